@@ -1,0 +1,103 @@
+//! The error values of the library.
+
+use std::sync::Arc;
+
+use crate::report::{ErrorReport, Outcome};
+
+/// An error as it is passed around: shared, because the same one goes to the caller and into the report.
+pub type SharedError = Arc<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A server that did not come up. Whatever it had started has been cleaned up when this is returned.
+#[derive(Debug, Clone)]
+pub struct ConnectError {
+    server: String,
+    outcome: Outcome,
+    report: ErrorReport,
+    source: Option<SharedError>,
+}
+
+impl ConnectError {
+    #[allow(dead_code, reason = "used by the owner task")]
+    pub(crate) fn new(server: String, outcome: Outcome, report: ErrorReport, source: Option<SharedError>) -> Self {
+        Self { server, outcome, report, source }
+    }
+
+    /// The name of the server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// What kind of failure it was.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// The failure as the report tells it.
+    pub fn report(&self) -> &ErrorReport {
+        &self.report
+    }
+}
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "server {:?}: {}", self.server, self.report.message)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().and_then(|error| error.source())
+    }
+}
+
+/// A call that has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No connected server offers a tool of that name.
+    #[error("no connected server offers the tool {0:?}")]
+    UnknownTool(String),
+    /// No server of that name is connected.
+    #[error("no server named {0:?} is connected")]
+    UnknownServer(String),
+    /// The time for the call was over; the server was told.
+    #[error("the call to {tool:?} was not answered within {limit:?}")]
+    TimedOut {
+        /// The hooked name.
+        tool: String,
+        /// The limit that was reached.
+        limit: std::time::Duration,
+    },
+    /// The server answered with a protocol error.
+    #[error("server {server:?} rejected the call: {message} (code {code})")]
+    Rejected {
+        /// The server.
+        server: String,
+        /// The JSON-RPC code.
+        code: i64,
+        /// The server's words.
+        message: String,
+    },
+    /// The session ended before the answer came.
+    #[error("server {server:?} is gone: {}", .report.message)]
+    ServerGone {
+        /// The server.
+        server: String,
+        /// What ended it.
+        report: ErrorReport,
+        /// The failure itself.
+        #[source]
+        source: Option<SharedError>,
+    },
+    /// The group or the session is being left.
+    #[error("server {0:?} is closing")]
+    Closing(String),
+    /// Anything else.
+    #[error("server {server:?}: {message}")]
+    Other {
+        /// The server.
+        server: String,
+        /// What happened.
+        message: String,
+    },
+}

@@ -1,0 +1,59 @@
+//! What a live view follows: the steps of each session, as they happen.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::report::{Outcome, ServerReport, SessionInfo};
+
+/// One step of one session.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Which attempt of the group it was, counted from 0 in the order they were given.
+    pub index: usize,
+    /// The server's name.
+    pub name: Arc<str>,
+    /// When it happened.
+    pub at: Instant,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The attempt has begun.
+    Connecting,
+    /// The session is up.
+    Up(Box<SessionInfo>),
+    /// The attempt has failed; its clean-up follows.
+    Failed {
+        /// The kind of failure.
+        outcome: Outcome,
+        /// One line.
+        message: String,
+    },
+    /// A connected server went away by itself; its clean-up follows.
+    Lost {
+        /// One line.
+        message: String,
+    },
+    /// Leaving has come to this phase.
+    Leaving(LeavePhase),
+    /// The session has been left; this is its last event.
+    Left(Box<ServerReport>),
+}
+
+/// The phases of leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LeavePhase {
+    /// The DELETE of an HTTP session is on the wire.
+    Delete,
+    /// The child's standard input is closed, and it may exit by itself.
+    EndOfInput,
+    /// SIGTERM was sent.
+    Terminate,
+    /// SIGKILL was sent.
+    Kill,
+}

@@ -1,0 +1,196 @@
+//! What a caller says before anything is started: which servers, and within which limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One server of a group: the name it is known by, and how it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerParams {
+    /// Unique in its group; the part before the slash in `server/tool`.
+    pub name: String,
+    /// How the server is reached.
+    pub transport: Transport,
+}
+
+impl ServerParams {
+    /// A server that is a child process speaking on its standard streams.
+    pub fn stdio(name: impl Into<String>, params: StdioParams) -> Self {
+        Self { name: name.into(), transport: Transport::Stdio(params) }
+    }
+
+    /// A server that listens for streamable HTTP.
+    pub fn http(name: impl Into<String>, params: HttpParams) -> Self {
+        Self { name: name.into(), transport: Transport::Http(params) }
+    }
+
+    /// What the server is, in the words an error uses: its command line or its address.
+    pub fn endpoint(&self) -> String {
+        match &self.transport {
+            Transport::Stdio(stdio) => {
+                let mut line = stdio.command.clone();
+                for arg in &stdio.args {
+                    line.push(' ');
+                    line.push_str(arg);
+                }
+                line
+            }
+            Transport::Http(http) => http.url.clone(),
+        }
+    }
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// A child process of ours.
+    Stdio(StdioParams),
+    /// Streamable HTTP. The removed SSE transport is not spoken: a server that has nothing else is reported as a
+    /// protocol error.
+    Http(HttpParams),
+}
+
+/// A server that is a child process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StdioParams {
+    /// The program, looked up on `PATH` when it has no slash.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables set for the child on top of the safe ones it inherits (see [`inherited`](StdioParams::inherited)).
+    pub env: BTreeMap<String, String>,
+    /// The directory it starts in; ours where `None`.
+    pub cwd: Option<PathBuf>,
+}
+
+impl StdioParams {
+    /// A child started as `command`, without arguments.
+    pub fn new(command: impl Into<String>) -> Self {
+        Self { command: command.into(), ..Self::default() }
+    }
+
+    /// Whether a variable of our own environment is passed on to a child.
+    ///
+    /// Only what a program needs to find its files and its language: a server is somebody else's code, and our
+    /// environment may hold keys that are none of its business. Everything else is named in [`env`](Self::env).
+    pub fn inherited(name: &str) -> bool {
+        const SAFE: [&str; 10] =
+            ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TEMP", "TERM", "TMPDIR", "TZ", "USER"];
+        SAFE.contains(&name) || name.starts_with("LC_")
+    }
+}
+
+/// A server behind streamable HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpParams {
+    /// The address of the endpoint, path included.
+    pub url: String,
+    /// Headers sent with every request, `Authorization` among them.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl HttpParams {
+    /// A server at `url`, without headers of its own.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+}
+
+/// The limits a group works within.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupOptions {
+    /// From the start of an attempt to its outcome.
+    pub connect_timeout: Duration,
+    /// All of leaving, whatever the servers do. SIGKILL is sent no later than half a second before its end.
+    pub budget: Duration,
+    /// How long a child may take to exit after its standard input was closed.
+    pub eof_grace: Duration,
+    /// How long its process group may take after SIGTERM.
+    pub term_grace: Duration,
+    /// How long a server may leave the era probe (`server/discover`) unanswered before it is taken for a legacy one.
+    pub discover_timeout: Duration,
+    /// The limit of a call that names none of its own; `None` waits as long as the session lives.
+    pub call_timeout: Option<Duration>,
+    /// How many session DELETEs are on the wire at once, over the whole group.
+    pub delete_concurrency: usize,
+    /// How many pages of one list are read before the server is taken to repeat itself.
+    pub page_cap: usize,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            budget: Duration::from_secs(5),
+            eof_grace: Duration::from_secs(2),
+            term_grace: Duration::from_secs(2),
+            discover_timeout: Duration::from_secs(2),
+            call_timeout: None,
+            delete_concurrency: 64,
+            page_cap: 1_000,
+        }
+    }
+}
+
+impl GroupOptions {
+    /// Sets the limit of a connection attempt.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Sets the limit of leaving.
+    pub fn budget(mut self, limit: Duration) -> Self {
+        self.budget = limit;
+        self
+    }
+
+    /// Sets the wait between the end of a child's standard input and SIGTERM.
+    pub fn eof_grace(mut self, grace: Duration) -> Self {
+        self.eof_grace = grace;
+        self
+    }
+
+    /// Sets the wait between SIGTERM and SIGKILL.
+    pub fn term_grace(mut self, grace: Duration) -> Self {
+        self.term_grace = grace;
+        self
+    }
+
+    /// Sets the wait for an answer to the era probe.
+    pub fn discover_timeout(mut self, limit: Duration) -> Self {
+        self.discover_timeout = limit;
+        self
+    }
+
+    /// Sets the limit of calls that name none.
+    pub fn call_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.call_timeout = limit;
+        self
+    }
+}
+
+/// What one failed server means for the others of a [`connect_many`](crate::SessionGroup::connect_many).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// The others go on; every server has an outcome of its own.
+    #[default]
+    BestEffort,
+    /// The first failure interrupts the attempts that are still under way. What is connected stays so.
+    FailFast,
+}
+
+/// What a caller may say about one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    /// The limit of this call; the group's where `None`.
+    pub timeout: Option<Duration>,
+}
+
+impl CallOptions {
+    /// Limits the call.
+    pub fn timeout(limit: Duration) -> Self {
+        Self { timeout: Some(limit) }
+    }
+}

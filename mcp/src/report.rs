@@ -1,0 +1,252 @@
+//! What a caller is told: the outcome of each server, how it left, and the two as one report.
+//!
+//! These types serialise to the machine contract of `moored-mcp doctor --json`, field by field; other programs depend
+//! on it. Durations are whole milliseconds, cut off, from a monotonic clock.
+
+use serde::{Deserialize, Serialize};
+
+/// How a server was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransportKind {
+    /// Streamable HTTP.
+    Http,
+    /// A child process.
+    Stdio,
+}
+
+/// What became of the attempt to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The server is (or was) connected.
+    Ok,
+    /// Nothing answered there: refused, no such host, no TLS.
+    Unreachable,
+    /// 401: the challenge is in the error.
+    AuthRequired,
+    /// 403.
+    Forbidden,
+    /// The time for the attempt was over.
+    TimedOut,
+    /// The child exited before it was connected.
+    Exited,
+    /// The child could not be started.
+    SpawnFailed,
+    /// What was answered is not MCP.
+    ProtocolError,
+    /// An HTTP error of the server or of something before it.
+    UpstreamError,
+    /// The name is taken; nothing was started.
+    DuplicateName,
+    /// The attempt was interrupted: the group is closing, another server failed fast, or the caller went away.
+    Closing,
+    /// Anything else; the error says what.
+    Other,
+}
+
+/// What became of the DELETE that ends an HTTP session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delete {
+    /// 2xx.
+    Terminated,
+    /// 405: the server does not let clients end sessions.
+    NotSupported,
+    /// 404: it had gone before.
+    AlreadyGone,
+    /// Sent, and no answer in time.
+    TimedOut,
+    /// Anything else; the fault is among the suppressed.
+    Failed,
+    /// There was a session and no request left: forced, or the budget was spent.
+    NotSent,
+    /// stdio, the stateless era, or no session id was ever received.
+    NotApplicable,
+}
+
+impl Delete {
+    /// Whether the session is accounted for.
+    pub fn is_clean(self) -> bool {
+        !matches!(self, Self::TimedOut | Self::Failed | Self::NotSent)
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatusReport {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl std::fmt::Display for ExitStatusReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// Why a server is not connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// The failure in one line; the first of `chain`.
+    pub message: String,
+    /// From the failure inwards: each `source()`, neighbours that say the same left out. The last is the innermost.
+    pub chain: Vec<String>,
+    /// The last 4 KiB of what the child wrote to its standard error; `None` for HTTP.
+    pub stderr_tail: Option<String>,
+    /// How the child ended, where it did so by itself.
+    pub exit_status: Option<ExitStatusReport>,
+}
+
+/// How a session was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveReport {
+    /// Whether nothing was left behind and nothing had to be forced.
+    pub clean: bool,
+    /// How long leaving took.
+    pub ms: u64,
+    /// What became of the DELETE.
+    pub delete: Delete,
+    /// What was sent to the child's process group, in order.
+    pub signals: Vec<String>,
+    /// How the child's leader ended.
+    pub exit_status: Option<ExitStatusReport>,
+    /// Processes still in the child's group when leaving ended.
+    pub survivors: Vec<i32>,
+    /// Faults on the way out, in order.
+    pub suppressed: Vec<String>,
+}
+
+impl LeaveReport {
+    /// The report of a session with nothing to leave.
+    pub fn nothing() -> Self {
+        Self {
+            clean: true,
+            ms: 0,
+            delete: Delete::NotApplicable,
+            signals: Vec::new(),
+            exit_status: None,
+            survivors: Vec::new(),
+            suppressed: Vec::new(),
+        }
+    }
+
+    /// What `clean` has to be, given the rest.
+    ///
+    /// SIGTERM alone and any exit code are clean; SIGKILL, a signal that was not ours, a survivor, a suppressed fault,
+    /// or a DELETE that is not accounted for are not.
+    pub fn judge(&self) -> bool {
+        const SIGTERM: i32 = 15;
+        let signal_is_ours = match self.exit_status {
+            Some(ExitStatusReport::Signal(signal)) => {
+                signal == SIGTERM && self.signals.iter().any(|sent| sent == "SIGTERM")
+            }
+            Some(ExitStatusReport::Code(_)) | None => true,
+        };
+        self.delete.is_clean()
+            && signal_is_ours
+            && !self.signals.iter().any(|sent| sent == "SIGKILL")
+            && self.survivors.is_empty()
+            && self.suppressed.is_empty()
+    }
+}
+
+/// One server: how it came, what it offered, how it left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// The name it was given.
+    pub name: String,
+    /// How it was reached.
+    pub transport: TransportKind,
+    /// The protocol revision agreed on, such as `2025-11-25`; `None` where it never came to that.
+    pub era: Option<String>,
+    /// What became of the attempt to connect.
+    pub outcome: Outcome,
+    /// Why it is not connected, or what ended it later.
+    pub error: Option<ErrorReport>,
+    /// From the start of the attempt to its outcome; `None` where there was no attempt.
+    pub connect_ms: Option<u64>,
+    /// How many tools it offered.
+    pub tools: usize,
+    /// How many prompts.
+    pub prompts: usize,
+    /// How many resources.
+    pub resources: usize,
+    /// How it was left.
+    pub leave: LeaveReport,
+}
+
+/// The whole group, after it has been left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseReport {
+    /// Whether every server was left cleanly.
+    pub clean: bool,
+    /// Wall time from the first attempt to the last outcome.
+    pub connect_ms: u64,
+    /// Wall time of closing.
+    pub leave_ms: u64,
+    /// The servers in the order they were given.
+    pub servers: Vec<ServerReport>,
+}
+
+impl CloseReport {
+    /// Whether every server came up and was left cleanly: what exit status 0 says.
+    pub fn all_well(&self) -> bool {
+        self.clean && self.servers.iter().all(|server| server.outcome == Outcome::Ok)
+    }
+}
+
+/// What `connect` tells about a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The name it was given.
+    pub name: String,
+    /// How it is reached.
+    pub transport: TransportKind,
+    /// The protocol revision agreed on.
+    pub era: Option<String>,
+    /// From the start of the attempt to now.
+    pub connect_ms: u64,
+    /// How many tools it offers.
+    pub tools: usize,
+    /// How many prompts.
+    pub prompts: usize,
+    /// How many resources.
+    pub resources: usize,
+    /// What went wrong without standing in the way: one kind of list that could not be read, noise on stdout.
+    pub warnings: Vec<String>,
+}
+
+/// What a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComponentKind {
+    /// Something to call.
+    Tool,
+    /// A prompt template.
+    Prompt,
+    /// Something to read.
+    Resource,
+}
+
+/// One thing a connected server offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentInfo {
+    /// `server/name`: what the group calls it.
+    pub hooked: String,
+    /// The server that offers it.
+    pub server: String,
+    /// What the server calls it; a resource's address.
+    pub wire: String,
+    /// What it is.
+    pub kind: ComponentKind,
+    /// The server's own words about it.
+    pub description: Option<String>,
+}
