@@ -1,0 +1,51 @@
+//! The command line: from arguments to an exit status.
+
+mod args;
+mod call;
+mod config;
+mod doctor;
+pub mod duration;
+mod output;
+mod progress;
+mod render;
+mod signals;
+mod voyage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// The exit status of a run that was asked for in the wrong way. Nothing was started.
+const WRONG_USE: u8 = 2;
+/// The exit status of a run in which some server failed, or was left unclean.
+const FAILED: u8 = 1;
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut runtime = match cli.command {
+        // A server of the fleet has one client and little to do.
+        Command::FleetServer(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&format!("no runtime: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let status = runtime.block_on(async {
+        match cli.command {
+            Command::Doctor(args) => doctor::run(args).await,
+            Command::Call(args) => call::run(args).await,
+            Command::FleetServer(args) => crate::fleet::stdio::serve(args).await,
+        }
+    });
+    // What is left in the runtime has been left already, or was reported. Waiting for it could only
+    // delay the exit status.
+    runtime.shutdown_background();
+    status
+}

@@ -1,0 +1,167 @@
+//! The command line, as a person types it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use moored_mcp::{GroupOptions, Policy};
+
+use super::duration;
+use crate::fleet::stdio::StdioServerArgs;
+
+/// Connects to MCP servers, and leaves them cleanly.
+#[derive(Debug, Parser)]
+#[command(name = "moored-mcp", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands, and one that only this program gives itself.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Connects to every server of a configuration, leaves them all, and tells how each went.
+    Doctor(DoctorArgs),
+    /// Calls one tool of a configured server and prints its result as JSON.
+    Call(CallArgs),
+    /// The stdio server of the embedded fleet: this program, started again by itself.
+    #[command(hide = true)]
+    FleetServer(StdioServerArgs),
+}
+
+/// `moored-mcp doctor`.
+///
+/// Exit status: 0 where every server came up and left cleanly, 1 where one did not, 2 where the
+/// command line or the configuration was wrong, 130 and 143 after SIGINT and SIGTERM.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct DoctorArgs {
+    /// A JSON file with an "mcpServers" object; without one an embedded fleet is examined.
+    pub config: Option<PathBuf>,
+    /// Print one JSON object on stdout, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+    /// Time limits.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Keep what came up when a server fails (the default).
+    #[arg(long, conflicts_with = "fail_fast")]
+    pub best_effort: bool,
+    /// Stop connecting at the first server that fails, and leave the others.
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+const DOCTOR_HELP: &str = "\
+Durations take ms, s and m: 250ms, 10s, 2m.
+Exit status: 0 all servers came up and left cleanly; 1 some server failed or left unclean;
+2 the command line or the configuration was wrong, and nothing was started;
+130 or 143 after SIGINT or SIGTERM, once everything was left. A second signal kills at once.";
+
+impl DoctorArgs {
+    /// What a failing server does to the others.
+    pub fn policy(&self) -> Policy {
+        if self.fail_fast { Policy::FailFast } else { Policy::BestEffort }
+    }
+}
+
+/// `moored-mcp call`.
+#[derive(Debug, Args)]
+#[command(after_help = CALL_HELP)]
+pub struct CallArgs {
+    /// A JSON file with an "mcpServers" object.
+    pub config: PathBuf,
+    /// `server/tool`, which starts that server only; or a bare tool name that only one server has.
+    pub tool: String,
+    /// The tool's arguments: one JSON object.
+    pub arguments: String,
+    /// How long the tool may take.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    pub timeout: Duration,
+    /// The other time limits.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+const CALL_HELP: &str = "\
+Exit status: 0 the result was printed and everything left cleanly; 1 the tool reported an error,
+took too long, or a server failed or left unclean; 2 the command line, the configuration or the
+tool's name was wrong; 130 or 143 after SIGINT or SIGTERM.";
+
+/// The time limits that both commands share.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// How long one server may take to connect and to list what it offers.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub connect_timeout: Duration,
+    /// How long leaving all servers may take together.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    pub budget: Duration,
+    /// How long a child may take to exit after its stdin was closed.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
+    pub eof_grace: Duration,
+    /// How long a child may take to exit after SIGTERM.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
+    pub term_grace: Duration,
+}
+
+impl LimitArgs {
+    /// The same limits, as the session group takes them.
+    pub fn options(&self) -> GroupOptions {
+        let mut options = GroupOptions::default();
+        options.connect_timeout = self.connect_timeout;
+        options.budget = self.budget;
+        options.eof_grace = self.eof_grace;
+        options.term_grace = self.term_grace;
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn doctor(words: &[&str]) -> Result<DoctorArgs, clap::Error> {
+        let cli = Cli::try_parse_from(["moored-mcp", "doctor"].iter().chain(words))?;
+        match cli.command {
+            Command::Doctor(args) => Ok(args),
+            other => panic!("expected doctor, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let args = doctor(&[]).expect("no argument is needed");
+        assert_eq!(args.config, None);
+        assert!(!args.json);
+        assert_eq!(args.limits.connect_timeout, Duration::from_secs(10));
+        assert_eq!(args.limits.budget, Duration::from_secs(5));
+        assert_eq!(args.limits.eof_grace, Duration::from_secs(2));
+        assert_eq!(args.limits.term_grace, Duration::from_secs(2));
+        assert!(matches!(args.policy(), Policy::BestEffort));
+    }
+
+    #[test]
+    fn fail_fast_and_best_effort_exclude_each_other() {
+        assert!(matches!(doctor(&["--fail-fast"]).expect("valid").policy(), Policy::FailFast));
+        let both = doctor(&["--fail-fast", "--best-effort"]).expect_err("a contradiction");
+        assert_eq!(both.kind(), ErrorKind::ArgumentConflict);
+        assert_eq!(both.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_wrong_duration_is_a_usage_error() {
+        let wrong = doctor(&["--budget", "5"]).expect_err("no unit");
+        assert_eq!(wrong.exit_code(), 2);
+        assert!(wrong.to_string().contains("a unit is missing"), "{wrong}");
+    }
+}

@@ -1,0 +1,114 @@
+//! `moored-mcp call`: one tool of one server, its result on stdout.
+
+mod target;
+
+use std::process::ExitCode;
+
+use moored_mcp::{CallOptions, Policy, ServerParams, SessionGroup};
+use serde_json::{Map, Value};
+
+use super::args::CallArgs;
+use super::output;
+use super::signals::Signals;
+use super::voyage::{self, Ended};
+use super::{FAILED, WRONG_USE, config, render};
+use target::Target;
+
+/// What became of the call, before the servers were left.
+enum Called {
+    /// The tool answered: its result, which may be an error of its own.
+    Answer(Value),
+    /// There is no result: why, and the exit status that says so.
+    Nothing { why: String, status: u8 },
+}
+
+/// Runs the command.
+pub async fn run(args: CallArgs) -> ExitCode {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
+    };
+    let (arguments, servers, target) = match understand(&args) {
+        Ok(understood) => understood,
+        Err(why) => return end(&why, WRONG_USE),
+    };
+    let group = SessionGroup::start(args.limits.options());
+    let options = CallOptions::timeout(args.timeout);
+    let work = call(&group, servers, target, arguments, options);
+    let ended = voyage::sail(&group, &mut signals, output::complain, work).await;
+    conclude(ended)
+}
+
+/// Reads all that was typed, and starts nothing.
+fn understand(args: &CallArgs) -> Result<(Map<String, Value>, Vec<ServerParams>, Target), String> {
+    let arguments = match serde_json::from_str(&args.arguments) {
+        Ok(Value::Object(arguments)) => arguments,
+        Ok(_) => return Err("the arguments must be one JSON object, such as '{}'".to_owned()),
+        Err(error) => return Err(format!("the arguments are not valid JSON: {error}")),
+    };
+    let config = config::load(&args.config).map_err(|error| error.to_string())?;
+    config.warnings.iter().for_each(|warning| output::warn(warning));
+    let (target, servers) = target::aim(&args.tool, config.servers)?;
+    Ok((arguments, servers, target))
+}
+
+/// Connects, finds the tool, calls it.
+async fn call(
+    group: &SessionGroup,
+    servers: Vec<ServerParams>,
+    target: Target,
+    arguments: Map<String, Value>,
+    options: CallOptions,
+) -> Called {
+    let failed: Vec<String> = group
+        .connect_many(servers, Policy::BestEffort)
+        .await
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|error| render::words::failure(error.server(), error.outcome(), error.report()))
+        .collect();
+    if !failed.is_empty() {
+        let advice = target.advice();
+        let why = format!("{}{advice}", failed.join("\nmoored-mcp: "));
+        return Called::Nothing { why, status: FAILED };
+    }
+    let hooked = match target.find(&group.list()) {
+        Ok(hooked) => hooked,
+        Err(why) => return Called::Nothing { why, status: WRONG_USE },
+    };
+    match group.call_tool(&hooked, arguments, options).await {
+        Ok(result) => Called::Answer(result),
+        Err(error) => Called::Nothing { why: render::words::chain(&error), status: FAILED },
+    }
+}
+
+/// Prints what there is to print, and decides the exit status.
+fn conclude(ended: Ended<Called>) -> ExitCode {
+    let mut status = match ended.work {
+        Some(Called::Answer(result)) => {
+            // Pretty or not is the same to a program, and a person may be reading.
+            output::print(&format!("{result:#}"));
+            let tool_failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
+            if tool_failed { FAILED } else { 0 }
+        }
+        Some(Called::Nothing { why, status }) => {
+            output::complain(&why);
+            status
+        }
+        None => FAILED,
+    };
+    let left_unclean = ended.report.servers.iter().filter(|server| !server.leave.clean);
+    for server in left_unclean {
+        let how = render::words::verdict(&server.leave).join(", ");
+        output::warn(&format!("server {:?} was left unclean: {how}", server.name));
+    }
+    if status == 0 && !ended.report.all_well() {
+        status = FAILED;
+    }
+    ended.caught.map_or(ExitCode::from(status), |caught| caught.status())
+}
+
+fn end(why: &str, status: u8) -> ExitCode {
+    output::complain(why);
+    ExitCode::from(status)
+}

@@ -1,0 +1,82 @@
+//! `moored-mcp doctor`: connects to all, leaves all, and tells how each went.
+
+use std::process::ExitCode;
+
+use moored_mcp::{CloseReport, ServerParams, SessionGroup};
+
+use super::args::DoctorArgs;
+use super::output::{self, Audience};
+use super::progress::Progress;
+use super::signals::Signals;
+use super::{FAILED, WRONG_USE, config, render, voyage};
+use crate::fleet::Fleet;
+
+/// Runs the command.
+pub async fn run(args: DoctorArgs) -> ExitCode {
+    // Caught from here on: a signal that comes while the fleet starts must not kill us.
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot catch signals: {error}")),
+    };
+    let audience = Audience::find(args.json);
+    let (servers, _fleet) = match &args.config {
+        Some(path) => match config::load(path) {
+            Ok(config) => {
+                config.warnings.iter().for_each(|warning| output::warn(warning));
+                (config.servers, None)
+            }
+            Err(error) => {
+                output::complain(&error.to_string());
+                return ExitCode::from(WRONG_USE);
+            }
+        },
+        None => match Fleet::start().await {
+            Ok(fleet) => (fleet.servers().to_vec(), Some(fleet)),
+            Err(error) => return fail(&format!("cannot start the embedded fleet: {error}")),
+        },
+    };
+
+    if audience != Audience::Machine {
+        output::print(&headline(&servers, args.config.is_none()));
+    }
+    let group = SessionGroup::start(args.limits.options());
+    let progress = Progress::follow(&group, &servers, audience);
+    let policy = args.policy();
+    let connect = group.connect_many(servers, policy);
+    let ended = voyage::sail(&group, &mut signals, |text| progress.notice(text), connect).await;
+    progress.finish().await;
+    report(&ended.report, audience);
+
+    match ended.caught {
+        Some(caught) => caught.status(),
+        None if ended.report.all_well() => ExitCode::SUCCESS,
+        None => ExitCode::from(FAILED),
+    }
+}
+
+fn headline(servers: &[ServerParams], embedded: bool) -> String {
+    let count = render::words::count(servers.len(), "server");
+    if embedded {
+        format!(
+            "no configuration given: the embedded fleet of {count}, three of them faulty on purpose"
+        )
+    } else {
+        format!("connecting to {count}")
+    }
+}
+
+fn report(report: &CloseReport, audience: Audience) {
+    match audience {
+        Audience::Machine => match serde_json::to_string_pretty(report) {
+            Ok(json) => output::print(&json),
+            Err(error) => output::complain(&format!("the report is no JSON: {error}")),
+        },
+        Audience::Terminal => output::print(&render::tree::render(report)),
+        Audience::Pipe => output::print(&render::table::render(report)),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    output::complain(why);
+    ExitCode::from(FAILED)
+}

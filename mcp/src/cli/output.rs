@@ -1,0 +1,47 @@
+//! Writing to stdout and stderr without dying of it.
+//!
+//! A reader that goes away (`moored-mcp doctor | head -1`) must not stop the clean-up, so nothing
+//! here panics on a closed pipe, which is what `println!` does.
+
+use std::io::{IsTerminal, Write};
+
+/// Writes `text` and a line break to stdout. A reader that is gone has all it wanted.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _gone = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+}
+
+/// Writes an error to stderr, in this program's name.
+pub fn complain(text: &str) {
+    let _gone = writeln!(std::io::stderr().lock(), "moored-mcp: {text}");
+}
+
+/// Writes a warning to stderr.
+pub fn warn(text: &str) {
+    complain(&format!("warning: {text}"));
+}
+
+/// Who reads the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// A program: one JSON object.
+    Machine,
+    /// A person at a terminal: a live view, then a tree.
+    Terminal,
+    /// A person who reads it later, out of a pipe or a file: plain lines, then a table.
+    Pipe,
+}
+
+impl Audience {
+    /// Looks at what the streams are.
+    pub fn find(json: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if json {
+            Self::Machine
+        } else if !dumb && std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
+            Self::Terminal
+        } else {
+            Self::Pipe
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What happens while it happens: a live tree on a terminal, plain lines in a pipe, nothing for a
+//! program.
+
+mod live;
+mod log;
+
+use moored_mcp::{Event, ServerParams, SessionGroup};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::output::{self, Audience};
+use live::Live;
+use log::Log;
+
+/// Something that shows events.
+trait View: Send {
+    /// Shows one.
+    fn show(&mut self, event: &Event);
+    /// The last event was shown; the report comes next.
+    fn end(&mut self);
+}
+
+/// A view that follows a group in a task of its own.
+#[derive(Debug)]
+pub struct Progress {
+    following: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    bars: Option<indicatif::MultiProgress>,
+}
+
+impl Progress {
+    /// Follows `group` from now on; call it before anything is connected.
+    pub fn follow(group: &SessionGroup, servers: &[ServerParams], audience: Audience) -> Self {
+        let (view, bars): (Box<dyn View>, _) = match audience {
+            Audience::Machine => return Self { following: None, bars: None },
+            Audience::Terminal => {
+                let live = Live::new(servers);
+                let bars = live.bars();
+                (Box::new(live), Some(bars))
+            }
+            Audience::Pipe => (Box::new(Log::new(servers)), None),
+        };
+        let (ended, end) = oneshot::channel();
+        let task = tokio::spawn(follow(view, group.events(), end));
+        Self { following: Some((ended, task)), bars }
+    }
+
+    /// Says something on stderr without spoiling the live view.
+    pub fn notice(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| output::complain(text)),
+            None => output::complain(text),
+        }
+    }
+
+    /// Shows what is still to be shown, and makes room for the report.
+    pub async fn finish(self) {
+        if let Some((ended, task)) = self.following {
+            // Either may have gone before: then there is nothing left to show.
+            let _gone = ended.send(());
+            let _gone = task.await;
+        }
+    }
+}
+
+async fn follow(
+    mut view: Box<dyn View>,
+    mut events: Receiver<Event>,
+    mut end: oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => view.show(&event),
+                // A view that cannot keep up shows less; the report is complete anyway.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            },
+            _ = &mut end => break,
+        }
+    }
+    loop {
+        match events.try_recv() {
+            Ok(event) => view.show(&event),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    view.end();
+}

@@ -1,0 +1,83 @@
+//! Plain lines, one an event, for a pipe or a file.
+
+use std::time::Instant;
+
+use moored_mcp::{Event, EventKind, LeavePhase, ServerParams, TransportKind};
+
+use super::View;
+use crate::cli::duration::show_ms;
+use crate::cli::output;
+use crate::cli::render::words;
+
+/// Prints each event with the time since the start.
+#[derive(Debug)]
+pub struct Log {
+    start: Instant,
+    width: usize,
+}
+
+impl Log {
+    /// A log that lines up the names of `servers`.
+    pub fn new(servers: &[ServerParams]) -> Self {
+        let width = servers.iter().map(|s| words::plain(&s.name).chars().count()).max();
+        Self { start: Instant::now(), width: width.unwrap_or(0) }
+    }
+}
+
+impl View for Log {
+    fn show(&mut self, event: &Event) {
+        if let Some(text) = line(&event.kind) {
+            let since = event.at.saturating_duration_since(self.start).as_millis();
+            let since = u64::try_from(since).map_or_else(|_| "-".to_owned(), show_ms);
+            let name = words::plain(&event.name);
+            output::print(&format!("{since:>8}  {name:width$}  {text}", width = self.width));
+        }
+    }
+
+    fn end(&mut self) {}
+}
+
+/// What an event says in one line; the beginning of an attempt says nothing, all begin at once.
+pub fn line(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::Up(info) => {
+            let era = info.era.as_deref().map_or("no era".to_owned(), words::plain);
+            let offers = words::offers(info.tools, info.prompts, info.resources);
+            let mut text = format!("up, {era}: {offers}");
+            for warning in &info.warnings {
+                text.push_str("; ");
+                text.push_str(&words::plain(warning));
+            }
+            text
+        }
+        EventKind::Failed { outcome, message } => {
+            format!("{}: {}", words::outcome(*outcome), words::plain(message))
+        }
+        EventKind::Lost { message } => format!("lost: {}", words::plain(message)),
+        EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
+        EventKind::Left(report) if words::is_up(report) || report.leave.ms > 0 => {
+            let how = words::left(report.transport, &report.leave);
+            format!("left in {}: {how}", show_ms(report.leave.ms))
+        }
+        _ => return None,
+    })
+}
+
+/// What is being waited for.
+pub fn phase_words(phase: LeavePhase) -> &'static str {
+    match phase {
+        LeavePhase::Delete => "leaving: DELETE sent",
+        LeavePhase::EndOfInput => "leaving: its input is closed",
+        LeavePhase::Terminate => "leaving: SIGTERM sent",
+        LeavePhase::Kill => "leaving: SIGKILL sent",
+        _ => "leaving",
+    }
+}
+
+/// The transport that the parameters ask for.
+pub fn kind(server: &ServerParams) -> TransportKind {
+    match server.transport {
+        moored_mcp::Transport::Http(_) => TransportKind::Http,
+        moored_mcp::Transport::Stdio(_) => TransportKind::Stdio,
+    }
+}

@@ -1,0 +1,108 @@
+//! A report with one server of each kind, for the tests of the rendering.
+
+use moored_mcp::{
+    CloseReport, Delete, ErrorReport, ExitStatusReport, LeaveReport, Outcome, ServerReport,
+    TransportKind,
+};
+
+fn up(name: &str, transport: TransportKind, era: &str, leave: LeaveReport) -> ServerReport {
+    ServerReport {
+        name: name.into(),
+        transport,
+        era: Some(era.into()),
+        outcome: Outcome::Ok,
+        error: None,
+        connect_ms: Some(12),
+        tools: 3,
+        prompts: 1,
+        resources: 1,
+        leave,
+    }
+}
+
+fn failed(
+    name: &str,
+    transport: TransportKind,
+    outcome: Outcome,
+    error: ErrorReport,
+    leave: LeaveReport,
+) -> ServerReport {
+    ServerReport {
+        name: name.into(),
+        transport,
+        era: None,
+        outcome,
+        error: Some(error),
+        connect_ms: Some(1),
+        tools: 0,
+        prompts: 0,
+        resources: 0,
+        leave,
+    }
+}
+
+/// Two that are well, two that failed, two that were left unclean.
+pub fn report() -> CloseReport {
+    let nothing = LeaveReport::nothing;
+    let servers = vec![
+        up(
+            "web",
+            TransportKind::Http,
+            "2025-11-25",
+            LeaveReport { ms: 2, delete: Delete::Terminated, ..nothing() },
+        ),
+        up(
+            "files",
+            TransportKind::Stdio,
+            "2026-07-28",
+            LeaveReport { ms: 9, exit_status: Some(ExitStatusReport::Code(0)), ..nothing() },
+        ),
+        failed(
+            "gone",
+            TransportKind::Http,
+            Outcome::Unreachable,
+            ErrorReport {
+                message: "cannot reach http://127.0.0.1:9/mcp".into(),
+                chain: vec![
+                    "cannot reach http://127.0.0.1:9/mcp".into(),
+                    "tcp connect error".into(),
+                    "Connection refused (os error 111)".into(),
+                ],
+                stderr_tail: None,
+                exit_status: None,
+            },
+            nothing(),
+        ),
+        failed(
+            "crash",
+            TransportKind::Stdio,
+            Outcome::Exited,
+            ErrorReport {
+                message: "the server is gone".into(),
+                chain: vec!["the server is gone".into()],
+                stderr_tail: Some("first line\nno \u{1b}[31mlicence\n".into()),
+                exit_status: Some(ExitStatusReport::Code(7)),
+            },
+            LeaveReport { exit_status: Some(ExitStatusReport::Code(7)), ..nothing() },
+        ),
+        up(
+            "slow",
+            TransportKind::Http,
+            "2025-11-25",
+            LeaveReport { clean: false, ms: 5_000, delete: Delete::TimedOut, ..nothing() },
+        ),
+        up(
+            "mule",
+            TransportKind::Stdio,
+            "2026-07-28",
+            LeaveReport {
+                clean: false,
+                ms: 4_002,
+                signals: vec!["SIGTERM".into(), "SIGKILL".into()],
+                exit_status: Some(ExitStatusReport::Signal(9)),
+                ..nothing()
+            },
+        ),
+    ];
+    CloseReport { clean: false, connect_ms: 14, leave_ms: 5_001, servers }
+}

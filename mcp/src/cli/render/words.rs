@@ -1,0 +1,242 @@
+//! The words of the report: each fact of it said once, here, for the tree, the table and the lines.
+
+use std::error::Error;
+
+use moored_mcp::{
+    Delete, ErrorReport, ExitStatusReport, LeaveReport, Outcome, ServerReport, TransportKind,
+};
+
+/// `1 tool`, `2 tools`.
+pub fn count(n: usize, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
+/// `3 tools, 1 prompt, 1 resource`, without what there is none of.
+pub fn offers(tools: usize, prompts: usize, resources: usize) -> String {
+    let kinds = [(tools, "tool"), (prompts, "prompt"), (resources, "resource")];
+    let some: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
+    if some.is_empty() { "offers nothing".to_owned() } else { some.join(", ") }
+}
+
+/// The transport's name.
+pub fn transport(kind: TransportKind) -> &'static str {
+    match kind {
+        TransportKind::Http => "http",
+        TransportKind::Stdio => "stdio",
+    }
+}
+
+/// What became of the attempt to connect, in a word or two.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "up",
+        Outcome::Unreachable => "unreachable",
+        Outcome::AuthRequired => "auth required",
+        Outcome::Forbidden => "forbidden",
+        Outcome::TimedOut => "timed out",
+        Outcome::Exited => "exited",
+        Outcome::SpawnFailed => "not started",
+        Outcome::ProtocolError => "protocol error",
+        Outcome::UpstreamError => "upstream error",
+        Outcome::DuplicateName => "duplicate name",
+        Outcome::Closing => "interrupted",
+        _ => "failed",
+    }
+}
+
+/// Whether the server was connected.
+pub fn is_up(server: &ServerReport) -> bool {
+    server.outcome == Outcome::Ok
+}
+
+/// The innermost cause, where the truth is, with the exit status where there is one.
+pub fn cause(error: &ErrorReport) -> String {
+    let innermost = error.chain.last().unwrap_or(&error.message);
+    let mut cause = plain(innermost);
+    if let Some(status) = error.exit_status.map(ended)
+        && !cause.contains(&status)
+    {
+        cause.push_str(&format!(" ({status})"));
+    }
+    cause
+}
+
+/// One server's failure in one line.
+pub fn failure(server: &str, outcome_: Outcome, error: &ErrorReport) -> String {
+    format!("server {server:?}: {}: {}", outcome(outcome_), cause(error))
+}
+
+/// An error and what caused it, outermost first, neighbours that say the same left out.
+pub fn chain(error: &dyn Error) -> String {
+    let mut said = plain(&error.to_string());
+    let mut last = said.clone();
+    let mut inner = error.source();
+    while let Some(error) = inner {
+        let text = plain(&error.to_string());
+        if text != last {
+            said.push_str(": ");
+            said.push_str(&text);
+            last = text;
+        }
+        inner = error.source();
+    }
+    said
+}
+
+/// How a process ended.
+pub fn ended(status: ExitStatusReport) -> String {
+    match status {
+        ExitStatusReport::Code(code) => format!("exit status {code}"),
+        ExitStatusReport::Signal(2) => "ended by SIGINT".to_owned(),
+        ExitStatusReport::Signal(6) => "ended by SIGABRT".to_owned(),
+        ExitStatusReport::Signal(9) => "ended by SIGKILL".to_owned(),
+        ExitStatusReport::Signal(11) => "ended by SIGSEGV".to_owned(),
+        ExitStatusReport::Signal(15) => "ended by SIGTERM".to_owned(),
+        ExitStatusReport::Signal(signal) => format!("ended by signal {signal}"),
+    }
+}
+
+/// What became of the DELETE; `None` where there was no session to end.
+pub fn delete(delete: Delete) -> Option<&'static str> {
+    match delete {
+        Delete::Terminated => Some("DELETE ended the session"),
+        Delete::NotSupported => Some("DELETE not supported"),
+        Delete::AlreadyGone => Some("session already gone"),
+        Delete::TimedOut => Some("DELETE not answered"),
+        Delete::Failed => Some("DELETE failed"),
+        Delete::NotSent => Some("DELETE not sent"),
+        Delete::NotApplicable => None,
+    }
+}
+
+/// How the server was left, step by step.
+pub fn left(kind: TransportKind, leave: &LeaveReport) -> String {
+    let mut steps: Vec<String> = delete(leave.delete).map(str::to_owned).into_iter().collect();
+    steps.extend(leave.signals.iter().cloned());
+    if let Some(status) = leave.exit_status {
+        // Without a signal of ours, the end of its input was all the child needed.
+        steps.push(ended(status));
+    }
+    if steps.is_empty() {
+        steps.push(
+            match kind {
+                TransportKind::Http => "no session to end",
+                TransportKind::Stdio => "no process to end",
+            }
+            .to_owned(),
+        );
+    }
+    steps.join(", ")
+}
+
+/// Why a leave was not clean, a reason each; empty where it was.
+pub fn verdict(leave: &LeaveReport) -> Vec<String> {
+    let mut reasons = Vec::new();
+    match leave.delete {
+        Delete::TimedOut => reasons.push("its DELETE was not answered in time".to_owned()),
+        Delete::Failed => reasons.push("its DELETE failed".to_owned()),
+        Delete::NotSent => reasons.push("its DELETE was not sent".to_owned()),
+        _ => {}
+    }
+    let sent = |signal: &str| leave.signals.iter().any(|s| s == signal);
+    if sent("SIGKILL") {
+        reasons.push("it had to be killed".to_owned());
+    } else if let Some(status @ ExitStatusReport::Signal(signal)) = leave.exit_status
+        && !(signal == 15 && sent("SIGTERM"))
+    {
+        reasons.push(format!("{}, which was not ours", ended(status)));
+    }
+    if !leave.survivors.is_empty() {
+        let pids: Vec<String> = leave.survivors.iter().map(i32::to_string).collect();
+        let processes = if pids.len() == 1 { "process" } else { "processes" };
+        reasons.push(format!("it left {processes} {} running", pids.join(", ")));
+    }
+    reasons.extend(leave.suppressed.iter().map(|fault| plain(fault)));
+    if reasons.is_empty() && !leave.clean {
+        reasons.push("it was not left cleanly".to_owned());
+    }
+    reasons
+}
+
+/// Everything that is wrong with a server: how it failed, then how it left.
+pub fn faults(server: &ServerReport) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !is_up(server) {
+        let what = outcome(server.outcome);
+        faults.push(match &server.error {
+            Some(error) => format!("{what}: {}", cause(error)),
+            None => what.to_owned(),
+        });
+    }
+    faults.extend(verdict(&server.leave));
+    faults
+}
+
+/// Text of somebody else's, made harmless: what could move a cursor or clear a screen is shown as a
+/// replacement character, and line breaks as spaces.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_not_counted() {
+        assert_eq!(offers(2, 1, 0), "2 tools, 1 prompt");
+        assert_eq!(offers(0, 0, 0), "offers nothing");
+    }
+
+    #[test]
+    fn every_reason_of_an_unclean_leave_is_named() {
+        let mut leave = LeaveReport::nothing();
+        assert_eq!(verdict(&leave), Vec::<String>::new());
+        leave.signals = vec!["SIGTERM".into()];
+        leave.exit_status = Some(ExitStatusReport::Signal(15));
+        assert_eq!(verdict(&leave), Vec::<String>::new(), "SIGTERM alone is clean");
+        leave.exit_status = Some(ExitStatusReport::Signal(11));
+        assert_eq!(verdict(&leave), ["ended by SIGSEGV, which was not ours"]);
+        leave.signals.push("SIGKILL".into());
+        leave.survivors = vec![7, 8];
+        leave.suppressed = vec!["a\u{1b}[2J fault".into()];
+        leave.delete = Delete::TimedOut;
+        assert_eq!(
+            verdict(&leave),
+            [
+                "its DELETE was not answered in time",
+                "it had to be killed",
+                "it left processes 7, 8 running",
+                "a\u{fffd}[2J fault",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_verdict_agrees_with_the_report() {
+        for server in sample::report().servers {
+            assert_eq!(server.leave.judge(), server.leave.clean, "{}", server.name);
+            assert_eq!(verdict(&server.leave).is_empty(), server.leave.clean, "{}", server.name);
+        }
+    }
+
+    #[test]
+    fn the_cause_is_the_innermost_and_names_the_exit_status() {
+        let report = sample::report();
+        let causes: Vec<String> =
+            report.servers.iter().filter_map(|s| s.error.as_ref()).map(cause).collect();
+        assert_eq!(
+            causes,
+            ["Connection refused (os error 111)", "the server is gone (exit status 7)"]
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! A group from its start to its end, with the signals that may come in between.
+//!
+//! Both commands take the same course: something is done with the group, then the group is left. The
+//! first signal cuts the doing short, a second one forces the leaving, and there is a report in
+//! every case.
+
+use moored_mcp::{CloseReport, SessionGroup};
+
+use super::signals::{Caught, Signals};
+
+/// How a voyage ended.
+#[derive(Debug)]
+pub struct Ended<T> {
+    /// What the work came to; `None` where a signal cut it short.
+    pub work: Option<T>,
+    /// How the group was left.
+    pub report: CloseReport,
+    /// The first signal, which decides the exit status.
+    pub caught: Option<Caught>,
+}
+
+/// Does `work` with the group, then leaves it.
+///
+/// `notice` tells a person that a signal was understood. A signal during `work` drops it: the group owns whatever it had begun, and reports it.
+pub async fn sail<T>(
+    group: &SessionGroup,
+    signals: &mut Signals,
+    notice: impl Fn(&str),
+    work: impl Future<Output = T>,
+) -> Ended<T> {
+    let mut caught = None;
+    // The first signal asks, every later one forces.
+    let mut note = |signal: Caught| {
+        if caught.is_none() {
+            caught = Some(signal);
+            notice(&format!("{}: leaving the servers; once more to kill them", signal.name()));
+        } else {
+            notice(&format!("{}: killing what is left", signal.name()));
+            group.force();
+        }
+    };
+    let work = tokio::select! {
+        // The work is asked first, so that the group knows every server even where a signal is
+        // already waiting.
+        biased;
+        done = work => Some(done),
+        signal = signals.next() => {
+            note(signal);
+            None
+        }
+    };
+    let close = group.close();
+    tokio::pin!(close);
+    let report = loop {
+        tokio::select! {
+            biased;
+            report = &mut close => break report,
+            signal = signals.next() => note(signal),
+        }
+    };
+    Ended { work, report, caught }
+}

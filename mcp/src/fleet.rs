@@ -1,0 +1,72 @@
+//! The embedded fleet: five servers, three of them faulty on purpose.
+//!
+//! It is what `moored-mcp doctor` examines when it is given no configuration, so that a fresh
+//! machine shows in one command what a clean leave looks like and what an unclean one does.
+
+pub mod handler;
+pub mod http;
+pub mod stdio;
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use moored_mcp::{HttpParams, ServerParams, StdioParams};
+use tokio::net::TcpSocket;
+
+use handler::{Eras, FleetHandler};
+use http::{HttpServer, OnDelete};
+
+/// The servers that run in this process, and how to reach all five.
+///
+/// # On drop
+///
+/// The HTTP servers stop and the reserved port is given back; do it after the sessions were left.
+#[derive(Debug)]
+pub struct Fleet {
+    servers: Vec<ServerParams>,
+    _healthy: HttpServer,
+    _hanging: HttpServer,
+    _unreachable: TcpSocket,
+}
+
+impl Fleet {
+    /// Starts what runs in this process. The stdio servers are started by whoever connects to them.
+    ///
+    /// # Errors
+    ///
+    /// Where a loopback port cannot be had, or this program cannot find itself.
+    pub async fn start() -> io::Result<Self> {
+        let itself = std::env::current_exe()?.display().to_string();
+        let stdio = |name: &str, flags: &[&str]| {
+            let mut args = vec!["fleet-server".to_owned(), "--name".to_owned(), name.to_owned()];
+            args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+            let params = StdioParams { command: itself.clone(), args, ..StdioParams::default() };
+            ServerParams::stdio(name, params)
+        };
+
+        // Both HTTP servers speak the revision that has sessions: the newer one has no DELETE, and
+        // there would be nothing to see. The stdio servers speak the newer one.
+        let handler = |name: &str| FleetHandler::new(name, Eras::Legacy);
+        let healthy = HttpServer::start(handler("healthy-http"), OnDelete::Answer).await?;
+        let hanging = HttpServer::start(handler("delete-hangs"), OnDelete::Hang).await?;
+
+        // A port that is bound and not listened on refuses for sure, and nobody else can take it.
+        let unreachable = TcpSocket::new_v4()?;
+        unreachable.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let refusing = format!("http://{}/mcp", unreachable.local_addr()?);
+
+        let servers = vec![
+            ServerParams::http("healthy-http", HttpParams::new(healthy.url())),
+            stdio("healthy-stdio", &[]),
+            ServerParams::http("unreachable", HttpParams::new(refusing)),
+            ServerParams::http("delete-hangs", HttpParams::new(hanging.url())),
+            stdio("stubborn-child", &["--ignore-eof", "--ignore-sigterm"]),
+        ];
+        Ok(Self { servers, _healthy: healthy, _hanging: hanging, _unreachable: unreachable })
+    }
+
+    /// How to reach them, in the order of the report.
+    pub fn servers(&self) -> &[ServerParams] {
+        &self.servers
+    }
+}

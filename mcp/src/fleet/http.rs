@@ -1,0 +1,108 @@
+//! A streamable HTTP server in this process, on a loopback port that the kernel chooses.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::handler::FleetHandler;
+
+/// What the server does with the DELETE that ends a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// Ends the session and says so.
+    Answer,
+    /// Reads the request and never answers.
+    Hang,
+}
+
+/// A running server.
+///
+/// # On drop
+///
+/// Stops listening, drops every connection and ends every session.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    accepting: AbortHandle,
+    sessions: CancellationToken,
+}
+
+impl HttpServer {
+    /// Starts to listen on 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// Where no port can be had.
+    pub async fn start(handler: FleetHandler, on_delete: OnDelete) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let sessions = CancellationToken::new();
+        let service = StreamableHttpService::new(
+            move || Ok(handler.clone()),
+            Arc::new(LocalSessionManager::default()),
+            StreamableHttpServerConfig::default().with_cancellation_token(sessions.clone()),
+        );
+        let accepting = tokio::spawn(accept(listener, service, on_delete)).abort_handle();
+        Ok(Self { address, accepting, sessions })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.sessions.cancel();
+        self.accepting.abort();
+    }
+}
+
+type Mcp = StreamableHttpService<FleetHandler, LocalSessionManager>;
+
+/// Serves connections until it is aborted. They live in its [`JoinSet`], so they end with it.
+async fn accept(listener: TcpListener, mcp: Mcp, on_delete: OnDelete) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // An error here concerns one connection that was not made; its client sees it too.
+                let Ok((stream, _)) = accepted else { continue };
+                let mcp = mcp.clone();
+                let serve = service_fn(move |request| answer(mcp.clone(), request, on_delete));
+                connections.spawn(
+                    http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(stream), serve),
+                );
+            }
+            // A finished connection leaves nothing behind.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer(
+    mcp: Mcp,
+    request: Request<Incoming>,
+    on_delete: OnDelete,
+) -> Result<Response<impl Body<Data = Bytes, Error = Infallible> + Send + 'static>, Infallible> {
+    if request.method() == Method::DELETE && on_delete == OnDelete::Hang {
+        pending::<()>().await;
+    }
+    Ok(mcp.handle(request).await)
+}
