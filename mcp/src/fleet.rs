@@ -26,7 +26,7 @@ pub struct Fleet {
     servers: Vec<ServerParams>,
     _healthy: HttpServer,
     _hanging: HttpServer,
-    _unreachable: TcpSocket,
+    _reserved: TcpSocket,
 }
 
 impl Fleet {
@@ -51,18 +51,18 @@ impl Fleet {
         let hanging = HttpServer::start(handler("delete-hangs"), OnDelete::Hang).await?;
 
         // A port that is bound and not listened on refuses for sure, and nobody else can take it.
-        let unreachable = TcpSocket::new_v4()?;
-        unreachable.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let refusing = format!("http://{}/mcp", unreachable.local_addr()?);
+        let reserved = TcpSocket::new_v4()?;
+        reserved.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let refusing = format!("http://{}/mcp", reserved.local_addr()?);
 
         let servers = vec![
             ServerParams::http("healthy-http", HttpParams::new(healthy.url())),
             stdio("healthy-stdio", &[]),
-            ServerParams::http("unreachable", HttpParams::new(refusing)),
+            ServerParams::http("refused", HttpParams::new(refusing)),
             ServerParams::http("delete-hangs", HttpParams::new(hanging.url())),
             stdio("stubborn-child", &["--ignore-eof", "--ignore-sigterm"]),
         ];
-        Ok(Self { servers, _healthy: healthy, _hanging: hanging, _unreachable: unreachable })
+        Ok(Self { servers, _healthy: healthy, _hanging: hanging, _reserved: reserved })
     }
 
     /// How to reach them, in the order of the report.

@@ -57,9 +57,7 @@ pub async fn run(args: DoctorArgs) -> ExitCode {
 fn headline(servers: &[ServerParams], embedded: bool) -> String {
     let count = render::words::count(servers.len(), "server");
     if embedded {
-        format!(
-            "no configuration given: the embedded fleet of {count}, three of them faulty on purpose"
-        )
+        format!("no configuration given: the embedded fleet, {count}, 3 of them faulty on purpose")
     } else {
         format!("connecting to {count}")
     }

@@ -16,6 +16,7 @@ pub struct Live {
     bars: MultiProgress,
     head: ProgressBar,
     branches: Vec<Branch>,
+    up: u64,
     leaving: bool,
 }
 
@@ -54,7 +55,7 @@ impl Live {
         });
         let branches = branches.collect();
         head.enable_steady_tick(TICK);
-        Self { bars, head, branches, leaving: false }
+        Self { bars, head, branches, up: 0, leaving: false }
     }
 
     /// A handle for whoever has to write to the terminal meanwhile.
@@ -84,6 +85,7 @@ impl View for Live {
         match &event.kind {
             EventKind::Up(_) => {
                 branch.settled(&style("✔").green(), &text);
+                self.up += 1;
                 self.head.inc(1);
             }
             EventKind::Failed { .. } => {
@@ -116,12 +118,13 @@ impl View for Live {
 }
 
 impl Live {
-    /// The head counts again, now the servers that were left.
+    /// The head counts again: of the servers that came up, those that were left.
     fn leaving(&mut self) {
         if !self.leaving {
             self.leaving = true;
             self.head.set_message("leaving");
             self.head.set_position(0);
+            self.head.set_length(self.up);
         }
     }
 }

@@ -55,7 +55,9 @@ pub fn line(kind: &EventKind) -> Option<String> {
         }
         EventKind::Lost { message } => format!("lost: {}", words::plain(message)),
         EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
-        EventKind::Left(report) if words::is_up(report) || report.leave.ms > 0 => {
+        EventKind::Left(report)
+            if words::is_up(report) || !words::nothing_to_leave(&report.leave) =>
+        {
             let how = words::left(report.transport, &report.leave);
             format!("left in {}: {how}", show_ms(report.leave.ms))
         }

@@ -53,6 +53,7 @@ pub fn render(report: &CloseReport) -> String {
 
 fn row(server: &ServerReport) -> [String; 9] {
     let up = words::is_up(server);
+    let nothing = !up && words::nothing_to_leave(&server.leave);
     let dash = || "-".to_owned();
     [
         words::plain(&server.name),
@@ -61,8 +62,8 @@ fn row(server: &ServerReport) -> [String; 9] {
         words::outcome(server.outcome).to_owned(),
         server.connect_ms.map_or_else(dash, show_ms),
         if up { words::offers(server.tools, server.prompts, server.resources) } else { dash() },
-        show_ms(server.leave.ms),
-        words::left(server.transport, &server.leave),
+        if nothing { dash() } else { show_ms(server.leave.ms) },
+        if nothing { dash() } else { words::left(server.transport, &server.leave) },
         if server.leave.clean { "yes" } else { "NO" }.to_owned(),
     ]
 }
@@ -109,7 +110,7 @@ mod tests {
             row("web "),
             "web http 2025-11-25 up 12 ms 3 tools, 1 prompt, 1 resource 2 ms DELETE ended the session yes"
         );
-        assert_eq!(row("gone "), "gone http - unreachable 1 ms - 0 ms no session to end yes");
+        assert_eq!(row("gone "), "gone http - unreachable 1 ms - - - yes");
         assert_eq!(
             row("mule "),
             "mule stdio 2026-07-28 up 12 ms 3 tools, 1 prompt, 1 resource 4.0 s SIGTERM, SIGKILL, ended by SIGKILL NO"

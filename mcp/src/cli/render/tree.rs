@@ -74,12 +74,14 @@ fn branch(lines: &mut Vec<String>, server: &ServerReport, last: bool, width: usi
                 .map(|line| format!("{} {line}", style("stderr │").dim())),
         );
     }
-    let left = words::left(server.transport, &server.leave);
-    let left = format!("left in {}: {left}", show_ms(server.leave.ms));
-    twigs.push(if server.leave.clean { left } else { style(left).yellow().to_string() });
-    for reason in words::verdict(&server.leave) {
-        twigs.push(format!("  {}", style(reason).yellow()));
+    if words::is_up(server) || !words::nothing_to_leave(&server.leave) {
+        let left = words::left(server.transport, &server.leave);
+        let left = format!("left in {}: {left}", show_ms(server.leave.ms));
+        twigs.push(if server.leave.clean { left } else { style(left).yellow().to_string() });
     }
+    twigs.extend(
+        words::remarks(&server.leave).into_iter().map(|text| style(text).yellow().to_string()),
+    );
     lines.extend(twigs.into_iter().map(|twig| format!("{stem}    {twig}")));
 }
 
@@ -102,7 +104,6 @@ mod tests {
 │     cannot reach http://127.0.0.1:9/mcp
 │       tcp connect error
 │         Connection refused (os error 111)
-│     left in 0 ms: no session to end
 ├─ ✘ crash stdio -          exited after 1 ms
 │     the server is gone
 │     stderr │ first line
@@ -110,10 +111,8 @@ mod tests {
 │     left in 0 ms: exit status 7
 ├─ ! slow  http  2025-11-25 up after 12 ms, 3 tools, 1 prompt, 1 resource
 │     left in 5.0 s: DELETE not answered
-│       its DELETE was not answered in time
 └─ ! mule  stdio 2026-07-28 up after 12 ms, 3 tools, 1 prompt, 1 resource
       left in 4.0 s: SIGTERM, SIGKILL, ended by SIGKILL
-        it had to be killed
 
 4 of 6 came up, 4 of 6 left cleanly
   gone: unreachable: Connection refused (os error 111)

@@ -140,24 +140,44 @@ pub fn verdict(leave: &LeaveReport) -> Vec<String> {
         Delete::NotSent => reasons.push("its DELETE was not sent".to_owned()),
         _ => {}
     }
-    let sent = |signal: &str| leave.signals.iter().any(|s| s == signal);
-    if sent("SIGKILL") {
+    if sent(leave, "SIGKILL") {
         reasons.push("it had to be killed".to_owned());
-    } else if let Some(status @ ExitStatusReport::Signal(signal)) = leave.exit_status
-        && !(signal == 15 && sent("SIGTERM"))
-    {
-        reasons.push(format!("{}, which was not ours", ended(status)));
     }
-    if !leave.survivors.is_empty() {
-        let pids: Vec<String> = leave.survivors.iter().map(i32::to_string).collect();
-        let processes = if pids.len() == 1 { "process" } else { "processes" };
-        reasons.push(format!("it left {processes} {} running", pids.join(", ")));
-    }
-    reasons.extend(leave.suppressed.iter().map(|fault| plain(fault)));
+    reasons.extend(remarks(leave));
     if reasons.is_empty() && !leave.clean {
         reasons.push("it was not left cleanly".to_owned());
     }
     reasons
+}
+
+/// The part of the verdict that [`left`] does not tell already.
+pub fn remarks(leave: &LeaveReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(status @ ExitStatusReport::Signal(signal)) = leave.exit_status
+        && !(signal == 15 && sent(leave, "SIGTERM"))
+        && !sent(leave, "SIGKILL")
+    {
+        remarks.push(format!("{}, which was not ours", ended(status)));
+    }
+    if !leave.survivors.is_empty() {
+        let pids: Vec<String> = leave.survivors.iter().map(i32::to_string).collect();
+        let processes = if pids.len() == 1 { "process" } else { "processes" };
+        remarks.push(format!("it left {processes} {} running", pids.join(", ")));
+    }
+    remarks.extend(leave.suppressed.iter().map(|fault| plain(fault)));
+    remarks
+}
+
+fn sent(leave: &LeaveReport, signal: &str) -> bool {
+    leave.signals.iter().any(|s| s == signal)
+}
+
+/// Whether there was anything to leave: a session, a process, or the time it took to see.
+pub fn nothing_to_leave(leave: &LeaveReport) -> bool {
+    leave.delete == Delete::NotApplicable
+        && leave.exit_status.is_none()
+        && leave.signals.is_empty()
+        && leave.clean
 }
 
 /// Everything that is wrong with a server: how it failed, then how it left.

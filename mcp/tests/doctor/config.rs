@@ -1,0 +1,116 @@
+//! What a configuration may say, what is refused, and that a refusal starts nothing.
+
+use serde_json::{Value, json};
+
+use super::harness::{Place, server, stdio};
+
+/// A server that leaves a mark where it was started.
+fn marking(place: &Place) -> Value {
+    json!({"command": "touch", "args": [place.file("started").display().to_string()]})
+}
+
+#[test]
+fn a_configuration_in_which_all_is_well_ends_with_status_0() {
+    let place = Place::new();
+    let (run, report) =
+        place.examine(&[("one", stdio(&[])), ("two", stdio(&["--eras", "legacy"]))], &[]);
+    run.expect(0);
+    assert_eq!(run.stderr, "");
+    assert_eq!(report["clean"], true);
+    assert_eq!(server(&report, "one")["era"], "2026-07-28");
+    assert_eq!(server(&report, "two")["era"], "2025-11-25");
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_entry_is_refused_before_the_others_are_started() {
+    let place = Place::new();
+    for (entry, word) in [
+        (json!({"command": "x", "url": "http://127.0.0.1/"}), "both"),
+        (json!({}), "neither"),
+        (json!({"command": "x", "args": [1]}), "args[0]"),
+        (json!({"url": "nowhere"}), "nowhere"),
+    ] {
+        let config = place.config(&[("good", marking(&place)), ("wrong", entry)]);
+        for run in [
+            place.run(&["doctor", &config, "--json"]),
+            place.run(&["call", &config, "good/echo", "{}"]),
+        ] {
+            run.expect_refused(&["\"wrong\"", word]);
+        }
+        assert!(!place.file("started").exists());
+    }
+}
+
+#[test]
+fn a_configuration_without_servers_is_refused() {
+    let place = Place::new();
+    for text in ["{}", r#"{"mcpServers": {}}"#, "", "[]"] {
+        let config = place.config_text(text);
+        place.run(&["doctor", &config]).expect_refused(&["servers.json"]);
+    }
+    let missing = place.file("missing.json").display().to_string();
+    place.run(&["doctor", &missing]).expect_refused(&["missing.json", "No such file"]);
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    let place = Place::new();
+    let config = place.config(&[("good", marking(&place))]);
+    for args in [
+        vec!["doctor", &config, "--fail-fast", "--best-effort"],
+        vec!["doctor", &config, "--budget", "5"],
+        vec!["doctor", &config, "--eof-grace", "soon"],
+        vec!["doctor", &config, "--unheard-of"],
+        vec!["heal", &config],
+        vec![],
+    ] {
+        place.run(&args).expect_refused(&[]);
+    }
+    assert!(!place.file("started").exists());
+}
+
+#[test]
+fn unknown_keys_are_warned_of_on_stderr() {
+    let place = Place::new();
+    let mut entry = stdio(&[]);
+    entry["timeout"] = json!(5);
+    let (run, report) = place.examine(&[("one", entry)], &[]);
+    run.expect(0);
+    assert_eq!(report["clean"], true);
+    assert_eq!(
+        run.stderr,
+        "moored-mcp: warning: server \"one\": unknown key \"timeout\" is ignored\n"
+    );
+}
+
+#[test]
+fn of_a_name_that_is_there_twice_the_later_one_is_not_started() {
+    let place = Place::new();
+    let (run, report) =
+        place.examine(&[("a", stdio(&[])), ("b", stdio(&[])), ("a", marking(&place))], &[]);
+    run.expect(1);
+    let servers = report["servers"].as_array().expect("a list");
+    let seen: Vec<(&str, &str)> = servers
+        .iter()
+        .filter_map(|s| Some((s["name"].as_str()?, s["outcome"].as_str()?)))
+        .collect();
+    assert_eq!(seen, [("a", "ok"), ("b", "ok"), ("a", "duplicate_name")]);
+    assert_eq!(servers[2]["connect_ms"], Value::Null);
+    assert_eq!(servers[2]["leave"]["clean"], true);
+    assert!(!place.file("started").exists());
+}
+
+#[test]
+fn env_and_cwd_reach_the_child() {
+    let place = Place::new();
+    let script = "printf '%s %s\\n' \"$GREETING\" \"$PWD\" >&2; exit 3";
+    let cwd = place.file("").display().to_string();
+    let entry =
+        json!({"command": "sh", "args": ["-c", script], "env": {"GREETING": "ahoy"}, "cwd": cwd});
+    let (run, report) = place.examine(&[("sh", entry)], &[]);
+    run.expect(1);
+    let tail = server(&report, "sh")["error"]["stderr_tail"].as_str().expect("it spoke").to_owned();
+    assert!(tail.starts_with("ahoy /"), "{tail}");
+    assert!(tail.trim_end().ends_with(cwd.trim_end_matches('/')), "{tail} {cwd}");
+}

@@ -1,0 +1,116 @@
+//! Children that misbehave, one fault each.
+
+use serde_json::{Value, json};
+
+use super::harness::{Place, cause, server, stdio};
+
+/// Examines one child and gives its report, after nothing of it is left.
+fn examine(flags: &[&str], more: &[&str], status: i32) -> Value {
+    let place = Place::new();
+    let (run, report) = place.examine(&[("child", stdio(flags))], more);
+    run.expect(status);
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+    server(&report, "child").clone()
+}
+
+#[test]
+fn a_child_that_exits_at_once_is_told_by_its_status_and_its_last_words() {
+    let child =
+        examine(&["--exit-code", "7", "--exit-at", "start", "--stderr", "no licence"], &[], 1);
+    assert_eq!(child["outcome"], "exited");
+    assert_eq!(child["error"]["exit_status"], json!({"code": 7}));
+    assert_eq!(child["error"]["stderr_tail"], "no licence\n");
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 7}));
+    assert_eq!(child["leave"]["clean"], true, "any exit code is clean: {child:#}");
+    assert_eq!(child["leave"]["signals"], json!([]));
+}
+
+#[test]
+fn a_command_that_is_not_there_is_told_by_the_system_s_words() {
+    let place = Place::new();
+    let (run, report) = place.examine(&[("none", json!({"command": "/nonexistent/server"}))], &[]);
+    run.expect(1);
+    let none = server(&report, "none");
+    assert_eq!(none["outcome"], "spawn_failed");
+    assert_eq!(cause(none), "No such file or directory (os error 2)");
+    assert_eq!(none["leave"]["clean"], true);
+    assert_eq!(none["leave"]["exit_status"], Value::Null);
+}
+
+#[test]
+fn a_child_that_never_answers_is_cut_off_at_the_connect_timeout() {
+    let child = examine(&["--silent"], &["--connect-timeout", "500ms"], 1);
+    assert_eq!(child["outcome"], "timed_out");
+    let ms = child["connect_ms"].as_u64().expect("a number");
+    assert!((500..5_000).contains(&ms), "{ms}");
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 0}), "it leaves at the end of stdin");
+    assert_eq!(child["leave"]["clean"], true);
+}
+
+#[test]
+fn noise_before_the_first_message_is_tolerated() {
+    let child = examine(&["--banner", "Starting the server ..."], &[], 0);
+    assert_eq!(child["outcome"], "ok");
+    assert_eq!(child["tools"], 3);
+}
+
+#[test]
+fn a_child_that_ignores_the_end_of_its_input_gets_exactly_one_sigterm() {
+    let child = examine(&["--ignore-eof"], &["--eof-grace", "200ms"], 0);
+    assert_eq!(child["leave"]["signals"], json!(["SIGTERM"]));
+    assert_eq!(child["leave"]["exit_status"], json!({"signal": 15}));
+    assert_eq!(child["leave"]["clean"], true, "SIGTERM alone is clean");
+}
+
+#[test]
+fn a_child_that_ignores_sigterm_as_well_is_killed_after_both_graces() {
+    let flags = ["--ignore-eof", "--ignore-sigterm"];
+    let child = examine(&flags, &["--eof-grace", "300ms", "--term-grace", "400ms"], 1);
+    assert_eq!(child["leave"]["signals"], json!(["SIGTERM", "SIGKILL"]));
+    assert_eq!(child["leave"]["exit_status"], json!({"signal": 9}));
+    let ms = child["leave"]["ms"].as_u64().expect("a number");
+    assert!((700..3_000).contains(&ms), "{ms}");
+}
+
+#[test]
+fn an_exit_code_at_the_end_is_clean_and_reported() {
+    let child = examine(&["--exit-code", "3"], &[], 0);
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 3}));
+    assert_eq!(child["leave"]["clean"], true);
+}
+
+#[test]
+fn a_grandchild_that_holds_the_pipes_is_swept_after_its_leader_has_gone() {
+    let child = examine(&["--grandchild"], &["--eof-grace", "300ms"], 0);
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 0}));
+    assert_eq!(child["leave"]["signals"], json!(["SIGTERM"]));
+    assert_eq!(child["leave"]["survivors"], json!([]));
+    assert_eq!(child["leave"]["clean"], true);
+}
+
+#[test]
+fn a_launcher_that_does_not_exec_takes_its_server_with_it() {
+    let place = Place::new();
+    let line = format!("{} fleet-server --life 90s --ignore-eof; exit $?", super::harness::BINARY);
+    let launcher = json!({"command": "sh", "args": ["-c", line]});
+    let (run, report) = place.examine(&[("launched", launcher)], &["--eof-grace", "200ms"]);
+    run.expect(0);
+    let launched = server(&report, "launched");
+    assert_eq!(launched["outcome"], "ok");
+    assert_eq!(launched["leave"]["signals"], json!(["SIGTERM"]));
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_speaks_no_protocol_is_told_so() {
+    let place = Place::new();
+    let chatter = json!({"command": "sh", "args": ["-c", "while read line; do echo '{\"jsonrpc\": 1}'; done"]});
+    let (run, report) = place.examine(&[("chatter", chatter)], &["--connect-timeout", "3s"]);
+    run.expect(1);
+    let chatter = server(&report, "chatter");
+    assert!(
+        ["protocol_error", "timed_out"].contains(&chatter["outcome"].as_str().unwrap_or_default()),
+        "{chatter:#}"
+    );
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}

@@ -1,0 +1,148 @@
+//! The embedded fleet: what a fresh machine sees first.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::harness::{Place, cause, server};
+
+/// Ten seconds are promised.
+const PROMISED: Duration = Duration::from_secs(10);
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> =
+        value.as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
+    let place = Place::new();
+    let run = place.run(&["doctor", "--json"]);
+    run.expect(1);
+    assert_eq!(run.stderr, "");
+    assert!(run.took < PROMISED, "{:?}", run.took);
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+
+    let report = run.report();
+    assert_eq!(report["clean"], false);
+    let names: Vec<&str> = report["servers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|s| s["name"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["healthy-http", "healthy-stdio", "refused", "delete-hangs", "stubborn-child"]
+    );
+
+    let healthy = server(&report, "healthy-http");
+    assert_eq!(healthy["outcome"], "ok");
+    assert_eq!(healthy["error"], Value::Null);
+    assert_eq!(healthy["era"], "2025-11-25");
+    assert_eq!(
+        (&healthy["tools"], &healthy["prompts"], &healthy["resources"]),
+        (&json!(3), &json!(1), &json!(1))
+    );
+    assert_eq!(healthy["leave"]["delete"], "terminated");
+    assert_eq!(healthy["leave"]["clean"], true);
+
+    let child = server(&report, "healthy-stdio");
+    assert_eq!((&child["outcome"], &child["tools"]), (&json!("ok"), &json!(3)));
+    assert_eq!(child["era"], "2026-07-28");
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 0}));
+    assert_eq!(child["leave"]["signals"], json!([]));
+    assert_eq!(child["leave"]["delete"], "not_applicable");
+    assert_eq!(child["leave"]["clean"], true);
+
+    let refused = server(&report, "refused");
+    assert_eq!(refused["outcome"], "unreachable");
+    assert_eq!(cause(refused), "Connection refused (os error 111)");
+    assert_eq!(refused["error"]["chain"][0], refused["error"]["message"]);
+    assert_eq!(
+        refused["leave"],
+        json!({"clean": true, "ms": 0, "delete": "not_applicable", "signals": [],
+               "exit_status": null, "survivors": [], "suppressed": []})
+    );
+
+    let hanging = server(&report, "delete-hangs");
+    assert_eq!(hanging["outcome"], "ok");
+    assert_eq!(hanging["leave"]["delete"], "timed_out");
+    assert_eq!(hanging["leave"]["clean"], false);
+    assert!(hanging["leave"]["ms"].as_u64().expect("a number") <= 5_100, "{hanging:#}");
+
+    let stubborn = server(&report, "stubborn-child");
+    assert_eq!(stubborn["outcome"], "ok");
+    assert_eq!(stubborn["leave"]["signals"], json!(["SIGTERM", "SIGKILL"]));
+    assert_eq!(stubborn["leave"]["exit_status"], json!({"signal": 9}));
+    assert_eq!(stubborn["leave"]["clean"], false);
+    assert_eq!(stubborn["leave"]["survivors"], json!([]));
+}
+
+#[test]
+fn the_json_has_the_fields_of_the_contract_and_no_others() {
+    let run = Place::new().run(&["doctor", "--json", "--budget", "1s"]);
+    let report = run.report();
+    assert_eq!(keys(&report), ["clean", "connect_ms", "leave_ms", "servers"]);
+    for server in report["servers"].as_array().expect("a list") {
+        assert_eq!(
+            keys(server),
+            [
+                "connect_ms",
+                "era",
+                "error",
+                "leave",
+                "name",
+                "outcome",
+                "prompts",
+                "resources",
+                "tools",
+                "transport"
+            ]
+        );
+        assert_eq!(
+            keys(&server["leave"]),
+            ["clean", "delete", "exit_status", "ms", "signals", "suppressed", "survivors"]
+        );
+        if !server["error"].is_null() {
+            assert_eq!(keys(&server["error"]), ["chain", "exit_status", "message", "stderr_tail"]);
+        }
+        assert!(server["connect_ms"].is_u64(), "{server:#}");
+    }
+}
+
+#[test]
+fn the_budget_bounds_leaving_and_the_graces_shrink_to_fit() {
+    let place = Place::new();
+    let run = place.run(&["doctor", "--json", "--budget", "1500ms"]);
+    run.expect(1);
+    let report = run.report();
+    let leave_ms = report["leave_ms"].as_u64().expect("a number");
+    assert!(leave_ms <= 1_700, "{leave_ms}");
+    let stubborn = &server(&report, "stubborn-child")["leave"];
+    assert_eq!(stubborn["signals"], json!(["SIGTERM", "SIGKILL"]));
+    assert!(stubborn["ms"].as_u64().expect("a number") <= 1_300, "{stubborn:#}");
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn out_of_a_pipe_come_plain_lines_a_table_and_the_true_causes() {
+    let run = Place::new().run(&["doctor", "--budget", "1s"]);
+    run.expect(1);
+    let text = &run.stdout;
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    assert!(text.starts_with("no configuration given: the embedded fleet"), "{text}");
+    for line in [
+        "\n4 of 5 came up, 3 of 5 left cleanly\n",
+        "\n  refused: unreachable: Connection refused (os error 111)\n",
+        "\n  delete-hangs: its DELETE was not answered in time\n",
+        "\n  stubborn-child: it had to be killed\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+    for lie in ["cancelled", "channel closed"] {
+        assert!(!text.to_lowercase().contains(lie), "{lie:?} is in:\n{text}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Streamable HTTP: what the server answers, and what is made of it.
+
+use serde_json::{Value, json};
+
+use super::harness::{Place, at, cause, server};
+use super::stub::{Answer, Stub};
+
+fn examine(stub: &Stub, more: &[&str], status: i32) -> Value {
+    let (run, report) = Place::new().examine(&[("web", at(stub.url()))], more);
+    run.expect(status);
+    server(&report, "web").clone()
+}
+
+#[test]
+fn every_answer_to_the_delete_is_classified() {
+    for (answer, delete, clean) in [
+        (Answer::Status(200), "terminated", true),
+        (Answer::Status(202), "terminated", true),
+        (Answer::Status(204), "terminated", true),
+        (Answer::Status(405), "not_supported", true),
+        (Answer::Status(404), "already_gone", true),
+        (Answer::Status(401), "failed", false),
+        (Answer::Status(500), "failed", false),
+        (Answer::Hang, "timed_out", false),
+    ] {
+        let stub = Stub::start("DELETE", answer);
+        let web = examine(&stub, &["--budget", "1s"], if clean { 0 } else { 1 });
+        assert_eq!(web["outcome"], "ok", "{answer:?}");
+        assert_eq!(web["tools"], 1, "{answer:?}");
+        assert_eq!(web["leave"]["delete"], delete, "{answer:?}");
+        assert_eq!(web["leave"]["clean"], clean, "{answer:?}");
+        let suppressed = web["leave"]["suppressed"].as_array().expect("a list");
+        assert_eq!(suppressed.is_empty(), delete != "failed", "{answer:?}: {suppressed:?}");
+        assert_eq!(stub.count("DELETE"), 1, "{answer:?}: one DELETE a session");
+    }
+}
+
+#[test]
+fn a_refusal_at_the_door_is_classified_by_its_status() {
+    for (status, outcome) in [
+        (401, "auth_required"),
+        (403, "forbidden"),
+        (500, "upstream_error"),
+        (503, "upstream_error"),
+    ] {
+        let stub = Stub::start("initialize", Answer::Status(status));
+        let web = examine(&stub, &[], 1);
+        assert_eq!(web["outcome"], outcome, "{status}: {web:#}");
+        let chain = web["error"]["chain"].to_string();
+        assert!(chain.contains(&status.to_string()), "{status} is not in {chain}");
+        assert_eq!(web["error"]["stderr_tail"], Value::Null);
+    }
+}
+
+#[test]
+fn a_handshake_that_fails_after_the_session_exists_still_ends_the_session() {
+    let stub = Stub::start("notifications/initialized", Answer::Status(500));
+    let web = examine(&stub, &[], 1);
+    assert_eq!(web["outcome"], "upstream_error", "{web:#}");
+    assert!(web["error"]["chain"].to_string().contains("500"), "{web:#}");
+    assert_eq!(web["leave"]["delete"], "terminated");
+    assert_eq!(stub.count("DELETE"), 1);
+}
+
+#[test]
+fn a_server_that_accepts_and_never_answers_is_cut_off() {
+    let stub = Stub::start("initialize", Answer::Hang);
+    let web = examine(&stub, &["--connect-timeout", "600ms"], 1);
+    assert_eq!(web["outcome"], "timed_out");
+    assert_eq!(web["leave"]["delete"], "not_applicable", "no session id was received");
+    assert_eq!(stub.count("notifications/cancelled"), 0, "initialize is not to be cancelled");
+}
+
+#[test]
+fn a_refused_connection_ends_in_the_system_s_words() {
+    // Bound and released: nobody listens there now.
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a loopback port")
+        .port();
+    let url = format!("http://127.0.0.1:{port}/mcp");
+    let (run, report) = Place::new().examine(&[("gone", at(&url))], &[]);
+    run.expect(1);
+    let gone = server(&report, "gone");
+    assert_eq!(gone["outcome"], "unreachable");
+    assert_eq!(cause(gone), "Connection refused (os error 111)");
+}
+
+#[test]
+fn headers_of_the_configuration_are_no_part_of_the_output() {
+    let stub = Stub::start("initialize", Answer::Status(401));
+    let entry = json!({"url": stub.url(), "headers": {"Authorization": "Bearer s3cr3t"}});
+    let (run, _) = Place::new().examine(&[("web", entry)], &[]);
+    run.expect(1);
+    assert!(!run.stdout.contains("s3cr3t") && !run.stderr.contains("s3cr3t"));
+}
+
+#[test]
+fn several_sessions_of_one_address_are_each_ended() {
+    let stub = Stub::healthy();
+    let servers: Vec<(&str, Value)> =
+        ["a", "b", "c", "d"].iter().map(|name| (*name, at(stub.url()))).collect();
+    let (run, report) = Place::new().examine(&servers, &[]);
+    run.expect(0);
+    assert_eq!(report["servers"].as_array().map(Vec::len), Some(4));
+    assert_eq!(stub.count("DELETE"), 4);
+}

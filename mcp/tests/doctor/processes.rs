@@ -1,0 +1,34 @@
+//! What runs on this machine, read from `/proc`.
+
+use std::fs;
+
+/// The living processes whose environment contains `variable`, zombies left out.
+pub fn with_environment(variable: &str) -> Vec<String> {
+    ids()
+        .filter(|pid| {
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == variable.as_bytes()))
+        })
+        .filter(|pid| is_alive(*pid))
+        .map(describe)
+        .collect()
+}
+
+/// Whether a process is there and no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        // The name is in parentheses and may contain anything, so what follows the last one counts.
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    })
+}
+
+fn describe(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    format!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " "))
+}
+
+fn ids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .expect("/proc is there")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
