@@ -4,7 +4,7 @@ mod args;
 mod call;
 mod config;
 mod doctor;
-pub mod duration;
+pub(crate) mod duration;
 mod output;
 mod progress;
 mod render;
@@ -23,7 +23,7 @@ const WRONG_USE: u8 = 2;
 const FAILED: u8 = 1;
 
 /// Runs the command that was typed.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut runtime = match cli.command {
         // A server of the fleet has one client and little to do.

@@ -3,9 +3,9 @@
 //! It is what `moored-mcp doctor` examines when it is given no configuration, so that a fresh
 //! machine shows in one command what a clean leave looks like and what an unclean one does.
 
-pub mod handler;
-pub mod http;
-pub mod stdio;
+pub(crate) mod handler;
+pub(crate) mod http;
+pub(crate) mod stdio;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -22,7 +22,7 @@ use http::{HttpServer, OnDelete};
 ///
 /// The HTTP servers stop and the reserved port is given back; do it after the sessions were left.
 #[derive(Debug)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     servers: Vec<ServerParams>,
     _healthy: HttpServer,
     _hanging: HttpServer,
@@ -35,7 +35,7 @@ impl Fleet {
     /// # Errors
     ///
     /// Where a loopback port cannot be had, or this program cannot find itself.
-    pub async fn start() -> io::Result<Self> {
+    pub(crate) async fn start() -> io::Result<Self> {
         let itself = std::env::current_exe()?.display().to_string();
         let stdio = |name: &str, flags: &[&str]| {
             let mut args = vec!["fleet-server".to_owned(), "--name".to_owned(), name.to_owned()];
@@ -66,7 +66,7 @@ impl Fleet {
     }
 
     /// How to reach them, in the order of the report.
-    pub fn servers(&self) -> &[ServerParams] {
+    pub(crate) fn servers(&self) -> &[ServerParams] {
         &self.servers
     }
 }

@@ -12,7 +12,7 @@ use crate::fleet::stdio::StdioServerArgs;
 /// Connects to MCP servers, and leaves them cleanly.
 #[derive(Debug, Parser)]
 #[command(name = "moored-mcp", version, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -20,7 +20,7 @@ pub struct Cli {
 
 /// The commands, and one that only this program gives itself.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Connects to every server of a configuration, leaves them all, and tells how each went.
     Doctor(DoctorArgs),
     /// Calls one tool of a configured server and prints its result as JSON.
@@ -36,7 +36,7 @@ pub enum Command {
 /// command line or the configuration was wrong, 130 and 143 after SIGINT and SIGTERM.
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// A JSON file with an "mcpServers" object; without one an embedded fleet is examined.
     pub config: Option<PathBuf>,
     /// Print one JSON object on stdout, and nothing else.
@@ -61,7 +61,7 @@ Exit status: 0 all servers came up and left cleanly; 1 some server failed or lef
 
 impl DoctorArgs {
     /// What a failing server does to the others.
-    pub fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Policy {
         if self.fail_fast { Policy::FailFast } else { Policy::BestEffort }
     }
 }
@@ -69,7 +69,7 @@ impl DoctorArgs {
 /// `moored-mcp call`.
 #[derive(Debug, Args)]
 #[command(after_help = CALL_HELP)]
-pub struct CallArgs {
+pub(crate) struct CallArgs {
     /// A JSON file with an "mcpServers" object.
     pub config: PathBuf,
     /// `server/tool`, which starts that server only; or a bare tool name that only one server has.
@@ -91,7 +91,7 @@ tool's name was wrong; 130 or 143 after SIGINT or SIGTERM.";
 
 /// The time limits that both commands share.
 #[derive(Debug, Args)]
-pub struct LimitArgs {
+pub(crate) struct LimitArgs {
     /// How long one server may take to connect and to list what it offers.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub connect_timeout: Duration,
@@ -108,7 +108,7 @@ pub struct LimitArgs {
 
 impl LimitArgs {
     /// The same limits, as the session group takes them.
-    pub fn options(&self) -> GroupOptions {
+    pub(crate) fn options(&self) -> GroupOptions {
         let mut options = GroupOptions::default();
         options.connect_timeout = self.connect_timeout;
         options.budget = self.budget;

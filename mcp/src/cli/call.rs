@@ -14,6 +14,15 @@ use super::voyage::{self, Ended};
 use super::{FAILED, WRONG_USE, config, render};
 use target::Target;
 
+/// All that was typed, understood.
+struct Order {
+    target: Target,
+    arguments: Map<String, Value>,
+    /// Those that have to be started for it.
+    servers: Vec<ServerParams>,
+    options: CallOptions,
+}
+
 /// What became of the call, before the servers were left.
 enum Called {
     /// The tool answered: its result, which may be an error of its own.
@@ -23,24 +32,23 @@ enum Called {
 }
 
 /// Runs the command.
-pub async fn run(args: CallArgs) -> ExitCode {
+pub(crate) async fn run(args: CallArgs) -> ExitCode {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
     };
-    let (arguments, servers, target) = match understand(&args) {
-        Ok(understood) => understood,
+    let order = match understand(&args) {
+        Ok(order) => order,
         Err(why) => return end(&why, WRONG_USE),
     };
     let group = SessionGroup::start(args.limits.options());
-    let options = CallOptions::timeout(args.timeout);
-    let work = call(&group, servers, target, arguments, options);
+    let work = call(&group, order);
     let ended = voyage::sail(&group, &mut signals, output::complain, work).await;
     conclude(ended)
 }
 
 /// Reads all that was typed, and starts nothing.
-fn understand(args: &CallArgs) -> Result<(Map<String, Value>, Vec<ServerParams>, Target), String> {
+fn understand(args: &CallArgs) -> Result<Order, String> {
     let arguments = match serde_json::from_str(&args.arguments) {
         Ok(Value::Object(arguments)) => arguments,
         Ok(_) => return Err("the arguments must be one JSON object, such as '{}'".to_owned()),
@@ -49,17 +57,12 @@ fn understand(args: &CallArgs) -> Result<(Map<String, Value>, Vec<ServerParams>,
     let config = config::load(&args.config).map_err(|error| error.to_string())?;
     config.warnings.iter().for_each(|warning| output::warn(warning));
     let (target, servers) = target::aim(&args.tool, config.servers)?;
-    Ok((arguments, servers, target))
+    Ok(Order { target, arguments, servers, options: CallOptions::timeout(args.timeout) })
 }
 
 /// Connects, finds the tool, calls it.
-async fn call(
-    group: &SessionGroup,
-    servers: Vec<ServerParams>,
-    target: Target,
-    arguments: Map<String, Value>,
-    options: CallOptions,
-) -> Called {
+async fn call(group: &SessionGroup, order: Order) -> Called {
+    let Order { target, arguments, servers, options } = order;
     let failed: Vec<String> = group
         .connect_many(servers, Policy::BestEffort)
         .await

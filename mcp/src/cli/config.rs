@@ -15,7 +15,7 @@ use ordered::Json;
 
 /// A configuration that can be started.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The servers in the order of the file. A name that was written twice is here twice.
     pub servers: Vec<ServerParams>,
     /// What was passed over, one sentence each, for stderr.
@@ -24,7 +24,7 @@ pub struct Config {
 
 /// Why a configuration cannot be used: one sentence.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(String);
+pub(crate) struct ConfigError(String);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +39,7 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 ///
 /// A sentence that names the file, the server and the key at fault.
-pub fn load(path: &Path) -> Result<Config, ConfigError> {
+pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let shown = path.display();
     let bytes =
         std::fs::read(path).map_err(|e| ConfigError(format!("cannot read {shown}: {e}")))?;

@@ -12,7 +12,7 @@ use super::{FAILED, WRONG_USE, config, render, voyage};
 use crate::fleet::Fleet;
 
 /// Runs the command.
-pub async fn run(args: DoctorArgs) -> ExitCode {
+pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     // Caught from here on: a signal that comes while the fleet starts must not kill us.
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,

@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Errors
 ///
 /// A text that says what was expected, ready to be shown after the option's name.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let scale: u64 = match unit {
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Shows whole milliseconds the way a person reads them: `870 ms`, `4.1 s`, `2 min 5 s`.
-pub fn show_ms(ms: u64) -> String {
+pub(crate) fn show_ms(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),

@@ -6,24 +6,24 @@
 use std::io::{IsTerminal, Write};
 
 /// Writes `text` and a line break to stdout. A reader that is gone has all it wanted.
-pub fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _gone = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
 }
 
 /// Writes an error to stderr, in this program's name.
-pub fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     let _gone = writeln!(std::io::stderr().lock(), "moored-mcp: {text}");
 }
 
 /// Writes a warning to stderr.
-pub fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     complain(&format!("warning: {text}"));
 }
 
 /// Who reads the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// A program: one JSON object.
     Machine,
     /// A person at a terminal: a live view, then a tree.
@@ -34,7 +34,7 @@ pub enum Audience {
 
 impl Audience {
     /// Looks at what the streams are.
-    pub fn find(json: bool) -> Self {
+    pub(crate) fn find(json: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if json {
             Self::Machine

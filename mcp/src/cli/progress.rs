@@ -24,14 +24,18 @@ trait View: Send {
 
 /// A view that follows a group in a task of its own.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     following: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     bars: Option<indicatif::MultiProgress>,
 }
 
 impl Progress {
     /// Follows `group` from now on; call it before anything is connected.
-    pub fn follow(group: &SessionGroup, servers: &[ServerParams], audience: Audience) -> Self {
+    pub(crate) fn follow(
+        group: &SessionGroup,
+        servers: &[ServerParams],
+        audience: Audience,
+    ) -> Self {
         let (view, bars): (Box<dyn View>, _) = match audience {
             Audience::Machine => return Self { following: None, bars: None },
             Audience::Terminal => {
@@ -47,7 +51,7 @@ impl Progress {
     }
 
     /// Says something on stderr without spoiling the live view.
-    pub fn notice(&self, text: &str) {
+    pub(crate) fn notice(&self, text: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| output::complain(text)),
             None => output::complain(text),
@@ -55,7 +59,7 @@ impl Progress {
     }
 
     /// Shows what is still to be shown, and makes room for the report.
-    pub async fn finish(self) {
+    pub(crate) async fn finish(self) {
         if let Some((ended, task)) = self.following {
             // Either may have gone before: then there is nothing left to show.
             let _gone = ended.send(());

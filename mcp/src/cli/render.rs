@@ -1,8 +1,8 @@
 //! The report, for people.
 
-pub mod table;
-pub mod tree;
-pub mod words;
+pub(crate) mod table;
+pub(crate) mod tree;
+pub(crate) mod words;
 
 use moored_mcp::CloseReport;
 

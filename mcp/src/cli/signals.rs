@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A signal that was caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caught {
+pub(crate) enum Caught {
     /// SIGHUP: the terminal was closed.
     HangUp,
     /// SIGINT: Ctrl-C.
@@ -21,7 +21,7 @@ pub enum Caught {
 
 impl Caught {
     /// 128 and the signal's number, as a shell says it.
-    pub fn status(self) -> ExitCode {
+    pub(crate) fn status(self) -> ExitCode {
         ExitCode::from(match self {
             Caught::HangUp => 129,
             Caught::Interrupt => 130,
@@ -30,7 +30,7 @@ impl Caught {
     }
 
     /// The signal's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Caught::HangUp => "SIGHUP",
             Caught::Interrupt => "SIGINT",
@@ -41,7 +41,7 @@ impl Caught {
 
 /// Catches the signals from the moment it exists, so it has to exist before anything is started.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     hang_up: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -53,7 +53,7 @@ impl Signals {
     /// # Errors
     ///
     /// Where the kernel refuses a handler.
-    pub fn catch() -> io::Result<Self> {
+    pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self {
             hang_up: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -67,7 +67,7 @@ impl Signals {
     ///
     /// A signal that arrives while nobody waits is kept for the next call; several of one kind that
     /// arrive unobserved count as one.
-    pub async fn next(&mut self) -> Caught {
+    pub(crate) async fn next(&mut self) -> Caught {
         tokio::select! {
             Some(()) = self.hang_up.recv() => Caught::HangUp,
             Some(()) = self.interrupt.recv() => Caught::Interrupt,

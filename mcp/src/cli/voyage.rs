@@ -10,7 +10,7 @@ use super::signals::{Caught, Signals};
 
 /// How a voyage ended.
 #[derive(Debug)]
-pub struct Ended<T> {
+pub(crate) struct Ended<T> {
     /// What the work came to; `None` where a signal cut it short.
     pub work: Option<T>,
     /// How the group was left.
@@ -22,7 +22,7 @@ pub struct Ended<T> {
 /// Does `work` with the group, then leaves it.
 ///
 /// `notice` tells a person that a signal was understood. A signal during `work` drops it: the group owns whatever it had begun, and reports it.
-pub async fn sail<T>(
+pub(crate) async fn sail<T>(
     group: &SessionGroup,
     signals: &mut Signals,
     notice: impl Fn(&str),

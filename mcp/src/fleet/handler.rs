@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 /// Which revisions of the protocol a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Eras {
+pub(crate) enum Eras {
     /// All that are known, the stateless one included.
     All,
     /// Those with an `initialize` handshake; over HTTP, those with sessions.
@@ -26,11 +26,11 @@ pub enum Eras {
 }
 
 /// Something that happens when a tool is called, before the tool runs.
-pub type OnCall = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type OnCall = Arc<dyn Fn() + Send + Sync>;
 
 /// The protocol side of a fleet server.
 #[derive(Clone)]
-pub struct FleetHandler {
+pub(crate) struct FleetHandler {
     name: String,
     eras: Eras,
     on_call: Option<OnCall>,
@@ -38,12 +38,12 @@ pub struct FleetHandler {
 
 impl FleetHandler {
     /// A server called `name`.
-    pub fn new(name: impl Into<String>, eras: Eras) -> Self {
+    pub(crate) fn new(name: impl Into<String>, eras: Eras) -> Self {
         Self { name: name.into(), eras, on_call: None }
     }
 
     /// Runs `on_call` at the start of every tool call.
-    pub fn on_call(mut self, on_call: OnCall) -> Self {
+    pub(crate) fn on_call(mut self, on_call: OnCall) -> Self {
         self.on_call = Some(on_call);
         self
     }

@@ -21,7 +21,7 @@ use super::handler::FleetHandler;
 
 /// What the server does with the DELETE that ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDelete {
+pub(crate) enum OnDelete {
     /// Ends the session and says so.
     Answer,
     /// Reads the request and never answers.
@@ -34,7 +34,7 @@ pub enum OnDelete {
 ///
 /// Stops listening, drops every connection and ends every session.
 #[derive(Debug)]
-pub struct HttpServer {
+pub(crate) struct HttpServer {
     address: SocketAddr,
     accepting: AbortHandle,
     sessions: CancellationToken,
@@ -46,7 +46,7 @@ impl HttpServer {
     /// # Errors
     ///
     /// Where no port can be had.
-    pub async fn start(handler: FleetHandler, on_delete: OnDelete) -> io::Result<Self> {
+    pub(crate) async fn start(handler: FleetHandler, on_delete: OnDelete) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let sessions = CancellationToken::new();
@@ -60,7 +60,7 @@ impl HttpServer {
     }
 
     /// Where it listens.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }
 }

@@ -20,7 +20,7 @@ use gate::{Gate, Gated};
 
 /// `moored-mcp fleet-server`: how this server misbehaves.
 #[derive(Debug, Args)]
-pub struct StdioServerArgs {
+pub(crate) struct StdioServerArgs {
     /// The name it gives itself.
     #[arg(long, default_value = "fleet-server")]
     name: String,
@@ -81,7 +81,7 @@ enum ExitAt {
 ///
 /// Ends through [`std::process::exit`]: a read of stdin that is still under way in a thread of the
 /// runtime would otherwise keep the process alive.
-pub async fn serve(args: StdioServerArgs) -> ExitCode {
+pub(crate) async fn serve(args: StdioServerArgs) -> ExitCode {
     // First of all, so that a SIGTERM that comes early is ignored as well. Catching it and doing
     // nothing is all that ignoring takes.
     let _ignored = args.ignore_sigterm.then(|| signal(SignalKind::terminate()));

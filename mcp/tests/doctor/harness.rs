@@ -13,34 +13,34 @@ use tempfile::TempDir;
 use super::processes;
 
 /// The program under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_moored-mcp");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_moored-mcp");
 /// No run of the program takes longer, whatever its servers do; a busy machine included.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A directory of this test, for its configuration, its markers, and to know its processes by.
-pub struct Place {
+pub(crate) struct Place {
     dir: TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: TempDir::new().expect("a temporary directory") }
     }
 
     /// A file of this place.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes a configuration as text and gives its path.
-    pub fn config_text(&self, text: &str) -> String {
+    pub(crate) fn config_text(&self, text: &str) -> String {
         let path = self.file("servers.json");
         std::fs::write(&path, text).expect("the configuration is written");
         path.display().to_string()
     }
 
     /// Writes a configuration of these servers, in this order.
-    pub fn config(&self, servers: &[(&str, Value)]) -> String {
+    pub(crate) fn config(&self, servers: &[(&str, Value)]) -> String {
         // By hand, because a map would lose the order and the repetitions.
         let entries: Vec<String> =
             servers.iter().map(|(name, entry)| format!("{}: {entry}", json!(name))).collect();
@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// Starts the program.
-    pub fn start(&self, args: &[&str]) -> Running {
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
         let mut child = Command::new(BINARY)
             .args(args)
             // A child inherits it, so everything of this place can be found again.
@@ -85,12 +85,12 @@ impl Place {
     }
 
     /// Starts the program and waits for its end.
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.start(args).finish()
     }
 
     /// Runs `doctor --json` on these servers, with short graces, and expects a report.
-    pub fn examine(&self, servers: &[(&str, Value)], more: &[&str]) -> (Run, Value) {
+    pub(crate) fn examine(&self, servers: &[(&str, Value)], more: &[&str]) -> (Run, Value) {
         let config = self.config(servers);
         let mut args = vec!["doctor", &config, "--json"];
         args.extend(more);
@@ -100,7 +100,7 @@ impl Place {
     }
 
     /// The processes that this place's runs have left behind.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         processes::with_environment(&format!("TMPDIR={}", self.dir.path().display()))
     }
 }
@@ -112,7 +112,7 @@ fn read_all(mut stderr: ChildStderr) -> String {
 }
 
 /// A run under way.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     stdout: String,
@@ -123,7 +123,7 @@ pub struct Running {
 
 impl Running {
     /// Waits for a line on stdout that contains all of `words`.
-    pub fn line_with(&mut self, words: &[&str]) -> String {
+    pub(crate) fn line_with(&mut self, words: &[&str]) -> String {
         loop {
             let line = self.lines.recv_timeout(self.left()).unwrap_or_else(|why| {
                 panic!("no line with {words:?} ({why}):\n{}", self.stdout);
@@ -136,18 +136,18 @@ impl Running {
     }
 
     /// Sends a signal to the program, and to nothing else.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         kill_process(Pid::from_raw(pid).expect("not zero"), signal).expect("it is running");
     }
 
     /// Closes this end of its stdout, as `head -1` does.
-    pub fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         self.lines = channel().1;
     }
 
     /// Waits for the end.
-    pub fn finish(mut self) -> Run {
+    pub(crate) fn finish(mut self) -> Run {
         while let Ok(line) = self.lines.recv_timeout(self.left()) {
             self.stdout.push_str(&line);
         }
@@ -176,7 +176,7 @@ impl Drop for Running {
 
 /// A run that has ended.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
@@ -185,7 +185,7 @@ pub struct Run {
 
 impl Run {
     /// Expects this exit status.
-    pub fn expect(&self, code: i32) {
+    pub(crate) fn expect(&self, code: i32) {
         assert_eq!(
             self.status.code(),
             Some(code),
@@ -197,7 +197,7 @@ impl Run {
     }
 
     /// The one JSON object on stdout.
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let report: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|why| {
             panic!("{why}\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr)
         });
@@ -206,7 +206,7 @@ impl Run {
     }
 
     /// Expects a refusal: status 2, nothing on stdout, these words on stderr.
-    pub fn expect_refused(&self, words: &[&str]) {
+    pub(crate) fn expect_refused(&self, words: &[&str]) {
         self.expect(2);
         assert_eq!(self.stdout, "");
         for word in words {
@@ -216,7 +216,7 @@ impl Run {
 }
 
 /// The report of one server.
-pub fn server<'a>(report: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn server<'a>(report: &'a Value, name: &str) -> &'a Value {
     report["servers"]
         .as_array()
         .and_then(|servers| servers.iter().find(|server| server["name"] == name))
@@ -224,7 +224,7 @@ pub fn server<'a>(report: &'a Value, name: &str) -> &'a Value {
 }
 
 /// The innermost cause of a server's failure.
-pub fn cause(server: &Value) -> &str {
+pub(crate) fn cause(server: &Value) -> &str {
     server["error"]["chain"]
         .as_array()
         .and_then(|chain| chain.last()?.as_str())
@@ -232,13 +232,13 @@ pub fn cause(server: &Value) -> &str {
 }
 
 /// A stdio server of the fleet, with these faults.
-pub fn stdio(flags: &[&str]) -> Value {
+pub(crate) fn stdio(flags: &[&str]) -> Value {
     let mut args = vec!["fleet-server", "--life", "90s"];
     args.extend(flags);
     json!({"command": BINARY, "args": args})
 }
 
 /// A server at this address.
-pub fn at(url: &str) -> Value {
+pub(crate) fn at(url: &str) -> Value {
     json!({"url": url})
 }

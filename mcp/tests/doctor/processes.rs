@@ -3,7 +3,7 @@
 use std::fs;
 
 /// The living processes whose environment contains `variable`, zombies left out.
-pub fn with_environment(variable: &str) -> Vec<String> {
+pub(crate) fn with_environment(variable: &str) -> Vec<String> {
     ids()
         .filter(|pid| {
             fs::read(format!("/proc/{pid}/environ"))
@@ -15,7 +15,7 @@ pub fn with_environment(variable: &str) -> Vec<String> {
 }
 
 /// Whether a process is there and no zombie.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         // The name is in parentheses and may contain anything, so what follows the last one counts.
         stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::harness::LIMIT;
@@ -12,7 +13,7 @@ use super::harness::LIMIT;
 /// What the server does when it is asked something: the method of the HTTP request, or of the
 /// JSON-RPC message in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// What a healthy server would say.
     Well,
     /// This HTTP status and an empty body.
@@ -22,7 +23,7 @@ pub enum Answer {
 }
 
 /// A running stub. Its threads end with the test's process.
-pub struct Stub {
+pub(crate) struct Stub {
     url: String,
     log: Arc<Mutex<Vec<String>>>,
     asked: Mutex<Receiver<String>>,
@@ -30,7 +31,7 @@ pub struct Stub {
 
 impl Stub {
     /// Starts one that answers `question` with `answer`, and everything else well.
-    pub fn start(question: &'static str, answer: Answer) -> Self {
+    pub(crate) fn start(question: &'static str, answer: Answer) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
         let url = format!("http://{}/mcp", listener.local_addr().expect("it is bound"));
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -50,24 +51,24 @@ impl Stub {
     }
 
     /// One without a fault.
-    pub fn healthy() -> Self {
+    pub(crate) fn healthy() -> Self {
         Self::start("nothing", Answer::Well)
     }
 
     /// Where it listens.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Waits until `question` was asked.
-    pub fn wait_for(&self, question: &str) {
-        let asked = self.asked.lock().expect("one waiter");
+    pub(crate) fn wait_for(&self, question: &str) {
+        let asked = self.asked.lock();
         while asked.recv_timeout(LIMIT).expect("it is asked in time") != question {}
     }
 
     /// How often `question` was asked.
-    pub fn count(&self, question: &str) -> usize {
-        self.log.lock().expect("the log").iter().filter(|line| *line == question).count()
+    pub(crate) fn count(&self, question: &str) -> usize {
+        self.log.lock().iter().filter(|line| *line == question).count()
     }
 }
 
@@ -102,7 +103,7 @@ fn serve(
     let verb = start.split(' ').next().unwrap_or_default().to_owned();
     let what = message["method"].as_str().map_or(verb, str::to_owned);
 
-    log.lock().expect("the log").push(what.clone());
+    log.lock().push(what.clone());
     // The test may have stopped listening.
     let _gone = asked.send(what.clone());
     let chosen = if what == question { answer } else { Answer::Well };

@@ -4,7 +4,7 @@ use moored_mcp::{ComponentInfo, ComponentKind, ServerParams};
 
 /// What was typed, understood.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// `server/tool`: one server is enough.
     Of {
         /// The server's name.
@@ -26,7 +26,10 @@ pub enum Target {
 /// # Errors
 ///
 /// Where no configured server is meant.
-pub fn aim(text: &str, servers: Vec<ServerParams>) -> Result<(Target, Vec<ServerParams>), String> {
+pub(crate) fn aim(
+    text: &str,
+    servers: Vec<ServerParams>,
+) -> Result<(Target, Vec<ServerParams>), String> {
     let owner = servers
         .iter()
         .filter(|server| split(text, &server.name).is_some())
@@ -58,7 +61,7 @@ impl Target {
     /// # Errors
     ///
     /// Where there is none, or more than one.
-    pub fn find(&self, offered: &[ComponentInfo]) -> Result<String, String> {
+    pub(crate) fn find(&self, offered: &[ComponentInfo]) -> Result<String, String> {
         let tools = || offered.iter().filter(|c| c.kind == ComponentKind::Tool);
         let fits: Vec<&ComponentInfo> = match self {
             Target::Of { server, tool } => {
@@ -84,7 +87,7 @@ impl Target {
     }
 
     /// What to do where a server failed that the call may not have needed.
-    pub fn advice(&self) -> String {
+    pub(crate) fn advice(&self) -> String {
         match self {
             Target::Of { .. } => String::new(),
             Target::Bare(tool) => format!(

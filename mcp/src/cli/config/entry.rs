@@ -25,7 +25,11 @@ struct Fields {
 /// # Errors
 ///
 /// What is wrong, without the server's name, which the caller puts before it.
-pub fn read(name: &str, value: Json, warnings: &mut Vec<String>) -> Result<ServerParams, String> {
+pub(crate) fn read(
+    name: &str,
+    value: Json,
+    warnings: &mut Vec<String>,
+) -> Result<ServerParams, String> {
     if name.is_empty() {
         return Err("a server needs a name that is not empty".to_owned());
     }

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value whose objects are lists of pairs, as they stand in the text.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Json {
+pub(crate) enum Json {
     /// `null`.
     Null,
     /// A string.
@@ -23,7 +23,7 @@ pub enum Json {
 
 impl Json {
     /// What this is, for a sentence such as "expected a string, found a list".
-    pub fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         match self {
             Json::Null => "null".to_owned(),
             Json::Text(_) => "a string".to_owned(),

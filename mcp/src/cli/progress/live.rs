@@ -12,7 +12,7 @@ use crate::cli::render::words;
 
 /// The tree. Drawn on stderr, and gone when it ends: the report takes its place.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     bars: MultiProgress,
     head: ProgressBar,
     branches: Vec<Branch>,
@@ -33,7 +33,7 @@ const SPINNER: &str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏·";
 
 impl Live {
     /// Draws the tree with every server still to come.
-    pub fn new(servers: &[ServerParams]) -> Self {
+    pub(crate) fn new(servers: &[ServerParams]) -> Self {
         let bars = MultiProgress::new();
         let total = u64::try_from(servers.len()).unwrap_or(u64::MAX);
         let head = bars.add(ProgressBar::new(total));
@@ -59,7 +59,7 @@ impl Live {
     }
 
     /// A handle for whoever has to write to the terminal meanwhile.
-    pub fn bars(&self) -> MultiProgress {
+    pub(crate) fn bars(&self) -> MultiProgress {
         self.bars.clone()
     }
 }
@@ -93,15 +93,13 @@ impl View for Live {
                 self.head.inc(1);
             }
             EventKind::Lost { .. } => branch.settled(&style("✘").red(), &text),
-            EventKind::Left(report) => {
-                // A server that never came up has been counted, and its failure stays in sight.
-                if words::is_up(report) {
-                    let mark =
-                        if report.leave.clean { style("✔").green() } else { style("!").yellow() };
-                    branch.settled(&mark, &text);
-                    self.leaving();
-                    self.head.inc(1);
-                }
+            // A server that never came up has been counted, and its failure stays in sight.
+            EventKind::Left(report) if words::is_up(report) => {
+                let mark =
+                    if report.leave.clean { style("✔").green() } else { style("!").yellow() };
+                branch.settled(&mark, &text);
+                self.leaving();
+                self.head.inc(1);
             }
             EventKind::Leaving(_) => {
                 branch.busy(&text);

@@ -11,14 +11,14 @@ use crate::cli::render::words;
 
 /// Prints each event with the time since the start.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     start: Instant,
     width: usize,
 }
 
 impl Log {
     /// A log that lines up the names of `servers`.
-    pub fn new(servers: &[ServerParams]) -> Self {
+    pub(crate) fn new(servers: &[ServerParams]) -> Self {
         let width = servers.iter().map(|s| words::plain(&s.name).chars().count()).max();
         Self { start: Instant::now(), width: width.unwrap_or(0) }
     }
@@ -38,7 +38,7 @@ impl View for Log {
 }
 
 /// What an event says in one line; the beginning of an attempt says nothing, all begin at once.
-pub fn line(kind: &EventKind) -> Option<String> {
+pub(crate) fn line(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::Up(info) => {
             let era = info.era.as_deref().map_or("no era".to_owned(), words::plain);
@@ -66,7 +66,7 @@ pub fn line(kind: &EventKind) -> Option<String> {
 }
 
 /// What is being waited for.
-pub fn phase_words(phase: LeavePhase) -> &'static str {
+pub(crate) fn phase_words(phase: LeavePhase) -> &'static str {
     match phase {
         LeavePhase::Delete => "leaving: DELETE sent",
         LeavePhase::EndOfInput => "leaving: its input is closed",
@@ -77,7 +77,7 @@ pub fn phase_words(phase: LeavePhase) -> &'static str {
 }
 
 /// The transport that the parameters ask for.
-pub fn kind(server: &ServerParams) -> TransportKind {
+pub(crate) fn kind(server: &ServerParams) -> TransportKind {
     match server.transport {
         moored_mcp::Transport::Http(_) => TransportKind::Http,
         moored_mcp::Transport::Stdio(_) => TransportKind::Stdio,

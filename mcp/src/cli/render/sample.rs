@@ -42,7 +42,7 @@ fn failed(
 }
 
 /// Two that are well, two that failed, two that were left unclean.
-pub fn report() -> CloseReport {
+pub(crate) fn report() -> CloseReport {
     let nothing = LeaveReport::nothing;
     let servers = vec![
         up(

@@ -10,7 +10,7 @@ use crate::cli::duration::show_ms;
 const TAIL_LINES: usize = 5;
 
 /// Renders the report.
-pub fn render(report: &CloseReport) -> String {
+pub(crate) fn render(report: &CloseReport) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)

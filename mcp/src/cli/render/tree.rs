@@ -8,7 +8,7 @@ use super::words;
 use crate::cli::duration::show_ms;
 
 /// Renders the report. Colours are used where the terminal wants them.
-pub fn render(report: &CloseReport) -> String {
+pub(crate) fn render(report: &CloseReport) -> String {
     let width = report.servers.iter().map(|s| words::plain(&s.name).chars().count()).max();
     let mut lines = vec![format!(
         "{} {}",

@@ -7,13 +7,13 @@ use moored_mcp::{
 };
 
 /// `1 tool`, `2 tools`.
-pub fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {noun}{plural}")
 }
 
 /// `3 tools, 1 prompt, 1 resource`, without what there is none of.
-pub fn offers(tools: usize, prompts: usize, resources: usize) -> String {
+pub(crate) fn offers(tools: usize, prompts: usize, resources: usize) -> String {
     let kinds = [(tools, "tool"), (prompts, "prompt"), (resources, "resource")];
     let some: Vec<String> =
         kinds.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
@@ -21,7 +21,7 @@ pub fn offers(tools: usize, prompts: usize, resources: usize) -> String {
 }
 
 /// The transport's name.
-pub fn transport(kind: TransportKind) -> &'static str {
+pub(crate) fn transport(kind: TransportKind) -> &'static str {
     match kind {
         TransportKind::Http => "http",
         TransportKind::Stdio => "stdio",
@@ -29,7 +29,7 @@ pub fn transport(kind: TransportKind) -> &'static str {
 }
 
 /// What became of the attempt to connect, in a word or two.
-pub fn outcome(outcome: Outcome) -> &'static str {
+pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "up",
         Outcome::Unreachable => "unreachable",
@@ -47,12 +47,12 @@ pub fn outcome(outcome: Outcome) -> &'static str {
 }
 
 /// Whether the server was connected.
-pub fn is_up(server: &ServerReport) -> bool {
+pub(crate) fn is_up(server: &ServerReport) -> bool {
     server.outcome == Outcome::Ok
 }
 
 /// The innermost cause, where the truth is, with the exit status where there is one.
-pub fn cause(error: &ErrorReport) -> String {
+pub(crate) fn cause(error: &ErrorReport) -> String {
     let innermost = error.chain.last().unwrap_or(&error.message);
     let mut cause = plain(innermost);
     if let Some(status) = error.exit_status.map(ended)
@@ -64,12 +64,12 @@ pub fn cause(error: &ErrorReport) -> String {
 }
 
 /// One server's failure in one line.
-pub fn failure(server: &str, outcome_: Outcome, error: &ErrorReport) -> String {
+pub(crate) fn failure(server: &str, outcome_: Outcome, error: &ErrorReport) -> String {
     format!("server {server:?}: {}: {}", outcome(outcome_), cause(error))
 }
 
 /// An error and what caused it, outermost first, neighbours that say the same left out.
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut said = plain(&error.to_string());
     let mut last = said.clone();
     let mut inner = error.source();
@@ -86,7 +86,7 @@ pub fn chain(error: &dyn Error) -> String {
 }
 
 /// How a process ended.
-pub fn ended(status: ExitStatusReport) -> String {
+pub(crate) fn ended(status: ExitStatusReport) -> String {
     match status {
         ExitStatusReport::Code(code) => format!("exit status {code}"),
         ExitStatusReport::Signal(2) => "ended by SIGINT".to_owned(),
@@ -99,7 +99,7 @@ pub fn ended(status: ExitStatusReport) -> String {
 }
 
 /// What became of the DELETE; `None` where there was no session to end.
-pub fn delete(delete: Delete) -> Option<&'static str> {
+pub(crate) fn delete(delete: Delete) -> Option<&'static str> {
     match delete {
         Delete::Terminated => Some("DELETE ended the session"),
         Delete::NotSupported => Some("DELETE not supported"),
@@ -112,7 +112,7 @@ pub fn delete(delete: Delete) -> Option<&'static str> {
 }
 
 /// How the server was left, step by step.
-pub fn left(kind: TransportKind, leave: &LeaveReport) -> String {
+pub(crate) fn left(kind: TransportKind, leave: &LeaveReport) -> String {
     let mut steps: Vec<String> = delete(leave.delete).map(str::to_owned).into_iter().collect();
     steps.extend(leave.signals.iter().cloned());
     if let Some(status) = leave.exit_status {
@@ -132,7 +132,7 @@ pub fn left(kind: TransportKind, leave: &LeaveReport) -> String {
 }
 
 /// Why a leave was not clean, a reason each; empty where it was.
-pub fn verdict(leave: &LeaveReport) -> Vec<String> {
+pub(crate) fn verdict(leave: &LeaveReport) -> Vec<String> {
     let mut reasons = Vec::new();
     match leave.delete {
         Delete::TimedOut => reasons.push("its DELETE was not answered in time".to_owned()),
@@ -151,7 +151,7 @@ pub fn verdict(leave: &LeaveReport) -> Vec<String> {
 }
 
 /// The part of the verdict that [`left`] does not tell already.
-pub fn remarks(leave: &LeaveReport) -> Vec<String> {
+pub(crate) fn remarks(leave: &LeaveReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(status @ ExitStatusReport::Signal(signal)) = leave.exit_status
         && !(signal == 15 && sent(leave, "SIGTERM"))
@@ -173,7 +173,7 @@ fn sent(leave: &LeaveReport, signal: &str) -> bool {
 }
 
 /// Whether there was anything to leave: a session, a process, or the time it took to see.
-pub fn nothing_to_leave(leave: &LeaveReport) -> bool {
+pub(crate) fn nothing_to_leave(leave: &LeaveReport) -> bool {
     leave.delete == Delete::NotApplicable
         && leave.exit_status.is_none()
         && leave.signals.is_empty()
@@ -181,7 +181,7 @@ pub fn nothing_to_leave(leave: &LeaveReport) -> bool {
 }
 
 /// Everything that is wrong with a server: how it failed, then how it left.
-pub fn faults(server: &ServerReport) -> Vec<String> {
+pub(crate) fn faults(server: &ServerReport) -> Vec<String> {
     let mut faults = Vec::new();
     if !is_up(server) {
         let what = outcome(server.outcome);
@@ -196,7 +196,7 @@ pub fn faults(server: &ServerReport) -> Vec<String> {
 
 /// Text of somebody else's, made harmless: what could move a cursor or clear a screen is shown as a
 /// replacement character, and line breaks as spaces.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\t' => ' ',

@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// Open until it is shut; it never opens again.
 #[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<AtomicBool>);
+pub(crate) struct Gate(Arc<AtomicBool>);
 
 impl Gate {
     /// From now on nothing is read.
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -23,14 +23,14 @@ impl Gate {
 ///
 /// It does not wake anybody when the gate is shut, because there is nothing to be woken for.
 #[derive(Debug)]
-pub struct Gated<R> {
+pub(crate) struct Gated<R> {
     inner: R,
     gate: Gate,
 }
 
 impl<R> Gated<R> {
     /// Puts a gate before `inner`.
-    pub fn new(inner: R, gate: Gate) -> Self {
+    pub(crate) fn new(inner: R, gate: Gate) -> Self {
         Self { inner, gate }
     }
 }
