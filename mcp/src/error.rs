@@ -17,7 +17,6 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    #[allow(dead_code, reason = "used by the owner task")]
     pub(crate) fn new(server: String, outcome: Outcome, report: ErrorReport, source: Option<SharedError>) -> Self {
         Self { server, outcome, report, source }
     }
@@ -57,9 +56,6 @@ pub enum CallError {
     /// No connected server offers a tool of that name.
     #[error("no connected server offers the tool {0:?}")]
     UnknownTool(String),
-    /// No server of that name is connected.
-    #[error("no server named {0:?} is connected")]
-    UnknownServer(String),
     /// The time for the call was over; the server was told.
     #[error("the call to {tool:?} was not answered within {limit:?}")]
     TimedOut {
@@ -78,6 +74,17 @@ pub enum CallError {
         /// The server's words.
         message: String,
     },
+    /// The request failed on its way; the session may stand.
+    #[error("server {server:?}: {}", .report.message)]
+    Failed {
+        /// The server.
+        server: String,
+        /// What happened.
+        report: ErrorReport,
+        /// The failure itself.
+        #[source]
+        source: Option<SharedError>,
+    },
     /// The session ended before the answer came.
     #[error("server {server:?} is gone: {}", .report.message)]
     ServerGone {
@@ -92,12 +99,4 @@ pub enum CallError {
     /// The group or the session is being left.
     #[error("server {0:?} is closing")]
     Closing(String),
-    /// Anything else.
-    #[error("server {server:?}: {message}")]
-    Other {
-        /// The server.
-        server: String,
-        /// What happened.
-        message: String,
-    },
 }

@@ -1,76 +1,343 @@
-//! The session group.
+//! The session group: sessions that are connected, used and left together.
 
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use self::registry::{Added, Closing, Registry};
 use crate::error::{CallError, ConnectError};
 use crate::event::Event;
+use crate::fault::Fault;
 use crate::params::{CallOptions, GroupOptions, Policy, ServerParams};
-use crate::report::{CloseReport, ComponentInfo, ServerReport, SessionInfo};
+use crate::report::{
+    CloseReport, ComponentInfo, ComponentKind, Outcome, ServerReport, SessionInfo,
+};
+use crate::session::{Finished, Session, Shared, Stage, millis, owner};
+
+mod keeper;
+mod registry;
 
 /// Sessions that are connected, used and left together.
+///
+/// Each session has an owner, a task of its own, which connects it, serves it and leaves it. A `SessionGroup` is the
+/// side that asks: it is cheap to clone, and every method may be called from any task, in any order, as often as one
+/// likes. Asking never leaves a session in the wrong task.
+///
+/// # On drop
+///
+/// When the last clone is dropped the sessions are left in the background, within the budget; nobody gets the report.
+/// When the runtime is shut down first, children's process groups are killed and reaped, and no DELETE is sent: call
+/// [`close`](Self::close) and wait for it.
 #[derive(Debug, Clone)]
-pub struct SessionGroup {
-    options: GroupOptions,
-    events: broadcast::Sender<Event>,
+pub struct SessionGroup(Arc<Asking>);
+
+/// What all clones share. Its channel to the keeper closes when the last of them goes.
+#[derive(Debug)]
+struct Asking {
+    state: Arc<State>,
+    newcomers: mpsc::UnboundedSender<Arc<Session>>,
+    report: keeper::Report,
+}
+
+/// What clones and keeper share.
+#[derive(Debug)]
+struct State {
+    shared: Arc<Shared>,
+    registry: Mutex<Registry>,
+    closed: CancellationToken,
 }
 
 impl SessionGroup {
-    /// Starts an empty group on the current tokio runtime.
+    /// Starts an empty group on the current tokio runtime, which needs its IO and time drivers.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub fn start(options: GroupOptions) -> SessionGroup {
-        SessionGroup { options, events: broadcast::channel(1024).0 }
+        let state = Arc::new(State {
+            shared: Arc::new(Shared::new(options)),
+            registry: Mutex::default(),
+            closed: CancellationToken::new(),
+        });
+        let (newcomers, arrivals) = mpsc::unbounded_channel();
+        let (told, report) = watch::channel(None);
+        tokio::spawn(keeper::keep(state.clone(), arrivals, told));
+        SessionGroup(Arc::new(Asking { state, newcomers, report }))
     }
 
-    /// Connects one server.
+    /// Connects one server and reads what it offers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] with the kind of failure and its chain of causes. Whatever had been started has been left
+    /// again by then: the child reaped, the HTTP session ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future interrupts the attempt; its owner cleans up all the same.
     pub async fn connect(&self, params: ServerParams) -> Result<SessionInfo, ConnectError> {
-        let _ = (params, &self.options);
-        todo!()
+        match self.add(vec![params]).pop() {
+            Some(attempt) => attempt.outcome().await,
+            None => unreachable!("one attempt for one server"),
+        }
     }
 
-    /// Connects many at once; the results come in the order of `params`.
+    /// Connects many servers at once. The results come in the order of `params`; the group as a whole never fails.
+    ///
+    /// With [`Policy::FailFast`] the first failure interrupts the attempts that are still under way: they end as
+    /// [`Outcome::Closing`]. What was connected before stays connected.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`connect`](Self::connect), for every attempt that is still under way.
     pub async fn connect_many(
         &self,
         params: Vec<ServerParams>,
         policy: Policy,
     ) -> Vec<Result<SessionInfo, ConnectError>> {
-        let _ = (params, policy);
-        todo!()
+        let attempts = self.add(params);
+        if policy == Policy::FailFast {
+            let sessions: Vec<_> = attempts.iter().map(|attempt| attempt.session.clone()).collect();
+            let budget = self.0.state.shared.options.budget;
+            let first_failure = async {
+                let mut ends: FuturesUnordered<_> = sessions.iter().map(|it| it.came_up()).collect();
+                while let Some(up) = ends.next().await {
+                    if !up {
+                        break;
+                    }
+                }
+                drop(ends);
+                let deadline = Instant::now() + budget;
+                for session in &sessions {
+                    session.interrupt(deadline);
+                }
+            };
+            return tokio::join!(first_failure, outcomes(attempts)).1;
+        }
+        outcomes(attempts).await
     }
 
-    /// What the connected servers offer.
+    /// What the connected servers offer, in the order in which the servers were given.
     pub fn list(&self) -> Vec<ComponentInfo> {
-        todo!()
+        let mut all = Vec::new();
+        for session in self.0.state.registry.lock().sessions() {
+            if let Stage::Up(live) = session.stage() {
+                all.extend(live.components.iter().cloned());
+            }
+        }
+        all
     }
 
-    /// Calls a tool by its hooked name.
+    /// Calls a tool by its hooked name, `server/tool`. The answer is the server's result as JSON, `isError` included.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]: an unknown name, the server's own error, the limit, or what became of the session. A call resolves
+    /// exactly once, whatever happens meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future tells the server that nobody waits any more; the session stands.
     pub async fn call_tool(
         &self,
         hooked: &str,
         args: Map<String, Value>,
         options: CallOptions,
     ) -> Result<Value, CallError> {
-        let _ = (hooked, args, options);
-        todo!()
+        let limit = options.timeout.or(self.0.state.shared.options.call_timeout);
+        let (session, live, wire) = self.route(hooked)?;
+        session.call(&live, hooked, wire, args, limit).await
     }
 
-    /// Leaves one session.
+    /// The session and the wire name behind a hooked name. Names of servers may hold slashes, so it is the servers that
+    /// are asked, not the name that is split.
+    fn route(&self, hooked: &str) -> Result<(Arc<Session>, Arc<crate::session::Live>, String), CallError> {
+        let registry = self.0.state.registry.lock();
+        let mut down = None;
+        for session in registry.sessions() {
+            let Some(tool) = hooked.strip_prefix(&*session.name).and_then(|rest| rest.strip_prefix('/'))
+            else {
+                continue;
+            };
+            match session.stage() {
+                Stage::Up(live) => {
+                    let is_it = |component: &&ComponentInfo| {
+                        component.kind == ComponentKind::Tool && component.wire == tool
+                    };
+                    if let Some(found) = live.components.iter().find(is_it) {
+                        let wire = found.wire.clone();
+                        return Ok((session.clone(), live, wire));
+                    }
+                    down.get_or_insert(CallError::UnknownTool(hooked.to_owned()));
+                }
+                stage => down = Some(session.gone(stage)),
+            }
+        }
+        Err(down.unwrap_or_else(|| CallError::UnknownTool(hooked.to_owned())))
+    }
+
+    /// Leaves one session and says how. `None` where no session holds the name. It may be asked by any task, in any
+    /// order: sessions share nothing that could break.
+    ///
+    /// # Cancel safety
+    ///
+    /// The session is left even where the future is dropped.
     pub async fn disconnect(&self, name: &str) -> Option<ServerReport> {
-        let _ = name;
-        todo!()
+        let session = self.0.state.registry.lock().named(name)?;
+        session.orders.leave_by(Instant::now() + self.0.state.shared.options.budget);
+        Some(session.left().await.report.clone())
     }
 
-    /// Leaves all sessions.
+    /// Leaves all sessions, side by side, within the one budget, and waits until nothing of them is left.
+    ///
+    /// The first call closes; every further one, at the same time or later, gets the same report.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on where the future is dropped; calling again waits for the same end.
     pub async fn close(&self) -> CloseReport {
-        todo!()
+        let closing = self.0.state.begin_closing();
+        let mut report = self.0.report.clone();
+        match report.wait_for(Option::is_some).await {
+            Ok(report) if report.is_some() => {
+                report.as_deref().cloned().unwrap_or_else(|| unreachable!("it was just seen"))
+            }
+            // The keeper went down with its runtime: what is known is what there is.
+            _ => self.0.state.report(closing.began, Instant::now()),
+        }
     }
 
-    /// Kills every child's group at once and sends no more DELETE.
+    /// Kills the process groups of all children at once and sends no more DELETE. A close that is under way ends
+    /// promptly; without one, every session is left by force and the group stays usable.
     pub fn force(&self) {
-        todo!()
+        let deadline = Instant::now() + self.0.state.shared.options.budget;
+        for session in self.0.state.registry.lock().sessions() {
+            session.orders.force(deadline);
+        }
     }
 
-    /// The steps of all sessions from now on.
+    /// The steps of all sessions from now on. A view that falls behind loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.0.state.shared.events.subscribe()
+    }
+
+    /// Gives servers their places, in order, and hands them to owners.
+    fn add(&self, params: Vec<ServerParams>) -> Vec<Attempt> {
+        let state = &self.0.state;
+        let budget = state.shared.options.budget;
+        let mut turned_away = Vec::new();
+        let attempts = {
+            // One lock for all of them: two callers' servers do not interleave, and who is handed over was not closed.
+            let mut registry = state.registry.lock();
+            params
+                .into_iter()
+                .map(|params| match registry.add(params) {
+                    Added::Owned(session) => {
+                        // It fails only when the runtime is gone, and then the owner's last word is never awaited.
+                        let lost = self.0.newcomers.send(session.clone()).err();
+                        if lost.is_some() {
+                            turned_away.push((session.clone(), keeper_gone()));
+                        }
+                        Attempt { session, budget, settled: false }
+                    }
+                    Added::Rejected(session, fault) => {
+                        turned_away.push((session.clone(), fault));
+                        Attempt { session, budget, settled: true }
+                    }
+                })
+                .collect()
+        };
+        for (session, fault) in turned_away {
+            owner::reject(&session, &state.shared, fault);
+        }
+        attempts
+    }
+}
+
+fn keeper_gone() -> Fault {
+    Fault::new(Outcome::Closing, "the runtime of the group is gone")
+}
+
+/// Waits for all attempts, in order.
+async fn outcomes(attempts: Vec<Attempt>) -> Vec<Result<SessionInfo, ConnectError>> {
+    join_all(attempts.into_iter().map(Attempt::outcome)).await
+}
+
+impl State {
+    /// Closes the registry and asks every session to leave; the first call sets the times.
+    fn begin_closing(&self) -> Closing {
+        let mut registry = self.registry.lock();
+        let began = Instant::now();
+        let first = Closing { began, deadline: began + self.shared.options.budget };
+        let closing = *registry.closing.get_or_insert(first);
+        for session in registry.sessions() {
+            session.orders.leave_by(closing.deadline);
+        }
+        drop(registry);
+        self.closed.cancel();
+        closing
+    }
+
+    /// The report of what has been left by now.
+    fn report(&self, began: Instant, ended: Instant) -> CloseReport {
+        let sessions = self.registry.lock().reported();
+        let mut servers = Vec::new();
+        let (mut first, mut last) = (None::<Instant>, None::<Instant>);
+        for session in sessions {
+            let clock = *session.clock.lock();
+            first = first.into_iter().chain(clock.began).min();
+            last = last.into_iter().chain(clock.outcome).max();
+            if let Stage::Left(finished) = session.stage() {
+                servers.push(finished.report.clone());
+            }
+        }
+        CloseReport {
+            clean: servers.iter().all(|server| server.leave.clean),
+            connect_ms: first.zip(last).map_or(0, |(first, last)| millis(last - first)),
+            leave_ms: millis(ended - began),
+            servers,
+        }
+    }
+}
+
+/// One caller's interest in one attempt.
+#[derive(Debug)]
+struct Attempt {
+    session: Arc<Session>,
+    budget: std::time::Duration,
+    settled: bool,
+}
+
+impl Attempt {
+    /// Waits until the session is up, or until nothing is left of it.
+    async fn outcome(mut self) -> Result<SessionInfo, ConnectError> {
+        let known = |stage: &Stage| matches!(stage, Stage::Up(_) | Stage::Left(_));
+        let stage = self.session.wait_until(known).await;
+        self.settled = true;
+        match stage {
+            Stage::Up(live) => Ok(live.info.clone()),
+            Stage::Left(finished) => self.failed(&finished),
+            Stage::Connecting | Stage::Leaving { .. } => unreachable!("the wait is for the other two"),
+        }
+    }
+
+    fn failed(&self, finished: &Finished) -> Result<SessionInfo, ConnectError> {
+        // It was up for so short a time that nobody saw it: what ended it is the answer.
+        Err(finished.error.clone().unwrap_or_else(|| owner::ended(&self.session, finished)))
+    }
+}
+
+impl Drop for Attempt {
+    /// A caller that went away no longer wants the session; its owner is told and cleans up.
+    fn drop(&mut self) {
+        if !self.settled {
+            self.session.orders.leave_by(Instant::now() + self.budget);
+        }
     }
 }

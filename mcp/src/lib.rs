@@ -4,9 +4,15 @@
 
 mod error;
 mod event;
+mod fault;
 mod group;
+mod interim;
+mod order;
 mod params;
+mod process;
 mod report;
+mod session;
+mod wire;
 
 pub use error::{CallError, ConnectError, SharedError};
 pub use event::{Event, EventKind, LeavePhase};

@@ -1,0 +1,101 @@
+//! One failure of one server, on its way to the report: what kind it is, and the chain down to its cause.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use crate::error::SharedError;
+use crate::report::{ErrorReport, ExitStatusReport, Outcome};
+
+/// What went wrong, classified where it was seen.
+///
+/// The classification is made at the place that knows (a status line, a wait status, an `io::Error`), never from the
+/// text of an error that has already lost it.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub(crate) outcome: Outcome,
+    message: String,
+    source: Option<SharedError>,
+    /// How the child ended, where that is the fault.
+    pub(crate) exit: Option<ExitStatusReport>,
+}
+
+impl Fault {
+    /// A failure that is its own cause.
+    pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { outcome, message: message.into(), source: None, exit: None }
+    }
+
+    /// A failure with what caused it.
+    pub(crate) fn caused(
+        outcome: Outcome,
+        message: impl Into<String>,
+        source: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            outcome,
+            message: message.into(),
+            source: Some(Arc::new(source)),
+            exit: None,
+        }
+    }
+
+    /// The server's process has ended by itself.
+    pub(crate) fn exited(message: impl Into<String>, exit: ExitStatusReport) -> Self {
+        Self { outcome: Outcome::Exited, message: message.into(), source: None, exit: Some(exit) }
+    }
+
+    /// The report of this failure.
+    pub(crate) fn report(&self, stderr_tail: Option<String>) -> ErrorReport {
+        ErrorReport {
+            message: self.message.clone(),
+            chain: chain(self),
+            stderr_tail,
+            exit_status: self.exit,
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// The texts from `error` inwards, neighbours that say the same left out.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(current) = next {
+        let text = current.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        next = current.source();
+    }
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_goes_down_to_the_operating_systems_text() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let fault = Fault::caused(Outcome::Unreachable, "cannot reach it", refused);
+        assert_eq!(fault.report(None).chain, ["cannot reach it", "Connection refused (os error 111)"]);
+    }
+
+    #[test]
+    fn neighbours_that_say_the_same_stand_once_in_a_chain() {
+        let inner = Fault::new(Outcome::Other, "same");
+        let fault = Fault::caused(Outcome::Other, "same", inner);
+        assert_eq!(fault.report(None).chain, ["same"]);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a session's owner is asked to do, by anyone, and how it hears of it.
+//!
+//! An order only ever tightens: a deadline comes nearer, force is never taken back. So every wait inside an owner can
+//! look at the newest order and be right, whoever gave it and however often.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The newest order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Order {
+    /// Leave, and have left by then.
+    pub(crate) leave_by: Option<Instant>,
+    /// Kill at once and send nothing more.
+    pub(crate) force: bool,
+}
+
+/// The side that asks; any task may hold it.
+#[derive(Debug)]
+pub(crate) struct Orders(watch::Sender<Order>);
+
+/// The side that obeys.
+#[derive(Debug, Clone)]
+pub(crate) struct OrderWatch(watch::Receiver<Order>);
+
+impl Orders {
+    /// A pair without an order.
+    pub(crate) fn new() -> (Self, OrderWatch) {
+        let (sender, receiver) = watch::channel(Order::default());
+        (Self(sender), OrderWatch(receiver))
+    }
+
+    /// Asks to have left by `deadline`; an earlier deadline stands.
+    pub(crate) fn leave_by(&self, deadline: Instant) {
+        self.0.send_if_modified(|order| {
+            let nearer = order.leave_by.is_none_or(|current| deadline < current);
+            if nearer {
+                order.leave_by = Some(deadline);
+            }
+            nearer
+        });
+    }
+
+    /// Asks to kill at once. Without an order to leave so far, it is one.
+    pub(crate) fn force(&self, deadline: Instant) {
+        self.0.send_if_modified(|order| {
+            let first = !order.force;
+            order.force = true;
+            order.leave_by.get_or_insert(deadline);
+            first
+        });
+    }
+}
+
+impl OrderWatch {
+    /// The newest order.
+    pub(crate) fn current(&self) -> Order {
+        *self.0.borrow()
+    }
+
+    /// Ready once there is an order to leave. An owner whose asking side is gone was left alone: it leaves too, within
+    /// `budget`.
+    pub(crate) async fn to_leave(&mut self, budget: Duration) -> Instant {
+        match self.0.wait_for(|order| order.leave_by.is_some()).await {
+            Ok(order) => order.leave_by.unwrap_or_else(|| Instant::now() + budget),
+            Err(_) => Instant::now() + budget,
+        }
+    }
+
+    /// Ready when the order has become tighter than `seen`; never, when nobody is left to tighten it.
+    pub(crate) async fn tighter_than(&mut self, seen: Order) {
+        if self.0.wait_for(|order| *order != seen).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A child process and its process group, owned: spawned, observed, swept, and only then reaped.
+//!
+//! # Invariants
+//!
+//! 1. The leader is not reaped before its group was swept. An unreaped leader keeps its process id taken, and with it
+//!    the id of the group: a signal to the group can never reach a stranger.
+//! 2. After the leader has been reaped nothing is signalled any more.
+//! 3. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use crate::params::StdioParams;
+use crate::report::ExitStatusReport;
+
+pub(crate) mod members;
+pub(crate) mod teardown;
+
+/// How often the state of a process is looked at where the operating system offers no event for it.
+const POLL: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// A child that leads a process group of its own.
+#[derive(Debug)]
+pub(crate) struct ProcessGroup {
+    /// The leader's process id, which is the group's.
+    leader: Pid,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once a reaping thread has taken it over.
+    child: Option<Child>,
+    status: Option<ExitStatusReport>,
+    reaped: bool,
+}
+
+/// The three standard streams of a new child, as pipes.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: tokio::process::ChildStdin,
+    pub(crate) stdout: tokio::process::ChildStdout,
+    pub(crate) stderr: tokio::process::ChildStderr,
+}
+
+impl ProcessGroup {
+    /// Starts the program as the leader of a new group.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says: no such program, not executable, no descriptors left.
+    pub(crate) fn spawn(params: &StdioParams) -> io::Result<(Self, Pipes)> {
+        let mut command = Command::new(&params.command);
+        command
+            .args(&params.args)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| {
+                name.to_str().is_some_and(StdioParams::inherited)
+            }))
+            .envs(&params.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(cwd) = &params.cwd {
+            command.current_dir(cwd);
+        }
+        let mut child = command.spawn()?;
+        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let leader = Pid::from_child(&child);
+        // From here on the group is owned: whatever fails below, its drop kills and reaps.
+        let group = Self {
+            leader,
+            state: Mutex::new(State { child: Some(child), status: None, reaped: false }),
+        };
+        let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
+            return Err(io::Error::other("the child came without pipes"));
+        };
+        let pipes = Pipes {
+            stdin: tokio::process::ChildStdin::from_std(stdin)?,
+            stdout: tokio::process::ChildStdout::from_std(stdout)?,
+            stderr: tokio::process::ChildStderr::from_std(stderr)?,
+        };
+        Ok((group, pipes))
+    }
+
+    /// The leader's process id.
+    pub(crate) fn id(&self) -> i32 {
+        self.leader.as_raw_nonzero().get()
+    }
+
+    /// How the leader ended, where it has; it stays unreaped.
+    pub(crate) fn status(&self) -> Option<ExitStatusReport> {
+        let mut state = self.state.lock();
+        if state.status.is_none() {
+            state.status = observe(self.leader);
+        }
+        state.status
+    }
+
+    /// Ready when the leader has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is reaped, and the next call sees the same.
+    pub(crate) async fn exited(&self) -> ExitStatusReport {
+        use tokio::signal::unix::{SignalKind, signal};
+        // Registered before the first look: an exit between the two is then a wake-up, not a loss.
+        let mut child_signals = signal(SignalKind::child()).ok();
+        loop {
+            if let Some(status) = self.status() {
+                return status;
+            }
+            match &mut child_signals {
+                Some(signals) => {
+                    signals.recv().await;
+                }
+                None => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// The processes of the group that are alive; `None` where the operating system does not tell.
+    ///
+    /// Empty after reaping: from then on the id may belong to somebody else (invariant 2).
+    pub(crate) fn members(&self) -> Option<Vec<i32>> {
+        let state = self.state.lock();
+        if state.reaped { Some(Vec::new()) } else { members::of_group(self.id()) }
+    }
+
+    /// Sends a signal to the whole group and says whether anybody was there to get it.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
+        let leader_alive = self.status().is_none();
+        let state = self.state.lock();
+        if state.reaped {
+            return false;
+        }
+        // The zombie of a leader counts as a member to the kernel, so its word alone would claim a signal that found
+        // nobody.
+        let found = leader_alive
+            || members::of_group(self.id()).is_none_or(|members| !members.is_empty());
+        found && rustix::process::kill_process_group(self.leader, signal).is_ok()
+    }
+
+    /// Reaps the leader if it has ended, and says whether it is reaped now.
+    pub(crate) fn reap(&self) -> bool {
+        let _ = self.status();
+        let mut state = self.state.lock();
+        if state.reaped {
+            return true;
+        }
+        if state.status.is_none() {
+            return false;
+        }
+        // It has ended, so this wait does not block.
+        if let Some(mut child) = state.child.take() {
+            let _ = child.wait();
+        }
+        state.reaped = true;
+        true
+    }
+}
+
+impl Drop for ProcessGroup {
+    /// Kills what is left and hands the reaping to a thread: a drop must neither block nor need a runtime.
+    fn drop(&mut self) {
+        if self.reap_if_alone() {
+            return;
+        }
+        tracing::warn!(leader = self.id(), "a child process was dropped before it was left; its group is killed");
+        self.signal(Signal::KILL);
+        if let Some(mut child) = self.state.get_mut().child.take() {
+            let spawned = std::thread::Builder::new().name("moored-mcp-reap".into()).spawn(move || {
+                let _ = child.wait();
+            });
+            drop(spawned);
+        }
+    }
+}
+
+impl ProcessGroup {
+    /// Reaps a leader that has ended and left nobody behind.
+    fn reap_if_alone(&self) -> bool {
+        if self.state.lock().reaped {
+            return true;
+        }
+        if self.status().is_some() && self.members().is_some_and(|members| members.is_empty()) {
+            return self.reap();
+        }
+        false
+    }
+}
+
+/// Looks at a child without reaping it.
+fn observe(leader: Pid) -> Option<ExitStatusReport> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    loop {
+        return match rustix::process::waitid(WaitId::Pid(leader), options) {
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Some(ExitStatusReport::Code(code)),
+                (None, Some(signal)) => Some(ExitStatusReport::Signal(signal)),
+                (None, None) => None,
+            },
+            Ok(None) => None,
+            Err(rustix::io::Errno::INTR) => continue,
+            // Somebody else in this program waits for every child there is: it has ended, and nobody knows how.
+            Err(_) => Some(ExitStatusReport::Code(-1)),
+        };
+    }
+}

@@ -1,0 +1,220 @@
+//! How a child is left: end of input, SIGTERM, SIGKILL, sweep, reap.
+//!
+//! ```text
+//! end of input ──eof grace──▶ SIGTERM ──term grace──▶ SIGKILL ──▶ sweep ──▶ reap
+//!      └─ leader gone ──▶ sweep: settle ──▶ SIGTERM ──▶ SIGKILL ──▶ reap
+//! ```
+//! Each signal is sent once. What counts is the group, not its leader alone: a launcher that exits may leave the real
+//! server behind. The graces shrink so that SIGKILL comes in time, and they shrink again when the order tightens on the
+//! way.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use super::ProcessGroup;
+use crate::event::LeavePhase;
+use crate::order::{Order, OrderWatch};
+use crate::report::ExitStatusReport;
+
+/// SIGKILL goes out this long before the end of the budget, or at half of a budget that is shorter than two of these.
+const KILL_RESERVE: Duration = Duration::from_millis(500);
+/// How long descendants may take to follow their leader before the sweep becomes a signal.
+const SETTLE: Duration = Duration::from_millis(250);
+/// Kept free at the very end, for the report.
+const REPORT_RESERVE: Duration = Duration::from_millis(50);
+
+/// The waits between the phases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Graces {
+    pub(crate) eof: Duration,
+    pub(crate) term: Duration,
+}
+
+/// What leaving a child took.
+#[derive(Debug, Default)]
+pub(crate) struct ChildLeft {
+    pub(crate) signals: Vec<&'static str>,
+    pub(crate) status: Option<ExitStatusReport>,
+    pub(crate) survivors: Vec<i32>,
+    pub(crate) faults: Vec<String>,
+}
+
+/// Leaves the child. The caller has closed (or is closing) its standard input.
+pub(crate) async fn leave(
+    group: &ProcessGroup,
+    graces: Graces,
+    mut orders: OrderWatch,
+    mut on_phase: impl FnMut(LeavePhase),
+) -> ChildLeft {
+    let mut plan = Plan { start: Instant::now(), graces };
+    let mut left = ChildLeft::default();
+
+    on_phase(LeavePhase::EndOfInput);
+    wait_empty(group, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
+
+    if !is_empty(group) {
+        if !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
+            on_phase(LeavePhase::Terminate);
+            plan.graces.eof = plan.start.elapsed();
+            wait_empty(group, &mut orders, Duration::MAX, |order| plan.terminated(order)).await;
+        }
+        if !is_empty(group) && send(group, Signal::KILL, "SIGKILL", &mut left) {
+            on_phase(LeavePhase::Kill);
+            wait_empty(group, &mut orders, Duration::MAX, |order| plan.end(order)).await;
+        }
+    }
+
+    left.status = group.status();
+    match group.members() {
+        Some(members) => left.survivors = members,
+        None if left.status.is_none() => left.survivors = vec![group.id()],
+        None => {}
+    }
+    if !group.reap() {
+        left.faults.push(format!("process {} was killed and has not ended", group.id()));
+    }
+    left
+}
+
+/// Sends and notes a signal that found somebody.
+fn send(group: &ProcessGroup, signal: Signal, name: &'static str, left: &mut ChildLeft) -> bool {
+    let found = group.signal(signal);
+    if found {
+        left.signals.push(name);
+    }
+    found
+}
+
+/// Whether the leader has ended and nobody else is alive in its group.
+fn is_empty(group: &ProcessGroup) -> bool {
+    group.status().is_some() && group.members().is_none_or(|members| members.is_empty())
+}
+
+/// Waits until the group is empty or the time that `until` reads from the newest order has come. Once the leader is
+/// gone the others have `settle` to follow.
+async fn wait_empty(
+    group: &ProcessGroup,
+    orders: &mut OrderWatch,
+    settle: Duration,
+    until: impl Fn(Order) -> Instant,
+) {
+    loop {
+        let order = orders.current();
+        tokio::select! {
+            biased;
+            _ = group.exited() => break,
+            () = tokio::time::sleep_until(until(order)) => return,
+            () = orders.tighter_than(order) => {}
+        }
+    }
+    // No event tells that a group has become empty, so it is looked at, ever less often.
+    let settled = Instant::now().checked_add(settle);
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let order = orders.current();
+        let end = settled.map_or(until(order), |settled| settled.min(until(order)));
+        if is_empty(group) || Instant::now() >= end {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(end.min(Instant::now() + pause)) => {}
+            () = orders.tighter_than(order) => {}
+        }
+        pause = (pause * 2).min(Duration::from_millis(40));
+    }
+}
+
+/// The points in time, worked out anew from each order.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    start: Instant,
+    graces: Graces,
+}
+
+impl Plan {
+    /// No wait goes beyond this one.
+    fn end(&self, order: Order) -> Instant {
+        let end = self.deadline(order);
+        end.checked_sub(REPORT_RESERVE).map_or(end, |end| end.max(self.start))
+    }
+
+    fn deadline(&self, order: Order) -> Instant {
+        order.leave_by.unwrap_or(self.start + self.graces.eof + self.graces.term + KILL_RESERVE)
+    }
+
+    /// SIGKILL is not later than this.
+    fn kill(&self, order: Order) -> Instant {
+        if order.force {
+            return self.start;
+        }
+        let deadline = self.deadline(order);
+        let whole = deadline.saturating_duration_since(self.start);
+        let reserve = KILL_RESERVE.min(whole / 2);
+        deadline.checked_sub(reserve).map_or(self.start, |kill| kill.max(self.start))
+    }
+
+    /// End of input has had its grace. Where both graces do not fit they shrink alike.
+    fn end_of_input(&self, order: Order) -> Instant {
+        let room = self.kill(order).saturating_duration_since(self.start);
+        let wanted = self.graces.eof + self.graces.term;
+        let eof = if wanted <= room || wanted.is_zero() {
+            self.graces.eof
+        } else {
+            room.mul_f64(self.graces.eof.as_secs_f64() / wanted.as_secs_f64())
+        };
+        self.start + eof
+    }
+
+    /// SIGTERM has had its grace. `graces.eof` is by now what that phase has really taken.
+    fn terminated(&self, order: Order) -> Instant {
+        (self.start + self.graces.eof + self.graces.term).min(self.kill(order))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let two = Duration::from_secs(2);
+        Plan { start: Instant::now(), graces: Graces { eof: two, term: two } }
+    }
+
+    fn within(plan: Plan, budget: Duration) -> Order {
+        Order { leave_by: Some(plan.start + budget), force: false }
+    }
+
+    #[test]
+    fn graces_that_fit_are_kept() {
+        let plan = plan();
+        let order = within(plan, Duration::from_secs(5));
+        assert_eq!(plan.end_of_input(order) - plan.start, Duration::from_secs(2));
+        assert_eq!(plan.terminated(order) - plan.start, Duration::from_secs(4));
+        assert_eq!(plan.kill(order) - plan.start, Duration::from_millis(4_500));
+    }
+
+    #[test]
+    fn graces_shrink_alike_so_that_sigkill_comes_half_a_second_before_the_end() {
+        let plan = plan();
+        let order = within(plan, Duration::from_millis(2_500));
+        assert_eq!(plan.end_of_input(order) - plan.start, Duration::from_secs(1));
+        assert_eq!(plan.terminated(order) - plan.start, Duration::from_secs(2));
+        assert_eq!(plan.kill(order) - plan.start, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_budget_too_short_for_the_reserve_is_halved() {
+        let plan = plan();
+        let order = within(plan, Duration::from_millis(600));
+        assert_eq!(plan.kill(order) - plan.start, Duration::from_millis(300));
+    }
+
+    #[test]
+    fn force_leaves_no_grace() {
+        let plan = plan();
+        let order = Order { force: true, ..within(plan, Duration::from_secs(5)) };
+        assert_eq!(plan.end_of_input(order), plan.start);
+    }
+}

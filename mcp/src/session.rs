@@ -1,0 +1,261 @@
+//! One session: what everybody may know of it and ask of it. What happens inside is its owner's alone.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::time::Instant;
+
+use crate::error::{CallError, ConnectError};
+use crate::event::{Event, EventKind};
+use crate::fault::Fault;
+use crate::order::{OrderWatch, Orders};
+use crate::params::{GroupOptions, ServerParams, Transport};
+use crate::report::{ComponentInfo, ComponentKind, ServerReport, SessionInfo, TransportKind};
+use crate::wire::Caller;
+
+mod attempt;
+mod leaving;
+pub(crate) mod owner;
+
+pub(crate) use self::leaving::millis;
+
+/// What the sessions of a group share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: GroupOptions,
+    /// The one HTTP client, built when the first server needs it and let go when the group has been left.
+    client: Mutex<Option<Result<reqwest::Client, Fault>>>,
+    /// Bounds the DELETEs under way.
+    delete_turns: Semaphore,
+    pub(crate) events: broadcast::Sender<Event>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: GroupOptions) -> Self {
+        Self {
+            delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
+            options,
+            client: Mutex::default(),
+            events: broadcast::channel(4096).0,
+        }
+    }
+
+    fn client(&self) -> Result<reqwest::Client, Fault> {
+        self.client.lock().get_or_insert_with(crate::wire::http::shared::client).clone()
+    }
+
+    /// Lets go of the client, and so of the connections it keeps.
+    pub(crate) fn drop_client(&self) {
+        self.client.lock().take();
+    }
+}
+
+/// How far a session has come. It only goes forward.
+#[derive(Debug, Clone)]
+pub(crate) enum Stage {
+    /// The attempt is under way.
+    Connecting,
+    /// Connected.
+    Up(Arc<Live>),
+    /// Its exits are running. `fault` is what ended it, where nobody asked for it.
+    Leaving { fault: Option<Fault> },
+    /// Nothing of it is left.
+    Left(Arc<Finished>),
+}
+
+/// A connected session, as its users see it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) info: SessionInfo,
+    pub(crate) components: Vec<ComponentInfo>,
+    caller: Caller,
+}
+
+/// A session that has been left.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) report: ServerReport,
+    /// Why it never came up.
+    pub(crate) error: Option<ConnectError>,
+}
+
+/// One session of a group.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its place in the order in which the servers were given.
+    pub(crate) index: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) params: ServerParams,
+    pub(crate) orders: Orders,
+    watch: OrderWatch,
+    stage: watch::Sender<Stage>,
+    /// When its attempt began and when it had an outcome.
+    pub(crate) clock: Mutex<Clock>,
+}
+
+/// The two times that make up `connect_ms`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Clock {
+    pub(crate) began: Option<Instant>,
+    pub(crate) outcome: Option<Instant>,
+}
+
+impl Session {
+    pub(crate) fn new(index: usize, params: ServerParams) -> Self {
+        let (orders, watch) = Orders::new();
+        Self {
+            index,
+            name: params.name.as_str().into(),
+            params,
+            orders,
+            watch,
+            stage: watch::channel(Stage::Connecting).0,
+            clock: Mutex::default(),
+        }
+    }
+
+    /// How it is reached.
+    pub(crate) fn kind(&self) -> TransportKind {
+        match self.params.transport {
+            Transport::Stdio(_) => TransportKind::Stdio,
+            Transport::Http(_) => TransportKind::Http,
+        }
+    }
+
+    /// How far it has come.
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.borrow().clone()
+    }
+
+    /// Waits until `reached` holds and returns that stage.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn wait_until(&self, reached: impl FnMut(&Stage) -> bool) -> Stage {
+        let mut stage = self.stage.subscribe();
+        match stage.wait_for(reached).await {
+            Ok(stage) => stage.clone(),
+            // The sender lives in `self`.
+            Err(_) => self.stage(),
+        }
+    }
+
+    /// Waits for the outcome of the attempt, its clean-up not included, and says whether the session came up.
+    pub(crate) async fn came_up(&self) -> bool {
+        let known = self.wait_until(|stage| !matches!(stage, Stage::Connecting)).await;
+        match known {
+            Stage::Connecting | Stage::Up(_) => true,
+            Stage::Leaving { fault } => fault.is_none(),
+            Stage::Left(finished) => finished.error.is_none(),
+        }
+    }
+
+    /// Asks an attempt that is still under way to leave by `deadline`; what is up stays up.
+    pub(crate) fn interrupt(&self, deadline: Instant) {
+        if matches!(self.stage(), Stage::Connecting) {
+            self.orders.leave_by(deadline);
+        }
+    }
+
+    /// Waits until nothing of it is left.
+    pub(crate) async fn left(&self) -> Arc<Finished> {
+        loop {
+            if let Stage::Left(finished) =
+                self.wait_until(|stage| matches!(stage, Stage::Left(_))).await
+            {
+                return finished;
+            }
+        }
+    }
+
+    /// Calls a tool by its wire name, or says why there is no result. It resolves once: with the answer, at the limit,
+    /// or with what became of the session.
+    pub(crate) async fn call(
+        &self,
+        live: &Live,
+        hooked: &str,
+        wire: String,
+        args: serde_json::Map<String, serde_json::Value>,
+        limit: Option<std::time::Duration>,
+    ) -> Result<serde_json::Value, CallError> {
+        use crate::wire::CallFailure;
+        let failure = tokio::select! {
+            biased;
+            answer = live.caller.call(wire, args) => match answer {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            },
+            stage = self.wait_until(|stage| !matches!(stage, Stage::Up(_))) => {
+                return Err(self.gone(stage));
+            }
+            () = tokio::time::sleep(limit.unwrap_or_default()), if limit.is_some() => {
+                let limit = limit.unwrap_or_default();
+                return Err(CallError::TimedOut { tool: hooked.to_owned(), limit });
+            }
+        };
+        let server = self.params.name.clone();
+        match failure {
+            CallFailure::Rejected { code, message } => {
+                Err(CallError::Rejected { server, code, message })
+            }
+            CallFailure::Failed(fault) => Err(CallError::Failed {
+                server,
+                report: fault.report(None),
+                source: Some(Arc::new(fault)),
+            }),
+            // The owner sees the same end and knows its cause: a moment, and it has said so.
+            CallFailure::Gone => {
+                let down = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
+                let stage = tokio::time::timeout(std::time::Duration::from_secs(1), down).await;
+                Err(self.gone(stage.unwrap_or_else(|_| self.stage())))
+            }
+        }
+    }
+
+    /// What a call to this session gets when it is not up.
+    pub(crate) fn gone(&self, stage: Stage) -> CallError {
+        let server = self.params.name.clone();
+        match stage {
+            Stage::Leaving { fault: Some(fault) } => CallError::ServerGone {
+                server,
+                report: fault.report(None),
+                source: Some(Arc::new(fault)),
+            },
+            Stage::Left(finished) => match &finished.report.error {
+                Some(report) => {
+                    CallError::ServerGone { server, report: report.clone(), source: None }
+                }
+                None => CallError::Closing(server),
+            },
+            Stage::Connecting | Stage::Up(_) | Stage::Leaving { fault: None } => {
+                CallError::Closing(server)
+            }
+        }
+    }
+
+    /// Moves on to `stage`.
+    fn advance(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+    }
+
+    /// Tells the live views.
+    fn tell(&self, shared: &Shared, kind: EventKind) {
+        let event = Event {
+            index: self.index,
+            name: self.name.clone(),
+            at: std::time::Instant::now(),
+            kind,
+        };
+        // Nobody listening is fine.
+        let _ = shared.events.send(event);
+    }
+}
+
+impl Live {
+    /// How many components of a kind there are.
+    fn count(components: &[ComponentInfo], kind: ComponentKind) -> usize {
+        components.iter().filter(|component| component.kind == kind).count()
+    }
+}

@@ -1,0 +1,70 @@
+//! What leaving a session has come to so far: each exit writes its part, the owner makes a report of it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::process::teardown::ChildLeft;
+use crate::report::{Delete, LeaveReport};
+
+/// The growing record.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leaving(Arc<Mutex<Record>>);
+
+#[derive(Debug, Default)]
+struct Record {
+    began: Option<Instant>,
+    delete: Option<Delete>,
+    child: Option<ChildLeft>,
+    suppressed: Vec<String>,
+}
+
+impl Leaving {
+    /// Leaving begins now.
+    pub(crate) fn begin(&self) {
+        self.0.lock().began.get_or_insert_with(Instant::now);
+    }
+
+    /// What became of the DELETE.
+    pub(crate) fn deleted(&self, delete: Delete, fault: Option<String>) {
+        let mut record = self.0.lock();
+        record.delete = Some(delete);
+        record.suppressed.extend(fault);
+    }
+
+    /// What leaving the child took.
+    pub(crate) fn child(&self, child: ChildLeft) {
+        self.0.lock().child = Some(child);
+    }
+
+    /// A fault on the way out.
+    pub(crate) fn suppress(&self, fault: impl Into<String>) {
+        self.0.lock().suppressed.push(fault.into());
+    }
+
+    /// The report. `was_up` says whether there was a session to leave even where there was neither child nor DELETE.
+    pub(crate) fn report(&self, was_up: bool) -> LeaveReport {
+        let mut record = self.0.lock();
+        let mut report = LeaveReport::nothing();
+        report.suppressed = std::mem::take(&mut record.suppressed);
+        report.delete = record.delete.unwrap_or(Delete::NotApplicable);
+        let had_child = record.child.is_some();
+        if let Some(child) = record.child.take() {
+            report.signals = child.signals.into_iter().map(str::to_owned).collect();
+            report.exit_status = child.status;
+            report.survivors = child.survivors;
+            report.suppressed.extend(child.faults);
+        }
+        if was_up || had_child || report.delete != Delete::NotApplicable {
+            report.ms = record.began.map_or(0, |began| millis(began.elapsed()));
+        }
+        report.clean = report.judge();
+        report
+    }
+}
+
+/// Whole milliseconds, cut off.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,77 @@
+//! The DELETE that ends a session on the server.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::{HttpSession, SESSION_ID};
+use crate::fault;
+use crate::order::OrderWatch;
+use crate::report::Delete;
+
+/// Kept free at the end of the budget, for the report.
+const REPORT_RESERVE: Duration = Duration::from_millis(50);
+
+/// What became of it, and the fault where there was one.
+pub(crate) type Deleted = (Delete, Option<String>);
+
+impl HttpSession {
+    /// Whether the server has given us a session to end.
+    pub(crate) fn has_session(&self) -> bool {
+        self.open.lock().session_id.is_some()
+    }
+
+    /// Ends the session, once. It may take as long as the order allows; `turns` bounds how many DELETEs of a group are
+    /// under way.
+    pub(crate) async fn delete(&self, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
+        let Some(id) = self.open.lock().session_id.take() else {
+            return (Delete::NotApplicable, None);
+        };
+        let turn = tokio::select! {
+            biased;
+            () = out_of_time(&mut orders) => return (Delete::NotSent, None),
+            turn = turns.acquire() => turn,
+        };
+        let mut request = self.client.delete(&*self.url).header(SESSION_ID, id);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let version = self.open.lock().protocol_version.clone();
+        if let Some(version) = version {
+            request = request.header(super::PROTOCOL_VERSION, version);
+        }
+        let answer = tokio::select! {
+            biased;
+            answer = request.send() => answer,
+            () = out_of_time(&mut orders) => return (Delete::TimedOut, None),
+        };
+        drop(turn);
+        match answer.map(|response| response.status()) {
+            Ok(status) if status.is_success() => (Delete::Terminated, None),
+            Ok(StatusCode::METHOD_NOT_ALLOWED) => (Delete::NotSupported, None),
+            Ok(StatusCode::NOT_FOUND) => (Delete::AlreadyGone, None),
+            Ok(status) => (Delete::Failed, Some(format!("DELETE was answered HTTP {status}"))),
+            Err(error) => {
+                let chain = fault::chain(&error.without_url()).join(": ");
+                (Delete::Failed, Some(format!("DELETE failed: {chain}")))
+            }
+        }
+    }
+}
+
+/// Ready when nothing may wait any longer: forced, or the budget is spent.
+async fn out_of_time(orders: &mut OrderWatch) {
+    loop {
+        let order = orders.current();
+        if order.force {
+            return;
+        }
+        let end = order.leave_by.map(|end| end.checked_sub(REPORT_RESERVE).unwrap_or(end));
+        tokio::select! {
+            () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
+            () = orders.tighter_than(order) => {}
+        }
+    }
+}

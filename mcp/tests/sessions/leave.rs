@@ -1,0 +1,231 @@
+//! Leaving: what is sent, in which order, within which time, and that nothing is left.
+
+use std::time::{Duration, Instant};
+
+use moored_mcp::{CallOptions, Delete, ExitStatusReport, LeaveReport, SessionGroup};
+use serde_json::json;
+
+use crate::support::http::{Reply, Server, legacy};
+use crate::support::{at, brisk, brisk_group, exists, fleet_server, pids, within_limit};
+
+/// Connects one fleet server with `flags`, closes, and returns its leave report with the ids of its processes.
+async fn left(flags: &[&str]) -> (LeaveReport, Vec<i32>, Duration) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path").to_owned();
+    let group = brisk_group();
+    let flags: Vec<&str> = flags.iter().copied().chain(["--pid-file", &path]).collect();
+    group.connect(fleet_server("child", &flags)).await.expect("it comes up");
+    let pids = pids(file.path());
+    let began = Instant::now();
+    let report = group.close().await;
+    let took = began.elapsed();
+    (report.servers[0].leave.clone(), pids, took)
+}
+
+#[tokio::test]
+async fn a_child_that_exits_at_the_end_of_input_gets_no_signal() {
+    within_limit(async {
+        let (leave, pids, took) = left(&[]).await;
+        assert!(leave.clean, "{leave:?}");
+        assert!(leave.signals.is_empty(), "{leave:?}");
+        assert_eq!(leave.exit_status, Some(ExitStatusReport::Code(0)));
+        assert_eq!(leave.delete, Delete::NotApplicable);
+        assert!(took < Duration::from_millis(400), "{took:?}");
+        assert!(!exists(pids[0]), "reaped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_the_end_of_input_gets_exactly_one_sigterm_after_the_grace() {
+    within_limit(async {
+        let (leave, pids, took) = left(&["--ignore-eof"]).await;
+        assert!(leave.clean, "{leave:?}");
+        assert_eq!(leave.signals, ["SIGTERM"]);
+        assert!(took >= Duration::from_millis(400), "{took:?}");
+        assert!(!exists(pids[0]), "reaped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_both_is_killed_after_both_graces_and_reaped() {
+    within_limit(async {
+        let (leave, pids, took) = left(&["--ignore-eof", "--ignore-sigterm"]).await;
+        assert!(!leave.clean);
+        assert_eq!(leave.signals, ["SIGTERM", "SIGKILL"]);
+        assert_eq!(leave.exit_status, Some(ExitStatusReport::Signal(9)));
+        assert!(leave.survivors.is_empty());
+        assert!(took >= Duration::from_millis(800) && took < Duration::from_millis(1_600), "{took:?}");
+        assert!(!exists(pids[0]), "reaped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_budget_shorter_than_both_graces_shrinks_them() {
+    within_limit(async {
+        let grace = Duration::from_secs(20);
+        let options = brisk().budget(Duration::from_millis(1_500)).eof_grace(grace).term_grace(grace);
+        let group = SessionGroup::start(options);
+        let flags = ["--ignore-eof", "--ignore-sigterm"];
+        group.connect(fleet_server("child", &flags)).await.expect("it comes up");
+        let report = group.close().await;
+        assert_eq!(report.servers[0].leave.signals, ["SIGTERM", "SIGKILL"]);
+        assert!((900..1_500).contains(&report.leave_ms), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grandchild_that_holds_the_pipes_is_swept_after_its_leader_has_gone() {
+    within_limit(async {
+        let (leave, pids, took) = left(&["--grandchild"]).await;
+        assert_eq!(pids.len(), 2);
+        assert_eq!(leave.exit_status, Some(ExitStatusReport::Code(0)), "{leave:?}");
+        assert_eq!(leave.signals, ["SIGTERM"], "{leave:?}");
+        assert!(leave.survivors.is_empty() && leave.clean, "{leave:?}");
+        assert!(took < Duration::from_millis(1_500), "{took:?}");
+    })
+    .await;
+}
+
+/// Connects to a server whose DELETE is answered so, closes, and returns the leave report.
+async fn deleted(reply: Reply) -> (LeaveReport, Duration, usize) {
+    let server = Server::start(move |request| match request.verb.as_str() {
+        "DELETE" => reply.clone(),
+        _ => legacy(request),
+    })
+    .await;
+    let group = brisk_group();
+    group.connect(at("http", &server.url)).await.expect("it comes up");
+    let began = Instant::now();
+    let report = group.close().await;
+    (report.servers[0].leave.clone(), began.elapsed(), server.deletes())
+}
+
+#[tokio::test]
+async fn a_delete_is_sent_once_and_its_status_is_kept() {
+    within_limit(async {
+        for (status, delete, clean) in [
+            (200, Delete::Terminated, true),
+            (202, Delete::Terminated, true),
+            (204, Delete::Terminated, true),
+            (405, Delete::NotSupported, true),
+            (404, Delete::AlreadyGone, true),
+            (500, Delete::Failed, false),
+            (401, Delete::Failed, false),
+        ] {
+            let (leave, _, deletes) = deleted(Reply::status(status)).await;
+            assert_eq!((leave.delete, leave.clean), (delete, clean), "{status}: {leave:?}");
+            assert_eq!(deletes, 1);
+            if !clean {
+                assert!(leave.suppressed[0].contains(&status.to_string()), "{leave:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delete_that_is_reset_has_failed() {
+    within_limit(async {
+        let (leave, _, _) = deleted(Reply::Reset).await;
+        assert_eq!(leave.delete, Delete::Failed);
+        assert_eq!(leave.suppressed.len(), 1, "{leave:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delete_that_hangs_is_cut_off_at_the_budget_and_delays_nobody() {
+    within_limit(async {
+        let hanging = Server::start(|request| match request.verb.as_str() {
+            "DELETE" => Reply::Hang,
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("hanging", &hanging.url)).await.expect("up");
+        group.connect(fleet_server("child", &[])).await.expect("up");
+        let report = group.close().await;
+        let [hanging, child] = &report.servers[..] else { panic!("{report:?}") };
+        assert_eq!(hanging.leave.delete, Delete::TimedOut);
+        assert!(!hanging.leave.clean && hanging.leave.suppressed.is_empty(), "{hanging:?}");
+        assert!((2_300..=2_500).contains(&report.leave_ms), "{report:?}");
+        assert!(child.leave.clean && child.leave.ms < 1_000, "{child:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn force_sends_no_delete_and_kills_at_once() {
+    within_limit(async {
+        let server = Server::start(legacy).await;
+        let group = brisk_group();
+        group.connect(at("http", &server.url)).await.expect("up");
+        group.connect(fleet_server("child", &["--ignore-eof", "--ignore-sigterm"])).await.expect("up");
+        group.force();
+        let report = group.close().await;
+        assert!(report.leave_ms < 1_000, "{report:?}");
+        assert_eq!(report.servers[0].leave.delete, Delete::NotSent);
+        assert_eq!(report.servers[1].leave.signals, ["SIGKILL"]);
+        assert_eq!(server.deletes(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn force_cuts_a_close_that_is_under_way_short() {
+    within_limit(async {
+        let hanging = Server::start(|request| match request.verb.as_str() {
+            "DELETE" => Reply::Hang,
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("hanging", &hanging.url)).await.expect("up");
+        group.connect(fleet_server("child", &["--ignore-eof", "--ignore-sigterm"])).await.expect("up");
+        let closing = tokio::spawn({
+            let group = group.clone();
+            async move { group.close().await }
+        });
+        while hanging.deletes() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        group.force();
+        let report = closing.await.expect("no panic");
+        assert!(report.leave_ms < 1_000, "{report:?}");
+        assert_eq!(report.servers[1].leave.signals.last().map(String::as_str), Some("SIGKILL"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_stops_reading_with_a_large_send_pending_is_left_within_the_budget() {
+    within_limit(async {
+        let group = brisk_group();
+        group.connect(fleet_server("full", &["--stop-reading"])).await.expect("up");
+        let calls: Vec<_> = (0..3)
+            .map(|_| {
+                let group = group.clone();
+                let text = "x".repeat(1024 * 1024);
+                tokio::spawn(async move {
+                    let mut args = serde_json::Map::new();
+                    args.insert("text".into(), json!(text));
+                    group.call_tool("full/echo", args, CallOptions::default()).await
+                })
+            })
+            .collect();
+        // The first call makes it stop reading; a second one with a limit tells that it has.
+        let limited = CallOptions::timeout(Duration::from_millis(300));
+        let _ = group.call_tool("full/echo", serde_json::Map::new(), limited).await;
+        let report = group.close().await;
+        assert!(report.leave_ms <= 2_500, "{report:?}");
+        for call in calls {
+            call.await.expect("no panic").expect_err("there is no answer");
+        }
+        assert!(report.servers[0].leave.survivors.is_empty());
+    })
+    .await;
+}

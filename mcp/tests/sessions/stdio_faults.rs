@@ -1,0 +1,128 @@
+//! Children that fail while a session is being set up.
+
+use std::time::Duration;
+
+use moored_mcp::{ExitStatusReport, Outcome, ServerParams, SessionGroup, StdioParams};
+
+use crate::support::{brisk, brisk_group, fleet_server, shell, within_limit};
+
+#[tokio::test]
+async fn a_child_that_exits_with_7_is_reported_with_its_status_and_its_last_words() {
+    within_limit(async {
+        let group = brisk_group();
+        let params = shell("dead", "echo first line >&2; echo the key is missing >&2; exit 7");
+        let error = group.connect(params).await.expect_err("it exits");
+        assert_eq!(error.outcome(), Outcome::Exited);
+        assert_eq!(error.report().exit_status, Some(ExitStatusReport::Code(7)));
+        assert_eq!(
+            error.report().stderr_tail.as_deref(),
+            Some("first line\nthe key is missing\n")
+        );
+        assert!(error.to_string().contains("status 7"), "{error}");
+        let report = group.close().await;
+        assert_eq!(report.servers[0].leave.exit_status, Some(ExitStatusReport::Code(7)));
+        assert!(report.clean, "{report:?}");
+        assert!(!report.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_dies_of_a_signal_is_reported_with_it_and_is_not_clean() {
+    within_limit(async {
+        let group = brisk_group();
+        let error = group.connect(shell("shot", "kill -9 $$")).await.expect_err("it dies");
+        assert_eq!(error.outcome(), Outcome::Exited);
+        assert_eq!(error.report().exit_status, Some(ExitStatusReport::Signal(9)));
+        let report = group.close().await;
+        assert!(!report.clean, "{report:?}");
+        assert!(report.servers[0].leave.signals.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_a_failed_spawn() {
+    within_limit(async {
+        let group = brisk_group();
+        let params = ServerParams::stdio("none", StdioParams::new("moored-mcp-no-such-program"));
+        let error = group.connect(params).await.expect_err("no such program");
+        assert_eq!(error.outcome(), Outcome::SpawnFailed);
+        assert!(error.to_string().contains("moored-mcp-no-such-program"), "{error}");
+        let last = error.report().chain.last().expect("a chain");
+        assert_eq!(last, "No such file or directory (os error 2)");
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_executable_is_a_failed_spawn() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path");
+        let params = ServerParams::stdio("text", StdioParams::new(path));
+        let error = brisk_group().connect(params).await.expect_err("not executable");
+        assert_eq!(error.outcome(), Outcome::SpawnFailed);
+        let last = error.report().chain.last().expect("a chain");
+        assert_eq!(last, "Permission denied (os error 13)");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_is_named() {
+    within_limit(async {
+        let mut params = StdioParams::new("sh");
+        params.cwd = Some("/no/such/directory".into());
+        let error =
+            brisk_group().connect(ServerParams::stdio("lost", params)).await.expect_err("no directory");
+        assert_eq!(error.outcome(), Outcome::SpawnFailed);
+        assert!(error.to_string().contains("/no/such/directory"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_banner_before_the_first_message_is_tolerated_and_told() {
+    within_limit(async {
+        let group = brisk_group();
+        let params = fleet_server("chatty", &["--banner", "Welcome to the server!"]);
+        let info = group.connect(params).await.expect("it comes up");
+        assert!(info.warnings.iter().any(|it| it.contains("Welcome")), "{info:?}");
+        assert!(info.tools > 0);
+        let report = group.close().await;
+        assert!(report.all_well(), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_child_times_out_and_is_gone_afterwards() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path");
+        let group = SessionGroup::start(brisk().connect_timeout(Duration::from_millis(1_200)));
+        let params = fleet_server("mute", &["--silent", "--pid-file", path]);
+        let error = group.connect(params).await.expect_err("no answer");
+        assert_eq!(error.outcome(), Outcome::TimedOut);
+        assert!(error.to_string().contains("initialize"), "{error}");
+        for pid in crate::support::pids(file.path()) {
+            assert!(!crate::support::exists(pid), "{pid} is still there");
+        }
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_does_not_inherit_what_is_none_of_its_business() {
+    within_limit(async {
+        // Cargo sets this one for the test; a server has no use for it.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let script = "test -z \"$CARGO_MANIFEST_DIR\" && test -n \"$PATH\" && exit 3; exit 4";
+        let error = brisk_group().connect(shell("env", script)).await.expect_err("it exits");
+        assert_eq!(error.report().exit_status, Some(ExitStatusReport::Code(3)));
+    })
+    .await;
+}

@@ -1,0 +1,182 @@
+//! A small HTTP server whose every answer a test decides, and which keeps a log of what it was asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// One request, as far as a script looks at it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub verb: String,
+    /// The JSON-RPC method of a POST.
+    pub rpc: String,
+    pub id: Value,
+    pub params: Value,
+    pub headers: HashMap<String, String>,
+}
+
+/// What the server does with it.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    Answer { status: u16, headers: Vec<(String, String)>, body: String },
+    /// Keeps the connection open and says nothing.
+    Hang,
+    /// Closes the connection without a word.
+    Reset,
+}
+
+impl Reply {
+    pub fn status(status: u16) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: String::new() }
+    }
+
+    pub fn json(value: Value) -> Self {
+        Self::status(200).with("content-type", "application/json").saying(value.to_string())
+    }
+
+    pub fn with(self, name: &str, value: &str) -> Self {
+        match self {
+            Self::Answer { status, mut headers, body } => {
+                headers.push((name.into(), value.into()));
+                Self::Answer { status, headers, body }
+            }
+            other => other,
+        }
+    }
+
+    pub fn saying(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Answer { status, headers, .. } => {
+                Self::Answer { status, headers, body: text.into() }
+            }
+            other => other,
+        }
+    }
+}
+
+/// What a healthy server of the legacy era answers.
+pub fn legacy(request: &Request) -> Reply {
+    let result = |value: Value| {
+        Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
+    };
+    match (request.verb.as_str(), request.rpc.as_str()) {
+        ("POST", "initialize") => result(json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "scripted", "version": "1"},
+        }))
+        .with("mcp-session-id", "s-1"),
+        ("POST", "notifications/initialized" | "notifications/cancelled") => Reply::status(202),
+        ("POST", "tools/list") => result(json!({
+            "tools": [{"name": "echo", "inputSchema": {"type": "object"}}],
+        })),
+        ("POST", "tools/call") => result(json!({
+            "content": [{"type": "text", "text": request.params["arguments"]["text"]}],
+        })),
+        ("POST", _) => Reply::json(json!({
+            "jsonrpc": "2.0", "id": request.id, "error": {"code": -32601, "message": "no such method"},
+        })),
+        ("GET", _) => Reply::status(405),
+        ("DELETE", _) => Reply::status(200),
+        _ => Reply::status(400),
+    }
+}
+
+/// The running server; it ends with this value.
+pub struct Server {
+    pub url: String,
+    log: Arc<Mutex<Vec<String>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Server {
+    /// Listens on a port of the kernel's choice and answers by `script`.
+    pub async fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
+        let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let accepting = tokio::spawn(accept(listener, Arc::new(script), log.clone()));
+        Self { url, log, accepting }
+    }
+
+    /// What was asked so far: `POST initialize`, `DELETE s-1`, …
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// How many of the requests were DELETEs.
+    pub fn deletes(&self) -> usize {
+        self.log().iter().filter(|line| line.starts_with("DELETE")).count()
+    }
+}
+
+type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+async fn accept(listener: TcpListener, script: Script, log: Arc<Mutex<Vec<String>>>) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(converse(stream, script.clone(), log.clone()));
+    }
+}
+
+async fn converse(stream: TcpStream, script: Script, log: Arc<Mutex<Vec<String>>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = read_request(&mut stream).await {
+        let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
+        let what = if request.verb == "DELETE" { &session } else { &request.rpc };
+        log.lock().expect("the log").push(format!("{} {what}", request.verb));
+        match script(&request) {
+            Reply::Hang => {
+                // Until the client lets go.
+                let _ = stream.read(&mut [0]).await;
+                return;
+            }
+            Reply::Reset => return,
+            Reply::Answer { status, headers, body } => {
+                let mut head = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
+                for (name, value) in headers {
+                    head.push_str(&format!("{name}: {value}\r\n"));
+                }
+                head.push_str("\r\n");
+                head.push_str(&body);
+                if stream.get_mut().write_all(head.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
+    let verb = line.split_whitespace().next()?.to_owned();
+    let mut headers = HashMap::new();
+    loop {
+        line.clear();
+        stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers.get("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    Some(Request {
+        verb,
+        rpc: message["method"].as_str().unwrap_or_default().to_owned(),
+        id: message["id"].clone(),
+        params: message["params"].clone(),
+        headers,
+    })
+}
