@@ -44,6 +44,14 @@ impl Fault {
         Self { outcome: Outcome::Exited, message: message.into(), source: None, exit: Some(exit) }
     }
 
+    /// The failure in one line, its innermost cause included.
+    pub(crate) fn line(&self) -> String {
+        match chain(self).as_slice() {
+            [_, .., innermost] => format!("{}: {innermost}", self.message),
+            _ => self.message.clone(),
+        }
+    }
+
     /// The report of this failure.
     pub(crate) fn report(&self, stderr_tail: Option<String>) -> ErrorReport {
         ErrorReport {

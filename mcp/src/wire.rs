@@ -62,6 +62,16 @@ impl LinkEnd {
     }
 }
 
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Why.
+    pub(crate) fault: Fault,
+    /// Whether it was an answer of the server that ended it. Then nothing was broken before we hung up, and what
+    /// becomes of the server afterwards is not the cause.
+    pub(crate) answered: bool,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -75,7 +85,7 @@ impl Link {
         stop: &CancellationToken,
         end: &LinkEnd,
         recorder: &Recorder,
-    ) -> Result<Self, Fault>
+    ) -> Result<Self, Refusal>
     where
         T: Transport<RoleClient> + Send + 'static,
     {
@@ -92,7 +102,10 @@ impl Link {
             stop.child_token(),
         )
         .await
-        .map_err(|error| recorder.recorded_fault().unwrap_or_else(|| handshake_fault(&error)))?;
+        .map_err(|error| match recorder.recorded_fault() {
+            Some(fault) => Refusal { fault, answered: false },
+            None => Refusal { fault: handshake_fault(&error), answered: is_answer(&error) },
+        })?;
         let peer = service.peer().clone();
         *end.0.lock() = Some(service.waiting().map(drop).boxed().shared());
         Ok(Self { peer })
@@ -104,7 +117,7 @@ impl Link {
         stop: &CancellationToken,
         end: &LinkEnd,
         recorder: &Recorder,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Refusal> {
         let mut config = StreamableHttpClientTransportConfig::with_uri(session.url());
         config.custom_headers = session.headers();
         config.retry_config = Arc::new(lists::stream_retries());
@@ -119,7 +132,7 @@ impl Link {
         stop: &CancellationToken,
         end: &LinkEnd,
         recorder: &Recorder,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Refusal> {
         Self::open(transport, stop, end, recorder).await
     }
 
@@ -217,5 +230,16 @@ fn handshake_fault(error: &ClientInitializeError) -> Fault {
             Fault::caused(Outcome::Other, text, Flattened::of(error.error.as_ref()))
         }
         other => Fault::new(Outcome::ProtocolError, format!("the handshake failed: {other}")),
+    }
+}
+
+/// Whether a handshake was ended by what the server said, and not by its silence or its end.
+fn is_answer(error: &ClientInitializeError) -> bool {
+    match error {
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => is_answer(fallback),
+        ClientInitializeError::Cancelled
+        | ClientInitializeError::ConnectionClosed(_)
+        | ClientInitializeError::TransportError { .. } => false,
+        _ => true,
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
-    GetPromptResponse, GetPromptResult, Implementation, ListPromptsResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, Prompt, PromptMessage, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
-    ResourceContents, Role, ServerCapabilities, ServerConfig, Tool,
+    GetPromptResponse, GetPromptResult, Implementation, InitializeRequestParams, InitializeResult,
+    ListPromptsResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, Prompt,
+    PromptMessage, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Resource, ResourceContents, Role, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -33,13 +33,20 @@ pub(crate) type OnCall = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct FleetHandler {
     name: String,
     eras: Eras,
+    rejects: bool,
     on_call: Option<OnCall>,
 }
 
 impl FleetHandler {
     /// A server called `name`.
     pub(crate) fn new(name: impl Into<String>, eras: Eras) -> Self {
-        Self { name: name.into(), eras, on_call: None }
+        Self { name: name.into(), eras, rejects: false, on_call: None }
+    }
+
+    /// Refuses every handshake.
+    pub(crate) fn rejecting(mut self, rejects: bool) -> Self {
+        self.rejects = rejects;
+        self
     }
 
     /// Runs `on_call` at the start of every tool call.
@@ -67,6 +74,18 @@ impl ServerHandler for FleetHandler {
             Eras::All => ProtocolVersion::KNOWN_VERSIONS,
             Eras::Legacy => ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE),
         })
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        if self.rejects {
+            return Err(ErrorData::invalid_request("no admittance", None));
+        }
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
     }
 
     async fn list_tools(

@@ -27,6 +27,9 @@ pub(crate) struct StdioServerArgs {
     /// The revisions of the protocol it speaks.
     #[arg(long, value_enum, default_value_t = Eras::All)]
     eras: Eras,
+    /// Refuse every handshake.
+    #[arg(long)]
+    reject: bool,
     /// Stay alive when stdin ends.
     #[arg(long)]
     ignore_eof: bool,
@@ -132,14 +135,16 @@ async fn converse(args: &StdioServerArgs) {
     let gate = Gate::default();
     let exit = args.exit_code.filter(|_| args.exit_at == ExitAt::Call);
     let stop = args.stop_reading.then(|| gate.clone());
-    let handler = FleetHandler::new(args.name.clone(), args.eras).on_call(Arc::new(move || {
-        if let Some(code) = exit {
-            std::process::exit(code);
-        }
-        if let Some(gate) = &stop {
-            gate.shut();
-        }
-    }));
+    let handler = FleetHandler::new(args.name.clone(), args.eras).rejecting(args.reject).on_call(
+        Arc::new(move || {
+            if let Some(code) = exit {
+                std::process::exit(code);
+            }
+            if let Some(gate) = &stop {
+                gate.shut();
+            }
+        }),
+    );
     let transport = (Gated::new(tokio::io::stdin(), gate), tokio::io::stdout());
     match handler.serve(transport).await {
         Ok(service) => {

@@ -90,13 +90,14 @@ pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> 
         }
     };
     let Some(process) = process else {
-        return opened.await;
+        return opened.await.map_err(|refusal| refusal.fault);
     };
     tokio::select! {
         biased;
         opened = opened => match opened {
-            Err(fault) => Err(explained(held, fault).await),
-            up => up,
+            Ok(up) => Ok(up),
+            Err(refusal) if refusal.answered => Err(refusal.fault),
+            Err(refusal) => Err(explained(held, refusal.fault).await),
         },
         status = process.exited() => Err(exited(held, status)),
     }

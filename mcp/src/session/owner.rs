@@ -163,7 +163,7 @@ fn begin_leaving(
     session.orders.leave_by(Instant::now() + shared.options.budget);
     session.advance(Stage::Leaving { fault: fault.cloned() });
     if let Some(fault) = fault {
-        let message = fault.to_string();
+        let message = fault.line();
         session.tell(shared, match life.info {
             Some(_) => EventKind::Lost { message },
             None => EventKind::Failed { outcome: fault.outcome, message },
@@ -236,7 +236,7 @@ impl Drop for LastWord {
 
 /// The end of a server that was never started.
 pub(crate) fn reject(session: &Arc<Session>, shared: &Arc<Shared>, fault: Fault) {
-    let message = fault.to_string();
+    let message = fault.line();
     session.tell(shared, EventKind::Failed { outcome: fault.outcome, message });
     let finished = finish(session, &Life::default(), Some(fault), LeaveReport::nothing());
     LastWord { session: session.clone(), shared: shared.clone(), said: false }.say(finished);

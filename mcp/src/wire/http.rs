@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::failure::Failure;
 use super::body::{self, BodyError, Flattened};
-use super::message::{Kind, probe_answer};
+use super::message::{Kind, probe_answer, probe_aware};
 use super::recorder::Recorder;
 use crate::fault::Fault;
 use crate::report::Outcome;
@@ -154,12 +154,14 @@ impl SessionClient {
                 return Ok(StreamableHttpPostResponse::Sse(self.watched(events), new_id));
             }
             // The handshake's answer is read here, where its faults can be recorded and its time is bounded.
-            return Ok(StreamableHttpPostResponse::Json(body::first_answer(events).await?, new_id));
+            let answer = probe_aware(message, kind, body::first_answer(events).await?);
+            return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
         if is(&response, JSON) {
             let bytes = body::bounded(response, body::JSON_LIMIT).await?;
             let answer = serde_json::from_slice::<ServerJsonRpcMessage>(&bytes)
                 .map_err(|error| BodyError::not_a_message(error, &bytes))?;
+            let answer = probe_aware(message, kind, answer);
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
         if kind.is_probe() {

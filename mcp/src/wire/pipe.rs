@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Kind, method_not_found, request_id};
+use super::message::{Kind, method_not_found, refuses_as_legacy, request_id};
 use super::recorder::Recorder;
 
 /// The child takes, or gives, nothing any more.
@@ -59,7 +59,7 @@ impl PipeTransport {
             ServerJsonRpcMessage::Response(response) => {
                 (Some(&response.id), matches!(response.result, ServerResult::DiscoverResult(_)))
             }
-            ServerJsonRpcMessage::Error(error) => (error.id.as_ref(), true),
+            ServerJsonRpcMessage::Error(error) => (error.id.as_ref(), !refuses_as_legacy(&error.error)),
             _ => return Some(message),
         };
         // The answer that was given in its place is the one that counts.

@@ -113,7 +113,7 @@ fn a_server_that_dies_of_the_call_is_told_by_its_status() {
     let run = place.run(&["call", &config, "child/echo", r#"{"message": "x"}"#]);
     run.expect(1);
     assert_eq!(run.stdout, "");
-    assert!(run.stderr.contains("exit status 7"), "{}", run.stderr);
+    assert!(run.stderr.contains("exited with status 7"), "{}", run.stderr);
 }
 
 #[test]

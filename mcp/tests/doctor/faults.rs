@@ -114,3 +114,13 @@ fn what_speaks_no_protocol_is_told_so() {
     );
     assert_eq!(place.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn a_server_that_refuses_the_handshake_is_told_by_its_own_words() {
+    let child = examine(&["--eras", "legacy", "--reject"], &[], 1);
+    assert_eq!(child["outcome"], "protocol_error", "{child:#}");
+    let chain = child["error"]["chain"].to_string();
+    assert!(chain.contains("no admittance"), "{chain}");
+    assert_eq!(child["error"]["exit_status"], Value::Null, "it was alive until it was left");
+    assert_eq!(child["leave"]["clean"], true);
+}

@@ -105,3 +105,11 @@ fn several_sessions_of_one_address_are_each_ended() {
     assert_eq!(report["servers"].as_array().map(Vec::len), Some(4));
     assert_eq!(stub.count("DELETE"), 4);
 }
+
+#[test]
+fn a_probe_that_is_refused_with_older_revisions_falls_back_to_the_handshake() {
+    let stub = Stub::start("server/discover", Answer::TooOld);
+    let web = examine(&stub, &[], 0);
+    assert_eq!((&web["outcome"], &web["era"]), (&json!("ok"), &json!("2025-11-25")));
+    assert_eq!(stub.count("DELETE"), 1);
+}

@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     Well,
     /// This HTTP status and an empty body.
     Status(u16),
+    /// That it speaks the session era only.
+    TooOld,
     /// Nothing, with the connection held open.
     Hang,
 }
@@ -114,6 +116,12 @@ fn serve(
             Ok(())
         }
         Answer::Status(status) => reply(stream, status, None),
+        Answer::TooOld => {
+            let supported = json!({"supported": ["2025-06-18", "2025-11-25"]});
+            let error = json!({"code": -32022, "message": "too new", "data": supported});
+            let answer = json!({"jsonrpc": "2.0", "id": message["id"], "error": error});
+            reply(stream, 200, Some(answer.to_string()))
+        }
         Answer::Well => match what.as_str() {
             "DELETE" => reply(stream, 200, None),
             "GET" => reply(stream, 405, None),

@@ -75,7 +75,8 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     let mut inner = error.source();
     while let Some(error) = inner {
         let text = plain(&error.to_string());
-        if text != last {
+        // An outer error often ends with the words of the inner one.
+        if !last.ends_with(&text) {
             said.push_str(": ");
             said.push_str(&text);
             last = text;
