@@ -51,7 +51,9 @@ pub(crate) async fn leave(
     let mut plan = Plan { start: Instant::now(), graces };
     let mut left = ChildLeft::default();
 
-    on_phase(LeavePhase::EndOfInput);
+    if group.status().is_none() {
+        on_phase(LeavePhase::EndOfInput);
+    }
     wait_empty(group, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
 
     if !is_empty(group) {

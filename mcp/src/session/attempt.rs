@@ -28,11 +28,12 @@ use crate::wire::{Link, LinkEnd};
 const QUEUE: usize = 64;
 /// How long a broken pipe waits for the exit that probably explains it.
 const EXIT_AFTER_PIPE: Duration = Duration::from_millis(300);
-/// How long what was already sent may take to reach a child before its input is closed.
+/// How long what was already sent may take to reach a child before its input is closed; an eighth of what is left of
+/// the budget, if that is less.
 const FLUSH: Duration = Duration::from_millis(200);
 /// How long a pump may take to empty its pipe after the process has gone.
 const DRAIN: Duration = Duration::from_millis(100);
-/// How long rmcp's loop may take to end after it was told to.
+/// How long rmcp's loop may take to end after it was told to; a quarter of what is left of the budget, if that is less.
 const LOOP_END: Duration = Duration::from_secs(1);
 
 /// What a session holds while it is connected or on its way there.
@@ -173,8 +174,7 @@ fn stdio(
     let reader = tokio::spawn(pumps::read(pipes.stdout, incoming, held.recorder.clone()));
     let tail = tokio::spawn(stderr.clone().pump(pipes.stderr));
     stack.defer(async move {
-        end_pump(reader).await;
-        end_pump(tail).await;
+        tokio::join!(end_pump(reader), end_pump(tail));
     });
     stack.defer({
         let (session, shared) = (session.clone(), shared.clone());
@@ -214,16 +214,26 @@ fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
 /// The first exit: rmcp's loop ends, and every operation of it with it.
 async fn stop_link(held: Held, leaving: Leaving, orders: OrderWatch) {
     held.stop.cancel();
-    let end = Instant::now() + LOOP_END;
-    let end = orders.current().leave_by.map_or(end, |deadline| deadline.min(end));
-    if tokio::time::timeout_at(end, held.end.ended()).await.is_err() {
+    let wait = share(&orders, 4).min(LOOP_END);
+    if tokio::time::timeout(wait, held.end.ended()).await.is_err() {
         leaving.suppress("the protocol loop did not end in time");
+    }
+}
+
+/// One part in `parts` of the time that the order leaves; none when forced.
+fn share(orders: &OrderWatch, parts: u32) -> Duration {
+    let order = orders.current();
+    match order.leave_by {
+        _ if order.force => Duration::ZERO,
+        Some(deadline) => deadline.saturating_duration_since(Instant::now()) / parts,
+        None => Duration::MAX,
     }
 }
 
 /// Lets what was sent reach the child, for a moment, and closes its input.
 async fn close_input(mut writer: JoinHandle<()>, orders: OrderWatch) {
-    if !orders.current().force && tokio::time::timeout(FLUSH, &mut writer).await.is_ok() {
+    let wait = share(&orders, 8).min(FLUSH);
+    if tokio::time::timeout(wait, &mut writer).await.is_ok() {
         return;
     }
     // A child that does not read: what it was to read goes with the pipe.

@@ -106,8 +106,10 @@ impl SessionClient {
         let session = &*self.0;
         let kind = Kind::of(&message);
         session.recorder.phase(kind.phase());
-        if let Some(version) = headers.get(PROTOCOL_VERSION) {
-            session.open.lock().protocol_version = Some(version.clone());
+        let version = headers.get(PROTOCOL_VERSION).cloned();
+        // `initialize` begins anew: what the probe spoke no longer counts.
+        if version.is_some() || kind.is_initialize() {
+            session.open.lock().protocol_version = version;
         }
         let result = tokio::select! {
             biased;

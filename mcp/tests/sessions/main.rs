@@ -3,6 +3,9 @@
 mod connect;
 mod group;
 mod http_faults;
+mod invariants;
 mod leave;
+mod lists;
+mod real_server;
 mod stdio_faults;
 mod support;

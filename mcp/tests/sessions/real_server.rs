@@ -1,0 +1,127 @@
+//! The protocol's own server, in this process and in both eras: no session is left in its books.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use moored_mcp::{CallOptions, Delete};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::Map;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use crate::support::{at, brisk_group, within_limit};
+
+#[derive(Debug, Clone, Copy)]
+struct Greeter {
+    versions: &'static [ProtocolVersion],
+}
+
+impl ServerHandler for Greeter {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(self.versions)
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tool = Tool::new("greet", "says hello", Arc::new(Map::new()));
+        Ok(ListToolsResult::with_all_items(vec![tool]))
+    }
+
+    async fn call_tool(
+        &self,
+        _request: CallToolRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        Ok(CallToolResult::success(vec![ContentBlock::text("hello")]).into())
+    }
+}
+
+/// Serves until it is dropped.
+struct Serving {
+    url: String,
+    books: Arc<LocalSessionManager>,
+    task: AbortHandle,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(versions: &'static [ProtocolVersion]) -> Serving {
+    let books = Arc::new(LocalSessionManager::default());
+    let mcp = StreamableHttpService::new(
+        move || Ok(Greeter { versions }),
+        books.clone(),
+        StreamableHttpServerConfig::default(),
+    );
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
+    let task = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let mcp = mcp.clone();
+            let answer = service_fn(move |request| {
+                let mcp = mcp.clone();
+                async move { Ok::<_, std::convert::Infallible>(mcp.handle(request).await) }
+            });
+            connections
+                .spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    Serving { url, books, task: task.abort_handle() }
+}
+
+#[tokio::test]
+async fn a_legacy_session_is_ended_in_the_servers_books() {
+    within_limit(async {
+        let legacy = ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE);
+        let server = serve(legacy).await;
+        let group = brisk_group();
+        let info = group.connect(at("s", &server.url)).await.expect("up");
+        assert_eq!(info.era.as_deref(), Some("2025-11-25"));
+        assert_eq!(server.books.sessions.read().await.len(), 1);
+        let hello = group.call_tool("s/greet", Map::new(), CallOptions::default()).await;
+        assert_eq!(hello.expect("an answer")["content"][0]["text"], "hello");
+        let report = group.close().await;
+        assert!(report.all_well(), "{report:?}");
+        assert_eq!(report.servers[0].leave.delete, Delete::Terminated);
+        assert!(server.books.sessions.read().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_stateless_era_has_no_session_to_end() {
+    within_limit(async {
+        let server = serve(ProtocolVersion::KNOWN_VERSIONS).await;
+        let group = brisk_group();
+        let info = group.connect(at("s", &server.url)).await.expect("up");
+        assert_eq!(info.era.as_deref(), Some("2026-07-28"));
+        let hello = group.call_tool("s/greet", Map::new(), CallOptions::default()).await;
+        assert_eq!(hello.expect("an answer")["content"][0]["text"], "hello");
+        let report = group.close().await;
+        assert!(report.all_well(), "{report:?}");
+        assert_eq!(report.servers[0].leave.delete, Delete::NotApplicable);
+        assert!(server.books.sessions.read().await.is_empty());
+    })
+    .await;
+}
