@@ -13,7 +13,12 @@ pub(crate) fn print(text: &str) {
 
 /// Writes an error to stderr, in this program's name.
 pub(crate) fn complain(text: &str) {
-    let _gone = writeln!(std::io::stderr().lock(), "moored-mcp: {text}");
+    let _gone = writeln!(std::io::stderr().lock(), "{}", signed(text));
+}
+
+/// The text in this program's name, as everything on stderr is.
+pub(crate) fn signed(text: &str) -> String {
+    format!("moored-mcp: {text}")
 }
 
 /// Writes a warning to stderr.

@@ -52,9 +52,9 @@ impl Progress {
 
     /// Says something on stderr without spoiling the live view.
     pub(crate) fn notice(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| output::complain(text)),
-            None => output::complain(text),
+        let above = self.bars.as_ref().map(|bars| bars.println(output::signed(text)));
+        if !matches!(above, Some(Ok(()))) {
+            output::complain(text);
         }
     }
 
