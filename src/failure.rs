@@ -1,0 +1,278 @@
+//! The record of everything that went wrong while leaving; nothing in it is masked (R15).
+
+use crate::identity::TaskId;
+use crate::reason::Reason;
+use crate::wrong_task::WrongTask;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+/// Any error that an exit may end with.
+pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// Everything that went wrong in a region, from its body to its last exit.
+///
+/// A record, not one winner: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
+/// order in which it completed. The primary is the first real error, the body counting as one more child;
+/// exits come after it, in the order they ran; cancellation is primary only where nothing real exists
+/// (R15). After Kotlin's root cause with its suppressed exceptions, and Python's exception groups.
+///
+/// `{}` is one line; `{:#}` is a tree with a line for each cause and each of its sources. The `source` of
+/// a failure is the primary's, so that a chain printed from here does not repeat it.
+pub struct Failure<E> {
+    // Never empty; the primary is first.
+    causes: Vec<Cause<E>>,
+}
+
+/// One thing that went wrong.
+#[non_exhaustive]
+pub enum Cause<E> {
+    /// The body returned an error.
+    Body(E),
+    /// A child of the group returned an error.
+    #[non_exhaustive]
+    Child {
+        /// The child.
+        task: TaskId,
+        /// What it returned.
+        error: E,
+    },
+    /// An exit failed.
+    Exit(ExitFailure),
+    /// The body was dropped because the region was cancelled.
+    Cancelled(Reason),
+    /// The region belongs to another task: the body was not started (R2).
+    Rejected(WrongTask),
+}
+
+/// How an exit failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ExitFailure {
+    /// It returned an error.
+    #[non_exhaustive]
+    Failed {
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// What it returned.
+        error: BoxError,
+    },
+    /// It panicked; the rest ran all the same.
+    #[non_exhaustive]
+    Panicked {
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// The text of the panic.
+        message: String,
+    },
+    /// The value it was to put back was still in use when its turn came. The last drop of the
+    /// [`Held`](crate::Held) sends it on.
+    #[non_exhaustive]
+    StillHeld {
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+    },
+}
+
+impl ExitFailure {
+    /// Where the exit was registered: the call of `defer` or `hold`.
+    pub fn registered_at(&self) -> &'static Location<'static> {
+        match self {
+            ExitFailure::Failed { registered_at, .. }
+            | ExitFailure::Panicked { registered_at, .. }
+            | ExitFailure::StillHeld { registered_at } => registered_at,
+        }
+    }
+}
+
+impl fmt::Display for ExitFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitFailure::Failed { registered_at, error } => {
+                write!(f, "exit registered at {registered_at} failed: {error}")
+            }
+            ExitFailure::Panicked { registered_at, message } => {
+                write!(f, "exit registered at {registered_at} panicked: {message}")
+            }
+            ExitFailure::StillHeld { registered_at } => write!(
+                f,
+                "exit registered at {registered_at} found its value still held; it runs after the last \
+                 `Held` is dropped"
+            ),
+        }
+    }
+}
+
+impl Error for ExitFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ExitFailure::Failed { error, .. } => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl<E> Failure<E> {
+    /// `None` where nothing went wrong.
+    pub(crate) fn from_causes(causes: Vec<Cause<E>>) -> Option<Self> {
+        if causes.is_empty() { None } else { Some(Failure { causes }) }
+    }
+
+    pub(crate) fn only(cause: Cause<E>) -> Self {
+        Failure { causes: vec![cause] }
+    }
+
+    /// The primary cause: the first real error; a cancellation only where there is none (R15).
+    pub fn cause(&self) -> &Cause<E> {
+        &self.causes[0]
+    }
+
+    /// Everything beside the primary, in the order in which it went wrong.
+    pub fn rest(&self) -> impl Iterator<Item = &Cause<E>> {
+        self.causes[1..].iter()
+    }
+
+    /// The primary, then the rest.
+    pub fn causes(&self) -> impl Iterator<Item = &Cause<E>> {
+        self.causes.iter()
+    }
+
+    /// The primary cause by value. What else went wrong is dropped: read [`rest`](Failure::rest) first.
+    pub fn into_cause(mut self) -> Cause<E> {
+        self.causes.swap_remove(0)
+    }
+
+    /// All causes by value, the primary first.
+    pub fn into_causes(self) -> impl Iterator<Item = Cause<E>> {
+        self.causes.into_iter()
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Body(error) => write!(f, "{error}"),
+            Cause::Child { task, error } => write!(f, "{task}: {error}"),
+            Cause::Exit(failure) => write!(f, "{failure}"),
+            Cause::Cancelled(reason) => write!(f, "{reason}"),
+            Cause::Rejected(wrong) => write!(f, "{wrong}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Body(error) => f.debug_tuple("Body").field(error).finish(),
+            Cause::Child { task, error } => {
+                f.debug_struct("Child").field("task", task).field("error", error).finish()
+            }
+            Cause::Exit(failure) => f.debug_tuple("Exit").field(failure).finish(),
+            Cause::Cancelled(reason) => f.debug_tuple("Cancelled").field(reason).finish(),
+            Cause::Rejected(wrong) => f.debug_tuple("Rejected").field(wrong).finish(),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for Cause<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Cause::Body(error) | Cause::Child { error, .. } => error.source(),
+            Cause::Exit(failure) => failure.source(),
+            Cause::Cancelled(_) | Cause::Rejected(_) => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = self.causes.len() - 1;
+        write!(f, "{}", self.cause())?;
+        if f.alternate() {
+            for cause in self.rest() {
+                write!(f, "\n  also: {cause}")?;
+            }
+            Ok(())
+        } else if rest > 0 {
+            write!(f, " (and {rest} more)")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure").field("causes", &self.causes).finish()
+    }
+}
+
+impl<E: Error + 'static> Error for Failure<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause().source()
+    }
+}
+
+/// A scope was cancelled, by request or by its deadline, and its body was dropped where it was parked.
+///
+/// Only the scope that was cancelled returns this (R9): what is inside it is dropped, not told.
+#[derive(Debug)]
+pub struct Cancelled {
+    reason: Reason,
+    failures: Vec<ExitFailure>,
+}
+
+impl Cancelled {
+    pub(crate) fn new(reason: Reason, failures: Vec<ExitFailure>) -> Self {
+        Cancelled { reason, failures }
+    }
+
+    /// Why: the first request's reason (R10).
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// Exits of dropped regions that the scope ran before it was left, and that failed, in that order.
+    pub fn failures(&self) -> &[ExitFailure] {
+        &self.failures
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        match self.failures.len() {
+            0 => Ok(()),
+            n if !f.alternate() => write!(f, " (and {n} more)"),
+            _ => self.failures.iter().try_for_each(|failure| write!(f, "\n  also: {failure}")),
+        }
+    }
+}
+
+impl Error for Cancelled {}
+
+/// Why a child has no value. The error itself always goes to the group's [`Failure`] (R17).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// It returned an error: look for this id in the group's failure.
+    Failed(TaskId),
+    /// It was cancelled before it had a value.
+    Cancelled(Reason),
+    /// It panicked; the group's `run` goes on with the panic when everything has left.
+    Panicked,
+}
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChildError::Failed(task) => {
+                write!(f, "{task} failed; the error is in its group's failure")
+            }
+            ChildError::Cancelled(reason) => write!(f, "child {reason}"),
+            ChildError::Panicked => f.write_str("child panicked; its group goes on with the panic"),
+        }
+    }
+}
+
+impl Error for ChildError {}

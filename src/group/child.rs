@@ -1,0 +1,155 @@
+//! A child: its future, its handle's slot, and the book it signs out of.
+
+use super::handle::{Slot, TaskHandle};
+use super::ledger::Ledger;
+use super::spawner::Closed;
+use crate::failure::{Cause, ChildError};
+use crate::reason::{Leaving, Reason, ReasonKind};
+use crate::region::{Ended, Node, Run};
+use crate::spawn::{Refused, Spawn};
+use crate::sync::Arc;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// An in-task child as `run` keeps it.
+pub(super) type Member<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
+
+pin_project! {
+    /// Runs a child as a task of its own, and tells its handle and its group how it ended.
+    pub(super) struct Child<F: Future<Output = Result<T, E>>, T, E> {
+        #[pin]
+        run: Run<F>,
+        exit: SignOut<T, E>,
+    }
+}
+
+/// Signs the child out exactly once, by its end or by its drop. A field after the future, so that the
+/// future has been dropped, and has handed its exits over, when the group counts the child out.
+struct SignOut<T, E> {
+    node: Arc<Node>,
+    at: &'static Location<'static>,
+    slot: Arc<Slot<T>>,
+    /// `None` once it has signed out.
+    ledger: Option<Arc<Ledger<E>>>,
+}
+
+impl<F, T, E> Child<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    /// A child that is counted in, or the future handed back where the group has closed.
+    pub(super) fn new(
+        ledger: &Arc<Ledger<E>>,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> Result<(Self, TaskHandle<T>), Closed<F>> {
+        if !ledger.gate.admit() {
+            return Err(Closed(future));
+        }
+        let node = Node::child(&ledger.node, at);
+        let slot = Arc::new(Slot::new());
+        let handle = TaskHandle::new(Arc::clone(&slot), Arc::clone(&node));
+        let ledger = Some(Arc::clone(ledger));
+        let run = Run::entered(Arc::clone(&node), future, at);
+        Ok((Child { run, exit: SignOut { node, at, slot, ledger } }, handle))
+    }
+}
+
+impl<F, T, E> Future for Child<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let why = |result: &Result<T, E>| match result {
+            Ok(_) => Leaving::Completed,
+            Err(_) => Leaving::Failed,
+        };
+        let ended = ready!(this.run.as_mut().poll_run(cx, why));
+        let frame = this.run.frame();
+        let (result, panic) = match ended {
+            Ok(Ended::Value(result)) => (Some(Ok(result)), None),
+            Ok(Ended::Cancelled(reason)) => (Some(Err(reason)), None),
+            Ok(Ended::Misplaced(wrong)) => (Some(Err(Reason::misplaced(wrong))), None),
+            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+            Err(_) => (None, None),
+        };
+        let panic = frame.take_panic(panic);
+        frame.send_failures();
+        if let Some(panic) = panic {
+            this.exit.panicked(panic);
+        } else {
+            match result {
+                Some(Ok(Ok(value))) => this.exit.end(Ok(value)),
+                Some(Ok(Err(error))) => this.exit.failed(error),
+                Some(Err(reason)) => this.exit.end(Err(ChildError::Cancelled(reason))),
+                None => {}
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T, E> SignOut<T, E> {
+    fn failed(&mut self, error: E) {
+        let Some(ledger) = &self.ledger else { return };
+        let id = self.node.owner_id();
+        if let Some(task) = id.clone() {
+            ledger.fail(Cause::Child { task: task.clone(), error }, id, self.at);
+            self.end(Err(ChildError::Failed(task)));
+        }
+    }
+
+    fn panicked(&mut self, payload: crate::unwind::Payload) {
+        if let Some(ledger) = &self.ledger {
+            ledger.panicked(payload, self.node.owner_id(), self.at);
+        }
+        self.end(Err(ChildError::Panicked));
+    }
+
+    /// The handle first, so that it has its result when the group's `run` returns.
+    fn end(&mut self, result: Result<T, ChildError>) {
+        if let Some(ledger) = self.ledger.take() {
+            self.slot.fill(result);
+            ledger.gate.left();
+        }
+    }
+}
+
+impl<T, E> Drop for SignOut<T, E> {
+    fn drop(&mut self) {
+        let Some(ledger) = &self.ledger else { return };
+        let kind = match ledger.gate.is_abandoned() {
+            true => ReasonKind::OwnerGone,
+            false => ReasonKind::Shutdown,
+        };
+        let reason = self.node.effective_reason();
+        let reason = reason.unwrap_or_else(|| Reason::new(kind, None, None, Some(self.at)));
+        self.end(Err(ChildError::Cancelled(reason)));
+    }
+}
+
+/// Spawns an executor child, or hands the future back where the group has closed.
+pub(super) fn spawn_on<F, T, E>(
+    ledger: &Arc<Ledger<E>>,
+    spawner: &impl Spawn,
+    future: F,
+    at: &'static Location<'static>,
+) -> Result<TaskHandle<T>, Closed<F>>
+where
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let (child, handle) = Child::new(ledger, future, at)?;
+    if let Err(Refused(task)) = spawner.spawn(Box::pin(child)) {
+        // Its drop signs it out.
+        drop(task);
+    }
+    Ok(handle)
+}

@@ -1,0 +1,154 @@
+//! The handle of a child: its result, its cancellation, its id.
+
+use crate::failure::ChildError;
+use crate::identity::TaskId;
+use crate::region::Node;
+use crate::scope::request;
+use crate::sync::{Arc, Mutex};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// A child of a [`TaskGroup`](crate::TaskGroup): wait for its value, cancel it, know its id.
+///
+/// # On drop
+///
+/// Nothing happens to the child: its group waits for it. Its value is dropped when it ends.
+///
+/// # Examples
+///
+/// ```
+/// use moored::{ChildError, TaskGroup};
+///
+/// # futures::executor::block_on(async {
+/// let group: TaskGroup<'_, ()> = TaskGroup::new();
+/// let joined = group
+///     .run(async {
+///         let child = group.spawn(std::future::pending::<Result<(), ()>>());
+///         child.cancel();
+///         Ok(child.join().await)
+///     })
+///     .await;
+/// assert!(matches!(joined.unwrap(), Err(ChildError::Cancelled(_))));
+/// # });
+/// ```
+pub struct TaskHandle<T> {
+    slot: Arc<Slot<T>>,
+    node: Arc<Node>,
+}
+
+impl<T> TaskHandle<T> {
+    pub(super) fn new(slot: Arc<Slot<T>>, node: Arc<Node>) -> Self {
+        TaskHandle { slot, node }
+    }
+
+    /// Waits for the child's value.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the handle; the child goes on. Poll it by reference in a `select!` loop.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError`]: the child failed, was cancelled, or panicked. The error itself goes to the group's
+    /// failure.
+    pub fn join(self) -> Join<T> {
+        Join { slot: self.slot, done: false }
+    }
+
+    /// Asks for the cancellation of this child alone, from any task or thread (R3). It is not a failure of
+    /// the group.
+    #[track_caller]
+    pub fn cancel(&self) {
+        request(&self.node, None, Location::caller());
+    }
+
+    /// The child's identity.
+    pub fn id(&self) -> TaskId {
+        self.node.owner_id().expect("a child has its identity from its spawn")
+    }
+
+    /// Whether the child has left.
+    pub fn is_finished(&self) -> bool {
+        self.slot.0.lock().filled
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskHandle").field(&self.node).finish()
+    }
+}
+
+/// Where a child leaves its result.
+pub(super) struct Slot<T>(Mutex<Inside<T>>);
+
+struct Inside<T> {
+    result: Option<Result<T, ChildError>>,
+    filled: bool,
+    waiting: Option<Waker>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new() -> Self {
+        Slot(Mutex::new(Inside { result: None, filled: false, waiting: None }))
+    }
+
+    pub(super) fn fill(self: &Arc<Self>, result: Result<T, ChildError>) {
+        // Nobody else holds the slot once the handle is gone, and nobody can get it again.
+        if Arc::strong_count(self) == 1 {
+            return;
+        }
+        let waiting = {
+            let mut inside = self.0.lock();
+            inside.result = Some(result);
+            inside.filled = true;
+            inside.waiting.take()
+        };
+        crate::wakers::wake_all(waiting);
+    }
+}
+
+/// The future of [`TaskHandle::join`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Join<T> {
+    slot: Arc<Slot<T>>,
+    done: bool,
+}
+
+impl<T> Future for Join<T> {
+    type Output = Result<T, ChildError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let waker = cx.waker().clone();
+        let (result, old) = {
+            let mut inside = self.slot.0.lock();
+            match inside.result.take() {
+                Some(result) => (Some(result), Some(waker)),
+                None => (None, inside.waiting.replace(waker)),
+            }
+        };
+        drop(old);
+        match result {
+            Some(result) => {
+                self.done = true;
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> futures_core::FusedFuture for Join<T> {
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl<T> fmt::Debug for Join<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Join")
+    }
+}

@@ -1,0 +1,114 @@
+//! Spawning into a group from anywhere.
+
+use super::handle::TaskHandle;
+use super::{Shared, child};
+use crate::spawn::Spawn;
+use crate::sync::{Arc, Weak};
+use crate::wrong_task::{Misuse, Rejected};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+/// A future that came too late: its group has closed.
+pub(super) struct Closed<F>(pub(super) F);
+
+/// A handle that may spawn into a [`TaskGroup`](crate::TaskGroup), and nothing else, from any task or
+/// thread: a child that spawns children takes one with it.
+///
+/// Weak: it keeps neither the group nor a child alive. A child that is spawned while the group is failing
+/// or cancelled is waited for as well (R16).
+///
+/// # Examples
+///
+/// ```
+/// use moored::TaskGroup;
+///
+/// # futures::executor::block_on(async {
+/// let group: TaskGroup<'_, ()> = TaskGroup::new();
+/// let spawner = group.spawner();
+/// group.spawn({
+///     let spawner = spawner.clone();
+///     async move {
+///         spawner.spawn(async { Ok(()) }).expect("the group is open: this child is in it");
+///         Ok(())
+///     }
+/// });
+/// group.run(async { Ok(()) }).await.unwrap();
+/// assert!(spawner.spawn(async { Ok(()) }).is_err());
+/// # });
+/// ```
+pub struct GroupSpawner<'env, E> {
+    shared: Weak<Shared<'env, E>>,
+    made_at: &'static Location<'static>,
+}
+
+impl<'env, E> GroupSpawner<'env, E> {
+    #[track_caller]
+    pub(super) fn new(shared: &Arc<Shared<'env, E>>) -> Self {
+        GroupSpawner { shared: Arc::downgrade(shared), made_at: Location::caller() }
+    }
+
+    /// Spawns a child in the group's task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back where the group has closed.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
+        let at = Location::caller();
+        let Some(shared) = self.shared.upgrade() else { return Err(self.gone(future, at)) };
+        shared.spawn(future, at).map_err(|Closed(future)| {
+            Rejected::new(shared.ledger.node.left_misuse("spawn", at), future)
+        })
+    }
+
+    /// Spawns a child on an executor; see [`TaskGroup::spawn_on`](crate::TaskGroup::spawn_on).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back where the group has closed.
+    #[track_caller]
+    pub fn spawn_on<F, T>(
+        &self,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let at = Location::caller();
+        let Some(shared) = self.shared.upgrade() else { return Err(self.gone(future, at)) };
+        child::spawn_on(&shared.ledger, spawner, future, at).map_err(|Closed(future)| {
+            Rejected::new(shared.ledger.node.left_misuse("spawn", at), future)
+        })
+    }
+
+    fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
+        let misuse = Misuse::Left {
+            operation: "spawn",
+            region: "task group".to_owned(),
+            entered_at: self.made_at,
+            attempted_at: at,
+        };
+        Rejected::new(misuse, future)
+    }
+}
+
+impl<E> Clone for GroupSpawner<'_, E> {
+    fn clone(&self) -> Self {
+        GroupSpawner { shared: Weak::clone(&self.shared), made_at: self.made_at }
+    }
+}
+
+impl<E> fmt::Debug for GroupSpawner<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GroupSpawner")
+    }
+}

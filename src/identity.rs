@@ -1,0 +1,102 @@
+//! Who a task is, and when two identities are the same one (R1, R5).
+
+use crate::sync::Arc;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The identity of a task: what a region records as its owner.
+///
+/// Given by [`task`](crate::task()), by a group for each child, by a region that is entered where
+/// nothing of `moored` encloses it, or, with the feature `tokio`, by tokio. Two ids are equal when they
+/// name the same task; the name is for people and takes no part in it.
+///
+/// `Display` is `task 7`, with a name `task 7 (session github)`, and `tokio task 12` for an id that is
+/// tokio's own.
+#[derive(Clone)]
+pub struct TaskId {
+    source: Source,
+    number: u64,
+    name: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Source {
+    Moored,
+    Runtime,
+}
+
+impl TaskId {
+    pub(crate) fn moored(number: u64, name: Option<Arc<str>>) -> Self {
+        TaskId { source: Source::Moored, number, name }
+    }
+
+    pub(crate) fn runtime(number: u64) -> Self {
+        TaskId { source: Source::Runtime, number, name: None }
+    }
+
+    /// The name given with [`Task::named`](crate::Task::named), if any.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl PartialEq for TaskId {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source && self.number == other.number
+    }
+}
+
+impl Eq for TaskId {}
+
+impl Hash for TaskId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.hash(state);
+        self.number.hash(state);
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            Source::Moored => write!(f, "task {}", self.number)?,
+            Source::Runtime => write!(f, "tokio task {}", self.number)?,
+        }
+        match &self.name {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskId({self})")
+    }
+}
+
+/// Everything known of who runs: this crate's task number and the runtime's, 0 where unknown.
+///
+/// A region that is its own root task has both, because it does not hide the runtime's id; inside a task
+/// of this crate's only the first is known (R5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) task: u64,
+    pub(crate) runtime: u64,
+}
+
+impl Identity {
+    pub(crate) const UNKNOWN: Identity = Identity { task: 0, runtime: 0 };
+
+    pub(crate) fn is_unknown(self) -> bool {
+        self == Identity::UNKNOWN
+    }
+
+    /// Whether `current` may do what only `self`, the owner, may do: one match is enough, and where
+    /// either is unknown nothing is held against it.
+    pub(crate) fn admits(self, current: Identity) -> bool {
+        self.is_unknown()
+            || current.is_unknown()
+            || (self.task != 0 && self.task == current.task)
+            || (self.runtime != 0 && self.runtime == current.runtime)
+    }
+}

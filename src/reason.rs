@@ -1,0 +1,152 @@
+//! Why something was cancelled: kept from the first request to the last error that tells of it (R10).
+
+use crate::identity::TaskId;
+use crate::sync::Arc;
+use crate::wrong_task::WrongTask;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+
+/// What kind of thing cancelled a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReasonKind {
+    /// Somebody asked, through the region or a handle.
+    Requested,
+    /// The region's own deadline passed.
+    Deadline,
+    /// A child of the same group failed first (R17).
+    SiblingFailed,
+    /// The region that this one belongs to was cancelled.
+    Parent,
+    /// What would have waited for this was dropped.
+    OwnerGone,
+    /// The future was polled by a task other than the one that entered it (R2).
+    WrongTask,
+    /// The executor dropped the task before it had ended.
+    Shutdown,
+}
+
+/// Why a region was cancelled: the first reason wins and is never overwritten (R10).
+///
+/// Cheap to clone. `Display` is one line, `cancelled: shutting down (by task 3 at src/main.rs:10:5)`.
+#[derive(Clone)]
+pub struct Reason {
+    kind: ReasonKind,
+    origin: Arc<Origin>,
+}
+
+#[derive(Debug)]
+struct Origin {
+    message: Option<Cow<'static, str>>,
+    task: Option<TaskId>,
+    location: Option<&'static Location<'static>>,
+    wrong_task: Option<WrongTask>,
+}
+
+impl Reason {
+    pub(crate) fn new(
+        kind: ReasonKind,
+        message: Option<Cow<'static, str>>,
+        task: Option<TaskId>,
+        location: Option<&'static Location<'static>>,
+    ) -> Self {
+        Reason { kind, origin: Arc::new(Origin { message, task, location, wrong_task: None }) }
+    }
+
+    pub(crate) fn misplaced(wrong_task: WrongTask) -> Self {
+        Reason {
+            kind: ReasonKind::WrongTask,
+            origin: Arc::new(Origin {
+                message: None,
+                task: Some(wrong_task.current.clone()),
+                location: Some(wrong_task.attempted_at),
+                wrong_task: Some(wrong_task),
+            }),
+        }
+    }
+
+    /// The same origin, as something further in sees it.
+    pub(crate) fn seen_as(&self, kind: ReasonKind) -> Self {
+        Reason { kind, origin: Arc::clone(&self.origin) }
+    }
+
+    /// What kind of thing cancelled the region.
+    pub fn kind(&self) -> ReasonKind {
+        self.kind
+    }
+
+    /// The text given with `cancel_because`, if any.
+    pub fn message(&self) -> Option<&str> {
+        self.origin.message.as_deref()
+    }
+
+    /// The task that asked, where it is known.
+    pub fn task(&self) -> Option<&TaskId> {
+        self.origin.task.as_ref()
+    }
+
+    /// Where it was asked: the call of `cancel`, or the place where the deadline's scope was entered.
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.origin.location
+    }
+
+    /// The attempt behind [`ReasonKind::WrongTask`].
+    pub fn wrong_task(&self) -> Option<&WrongTask> {
+        self.origin.wrong_task.as_ref()
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(wrong) = &self.origin.wrong_task {
+            return write!(f, "cancelled: {wrong}");
+        }
+        f.write_str(match self.kind {
+            ReasonKind::Requested => "cancelled",
+            ReasonKind::Deadline => "cancelled: deadline passed",
+            ReasonKind::SiblingFailed => "cancelled: a sibling failed",
+            ReasonKind::Parent => "cancelled with its parent",
+            ReasonKind::OwnerGone => "cancelled: its owner is gone",
+            ReasonKind::WrongTask => "cancelled: polled by the wrong task",
+            ReasonKind::Shutdown => "cancelled: its executor dropped it",
+        })?;
+        if let Some(message) = &self.origin.message {
+            write!(f, ": {message}")?;
+        }
+        match (&self.origin.task, self.origin.location) {
+            (Some(task), Some(location)) => write!(f, " (by {task} at {location})"),
+            (None, Some(location)) => write!(f, " (at {location})"),
+            (Some(task), None) => write!(f, " (by {task})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reason")
+            .field("kind", &self.kind)
+            .field("message", &self.origin.message)
+            .field("task", &self.origin.task)
+            .field("location", &self.origin.location)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an exit runs: told to what was registered with
+/// [`defer_with`](crate::ExitStack::defer_with) (R14).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Leaving {
+    /// The body returned a value, or the stack was closed.
+    Completed,
+    /// The body returned an error.
+    Failed,
+    /// The body was dropped because a region around it was cancelled.
+    Cancelled(Reason),
+    /// The body panicked; the panic goes on after the last exit.
+    Panicked,
+    /// The body was dropped by something else: the loser of a `select!`, a timeout, an abort.
+    Abandoned,
+}

@@ -1,0 +1,156 @@
+//! Exits on their way out: batches, waves, and the lane in which a region runs what it adopted (R7, R8).
+//!
+//! What one region abandons is a *wave*: the exits that were half-way first, then a *batch* for each
+//! region, newest region first, last in first out within it. Waves that reached a region at different
+//! times, or from different tasks, have nothing to do with each other and run side by side, so that an
+//! exit that waits for another one, such as for a permit of a pool, finds it running.
+
+use super::exit::Running;
+use super::{Exit, ExitError, Node};
+use crate::failure::ExitFailure;
+use crate::reason::Leaving;
+use crate::sync::Arc;
+use crate::unwind::{self, Payload};
+use std::panic::Location;
+use std::task::{Context, Poll};
+
+/// What exits ended with, until a record takes it.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) failures: Vec<ExitFailure>,
+    /// The first panic, to be resumed when everything has left (R15).
+    pub(crate) panic: Option<Payload>,
+}
+
+impl Tally {
+    pub(super) fn exit_ended(
+        &mut self,
+        registered_at: &'static Location<'static>,
+        outcome: Result<Result<(), ExitError>, Payload>,
+    ) {
+        let failure = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(ExitError::Failed(error))) => ExitFailure::Failed { registered_at, error },
+            Ok(Err(ExitError::StillHeld)) => ExitFailure::StillHeld { registered_at },
+            Err(payload) => {
+                if self.panic.is_none() {
+                    self.panic = Some(payload);
+                    return;
+                }
+                ExitFailure::Panicked { registered_at, message: unwind::message(&payload) }
+            }
+        };
+        self.failures.push(failure);
+    }
+}
+
+/// The exits of one region that were not begun, oldest first.
+pub(crate) struct Batch {
+    pub(crate) number: u64,
+    pub(crate) why: Leaving,
+    pub(crate) home: Arc<Node>,
+    pub(crate) exits: Vec<Exit>,
+}
+
+/// What one task abandoned at once, in the order in which it runs.
+pub(crate) struct Wave {
+    task: u64,
+    /// Begun already, or begun now: they go on before anything else begins.
+    running: Vec<Running>,
+    /// What other tasks left behind inside: side by side, before this wave's own batches.
+    abreast: Vec<Wave>,
+    /// Sorted by number: the next one is the last.
+    waiting: Vec<Batch>,
+}
+
+impl Wave {
+    pub(crate) fn new(task: u64) -> Self {
+        Wave { task, running: Vec::new(), abreast: Vec::new(), waiting: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.abreast.is_empty() && self.waiting.is_empty()
+    }
+
+    pub(crate) fn add_running(&mut self, running: Running) {
+        self.running.push(running);
+    }
+
+    pub(crate) fn add_batch(&mut self, batch: Batch) {
+        if batch.exits.is_empty() {
+            return;
+        }
+        let at = self.waiting.partition_point(|other| other.number < batch.number);
+        self.waiting.insert(at, batch);
+    }
+
+    /// Takes in what was abandoned in the same breath: one order for both where the task is the same,
+    /// side by side where it is not.
+    pub(crate) fn merge(&mut self, mut other: Wave) {
+        if other.task != self.task {
+            self.abreast.push(other);
+            return;
+        }
+        self.running.append(&mut other.running);
+        self.abreast.append(&mut other.abreast);
+        self.waiting.append(&mut other.waiting);
+        self.waiting.sort_by_key(|batch| batch.number);
+    }
+
+    /// Where the exits were registered, in the order in which they would have run.
+    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
+        let running = self.running.iter().map(Running::registered_at);
+        let abreast = self.abreast.iter().flat_map(Wave::places);
+        let waiting = self.waiting.iter().rev();
+        let waiting = waiting.flat_map(|b| b.exits.iter().rev().map(|exit| exit.registered_at));
+        running.chain(abreast).chain(waiting).collect()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+        loop {
+            self.running.retain_mut(|running| running.poll(cx, tally).is_pending());
+            self.abreast.retain_mut(|wave| wave.poll(cx, tally).is_pending());
+            if !self.running.is_empty() || !self.abreast.is_empty() {
+                return Poll::Pending;
+            }
+            let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
+            match batch.exits.pop() {
+                Some(exit) => {
+                    let (why, home) = (batch.why.clone(), Arc::clone(&batch.home));
+                    self.running.push(Running::start(exit, why, home));
+                }
+                None => drop(self.waiting.pop()),
+            }
+        }
+    }
+}
+
+/// The waves that a region runs beside its body.
+#[derive(Default)]
+pub(crate) struct Lane(Vec<Wave>);
+
+impl Lane {
+    /// What reached the region since the last look: one wave for each task it came from.
+    pub(crate) fn take_in(&mut self, arrived: Vec<Wave>) {
+        let old = self.0.len();
+        for wave in arrived {
+            match self.0[old..].iter_mut().find(|same| same.task == wave.task) {
+                Some(same) => same.merge(wave),
+                None => self.0.push(wave),
+            }
+        }
+    }
+
+    /// Polls every wave; ready when none is left.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+        self.0.retain_mut(|wave| wave.poll(cx, tally).is_pending());
+        if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Everything in it as one wave of `task`, for whoever adopts it next.
+    pub(crate) fn collapse(&mut self, task: u64) -> Wave {
+        let mut whole = Wave::new(task);
+        std::mem::take(&mut self.0).into_iter().for_each(|wave| whole.merge(wave));
+        whole
+    }
+}

@@ -1,0 +1,239 @@
+//! Cancel scopes: regions that can be cancelled.
+
+mod handle;
+
+pub use handle::{CancelHandle, Cancellation};
+
+use crate::failure::Cancelled;
+use crate::reason::{Leaving, Reason, ReasonKind};
+use crate::region::{self, Ended, Kind, Node, Run};
+use crate::sync::Arc;
+use pin_project_lite::pin_project;
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// A region that can be cancelled: by anyone who holds a [`CancelHandle`], or by its deadline.
+///
+/// A local variable; [`run`](CancelScope::run) enters it and leaves it, once. Cancelling is a request and
+/// allowed from any task or thread (R3); it lands at an await: the body is polled once more, and if it is
+/// still pending it is dropped where it is parked (R6). A scope catches its own cancellation only (R9).
+///
+/// After Trio's `CancelScope`, without its shared stack: where a scope belongs is decided by what is being
+/// polled, so scopes in two arms of a `join!` are siblings.
+///
+/// # On drop
+///
+/// Dropping a scope cancels nothing. Dropping its `run` drops the body; exits that were abandoned inside
+/// go to the nearest live region around (R8).
+///
+/// # Comparison
+///
+/// A `tokio_util::sync::CancellationToken` tells many tasks that work should stop and leaves the rest to
+/// them: use it where nobody has to wait for anything. A scope owns the work: when `run` returns, the body
+/// is gone and what it abandoned has run.
+///
+/// # Examples
+///
+/// ```
+/// use moored::{CancelScope, ReasonKind};
+/// use std::time::Duration;
+///
+/// # futures::executor::block_on(async {
+/// let scope = CancelScope::new().timeout(Duration::from_millis(1));
+/// let cancelled = scope.run(std::future::pending::<()>()).await.unwrap_err();
+/// assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+/// # });
+/// ```
+///
+/// A scope cannot be lent to another task of an executor, because the borrow does not live long enough:
+///
+/// ```compile_fail,E0597
+/// # async fn outer() {
+/// let scope = moored::CancelScope::new();
+/// tokio::spawn(scope.run(async {})); // `scope` does not live long enough
+/// # }
+/// ```
+///
+/// Its good twin takes a handle, which can ask but neither enter nor leave:
+///
+/// ```
+/// # async fn outer() {
+/// let scope = moored::CancelScope::new();
+/// let handle = scope.handle();
+/// tokio::spawn(async move { handle.cancel() });
+/// scope.run(std::future::pending::<()>()).await.unwrap_err();
+/// # }
+/// ```
+pub struct CancelScope {
+    node: Arc<Node>,
+}
+
+impl CancelScope {
+    /// A scope that nothing cancels yet. It is entered by [`run`](CancelScope::run), not by this.
+    pub fn new() -> Self {
+        CancelScope { node: Node::new(Kind::Scope) }
+    }
+
+    /// Names the scope, for texts.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.node.set_name(name.into());
+        self
+    }
+
+    /// Cancels the scope at `at`. Of two deadlines the earlier one counts.
+    pub fn deadline(self, at: Instant) -> Self {
+        self.node.set_deadline(at);
+        self
+    }
+
+    /// Cancels the scope when it has been entered for `timeout`. A time that no clock can tell is none.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.node.set_timeout(timeout);
+        self
+    }
+
+    /// Changes the deadline, before the scope is entered or while it runs. A region that is cancelled
+    /// already stays cancelled (R11).
+    pub fn set_deadline(&self, at: Instant) {
+        self.node.set_deadline(at);
+    }
+
+    /// Enters the scope at the first poll, runs `body`, and leaves.
+    ///
+    /// `Ok` is what the body returned, whatever it is and even if a cancellation came too late to stop it
+    /// (R6). No timer is armed for a body that is ready at once (R11).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the body where it is parked; its exits are not lost (R8).
+    ///
+    /// # Task affinity
+    ///
+    /// The task that polls it first owns it. Polled by another one, it resolves to [`Cancelled`] with
+    /// [`ReasonKind::WrongTask`] (R2); a scope that nothing of `moored` encloses may move with its future
+    /// (R5).
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`], with the first reason, where this scope was cancelled and the body did not finish.
+    ///
+    /// # Panics
+    ///
+    /// With the body's panic, after what was abandoned inside has run. When it is polled, if the scope was
+    /// entered before.
+    #[track_caller]
+    pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
+        let run = Run::new(Arc::clone(&self.node), body, Location::caller());
+        ScopeRun { run, scope: PhantomData }
+    }
+
+    /// Asks for cancellation, from any task or thread (R3). The first reason wins (R10).
+    #[track_caller]
+    pub fn cancel(&self) {
+        request(&self.node, None, Location::caller());
+    }
+
+    /// As [`cancel`](CancelScope::cancel), with a text that every error tells.
+    #[track_caller]
+    pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
+        request(&self.node, Some(message.into()), Location::caller());
+    }
+
+    /// Whether this scope, or a region around it, is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
+    /// A handle that asks for cancellation from anywhere.
+    pub fn handle(&self) -> CancelHandle {
+        CancelHandle::new(Arc::clone(&self.node))
+    }
+}
+
+/// Cancels `node` at somebody's request.
+pub(crate) fn request(
+    node: &Node,
+    message: Option<Cow<'static, str>>,
+    at: &'static Location<'static>,
+) {
+    if !node.is_cancelled_itself() && !node.has_left() {
+        let by = region::current_task();
+        node.cancel(Reason::new(ReasonKind::Requested, message, by, Some(at)));
+    }
+}
+
+impl Default for CancelScope {
+    fn default() -> Self {
+        CancelScope::new()
+    }
+}
+
+impl fmt::Debug for CancelScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node.fmt(f)
+    }
+}
+
+pin_project! {
+    /// The future of [`CancelScope::run`].
+    #[must_use = "futures do nothing unless polled; dropping it drops the body where it is parked"]
+    pub struct ScopeRun<'a, F: Future> {
+        #[pin]
+        run: Run<F>,
+        scope: PhantomData<&'a CancelScope>,
+    }
+}
+
+impl<F: Future> Future for ScopeRun<'_, F> {
+    type Output = Result<F::Output, Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut run = self.project().run;
+        let ended = match ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed)) {
+            Ok(ended) => ended,
+            Err(misuse) => panic!("{misuse}"),
+        };
+        let frame = run.frame();
+        let (result, panic) = match ended {
+            Ended::Value(value) => (Some(Ok(value)), None),
+            Ended::Cancelled(reason) => (Some(Err(reason)), None),
+            Ended::Misplaced(wrong) => (Some(Err(Reason::misplaced(wrong))), None),
+            Ended::Panicked(panic) => (None, Some(panic)),
+        };
+        if let Some(panic) = frame.take_panic(panic) {
+            drop(result);
+            frame.resume(panic);
+            return Poll::Pending;
+        }
+        match result {
+            Some(Ok(value)) => {
+                // A value has no room for them.
+                frame.send_failures();
+                Poll::Ready(Ok(value))
+            }
+            Some(Err(reason)) => {
+                let failures = std::mem::take(&mut frame.tally.failures);
+                Poll::Ready(Err(Cancelled::new(reason, failures)))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Future> futures_core::FusedFuture for ScopeRun<'_, F> {
+    fn is_terminated(&self) -> bool {
+        self.run.has_left()
+    }
+}
+
+impl<F: Future> fmt::Debug for ScopeRun<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScopeRun")
+    }
+}

@@ -1,0 +1,137 @@
+//! Handles: they ask for cancellation, and do nothing else (R3).
+
+use super::request;
+use crate::reason::Reason;
+use crate::region::Node;
+use crate::sync::Arc;
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Asks for the cancellation of one region, from any task or thread.
+///
+/// It can ask; it can neither enter nor leave (R3). It keeps nothing alive but a small node, and acts on
+/// nobody once the region was left (R9). Not for asynchronous signal handlers: it takes locks.
+///
+/// # On drop
+///
+/// Nothing happens: a handle is not a guard.
+///
+/// # Comparison
+///
+/// Like a clone of a `CancellationToken`, with a reason, and tied to one region that is left once.
+///
+/// # Examples
+///
+/// ```
+/// use moored::CancelScope;
+///
+/// # futures::executor::block_on(async {
+/// let scope = CancelScope::new();
+/// let handle = scope.handle();
+/// std::thread::spawn(move || handle.cancel_because("shutting down"));
+/// let cancelled = scope.run(std::future::pending::<()>()).await.unwrap_err();
+/// assert_eq!(cancelled.reason().message(), Some("shutting down"));
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct CancelHandle {
+    node: Arc<Node>,
+}
+
+impl CancelHandle {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        CancelHandle { node }
+    }
+
+    /// Asks for cancellation. The first reason wins; asking again changes nothing (R10).
+    #[track_caller]
+    pub fn cancel(&self) {
+        request(&self.node, None, Location::caller());
+    }
+
+    /// As [`cancel`](CancelHandle::cancel), with a text that every error tells.
+    #[track_caller]
+    pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
+        request(&self.node, Some(message.into()), Location::caller());
+    }
+
+    /// Whether the region, or one around it, is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
+    /// Why it is cancelled, if it is. A region that is cancelled with what is around it has
+    /// [`ReasonKind::Parent`](crate::ReasonKind::Parent).
+    pub fn reason(&self) -> Option<Reason> {
+        self.node.effective_reason()
+    }
+
+    /// Waits until the region, or one around it, is cancelled. It never resolves if that does not happen
+    /// before the region is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn cancelled(&self) -> Cancellation {
+        Cancellation { node: Arc::clone(&self.node), key: None, linked: false, done: false }
+    }
+}
+
+impl fmt::Debug for CancelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelHandle").field(&self.node).finish()
+    }
+}
+
+/// The future of [`CancelHandle::cancelled`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Cancellation {
+    node: Arc<Node>,
+    key: Option<usize>,
+    linked: bool,
+    done: bool,
+}
+
+impl Future for Cancellation {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if !this.linked && this.node.is_entered() {
+            // From here on, what is cancelled around the region reaches it. Before it is entered nothing
+            // is around it.
+            this.node.link_up();
+            this.linked = true;
+        }
+        if this.node.wait_cancelled(&mut this.key, cx.waker()) {
+            this.key = None;
+            this.done = true;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl futures_core::FusedFuture for Cancellation {
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for Cancellation {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.node.forget_waiter(key);
+        }
+    }
+}
+
+impl fmt::Debug for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancellation").field(&self.node).finish()
+    }
+}

@@ -1,0 +1,37 @@
+//! What an executor fills in to run a group's children.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+/// A child, ready to be polled by an executor.
+pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+
+/// An executor that runs tasks to their end, on whatever thread.
+///
+/// An executor may drop a task before its end, as a runtime does when it shuts down; the group then sees
+/// the child as cancelled and takes over its exits (R8, R16).
+pub trait Spawn {
+    /// Runs `task`, or hands it back where the executor takes no more.
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused>;
+}
+
+/// A task that an executor did not take.
+pub struct Refused(
+    /// The task, as it was passed in.
+    pub BoxTask,
+);
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refused")
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the executor takes no more tasks")
+    }
+}
+
+impl std::error::Error for Refused {}

@@ -1,0 +1,419 @@
+//! Exit stacks: regions that own async exits.
+
+mod close;
+mod held;
+mod work;
+
+pub use close::{Close, CloseError};
+pub use held::Held;
+pub use work::ExitOutput;
+
+use crate::failure::{Cause, Failure};
+use crate::identity::TaskId;
+use crate::reason::{Leaving, Reason};
+use crate::region::{Ended, Exit, Kind, Node, Run};
+use crate::sync::Arc;
+use crate::wrong_task::{Misuse, Rejected};
+use held::Slot;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use work::Deferred;
+
+/// A region that owns async exits, run last in, first out, when the task that entered it leaves it.
+///
+/// Two forms. [`run`](ExitStack::run) enters the stack, runs a body, and leaves. The dynamic form keeps the
+/// stack in a struct: its first use enters it, [`close`](ExitStack::close) leaves it. In both, exits run
+/// once, shielded from every cancellation, one after the other; one that fails or panics does not stop the
+/// rest (R14), and everything that went wrong stands in one [`Failure`] (R15).
+///
+/// **An exit may outlast every deadline around it.** Exits are `'static`, because a stack that is dropped
+/// before they have run, by `select!`, a timeout, an abort or a cancelled body, hands them to the nearest
+/// enclosing live region, which runs them before it is left (R8).
+///
+/// # Task affinity
+///
+/// The first use records the task; only that task registers exits and leaves (R2). From another one
+/// `defer` and `hold` panic and their `try_` twins hand back what was passed in; `close` and `run` resolve
+/// to an error, and the owner can still do it.
+///
+/// # On drop
+///
+/// Exits that have not run go to the nearest enclosing live region, or are
+/// [reported](crate::set_report_hook) lost where there is none (R8).
+///
+/// # Comparison
+///
+/// A `Drop` guard is right for what can be undone without waiting. `JoinSet` and `TaskTracker` own tasks,
+/// not what they leave behind.
+///
+/// # Examples
+///
+/// ```
+/// use moored::ExitStack;
+///
+/// # futures::executor::block_on(async {
+/// let stack = ExitStack::new();
+/// let result: Result<u32, moored::Failure<std::io::Error>> = stack
+///     .run(async {
+///         stack.defer(async { println!("last") });
+///         stack.defer(async { println!("first") });
+///         Ok(7)
+///     })
+///     .await;
+/// assert_eq!(result.unwrap(), 7);
+/// # });
+/// ```
+pub struct ExitStack {
+    node: Arc<Node>,
+}
+
+impl ExitStack {
+    /// A stack without exits. It is entered by its first use, not by this (R1).
+    pub fn new() -> Self {
+        ExitStack { node: Node::new(Kind::Stack) }
+    }
+
+    /// Names the stack, for texts.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.node.set_name(name.into());
+        self
+    }
+
+    /// Registers `exit`: a future that returns nothing, or a `Result` whose error is recorded.
+    ///
+    /// Registered while the stack unwinds, it runs next (R14).
+    ///
+    /// # Panics
+    ///
+    /// From a task that does not own the stack, and when the stack was left; see
+    /// [`try_defer`](ExitStack::try_defer).
+    #[track_caller]
+    pub fn defer<F>(&self, exit: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        self.register("defer", Location::caller(), Deferred::future(exit)).unwrap_or_else(refuse);
+    }
+
+    /// As [`defer`](ExitStack::defer).
+    ///
+    /// # Errors
+    ///
+    /// Hands `exit` back, from a task that does not own the stack, and when the stack was left.
+    #[track_caller]
+    pub fn try_defer<F>(&self, exit: F) -> Result<(), Rejected<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        let at = Location::caller();
+        match self.admit("defer", at) {
+            Ok(()) => self.push("defer", at, Deferred::future(exit)).map_err(|_| unreachable!()),
+            Err(misuse) => Err(Rejected::new(misuse, exit)),
+        }
+    }
+
+    /// As [`defer`](ExitStack::defer), with an exit that is told why it runs.
+    ///
+    /// ```
+    /// use moored::{ExitStack, Leaving};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let stack = ExitStack::new();
+    /// stack.defer_with(|why| async move {
+    ///     println!("{}", if matches!(why, Leaving::Completed) { "commit" } else { "roll back" });
+    /// });
+    /// stack.close().await.unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn defer_with<C, F>(&self, exit: C)
+    where
+        C: FnOnce(Leaving) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        let work = Deferred::closure(move |why: &Leaving| Ok(exit(why.clone())));
+        self.register("defer", Location::caller(), work).unwrap_or_else(refuse);
+    }
+
+    /// Lends `value` out, and registers `give_back`, which gets it by value when its turn comes.
+    ///
+    /// The [`Held`] owns the value meanwhile, and its drop puts it back. Where it is still out when its turn
+    /// comes, [`ExitFailure::StillHeld`](crate::ExitFailure::StillHeld) is recorded, unwinding goes on, and
+    /// the last drop sends the exit on to the nearest live region (R8).
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let stack = moored::ExitStack::new();
+    /// let mut buffer = stack.hold(Vec::new(), |buffer: Vec<u8>| async move {
+    ///     assert_eq!(buffer, b"written");
+    /// });
+    /// buffer.extend_from_slice(b"written");
+    /// drop(buffer);
+    /// stack.close().await.unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn hold<T, C, F>(&self, value: T, give_back: C) -> Held<T>
+    where
+        T: Send + 'static,
+        C: FnOnce(T) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        match self.hold_at(value, give_back, Location::caller()) {
+            Ok(held) => held,
+            Err(rejected) => refuse(rejected),
+        }
+    }
+
+    /// As [`hold`](ExitStack::hold).
+    ///
+    /// # Errors
+    ///
+    /// Hands `value` and `give_back` back, from a task that does not own the stack, and when the stack was
+    /// left.
+    #[track_caller]
+    pub fn try_hold<T, C, F>(&self, value: T, give_back: C) -> Result<Held<T>, Rejected<(T, C)>>
+    where
+        T: Send + 'static,
+        C: FnOnce(T) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        self.hold_at(value, give_back, Location::caller())
+    }
+
+    fn hold_at<T, C, F>(
+        &self,
+        value: T,
+        give_back: C,
+        at: &'static Location<'static>,
+    ) -> Result<Held<T>, Rejected<(T, C)>>
+    where
+        T: Send + 'static,
+        C: FnOnce(T) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        if let Err(misuse) = self.admit("hold", at) {
+            return Err(Rejected::new(misuse, (value, give_back)));
+        }
+        let slot = Slot::new();
+        let back = Arc::clone(&slot);
+        let work = Deferred::closure(move |_: &Leaving| held::reclaim(&back, give_back, at));
+        if let Err(rejected) = self.push("hold", at, work) {
+            panic!("{rejected}");
+        }
+        Ok(Held::new(value, slot))
+    }
+
+    /// Enters the stack unless its first use did, runs `body`, runs the exits, and leaves.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the body first; then the exits, the half-run one included, go to the
+    /// nearest enclosing live region (R8).
+    ///
+    /// # Task affinity
+    ///
+    /// The task that entered the stack. Where another one polls this first, the body is not started and
+    /// the cause is [`Cause::Rejected`]; where the future is moved between polls, the body is dropped and
+    /// the cause is [`Cause::Cancelled`] with the wrong task as its reason (R2).
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] with the body's error first, then those of the exits in the order in which they ran.
+    /// Where only exits failed, the body's value is dropped.
+    ///
+    /// # Panics
+    ///
+    /// With the body's panic, or an exit's, after all exits have run. When it is polled, if the stack was
+    /// run before or was left.
+    #[track_caller]
+    pub fn run<F, T, E>(&self, body: F) -> StackRun<'_, F>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let run = Run::new(Arc::clone(&self.node), body, Location::caller());
+        StackRun { run, stack: PhantomData }
+    }
+
+    /// Leaves the stack: runs its exits, last in first out, with [`Leaving::Completed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the exits that have not run, the half-run one included: they go to the
+    /// nearest enclosing live region (R8).
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`]: from a task that does not own the stack, with the stack in it, unchanged; or with
+    /// what failed.
+    ///
+    /// # Panics
+    ///
+    /// With an exit's panic, after all exits have run.
+    #[track_caller]
+    pub fn close(self) -> Close {
+        Close::new(self, Location::caller())
+    }
+
+    /// The task that entered the stack: `None` before its first use, and where no task was known.
+    pub fn owner(&self) -> Option<TaskId> {
+        self.node.owner_id()
+    }
+
+    /// How many exits are registered and have not begun.
+    pub fn len(&self) -> usize {
+        self.node.exits()
+    }
+
+    /// Whether no exit is registered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn admit(&self, operation: &'static str, at: &'static Location<'static>) -> Result<(), Misuse> {
+        self.node.check(operation, at)?;
+        if self.node.has_left() {
+            return Err(self.node.left_misuse(operation, at));
+        }
+        self.node.enter(at);
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+        exit: impl crate::region::ExitWork + 'static,
+    ) -> Result<(), Rejected<()>> {
+        let exit = Exit { work: Box::pin(exit), registered_at: at };
+        self.node
+            .push_exit(exit)
+            .map_err(|_| Rejected::new(self.node.left_misuse(operation, at), ()))
+    }
+
+    fn register(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+        exit: impl crate::region::ExitWork + 'static,
+    ) -> Result<(), Rejected<()>> {
+        self.admit(operation, at).map_err(|misuse| Rejected::new(misuse, ()))?;
+        self.push(operation, at, exit)
+    }
+}
+
+#[track_caller]
+fn refuse<T, R>(rejected: Rejected<T>) -> R {
+    panic!("{rejected}")
+}
+
+impl Default for ExitStack {
+    fn default() -> Self {
+        ExitStack::new()
+    }
+}
+
+impl Drop for ExitStack {
+    #[track_caller]
+    fn drop(&mut self) {
+        self.node.abandon_unattended(Location::caller());
+    }
+}
+
+impl fmt::Debug for ExitStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node.fmt(f)
+    }
+}
+
+pin_project! {
+    /// The future of [`ExitStack::run`].
+    #[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
+    pub struct StackRun<'a, F: Future> {
+        #[pin]
+        run: Run<F>,
+        stack: PhantomData<&'a ExitStack>,
+    }
+}
+
+impl<F, T, E> Future for StackRun<'_, F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Failure<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut run = self.project().run;
+        let why = |result: &Result<T, E>| match result {
+            Ok(_) => Leaving::Completed,
+            Err(_) => Leaving::Failed,
+        };
+        let ended = match ready!(run.as_mut().poll_run(cx, why)) {
+            Ok(ended) => ended,
+            Err(Misuse::WrongTask(wrong)) => {
+                return Poll::Ready(Err(Failure::only(Cause::Rejected(*wrong))));
+            }
+            Err(misuse) => panic!("{misuse}"),
+        };
+        let frame = run.frame();
+        let (result, panic) = match ended {
+            Ended::Value(result) => (Some(result.map_err(Cause::Body)), None),
+            Ended::Cancelled(reason) => (Some(Err(Cause::Cancelled(reason))), None),
+            Ended::Misplaced(wrong) => {
+                (Some(Err(Cause::Cancelled(Reason::misplaced(wrong)))), None)
+            }
+            Ended::Panicked(panic) => (None, Some(panic)),
+        };
+        if let Some(panic) = frame.take_panic(panic) {
+            drop(result);
+            frame.resume(panic);
+            return Poll::Pending;
+        }
+        let exits = std::mem::take(&mut frame.tally.failures).into_iter().map(Cause::Exit);
+        let (value, mut causes) = match result {
+            Some(Ok(value)) => (Some(value), Vec::new()),
+            Some(Err(cause)) => (None, vec![cause]),
+            None => return Poll::Pending,
+        };
+        causes.extend(exits);
+        Poll::Ready(match (value, Failure::from_causes(causes)) {
+            (_, Some(failure)) => Err(failure),
+            (Some(value), None) => Ok(value),
+            (None, None) => return Poll::Pending,
+        })
+    }
+}
+
+impl<F, T, E> futures_core::FusedFuture for StackRun<'_, F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    fn is_terminated(&self) -> bool {
+        self.run.has_left()
+    }
+}
+
+impl<F: Future> fmt::Debug for StackRun<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StackRun")
+    }
+}

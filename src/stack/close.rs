@@ -1,0 +1,150 @@
+//! Leaving a stack that was entered by its first use.
+
+use super::ExitStack;
+use crate::failure::{Cause, Failure};
+use crate::reason::Leaving;
+use crate::region::Frame;
+use crate::sync::Arc;
+use crate::wrong_task::{Misuse, Rejected};
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// The future of [`ExitStack::close`].
+#[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
+pub struct Close {
+    // `None` once it has resolved.
+    stack: Option<ExitStack>,
+    frame: Frame,
+}
+
+impl Close {
+    pub(super) fn new(stack: ExitStack, at: &'static Location<'static>) -> Self {
+        let frame = Frame::new(Arc::clone(&stack.node), at);
+        Close { stack: Some(stack), frame }
+    }
+
+    /// Hands the stack back as it is.
+    fn reject(&mut self, misuse: Misuse) -> Poll<Result<(), CloseError>> {
+        self.frame.detach();
+        match self.stack.take() {
+            Some(stack) => {
+                Poll::Ready(Err(CloseError(Kind::Rejected(Rejected::new(misuse, stack)))))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Future for Close {
+    type Output = Result<(), CloseError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.stack.is_none() {
+            return Poll::Pending;
+        }
+        if let Err(misuse) = this.frame.begin_close() {
+            return this.reject(misuse);
+        }
+        ready!(this.frame.poll_leave(cx, Leaving::Completed));
+        this.stack = None;
+        if let Some(panic) = this.frame.take_panic(None) {
+            this.frame.resume(panic);
+            return Poll::Pending;
+        }
+        let failures = std::mem::take(&mut this.frame.tally.failures);
+        Poll::Ready(match Failure::from_causes(failures.into_iter().map(Cause::Exit).collect()) {
+            Some(failure) => Err(CloseError(Kind::Failed(failure))),
+            None => Ok(()),
+        })
+    }
+}
+
+impl futures_core::FusedFuture for Close {
+    fn is_terminated(&self) -> bool {
+        self.stack.is_none()
+    }
+}
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        self.frame.report_foreign_drop();
+        self.frame.abandon();
+    }
+}
+
+impl fmt::Debug for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Close").field(&self.stack).finish()
+    }
+}
+
+/// Why [`ExitStack::close`] did not leave cleanly.
+pub struct CloseError(Kind);
+
+enum Kind {
+    Rejected(Rejected<ExitStack>),
+    Failed(Failure<Infallible>),
+}
+
+impl CloseError {
+    /// The refusal, where the stack was not left: its owner still can.
+    pub fn rejected(&self) -> Option<&Misuse> {
+        match &self.0 {
+            Kind::Rejected(rejected) => Some(rejected.error()),
+            Kind::Failed(_) => None,
+        }
+    }
+
+    /// What failed, where the stack was left.
+    pub fn failure(&self) -> Option<&Failure<Infallible>> {
+        match &self.0 {
+            Kind::Rejected(_) => None,
+            Kind::Failed(failure) => Some(failure),
+        }
+    }
+
+    /// The stack as it was, where closing it was rejected.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, where the stack was left.
+    pub fn into_inner(self) -> Result<ExitStack, CloseError> {
+        match self.0 {
+            Kind::Rejected(rejected) => Ok(rejected.into_inner()),
+            failed @ Kind::Failed(_) => Err(CloseError(failed)),
+        }
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Rejected(rejected) => fmt::Display::fmt(rejected, f),
+            Kind::Failed(failure) => fmt::Display::fmt(failure, f),
+        }
+    }
+}
+
+impl fmt::Debug for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Rejected(rejected) => f.debug_tuple("Rejected").field(rejected.error()).finish(),
+            Kind::Failed(failure) => fmt::Debug::fmt(failure, f),
+        }
+    }
+}
+
+impl Error for CloseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Kind::Rejected(rejected) => rejected.source(),
+            Kind::Failed(failure) => failure.source(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The one door to shared memory.
+//!
+//! Everything that two threads may touch comes through here, so that loom can take its place under
+//! `--cfg loom`. `tests/layers.rs` fails where another file names `std::sync`, `parking_lot` or loom.
+//!
+//! Three things stay `std`'s even under loom: [`Arc`] and [`Weak`], because `std::task::Wake` asks
+//! for them; [`next_number`], because numbers only have to differ; and [`Global`], which holds
+//! configuration and takes part in no protocol.
+
+pub(crate) use std::sync::{Arc, Weak};
+
+#[cfg(not(loom))]
+mod door {
+    pub(crate) use parking_lot::Mutex;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+    macro_rules! ambient {
+        (static $name:ident: $type:ty = $init:expr;) => {
+            std::thread_local! { static $name: $type = const { $init }; }
+        };
+    }
+    pub(crate) use ambient;
+}
+
+#[cfg(loom)]
+mod door {
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+    /// Loom's mutex with `parking_lot`'s signature: poison is ignored.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
+    macro_rules! ambient {
+        (static $name:ident: $type:ty = $init:expr;) => {
+            loom::thread_local! { static $name: $type = $init; }
+        };
+    }
+    pub(crate) use ambient;
+}
+
+pub(crate) use door::*;
+
+/// A number that no other call in this process gets; never 0. Later calls of one task get larger ones.
+pub(crate) fn next_number() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A process-wide setting: replaced rarely, cloned out to be used, never held while user code runs.
+pub(crate) struct Global<T>(std::sync::RwLock<Option<T>>);
+
+impl<T: Clone> Global<T> {
+    pub(crate) const fn unset() -> Self {
+        Global(std::sync::RwLock::new(None))
+    }
+
+    pub(crate) fn get(&self) -> Option<T> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Returns the old value, so that it is dropped outside the lock (R18).
+    pub(crate) fn replace(&self, value: Option<T>) -> Option<T> {
+        std::mem::replace(
+            &mut *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()),
+            value,
+        )
+    }
+}

@@ -1,0 +1,128 @@
+//! Tasks: futures with an identity of their own.
+//!
+//! This module is also the function [`task`].
+
+pub use crate::identity::TaskId;
+
+use crate::clock::Clock;
+use crate::reason::Leaving;
+use crate::region::{self, Ended, Kind, Node, Run};
+use crate::sync::Arc;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Gives a future an identity and a root region, and nothing else.
+///
+/// The output is the future's own. Regions entered inside belong to this task, and only it leaves them
+/// (R2). Exits that are abandoned inside, where no region nearer is live, run before the task ends (R8).
+///
+/// The task is entered at its first poll. It may move between threads and executors' tasks with its
+/// future: who polls it does not matter, because the identity is its own. It hides the runtime's task id
+/// from what runs inside (R5).
+///
+/// # Cancel safety
+///
+/// As that of the future inside.
+///
+/// # On drop
+///
+/// The future is dropped. Exits that were abandoned inside go to the region in which the task was first
+/// polled, if it is live, else they are [reported](crate::set_report_hook) lost.
+///
+/// # Panics
+///
+/// With the future's panic, after what was abandoned inside has run.
+///
+/// # Examples
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let name = moored::task(async {
+///     moored::task::current().and_then(|id| id.name().map(str::to_owned))
+/// });
+/// assert_eq!(name.named("session github").await.as_deref(), Some("session github"));
+/// # });
+/// ```
+#[track_caller]
+pub fn task<F: Future>(future: F) -> Task<F> {
+    Task { run: Run::new(Node::new(Kind::Task), future, Location::caller()) }
+}
+
+/// The task that runs now: the innermost one of `moored` that is being polled or dropped on this thread,
+/// else with the feature `tokio` the tokio task's, else `None` (R5).
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(moored::task::current(), None);
+/// ```
+pub fn current() -> Option<TaskId> {
+    region::current_task()
+}
+
+pin_project! {
+    /// A future with an identity; made by [`task`].
+    #[must_use = "futures do nothing unless polled; a task that is dropped abandons the exits inside it"]
+    pub struct Task<F: Future> {
+        #[pin]
+        run: Run<F>,
+    }
+}
+
+impl<F: Future> Task<F> {
+    /// Names the task, for [`TaskId`]'s texts.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.run.node().set_name(name.into());
+        self
+    }
+
+    /// Gives the task a clock, inherited by everything inside it and by what it spawns (R11).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.run.node().set_clock(Arc::new(clock));
+        self
+    }
+}
+
+impl<F: Future> Future for Task<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut run = self.project().run;
+        let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
+        let frame = run.frame();
+        let (value, panic) = match ended {
+            Ok(Ended::Value(value)) => (Some(value), None),
+            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+            // Its node is in nobody's hands who could cancel it, run it twice, or own it otherwise.
+            Ok(Ended::Cancelled(_) | Ended::Misplaced(_)) | Err(_) => (None, None),
+        };
+        match (frame.take_panic(panic), value) {
+            (Some(panic), value) => {
+                drop(value);
+                frame.resume(panic);
+                Poll::Pending
+            }
+            (None, Some(value)) => {
+                frame.send_failures();
+                Poll::Ready(value)
+            }
+            (None, None) => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Future> futures_core::FusedFuture for Task<F> {
+    fn is_terminated(&self) -> bool {
+        self.run.has_left()
+    }
+}
+
+impl<F: Future> fmt::Debug for Task<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}

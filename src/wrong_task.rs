@@ -1,0 +1,137 @@
+//! Misuse: what was refused, to whom, and the way out (R2).
+
+use crate::identity::TaskId;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+/// An operation that only the owner of a region may do was tried by another task (R2).
+///
+/// Nothing was changed by the attempt: the owner can still do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WrongTask {
+    /// What was tried: `defer`, `run`, `close`, …
+    pub operation: &'static str,
+    /// The region, as texts show it: ``exit stack `session` ``.
+    pub region: String,
+    /// The task that entered the region.
+    pub owner: TaskId,
+    /// Where the region was entered.
+    pub entered_at: &'static Location<'static>,
+    /// The task that made the attempt.
+    pub current: TaskId,
+    /// Where the attempt was made.
+    pub attempted_at: &'static Location<'static>,
+}
+
+impl fmt::Display for WrongTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WrongTask { operation, region, owner, entered_at, current, attempted_at } = self;
+        write!(
+            f,
+            "{current} may not {operation} {region} at {attempted_at}: it was entered by {owner} at \
+             {entered_at}, and only that task leaves it; ask through a `CancelHandle`, or hand it over \
+             with `release` and `adopt`"
+        )
+    }
+}
+
+impl Error for WrongTask {}
+
+/// Why an operation on a region was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// Another task owns the region.
+    WrongTask(Box<WrongTask>),
+    /// The region was left before.
+    #[non_exhaustive]
+    Left {
+        /// What was tried.
+        operation: &'static str,
+        /// The region, as texts show it.
+        region: String,
+        /// Where the region was entered.
+        entered_at: &'static Location<'static>,
+        /// Where the attempt was made.
+        attempted_at: &'static Location<'static>,
+    },
+    /// A second `run` of a region that is entered once.
+    #[non_exhaustive]
+    EnteredTwice {
+        /// The region, as texts show it.
+        region: String,
+        /// Where the region was entered.
+        entered_at: &'static Location<'static>,
+        /// Where the attempt was made.
+        attempted_at: &'static Location<'static>,
+    },
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misuse::WrongTask(wrong) => fmt::Display::fmt(wrong, f),
+            Misuse::Left { operation, region, entered_at, attempted_at } => write!(
+                f,
+                "cannot {operation} {region} at {attempted_at}: it was entered at {entered_at} and has \
+                 been left; enter a new one"
+            ),
+            Misuse::EnteredTwice { region, entered_at, attempted_at } => write!(
+                f,
+                "cannot run {region} at {attempted_at}: it was entered at {entered_at}, and a region is \
+                 entered once; make a new one for each run"
+            ),
+        }
+    }
+}
+
+impl Error for Misuse {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Misuse::WrongTask(wrong) => Some(wrong),
+            _ => None,
+        }
+    }
+}
+
+/// A refusal that hands back what was passed in, so that nothing is lost (R2).
+pub struct Rejected<T> {
+    misuse: Misuse,
+    value: T,
+}
+
+impl<T> Rejected<T> {
+    pub(crate) fn new(misuse: Misuse, value: T) -> Self {
+        Rejected { misuse, value }
+    }
+
+    /// Why it was refused.
+    pub fn error(&self) -> &Misuse {
+        &self.misuse
+    }
+
+    /// What was passed in.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> fmt::Debug for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("error", &self.misuse).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.misuse, f)
+    }
+}
+
+impl<T> Error for Rejected<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.misuse.source()
+    }
+}
