@@ -17,7 +17,12 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    pub(crate) fn new(server: String, outcome: Outcome, report: ErrorReport, source: Option<SharedError>) -> Self {
+    pub(crate) fn new(
+        server: String,
+        outcome: Outcome,
+        report: ErrorReport,
+        source: Option<SharedError>,
+    ) -> Self {
         Self { server, outcome, report, source }
     }
 

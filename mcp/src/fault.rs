@@ -31,12 +31,7 @@ impl Fault {
         message: impl Into<String>,
         source: impl Error + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            outcome,
-            message: message.into(),
-            source: Some(Arc::new(source)),
-            exit: None,
-        }
+        Self { outcome, message: message.into(), source: Some(Arc::new(source)), exit: None }
     }
 
     /// The server's process has ended by itself.
@@ -97,7 +92,10 @@ mod tests {
     fn a_chain_goes_down_to_the_operating_systems_text() {
         let refused = std::io::Error::from_raw_os_error(111);
         let fault = Fault::caused(Outcome::Unreachable, "cannot reach it", refused);
-        assert_eq!(fault.report(None).chain, ["cannot reach it", "Connection refused (os error 111)"]);
+        assert_eq!(
+            fault.report(None).chain,
+            ["cannot reach it", "Connection refused (os error 111)"]
+        );
     }
 
     #[test]

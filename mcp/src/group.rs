@@ -106,7 +106,8 @@ impl SessionGroup {
             let sessions: Vec<_> = attempts.iter().map(|attempt| attempt.session.clone()).collect();
             let budget = self.0.state.shared.options.budget;
             let first_failure = async {
-                let mut ends: FuturesUnordered<_> = sessions.iter().map(|it| it.came_up()).collect();
+                let mut ends: FuturesUnordered<_> =
+                    sessions.iter().map(|it| it.came_up()).collect();
                 while let Some(up) = ends.next().await {
                     if !up {
                         break;
@@ -157,11 +158,15 @@ impl SessionGroup {
 
     /// The session and the wire name behind a hooked name. Names of servers may hold slashes, so it is the servers that
     /// are asked, not the name that is split.
-    fn route(&self, hooked: &str) -> Result<(Arc<Session>, Arc<crate::session::Live>, String), CallError> {
+    fn route(
+        &self,
+        hooked: &str,
+    ) -> Result<(Arc<Session>, Arc<crate::session::Live>, String), CallError> {
         let registry = self.0.state.registry.lock();
         let mut down = None;
         for session in registry.sessions() {
-            let Some(tool) = hooked.strip_prefix(&*session.name).and_then(|rest| rest.strip_prefix('/'))
+            let Some(tool) =
+                hooked.strip_prefix(&*session.name).and_then(|rest| rest.strip_prefix('/'))
             else {
                 continue;
             };
@@ -323,7 +328,9 @@ impl Attempt {
         match stage {
             Stage::Up(live) => Ok(live.info.clone()),
             Stage::Left(finished) => self.failed(&finished),
-            Stage::Connecting | Stage::Leaving { .. } => unreachable!("the wait is for the other two"),
+            Stage::Connecting | Stage::Leaving { .. } => {
+                unreachable!("the wait is for the other two")
+            }
         }
     }
 

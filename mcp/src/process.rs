@@ -58,9 +58,10 @@ impl ProcessGroup {
         command
             .args(&params.args)
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| {
-                name.to_str().is_some_and(StdioParams::inherited)
-            }))
+            .envs(
+                std::env::vars_os()
+                    .filter(|(name, _)| name.to_str().is_some_and(StdioParams::inherited)),
+            )
             .envs(&params.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -141,8 +142,8 @@ impl ProcessGroup {
         }
         // The zombie of a leader counts as a member to the kernel, so its word alone would claim a signal that found
         // nobody.
-        let found = leader_alive
-            || members::of_group(self.id()).is_none_or(|members| !members.is_empty());
+        let found =
+            leader_alive || members::of_group(self.id()).is_none_or(|members| !members.is_empty());
         found && rustix::process::kill_process_group(self.leader, signal).is_ok()
     }
 
@@ -171,12 +172,16 @@ impl Drop for ProcessGroup {
         if self.reap_if_alone() {
             return;
         }
-        tracing::warn!(leader = self.id(), "a child process was dropped before it was left; its group is killed");
+        tracing::warn!(
+            leader = self.id(),
+            "a child process was dropped before it was left; its group is killed"
+        );
         self.signal(Signal::KILL);
         if let Some(mut child) = self.state.get_mut().child.take() {
-            let spawned = std::thread::Builder::new().name("moored-mcp-reap".into()).spawn(move || {
-                let _ = child.wait();
-            });
+            let spawned =
+                std::thread::Builder::new().name("moored-mcp-reap".into()).spawn(move || {
+                    let _ = child.wait();
+                });
             drop(spawned);
         }
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use rmcp::model::{CallToolRequestParams, CallToolResponse, ClientConfig, Implementation, ProtocolVersion};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, ClientConfig, Implementation, ProtocolVersion,
+};
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -173,7 +175,11 @@ impl Caller {
     /// # Cancel safety
     ///
     /// A call that is dropped before its answer tells the server so, without waiting.
-    pub(crate) async fn call(&self, tool: String, args: Map<String, Value>) -> Result<Value, CallFailure> {
+    pub(crate) async fn call(
+        &self,
+        tool: String,
+        args: Map<String, Value>,
+    ) -> Result<Value, CallFailure> {
         let mut params = CallToolRequestParams::new(tool);
         params.arguments = Some(args);
         let answer = self.0.call_tool_once(params).await.map_err(call_failure)?;
@@ -196,10 +202,9 @@ impl Caller {
 /// What an error of rmcp is to a call.
 fn call_failure(error: ServiceError) -> CallFailure {
     match error {
-        ServiceError::McpError(error) => CallFailure::Rejected {
-            code: error.code.0.into(),
-            message: error.message.into_owned(),
-        },
+        ServiceError::McpError(error) => {
+            CallFailure::Rejected { code: error.code.0.into(), message: error.message.into_owned() }
+        }
         ServiceError::TransportSend(error) => match error.error.downcast_ref::<HttpError>() {
             Some(HttpError::Client(fault)) => CallFailure::Failed(fault.clone()),
             Some(HttpError::TransportChannelClosed) | None => CallFailure::Gone,
@@ -217,10 +222,15 @@ fn handshake_fault(error: &ClientInitializeError) -> Fault {
     match error {
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => handshake_fault(fallback),
         ClientInitializeError::JsonRpcError(error) => {
-            let text = format!("the server rejected initialize: {} (code {})", error.message, error.code.0);
+            let text = format!(
+                "the server rejected initialize: {} (code {})",
+                error.message, error.code.0
+            );
             Fault::new(Outcome::ProtocolError, text)
         }
-        ClientInitializeError::Cancelled => Fault::new(Outcome::Closing, "the attempt was interrupted"),
+        ClientInitializeError::Cancelled => {
+            Fault::new(Outcome::Closing, "the attempt was interrupted")
+        }
         ClientInitializeError::ConnectionClosed(during) => Fault::new(
             Outcome::ProtocolError,
             format!("the server closed the connection before the {during}"),

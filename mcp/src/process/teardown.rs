@@ -54,25 +54,24 @@ pub(crate) async fn leave(
     if group.status().is_none() {
         on_phase(LeavePhase::EndOfInput);
     }
-    wait_empty(group, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
-
-    if !is_empty(group) {
-        if !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
-            on_phase(LeavePhase::Terminate);
-            plan.graces.eof = plan.start.elapsed();
-            wait_empty(group, &mut orders, Duration::MAX, |order| plan.terminated(order)).await;
-        }
-        if !is_empty(group) && send(group, Signal::KILL, "SIGKILL", &mut left) {
-            on_phase(LeavePhase::Kill);
-            wait_empty(group, &mut orders, Duration::MAX, |order| plan.end(order)).await;
-        }
+    let mut empty = wait_empty(group, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
+    if !empty && !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
+        on_phase(LeavePhase::Terminate);
+        plan.graces.eof = plan.start.elapsed();
+        empty = wait_empty(group, &mut orders, Duration::MAX, |order| plan.terminated(order)).await;
+    }
+    if !empty && send(group, Signal::KILL, "SIGKILL", &mut left) {
+        on_phase(LeavePhase::Kill);
+        empty = wait_empty(group, &mut orders, Duration::MAX, |order| plan.end(order)).await;
     }
 
     left.status = group.status();
-    match group.members() {
-        Some(members) => left.survivors = members,
-        None if left.status.is_none() => left.survivors = vec![group.id()],
-        None => {}
+    if !empty {
+        left.survivors = match group.members() {
+            Some(members) => members,
+            None if left.status.is_none() => vec![group.id()],
+            None => Vec::new(),
+        };
     }
     if !group.reap() {
         left.faults.push(format!("process {} was killed and has not ended", group.id()));
@@ -94,20 +93,20 @@ fn is_empty(group: &ProcessGroup) -> bool {
     group.status().is_some() && group.members().is_none_or(|members| members.is_empty())
 }
 
-/// Waits until the group is empty or the time that `until` reads from the newest order has come. Once the leader is
-/// gone the others have `settle` to follow.
+/// Waits until the group is empty or the time that `until` reads from the newest order has come, and says which of the
+/// two it was. Once the leader is gone the others have `settle` to follow.
 async fn wait_empty(
     group: &ProcessGroup,
     orders: &mut OrderWatch,
     settle: Duration,
     until: impl Fn(Order) -> Instant,
-) {
+) -> bool {
     loop {
         let order = orders.current();
         tokio::select! {
             biased;
             _ = group.exited() => break,
-            () = tokio::time::sleep_until(until(order)) => return,
+            () = tokio::time::sleep_until(until(order)) => return false,
             () = orders.tighter_than(order) => {}
         }
     }
@@ -117,8 +116,12 @@ async fn wait_empty(
     loop {
         let order = orders.current();
         let end = settled.map_or(until(order), |settled| settled.min(until(order)));
-        if is_empty(group) || Instant::now() >= end {
-            return;
+        // To look means to read the whole process table: once is enough where nobody is left, and that is the rule.
+        if is_empty(group) {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
         }
         tokio::select! {
             () = tokio::time::sleep_until(end.min(Instant::now() + pause)) => {}

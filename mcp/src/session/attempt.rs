@@ -121,7 +121,9 @@ pub(super) fn exited(held: &Held, status: ExitStatusReport) -> Fault {
     let during = during.map(|phase| format!(" while {phase}")).unwrap_or_default();
     let how = match status {
         ExitStatusReport::Code(code) => format!("the server exited with status {code}{during}"),
-        ExitStatusReport::Signal(signal) => format!("the server was ended by signal {signal}{during}"),
+        ExitStatusReport::Signal(signal) => {
+            format!("the server was ended by signal {signal}{during}")
+        }
     };
     Fault::exited(how, status)
 }

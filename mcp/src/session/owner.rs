@@ -164,10 +164,13 @@ fn begin_leaving(
     session.advance(Stage::Leaving { fault: fault.cloned() });
     if let Some(fault) = fault {
         let message = fault.line();
-        session.tell(shared, match life.info {
-            Some(_) => EventKind::Lost { message },
-            None => EventKind::Failed { outcome: fault.outcome, message },
-        });
+        session.tell(
+            shared,
+            match life.info {
+                Some(_) => EventKind::Lost { message },
+                None => EventKind::Failed { outcome: fault.outcome, message },
+            },
+        );
     }
 }
 
@@ -225,7 +228,8 @@ impl LastWord {
 impl Drop for LastWord {
     fn drop(&mut self) {
         if !self.said {
-            let fault = Fault::new(Outcome::Other, "the session's owner was dropped before it had left");
+            let fault =
+                Fault::new(Outcome::Other, "the session's owner was dropped before it had left");
             let mut leave = LeaveReport::nothing();
             leave.suppressed.push(fault.to_string());
             leave.clean = false;

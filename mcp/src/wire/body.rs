@@ -62,7 +62,10 @@ pub(crate) struct Flattened {
 impl Flattened {
     /// Copies the texts from `error` inwards.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self { text: error.to_string(), source: error.source().map(|source| Box::new(Self::of(source))) }
+        Self {
+            text: error.to_string(),
+            source: error.source().map(|source| Box::new(Self::of(source))),
+        }
     }
 }
 
@@ -86,7 +89,10 @@ pub(crate) fn preview(body: &[u8]) -> Option<String> {
 }
 
 /// Reads a body, no further than `limit`.
-pub(crate) async fn bounded(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+pub(crate) async fn bounded(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
         if body.len() + chunk.len() > limit {

@@ -50,16 +50,17 @@ pub(crate) async fn read(peer: &Peer<RoleClient>, page_cap: usize) -> Offers {
         });
         Ok((offers.collect(), page.next_cursor))
     });
-    let resources = pages("resources", capabilities.resources.is_some(), page_cap, |params| async move {
-        let page = peer.list_resources(params).await?;
-        let offers = page.resources.into_iter().map(|resource| Offer {
-            kind: ComponentKind::Resource,
-            name: resource.name,
-            wire: resource.uri,
-            description: resource.description,
+    let resources =
+        pages("resources", capabilities.resources.is_some(), page_cap, |params| async move {
+            let page = peer.list_resources(params).await?;
+            let offers = page.resources.into_iter().map(|resource| Offer {
+                kind: ComponentKind::Resource,
+                name: resource.name,
+                wire: resource.uri,
+                description: resource.description,
+            });
+            Ok((offers.collect(), page.next_cursor))
         });
-        Ok((offers.collect(), page.next_cursor))
-    });
     let mut offers = Offers::default();
     let (tools, prompts, resources) = tokio::join!(tools, prompts, resources);
     for (list, warning) in [tools, prompts, resources] {
@@ -96,12 +97,17 @@ where
                 match next {
                     None => return (all, None),
                     Some(next) if !seen.insert(next.clone()) => {
-                        return (all, Some(format!("the list of {what} repeats its cursor {next:?}")));
+                        return (
+                            all,
+                            Some(format!("the list of {what} repeats its cursor {next:?}")),
+                        );
                     }
                     Some(next) => cursor = Some(next),
                 }
             }
-            Err(error) => return (all, Some(format!("the list of {what} cannot be read: {error}"))),
+            Err(error) => {
+                return (all, Some(format!("the list of {what} cannot be read: {error}")));
+            }
         }
     }
     (all, Some(format!("the list of {what} has more than {cap} pages")))

@@ -30,7 +30,10 @@ impl Kind {
                 other => Self::Request(other.method().to_owned()),
             },
             ClientJsonRpcMessage::Notification(notification)
-                if matches!(notification.notification, ClientNotification::InitializedNotification(_)) =>
+                if matches!(
+                    notification.notification,
+                    ClientNotification::InitializedNotification(_)
+                ) =>
             {
                 Self::Initialized
             }
@@ -94,7 +97,8 @@ pub(crate) fn probe_answer(probe: &ClientJsonRpcMessage) -> ServerJsonRpcMessage
 
 /// "Method not found", to `id`.
 pub(crate) fn method_not_found(id: Option<RequestId>) -> ServerJsonRpcMessage {
-    let error = ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "server/discover was not understood", None);
+    let error =
+        ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "server/discover was not understood", None);
     ServerJsonRpcMessage::error(error, id)
 }
 
@@ -105,7 +109,9 @@ pub(crate) fn probe_aware(
     answer: ServerJsonRpcMessage,
 ) -> ServerJsonRpcMessage {
     match &answer {
-        ServerJsonRpcMessage::Error(error) if kind.is_probe() && refuses_as_legacy(&error.error) => {
+        ServerJsonRpcMessage::Error(error)
+            if kind.is_probe() && refuses_as_legacy(&error.error) =>
+        {
             probe_answer(message)
         }
         _ => answer,

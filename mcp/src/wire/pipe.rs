@@ -59,7 +59,9 @@ impl PipeTransport {
             ServerJsonRpcMessage::Response(response) => {
                 (Some(&response.id), matches!(response.result, ServerResult::DiscoverResult(_)))
             }
-            ServerJsonRpcMessage::Error(error) => (error.id.as_ref(), !refuses_as_legacy(&error.error)),
+            ServerJsonRpcMessage::Error(error) => {
+                (error.id.as_ref(), !refuses_as_legacy(&error.error))
+            }
             _ => return Some(message),
         };
         // The answer that was given in its place is the one that counts.

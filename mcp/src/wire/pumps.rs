@@ -50,7 +50,9 @@ pub(crate) async fn read(
         match next_line(&mut pipe, &mut line).await {
             Ok(Line::Whole) => {}
             Ok(Line::TooLong) => {
-                recorder.note(format!("a line of more than {LINE_LIMIT} bytes on standard output was skipped"));
+                recorder.note(format!(
+                    "a line of more than {LINE_LIMIT} bytes on standard output was skipped"
+                ));
                 continue;
             }
             Ok(Line::End) => return,
@@ -85,7 +87,10 @@ enum Line {
 }
 
 /// Reads one line into `line`, which never grows beyond the limit.
-async fn next_line(pipe: &mut (impl AsyncBufReadExt + Unpin), line: &mut Vec<u8>) -> std::io::Result<Line> {
+async fn next_line(
+    pipe: &mut (impl AsyncBufReadExt + Unpin),
+    line: &mut Vec<u8>,
+) -> std::io::Result<Line> {
     line.clear();
     let mut too_long = false;
     loop {

@@ -155,7 +155,8 @@ async fn a_group_can_be_dropped_without_a_close() {
 fn a_runtime_that_is_shut_down_leaves_no_process_behind() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path").to_owned();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let group = runtime.block_on(within_limit(async {
         let group = SessionGroup::start(brisk());
         let flags = ["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &path];

@@ -150,7 +150,8 @@ async fn two_closes_at_once_and_one_dropped_midway_give_one_teardown_and_one_rep
 #[tokio::test]
 async fn sessions_are_disconnected_in_any_order() {
     within_limit(async {
-        for order in [[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0], [3, 0, 6, 1, 7, 5, 2, 4]] {
+        for order in [[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0], [3, 0, 6, 1, 7, 5, 2, 4]]
+        {
             let server = Server::start(legacy).await;
             let group = brisk_group();
             let servers = (0..8)

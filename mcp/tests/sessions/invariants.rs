@@ -51,7 +51,9 @@ async fn every_fault_at_once() {
         shell("flood", "exec yes 'not a message'"),
         shell("dead", "exit 7"),
     ];
-    let options = brisk().connect_timeout(Duration::from_millis(1_500)).discover_timeout(Duration::from_millis(300));
+    let options = brisk()
+        .connect_timeout(Duration::from_millis(1_500))
+        .discover_timeout(Duration::from_millis(300));
     let group = SessionGroup::start(options);
     let results = group.connect_many(servers, Policy::BestEffort).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 4, "{results:?}");

@@ -56,7 +56,10 @@ async fn a_child_that_ignores_both_is_killed_after_both_graces_and_reaped() {
         assert_eq!(leave.signals, ["SIGTERM", "SIGKILL"]);
         assert_eq!(leave.exit_status, Some(ExitStatusReport::Signal(9)));
         assert!(leave.survivors.is_empty());
-        assert!(took >= Duration::from_millis(800) && took < Duration::from_millis(1_600), "{took:?}");
+        assert!(
+            took >= Duration::from_millis(800) && took < Duration::from_millis(1_600),
+            "{took:?}"
+        );
         assert!(!exists(pids[0]), "reaped");
     })
     .await;
@@ -66,7 +69,8 @@ async fn a_child_that_ignores_both_is_killed_after_both_graces_and_reaped() {
 async fn a_budget_shorter_than_both_graces_shrinks_them() {
     within_limit(async {
         let grace = Duration::from_secs(20);
-        let options = brisk().budget(Duration::from_millis(1_500)).eof_grace(grace).term_grace(grace);
+        let options =
+            brisk().budget(Duration::from_millis(1_500)).eof_grace(grace).term_grace(grace);
         let group = SessionGroup::start(options);
         let flags = ["--ignore-eof", "--ignore-sigterm"];
         group.connect(fleet_server("child", &flags)).await.expect("it comes up");
@@ -164,7 +168,10 @@ async fn force_sends_no_delete_and_kills_at_once() {
         let server = Server::start(legacy).await;
         let group = brisk_group();
         group.connect(at("http", &server.url)).await.expect("up");
-        group.connect(fleet_server("child", &["--ignore-eof", "--ignore-sigterm"])).await.expect("up");
+        group
+            .connect(fleet_server("child", &["--ignore-eof", "--ignore-sigterm"]))
+            .await
+            .expect("up");
         group.force();
         let report = group.close().await;
         assert!(report.leave_ms < 1_000, "{report:?}");
@@ -185,7 +192,10 @@ async fn force_cuts_a_close_that_is_under_way_short() {
         .await;
         let group = brisk_group();
         group.connect(at("hanging", &hanging.url)).await.expect("up");
-        group.connect(fleet_server("child", &["--ignore-eof", "--ignore-sigterm"])).await.expect("up");
+        group
+            .connect(fleet_server("child", &["--ignore-eof", "--ignore-sigterm"]))
+            .await
+            .expect("up");
         let closing = tokio::spawn({
             let group = group.clone();
             async move { group.close().await }

@@ -34,7 +34,8 @@ async fn all_pages_are_read() {
             let page: usize = cursor.parse().expect("our own cursor");
             Some(match request.rpc.as_str() {
                 "tools/list" => {
-                    let tool = json!({"name": format!("t{page}"), "inputSchema": {"type": "object"}});
+                    let tool =
+                        json!({"name": format!("t{page}"), "inputSchema": {"type": "object"}});
                     let mut value = json!({"tools": [tool]});
                     if page < 4 {
                         value["nextCursor"] = json!((page + 1).to_string());

@@ -83,8 +83,7 @@ async fn serve(versions: &'static [ProtocolVersion]) -> Serving {
                 let mcp = mcp.clone();
                 async move { Ok::<_, std::convert::Infallible>(mcp.handle(request).await) }
             });
-            connections
-                .spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }
     });
     Serving { url, books, task: task.abort_handle() }

@@ -14,10 +14,7 @@ async fn a_child_that_exits_with_7_is_reported_with_its_status_and_its_last_word
         let error = group.connect(params).await.expect_err("it exits");
         assert_eq!(error.outcome(), Outcome::Exited);
         assert_eq!(error.report().exit_status, Some(ExitStatusReport::Code(7)));
-        assert_eq!(
-            error.report().stderr_tail.as_deref(),
-            Some("first line\nthe key is missing\n")
-        );
+        assert_eq!(error.report().stderr_tail.as_deref(), Some("first line\nthe key is missing\n"));
         assert!(error.to_string().contains("status 7"), "{error}");
         let report = group.close().await;
         assert_eq!(report.servers[0].leave.exit_status, Some(ExitStatusReport::Code(7)));
@@ -75,8 +72,10 @@ async fn a_directory_that_is_not_there_is_named() {
     within_limit(async {
         let mut params = StdioParams::new("sh");
         params.cwd = Some("/no/such/directory".into());
-        let error =
-            brisk_group().connect(ServerParams::stdio("lost", params)).await.expect_err("no directory");
+        let error = brisk_group()
+            .connect(ServerParams::stdio("lost", params))
+            .await
+            .expect_err("no directory");
         assert_eq!(error.outcome(), Outcome::SpawnFailed);
         assert!(error.to_string().contains("/no/such/directory"), "{error}");
     })

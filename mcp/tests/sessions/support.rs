@@ -32,7 +32,8 @@ pub fn brisk_group() -> SessionGroup {
 /// The program's own stdio server, with faults.
 pub fn fleet_server(name: &str, flags: &[&str]) -> ServerParams {
     let mut params = StdioParams::new(env!("CARGO_BIN_EXE_moored-mcp"));
-    params.args = std::iter::once("fleet-server").chain(flags.iter().copied()).map(str::to_owned).collect();
+    params.args =
+        std::iter::once("fleet-server").chain(flags.iter().copied()).map(str::to_owned).collect();
     ServerParams::stdio(name, params)
 }
 

@@ -43,7 +43,9 @@ impl Failure {
     /// The same with the server's words.
     pub(super) fn saying(self, said: Option<String>) -> Self {
         match self {
-            Self::Status { status, challenge, .. } => Self::Status { status, challenge, words: said },
+            Self::Status { status, challenge, .. } => {
+                Self::Status { status, challenge, words: said }
+            }
             other => other,
         }
     }
@@ -87,7 +89,9 @@ impl Failure {
                 if kind.is_initialize()
                     && matches!(*status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
                 {
-                    text.push_str(" (so does a server that speaks only the removed HTTP+SSE transport)");
+                    text.push_str(
+                        " (so does a server that speaks only the removed HTTP+SSE transport)",
+                    );
                 }
                 for more in [challenge, words].into_iter().flatten() {
                     text.push_str(": ");

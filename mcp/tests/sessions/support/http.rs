@@ -22,7 +22,11 @@ pub struct Request {
 /// What the server does with it.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    Answer { status: u16, headers: Vec<(String, String)>, body: String },
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: String,
+    },
     /// Keeps the connection open and says nothing.
     Hang,
     /// Closes the connection without a word.
@@ -60,9 +64,8 @@ impl Reply {
 
 /// What a healthy server of the legacy era answers.
 pub fn legacy(request: &Request) -> Reply {
-    let result = |value: Value| {
-        Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
-    };
+    let result =
+        |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}));
     match (request.verb.as_str(), request.rpc.as_str()) {
         ("POST", "initialize") => result(json!({
             "protocolVersion": "2025-11-25",
@@ -143,7 +146,8 @@ async fn converse(stream: TcpStream, script: Script, log: Arc<Mutex<Vec<String>>
             }
             Reply::Reset => return,
             Reply::Answer { status, headers, body } => {
-                let mut head = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
+                let mut head =
+                    format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
                 for (name, value) in headers {
                     head.push_str(&format!("{name}: {value}\r\n"));
                 }
