@@ -48,12 +48,17 @@ pub(crate) struct DoctorArgs {
     /// Keep what came up when a server fails (the default).
     #[arg(long, conflicts_with = "fail_fast")]
     pub best_effort: bool,
-    /// Stop connecting at the first server that fails, and leave the others.
+    /// Interrupt those still connecting at the first server that fails; what is up stays up till the end.
     #[arg(long)]
     pub fail_fast: bool,
 }
 
 const DOCTOR_HELP: &str = "\
+CONFIG is what desktop clients keep:
+  {\"mcpServers\": {
+      \"files\": {\"command\": \"server\", \"args\": [\"--root\", \".\"], \"env\": {}, \"cwd\": \".\"},
+      \"web\": {\"url\": \"https://host/mcp\", \"headers\": {\"Authorization\": \"Bearer ..\"}}}}
+
 Durations take ms, s and m: 250ms, 10s, 2m.
 Exit status: 0 all servers came up and left cleanly; 1 some server failed or left unclean;
 2 the command line or the configuration was wrong, and nothing was started;
@@ -75,6 +80,7 @@ pub(crate) struct CallArgs {
     /// `server/tool`, which starts that server only; or a bare tool name that only one server has.
     pub tool: String,
     /// The tool's arguments: one JSON object.
+    #[arg(value_name = "JSON")]
     pub arguments: String,
     /// How long the tool may take.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -152,6 +153,8 @@ async fn converse(args: &StdioServerArgs) {
                 eprintln!("the service ended badly: {error}");
             }
         }
+        // A client that goes away before it has said anything is nobody's fault.
+        Err(ServerInitializeError::ConnectionClosed(_)) => {}
         Err(error) => eprintln!("no session: {error}"),
     }
 }

@@ -124,3 +124,16 @@ fn a_server_that_refuses_the_handshake_is_told_by_its_own_words() {
     assert_eq!(child["error"]["exit_status"], Value::Null, "it was alive until it was left");
     assert_eq!(child["leave"]["clean"], true);
 }
+
+#[test]
+fn a_process_that_left_the_group_is_not_claimed_and_not_waited_for() {
+    let place = Place::new();
+    // It holds the pipes of its server for two seconds, in a session of its own.
+    let line = format!("setsid sleep 2 & exec {} fleet-server --life 90s", super::harness::BINARY);
+    let entry = json!({"command": "sh", "args": ["-c", line]});
+    let (run, report) = place.examine(&[("child", entry)], &[]);
+    run.expect(0);
+    let leave = &server(&report, "child")["leave"];
+    assert_eq!((&leave["signals"], &leave["survivors"]), (&json!([]), &json!([])));
+    assert!(leave["ms"].as_u64().expect("a number") < 1_500, "{leave:#}");
+}
