@@ -254,6 +254,11 @@ impl<'env, E> Shared<'env, E> {
     {
         let (child, handle) = Child::new(&self.ledger, future, at)?;
         self.arrivals.lock().push(Box::pin(child));
+        if self.ledger.gate.is_abandoned() {
+            // Nobody will take it up any more.
+            let never_started = std::mem::take(&mut *self.arrivals.lock());
+            drop(never_started);
+        }
         self.ready.notify();
         Ok(handle)
     }

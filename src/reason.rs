@@ -71,6 +71,14 @@ impl Reason {
         Reason { kind, origin: Arc::clone(&self.origin) }
     }
 
+    /// As what is linked below the cancelled region sees it.
+    pub(crate) fn seen_below(&self) -> Self {
+        self.seen_as(match self.kind {
+            kind @ (ReasonKind::SiblingFailed | ReasonKind::OwnerGone) => kind,
+            _ => ReasonKind::Parent,
+        })
+    }
+
     /// What kind of thing cancelled the region.
     pub fn kind(&self) -> ReasonKind {
         self.kind

@@ -96,10 +96,11 @@ impl<'env, E> Crew<'_, 'env, E> {
         }
         let mut woken = std::mem::take(&mut self.woken);
         for place in woken.drain(..) {
-            // The place may be empty, or another child's by now: then the poll is idle.
-            let Some(member) = self.members.get_mut(place) else { continue };
+            // The place may be empty, or another child's by now: then the poll is idle. The waker is the
+            // place's own, so it has to be ready for the next child in any case.
             let (state, waker) = &self.wakers[place];
             state.unqueue();
+            let Some(member) = self.members.get_mut(place) else { continue };
             let polled = unwind::catch(|| member.as_mut().poll(&mut Context::from_waker(waker)));
             if !matches!(polled, Ok(Poll::Pending)) {
                 let left = self.members.remove(place);
@@ -131,7 +132,7 @@ impl<'env, E> Crew<'_, 'env, E> {
                 Some(reason) => reason.seen_as(ReasonKind::Parent),
                 None => Reason::new(ReasonKind::OwnerGone, None, None, Some(self.at)),
             };
-            ledger.node.cancel_below(&reason);
+            ledger.node.cancel(reason);
             let work = Box::pin(WaitForChildren(Arc::clone(&ledger.gate)));
             let wait = Exit { work, registered_at: self.at };
             if let Err(wait) = ledger.node.push_exit(wait) {

@@ -1,0 +1,155 @@
+//! Who owns a region, and what texts say of it (R1, R2, R5).
+
+use super::{Kind, LEFT, Node, ambient};
+use crate::clock::Clock;
+use crate::identity::{Identity, TaskId};
+use crate::rt;
+use crate::sync::{Arc, Ordering};
+use crate::wrong_task::{Misuse, WrongTask};
+use std::panic::Location;
+
+impl Node {
+    pub(super) fn owner(&self) -> Identity {
+        Identity {
+            task: self.owner_task.load(Ordering::Relaxed),
+            runtime: self.owner_runtime.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the task that runs now may do what only the owner may; the wrong-task check comes before
+    /// every other (R2).
+    pub(crate) fn check(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Result<(), Misuse> {
+        self.check_owner(operation, at).map_err(|wrong| Misuse::WrongTask(Box::new(wrong)))
+    }
+
+    pub(super) fn check_owner(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Result<(), WrongTask> {
+        let owner = self.owner();
+        if owner.is_unknown() {
+            return Ok(());
+        }
+        let current = ambient::with_current(|node, _| match node {
+            Some(node) => match node.owner() {
+                same if same.task == owner.task => owner,
+                // Inside a task of ours the runtime's id is hidden; a root of its own shows it (R5).
+                other if other.runtime == 0 => other,
+                root => Identity { task: root.task, runtime: rt::task_number() },
+            },
+            None => Identity { task: 0, runtime: rt::task_number() },
+        });
+        if owner.admits(current) {
+            return Ok(());
+        }
+        let entered_at = self.inner.lock().entered_at.unwrap_or(at);
+        Err(WrongTask {
+            operation,
+            region: self.describe(),
+            owner: self.owner_id().unwrap_or_else(|| TaskId::moored(owner.task, None)),
+            entered_at,
+            current: current_task().unwrap_or_else(|| TaskId::moored(current.task, None)),
+            attempted_at: at,
+        })
+    }
+
+    /// The owner's id, with its name: that of the task region around this one.
+    pub(crate) fn owner_id(self: &Node) -> Option<TaskId> {
+        let owner = self.owner();
+        if owner.task == 0 {
+            return (owner.runtime != 0).then(|| TaskId::runtime(owner.runtime));
+        }
+        if matches!(self.kind, Kind::Task | Kind::Child) {
+            return Some(TaskId::moored(owner.task, self.inner.lock().name.clone()));
+        }
+        let mut at = self.parent();
+        while let Some(node) = at {
+            if node.owner_task.load(Ordering::Relaxed) != owner.task {
+                break;
+            }
+            if matches!(node.kind, Kind::Task | Kind::Child) {
+                return Some(TaskId::moored(owner.task, node.inner.lock().name.clone()));
+            }
+            at = node.parent();
+        }
+        Some(TaskId::moored(owner.task, None))
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let name = self.inner.lock().name.clone();
+        self.describe_as(name)
+    }
+
+    pub(super) fn describe_as(&self, name: Option<Arc<str>>) -> String {
+        let noun = match self.kind {
+            Kind::Task | Kind::Child => "task",
+            Kind::Scope => "cancel scope",
+            Kind::Stack => "exit stack",
+            Kind::Group => "task group",
+        };
+        match name {
+            Some(name) => format!("{noun} `{name}`"),
+            None => noun.to_owned(),
+        }
+    }
+
+    pub(crate) fn left_misuse(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Misuse {
+        let inner = self.inner.lock();
+        Misuse::Left {
+            operation,
+            region: self.describe_as(inner.name.clone()),
+            entered_at: inner.entered_at.unwrap_or(at),
+            attempted_at: at,
+        }
+    }
+
+    pub(super) fn parent(&self) -> Option<Arc<Node>> {
+        self.inner.lock().parent.clone()
+    }
+
+    /// The nearest live ancestor: the effective parent (R1).
+    pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
+        let mut at = self.parent();
+        while let Some(node) = at {
+            if !node.has(LEFT) {
+                return Some(node);
+            }
+            at = node.parent();
+        }
+        None
+    }
+
+    /// The clock of the nearest region around that was given one, else the default.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        if let Some(clock) = self.inner.lock().clock.clone() {
+            return clock;
+        }
+        let mut at = self.parent();
+        while let Some(node) = at {
+            if let Some(clock) = node.inner.lock().clock.clone() {
+                return clock;
+            }
+            at = node.parent();
+        }
+        crate::clock::default()
+    }
+}
+
+/// The task that runs now, if it is known; see [`task::current`](crate::task::current).
+pub(crate) fn current_task() -> Option<TaskId> {
+    ambient::with_current(|node, _| node.and_then(|node| node.owner_id())).or_else(|| {
+        match rt::task_number() {
+            0 => None,
+            number => Some(TaskId::runtime(number)),
+        }
+    })
+}
