@@ -4,14 +4,15 @@ mod target;
 
 use std::process::ExitCode;
 
-use moored_mcp::{CallOptions, Policy, ServerParams, SessionGroup};
+use moored_mcp::{CallError, CallOptions, ErrorReport, Policy, ServerParams, SessionGroup};
 use serde_json::{Map, Value};
 
 use super::args::CallArgs;
 use super::output;
+use super::render::words;
 use super::signals::Signals;
 use super::voyage::{self, Ended};
-use super::{FAILED, WRONG_USE, config, render};
+use super::{FAILED, WRONG_USE, config};
 use target::Target;
 
 /// All that was typed, understood.
@@ -27,8 +28,8 @@ struct Order {
 enum Called {
     /// The tool answered: its result, which may be an error of its own.
     Answer(Value),
-    /// There is no result: why, and the exit status that says so.
-    Nothing { why: String, status: u8 },
+    /// There is no result: why, a line each, and the exit status that says so.
+    Nothing { why: Vec<String>, status: u8 },
 }
 
 /// Runs the command.
@@ -63,26 +64,35 @@ fn understand(args: &CallArgs) -> Result<Order, String> {
 /// Connects, finds the tool, calls it.
 async fn call(group: &SessionGroup, order: Order) -> Called {
     let Order { target, arguments, servers, options } = order;
-    let failed: Vec<String> = group
-        .connect_many(servers, Policy::BestEffort)
-        .await
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|error| render::words::failure(error.server(), error.outcome(), error.report()))
-        .collect();
-    if !failed.is_empty() {
-        let advice = target.advice();
-        let why = format!("{}{advice}", failed.join("\nmoored-mcp: "));
+    let connected = group.connect_many(servers, Policy::BestEffort).await;
+    let mut why = Vec::new();
+    for error in connected.into_iter().filter_map(Result::err) {
+        why.push(words::failure(error.server(), error.outcome(), error.report()));
+        why.extend(last_words(error.report()));
+    }
+    if !why.is_empty() {
+        why.extend(target.advice());
         return Called::Nothing { why, status: FAILED };
     }
     let hooked = match target.find(&group.list()) {
         Ok(hooked) => hooked,
-        Err(why) => return Called::Nothing { why, status: WRONG_USE },
+        Err(why) => return Called::Nothing { why: vec![why], status: WRONG_USE },
     };
     match group.call_tool(&hooked, arguments, options).await {
         Ok(result) => Called::Answer(result),
-        Err(error) => Called::Nothing { why: render::words::chain(&error), status: FAILED },
+        Err(error) => {
+            let mut why = vec![words::chain(&error)];
+            if let CallError::ServerGone { report, .. } = &error {
+                why.extend(last_words(report));
+            }
+            Called::Nothing { why, status: FAILED }
+        }
     }
+}
+
+/// What the child said at its end, for a person to read.
+fn last_words(report: &ErrorReport) -> impl Iterator<Item = String> {
+    words::tail(report).into_iter().map(|line| format!("its stderr: {line}"))
 }
 
 /// Prints what there is to print, and decides the exit status.
@@ -95,14 +105,14 @@ fn conclude(ended: Ended<Called>) -> ExitCode {
             if tool_failed { FAILED } else { 0 }
         }
         Some(Called::Nothing { why, status }) => {
-            output::complain(&why);
+            why.iter().for_each(|line| output::complain(line));
             status
         }
         None => FAILED,
     };
     let left_unclean = ended.report.servers.iter().filter(|server| !server.leave.clean);
     for server in left_unclean {
-        let how = render::words::verdict(&server.leave).join(", ");
+        let how = words::verdict(&server.leave).join(", ");
         output::warn(&format!("server {:?} was left unclean: {how}", server.name));
     }
     if status == 0 && !ended.report.all_well() {

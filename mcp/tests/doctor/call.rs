@@ -132,6 +132,16 @@ fn a_server_that_does_not_come_up_ends_with_status_1_and_its_cause() {
 }
 
 #[test]
+fn the_last_words_of_a_server_that_does_not_come_up_are_shown() {
+    let place = Place::new();
+    let flags = ["--exit-code", "7", "--exit-at", "start", "--stderr", "no licence"];
+    let config = place.config(&[("child", stdio(&flags))]);
+    let run = place.run(&["call", &config, "child/echo", "{}"]);
+    run.expect(1);
+    assert!(run.stderr.contains("moored-mcp: its stderr: no licence\n"), "{}", run.stderr);
+}
+
+#[test]
 fn a_large_argument_to_a_child_that_stops_reading_does_not_hold_the_leave() {
     let place = Place::new();
     let config = place.config(&[("child", stdio(&["--stop-reading"]))]);

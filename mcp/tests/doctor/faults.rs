@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Place, cause, server, stdio};
+use super::harness::{BINARY, Place, at, cause, server, stdio};
+use super::stub::{Answer, Stub};
 
 /// Examines one child and gives its report, after nothing of it is left.
 fn examine(flags: &[&str], more: &[&str], status: i32) -> Value {
@@ -91,7 +92,7 @@ fn a_grandchild_that_holds_the_pipes_is_swept_after_its_leader_has_gone() {
 #[test]
 fn a_launcher_that_does_not_exec_takes_its_server_with_it() {
     let place = Place::new();
-    let line = format!("{} fleet-server --life 90s --ignore-eof; exit $?", super::harness::BINARY);
+    let line = format!("{} fleet-server --life 90s --ignore-eof; exit $?", BINARY);
     let launcher = json!({"command": "sh", "args": ["-c", line]});
     let (run, report) = place.examine(&[("launched", launcher)], &["--eof-grace", "200ms"]);
     run.expect(0);
@@ -129,11 +130,27 @@ fn a_server_that_refuses_the_handshake_is_told_by_its_own_words() {
 fn a_process_that_left_the_group_is_not_claimed_and_not_waited_for() {
     let place = Place::new();
     // It holds the pipes of its server for two seconds, in a session of its own.
-    let line = format!("setsid sleep 2 & exec {} fleet-server --life 90s", super::harness::BINARY);
+    let line = format!("setsid sleep 2 & exec {} fleet-server --life 90s", BINARY);
     let entry = json!({"command": "sh", "args": ["-c", line]});
     let (run, report) = place.examine(&[("child", entry)], &[]);
     run.expect(0);
     let leave = &server(&report, "child")["leave"];
     assert_eq!((&leave["signals"], &leave["survivors"]), (&json!([]), &json!([])));
     assert!(leave["ms"].as_u64().expect("a number") < 1_500, "{leave:#}");
+}
+
+#[test]
+fn a_child_that_dies_between_connecting_and_leaving_is_told_so() {
+    let place = Place::new();
+    let slow = Stub::start("initialize", Answer::Hang);
+    let short = json!({"command": BINARY, "args": ["fleet-server", "--life", "400ms"]});
+    let servers = [("short", short), ("slow", at(slow.url()))];
+    let (run, report) = place.examine(&servers, &["--connect-timeout", "2s"]);
+    run.expect(1);
+    let short = server(&report, "short");
+    assert_eq!(short["outcome"], "exited", "{short:#}");
+    assert_eq!(short["error"]["exit_status"], json!({"code": 124}));
+    assert_eq!(short["leave"]["exit_status"], json!({"code": 124}));
+    assert_eq!((&short["leave"]["signals"], &short["leave"]["clean"]), (&json!([]), &json!(true)));
+    assert_eq!(server(&report, "slow")["outcome"], "timed_out");
 }

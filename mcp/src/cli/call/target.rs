@@ -87,13 +87,13 @@ impl Target {
     }
 
     /// What to do where a server failed that the call may not have needed.
-    pub(crate) fn advice(&self) -> String {
+    pub(crate) fn advice(&self) -> Option<String> {
         match self {
-            Target::Of { .. } => String::new(),
-            Target::Bare(tool) => format!(
-                "\nmoored-mcp: whether {tool:?} is unique is not known, so nothing was called; \
+            Target::Of { .. } => None,
+            Target::Bare(tool) => Some(format!(
+                "whether {tool:?} is unique is not known, so nothing was called; \
                  SERVER/{tool} needs that server only"
-            ),
+            )),
         }
     }
 }

@@ -6,9 +6,6 @@ use moored_mcp::{CloseReport, ServerReport};
 use super::words;
 use crate::cli::duration::show_ms;
 
-/// How much of a child's last words is shown.
-const TAIL_LINES: usize = 5;
-
 /// Renders the report.
 pub(crate) fn render(report: &CloseReport) -> String {
     let mut table = Table::new();
@@ -79,15 +76,8 @@ fn details(server: &ServerReport) -> Vec<String> {
             .enumerate()
             .map(|(depth, text)| format!("  {}{}", "  ".repeat(depth), words::plain(text))),
     );
-    lines.extend(tail(error.stderr_tail.as_deref()).map(|line| format!("  stderr | {line}")));
+    lines.extend(words::tail(error).into_iter().map(|line| format!("  stderr | {line}")));
     lines
-}
-
-/// The last lines of what a child said, made harmless.
-pub(super) fn tail(stderr: Option<&str>) -> impl Iterator<Item = String> {
-    let lines: Vec<&str> = stderr.unwrap_or_default().trim_end().lines().collect();
-    let skipped = lines.len().saturating_sub(TAIL_LINES);
-    lines.into_iter().skip(skipped).map(words::plain).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use console::{Style, style};
 use moored_mcp::{CloseReport, ServerReport};
 
-use super::table::tail;
 use super::words;
 use crate::cli::duration::show_ms;
 
@@ -70,7 +69,8 @@ fn branch(lines: &mut Vec<String>, server: &ServerReport, last: bool, width: usi
             twigs.push(format!("{}{text}", "  ".repeat(at)));
         }
         twigs.extend(
-            tail(error.stderr_tail.as_deref())
+            words::tail(error)
+                .into_iter()
                 .map(|line| format!("{} {line}", style("stderr │").dim())),
         );
     }

@@ -68,6 +68,16 @@ pub(crate) fn failure(server: &str, outcome_: Outcome, error: &ErrorReport) -> S
     format!("server {server:?}: {}: {}", outcome(outcome_), cause(error))
 }
 
+/// How much of a child's last words is shown.
+const TAIL_LINES: usize = 5;
+
+/// The last lines of what a child said, made harmless.
+pub(crate) fn tail(error: &ErrorReport) -> Vec<String> {
+    let said = error.stderr_tail.as_deref().unwrap_or_default();
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| plain(line)).collect()
+}
+
 /// An error and what caused it, outermost first, neighbours that say the same left out.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut said = plain(&error.to_string());
