@@ -1,5 +1,86 @@
 //! A task leaves what it entered, nobody else can, and no exit is lost on the way out.
 //!
+//! Cancelling a future is dropping it, and a dropped future runs no async code: what a library had to do
+//! on the way out is skipped by `select!`, a timeout or an abort. Here exits live in a *region*, outside
+//! the body that may be dropped. The task that entered the region leaves it, at home.
+//!
+//! ```
+//! use moored::{BoxError, CancelScope, ExitStack};
+//! use std::time::Duration;
+//!
+//! # futures::executor::block_on(async {
+//! let scope = CancelScope::new().timeout(Duration::from_millis(5));
+//! let stack = ExitStack::new();
+//! let body = async {
+//!     stack.defer(async { println!("roll back") }); // runs, whatever becomes of this body
+//!     std::future::pending::<Result<(), BoxError>>().await
+//! };
+//! let cancelled = scope.run(stack.run(body)).await.unwrap_err();
+//! # assert_eq!(cancelled.reason().kind(), moored::ReasonKind::Deadline);
+//! # });
+//! ```
+//!
+//! # The nouns
+//!
+//! | noun | what it is |
+//! |---|---|
+//! | [`Task`] | a future with an identity, [`TaskId`]: from [`task()`], from a group, or from the runtime |
+//! | [`CancelScope`] | a region that can be cancelled: by a handle, by its deadline |
+//! | [`ExitStack`] | a region that owns async exits, run last in, first out |
+//! | [`TaskGroup`] | a cancel scope with children: it is left when the last child has left |
+//! | [`CancelHandle`] | asks for cancellation from anywhere; it can neither enter nor leave |
+//! | [`TaskHandle`] | a child's result, its cancellation, its id |
+//! | [`Failure`] | the record of everything that went wrong while leaving; nothing in it is masked |
+//!
+//! A region is a local variable, and `run(body)` enters it and leaves it. There is no exit call to misuse,
+//! the futures are `Send` where what is inside is, and nothing needs a runtime.
+//!
+//! # What you can rely on
+//!
+//! * *Only the owner leaves.* A region records the task that entered it. Another task that leaves it, adds
+//!   to it or polls it is rejected, by an error that names both tasks and both places; nothing is changed,
+//!   and what was passed in is handed back (R1, R2). Asking for cancellation is allowed from anywhere (R3).
+//! * *Cancellation lands at an await.* The body is polled once more; if it is still pending it is dropped
+//!   where it is parked, and the first reason is kept (R6, R10). A scope catches its own cancellation only:
+//!   what is inside an outer one is dropped with it and cannot swallow it (R9).
+//! * *No exit is lost.* A region that is dropped before its exits have run hands them, the half-run one
+//!   first, to the nearest live region around it, which runs them beside its own body and is not left
+//!   before they have ended. Where there is none they are reported lost, by name (R7, R8).
+//! * *Nothing is masked.* What leaving returns is a record: the first real error first, every other one
+//!   after it. A panic goes on when everything else has left (R15).
+//! * *No child outlives its group*, and the first failure cancels the others (R16, R17).
+//! * *User code never runs under a lock*: wakers, drops, closures, exits (R18).
+//!
+//! The rules are numbered in `docs/design.md`; docs, tests and errors cite the numbers.
+//!
+//! # What it does not do
+//!
+//! It is no runtime, and there is no parallel borrowing: children in the task borrow, children on an
+//! executor are `'static`. Nothing blocks in `Drop`. An exit without a bound of its own may outlast every
+//! deadline around it. A future that is leaked with `mem::forget` runs nothing, and neither does a killed
+//! process.
+//!
+//! # What is known of the running task
+//!
+//! The current task is known while it is polled and while it is dropped (R5). An unknown identity is never
+//! held against anybody.
+//!
+//! | how the code runs | its identity |
+//! |---|---|
+//! | inside [`task()`], or as a child of a group | its own, wherever it is polled |
+//! | inside a region that nothing of `moored` encloses | the region's own, and the runtime's where it is known |
+//! | elsewhere in a tokio task, with the feature `tokio` | tokio's |
+//! | elsewhere: `main`, `block_on`, smol, a thread | unknown |
+//!
+//! # Features
+//!
+//! `timer` (default): deadlines on every executor. `tokio`: the ids of tokio's tasks, its timer and paused
+//! clock, [`rt::tokio::Tokio`](rt) to spawn on. `smol`: [`rt::smol::Smol`](rt) to spawn on. `testing`: a
+//! clock that is moved by hand. Built with `--cfg loom`, the crate can be model-checked together with what
+//! stands on it.
+//!
+//! Rust 1.85 or newer.
+
 #![forbid(unsafe_code)]
 
 mod checkpoint;
@@ -34,3 +115,7 @@ pub use spawn::{BoxTask, Refused, Spawn};
 pub use stack::{Close, CloseError, ExitOutput, ExitStack, Held, StackRun};
 pub use task::{Task, task};
 pub use wrong_task::{Misuse, Rejected, WrongTask};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
