@@ -8,12 +8,18 @@ use crate::report::{ErrorReport, Outcome};
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A server that did not come up. Whatever it had started has been cleaned up when this is returned.
+///
+/// Its `source` chain goes on where the first line of the report ends, down to the operating system's error.
 #[derive(Debug, Clone)]
-pub struct ConnectError {
+pub struct ConnectError(Box<Failed>);
+
+#[derive(Debug, Clone)]
+struct Failed {
     server: String,
     outcome: Outcome,
     report: ErrorReport,
-    source: Option<SharedError>,
+    /// The failure that the report tells.
+    failure: SharedError,
 }
 
 impl ConnectError {
@@ -21,36 +27,36 @@ impl ConnectError {
         server: String,
         outcome: Outcome,
         report: ErrorReport,
-        source: Option<SharedError>,
+        failure: SharedError,
     ) -> Self {
-        Self { server, outcome, report, source }
+        Self(Box::new(Failed { server, outcome, report, failure }))
     }
 
     /// The name of the server.
     pub fn server(&self) -> &str {
-        &self.server
+        &self.0.server
     }
 
     /// What kind of failure it was.
     pub fn outcome(&self) -> Outcome {
-        self.outcome
+        self.0.outcome
     }
 
     /// The failure as the report tells it.
     pub fn report(&self) -> &ErrorReport {
-        &self.report
+        &self.0.report
     }
 }
 
 impl std::fmt::Display for ConnectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "server {:?}: {}", self.server, self.report.message)
+        write!(f, "server {:?}: {}", self.0.server, self.0.report.message)
     }
 }
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().and_then(|error| error.source())
+        self.0.failure.source()
     }
 }
 

@@ -6,7 +6,6 @@ mod error;
 mod event;
 mod fault;
 mod group;
-mod interim;
 mod order;
 mod params;
 mod process;

@@ -62,7 +62,7 @@ impl OrderWatch {
 
     /// Ready once there is an order to leave. An owner whose asking side is gone was left alone: it leaves too, within
     /// `budget`.
-    pub(crate) async fn to_leave(&mut self, budget: Duration) -> Instant {
+    pub(crate) async fn asked_to_leave(&mut self, budget: Duration) -> Instant {
         match self.0.wait_for(|order| order.leave_by.is_some()).await {
             Ok(order) => order.leave_by.unwrap_or_else(|| Instant::now() + budget),
             Err(_) => Instant::now() + budget,

@@ -15,8 +15,10 @@ use crate::report::{ComponentInfo, ComponentKind, ServerReport, SessionInfo, Tra
 use crate::wire::Caller;
 
 mod attempt;
+mod exits;
 mod leaving;
 pub(crate) mod owner;
+mod pump;
 
 pub(crate) use self::leaving::millis;
 

@@ -1,7 +1,10 @@
 //! The keeper: the task in which a group's owners are spawned, and which outlives every one of them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use moored::TaskGroup;
+use moored::rt::tokio::Tokio;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -13,33 +16,64 @@ use crate::session::{Session, owner};
 pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 
 /// Runs until the group is closed or nobody holds it any more, then until the last owner has left; then it reports.
+///
+/// The owners are siblings that share no stack: each enters and leaves its own, and one that fails tells its report, not
+/// its siblings.
 pub(super) async fn keep(
     state: Arc<State>,
     mut newcomers: mpsc::UnboundedReceiver<Arc<Session>>,
     report: watch::Sender<Option<Arc<CloseReport>>>,
 ) {
-    let mut owners = tokio::task::JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            newcomer = newcomers.recv() => match newcomer {
-                Some(session) => {
-                    owners.spawn(owner::own(session, state.shared.clone()));
+    let farewell = Farewell { state: state.clone(), report };
+    let owners = TaskGroup::<Infallible>::new().named("sessions").keep_going();
+    let left = owners
+        .run(async {
+            let spawn = |session| {
+                let owner = owner::own(session, state.shared.clone());
+                owners.spawn_on(&Tokio::current(), async {
+                    owner.await;
+                    Ok(())
+                })
+            };
+            loop {
+                tokio::select! {
+                    biased;
+                    newcomer = newcomers.recv() => match newcomer {
+                        Some(session) => drop(spawn(session)),
+                        None => break,
+                    },
+                    () = state.closed.cancelled() => break,
                 }
-                None => break,
-            },
-            () = state.closed.cancelled() => break,
-            _ = owners.join_next(), if !owners.is_empty() => {}
-        }
+            }
+            // Whoever was registered before the group closed is already in the queue.
+            newcomers.close();
+            while let Some(session) = newcomers.recv().await {
+                drop(spawn(session));
+            }
+            // Dropped rather than closed: the sessions are left all the same.
+            state.begin_closing();
+            Ok(())
+        })
+        .await;
+    if let Err(failure) = left {
+        tracing::warn!("the sessions were left with a failure: {failure}");
     }
-    // Whoever was registered before the group closed is already in the queue.
-    newcomers.close();
-    while let Some(session) = newcomers.recv().await {
-        owners.spawn(owner::own(session, state.shared.clone()));
+    drop(farewell);
+}
+
+/// The keeper's last act. As a guard, because an owner's panic goes on through the keeper, and whoever waits for the
+/// report must get it all the same.
+#[derive(Debug)]
+struct Farewell {
+    state: Arc<State>,
+    report: watch::Sender<Option<Arc<CloseReport>>>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let closing = self.state.begin_closing();
+        self.state.shared.drop_client();
+        let report = self.state.report(closing.began, Instant::now());
+        self.report.send_replace(Some(Arc::new(report)));
     }
-    // Dropped rather than closed: the sessions are left all the same.
-    let closing = state.begin_closing();
-    while owners.join_next().await.is_some() {}
-    state.shared.drop_client();
-    report.send_replace(Some(Arc::new(state.report(closing.began, Instant::now()))));
 }

@@ -38,7 +38,7 @@ pub(crate) struct ChildLeft {
     pub(crate) signals: Vec<&'static str>,
     pub(crate) status: Option<ExitStatusReport>,
     pub(crate) survivors: Vec<i32>,
-    pub(crate) faults: Vec<String>,
+    pub(crate) fault: Option<String>,
 }
 
 /// Leaves the child. The caller has closed (or is closing) its standard input.
@@ -74,7 +74,7 @@ pub(crate) async fn leave(
         };
     }
     if !group.reap() {
-        left.faults.push(format!("process {} was killed and has not ended", group.id()));
+        left.fault = Some(format!("process {} was killed and has not ended", group.id()));
     }
     left
 }

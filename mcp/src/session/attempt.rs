@@ -3,19 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moored::ExitStack;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::leaving::Leaving;
-use super::{Session, Shared};
-use crate::event::{EventKind, LeavePhase};
+use super::pump::{Pump, Pumps};
+use super::{Session, Shared, exits};
 use crate::fault::Fault;
-use crate::interim::ExitStack;
-use crate::order::OrderWatch;
 use crate::params::{HttpParams, StdioParams, Transport};
-use crate::process::teardown::{self, Graces};
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ExitStatusReport, Outcome};
 use crate::wire::http::{HttpSession, shared};
@@ -28,13 +24,16 @@ use crate::wire::{Link, LinkEnd};
 const QUEUE: usize = 64;
 /// How long a broken pipe waits for the exit that probably explains it.
 const EXIT_AFTER_PIPE: Duration = Duration::from_millis(300);
-/// How long what was already sent may take to reach a child before its input is closed; an eighth of what is left of
-/// the budget, if that is less.
-const FLUSH: Duration = Duration::from_millis(200);
-/// How long a pump may take to empty its pipe after the process has gone.
-const DRAIN: Duration = Duration::from_millis(100);
-/// How long rmcp's loop may take to end after it was told to; a quarter of what is left of the budget, if that is less.
-const LOOP_END: Duration = Duration::from_secs(1);
+
+/// Where an attempt happens: the session, what it shares, and the regions that its owner has entered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Berth<'a> {
+    pub(super) session: &'a Arc<Session>,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) leaving: &'a Leaving,
+    pub(super) stack: &'a ExitStack,
+    pub(super) pumps: &'a Pumps,
+}
 
 /// What a session holds while it is connected or on its way there.
 #[derive(Debug, Clone)]
@@ -46,34 +45,6 @@ pub(super) struct Held {
     pub(super) process: Option<Arc<ProcessGroup>>,
 }
 
-/// Starts the server or finds it, and has its exits on the stack. What can be waited for comes afterwards, in
-/// [`handshake`].
-pub(super) async fn acquire(
-    session: &Arc<Session>,
-    shared: &Arc<Shared>,
-    stack: &ExitStack,
-    leaving: &Leaving,
-) -> Result<(Held, Ready), Fault> {
-    let mut held = Held {
-        recorder: Arc::default(),
-        end: LinkEnd::default(),
-        stop: CancellationToken::new(),
-        stderr: None,
-        process: None,
-    };
-    let ready = match &session.params.transport {
-        Transport::Stdio(params) => {
-            Ready::Pipe(stdio(session, shared, params, stack, leaving, &mut held)?)
-        }
-        Transport::Http(params) => {
-            Ready::Http(http(session, shared, params, stack, leaving, &held)?)
-        }
-    };
-    // The last exit registered is the first to run: nothing is sent any more when the next ones run.
-    stack.defer(stop_link(held.clone(), leaving.clone(), session.watch.clone()));
-    Ok((held, ready))
-}
-
 /// A server that can be spoken to.
 #[derive(Debug)]
 pub(super) enum Ready {
@@ -81,7 +52,79 @@ pub(super) enum Ready {
     Http(Arc<HttpSession>),
 }
 
-/// Speaks to it until the session is up. A child that exits meanwhile is the outcome, whatever the pipe looks like.
+impl Berth<'_> {
+    /// Starts the server or prepares to reach it, with every exit in place. What can be waited for comes afterwards, in
+    /// [`handshake`].
+    pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
+        let mut held = Held {
+            recorder: Arc::default(),
+            end: LinkEnd::default(),
+            stop: CancellationToken::new(),
+            stderr: None,
+            process: None,
+        };
+        let ready = match &self.session.params.transport {
+            Transport::Stdio(params) => Ready::Pipe(self.stdio(params, &mut held)?),
+            Transport::Http(params) => Ready::Http(self.http(params, &held)?),
+        };
+        // The last exit registered is the first to run: nothing is sent any more when the others do.
+        self.stack.defer(exits::stop_link(held.clone(), self.session.watch.clone()));
+        Ok((held, ready))
+    }
+
+    fn http(self, params: &HttpParams, held: &Held) -> Result<Arc<HttpSession>, Fault> {
+        let http = Arc::new(HttpSession::new(
+            &params.url,
+            shared::headers(&params.headers)?,
+            self.shared.client()?,
+            held.recorder.clone(),
+            held.stop.clone(),
+            self.shared.options.discover_timeout,
+        ));
+        self.stack.defer(exits::end_session(
+            self.session.clone(),
+            self.shared.clone(),
+            self.leaving.clone(),
+            http.clone(),
+        ));
+        Ok(http)
+    }
+
+    fn stdio(self, params: &StdioParams, held: &mut Held) -> Result<PipeTransport, Fault> {
+        held.recorder.phase("starting the process");
+        let (process, pipes) = spawn(params)?;
+        let process = Arc::new(process);
+        let stderr = StderrTail::default();
+        let recorder = &held.recorder;
+        let (outbox, outgoing) = mpsc::channel(QUEUE);
+        let (incoming, inbox) = mpsc::channel(QUEUE);
+        let writing = pumps::write(pipes.stdin, outgoing, recorder.clone());
+        let writer = Pump::start(self.pumps, "stdin", writing);
+        let reading = pumps::read(pipes.stdout, incoming, recorder.clone());
+        let reader = Pump::start(self.pumps, "stdout", reading);
+        let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
+        self.stack.defer(exits::drain(reader, tail));
+        self.stack.defer(exits::leave_child(
+            self.session.clone(),
+            self.shared.clone(),
+            self.leaving.clone(),
+            process.clone(),
+            writer,
+        ));
+        held.stderr = Some(stderr);
+        held.process = Some(process);
+        Ok(PipeTransport {
+            outbox,
+            inbox,
+            stop: held.stop.clone(),
+            recorder: held.recorder.clone(),
+            probe: Probe::new(self.shared.options.discover_timeout),
+        })
+    }
+}
+
+/// Speaks to the server until the session is up. A child that exits meanwhile is the outcome, whatever the pipe looks
+/// like.
 pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> {
     let Held { recorder, end, stop, process, .. } = held;
     let opened = async {
@@ -98,105 +141,53 @@ pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> 
         opened = opened => match opened {
             Ok(up) => Ok(up),
             Err(refusal) if refusal.answered => Err(refusal.fault),
-            Err(refusal) => Err(explained(held, refusal.fault).await),
+            Err(refusal) => Err(held.explained(refusal.fault).await),
         },
-        status = process.exited() => Err(exited(held, status)),
+        status = process.exited() => Err(held.exited(status)),
     }
 }
 
-/// A broken pipe has a reason. Where it is that the child has exited, that is the fault.
-pub(super) async fn explained(held: &Held, fault: Fault) -> Fault {
-    let Some(process) = &held.process else {
-        return fault;
-    };
-    match tokio::time::timeout(EXIT_AFTER_PIPE, process.exited()).await {
-        Ok(status) => exited(held, status),
-        Err(_) => fault,
-    }
-}
-
-/// The fault of a child that has ended by itself.
-pub(super) fn exited(held: &Held, status: ExitStatusReport) -> Fault {
-    let during = held.recorder.current_phase();
-    let during = during.map(|phase| format!(" while {phase}")).unwrap_or_default();
-    let how = match status {
-        ExitStatusReport::Code(code) => format!("the server exited with status {code}{during}"),
-        ExitStatusReport::Signal(signal) => {
-            format!("the server was ended by signal {signal}{during}")
+impl Held {
+    /// Ready when the session has ended by itself, with the cause.
+    pub(super) async fn lost(&self) -> Fault {
+        let ended = async {
+            self.end.ended().await;
+            let closed = || Fault::new(Outcome::Other, "the server closed the connection");
+            self.recorder.recorded_fault().unwrap_or_else(closed)
+        };
+        let Some(process) = &self.process else {
+            return ended.await;
+        };
+        tokio::select! {
+            biased;
+            status = process.exited() => self.exited(status),
+            fault = ended => self.explained(fault).await,
         }
-    };
-    Fault::exited(how, status)
-}
+    }
 
-fn http(
-    session: &Arc<Session>,
-    shared: &Arc<Shared>,
-    params: &HttpParams,
-    stack: &ExitStack,
-    leaving: &Leaving,
-    held: &Held,
-) -> Result<Arc<HttpSession>, Fault> {
-    let http = Arc::new(HttpSession::new(
-        &params.url,
-        shared::headers(&params.headers)?,
-        shared.client()?,
-        held.recorder.clone(),
-        held.stop.clone(),
-        shared.options.discover_timeout,
-    ));
-    stack.defer({
-        let (session, shared) = (session.clone(), shared.clone());
-        let (http, leaving) = (http.clone(), leaving.clone());
-        async move {
-            if http.has_session() {
-                session.tell(&shared, EventKind::Leaving(LeavePhase::Delete));
+    /// A broken pipe has a reason. Where it is that the child has exited, that is the fault.
+    async fn explained(&self, fault: Fault) -> Fault {
+        let Some(process) = &self.process else {
+            return fault;
+        };
+        match tokio::time::timeout(EXIT_AFTER_PIPE, process.exited()).await {
+            Ok(status) => self.exited(status),
+            Err(_) => fault,
+        }
+    }
+
+    /// The fault of a child that has ended by itself.
+    fn exited(&self, status: ExitStatusReport) -> Fault {
+        let during = self.recorder.current_phase();
+        let during = during.map(|phase| format!(" while {phase}")).unwrap_or_default();
+        let how = match status {
+            ExitStatusReport::Code(code) => format!("the server exited with status {code}{during}"),
+            ExitStatusReport::Signal(signal) => {
+                format!("the server was ended by signal {signal}{during}")
             }
-            let (delete, fault) = http.delete(&shared.delete_turns, session.watch.clone()).await;
-            leaving.deleted(delete, fault);
-        }
-    });
-    Ok(http)
-}
-
-fn stdio(
-    session: &Arc<Session>,
-    shared: &Arc<Shared>,
-    params: &StdioParams,
-    stack: &ExitStack,
-    leaving: &Leaving,
-    held: &mut Held,
-) -> Result<PipeTransport, Fault> {
-    held.recorder.phase("starting the process");
-    let (process, pipes) = spawn(params)?;
-    let process = Arc::new(process);
-    let stderr = StderrTail::default();
-    let (outbox, outgoing) = mpsc::channel(QUEUE);
-    let (incoming, inbox) = mpsc::channel(QUEUE);
-    let writer = tokio::spawn(pumps::write(pipes.stdin, outgoing, held.recorder.clone()));
-    let reader = tokio::spawn(pumps::read(pipes.stdout, incoming, held.recorder.clone()));
-    let tail = tokio::spawn(stderr.clone().pump(pipes.stderr));
-    stack.defer(async move {
-        tokio::join!(end_pump(reader), end_pump(tail));
-    });
-    stack.defer({
-        let (session, shared) = (session.clone(), shared.clone());
-        let (process, leaving) = (process.clone(), leaving.clone());
-        async move {
-            close_input(writer, session.watch.clone()).await;
-            let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
-            let on_phase = |phase| session.tell(&shared, EventKind::Leaving(phase));
-            leaving.child(teardown::leave(&process, graces, session.watch.clone(), on_phase).await);
-        }
-    });
-    held.stderr = Some(stderr);
-    held.process = Some(process);
-    Ok(PipeTransport {
-        outbox,
-        inbox,
-        stop: held.stop.clone(),
-        recorder: held.recorder.clone(),
-        probe: Probe::new(shared.options.discover_timeout),
-    })
+        };
+        Fault::exited(how, status)
+    }
 }
 
 fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
@@ -211,42 +202,4 @@ fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
         let text = format!("cannot start {:?}", params.command);
         Fault::caused(Outcome::SpawnFailed, text, error)
     })
-}
-
-/// The first exit: rmcp's loop ends, and every operation of it with it.
-async fn stop_link(held: Held, leaving: Leaving, orders: OrderWatch) {
-    held.stop.cancel();
-    let wait = share(&orders, 4).min(LOOP_END);
-    if tokio::time::timeout(wait, held.end.ended()).await.is_err() {
-        leaving.suppress("the protocol loop did not end in time");
-    }
-}
-
-/// One part in `parts` of the time that the order leaves; none when forced.
-fn share(orders: &OrderWatch, parts: u32) -> Duration {
-    let order = orders.current();
-    match order.leave_by {
-        _ if order.force => Duration::ZERO,
-        Some(deadline) => deadline.saturating_duration_since(Instant::now()) / parts,
-        None => Duration::MAX,
-    }
-}
-
-/// Lets what was sent reach the child, for a moment, and closes its input.
-async fn close_input(mut writer: JoinHandle<()>, orders: OrderWatch) {
-    let wait = share(&orders, 8).min(FLUSH);
-    if tokio::time::timeout(wait, &mut writer).await.is_ok() {
-        return;
-    }
-    // A child that does not read: what it was to read goes with the pipe.
-    writer.abort();
-    let _ = writer.await;
-}
-
-/// The process has gone, and so have the ends of its pipes, unless a descendant took them along.
-async fn end_pump(mut pump: JoinHandle<()>) {
-    if tokio::time::timeout(DRAIN, &mut pump).await.is_err() {
-        pump.abort();
-        let _ = pump.await;
-    }
 }

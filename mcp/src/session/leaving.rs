@@ -17,7 +17,6 @@ struct Record {
     began: Option<Instant>,
     delete: Option<Delete>,
     child: Option<ChildLeft>,
-    suppressed: Vec<String>,
 }
 
 impl Leaving {
@@ -27,10 +26,8 @@ impl Leaving {
     }
 
     /// What became of the DELETE.
-    pub(crate) fn deleted(&self, delete: Delete, fault: Option<String>) {
-        let mut record = self.0.lock();
-        record.delete = Some(delete);
-        record.suppressed.extend(fault);
+    pub(crate) fn deleted(&self, delete: Delete) {
+        self.0.lock().delete = Some(delete);
     }
 
     /// What leaving the child took.
@@ -38,23 +35,18 @@ impl Leaving {
         self.0.lock().child = Some(child);
     }
 
-    /// A fault on the way out.
-    pub(crate) fn suppress(&self, fault: impl Into<String>) {
-        self.0.lock().suppressed.push(fault.into());
-    }
-
-    /// The report. `was_up` says whether there was a session to leave even where there was neither child nor DELETE.
-    pub(crate) fn report(&self, was_up: bool) -> LeaveReport {
+    /// The report, with what failed on the way out. `was_up` says whether there was a session to leave even where there was
+    /// neither child nor DELETE.
+    pub(crate) fn report(&self, was_up: bool, suppressed: Vec<String>) -> LeaveReport {
         let mut record = self.0.lock();
         let mut report = LeaveReport::nothing();
-        report.suppressed = std::mem::take(&mut record.suppressed);
+        report.suppressed = suppressed;
         report.delete = record.delete.unwrap_or(Delete::NotApplicable);
         let had_child = record.child.is_some();
         if let Some(child) = record.child.take() {
             report.signals = child.signals.into_iter().map(str::to_owned).collect();
             report.exit_status = child.status;
             report.survivors = child.survivors;
-            report.suppressed.extend(child.faults);
         }
         if was_up || had_child || report.delete != Delete::NotApplicable {
             report.ms = record.began.map_or(0, |began| millis(began.elapsed()));

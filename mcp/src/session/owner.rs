@@ -2,35 +2,66 @@
 
 use std::sync::Arc;
 
+use moored::{CancelScope, Cause, ExitFailure, ExitStack, Failure, ReasonKind, TaskGroup};
 use tokio::time::Instant;
 
-use super::attempt::{self, Held};
+use super::attempt::{self, Berth, Held};
 use super::leaving::{Leaving, millis};
+use super::pump::Pumps;
 use super::{Finished, Live, Session, Shared, Stage};
 use crate::error::ConnectError;
 use crate::event::EventKind;
 use crate::fault::Fault;
-use crate::interim::ExitStack;
 use crate::report::{
     ComponentInfo, ComponentKind, LeaveReport, Outcome, ServerReport, SessionInfo,
 };
 use crate::wire::{Link, Offers};
 
-/// The whole life of a session.
+/// The whole life of a session: a group for its pumps, inside it a stack for its exits, inside that the session itself.
+/// What went wrong stands in one record, the session's own failure first.
 pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
     let mut last_word = LastWord { session: session.clone(), shared: shared.clone(), said: false };
     let leaving = Leaving::default();
-    let stack = ExitStack::new().named(&session.name);
+    let pumps: Pumps = TaskGroup::new().named(format!("pumps of {}", session.name)).keep_going();
+    let stack = ExitStack::new().named(format!("session {}", session.name));
     let mut life = Life::default();
-    let ended = stack
-        .run(async {
-            let ended = live(&session, &shared, &stack, &leaving, &mut life).await;
-            begin_leaving(&session, &shared, &leaving, &life, ended.as_ref().err());
+    let left = pumps.run(async {
+        let berth = Berth {
+            session: &session,
+            shared: &shared,
+            leaving: &leaving,
+            stack: &stack,
+            pumps: &pumps,
+        };
+        let left = stack.run(async {
+            let ended = live(berth, &mut life).await;
+            begin_leaving(berth, &life, ended.as_ref().err());
             ended
-        })
-        .await;
-    let finished = finish(&session, &life, ended.err(), leaving.report(life.info.is_some()));
-    last_word.say(finished);
+        });
+        Ok(left.await)
+    });
+    let (fault, suppressed) = match left.await {
+        Ok(Ok(())) => (None, Vec::new()),
+        Ok(Err(failure)) => sorted(failure),
+        // The pumps return no errors, and nobody cancels their group but the end of the runtime.
+        Err(failure) => (None, vec![failure.to_string()]),
+    };
+    let leave = leaving.report(life.info.is_some(), suppressed);
+    last_word.say(finish(&session, &life, fault, leave));
+}
+
+/// The session's own failure, and what failed on the way out, in order.
+fn sorted(failure: Failure<Fault>) -> (Option<Fault>, Vec<String>) {
+    let mut fault = None;
+    let mut suppressed = Vec::new();
+    for cause in failure.into_causes() {
+        match cause {
+            Cause::Body(own) => fault = Some(own),
+            Cause::Exit(ExitFailure::Failed { error, .. }) => suppressed.push(error.to_string()),
+            other => suppressed.push(other.to_string()),
+        }
+    }
+    (fault, suppressed)
 }
 
 /// What a session has come to by itself.
@@ -42,52 +73,62 @@ struct Life {
 }
 
 /// Connects and serves. `Ok` is a session that came up and was asked to leave.
-async fn live(
-    session: &Arc<Session>,
-    shared: &Arc<Shared>,
-    stack: &ExitStack,
-    leaving: &Leaving,
-    life: &mut Life,
-) -> Result<(), Fault> {
+async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
+    let Berth { session, shared, .. } = berth;
     let began = Instant::now();
     session.clock.lock().began = Some(began);
     session.tell(shared, EventKind::Connecting);
-    let mut orders = session.watch.clone();
-    let limit = shared.options.connect_timeout;
-
-    let attempt = async {
-        let (held, ready) = attempt::acquire(session, shared, stack, leaving).await?;
-        life.held = Some(held.clone());
-        let link = attempt::handshake(&held, ready).await?;
-        held.recorder.phase("reading what the server offers");
-        let offers = tokio::select! {
-            offers = link.offers(shared.options.page_cap) => offers,
-            fault = lost(&held) => return Err(fault),
-        };
-        Ok((held, link, offers))
-    };
-    let attempted = tokio::select! {
-        biased;
-        _ = orders.to_leave(shared.options.budget) => Err(interrupted()),
-        attempted = attempt => attempted,
-        () = tokio::time::sleep_until(began + limit) => Err(Fault::new(Outcome::TimedOut, "")),
-    };
+    let attempted = attempt_in_time(berth, life).await;
     session.clock.lock().outcome = Some(Instant::now());
-    let (held, link, offers) = attempted.map_err(|fault| match fault.outcome {
-        Outcome::TimedOut if fault.to_string().is_empty() => timed_out(life, limit),
-        _ => fault,
-    })?;
+    let (held, link, offers) = attempted?;
 
     held.recorder.connected();
     let up = up(session, &held, &link, offers, began);
     life.info = Some(up.info.clone());
     session.tell(shared, EventKind::Up(Box::new(up.info.clone())));
     session.advance(Stage::Up(Arc::new(up)));
+    let mut orders = session.watch.clone();
     tokio::select! {
         biased;
-        _ = orders.to_leave(shared.options.budget) => Ok(()),
-        fault = lost(&held) => Err(fault),
+        _ = orders.asked_to_leave(shared.options.budget) => Ok(()),
+        fault = held.lost() => Err(fault),
     }
+}
+
+/// The attempt in a scope of its own, which its deadline cancels, or an order to leave. Which of the two it was is read
+/// from the recorded reason.
+async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Link, Offers), Fault> {
+    let options = &berth.shared.options;
+    let scope = CancelScope::new().named("connect").timeout(options.connect_timeout);
+    let ask = scope.handle();
+    let mut orders = berth.session.watch.clone();
+    let held = &mut life.held;
+    let attempt = scope.run(async {
+        let (acquired, ready) = berth.acquire()?;
+        *held = Some(acquired.clone());
+        let link = attempt::handshake(&acquired, ready).await?;
+        acquired.recorder.phase("reading what the server offers");
+        let offers = tokio::select! {
+            offers = link.offers(options.page_cap) => offers,
+            fault = acquired.lost() => return Err(fault),
+        };
+        Ok((acquired, link, offers))
+    });
+    let relay = async {
+        orders.asked_to_leave(options.budget).await;
+        ask.cancel_because("the session is being left");
+        std::future::pending::<()>().await
+    };
+    let attempted = tokio::select! {
+        attempted = attempt => attempted,
+        () = relay => unreachable!("it never ends"),
+    };
+    attempted.unwrap_or_else(|cancelled| {
+        Err(match cancelled.reason().kind() {
+            ReasonKind::Deadline => timed_out(life, options.connect_timeout),
+            _ => interrupted(),
+        })
+    })
 }
 
 /// The session as its users see it.
@@ -119,28 +160,6 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
     Live { info, components, caller: link.caller() }
 }
 
-/// Ready when the session has ended by itself, with the cause.
-async fn lost(held: &Held) -> Fault {
-    match &held.process {
-        None => {
-            held.end.ended().await;
-            ended_fault(held)
-        }
-        Some(process) => tokio::select! {
-            biased;
-            status = process.exited() => attempt::exited(held, status),
-            () = held.end.ended() => attempt::explained(held, ended_fault(held)).await,
-        },
-    }
-}
-
-/// What the recorder knows of an end that nobody asked for.
-fn ended_fault(held: &Held) -> Fault {
-    held.recorder
-        .recorded_fault()
-        .unwrap_or_else(|| Fault::new(Outcome::Other, "the server closed the connection"))
-}
-
 fn interrupted() -> Fault {
     Fault::new(Outcome::Closing, "the attempt was interrupted: the session is being left")
 }
@@ -152,13 +171,8 @@ fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
 }
 
 /// From here on only exits run. Whoever left by itself has the whole budget; an order may say less.
-fn begin_leaving(
-    session: &Session,
-    shared: &Shared,
-    leaving: &Leaving,
-    life: &Life,
-    fault: Option<&Fault>,
-) {
+fn begin_leaving(berth: Berth<'_>, life: &Life, fault: Option<&Fault>) {
+    let Berth { session, shared, leaving, .. } = berth;
     leaving.begin();
     session.orders.leave_by(Instant::now() + shared.options.budget);
     session.advance(Stage::Leaving { fault: fault.cloned() });
@@ -201,7 +215,7 @@ fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveRepo
             session.params.name.clone(),
             fault.outcome,
             told.clone(),
-            Some(Arc::new(fault)),
+            Arc::new(fault),
         )),
         _ => None,
     };
@@ -254,5 +268,5 @@ pub(crate) fn ended(session: &Session, finished: &Finished) -> ConnectError {
         Outcome::Ok => Outcome::Closing,
         other => other,
     };
-    ConnectError::new(session.params.name.clone(), outcome, report, Some(Arc::new(fault)))
+    ConnectError::new(session.params.name.clone(), outcome, report, Arc::new(fault))
 }

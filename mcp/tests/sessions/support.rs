@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use moored_mcp::{GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams};
 
-pub mod http;
+pub(crate) mod http;
 
 /// Every test ends within this time, one way or the other.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a test under its time limit.
-pub async fn within_limit<T>(test: impl Future<Output = T>) -> T {
+pub(crate) async fn within_limit<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, test).await.expect("the test is over within its limit")
 }
 
 /// Short graces, so that a test of all phases takes a second.
-pub fn brisk() -> GroupOptions {
+pub(crate) fn brisk() -> GroupOptions {
     GroupOptions::default()
         .connect_timeout(Duration::from_secs(8))
         .budget(Duration::from_millis(2_500))
@@ -25,12 +25,12 @@ pub fn brisk() -> GroupOptions {
 }
 
 /// A group with short graces.
-pub fn brisk_group() -> SessionGroup {
+pub(crate) fn brisk_group() -> SessionGroup {
     SessionGroup::start(brisk())
 }
 
 /// The program's own stdio server, with faults.
-pub fn fleet_server(name: &str, flags: &[&str]) -> ServerParams {
+pub(crate) fn fleet_server(name: &str, flags: &[&str]) -> ServerParams {
     let mut params = StdioParams::new(env!("CARGO_BIN_EXE_moored-mcp"));
     params.args =
         std::iter::once("fleet-server").chain(flags.iter().copied()).map(str::to_owned).collect();
@@ -38,24 +38,24 @@ pub fn fleet_server(name: &str, flags: &[&str]) -> ServerParams {
 }
 
 /// A child that is a line of shell.
-pub fn shell(name: &str, script: &str) -> ServerParams {
+pub(crate) fn shell(name: &str, script: &str) -> ServerParams {
     let mut params = StdioParams::new("sh");
     params.args = vec!["-c".into(), script.into()];
     ServerParams::stdio(name, params)
 }
 
 /// A server behind an address.
-pub fn at(name: &str, url: &str) -> ServerParams {
+pub(crate) fn at(name: &str, url: &str) -> ServerParams {
     ServerParams::http(name, HttpParams::new(url))
 }
 
 /// Whether a process is there, zombies included: what was reaped is not.
-pub fn exists(pid: i32) -> bool {
+pub(crate) fn exists(pid: i32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// The process ids a fleet server has written down.
-pub fn pids(file: &std::path::Path) -> Vec<i32> {
+pub(crate) fn pids(file: &std::path::Path) -> Vec<i32> {
     let text = std::fs::read_to_string(file).expect("the file of process ids");
     text.lines().map(|line| line.trim().parse().expect("a process id")).collect()
 }

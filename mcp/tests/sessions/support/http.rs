@@ -1,8 +1,9 @@
 //! A small HTTP server whose every answer a test decides, and which keeps a log of what it was asked.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,18 +11,18 @@ use tokio::task::JoinHandle;
 
 /// One request, as far as a script looks at it.
 #[derive(Debug, Clone)]
-pub struct Request {
-    pub verb: String,
+pub(crate) struct Request {
+    pub(crate) verb: String,
     /// The JSON-RPC method of a POST.
-    pub rpc: String,
-    pub id: Value,
-    pub params: Value,
-    pub headers: HashMap<String, String>,
+    pub(crate) rpc: String,
+    pub(crate) id: Value,
+    pub(crate) params: Value,
+    pub(crate) headers: HashMap<String, String>,
 }
 
 /// What the server does with it.
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub(crate) enum Reply {
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
@@ -34,15 +35,15 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self::Answer { status, headers: Vec::new(), body: String::new() }
     }
 
-    pub fn json(value: Value) -> Self {
+    pub(crate) fn json(value: Value) -> Self {
         Self::status(200).with("content-type", "application/json").saying(value.to_string())
     }
 
-    pub fn with(self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
         match self {
             Self::Answer { status, mut headers, body } => {
                 headers.push((name.into(), value.into()));
@@ -52,7 +53,7 @@ impl Reply {
         }
     }
 
-    pub fn saying(self, text: impl Into<String>) -> Self {
+    pub(crate) fn saying(self, text: impl Into<String>) -> Self {
         match self {
             Self::Answer { status, headers, .. } => {
                 Self::Answer { status, headers, body: text.into() }
@@ -63,7 +64,7 @@ impl Reply {
 }
 
 /// What a healthy server of the legacy era answers.
-pub fn legacy(request: &Request) -> Reply {
+pub(crate) fn legacy(request: &Request) -> Reply {
     let result =
         |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}));
     match (request.verb.as_str(), request.rpc.as_str()) {
@@ -90,8 +91,8 @@ pub fn legacy(request: &Request) -> Reply {
 }
 
 /// The running server; it ends with this value.
-pub struct Server {
-    pub url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     log: Arc<Mutex<Vec<String>>>,
     accepting: JoinHandle<()>,
 }
@@ -104,7 +105,7 @@ impl Drop for Server {
 
 impl Server {
     /// Listens on a port of the kernel's choice and answers by `script`.
-    pub async fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
         let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -113,12 +114,12 @@ impl Server {
     }
 
     /// What was asked so far: `POST initialize`, `DELETE s-1`, …
-    pub fn log(&self) -> Vec<String> {
-        self.log.lock().expect("the log").clone()
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().clone()
     }
 
     /// How many of the requests were DELETEs.
-    pub fn deletes(&self) -> usize {
+    pub(crate) fn deletes(&self) -> usize {
         self.log().iter().filter(|line| line.starts_with("DELETE")).count()
     }
 }
@@ -137,7 +138,7 @@ async fn converse(stream: TcpStream, script: Script, log: Arc<Mutex<Vec<String>>
     while let Some(request) = read_request(&mut stream).await {
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         let what = if request.verb == "DELETE" { &session } else { &request.rpc };
-        log.lock().expect("the log").push(format!("{} {what}", request.verb));
+        log.lock().push(format!("{} {what}", request.verb));
         match script(&request) {
             Reply::Hang => {
                 // Until the client lets go.

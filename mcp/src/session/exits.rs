@@ -1,0 +1,93 @@
+//! The exits of a session. Each is registered where its thing is acquired, and runs in the owner's task on every way
+//! out: asked to leave, failed, timed out, abandoned by its caller.
+//!
+//! In the order in which they run: rmcp's loop ends, so nothing is sent any more; then the DELETE, or the child; then
+//! what the child's pipes still hold. What fails goes into the record of the stack, beside the session's own failure
+//! and never in its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt::Held;
+use super::leaving::Leaving;
+use super::pump::Pump;
+use super::{Session, Shared};
+use crate::event::{EventKind, LeavePhase};
+use crate::order::OrderWatch;
+use crate::process::ProcessGroup;
+use crate::process::teardown::{self, Graces};
+use crate::wire::http::HttpSession;
+
+/// How long what was already sent may take to reach a child before its input is closed; an eighth of what is left of
+/// the budget, if that is less.
+const FLUSH: Duration = Duration::from_millis(200);
+/// How long a pump may take to empty its pipe after the process has gone.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How long rmcp's loop may take to end after it was told to; a quarter of what is left of the budget, if that is less.
+const LOOP_END: Duration = Duration::from_secs(1);
+
+/// A fault on the way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Suppressed(String);
+
+/// Ends rmcp's loop, and with it every operation that it has under way.
+pub(super) async fn stop_link(held: Held, orders: OrderWatch) -> Result<(), Suppressed> {
+    held.stop.cancel();
+    let patience = share(&orders, 4).min(LOOP_END);
+    match tokio::time::timeout(patience, held.end.ended()).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Suppressed("the protocol loop did not end in time".into())),
+    }
+}
+
+/// Ends the session on the server.
+pub(super) async fn end_session(
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+    leaving: Leaving,
+    http: Arc<HttpSession>,
+) -> Result<(), Suppressed> {
+    if http.has_session() {
+        session.tell(&shared, EventKind::Leaving(LeavePhase::Delete));
+    }
+    let (delete, fault) = http.delete(&shared.delete_turns, session.watch.clone()).await;
+    leaving.deleted(delete);
+    fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
+}
+
+/// Closes the child's input and leaves its process group.
+pub(super) async fn leave_child(
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+    leaving: Leaving,
+    process: Arc<ProcessGroup>,
+    writer: Pump,
+) -> Result<(), Suppressed> {
+    // A child that does not read: what it was to read goes with the pipe.
+    writer.end(share(&session.watch, 8).min(FLUSH)).await;
+    let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
+    let on_phase = |phase| session.tell(&shared, EventKind::Leaving(phase));
+    let mut left = teardown::leave(&process, graces, session.watch.clone(), on_phase).await;
+    let fault = left.fault.take();
+    leaving.child(left);
+    fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
+}
+
+/// Reads what the child's pipes still hold. The process has gone, and so have the other ends, unless a process that left
+/// its group took them along.
+pub(super) async fn drain(reader: Pump, tail: Pump) {
+    tokio::join!(reader.end(DRAIN), tail.end(DRAIN));
+}
+
+/// One part in `parts` of the time that the order leaves; none when forced.
+fn share(orders: &OrderWatch, parts: u32) -> Duration {
+    let order = orders.current();
+    match order.leave_by {
+        _ if order.force => Duration::ZERO,
+        Some(deadline) => deadline.saturating_duration_since(Instant::now()) / parts,
+        None => Duration::MAX,
+    }
+}
