@@ -4,6 +4,7 @@
 mod live;
 mod log;
 
+use indicatif::MultiProgress;
 use moored_mcp::{Event, ServerParams, SessionGroup};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -26,7 +27,7 @@ trait View: Send {
 #[derive(Debug)]
 pub(crate) struct Progress {
     following: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    bars: Option<indicatif::MultiProgress>,
+    bars: Option<MultiProgress>,
 }
 
 impl Progress {
@@ -39,9 +40,8 @@ impl Progress {
         let (view, bars): (Box<dyn View>, _) = match audience {
             Audience::Machine => return Self { following: None, bars: None },
             Audience::Terminal => {
-                let live = Live::new(servers);
-                let bars = live.bars();
-                (Box::new(live), Some(bars))
+                let bars = MultiProgress::new();
+                (Box::new(Live::new(servers, bars.clone())), Some(bars))
             }
             Audience::Pipe => (Box::new(Log::new(servers)), None),
         };

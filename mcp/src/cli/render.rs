@@ -23,4 +23,4 @@ fn summary(report: &CloseReport) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;

@@ -113,3 +113,12 @@ fn a_probe_that_is_refused_with_older_revisions_falls_back_to_the_handshake() {
     assert_eq!((&web["outcome"], &web["era"]), (&json!("ok"), &json!("2025-11-25")));
     assert_eq!(stub.count("DELETE"), 1);
 }
+
+#[test]
+fn where_the_budget_is_spent_no_delete_is_sent() {
+    let stub = Stub::healthy();
+    let web = examine(&stub, &["--budget", "0ms"], 1);
+    assert_eq!(web["leave"]["delete"], "not_sent");
+    assert_eq!(web["leave"]["clean"], false);
+    assert_eq!(stub.count("DELETE"), 0);
+}

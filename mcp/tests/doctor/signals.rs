@@ -62,7 +62,7 @@ fn a_second_signal_kills_at_once_and_prints_the_same_report() {
 }
 
 #[test]
-fn two_signals_while_connecting_skip_the_delete() {
+fn two_signals_while_connecting_wait_for_nobody() {
     let place = Place::new();
     let stub = Stub::start("tools/list", Answer::Hang);
     let config = place.config(&[
@@ -80,8 +80,8 @@ fn two_signals_while_connecting_skip_the_delete() {
     let report = run.report();
     assert_eq!(server(&report, "mule")["leave"]["exit_status"], json!({"signal": 9}));
     let delete = server(&report, "web")["leave"]["delete"].as_str().expect("a word").to_owned();
-    // The DELETE may have been answered before the second signal was looked at.
-    assert!(["not_sent", "terminated"].contains(&delete.as_str()), "{delete}");
+    // The DELETE may have been on its way, or answered, before the second signal was looked at.
+    assert!(["not_sent", "timed_out", "terminated"].contains(&delete.as_str()), "{delete}");
     assert_eq!(place.leftovers(), Vec::<String>::new());
 }
 

@@ -32,9 +32,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SPINNER: &str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏·";
 
 impl Live {
-    /// Draws the tree with every server still to come.
-    pub(crate) fn new(servers: &[ServerParams]) -> Self {
-        let bars = MultiProgress::new();
+    /// Draws the tree on `bars` with every server still to come.
+    pub(crate) fn new(servers: &[ServerParams], bars: MultiProgress) -> Self {
         let total = u64::try_from(servers.len()).unwrap_or(u64::MAX);
         let head = bars.add(ProgressBar::new(total));
         head.set_style(template("{msg:10} {bar:24.cyan/dim} {pos}/{len}  {elapsed:.dim}"));
@@ -56,11 +55,6 @@ impl Live {
         let branches = branches.collect();
         head.enable_steady_tick(TICK);
         Self { bars, head, branches, up: 0, leaving: false }
-    }
-
-    /// A handle for whoever has to write to the terminal meanwhile.
-    pub(crate) fn bars(&self) -> MultiProgress {
-        self.bars.clone()
     }
 }
 
@@ -133,4 +127,105 @@ fn template(text: &str) -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
         .tick_chars(SPINNER)
         .progress_chars("━━╌")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use indicatif::{InMemoryTerm, ProgressDrawTarget};
+    use moored_mcp::{HttpParams, LeavePhase, Outcome, StdioParams};
+
+    use super::*;
+    use crate::cli::render::sample;
+
+    /// A live tree of two servers, and what a terminal shows of it when it is drawn now.
+    struct Screen {
+        live: Live,
+        terminal: InMemoryTerm,
+    }
+
+    impl Screen {
+        fn new() -> Self {
+            console::set_colors_enabled(false);
+            let terminal = InMemoryTerm::new(12, 100);
+            let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255);
+            let servers = [
+                ServerParams::http("web", HttpParams::new("http://127.0.0.1:9/")),
+                ServerParams::stdio("files", StdioParams::new("serve")),
+            ];
+            let live = Live::new(&servers, MultiProgress::with_draw_target(target));
+            Self { live, terminal }
+        }
+
+        fn show(&mut self, index: usize, kind: EventKind) {
+            self.live.show(&Event { index, name: "any".into(), at: Instant::now(), kind });
+        }
+
+        /// Each line without the spinner's picture and the elapsed time, which change by themselves.
+        fn lines(&self) -> Vec<String> {
+            for branch in &self.live.branches {
+                branch.bar.force_draw();
+            }
+            self.live.head.force_draw();
+            let shown = self.terminal.contents();
+            shown.lines().map(|line| line.replace(|c| SPINNER.contains(c), "*")).collect()
+        }
+    }
+
+    fn up() -> EventKind {
+        EventKind::Up(Box::new(moored_mcp::SessionInfo {
+            name: "files".into(),
+            transport: moored_mcp::TransportKind::Stdio,
+            era: Some("2026-07-28".into()),
+            connect_ms: 3,
+            tools: 2,
+            prompts: 0,
+            resources: 0,
+            warnings: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn every_server_has_a_line_from_the_beginning_to_its_end() {
+        let mut screen = Screen::new();
+        let lines = screen.lines();
+        assert!(lines[0].starts_with("connecting "), "{lines:#?}");
+        assert!(lines[0].contains(" 0/2 "), "{lines:#?}");
+        assert_eq!(&lines[1..], ["├─ * web   http ", "└─ * files stdio"].map(str::trim_end));
+
+        let message = "cannot reach it: Connection refused (os error 111)".to_owned();
+        screen.show(0, EventKind::Failed { outcome: Outcome::Unreachable, message });
+        screen.show(1, up());
+        let lines = screen.lines();
+        assert!(lines[0].contains(" 2/2 "), "{lines:#?}");
+        assert_eq!(
+            &lines[1..],
+            [
+                "├─ ✘ web   http  unreachable: cannot reach it: Connection refused (os error 111)",
+                "└─ ✔ files stdio up, 2026-07-28: 2 tools",
+            ]
+        );
+
+        screen.show(1, EventKind::Leaving(LeavePhase::Terminate));
+        let lines = screen.lines();
+        assert!(lines[0].starts_with("leaving ") && lines[0].contains(" 0/1 "), "{lines:#?}");
+        assert_eq!(lines[2], "└─ * files stdio leaving: SIGTERM sent");
+
+        let mule = sample::report().servers.pop().expect("the sample has servers");
+        screen.show(1, EventKind::Left(Box::new(mule)));
+        let lines = screen.lines();
+        assert!(lines[0].contains(" 1/1 "), "{lines:#?}");
+        assert_eq!(lines[2], "└─ ! files stdio left in 4.0 s: SIGTERM, SIGKILL, ended by SIGKILL");
+
+        screen.live.end();
+        assert_eq!(screen.terminal.contents(), "", "the report takes its place");
+    }
+
+    #[test]
+    fn an_event_of_a_server_that_was_not_announced_is_no_crash() {
+        let mut screen = Screen::new();
+        screen.show(7, up());
+        assert_eq!(screen.lines().len(), 3);
+    }
 }
