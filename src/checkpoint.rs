@@ -1,10 +1,12 @@
-//! Places where a hot loop can be cancelled (R6).
+//! What a body can ask of the region it runs in (R6, R11, R13).
 
-use crate::region::ambient;
+use crate::region::{Node, ambient};
+use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Yields once to the executor, and goes no further where the current region, or one around it, is
 /// cancelled: there the body is dropped.
@@ -51,6 +53,61 @@ pub fn is_cancelled() -> bool {
     })
 }
 
+/// Waits until the current region, or one around it up to a shield, is cancelled.
+///
+/// A cancelled body is polled once more and then dropped where it is parked (R6): what follows this has
+/// until the next await. It never resolves where nothing of `moored` is current, nor in an exit, which is
+/// shielded.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing.
+pub fn cancelled() -> CurrentCancelled {
+    CurrentCancelled(Wait::new())
+}
+
+/// Waits until the current region, or one around it, is asked to wind down with `stop` (R13). Shields do
+/// not keep that out.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing.
+///
+/// # Examples
+///
+/// ```
+/// use futures::future::{Either, select};
+/// use std::pin::pin;
+///
+/// # async fn next_request() { std::future::pending().await }
+/// # futures::executor::block_on(async {
+/// let scope = moored::CancelScope::new();
+/// scope.stop();
+/// let served = scope.run(async {
+///     let mut served = 0;
+///     loop {
+///         match select(pin!(moored::stop_requested()), pin!(next_request())).await {
+///             Either::Left(_) => return served,
+///             Either::Right(_) => served += 1,
+///         }
+///     }
+/// });
+/// assert_eq!(served.await.unwrap(), 0);
+/// # });
+/// ```
+pub fn stop_requested() -> StopRequested {
+    StopRequested(Wait::new())
+}
+
+/// The earliest deadline of the current region and those around it, up to a shield (R11). `None` where
+/// there is none.
+pub fn current_deadline() -> Option<Instant> {
+    ambient::with_current(|node, in_exit| match node {
+        Some(node) if !in_exit => node.effective_deadline(),
+        _ => None,
+    })
+}
+
 /// The future of [`checkpoint`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Checkpoint {
@@ -77,5 +134,104 @@ impl Future for Checkpoint {
 impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Checkpoint")
+    }
+}
+
+/// A wait for something that happens to the region in which it is polled first.
+struct Wait {
+    /// `None` before the first poll, and where there is nothing to wait for.
+    node: Option<Arc<Node>>,
+    key: Option<usize>,
+    polled: bool,
+    done: bool,
+}
+
+impl Wait {
+    fn new() -> Self {
+        Wait { node: None, key: None, polled: false, done: false }
+    }
+
+    fn poll(
+        &mut self,
+        happened: impl FnOnce(&Arc<Node>, &mut Option<usize>) -> bool,
+        forget: impl FnOnce(&Node, usize),
+    ) -> Poll<()> {
+        if !self.polled {
+            self.polled = true;
+            self.node = ambient::with_current(|node, in_exit| node.filter(|_| !in_exit).cloned());
+        }
+        let Some(node) = &self.node else { return Poll::Pending };
+        if !happened(node, &mut self.key) {
+            return Poll::Pending;
+        }
+        if let Some(key) = self.key.take() {
+            forget(node, key);
+        }
+        self.done = true;
+        Poll::Ready(())
+    }
+}
+
+/// The future of [`cancelled`].
+#[must_use = "futures do nothing unless polled"]
+pub struct CurrentCancelled(Wait);
+
+impl Future for CurrentCancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(|node, key| node.wait_cancelled(key, cx.waker()), Node::forget_waiter)
+    }
+}
+
+impl futures_core::FusedFuture for CurrentCancelled {
+    fn is_terminated(&self) -> bool {
+        self.0.done
+    }
+}
+
+impl Drop for CurrentCancelled {
+    fn drop(&mut self) {
+        if let (Some(node), Some(key)) = (&self.0.node, self.0.key) {
+            node.forget_waiter(key);
+        }
+    }
+}
+
+impl fmt::Debug for CurrentCancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CurrentCancelled")
+    }
+}
+
+/// The future of [`stop_requested`].
+#[must_use = "futures do nothing unless polled"]
+pub struct StopRequested(Wait);
+
+impl Future for StopRequested {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(|node, key| node.wait_stopped(key, cx.waker()), Node::forget_stop_waiter)
+    }
+}
+
+impl futures_core::FusedFuture for StopRequested {
+    fn is_terminated(&self) -> bool {
+        self.0.done
+    }
+}
+
+impl Drop for StopRequested {
+    fn drop(&mut self) {
+        if let (Some(node), Some(key)) = (&self.0.node, self.0.key) {
+            node.forget_stop_waiter(key);
+        }
+    }
+}
+
+impl fmt::Debug for StopRequested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StopRequested")
     }
 }

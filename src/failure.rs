@@ -6,6 +6,7 @@ use crate::wrong_task::WrongTask;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 /// Any error that an exit may end with.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -17,11 +18,13 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 /// exits come after it, in the order they ran; cancellation is primary only where nothing real exists
 /// (R15). After Kotlin's root cause with its suppressed exceptions, and Python's exception groups.
 ///
-/// `{}` is one line; `{:#}` is a tree with a line for each cause and each of its sources. The `source` of
-/// a failure is the primary's, so that a chain printed from here does not repeat it.
+/// `{}` is one line; `{:#}` is a tree: a line for each cause, below an exit's error a line for each of its
+/// sources, and the errors of body and children in their own `{:#}`. The `source` of a failure is the
+/// primary's, so that a chain printed from here does not repeat it.
 pub struct Failure<E> {
     // Never empty; the primary is first.
     causes: Vec<Cause<E>>,
+    omitted: usize,
 }
 
 /// One thing that went wrong.
@@ -41,6 +44,12 @@ pub enum Cause<E> {
     Exit(ExitFailure),
     /// The body was dropped because the region was cancelled.
     Cancelled(Reason),
+    /// A child that was [started](crate::TaskGroup::start) ended without having said that it is ready.
+    #[non_exhaustive]
+    NotReady {
+        /// The child.
+        task: TaskId,
+    },
     /// The region belongs to another task: the body was not started (R2).
     Rejected(WrongTask),
 }
@@ -65,6 +74,21 @@ pub enum ExitFailure {
         /// The text of the panic.
         message: String,
     },
+    /// It did not end within the stack's grace, and was dropped where it was parked.
+    #[non_exhaustive]
+    TimedOut {
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// How long it had, from its first poll.
+        grace: Duration,
+    },
+    /// A child, or the body, of a group whose `run` was dropped returned an error: nobody can claim the
+    /// error itself any more.
+    #[non_exhaustive]
+    Unclaimed {
+        /// The task that failed.
+        task: TaskId,
+    },
     /// The value it was to put back was still in use when its turn came. The last drop of the
     /// [`Held`](crate::Held) sends it on.
     #[non_exhaustive]
@@ -75,13 +99,15 @@ pub enum ExitFailure {
 }
 
 impl ExitFailure {
-    /// Where the exit was registered: the call of `defer` or `hold`.
-    pub fn registered_at(&self) -> &'static Location<'static> {
-        match self {
+    /// Where the exit was registered: the call of `defer` or `hold`. `None` for what was no exit.
+    pub fn registered_at(&self) -> Option<&'static Location<'static>> {
+        Some(match self {
             ExitFailure::Failed { registered_at, .. }
             | ExitFailure::Panicked { registered_at, .. }
+            | ExitFailure::TimedOut { registered_at, .. }
             | ExitFailure::StillHeld { registered_at } => registered_at,
-        }
+            ExitFailure::Unclaimed { .. } => return None,
+        })
     }
 }
 
@@ -89,10 +115,25 @@ impl fmt::Display for ExitFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExitFailure::Failed { registered_at, error } => {
-                write!(f, "exit registered at {registered_at} failed: {error}")
+                write!(f, "exit registered at {registered_at} failed: {error}")?;
+                let mut source = error.source().filter(|_| f.alternate());
+                while let Some(error) = source {
+                    write!(f, "\n    because: {error}")?;
+                    source = error.source();
+                }
+                Ok(())
             }
             ExitFailure::Panicked { registered_at, message } => {
                 write!(f, "exit registered at {registered_at} panicked: {message}")
+            }
+            ExitFailure::TimedOut { registered_at, grace } => {
+                write!(
+                    f,
+                    "exit registered at {registered_at} did not end within its grace of {grace:?}"
+                )
+            }
+            ExitFailure::Unclaimed { task } => {
+                write!(f, "{task} failed in a group that was dropped; nobody can claim its error")
             }
             ExitFailure::StillHeld { registered_at } => write!(
                 f,
@@ -115,11 +156,20 @@ impl Error for ExitFailure {
 impl<E> Failure<E> {
     /// `None` where nothing went wrong.
     pub(crate) fn from_causes(causes: Vec<Cause<E>>) -> Option<Self> {
-        if causes.is_empty() { None } else { Some(Failure { causes }) }
+        if causes.is_empty() { None } else { Some(Failure { causes, omitted: 0 }) }
     }
 
     pub(crate) fn only(cause: Cause<E>) -> Self {
-        Failure { causes: vec![cause] }
+        Failure { causes: vec![cause], omitted: 0 }
+    }
+
+    pub(crate) fn omitting(self, omitted: usize) -> Self {
+        Failure { omitted, ..self }
+    }
+
+    /// How many errors came after the record had reached its cap, and are only counted.
+    pub fn omitted(&self) -> usize {
+        self.omitted
     }
 
     /// The primary cause: the first real error; a cancellation only where there is none (R15).
@@ -151,10 +201,14 @@ impl<E> Failure<E> {
 impl<E: fmt::Display> fmt::Display for Cause<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Body(error) => write!(f, "{error}"),
-            Cause::Child { task, error } => write!(f, "{task}: {error}"),
-            Cause::Exit(failure) => write!(f, "{failure}"),
+            Cause::Body(error) => fmt::Display::fmt(error, f),
+            Cause::Child { task, error } => {
+                write!(f, "{task}: ")?;
+                fmt::Display::fmt(error, f)
+            }
+            Cause::Exit(failure) => fmt::Display::fmt(failure, f),
             Cause::Cancelled(reason) => write!(f, "{reason}"),
+            Cause::NotReady { task } => write!(f, "{task} ended without saying that it is ready"),
             Cause::Rejected(wrong) => write!(f, "{wrong}"),
         }
     }
@@ -169,6 +223,7 @@ impl<E: fmt::Debug> fmt::Debug for Cause<E> {
             }
             Cause::Exit(failure) => f.debug_tuple("Exit").field(failure).finish(),
             Cause::Cancelled(reason) => f.debug_tuple("Cancelled").field(reason).finish(),
+            Cause::NotReady { task } => f.debug_struct("NotReady").field("task", task).finish(),
             Cause::Rejected(wrong) => f.debug_tuple("Rejected").field(wrong).finish(),
         }
     }
@@ -179,24 +234,26 @@ impl<E: Error + 'static> Error for Cause<E> {
         match self {
             Cause::Body(error) | Cause::Child { error, .. } => error.source(),
             Cause::Exit(failure) => failure.source(),
-            Cause::Cancelled(_) | Cause::Rejected(_) => None,
+            Cause::Cancelled(_) | Cause::NotReady { .. } | Cause::Rejected(_) => None,
         }
     }
 }
 
 impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = self.causes.len() - 1;
-        write!(f, "{}", self.cause())?;
+        let rest = self.causes.len() - 1 + self.omitted;
         if f.alternate() {
-            for cause in self.rest() {
-                write!(f, "\n  also: {cause}")?;
+            write!(f, "{:#}", self.cause())?;
+            self.rest().try_for_each(|cause| write!(f, "\n  also: {cause:#}"))?;
+            match self.omitted {
+                0 => Ok(()),
+                more => write!(f, "\n  and {more} more, over the cap of the record"),
             }
-            Ok(())
         } else if rest > 0 {
+            write!(f, "{}", self.cause())?;
             write!(f, " (and {rest} more)")
         } else {
-            Ok(())
+            write!(f, "{}", self.cause())
         }
     }
 }

@@ -5,21 +5,28 @@ mod gate;
 mod handle;
 mod ledger;
 mod ready;
+mod results;
 mod run;
+mod shared;
 mod spawner;
+mod start;
 
 pub use handle::{Join, TaskHandle};
+pub use results::{Outcome, Results};
 pub use run::GroupRun;
+pub use shared::{BoxChild, LocalBoxChild};
 pub use spawner::GroupSpawner;
+pub use start::{LocalReady, Ready, Start};
+
+pub(crate) use ledger::Policy;
+pub(crate) use shared::Shared;
+pub(crate) use start::{Handshake, started};
 
 use crate::region::{Kind, Node};
 use crate::scope::{CancelHandle, request};
 use crate::spawn::Spawn;
-use crate::sync::{Arc, Mutex};
-use child::{Child, Member};
-use ledger::Ledger;
-use ready::Ready;
-use spawner::Closed;
+use crate::sync::Arc;
+use crate::wrong_task::Rejected;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -37,10 +44,16 @@ use std::panic::Location;
 ///
 /// `'env` is what in-task children may borrow from; `E` is the error of the body and of every child.
 ///
+/// # Task affinity
+///
+/// The task that polls `run` first owns the group: it alone spawns through it and leaves it (R2). Anybody
+/// may cancel it (R3), and spawn through a [`spawner`](TaskGroup::spawner).
+///
 /// # On drop
 ///
 /// Dropping `run` drops the body and the in-task children, cancels the executor children, and leaves the
-/// wait for them to the nearest enclosing live region (R8, R16).
+/// wait for them to the nearest enclosing live region (R8, R16). A group that is dropped without having
+/// been run does the same with what was spawned.
 ///
 /// # Comparison
 ///
@@ -79,23 +92,14 @@ use std::panic::Location;
 /// # }
 /// ```
 pub struct TaskGroup<'env, E> {
-    shared: Arc<Shared<'env, E>>,
-}
-
-/// What a group and its spawners share. The futures of children are here only until `run` takes them up.
-pub(crate) struct Shared<'env, E> {
-    ledger: Arc<Ledger<E>>,
-    ready: Arc<Ready>,
-    arrivals: Mutex<Vec<Member<'env>>>,
+    shared: Arc<Shared<E, BoxChild<'env>>>,
 }
 
 impl<'env, E> TaskGroup<'env, E> {
     /// A group without children. It is entered by [`run`](TaskGroup::run); children that are spawned
     /// before that start with it.
     pub fn new() -> Self {
-        let ledger = Ledger::new(Node::new(Kind::Group));
-        let ready = Arc::new(Ready::default());
-        TaskGroup { shared: Arc::new(Shared { ledger, ready, arrivals: Mutex::new(Vec::new()) }) }
+        TaskGroup { shared: Shared::new(Node::new(Kind::Group)) }
     }
 
     /// Names the group, for texts.
@@ -106,7 +110,43 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Lets the others go on where a child or the body fails: `run` collects all errors (R17).
     pub fn keep_going(self) -> Self {
-        self.shared.ledger.keep_going();
+        self.shared.ledger.set_policy(Policy::KeepGoing);
+        self
+    }
+
+    /// Cancels the other children as soon as one returns `Ok`. Failures of children are reported only where
+    /// none succeeds. The value comes through the child's handle; the body goes on.
+    ///
+    /// ```
+    /// use moored::TaskGroup;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, &str> = TaskGroup::new().first_success();
+    /// let winner = group
+    ///     .run(async {
+    ///         group.spawn(async { Err::<(), _>("this mirror is down") });
+    ///         group.spawn(std::future::pending::<Result<(), _>>());
+    ///         Ok(group.spawn(async { Ok("from the third mirror") }).join().await)
+    ///     })
+    ///     .await;
+    /// assert_eq!(winner.unwrap().unwrap(), "from the third mirror");
+    /// # });
+    /// ```
+    pub fn first_success(self) -> Self {
+        self.shared.ledger.set_policy(Policy::FirstSuccess);
+        self
+    }
+
+    /// Lets at most `n` children run at once, at least one; the others wait for their turn in the order of
+    /// their spawns. One that is cancelled meanwhile does not wait any more.
+    pub fn limit(self, n: usize) -> Self {
+        self.shared.ledger.gate.set_limit(n);
+        self
+    }
+
+    /// Keeps at most `n` errors, at least one, and counts the rest (R15). 1024 where it is not set.
+    pub fn max_causes(self, n: usize) -> Self {
+        self.shared.ledger.set_cap(n);
         self
     }
 
@@ -122,7 +162,8 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Panics
     ///
-    /// When the group was left, and from a task that does not own it.
+    /// When the group was left, and from a task that does not own it; see
+    /// [`try_spawn`](TaskGroup::try_spawn).
     #[track_caller]
     pub fn spawn<F, T>(&self, future: F) -> TaskHandle<T>
     where
@@ -130,11 +171,25 @@ impl<'env, E> TaskGroup<'env, E> {
         T: Send + 'env,
         E: Send + 'env,
     {
+        self.try_spawn(future).unwrap_or_else(|rejected| panic!("{rejected}"))
+    }
+
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back when the group was left, and from a task that does not own it.
+    #[track_caller]
+    pub fn try_spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
         let at = Location::caller();
-        self.check("spawn", at);
-        match self.shared.spawn(future, at) {
-            Ok(handle) => handle,
-            Err(Closed(_)) => panic!("{}", self.node().left_misuse("spawn", at)),
+        match self.node().check("spawn", at) {
+            Ok(()) => self.shared.spawn(future, at, |child| Box::pin(child)),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
         }
     }
 
@@ -149,7 +204,7 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Panics
     ///
-    /// As [`spawn`](TaskGroup::spawn).
+    /// As [`spawn`](TaskGroup::spawn); see [`try_spawn_on`](TaskGroup::try_spawn_on).
     #[track_caller]
     pub fn spawn_on<F, T>(&self, spawner: &impl Spawn, future: F) -> TaskHandle<T>
     where
@@ -157,15 +212,108 @@ impl<'env, E> TaskGroup<'env, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
+        self.try_spawn_on(spawner, future).unwrap_or_else(|rejected| panic!("{rejected}"))
+    }
+
+    /// As [`spawn_on`](TaskGroup::spawn_on).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_spawn`](TaskGroup::try_spawn).
+    #[track_caller]
+    pub fn try_spawn_on<F, T>(
+        &self,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let at = Location::caller();
-        self.check("spawn", at);
-        match child::spawn_on(&self.shared.ledger, spawner, future, at) {
-            Ok(handle) => handle,
-            Err(Closed(_)) => panic!("{}", self.node().left_misuse("spawn", at)),
+        match self.node().check("spawn", at) {
+            Ok(()) => self.shared.spawn_on(spawner, future, at),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
         }
     }
 
+    /// Spawns a child in this task and waits until it says that it is ready, by calling `ready(value)`.
+    ///
+    /// Until then its errors are the caller's and not the group's. After Trio's `nursery.start`.
+    ///
+    /// ```
+    /// use moored::TaskGroup;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, std::io::Error> = TaskGroup::new();
+    /// let port = group
+    ///     .run(async {
+    ///         let port = group.start(|ready| async move {
+    ///             ready(8080);
+    ///             Ok(()) // or serve until it is cancelled
+    ///         });
+    ///         Ok(port.await.unwrap())
+    ///     })
+    ///     .await;
+    /// assert_eq!(port.unwrap(), 8080);
+    /// # });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the child is ready cancels the child; the group waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The child's own error as [`Cause::Child`](crate::Cause::Child);
+    /// [`Cause::Cancelled`](crate::Cause::Cancelled); or
+    /// [`Cause::NotReady`](crate::Cause::NotReady) where it ended without a word.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    #[track_caller]
+    pub fn start<C, F, R>(&self, child: C) -> Start<R, E>
+    where
+        C: FnOnce(Ready<'env, R>) -> F,
+        F: Future<Output = Result<(), E>> + Send + 'env,
+        R: Send + 'env,
+        E: Send + 'env,
+    {
+        let handshake = Handshake::new();
+        let ready: Ready<'env, R> = Box::new({
+            let handshake = Arc::clone(&handshake);
+            move |value| handshake.ready(value)
+        });
+        let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
+        Start::new(handshake, child)
+    }
+
+    /// How children end, as they end, from now on; buffered only while the stream exists.
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use moored::{Outcome, TaskGroup};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, &str> = TaskGroup::new().keep_going();
+    /// let failed = group.run(async {
+    ///     let mut results = group.results();
+    ///     let broken = group.spawn(async { Err::<(), _>("broken") });
+    ///     let (task, outcome) = results.next().await.unwrap();
+    ///     assert!(task == broken.id() && matches!(outcome, Outcome::Failed));
+    ///     Ok(())
+    /// });
+    /// assert_eq!(failed.await.unwrap_err().causes().count(), 1);
+    /// # });
+    /// ```
+    pub fn results(&self) -> Results {
+        self.shared.results()
+    }
+
     /// A handle that may spawn into this group, and nothing else, from anywhere; see [`GroupSpawner`].
+    #[track_caller]
     pub fn spawner(&self) -> GroupSpawner<'env, E> {
         GroupSpawner::new(&self.shared)
     }
@@ -194,7 +342,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// With the first panic of the body or of a child, after everything has left. When it is polled, if
     /// the group was run before.
     #[track_caller]
-    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, 'env, F, E>
+    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, BoxChild<'env>>
     where
         F: Future<Output = Result<T, E>>,
     {
@@ -213,6 +361,17 @@ impl<'env, E> TaskGroup<'env, E> {
         request(self.node(), Some(message.into()), Location::caller());
     }
 
+    /// Asks the body and every child to wind down: see [`stop_requested`](crate::stop_requested) (R13).
+    #[track_caller]
+    pub fn stop(&self) {
+        self.handle().stop();
+    }
+
+    /// Whether this group, or a region around it, is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.node().is_cancelled()
+    }
+
     /// A handle that asks for cancellation from anywhere.
     pub fn handle(&self) -> CancelHandle {
         CancelHandle::new(Arc::clone(self.node()))
@@ -223,44 +382,13 @@ impl<'env, E> TaskGroup<'env, E> {
         self.shared.ledger.gate.open()
     }
 
-    /// Whether no child is left.
+    /// Whether no child is inside.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn node(&self) -> &Arc<Node> {
         &self.shared.ledger.node
-    }
-
-    #[track_caller]
-    fn check(&self, operation: &'static str, at: &'static Location<'static>) {
-        if let Err(misuse) = self.node().check(operation, at) {
-            panic!("{misuse}");
-        }
-    }
-}
-
-impl<'env, E> Shared<'env, E> {
-    /// Spawns an in-task child, or hands the future back where the group has closed.
-    fn spawn<F, T>(
-        &self,
-        future: F,
-        at: &'static Location<'static>,
-    ) -> Result<TaskHandle<T>, Closed<F>>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'env,
-        T: Send + 'env,
-        E: Send + 'env,
-    {
-        let (child, handle) = Child::new(&self.ledger, future, at)?;
-        self.arrivals.lock().push(Box::pin(child));
-        if self.ledger.gate.is_abandoned() {
-            // Nobody will take it up any more.
-            let never_started = std::mem::take(&mut *self.arrivals.lock());
-            drop(never_started);
-        }
-        self.ready.notify();
-        Ok(handle)
     }
 }
 
@@ -271,11 +399,9 @@ impl<E> Default for TaskGroup<'_, E> {
 }
 
 impl<E> Drop for TaskGroup<'_, E> {
+    #[track_caller]
     fn drop(&mut self) {
-        // Children that were never taken up are dropped here, and not where the last spawner happens to go.
-        self.shared.ledger.gate.abandon();
-        let never_started = std::mem::take(&mut *self.shared.arrivals.lock());
-        drop(never_started);
+        self.shared.drop_group(Location::caller());
     }
 }
 

@@ -90,30 +90,44 @@ mod group;
 mod identity;
 mod reason;
 mod region;
+mod released;
 mod report;
 pub mod rt;
 mod scope;
+mod shield;
 mod spawn;
 mod stack;
 mod sync;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timeout;
 mod unwind;
 mod wakers;
 mod wrong_task;
 
-pub use checkpoint::{Checkpoint, checkpoint, is_cancelled};
+pub use checkpoint::{
+    Checkpoint, CurrentCancelled, StopRequested, cancelled, checkpoint, current_deadline,
+    is_cancelled, stop_requested,
+};
 pub use clock::{Clock, Sleep};
 pub use failure::{BoxError, Cancelled, Cause, ChildError, ExitFailure, Failure};
-pub use group::{GroupRun, GroupSpawner, Join, TaskGroup, TaskHandle};
+pub use group::{
+    BoxChild, GroupRun, GroupSpawner, Join, LocalBoxChild, LocalReady, Outcome, Ready, Results,
+    Start, TaskGroup, TaskHandle,
+};
 pub use identity::TaskId;
 pub use reason::{Leaving, Reason, ReasonKind};
+pub use released::{Handover, Released};
 pub use report::{Report, set_report_hook};
-pub use scope::{CancelHandle, CancelScope, Cancellation, ScopeRun};
+pub use scope::{
+    CancelHandle, CancelScope, Cancellation, EnterError, EnteredScope, Left, ScopeRun,
+};
+pub use shield::{Shield, shield};
 pub use spawn::{BoxTask, Refused, Spawn};
-pub use stack::{Close, CloseError, ExitOutput, ExitStack, Held, StackRun};
+pub use stack::{Close, CloseError, Enter, ExitOutput, ExitStack, Held, Resource, StackRun};
 pub use task::{Task, task};
+pub use timeout::{FailAt, MoveOn, TimedOut, fail_after, fail_at, move_on_after, move_on_at};
 pub use wrong_task::{Misuse, Rejected, WrongTask};
 
 #[cfg(doctest)]

@@ -5,17 +5,18 @@
 //!
 //! # Invariants
 //!
-//! 1. `ENTERED`, `ATTENDED`, `LEFT`, `CANCELLED` and `INHERITED` are set once and never cleared. Each is
-//!    stored under the node's lock, so that whoever holds the lock reads the last word.
+//! 1. `ENTERED`, `LEFT`, `CANCELLED` and `STOP` are set once and never cleared. Each is stored under the
+//!    node's lock, so that whoever holds the lock reads the last word.
 //! 2. A node with `LEFT` has no exits, nothing adopted, no run's waker, and gets none: whoever adds does
 //!    so under the lock, after a look at `LEFT`. So an exit that is handed over meets a region that will
 //!    run it, or goes on to the next (R8).
-//! 3. The parent is set when the region is entered and does not change. A parent that was left is walked
-//!    past, so the effective parent is the nearest live ancestor (R1).
+//! 3. The parent is set when the region is entered, and changes only where it is handed over (R4), or to
+//!    skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
 //! 4. `inner.waker` wakes the `run` that attends the node. Whoever takes it sets `REWAKE`, and the run
 //!    registers anew at its next poll.
-//! 5. A node that is linked is reached by every cancellation of an ancestor up to a shield; one that is
-//!    not is looked up by walking. Children of a group are linked from their spawn.
+//! 5. A node that is linked is told of every cancellation of an ancestor. What it is told is to look: the
+//!    state is never copied, because a region that was only lent survives what it was lent to (R7). Only
+//!    children of a group and stays in a scope are cancelled themselves; they are linked from the start.
 //! 6. Numbers grow: what is entered later in a task has the larger one. Sorting by it is last in, first
 //!    out, whatever the order of drops (R7).
 //!
@@ -33,6 +34,7 @@ mod frame;
 mod inbox;
 mod owner;
 mod run;
+mod timers;
 
 pub(crate) use adoption::{Batch, Lane, Tally, Wave};
 pub(crate) use exit::{Exit, ExitError, ExitWork};
@@ -43,9 +45,11 @@ pub(crate) use run::Run;
 use crate::clock::Clock;
 use crate::failure::ExitFailure;
 use crate::identity::Identity;
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonKind};
 use crate::rt;
+use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
+use crate::unwind;
 use crate::wakers::Wakers;
 use crate::wrong_task::Misuse;
 use slab::Slab;
@@ -59,14 +63,14 @@ pub(crate) enum Kind {
     /// A task that a group spawned: the group can cancel it.
     Child,
     Scope,
+    /// One of the runs inside an entered scope: cancelled with it, as it.
+    Stay,
     Stack,
     Group,
 }
 
 /// Cancelled itself: its run drops the body.
 const CANCELLED: u32 = 1;
-/// Something around it was cancelled: only who asks is told, the outer run drops the body.
-const INHERITED: u32 = 1 << 1;
 /// The owner is recorded.
 const ENTERED: u32 = 1 << 2;
 /// A `run` or a `close` polls it, so it can adopt.
@@ -85,6 +89,10 @@ const SHELTERED: u32 = 1 << 8;
 const DEADLINE: u32 = 1 << 9;
 /// Linked into its parent, invariant 5.
 const LINKED: u32 = 1 << 10;
+/// Asked to wind down (R13).
+const STOP: u32 = 1 << 11;
+/// Not dropped by what is cancelled outside, while it is polled (R12).
+const SHIELD: u32 = 1 << 12;
 
 pub(crate) struct Node {
     kind: Kind,
@@ -102,15 +110,32 @@ struct Inner {
     clock: Option<Arc<dyn Clock>>,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
+    grace: Option<Duration>,
     reason: Option<Reason>,
-    inherited: Option<Reason>,
+    /// What new children inherit where the region itself is not cancelled: a group that has its success.
+    below: Option<Reason>,
+    stop: Option<Reason>,
+    spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     waker: Option<Waker>,
     waiters: Wakers,
+    stop_waiters: Wakers,
     links: Slab<Weak<Node>>,
     link: Option<(Weak<Node>, usize)>,
     exits: Vec<Exit>,
     adopted: Vec<Wave>,
     records: Vec<ExitFailure>,
+}
+
+impl Inner {
+    /// Everything here that wakes, to be dropped outside the lock: it may hold the task that holds the node
+    /// (R19).
+    fn wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.waiters.take_into(&mut wakers);
+        self.stop_waiters.take_into(&mut wakers);
+        wakers.extend(self.waker.take());
+        wakers
+    }
 }
 
 impl Node {
@@ -128,10 +153,14 @@ impl Node {
                 clock: None,
                 timeout: None,
                 deadline: None,
+                grace: None,
                 reason: None,
-                inherited: None,
+                below: None,
+                stop: None,
+                spawner: None,
                 waker: None,
                 waiters: Wakers::new(),
+                stop_waiters: Wakers::new(),
                 links: Slab::new(),
                 link: None,
                 exits: Vec::new(),
@@ -146,15 +175,37 @@ impl Node {
         let node = Node::new(Kind::Child);
         let number = next_number();
         node.owner_task.store(number, Ordering::Relaxed);
+        node.put_into(parent, number, at, ENTERED | ATTENDED | ROOT);
+        node
+    }
+
+    /// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
+    pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Self> {
+        let node = Node::new(Kind::Stay);
+        let owner = parent.owner();
+        node.owner_task.store(owner.task, Ordering::Relaxed);
+        node.owner_runtime.store(owner.runtime, Ordering::Relaxed);
+        node.put_into(parent, next_number(), at, ENTERED | ATTENDED | DEADLINE);
+        node
+    }
+
+    fn put_into(
+        self: &Arc<Self>,
+        parent: &Arc<Node>,
+        number: u64,
+        at: &'static Location<'static>,
+        flags: u32,
+    ) {
         {
-            let mut inner = node.inner.lock();
+            let mut inner = self.inner.lock();
             inner.number = number;
             inner.entered_at = Some(at);
             inner.parent = Some(Arc::clone(parent));
-            node.raise(ENTERED | ATTENDED | ROOT);
+            self.raise(flags);
         }
-        parent.link(&node);
-        node
+        parent.link(self);
+        // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
+        parent.catch_up(self);
     }
 
     pub(crate) fn set_name(&self, name: impl Into<Arc<str>>) {
@@ -167,6 +218,22 @@ impl Node {
 
     pub(crate) fn set_timeout(&self, timeout: Duration) {
         self.inner.lock().timeout = Some(timeout);
+    }
+
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.inner.lock().grace = Some(grace);
+    }
+
+    pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawn + Send + Sync>) {
+        self.inner.lock().spawner = Some(spawner);
+    }
+
+    pub(crate) fn set_shielded(&self) {
+        self.raise(SHIELD);
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        self.inner.lock().grace
     }
 
     /// Records the owner, the parent and the place, unless that was done before (R1).
@@ -205,13 +272,15 @@ impl Node {
             self.check(operation, at)?;
         }
         self.enter(at);
-        let timeout = self.inner.lock().timeout;
-        let due = timeout.and_then(|timeout| self.clock().now().checked_add(timeout));
-        let mut inner = self.inner.lock();
+        self.start_timeout();
+        let inner = self.inner.lock();
+        if self.has(LEFT) && operation != "run" {
+            drop(inner);
+            return Err(self.left_misuse(operation, at));
+        }
         if self.has(LEFT | ATTENDED) {
-            let region = self.describe_as(inner.name.clone());
-            let entered_at = inner.entered_at.unwrap_or(at);
-            return Err(Misuse::EnteredTwice { region, entered_at, attempted_at: at });
+            drop(inner);
+            return Err(self.twice(at));
         }
         if self.kind == Kind::Task {
             self.owner_task.store(inner.number, Ordering::Relaxed);
@@ -222,46 +291,115 @@ impl Node {
             // One that was entered by its first use stays with the runtime's task that did so.
             self.raise(if fresh { ROOT } else { 0 });
         }
-        if let Some(due) = due {
-            inner.deadline = Some(inner.deadline.map_or(due, |deadline| deadline.min(due)));
-            self.raise(DEADLINE);
-        }
         self.raise(ATTENDED);
-        let awaited = inner.waiters.len() != 0;
+        let awaited = !(inner.waiters.is_empty() && inner.stop_waiters.is_empty());
         drop(inner);
-        if awaited {
-            // Somebody waited before there was anything around the region.
+        if awaited || self.has(SHIELD) {
+            // Somebody waited before there was anything around the region; and a shield has to be polled
+            // when something outside is cancelled, to hold.
             self.link_up();
         }
         Ok(())
     }
 
+    /// Enters a scope by a call: nobody attends it, its stays do the polling.
+    pub(crate) fn enter_dynamic(
+        self: &Arc<Self>,
+        at: &'static Location<'static>,
+    ) -> Result<(), Misuse> {
+        if self.has(ENTERED) {
+            return Err(self.twice(at));
+        }
+        self.enter(at);
+        self.start_timeout();
+        let inner = self.inner.lock();
+        let awaited = !(inner.waiters.is_empty() && inner.stop_waiters.is_empty());
+        drop(inner);
+        if awaited {
+            self.link_up();
+        }
+        Ok(())
+    }
+
+    /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
+    pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
+        let reason = self.inner.lock().reason.clone();
+        // A stay that was leaked, or that somebody else polls, does not outlive the scope.
+        self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
+        drop(self.leave_now());
+        reason
+    }
+
+    /// Makes the running task the owner, and the region current here the parent (R4).
+    pub(crate) fn take_over(self: &Arc<Self>) {
+        if self.has(LEFT) || !self.has(ENTERED) {
+            return;
+        }
+        let parent = ambient::with_current(|node, _| node.cloned());
+        let owner = match &parent {
+            Some(parent) => parent.owner(),
+            None => Identity { task: 0, runtime: rt::task_number() },
+        };
+        let (former, link) = {
+            let mut inner = self.inner.lock();
+            self.owner_task.store(owner.task, Ordering::Relaxed);
+            self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
+            // Entered anew, as far as the order of exits goes.
+            inner.number = next_number();
+            (std::mem::replace(&mut inner.parent, parent), inner.link.take())
+        };
+        if let Some((linked_to, key)) = link {
+            self.lower(LINKED);
+            if let Some(linked_to) = linked_to.upgrade() {
+                linked_to.inner.lock().links.try_remove(key);
+            }
+            self.link_up();
+        }
+        drop(former);
+    }
+
+    fn twice(&self, at: &'static Location<'static>) -> Misuse {
+        let inner = self.inner.lock();
+        let (name, entered_at) = (inner.name.clone(), inner.entered_at.unwrap_or(at));
+        drop(inner);
+        Misuse::EnteredTwice { region: self.describe_as(name), entered_at, attempted_at: at }
+    }
+
+    /// A relative deadline starts when the region is entered (R11).
+    fn start_timeout(&self) {
+        let Some(timeout) = self.inner.lock().timeout.take() else { return };
+        let Some(due) = self.clock().now().checked_add(timeout) else { return };
+        let mut inner = self.inner.lock();
+        inner.deadline = Some(inner.deadline.map_or(due, |deadline| deadline.min(due)));
+        self.raise(DEADLINE);
+    }
+
     /// Closes the region where nothing is left to do in it, and returns the failures that were sent here.
     fn try_leave(self: &Arc<Self>) -> Option<Vec<ExitFailure>> {
-        let (records, waker) = {
+        let (records, wakers) = {
             let mut inner = self.inner.lock();
             if !inner.exits.is_empty() || !inner.adopted.is_empty() {
                 return None;
             }
             self.raise(LEFT);
-            (std::mem::take(&mut inner.records), inner.waker.take())
+            (std::mem::take(&mut inner.records), inner.wakers())
         };
-        drop(waker);
+        drop(unwind::drop_each(wakers));
         self.unlink();
         Some(records)
     }
 
     /// Closes the region whatever is left in it, which is returned.
     fn leave_now(self: &Arc<Self>) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
-        let (rest, waker) = {
+        let (rest, wakers) = {
             let mut inner = self.inner.lock();
             self.raise(LEFT);
             let inner = &mut *inner;
             let adopted = std::mem::take(&mut inner.adopted);
             let exits = std::mem::take(&mut inner.exits);
-            ((adopted, exits, std::mem::take(&mut inner.records)), inner.waker.take())
+            ((adopted, exits, std::mem::take(&mut inner.records)), inner.wakers())
         };
-        drop(waker);
+        drop(unwind::drop_each(wakers));
         self.unlink();
         rest
     }
@@ -291,7 +429,7 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct(match self.kind {
             Kind::Task | Kind::Child => "Task",
-            Kind::Scope => "CancelScope",
+            Kind::Scope | Kind::Stay => "CancelScope",
             Kind::Stack => "ExitStack",
             Kind::Group => "TaskGroup",
         });

@@ -5,6 +5,7 @@ use crate::sync::{Arc, Global};
 use crate::unwind;
 use crate::wrong_task::WrongTask;
 use std::fmt;
+use std::io::Write;
 use std::panic::Location;
 
 /// Something that no result could tell of.
@@ -67,6 +68,7 @@ pub(crate) fn report(report: &Report) {
     match HOOK.get() {
         // A report may arise while unwinding, where a second panic would abort the process.
         Some(hook) => drop(unwind::catch(|| hook(report))),
-        None => eprintln!("moored: {report}"),
+        // Not `eprintln!`, which panics where standard error cannot be written.
+        None => drop(writeln!(std::io::stderr(), "moored: {report}")),
     }
 }

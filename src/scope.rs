@@ -1,13 +1,16 @@
 //! Cancel scopes: regions that can be cancelled.
 
+mod entered;
 mod handle;
 
+pub use entered::{EnterError, EnteredScope, Left};
 pub use handle::{CancelHandle, Cancellation};
 
 use crate::failure::Cancelled;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::{self, Ended, Kind, Node, Run};
 use crate::sync::Arc;
+use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::fmt;
@@ -98,6 +101,25 @@ impl CancelScope {
         self
     }
 
+    /// How long a request to [stop](CancelScope::stop) may last before it becomes a cancellation (R13); and
+    /// for a [shielded](CancelScope::shielded) scope, how long it holds against a cancellation from outside
+    /// (R12).
+    pub fn grace(self, grace: Duration) -> Self {
+        self.node.set_grace(grace);
+        self
+    }
+
+    /// Holds against cancellation from outside: while this scope is polled, what is around it is not
+    /// dropped (R12).
+    ///
+    /// It protects from outside only: its own [`cancel`](CancelScope::cancel) and deadline count. One that
+    /// is no longer polled, such as the loser of a `select!`, loses its shield and nothing else. Without a
+    /// [grace](CancelScope::grace) it holds for as long as its body takes.
+    pub fn shielded(self) -> Self {
+        self.node.set_shielded();
+        self
+    }
+
     /// Changes the deadline, before the scope is entered or while it runs. A region that is cancelled
     /// already stays cancelled (R11).
     pub fn set_deadline(&self, at: Instant) {
@@ -145,6 +167,13 @@ impl CancelScope {
         request(&self.node, Some(message.into()), Location::caller());
     }
 
+    /// Asks what is inside to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
+    /// [grace](CancelScope::grace), it becomes a cancellation when that is over.
+    #[track_caller]
+    pub fn stop(&self) {
+        stop(&self.node, Location::caller());
+    }
+
     /// Whether this scope, or a region around it, is cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.node.is_cancelled()
@@ -154,6 +183,12 @@ impl CancelScope {
     pub fn handle(&self) -> CancelHandle {
         CancelHandle::new(Arc::clone(&self.node))
     }
+}
+
+/// Asks `node` to wind down at somebody's request.
+pub(crate) fn stop(node: &Node, at: &'static Location<'static>) {
+    let by = region::current_task();
+    node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at)));
 }
 
 /// Cancels `node` at somebody's request.
@@ -197,19 +232,18 @@ impl<F: Future> Future for ScopeRun<'_, F> {
         let mut run = self.project().run;
         let ended = match ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed)) {
             Ok(ended) => ended,
+            Err(Misuse::WrongTask(wrong)) => Ended::Misplaced(*wrong, None),
             Err(misuse) => panic!("{misuse}"),
         };
         let frame = run.frame();
         let (result, panic) = match ended {
             Ended::Value(value) => (Some(Ok(value)), None),
             Ended::Cancelled(reason) => (Some(Err(reason)), None),
-            Ended::Misplaced(wrong) => (Some(Err(Reason::misplaced(wrong))), None),
+            Ended::Misplaced(wrong, _) => (Some(Err(Reason::misplaced(wrong))), None),
             Ended::Panicked(panic) => (None, Some(panic)),
         };
         if let Some(panic) = frame.take_panic(panic) {
-            drop(result);
-            frame.resume(panic);
-            return Poll::Pending;
+            frame.resume(panic, result);
         }
         match result {
             Some(Ok(value)) => {

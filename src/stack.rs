@@ -2,16 +2,19 @@
 
 mod close;
 mod held;
+mod resource;
 mod work;
 
 pub use close::{Close, CloseError};
 pub use held::Held;
+pub use resource::{Enter, Resource};
 pub use work::ExitOutput;
 
 use crate::failure::{Cause, Failure};
 use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason};
 use crate::region::{Ended, Exit, Kind, Node, Run};
+use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected};
 use held::Slot;
@@ -22,6 +25,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use work::Deferred;
 
 /// A region that owns async exits, run last in, first out, when the task that entered it leaves it.
@@ -84,6 +88,13 @@ impl ExitStack {
         self
     }
 
+    /// Bounds every exit: one that has not ended this long after its first poll is dropped, and recorded as
+    /// [`ExitFailure::TimedOut`](crate::ExitFailure::TimedOut). Abandonment never extends it (R14).
+    pub fn grace(self, grace: Duration) -> Self {
+        self.node.set_grace(grace);
+        self
+    }
+
     /// Registers `exit`: a future that returns nothing, or a `Result` whose error is recorded.
     ///
     /// Registered while the stack unwinds, it runs next (R14).
@@ -98,7 +109,7 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        self.register("defer", Location::caller(), Deferred::future(exit)).unwrap_or_else(refuse);
+        self.try_defer(exit).unwrap_or_else(refuse);
     }
 
     /// As [`defer`](ExitStack::defer).
@@ -112,11 +123,7 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        let at = Location::caller();
-        match self.admit("defer", at) {
-            Ok(()) => self.push("defer", at, Deferred::future(exit)).map_err(|_| unreachable!()),
-            Err(misuse) => Err(Rejected::new(misuse, exit)),
-        }
+        self.register("defer", Location::caller(), exit, Deferred::future)
     }
 
     /// As [`defer`](ExitStack::defer), with an exit that is told why it runs.
@@ -143,8 +150,24 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        let work = Deferred::closure(move |why: &Leaving| Ok(exit(why.clone())));
-        self.register("defer", Location::caller(), work).unwrap_or_else(refuse);
+        self.try_defer_with(exit).unwrap_or_else(refuse);
+    }
+
+    /// As [`defer_with`](ExitStack::defer_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_defer`](ExitStack::try_defer).
+    #[track_caller]
+    pub fn try_defer_with<C, F>(&self, exit: C) -> Result<(), Rejected<C>>
+    where
+        C: FnOnce(Leaving) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        self.register("defer", Location::caller(), exit, |exit| {
+            Deferred::closure(move |why: &Leaving| Ok(exit(why.clone())))
+        })
     }
 
     /// Lends `value` out, and registers `give_back`, which gets it by value when its turn comes.
@@ -176,10 +199,7 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        match self.hold_at(value, give_back, Location::caller()) {
-            Ok(held) => held,
-            Err(rejected) => refuse(rejected),
-        }
+        self.try_hold(value, give_back).unwrap_or_else(refuse)
     }
 
     /// As [`hold`](ExitStack::hold).
@@ -196,10 +216,20 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        self.hold_at(value, give_back, Location::caller())
+        self.try_hold_at(value, give_back, Location::caller())
     }
 
-    fn hold_at<T, C, F>(
+    fn hold_at<T, C, F>(&self, value: T, give_back: C, at: &'static Location<'static>) -> Held<T>
+    where
+        T: Send + 'static,
+        C: FnOnce(T) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        self.try_hold_at(value, give_back, at).unwrap_or_else(refuse)
+    }
+
+    fn try_hold_at<T, C, F>(
         &self,
         value: T,
         give_back: C,
@@ -211,16 +241,16 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        if let Err(misuse) = self.admit("hold", at) {
-            return Err(Rejected::new(misuse, (value, give_back)));
-        }
         let slot = Slot::new();
         let back = Arc::clone(&slot);
-        let work = Deferred::closure(move |_: &Leaving| held::reclaim(&back, give_back, at));
-        if let Err(rejected) = self.push("hold", at, work) {
-            panic!("{rejected}");
+        // The value stays out here: the exit finds it in the slot when its turn comes.
+        let registered = self.register("hold", at, give_back, |give_back| {
+            Deferred::closure(move |_: &Leaving| held::reclaim(&back, give_back, at))
+        });
+        match registered {
+            Ok(()) => Ok(Held::new(value, slot)),
+            Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
         }
-        Ok(Held::new(value, slot))
     }
 
     /// Enters the stack unless its first use did, runs `body`, runs the exits, and leaves.
@@ -274,6 +304,64 @@ impl ExitStack {
         Close::new(self, Location::caller())
     }
 
+    /// Enters `resource`, and registers its exit once that has succeeded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the resource's `enter` where it is parked; nothing is registered.
+    ///
+    /// # Errors
+    ///
+    /// The error of the resource's `enter`.
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer), when it is polled; before the resource is entered.
+    #[track_caller]
+    pub fn enter<R: Resource>(&self, resource: R) -> Enter<'_, R> {
+        Enter::new(self, resource, Location::caller())
+    }
+
+    /// Moves all exits to a new stack, entered here and now; this one goes on without them. After Python's
+    /// `ExitStack.pop_all`.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let stack = moored::ExitStack::new();
+    /// stack.defer(async {});
+    /// let kept = stack.pop_all(); // everything worked: these exits belong to somebody else now
+    /// stack.close().await.unwrap();
+    /// assert_eq!(kept.len(), 1);
+    /// # kept.close().await.unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn pop_all(&self) -> ExitStack {
+        let at = Location::caller();
+        self.admit("pop_all", at).unwrap_or_else(|misuse| panic!("{misuse}"));
+        let stack = ExitStack::new();
+        stack.node.enter(at);
+        self.node.move_exits_to(&stack.node);
+        stack
+    }
+
+    /// Lets go of the stack, so that another task can adopt it (R4).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the stack unchanged, from a task that does not own it.
+    #[track_caller]
+    pub fn release(self) -> Result<Released<ExitStack>, Rejected<ExitStack>> {
+        match self.admit("release", Location::caller()) {
+            Ok(()) => Ok(Released::new(self)),
+            Err(misuse) => Err(Rejected::new(misuse, self)),
+        }
+    }
+
     /// The task that entered the stack: `None` before its first use, and where no task was known.
     pub fn owner(&self) -> Option<TaskId> {
         self.node.owner_id()
@@ -298,26 +386,23 @@ impl ExitStack {
         Ok(())
     }
 
-    fn push(
+    fn register<V, W>(
         &self,
         operation: &'static str,
         at: &'static Location<'static>,
-        exit: impl crate::region::ExitWork + 'static,
-    ) -> Result<(), Rejected<()>> {
-        let exit = Exit { work: Box::pin(exit), registered_at: at };
+        value: V,
+        make: impl FnOnce(V) -> W,
+    ) -> Result<(), Rejected<V>>
+    where
+        W: crate::region::ExitWork + 'static,
+    {
+        if let Err(misuse) = self.admit(operation, at) {
+            return Err(Rejected::new(misuse, value));
+        }
+        let made = |value| Exit { work: Box::pin(make(value)), registered_at: at };
         self.node
-            .push_exit(exit)
-            .map_err(|_| Rejected::new(self.node.left_misuse(operation, at), ()))
-    }
-
-    fn register(
-        &self,
-        operation: &'static str,
-        at: &'static Location<'static>,
-        exit: impl crate::region::ExitWork + 'static,
-    ) -> Result<(), Rejected<()>> {
-        self.admit(operation, at).map_err(|misuse| Rejected::new(misuse, ()))?;
-        self.push(operation, at, exit)
+            .push_exit(value, made)
+            .map_err(|value| Rejected::new(self.node.left_misuse(operation, at), value))
     }
 }
 
@@ -325,6 +410,14 @@ impl ExitStack {
 fn refuse<T, R>(rejected: Rejected<T>) -> R {
     panic!("{rejected}")
 }
+
+impl sealed::TakeOver for ExitStack {
+    fn take_over(&self) {
+        self.node.take_over();
+    }
+}
+
+impl Handover for ExitStack {}
 
 impl Default for ExitStack {
     fn default() -> Self {
@@ -375,29 +468,24 @@ where
             Err(misuse) => panic!("{misuse}"),
         };
         let frame = run.frame();
-        let (result, panic) = match ended {
-            Ended::Value(result) => (Some(result.map_err(Cause::Body)), None),
-            Ended::Cancelled(reason) => (Some(Err(Cause::Cancelled(reason))), None),
-            Ended::Misplaced(wrong) => {
-                (Some(Err(Cause::Cancelled(Reason::misplaced(wrong)))), None)
+        let (mut value, mut causes, mut body_panic) = (None, Vec::new(), None);
+        match ended {
+            Ended::Value(Ok(returned)) => value = Some(returned),
+            Ended::Value(Err(error)) => causes.push(Cause::Body(error)),
+            Ended::Cancelled(reason) => causes.push(Cause::Cancelled(reason)),
+            Ended::Misplaced(wrong, returned) => {
+                causes.extend(returned.and_then(Result::err).map(Cause::Body));
+                causes.push(Cause::Cancelled(Reason::misplaced(wrong)));
             }
-            Ended::Panicked(panic) => (None, Some(panic)),
-        };
-        if let Some(panic) = frame.take_panic(panic) {
-            drop(result);
-            frame.resume(panic);
-            return Poll::Pending;
+            Ended::Panicked(panic) => body_panic = Some(panic),
         }
-        let exits = std::mem::take(&mut frame.tally.failures).into_iter().map(Cause::Exit);
-        let (value, mut causes) = match result {
-            Some(Ok(value)) => (Some(value), Vec::new()),
-            Some(Err(cause)) => (None, vec![cause]),
-            None => return Poll::Pending,
-        };
-        causes.extend(exits);
-        Poll::Ready(match (value, Failure::from_causes(causes)) {
-            (_, Some(failure)) => Err(failure),
-            (Some(value), None) => Ok(value),
+        if let Some(panic) = frame.take_panic(body_panic) {
+            frame.resume(panic, (value, causes));
+        }
+        causes.extend(std::mem::take(&mut frame.tally.failures).into_iter().map(Cause::Exit));
+        Poll::Ready(match (Failure::from_causes(causes), value) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(value)) => Ok(value),
             (None, None) => return Poll::Pending,
         })
     }

@@ -98,14 +98,10 @@ impl<F: Future> Future for Task<F> {
             Ok(Ended::Value(value)) => (Some(value), None),
             Ok(Ended::Panicked(panic)) => (None, Some(panic)),
             // Its node is in nobody's hands who could cancel it, run it twice, or own it otherwise.
-            Ok(Ended::Cancelled(_) | Ended::Misplaced(_)) | Err(_) => (None, None),
+            Ok(Ended::Cancelled(_) | Ended::Misplaced(..)) | Err(_) => (None, None),
         };
         match (frame.take_panic(panic), value) {
-            (Some(panic), value) => {
-                drop(value);
-                frame.resume(panic);
-                Poll::Pending
-            }
+            (Some(panic), value) => frame.resume(panic, value),
             (None, Some(value)) => {
                 frame.send_failures();
                 Poll::Ready(value)

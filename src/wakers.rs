@@ -5,8 +5,10 @@ use slab::Slab;
 use std::task::Waker;
 
 /// The wakers of all who wait for one event. The owner keeps it under a lock.
+///
+/// A slot outlives its waker: whoever was woken registers anew in its own slot, or gives it back.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers(Slab<Waker>);
+pub(crate) struct Wakers(Slab<Option<Waker>>);
 
 impl Wakers {
     pub(crate) const fn new() -> Self {
@@ -18,9 +20,9 @@ impl Wakers {
     #[must_use = "the old waker must be dropped outside the lock"]
     pub(crate) fn register(&mut self, key: &mut Option<usize>, waker: Waker) -> Option<Waker> {
         match *key {
-            Some(at) => Some(std::mem::replace(&mut self.0[at], waker)),
+            Some(at) => self.0[at].replace(waker),
             None => {
-                *key = Some(self.0.insert(waker));
+                *key = Some(self.0.insert(Some(waker)));
                 None
             }
         }
@@ -28,23 +30,25 @@ impl Wakers {
 
     #[must_use = "the waker must be dropped outside the lock"]
     pub(crate) fn remove(&mut self, key: usize) -> Option<Waker> {
-        self.0.try_remove(key)
+        self.0.try_remove(key).flatten()
     }
 
-    /// Empties the slots, to be woken outside the lock.
-    pub(crate) fn take(&mut self) -> Vec<Waker> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.0).into_iter().map(|(_, waker)| waker).collect()
+    /// Takes all wakers, to be woken or dropped outside the lock.
+    pub(crate) fn take_into(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.0.iter_mut().filter_map(|(_, slot)| slot.take()));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
-/// Wakes all; a waker that panics does not starve the others.
+/// Wakes all, whatever any of them does.
+///
+/// A panic of a waker ends here, after the panic hook has told of it: it is an executor's fault, and going
+/// on with it would break off what wakes, such as the drop that hands exits over (R8, R18).
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    unwind::each(wakers, Waker::wake);
+    for waker in wakers {
+        drop(unwind::catch(|| waker.wake()));
+    }
 }

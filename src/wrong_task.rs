@@ -107,6 +107,10 @@ impl<T> Rejected<T> {
         Rejected { misuse, value }
     }
 
+    pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Rejected<U> {
+        Rejected { misuse: self.misuse, value: wrap(self.value) }
+    }
+
     /// Why it was refused.
     pub fn error(&self) -> &Misuse {
         &self.misuse

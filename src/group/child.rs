@@ -1,25 +1,25 @@
 //! A child: its future, its handle's slot, and the book it signs out of.
 
+use super::gate::Turn;
 use super::handle::{Slot, TaskHandle};
 use super::ledger::Ledger;
+use super::results::Outcome;
 use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::{Ended, Node, Run};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
+use crate::unwind::{self, Payload};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// An in-task child as `run` keeps it.
-pub(super) type Member<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
-
 pin_project! {
     /// Runs a child as a task of its own, and tells its handle and its group how it ended.
-    pub(super) struct Child<F: Future<Output = Result<T, E>>, T, E> {
+    pub(crate) struct Child<F: Future<Output = Result<T, E>>, T, E> {
         #[pin]
         run: Run<F>,
         exit: SignOut<T, E>,
@@ -32,6 +32,7 @@ struct SignOut<T, E> {
     node: Arc<Node>,
     at: &'static Location<'static>,
     slot: Arc<Slot<T>>,
+    turn: Turn,
     /// `None` once it has signed out.
     ledger: Option<Arc<Ledger<E>>>,
 }
@@ -54,7 +55,8 @@ where
         let handle = TaskHandle::new(Arc::clone(&slot), Arc::clone(&node));
         let ledger = Some(Arc::clone(ledger));
         let run = Run::entered(Arc::clone(&node), future, at);
-        Ok((Child { run, exit: SignOut { node, at, slot, ledger } }, handle))
+        let exit = SignOut { node, at, slot, turn: Turn::New, ledger };
+        Ok((Child { run, exit }, handle))
     }
 }
 
@@ -66,6 +68,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
+        if let Some(ledger) = &this.exit.ledger {
+            let node = &this.exit.node;
+            // A cancellation has to reach a child that waits for its turn.
+            this.run.as_mut().frame().register(cx.waker());
+            let cancelled = node.is_cancelled_itself();
+            ready!(ledger.gate.poll_turn(&mut this.exit.turn, cancelled, cx));
+        }
         let why = |result: &Result<T, E>| match result {
             Ok(_) => Leaving::Completed,
             Err(_) => Leaving::Failed,
@@ -75,49 +84,57 @@ where
         let (result, panic) = match ended {
             Ok(Ended::Value(result)) => (Some(Ok(result)), None),
             Ok(Ended::Cancelled(reason)) => (Some(Err(reason)), None),
-            Ok(Ended::Misplaced(wrong)) => (Some(Err(Reason::misplaced(wrong))), None),
+            Ok(Ended::Misplaced(wrong, _)) => (Some(Err(Reason::misplaced(wrong))), None),
             Ok(Ended::Panicked(panic)) => (None, Some(panic)),
             Err(_) => (None, None),
         };
         let panic = frame.take_panic(panic);
         frame.send_failures();
-        if let Some(panic) = panic {
-            this.exit.panicked(panic);
-        } else {
-            match result {
-                Some(Ok(Ok(value))) => this.exit.end(Ok(value)),
-                Some(Ok(Err(error))) => this.exit.failed(error),
-                Some(Err(reason)) => this.exit.end(Err(ChildError::Cancelled(reason))),
-                None => {}
-            }
+        match (panic, result) {
+            (Some(panic), result) => this.exit.panicked(panic, result),
+            (None, Some(Ok(Ok(value)))) => this.exit.succeeded(value),
+            (None, Some(Ok(Err(error)))) => this.exit.failed(error),
+            (None, Some(Err(reason))) => this.exit.end(Err(ChildError::Cancelled(reason))),
+            (None, None) => {}
         }
         Poll::Ready(())
     }
 }
 
 impl<T, E> SignOut<T, E> {
-    fn failed(&mut self, error: E) {
-        let Some(ledger) = &self.ledger else { return };
-        let id = self.node.owner_id();
-        if let Some(task) = id.clone() {
-            ledger.fail(Cause::Child { task: task.clone(), error }, id, self.at);
-            self.end(Err(ChildError::Failed(task)));
+    fn succeeded(&mut self, value: T) {
+        if let Some(ledger) = &self.ledger {
+            ledger.succeed(self.node.owner_id(), self.at);
         }
+        self.end(Ok(value));
     }
 
-    fn panicked(&mut self, payload: crate::unwind::Payload) {
+    fn failed(&mut self, error: E) {
+        let (Some(ledger), Some(task)) = (&self.ledger, self.node.owner_id()) else { return };
+        let cause = Cause::Child { task: task.clone(), error };
+        ledger.fail(cause, Some(task.clone()), self.at);
+        self.end(Err(ChildError::Failed(task)));
+    }
+
+    fn panicked<R>(&mut self, payload: Payload, result: R) {
         if let Some(ledger) = &self.ledger {
             ledger.panicked(payload, self.node.owner_id(), self.at);
+            if let Err(second) = unwind::catch(|| drop(result)) {
+                ledger.panicked(second, None, self.at);
+            }
         }
         self.end(Err(ChildError::Panicked));
     }
 
-    /// The handle first, so that it has its result when the group's `run` returns.
+    /// The handle first, so that it has its result when the group's `run` returns; and whatever the value's
+    /// drop does, the child is counted out.
     fn end(&mut self, result: Result<T, ChildError>) {
-        if let Some(ledger) = self.ledger.take() {
-            self.slot.fill(result);
-            ledger.gate.left();
+        let Some(ledger) = self.ledger.take() else { return };
+        let outcome = Outcome::of(&result);
+        if let Err(payload) = unwind::catch(|| self.slot.fill(result)) {
+            ledger.panicked(payload, self.node.owner_id(), self.at);
         }
+        ledger.sign_out(self.node.owner_id(), outcome, &self.turn);
     }
 }
 

@@ -1,8 +1,9 @@
-//! The gate of a group: counts who is inside, closes behind the last one.
+//! The gate of a group: counts who is inside, closes behind the last one, and limits how many run.
 
 use crate::reason::Leaving;
 use crate::region::{ExitError, ExitWork};
 use crate::sync::{Arc, Mutex};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 ///
 /// It knows nothing of what children borrow or return, so that the wait for them can outlive the group.
 #[derive(Default)]
-pub(super) struct Gate(Mutex<Inside>);
+pub(crate) struct Gate(Mutex<Inside>);
 
 #[derive(Default)]
 struct Inside {
@@ -21,11 +22,32 @@ struct Inside {
     abandoned: bool,
     /// Woken when the last child has left.
     waiting: Option<Waker>,
+    /// How many may run at once, where that is limited.
+    limit: Option<usize>,
+    running: usize,
+    /// Who waits for a turn, first come first served.
+    line: VecDeque<(u64, Waker)>,
+    next_ticket: u64,
+}
+
+/// A child's place in a group that limits how many run.
+#[derive(Default)]
+pub(super) enum Turn {
+    #[default]
+    New,
+    InLine(u64),
+    Running,
+    /// Not counted: the group has no limit, or the child was cancelled before its turn.
+    Free,
 }
 
 impl Gate {
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.0.lock().open
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.0.lock().limit = Some(limit.max(1));
     }
 
     /// Counts one more child, unless the group has closed.
@@ -49,14 +71,67 @@ impl Gate {
         self.0.lock().abandoned
     }
 
-    /// A child has left.
-    pub(super) fn left(&self) {
-        let waiting = {
-            let mut inside = self.0.lock();
-            inside.open -= 1;
-            if inside.open == 0 { inside.waiting.take() } else { None }
+    /// Ready when it is the child's turn, or when it need not wait for one.
+    pub(super) fn poll_turn(
+        &self,
+        turn: &mut Turn,
+        cancelled: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let waker = match turn {
+            Turn::Running | Turn::Free => return Poll::Ready(()),
+            Turn::New | Turn::InLine(_) => cx.waker().clone(),
         };
-        crate::wakers::wake_all(waiting);
+        let mut inside = self.0.lock();
+        let place = match *turn {
+            Turn::InLine(ticket) => inside.line.iter().position(|(other, _)| *other == ticket),
+            _ => None,
+        };
+        let first = place.unwrap_or(inside.line.len()) == 0;
+        let room = inside.limit.is_none_or(|limit| inside.running < limit);
+        let (polled, old) = if cancelled || inside.limit.is_none() || (first && room) {
+            let counted = !cancelled && inside.limit.is_some();
+            inside.running += usize::from(counted);
+            *turn = if counted { Turn::Running } else { Turn::Free };
+            (Poll::Ready(()), place.and_then(|place| inside.line.remove(place)).map(|(_, w)| w))
+        } else if let Some(place) = place {
+            (Poll::Pending, Some(std::mem::replace(&mut inside.line[place].1, waker.clone())))
+        } else {
+            let ticket = inside.next_ticket;
+            inside.next_ticket += 1;
+            inside.line.push_back((ticket, waker.clone()));
+            *turn = Turn::InLine(ticket);
+            (Poll::Pending, None)
+        };
+        drop(inside);
+        drop((old, waker));
+        polled
+    }
+
+    /// A child has left, wherever it was; `true` where it was the last one.
+    pub(super) fn left(&self, turn: &Turn) -> bool {
+        let mut wakers = Vec::new();
+        let last = {
+            let mut inside = self.0.lock();
+            match *turn {
+                Turn::Running => inside.running -= 1,
+                Turn::InLine(ticket) => {
+                    let place = inside.line.iter().position(|(other, _)| *other == ticket);
+                    wakers.extend(place.and_then(|at| inside.line.remove(at)).map(|(_, w)| w));
+                }
+                Turn::New | Turn::Free => {}
+            }
+            if inside.limit.is_some_and(|limit| inside.running < limit) {
+                wakers.extend(inside.line.front().map(|(_, waker)| waker.clone()));
+            }
+            inside.open -= 1;
+            if inside.open == 0 {
+                wakers.extend(inside.waiting.take());
+            }
+            inside.open == 0
+        };
+        crate::wakers::wake_all(wakers);
+        last
     }
 
     /// Closes the group and is ready when nobody is inside.

@@ -44,6 +44,11 @@ impl<T> TaskHandle<T> {
         TaskHandle { slot, node }
     }
 
+    /// A second handle: only one of the two gets the value.
+    pub(super) fn clone(&self) -> Self {
+        TaskHandle { slot: Arc::clone(&self.slot), node: Arc::clone(&self.node) }
+    }
+
     /// Waits for the child's value.
     ///
     /// # Cancel safety

@@ -1,15 +1,13 @@
 //! The future that polls a group: its body, its in-task children, and the way out.
 
-use super::Shared;
-use super::child::Member;
-use super::gate::WaitForChildren;
 use super::ready::MemberWaker;
+use super::shared::Shared;
 use crate::failure::{Cause, Failure};
-use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::{Ended, Exit, Frame};
+use crate::reason::{Leaving, Reason};
+use crate::region::{Ended, Frame, ambient};
 use crate::sync::Arc;
 use crate::unwind;
-use crate::wrong_task::Misuse;
+use crate::wrong_task::{Misuse, WrongTask};
 use pin_project_lite::pin_project;
 use slab::Slab;
 use std::fmt;
@@ -19,17 +17,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 pin_project! {
-    /// The future of [`TaskGroup::run`](crate::TaskGroup::run).
+    /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` is how in-task children are kept.
     #[must_use = "futures do nothing unless polled; dropping it drops the body and the in-task children"]
-    pub struct GroupRun<'a, 'env, F: Future, E> {
-        crew: Crew<'a, 'env, E>,
+    pub struct GroupRun<'a, F: Future, E, M> {
+        crew: Crew<'a, E, M>,
         #[pin]
         body: Option<F>,
         // What the body returned, unless that was an error.
         value: Option<F::Output>,
     }
 
-    impl<F: Future, E> PinnedDrop for GroupRun<'_, '_, F, E> {
+    impl<F: Future, E, M> PinnedDrop for GroupRun<'_, F, E, M> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.crew.frame.is_inside() {
@@ -44,23 +42,30 @@ pin_project! {
 }
 
 /// Everything of a run but its body.
-struct Crew<'a, 'env, E> {
-    shared: &'a Arc<Shared<'env, E>>,
+struct Crew<'a, E, M> {
+    shared: &'a Arc<Shared<E, M>>,
     frame: Frame,
     at: &'static Location<'static>,
-    members: Slab<Member<'env>>,
+    members: Slab<Member<M>>,
     /// By place among the members; kept when a child leaves, for the next one there.
     wakers: Vec<(Arc<MemberWaker>, Waker)>,
     woken: Vec<usize>,
+    /// How many members had a shield up when they were polled last.
+    shielded: usize,
     /// Why the body was dropped, if it was.
     cancelled: Option<Reason>,
     body_ended: bool,
     done: bool,
 }
 
-impl<'a, 'env, F: Future, E> GroupRun<'a, 'env, F, E> {
-    pub(super) fn new(
-        shared: &'a Arc<Shared<'env, E>>,
+struct Member<M> {
+    future: M,
+    shielded: bool,
+}
+
+impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
+    pub(crate) fn new(
+        shared: &'a Arc<Shared<E, M>>,
         body: F,
         at: &'static Location<'static>,
     ) -> Self {
@@ -71,6 +76,7 @@ impl<'a, 'env, F: Future, E> GroupRun<'a, 'env, F, E> {
             members: Slab::new(),
             wakers: Vec::new(),
             woken: Vec::new(),
+            shielded: 0,
             cancelled: None,
             body_ended: false,
             done: false,
@@ -79,15 +85,36 @@ impl<'a, 'env, F: Future, E> GroupRun<'a, 'env, F, E> {
     }
 }
 
-impl<'env, E> Crew<'_, 'env, E> {
+impl<E, M> Crew<'_, E, M> {
+    /// Nobody polls the group any more.
+    fn abandon(&mut self) {
+        let members = std::mem::take(&mut self.members);
+        self.shared.abandon(&mut self.frame, self.at, || {
+            unwind::drop_each(members.into_iter().map(|(_, member)| member.future))
+        });
+        self.done = true;
+    }
+
+    /// The run is polled by a task that does not own the group: everything goes home (R2).
+    fn misplaced(&mut self, wrong: WrongTask) -> Failure<E> {
+        // Before the rest goes outwards: this result is a record, too.
+        let mut causes = self.shared.ledger.settle().causes;
+        self.abandon();
+        causes.push(Cause::Cancelled(Reason::misplaced(wrong.clone())));
+        let only = Cause::Cancelled(Reason::misplaced(wrong));
+        Failure::from_causes(causes).unwrap_or_else(|| Failure::only(only))
+    }
+}
+
+impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
     /// Polls the children that have news, once each.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         // Before the look at the news: what comes after it wakes us.
         self.shared.ready.register(cx.waker());
         let arrivals = std::mem::take(&mut *self.shared.arrivals.lock());
         self.shared.ready.swap(&mut self.woken);
-        for member in arrivals {
-            let place = self.members.insert(member);
+        for future in arrivals {
+            let place = self.members.insert(Member { future, shielded: false });
             if place == self.wakers.len() {
                 let waker = MemberWaker::new(place, Arc::clone(&self.shared.ready));
                 self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
@@ -96,57 +123,35 @@ impl<'env, E> Crew<'_, 'env, E> {
         }
         let mut woken = std::mem::take(&mut self.woken);
         for place in woken.drain(..) {
-            // The place may be empty, or another child's by now: then the poll is idle. The waker is the
-            // place's own, so it has to be ready for the next child in any case.
-            let (state, waker) = &self.wakers[place];
-            state.unqueue();
-            let Some(member) = self.members.get_mut(place) else { continue };
-            let polled = unwind::catch(|| member.as_mut().poll(&mut Context::from_waker(waker)));
-            if !matches!(polled, Ok(Poll::Pending)) {
-                let left = self.members.remove(place);
-                let dropped = self.frame.within(|| drop(left));
-                for payload in [polled.map(drop), dropped].into_iter().filter_map(Result::err) {
-                    self.shared.ledger.panicked(payload, None, self.at);
-                }
-            }
+            self.poll_member(place);
         }
         self.woken = woken;
     }
 
-    /// Nobody polls the group any more: the in-task children go, the executor children are cancelled, and
-    /// the wait for them becomes an exit (R16).
-    fn abandon(&mut self) {
-        let ledger = &self.shared.ledger;
-        ledger.gate.abandon();
-        let arrivals = std::mem::take(&mut *self.shared.arrivals.lock());
-        let members = std::mem::take(&mut self.members);
-        let dropped = self.frame.within(|| {
-            unwind::each(arrivals, drop);
-            unwind::each(members, drop);
-        });
-        if let Err(payload) = dropped {
-            self.frame.tally.panic.get_or_insert(payload);
+    fn poll_member(&mut self, place: usize) {
+        // The place may be empty, or another child's by now: then the poll is idle. The waker is the
+        // place's own, so it has to be ready for the next child in any case.
+        let (state, waker) = &self.wakers[place];
+        state.unqueue();
+        let Some(member) = self.members.get_mut(place) else { return };
+        let mut cx = Context::from_waker(waker);
+        let (polled, shielded) =
+            ambient::watch_shields(|| unwind::catch(|| Pin::new(&mut member.future).poll(&mut cx)));
+        self.shielded -= usize::from(member.shielded);
+        if matches!(polled, Ok(Poll::Pending)) {
+            member.shielded = shielded;
+            self.shielded += usize::from(shielded);
+            return;
         }
-        if ledger.gate.open() > 0 {
-            let reason = match ledger.node.effective_reason() {
-                Some(reason) => reason.seen_as(ReasonKind::Parent),
-                None => Reason::new(ReasonKind::OwnerGone, None, None, Some(self.at)),
-            };
-            ledger.node.cancel(reason);
-            let work = Box::pin(WaitForChildren(Arc::clone(&ledger.gate)));
-            let wait = Exit { work, registered_at: self.at };
-            if let Err(wait) = ledger.node.push_exit(wait) {
-                let wave = ledger.node.wave_of(wait, Leaving::Abandoned);
-                ledger.node.hand_over(wave);
-            }
+        let left = self.members.remove(place);
+        let dropped = self.frame.within(|| drop(left.future));
+        for payload in [polled.map(drop), dropped].into_iter().filter_map(Result::err) {
+            self.shared.ledger.panicked(payload, None, self.at);
         }
-        self.frame.abandon();
-        self.shared.ready.clear();
-        self.done = true;
     }
 }
 
-impl<'env, F, T, E> GroupRun<'_, 'env, F, E>
+impl<F, T, E, M> GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -155,9 +160,10 @@ where
         let this = self.project();
         let crew = this.crew;
         if let Err(misuse) = crew.frame.begin("run") {
+            crew.frame.reject();
+            crew.done = true;
             match misuse {
                 Misuse::WrongTask(wrong) => {
-                    crew.done = true;
                     return Poll::Ready(Some(Failure::only(Cause::Rejected(*wrong))));
                 }
                 misuse => panic!("{misuse}"),
@@ -175,20 +181,16 @@ where
                 ledger.panicked(payload, ledger.node.owner_id(), crew.at);
             }
             Ended::Cancelled(reason) => crew.cancelled = Some(reason),
-            Ended::Misplaced(wrong) => {
-                crew.abandon();
-                let (mut causes, _) = ledger.settle();
-                causes.push(Cause::Cancelled(Reason::misplaced(wrong)));
-                return Poll::Ready(Failure::from_causes(causes));
-            }
+            Ended::Misplaced(wrong, _) => return Poll::Ready(Some(crew.misplaced(wrong))),
         }
         Poll::Ready(None)
     }
 }
 
-impl<F, T, E> Future for GroupRun<'_, '_, F, E>
+impl<F, T, E, M> Future for GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
+    M: Future<Output = ()> + Unpin,
 {
     type Output = Result<T, Failure<E>>;
 
@@ -200,10 +202,15 @@ where
             if let Poll::Ready(Some(failure)) = self.as_mut().poll_body(cx) {
                 return Poll::Ready(Err(failure));
             }
+        } else if let Err(wrong) = self.crew.frame.check_poller() {
+            return Poll::Ready(Err(self.project().crew.misplaced(wrong)));
         }
         let this = self.project();
         let crew = this.crew;
         crew.poll_members(cx);
+        if crew.shielded > 0 {
+            ambient::hold_shield();
+        }
         if !crew.body_ended {
             return Poll::Pending;
         }
@@ -213,12 +220,11 @@ where
         crew.shared.ready.clear();
         crew.done = true;
 
-        let (mut causes, panic) = crew.shared.ledger.settle();
+        let settled = crew.shared.ledger.settle();
+        let mut causes = settled.causes;
         let value = this.value.take();
-        if let Some(panic) = crew.frame.take_panic(panic) {
-            drop((value, causes));
-            crew.frame.resume(panic);
-            return Poll::Pending;
+        if let Some(panic) = crew.frame.take_panic(settled.panic) {
+            crew.frame.resume(panic, (value, causes));
         }
         if let (true, Some(reason)) = (causes.is_empty(), crew.cancelled.take()) {
             causes.push(Cause::Cancelled(reason));
@@ -226,7 +232,7 @@ where
         let exits = std::mem::take(&mut crew.frame.tally.failures);
         causes.extend(exits.into_iter().map(Cause::Exit));
         match (Failure::from_causes(causes), value) {
-            (Some(failure), _) => Poll::Ready(Err(failure)),
+            (Some(failure), _) => Poll::Ready(Err(failure.omitting(settled.omitted))),
             (None, Some(value)) => Poll::Ready(value.map_err(|error| {
                 // An error went to the ledger and never got here.
                 Failure::only(Cause::Body(error))
@@ -236,16 +242,17 @@ where
     }
 }
 
-impl<F, T, E> futures_core::FusedFuture for GroupRun<'_, '_, F, E>
+impl<F, T, E, M> futures_core::FusedFuture for GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
+    M: Future<Output = ()> + Unpin,
 {
     fn is_terminated(&self) -> bool {
         self.crew.done
     }
 }
 
-impl<F: Future, E> fmt::Debug for GroupRun<'_, '_, F, E> {
+impl<F: Future, E, M> fmt::Debug for GroupRun<'_, F, E, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GroupRun")
     }

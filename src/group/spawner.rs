@@ -1,7 +1,7 @@
 //! Spawning into a group from anywhere.
 
 use super::handle::TaskHandle;
-use super::{Shared, child};
+use super::shared::{BoxChild, Shared};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Weak};
 use crate::wrong_task::{Misuse, Rejected};
@@ -10,7 +10,7 @@ use std::future::Future;
 use std::panic::Location;
 
 /// A future that came too late: its group has closed.
-pub(super) struct Closed<F>(pub(super) F);
+pub(crate) struct Closed<F>(pub(crate) F);
 
 /// A handle that may spawn into a [`TaskGroup`](crate::TaskGroup), and nothing else, from any task or
 /// thread: a child that spawns children takes one with it.
@@ -38,13 +38,13 @@ pub(super) struct Closed<F>(pub(super) F);
 /// # });
 /// ```
 pub struct GroupSpawner<'env, E> {
-    shared: Weak<Shared<'env, E>>,
+    shared: Weak<Shared<E, BoxChild<'env>>>,
     made_at: &'static Location<'static>,
 }
 
 impl<'env, E> GroupSpawner<'env, E> {
     #[track_caller]
-    pub(super) fn new(shared: &Arc<Shared<'env, E>>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared<E, BoxChild<'env>>>) -> Self {
         GroupSpawner { shared: Arc::downgrade(shared), made_at: Location::caller() }
     }
 
@@ -61,10 +61,10 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: Send + 'env,
     {
         let at = Location::caller();
-        let Some(shared) = self.shared.upgrade() else { return Err(self.gone(future, at)) };
-        shared.spawn(future, at).map_err(|Closed(future)| {
-            Rejected::new(shared.ledger.node.left_misuse("spawn", at), future)
-        })
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn(future, at, |child| Box::pin(child)),
+            None => Err(self.gone(future, at)),
+        }
     }
 
     /// Spawns a child on an executor; see [`TaskGroup::spawn_on`](crate::TaskGroup::spawn_on).
@@ -84,10 +84,10 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: Send + 'static,
     {
         let at = Location::caller();
-        let Some(shared) = self.shared.upgrade() else { return Err(self.gone(future, at)) };
-        child::spawn_on(&shared.ledger, spawner, future, at).map_err(|Closed(future)| {
-            Rejected::new(shared.ledger.node.left_misuse("spawn", at), future)
-        })
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn_on(spawner, future, at),
+            None => Err(self.gone(future, at)),
+        }
     }
 
     fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {

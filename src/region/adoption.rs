@@ -31,6 +31,7 @@ impl Tally {
         let failure = match outcome {
             Ok(Ok(())) => return,
             Ok(Err(ExitError::Failed(error))) => ExitFailure::Failed { registered_at, error },
+            Ok(Err(ExitError::TimedOut(grace))) => ExitFailure::TimedOut { registered_at, grace },
             Ok(Err(ExitError::StillHeld)) => ExitFailure::StillHeld { registered_at },
             Err(payload) => {
                 if self.panic.is_none() {

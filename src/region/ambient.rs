@@ -11,10 +11,13 @@ pub(crate) struct Ambient {
     node: Option<Arc<Node>>,
     /// Whether an exit runs: what it enters is shielded from what cancelled its home (R14).
     in_exit: bool,
+    /// Whether a shield was polled, and is still up, since the region was made current (R12).
+    shield: bool,
 }
 
 ambient! {
-    static CURRENT: RefCell<Ambient> = RefCell::new(Ambient { node: None, in_exit: false });
+    static CURRENT: RefCell<Ambient> =
+        RefCell::new(Ambient { node: None, in_exit: false, shield: false });
 }
 
 /// Runs `user_code` with the region in `slot` current, and puts the region back into `slot`.
@@ -35,6 +38,31 @@ pub(crate) fn within<R>(
 fn swap(current: &mut Ambient, slot: &mut Option<Arc<Node>>, in_exit: bool) -> bool {
     std::mem::swap(&mut current.node, slot);
     std::mem::replace(&mut current.in_exit, in_exit)
+}
+
+/// As [`within`], for a body: tells too whether a shield inside it was polled and holds.
+pub(crate) fn poll_within<R>(
+    slot: &mut Option<Arc<Node>>,
+    user_code: impl FnOnce() -> R,
+) -> (R, bool) {
+    watch_shields(|| within(slot, false, user_code))
+}
+
+/// Runs `poll`, and tells whether a shield inside it was polled and holds. Whoever goes on to be pending
+/// says so to what is around it, with [`hold_shield`].
+pub(crate) fn watch_shields<R>(poll: impl FnOnce() -> R) -> (R, bool) {
+    let before = set_shield(false);
+    let polled = poll();
+    (polled, set_shield(before))
+}
+
+/// A shield in what is being polled holds: nothing around it may be dropped by a cancellation in this poll.
+pub(crate) fn hold_shield() {
+    set_shield(true);
+}
+
+fn set_shield(up: bool) -> bool {
+    CURRENT.try_with(|c| std::mem::replace(&mut c.borrow_mut().shield, up)).unwrap_or(false)
 }
 
 struct Restore<'a> {

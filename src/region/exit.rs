@@ -1,13 +1,15 @@
 //! One exit: what was registered, and its single run (R14).
 
 use super::{Node, Tally, ambient};
+use crate::clock::Sleep;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::unwind;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// The work of an exit: one allocation holds whatever was registered and the future it becomes.
 pub(crate) trait ExitWork: Send {
@@ -23,6 +25,8 @@ pub(crate) trait ExitWork: Send {
 pub(crate) enum ExitError {
     Failed(BoxError),
     StillHeld,
+    /// It was cut off after this long.
+    TimedOut(Duration),
 }
 
 /// A registered exit.
@@ -40,12 +44,14 @@ pub(crate) struct Running {
     /// The region that registered it: it is current while the exit runs, so that the exit has the
     /// identity of the task that registered it (R8).
     home: Option<Arc<Node>>,
+    /// Set at the first poll that is pending; abandonment never extends it.
+    bound: Option<(Duration, Sleep)>,
 }
 
 impl Running {
     pub(crate) fn start(exit: Exit, why: Leaving, home: Arc<Node>) -> Self {
         let Exit { work, registered_at } = exit;
-        Running { work: Some(work), registered_at, why, home: Some(home) }
+        Running { work: Some(work), registered_at, why, home: Some(home), bound: None }
     }
 
     pub(crate) fn registered_at(&self) -> &'static Location<'static> {
@@ -59,7 +65,10 @@ impl Running {
         let polled =
             ambient::within(&mut self.home, true, || unwind::catch(|| work.as_mut().poll(cx, why)));
         let outcome = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                let grace = ready!(self.poll_bound(cx));
+                Ok(Err(ExitError::TimedOut(grace)))
+            }
             Ok(Poll::Ready(outcome)) => Ok(outcome),
             Err(payload) => Err(payload),
         };
@@ -68,10 +77,20 @@ impl Running {
         Poll::Ready(())
     }
 
-    /// The exit as it is, to be gone on with later.
-    pub(crate) fn into_exit(self) -> Option<Exit> {
-        let registered_at = self.registered_at;
-        self.work.map(|work| Exit { work, registered_at })
+    /// Ready when the exit has used up the grace of the stack that registered it (R14).
+    fn poll_bound(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+        if self.bound.is_none() {
+            let home = self.home.as_ref();
+            self.bound = home.and_then(|home| {
+                let (grace, clock) = (home.grace()?, home.clock());
+                let due = clock.now().checked_add(grace)?;
+                Some((grace, clock.sleep_until(due)))
+            });
+        }
+        match &mut self.bound {
+            Some((grace, timer)) => timer.as_mut().poll(cx).map(|()| *grace),
+            None => Poll::Pending,
+        }
     }
 
     fn clear(&mut self, tally: &mut Tally) {

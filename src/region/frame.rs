@@ -5,14 +5,12 @@
 //! cancels takes no lock beyond registering a changed waker (R19).
 
 use super::exit::Running;
+use super::timers::Timers;
 use super::{
-    ATTENDED, Batch, CANCELLED, DEADLINE, ENTERED, INBOX, LEFT, Lane, Node, REWAKE, ROOT, Tally,
-    ambient,
+    ATTENDED, Batch, CANCELLED, ENTERED, INBOX, LEFT, Lane, Node, REWAKE, ROOT, Tally, ambient,
 };
-use crate::clock::Sleep;
 use crate::failure::ExitFailure;
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::report::{Report, report};
 use crate::sync::{Arc, Ordering};
 use crate::unwind::{self, Payload};
 use crate::wrong_task::{Misuse, WrongTask};
@@ -26,8 +24,9 @@ pub(crate) enum Ended<T> {
     Value(T),
     Panicked(Payload),
     Cancelled(Reason),
-    /// Polled by a task that does not own the region; its exits went home (R2).
-    Misplaced(WrongTask),
+    /// Polled by a task that does not own the region; its exits went home (R2). The value, where the body
+    /// had ended already.
+    Misplaced(WrongTask, Option<T>),
 }
 
 pub(crate) struct Frame {
@@ -37,7 +36,7 @@ pub(crate) struct Frame {
     stage: Stage,
     /// The waker that the node has, unless `REWAKE` says otherwise.
     waker: Option<Waker>,
-    timer: Option<Sleep>,
+    pub(super) timers: Timers,
     lane: Lane,
     /// The region's own exit that has begun.
     exit: Option<Running>,
@@ -59,7 +58,7 @@ impl Frame {
             at,
             stage: Stage::New,
             waker: None,
-            timer: None,
+            timers: Timers::default(),
             lane: Lane::default(),
             exit: None,
             why: None,
@@ -67,7 +66,7 @@ impl Frame {
         }
     }
 
-    /// For a child, which its group entered when it was spawned.
+    /// For what was entered already: a child, a stay in a scope.
     pub(crate) fn entered(node: Arc<Node>, at: &'static Location<'static>) -> Self {
         Frame { stage: Stage::Inside, ..Frame::new(node, at) }
     }
@@ -113,15 +112,15 @@ impl Frame {
         if let Err(wrong) = self.check_poller() {
             self.clear(body);
             self.abandon();
-            return Poll::Ready(Ended::Misplaced(wrong));
+            return Poll::Ready(Ended::Misplaced(wrong, None));
         }
         self.register(cx.waker());
-        if self.timer.is_some() {
-            self.poll_deadline(cx);
+        if self.is_timed() {
+            self.poll_timers(cx);
         }
         let mut last_poll = self.has(CANCELLED);
         loop {
-            let polled = ambient::within(&mut self.node, false, || {
+            let (polled, shielded) = ambient::poll_within(&mut self.node, || {
                 unwind::catch(|| body.as_mut().as_pin_mut().map(|body| body.poll(cx)))
             });
             match polled {
@@ -132,12 +131,12 @@ impl Frame {
                 }
                 Ok(Some(Poll::Ready(value))) => {
                     self.clear(body);
-                    self.timer = None;
+                    self.timers = Timers::default();
                     return Poll::Ready(Ended::Value(value));
                 }
-                Ok(_) if last_poll => {
+                Ok(_) if last_poll && !shielded => {
                     self.clear(body);
-                    self.timer = None;
+                    self.timers = Timers::default();
                     let reason = self.node().effective_reason();
                     let reason = reason
                         .unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
@@ -145,14 +144,16 @@ impl Frame {
                     return Poll::Ready(Ended::Cancelled(reason));
                 }
                 Ok(_) => {
-                    if !self.has(CANCELLED) {
-                        self.poll_deadline(cx);
+                    self.poll_timers(cx);
+                    if self.has(CANCELLED) && !last_poll {
+                        last_poll = true;
+                        continue;
                     }
-                    if !self.has(CANCELLED) {
-                        let _ = self.poll_adopted(cx);
-                        return Poll::Pending;
+                    let _ = self.poll_adopted(cx);
+                    if shielded || self.shields() {
+                        ambient::hold_shield();
                     }
-                    last_poll = true;
+                    return Poll::Pending;
                 }
             }
         }
@@ -190,6 +191,9 @@ impl Frame {
         let why = self.why.get_or_insert(why).clone();
         loop {
             let adopted = self.poll_adopted(cx);
+            if self.shields() {
+                ambient::hold_shield();
+            }
             if let Some(exit) = &mut self.exit {
                 ready!(exit.poll(cx, &mut self.tally));
                 self.exit = None;
@@ -230,8 +234,6 @@ impl Frame {
             return;
         }
         self.stage = Stage::Left;
-        self.waker = None;
-        self.timer = None;
         let node = Arc::clone(self.node());
         let why = self.why.take().unwrap_or_else(|| node.why_dropped());
         let (waves, exits, records) = node.leave_now();
@@ -248,6 +250,17 @@ impl Frame {
         failures.extend(records);
         failures.extend(self.panic_as_failure());
         node.send_failures(failures);
+        // Others' drops, after everything of ours is done: what panics here has nowhere to go but the hook.
+        let (waker, timers) = (self.waker.take(), std::mem::take(&mut self.timers));
+        let dropped = unwind::catch(|| drop(waker)).and(unwind::catch(|| drop(timers)));
+        if let Err(payload) = dropped {
+            node.send_failures(vec![self.panicked(&payload)]);
+        }
+    }
+
+    /// Gives up before the region was entered, because it could not be.
+    pub(crate) fn reject(&mut self) {
+        self.stage = Stage::Left;
     }
 
     /// Gives the region back as it is, so that somebody else can leave it (R2): a half-run exit is the
@@ -258,15 +271,19 @@ impl Frame {
         }
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
-        let wave = self.lane.collapse(node.owner().task);
+        let panicked = self.panic_as_failure();
+        let mut wave = self.lane.collapse(node.owner().task);
+        if let Some(exit) = self.exit.take() {
+            wave.add_running(exit);
+        }
         let waker = {
             let mut inner = node.inner.lock();
             if !wave.is_empty() {
                 inner.adopted.push(wave);
                 node.raise(INBOX);
             }
-            inner.exits.extend(self.exit.take().and_then(Running::into_exit));
             inner.records.append(&mut self.tally.failures);
+            inner.records.extend(panicked);
             node.lower(ATTENDED);
             inner.waker.take()
         };
@@ -274,23 +291,28 @@ impl Frame {
     }
 
     /// The panic to go on with when everything has left: the body's or the first exit's. A second one
-    /// becomes a record (R15).
+    /// becomes a record (R15), and so does an exit's while the thread unwinds already, where it would end
+    /// the process.
     pub(crate) fn take_panic(&mut self, body: Option<Payload>) -> Option<Payload> {
-        match (body, self.tally.panic.take()) {
-            (Some(first), Some(second)) => {
-                let message = unwind::message(&second);
-                let second = ExitFailure::Panicked { registered_at: self.at, message };
-                self.tally.failures.push(second);
-                Some(first)
-            }
-            (first, second) => first.or(second),
+        if body.is_some() || std::thread::panicking() {
+            let failure = self.panic_as_failure();
+            self.tally.failures.extend(failure);
+            return body;
         }
+        self.tally.panic.take()
     }
 
-    /// Goes on with `panic`; the failures that no result will tell of go outwards.
-    pub(crate) fn resume(&mut self, panic: Payload) {
+    /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.
+    pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
+        if let Err(second) = unwind::catch(|| drop(result)) {
+            self.tally.failures.push(self.panicked(&second));
+        }
         self.send_failures();
         unwind::resume(panic);
+    }
+
+    fn panicked(&self, payload: &Payload) -> ExitFailure {
+        ExitFailure::Panicked { registered_at: self.at, message: unwind::message(payload) }
     }
 
     /// Sends the failures so far to the nearest record outwards (R15).
@@ -302,8 +324,8 @@ impl Frame {
     /// Says so where the region is dropped by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
         if self.stage == Stage::Inside {
-            if let Err(wrong) = self.check_poller() {
-                report(&Report::ForeignDrop(WrongTask { operation: "drop", ..wrong }));
+            if !self.has(ROOT) {
+                self.node().report_foreign_drop(self.at);
             }
         }
     }
@@ -311,19 +333,19 @@ impl Frame {
     /// A panic that cannot go on any more, because what would have resumed it was dropped.
     fn panic_as_failure(&mut self) -> Option<ExitFailure> {
         let payload = self.tally.panic.take()?;
-        Some(ExitFailure::Panicked { registered_at: self.at, message: unwind::message(&payload) })
+        Some(self.panicked(&payload))
     }
 
     /// A root task may move with its future; what is nested in a task is polled by that task (R5).
-    fn check_poller(&self) -> Result<(), WrongTask> {
+    pub(crate) fn check_poller(&self) -> Result<(), WrongTask> {
         if self.has(ROOT) { Ok(()) } else { self.node().check_owner("poll", self.at) }
     }
 
-    fn has(&self, any_of: u32) -> bool {
+    pub(super) fn has(&self, any_of: u32) -> bool {
         self.node().flags.load(Ordering::Acquire) & any_of != 0
     }
 
-    fn register(&mut self, waker: &Waker) {
+    pub(crate) fn register(&mut self, waker: &Waker) {
         let registered =
             !self.has(REWAKE) && self.waker.as_ref().is_some_and(|w| w.will_wake(waker));
         if registered {
@@ -336,21 +358,6 @@ impl Frame {
             inner.waker.replace(theirs)
         };
         drop((old, self.waker.replace(ours)));
-    }
-
-    /// Arms the timer where a deadline is set, and cancels the region when it has passed (R11).
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) {
-        if self.has(DEADLINE) {
-            self.node().lower(DEADLINE);
-            let deadline = self.node().deadline();
-            self.timer = deadline.map(|at| self.node().clock().sleep_until(at));
-        }
-        let Some(timer) = &mut self.timer else { return };
-        if timer.as_mut().poll(cx).is_ready() {
-            self.timer = None;
-            let entered_at = self.node().inner.lock().entered_at;
-            self.node().cancel(Reason::new(ReasonKind::Deadline, None, None, entered_at));
-        }
     }
 }
 
@@ -369,9 +376,7 @@ impl Node {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
         }
-        if let Err(wrong) = self.check_owner("drop", at) {
-            report(&Report::ForeignDrop(wrong));
-        }
+        self.report_foreign_drop(at);
         Frame::entered(Arc::clone(self), at).abandon();
     }
 }

@@ -8,13 +8,14 @@ use crate::sync::Arc;
 use crate::wakers::wake_all;
 
 impl Node {
-    /// Registers an exit, or hands it back where the region was left.
-    pub(crate) fn push_exit(&self, exit: Exit) -> Result<(), Exit> {
+    /// Registers the exit that `make` makes of `value`, or hands `value` back where the region was left.
+    /// `make` only moves and boxes: no user code.
+    pub(crate) fn push_exit<T>(&self, value: T, make: impl FnOnce(T) -> Exit) -> Result<(), T> {
         let mut inner = self.inner.lock();
         if self.has(LEFT) {
-            return Err(exit);
+            return Err(value);
         }
-        inner.exits.push(exit);
+        inner.exits.push(make(value));
         Ok(())
     }
 
@@ -24,6 +25,12 @@ impl Node {
         let mut wave = Wave::new(self.owner().task);
         wave.add_batch(Batch { number, why, home: Arc::clone(self), exits: vec![exit] });
         wave
+    }
+
+    /// Moves the exits that have not begun to `other`, oldest first as they are.
+    pub(crate) fn move_exits_to(&self, other: &Node) {
+        let exits = std::mem::take(&mut self.inner.lock().exits);
+        other.inner.lock().exits = exits;
     }
 
     pub(crate) fn exits(&self) -> usize {
@@ -46,13 +53,13 @@ impl Node {
         if wave.is_empty() {
             return;
         }
-        let mut at = self.parent();
+        let mut at = self.live_parent();
         while let Some(node) = at {
             match node.adopt(wave) {
                 Ok(()) => return,
                 Err(back) => wave = back,
             }
-            at = node.parent();
+            at = node.live_parent();
         }
         report(&Report::LostExits { region: self.describe(), registered_at: wave.places() });
         // Dropping them is user code; they are reported, and a panic must not hide that.
@@ -69,7 +76,8 @@ impl Node {
     pub(super) fn adopt(&self, wave: Wave) -> Result<(), Wave> {
         let waker = {
             let mut inner = self.inner.lock();
-            if self.has(LEFT) || !self.has(ATTENDED) {
+            // A group has children before it is run, and will be run or dropped.
+            if self.has(LEFT) || !(self.has(ATTENDED) || self.kind == Kind::Group) {
                 return Err(wave);
             }
             inner.adopted.push(wave);
@@ -86,7 +94,7 @@ impl Node {
         if failures.is_empty() {
             return;
         }
-        let mut at = self.parent();
+        let mut at = self.live_parent();
         while let Some(node) = at {
             if matches!(node.kind, Kind::Stack | Kind::Group) {
                 let mut inner = node.inner.lock();
@@ -96,7 +104,7 @@ impl Node {
                     return;
                 }
             }
-            at = node.parent();
+            at = node.live_parent();
         }
         let region = self.describe();
         for failure in failures {

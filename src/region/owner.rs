@@ -3,6 +3,7 @@
 use super::{Kind, LEFT, Node, ambient};
 use crate::clock::Clock;
 use crate::identity::{Identity, TaskId};
+use crate::report::{Report, report};
 use crate::rt;
 use crate::sync::{Arc, Ordering};
 use crate::wrong_task::{Misuse, WrongTask};
@@ -80,6 +81,10 @@ impl Node {
         Some(TaskId::moored(owner.task, None))
     }
 
+    pub(crate) fn entered_at(&self) -> Option<&'static Location<'static>> {
+        self.inner.lock().entered_at
+    }
+
     pub(crate) fn describe(&self) -> String {
         let name = self.inner.lock().name.clone();
         self.describe_as(name)
@@ -88,7 +93,7 @@ impl Node {
     pub(super) fn describe_as(&self, name: Option<Arc<str>>) -> String {
         let noun = match self.kind {
             Kind::Task | Kind::Child => "task",
-            Kind::Scope => "cancel scope",
+            Kind::Scope | Kind::Stay => "cancel scope",
             Kind::Stack => "exit stack",
             Kind::Group => "task group",
         };
@@ -117,15 +122,37 @@ impl Node {
     }
 
     /// The nearest live ancestor: the effective parent (R1).
+    ///
+    /// What was left is walked past once: the parent is set to what was found, so that a chain of regions
+    /// that were left costs nothing the next time, and is let go of (R19).
     pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
-        let mut at = self.parent();
-        while let Some(node) = at {
-            if !node.has(LEFT) {
-                return Some(node);
-            }
+        let first = self.parent()?;
+        if !first.has(LEFT) {
+            return Some(first);
+        }
+        let mut at = first.parent();
+        while let Some(node) = at.take_if(|node| node.has(LEFT)) {
             at = node.parent();
         }
-        None
+        let skipped = {
+            let mut inner = self.inner.lock();
+            // Unless it was handed over meanwhile.
+            let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
+            if same && at.is_some() {
+                std::mem::replace(&mut inner.parent, at.clone())
+            } else {
+                None
+            }
+        };
+        drop((skipped, first));
+        at
+    }
+
+    /// Says so where the region is dropped by a task that does not own it (R2).
+    pub(crate) fn report_foreign_drop(&self, at: &'static Location<'static>) {
+        if let Err(wrong) = self.check_owner("drop", at) {
+            report(&Report::ForeignDrop(wrong));
+        }
     }
 
     /// The clock of the nearest region around that was given one, else the default.

@@ -66,16 +66,28 @@ impl<F: Future> Run<F> {
     ) -> Poll<Result<Ended<F::Output>, Misuse>> {
         let this = self.project();
         if this.ended.is_none() {
+            if this.frame.has_left() {
+                return Poll::Pending;
+            }
             if let Err(misuse) = this.frame.begin("run") {
+                this.frame.reject();
                 return Poll::Ready(Err(misuse));
             }
             *this.ended = Some(ready!(this.frame.poll_body(this.body, cx)));
+        } else if let Err(wrong) = this.frame.check_poller() {
+            // The body has ended, the exits have not: they go home, and its end is told all the same.
+            this.frame.abandon();
+            return match this.ended.take() {
+                Some(Ended::Value(value)) => Poll::Ready(Ok(Ended::Misplaced(wrong, Some(value)))),
+                Some(Ended::Panicked(panic)) => Poll::Ready(Ok(Ended::Panicked(panic))),
+                _ => Poll::Ready(Ok(Ended::Misplaced(wrong, None))),
+            };
         }
         let why = match this.ended {
             Some(Ended::Value(value)) => why(value),
             Some(Ended::Panicked(_)) => Leaving::Panicked,
             Some(Ended::Cancelled(reason)) => Leaving::Cancelled(reason.clone()),
-            Some(Ended::Misplaced(_)) | None => Leaving::Abandoned,
+            Some(Ended::Misplaced(..)) | None => Leaving::Abandoned,
         };
         ready!(this.frame.poll_leave(cx, why));
         match this.ended.take() {

@@ -1,6 +1,6 @@
 //! Handles: they ask for cancellation, and do nothing else (R3).
 
-use super::request;
+use super::{request, stop};
 use crate::reason::Reason;
 use crate::region::Node;
 use crate::sync::Arc;
@@ -59,6 +59,13 @@ impl CancelHandle {
         request(&self.node, Some(message.into()), Location::caller());
     }
 
+    /// Asks the region, and everything inside it, to wind down (R13). With a
+    /// [grace](crate::CancelScope::grace), it becomes a cancellation when that is over.
+    #[track_caller]
+    pub fn stop(&self) {
+        stop(&self.node, Location::caller());
+    }
+
     /// Whether the region, or one around it, is cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.node.is_cancelled()
@@ -77,7 +84,7 @@ impl CancelHandle {
     ///
     /// Dropping the future loses nothing.
     pub fn cancelled(&self) -> Cancellation {
-        Cancellation { node: Arc::clone(&self.node), key: None, linked: false, done: false }
+        Cancellation { node: Arc::clone(&self.node), key: None, done: false }
     }
 }
 
@@ -92,7 +99,6 @@ impl fmt::Debug for CancelHandle {
 pub struct Cancellation {
     node: Arc<Node>,
     key: Option<usize>,
-    linked: bool,
     done: bool,
 }
 
@@ -101,14 +107,10 @@ impl Future for Cancellation {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if !this.linked && this.node.is_entered() {
-            // From here on, what is cancelled around the region reaches it. Before it is entered nothing
-            // is around it.
-            this.node.link_up();
-            this.linked = true;
-        }
         if this.node.wait_cancelled(&mut this.key, cx.waker()) {
-            this.key = None;
+            if let Some(key) = this.key.take() {
+                this.node.forget_waiter(key);
+            }
             this.done = true;
             return Poll::Ready(());
         }

@@ -54,8 +54,7 @@ impl Future for Close {
         ready!(this.frame.poll_leave(cx, Leaving::Completed));
         this.stack = None;
         if let Some(panic) = this.frame.take_panic(None) {
-            this.frame.resume(panic);
-            return Poll::Pending;
+            this.frame.resume(panic, ());
         }
         let failures = std::mem::take(&mut this.frame.tally.failures);
         Poll::Ready(match Failure::from_causes(failures.into_iter().map(Cause::Exit).collect()) {

@@ -1,0 +1,111 @@
+//! How children ended, as they end.
+
+use super::gate::Gate;
+use crate::failure::ChildError;
+use crate::identity::TaskId;
+use crate::reason::Reason;
+use crate::sync::{Arc, Mutex};
+use futures_core::Stream;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// How a child ended. Its value goes to its handle, its error to the group's failure.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It returned a value.
+    Completed,
+    /// It returned an error.
+    Failed,
+    /// It was cancelled before it had a value.
+    Cancelled(Reason),
+    /// It panicked.
+    Panicked,
+}
+
+impl Outcome {
+    pub(super) fn of<T>(result: &Result<T, ChildError>) -> Self {
+        match result {
+            Ok(_) => Outcome::Completed,
+            Err(ChildError::Failed(_)) => Outcome::Failed,
+            Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(reason.clone()),
+            Err(ChildError::Panicked) => Outcome::Panicked,
+        }
+    }
+}
+
+/// The stream of [`TaskGroup::results`](crate::TaskGroup::results): children in the order in which they
+/// end, from when it was made.
+///
+/// It yields `None` when nothing is buffered and no child is inside, and may yield more after another one
+/// was spawned.
+///
+/// # Cancel safety
+///
+/// Dropping a pending `next` loses nothing.
+///
+/// # On drop
+///
+/// What is buffered goes; from then on nothing is buffered (R19).
+#[must_use = "streams do nothing unless polled, and buffer until they are dropped"]
+pub struct Results {
+    channel: Arc<Channel>,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+pub(super) struct Channel(Mutex<Buffer>);
+
+#[derive(Default)]
+struct Buffer {
+    ended: VecDeque<(TaskId, Outcome)>,
+    reader: Option<Waker>,
+}
+
+impl Channel {
+    pub(super) fn push(&self, task: TaskId, outcome: Outcome) {
+        self.0.lock().ended.push_back((task, outcome));
+    }
+
+    pub(super) fn wake(&self) {
+        let reader = self.0.lock().reader.take();
+        crate::wakers::wake_all(reader);
+    }
+}
+
+impl Results {
+    pub(super) fn new(channel: Arc<Channel>, gate: Arc<Gate>) -> Self {
+        Results { channel, gate }
+    }
+}
+
+impl Stream for Results {
+    type Item = (TaskId, Outcome);
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let waker = cx.waker().clone();
+        // Registered before the look at the gate: whoever leaves after it wakes us.
+        let (ended, old) = {
+            let mut buffer = self.channel.0.lock();
+            let ended = buffer.ended.pop_front();
+            (ended, buffer.reader.replace(waker))
+        };
+        drop(old);
+        match ended {
+            Some(ended) => Poll::Ready(Some(ended)),
+            None if self.gate.open() == 0 => {
+                // Between the two looks the last one may have left its outcome.
+                Poll::Ready(self.channel.0.lock().ended.pop_front())
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Results")
+    }
+}

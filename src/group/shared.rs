@@ -1,0 +1,140 @@
+//! What a group, its `run` and its spawners share.
+
+use super::child::{self, Child};
+use super::gate::WaitForChildren;
+use super::handle::TaskHandle;
+use super::ledger::Ledger;
+use super::ready::Ready;
+use super::results::Results;
+use super::spawner::Closed;
+use crate::reason::{Leaving, Reason, ReasonKind};
+use crate::region::{Exit, Frame, Node};
+use crate::spawn::Spawn;
+use crate::sync::{Arc, Mutex};
+use crate::unwind;
+use crate::wrong_task::Rejected;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+
+/// An in-task child, as a group keeps it.
+pub type BoxChild<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
+
+/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
+pub type LocalBoxChild<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
+
+/// `M` is how in-task children are kept: with `Send`, or without. They are here only until `run` takes
+/// them up.
+pub(crate) struct Shared<E, M> {
+    pub(super) ledger: Arc<Ledger<E>>,
+    pub(super) ready: Arc<Ready>,
+    pub(super) arrivals: Mutex<Vec<M>>,
+}
+
+impl<E, M> Shared<E, M> {
+    pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
+        let (ledger, ready) = (Ledger::new(node), Arc::default());
+        Arc::new(Shared { ledger, ready, arrivals: Mutex::new(Vec::new()) })
+    }
+
+    pub(crate) fn results(&self) -> Results {
+        Results::new(self.ledger.open_channel(), Arc::clone(&self.ledger.gate))
+    }
+
+    /// Spawns an in-task child, or hands the future back where the group has closed.
+    pub(crate) fn spawn<F, T>(
+        &self,
+        future: F,
+        at: &'static Location<'static>,
+        keep: impl FnOnce(Child<F, T, E>) -> M,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let child = Child::new(&self.ledger, future, at);
+        let (child, handle) = child.map_err(|closed| self.closed(closed, at))?;
+        self.arrivals.lock().push(keep(child));
+        if self.ledger.gate.is_abandoned() {
+            // Nobody will take it up any more.
+            self.drop_arrivals();
+        }
+        self.ready.notify();
+        Ok(handle)
+    }
+
+    /// Spawns an executor child, or hands the future back where the group has closed.
+    pub(crate) fn spawn_on<F, T>(
+        &self,
+        spawner: &impl Spawn,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let child = child::spawn_on(&self.ledger, spawner, future, at);
+        child.map_err(|closed| self.closed(closed, at))
+    }
+
+    /// What a spawn that found the group closed is told.
+    fn closed<F>(&self, Closed(future): Closed<F>, at: &'static Location<'static>) -> Rejected<F> {
+        Rejected::new(self.ledger.node.left_misuse("spawn", at), future)
+    }
+
+    /// Children that were never taken up.
+    fn drop_arrivals(&self) {
+        let arrivals = std::mem::take(&mut *self.arrivals.lock());
+        for payload in unwind::drop_each(arrivals) {
+            let at = self.ledger.node.entered_at().unwrap_or_else(|| Location::caller());
+            self.ledger.panicked(payload, None, at);
+        }
+    }
+
+    /// Nobody polls the group any more: `drop_members` drops the in-task children, the executor children
+    /// are cancelled, and the wait for them becomes an exit (R16).
+    pub(super) fn abandon(
+        &self,
+        frame: &mut Frame,
+        at: &'static Location<'static>,
+        drop_members: impl FnOnce() -> Vec<unwind::Payload>,
+    ) {
+        let Ledger { node, gate, .. } = &*self.ledger;
+        gate.abandon();
+        let dropped = frame.within(|| {
+            self.drop_arrivals();
+            drop_members()
+        });
+        for payload in dropped.unwrap_or_else(|payload| vec![payload]) {
+            self.ledger.panicked(payload, None, at);
+        }
+        if gate.open() > 0 {
+            node.cancel(match node.effective_reason() {
+                Some(reason) => reason.seen_as(ReasonKind::Parent),
+                None => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
+            });
+            let wait = |gate| Exit { work: Box::pin(WaitForChildren(gate)), registered_at: at };
+            if let Err(gate) = node.push_exit(Arc::clone(gate), wait) {
+                node.hand_over(node.wave_of(wait(gate), Leaving::Abandoned));
+            }
+        }
+        frame.abandon();
+        self.ready.clear();
+        self.ledger.settle_outwards_if_abandoned();
+    }
+
+    /// The group itself is dropped: where it was never run, so is what was spawned.
+    pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
+        let node = &self.ledger.node;
+        if node.is_entered() {
+            // Its run has left, was dropped, or was leaked with everything in it.
+            self.drop_arrivals();
+            return;
+        }
+        // What it leaves behind goes to the region that is current here.
+        node.enter(at);
+        let mut frame = Frame::entered(Arc::clone(node), at);
+        self.abandon(&mut frame, at, Vec::new);
+    }
+}

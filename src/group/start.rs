@@ -1,0 +1,156 @@
+//! Starting a child that says when it is ready.
+
+use super::handle::{Join, TaskHandle};
+use crate::failure::{Cause, ChildError, Failure};
+use crate::identity::TaskId;
+use crate::sync::{Arc, Mutex};
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// What a child that is started calls, once, when it is ready: `ready(value)`.
+pub type Ready<'env, R> = Box<dyn FnOnce(R) + Send + 'env>;
+
+/// As [`Ready`], for a child that stays on its thread.
+pub type LocalReady<'env, R> = Box<dyn FnOnce(R) + 'env>;
+
+/// Between the child and whoever waits for it.
+pub(crate) struct Handshake<R, E>(Mutex<State<R, E>>);
+
+enum State<R, E> {
+    Waiting(Option<Waker>),
+    Ready(R),
+    Failed(E),
+    /// The value was reported, or whoever waited has gone: errors are the group's.
+    Over,
+}
+
+impl<R, E> Handshake<R, E> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Handshake(Mutex::new(State::Waiting(None))))
+    }
+
+    pub(crate) fn ready(&self, value: R) {
+        drop(self.report(State::Ready(value)));
+    }
+
+    /// Gives `error` to whoever waits, or hands it back where nobody does.
+    pub(crate) fn fail(&self, error: E) -> Result<(), E> {
+        match self.report(State::Failed(error)) {
+            Some(State::Failed(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn report(&self, report: State<R, E>) -> Option<State<R, E>> {
+        let mut state = self.0.lock();
+        match &mut *state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                *state = report;
+                drop(state);
+                crate::wakers::wake_all(waker);
+                None
+            }
+            _ => Some(report),
+        }
+    }
+}
+
+/// Runs the child; its errors are the caller's until it is ready.
+pub(crate) async fn started<R, E>(
+    child: impl Future<Output = Result<(), E>>,
+    handshake: Arc<Handshake<R, E>>,
+) -> Result<(), E> {
+    match child.await {
+        Ok(()) => Ok(()),
+        Err(error) => handshake.fail(error),
+    }
+}
+
+/// The future of [`TaskGroup::start`](crate::TaskGroup::start).
+#[must_use = "dropping it cancels the child, unless it was ready"]
+pub struct Start<R, E> {
+    handshake: Arc<Handshake<R, E>>,
+    task: TaskId,
+    /// `None` once it has resolved.
+    child: Option<(TaskHandle<()>, Join<()>)>,
+}
+
+impl<R, E> Start<R, E> {
+    pub(crate) fn new(handshake: Arc<Handshake<R, E>>, child: TaskHandle<()>) -> Self {
+        let task = child.id();
+        let join = child.clone().join();
+        Start { handshake, task, child: Some((child, join)) }
+    }
+
+    /// What the child has reported, if it has.
+    fn take(&self, waker: Option<&Waker>) -> Option<Result<R, Failure<E>>> {
+        let new = waker.cloned();
+        let mut state = self.handshake.0.lock();
+        let (report, old) = match mem::replace(&mut *state, State::Over) {
+            State::Ready(value) => (Some(Ok(value)), None),
+            State::Failed(error) => {
+                let task = self.task.clone();
+                (Some(Err(Failure::only(Cause::Child { task, error }))), None)
+            }
+            State::Waiting(old) => {
+                *state = State::Waiting(new);
+                (None, old)
+            }
+            State::Over => (None, None),
+        };
+        drop(state);
+        drop(old);
+        report
+    }
+}
+
+impl<R, E> Unpin for Start<R, E> {}
+
+impl<R, E> Future for Start<R, E> {
+    type Output = Result<R, Failure<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some((_, join)) = &mut this.child else { return Poll::Pending };
+        let joined = Pin::new(join).poll(cx);
+        let report = this.take(Some(cx.waker())).or_else(|| match joined {
+            Poll::Pending => None,
+            Poll::Ready(Err(ChildError::Cancelled(reason))) => {
+                Some(Err(Failure::only(Cause::Cancelled(reason))))
+            }
+            // It ended, or panicked, without a word. The panic itself is the group's.
+            Poll::Ready(_) => Some(Err(Failure::only(Cause::NotReady { task: this.task.clone() }))),
+        });
+        match report {
+            Some(report) => {
+                *this.handshake.0.lock() = State::Over;
+                this.child = None;
+                Poll::Ready(report)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<R, E> Drop for Start<R, E> {
+    fn drop(&mut self) {
+        if let Some((child, _)) = &self.child {
+            // Whoever waited has gone: the child is cancelled, and its group waits for it.
+            let left = mem::replace(&mut *self.handshake.0.lock(), State::Over);
+            if matches!(left, State::Waiting(_)) {
+                child.cancel();
+            }
+            drop(left);
+        }
+    }
+}
+
+impl<R, E> fmt::Debug for Start<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Start").field(&self.task).finish()
+    }
+}

@@ -1,0 +1,193 @@
+//! The dynamic form of a scope: entered by a call, run many times, left by a call.
+
+use super::{CancelHandle, CancelScope, ScopeRun};
+use crate::identity::TaskId;
+use crate::reason::Reason;
+use crate::region::{Node, Run};
+use crate::released::{Handover, Released, sealed};
+use crate::sync::Arc;
+use crate::wrong_task::{Misuse, Rejected};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+
+/// A scope that was entered with [`CancelScope::enter`]: to be kept in a struct, with many futures run
+/// inside it, one after the other or side by side, until it is left with [`exit`](EnteredScope::exit).
+///
+/// It does not become current by itself: two entered scopes are siblings, and may be left in any order. It
+/// is current inside [`run`](EnteredScope::run).
+///
+/// # Task affinity
+///
+/// The task that entered it runs futures in it and leaves it (R2); [`release`](EnteredScope::release)
+/// hands it over (R4).
+///
+/// # On drop
+///
+/// The scope is left. Dropped by a task that does not own it, that is
+/// [reported](crate::set_report_hook).
+///
+/// # Examples
+///
+/// ```
+/// use moored::CancelScope;
+///
+/// # futures::executor::block_on(async {
+/// let session = CancelScope::new().named("session").enter().unwrap();
+/// assert_eq!(session.run(async { 1 }).await.unwrap(), 1);
+/// session.handle().cancel();
+/// assert!(session.run(std::future::pending::<()>()).await.is_err());
+/// assert!(session.exit().unwrap().reason().is_some());
+/// # });
+/// ```
+pub struct EnteredScope {
+    node: Arc<Node>,
+}
+
+impl CancelScope {
+    /// Enters the scope here and now, in the task that runs now. A relative deadline starts here.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError`] where the scope was run before.
+    #[track_caller]
+    pub fn enter(self) -> Result<EnteredScope, EnterError> {
+        match self.node.enter_dynamic(Location::caller()) {
+            Ok(()) => Ok(EnteredScope { node: self.node }),
+            Err(misuse) => Err(EnterError { misuse, scope: self }),
+        }
+    }
+}
+
+impl EnteredScope {
+    /// Runs `body` inside the scope; see [`CancelScope::run`]. The scope stays entered.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the body; its exits go to the region around the scope (R8).
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`](crate::Cancelled) where the scope was cancelled and the body did not finish; where the
+    /// future is polled by a task that does not own the scope, with
+    /// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask).
+    ///
+    /// # Panics
+    ///
+    /// With the body's panic.
+    #[track_caller]
+    pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
+        let at = Location::caller();
+        let run = Run::entered(Node::stay(&self.node, at), body, at);
+        ScopeRun { run, scope: PhantomData }
+    }
+
+    /// A handle that asks for cancellation from anywhere.
+    pub fn handle(&self) -> CancelHandle {
+        CancelHandle::new(Arc::clone(&self.node))
+    }
+
+    /// The task that entered it: `None` where no task was known.
+    pub fn owner(&self) -> Option<TaskId> {
+        self.node.owner_id()
+    }
+
+    /// Leaves the scope.
+    ///
+    /// Where something still runs inside it, because its future was leaked, that is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the scope unchanged, from a task that does not own it.
+    #[track_caller]
+    pub fn exit(self) -> Result<Left, Rejected<EnteredScope>> {
+        match self.node.check("exit", Location::caller()) {
+            Ok(()) => Ok(Left { reason: self.node.leave_dynamic() }),
+            Err(misuse) => Err(Rejected::new(misuse, self)),
+        }
+    }
+
+    /// Lets go of the scope, so that another task can adopt it (R4).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the scope unchanged, from a task that does not own it.
+    #[track_caller]
+    pub fn release(self) -> Result<Released<EnteredScope>, Rejected<EnteredScope>> {
+        match self.node.check("release", Location::caller()) {
+            Ok(()) => Ok(Released::new(self)),
+            Err(misuse) => Err(Rejected::new(misuse, self)),
+        }
+    }
+}
+
+impl sealed::TakeOver for EnteredScope {
+    fn take_over(&self) {
+        self.node.take_over();
+    }
+}
+
+impl Handover for EnteredScope {}
+
+impl Drop for EnteredScope {
+    #[track_caller]
+    fn drop(&mut self) {
+        if !self.node.has_left() {
+            self.node.report_foreign_drop(Location::caller());
+            self.node.leave_dynamic();
+        }
+    }
+}
+
+impl fmt::Debug for EnteredScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node.fmt(f)
+    }
+}
+
+/// An entered scope was left.
+#[derive(Clone, Debug)]
+pub struct Left {
+    reason: Option<Reason>,
+}
+
+impl Left {
+    /// Why the scope was cancelled, if it was.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+}
+
+/// A scope could not be entered, because it was run before.
+pub struct EnterError {
+    misuse: Misuse,
+    scope: CancelScope,
+}
+
+impl EnterError {
+    /// Why it was refused.
+    pub fn error(&self) -> &Misuse {
+        &self.misuse
+    }
+
+    /// The scope, as it was.
+    pub fn into_inner(self) -> CancelScope {
+        self.scope
+    }
+}
+
+impl fmt::Debug for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EnterError").field(&self.misuse).finish()
+    }
+}
+
+impl fmt::Display for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.misuse, f)
+    }
+}
+
+impl Error for EnterError {}

@@ -1,0 +1,89 @@
+//! Shields: what is around them waits (R12).
+
+use crate::reason::Leaving;
+use crate::region::{Ended, Kind, Node, Run};
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Runs `future` to its end, whatever is cancelled around it: while this is polled, the body of a cancelled
+/// region around it is not dropped (R12).
+///
+/// What is around waits for as long as `future` takes; bound it with [`fail_after`](crate::fail_after)
+/// inside, or use a [shielded](crate::CancelScope::shielded) scope with a grace. After Trio's
+/// `CancelScope(shield=True)`.
+///
+/// # Cancel safety
+///
+/// Dropped by something else, such as `select!`, it protects from nothing: `future` is dropped.
+///
+/// # Panics
+///
+/// With the panic of `future`. When it is polled by another task than before: a shield has no value for a
+/// future that may not be polled any more.
+///
+/// # Examples
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let scope = moored::CancelScope::new();
+/// scope.cancel();
+/// let two_steps = async {
+///     moored::checkpoint().await;
+///     "done"
+/// };
+/// assert_eq!(scope.run(moored::shield(two_steps)).await.unwrap(), "done");
+/// # });
+/// ```
+#[track_caller]
+pub fn shield<F: Future>(future: F) -> Shield<F> {
+    let node = Node::new(Kind::Scope);
+    node.set_shielded();
+    Shield { run: Run::new(node, future, Location::caller()) }
+}
+
+pin_project! {
+    /// The future of [`shield`].
+    #[must_use = "futures do nothing unless polled; a shield that is not polled protects from nothing"]
+    pub struct Shield<F: Future> {
+        #[pin]
+        run: Run<F>,
+    }
+}
+
+impl<F: Future> Future for Shield<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut run = self.project().run;
+        let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
+        let frame = run.frame();
+        let (value, panic) = match ended {
+            Ok(Ended::Value(value) | Ended::Misplaced(_, Some(value))) => (Some(value), None),
+            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+            Ok(Ended::Misplaced(wrong, None)) => panic!("{wrong}"),
+            // Its node is in nobody else's hands.
+            Ok(Ended::Cancelled(_)) | Err(_) => (None, None),
+        };
+        if let Some(panic) = frame.take_panic(panic) {
+            frame.resume(panic, value);
+        }
+        frame.send_failures();
+        value.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<F: Future> futures_core::FusedFuture for Shield<F> {
+    fn is_terminated(&self) -> bool {
+        self.run.has_left()
+    }
+}
+
+impl<F: Future> fmt::Debug for Shield<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shield")
+    }
+}

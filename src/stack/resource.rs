@@ -1,0 +1,110 @@
+//! What has an async enter and an async exit.
+
+use super::{ExitStack, Held};
+use crate::failure::BoxError;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Something that is entered and left asynchronously: a connection, a subscription, a lock on a server.
+///
+/// After Python's async context managers.
+///
+/// # Examples
+///
+/// ```
+/// use moored::{BoxError, ExitStack, Resource};
+///
+/// struct Subscription(&'static str);
+///
+/// impl Resource for Subscription {
+///     type Value = String;
+///     type Error = std::io::Error;
+///
+///     async fn enter(self) -> Result<String, std::io::Error> {
+///         Ok(format!("subscribed to {}", self.0))
+///     }
+///
+///     async fn exit(value: String) -> Result<(), BoxError> {
+///         println!("no longer {value}");
+///         Ok(())
+///     }
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let stack = ExitStack::new();
+/// let held = stack.enter(Subscription("news")).await.unwrap();
+/// assert_eq!(*held, "subscribed to news");
+/// drop(held);
+/// stack.close().await.unwrap();
+/// # });
+/// ```
+pub trait Resource: Send + 'static {
+    /// What is held while it is entered.
+    type Value: Send + 'static;
+    /// Why it could not be entered.
+    type Error;
+
+    /// Enters it. Where the future is dropped or fails, there is nothing to leave.
+    fn enter(self) -> impl Future<Output = Result<Self::Value, Self::Error>> + Send + 'static;
+
+    /// Leaves it.
+    fn exit(value: Self::Value) -> impl Future<Output = Result<(), BoxError>> + Send + 'static;
+}
+
+type Entering<R> =
+    Pin<Box<dyn Future<Output = Result<<R as Resource>::Value, <R as Resource>::Error>> + Send>>;
+
+/// The future of [`ExitStack::enter`].
+#[must_use = "futures do nothing unless polled; dropping it enters nothing"]
+pub struct Enter<'a, R: Resource> {
+    stack: &'a ExitStack,
+    at: &'static Location<'static>,
+    state: State<R>,
+}
+
+enum State<R: Resource> {
+    New(R),
+    Entering(Entering<R>),
+    Done,
+}
+
+impl<'a, R: Resource> Enter<'a, R> {
+    pub(super) fn new(stack: &'a ExitStack, resource: R, at: &'static Location<'static>) -> Self {
+        Enter { stack, at, state: State::New(resource) }
+    }
+}
+
+impl<R: Resource> Unpin for Enter<'_, R> {}
+
+impl<R: Resource> Future for Enter<'_, R> {
+    type Output = Result<Held<R::Value>, R::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let State::New(_) = this.state {
+            this.stack.admit("enter", this.at).unwrap_or_else(|misuse| panic!("{misuse}"));
+            if let State::New(resource) = std::mem::replace(&mut this.state, State::Done) {
+                this.state = State::Entering(Box::pin(resource.enter()));
+            }
+        }
+        let State::Entering(entering) = &mut this.state else { return Poll::Pending };
+        let entered = ready!(entering.as_mut().poll(cx));
+        this.state = State::Done;
+        Poll::Ready(entered.map(|value| this.stack.hold_at(value, R::exit, this.at)))
+    }
+}
+
+impl<R: Resource> futures_core::FusedFuture for Enter<'_, R> {
+    fn is_terminated(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+}
+
+impl<R: Resource> fmt::Debug for Enter<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enter")
+    }
+}

@@ -1,0 +1,178 @@
+//! Time limits around one future (R11).
+
+use crate::reason::{Leaving, Reason};
+use crate::region::{Ended, Kind, Node, Run};
+use pin_project_lite::pin_project;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// Runs `future` for at most `time`, from its first poll: `None` where it did not end by then.
+///
+/// A [`CancelScope`](crate::CancelScope) around one future: what it abandons is run by the region around.
+/// After Trio's `move_on_after`.
+///
+/// # Cancel safety
+///
+/// As that of `future`.
+///
+/// # Panics
+///
+/// With the panic of `future`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # futures::executor::block_on(async {
+/// let late = moored::move_on_after(Duration::from_millis(1), std::future::pending::<()>());
+/// assert_eq!(late.await, None);
+/// # });
+/// ```
+#[track_caller]
+pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
+    let node = Node::new(Kind::Scope);
+    node.set_timeout(time);
+    MoveOn { run: Run::new(node, future, Location::caller()) }
+}
+
+/// As [`move_on_after`], until an instant.
+#[track_caller]
+pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
+    let node = Node::new(Kind::Scope);
+    node.set_deadline(at);
+    MoveOn { run: Run::new(node, future, Location::caller()) }
+}
+
+/// As [`move_on_after`], with an error in place of `None`.
+///
+/// # Errors
+///
+/// [`TimedOut`], with the recorded reason.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # futures::executor::block_on(async {
+/// let late = moored::fail_after(Duration::from_millis(1), std::future::pending::<()>());
+/// assert!(late.await.unwrap_err().to_string().starts_with("timed out"));
+/// # });
+/// ```
+#[track_caller]
+pub fn fail_after<F: Future>(time: Duration, future: F) -> FailAt<F> {
+    FailAt { inner: move_on_after(time, future) }
+}
+
+/// As [`fail_after`], until an instant.
+#[track_caller]
+pub fn fail_at<F: Future>(at: Instant, future: F) -> FailAt<F> {
+    FailAt { inner: move_on_at(at, future) }
+}
+
+/// A future did not end in time.
+#[derive(Clone, Debug)]
+pub struct TimedOut {
+    reason: Reason,
+}
+
+impl TimedOut {
+    /// The recorded reason: [`ReasonKind::Deadline`](crate::ReasonKind::Deadline), or
+    /// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) where the future was moved between tasks.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timed out: {}", self.reason)
+    }
+}
+
+impl Error for TimedOut {}
+
+pin_project! {
+    /// The future of [`move_on_after`] and [`move_on_at`].
+    #[must_use = "futures do nothing unless polled; dropping it drops the future inside"]
+    pub struct MoveOn<F: Future> {
+        #[pin]
+        run: Run<F>,
+    }
+}
+
+impl<F: Future> MoveOn<F> {
+    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
+        let mut run = self.project().run;
+        let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
+        let frame = run.frame();
+        let (result, panic) = match ended {
+            Ok(Ended::Value(value)) => (Some(Ok(value)), None),
+            Ok(Ended::Cancelled(reason)) => (Some(Err(reason)), None),
+            Ok(Ended::Misplaced(wrong, _)) => (Some(Err(Reason::misplaced(wrong))), None),
+            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+            // Its node is in nobody else's hands.
+            Err(_) => (None, None),
+        };
+        if let Some(panic) = frame.take_panic(panic) {
+            frame.resume(panic, result);
+        }
+        frame.send_failures();
+        result.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<F: Future> Future for MoveOn<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_run(cx).map(Result::ok)
+    }
+}
+
+impl<F: Future> futures_core::FusedFuture for MoveOn<F> {
+    fn is_terminated(&self) -> bool {
+        self.run.has_left()
+    }
+}
+
+impl<F: Future> fmt::Debug for MoveOn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MoveOn")
+    }
+}
+
+pin_project! {
+    /// The future of [`fail_after`] and [`fail_at`].
+    #[must_use = "futures do nothing unless polled; dropping it drops the future inside"]
+    pub struct FailAt<F: Future> {
+        #[pin]
+        inner: MoveOn<F>,
+    }
+}
+
+impl<F: Future> Future for FailAt<F> {
+    type Output = Result<F::Output, TimedOut>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll_run(cx).map_err(|reason| TimedOut { reason })
+    }
+}
+
+impl<F: Future> futures_core::FusedFuture for FailAt<F> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
+    }
+}
+
+impl<F: Future> fmt::Debug for FailAt<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FailAt")
+    }
+}
