@@ -23,7 +23,7 @@ const KILL_RESERVE: Duration = Duration::from_millis(500);
 /// How long descendants may take to follow their leader before the sweep becomes a signal.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Kept free at the very end, for the report.
-const REPORT_RESERVE: Duration = Duration::from_millis(50);
+const REPORT_RESERVE: Duration = Duration::from_millis(100);
 
 /// The waits between the phases.
 #[derive(Debug, Clone, Copy)]

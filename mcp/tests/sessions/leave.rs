@@ -163,6 +163,33 @@ async fn a_delete_that_hangs_is_cut_off_at_the_budget_and_delays_nobody() {
 }
 
 #[tokio::test]
+async fn hanging_deletes_do_not_take_the_turns_of_others() {
+    within_limit(async {
+        let hanging = Server::start(|request| match request.verb.as_str() {
+            "DELETE" => Reply::Hang,
+            _ => legacy(request),
+        })
+        .await;
+        let healthy = Server::start(legacy).await;
+        let mut options = brisk();
+        options.delete_concurrency = 1;
+        let group = SessionGroup::start(options);
+        for n in 0..3 {
+            group.connect(at(&format!("hanging {n}"), &hanging.url)).await.expect("up");
+        }
+        group.connect(at("healthy", &healthy.url)).await.expect("up");
+        let report = group.close().await;
+        let deletes: Vec<_> = report.servers.iter().map(|server| server.leave.delete).collect();
+        assert_eq!(
+            deletes,
+            [Delete::TimedOut, Delete::TimedOut, Delete::TimedOut, Delete::Terminated],
+            "{report:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn force_sends_no_delete_and_kills_at_once() {
     within_limit(async {
         let server = Server::start(legacy).await;
