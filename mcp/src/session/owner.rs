@@ -233,9 +233,10 @@ struct LastWord {
 impl LastWord {
     fn say(&mut self, finished: Finished) {
         self.said = true;
+        // Told before it is known: whoever has seen the close return has been sent every event.
         let report = Box::new(finished.report.clone());
-        self.session.advance(Stage::Left(Arc::new(finished)));
         self.session.tell(&self.shared, EventKind::Left(report));
+        self.session.advance(Stage::Left(Arc::new(finished)));
     }
 }
 

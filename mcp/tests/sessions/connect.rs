@@ -175,6 +175,28 @@ fn a_runtime_that_is_shut_down_leaves_no_process_behind() {
     drop(group);
 }
 
+#[test]
+fn a_group_dropped_while_unwinding_neither_panics_nor_leaves_a_process() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path").to_owned();
+    let flags = ["--ignore-eof", "--ignore-sigterm", "--pid-file", &path];
+    let unwound = std::panic::catch_unwind(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(within_limit(async {
+            let group = SessionGroup::start(brisk());
+            group.connect(fleet_server("stubborn", &flags)).await.expect("up");
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }));
+    });
+    assert_eq!(unwound.expect_err("it unwound").downcast_ref(), Some(&"on purpose"));
+    let pid = pids(file.path())[0];
+    let end = Instant::now() + Duration::from_secs(10);
+    while exists(pid) {
+        assert!(Instant::now() < end, "still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn is_running(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))

@@ -266,3 +266,23 @@ async fn a_child_that_stops_reading_with_a_large_send_pending_is_left_within_the
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_process_that_left_the_group_is_neither_waited_for_nor_claimed() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path").to_owned();
+        let server = env!("CARGO_BIN_EXE_moored-mcp");
+        // It holds the pipes of the server it was started beside.
+        let script = format!("setsid sleep 60 & echo $! > {path}; exec {server} fleet-server");
+        let group = brisk_group();
+        group.connect(crate::support::shell("beside", &script)).await.expect("up");
+        let report = group.close().await;
+        let stray = pids(file.path())[0].to_string();
+        let killed = std::process::Command::new("kill").args(["-9", &stray]).status();
+        assert!(killed.expect("kill").success(), "it was still there, and it was not ours to end");
+        assert!(report.all_well(), "{report:?}");
+        assert!(report.leave_ms < 1_000, "{report:?}");
+    })
+    .await;
+}
