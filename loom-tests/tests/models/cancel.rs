@@ -148,21 +148,22 @@ fn r18_cancel_against_a_waiter_that_gives_up() {
 fn r10_two_cancels_against_each_other() {
     loom::model(|| {
         let scope = CancelScope::new();
-        let handle = scope.handle();
-        let cancellers = ["one", "two"].map(|name| {
-            let handle = handle.clone();
-            thread::spawn(move || {
+        let asks = |name| {
+            let handle = scope.handle();
+            move || {
                 handle.cancel_because(name);
                 // Whoever has asked sees a reason at once, be it the other's.
                 assert!(handle.is_cancelled());
                 handle.reason().unwrap().message().unwrap().to_owned()
-            })
-        });
-        let cancelled = block_on(scope.run(std::future::pending::<()>())).unwrap_err();
-        let told = cancelled.reason().message().unwrap().to_owned();
-        for canceller in cancellers {
-            assert_eq!(canceller.join().unwrap(), told);
-        }
+            }
+        };
+        let mut run = pin!(scope.run(std::future::pending::<()>()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let canceller = thread::spawn(asks("one"));
+        let seen_here = asks("two")();
+        let cancelled = block_on(run).unwrap_err();
+        assert_eq!(cancelled.reason().message(), Some(&*seen_here));
+        assert_eq!(canceller.join().unwrap(), seen_here);
     });
 }
 
