@@ -60,9 +60,7 @@ async fn a_call_that_is_not_answered_ends_at_its_limit_and_the_server_is_told() 
         let quick = group.call_tool("s/echo", text("quick"), CallOptions::default()).await;
         assert_eq!(quick.expect("an answer")["content"][0]["text"], "quick");
         let told = |line: &String| line == "POST notifications/cancelled";
-        while !server.log().iter().any(told) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("POST notifications/cancelled").await;
         assert!(group.close().await.all_well());
         assert_eq!(server.log().iter().filter(|line| told(line)).count(), 1);
         assert_eq!(server.log().last().map(String::as_str), Some("DELETE s-1"));
@@ -202,9 +200,7 @@ async fn every_call_in_flight_at_a_close_resolves() {
                 })
             })
             .collect();
-        while !server.log().iter().any(|line| line == "POST tools/call") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("POST tools/call").await;
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
         for call in calls {
@@ -231,14 +227,9 @@ async fn a_call_whose_caller_goes_away_is_cancelled_at_the_server() {
             let group = group.clone();
             async move { group.call_tool("s/echo", Map::new(), CallOptions::default()).await }
         });
-        let asked = |what: &str| server.log().iter().any(|line| line == what);
-        while !asked("POST tools/call") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("POST tools/call").await;
         calling.abort();
-        while !asked("POST notifications/cancelled") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("POST notifications/cancelled").await;
         assert!(group.close().await.all_well());
     })
     .await;

@@ -227,9 +227,7 @@ async fn force_cuts_a_close_that_is_under_way_short() {
             let group = group.clone();
             async move { group.close().await }
         });
-        while hanging.deletes() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        hanging.asked("DELETE s-1").await;
         group.force();
         let report = closing.await.expect("no panic");
         assert!(report.leave_ms < 1_000, "{report:?}");
