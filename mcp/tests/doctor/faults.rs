@@ -172,3 +172,12 @@ fn the_clean_up_of_what_failed_is_a_part_of_leaving() {
     assert!(ms(&report["leave_ms"]) + 20 >= ms(&mule["leave"]["ms"]), "{report:#}");
     assert!(ms(&mule["leave"]["ms"]) >= 1_000, "{report:#}");
 }
+
+#[test]
+fn a_server_that_refuses_and_exits_at_once_is_told_by_its_own_words_too() {
+    let child = examine(&["--eras", "legacy", "--reject", "--exit-code", "3"], &[], 1);
+    assert_eq!(child["outcome"], "protocol_error", "{child:#}");
+    assert!(child["error"]["chain"].to_string().contains("no admittance"), "{child:#}");
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 3}));
+    assert_eq!(child["leave"]["signals"], json!([]));
+}
