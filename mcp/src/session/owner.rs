@@ -84,9 +84,12 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
 
     held.recorder.connected();
     let up = up(session, &held, &link, offers, began);
-    life.info = Some(up.info.clone());
-    session.tell(shared, EventKind::Up(Box::new(up.info.clone())));
-    session.advance(Stage::Up(Arc::new(up)));
+    let info = up.info.clone();
+    if !session.come_up(up) {
+        return Err(interrupted());
+    }
+    life.info = Some(info.clone());
+    session.tell(shared, EventKind::Up(Box::new(info)));
     let mut orders = session.watch.clone();
     tokio::select! {
         biased;
@@ -160,6 +163,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
     Live { info, components, caller: link.caller() }
 }
 
+/// The outcome of an attempt that was interrupted, by whomever.
 fn interrupted() -> Fault {
     Fault::new(Outcome::Closing, "the attempt was interrupted: the session is being left")
 }

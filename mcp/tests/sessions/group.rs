@@ -331,3 +331,18 @@ async fn the_events_of_a_session_come_in_order_and_end_with_its_report() {
     })
     .await;
 }
+
+#[test]
+fn a_group_may_be_asked_from_any_task() {
+    fn any_task<T: Send + Sync + Clone + 'static>() {}
+    fn sent<T: Send>(_: T) {}
+    any_task::<moored_mcp::SessionGroup>();
+    // Checked by the compiler, never run.
+    let _ = |group: moored_mcp::SessionGroup| {
+        sent(group.connect(at("s", "")));
+        sent(group.connect_many(Vec::new(), Policy::FailFast));
+        sent(group.call_tool("s/echo", Map::new(), CallOptions::default()));
+        sent(group.disconnect("s"));
+        sent(group.close());
+    };
+}

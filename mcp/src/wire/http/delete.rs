@@ -12,9 +12,6 @@ use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
 
-/// Kept free at the end of the budget, for the report.
-const REPORT_RESERVE: Duration = Duration::from_millis(100);
-
 /// How long a DELETE holds its turn. One that hangs longer waits on, but not in the way of others.
 const TURN: Duration = Duration::from_millis(500);
 
@@ -82,7 +79,7 @@ async fn out_of_time(orders: &mut OrderWatch) {
         if order.force {
             return;
         }
-        let end = order.leave_by.map(|end| end.checked_sub(REPORT_RESERVE).unwrap_or(end));
+        let end = order.end();
         tokio::select! {
             () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
             () = orders.tighter_than(order) => {}
