@@ -61,6 +61,9 @@
 //! - `cli` (default): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
 
+#[cfg(not(unix))]
+compile_error!("moored-mcp leaves children by their process groups, which only Unix has");
+
 mod error;
 mod event;
 mod fault;

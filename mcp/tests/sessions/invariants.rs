@@ -131,6 +131,7 @@ async fn forty_sessions_leave_far_below_the_sum_of_their_budgets() {
         }
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
+        assert!(report.leave_ms < 2_000, "{} ms, and the sum is 100 s", report.leave_ms);
         assert_eq!(server.deletes(), 20);
     })
     .await;
