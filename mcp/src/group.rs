@@ -209,12 +209,11 @@ impl SessionGroup {
     pub async fn close(&self) -> CloseReport {
         let closing = self.0.state.begin_closing();
         let mut report = self.0.report.clone();
-        match report.wait_for(Option::is_some).await {
-            Ok(report) if report.is_some() => {
-                report.as_deref().cloned().unwrap_or_else(|| unreachable!("it was just seen"))
-            }
+        let told = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
+        match told {
+            Some(report) => CloseReport::clone(&report),
             // The keeper went down with its runtime: what is known is what there is.
-            _ => self.0.state.report(closing.began, Instant::now()),
+            None => self.0.state.report(closing.began, Instant::now()),
         }
     }
 

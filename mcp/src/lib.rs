@@ -1,6 +1,68 @@
 //! MCP client sessions that leave cleanly: one owner task per session, every exit accounted for.
+//!
+//! A [`SessionGroup`] connects to many servers at once, calls their tools by name, and leaves them: from any task, in any
+//! order, within one budget, with a report of what became of each.
+//!
+//! ```no_run
+//! use moored_mcp::{
+//!     CallOptions, GroupOptions, HttpParams, Policy, ServerParams, SessionGroup, StdioParams,
+//! };
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! let group = SessionGroup::start(GroupOptions::default());
+//! let servers = vec![
+//!     ServerParams::http("docs", HttpParams::new("https://docs.example/mcp")),
+//!     ServerParams::stdio("files", StdioParams::new("files-server")),
+//! ];
+//! for result in group.connect_many(servers, Policy::BestEffort).await {
+//!     if let Err(error) = result {
+//!         eprintln!("{error}: {}", error.report().chain.join(": "));
+//!     }
+//! }
+//! let found = group.call_tool("docs/search", Default::default(), CallOptions::default()).await;
+//! println!("{found:?}");
+//! let report = group.close().await;
+//! assert!(report.clean);
+//! # }
+//! ```
+//!
+//! # The nouns
+//!
+//! - [`SessionGroup`]: the side that asks. It is cloned freely; it owns nothing that would have to be left.
+//! - *owner*: one task for each session, which connects, serves and leaves it. What it acquires (a child process, an HTTP
+//!   session, pumps) has its exit on the owner's own [`moored::ExitStack`] before anything else can fail. Siblings share
+//!   no stack.
+//! - [`ServerReport`] and [`CloseReport`]: what became of a server, and of all. They serialise to the machine contract of
+//!   the command.
+//!
+//! # What one can rely on
+//!
+//! - A failed attempt has been cleaned up when its error is returned, and when its caller has gone away the owner cleans
+//!   up all the same.
+//! - The error is the cause and never "you were cancelled": its chain goes down to the operating system's text.
+//! - A child is left by end of input, then SIGTERM, then SIGKILL, each after its grace. Its process group is swept even
+//!   where its leader has gone, and only then is the leader reaped.
+//! - An HTTP session that was given to us is ended by one DELETE, also where the handshake failed half-way. Nothing is
+//!   posted after it.
+//! - Closing ends within the budget, whatever servers do, and always waits for the real end.
+//! - No wait depends on a server alone: a call has its limit, a list its page cap, a line its length.
+//!
+//! # What it does not do
+//!
+//! - A process that leaves its group (`setsid`) is not ours any more: it is neither signalled nor waited for.
+//! - A DELETE needs a runtime. When the runtime is shut down before [`SessionGroup::close`], children are killed and
+//!   reaped, and sessions on HTTP servers are left to them.
+//! - Windows: process groups are a Unix thing.
+//!
+//! # Features
+//!
+//! - `tls` (default): `https://`, with rustls on ring.
+//! - `cli` (default): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+
+#[cfg(not(unix))]
+compile_error!("moored-mcp leaves children by their process groups, which only Unix has");
 
 mod error;
 mod event;

@@ -17,6 +17,16 @@ pub(crate) struct Order {
     pub(crate) force: bool,
 }
 
+/// Kept free at the end of the budget, for the report.
+const REPORT_RESERVE: Duration = Duration::from_millis(100);
+
+impl Order {
+    /// When the last wait for a server has to be over: a moment before the deadline.
+    pub(crate) fn end(self) -> Option<Instant> {
+        self.leave_by.map(|deadline| deadline.checked_sub(REPORT_RESERVE).unwrap_or(deadline))
+    }
+}
+
 /// The side that asks; any task may hold it.
 #[derive(Debug)]
 pub(crate) struct Orders(watch::Sender<Order>);

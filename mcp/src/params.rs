@@ -112,7 +112,7 @@ pub struct GroupOptions {
     pub discover_timeout: Duration,
     /// The limit of a call that names none of its own; `None` waits as long as the session lives.
     pub call_timeout: Option<Duration>,
-    /// How many session DELETEs are on the wire at once, over the whole group.
+    /// How many session DELETEs are sent at once, over the whole group. One that is not answered soon no longer counts.
     pub delete_concurrency: usize,
     /// How many pages of one list are read before the server is taken to repeat itself.
     pub page_cap: usize,

@@ -98,7 +98,15 @@ impl ProcessGroup {
     pub(crate) fn status(&self) -> Option<ExitStatusReport> {
         let mut state = self.state.lock();
         if state.status.is_none() {
-            state.status = observe(self.leader);
+            match observe(self.leader) {
+                Ok(status) => state.status = status,
+                // Somebody else in this program waits for every child there is. How it ended is lost, and its id may be
+                // another's by now (invariant 2).
+                Err(_) => {
+                    state.status = Some(ExitStatusReport::Code(-1));
+                    state.reaped = true;
+                }
+            }
         }
         state.status
     }
@@ -164,6 +172,17 @@ impl ProcessGroup {
         state.reaped = true;
         true
     }
+
+    /// Reaps a leader that has ended and left nobody behind.
+    fn reap_if_alone(&self) -> bool {
+        if self.state.lock().reaped {
+            return true;
+        }
+        if self.status().is_some() && self.members().is_some_and(|members| members.is_empty()) {
+            return self.reap();
+        }
+        false
+    }
 }
 
 impl Drop for ProcessGroup {
@@ -187,33 +206,14 @@ impl Drop for ProcessGroup {
     }
 }
 
-impl ProcessGroup {
-    /// Reaps a leader that has ended and left nobody behind.
-    fn reap_if_alone(&self) -> bool {
-        if self.state.lock().reaped {
-            return true;
-        }
-        if self.status().is_some() && self.members().is_some_and(|members| members.is_empty()) {
-            return self.reap();
-        }
-        false
-    }
-}
-
 /// Looks at a child without reaping it.
-fn observe(leader: Pid) -> Option<ExitStatusReport> {
+fn observe(leader: Pid) -> rustix::io::Result<Option<ExitStatusReport>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    loop {
-        return match rustix::process::waitid(WaitId::Pid(leader), options) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Some(ExitStatusReport::Code(code)),
-                (None, Some(signal)) => Some(ExitStatusReport::Signal(signal)),
-                (None, None) => None,
-            },
-            Ok(None) => None,
-            Err(rustix::io::Errno::INTR) => continue,
-            // Somebody else in this program waits for every child there is: it has ended, and nobody knows how.
-            Err(_) => Some(ExitStatusReport::Code(-1)),
-        };
-    }
+    let looked =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(leader), options))?;
+    Ok(looked.and_then(|status| match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some(ExitStatusReport::Code(code)),
+        (None, Some(signal)) => Some(ExitStatusReport::Signal(signal)),
+        (None, None) => None,
+    }))
 }

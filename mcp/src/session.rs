@@ -156,9 +156,24 @@ impl Session {
 
     /// Asks an attempt that is still under way to leave by `deadline`; what is up stays up.
     pub(crate) fn interrupt(&self, deadline: Instant) {
-        if matches!(self.stage(), Stage::Connecting) {
-            self.orders.leave_by(deadline);
-        }
+        // Inside the lock of the stage, so that a session cannot come up in between.
+        self.stage.send_if_modified(|stage| {
+            if matches!(stage, Stage::Connecting) {
+                self.orders.leave_by(deadline);
+            }
+            false
+        });
+    }
+
+    /// Lets its users see it, unless it was asked to leave before it was up.
+    fn come_up(&self, live: Live) -> bool {
+        self.stage.send_if_modified(|stage| {
+            let wanted = self.watch.current().leave_by.is_none();
+            if wanted {
+                *stage = Stage::Up(Arc::new(live));
+            }
+            wanted
+        })
     }
 
     /// Waits until nothing of it is left.

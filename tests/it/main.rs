@@ -1,7 +1,18 @@
 //! The behaviour of the crate, a module per noun; every test is named after the rule that it stands for.
+#![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
 mod support;
 
+mod adoption;
+mod affinity;
+mod auto_traits;
+mod failure;
 mod group;
+mod hold;
+mod leaks;
+mod rules;
+mod runtimes;
 mod scope;
+mod shapes;
 mod stack;
+mod task;

@@ -1,5 +1,6 @@
 //! Hand-polling, and things that count.
 
+use moored::{BoxTask, Refused, Spawn};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -93,6 +94,10 @@ impl Log {
         async move { log.add(what) }
     }
 
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
     #[track_caller]
     pub(crate) fn is(&self, expected: &[&str]) {
         assert_eq!(*self.0.lock().unwrap(), expected);
@@ -158,4 +163,161 @@ impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
     }
+}
+
+/// An executor that polls by hand, and only what was woken.
+#[derive(Clone, Default)]
+pub(crate) struct Executor(Arc<Mutex<Vec<(Hand<BoxTask>, usize)>>>);
+
+impl Executor {
+    pub(crate) fn new() -> Self {
+        Executor::default()
+    }
+
+    /// Polls until nobody is woken.
+    pub(crate) fn run(&self) {
+        loop {
+            // A task may spawn, so the list is not locked while one is polled.
+            let tasks = std::mem::take(&mut *self.0.lock().unwrap());
+            let mut polled = false;
+            let mut rest = Vec::new();
+            for (mut task, seen) in tasks {
+                let woken = task.wakes.count();
+                if seen == woken {
+                    rest.push((task, seen));
+                    continue;
+                }
+                polled = true;
+                if task.poll().is_pending() {
+                    rest.push((task, woken));
+                }
+            }
+            let mut tasks = self.0.lock().unwrap();
+            rest.append(&mut tasks);
+            *tasks = rest;
+            if !polled {
+                return;
+            }
+        }
+    }
+
+    /// Drops every task where it is, as a runtime does when it shuts down.
+    pub(crate) fn shut_down(&self) {
+        let tasks = std::mem::take(&mut *self.0.lock().unwrap());
+        drop(tasks);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl Spawn for Executor {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        // A number of wakes that no task has yet: it is polled once without being woken.
+        self.0.lock().unwrap().push((hand(task), usize::MAX));
+        Ok(())
+    }
+}
+
+/// Takes nothing.
+pub(crate) struct Full;
+
+impl Spawn for Full {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        Err(Refused(task))
+    }
+}
+
+/// Panics when it is dropped, unless the thread unwinds already.
+pub(crate) struct Loud(pub(crate) &'static str);
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("{}", self.0);
+        }
+    }
+}
+
+/// The text of the panic that `f` ends with.
+#[track_caller]
+pub(crate) fn panic_text<R>(f: impl FnOnce() -> R) -> String {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
+        Ok(_) => panic!("no panic"),
+        Err(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => (*payload.downcast::<&'static str>().expect("a text")).to_owned(),
+        },
+    }
+}
+
+/// A waker that runs `f`.
+pub(crate) fn waker_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct Call<F>(F);
+    impl<F: Fn() + Send + Sync + 'static> Wake for Call<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+    Waker::from(Arc::new(Call(f)))
+}
+
+static HOOK: Mutex<()> = Mutex::new(());
+
+/// The reports of this process while it lives. The hook is process-wide, so tests that read it take turns;
+/// other tests' reports may be among them, so names make a test's own ones known.
+pub(crate) struct Reports {
+    lines: Arc<Mutex<Vec<String>>>,
+    _turn: std::sync::MutexGuard<'static, ()>,
+}
+
+impl Reports {
+    pub(crate) fn watch() -> Self {
+        let turn = HOOK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let hook = Arc::clone(&lines);
+        moored::set_report_hook(move |report| hook.lock().unwrap().push(report.to_string()));
+        Reports { lines, _turn: turn }
+    }
+
+    /// Those that tell of `name`.
+    pub(crate) fn of(&self, name: &str) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter(|line| line.contains(name)).cloned().collect()
+    }
+}
+
+/// Panics with `text`, and has a return type.
+pub(crate) fn boom(text: &'static str) {
+    panic!("{text}")
+}
+
+/// Polls `future` once with the waker of the task that asks.
+pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+/// An executor in thirty lines: one future, one thread, parked between polls.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Polls `loser` until it waits for something, and drops it, as a `select!` does with the arm that lost.
+pub(crate) async fn lose<F: Future>(loser: F) {
+    let mut loser = Box::pin(loser);
+    assert!(poll_once(&mut loser).await.is_pending(), "the loser won");
 }

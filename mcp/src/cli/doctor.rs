@@ -1,8 +1,10 @@
 //! `moored-mcp doctor`: connects to all, leaves all, and tells how each went.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
-use moored_mcp::{CloseReport, ServerParams, SessionGroup};
+use moored_mcp::{CloseReport, Event, EventKind, Policy, ServerParams, SessionGroup};
+use tokio::sync::broadcast::Receiver;
 
 use super::args::DoctorArgs;
 use super::output::{self, Audience};
@@ -41,8 +43,7 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     }
     let group = SessionGroup::start(args.limits.options());
     let progress = Progress::follow(&group, &servers, audience);
-    let policy = args.policy();
-    let connect = group.connect_many(servers, policy);
+    let connect = connect(&group, servers, args.policy());
     let ended = voyage::sail(&group, &mut signals, |text| progress.notice(text), connect).await;
     progress.finish().await;
     report(&ended.report, audience);
@@ -51,6 +52,37 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         Some(caught) => caught.status(),
         None if ended.report.all_well() => ExitCode::SUCCESS,
         None => ExitCode::from(FAILED),
+    }
+}
+
+/// Connects until every server has an outcome.
+///
+/// That is sooner than [`SessionGroup::connect_many`] returns, which waits for the clean-up of what
+/// failed as well. To the doctor that clean-up is a part of leaving: the others need not stand and
+/// watch it, and its time belongs to that phase.
+async fn connect(group: &SessionGroup, servers: Vec<ServerParams>, policy: Policy) {
+    let settled = settled(group.events(), servers.len());
+    let group = group.clone();
+    // In a task of its own, because dropping it would interrupt what is still being cleaned up.
+    let connecting = tokio::spawn(async move { group.connect_many(servers, policy).await });
+    tokio::select! {
+        _ = connecting => {}
+        () = settled => {}
+    }
+}
+
+/// Ready when each of `count` servers has come up or failed; never, where events were missed.
+async fn settled(mut events: Receiver<Event>, count: usize) {
+    let mut waiting: HashSet<usize> = (0..count).collect();
+    while !waiting.is_empty() {
+        match events.recv().await {
+            Ok(event) => {
+                if let EventKind::Up(_) | EventKind::Failed { .. } = event.kind {
+                    waiting.remove(&event.index);
+                }
+            }
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use super::render::words;
+
 /// Writes `text` and a line break to stdout. A reader that is gone has all it wanted.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -16,9 +18,9 @@ pub(crate) fn complain(text: &str) {
     let _gone = writeln!(std::io::stderr().lock(), "{}", signed(text));
 }
 
-/// The text in this program's name, as everything on stderr is.
+/// The text in this program's name, as everything on stderr is. Much of it is made of words of others.
 pub(crate) fn signed(text: &str) -> String {
-    format!("moored-mcp: {text}")
+    format!("moored-mcp: {}", words::plain(text))
 }
 
 /// Writes a warning to stderr.

@@ -122,6 +122,10 @@ pub(crate) async fn serve(args: StdioServerArgs) -> ExitCode {
     } else {
         converse(&args).await;
     }
+    if args.reject && args.exit_code.is_none() {
+        // A server that refuses one handshake waits for a better one.
+        swallow().await;
+    }
     if args.ignore_eof {
         std::future::pending::<()>().await;
     }

@@ -22,8 +22,6 @@ use crate::report::ExitStatusReport;
 const KILL_RESERVE: Duration = Duration::from_millis(500);
 /// How long descendants may take to follow their leader before the sweep becomes a signal.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Kept free at the very end, for the report.
-const REPORT_RESERVE: Duration = Duration::from_millis(50);
 
 /// The waits between the phases.
 #[derive(Debug, Clone, Copy)]
@@ -141,8 +139,7 @@ struct Plan {
 impl Plan {
     /// No wait goes beyond this one.
     fn end(&self, order: Order) -> Instant {
-        let end = self.deadline(order);
-        end.checked_sub(REPORT_RESERVE).map_or(end, |end| end.max(self.start))
+        order.end().unwrap_or_else(|| self.deadline(order)).max(self.start)
     }
 
     fn deadline(&self, order: Order) -> Instant {

@@ -124,7 +124,7 @@ impl Berth<'_> {
 }
 
 /// Speaks to the server until the session is up. A child that exits meanwhile is the outcome, whatever the pipe looks
-/// like.
+/// like; but not where it had refused the handshake before it went: then its own words are.
 pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> {
     let Held { recorder, end, stop, process, .. } = held;
     let opened = async {
@@ -136,14 +136,20 @@ pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> 
     let Some(process) = process else {
         return opened.await.map_err(|refusal| refusal.fault);
     };
-    tokio::select! {
+    tokio::pin!(opened);
+    let status = tokio::select! {
         biased;
-        opened = opened => match opened {
+        opened = &mut opened => return match opened {
             Ok(up) => Ok(up),
             Err(refusal) if refusal.answered => Err(refusal.fault),
             Err(refusal) => Err(held.explained(refusal.fault).await),
         },
-        status = process.exited() => Err(held.exited(status)),
+        status = process.exited() => status,
+    };
+    // What it said last is still in the pipe.
+    match tokio::time::timeout(EXIT_AFTER_PIPE, opened).await {
+        Ok(Err(refusal)) if refusal.answered => Err(refusal.fault),
+        _ => Err(held.exited(status)),
     }
 }
 

@@ -84,9 +84,12 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
 
     held.recorder.connected();
     let up = up(session, &held, &link, offers, began);
-    life.info = Some(up.info.clone());
-    session.tell(shared, EventKind::Up(Box::new(up.info.clone())));
-    session.advance(Stage::Up(Arc::new(up)));
+    let info = up.info.clone();
+    if !session.come_up(up) {
+        return Err(interrupted());
+    }
+    life.info = Some(info.clone());
+    session.tell(shared, EventKind::Up(Box::new(info)));
     let mut orders = session.watch.clone();
     tokio::select! {
         biased;
@@ -160,6 +163,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
     Live { info, components, caller: link.caller() }
 }
 
+/// The outcome of an attempt that was interrupted, by whomever.
 fn interrupted() -> Fault {
     Fault::new(Outcome::Closing, "the attempt was interrupted: the session is being left")
 }
@@ -233,9 +237,10 @@ struct LastWord {
 impl LastWord {
     fn say(&mut self, finished: Finished) {
         self.said = true;
+        // Told before it is known: whoever has seen the close return has been sent every event.
         let report = Box::new(finished.report.clone());
-        self.session.advance(Stage::Left(Arc::new(finished)));
         self.session.tell(&self.shared, EventKind::Left(report));
+        self.session.advance(Stage::Left(Arc::new(finished)));
     }
 }
 

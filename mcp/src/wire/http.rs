@@ -20,6 +20,7 @@ use rmcp::transport::streamable_http_client::{
 };
 use sse_stream::Sse;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::failure::Failure;
 use super::body::{self, BodyError, Flattened};
@@ -55,6 +56,8 @@ pub(crate) struct HttpSession {
     recorder: Arc<Recorder>,
     stop: CancellationToken,
     probe_timeout: Duration,
+    /// The exchanges under way. A DELETE waits for them: one of them may be about to learn the session's id.
+    exchanges: TaskTracker,
     open: Mutex<Open>,
 }
 
@@ -75,8 +78,9 @@ impl HttpSession {
     ) -> Self {
         let shown_url = shared::shown(url);
         let url = url.into();
-        let open = Mutex::default();
-        Self { url, shown_url, headers, client, recorder, stop, probe_timeout, open }
+        let (exchanges, open) = (TaskTracker::new(), Mutex::default());
+        exchanges.close();
+        Self { url, shown_url, headers, client, recorder, stop, probe_timeout, exchanges, open }
     }
 
     /// The address, as rmcp wants it.
@@ -104,6 +108,7 @@ impl SessionClient {
         max_event: usize,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
         let session = &*self.0;
+        let _under_way = session.exchanges.token();
         let kind = Kind::of(&message);
         session.recorder.phase(kind.phase());
         let version = headers.get(PROTOCOL_VERSION).cloned();

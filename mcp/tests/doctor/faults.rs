@@ -154,3 +154,30 @@ fn a_child_that_dies_between_connecting_and_leaving_is_told_so() {
     assert_eq!((&short["leave"]["signals"], &short["leave"]["clean"]), (&json!([]), &json!(true)));
     assert_eq!(server(&report, "slow")["outcome"], "timed_out");
 }
+
+#[test]
+fn the_clean_up_of_what_failed_is_a_part_of_leaving() {
+    let place = Place::new();
+    let stub = Stub::healthy();
+    let mule = stdio(&["--silent", "--ignore-eof", "--ignore-sigterm"]);
+    let more = ["--connect-timeout", "300ms", "--eof-grace", "500ms", "--term-grace", "500ms"];
+    let (run, report) = place.examine(&[("mule", mule), ("web", at(stub.url()))], &more);
+    run.expect(1);
+    let mule = server(&report, "mule");
+    assert_eq!(mule["outcome"], "timed_out");
+    assert_eq!(mule["leave"]["signals"], json!(["SIGTERM", "SIGKILL"]));
+    let ms = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{report:#}"));
+    assert!((300..900).contains(&ms(&report["connect_ms"])), "{report:#}");
+    // The phases do not overlap, so their milliseconds, cut off, may differ by one.
+    assert!(ms(&report["leave_ms"]) + 20 >= ms(&mule["leave"]["ms"]), "{report:#}");
+    assert!(ms(&mule["leave"]["ms"]) >= 1_000, "{report:#}");
+}
+
+#[test]
+fn a_server_that_refuses_and_exits_at_once_is_told_by_its_own_words_too() {
+    let child = examine(&["--eras", "legacy", "--reject", "--exit-code", "3"], &[], 1);
+    assert_eq!(child["outcome"], "protocol_error", "{child:#}");
+    assert!(child["error"]["chain"].to_string().contains("no admittance"), "{child:#}");
+    assert_eq!(child["leave"]["exit_status"], json!({"code": 3}));
+    assert_eq!(child["leave"]["signals"], json!([]));
+}

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use moored_mcp::{Outcome, Policy, SessionGroup};
 
 use crate::support::http::{Reply, Server, legacy};
-use crate::support::{at, brisk, brisk_group, exists, fleet_server, pids, within_limit};
+use crate::support::{
+    at, brisk, brisk_group, exists, fleet_server, pids, until, until_blocking, within_limit,
+};
 
 #[tokio::test]
 async fn a_duplicate_name_names_both_and_starts_nothing() {
@@ -98,7 +100,7 @@ async fn a_close_during_connect_makes_it_closing_and_nothing_is_registered() {
             let (group, params) = (group.clone(), at("mute", &mute.url));
             async move { group.connect(params).await }
         });
-        until(|| !mute.log().is_empty()).await;
+        mute.asked("POST server/discover").await;
         let report = group.close().await;
         let error = connecting.await.expect("no panic").expect_err("interrupted");
         assert_eq!(error.outcome(), Outcome::Closing);
@@ -146,7 +148,7 @@ async fn a_group_can_be_dropped_without_a_close() {
         drop(group);
         let pid = pids(file.path())[0];
         until(|| !exists(pid)).await;
-        until(|| server.deletes() == 1).await;
+        server.asked("DELETE s-1").await;
     })
     .await;
 }
@@ -166,23 +168,30 @@ fn a_runtime_that_is_shut_down_leaves_no_process_behind() {
     let pids = pids(file.path());
     assert_eq!(pids.len(), 2, "a leader and its grandchild");
     runtime.shutdown_timeout(Duration::from_secs(5));
-    let end = Instant::now() + Duration::from_secs(10);
     // A grandchild is reaped by whoever adopts orphans here, if anybody does; it must not run, that is all.
-    while pids.iter().any(|pid| is_running(*pid)) {
-        assert!(Instant::now() < end, "still there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_blocking(|| !(pids.iter().any(|pid| is_running(*pid))));
     drop(group);
+}
+
+#[test]
+fn a_group_dropped_while_unwinding_neither_panics_nor_leaves_a_process() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path").to_owned();
+    let flags = ["--ignore-eof", "--ignore-sigterm", "--pid-file", &path];
+    let unwound = std::panic::catch_unwind(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(within_limit(async {
+            let group = SessionGroup::start(brisk());
+            group.connect(fleet_server("stubborn", &flags)).await.expect("up");
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }));
+    });
+    assert_eq!(unwound.expect_err("it unwound").downcast_ref(), Some(&"on purpose"));
+    let pid = pids(file.path())[0];
+    until_blocking(|| !(exists(pid)));
 }
 
 fn is_running(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
-}
-
-/// Looks until something is so; the test's limit ends a look that lasts for ever.
-async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

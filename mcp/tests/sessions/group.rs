@@ -60,9 +60,7 @@ async fn a_call_that_is_not_answered_ends_at_its_limit_and_the_server_is_told() 
         let quick = group.call_tool("s/echo", text("quick"), CallOptions::default()).await;
         assert_eq!(quick.expect("an answer")["content"][0]["text"], "quick");
         let told = |line: &String| line == "POST notifications/cancelled";
-        while !server.log().iter().any(told) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("POST notifications/cancelled").await;
         assert!(group.close().await.all_well());
         assert_eq!(server.log().iter().filter(|line| told(line)).count(), 1);
         assert_eq!(server.log().last().map(String::as_str), Some("DELETE s-1"));
@@ -202,9 +200,7 @@ async fn every_call_in_flight_at_a_close_resolves() {
                 })
             })
             .collect();
-        while !server.log().iter().any(|line| line == "POST tools/call") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        server.asked("POST tools/call").await;
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
         for call in calls {
@@ -215,4 +211,138 @@ async fn every_call_in_flight_at_a_close_resolves() {
         assert_eq!(server.log().last().map(String::as_str), Some("DELETE s-1"));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_goes_away_is_cancelled_at_the_server() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "tools/call" => Reply::Hang,
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let calling = tokio::spawn({
+            let group = group.clone();
+            async move { group.call_tool("s/echo", Map::new(), CallOptions::default()).await }
+        });
+        server.asked("POST tools/call").await;
+        calling.abort();
+        server.asked("POST notifications/cancelled").await;
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_http_server_that_dies_in_a_call_fails_the_call_with_the_cause() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "tools/call" => Reply::Reset,
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let dead = group.call_tool("s/echo", Map::new(), CallOptions::default()).await;
+        let Err(CallError::Failed { report, .. }) = &dead else { panic!("{dead:?}") };
+        assert!(report.chain.len() > 1, "{report:?}");
+        drop(server);
+        // A kept connection may break once more before the next one is refused.
+        loop {
+            let gone = group.call_tool("s/echo", Map::new(), CallOptions::default()).await;
+            let Err(CallError::Failed { report, .. }) = &gone else { panic!("{gone:?}") };
+            let innermost = report.chain.last().expect("a chain");
+            if innermost.contains("Connection refused (os error 111)") {
+                break;
+            }
+        }
+        // There is nobody left to send the DELETE to, and the report says so.
+        let report = group.close().await;
+        assert_eq!(report.servers[0].leave.delete, moored_mcp::Delete::Failed);
+        assert!(report.servers[0].leave.suppressed[0].contains("Connection refused"), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_is_killed_in_a_call_is_named_with_the_signal() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path").to_owned();
+        let group = brisk_group();
+        group.connect(fleet_server("victim", &["--pid-file", &path])).await.expect("up");
+        let mut args = Map::new();
+        args.insert("ms".into(), json!(60_000));
+        let calling = tokio::spawn({
+            let group = group.clone();
+            async move { group.call_tool("victim/sleep", args, CallOptions::default()).await }
+        });
+        let pid = crate::support::pids(file.path())[0];
+        let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        assert!(killed.expect("kill").success());
+        let gone = calling.await.expect("no panic");
+        let Err(CallError::ServerGone { report, .. }) = &gone else { panic!("{gone:?}") };
+        assert!(report.message.contains("signal 9"), "{report:?}");
+        let report = group.close().await;
+        assert!(!report.clean, "a signal that was not ours");
+        assert!(report.servers[0].leave.signals.is_empty(), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_can_be_used_again_after_its_session_has_been_left() {
+    within_limit(async {
+        let server = Server::start(legacy).await;
+        let group = brisk_group();
+        for _ in 0..3 {
+            group.connect(at("s", &server.url)).await.expect("up");
+            group.disconnect("s").await.expect("it was connected");
+        }
+        assert_eq!(server.deletes(), 3);
+        assert_eq!(group.close().await.servers.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_events_of_a_session_come_in_order_and_end_with_its_report() {
+    use moored_mcp::{EventKind, LeavePhase};
+    within_limit(async {
+        let server = Server::start(legacy).await;
+        let group = brisk_group();
+        let mut events = group.events();
+        group.connect(at("s", &server.url)).await.expect("up");
+        group.close().await;
+        let mut steps = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            assert_eq!((event.index, &*event.name), (0, "s"));
+            steps.push(match event.kind {
+                EventKind::Connecting => "connecting",
+                EventKind::Up(_) => "up",
+                EventKind::Leaving(LeavePhase::Delete) => "delete",
+                EventKind::Left(_) => "left",
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(steps, ["connecting", "up", "delete", "left"]);
+    })
+    .await;
+}
+
+#[test]
+fn a_group_may_be_asked_from_any_task() {
+    fn any_task<T: Send + Sync + Clone + 'static>() {}
+    fn sent<T: Send>(_: T) {}
+    any_task::<moored_mcp::SessionGroup>();
+    // Checked by the compiler, never run.
+    let _ = |group: moored_mcp::SessionGroup| {
+        sent(group.connect(at("s", "")));
+        sent(group.connect_many(Vec::new(), Policy::FailFast));
+        sent(group.call_tool("s/echo", Map::new(), CallOptions::default()));
+        sent(group.disconnect("s"));
+        sent(group.close());
+    };
 }

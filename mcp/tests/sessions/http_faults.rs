@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use moored_mcp::{Delete, Outcome, SessionGroup};
 use serde_json::json;
+#[cfg(feature = "tls")]
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::http::{Reply, Server, legacy};
 use crate::support::{at, brisk, brisk_group, within_limit};
@@ -303,6 +305,28 @@ async fn a_secret_in_an_address_is_in_no_error() {
             .expect_err("nobody listens");
         let told = serde_json::to_string(error.report()).expect("JSON") + &format!("{error:?}");
         assert!(!told.contains("hunter2") && !told.contains("swordfish"), "{told}");
+    })
+    .await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn plain_http_on_a_tls_address_tells_the_tls_error() {
+    within_limit(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let url = format!("https://{}/mcp", listener.local_addr().expect("its address"));
+        // What an HTTP server makes of a greeting in TLS.
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 16]).await;
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            }
+        });
+        let error = brisk_group().connect(at("plain", &url)).await.expect_err("no TLS there");
+        assert_eq!(error.outcome(), Outcome::Unreachable);
+        let innermost = error.report().chain.last().expect("a chain").clone();
+        assert!(innermost.contains("InvalidContentType"), "{:?}", error.report().chain);
+        serving.abort();
     })
     .await;
 }

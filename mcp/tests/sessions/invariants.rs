@@ -6,7 +6,7 @@ use moored_mcp::{CallOptions, Policy, ServerParams, SessionGroup};
 use serde_json::Map;
 
 use crate::support::http::{Reply, Server, legacy};
-use crate::support::{at, brisk, fleet_server, shell, within_limit};
+use crate::support::{at, brisk, fleet_server, shell, until, within_limit};
 
 /// Alive tasks and open descriptors.
 fn counts() -> (usize, usize) {
@@ -17,9 +17,7 @@ fn counts() -> (usize, usize) {
 
 /// Waits until the tasks are no more than `baseline`: a task that was just joined is counted a moment longer.
 async fn settled(baseline: usize) {
-    while counts().0 > baseline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| counts().0 <= baseline).await;
 }
 
 async fn every_fault_at_once() {
@@ -133,6 +131,7 @@ async fn forty_sessions_leave_far_below_the_sum_of_their_budgets() {
         }
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
+        assert!(report.leave_ms < 2_000, "{} ms, and the sum is 100 s", report.leave_ms);
         assert_eq!(server.deletes(), 20);
     })
     .await;

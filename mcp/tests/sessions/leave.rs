@@ -163,6 +163,33 @@ async fn a_delete_that_hangs_is_cut_off_at_the_budget_and_delays_nobody() {
 }
 
 #[tokio::test]
+async fn hanging_deletes_do_not_take_the_turns_of_others() {
+    within_limit(async {
+        let hanging = Server::start(|request| match request.verb.as_str() {
+            "DELETE" => Reply::Hang,
+            _ => legacy(request),
+        })
+        .await;
+        let healthy = Server::start(legacy).await;
+        let mut options = brisk();
+        options.delete_concurrency = 1;
+        let group = SessionGroup::start(options);
+        for n in 0..3 {
+            group.connect(at(&format!("hanging {n}"), &hanging.url)).await.expect("up");
+        }
+        group.connect(at("healthy", &healthy.url)).await.expect("up");
+        let report = group.close().await;
+        let deletes: Vec<_> = report.servers.iter().map(|server| server.leave.delete).collect();
+        assert_eq!(
+            deletes,
+            [Delete::TimedOut, Delete::TimedOut, Delete::TimedOut, Delete::Terminated],
+            "{report:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn force_sends_no_delete_and_kills_at_once() {
     within_limit(async {
         let server = Server::start(legacy).await;
@@ -200,9 +227,7 @@ async fn force_cuts_a_close_that_is_under_way_short() {
             let group = group.clone();
             async move { group.close().await }
         });
-        while hanging.deletes() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        hanging.asked("DELETE s-1").await;
         group.force();
         let report = closing.await.expect("no panic");
         assert!(report.leave_ms < 1_000, "{report:?}");
@@ -236,6 +261,26 @@ async fn a_child_that_stops_reading_with_a_large_send_pending_is_left_within_the
             call.await.expect("no panic").expect_err("there is no answer");
         }
         assert!(report.servers[0].leave.survivors.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_left_the_group_is_neither_waited_for_nor_claimed() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path").to_owned();
+        let server = env!("CARGO_BIN_EXE_moored-mcp");
+        // It holds the pipes of the server it was started beside.
+        let script = format!("setsid sleep 60 & echo $! > {path}; exec {server} fleet-server");
+        let group = brisk_group();
+        group.connect(crate::support::shell("beside", &script)).await.expect("up");
+        let report = group.close().await;
+        let stray = pids(file.path())[0].to_string();
+        let killed = std::process::Command::new("kill").args(["-9", &stray]).status();
+        assert!(killed.expect("kill").success(), "it was still there, and it was not ours to end");
+        assert!(report.all_well(), "{report:?}");
+        assert!(report.leave_ms < 1_000, "{report:?}");
     })
     .await;
 }

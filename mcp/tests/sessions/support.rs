@@ -59,3 +59,21 @@ pub(crate) fn pids(file: &std::path::Path) -> Vec<i32> {
     let text = std::fs::read_to_string(file).expect("the file of process ids");
     text.lines().map(|line| line.trim().parse().expect("a process id")).collect()
 }
+
+/// Looks until something is so that the operating system has no event for; the test's limit ends a look that lasts for
+/// ever.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(2));
+    while !condition() {
+        looks.tick().await;
+    }
+}
+
+/// The same where no runtime is left to wait in.
+pub(crate) fn until_blocking(condition: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + LIMIT;
+    while !condition() {
+        assert!(std::time::Instant::now() < end, "it did not come to that");
+        std::thread::yield_now();
+    }
+}

@@ -46,14 +46,14 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
             let mut text = format!("up, {era}: {offers}");
             for warning in &info.warnings {
                 text.push_str("; ");
-                text.push_str(&words::plain(warning));
+                text.push_str(&words::short(warning));
             }
             text
         }
         EventKind::Failed { outcome, message } => {
-            format!("{}: {}", words::outcome(*outcome), words::plain(message))
+            format!("{}: {}", words::outcome(*outcome), words::short(message))
         }
-        EventKind::Lost { message } => format!("lost: {}", words::plain(message)),
+        EventKind::Lost { message } => format!("lost: {}", words::short(message)),
         EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
         EventKind::Left(report)
             if words::is_up(report) || !words::nothing_to_leave(&report.leave) =>

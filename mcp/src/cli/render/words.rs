@@ -197,12 +197,22 @@ pub(crate) fn faults(server: &ServerReport) -> Vec<String> {
     if !is_up(server) {
         let what = outcome(server.outcome);
         faults.push(match &server.error {
-            Some(error) => format!("{what}: {}", cause(error)),
+            Some(error) => format!("{what}: {}", short(&cause(error))),
             None => what.to_owned(),
         });
     }
     faults.extend(verdict(&server.leave));
     faults
+}
+
+/// As much of a text as fits a line; the whole of it stands in the chain.
+pub(crate) fn short(text: &str) -> String {
+    const FITS: usize = 160;
+    let text = plain(text);
+    match text.char_indices().nth(FITS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// Text of somebody else's, made harmless: what could move a cursor or clear a screen is shown as a
@@ -221,6 +231,13 @@ pub(crate) fn plain(text: &str) -> String {
 mod tests {
     use super::super::sample;
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(short("a\nb"), "a b");
+        let long = short(&"é".repeat(500));
+        assert_eq!(long, format!("{}…", "é".repeat(160)));
+    }
 
     #[test]
     fn what_is_not_there_is_not_counted() {

@@ -1,5 +1,6 @@
 //! The DELETE that ends a session on the server.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -11,8 +12,8 @@ use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
 
-/// Kept free at the end of the budget, for the report.
-const REPORT_RESERVE: Duration = Duration::from_millis(50);
+/// How long a DELETE holds its turn. One that hangs longer waits on, but not in the way of others.
+const TURN: Duration = Duration::from_millis(500);
 
 /// What became of it, and the fault where there was one.
 pub(crate) type Deleted = (Delete, Option<String>);
@@ -24,8 +25,13 @@ impl HttpSession {
     }
 
     /// Ends the session, once. It may take as long as the order allows; `turns` bounds how many DELETEs of a group are
-    /// under way.
+    /// under way. The session has been stopped before.
     pub(crate) async fn delete(&self, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
+        tokio::select! {
+            biased;
+            () = self.exchanges.wait() => {}
+            () = out_of_time(&mut orders) => {}
+        }
         let Some(id) = self.open.lock().session_id.take() else {
             return (Delete::NotApplicable, None);
         };
@@ -34,6 +40,7 @@ impl HttpSession {
             () = out_of_time(&mut orders) => return (Delete::NotSent, None),
             turn = turns.acquire() => turn,
         };
+        let mut turn = Some(turn);
         let mut request = self.client.delete(&*self.url).header(SESSION_ID, id);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -42,12 +49,16 @@ impl HttpSession {
         if let Some(version) = version {
             request = request.header(super::PROTOCOL_VERSION, version);
         }
-        let answer = tokio::select! {
-            biased;
-            answer = request.send() => answer,
-            () = out_of_time(&mut orders) => return (Delete::TimedOut, None),
+        let mut sent = pin!(request.send());
+        let mut turn_over = pin!(tokio::time::sleep(TURN));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut sent => break answer,
+                () = out_of_time(&mut orders) => return (Delete::TimedOut, None),
+                () = &mut turn_over, if turn.is_some() => turn = None,
+            }
         };
-        drop(turn);
         match answer.map(|response| response.status()) {
             Ok(status) if status.is_success() => (Delete::Terminated, None),
             Ok(StatusCode::METHOD_NOT_ALLOWED) => (Delete::NotSupported, None),
@@ -68,7 +79,7 @@ async fn out_of_time(orders: &mut OrderWatch) {
         if order.force {
             return;
         }
-        let end = order.leave_by.map(|end| end.checked_sub(REPORT_RESERVE).unwrap_or(end));
+        let end = order.end();
         tokio::select! {
             () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
             () = orders.tighter_than(order) => {}

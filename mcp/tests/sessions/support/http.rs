@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// One request, as far as a script looks at it.
@@ -93,7 +93,7 @@ pub(crate) fn legacy(request: &Request) -> Reply {
 /// The running server; it ends with this value.
 pub(crate) struct Server {
     pub(crate) url: String,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     accepting: JoinHandle<()>,
 }
 
@@ -108,14 +108,21 @@ impl Server {
     pub(crate) async fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
         let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Log::new(watch::channel(Vec::new()).0);
         let accepting = tokio::spawn(accept(listener, Arc::new(script), log.clone()));
         Self { url, log, accepting }
     }
 
     /// What was asked so far: `POST initialize`, `DELETE s-1`, …
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lock().clone()
+        self.log.borrow().clone()
+    }
+
+    /// Waits until it has been asked `what`, as the log puts it.
+    pub(crate) async fn asked(&self, what: &str) {
+        let mut log = self.log.subscribe();
+        let asked = log.wait_for(|log| log.iter().any(|line| line == what)).await;
+        asked.expect("the server keeps its log");
     }
 
     /// How many of the requests were DELETEs.
@@ -124,21 +131,22 @@ impl Server {
     }
 }
 
+type Log = Arc<watch::Sender<Vec<String>>>;
 type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-async fn accept(listener: TcpListener, script: Script, log: Arc<Mutex<Vec<String>>>) {
+async fn accept(listener: TcpListener, script: Script, log: Log) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         connections.spawn(converse(stream, script.clone(), log.clone()));
     }
 }
 
-async fn converse(stream: TcpStream, script: Script, log: Arc<Mutex<Vec<String>>>) {
+async fn converse(stream: TcpStream, script: Script, log: Log) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream).await {
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         let what = if request.verb == "DELETE" { &session } else { &request.rpc };
-        log.lock().push(format!("{} {what}", request.verb));
+        log.send_modify(|log| log.push(format!("{} {what}", request.verb)));
         match script(&request) {
             Reply::Hang => {
                 // Until the client lets go.

@@ -1,0 +1,111 @@
+//! Exits that are handed over from one thread while the region that would run them leaves on another.
+
+use crate::support::{Count, lost, poll_once};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, ExitStack, Failure, task};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+/// An exit whose task is dropped by another thread while the region around it leaves runs exactly once, or is reported
+/// lost exactly once, and in no case is it both or neither.
+#[test]
+fn r08_adoption_against_closing() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let scope = CancelScope::new();
+        let away: Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>> = Arc::default();
+        let mut thief = None;
+        let exit = ran.entry();
+        block_on(scope.run(async {
+            let mut inner: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task(async move {
+                let stack = ExitStack::new();
+                let body = async {
+                    stack.defer(exit);
+                    pending::<Result<(), ()>>().await
+                };
+                let _ = stack.run(body).await;
+            }));
+            assert!(poll_once(inner.as_mut()).is_pending());
+            *away.lock().unwrap() = Some(inner);
+            let away = Arc::clone(&away);
+            thief = Some(thread::spawn(move || {
+                let task = away.lock().unwrap().take();
+                drop(task);
+            }));
+        }))
+        .unwrap();
+        let by_now = ran.get();
+        thief.unwrap().join().unwrap();
+        assert_eq!(ran.get(), by_now, "an exit ran after the region was left");
+        assert_eq!(ran.get() + lost::count(), 1);
+    });
+}
+
+/// The same one level deeper: what comes too late for the inner region goes on to the outer one, and is never lost as
+/// long as that one is there.
+#[test]
+fn r08_adoption_goes_on_to_the_next_region() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let (outer, inner) = (CancelScope::new(), CancelScope::new());
+        let exit = ran.entry();
+        let mut thief = None;
+        block_on(outer.run(async {
+            inner
+                .run(async {
+                    let mut lent: Pin<Box<dyn Future<Output = ()> + Send>> =
+                        Box::pin(task(async move {
+                            let stack = ExitStack::new();
+                            let body = async {
+                                stack.defer(exit);
+                                pending::<Result<(), ()>>().await
+                            };
+                            let _ = stack.run(body).await;
+                        }));
+                    assert!(poll_once(lent.as_mut()).is_pending());
+                    thief = Some(thread::spawn(move || drop(lent)));
+                })
+                .await
+                .unwrap();
+            // Blocks the outer region's thread until the hand-over is over, so that the outer one lives meanwhile.
+            thief.take().unwrap().join().unwrap();
+        }))
+        .unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+    });
+}
+
+/// A `Held` that another thread drops while its stack is being left: its exit runs exactly once, in the stack or, where
+/// it came too late there, in the region around it.
+#[test]
+fn r08_a_held_value_that_comes_back_against_leaving() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let outer = CancelScope::new();
+        let mut user = None;
+        block_on(outer.run(async {
+            let stack = ExitStack::new();
+            let left: Result<(), Failure<()>> = stack
+                .run(async {
+                    let exit = ran.entry();
+                    let held = stack.hold(7, |seven| async move {
+                        assert_eq!(seven, 7);
+                        exit.await;
+                    });
+                    user = Some(thread::spawn(move || drop(held)));
+                    Ok(())
+                })
+                .await;
+            // `Err` only where the exit found the value out.
+            assert!(left.is_err() || ran.get() == 1);
+            user.take().unwrap().join().unwrap();
+        }))
+        .unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+    });
+}

@@ -1,0 +1,188 @@
+//! Cancelling against everything that a scope's own task does.
+
+use crate::support::{Count, parked, poll_once};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, ReasonKind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A `run` that is being polled is woken by every cancellation, whenever it comes, and drops its body once.
+#[test]
+fn r06_cancel_against_poll() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        let cancelled = block_on(scope.run(parked(dropped.on_drop()))).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        assert_eq!(dropped.get(), 1);
+        canceller.join().unwrap();
+    });
+}
+
+/// A `run` whose waker changes between two polls is woken through the newer one: the refresh and the cancellation meet
+/// under the lock.
+#[test]
+fn r06_cancel_against_a_poll_with_another_waker() {
+    loom::model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let mut run = pin!(scope.run(std::future::pending::<()>()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let canceller = thread::spawn(move || handle.cancel());
+        assert!(block_on(run.as_mut()).is_err());
+        canceller.join().unwrap();
+    });
+}
+
+/// A body that becomes ready while it is being cancelled ends in one of two ways, and is dropped once in both.
+#[test]
+fn r06_cancel_against_completion() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let gate = Arc::new(loom::future::AtomicWaker::new());
+        let open = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        let opener = thread::spawn({
+            let (gate, open) = (Arc::clone(&gate), Arc::clone(&open));
+            move || {
+                open.store(true, loom::sync::atomic::Ordering::SeqCst);
+                gate.wake();
+            }
+        });
+        let on_drop = dropped.on_drop();
+        let body = std::future::poll_fn(move |cx| {
+            let _ = &on_drop;
+            gate.register_by_ref(cx.waker());
+            match open.load(loom::sync::atomic::Ordering::SeqCst) {
+                true => Poll::Ready(7),
+                false => Poll::Pending,
+            }
+        });
+        match block_on(scope.run(body)) {
+            Ok(value) => assert_eq!(value, 7),
+            Err(cancelled) => assert_eq!(cancelled.reason().kind(), ReasonKind::Requested),
+        }
+        assert_eq!(dropped.get(), 1);
+        canceller.join().unwrap();
+        opener.join().unwrap();
+    });
+}
+
+/// A `run` that is dropped while it is being cancelled drops its body once, and leaves no waker behind in what the
+/// handle keeps alive.
+#[test]
+fn r09_cancel_against_drop_of_run() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let wakes = Arc::new(Count::new());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn({
+            let handle = handle.clone();
+            move || handle.cancel()
+        });
+        {
+            let mut run = pin!(scope.run(parked(dropped.on_drop())));
+            // Ready where the cancellation came first.
+            let _ = run.as_mut().poll(&mut Context::from_waker(&waker));
+        }
+        canceller.join().unwrap();
+        assert_eq!(dropped.get(), 1);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&wakes), 1, "a waker outlives the region");
+        handle.cancel();
+        assert!(wakes.get() <= 1, "a region that was left acted on somebody");
+    });
+}
+
+/// A waiter that registers while the region is being cancelled is woken.
+#[test]
+fn r03_cancel_against_registration() {
+    loom::model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let waiter = thread::spawn({
+            let handle = handle.clone();
+            move || block_on(handle.cancelled())
+        });
+        handle.cancel();
+        waiter.join().unwrap();
+    });
+}
+
+/// Of two waiters, one that gives up while the region is being cancelled takes nothing from the other.
+#[test]
+fn r18_cancel_against_a_waiter_that_gives_up() {
+    loom::model(|| {
+        let wakes = Arc::new(Count::new());
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let waiter = thread::spawn({
+            let handle = handle.clone();
+            move || block_on(handle.cancelled())
+        });
+        let canceller = thread::spawn({
+            let handle = handle.clone();
+            move || handle.cancel()
+        });
+        {
+            let waker = Waker::from(Arc::clone(&wakes));
+            let mut fickle = pin!(handle.cancelled());
+            let _ = fickle.as_mut().poll(&mut Context::from_waker(&waker));
+        }
+        waiter.join().unwrap();
+        canceller.join().unwrap();
+        assert_eq!(Arc::strong_count(&wakes), 1, "a waiter that gave up is remembered");
+    });
+}
+
+/// Of two cancellations the first wins: one reason, the same for whoever asks, from the first look to the error.
+#[test]
+fn r10_two_cancels_against_each_other() {
+    loom::model(|| {
+        let scope = CancelScope::new();
+        let asks = |name| {
+            let handle = scope.handle();
+            move || {
+                handle.cancel_because(name);
+                // Whoever has asked sees a reason at once, be it the other's.
+                assert!(handle.is_cancelled());
+                handle.reason().unwrap().message().unwrap().to_owned()
+            }
+        };
+        let mut run = pin!(scope.run(std::future::pending::<()>()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let canceller = thread::spawn(asks("one"));
+        let seen_here = asks("two")();
+        let cancelled = block_on(run).unwrap_err();
+        assert_eq!(cancelled.reason().message(), Some(&*seen_here));
+        assert_eq!(canceller.join().unwrap(), seen_here);
+    });
+}
+
+/// A cancellation from outside and one from inside the body end the `run` once, with one reason.
+#[test]
+fn r10_a_body_that_cancels_itself_against_another_thread() {
+    loom::model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn({
+            let handle = handle.clone();
+            move || handle.cancel_because("outside")
+        });
+        let body = async {
+            scope.cancel_because("inside");
+            std::future::pending::<()>().await;
+        };
+        let cancelled = block_on(scope.run(body)).unwrap_err();
+        canceller.join().unwrap();
+        assert_eq!(handle.reason().unwrap().message(), cancelled.reason().message());
+    });
+}

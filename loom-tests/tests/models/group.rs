@@ -1,0 +1,295 @@
+//! Children against the group that waits for them.
+
+use crate::support::{Count, CountOnDrop, lost, parked, poll_once, yield_now};
+use loom::future::block_on;
+use loom::thread;
+use moored::{BoxTask, CancelScope, Cause, ChildError, ExitStack, Refused, Spawn, TaskGroup};
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Mutex;
+
+/// An executor of one thread for each task, which polls it to its end.
+#[derive(Default)]
+struct Threads(Mutex<Vec<thread::JoinHandle<()>>>);
+
+impl Threads {
+    fn join(self) {
+        for thread in self.0.into_inner().unwrap() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Spawn for Threads {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        self.0.lock().unwrap().push(thread::spawn(move || block_on(task)));
+        Ok(())
+    }
+}
+
+/// An executor that shuts down: it polls each task once, on a thread of its own, and drops it.
+#[derive(Default)]
+struct ShuttingDown(Threads);
+
+impl ShuttingDown {
+    fn join(self) {
+        self.0.join();
+    }
+}
+
+impl Spawn for ShuttingDown {
+    fn spawn(&self, mut task: BoxTask) -> Result<(), Refused> {
+        let polls_once = move || {
+            let _ = poll_once(task.as_mut());
+        };
+        self.0.0.lock().unwrap().push(thread::spawn(polls_once));
+        Ok(())
+    }
+}
+
+/// An executor that keeps one task for the model to poll.
+#[derive(Default)]
+struct Kept(Mutex<Option<BoxTask>>);
+
+impl Spawn for Kept {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        *self.0.lock().unwrap() = Some(task);
+        Ok(())
+    }
+}
+
+/// A spawn from another thread while the group closes: the child runs before `run` returns, or its future comes back
+/// unpolled.
+#[test]
+fn r16_spawn_against_close() {
+    loom::model(|| {
+        let ran = Count::new();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let late = thread::spawn({
+            let ran = ran.clone();
+            move || {
+                let child = async move {
+                    ran.add();
+                    Ok(())
+                };
+                match spawner.spawn(child) {
+                    Ok(_) => true,
+                    Err(rejected) => {
+                        drop(rejected.into_inner());
+                        false
+                    }
+                }
+            }
+        });
+        block_on(group.run(async { Ok(()) })).unwrap();
+        let ran_by_then = ran.get();
+        let admitted = late.join().unwrap();
+        assert_eq!(ran.get(), ran_by_then, "a child outlived its group");
+        assert_eq!(ran.get(), usize::from(admitted));
+        assert!(group.is_empty());
+    });
+}
+
+/// The same for a child on an executor.
+#[test]
+fn r16_spawn_on_an_executor_against_close() {
+    loom::model(|| {
+        let ran = Count::new();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let late = thread::spawn({
+            let ran = ran.clone();
+            move || {
+                let child = async move {
+                    ran.add();
+                    Ok(())
+                };
+                let threads = Threads::default();
+                let admitted = spawner.spawn_on(&threads, child).is_ok();
+                threads.join();
+                admitted
+            }
+        });
+        block_on(group.run(async { Ok(()) })).unwrap();
+        let ran_by_then = ran.get();
+        let admitted = late.join().unwrap();
+        assert_eq!(ran.get(), ran_by_then, "a child outlived its group");
+        assert_eq!(ran.get(), usize::from(admitted));
+    });
+}
+
+/// A spawn from another thread while `run` is dropped: the child is dropped then, or its future comes back; it is not
+/// kept for as long as the group happens to live.
+#[test]
+fn r16_spawn_against_drop_of_run() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let late = thread::spawn({
+            let on_drop = dropped.on_drop();
+            move || {
+                let child = async move {
+                    parked(on_drop).await;
+                    Ok(())
+                };
+                drop(spawner.spawn(child));
+            }
+        });
+        {
+            let mut run = pin!(group.run(pending::<Result<(), ()>>()));
+            assert!(poll_once(run.as_mut()).is_pending());
+        }
+        late.join().unwrap();
+        assert_eq!(dropped.get(), 1);
+        assert!(group.is_empty());
+    });
+}
+
+/// The last child ends on its executor while the group begins to wait for it: `run` returns, after the child, with its
+/// value in the handle.
+#[test]
+fn r16_end_of_a_child_against_run() {
+    loom::model(|| {
+        let gone = Count::new();
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let on_drop: CountOnDrop = gone.on_drop();
+        let child = group.spawn_on(&threads, async move {
+            let _on_drop = on_drop;
+            Ok(7)
+        });
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(gone.get(), 1, "run returned before the child had left");
+        assert!(child.is_finished());
+        assert_eq!(block_on(child.join()).unwrap(), 7);
+        threads.join();
+    });
+}
+
+/// Whoever joins a child while it ends gets its value.
+#[test]
+fn r16_end_of_a_child_against_join() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let child = group.spawn_on(&threads, async { Ok(7) });
+        let value = block_on(group.run(async { Ok(child.join().await.unwrap()) })).unwrap();
+        assert_eq!(value, 7);
+        threads.join();
+    });
+}
+
+/// Two children fail at once: one of them is the primary, the other is not lost, and the body is cancelled.
+#[test]
+fn r17_two_failures_against_each_other() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, u8> = TaskGroup::new();
+        for n in [1, 2] {
+            drop(group.spawn_on(&threads, async move { Err::<(), u8>(n) }));
+        }
+        let failure = block_on(group.run(pending::<Result<(), u8>>())).unwrap_err();
+        let mut errors: Vec<u8> = failure
+            .causes()
+            .map(|cause| match cause {
+                Cause::Child { error, .. } => *error,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        errors.sort_unstable();
+        assert_eq!(errors, [1, 2]);
+        threads.join();
+    });
+}
+
+/// A child that is cancelled through its handle while it yields ends once, and its group returns.
+#[test]
+fn r03_cancel_of_a_child_against_its_end() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let child = group.spawn_on(&threads, async {
+            yield_now().await;
+            Ok(7)
+        });
+        child.cancel();
+        block_on(group.run(async { Ok(()) })).unwrap();
+        match block_on(child.join()) {
+            Ok(value) => assert_eq!(value, 7),
+            Err(error) => assert!(matches!(error, ChildError::Cancelled(_)), "{error:?}"),
+        }
+        threads.join();
+    });
+}
+
+/// A group's cancellation reaches a child that is being spawned on another thread.
+#[test]
+fn r16_cancel_of_the_group_against_spawn() {
+    loom::model(|| {
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let handle = group.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        let kept = Kept::default();
+        // Pending for ever: only the cancellation ends it.
+        let child = group.spawn_on(&kept, pending::<Result<(), ()>>());
+        canceller.join().unwrap();
+        block_on(kept.0.into_inner().unwrap().unwrap());
+        assert!(matches!(block_on(child.join()), Err(ChildError::Cancelled(_))));
+        block_on(group.run(pending::<Result<(), ()>>())).unwrap_err();
+    });
+}
+
+/// `run` is dropped while its executor child ends: the region around it is left after the child.
+#[test]
+fn r16_end_of_a_child_against_drop_of_run() {
+    loom::model(|| {
+        lost::reset();
+        let gone = Count::new();
+        let threads = Threads::default();
+        let scope = CancelScope::new();
+        block_on(scope.run(async {
+            let group: TaskGroup<'static, ()> = TaskGroup::new();
+            let on_drop = gone.on_drop();
+            drop(group.spawn_on(&threads, async move {
+                parked(on_drop).await;
+                Ok(())
+            }));
+            let mut run = pin!(group.run(pending::<Result<(), ()>>()));
+            assert!(poll_once(run.as_mut()).is_pending());
+        }))
+        .unwrap();
+        assert_eq!((gone.get(), lost::count()), (1, 0));
+        threads.join();
+    });
+}
+
+/// An executor that shuts down drops a child on its own thread while the group waits: the child's exits run exactly
+/// once, before `run` returns.
+#[test]
+fn r08_exits_of_a_dropped_child_against_run() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let executor = ShuttingDown::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        block_on(group.run(async {
+            drop(group.spawn_on(&executor, abandons(ran.entry())));
+            Ok(())
+        }))
+        .unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+        executor.join();
+    });
+}
+
+/// A child that registers `exit` and is pending then.
+async fn abandons(exit: impl Future<Output = ()> + Send + 'static) -> Result<(), ()> {
+    let stack = ExitStack::new();
+    let body = async {
+        stack.defer(exit);
+        pending::<Result<(), ()>>().await
+    };
+    stack.run(body).await.map_err(drop)
+}

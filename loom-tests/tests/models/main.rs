@@ -1,0 +1,13 @@
+//! Models: what two or three threads may do to one region at once, each with the one property that must hold in every
+//! interleaving.
+//!
+//! `bash ci/loom.sh` runs them. A lost wake-up shows as loom's "deadlock", because `block_on` then waits for ever.
+//! Handles and counters that only check are `std`'s, so that loom explores the crate and not the test.
+#![cfg(loom)]
+
+mod support;
+
+mod adoption;
+mod cancel;
+mod group;
+mod links;

@@ -1,0 +1,102 @@
+//! What the models share.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Counts; an atomic of `std`, which loom does not explore.
+#[derive(Clone, Default)]
+pub(crate) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub(crate) fn new() -> Self {
+        Count::default()
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Counts when it is dropped.
+    pub(crate) fn on_drop(&self) -> CountOnDrop {
+        CountOnDrop(self.clone())
+    }
+
+    /// Counts when it is polled, and is ready then.
+    pub(crate) fn entry(&self) -> impl Future<Output = ()> + Send + 'static {
+        let count = self.clone();
+        async move { count.add() }
+    }
+}
+
+pub(crate) struct CountOnDrop(Count);
+
+impl Drop for CountOnDrop {
+    fn drop(&mut self) {
+        self.0.add();
+    }
+}
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.add();
+    }
+}
+
+/// Polls once, with a waker that nobody listens to.
+pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Pending for ever; says when it is dropped.
+pub(crate) async fn parked(dropped: CountOnDrop) {
+    let _dropped = dropped;
+    std::future::pending::<()>().await;
+}
+
+/// Pending once, woken at once.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// How often exits were reported lost in the model that runs on this thread.
+///
+/// Loom runs all threads of a model on one thread of the system, so a thread-local of `std` belongs to one model even
+/// where the tests run in parallel.
+pub(crate) mod lost {
+    use std::cell::Cell;
+    use std::sync::Once;
+
+    std::thread_local! { static LOST: Cell<usize> = const { Cell::new(0) }; }
+
+    pub(crate) fn reset() {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            moored::set_report_hook(|report| match report {
+                moored::Report::LostExits { registered_at, .. } => {
+                    LOST.set(LOST.get() + registered_at.len());
+                }
+                other => panic!("unexpected report: {other}"),
+            });
+        });
+        LOST.set(0);
+    }
+
+    pub(crate) fn count() -> usize {
+        LOST.get()
+    }
+}

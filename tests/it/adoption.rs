@@ -1,0 +1,633 @@
+//! Where abandoned exits go, in which order, and under whose name (R7, R8).
+
+use crate::support::{
+    Executor, Gate, Log, OnDrop, Reports, boom, hand, lose, poll_once, yield_now,
+};
+use futures::future::join;
+use moored::testing::MockClock;
+use moored::{CancelScope, ExitStack, TaskGroup, task};
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A stack with two exits, in a run that never ends by itself.
+async fn parked(log: &Log, name: &str) {
+    let stack = ExitStack::new().named(name);
+    let body = async {
+        stack.defer(log.entry(format!("{name} first in")));
+        stack.defer(log.entry(format!("{name} last in")));
+        pending::<Result<(), ()>>().await
+    };
+    stack.run(body).await.unwrap();
+}
+
+#[test]
+fn r07_nested_stacks_unwind_innermost_first() {
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let outer = ExitStack::new();
+        let body = async {
+            outer.defer(log.entry("outer"));
+            let middle = ExitStack::new();
+            let body = async {
+                middle.defer(log.entry("middle"));
+                parked(&log, "inner").await;
+                Ok::<_, ()>(())
+            };
+            middle.run(body).await.map_err(drop)
+        };
+        outer.run(body).await.map_err(drop)
+    }));
+    run.pending();
+    scope.cancel();
+    run.ready().unwrap_err();
+    log.is(&["inner last in", "inner first in", "middle", "outer"]);
+}
+
+#[test]
+fn r07_the_scopes_own_order_is_inner_regions_before_outer_ones_whatever_drops_first() {
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        // Rust drops a Vec oldest first.
+        let stacks: Vec<_> = (0..4)
+            .map(|n| {
+                let stack = ExitStack::new();
+                stack.defer(log.entry(format!("{n}a")));
+                stack.defer(log.entry(format!("{n}b")));
+                stack
+            })
+            .collect();
+        pending::<()>().await;
+        drop(stacks);
+    }));
+    run.pending();
+    scope.cancel();
+    run.ready().unwrap_err();
+    log.is(&["3b", "3a", "2b", "2a", "1b", "1a", "0b", "0a"]);
+}
+
+#[test]
+fn r07_struct_fields_unwind_newest_entered_first() {
+    struct Session {
+        younger: ExitStack,
+        elder: ExitStack,
+    }
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        // Fields are dropped as declared, which is the younger one first here and last below.
+        let one = Session { younger: ExitStack::new(), elder: ExitStack::new() };
+        one.elder.defer(log.entry("one elder"));
+        one.younger.defer(log.entry("one younger"));
+        let two = Session { younger: ExitStack::new(), elder: ExitStack::new() };
+        two.younger.defer(log.entry("two entered first"));
+        two.elder.defer(log.entry("two entered last"));
+        pending::<()>().await;
+        drop((one, two));
+    }));
+    run.pending();
+    scope.cancel();
+    run.ready().unwrap_err();
+    log.is(&["two entered last", "two entered first", "one younger", "one elder"]);
+}
+
+#[test]
+fn r07_a_half_run_exit_goes_on_from_where_it_was_and_goes_first() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let elder = ExitStack::new();
+        elder.defer(log.entry("elder, not begun"));
+        elder.defer({
+            let (log, gate) = (log.clone(), gate.clone());
+            async move {
+                log.add("half-run begins");
+                gate.wait().await;
+                log.add("half-run ends");
+            }
+        });
+        let younger = ExitStack::new();
+        younger.defer(log.entry("younger"));
+        elder.close().await
+    }));
+    run.pending();
+    scope.cancel();
+    run.pending();
+    log.is(&["half-run begins"]);
+    gate.open();
+    run.ready().unwrap_err();
+    log.is(&["half-run begins", "half-run ends", "younger", "elder, not begun"]);
+}
+
+#[test]
+fn r07_children_of_a_dropped_group_unwind_side_by_side_and_last_in_first_out_within_one() {
+    let log = Log::new();
+    let gates = [Gate::new(), Gate::new()];
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        for (n, gate) in gates.iter().enumerate() {
+            let (log, gate) = (log.clone(), gate.clone());
+            group.spawn(async move {
+                let stack = ExitStack::new();
+                let body = async {
+                    stack.defer(log.entry(format!("{n} older")));
+                    let newer = log.clone();
+                    stack.defer(async move {
+                        newer.add(format!("{n} begins"));
+                        gate.wait().await;
+                    });
+                    pending::<Result<(), ()>>().await
+                };
+                stack.run(body).await.map_err(drop)
+            });
+        }
+        lose(group.run(pending::<Result<(), ()>>())).await;
+        log.add("winner");
+    }));
+    run.pending();
+    let lines = log.lines();
+    assert_eq!(lines[0], "winner");
+    let mut begun = lines[1..].to_vec();
+    begun.sort();
+    assert_eq!(begun, ["0 begins", "1 begins"], "both, before either has ended");
+    gates[1].open();
+    run.pending();
+    assert_eq!(log.lines()[3..], ["1 older"]);
+    gates[0].open();
+    run.ready().unwrap();
+    assert_eq!(log.lines()[4..], ["0 older"]);
+}
+
+#[test]
+fn r07_cancelling_a_group_lets_each_child_unwind_in_its_own_task() {
+    let log = Log::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    for n in 0..3 {
+        let log = log.clone();
+        group.spawn(async move {
+            let stack = ExitStack::new();
+            let body = async {
+                stack.defer(log.entry(format!("{n} older")));
+                stack.defer(log.entry(format!("{n} newer")));
+                pending::<Result<(), ()>>().await
+            };
+            stack.run(body).await.map_err(drop)
+        });
+    }
+    let mut run = hand(group.run(pending::<Result<(), ()>>()));
+    run.pending();
+    group.cancel();
+    run.drive().unwrap_err();
+    let lines = log.lines();
+    assert_eq!(lines.len(), 6);
+    for n in 0..3 {
+        let at = |what: &str| lines.iter().position(|l| *l == format!("{n} {what}")).unwrap();
+        assert!(at("newer") < at("older"), "{lines:?}");
+    }
+}
+
+#[test]
+fn r08_exits_of_a_select_loser_run_beside_the_winner_and_before_the_scope_is_left() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let work = Gate::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        lose(async {
+            let stack = ExitStack::new();
+            let body = async {
+                stack.defer(log.entry("older"));
+                let (log, gate) = (log.clone(), gate.clone());
+                stack.defer(async move {
+                    log.add("newer begins");
+                    gate.wait().await;
+                    log.add("newer ends");
+                });
+                pending::<Result<(), ()>>().await
+            };
+            stack.run(body).await
+        })
+        .await;
+        log.add("winner goes on");
+        work.wait().await;
+        log.add("winner ends");
+    }));
+    run.pending();
+    log.is(&["winner goes on", "newer begins"]);
+    work.open();
+    run.pending();
+    log.is(&["winner goes on", "newer begins", "winner ends"]);
+    gate.open();
+    run.ready().unwrap();
+    log.is(&["winner goes on", "newer begins", "winner ends", "newer ends", "older"]);
+}
+
+#[test]
+fn r08_adopting_wakes_the_region() {
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let elsewhere = Arc::new(std::sync::Mutex::new(None));
+    let mut run = hand(scope.run(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("exit"));
+        *elsewhere.lock().unwrap() = Some(stack);
+        pending::<()>().await;
+    }));
+    run.pending();
+    assert_eq!(run.wakes.count(), 0);
+    // From outside every task: nothing is held against an unknown identity, and nobody polls the scope now.
+    drop(elsewhere.lock().unwrap().take());
+    assert_eq!(run.wakes.count(), 1);
+    run.pending();
+    log.is(&["exit"]);
+}
+
+#[test]
+fn r08_a_pool_of_one_permit_goes_on_after_a_select_loser() {
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let pool = Arc::new(tokio::sync::Semaphore::new(1));
+    let mut run = hand(scope.run(async {
+        for _ in 0..100 {
+            lose(async {
+                let stack = ExitStack::new();
+                let body = async {
+                    let permit = Arc::clone(&pool).acquire_owned().await.unwrap();
+                    let _held = stack.hold(permit, |permit| async move {
+                        yield_now().await;
+                        drop(permit);
+                    });
+                    pending::<Result<(), ()>>().await
+                };
+                stack.run(body).await
+            })
+            .await;
+            // The winner needs the permit that the loser still has.
+            let permit = pool.acquire().await.unwrap();
+            log.add("winner");
+            drop(permit);
+        }
+    }));
+    run.drive().unwrap();
+    assert_eq!(log.lines().len(), 100);
+}
+
+#[test]
+fn r08_a_server_loop_does_not_grow_with_ten_thousand_select_losers() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let alive = Arc::new(());
+    let scope = CancelScope::new();
+    let mut most = 0;
+    let mut run = hand(scope.run(async {
+        for _ in 0..10_000 {
+            lose(async {
+                let stack = ExitStack::new();
+                let (ran, alive) = (Arc::clone(&ran), Arc::clone(&alive));
+                stack.defer(async move {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                    drop(alive);
+                });
+                stack.run(pending::<Result<(), ()>>()).await
+            })
+            .await;
+            yield_now().await;
+            most = most.max(Arc::strong_count(&alive));
+        }
+    }));
+    // `drive` gives up after 10,000 polls, which this loop needs for itself.
+    while run.poll().is_pending() {}
+    drop(run);
+    assert_eq!(ran.load(Ordering::SeqCst), 10_000);
+    assert!(most <= 2, "{most} exits were alive at once");
+}
+
+#[test]
+fn r08_an_exit_runs_under_the_identity_of_the_task_that_registered_it() {
+    let log = Log::new();
+    let tell = |stack: &ExitStack| {
+        let log = log.clone();
+        stack.defer(async move {
+            let first = task::current().unwrap();
+            yield_now().await;
+            assert_eq!(task::current().unwrap(), first);
+            log.add(first.name().unwrap());
+        });
+    };
+    let mut run = hand(
+        task(async {
+            let inner = task(async {
+                let stack = ExitStack::new();
+                tell(&stack);
+                stack.run(pending::<Result<(), ()>>()).await
+            });
+            lose(inner.named("registered")).await;
+            yield_now().await;
+            task::current()
+        })
+        .named("polls"),
+    );
+    assert_eq!(run.drive().unwrap().name(), Some("polls"));
+    log.is(&["registered"]);
+}
+
+#[test]
+fn r08_an_adopted_exit_may_use_what_its_task_owns() {
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut inner = Box::pin(
+            task(async {
+                let shared = Arc::new(ExitStack::new());
+                shared.defer(async {});
+                let stack = ExitStack::new();
+                let (theirs, log) = (Arc::clone(&shared), log.clone());
+                stack.defer(async move {
+                    // As its owner, although the scope polls it.
+                    theirs.try_defer(async {}).unwrap();
+                    log.add(format!("{}", theirs.len()));
+                });
+                stack.run(pending::<Result<(), ()>>()).await
+            })
+            .named("owner"),
+        );
+        assert!(poll_once(&mut inner).await.is_pending());
+        drop(inner);
+    }));
+    run.drive().unwrap();
+    log.is(&["2"]);
+}
+
+#[test]
+fn r08_each_exit_is_counted_exactly_once_however_it_is_abandoned() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let ended = Arc::new(AtomicUsize::new(0));
+    let fill = |stack: &ExitStack| {
+        for _ in 0..5 {
+            let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
+            stack.defer(async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+                ended.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+    };
+    // The leaving of a stack is itself abandoned after `n` polls, in a scope that is abandoned as well.
+    for n in 0..25 {
+        begun.store(0, Ordering::SeqCst);
+        ended.store(0, Ordering::SeqCst);
+        let outer = CancelScope::new();
+        let mut run = hand(outer.run(async {
+            let middle = CancelScope::new();
+            let mut inner = Box::pin(middle.run(async {
+                let stack = ExitStack::new();
+                fill(&stack);
+                let mut close = Box::pin(stack.close());
+                for _ in 0..n {
+                    if poll_once(&mut close).await.is_ready() {
+                        return;
+                    }
+                }
+                drop(close);
+                yield_now().await;
+            }));
+            assert!(n >= 16 || poll_once(&mut inner).await.is_pending());
+        }));
+        run.drive().unwrap();
+        let counts = (begun.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
+        assert!(counts == (5, 5) || n >= 16, "{n}: {counts:?}");
+    }
+}
+
+#[test]
+fn r08_exits_without_a_live_region_around_are_reported_lost_by_name_and_place() {
+    let reports = Reports::watch();
+    let mut lines = Vec::new();
+    let stack = ExitStack::new().named("nobody-around");
+    let mut run = hand(stack.run(async {
+        lines.push(line!() + 1);
+        stack.defer(async { boom("lost") });
+        lines.push(line!() + 1);
+        stack.defer(async { boom("lost") });
+        pending::<Result<(), ()>>().await
+    }));
+    run.pending();
+    drop(run);
+    let told = reports.of("nobody-around");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("2 exits of exit stack `nobody-around` are lost"), "{told:?}");
+    let newest = told[0].find(&format!("{}:{}:", file!(), lines[1])).expect("its place");
+    let oldest = told[0].find(&format!("{}:{}:", file!(), lines[0])).expect("its place");
+    assert!(newest < oldest, "newest first: {told:?}");
+}
+
+#[test]
+fn r08_a_stack_without_exits_is_not_reported() {
+    let reports = Reports::watch();
+    let stack = ExitStack::new().named("nothing-to-lose");
+    let mut run = hand(stack.run(pending::<Result<(), ()>>()));
+    run.pending();
+    drop(run);
+    drop(stack);
+    let (body, drops) = OnDrop::new();
+    drop(ExitStack::new().named("nothing-to-lose").run(async move {
+        let _body = body;
+        Ok::<_, ()>(())
+    }));
+    assert_eq!(drops.get(), 1);
+    assert_eq!(reports.of("nothing-to-lose").len(), 0);
+}
+
+#[test]
+fn r08_executor_children_of_a_dropped_group_are_cancelled_and_waited_for() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let exec = Executor::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let group_run = async {
+            let child = group.spawn_on(&exec, {
+                let (log, gate) = (log.clone(), gate.clone());
+                async move {
+                    let stack = ExitStack::new();
+                    stack.defer(async move {
+                        log.add("exit begins");
+                        gate.wait().await;
+                        log.add("exit ends");
+                    });
+                    stack.run(pending::<Result<(), ()>>()).await.map_err(drop)
+                }
+            });
+            exec.run();
+            group.run(async { Ok(child.join().await) }).await
+        };
+        lose(group_run).await;
+        log.add("dropped");
+    }));
+    run.pending();
+    log.is(&["dropped"]);
+    exec.run();
+    run.pending();
+    log.is(&["dropped", "exit begins"]);
+    gate.open();
+    let before = run.wakes.count();
+    exec.run();
+    assert_eq!(exec.len(), 0);
+    assert!(run.wakes.count() > before);
+    run.ready().unwrap();
+    log.is(&["dropped", "exit begins", "exit ends"]);
+}
+
+#[test]
+fn r08_a_timed_out_body_has_its_exits_run_before_the_scope_returns() {
+    // async-safe-defer: the body timed out first, and none of its actions ran.
+    let clock = MockClock::new();
+    let log = Log::new();
+    let gate = Gate::new();
+    let scope = CancelScope::new().timeout(Duration::from_secs(1));
+    let mut run = hand(
+        task(scope.run(async {
+            let stack = ExitStack::new();
+            stack.defer(log.entry("third"));
+            stack.defer({
+                let gate = gate.clone();
+                async move { gate.wait().await }
+            });
+            stack.defer(log.entry("first"));
+            stack.run(pending::<Result<(), ()>>()).await
+        }))
+        .clock(clock.clone()),
+    );
+    run.pending();
+    clock.advance(Duration::from_secs(1));
+    run.pending();
+    log.is(&["first"]);
+    // However long it takes: an exit outlasts every deadline.
+    clock.advance(Duration::from_secs(3600));
+    run.pending();
+    gate.open();
+    run.ready().unwrap_err();
+    log.is(&["first", "third"]);
+}
+
+#[test]
+fn r08_waves_that_arrive_at_different_times_run_side_by_side() {
+    let log = Log::new();
+    let slow = Gate::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        lose(async {
+            let stack = ExitStack::new();
+            let (log, slow) = (log.clone(), slow.clone());
+            stack.defer(async move {
+                slow.wait().await;
+                log.add("slow");
+            });
+            stack.run(pending::<Result<(), ()>>()).await
+        })
+        .await;
+        yield_now().await;
+        lose(parked(&log, "quick")).await;
+        yield_now().await;
+        yield_now().await;
+        log.add("body ends");
+    }));
+    while log.lines().last().is_none_or(|last| last != "body ends") {
+        run.pending();
+    }
+    log.is(&["quick last in", "quick first in", "body ends"]);
+    slow.open();
+    run.ready().unwrap();
+    assert_eq!(log.lines()[3], "slow");
+}
+
+#[test]
+fn r08_a_scope_that_adopted_hands_on_what_it_had_not_finished() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let outer = CancelScope::new();
+    let mut run = hand(outer.run(async {
+        let inner = CancelScope::new();
+        let mut inner_run = Box::pin(inner.run(async {
+            lose(async {
+                let stack = ExitStack::new();
+                stack.defer(log.entry("older"));
+                let (log, gate) = (log.clone(), gate.clone());
+                stack.defer(async move {
+                    log.add("newer begins");
+                    gate.wait().await;
+                    log.add("newer ends");
+                });
+                stack.run(pending::<Result<(), ()>>()).await
+            })
+            .await;
+            pending::<()>().await;
+        }));
+        assert!(poll_once(&mut inner_run).await.is_pending());
+        log.add("inner dropped");
+        drop(inner_run);
+    }));
+    run.pending();
+    gate.open();
+    run.ready().unwrap();
+    log.is(&["newer begins", "inner dropped", "newer ends", "older"]);
+}
+
+#[test]
+fn r08_an_exit_that_abandons_exits_has_them_run_too() {
+    let log = Log::new();
+    let stack = ExitStack::new();
+    stack.defer(log.entry("oldest"));
+    stack.defer({
+        let log = log.clone();
+        async move {
+            lose(parked(&log, "inside")).await;
+            log.add("exit ends");
+        }
+    });
+    hand(stack.close()).drive().unwrap();
+    assert_eq!(log.lines()[0], "exit ends");
+    let mut rest = log.lines()[1..].to_vec();
+    rest.sort();
+    assert_eq!(rest, ["inside first in", "inside last in", "oldest"]);
+}
+
+#[test]
+fn r08_both_arms_of_a_join_keep_their_exits_apart() {
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        join(parked(&log, "left"), parked(&log, "right")).await;
+    }));
+    run.pending();
+    scope.cancel();
+    run.ready().unwrap_err();
+    // One task: the younger region first.
+    log.is(&["right last in", "right first in", "left last in", "left first in"]);
+}
+
+#[test]
+fn r07_nothing_inside_is_asked_when_a_region_is_cancelled() {
+    // A body that is parked behind a combinator with wakers of its own is dropped all the same.
+    let scope = CancelScope::new();
+    let (body, drops) = OnDrop::new();
+    let mut run = hand(scope.run(async {
+        let _body = body;
+        let many: futures::stream::FuturesUnordered<_> =
+            (0..10).map(|_| async { CancelScope::new().run(pending::<()>()).await }).collect();
+        futures::StreamExt::collect::<Vec<_>>(many).await
+    }));
+    run.pending();
+    let before = run.wakes.count();
+    scope.cancel();
+    assert_eq!(run.wakes.count(), before + 1);
+    run.ready().unwrap_err();
+    assert_eq!(drops.get(), 1);
+}

@@ -1,0 +1,302 @@
+//! The direction of the crate's imports, and what may be named where.
+//!
+//! The floors are the table in docs/design.md, section 2: a room is a file of `src/` with the folder beside it, and may
+//! import from its own floor and from those below, the ground floor being 0. Read as text, comments and literals left
+//! out, because a rule about sources has to hold for every feature and every cfg.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What only `src/sync.rs` may name, so that loom can take its place.
+const SHARED_MEMORY: [&str; 5] = ["std::sync", "core::sync", "alloc::sync", "parking_lot", "loom"];
+
+#[test]
+fn imports_go_down_and_shared_memory_has_one_door() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let design = std::fs::read_to_string(root.join("docs/design.md")).unwrap();
+    let floors = floors(&design);
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    assert!(files.len() > 20, "only {} files found: where is the crate?", files.len());
+    let mut wrong = Vec::new();
+    for file in files {
+        let module: Vec<String> = file
+            .strip_prefix(root.join("src"))
+            .unwrap()
+            .with_extension("")
+            .iter()
+            .map(|part| part.to_str().unwrap().to_owned())
+            .collect();
+        let source = std::fs::read_to_string(&file).unwrap();
+        wrong.extend(violations(&module, &source, &floors));
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_bites() {
+    let floors = floors("| 0 | `sync`, `reason` |\n| 2 | `region`: the node |\n| 3 | `scope` |\n");
+    let found = |module: &[&str], source: &str| {
+        let module: Vec<String> = module.iter().map(|part| (*part).to_owned()).collect();
+        violations(&module, source, &floors)
+    };
+    let upward = "region imports from scope, which is above it: crate::scope::request";
+    assert_eq!(found(&["region"], "use crate::scope::request;"), [upward]);
+    assert_eq!(found(&["region"], "use crate::{reason::Reason, scope::request};"), [upward]);
+    assert_eq!(found(&["region"], "fn f() { crate::scope::request(); }"), [upward]);
+    assert_eq!(found(&["region", "frame"], "use super::super::scope::request;"), [upward]);
+    assert_eq!(found(&["region"], "use super::scope::request;"), [upward]);
+    assert_eq!(found(&["scope"], "use crate::region::Node; use crate::sync::Arc;"), [""; 0]);
+    assert_eq!(found(&["region"], "// use crate::scope::request;\n/* std::sync */"), [""; 0]);
+    assert_eq!(found(&["region"], "const X: &str = \"crate::scope \\\" loom\";"), [""; 0]);
+    assert_eq!(found(&["region"], "const X: &str = r#\"crate::scope \" loom\"#;"), [""; 0]);
+    assert_eq!(
+        found(&["region"], "fn f<'a>(c: char) -> bool { c == '\"' || c == '\\'' }"),
+        [""; 0]
+    );
+    assert_eq!(
+        found(&["scope"], "use crate::CancelScope;"),
+        ["scope imports from the root instead of from a room: crate::CancelScope"]
+    );
+    assert_eq!(found(&["lib"], "pub use scope::CancelScope; pub use crate::scope::X;"), [""; 0]);
+    assert_eq!(found(&["shed"], ""), ["shed is on no floor: name it in docs/design.md, section 2"]);
+    for source in [
+        "use std::sync::Arc;",
+        "use std::{fmt, sync::{Arc, Mutex}};",
+        "static X: std::sync::Mutex<()> = todo!();",
+        "use parking_lot::Mutex;",
+        "#[cfg(loom)] fn f() {}",
+    ] {
+        assert!(!found(&["region"], source).is_empty(), "{source}");
+        assert!(found(&["sync"], source).is_empty(), "{source}");
+    }
+    assert_eq!(found(&["sync"], "unsafe fn f() {}"), ["sync says `unsafe`"]);
+    assert_eq!(found(&["lib"], "#![forbid(unsafe_code)]"), [""; 0]);
+}
+
+/// Room by room, from the rows `| floor | rooms |` whose first cell is a number.
+fn floors(design: &str) -> BTreeMap<String, usize> {
+    let mut floors = BTreeMap::new();
+    for line in design.lines() {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let Some(Ok(floor)) = cells.next().map(str::parse) else { continue };
+        // Every second piece stands between backquotes.
+        for room in cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            floors.insert(room.to_owned(), floor);
+        }
+    }
+    assert!(!floors.is_empty(), "no table of floors in docs/design.md");
+    floors
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// `module` is the path of the file from the root: `["region", "frame"]`.
+fn violations(module: &[String], source: &str, floors: &BTreeMap<String, usize>) -> Vec<String> {
+    let room = &*module[0];
+    let tokens = tokens(source);
+    let mut wrong = Vec::new();
+    if tokens.iter().any(|token| token == "unsafe") {
+        wrong.push(format!("{room} says `unsafe`"));
+    }
+    if room == "lib" {
+        return wrong;
+    }
+    let Some(&floor) = floors.get(room) else {
+        wrong.push(format!("{room} is on no floor: name it in docs/design.md, section 2"));
+        return wrong;
+    };
+    for path in paths(&tokens) {
+        if let Some(target) = within_crate(module, &path) {
+            match floors.get(target) {
+                Some(&at) if at <= floor => {}
+                Some(_) => wrong.push(format!(
+                    "{room} imports from {target}, which is above it: {}",
+                    shown(target, &path)
+                )),
+                None => wrong.push(format!(
+                    "{room} imports from the root instead of from a room: {}",
+                    path.join("::")
+                )),
+            }
+        }
+        let text = path.join("::");
+        let named = SHARED_MEMORY.iter().find(|name| {
+            text.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        });
+        if let (Some(name), true) = (named, room != "sync") {
+            wrong.push(format!("{room} names {name}, which only sync may: {text}"));
+        }
+    }
+    wrong
+}
+
+/// The room that a path from `module` leads into, if it begins at the root or leaves the module upwards. Inside the
+/// own room it is the room itself.
+fn within_crate<'a>(module: &'a [String], path: &'a [String]) -> Option<&'a str> {
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    if ups > 0 {
+        return match module.len().checked_sub(ups) {
+            Some(0) => path.get(ups).map(String::as_str),
+            _ => Some(&module[0]),
+        };
+    }
+    let first = path.first()?;
+    (first == "crate").then(|| path.get(1).map(String::as_str)).flatten()
+}
+
+fn shown(target: &str, path: &[String]) -> String {
+    let from = path.iter().position(|part| part == target).unwrap_or(0);
+    format!("crate::{}", path[from..].join("::"))
+}
+
+/// Every path of the source, those of a `use` tree one by one. A single name is a path of one part.
+fn paths(tokens: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        match is_name(&tokens[at]) {
+            true => at = tree(tokens, at, &[], &mut found),
+            false => at += 1,
+        }
+    }
+    found
+}
+
+/// Reads `a::b::{c, d::e}` from `at` on; returns where it ends.
+fn tree(
+    tokens: &[String],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
+    let mut path = prefix.to_vec();
+    loop {
+        match tokens.get(at).map(String::as_str) {
+            Some("{") if !path.is_empty() => {
+                at += 1;
+                while tokens.get(at).is_some_and(|token| token != "}") {
+                    at = match tokens[at] == "," {
+                        true => at + 1,
+                        false => tree(tokens, at, &path, found),
+                    };
+                }
+                return at + 1;
+            }
+            Some(name) if is_name(name) || name == "*" => {
+                path.push(name.to_owned());
+                at += 1;
+            }
+            _ => {
+                // Something that is no path: a generic argument list after `::`, for one.
+                found.push(path);
+                return at + 1;
+            }
+        }
+        if tokens.get(at).is_none_or(|token| token != "::") {
+            found.push(path);
+            // `name as other`, within a tree.
+            return match tokens.get(at).is_some_and(|token| token == "as") {
+                true => at + 2,
+                false => at,
+            };
+        }
+        at += 1;
+    }
+}
+
+fn is_name(token: &str) -> bool {
+    token.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+}
+
+/// Names, `::`, and single characters of punctuation; no comments, no literals, no lifetimes.
+fn tokens(source: &str) -> Vec<String> {
+    let chars: Vec<char> = source.chars().collect();
+    let starts =
+        |at: usize, text: &str| text.chars().eq(chars[at..].iter().copied().take(text.len()));
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while at < chars.len() {
+        let c = chars[at];
+        if starts(at, "//") {
+            while at < chars.len() && chars[at] != '\n' {
+                at += 1;
+            }
+        } else if starts(at, "/*") {
+            let mut depth = 0;
+            loop {
+                if at >= chars.len() {
+                    break;
+                } else if starts(at, "/*") {
+                    depth += 1;
+                    at += 2;
+                } else if starts(at, "*/") {
+                    depth -= 1;
+                    at += 2;
+                } else {
+                    at += 1;
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else if c == '"' {
+            at += 1;
+            while at < chars.len() && chars[at] != '"' {
+                at += if chars[at] == '\\' { 2 } else { 1 };
+            }
+            at += 1;
+        } else if c == '\'' {
+            // A character or a lifetime.
+            if chars.get(at + 1) == Some(&'\\') {
+                at += 3;
+                while at < chars.len() && chars[at] != '\'' {
+                    at += 1;
+                }
+                at += 1;
+            } else if chars.get(at + 2) == Some(&'\'') {
+                at += 3;
+            } else {
+                at += 1;
+                while at < chars.len() && (chars[at].is_alphanumeric() || chars[at] == '_') {
+                    at += 1;
+                }
+            }
+        } else if c.is_alphanumeric() || c == '_' {
+            let from = at;
+            while at < chars.len() && (chars[at].is_alphanumeric() || chars[at] == '_') {
+                at += 1;
+            }
+            let name: String = chars[from..at].iter().collect();
+            let hashes = chars[at..].iter().take_while(|c| **c == '#').count();
+            if matches!(&*name, "r" | "br" | "cr") && chars.get(at + hashes) == Some(&'"') {
+                let end: String = std::iter::once('"').chain("#".repeat(hashes).chars()).collect();
+                at += hashes + 1;
+                while at < chars.len() && !starts(at, &end) {
+                    at += 1;
+                }
+                at += end.len();
+            } else {
+                tokens.push(name);
+            }
+        } else if starts(at, "::") {
+            tokens.push("::".to_owned());
+            at += 2;
+        } else {
+            if !c.is_whitespace() {
+                tokens.push(c.to_string());
+            }
+            at += 1;
+        }
+    }
+    tokens
+}

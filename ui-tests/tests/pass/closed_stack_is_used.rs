@@ -1,0 +1,15 @@
+// A new stack for what comes afterwards.
+use moored::ExitStack;
+
+async fn outer() {
+    let stack = ExitStack::new();
+    stack.defer(async {});
+    stack.close().await.unwrap();
+    let stack = ExitStack::new();
+    stack.defer(async {});
+    stack.close().await.unwrap();
+}
+
+fn main() {
+    drop(outer());
+}

@@ -1,0 +1,13 @@
+// An exit owns what it needs.
+use moored::ExitStack;
+
+async fn outer() {
+    let word = String::from("owned");
+    let stack = ExitStack::new();
+    stack.defer(async move { drop(word.len()) });
+    stack.close().await.unwrap();
+}
+
+fn main() {
+    drop(outer());
+}

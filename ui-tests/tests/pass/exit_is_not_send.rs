@@ -1,0 +1,14 @@
+// What the exit owns can be sent.
+use moored::ExitStack;
+use std::sync::Arc;
+
+async fn outer() {
+    let count = Arc::new(1);
+    let stack = ExitStack::new();
+    stack.defer(async move { drop(count) });
+    stack.close().await.unwrap();
+}
+
+fn main() {
+    drop(outer());
+}
