@@ -20,7 +20,8 @@ async fn settled(baseline: usize) {
     until(|| counts().0 <= baseline).await;
 }
 
-async fn every_fault_at_once() {
+/// Returns the group: what it has left is left while somebody still holds it.
+async fn every_fault_at_once() -> SessionGroup {
     let healthy = Server::start(legacy).await;
     let mute = Server::start(|request| match request.rpc.as_str() {
         "initialize" => Reply::Hang,
@@ -66,15 +67,16 @@ async fn every_fault_at_once() {
         assert_eq!(server.deletes(), 1, "{:?}", server.log());
     }
     assert_eq!(mute.deletes(), 0);
+    group
 }
 
 /// Runs it twice: the first time sets up what the process keeps (signal handling, roots), the second is measured.
 async fn leaves_nothing() {
     within_limit(async {
-        every_fault_at_once().await;
+        let _first = every_fault_at_once().await;
         settled(0).await;
         let before = counts();
-        every_fault_at_once().await;
+        let _second = every_fault_at_once().await;
         settled(before.0).await;
         let after = counts();
         assert!(after.1 <= before.1, "descriptors: {} before, {} after", before.1, after.1);
