@@ -66,10 +66,11 @@ pub enum ExitFailure {
         /// What it returned.
         error: BoxError,
     },
-    /// It panicked; the rest ran all the same.
+    /// It panicked; the rest ran all the same. Also a second panic of a body, a child or a drop, which can
+    /// not go on beside the first.
     #[non_exhaustive]
     Panicked {
-        /// Where it was registered.
+        /// Where it was registered, run or spawned.
         registered_at: &'static Location<'static>,
         /// The text of the panic.
         message: String,
@@ -86,6 +87,8 @@ pub enum ExitFailure {
     /// error itself any more.
     #[non_exhaustive]
     Unclaimed {
+        /// Where the group was run.
+        registered_at: &'static Location<'static>,
         /// The task that failed.
         task: TaskId,
     },
@@ -99,15 +102,15 @@ pub enum ExitFailure {
 }
 
 impl ExitFailure {
-    /// Where the exit was registered: the call of `defer` or `hold`. `None` for what was no exit.
-    pub fn registered_at(&self) -> Option<&'static Location<'static>> {
-        Some(match self {
+    /// Where the exit was registered: the call of `defer` or `hold`.
+    pub fn registered_at(&self) -> &'static Location<'static> {
+        match self {
             ExitFailure::Failed { registered_at, .. }
             | ExitFailure::Panicked { registered_at, .. }
             | ExitFailure::TimedOut { registered_at, .. }
+            | ExitFailure::Unclaimed { registered_at, .. }
             | ExitFailure::StillHeld { registered_at } => registered_at,
-            ExitFailure::Unclaimed { .. } => return None,
-        })
+        }
     }
 }
 
@@ -124,7 +127,7 @@ impl fmt::Display for ExitFailure {
                 Ok(())
             }
             ExitFailure::Panicked { registered_at, message } => {
-                write!(f, "exit registered at {registered_at} panicked: {message}")
+                write!(f, "what was registered at {registered_at} panicked: {message}")
             }
             ExitFailure::TimedOut { registered_at, grace } => {
                 write!(
@@ -132,9 +135,11 @@ impl fmt::Display for ExitFailure {
                     "exit registered at {registered_at} did not end within its grace of {grace:?}"
                 )
             }
-            ExitFailure::Unclaimed { task } => {
-                write!(f, "{task} failed in a group that was dropped; nobody can claim its error")
-            }
+            ExitFailure::Unclaimed { registered_at, task } => write!(
+                f,
+                "{task} failed in the group run at {registered_at}, which was dropped: nobody can claim \
+                 its error"
+            ),
             ExitFailure::StillHeld { registered_at } => write!(
                 f,
                 "exit registered at {registered_at} found its value still held; it runs after the last \

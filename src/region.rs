@@ -29,12 +29,18 @@
 mod adoption;
 pub(crate) mod ambient;
 mod cancel;
+#[cfg(feature = "testing")]
+mod census;
 mod exit;
 mod frame;
 mod inbox;
 mod owner;
 mod run;
 mod timers;
+mod voyage;
+
+#[cfg(feature = "testing")]
+pub use census::live_regions;
 
 pub(crate) use adoption::{Batch, Lane, Tally, Wave};
 pub(crate) use exit::{Exit, ExitError, ExitWork};
@@ -49,7 +55,7 @@ use crate::reason::{Reason, ReasonKind};
 use crate::rt;
 use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
-use crate::unwind;
+use crate::unwind::{self, Payload};
 use crate::wakers::Wakers;
 use crate::wrong_task::Misuse;
 use slab::Slab;
@@ -100,6 +106,8 @@ pub(crate) struct Node {
     owner_task: AtomicU64,
     owner_runtime: AtomicU64,
     inner: Mutex<Inner>,
+    #[cfg(feature = "testing")]
+    _census: census::Census,
 }
 
 struct Inner {
@@ -124,6 +132,8 @@ struct Inner {
     exits: Vec<Exit>,
     adopted: Vec<Wave>,
     records: Vec<ExitFailure>,
+    /// An exit's, kept for whoever goes on leaving a stack that was handed back.
+    panic: Option<Payload>,
 }
 
 impl Inner {
@@ -145,6 +155,8 @@ impl Node {
             flags: AtomicU32::new(0),
             owner_task: AtomicU64::new(0),
             owner_runtime: AtomicU64::new(0),
+            #[cfg(feature = "testing")]
+            _census: census::Census::new(),
             inner: Mutex::new(Inner {
                 name: None,
                 entered_at: None,
@@ -166,6 +178,7 @@ impl Node {
                 exits: Vec::new(),
                 adopted: Vec::new(),
                 records: Vec::new(),
+                panic: None,
             }),
         })
     }
@@ -273,7 +286,8 @@ impl Node {
         }
         self.enter(at);
         self.start_timeout();
-        let inner = self.inner.lock();
+        let around = ambient::with_current(|node, _| node.cloned());
+        let mut inner = self.inner.lock();
         if self.has(LEFT) && operation != "run" {
             drop(inner);
             return Err(self.left_misuse(operation, at));
@@ -287,9 +301,19 @@ impl Node {
             self.owner_runtime.store(0, Ordering::Relaxed);
             self.raise(ROOT);
         } else if self.owner_task.load(Ordering::Relaxed) == 0 {
-            self.owner_task.store(next_number(), Ordering::Relaxed);
-            // One that was entered by its first use stays with the runtime's task that did so.
-            self.raise(if fresh { ROOT } else { 0 });
+            // Entered by its first use where no task of ours was known: it belongs to the one that runs it,
+            // and to the region around that. Where there is none, it is its own root; and only if it was
+            // never anybody's may it move with its future (R5).
+            match around {
+                Some(around) => {
+                    self.owner_task.store(around.owner().task, Ordering::Relaxed);
+                    inner.parent.get_or_insert(around);
+                }
+                None => {
+                    self.owner_task.store(next_number(), Ordering::Relaxed);
+                    self.raise(if fresh { ROOT } else { 0 });
+                }
+            }
         }
         self.raise(ATTENDED);
         let awaited = !(inner.waiters.is_empty() && inner.stop_waiters.is_empty());

@@ -1,5 +1,6 @@
 //! What an executor fills in to run a group's children.
 
+use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +15,12 @@ pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 pub trait Spawn {
     /// Runs `task`, or hands it back where the executor takes no more.
     fn spawn(&self, task: BoxTask) -> Result<(), Refused>;
+
+    /// The executor itself, to be kept: where it drops a child before its end, what the child leaves behind
+    /// runs on it in a task of its own, and the group waits. With `None` the group runs it.
+    fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
+        None
+    }
 }
 
 /// A task that an executor did not take.

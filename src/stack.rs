@@ -426,9 +426,8 @@ impl Default for ExitStack {
 }
 
 impl Drop for ExitStack {
-    #[track_caller]
     fn drop(&mut self) {
-        self.node.abandon_unattended(Location::caller());
+        self.node.abandon_unattended();
     }
 }
 

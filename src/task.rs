@@ -7,6 +7,7 @@ pub use crate::identity::TaskId;
 use crate::clock::Clock;
 use crate::reason::Leaving;
 use crate::region::{self, Ended, Kind, Node, Run};
+use crate::spawn::Spawn;
 use crate::sync::Arc;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -31,7 +32,8 @@ use std::task::{Context, Poll, ready};
 /// # On drop
 ///
 /// The future is dropped. Exits that were abandoned inside go to the region in which the task was first
-/// polled, if it is live, else they are [reported](crate::set_report_hook) lost.
+/// polled, if it is live, else to the spawner given with [`on_abandon`](Task::on_abandon), else they are
+/// [reported](crate::set_report_hook) lost.
 ///
 /// # Panics
 ///
@@ -77,6 +79,13 @@ impl<F: Future> Task<F> {
     /// Names the task, for [`TaskId`]'s texts.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.run.node().set_name(name.into());
+        self
+    }
+
+    /// Where the task is dropped before its end and no region around it is live, what it leaves behind runs
+    /// on `spawner` (R8). What that drops unfinished is [reported](crate::set_report_hook) lost.
+    pub fn on_abandon(mut self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
+        self.run.node().set_spawner(Arc::new(spawner));
         self
     }
 

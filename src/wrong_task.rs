@@ -21,13 +21,21 @@ pub struct WrongTask {
     pub entered_at: &'static Location<'static>,
     /// The task that made the attempt.
     pub current: TaskId,
-    /// Where the attempt was made.
+    /// Where the attempt was made. For a drop, which has no place, where the region was entered.
     pub attempted_at: &'static Location<'static>,
 }
 
 impl fmt::Display for WrongTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let WrongTask { operation, region, owner, entered_at, current, attempted_at } = self;
+        if *operation == "drop" {
+            // A drop has no place in the source.
+            return write!(
+                f,
+                "{current} dropped {region}, which was entered by {owner} at {entered_at}: only that task \
+                 leaves it; its exits went home"
+            );
+        }
         write!(
             f,
             "{current} may not {operation} {region} at {attempted_at}: it was entered by {owner} at \

@@ -164,6 +164,9 @@ where
     E: Send + 'static,
 {
     let (child, handle) = Child::new(ledger, future, at)?;
+    if let Some(executor) = spawner.keep() {
+        child.exit.node.set_spawner(executor);
+    }
     if let Err(Refused(task)) = spawner.spawn(Box::pin(child)) {
         // Its drop signs it out.
         drop(task);

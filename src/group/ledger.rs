@@ -173,8 +173,8 @@ impl<E> Ledger<E> {
             return;
         }
         let settled = self.settle();
+        let at = self.node.entered_at().unwrap_or_else(|| Location::caller());
         if let Some(payload) = &settled.panic {
-            let at = self.node.entered_at().unwrap_or_else(|| Location::caller());
             self.send_panic(payload, at);
         }
         let mut failures = Vec::new();
@@ -184,7 +184,7 @@ impl<E> Ledger<E> {
                 Cause::Body(_) => self.node.owner_id(),
                 _ => None,
             };
-            failures.extend(task.map(|task| ExitFailure::Unclaimed { task }));
+            failures.extend(task.map(|task| ExitFailure::Unclaimed { registered_at: at, task }));
         }
         self.node.send_failures(failures);
         drop(unwind::drop_each(settled.causes));

@@ -23,6 +23,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// A panic that has nobody to go on in.
+    pub(super) fn panic_as_failure(&mut self, node: &Node) -> Option<ExitFailure> {
+        let payload = self.panic.take()?;
+        let registered_at = node.entered_at().unwrap_or_else(|| Location::caller());
+        Some(ExitFailure::Panicked { registered_at, message: unwind::message(&payload) })
+    }
+
     pub(super) fn exit_ended(
         &mut self,
         registered_at: &'static Location<'static>,
@@ -107,7 +114,7 @@ impl Wave {
         running.chain(abreast).chain(waiting).collect()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
         loop {
             self.running.retain_mut(|running| running.poll(cx, tally).is_pending());
             self.abreast.retain_mut(|wave| wave.poll(cx, tally).is_pending());

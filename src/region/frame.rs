@@ -89,6 +89,8 @@ impl Frame {
         if self.stage == Stage::New {
             self.node().attend(operation, self.at)?;
             self.stage = Stage::Inside;
+            let panic = self.node().inner.lock().panic.take();
+            self.tally.panic = panic;
         }
         Ok(())
     }
@@ -271,7 +273,6 @@ impl Frame {
         }
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
-        let panicked = self.panic_as_failure();
         let mut wave = self.lane.collapse(node.owner().task);
         if let Some(exit) = self.exit.take() {
             wave.add_running(exit);
@@ -283,7 +284,7 @@ impl Frame {
                 node.raise(INBOX);
             }
             inner.records.append(&mut self.tally.failures);
-            inner.records.extend(panicked);
+            inner.panic = self.tally.panic.take();
             node.lower(ATTENDED);
             inner.waker.take()
         };
@@ -325,7 +326,7 @@ impl Frame {
     pub(crate) fn report_foreign_drop(&self) {
         if self.stage == Stage::Inside {
             if !self.has(ROOT) {
-                self.node().report_foreign_drop(self.at);
+                self.node().report_foreign_drop();
             }
         }
     }
@@ -372,11 +373,12 @@ impl Node {
 
     /// Hands over the exits of a region that no frame attends: a stack that is dropped without having
     /// been run or closed.
-    pub(crate) fn abandon_unattended(self: &Arc<Self>, at: &'static Location<'static>) {
+    pub(crate) fn abandon_unattended(self: &Arc<Self>) {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
         }
-        self.report_foreign_drop(at);
+        self.report_foreign_drop();
+        let at = self.entered_at().unwrap_or_else(|| Location::caller());
         Frame::entered(Arc::clone(self), at).abandon();
     }
 }

@@ -49,9 +49,17 @@ impl Node {
     }
 
     /// Gives `wave` to the nearest live region around this one, or reports its exits lost (R8).
-    pub(crate) fn hand_over(&self, mut wave: Wave) {
+    pub(crate) fn hand_over(self: &Arc<Self>, mut wave: Wave) {
         if wave.is_empty() {
             return;
+        }
+        // What an executor child leaves behind runs on its executor, and its group waits for that.
+        let spawner = self.inner.lock().spawner.clone();
+        if let (Some(spawner), Kind::Child) = (&spawner, self.kind) {
+            wave = match self.embark(&**spawner, wave) {
+                Ok(arrival) => self.wave_of(arrival, Leaving::Abandoned),
+                Err(refused) => refused,
+            };
         }
         let mut at = self.live_parent();
         while let Some(node) = at {
@@ -61,13 +69,20 @@ impl Node {
             }
             at = node.live_parent();
         }
+        if let (Some(spawner), false) = (&spawner, self.kind == Kind::Child) {
+            match self.embark(&**spawner, wave) {
+                // Nobody is left to wait for it.
+                Ok(_) => return,
+                Err(refused) => wave = refused,
+            }
+        }
         report(&Report::LostExits { region: self.describe(), registered_at: wave.places() });
         // Dropping them is user code; they are reported, and a panic must not hide that.
         drop(crate::unwind::catch(|| drop(wave)));
     }
 
     /// As [`hand_over`](Node::hand_over), beginning with this region itself.
-    pub(crate) fn hand_in(&self, wave: Wave) {
+    pub(crate) fn hand_in(self: &Arc<Self>, wave: Wave) {
         if let Err(wave) = self.adopt(wave) {
             self.hand_over(wave);
         }

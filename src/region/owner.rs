@@ -149,7 +149,8 @@ impl Node {
     }
 
     /// Says so where the region is dropped by a task that does not own it (R2).
-    pub(crate) fn report_foreign_drop(&self, at: &'static Location<'static>) {
+    pub(crate) fn report_foreign_drop(&self) {
+        let at = self.entered_at().unwrap_or_else(|| Location::caller());
         if let Err(wrong) = self.check_owner("drop", at) {
             report(&Report::ForeignDrop(wrong));
         }

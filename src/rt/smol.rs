@@ -30,4 +30,8 @@ impl Spawn for Smol {
         }
         Ok(())
     }
+
+    fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
+        Some(Arc::new(self.clone()))
+    }
 }

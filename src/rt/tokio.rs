@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Sleep};
 use crate::spawn::{BoxTask, Refused, Spawn};
+use crate::sync::Arc;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
@@ -34,6 +35,10 @@ impl Spawn for Tokio {
         // Not aborted on drop: the group knows when the child ends by itself.
         drop(self.0.spawn(task));
         Ok(())
+    }
+
+    fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
+        Some(Arc::new(self.clone()))
     }
 }
 

@@ -132,10 +132,9 @@ impl sealed::TakeOver for EnteredScope {
 impl Handover for EnteredScope {}
 
 impl Drop for EnteredScope {
-    #[track_caller]
     fn drop(&mut self) {
         if !self.node.has_left() {
-            self.node.report_foreign_drop(Location::caller());
+            self.node.report_foreign_drop();
             self.node.leave_dynamic();
         }
     }

@@ -1,0 +1,139 @@
+//! A clock that stands still until it is moved.
+
+use crate::clock::{Clock, Sleep};
+use crate::sync::{Arc, Mutex};
+use crate::wakers::wake_all;
+use slab::Slab;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// A clock that stands still until it is moved.
+///
+/// Clones are the same clock. Give one to a task with [`Task::clock`](crate::Task::clock).
+///
+/// # Examples
+///
+/// ```
+/// use moored::testing::{MockClock, hand};
+/// use moored::{CancelScope, task};
+/// use std::time::Duration;
+///
+/// let clock = MockClock::new();
+/// let scope = CancelScope::new().timeout(Duration::from_secs(3600));
+/// let mut waits = hand(task(scope.run(std::future::pending::<()>())).clock(clock.clone()));
+/// waits.pending();
+/// clock.advance(Duration::from_secs(3600));
+/// assert!(waits.ready().is_err());
+/// ```
+#[derive(Clone)]
+pub struct MockClock {
+    face: Arc<Face>,
+}
+
+struct Face(Mutex<Time>);
+
+struct Time {
+    now: Instant,
+    sleepers: Slab<(Instant, Option<Waker>)>,
+}
+
+impl MockClock {
+    /// A clock that shows the present instant.
+    pub fn new() -> Self {
+        let time = Time { now: Instant::now(), sleepers: Slab::new() };
+        MockClock { face: Arc::new(Face(Mutex::new(time))) }
+    }
+
+    /// Moves the clock on by `by`, and wakes whoever slept until then.
+    pub fn advance(&self, by: Duration) {
+        let due: Vec<Waker> = {
+            let mut time = self.face.0.lock();
+            time.now += by;
+            let now = time.now;
+            let due = time.sleepers.iter_mut().filter(|(_, (at, _))| *at <= now);
+            due.filter_map(|(_, (_, waker))| waker.take()).collect()
+        };
+        wake_all(due);
+    }
+
+    /// Moves the clock on to the earliest instant that somebody sleeps until, and tells how far that was.
+    /// `None` where nobody sleeps.
+    ///
+    /// A loop of this and polls is a clock that jumps by itself; [`Hand::drive_with`](super::Hand::drive_with)
+    /// is that loop.
+    pub fn jump(&self) -> Option<Duration> {
+        let by = {
+            let time = self.face.0.lock();
+            let next = time.sleepers.iter().map(|(_, (at, _))| *at).min()?;
+            next.saturating_duration_since(time.now)
+        };
+        self.advance(by);
+        Some(by)
+    }
+
+    /// How many timers are armed.
+    pub fn sleepers(&self) -> usize {
+        self.face.0.lock().sleepers.len()
+    }
+}
+
+impl Default for MockClock {
+    fn default() -> Self {
+        MockClock::new()
+    }
+}
+
+impl fmt::Debug for MockClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MockClock")
+    }
+}
+
+impl Clock for MockClock {
+    fn now(&self) -> Instant {
+        self.face.0.lock().now
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        Box::pin(MockSleep { face: Arc::clone(&self.face), at, key: None })
+    }
+}
+
+struct MockSleep {
+    face: Arc<Face>,
+    at: Instant,
+    key: Option<usize>,
+}
+
+impl Future for MockSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let waker = Some(cx.waker().clone());
+        let mut time = this.face.0.lock();
+        if time.now >= this.at {
+            return Poll::Ready(());
+        }
+        let old = match this.key {
+            Some(key) => std::mem::replace(&mut time.sleepers[key].1, waker),
+            None => {
+                this.key = Some(time.sleepers.insert((this.at, waker)));
+                None
+            }
+        };
+        drop(time);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for MockSleep {
+    fn drop(&mut self) {
+        let old = self.key.map(|key| self.face.0.lock().sleepers.remove(key));
+        drop(old);
+    }
+}
