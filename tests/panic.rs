@@ -183,6 +183,7 @@ fn r15_a_body_that_panics_while_it_is_dropped_still_has_its_exits_run() {
     run.pending();
     scope.cancel();
     assert_eq!(panic_text(|| run.drive()), "dropped body");
+    drop(run);
     hand(stack.close()).ready().unwrap();
     log.is(&["exit"]);
 
