@@ -1,1 +1,147 @@
+//! Send, Sync and Unpin of every public type and future, negatives too.
 
+use moored::testing::MockClock;
+use moored::*;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Ready;
+use std::marker::{PhantomData, PhantomPinned};
+use std::rc::Rc;
+
+/// An inherent constant hides the trait's one of the same name where its bound holds.
+struct Probe<T: ?Sized>(PhantomData<T>);
+
+macro_rules! probe {
+    ($name:ident, $bound:ident, $otherwise:ident) => {
+        #[allow(dead_code)]
+        impl<T: ?Sized + $bound> Probe<T> {
+            const $name: bool = true;
+        }
+        #[allow(dead_code)]
+        trait $otherwise {
+            const $name: bool = false;
+        }
+        impl<T: ?Sized> $otherwise for Probe<T> {}
+    };
+}
+
+probe!(SEND, Send, NotSend);
+probe!(SYNC, Sync, NotSync);
+probe!(UNPIN, Unpin, NotUnpin);
+
+/// Checked by the compiler: `type: Send Sync Unpin`, each with `!` where it must not be.
+macro_rules! pinned_down {
+    ($($type:ty: $send:literal $sync:literal $unpin:literal;)*) => {
+        $(const _: () = {
+            assert!(<Probe<$type>>::SEND == $send, concat!(stringify!($type), ": Send"));
+            assert!(<Probe<$type>>::SYNC == $sync, concat!(stringify!($type), ": Sync"));
+            assert!(<Probe<$type>>::UNPIN == $unpin, concat!(stringify!($type), ": Unpin"));
+        };)*
+    };
+}
+
+type NotSendBody = Ready<Result<Rc<()>, Rc<()>>>;
+type SendBody = Ready<Result<(), ()>>;
+
+/// A body that must not be moved.
+struct Pinned(PhantomPinned);
+
+impl Future for Pinned {
+    type Output = Result<(), ()>;
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::task::Poll::Pending
+    }
+}
+
+pinned_down! {
+    // What one holds and shares: a region may be lent to whoever asks.
+    CancelScope: true true true;
+    CancelHandle: true true true;
+    ExitStack: true true true;
+    TaskGroup<'static, ()>: true true true;
+    TaskGroup<'static, Cell<()>>: true true true;
+    TaskGroup<'static, Rc<()>>: false false true;
+    GroupSpawner<'static, ()>: true true true;
+    GroupSpawner<'static, Rc<()>>: false false true;
+    TaskHandle<()>: true true true;
+    TaskHandle<Cell<()>>: true true true;
+    TaskHandle<Rc<()>>: false false true;
+    Held<()>: true true true;
+    Held<Cell<()>>: true false true;
+
+    // Futures: as Send as their bodies; nobody needs to share one.
+    Task<SendBody>: true false true;
+    Task<NotSendBody>: false false true;
+    Task<Pinned>: true false false;
+    ScopeRun<'static, SendBody>: true false true;
+    ScopeRun<'static, NotSendBody>: false false true;
+    ScopeRun<'static, Pinned>: true false false;
+    StackRun<'static, SendBody>: true false true;
+    StackRun<'static, NotSendBody>: false false true;
+    StackRun<'static, Pinned>: true false false;
+    GroupRun<'static, 'static, SendBody, ()>: true false true;
+    GroupRun<'static, 'static, NotSendBody, Rc<()>>: false false true;
+    GroupRun<'static, 'static, Pinned, ()>: true false false;
+    Close: true false true;
+    Cancellation: true true true;
+    Checkpoint: true true true;
+    Join<()>: true true true;
+    Join<Rc<()>>: false false true;
+
+    // Values.
+    TaskId: true true true;
+    Reason: true true true;
+    ReasonKind: true true true;
+    Leaving: true true true;
+    Cancelled: true true true;
+    Cause<()>: true true true;
+    Cause<Rc<()>>: false false true;
+    ExitFailure: true true true;
+    Failure<()>: true true true;
+    Failure<Infallible>: true true true;
+    Failure<Rc<()>>: false false true;
+    ChildError: true true true;
+    CloseError: true true true;
+    Misuse: true true true;
+    WrongTask: true true true;
+    Rejected<()>: true true true;
+    Rejected<Rc<()>>: false false true;
+    Report: true true true;
+    BoxError: true true true;
+
+    // Runtimes.
+    BoxTask: true false true;
+    Refused: true false true;
+    Sleep: true false true;
+    Box<dyn Clock>: true true true;
+    MockClock: true true true;
+    rt::tokio::Tokio: true true true;
+}
+
+#[cfg(feature = "smol")]
+pinned_down! {
+    rt::smol::Smol: true true true;
+}
+
+/// An async block's future is as Send as what it holds, also with every region inside.
+#[test]
+fn a_body_with_every_region_inside_is_send() {
+    fn send<T: Send>(_: T) {}
+    send(async {
+        let scope = CancelScope::new();
+        let stack = ExitStack::new();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let held = stack.hold((), |()| async {});
+        let child = group.spawn(async { Ok(()) });
+        let handle = scope.handle();
+        let body = stack.run(group.run(async { Ok(child.join().await.is_ok()) }));
+        let _ = task(scope.run(async { body.await.map_err(drop) })).await;
+        drop(held);
+        handle.cancelled().await;
+        checkpoint().await;
+        ExitStack::new().close().await.unwrap();
+    });
+}

@@ -1,1 +1,261 @@
+//! No reference cycle survives leaving: a test for each that design section 5 names (R19).
 
+use crate::support::{Executor, Gate, Log, hand, lose, poll_once, yield_now};
+use moored::{CancelScope, ExitStack, TaskGroup, task};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Wake, Waker};
+
+/// A task as many executors have it: whoever holds its waker holds its future.
+struct ArcTask(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Wake for ArcTask {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl ArcTask {
+    fn new(future: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        Arc::new(ArcTask(Mutex::new(Some(Box::pin(future)))))
+    }
+
+    /// Polls it once. One that is ready keeps its future until it is dropped, as a bad executor does.
+    fn poll(self: &Arc<Self>) -> bool {
+        let waker = Waker::from(Arc::clone(self));
+        let mut future = self.0.lock().unwrap();
+        future.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+    }
+}
+
+/// Whether everything is gone once the executor lets go of the task.
+#[track_caller]
+fn gone(task: Arc<ArcTask>) {
+    let weak: Weak<ArcTask> = Arc::downgrade(&task);
+    drop(task);
+    assert!(weak.upgrade().is_none(), "something holds the task's waker, and the task holds it");
+}
+
+#[test]
+fn r19_a_scope_that_was_left_keeps_no_waker() {
+    let scope = Arc::new(CancelScope::new());
+    let handle = scope.handle();
+    let task = ArcTask::new(async move {
+        scope.run(yield_now()).await.unwrap();
+        pending::<()>().await;
+        drop(scope);
+    });
+    assert!(!task.poll());
+    assert!(!task.poll());
+    gone(task);
+    drop(handle);
+}
+
+#[test]
+fn r19_a_cancelled_scope_keeps_no_waker() {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let theirs = scope.handle();
+    let task = ArcTask::new(async move {
+        scope.run(pending::<()>()).await.unwrap_err();
+        pending::<()>().await;
+        drop(theirs);
+    });
+    assert!(!task.poll());
+    handle.cancel();
+    assert!(!task.poll());
+    gone(task);
+}
+
+#[test]
+fn r19_a_closed_stack_keeps_no_waker() {
+    let task = ArcTask::new(async {
+        let stack = ExitStack::new();
+        stack.defer(async { yield_now().await });
+        stack.close().await.unwrap();
+        pending::<()>().await;
+    });
+    assert!(!task.poll());
+    assert!(!task.poll());
+    gone(task);
+}
+
+#[test]
+fn r19_a_group_that_was_left_keeps_neither_waker_nor_children() {
+    let alive = Arc::new(());
+    let token = Arc::clone(&alive);
+    let task = ArcTask::new(async move {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let children = group.spawner();
+        group
+            .run(async {
+                let token = Arc::clone(&token);
+                // A child that holds a spawner of its own group.
+                group.spawn(async move {
+                    yield_now().await;
+                    drop((children, token));
+                    Ok(())
+                });
+                Ok(())
+            })
+            .await
+            .unwrap();
+        drop(token);
+        pending::<()>().await;
+        drop(spawner);
+    });
+    while Arc::strong_count(&alive) > 1 {
+        assert!(!task.poll());
+    }
+    gone(task);
+}
+
+#[test]
+fn r19_a_child_that_holds_its_groups_spawner_does_not_outlive_the_group() {
+    // Spawned and never run: the queue that holds the child is held by the spawner that the child holds.
+    let alive = Arc::new(());
+    let spawner = {
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        for _ in 0..3 {
+            let (spawner, token) = (group.spawner(), Arc::clone(&alive));
+            group.spawn(async move {
+                pending::<()>().await;
+                drop((spawner, token));
+                Ok(())
+            });
+        }
+        group.spawner()
+    };
+    assert_eq!(Arc::strong_count(&alive), 1);
+    drop(spawner);
+
+    // Started, and dropped with the run.
+    let group: TaskGroup<'static, ()> = TaskGroup::new();
+    let (spawner, token) = (group.spawner(), Arc::clone(&alive));
+    group.spawn(async move {
+        pending::<()>().await;
+        drop((spawner, token));
+        Ok(())
+    });
+    let mut run = hand(group.run(pending::<Result<(), ()>>()));
+    run.pending();
+    drop(run);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn r19_an_executor_child_that_holds_its_groups_spawner_is_gone_when_it_ends() {
+    let alive = Arc::new(());
+    let exec = Executor::new();
+    let group: TaskGroup<'static, ()> = TaskGroup::new();
+    let (spawner, token) = (group.spawner(), Arc::clone(&alive));
+    let handle = group.spawn_on(&exec, async move {
+        yield_now().await;
+        drop(spawner);
+        Ok(token)
+    });
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    exec.run();
+    run.drive().unwrap();
+    // The value waits for whoever joins.
+    assert_eq!(Arc::strong_count(&alive), 2);
+    drop(handle);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn r19_a_dropped_handle_keeps_no_result() {
+    let alive = Arc::new(());
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let token = Arc::clone(&alive);
+    drop(group.spawn(async move { Ok(token) }));
+    let mut run = hand(group.run(async {
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        assert_eq!(Arc::strong_count(&alive), 1, "while the group goes on");
+        Ok(())
+    }));
+    run.drive().unwrap();
+}
+
+#[test]
+fn r19_a_dropped_wait_for_cancellation_keeps_no_waker() {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let task = ArcTask::new(async move {
+        lose(handle.cancelled()).await;
+        pending::<()>().await;
+        drop(handle);
+    });
+    assert!(!task.poll());
+    gone(task);
+    drop(scope);
+}
+
+#[test]
+fn r19_exits_are_dropped_where_they_end() {
+    let alive = Arc::new(());
+    let mut run = hand(task(async {
+        let stack = ExitStack::new();
+        for _ in 0..3 {
+            let token = Arc::clone(&alive);
+            stack.defer(async move {
+                yield_now().await;
+                let _token = token;
+            });
+        }
+        stack.close().await.unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+        lose(async {
+            let stack = ExitStack::new();
+            let token = Arc::clone(&alive);
+            stack.defer(async move { drop(token) });
+            stack.run(pending::<Result<(), ()>>()).await
+        })
+        .await;
+        yield_now().await;
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }));
+    run.drive();
+}
+
+#[test]
+fn r19_a_handle_keeps_nothing_of_its_region_alive() {
+    let alive = Arc::new(());
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let token = Arc::clone(&alive);
+    let mut run = Box::pin(scope.run(async move {
+        pending::<()>().await;
+        drop(token);
+    }));
+    assert!(hand(async { poll_once(&mut run).await.is_pending() }).ready());
+    drop(run);
+    drop(scope);
+    assert_eq!(Arc::strong_count(&alive), 1);
+    drop(handle);
+}
+
+#[test]
+fn r19_a_scope_that_lives_for_ever_forgets_who_waited_inside_it() {
+    // Each round links an inner scope up, because somebody waits for its cancellation.
+    let gate = Gate::new();
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        for _ in 0..1_000 {
+            let inner = CancelScope::new();
+            let handle = inner.handle();
+            inner.run(lose(handle.cancelled())).await.unwrap();
+        }
+        log.add("rounds");
+        gate.wait().await;
+    }));
+    run.pending();
+    log.is(&["rounds"]);
+    scope.cancel();
+    assert_eq!(run.wakes.count(), 1);
+    run.ready().unwrap_err();
+}
