@@ -1,0 +1,180 @@
+//! One model of what regions promise, shared by the property test and the fuzz target.
+//!
+//! A seed is bytes; three of them are an operation. Each is done twice: by the crate ([`real`]), in a program whose
+//! regions do what they are told, and by a small book-keeper ([`reference`]), which knows the rules and no futures. After
+//! every operation the program is polled as an executor would, only while it is woken, and what happened is held against
+//! what the reference allows and expects: which bodies live, which regions have returned, which exits began, in which
+//! order, under whose identity, and that every failure is told exactly once.
+//!
+//! Bytes and not a derived type, so that a file of the fuzzer's corpus replays as a unit test on the stable toolchain.
+
+mod real;
+mod reference;
+
+use real::Real;
+use reference::Reference;
+
+/// What a region is. `Loose` is a stack that is not run but used, and closed or dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Root,
+    Scope,
+    Stack,
+    Loose,
+    Group,
+    Child,
+}
+
+/// How a body or an exit ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Fine,
+    Error,
+    Panic,
+}
+
+/// Whether an exit waits for a gate, and how it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExitPlan {
+    pub(crate) end: End,
+    pub(crate) gated: bool,
+    /// Registers another exit in its stack before it ends.
+    pub(crate) then: bool,
+}
+
+/// A region, by the order of creation.
+pub(crate) type RegionId = usize;
+/// An exit, by the order of creation.
+pub(crate) type ExitId = usize;
+
+/// One step. Numbers are taken modulo what there is, so that every seed is a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// The body of a region opens another one inside.
+    Enter(RegionId, Kind),
+    Defer(RegionId, ExitPlan),
+    /// Lends a value out, for the operation `PutBack`.
+    Hold(RegionId, ExitPlan),
+    PutBack(ExitId),
+    Cancel(RegionId),
+    /// The body ends.
+    Leave(RegionId, End),
+    /// The body around drops the region's `run` or `close`, or the stack itself.
+    Drop(RegionId),
+    Spawn(RegionId),
+    Close(RegionId),
+    /// Opens the gate of an exit.
+    Open(ExitId),
+}
+
+impl Op {
+    fn decode([code, at, detail]: [u8; 3]) -> Op {
+        let at = usize::from(at);
+        let end = match detail & 3 {
+            0 | 1 => End::Fine,
+            2 => End::Error,
+            _ => End::Panic,
+        };
+        let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
+        match code % 16 {
+            0 => Op::Enter(at, Kind::Scope),
+            1 | 2 => Op::Enter(at, Kind::Stack),
+            3 => Op::Enter(at, Kind::Group),
+            4 => Op::Enter(at, Kind::Loose),
+            5..=7 => Op::Defer(at, plan),
+            8 => Op::Hold(at, plan),
+            9 => Op::PutBack(at),
+            10 => Op::Cancel(at),
+            11 => Op::Leave(at, end),
+            12 => Op::Drop(at),
+            13 => Op::Spawn(at),
+            14 => Op::Close(at),
+            _ => Op::Open(at),
+        }
+    }
+}
+
+/// What happened in the real program, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    ExitBegan(ExitId),
+    ExitEnded(ExitId),
+    /// The exit registered another one in its stack; or was refused because the stack was left.
+    Followed(ExitId, Option<ExitId>),
+    /// A body was dropped or ended.
+    BodyGone(RegionId),
+    /// `run` or `close` returned or panicked.
+    Returned(RegionId, Outcome),
+    /// Somebody was told of a failure: "exit 7", "body 3".
+    Told(String),
+    ToldStillHeld,
+    /// Somebody was told that an error was lost with the `run` that would have returned it.
+    ToldUnclaimed,
+    Lost(usize),
+    Broken(String),
+}
+
+/// What `run` returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Fine,
+    /// The body's own error, or a child's.
+    Failed,
+    Cancelled,
+    /// Nothing but exits failed.
+    ExitsFailed,
+    Panicked,
+}
+
+/// Runs the program of `seed` in both worlds, and panics where they differ.
+pub(crate) fn check(seed: &[u8]) {
+    let (head, ops) = seed.split_first().unwrap_or((&0, &[]));
+    let mut real = Real::new();
+    let mut reference = Reference::new();
+    let mut done = Vec::new();
+    settle(&mut real, &mut reference, &done);
+    // A program of more than this shows nothing that a shorter one does not.
+    for op in ops.chunks_exact(3).take(120) {
+        let op = Op::decode([op[0], op[1], op[2]]);
+        if let Some(op) = reference.apply(op) {
+            done.push(op);
+            real.apply(op, &reference);
+            settle(&mut real, &mut reference, &done);
+        }
+    }
+    match head % 4 {
+        0 => {
+            // The executor drops the task.
+            reference.drop_root();
+            real.drop_root();
+            settle(&mut real, &mut reference, &done);
+            for op in reference.put_everything_back() {
+                real.apply(op, &reference);
+            }
+        }
+        _ => {
+            // Everything is let go, and has to come to its end.
+            while let Some(op) = reference.let_go() {
+                done.push(op);
+                real.apply(op, &reference);
+                settle(&mut real, &mut reference, &done);
+            }
+        }
+    }
+    settle(&mut real, &mut reference, &done);
+    if let Err(wrong) = reference.finish() {
+        panic!("{wrong}\nat the end of{}", lines(&done));
+    }
+}
+
+fn settle(real: &mut Real, reference: &mut Reference, done: &[Op]) {
+    let events = real.drain();
+    let seen = format!("{events:?}");
+    if let Err(wrong) = reference.observe(events) {
+        panic!("{wrong}\nseen last: {seen}\nafter{}", lines(done));
+    }
+}
+
+fn lines(ops: &[Op]) -> String {
+    ops.iter().map(|op| format!("\n  {op:?}")).collect()
+}

@@ -1,0 +1,461 @@
+//! The program on the crate: every body is an actor that does what arrives in its mailbox.
+
+use super::reference::Reference;
+use super::{End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId};
+use moored::{
+    CancelScope, Cause, ExitFailure, ExitStack, Failure, Held, Report, TaskGroup, TaskId, task,
+};
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+pub(crate) struct Real {
+    shared: Shared,
+    root: Option<BoxFuture<Result<(), String>>>,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+std::thread_local! {
+    /// Where the hook's reports go: a program runs on one thread from its first step to its last.
+    static REPORTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+}
+
+fn collect_reports() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        moored::set_report_hook(|report| {
+            let event = match report {
+                Report::LostExits { registered_at, .. } => Event::Lost(registered_at.len()),
+                Report::Unrecorded { failure, .. } => told(failure),
+                other => Event::Broken(format!("unexpected report: {other}")),
+            };
+            REPORTS.with_borrow_mut(|reports| reports.push(event));
+        });
+    });
+    REPORTS.take();
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Inside>>);
+
+#[derive(Default)]
+struct Inside {
+    events: Vec<Event>,
+    mail: BTreeMap<RegionId, Mail>,
+    cancels: BTreeMap<RegionId, Arc<dyn Fn() + Send + Sync>>,
+    gates: BTreeMap<ExitId, Gate>,
+    held: BTreeMap<ExitId, Held<ExitId>>,
+}
+
+#[derive(Default)]
+struct Mail {
+    acts: VecDeque<Act>,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Gate {
+    open: bool,
+    waker: Option<Waker>,
+}
+
+/// What an actor is told to do.
+enum Act {
+    Enter(RegionId, Kind),
+    /// In the actor's own stack, or in a loose one of its.
+    Defer(RegionId, ExitId, ExitPlan),
+    Hold(RegionId, ExitId, ExitPlan),
+    Leave(RegionId, End),
+    Drop(RegionId),
+    Spawn(RegionId),
+    Close(RegionId),
+}
+
+impl Shared {
+    fn with<R>(&self, look: impl FnOnce(&mut Inside) -> R) -> R {
+        look(&mut self.0.lock().unwrap())
+    }
+
+    fn event(&self, event: Event) {
+        // Behind what was reported meanwhile, so that the order is the one in which it happened.
+        let reports = REPORTS.take();
+        self.with(|inside| {
+            inside.events.extend(reports);
+            inside.events.push(event);
+        });
+    }
+
+    fn send(&self, actor: RegionId, act: Act) {
+        let waker = self.with(|inside| {
+            let mail = inside.mail.entry(actor).or_default();
+            mail.acts.push_back(act);
+            mail.waker.take()
+        });
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn cancels(&self, region: RegionId, cancel: impl Fn() + Send + Sync + 'static) {
+        self.with(|inside| inside.cancels.insert(region, Arc::new(cancel)));
+    }
+}
+
+impl Real {
+    pub(crate) fn new() -> Self {
+        collect_reports();
+        let shared = Shared::default();
+        let root = Box::pin(task(actor(shared.clone(), 0, Place::Plain)));
+        Real { shared, root: Some(root), woken: Arc::new(Woken(AtomicBool::new(true))) }
+    }
+
+    pub(crate) fn apply(&mut self, op: Op, reference: &Reference) {
+        // A loose stack has no actor of its own.
+        let actor = |region| reference.actor_of(region);
+        match op {
+            Op::Enter(region, kind) => {
+                self.shared.send(region, Act::Enter(reference.newest_region(), kind));
+            }
+            Op::Spawn(region) => self.shared.send(region, Act::Spawn(reference.newest_region())),
+            Op::Defer(region, plan) => {
+                let act = Act::Defer(region, reference.newest_exit(), plan);
+                self.shared.send(actor(region), act);
+            }
+            Op::Hold(region, plan) => {
+                let act = Act::Hold(region, reference.newest_exit(), plan);
+                self.shared.send(actor(region), act);
+            }
+            Op::PutBack(exit) => drop(self.shared.with(|inside| inside.held.remove(&exit))),
+            Op::Cancel(region) => {
+                let cancel = self.shared.with(|inside| inside.cancels.get(&region).cloned());
+                cancel.into_iter().for_each(|cancel| cancel());
+            }
+            Op::Leave(region, end) => self.shared.send(region, Act::Leave(region, end)),
+            Op::Drop(region) => self.shared.send(reference.around(region), Act::Drop(region)),
+            Op::Close(region) => self.shared.send(actor(region), Act::Close(region)),
+            Op::Open(exit) => {
+                let waker = self.shared.with(|inside| {
+                    let gate = inside.gates.entry(exit).or_default();
+                    gate.open = true;
+                    gate.waker.take()
+                });
+                waker.into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    pub(crate) fn drop_root(&mut self) {
+        self.root = None;
+    }
+
+    /// Polls as an executor would: only while it is woken.
+    pub(crate) fn drain(&mut self) -> Vec<Event> {
+        let mut polls = 0;
+        while self.woken.0.swap(false, Ordering::SeqCst) {
+            let Some(root) = &mut self.root else { break };
+            let waker = Waker::from(Arc::clone(&self.woken));
+            let mut cx = Context::from_waker(&waker);
+            let outcome = match catch_unwind(AssertUnwindSafe(|| root.as_mut().poll(&mut cx))) {
+                Ok(Poll::Pending) => {
+                    polls += 1;
+                    assert!(polls < 10_000, "woken for ever");
+                    continue;
+                }
+                Ok(Poll::Ready(Ok(()))) => Outcome::Fine,
+                Ok(Poll::Ready(Err(error))) => {
+                    self.shared.event(Event::Told(error));
+                    Outcome::Failed
+                }
+                Err(payload) => {
+                    self.shared.event(Event::Told(text(&payload)));
+                    Outcome::Panicked
+                }
+            };
+            self.shared.event(Event::Returned(0, outcome));
+            self.root = None;
+        }
+        let mut events = self.shared.with(|inside| std::mem::take(&mut inside.events));
+        events.extend(REPORTS.take());
+        events
+    }
+}
+
+/// Where an actor is: what it may register in or spawn into.
+enum Place<'a> {
+    Plain,
+    Stack(&'a Arc<ExitStack>),
+    Group(&'a TaskGroup<'static, String>),
+}
+
+struct BodyGone(Shared, RegionId);
+
+impl Drop for BodyGone {
+    fn drop(&mut self) {
+        self.0.event(Event::BodyGone(self.1));
+    }
+}
+
+/// A body: does what it is told, and polls what it has entered side by side, as `join!` would.
+async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), String> {
+    let _gone = BodyGone(shared.clone(), me);
+    let mut arms: Vec<(RegionId, BoxFuture<()>)> = Vec::new();
+    let mut loose: BTreeMap<RegionId, ExitStack> = BTreeMap::new();
+    std::future::poll_fn(move |cx| {
+        loop {
+            let act = shared.with(|inside| {
+                let mail = inside.mail.entry(me).or_default();
+                let act = mail.acts.pop_front();
+                if act.is_none() {
+                    mail.waker = Some(cx.waker().clone());
+                }
+                act
+            });
+            match act {
+                None => break,
+                Some(Act::Enter(region, Kind::Loose)) => {
+                    loose.insert(region, ExitStack::new());
+                }
+                Some(Act::Enter(region, kind)) => {
+                    arms.push((region, arm(shared.clone(), region, kind)));
+                }
+                Some(Act::Defer(region, exit, plan)) => match (&place, loose.get(&region)) {
+                    (_, Some(stack)) => stack.defer(run_exit(shared.clone(), exit, plan, None)),
+                    (Place::Stack(stack), None) => {
+                        let home = Arc::downgrade(stack);
+                        stack.defer(run_exit(shared.clone(), exit, plan, Some(home)));
+                    }
+                    _ => unreachable!("the reference asks stacks only"),
+                },
+                Some(Act::Hold(region, exit, plan)) => {
+                    let stack = match (&place, loose.get(&region)) {
+                        (_, Some(stack)) => stack,
+                        (Place::Stack(stack), None) => stack.as_ref(),
+                        _ => unreachable!("the reference asks stacks only"),
+                    };
+                    let plan = ExitPlan { then: false, ..plan };
+                    let runs = run_exit(shared.clone(), exit, plan, None);
+                    let held = stack.hold(exit, move |_| runs);
+                    shared.with(|inside| inside.held.insert(exit, held));
+                }
+                Some(Act::Leave(_, End::Fine)) => return Poll::Ready(Ok(())),
+                Some(Act::Leave(region, End::Error)) => {
+                    return Poll::Ready(Err(format!("body {region}")));
+                }
+                // Not `panic!`: nobody has to read it.
+                Some(Act::Leave(region, End::Panic)) => {
+                    resume_unwind(Box::new(format!("body {region}")))
+                }
+                Some(Act::Drop(region)) => {
+                    drop(loose.remove(&region));
+                    if let Some(at) = arms.iter().position(|(arm, _)| *arm == region) {
+                        drop(arms.remove(at));
+                    }
+                }
+                Some(Act::Spawn(region)) => {
+                    let Place::Group(group) = &place else { unreachable!("groups spawn") };
+                    let child = group.spawn(child(shared.clone(), region));
+                    shared.cancels(region, move || child.cancel());
+                }
+                Some(Act::Close(region)) => {
+                    if let Some(stack) = loose.remove(&region) {
+                        arms.push((region, close(shared.clone(), region, stack)));
+                    }
+                }
+            }
+        }
+        arms.retain_mut(|(_, arm)| arm.as_mut().poll(cx).is_pending());
+        Poll::Pending
+    })
+    .await
+}
+
+/// Boxed, because the body of a child may have children.
+fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
+    Box::pin(actor(shared, region, Place::Plain))
+}
+
+/// A region from its entering to its end, with what it returned told.
+fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
+    Box::pin(async move {
+        let outcome = match kind {
+            Kind::Scope => {
+                let scope = CancelScope::new();
+                let handle = scope.handle();
+                shared.cancels(region, move || handle.cancel());
+                match caught(scope.run(actor(shared.clone(), region, Place::Plain))).await {
+                    Ok(Ok(Ok(()))) => Outcome::Fine,
+                    Ok(Ok(Err(error))) => {
+                        shared.event(Event::Told(error));
+                        Outcome::Failed
+                    }
+                    Ok(Err(cancelled)) => {
+                        cancelled.failures().iter().for_each(|f| shared.event(told(f)));
+                        Outcome::Cancelled
+                    }
+                    Err(panic) => panicked(&shared, panic),
+                }
+            }
+            Kind::Stack => {
+                let stack = Arc::new(ExitStack::new());
+                let body = actor(shared.clone(), region, Place::Stack(&stack));
+                match caught(stack.run(body)).await {
+                    Ok(result) => failure(&shared, result.err().as_ref()),
+                    Err(panic) => panicked(&shared, panic),
+                }
+            }
+            Kind::Group => {
+                let group = TaskGroup::new();
+                let handle = group.handle();
+                shared.cancels(region, move || handle.cancel());
+                let body = actor(shared.clone(), region, Place::Group(&group));
+                match caught(group.run(body)).await {
+                    Ok(result) => failure(&shared, result.err().as_ref()),
+                    Err(panic) => panicked(&shared, panic),
+                }
+            }
+            Kind::Root | Kind::Loose | Kind::Child => unreachable!("not run by a body"),
+        };
+        shared.event(Event::Returned(region, outcome));
+    })
+}
+
+fn close(shared: Shared, region: RegionId, stack: ExitStack) -> BoxFuture<()> {
+    Box::pin(async move {
+        let outcome = match caught(stack.close()).await {
+            Ok(Ok(())) => Outcome::Fine,
+            Ok(Err(error)) => match error.failure() {
+                Some(found) => failure(&shared, Some(found)),
+                None => {
+                    shared.event(Event::Broken(error.to_string()));
+                    Outcome::Failed
+                }
+            },
+            Err(panic) => panicked(&shared, panic),
+        };
+        shared.event(Event::Returned(region, outcome));
+    })
+}
+
+fn panicked(shared: &Shared, payload: Box<dyn Any + Send>) -> Outcome {
+    shared.event(Event::Told(text(&payload)));
+    Outcome::Panicked
+}
+
+fn text(payload: &Box<dyn Any + Send>) -> String {
+    match payload.downcast_ref::<String>() {
+        Some(text) => text.clone(),
+        None => "a panic of the crate itself".to_owned(),
+    }
+}
+
+fn failure<E: ToString>(shared: &Shared, failure: Option<&Failure<E>>) -> Outcome {
+    let Some(failure) = failure else { return Outcome::Fine };
+    for cause in failure.causes() {
+        match cause {
+            Cause::Body(error) | Cause::Child { error, .. } => {
+                shared.event(Event::Told(error.to_string()));
+            }
+            Cause::Exit(failure) => shared.event(told(failure)),
+            Cause::Cancelled(_) => {}
+            other => shared.event(Event::Broken(other_cause(other))),
+        }
+    }
+    match failure.cause() {
+        Cause::Body(_) | Cause::Child { .. } => Outcome::Failed,
+        Cause::Cancelled(_) => Outcome::Cancelled,
+        _ => Outcome::ExitsFailed,
+    }
+}
+
+fn other_cause<E: ToString>(cause: &Cause<E>) -> String {
+    match cause {
+        Cause::Rejected(wrong) => wrong.to_string(),
+        _ => "a cause that the model does not know".to_owned(),
+    }
+}
+
+fn told(failure: &ExitFailure) -> Event {
+    match failure {
+        ExitFailure::Failed { error, .. } => Event::Told(error.to_string()),
+        ExitFailure::Panicked { message, .. } => Event::Told(message.clone()),
+        ExitFailure::StillHeld { .. } => Event::ToldStillHeld,
+        ExitFailure::Unclaimed { .. } => Event::ToldUnclaimed,
+        other => Event::Broken(other.to_string()),
+    }
+}
+
+/// Turns a panic of `future` into a value, as a `catch_unwind` of a user would.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |cx| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    })
+    .await
+}
+
+/// An exit. The identity is that of the task that registers it.
+fn run_exit(
+    shared: Shared,
+    exit: ExitId,
+    plan: ExitPlan,
+    stack: Option<Weak<ExitStack>>,
+) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    let owner: Option<TaskId> = task::current();
+    async move {
+        shared.event(Event::ExitBegan(exit));
+        if task::current() != owner {
+            let found = task::current();
+            shared.event(Event::Broken(format!("exit {exit} of {owner:?} runs as {found:?}")));
+        }
+        if plan.gated {
+            let shared = shared.clone();
+            std::future::poll_fn(move |cx| {
+                shared.with(|inside| {
+                    let gate = inside.gates.entry(exit).or_default();
+                    if gate.open {
+                        return Poll::Ready(());
+                    }
+                    gate.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                })
+            })
+            .await;
+        }
+        if let (true, Some(stack)) = (plan.then, stack) {
+            follow(&shared, exit, stack.upgrade());
+        }
+        shared.event(Event::ExitEnded(exit));
+        match plan.end {
+            End::Fine => Ok(()),
+            End::Error => Err(format!("exit {exit}")),
+            End::Panic => resume_unwind(Box::new(format!("exit {exit}"))),
+        }
+    }
+}
+
+/// What `exit` registers while it runs; numbered apart from what operations register.
+fn follow(shared: &Shared, exit: ExitId, stack: Option<Arc<ExitStack>>) {
+    let next = exit + Reference::FOLLOWERS;
+    let plan = ExitPlan { end: End::Fine, gated: false, then: false };
+    let registered = stack
+        .is_some_and(|stack| stack.try_defer(run_exit(shared.clone(), next, plan, None)).is_ok());
+    shared.event(Event::Followed(exit, registered.then_some(next)));
+}
