@@ -293,3 +293,19 @@ async fn abandons(exit: impl Future<Output = ()> + Send + 'static) -> Result<(),
     };
     stack.run(body).await.map_err(drop)
 }
+
+/// The same for a child that was spawned before the group is entered.
+#[test]
+fn r08_exits_of_a_dropped_child_against_entering() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let executor = ShuttingDown::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let child = group.spawn_on(&executor, abandons(ran.entry()));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+        assert!(matches!(block_on(child.join()), Err(ChildError::Cancelled(_))));
+        executor.join();
+    });
+}
