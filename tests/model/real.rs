@@ -1,5 +1,7 @@
 //! The program on the crate: every body is an actor that does what arrives in its mailbox.
 
+#![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
+
 use super::reference::Reference;
 use super::{End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId};
 use moored::{

@@ -505,10 +505,9 @@ impl Reference {
             self.settle();
         }
         // A value that is back and whose exit has not begun was not late.
-        if let Some(exit) = self.back.take().and_then(|id| self.exits.get_mut(&id)) {
-            if exit.late == Late::Maybe {
-                exit.late = Late::No;
-            }
+        let back = self.back.take().and_then(|id| self.exits.get_mut(&id));
+        if let Some(exit) = back.filter(|exit| exit.late == Late::Maybe) {
+            exit.late = Late::No;
         }
         let ids: Vec<ExitId> = self.exits.keys().copied().collect();
         for id in &ids {
