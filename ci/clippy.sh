@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Clippy with warnings denied: everything once, then the crate alone with each set of features that a user may choose.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# `--lib`: what a feature leaves unused, or lacks, shows in the library; the tests ask for their features themselves.
+# `-p moored`: in one run with its members a crate gets the features of all of them.
+for features in "--no-default-features" "" \
+    "--no-default-features --features tokio" "--no-default-features --features smol" \
+    "--no-default-features --features testing" "--all-features"; do
+    echo "moored ${features:-(default features)}"
+    # shellcheck disable=SC2086 # a list of words
+    cargo clippy --quiet -p moored --lib $features -- -D warnings
+done
+
+# The models exist under this cfg alone; see ci/loom.sh.
+RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
+    cargo clippy --quiet --release -p loom-tests --all-targets -- -D warnings
