@@ -10,6 +10,7 @@ use crate::failure::Cancelled;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::{self, Ended, Kind, Node, Run};
 use crate::sync::Arc;
+use crate::unwind::{self, Payload};
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
@@ -188,7 +189,7 @@ impl CancelScope {
 /// Asks `node` to wind down at somebody's request.
 pub(crate) fn stop(node: &Node, at: &'static Location<'static>) {
     let by = region::current_task();
-    node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at)));
+    go_on(node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at))));
 }
 
 /// Cancels `node` at somebody's request.
@@ -199,7 +200,14 @@ pub(crate) fn request(
 ) {
     if !node.is_cancelled_itself() && !node.has_left() {
         let by = region::current_task();
-        node.cancel(Reason::new(ReasonKind::Requested, message, by, Some(at)));
+        go_on(node.cancel(Reason::new(ReasonKind::Requested, message, by, Some(at))));
+    }
+}
+
+/// With the panic of a waker, in whoever asked; while the thread unwinds it would end the process.
+fn go_on(panic: Option<Payload>) {
+    if let (Some(panic), false) = (panic, std::thread::panicking()) {
+        unwind::resume(panic);
     }
 }
 

@@ -17,7 +17,8 @@ pub trait Spawn {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused>;
 
     /// The executor itself, to be kept: where it drops a child before its end, what the child leaves behind
-    /// runs on it in a task of its own, and the group waits. With `None` the group runs it.
+    /// runs on it in a task of its own, and the group waits. With `None` the group runs it. What is kept must
+    /// not keep an executor alive that owns its tasks, such as the child that keeps it.
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
         None
     }

@@ -1,6 +1,6 @@
 //! Waker slots: filled and drained under a lock, woken outside it (R18).
 
-use crate::unwind;
+use crate::unwind::{self, Payload};
 use slab::Slab;
 use std::task::Waker;
 
@@ -45,10 +45,15 @@ impl Wakers {
 
 /// Wakes all, whatever any of them does.
 ///
-/// A panic of a waker ends here, after the panic hook has told of it: it is an executor's fault, and going
-/// on with it would break off what wakes, such as the drop that hands exits over (R8, R18).
-pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+/// A panic of a waker, an executor's fault, is returned. Where a user asked for what wakes, it goes on there;
+/// elsewhere it ends, after the panic hook has told of it: it must not break off what wakes, such as the drop
+/// that hands exits over (R8, R18).
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> Option<Payload> {
+    let mut first = None;
     for waker in wakers {
-        drop(unwind::catch(|| waker.wake()));
+        if let Err(payload) = unwind::catch(|| waker.wake()) {
+            first.get_or_insert(payload);
+        }
     }
+    first
 }

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Weak};
+use crate::unwind::Payload;
 use crate::wakers::wake_all;
 use std::task::Waker;
 use std::time::Instant;
@@ -25,10 +26,12 @@ type Told = (Weak<Node>, Signal);
 impl Node {
     /// Cancels this region for `reason`, unless it is cancelled already or was left. Reaches what is
     /// linked below it in a loop, not by recursion (R14).
-    pub(crate) fn cancel(&self, reason: Reason) {
-        let (mut wakers, mut below) = (Vec::new(), Vec::new());
-        self.hear(Signal::Cancel(reason), &mut wakers, &mut below);
-        Node::tell(wakers, below);
+    ///
+    /// Returns the first panic of a waker, for whoever asked for the cancellation.
+    pub(crate) fn cancel(&self, reason: Reason) -> Option<Payload> {
+        let (mut own, mut below) = (Vec::new(), Vec::new());
+        self.hear(Signal::Cancel(reason), &mut own, &mut below);
+        Node::tell(own, below)
     }
 
     /// Cancels the children, those that are still to come as well, but not the region itself.
@@ -44,15 +47,17 @@ impl Node {
         Node::tell(Vec::new(), below);
     }
 
-    fn tell(mut wakers: Vec<Waker>, mut below: Vec<Told>) {
+    /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
+    /// around it is polled (R12).
+    fn tell(own: Vec<Waker>, mut below: Vec<Told>) -> Option<Payload> {
+        let mut wakers = Vec::new();
         while let Some((node, signal)) = below.pop() {
             if let Some(node) = node.upgrade() {
                 let signal = node.takes(signal);
                 node.hear(signal, &mut wakers, &mut below);
             }
         }
-        // Innermost first, so that a shield has been woken when what is around it is polled (R12).
-        wake_all(wakers.into_iter().rev());
+        wake_all(wakers.into_iter().chain(own))
     }
 
     /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
@@ -103,10 +108,10 @@ impl Node {
     }
 
     /// Asks this region and everything inside it to wind down (R13).
-    pub(crate) fn stop(&self, reason: Reason) {
-        let (mut wakers, mut below) = (Vec::new(), Vec::new());
-        self.hear(Signal::Stop(reason), &mut wakers, &mut below);
-        Node::tell(wakers, below);
+    pub(crate) fn stop(&self, reason: Reason) -> Option<Payload> {
+        let (mut own, mut below) = (Vec::new(), Vec::new());
+        self.hear(Signal::Stop(reason), &mut own, &mut below);
+        Node::tell(own, below)
     }
 
     pub(super) fn stop_reason(&self) -> Option<Reason> {

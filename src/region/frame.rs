@@ -324,10 +324,8 @@ impl Frame {
 
     /// Says so where the region is dropped by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
-        if self.stage == Stage::Inside {
-            if !self.has(ROOT) {
-                self.node().report_foreign_drop();
-            }
+        if self.stage == Stage::Inside && !self.has(ROOT) {
+            self.node().report_foreign_drop();
         }
     }
 

@@ -1,7 +1,7 @@
 //! smol: a spawner for its global executor, or one of your own (feature `smol`).
 
 use crate::spawn::{BoxTask, Refused, Spawn};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 
 /// Spawns a group's children on a smol executor.
 ///
@@ -32,6 +32,22 @@ impl Spawn for Smol {
     }
 
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
-        Some(Arc::new(self.clone()))
+        Some(match &self.0 {
+            Some(executor) => Arc::new(Kept(Arc::downgrade(executor))),
+            None => Arc::new(self.clone()),
+        })
+    }
+}
+
+/// What a child keeps: weak, because the executor owns the child.
+struct Kept(Weak<::smol::Executor<'static>>);
+
+impl Spawn for Kept {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        match self.0.upgrade() {
+            Some(executor) => executor.spawn(task).detach(),
+            None => return Err(Refused(task)),
+        }
+        Ok(())
     }
 }

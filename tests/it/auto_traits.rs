@@ -82,9 +82,9 @@ pinned_down! {
     StackRun<'static, SendBody>: true false true;
     StackRun<'static, NotSendBody>: false false true;
     StackRun<'static, Pinned>: true false false;
-    GroupRun<'static, 'static, SendBody, ()>: true false true;
-    GroupRun<'static, 'static, NotSendBody, Rc<()>>: false false true;
-    GroupRun<'static, 'static, Pinned, ()>: true false false;
+    GroupRun<'static, SendBody, (), BoxChild<'static>>: true false true;
+    GroupRun<'static, NotSendBody, Rc<()>, BoxChild<'static>>: false false true;
+    GroupRun<'static, Pinned, (), BoxChild<'static>>: true false false;
     Close: true false true;
     Cancellation: true true true;
     Checkpoint: true true true;
