@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# What takes too long, or tools too rare, for every run: `bash ci/deep.sh`, or `bash ci/deep.sh STEP..`.
+#
+# A step whose tool is missing is skipped, with the command that installs the tool. Miri is not here: nobody has run it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+self=$PWD/ci/deep.sh
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+host=x86_64-unknown-linux-gnu
+fuzz_seconds=${FUZZ_SECONDS:-60}
+
+steps=(msrv loom hack deny machete valgrind asan tsan fuzz coverage mutants)
+[ $# -eq 0 ] || steps=("$@")
+
+# need COMMAND.. -- how to install it
+need() {
+    local command=()
+    while [ "$1" != -- ]; do
+        command+=("$1")
+        shift
+    done
+    shift
+    if ! "${command[@]}" >/dev/null 2>&1; then
+        echo "skipped: no \`${command[*]}\` here; $*"
+        return 1
+    fi
+}
+
+# The oldest compiler that Cargo.toml names. Debian has it as rustc-web, beside a newer default, so the version has to be
+# asked for; a toolchain of rustup's will do as well.
+step_msrv() {
+    local rustc
+    if rustup run 1.85.0 rustc --version >/dev/null 2>&1; then
+        rustc=$(rustup which --toolchain 1.85.0 rustc)
+    elif ${MSRV_RUSTC:-/usr/bin/rustc} --version 2>/dev/null | grep -q ' 1\.85\.'; then
+        rustc=${MSRV_RUSTC:-/usr/bin/rustc}
+    else
+        echo "skipped: no Rust 1.85 here; rustup toolchain install 1.85.0, or"
+        echo "  apt-get install rustc-web=1.85.0* libstd-rust-web-dev=1.85.0*, or MSRV_RUSTC=path"
+        return
+    fi
+    "$rustc" --version
+    # The newer cargo drives the older compiler. A directory of its own, as one compiler's files are of no use to another.
+    # The library with its features: the tests' dependencies may ask for more.
+    for features in "" --no-default-features --all-features; do
+        # shellcheck disable=SC2086 # a list of words
+        RUSTC=$rustc CARGO_TARGET_DIR=$target/msrv cargo check -p moored --lib $features
+    done
+}
+
+# One preemption more than in every run: minutes instead of seconds.
+step_loom() {
+    LOOM_MAX_PREEMPTIONS=3 bash ci/loom.sh
+}
+
+step_hack() {
+    need cargo hack --version -- cargo install --locked cargo-hack || return 0
+    cargo hack check -p moored --lib --feature-powerset
+}
+
+# Advisories are left out: they need a site that CI may not reach.
+step_deny() {
+    need cargo deny --version -- cargo install --locked cargo-deny || return 0
+    cargo deny check bans licenses sources
+}
+
+step_machete() {
+    need cargo machete --version -- cargo install --locked cargo-machete || return 0
+    cargo machete
+}
+
+# The behaviour, without the runtimes, whose threads it serialises for minutes. Only what is lost for good is an error:
+# a runtime keeps memory until the process ends.
+step_valgrind() {
+    need valgrind --version -- apt-get install valgrind || return 0
+    local binary
+    binary=$(cargo test -p moored --all-features --test model --no-run --message-format=json |
+        python3 -c 'import json, sys
+for line in sys.stdin:
+    line = json.loads(line)
+    if line.get("executable") and line["target"]["name"] == "model": print(line["executable"])')
+    PROPTEST_CASES=200 valgrind --quiet --error-exitcode=9 --leak-check=full \
+        --show-leak-kinds=definite --errors-for-leak-kinds=definite "$binary" --test-threads=1
+}
+
+step_asan() {
+    need rustc +nightly --version -- rustup toolchain install nightly || return 0
+    # Leaks are found by the same run, at each process's end.
+    RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$target/asan \
+        cargo +nightly test --target "$host" -p moored --all-features --tests
+}
+
+step_tsan() {
+    need rustc +nightly --version -- rustup toolchain install nightly || return 0
+    # The prebuilt std is not instrumented, which the second flag allows; what that reports falsely is in tsan.supp.
+    TSAN_OPTIONS="suppressions=$PWD/ci/tsan.supp" CARGO_TARGET_DIR=$target/tsan \
+        RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+        cargo +nightly test --target "$host" -p moored --all-features --test it
+}
+
+step_fuzz() {
+    need rustc +nightly --version -- rustup toolchain install nightly || return 0
+    need cargo fuzz --version -- cargo install --locked cargo-fuzz || return 0
+    # A seed is at most 361 bytes of use: one, and 120 operations of three. New finds go into fuzz/corpus, which is not
+    # kept; what is worth keeping moves to tests/model/corpus, where the property test replays it.
+    mkdir -p fuzz/corpus/ops
+    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz run ops fuzz/corpus/ops tests/model/corpus -- \
+        -max_total_time="$fuzz_seconds" -max_len=361
+}
+
+step_coverage() {
+    need cargo llvm-cov --version -- cargo install --locked cargo-llvm-cov || return 0
+    # Debian's llvm-22 reads the profiles; llvm-14 does not.
+    if command -v llvm-cov-22 >/dev/null; then
+        export LLVM_COV=llvm-cov-22 LLVM_PROFDATA=llvm-profdata-22
+    fi
+    cargo llvm-cov -p moored --all-features
+}
+
+# In shards, because the whole takes hours: MUTANTS_SHARD=0/16. A mutant that is equivalent is listed, with the reason, in
+# .cargo/mutants.toml.
+step_mutants() {
+    need cargo mutants --version -- cargo install --locked cargo-mutants || return 0
+    cargo mutants -p moored --all-features --shard "${MUTANTS_SHARD:-0/16}" --output "$target"
+}
+
+if [ "${1:-}" = --one ]; then
+    "step_$2"
+    exit
+fi
+failed=()
+for step in "${steps[@]}"; do
+    echo "=== $step"
+    started=$SECONDS
+    # Each in a shell of its own: one failure neither hides the others nor goes on past itself.
+    bash "$self" --one "$step" || failed+=("$step")
+    echo "=== $step took $((SECONDS - started)) s"
+done
+[ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
