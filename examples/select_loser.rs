@@ -20,7 +20,7 @@ struct Connection {
 impl Connection {
     async fn reset(self, mut pool: mpsc::Sender<Connection>) {
         moored::checkpoint().await;
-        pool.try_send(self).ok().expect("the pool has room for all its connections");
+        pool.try_send(self).expect("the pool has room for all its connections");
     }
 }
 
