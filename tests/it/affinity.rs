@@ -5,7 +5,7 @@ use crate::support::{
     Executor, Gate, Log, Reports, block_on, hand, panic_text, poll_once, yield_now,
 };
 use futures::StreamExt;
-use futures::future::{Either, join, select};
+use futures::future::{Either, FusedFuture, join, select};
 use futures::stream::FuturesUnordered;
 use moored::{
     CancelScope, Cause, ExitStack, Failure, Misuse, Reason, ReasonKind, TaskGroup, TaskId,
@@ -15,6 +15,7 @@ use std::future::{Future, pending};
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 const ADVICE: &str = "and only that task leaves it; ask through a `CancelHandle`, or hand it over with \
                       `release` and `adopt`";
@@ -893,4 +894,143 @@ fn r05_what_a_runtime_drops_at_its_shutdown_is_not_a_foreign_drop() {
     receiver.recv().unwrap();
     drop(runtime);
     assert_eq!(reports.of("shut-down"), Vec::<String>::new());
+}
+
+#[test]
+fn r02_a_run_that_another_task_polls_on_while_it_unwinds_sends_its_exits_home() {
+    let log = Log::new();
+    let gate = Gate::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("second"));
+        stack.defer({
+            let (log, gate) = (log.clone(), gate.clone());
+            async move {
+                gate.wait().await;
+                log.add("first");
+            }
+        });
+        let mut run = Box::pin(stack.run(async { Ok::<_, ()>(7) }));
+        assert!(poll_once(&mut run).await.is_pending());
+        let (failure, _) = as_thief(async { (&mut run).await.unwrap_err() }).await;
+        let Cause::Cancelled(reason) = failure.cause() else { panic!("{failure:?}") };
+        assert_eq!(reason.kind(), ReasonKind::WrongTask);
+        gate.open();
+        log.is(&[]);
+        yield_now().await;
+    });
+    log.is(&["first", "second"]);
+}
+
+#[test]
+fn r02_a_groups_run_that_another_task_polls_on_after_its_bodys_end_is_cancelled() {
+    as_owner(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let child = group.spawn(pending::<Result<(), ()>>());
+        let mut run = Box::pin(group.run(async { Ok(()) }));
+        assert!(poll_once(&mut run).await.is_pending());
+        let (failure, _) = as_thief(async { (&mut run).await.unwrap_err() }).await;
+        let Cause::Cancelled(reason) = failure.cause() else { panic!("{failure:?}") };
+        assert_eq!(reason.kind(), ReasonKind::WrongTask);
+        assert!(child.is_finished());
+    });
+}
+
+#[test]
+fn r02_a_second_run_of_a_scope_by_another_task_is_rejected_as_the_wrong_tasks() {
+    as_owner(async {
+        let scope = CancelScope::new();
+        scope.run(async {}).await.unwrap();
+        // As an error or as a panic, the wrong task comes before the second entry.
+        let (outcome, _) = as_thief(async {
+            let mut run = Box::pin(scope.run(async {}));
+            std::future::poll_fn(|cx| {
+                let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    run.as_mut().poll(cx)
+                }));
+                Poll::Ready(match polled {
+                    Ok(Poll::Ready(Err(cancelled))) => cancelled.to_string(),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(payload) => *payload.downcast::<String>().unwrap(),
+                })
+            })
+            .await
+        })
+        .await;
+        assert!(outcome.contains("may not run cancel scope"), "{outcome}");
+        assert!(outcome.contains("(owner)") && outcome.contains("(thief)"), "{outcome}");
+    });
+}
+
+#[test]
+fn r02_a_rejected_run_is_terminated_and_the_owner_closes_afterwards() {
+    as_owner(async {
+        let stack = ExitStack::new();
+        stack.defer(async {});
+        let (terminated, _) = as_thief(async {
+            let mut run = Box::pin(stack.run(async { Ok::<_, ()>(()) }));
+            (&mut run).await.unwrap_err();
+            run.is_terminated()
+        })
+        .await;
+        assert!(terminated);
+        stack.close().await.unwrap();
+    });
+}
+
+#[test]
+fn r02_closing_a_stack_that_was_run_says_that_it_was_left() {
+    let stack = ExitStack::new().named("once");
+    hand(stack.run(async { Ok::<_, ()>(()) })).ready().unwrap();
+    let error = hand(stack.close()).ready().unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("cannot close exit stack `once` at "), "{text}");
+    assert!(text.ends_with("has been left; enter a new one"), "{text}");
+}
+
+#[test]
+fn r02_try_spawn_from_another_task_hands_the_future_back() {
+    as_owner(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new().named("workers");
+        let mut run = Box::pin(group.run(async {
+            yield_now().await;
+            Ok(())
+        }));
+        assert!(poll_once(&mut run).await.is_pending());
+        let (rejected, _) = as_thief(async { group.try_spawn(async { Ok(7) }).unwrap_err() }).await;
+        wrong_task(rejected.error());
+        let child = group.try_spawn(rejected.into_inner()).unwrap();
+        run.await.unwrap();
+        assert_eq!(child.join().await.unwrap(), 7);
+        let left = group.try_spawn(async { Ok(8) }).unwrap_err();
+        assert!(matches!(left.error(), Misuse::Left { .. }));
+        assert_eq!(left.into_inner().await, Ok(8));
+    });
+}
+
+#[test]
+fn r05_a_stack_first_used_where_nothing_is_known_may_be_run_inside_a_region() {
+    let log = Log::new();
+    let stack = ExitStack::new();
+    stack.defer(log.entry("exit"));
+    let scope = CancelScope::new();
+    let value = hand(scope.run(stack.run(async {
+        yield_now().await;
+        stack.defer(log.entry("inside"));
+        Ok::<_, ()>(7)
+    })))
+    .drive();
+    assert_eq!(value.unwrap().unwrap(), 7);
+    log.is(&["inside", "exit"]);
+}
+
+#[test]
+fn r05_a_stack_first_used_where_nothing_is_known_may_be_closed_inside_a_region() {
+    let log = Log::new();
+    let stack = ExitStack::new();
+    stack.defer(log.entry("exit"));
+    stack.defer(async { yield_now().await });
+    let scope = CancelScope::new();
+    hand(scope.run(stack.close())).drive().unwrap().unwrap();
+    log.is(&["exit"]);
 }

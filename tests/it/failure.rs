@@ -1,6 +1,8 @@
 //! What leaving returns: a primary and the ordered rest; nothing is masked (R15).
 
-use crate::support::{Gate, Log, Reports, boom, hand, lose, panic_text, yield_now};
+use crate::support::{
+    Executor, Gate, Log, Loud, Reports, boom, hand, lose, panic_text, poll_once, yield_now,
+};
 use moored::{
     CancelScope, Cause, ChildError, ExitFailure, ExitStack, Failure, Leaving, ReasonKind,
     TaskGroup, task,
@@ -497,4 +499,115 @@ fn r10_every_kind_of_reason_has_a_text_of_one_line() {
     let text = by.to_string();
     assert!(text.starts_with("cancelled: by name (by task "), "{text}");
     assert!(text.contains(" (asker) at "), "{text}");
+}
+
+#[test]
+fn r15_an_exits_panic_survives_that_a_half_closed_stack_is_handed_back() {
+    let gate = Gate::new();
+    let mut run = hand(task(async {
+        let stack = ExitStack::new();
+        stack.defer({
+            let gate = gate.clone();
+            async move { gate.wait().await }
+        });
+        stack.defer(async { boom("exit") });
+        let mut close = Box::pin(stack.close());
+        assert!(poll_once(&mut close).await.is_pending());
+        let error = task(async { (&mut close).await.unwrap_err() }).await;
+        drop(close);
+        gate.open();
+        error.into_inner().unwrap().close().await
+    }));
+    assert_eq!(panic_text(|| run.drive()), "exit");
+}
+
+#[test]
+fn r15_a_panic_of_a_child_of_a_dropped_run_goes_into_the_nearest_record() {
+    let gate = Gate::new();
+    let stack = ExitStack::new();
+    let failure = hand(stack.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        group.spawn(async {
+            boom("child");
+            Ok(())
+        });
+        // A sibling's exit holds the group open, and its run is dropped meanwhile.
+        group.spawn({
+            let gate = gate.clone();
+            async move {
+                let stack = ExitStack::new();
+                stack.defer(async move { gate.wait().await });
+                stack.run(async { Ok::<_, ()>(()) }).await.map_err(drop)
+            }
+        });
+        lose(group.run(pending::<Result<(), ()>>())).await;
+        gate.open();
+        Ok::<_, &str>(())
+    }))
+    .drive()
+    .unwrap_err();
+    assert_eq!(failure.causes().count(), 1, "{failure:?}");
+    assert!(failure.to_string().ends_with("panicked: child"), "{failure}");
+}
+
+#[test]
+fn r15_a_panic_of_a_dropped_groups_executor_child_goes_into_the_nearest_record() {
+    let exec = Executor::new();
+    let stack = ExitStack::new();
+    let mut run = hand(stack.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        group.spawn_on(&exec, async {
+            let _loud = Loud("on the way out");
+            pending::<Result<(), ()>>().await
+        });
+        exec.run();
+        lose(group.run(pending::<Result<(), ()>>())).await;
+        Ok::<_, &str>(())
+    }));
+    run.pending();
+    exec.run();
+    let failure = run.drive().unwrap_err();
+    assert!(failure.to_string().ends_with("panicked: on the way out"), "{failure}");
+}
+
+#[test]
+fn r15_the_error_of_a_dropped_groups_child_is_told_in_the_nearest_record() {
+    let exec = Executor::new();
+    let gate = Gate::new();
+    let stack = ExitStack::new();
+    let mut run = hand(stack.run(async {
+        let group: TaskGroup<'_, &str> = TaskGroup::new();
+        let gate = gate.clone();
+        group.spawn_on(&exec, async move {
+            gate.wait().await;
+            Err::<(), _>("of nobody")
+        });
+        exec.run();
+        lose(group.run(pending::<Result<(), &str>>())).await;
+        Ok::<_, &str>(())
+    }));
+    run.pending();
+    gate.open();
+    exec.run();
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Exit(_)), "{failure:?}");
+    assert_eq!(failure.rest().count(), 0);
+}
+
+#[test]
+fn r15_the_tree_of_a_failure_has_a_line_for_each_source_of_an_exits_error() {
+    let stack = ExitStack::new();
+    let failure = hand(stack.run(async {
+        stack.defer(async { Err(Outer(Inner)) });
+        Err::<(), _>("body")
+    }))
+    .ready()
+    .unwrap_err();
+    let tree = format!("{failure:#}");
+    let lines: Vec<_> = tree.lines().map(str::trim).collect();
+    assert_eq!(lines.len(), 3, "{tree}");
+    assert_eq!(lines[0], "body");
+    assert!(lines[1].starts_with("also: exit registered at ") && lines[1].ends_with("no rows"));
+    assert!(lines[2].ends_with("connection refused"), "{tree}");
+    assert_eq!(failure.to_string(), "body (and 1 more)");
 }

@@ -1,13 +1,16 @@
-use crate::support::{Executor, Full, Gate, Log, hand, lose, panic_text, poll_once, yield_now};
-use futures::future::FusedFuture;
+use crate::support::{
+    Executor, Full, Gate, Log, Loud, hand, lose, panic_text, poll_once, waker_fn, yield_now,
+};
+use futures::future::{FusedFuture, select};
 use moored::{
     BoxTask, CancelScope, Cause, ChildError, ExitStack, GroupSpawner, Misuse, ReasonKind, Refused,
     Spawn, TaskGroup, rt::tokio::Tokio, task,
 };
-use std::future::pending;
+use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 #[test]
 fn r16_run_returns_after_every_child_has_left() {
@@ -365,7 +368,7 @@ struct Eager(Mutex<Vec<BoxTask>>);
 
 impl Spawn for Eager {
     fn spawn(&self, mut task: BoxTask) -> Result<(), Refused> {
-        let polled = task.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_pending() {
             self.0.lock().unwrap().push(task);
         }
@@ -679,4 +682,133 @@ fn r16_a_group_is_run_once() {
     let mut second = hand(group.run(async { Ok(()) }));
     let text = panic_text(|| second.poll());
     assert!(text.starts_with("cannot run task group `once` at "), "{text}");
+}
+
+#[test]
+fn r16_executor_children_of_a_group_that_is_never_run_are_cancelled() {
+    let exec = Executor::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let child = group.spawn_on(&exec, pending::<Result<(), ()>>());
+    exec.run();
+    assert!(!child.is_finished());
+    drop(group);
+    exec.run();
+    let Err(ChildError::Cancelled(reason)) = hand(child.join()).ready() else { panic!() };
+    assert_eq!(reason.kind(), ReasonKind::OwnerGone);
+    assert_eq!(exec.len(), 0);
+}
+
+#[test]
+fn r16_executor_children_of_a_group_that_is_never_run_are_waited_for_where_it_is_dropped() {
+    let log = Log::new();
+    let exec = Executor::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let exits = log.clone();
+        group.spawn_on(&exec, async move {
+            let stack = ExitStack::new();
+            stack.defer(exits.entry("exit"));
+            stack.run(pending::<Result<(), ()>>()).await.map_err(drop)
+        });
+        exec.run();
+        drop(group);
+        log.add("dropped");
+    }));
+    run.pending();
+    log.is(&["dropped"]);
+    exec.run();
+    run.drive().unwrap();
+    log.is(&["dropped", "exit"]);
+}
+
+#[test]
+fn r16_a_child_whose_value_panics_when_it_is_dropped_is_counted_out() {
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let mut run = hand(group.run(async {
+        drop(group.spawn(async { Ok(Loud("loud value")) }));
+        Ok(())
+    }));
+    assert_eq!(panic_text(|| run.drive()), "loud value");
+    assert_eq!(group.len(), 0);
+}
+
+#[test]
+fn r18_a_child_whose_joiner_has_a_panicking_waker_is_counted_out() {
+    let gate = Gate::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let child = group.spawn({
+        let gate = gate.clone();
+        async move {
+            gate.wait().await;
+            Ok(())
+        }
+    });
+    let mut join = Box::pin(child.join());
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    let waker = waker_fn(|| panic!("waker"));
+    assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    gate.open();
+    // Whatever becomes of the panic, the run ends, and the value is there.
+    let _ = catch_unwind(AssertUnwindSafe(|| run.drive()));
+    assert_eq!(group.len(), 0);
+    assert!(matches!(
+        join.as_mut().poll(&mut Context::from_waker(Waker::noop())),
+        Poll::Ready(Ok(()))
+    ));
+}
+
+#[test]
+fn r08_exits_of_a_child_that_its_executor_drops_before_the_group_is_run_are_run_by_it() {
+    let log = Log::new();
+    let exec = Executor::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    group.spawn_on(&exec, {
+        let log = log.clone();
+        async move {
+            let stack = ExitStack::new();
+            stack.defer(log.entry("exit"));
+            stack.run(pending::<Result<(), ()>>()).await.map_err(drop)
+        }
+    });
+    exec.run();
+    exec.shut_down();
+    log.is(&[]);
+    hand(group.run(async { Ok(()) })).drive().unwrap();
+    log.is(&["exit"]);
+}
+
+#[test]
+fn r07_a_lent_groups_children_survive_though_its_cancellation_is_awaited() {
+    let outer = CancelScope::new();
+    let mut run = hand(outer.run(async {
+        let gate = Gate::new();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let handle = group.handle();
+        let child = group.spawn({
+            let gate = gate.clone();
+            async move {
+                gate.wait().await;
+                Ok(7)
+            }
+        });
+        let mut lent = Box::pin(group.run(async { Ok(child.join().await) }));
+        let mut waits = Box::pin(handle.cancelled());
+        let timed = CancelScope::new();
+        {
+            let mut timed_run = Box::pin(timed.run(async {
+                let (lent, waits) = (&mut lent, &mut waits);
+                select(lent, waits).await;
+            }));
+            assert!(poll_once(&mut timed_run).await.is_pending());
+            timed.cancel();
+            // Whoever waits may be told; the group was only lent.
+            let _ = poll_once(&mut timed_run).await;
+        }
+        gate.open();
+        assert!(!handle.is_cancelled());
+        lent.await.unwrap().unwrap()
+    }));
+    assert_eq!(run.drive().unwrap(), 7);
 }

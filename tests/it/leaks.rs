@@ -1,11 +1,13 @@
 //! No reference cycle survives leaving: a test for each that design section 5 names (R19).
 
-use crate::support::{Executor, Gate, Log, hand, lose, poll_once, yield_now};
+use crate::support::{Executor, Gate, Log, Wakes, hand, lose, poll_once, yield_now};
+use moored::testing::MockClock;
 use moored::{CancelScope, ExitStack, TaskGroup, task};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
 /// A task as many executors have it: whoever holds its waker holds its future.
 struct ArcTask(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
@@ -258,4 +260,36 @@ fn r19_a_scope_that_lives_for_ever_forgets_who_waited_inside_it() {
     scope.cancel();
     assert_eq!(run.wakes.count(), 1);
     run.ready().unwrap_err();
+}
+
+#[test]
+fn r19_a_wait_for_a_region_that_was_left_keeps_nothing_alive() {
+    for left_first in [false, true] {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let task = ArcTask::new(async move { handle.cancelled().await });
+        if !left_first {
+            assert!(!task.poll());
+        }
+        hand(scope.run(async {})).ready().unwrap();
+        drop(scope);
+        if left_first {
+            assert!(!task.poll());
+        }
+        gone(task);
+    }
+}
+
+#[test]
+fn r19_a_mock_clock_gives_its_timers_back() {
+    let wakes = Wakes::new();
+    let clock = MockClock::new();
+    let scope = CancelScope::new().timeout(Duration::from_secs(1));
+    let mut run = Box::pin(task(scope.run(pending::<()>())).clock(clock.clone()));
+    for _ in 0..3 {
+        let waker = Waker::from(Arc::clone(&wakes));
+        assert!(run.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(run);
+    assert_eq!(Arc::strong_count(&wakes), 1);
 }

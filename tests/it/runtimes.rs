@@ -256,6 +256,29 @@ fn r16_a_one_threaded_executor_is_neither_blocked_nor_aborted() {
     assert_eq!(exec.len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn r11_tokios_paused_clock_drives_a_timeout() {
+    let began = tokio::time::Instant::now();
+    let wall = Instant::now();
+    let scope = CancelScope::new().timeout(Duration::from_secs(3600));
+    let cancelled = scope.run(pending::<()>()).await.unwrap_err();
+    assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+    assert_eq!(began.elapsed(), Duration::from_secs(3600));
+    assert!(wall.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r11_tokios_paused_clock_drives_a_deadline_that_is_moved() {
+    let began = tokio::time::Instant::now();
+    let scope = CancelScope::new().timeout(Duration::from_secs(1));
+    let body = async {
+        scope.set_deadline((began + Duration::from_secs(10)).into_std());
+        pending::<()>().await;
+    };
+    scope.run(body).await.unwrap_err();
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
 #[test]
 fn r11_the_default_clock_works_outside_any_runtime() {
     let began = Instant::now();

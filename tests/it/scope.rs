@@ -3,7 +3,7 @@ use futures::future::FusedFuture;
 use moored::testing::MockClock;
 use moored::{CancelScope, ExitStack, ReasonKind, checkpoint, is_cancelled, task};
 use std::cell::Cell;
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -571,4 +571,34 @@ fn r19_a_scope_that_is_polled_by_changing_wakers_is_woken_by_the_last_one() {
     drop(second);
     scope.cancel();
     assert_eq!((old.count(), new.count()), (0, 1));
+}
+
+#[test]
+fn r07_a_lent_region_survives_uncancelled_though_its_cancellation_is_awaited() {
+    let outer = CancelScope::new();
+    let mut run = hand(outer.run(async {
+        let gate = Gate::new();
+        let inner = CancelScope::new();
+        let handle = inner.handle();
+        let mut lent = Box::pin(inner.run(async {
+            gate.wait().await;
+            checkpoint().await;
+            7
+        }));
+        let timed = CancelScope::new();
+        {
+            let mut waits = Box::pin(handle.cancelled());
+            let mut timed_run = Box::pin(timed.run(poll_fn(|cx| {
+                let _ = lent.as_mut().poll(cx);
+                waits.as_mut().poll(cx)
+            })));
+            assert!(poll_once(&mut timed_run).await.is_pending());
+            timed.cancel();
+            let _ = poll_once(&mut timed_run).await;
+        }
+        gate.open();
+        assert!(!handle.is_cancelled() && !inner.is_cancelled());
+        lent.await.unwrap()
+    }));
+    assert_eq!(run.drive().unwrap(), 7);
 }
