@@ -17,3 +17,4 @@ mod scope;
 mod shapes;
 mod stack;
 mod task;
+mod threads;
