@@ -15,6 +15,7 @@ mod rules;
 mod runtimes;
 mod scope;
 mod shapes;
+mod shield;
 mod stack;
 mod task;
 mod threads;
