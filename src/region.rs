@@ -36,6 +36,7 @@ mod frame;
 mod inbox;
 mod owner;
 mod run;
+mod ticket;
 mod timers;
 mod voyage;
 
@@ -47,6 +48,7 @@ pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use owner::current_task;
 pub(crate) use run::Run;
+pub(crate) use ticket::Ticket;
 
 use crate::clock::Clock;
 use crate::failure::ExitFailure;
