@@ -40,7 +40,7 @@ fn texts<E: fmt::Display>(failure: &Failure<E>) -> Vec<String> {
 
 fn ending(text: &str) -> String {
     match text.split_once(" at ") {
-        Some((start, rest)) if start == "exit registered" => {
+        Some(("exit registered", rest)) => {
             let at = rest.find(' ').unwrap();
             rest[at + 1..].to_owned()
         }

@@ -6,6 +6,7 @@ mod support;
 mod adoption;
 mod affinity;
 mod auto_traits;
+mod dynamic;
 mod failure;
 mod group;
 mod hold;

@@ -167,7 +167,10 @@ impl Drop for OnDrop {
 
 /// An executor that polls by hand, and only what was woken.
 #[derive(Clone, Default)]
-pub(crate) struct Executor(Arc<Mutex<Vec<(Hand<BoxTask>, usize)>>>);
+pub(crate) struct Executor(Arc<Mutex<Vec<Spawned>>>);
+
+/// A task, and how often it had been woken when it was polled last.
+type Spawned = (Hand<BoxTask>, usize);
 
 impl Executor {
     pub(crate) fn new() -> Self {

@@ -1,0 +1,756 @@
+//! Regions that live in structs: entered by a call, left by a call, handed over by two (R1, R2, R4).
+
+use crate::support::{Gate, Log, Reports, block_on, hand, lose, panic_text, poll_once, yield_now};
+use moored::testing::MockClock;
+use moored::{
+    CancelHandle, CancelScope, EnteredScope, ExitStack, Misuse, ReasonKind, Rejected, Released,
+    TaskId, WrongTask, task,
+};
+use std::future::{Future, pending};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn as_owner<F: Future>(body: F) -> F::Output {
+    hand(task(body).named("owner")).drive()
+}
+
+async fn as_thief<F: Future>(body: F) -> F::Output {
+    task(body).named("thief").await
+}
+
+fn me() -> TaskId {
+    task::current().unwrap()
+}
+
+#[track_caller]
+fn wrong_task(misuse: &Misuse) -> &WrongTask {
+    match misuse {
+        Misuse::WrongTask(wrong) => wrong,
+        other => panic!("another misuse: {other}"),
+    }
+}
+
+/// A rejection names both tasks, the region, both places and the operation.
+#[track_caller]
+fn is_rejection(misuse: &Misuse, operation: &str, region: &str) {
+    let wrong = wrong_task(misuse);
+    assert_eq!(wrong.operation, operation);
+    assert_eq!(wrong.region, region);
+    assert_eq!((wrong.owner.name(), wrong.current.name()), (Some("owner"), Some("thief")));
+    assert!(wrong.entered_at.file().ends_with("dynamic.rs"), "{wrong}");
+    assert!(wrong.attempted_at.file().ends_with("dynamic.rs"), "{wrong}");
+    assert!(wrong.attempted_at.line() != wrong.entered_at.line(), "{wrong}");
+}
+
+// Entering.
+
+#[test]
+fn r01_enter_records_the_owner_and_new_does_not() {
+    as_owner(async {
+        let scope = as_thief(async { CancelScope::new().named("session") }).await;
+        let entered = scope.enter().unwrap();
+        assert_eq!(entered.owner(), Some(me()));
+        entered.exit().unwrap();
+    });
+    let entered = CancelScope::new().enter().unwrap();
+    assert_eq!(entered.owner(), None, "nothing is known here");
+    entered.exit().unwrap();
+}
+
+#[test]
+fn r01_enter_does_not_become_current() {
+    as_owner(async {
+        let first = CancelScope::new().enter().unwrap();
+        let second = CancelScope::new().enter().unwrap();
+        first.handle().cancel();
+        assert!(!moored::is_cancelled(), "the body is not inside an entered scope");
+        assert!(!second.handle().is_cancelled(), "two entered scopes are siblings");
+        assert_eq!(second.run(async { 2 }).await.unwrap(), 2);
+        // Oldest first, which is the wrong order elsewhere.
+        assert_eq!(first.exit().unwrap().reason().unwrap().kind(), ReasonKind::Requested);
+        assert_eq!(second.run(async { 3 }).await.unwrap(), 3);
+        assert!(second.exit().unwrap().reason().is_none());
+    });
+}
+
+#[test]
+fn r01_an_entered_scope_is_current_inside_its_runs() {
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let seen = entered.run(async {
+            entered.handle().cancel();
+            moored::is_cancelled()
+        });
+        assert!(seen.await.unwrap());
+        entered.exit().unwrap();
+    });
+}
+
+#[test]
+fn r01_a_scope_that_was_run_cannot_be_entered_and_is_handed_back() {
+    as_owner(async {
+        let scope = CancelScope::new().named("once");
+        scope.run(async {}).await.unwrap();
+        let error = scope.enter().unwrap_err();
+        assert!(matches!(error.error(), Misuse::EnteredTwice { .. }), "{error}");
+        assert_eq!(error.to_string().matches("dynamic.rs").count(), 2, "{error}");
+        assert!(!error.into_inner().is_cancelled());
+    });
+}
+
+#[test]
+fn r01_an_entered_scope_is_sendable_and_storable() {
+    struct Session {
+        scope: EnteredScope,
+        handle: CancelHandle,
+    }
+    fn takes<T: Send + 'static>(value: T) -> T {
+        value
+    }
+    as_owner(async {
+        let scope = CancelScope::new().enter().unwrap();
+        let session = takes(Session { handle: scope.handle(), scope });
+        session.handle.cancel_because("the struct asks");
+        let left = session.scope.exit().unwrap();
+        assert_eq!(left.reason().unwrap().message(), Some("the struct asks"));
+    });
+}
+
+// Running.
+
+#[test]
+fn r06_many_runs_one_after_the_other_and_side_by_side() {
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        for n in 0..3 {
+            assert_eq!(entered.run(async move { n }).await.unwrap(), n);
+        }
+        let gate = Gate::new();
+        let first = entered.run(async {
+            gate.wait().await;
+            1
+        });
+        let second = entered.run(async {
+            gate.open();
+            2
+        });
+        let (first, second) = futures::future::join(first, second).await;
+        assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
+        entered.exit().unwrap();
+    });
+}
+
+#[test]
+fn r06_cancelling_an_entered_scope_ends_every_run_in_it_and_later_ones_run_to_their_first_await() {
+    let log = Log::new();
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let handle = entered.handle();
+        let (one, two, ()) = futures::future::join3(
+            entered.run(pending::<()>()),
+            entered.run(pending::<()>()),
+            async {
+                yield_now().await;
+                handle.cancel_because("over");
+            },
+        )
+        .await;
+        for cancelled in [one.unwrap_err(), two.unwrap_err()] {
+            assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+            assert_eq!(cancelled.reason().message(), Some("over"));
+        }
+        let late = entered.run(async {
+            log.add("polled once");
+            pending::<()>().await;
+        });
+        assert_eq!(late.await.unwrap_err().reason().message(), Some("over"));
+        assert_eq!(entered.run(async { "ready at once" }).await.unwrap(), "ready at once");
+        entered.exit().unwrap();
+    });
+    log.is(&["polled once"]);
+}
+
+#[test]
+fn r09_an_outer_cancellation_ends_a_run_in_an_entered_scope_by_dropping_it() {
+    let log = Log::new();
+    as_owner(async {
+        let outer = CancelScope::new();
+        let handle = outer.handle();
+        let body = async {
+            let entered = CancelScope::new().enter().unwrap();
+            let told = entered.handle();
+            let run = entered.run(async {
+                handle.cancel();
+                assert_eq!(told.reason().unwrap().kind(), ReasonKind::Parent);
+                pending::<()>().await
+            });
+            let _ = run.await;
+            log.add("resumed");
+        };
+        assert!(outer.run(body).await.is_err());
+    });
+    log.is(&[]);
+}
+
+#[test]
+fn r08_exits_abandoned_in_an_entered_scope_run_before_its_run_returns() {
+    let log = Log::new();
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let handle = entered.handle();
+        let stack = ExitStack::new();
+        let run = entered.run(async {
+            stack.defer(log.entry("exit"));
+            lose(stack.run(pending::<Result<(), ()>>())).await;
+            handle.cancel();
+            pending::<()>().await
+        });
+        assert!(run.await.is_err());
+        log.add("run returned");
+        entered.exit().unwrap();
+    });
+    log.is(&["exit", "run returned"]);
+}
+
+#[test]
+fn r08_exits_of_a_run_that_is_dropped_go_to_the_region_around_the_entered_scope() {
+    let log = Log::new();
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let stack = ExitStack::new();
+        lose(entered.run(async {
+            stack.defer(log.entry("exit"));
+            let _ = stack.run(pending::<Result<(), ()>>()).await;
+        }))
+        .await;
+        yield_now().await;
+        log.add("went on");
+        entered.exit().unwrap();
+    });
+    log.is(&["exit", "went on"]);
+}
+
+// Deadlines over several runs.
+
+#[test]
+fn r11_the_deadline_of_an_entered_scope_starts_at_enter_and_spans_its_runs() {
+    let clock = MockClock::new();
+    let body = async {
+        let entered = CancelScope::new().timeout(3 * SECOND).enter().unwrap();
+        entered.run(async { clock.advance(SECOND) }).await.unwrap();
+        clock.advance(SECOND);
+        entered.run(async {}).await.unwrap();
+        let run = entered.run(async {
+            clock.advance(SECOND);
+            pending::<()>().await
+        });
+        let cancelled = run.await.unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+        // It stays cancelled, for every later run.
+        assert!(entered.run(pending::<()>()).await.is_err());
+        assert_eq!(entered.exit().unwrap().reason().unwrap().kind(), ReasonKind::Deadline);
+    };
+    hand(task(body).clock(clock.clone())).drive();
+    assert_eq!(clock.sleepers(), 0);
+}
+
+#[test]
+fn r11_a_deadline_that_passed_between_two_runs_cancels_the_next_one() {
+    let clock = MockClock::new();
+    let body = async {
+        let entered = CancelScope::new().timeout(SECOND).enter().unwrap();
+        clock.advance(2 * SECOND);
+        let cancelled = entered.run(pending::<()>()).await.unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+        entered.exit().unwrap();
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}
+
+#[test]
+fn r11_the_deadline_of_an_entered_scope_is_seen_inside_its_runs_and_not_beside_them() {
+    let clock = MockClock::new();
+    let at = moored::Clock::now(&clock) + SECOND;
+    let body = async {
+        let entered = CancelScope::new().timeout(SECOND).enter().unwrap();
+        assert_eq!(moored::current_deadline(), None);
+        let seen = entered.run(async { moored::current_deadline() }).await.unwrap();
+        assert_eq!(seen, Some(at));
+        entered.exit().unwrap();
+    };
+    hand(task(body).clock(clock.clone())).drive();
+    assert_eq!(clock.sleepers(), 0);
+}
+
+// Stop, shield and grace hold for the dynamic form too.
+
+#[test]
+fn r13_a_stop_with_a_grace_becomes_a_cancellation_of_an_entered_scope() {
+    let clock = MockClock::new();
+    let body = async {
+        let entered = CancelScope::new().grace(SECOND).enter().unwrap();
+        let handle = entered.handle();
+        let mut run = Box::pin(entered.run(pending::<()>()));
+        assert!(poll_once(&mut run).await.is_pending());
+        handle.stop();
+        assert!(poll_once(&mut run).await.is_pending());
+        clock.advance(SECOND);
+        let cancelled = match poll_once(&mut run).await {
+            std::task::Poll::Ready(result) => result.unwrap_err(),
+            std::task::Poll::Pending => panic!("the grace is over"),
+        };
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        drop(run);
+        entered.exit().unwrap();
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}
+
+#[test]
+fn r12_an_entered_shielded_scope_holds_against_a_cancellation_from_outside() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let outer = CancelScope::new();
+    let body = async {
+        let entered = CancelScope::new().shielded().enter().unwrap();
+        let run = entered.run(async {
+            gate.wait().await;
+            log.add("the shielded body went on");
+        });
+        let _ = run.await;
+        let _ = entered.exit();
+        pending::<()>().await
+    };
+    let mut run = hand(outer.run(body));
+    run.pending();
+    outer.cancel();
+    run.pending();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["the shielded body went on"]);
+}
+
+// Leaving.
+
+#[test]
+fn r02_exit_from_another_task_is_rejected_and_hands_the_scope_back() {
+    as_owner(async {
+        let entered = CancelScope::new().named("session").enter().unwrap();
+        let handle = entered.handle();
+        let rejected = as_thief(async { entered.exit().unwrap_err() }).await;
+        is_rejection(rejected.error(), "exit", "cancel scope `session`");
+        let entered = rejected.into_inner();
+        assert_eq!(entered.owner(), Some(me()), "nothing has changed");
+        assert!(!handle.is_cancelled());
+        assert_eq!(entered.run(async { 1 }).await.unwrap(), 1);
+        entered.exit().unwrap();
+    });
+}
+
+#[test]
+fn r02_a_run_of_an_entered_scope_from_another_task_is_cancelled_and_its_body_not_started() {
+    let log = Log::new();
+    as_owner(async {
+        let entered = CancelScope::new().named("session").enter().unwrap();
+        let cancelled =
+            as_thief(entered.run(log.entry("started"))).await.expect_err("another task's scope");
+        assert_eq!(cancelled.reason().kind(), ReasonKind::WrongTask);
+        let wrong = cancelled.reason().wrong_task().unwrap();
+        assert_eq!(wrong.region, "cancel scope `session`");
+        assert_eq!(wrong.current.name(), Some("thief"));
+        assert!(!entered.handle().is_cancelled(), "the scope itself is as it was");
+        assert_eq!(entered.run(async { 1 }).await.unwrap(), 1);
+        entered.exit().unwrap();
+    });
+    log.is(&[]);
+}
+
+#[test]
+fn r02_an_entered_scope_dropped_by_another_task_is_reported_once() {
+    let reports = Reports::watch();
+    as_owner(async {
+        let entered = CancelScope::new().named("carried-off").enter().unwrap();
+        as_thief(async move { drop(entered) }).await;
+    });
+    let lines = reports.of("carried-off");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("(thief) dropped cancel scope `carried-off`"), "{lines:?}");
+}
+
+#[test]
+fn r02_an_entered_scope_dropped_at_home_is_left_without_a_report() {
+    let reports = Reports::watch();
+    as_owner(async {
+        let entered = CancelScope::new().named("dropped-at-home").enter().unwrap();
+        let handle = entered.handle();
+        drop(entered);
+        handle.cancel();
+        assert!(!handle.is_cancelled(), "a region that was left acts on nobody");
+    });
+    assert!(reports.of("dropped-at-home").is_empty());
+}
+
+#[test]
+fn r02_a_leaked_run_does_not_keep_an_entered_scope_from_being_left() {
+    let reports = Reports::watch();
+    as_owner(async {
+        let entered = CancelScope::new().named("leaky").enter().unwrap();
+        let told = {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let mut run = Box::pin(entered.run(async move {
+                moored::cancelled().await;
+                sender.send("told").unwrap();
+                pending::<()>().await
+            }));
+            assert!(poll_once(&mut run).await.is_pending());
+            std::mem::forget(run);
+            receiver
+        };
+        let handle = entered.handle();
+        assert!(entered.exit().unwrap().reason().is_none());
+        assert!(told.try_recv().is_err(), "nobody polls what was leaked");
+        handle.cancel();
+        assert!(!handle.is_cancelled());
+    });
+    assert!(reports.of("leaky").len() <= 1);
+}
+
+#[test]
+fn r02_the_stack_checks_the_task_before_it_looks_whether_it_was_left() {
+    as_owner(async {
+        let stack = ExitStack::new().named("done");
+        stack.run(async { Ok::<_, ()>(()) }).await.unwrap();
+        let (defer, pop_all, stack) = as_thief(async {
+            let defer = stack.try_defer(async {}).unwrap_err();
+            let pop_all = panic_text(|| stack.pop_all());
+            let release = stack.release().unwrap_err();
+            is_rejection(release.error(), "release", "exit stack `done`");
+            (defer, pop_all, release.into_inner())
+        })
+        .await;
+        is_rejection(defer.error(), "defer", "exit stack `done`");
+        assert!(pop_all.contains("may not pop_all exit stack `done`"), "{pop_all}");
+        // The owner is told the other thing.
+        let left = panic_text(|| stack.pop_all());
+        assert!(left.contains("cannot pop_all exit stack `done`"), "{left}");
+        let left: Rejected<ExitStack> = stack.release().unwrap_err();
+        assert!(matches!(left.error(), Misuse::Left { operation: "release", .. }), "{left}");
+        let left = left.into_inner().close().await.unwrap_err();
+        assert!(matches!(left.rejected(), Some(Misuse::Left { operation: "close", .. })), "{left}");
+    });
+}
+
+// Handing over.
+
+#[test]
+fn r04_a_released_stack_is_left_by_the_task_that_adopts_it() {
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("exit"));
+        let released = stack.release().unwrap();
+        let adopter = async {
+            let stack = released.adopt();
+            assert_eq!(stack.owner(), Some(me()));
+            assert_eq!(stack.len(), 1);
+            stack.defer(log.entry("the adopter's"));
+            stack.close().await.unwrap();
+        };
+        as_thief(adopter).await;
+    });
+    log.is(&["the adopter's", "exit"]);
+}
+
+#[test]
+fn r04_after_the_handover_the_former_owner_is_rejected() {
+    as_owner(async {
+        let stack = ExitStack::new().named("moved");
+        stack.defer(async {});
+        let released = stack.release().unwrap();
+        let stack = as_thief(async { released.adopt() }).await;
+        let rejected = stack.try_defer(async {}).unwrap_err();
+        let wrong = wrong_task(rejected.error());
+        assert_eq!((wrong.owner.name(), wrong.current.name()), (Some("thief"), Some("owner")));
+        let rejected = stack.close().await.unwrap_err();
+        assert!(rejected.rejected().is_some());
+        drop(rejected);
+        yield_now().await;
+    });
+}
+
+#[test]
+fn r04_release_from_another_task_is_rejected_and_hands_back_what_it_got() {
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new().named("kept");
+        stack.defer(log.entry("exit"));
+        let rejected = as_thief(async { stack.release().unwrap_err() }).await;
+        is_rejection(rejected.error(), "release", "exit stack `kept`");
+        let stack = rejected.into_inner();
+        assert_eq!((stack.owner(), stack.len()), (Some(me()), 1));
+        stack.close().await.unwrap();
+
+        let entered = CancelScope::new().named("kept too").enter().unwrap();
+        let rejected = as_thief(async { entered.release().unwrap_err() }).await;
+        is_rejection(rejected.error(), "release", "cancel scope `kept too`");
+        rejected.into_inner().exit().unwrap();
+    });
+    log.is(&["exit"]);
+}
+
+#[test]
+fn r04_an_adopted_scope_belongs_to_the_region_that_is_current_there() {
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let handle = entered.handle();
+        let mut told = Box::pin(handle.cancelled());
+        assert!(poll_once(&mut told).await.is_pending());
+        let released = entered.release().unwrap();
+        let outer = CancelScope::new();
+        let body = async {
+            let entered = released.adopt();
+            assert!(poll_once(&mut told).await.is_pending());
+            outer.cancel();
+            assert!(handle.is_cancelled(), "the region around it is the adopter's");
+            assert_eq!(handle.reason().unwrap().kind(), ReasonKind::Parent);
+            assert!(poll_once(&mut told).await.is_ready());
+            entered
+        };
+        let entered = outer.run(body).await.unwrap();
+        assert!(!handle.is_cancelled(), "what was only lent survives what it was lent to");
+        entered.exit().unwrap();
+    });
+}
+
+#[test]
+fn r04_who_waits_for_an_adopted_scope_is_told_though_nothing_was_around_it_before() {
+    let entered = CancelScope::new().enter().unwrap();
+    let handle = entered.handle();
+    let mut told = hand(handle.cancelled());
+    told.pending();
+    let released = entered.release().unwrap();
+    let outer = CancelScope::new();
+    let stop = outer.handle();
+    let mut run = hand(outer.run(async {
+        let entered = released.adopt();
+        let _ = entered.run(pending::<()>()).await;
+    }));
+    run.pending();
+    stop.cancel();
+    assert_eq!(told.wakes.count(), 1, "who waits is woken");
+    told.ready();
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r04_the_former_parent_does_not_reach_an_adopted_scope() {
+    as_owner(async {
+        let former = CancelScope::new();
+        let former_handle = former.handle();
+        let body = async {
+            let entered = CancelScope::new().enter().unwrap();
+            entered.release().unwrap()
+        };
+        let mut kept = None;
+        let _ = former.run(async { kept = Some(body.await) }).await;
+        let entered = kept.unwrap().adopt();
+        former_handle.cancel();
+        assert!(!entered.handle().is_cancelled());
+        assert_eq!(entered.run(async { 1 }).await.unwrap(), 1);
+        entered.exit().unwrap();
+    });
+}
+
+#[test]
+fn r04_a_released_stack_keeps_nothing_of_its_former_parent_after_it_was_cancelled() {
+    as_owner(async {
+        let former = CancelScope::new();
+        let slot: std::sync::Mutex<Option<Released<EnteredScope>>> = std::sync::Mutex::default();
+        let body = async {
+            let entered = CancelScope::new().enter().unwrap();
+            *slot.lock().unwrap() = Some(entered.release().unwrap());
+            former.cancel();
+            pending::<()>().await
+        };
+        assert!(former.run(body).await.is_err());
+        let entered = slot.into_inner().unwrap().unwrap().adopt();
+        assert_eq!(entered.run(yield_now()).await.map_err(drop), Ok(()));
+        assert!(entered.exit().unwrap().reason().is_none());
+    });
+}
+
+#[test]
+fn r04_a_dropped_released_stack_goes_to_the_region_current_at_the_drop() {
+    let reports = Reports::watch();
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new().named("let-go");
+        stack.defer(log.entry("exit"));
+        let released = stack.release().unwrap();
+        let scope = CancelScope::new();
+        as_thief(scope.run(async {
+            drop(released);
+            yield_now().await;
+            log.add("still in the thief's scope");
+        }))
+        .await
+        .unwrap();
+        log.add("home");
+    });
+    log.is(&["exit", "still in the thief's scope", "home"]);
+    assert!(reports.of("let-go").is_empty(), "letting go is no foreign drop");
+}
+
+#[test]
+fn r04_a_released_stack_dropped_where_nothing_is_current_is_reported_lost() {
+    let reports = Reports::watch();
+    let released = as_owner(async {
+        let stack = ExitStack::new().named("adrift");
+        stack.defer(async {});
+        stack.release().unwrap()
+    });
+    drop(released);
+    let lines = reports.of("adrift");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("1 exits of exit stack `adrift` are lost"), "{lines:?}");
+}
+
+#[test]
+fn r04_a_released_stack_may_be_adopted_on_another_thread() {
+    let log = Log::new();
+    let released = as_owner(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("exit"));
+        stack.release().unwrap()
+    });
+    let adopter = std::thread::spawn(move || {
+        block_on(task(async move { released.adopt().close().await.unwrap() }));
+    });
+    adopter.join().unwrap();
+    log.is(&["exit"]);
+}
+
+#[test]
+fn r04_an_adopted_exit_runs_as_the_adopter() {
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        let who = log.clone();
+        stack.defer(async move { who.add(me().name().unwrap()) });
+        let released = stack.release().unwrap();
+        as_thief(async { released.adopt().close().await.unwrap() }).await;
+    });
+    log.is(&["thief"]);
+}
+
+#[test]
+fn r04_an_adopted_stack_that_is_dropped_goes_to_the_adopters_region() {
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("exit"));
+        let released = stack.release().unwrap();
+        as_thief(async {
+            drop(released.adopt());
+            yield_now().await;
+            log.add("thief goes on");
+        })
+        .await;
+    });
+    log.is(&["exit", "thief goes on"]);
+}
+
+#[test]
+fn r04_a_stack_that_was_never_used_may_be_released() {
+    as_owner(async {
+        let released = ExitStack::new().release().unwrap();
+        as_thief(async {
+            let stack = released.adopt();
+            stack.defer(async {});
+            assert_eq!(stack.owner(), Some(me()));
+            stack.close().await.unwrap();
+        })
+        .await;
+    });
+}
+
+// Taking everything out.
+
+#[test]
+fn r04_pop_all_moves_the_exits_in_their_order_and_the_stack_goes_on() {
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("1"));
+        stack.defer(log.entry("2"));
+        let kept = stack.pop_all();
+        assert_eq!((stack.len(), kept.len()), (0, 2));
+        assert_eq!(kept.owner(), Some(me()));
+        stack.defer(log.entry("3"));
+        stack.close().await.unwrap();
+        log.add("closed");
+        kept.close().await.unwrap();
+    });
+    log.is(&["3", "closed", "2", "1"]);
+}
+
+#[test]
+fn r04_pop_all_inside_run_keeps_the_exits_when_everything_worked() {
+    let log = Log::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        let kept = stack.run(async {
+            stack.defer(log.entry("exit"));
+            Ok::<_, ()>(stack.pop_all())
+        });
+        let kept = kept.await.unwrap();
+        log.add("left");
+        kept.close().await.unwrap();
+    });
+    log.is(&["left", "exit"]);
+}
+
+#[test]
+fn r02_pop_all_from_another_task_panics_and_changes_nothing() {
+    as_owner(async {
+        let stack = ExitStack::new().named("full");
+        stack.defer(async {});
+        let text = as_thief(async { panic_text(|| stack.pop_all()) }).await;
+        assert!(text.contains("(thief) may not pop_all exit stack `full`"), "{text}");
+        assert_eq!(stack.len(), 1);
+        stack.close().await.unwrap();
+    });
+}
+
+#[test]
+fn r14_exits_that_were_popped_keep_the_bound_of_their_stack() {
+    let clock = MockClock::new();
+    let body = async {
+        let stack = ExitStack::new().grace(SECOND);
+        stack.defer(pending::<()>());
+        let kept = stack.pop_all();
+        stack.close().await.unwrap();
+        kept.close().await.unwrap_err()
+    };
+    let mut run = moored::testing::hand(task(body).clock(clock.clone()));
+    let failed = run.drive_with(&clock);
+    assert!(failed.to_string().contains("did not end within its grace of 1s"), "{failed}");
+}
+
+// Everything that was left is gone.
+
+#[test]
+fn r19_a_long_lived_entered_scope_does_not_grow_with_its_runs() {
+    let before = moored::testing::live_regions();
+    as_owner(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let inside = moored::testing::live_regions();
+        for _ in 0..10_000 {
+            entered.run(yield_now()).await.unwrap();
+        }
+        assert_eq!(moored::testing::live_regions(), inside);
+        entered.exit().unwrap();
+    });
+    assert_eq!(moored::testing::live_regions(), before);
+}
