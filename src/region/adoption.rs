@@ -45,7 +45,9 @@ impl Tally {
                     self.panic = Some(payload);
                     return;
                 }
-                ExitFailure::Panicked { registered_at, message: unwind::message(&payload) }
+                let message = unwind::message(&payload);
+                unwind::discard(payload);
+                ExitFailure::Panicked { registered_at, message }
             }
         };
         self.failures.push(failure);
@@ -106,6 +108,14 @@ impl Wave {
         }
         // Once for all of them: thousands may be dropped at once (R19).
         self.waiting.sort_by_key(|batch| batch.number);
+    }
+
+    /// Drops the exits unrun. Their drops are user code: one that panics does not keep the others.
+    pub(super) fn discard(self) {
+        let running = unwind::drop_each(self.running);
+        self.abreast.into_iter().for_each(Wave::discard);
+        let exits = self.waiting.into_iter().flat_map(|batch| batch.exits);
+        running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
     }
 
     /// Where the exits were registered, in the order in which they would have run.

@@ -746,7 +746,7 @@ fn r19_a_long_lived_entered_scope_does_not_grow_with_its_runs() {
     as_owner(async {
         let entered = CancelScope::new().enter().unwrap();
         let inside = moored::testing::live_regions();
-        for _ in 0..10_000 {
+        for _ in 0..5_000 {
             entered.run(yield_now()).await.unwrap();
         }
         assert_eq!(moored::testing::live_regions(), inside);
