@@ -16,5 +16,7 @@ mod rules;
 mod runtimes;
 mod scope;
 mod shapes;
+mod shield;
 mod stack;
 mod task;
+mod threads;
