@@ -13,6 +13,9 @@ use std::time::Instant;
 ///
 /// It makes a loop that never waits for anything cancellable. After Trio's `checkpoint`.
 ///
+/// Not for a nested `block_on` inside a region that is cancelled: the region cannot drop a body that it is
+/// still polling, so the wait there does not end.
+///
 /// # Cancel safety
 ///
 /// Dropping the future loses nothing.

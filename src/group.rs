@@ -110,7 +110,7 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Lets the others go on where a child or the body fails: `run` collects all errors (R17).
     pub fn keep_going(self) -> Self {
-        self.shared.ledger.set_policy(Policy::KeepGoing);
+        self.shared.set_policy(Policy::KeepGoing);
         self
     }
 
@@ -133,20 +133,20 @@ impl<'env, E> TaskGroup<'env, E> {
     /// # });
     /// ```
     pub fn first_success(self) -> Self {
-        self.shared.ledger.set_policy(Policy::FirstSuccess);
+        self.shared.set_policy(Policy::FirstSuccess);
         self
     }
 
     /// Lets at most `n` children run at once, at least one; the others wait for their turn in the order of
     /// their spawns. One that is cancelled meanwhile does not wait any more.
     pub fn limit(self, n: usize) -> Self {
-        self.shared.ledger.gate.set_limit(n);
+        self.shared.set_limit(n);
         self
     }
 
     /// Keeps at most `n` errors, at least one, and counts the rest (R15). 1024 where it is not set.
     pub fn max_causes(self, n: usize) -> Self {
-        self.shared.ledger.set_cap(n);
+        self.shared.set_cap(n);
         self
     }
 
@@ -379,7 +379,7 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// How many children have not left yet.
     pub fn len(&self) -> usize {
-        self.shared.ledger.gate.open()
+        self.shared.open()
     }
 
     /// Whether no child is inside.
@@ -388,7 +388,7 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     fn node(&self) -> &Arc<Node> {
-        &self.shared.ledger.node
+        self.shared.node()
     }
 }
 

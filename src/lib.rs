@@ -88,6 +88,7 @@ mod clock;
 mod failure;
 mod group;
 mod identity;
+pub mod local;
 mod reason;
 mod region;
 mod released;
@@ -125,7 +126,10 @@ pub use scope::{
 };
 pub use shield::{Shield, shield};
 pub use spawn::{BoxTask, Refused, Spawn};
-pub use stack::{Close, CloseError, Enter, ExitOutput, ExitStack, Held, Resource, StackRun};
+pub use stack::{
+    Close, CloseError, Enter, ExitOutput, ExitStack, Held, Later, LocalLater, Resource, SendLater,
+    StackRun,
+};
 pub use task::{Task, task};
 pub use timeout::{FailAt, MoveOn, TimedOut, fail_after, fail_at, move_on_after, move_on_at};
 pub use wrong_task::{Misuse, Rejected, WrongTask};

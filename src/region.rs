@@ -36,6 +36,7 @@ mod frame;
 mod inbox;
 mod owner;
 mod run;
+mod ticket;
 mod timers;
 mod voyage;
 
@@ -47,6 +48,7 @@ pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use owner::current_task;
 pub(crate) use run::Run;
+pub(crate) use ticket::Ticket;
 
 use crate::clock::Clock;
 use crate::failure::ExitFailure;
@@ -123,6 +125,10 @@ struct Inner {
     /// What new children inherit where the region itself is not cancelled: a group that has its success.
     below: Option<Reason>,
     stop: Option<Reason>,
+    /// When the grace after a stop is over, once the region's run has seen it begin.
+    stop_due: Option<Instant>,
+    /// What was cancelled around a region that was dropped.
+    dropped_for: Option<Reason>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     waker: Option<Waker>,
     waiters: Wakers,
@@ -137,6 +143,10 @@ struct Inner {
 }
 
 impl Inner {
+    fn is_awaited(&self) -> bool {
+        !(self.waiters.is_empty() && self.stop_waiters.is_empty())
+    }
+
     /// Everything here that wakes, to be dropped outside the lock: it may hold the task that holds the node
     /// (R19).
     fn wakers(&mut self) -> Vec<Waker> {
@@ -169,6 +179,8 @@ impl Node {
                 reason: None,
                 below: None,
                 stop: None,
+                stop_due: None,
+                dropped_for: None,
                 spawner: None,
                 waker: None,
                 waiters: Wakers::new(),
@@ -198,7 +210,16 @@ impl Node {
         let owner = parent.owner();
         node.owner_task.store(owner.task, Ordering::Relaxed);
         node.owner_runtime.store(owner.runtime, Ordering::Relaxed);
-        node.put_into(parent, next_number(), at, ENTERED | ATTENDED | DEADLINE);
+        {
+            // It is the scope to those inside, and its run watches the scope's times.
+            let scope = parent.inner.lock();
+            let (name, grace) = (scope.name.clone(), scope.grace);
+            drop(scope);
+            let mut inner = node.inner.lock();
+            (inner.name, inner.grace) = (name, grace);
+        }
+        let shield = parent.flags.load(Ordering::Acquire) & SHIELD;
+        node.put_into(parent, next_number(), at, ENTERED | ATTENDED | DEADLINE | shield);
         node
     }
 
@@ -316,7 +337,7 @@ impl Node {
             }
         }
         self.raise(ATTENDED);
-        let awaited = !(inner.waiters.is_empty() && inner.stop_waiters.is_empty());
+        let awaited = inner.is_awaited();
         drop(inner);
         if awaited || self.has(SHIELD) {
             // Somebody waited before there was anything around the region; and a shield has to be polled
@@ -337,9 +358,9 @@ impl Node {
         self.enter(at);
         self.start_timeout();
         let inner = self.inner.lock();
-        let awaited = !(inner.waiters.is_empty() && inner.stop_waiters.is_empty());
+        let awaited = inner.is_awaited();
         drop(inner);
-        if awaited {
+        if awaited || self.has(SHIELD) {
             self.link_up();
         }
         Ok(())
@@ -350,7 +371,7 @@ impl Node {
         let reason = self.inner.lock().reason.clone();
         // A stay that was leaked, or that somebody else polls, does not outlive the scope.
         self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
-        drop(self.leave_now());
+        drop(self.leave_now(None));
         reason
     }
 
@@ -359,27 +380,31 @@ impl Node {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
         }
-        let parent = ambient::with_current(|node, _| node.cloned());
+        let (parent, in_exit) = ambient::with_current(|node, in_exit| (node.cloned(), in_exit));
         let owner = match &parent {
             Some(parent) => parent.owner(),
             None => Identity { task: 0, runtime: rt::task_number() },
         };
-        let (former, link) = {
+        let (former, link, awaited) = {
             let mut inner = self.inner.lock();
             self.owner_task.store(owner.task, Ordering::Relaxed);
             self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
             // Entered anew, as far as the order of exits goes.
             inner.number = next_number();
-            (std::mem::replace(&mut inner.parent, parent), inner.link.take())
+            self.lower(LINKED | SHELTERED);
+            self.raise(if in_exit { SHELTERED } else { 0 });
+            let former = std::mem::replace(&mut inner.parent, parent);
+            (former, inner.link.take(), inner.is_awaited())
         };
-        if let Some((linked_to, key)) = link {
-            self.lower(LINKED);
+        if let Some((linked_to, key)) = &link {
             if let Some(linked_to) = linked_to.upgrade() {
-                linked_to.inner.lock().links.try_remove(key);
+                linked_to.inner.lock().links.try_remove(*key);
             }
+        }
+        if awaited || link.is_some() || self.has(SHIELD) {
             self.link_up();
         }
-        drop(former);
+        drop((former, link));
     }
 
     fn twice(&self, at: &'static Location<'static>) -> Misuse {
@@ -414,11 +439,17 @@ impl Node {
     }
 
     /// Closes the region whatever is left in it, which is returned.
-    fn leave_now(self: &Arc<Self>) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
+    ///
+    /// `dropped_for` is what was cancelled around it: who looks later still hears of it.
+    fn leave_now(
+        self: &Arc<Self>,
+        dropped_for: Option<Reason>,
+    ) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
         let (rest, wakers) = {
             let mut inner = self.inner.lock();
             self.raise(LEFT);
             let inner = &mut *inner;
+            inner.dropped_for = dropped_for;
             let adopted = std::mem::take(&mut inner.adopted);
             let exits = std::mem::take(&mut inner.exits);
             ((adopted, exits, std::mem::take(&mut inner.records)), inner.wakers())

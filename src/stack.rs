@@ -6,8 +6,10 @@ mod resource;
 mod work;
 
 pub use close::{Close, CloseError};
-pub use held::Held;
+pub use held::{Held, Later, LocalLater, SendLater};
+pub(crate) use held::{Slot, reclaim};
 pub use resource::{Enter, Resource};
+pub(crate) use work::Deferred;
 pub use work::ExitOutput;
 
 use crate::failure::{Cause, Failure};
@@ -17,7 +19,6 @@ use crate::region::{Ended, Exit, Kind, Node, Run};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected};
-use held::Slot;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -26,7 +27,6 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use work::Deferred;
 
 /// A region that owns async exits, run last in, first out, when the task that entered it leaves it.
 ///
@@ -245,7 +245,14 @@ impl ExitStack {
         let back = Arc::clone(&slot);
         // The value stays out here: the exit finds it in the slot when its turn comes.
         let registered = self.register("hold", at, give_back, |give_back| {
-            Deferred::closure(move |_: &Leaving| held::reclaim(&back, give_back, at))
+            Deferred::closure(move |_: &Leaving| {
+                held::reclaim(&back, give_back, |give_back| {
+                    SendLater::new(move |value| {
+                        let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
+                        Exit { work: Box::pin(work), registered_at: at }
+                    })
+                })
+            })
         });
         match registered {
             Ok(()) => Ok(Held::new(value, slot)),
@@ -280,8 +287,15 @@ impl ExitStack {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let run = Run::new(Arc::clone(&self.node), body, Location::caller());
-        StackRun { run, stack: PhantomData }
+        self.run_as(body, Location::caller())
+    }
+
+    pub(crate) fn run_as<F: Future, S>(
+        &self,
+        body: F,
+        at: &'static Location<'static>,
+    ) -> StackRun<'_, F, S> {
+        StackRun { run: Run::new(Arc::clone(&self.node), body, at), stack: PhantomData }
     }
 
     /// Leaves the stack: runs its exits, last in first out, with [`Leaving::Completed`].
@@ -301,7 +315,16 @@ impl ExitStack {
     /// With an exit's panic, after all exits have run.
     #[track_caller]
     pub fn close(self) -> Close {
-        Close::new(self, Location::caller())
+        self.close_as(Location::caller(), |stack| stack)
+    }
+
+    pub(crate) fn close_as<S>(
+        self,
+        at: &'static Location<'static>,
+        wrap: impl FnOnce(ExitStack) -> S,
+    ) -> Close<S> {
+        let node = Arc::clone(&self.node);
+        Close::new(wrap(self), node, at)
     }
 
     /// Enters `resource`, and registers its exit once that has succeeded.
@@ -377,7 +400,11 @@ impl ExitStack {
         self.len() == 0
     }
 
-    fn admit(&self, operation: &'static str, at: &'static Location<'static>) -> Result<(), Misuse> {
+    pub(crate) fn admit(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Result<(), Misuse> {
         self.node.check(operation, at)?;
         if self.node.has_left() {
             return Err(self.node.left_misuse(operation, at));
@@ -386,7 +413,7 @@ impl ExitStack {
         Ok(())
     }
 
-    fn register<V, W>(
+    pub(crate) fn register<V, W>(
         &self,
         operation: &'static str,
         at: &'static Location<'static>,
@@ -394,7 +421,7 @@ impl ExitStack {
         make: impl FnOnce(V) -> W,
     ) -> Result<(), Rejected<V>>
     where
-        W: crate::region::ExitWork + 'static,
+        W: crate::region::ExitWork + Send + 'static,
     {
         if let Err(misuse) = self.admit(operation, at) {
             return Err(Rejected::new(misuse, value));
@@ -440,14 +467,14 @@ impl fmt::Debug for ExitStack {
 pin_project! {
     /// The future of [`ExitStack::run`].
     #[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
-    pub struct StackRun<'a, F: Future> {
+    pub struct StackRun<'a, F: Future, S = ExitStack> {
         #[pin]
         run: Run<F>,
-        stack: PhantomData<&'a ExitStack>,
+        stack: PhantomData<&'a S>,
     }
 }
 
-impl<F, T, E> Future for StackRun<'_, F>
+impl<F, T, E, S> Future for StackRun<'_, F, S>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -490,7 +517,7 @@ where
     }
 }
 
-impl<F, T, E> futures_core::FusedFuture for StackRun<'_, F>
+impl<F, T, E, S> futures_core::FusedFuture for StackRun<'_, F, S>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -499,7 +526,7 @@ where
     }
 }
 
-impl<F: Future> fmt::Debug for StackRun<'_, F> {
+impl<F: Future, S> fmt::Debug for StackRun<'_, F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StackRun")
     }

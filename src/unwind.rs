@@ -19,6 +19,13 @@ pub(crate) fn drop_each<T>(items: impl IntoIterator<Item = T>) -> Vec<Payload> {
     items.into_iter().filter_map(|item| catch(|| drop(item)).err()).collect()
 }
 
+/// Drops what a panic carried. That may panic in turn, and there it ends: the last payload is leaked.
+pub(crate) fn discard(payload: Payload) {
+    if let Err(another) = catch(|| drop(payload)) {
+        std::mem::forget(another);
+    }
+}
+
 /// The text of a panic, for a record that has to tell of it.
 pub(crate) fn message(payload: &Payload) -> String {
     if let Some(text) = payload.downcast_ref::<&'static str>() {

@@ -77,6 +77,17 @@ pub enum Misuse {
     },
 }
 
+impl Misuse {
+    /// A spawn through a spawner whose group is gone; all that is known of it is where that was made.
+    pub(crate) fn group_gone(
+        made_at: &'static Location<'static>,
+        attempted_at: &'static Location<'static>,
+    ) -> Self {
+        let region = "task group".to_owned();
+        Misuse::Left { operation: "spawn", region, entered_at: made_at, attempted_at }
+    }
+}
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

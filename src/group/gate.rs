@@ -26,7 +26,7 @@ struct Inside {
     limit: Option<usize>,
     running: usize,
     /// Who waits for a turn, first come first served.
-    line: VecDeque<(u64, Waker)>,
+    line: VecDeque<(u64, Option<Waker>)>,
     next_ticket: u64,
 }
 
@@ -78,10 +78,10 @@ impl Gate {
         cancelled: bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let waker = match turn {
-            Turn::Running | Turn::Free => return Poll::Ready(()),
-            Turn::New | Turn::InLine(_) => cx.waker().clone(),
-        };
+        if matches!(turn, Turn::Running | Turn::Free) {
+            return Poll::Ready(());
+        }
+        let waker = Some(cx.waker().clone());
         let mut inside = self.0.lock();
         let place = match *turn {
             Turn::InLine(ticket) => inside.line.iter().position(|(other, _)| *other == ticket),
@@ -93,19 +93,23 @@ impl Gate {
             let counted = !cancelled && inside.limit.is_some();
             inside.running += usize::from(counted);
             *turn = if counted { Turn::Running } else { Turn::Free };
-            (Poll::Ready(()), place.and_then(|place| inside.line.remove(place)).map(|(_, w)| w))
+            // Whoever is next may have room as well.
+            let next = if room { inside.line.get_mut(1) } else { None };
+            let next = next.and_then(|(_, waker)| waker.take());
+            let left = place.and_then(|place| inside.line.remove(place));
+            (Poll::Ready(next), [waker, left.and_then(|(_, waker)| waker)])
         } else if let Some(place) = place {
-            (Poll::Pending, Some(std::mem::replace(&mut inside.line[place].1, waker.clone())))
+            (Poll::Pending, [std::mem::replace(&mut inside.line[place].1, waker), None])
         } else {
             let ticket = inside.next_ticket;
             inside.next_ticket += 1;
-            inside.line.push_back((ticket, waker.clone()));
+            inside.line.push_back((ticket, waker));
             *turn = Turn::InLine(ticket);
-            (Poll::Pending, None)
+            (Poll::Pending, [None, None])
         };
         drop(inside);
-        drop((old, waker));
-        polled
+        drop(old);
+        polled.map(|next| drop(crate::wakers::wake_all(next)))
     }
 
     /// A child has left, wherever it was; `true` where it was the last one.
@@ -117,12 +121,13 @@ impl Gate {
                 Turn::Running => inside.running -= 1,
                 Turn::InLine(ticket) => {
                     let place = inside.line.iter().position(|(other, _)| *other == ticket);
-                    wakers.extend(place.and_then(|at| inside.line.remove(at)).map(|(_, w)| w));
+                    let gone = place.and_then(|at| inside.line.remove(at));
+                    wakers.extend(gone.and_then(|(_, waker)| waker));
                 }
                 Turn::New | Turn::Free => {}
             }
             if inside.limit.is_some_and(|limit| inside.running < limit) {
-                wakers.extend(inside.line.front().map(|(_, waker)| waker.clone()));
+                wakers.extend(inside.line.front_mut().and_then(|(_, waker)| waker.take()));
             }
             inside.open -= 1;
             if inside.open == 0 {

@@ -3,7 +3,7 @@
 use super::child::{self, Child};
 use super::gate::WaitForChildren;
 use super::handle::TaskHandle;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Policy};
 use super::ready::Ready;
 use super::results::Results;
 use super::spawner::Closed;
@@ -35,6 +35,26 @@ impl<E, M> Shared<E, M> {
     pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
         let (ledger, ready) = (Ledger::new(node), Arc::default());
         Arc::new(Shared { ledger, ready, arrivals: Mutex::new(Vec::new()) })
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.ledger.node
+    }
+
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.ledger.set_policy(policy);
+    }
+
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.ledger.gate.set_limit(limit);
+    }
+
+    pub(crate) fn set_cap(&self, cap: usize) {
+        self.ledger.set_cap(cap);
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.ledger.gate.open()
     }
 
     pub(crate) fn results(&self) -> Results {

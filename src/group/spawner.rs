@@ -91,13 +91,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     }
 
     fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
-        let misuse = Misuse::Left {
-            operation: "spawn",
-            region: "task group".to_owned(),
-            entered_at: self.made_at,
-            attempted_at: at,
-        };
-        Rejected::new(misuse, future)
+        Rejected::new(Misuse::group_gone(self.made_at, at), future)
     }
 }
 

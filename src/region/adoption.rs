@@ -45,7 +45,9 @@ impl Tally {
                     self.panic = Some(payload);
                     return;
                 }
-                ExitFailure::Panicked { registered_at, message: unwind::message(&payload) }
+                let message = unwind::message(&payload);
+                unwind::discard(payload);
+                ExitFailure::Panicked { registered_at, message }
             }
         };
         self.failures.push(failure);
@@ -92,17 +94,28 @@ impl Wave {
         self.waiting.insert(at, batch);
     }
 
-    /// Takes in what was abandoned in the same breath: one order for both where the task is the same,
-    /// side by side where it is not.
-    pub(crate) fn merge(&mut self, mut other: Wave) {
-        if other.task != self.task {
-            self.abreast.push(other);
-            return;
+    /// Takes in what was abandoned in the same breath: one order for all where the task is the same, side
+    /// by side where it is not.
+    fn merge(&mut self, others: impl IntoIterator<Item = Wave>) {
+        for mut other in others {
+            if other.task == self.task {
+                self.running.append(&mut other.running);
+                self.abreast.append(&mut other.abreast);
+                self.waiting.append(&mut other.waiting);
+            } else {
+                self.abreast.push(other);
+            }
         }
-        self.running.append(&mut other.running);
-        self.abreast.append(&mut other.abreast);
-        self.waiting.append(&mut other.waiting);
+        // Once for all of them: thousands may be dropped at once (R19).
         self.waiting.sort_by_key(|batch| batch.number);
+    }
+
+    /// Drops the exits unrun. Their drops are user code: one that panics does not keep the others.
+    pub(super) fn discard(self) {
+        let running = unwind::drop_each(self.running);
+        self.abreast.into_iter().for_each(Wave::discard);
+        let exits = self.waiting.into_iter().flat_map(|batch| batch.exits);
+        running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
     }
 
     /// Where the exits were registered, in the order in which they would have run.
@@ -139,13 +152,13 @@ pub(crate) struct Lane(Vec<Wave>);
 
 impl Lane {
     /// What reached the region since the last look: one wave for each task it came from.
-    pub(crate) fn take_in(&mut self, arrived: Vec<Wave>) {
-        let old = self.0.len();
-        for wave in arrived {
-            match self.0[old..].iter_mut().find(|same| same.task == wave.task) {
-                Some(same) => same.merge(wave),
-                None => self.0.push(wave),
-            }
+    pub(crate) fn take_in(&mut self, mut arrived: Vec<Wave>) {
+        arrived.sort_by_key(|wave| wave.task);
+        let mut arrived = arrived.into_iter().peekable();
+        while let Some(mut wave) = arrived.next() {
+            let task = wave.task;
+            wave.merge(std::iter::from_fn(|| arrived.next_if(|next| next.task == task)));
+            self.0.push(wave);
         }
     }
 
@@ -158,7 +171,7 @@ impl Lane {
     /// Everything in it as one wave of `task`, for whoever adopts it next.
     pub(crate) fn collapse(&mut self, task: u64) -> Wave {
         let mut whole = Wave::new(task);
-        std::mem::take(&mut self.0).into_iter().for_each(|wave| whole.merge(wave));
+        whole.merge(std::mem::take(&mut self.0));
         whole
     }
 }

@@ -143,8 +143,11 @@ impl Node {
     /// This region's own reason, else the one of the nearest cancelled region around it, as seen from
     /// here.
     pub(crate) fn effective_reason(&self) -> Option<Reason> {
-        if let Some(reason) = &self.inner.lock().reason {
-            return Some(reason.clone());
+        {
+            let inner = self.inner.lock();
+            if let Some(reason) = inner.reason.as_ref().or(inner.dropped_for.as_ref()) {
+                return Some(reason.clone());
+            }
         }
         if self.has(SHELTERED | SHIELD | LEFT) { None } else { self.reason_around() }
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// The work of an exit: one allocation holds whatever was registered and the future it becomes.
-pub(crate) trait ExitWork: Send {
+pub(crate) trait ExitWork {
     /// `why` matters at the first poll only: it is what a closure is told.
     fn poll(
         self: Pin<&mut Self>,
@@ -31,14 +31,14 @@ pub(crate) enum ExitError {
 
 /// A registered exit.
 pub(crate) struct Exit {
-    pub(crate) work: Pin<Box<dyn ExitWork>>,
+    pub(crate) work: Pin<Box<dyn ExitWork + Send>>,
     pub(crate) registered_at: &'static Location<'static>,
 }
 
 /// An exit that has begun. It goes on from where it is, whoever polls it.
 pub(crate) struct Running {
     /// `None` once it has ended.
-    work: Option<Pin<Box<dyn ExitWork>>>,
+    work: Option<Pin<Box<dyn ExitWork + Send>>>,
     registered_at: &'static Location<'static>,
     why: Leaving,
     /// The region that registered it: it is current while the exit runs, so that the exit has the

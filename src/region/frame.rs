@@ -189,13 +189,18 @@ impl Frame {
         if self.stage == Stage::Left {
             return Poll::Ready(());
         }
+        let polled = self.poll_exits(cx, why);
+        if polled.is_pending() && self.shields() {
+            ambient::hold_shield();
+        }
+        polled
+    }
+
+    fn poll_exits(&mut self, cx: &mut Context<'_>, why: Leaving) -> Poll<()> {
         self.register(cx.waker());
         let why = self.why.get_or_insert(why).clone();
         loop {
             let adopted = self.poll_adopted(cx);
-            if self.shields() {
-                ambient::hold_shield();
-            }
             if let Some(exit) = &mut self.exit {
                 ready!(exit.poll(cx, &mut self.tally));
                 self.exit = None;
@@ -237,8 +242,12 @@ impl Frame {
         }
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
-        let why = self.why.take().unwrap_or_else(|| node.why_dropped());
-        let (waves, exits, records) = node.leave_now();
+        let around = node.effective_reason();
+        let why = self.why.take().unwrap_or(match &around {
+            Some(reason) => Leaving::Cancelled(reason.clone()),
+            None => Leaving::Abandoned,
+        });
+        let (waves, exits, records) = node.leave_now(around);
         let task = node.owner().task;
         self.lane.take_in(waves);
         let mut wave = self.lane.collapse(task);
@@ -361,14 +370,6 @@ impl Frame {
 }
 
 impl Node {
-    /// What the exits of a dropped body are told.
-    pub(crate) fn why_dropped(&self) -> Leaving {
-        match self.effective_reason() {
-            Some(reason) => Leaving::Cancelled(reason),
-            None => Leaving::Abandoned,
-        }
-    }
-
     /// Hands over the exits of a region that no frame attends: a stack that is dropped without having
     /// been run or closed.
     pub(crate) fn abandon_unattended(self: &Arc<Self>) {

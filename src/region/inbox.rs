@@ -27,10 +27,14 @@ impl Node {
         wave
     }
 
-    /// Moves the exits that have not begun to `other`, oldest first as they are.
+    /// Moves the exits that have not begun to `other`, which is new, with the bound they were registered under.
     pub(crate) fn move_exits_to(&self, other: &Node) {
-        let exits = std::mem::take(&mut self.inner.lock().exits);
-        other.inner.lock().exits = exits;
+        let (exits, name, grace) = {
+            let mut inner = self.inner.lock();
+            (std::mem::take(&mut inner.exits), inner.name.clone(), inner.grace)
+        };
+        let mut inner = other.inner.lock();
+        (inner.exits, inner.name, inner.grace) = (exits, name, grace);
     }
 
     pub(crate) fn exits(&self) -> usize {
@@ -77,8 +81,7 @@ impl Node {
             }
         }
         report(&Report::LostExits { region: self.describe(), registered_at: wave.places() });
-        // Dropping them is user code; they are reported, and a panic must not hide that.
-        drop(crate::unwind::catch(|| drop(wave)));
+        wave.discard();
     }
 
     /// As [`hand_over`](Node::hand_over), beginning with this region itself.

@@ -65,7 +65,7 @@ impl Node {
         if owner.task == 0 {
             return (owner.runtime != 0).then(|| TaskId::runtime(owner.runtime));
         }
-        if matches!(self.kind, Kind::Task | Kind::Child) {
+        if self.is_task() {
             return Some(TaskId::moored(owner.task, self.inner.lock().name.clone()));
         }
         let mut at = self.parent();
@@ -73,7 +73,7 @@ impl Node {
             if node.owner_task.load(Ordering::Relaxed) != owner.task {
                 break;
             }
-            if matches!(node.kind, Kind::Task | Kind::Child) {
+            if node.is_task() {
                 return Some(TaskId::moored(owner.task, node.inner.lock().name.clone()));
             }
             at = node.parent();
@@ -123,29 +123,37 @@ impl Node {
 
     /// The nearest live ancestor: the effective parent (R1).
     ///
-    /// What was left is walked past once: the parent is set to what was found, so that a chain of regions
-    /// that were left costs nothing the next time, and is let go of (R19).
+    /// Regions that were left are walked past once: the parent is set past them, so that a chain of them
+    /// costs nothing the next time, and is let go of (R19). A task stays, for its name and its clock.
     pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
         let first = self.parent()?;
         if !first.has(LEFT) {
             return Some(first);
         }
-        let mut at = first.parent();
-        while let Some(node) = at.take_if(|node| node.has(LEFT)) {
-            at = node.parent();
+        let skips = |node: &mut Arc<Node>| node.has(LEFT) && !node.is_task();
+        let mut next = Some(Arc::clone(&first));
+        while let Some(node) = next.take_if(skips) {
+            next = node.parent();
         }
         let skipped = {
             let mut inner = self.inner.lock();
             // Unless it was handed over meanwhile.
             let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
-            if same && at.is_some() {
-                std::mem::replace(&mut inner.parent, at.clone())
+            if same && next.is_some() {
+                std::mem::replace(&mut inner.parent, next.clone())
             } else {
                 None
             }
         };
         drop((skipped, first));
-        at
+        while let Some(node) = next.take_if(|node| node.has(LEFT)) {
+            next = node.parent();
+        }
+        next
+    }
+
+    fn is_task(&self) -> bool {
+        matches!(self.kind, Kind::Task | Kind::Child)
     }
 
     /// Says so where the region is dropped by a task that does not own it (R2).

@@ -4,7 +4,6 @@ use super::{CANCELLED, DEADLINE, Frame, SHIELD, STOP};
 use crate::clock::Sleep;
 use crate::reason::{Reason, ReasonKind};
 use std::task::Context;
-use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Timers {
@@ -57,14 +56,21 @@ impl Frame {
     /// A stop with a grace becomes a cancellation, for the same reason, when the grace is over (R13).
     fn poll_stop(&mut self, cx: &mut Context<'_>) {
         if self.timers.stop.is_none() {
-            let Some(grace) = self.node().grace() else { return };
-            self.timers.stop = self.sleep(grace);
+            let (timed, clock) = (self.node().timed(), self.node().clock());
+            let Some(grace) = timed.grace() else { return };
+            let now = clock.now();
+            // One grace for the region, however many runs watch it. A time that no clock can tell never comes.
+            let mut inner = timed.inner.lock();
+            let due = inner.stop_due.or_else(|| now.checked_add(grace));
+            inner.stop_due = due;
+            drop(inner);
+            self.timers.stop = due.map(|at| clock.sleep_until(at));
         }
         let Some(timer) = &mut self.timers.stop else { return };
         if timer.as_mut().poll(cx).is_ready() {
             self.timers.stop = None;
             if let Some(reason) = self.node().stop_reason() {
-                self.node().cancel(reason);
+                self.node().timed().cancel(reason);
             }
         }
     }
@@ -72,21 +78,16 @@ impl Frame {
     fn poll_shield(&mut self, cx: &mut Context<'_>) {
         if self.timers.shield.is_none() {
             let Some(grace) = self.node().grace() else { return };
-            if self.node().reason_around().is_none() {
+            if self.node().timed().reason_around().is_none() {
                 return;
             }
-            self.timers.shield = self.sleep(grace);
+            let clock = self.node().clock();
+            self.timers.shield = clock.now().checked_add(grace).map(|at| clock.sleep_until(at));
         }
         let Some(timer) = &mut self.timers.shield else { return };
         if timer.as_mut().poll(cx).is_ready() {
             self.timers.shield = None;
             self.timers.shield_is_down = true;
         }
-    }
-
-    /// A time that no clock can tell never comes.
-    fn sleep(&self, time: Duration) -> Option<Sleep> {
-        let clock = self.node().clock();
-        clock.now().checked_add(time).map(|at| clock.sleep_until(at))
     }
 }

@@ -3,7 +3,7 @@
 use super::ExitStack;
 use crate::failure::{Cause, Failure};
 use crate::reason::Leaving;
-use crate::region::Frame;
+use crate::region::{Frame, Node};
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected};
 use std::convert::Infallible;
@@ -16,20 +16,19 @@ use std::task::{Context, Poll, ready};
 
 /// The future of [`ExitStack::close`].
 #[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
-pub struct Close {
+pub struct Close<S = ExitStack> {
     // `None` once it has resolved.
-    stack: Option<ExitStack>,
+    stack: Option<S>,
     frame: Frame,
 }
 
-impl Close {
-    pub(super) fn new(stack: ExitStack, at: &'static Location<'static>) -> Self {
-        let frame = Frame::new(Arc::clone(&stack.node), at);
-        Close { stack: Some(stack), frame }
+impl<S> Close<S> {
+    pub(super) fn new(stack: S, node: Arc<Node>, at: &'static Location<'static>) -> Self {
+        Close { stack: Some(stack), frame: Frame::new(node, at) }
     }
 
     /// Hands the stack back as it is.
-    fn reject(&mut self, misuse: Misuse) -> Poll<Result<(), CloseError>> {
+    fn reject(&mut self, misuse: Misuse) -> Poll<Result<(), CloseError<S>>> {
         self.frame.detach();
         match self.stack.take() {
             Some(stack) => {
@@ -40,8 +39,10 @@ impl Close {
     }
 }
 
-impl Future for Close {
-    type Output = Result<(), CloseError>;
+impl<S> Unpin for Close<S> {}
+
+impl<S> Future for Close<S> {
+    type Output = Result<(), CloseError<S>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -64,34 +65,34 @@ impl Future for Close {
     }
 }
 
-impl futures_core::FusedFuture for Close {
+impl<S> futures_core::FusedFuture for Close<S> {
     fn is_terminated(&self) -> bool {
         self.stack.is_none()
     }
 }
 
-impl Drop for Close {
+impl<S> Drop for Close<S> {
     fn drop(&mut self) {
         self.frame.report_foreign_drop();
         self.frame.abandon();
     }
 }
 
-impl fmt::Debug for Close {
+impl<S: fmt::Debug> fmt::Debug for Close<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Close").field(&self.stack).finish()
     }
 }
 
 /// Why [`ExitStack::close`] did not leave cleanly.
-pub struct CloseError(Kind);
+pub struct CloseError<S = ExitStack>(Kind<S>);
 
-enum Kind {
-    Rejected(Rejected<ExitStack>),
+enum Kind<S> {
+    Rejected(Rejected<S>),
     Failed(Failure<Infallible>),
 }
 
-impl CloseError {
+impl<S> CloseError<S> {
     /// The refusal, where the stack was not left: its owner still can.
     pub fn rejected(&self) -> Option<&Misuse> {
         match &self.0 {
@@ -113,7 +114,7 @@ impl CloseError {
     /// # Errors
     ///
     /// The error itself, where the stack was left.
-    pub fn into_inner(self) -> Result<ExitStack, CloseError> {
+    pub fn into_inner(self) -> Result<S, CloseError<S>> {
         match self.0 {
             Kind::Rejected(rejected) => Ok(rejected.into_inner()),
             failed @ Kind::Failed(_) => Err(CloseError(failed)),
@@ -121,7 +122,7 @@ impl CloseError {
     }
 }
 
-impl fmt::Display for CloseError {
+impl<S> fmt::Display for CloseError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Rejected(rejected) => fmt::Display::fmt(rejected, f),
@@ -130,7 +131,7 @@ impl fmt::Display for CloseError {
     }
 }
 
-impl fmt::Debug for CloseError {
+impl<S> fmt::Debug for CloseError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Rejected(rejected) => f.debug_tuple("Rejected").field(rejected.error()).finish(),
@@ -139,7 +140,7 @@ impl fmt::Debug for CloseError {
     }
 }
 
-impl Error for CloseError {
+impl<S> Error for CloseError<S> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             Kind::Rejected(rejected) => rejected.source(),

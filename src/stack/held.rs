@@ -1,14 +1,11 @@
 //! A value that is lent out until its exit wants it back.
 
-use super::work::{Deferred, ExitOutput};
 use crate::reason::Leaving;
 use crate::region::{Exit, ExitError, Node, ambient};
 use crate::sync::{Arc, Mutex};
 use std::fmt;
-use std::future::Future;
 use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::panic::Location;
 
 /// A value that an [`ExitStack`](crate::ExitStack) gives back when it is left; made by
 /// [`hold`](crate::ExitStack::hold).
@@ -21,40 +18,87 @@ use std::panic::Location;
 /// The value is put back for its exit. Where the exit's turn has come and gone, it is sent to the nearest
 /// live region around the stack, which runs it (R8).
 #[must_use = "dropping it puts the value back for its exit"]
-pub struct Held<T: Send + 'static> {
+pub struct Held<T, M: Later<T> = SendLater<T>> {
     // `None` only while it is dropped.
     value: Option<T>,
-    slot: Arc<Slot<T>>,
+    slot: Arc<Slot<T, M>>,
 }
 
 /// Where the value is put back, and what its exit left there if it came too early.
-pub(super) struct Slot<T>(Mutex<State<T>>);
+pub(crate) struct Slot<T, M>(Mutex<State<T, M>>);
 
-enum State<T> {
+enum State<T, M> {
     Out,
     Back(T),
     /// The exit came before the value: how to make it, and the region it belongs to.
-    Awaited(Box<dyn FnOnce(T) -> Exit + Send>, Option<Arc<Node>>),
+    Awaited(M, Option<Arc<Node>>),
     Gone,
 }
 
-impl<T> Slot<T> {
-    pub(super) fn new() -> Arc<Self> {
+/// How to make an exit whose value comes late: `Send`, or staying on its thread.
+///
+/// Sealed: [`SendLater`] and [`LocalLater`] are all there are.
+pub trait Later<T>: sealed::Later<T> {}
+
+mod sealed {
+    use crate::region::Exit;
+
+    pub trait Later<T> {
+        #[doc(hidden)]
+        #[allow(private_interfaces)]
+        fn exit(self, value: T) -> Exit;
+    }
+}
+
+/// For a value that may go to any thread.
+pub struct SendLater<T>(Box<dyn FnOnce(T) -> Exit + Send>);
+
+/// For a value that stays on its thread: [`local::Held`](crate::local::Held).
+pub struct LocalLater<T>(Box<dyn FnOnce(T) -> Exit>);
+
+impl<T> SendLater<T> {
+    pub(crate) fn new(make: impl FnOnce(T) -> Exit + Send + 'static) -> Self {
+        SendLater(Box::new(make))
+    }
+}
+
+impl<T> LocalLater<T> {
+    pub(crate) fn new(make: impl FnOnce(T) -> Exit + 'static) -> Self {
+        LocalLater(Box::new(make))
+    }
+}
+
+impl<T> Later<T> for SendLater<T> {}
+impl<T> Later<T> for LocalLater<T> {}
+
+#[allow(private_interfaces)]
+impl<T> sealed::Later<T> for SendLater<T> {
+    fn exit(self, value: T) -> Exit {
+        (self.0)(value)
+    }
+}
+
+#[allow(private_interfaces)]
+impl<T> sealed::Later<T> for LocalLater<T> {
+    fn exit(self, value: T) -> Exit {
+        (self.0)(value)
+    }
+}
+
+impl<T, M> Slot<T, M> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Slot(Mutex::new(State::Out)))
     }
 }
 
-/// The exit's side: its future, or `StillHeld` with everything needed to go on later.
-pub(super) fn reclaim<T, C, F>(
-    slot: &Slot<T>,
+/// The exit's side: its future, or `StillHeld` with what `later` makes of `give_back`, to go on with.
+pub(crate) fn reclaim<T, M, C, F>(
+    slot: &Slot<T, M>,
     give_back: C,
-    at: &'static Location<'static>,
+    later: impl FnOnce(C) -> M,
 ) -> Result<F, ExitError>
 where
-    T: Send + 'static,
-    C: FnOnce(T) -> F + Send + 'static,
-    F: Future + Send + 'static,
-    F::Output: ExitOutput,
+    C: FnOnce(T) -> F,
 {
     let mut state = slot.0.lock();
     match mem::replace(&mut *state, State::Gone) {
@@ -63,24 +107,20 @@ where
             Ok(give_back(value))
         }
         _ => {
-            let later = move |value: T| {
-                let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                Exit { work: Box::pin(work), registered_at: at }
-            };
             let home = ambient::with_current(|node, _| node.cloned());
-            *state = State::Awaited(Box::new(later), home);
+            *state = State::Awaited(later(give_back), home);
             Err(ExitError::StillHeld)
         }
     }
 }
 
-impl<T: Send + 'static> Held<T> {
-    pub(super) fn new(value: T, slot: Arc<Slot<T>>) -> Self {
+impl<T, M: Later<T>> Held<T, M> {
+    pub(crate) fn new(value: T, slot: Arc<Slot<T, M>>) -> Self {
         Held { value: Some(value), slot }
     }
 }
 
-impl<T: Send + 'static> Deref for Held<T> {
+impl<T, M: Later<T>> Deref for Held<T, M> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -88,20 +128,20 @@ impl<T: Send + 'static> Deref for Held<T> {
     }
 }
 
-impl<T: Send + 'static> DerefMut for Held<T> {
+impl<T, M: Later<T>> DerefMut for Held<T, M> {
     fn deref_mut(&mut self) -> &mut T {
         self.value.as_mut().expect("the value is there until the drop")
     }
 }
 
-impl<T: Send + 'static> Drop for Held<T> {
+impl<T, M: Later<T>> Drop for Held<T, M> {
     fn drop(&mut self) {
         let Some(value) = self.value.take() else { return };
         let mut state = self.slot.0.lock();
         match mem::replace(&mut *state, State::Gone) {
-            State::Awaited(make, home) => {
+            State::Awaited(later, home) => {
                 drop(state);
-                let exit = make(value);
+                let exit = later.exit(value);
                 if let Some(home) = home {
                     home.hand_in(home.wave_of(exit, Leaving::Abandoned));
                 }
@@ -111,8 +151,20 @@ impl<T: Send + 'static> Drop for Held<T> {
     }
 }
 
-impl<T: Send + fmt::Debug + 'static> fmt::Debug for Held<T> {
+impl<T: fmt::Debug, M: Later<T>> fmt::Debug for Held<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Held").field(&self.value).finish()
+    }
+}
+
+impl<T> fmt::Debug for SendLater<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SendLater")
+    }
+}
+
+impl<T> fmt::Debug for LocalLater<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalLater")
     }
 }

@@ -37,17 +37,17 @@ impl<E: Into<BoxError>> ExitOutput for Result<(), E> {
 pin_project! {
     /// A closure that makes the exit's future at the first poll, then that future.
     #[project = DeferredProjected]
-    pub(super) enum Deferred<C, F> {
+    pub(crate) enum Deferred<C, F> {
         Closure { make: Option<C> },
         Future { #[pin] future: F },
     }
 }
 
 /// The closure type of an exit that was registered as a future.
-pub(super) type NoClosure<F> = fn(&Leaving) -> Result<F, ExitError>;
+pub(crate) type NoClosure<F> = fn(&Leaving) -> Result<F, ExitError>;
 
 impl<F> Deferred<NoClosure<F>, F> {
-    pub(super) fn future(future: F) -> Self {
+    pub(crate) fn future(future: F) -> Self {
         Deferred::Future { future }
     }
 }
@@ -56,15 +56,15 @@ impl<C, F> Deferred<C, F>
 where
     C: FnOnce(&Leaving) -> Result<F, ExitError>,
 {
-    pub(super) fn closure(make: C) -> Self {
+    pub(crate) fn closure(make: C) -> Self {
         Deferred::Closure { make: Some(make) }
     }
 }
 
 impl<C, F> ExitWork for Deferred<C, F>
 where
-    C: FnOnce(&Leaving) -> Result<F, ExitError> + Send,
-    F: Future + Send,
+    C: FnOnce(&Leaving) -> Result<F, ExitError>,
+    F: Future,
     F::Output: ExitOutput,
 {
     fn poll(

@@ -11,6 +11,7 @@ mod failure;
 mod group;
 mod hold;
 mod leaks;
+mod local;
 mod rules;
 mod runtimes;
 mod scope;

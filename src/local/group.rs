@@ -1,0 +1,266 @@
+//! A task group whose children stay on their thread.
+
+use crate::group::{
+    GroupRun, Handshake, LocalBoxChild, LocalReady, Policy, Results, Shared, Start, TaskHandle,
+    started,
+};
+use crate::region::{Kind, Node};
+use crate::scope::{CancelHandle, request, stop};
+use crate::sync::{Arc, Weak};
+use crate::wrong_task::{Misuse, Rejected};
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+/// A [`TaskGroup`](crate::TaskGroup) whose children need not be `Send`. It has in-task children only.
+///
+/// Everything said there holds.
+///
+/// # On drop
+///
+/// As [`TaskGroup`](crate::TaskGroup).
+///
+/// # Examples
+///
+/// ```
+/// use moored::local::TaskGroup;
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// # futures::executor::block_on(async {
+/// let count = Rc::new(Cell::new(0));
+/// let group: TaskGroup<'_, ()> = TaskGroup::new();
+/// group
+///     .run(async {
+///         for _ in 0..3 {
+///             let count = Rc::clone(&count);
+///             group.spawn(async move {
+///                 count.set(count.get() + 1);
+///                 Ok(())
+///             });
+///         }
+///         Ok(())
+///     })
+///     .await
+///     .unwrap();
+/// assert_eq!(count.get(), 3);
+/// # });
+/// ```
+pub struct TaskGroup<'env, E> {
+    shared: Arc<Shared<E, LocalBoxChild<'env>>>,
+}
+
+impl<'env, E> TaskGroup<'env, E> {
+    /// A group without children; see [`TaskGroup::new`](crate::TaskGroup::new).
+    pub fn new() -> Self {
+        TaskGroup { shared: Shared::new(Node::new(Kind::Group)) }
+    }
+
+    /// Names the group, for texts.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.node().set_name(name.into());
+        self
+    }
+
+    /// See [`TaskGroup::keep_going`](crate::TaskGroup::keep_going).
+    pub fn keep_going(self) -> Self {
+        self.shared.set_policy(Policy::KeepGoing);
+        self
+    }
+
+    /// See [`TaskGroup::first_success`](crate::TaskGroup::first_success).
+    pub fn first_success(self) -> Self {
+        self.shared.set_policy(Policy::FirstSuccess);
+        self
+    }
+
+    /// See [`TaskGroup::limit`](crate::TaskGroup::limit).
+    pub fn limit(self, n: usize) -> Self {
+        self.shared.set_limit(n);
+        self
+    }
+
+    /// See [`TaskGroup::max_causes`](crate::TaskGroup::max_causes).
+    pub fn max_causes(self, n: usize) -> Self {
+        self.shared.set_cap(n);
+        self
+    }
+
+    /// Spawns a child in this task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// When the group was left, and from a task that does not own it.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, future: F) -> TaskHandle<T>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        self.try_spawn(future).unwrap_or_else(|rejected| panic!("{rejected}"))
+    }
+
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back when the group was left, and from a task that does not own it.
+    #[track_caller]
+    pub fn try_spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        let at = Location::caller();
+        match self.node().check("spawn", at) {
+            Ok(()) => self.shared.spawn(future, at, |child| Box::pin(child)),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        }
+    }
+
+    /// Spawns a child and waits until it is ready; see [`TaskGroup::start`](crate::TaskGroup::start).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    #[track_caller]
+    pub fn start<C, F, R>(&self, child: C) -> Start<R, E>
+    where
+        C: FnOnce(LocalReady<'env, R>) -> F,
+        F: Future<Output = Result<(), E>> + 'env,
+        R: 'env,
+        E: 'env,
+    {
+        let handshake = Handshake::new();
+        let ready: LocalReady<'env, R> = Box::new({
+            let handshake = Arc::clone(&handshake);
+            move |value| handshake.ready(value)
+        });
+        let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
+        Start::new(handshake, child)
+    }
+
+    /// How children end, as they end; see [`TaskGroup::results`](crate::TaskGroup::results).
+    pub fn results(&self) -> Results {
+        self.shared.results()
+    }
+
+    /// A handle that may spawn into this group, and nothing else, from any task of this thread.
+    #[track_caller]
+    pub fn spawner(&self) -> GroupSpawner<'env, E> {
+        GroupSpawner { shared: Arc::downgrade(&self.shared), made_at: Location::caller() }
+    }
+
+    /// Enters the group, runs `body` beside the children, and leaves when the last child has left; see
+    /// [`TaskGroup::run`](crate::TaskGroup::run).
+    #[track_caller]
+    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, LocalBoxChild<'env>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        GroupRun::new(&self.shared, body, Location::caller())
+    }
+
+    /// Asks for the cancellation of the body and of every child (R3).
+    #[track_caller]
+    pub fn cancel(&self) {
+        request(self.node(), None, Location::caller());
+    }
+
+    /// As [`cancel`](TaskGroup::cancel), with a text that every error tells.
+    #[track_caller]
+    pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
+        request(self.node(), Some(message.into()), Location::caller());
+    }
+
+    /// Asks the body and every child to wind down (R13).
+    #[track_caller]
+    pub fn stop(&self) {
+        stop(self.node(), Location::caller());
+    }
+
+    /// Whether this group, or a region around it, is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.node().is_cancelled()
+    }
+
+    /// A handle that asks for cancellation from anywhere, other threads included.
+    pub fn handle(&self) -> CancelHandle {
+        CancelHandle::new(Arc::clone(self.node()))
+    }
+
+    /// How many children have not left yet.
+    pub fn len(&self) -> usize {
+        self.shared.open()
+    }
+
+    /// Whether no child is inside.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        self.shared.node()
+    }
+}
+
+impl<E> Default for TaskGroup<'_, E> {
+    fn default() -> Self {
+        TaskGroup::new()
+    }
+}
+
+impl<E> Drop for TaskGroup<'_, E> {
+    #[track_caller]
+    fn drop(&mut self) {
+        self.shared.drop_group(Location::caller());
+    }
+}
+
+impl<E> fmt::Debug for TaskGroup<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node().fmt(f)
+    }
+}
+
+/// A handle that may spawn into a local [`TaskGroup`]; see [`GroupSpawner`](crate::GroupSpawner).
+pub struct GroupSpawner<'env, E> {
+    shared: Weak<Shared<E, LocalBoxChild<'env>>>,
+    made_at: &'static Location<'static>,
+}
+
+impl<'env, E> GroupSpawner<'env, E> {
+    /// Spawns a child in the group's task.
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back where the group has closed.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        let at = Location::caller();
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn(future, at, |child| Box::pin(child)),
+            None => Err(Rejected::new(Misuse::group_gone(self.made_at, at), future)),
+        }
+    }
+}
+
+impl<E> Clone for GroupSpawner<'_, E> {
+    fn clone(&self) -> Self {
+        GroupSpawner { shared: Weak::clone(&self.shared), made_at: self.made_at }
+    }
+}
+
+impl<E> fmt::Debug for GroupSpawner<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GroupSpawner")
+    }
+}

@@ -1,0 +1,258 @@
+//! An exit stack whose exits stay on their thread.
+
+use crate::identity::TaskId;
+use crate::reason::Leaving;
+use crate::region::{Exit, Ticket};
+use crate::released::{Handover, Released, sealed};
+use crate::stack::{
+    Close, Deferred, ExitOutput, ExitStack as Stack, LocalLater, Slot, StackRun, reclaim,
+};
+use crate::sync::Arc;
+use crate::wrong_task::Rejected;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A value that an exit stack gives back, and that stays on its thread; see [`Held`](crate::Held).
+pub type Held<T> = crate::stack::Held<T, LocalLater<T>>;
+
+/// An [`ExitStack`](crate::ExitStack) whose exits need not be `Send`: neither is the stack, nor its `run`.
+///
+/// Everything said there holds. An exit that is adopted by a region polled on another thread cannot run
+/// there: it is recorded as failed, and its work is dropped where it is, when its thread ends.
+///
+/// # On drop
+///
+/// As [`ExitStack`](crate::ExitStack).
+///
+/// # Examples
+///
+/// ```
+/// use moored::local::ExitStack;
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// # futures::executor::block_on(async {
+/// let left = Rc::new(Cell::new(false));
+/// let stack = ExitStack::new();
+/// stack.defer({
+///     let left = Rc::clone(&left);
+///     async move { left.set(true) }
+/// });
+/// stack.close().await.unwrap();
+/// assert!(left.get());
+/// # });
+/// ```
+pub struct ExitStack {
+    stack: Stack,
+    here: PhantomData<Rc<()>>,
+}
+
+impl ExitStack {
+    /// A stack without exits. It is entered by its first use, not by this (R1).
+    pub fn new() -> Self {
+        ExitStack::of(Stack::new())
+    }
+
+    fn of(stack: Stack) -> Self {
+        ExitStack { stack, here: PhantomData }
+    }
+
+    /// Names the stack, for texts.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        ExitStack::of(self.stack.named(name))
+    }
+
+    /// Bounds every exit; see [`ExitStack::grace`](crate::ExitStack::grace).
+    pub fn grace(self, grace: Duration) -> Self {
+        ExitStack::of(self.stack.grace(grace))
+    }
+
+    /// Registers `exit`; see [`ExitStack::defer`](crate::ExitStack::defer).
+    ///
+    /// # Panics
+    ///
+    /// From a task that does not own the stack, and when the stack was left.
+    #[track_caller]
+    pub fn defer<F>(&self, exit: F)
+    where
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        self.try_defer(exit).unwrap_or_else(|rejected| panic!("{rejected}"));
+    }
+
+    /// As [`defer`](ExitStack::defer).
+    ///
+    /// # Errors
+    ///
+    /// Hands `exit` back, from a task that does not own the stack, and when the stack was left.
+    #[track_caller]
+    pub fn try_defer<F>(&self, exit: F) -> Result<(), Rejected<F>>
+    where
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        let at = Location::caller();
+        self.stack.register("defer", at, exit, |exit| Ticket::new(Deferred::future(exit), at))
+    }
+
+    /// As [`defer`](ExitStack::defer), with an exit that is told why it runs.
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn defer_with<C, F>(&self, exit: C)
+    where
+        C: FnOnce(Leaving) -> F + 'static,
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        self.try_defer_with(exit).unwrap_or_else(|rejected| panic!("{rejected}"));
+    }
+
+    /// As [`defer_with`](ExitStack::defer_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_defer`](ExitStack::try_defer).
+    #[track_caller]
+    pub fn try_defer_with<C, F>(&self, exit: C) -> Result<(), Rejected<C>>
+    where
+        C: FnOnce(Leaving) -> F + 'static,
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        let at = Location::caller();
+        self.stack.register("defer", at, exit, |exit| {
+            Ticket::new(Deferred::closure(move |why: &Leaving| Ok(exit(why.clone()))), at)
+        })
+    }
+
+    /// Lends `value` out until its exit gets it back; see [`ExitStack::hold`](crate::ExitStack::hold).
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn hold<T, C, F>(&self, value: T, give_back: C) -> Held<T>
+    where
+        T: 'static,
+        C: FnOnce(T) -> F + 'static,
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        self.try_hold(value, give_back).unwrap_or_else(|rejected| panic!("{rejected}"))
+    }
+
+    /// As [`hold`](ExitStack::hold).
+    ///
+    /// # Errors
+    ///
+    /// Hands both back, from a task that does not own the stack, and when the stack was left.
+    #[track_caller]
+    pub fn try_hold<T, C, F>(&self, value: T, give_back: C) -> Result<Held<T>, Rejected<(T, C)>>
+    where
+        T: 'static,
+        C: FnOnce(T) -> F + 'static,
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        let at = Location::caller();
+        let slot: Arc<Slot<T, LocalLater<T>>> = Slot::new();
+        let back = Arc::clone(&slot);
+        let registered = self.stack.register("hold", at, give_back, |give_back| {
+            let work = Deferred::closure(move |_: &Leaving| {
+                reclaim(&back, give_back, |give_back| {
+                    LocalLater::new(move |value| {
+                        let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
+                        Exit { work: Box::pin(Ticket::new(work, at)), registered_at: at }
+                    })
+                })
+            });
+            Ticket::new(work, at)
+        });
+        match registered {
+            Ok(()) => Ok(Held::new(value, slot)),
+            Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
+        }
+    }
+
+    /// Enters the stack, runs `body` and the exits, and leaves; see
+    /// [`ExitStack::run`](crate::ExitStack::run).
+    #[track_caller]
+    pub fn run<F, T, E>(&self, body: F) -> StackRun<'_, F, ExitStack>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.stack.run_as(body, Location::caller())
+    }
+
+    /// Leaves the stack; see [`ExitStack::close`](crate::ExitStack::close).
+    #[track_caller]
+    pub fn close(self) -> Close<ExitStack> {
+        self.stack.close_as(Location::caller(), ExitStack::of)
+    }
+
+    /// Lets go of the stack, so that another task of this thread can adopt it (R4).
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the stack unchanged, from a task that does not own it.
+    #[track_caller]
+    pub fn release(self) -> Result<Released<ExitStack>, Rejected<ExitStack>> {
+        match self.stack.admit("release", Location::caller()) {
+            Ok(()) => Ok(Released::new(self)),
+            Err(misuse) => Err(Rejected::new(misuse, self)),
+        }
+    }
+
+    /// Moves all exits to a new stack; see [`ExitStack::pop_all`](crate::ExitStack::pop_all).
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn pop_all(&self) -> ExitStack {
+        ExitStack::of(self.stack.pop_all())
+    }
+
+    /// The task that entered the stack: `None` before its first use, and where no task was known.
+    pub fn owner(&self) -> Option<TaskId> {
+        self.stack.owner()
+    }
+
+    /// How many exits are registered and have not begun.
+    pub fn len(&self) -> usize {
+        self.stack.len()
+    }
+
+    /// Whether no exit is registered.
+    pub fn is_empty(&self) -> bool {
+        self.stack.is_empty()
+    }
+}
+
+impl sealed::TakeOver for ExitStack {
+    fn take_over(&self) {
+        self.stack.take_over();
+    }
+}
+
+impl Handover for ExitStack {}
+
+impl Default for ExitStack {
+    fn default() -> Self {
+        ExitStack::new()
+    }
+}
+
+impl fmt::Debug for ExitStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stack.fmt(f)
+    }
+}
