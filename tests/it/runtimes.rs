@@ -313,3 +313,41 @@ fn r05_a_thread_that_ends_with_a_region_in_its_locals_does_not_panic() {
     thread.join().unwrap();
     assert_eq!(reports.of("kept-in-a-thread").len(), 1);
 }
+
+#[test]
+fn r08_exits_of_children_on_a_tokio_runtime_that_is_dropped_are_run_by_the_group() {
+    for several in [false, true] {
+        let runtime = match several {
+            true => tokio::runtime::Builder::new_multi_thread().worker_threads(1).build(),
+            false => tokio::runtime::Builder::new_current_thread().build(),
+        }
+        .unwrap();
+        let log = Log::new();
+        let parked = Gate::new();
+        let spawner = Tokio::new(runtime.handle().clone());
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let child = group.spawn_on(&spawner, {
+            let (log, parked) = (log.clone(), parked.clone());
+            async move {
+                let stack = ExitStack::new();
+                let body = async {
+                    stack.defer(async move {
+                        yield_now().await;
+                        log.add("exit");
+                    });
+                    parked.open();
+                    pending::<Result<(), ()>>().await
+                };
+                stack.run(body).await.map_err(drop)
+            }
+        });
+        let mut run = hand(group.run(async { Ok(()) }));
+        run.pending();
+        runtime.block_on(parked.wait());
+        drop(runtime);
+        run.drive().unwrap();
+        let Err(ChildError::Cancelled(reason)) = hand(child.join()).ready() else { panic!() };
+        assert_eq!(reason.kind(), ReasonKind::Shutdown);
+        log.is(&["exit"]);
+    }
+}

@@ -602,3 +602,17 @@ fn r07_a_lent_region_survives_uncancelled_though_its_cancellation_is_awaited() {
     }));
     assert_eq!(run.drive().unwrap(), 7);
 }
+
+#[test]
+fn r03_a_waiter_that_looks_late_still_hears_that_its_region_was_cancelled() {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let mut run = hand(scope.run(pending::<()>()));
+    run.pending();
+    let mut wait = hand(handle.cancelled());
+    wait.pending();
+    scope.cancel_because("own");
+    run.ready().unwrap_err();
+    wait.ready();
+    assert_eq!(handle.reason().unwrap().message(), Some("own"));
+}
