@@ -203,6 +203,59 @@ impl<E> Failure<E> {
     }
 }
 
+impl<E> Failure<E> {
+    /// The same record with other errors of body and children: at the border of a library, or where regions
+    /// are nested whose errors differ.
+    pub fn map<F>(self, mut wrap: impl FnMut(E) -> F) -> Failure<F> {
+        let causes = self.causes.into_iter().map(|cause| match cause {
+            Cause::Body(error) => Cause::Body(wrap(error)),
+            Cause::Child { task, error } => Cause::Child { task, error: wrap(error) },
+            Cause::Exit(failure) => Cause::Exit(failure),
+            Cause::Cancelled(reason) => Cause::Cancelled(reason),
+            Cause::NotReady { task } => Cause::NotReady { task },
+            Cause::Rejected(wrong) => Cause::Rejected(wrong),
+        });
+        Failure { causes: causes.collect(), omitted: self.omitted }
+    }
+}
+
+impl<E> Failure<Failure<E>> {
+    /// One record of two nested ones: each inner record in the place where it stood, its primary first.
+    ///
+    /// A body or a child that itself uses a stack or a group returns a `Failure`, and the region around
+    /// wraps that in its own.
+    ///
+    /// ```
+    /// use moored::{ExitStack, Failure};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let outer = ExitStack::new();
+    /// let inner = ExitStack::new();
+    /// let result: Result<(), Failure<&str>> = outer
+    ///     .run(async { inner.run(async { Err("broken") }).await })
+    ///     .await
+    ///     .map_err(Failure::flatten);
+    /// assert_eq!(result.unwrap_err().to_string(), "broken");
+    /// # });
+    /// ```
+    pub fn flatten(self) -> Failure<E> {
+        let mut flat = Failure { causes: Vec::new(), omitted: self.omitted };
+        for cause in self.causes {
+            match cause {
+                Cause::Body(inner) | Cause::Child { error: inner, .. } => {
+                    flat.omitted += inner.omitted;
+                    flat.causes.extend(inner.causes);
+                }
+                Cause::Exit(failure) => flat.causes.push(Cause::Exit(failure)),
+                Cause::Cancelled(reason) => flat.causes.push(Cause::Cancelled(reason)),
+                Cause::NotReady { task } => flat.causes.push(Cause::NotReady { task }),
+                Cause::Rejected(wrong) => flat.causes.push(Cause::Rejected(wrong)),
+            }
+        }
+        flat
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for Cause<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -45,7 +45,9 @@
 //!   what is inside an outer one is dropped with it and cannot swallow it (R9).
 //! * *No exit is lost.* A region that is dropped before its exits have run hands them, the half-run one
 //!   first, to the nearest live region around it, which runs them beside its own body and is not left
-//!   before they have ended. Where there is none they are reported lost, by name (R7, R8).
+//!   before they have ended. Where there is none they are reported lost, by name (R7, R8): so put
+//!   [`task()`] around what you give to an executor, as in `tokio::spawn(moored::task(serve()))`, or spawn
+//!   it through a [`TaskGroup`].
 //! * *Nothing is masked.* What leaving returns is a record: the first real error first, every other one
 //!   after it. A panic goes on when everything else has left (R15).
 //! * *No child outlives its group*, and the first failure cancels the others (R16, R17).

@@ -143,7 +143,12 @@ impl fmt::Debug for Reason {
 }
 
 /// Why an exit runs: told to what was registered with
-/// [`defer_with`](crate::ExitStack::defer_with) (R14).
+/// [`defer_with`](crate::ExitStack::defer_with) or [`hold_with`](crate::ExitStack::hold_with) (R14).
+///
+/// Decided for a stack as a whole when its body ends, or when the stack is dropped before that: an exit that
+/// is adopted by another region, or registered while the stack unwinds, is told the same as the others. So
+/// after a body that completed it is `Completed`, even where the stack's `run` is dropped while an earlier
+/// exit is parked; and what the adopting region does later changes nothing.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Leaving {

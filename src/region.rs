@@ -143,8 +143,9 @@ struct Inner {
 }
 
 impl Inner {
+    /// Whether somebody may wait here or below for what happens above.
     fn is_awaited(&self) -> bool {
-        !(self.waiters.is_empty() && self.stop_waiters.is_empty())
+        !(self.waiters.is_empty() && self.stop_waiters.is_empty() && self.links.is_empty())
     }
 
     /// Everything here that wakes, to be dropped outside the lock: it may hold the task that holds the node
@@ -417,6 +418,11 @@ impl Node {
     /// A relative deadline starts when the region is entered (R11).
     fn start_timeout(&self) {
         let Some(timeout) = self.inner.lock().timeout.take() else { return };
+        if timeout.is_zero() {
+            // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
+            self.cancel(Reason::new(ReasonKind::Deadline, None, None, self.entered_at()));
+            return;
+        }
         let Some(due) = self.clock().now().checked_add(timeout) else { return };
         let mut inner = self.inner.lock();
         inner.deadline = Some(inner.deadline.map_or(due, |deadline| deadline.min(due)));

@@ -202,6 +202,38 @@ impl ExitStack {
         self.try_hold(value, give_back).unwrap_or_else(refuse)
     }
 
+    /// As [`hold`](ExitStack::hold), with an exit that is told why it runs: the natural form of a
+    /// transaction.
+    ///
+    /// ```
+    /// use moored::{ExitStack, Leaving};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let stack = ExitStack::new();
+    /// let transaction = stack.hold_with(vec!["begin"], |mut log, why| async move {
+    ///     log.push(if matches!(why, Leaving::Completed) { "commit" } else { "roll back" });
+    ///     assert_eq!(log, ["begin", "commit"]);
+    /// });
+    /// drop(transaction);
+    /// stack.close().await.unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn hold_with<T, C, F>(&self, value: T, give_back: C) -> Held<T>
+    where
+        T: Send + 'static,
+        C: FnOnce(T, Leaving) -> F + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: ExitOutput,
+    {
+        let call = |give_back: C, value, why| give_back(value, why);
+        self.hold_at(value, give_back, call, Location::caller()).unwrap_or_else(refuse)
+    }
+
     /// As [`hold`](ExitStack::hold).
     ///
     /// # Errors
@@ -216,28 +248,21 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        self.try_hold_at(value, give_back, Location::caller())
+        let call = |give_back: C, value, _| give_back(value);
+        self.hold_at(value, give_back, call, Location::caller())
     }
 
-    fn hold_at<T, C, F>(&self, value: T, give_back: C, at: &'static Location<'static>) -> Held<T>
-    where
-        T: Send + 'static,
-        C: FnOnce(T) -> F + Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        self.try_hold_at(value, give_back, at).unwrap_or_else(refuse)
-    }
-
-    fn try_hold_at<T, C, F>(
+    /// `call` is how the exit calls `give_back`, which is handed back as it is where it is refused.
+    fn hold_at<T, C, F>(
         &self,
         value: T,
         give_back: C,
+        call: impl FnOnce(C, T, Leaving) -> F + Send + 'static,
         at: &'static Location<'static>,
     ) -> Result<Held<T>, Rejected<(T, C)>>
     where
         T: Send + 'static,
-        C: FnOnce(T) -> F + Send + 'static,
+        C: Send + 'static,
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
@@ -245,7 +270,9 @@ impl ExitStack {
         let back = Arc::clone(&slot);
         // The value stays out here: the exit finds it in the slot when its turn comes.
         let registered = self.register("hold", at, give_back, |give_back| {
-            Deferred::closure(move |_: &Leaving| {
+            Deferred::closure(move |why: &Leaving| {
+                let why = why.clone();
+                let give_back = move |value| call(give_back, value, why);
                 held::reclaim(&back, give_back, |give_back| {
                     SendLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
@@ -261,6 +288,8 @@ impl ExitStack {
     }
 
     /// Enters the stack unless its first use did, runs `body`, runs the exits, and leaves.
+    ///
+    /// However the body ends, it is dropped before the first exit runs: what it held is back by then.
     ///
     /// # Cancel safety
     ///

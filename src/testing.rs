@@ -2,8 +2,10 @@
 //! are polled by hand, and a count of what is left.
 
 mod clock;
+mod cut;
 mod hand;
 
 pub use crate::region::live_regions;
 pub use clock::MockClock;
+pub use cut::{Cut, cut};
 pub use hand::{Hand, hand};

@@ -100,6 +100,26 @@ impl Node {
         below.extend(inner.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone())));
     }
 
+    /// Wakes every shield below that has a run; `false` where there is none.
+    pub(super) fn wake_shields_below(self: &Arc<Self>) -> bool {
+        let mut wakers = Vec::new();
+        let mut below = vec![Arc::downgrade(self)];
+        while let Some(node) = below.pop() {
+            let Some(node) = node.upgrade() else { continue };
+            let mut inner = node.inner.lock();
+            below.extend(inner.links.iter().map(|(_, node)| Weak::clone(node)));
+            if node.has(SHIELD) && !Arc::ptr_eq(&node, self) {
+                if let Some(waker) = inner.waker.take() {
+                    node.raise(REWAKE);
+                    wakers.push(waker);
+                }
+            }
+        }
+        let any = !wakers.is_empty();
+        wake_all(wakers);
+        any
+    }
+
     /// Tells whoever waits here or below to look again, where a link came after the cancellation.
     fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.effective_reason().is_some() {
@@ -270,8 +290,17 @@ impl Node {
     pub(crate) fn link_up(self: &Arc<Self>) {
         let mut node = Arc::clone(self);
         let mut linked = false;
-        while !node.has(LINKED | SHELTERED | LEFT) {
+        while !node.has(SHELTERED | LEFT) {
             let Some(parent) = node.live_parent() else { break };
+            if node.has(LINKED) {
+                if !matches!(node.kind, Kind::Child | Kind::Stay) {
+                    // It was linked by this loop, and so was everything above it.
+                    break;
+                }
+                // Linked from the start, when nobody waited for what is above.
+                node = parent;
+                continue;
+            }
             // Where the parent was left meanwhile, the next live one is tried.
             if parent.link(&node) {
                 linked = true;

@@ -41,6 +41,8 @@ pub(crate) struct Frame {
     /// The region's own exit that has begun.
     exit: Option<Running>,
     why: Option<Leaving>,
+    /// Whether shields that this poll did not reach were woken, since the last poll that one held.
+    shields_woken: bool,
     pub(crate) tally: Tally,
 }
 
@@ -62,6 +64,7 @@ impl Frame {
             lane: Lane::default(),
             exit: None,
             why: None,
+            shields_woken: false,
             tally: Tally::default(),
         }
     }
@@ -136,6 +139,11 @@ impl Frame {
                     self.timers = Timers::default();
                     return Poll::Ready(Ended::Value(value));
                 }
+                Ok(_) if last_poll && !shielded && self.shield_is_asleep() => {
+                    let _ = self.poll_adopted(cx);
+                    ambient::hold_shield();
+                    return Poll::Pending;
+                }
                 Ok(_) if last_poll && !shielded => {
                     self.clear(body);
                     self.timers = Timers::default();
@@ -152,6 +160,7 @@ impl Frame {
                         continue;
                     }
                     let _ = self.poll_adopted(cx);
+                    self.shields_woken &= !shielded;
                     if shielded || self.shields() {
                         ambient::hold_shield();
                     }
@@ -159,6 +168,16 @@ impl Frame {
                 }
             }
         }
+    }
+
+    /// Whether a shield inside may be up that the last poll did not reach, because something between polls
+    /// only what was woken, such as `FuturesUnordered`. It is woken then, and the next poll decides (R12).
+    fn shield_is_asleep(&mut self) -> bool {
+        if self.shields_woken {
+            return false;
+        }
+        self.shields_woken = true;
+        self.node().wake_shields_below()
     }
 
     /// Runs what was abandoned inside, beside whatever else the region does.

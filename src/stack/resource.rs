@@ -10,7 +10,10 @@ use std::task::{Context, Poll, ready};
 
 /// Something that is entered and left asynchronously: a connection, a subscription, a lock on a server.
 ///
-/// After Python's async context managers.
+/// After Python's async context managers. For what takes one step. Where entering takes two, such as a permit
+/// and then a connection, a future that is cut between them has something to leave already: register an exit
+/// for each step with [`ExitStack::hold`] or [`ExitStack::defer`] before the next await. The same where the
+/// step's own future is not cancel safe.
 ///
 /// # Examples
 ///
@@ -47,7 +50,8 @@ pub trait Resource: Send + 'static {
     /// Why it could not be entered.
     type Error;
 
-    /// Enters it. Where the future is dropped or fails, there is nothing to leave.
+    /// Enters it. Where the future is dropped or fails, nothing is registered, and there must be nothing to
+    /// leave.
     fn enter(self) -> impl Future<Output = Result<Self::Value, Self::Error>> + Send + 'static;
 
     /// Leaves it.
@@ -93,7 +97,11 @@ impl<R: Resource> Future for Enter<'_, R> {
         let State::Entering(entering) = &mut this.state else { return Poll::Pending };
         let entered = ready!(entering.as_mut().poll(cx));
         this.state = State::Done;
-        Poll::Ready(entered.map(|value| this.stack.hold_at(value, R::exit, this.at)))
+        let call = |(), value, _| R::exit(value);
+        Poll::Ready(entered.map(|value| {
+            let held = this.stack.hold_at(value, (), call, this.at);
+            held.unwrap_or_else(super::refuse)
+        }))
     }
 }
 

@@ -8,6 +8,9 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+/// A task that changes threads.
+type Away = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// An exit whose task is dropped by another thread while the region around it leaves runs exactly once, or is reported
 /// lost exactly once, and in no case is it both or neither.
 #[test]
@@ -16,11 +19,11 @@ fn r08_adoption_against_closing() {
         lost::reset();
         let ran = Count::new();
         let scope = CancelScope::new();
-        let away: Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>> = Arc::default();
+        let away: Arc<Mutex<Option<Away>>> = Arc::default();
         let mut thief = None;
         let exit = ran.entry();
         block_on(scope.run(async {
-            let mut inner: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task(async move {
+            let mut inner: Away = Box::pin(task(async move {
                 let stack = ExitStack::new();
                 let body = async {
                     stack.defer(exit);
