@@ -655,3 +655,102 @@ fn r19_a_long_lived_entered_scope_does_not_grow_with_its_runs() {
     });
     assert_eq!(moored::testing::live_regions(), before);
 }
+
+#[test]
+fn r02_a_run_of_an_entered_scope_from_another_task_is_cancelled_and_its_body_not_started() {
+    let log = Log::new();
+    as_owner(async {
+        let entered = CancelScope::new().named("session").enter().unwrap();
+        let cancelled =
+            as_thief(entered.run(log.entry("started"))).await.expect_err("another task's scope");
+        assert_eq!(cancelled.reason().kind(), ReasonKind::WrongTask);
+        let wrong = cancelled.reason().wrong_task().unwrap();
+        assert_eq!(wrong.region, "cancel scope `session`");
+        assert_eq!(wrong.current.name(), Some("thief"));
+        assert!(!entered.handle().is_cancelled(), "the scope itself is as it was");
+        assert_eq!(entered.run(async { 1 }).await.unwrap(), 1);
+        entered.exit().unwrap();
+    });
+    log.is(&[]);
+}
+
+#[test]
+fn r04_who_waits_for_an_adopted_scope_is_told_though_nothing_was_around_it_before() {
+    let entered = CancelScope::new().enter().unwrap();
+    let handle = entered.handle();
+    let mut told = hand(handle.cancelled());
+    told.pending();
+    let released = entered.release().unwrap();
+    let outer = CancelScope::new();
+    let stop = outer.handle();
+    let mut run = hand(outer.run(async {
+        let entered = released.adopt();
+        let _ = entered.run(pending::<()>()).await;
+    }));
+    run.pending();
+    stop.cancel();
+    assert_eq!(told.wakes.count(), 1, "who waits is woken");
+    told.ready();
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_an_entered_shielded_scope_holds_against_a_cancellation_from_outside() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let outer = CancelScope::new();
+    let body = async {
+        let entered = CancelScope::new().shielded().enter().unwrap();
+        let run = entered.run(async {
+            gate.wait().await;
+            log.add("the shielded body went on");
+        });
+        let _ = run.await;
+        let _ = entered.exit();
+        pending::<()>().await
+    };
+    let mut run = hand(outer.run(body));
+    run.pending();
+    outer.cancel();
+    run.pending();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["the shielded body went on"]);
+}
+
+#[test]
+fn r13_a_stop_with_a_grace_becomes_a_cancellation_of_an_entered_scope() {
+    let clock = MockClock::new();
+    let body = async {
+        let entered = CancelScope::new().grace(SECOND).enter().unwrap();
+        let handle = entered.handle();
+        let mut run = Box::pin(entered.run(pending::<()>()));
+        assert!(poll_once(&mut run).await.is_pending());
+        handle.stop();
+        assert!(poll_once(&mut run).await.is_pending());
+        clock.advance(SECOND);
+        let cancelled = match poll_once(&mut run).await {
+            std::task::Poll::Ready(result) => result.unwrap_err(),
+            std::task::Poll::Pending => panic!("the grace is over"),
+        };
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        drop(run);
+        entered.exit().unwrap();
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}
+
+#[test]
+fn r14_exits_that_were_popped_keep_the_bound_of_their_stack() {
+    let clock = MockClock::new();
+    let body = async {
+        let stack = ExitStack::new().grace(SECOND);
+        stack.defer(pending::<()>());
+        let kept = stack.pop_all();
+        stack.close().await.unwrap();
+        kept.close().await.unwrap_err()
+    };
+    let mut run = moored::testing::hand(task(body).clock(clock.clone()));
+    let failed = run.drive_with(&clock);
+    assert!(failed.to_string().contains("did not end within its grace of 1s"), "{failed}");
+}

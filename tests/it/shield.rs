@@ -1,11 +1,13 @@
 //! What is around a shield waits for it, and only while it is polled (R12).
 
 use crate::support::{Executor, Gate, Log, hand, lose, poll_once, yield_now};
+use futures::StreamExt;
 use futures::future::{Either, join, select};
+use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
 use moored::{CancelScope, ExitStack, ReasonKind, TaskGroup, fail_after, shield, task};
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -282,6 +284,8 @@ fn r12_the_siblings_of_a_shielded_child_are_dropped_at_once() {
     assert!(run.drive().is_err());
 }
 
+type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 #[test]
 fn r12_a_shield_that_select_drops_loses_its_shield() {
     let (log, gate) = (Log::new(), Gate::new());
@@ -404,4 +408,65 @@ fn r12_a_panic_inside_a_shield_goes_on_outside() {
     run.pending();
     scope.cancel();
     assert_eq!(crate::support::panic_text(|| run.drive()), "inside");
+}
+
+#[test]
+fn r12_a_shield_in_a_child_of_a_cancelled_group_ends() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let mut run = hand(group.run(async {
+        group.spawn(async {
+            shield(steps(&log, &gate)).await;
+            log.add("child went on");
+            yield_now().await;
+            log.add("never");
+            Ok(())
+        });
+        pending::<Result<(), ()>>().await
+    }));
+    run.pending();
+    group.cancel();
+    run.pending();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["first", "second", "child went on"]);
+}
+
+#[test]
+fn r12_a_shield_inside_a_futures_unordered_holds() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(steps(&log, &gate))));
+        all.push(Box::pin(pending()));
+        while all.next().await.is_some() {
+            log.add("one has ended");
+        }
+    }));
+    run.pending();
+    scope.cancel();
+    run.pending();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["first", "second", "one has ended"]);
+}
+
+#[test]
+fn r12_a_shielded_future_ends_and_then_the_body_is_dropped_at_its_next_await() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        shield(steps(&log, &gate)).await;
+        log.add("after");
+        yield_now().await;
+        log.add("never");
+    }));
+    run.pending();
+    scope.cancel();
+    run.pending();
+    run.pending();
+    gate.open();
+    assert!(run.ready().is_err(), "the outer body is dropped in the same poll");
+    log.is(&["first", "second", "after"]);
 }
