@@ -700,3 +700,79 @@ fn r18_a_waker_that_panics_in_its_drop_loses_no_exit() {
     let _ = catch_unwind(AssertUnwindSafe(|| run.drive()));
     log.is(&["exit"]);
 }
+
+#[test]
+fn r14_a_payload_that_panics_when_it_is_dropped_does_not_run_its_exit_twice() {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let log = Log::new();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let stack = ExitStack::new();
+        stack.defer(log.entry("oldest"));
+        let counted = Arc::clone(&polls);
+        stack.defer(poll_fn(move |_| -> Poll<()> {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::panic::panic_any(Loud("payload"))
+        }));
+        stack.defer(async { boom("first") });
+        let _ = stack.close().await;
+    }));
+    for _ in 0..4 {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| run.poll())) {
+            std::mem::forget(payload);
+        }
+    }
+    assert_eq!(polls.load(Ordering::SeqCst), 1);
+    log.is(&["oldest"]);
+}
+
+/// Panics whenever it is dropped.
+struct AlwaysLoud;
+
+impl Drop for AlwaysLoud {
+    fn drop(&mut self) {
+        panic!("always");
+    }
+}
+
+#[test]
+fn r18_bodies_and_children_that_panic_when_dropped_while_unwinding_do_not_abort_the_process() {
+    let text = panic_text(|| {
+        let body = || async {
+            let _loud = AlwaysLoud;
+            pending::<Result<(), ()>>().await
+        };
+        let scope = CancelScope::new();
+        let mut scope_run = hand(scope.run(body()));
+        scope_run.pending();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        group.spawn(body());
+        group.spawn(body());
+        let mut group_run = hand(group.run(body()));
+        group_run.pending();
+        // Never started.
+        let idle: TaskGroup<'_, ()> = TaskGroup::new();
+        for loud in [AlwaysLoud, AlwaysLoud] {
+            idle.spawn(async move {
+                drop(loud);
+                Ok(())
+            });
+        }
+        boom("first");
+    });
+    assert_eq!(text, "first");
+}
+
+#[test]
+fn r18_lost_exits_that_panic_when_dropped_while_unwinding_do_not_abort_the_process() {
+    let reports = Reports::watch();
+    let text = panic_text(|| {
+        let stack = ExitStack::new().named("lost while unwinding");
+        for loud in [AlwaysLoud, AlwaysLoud] {
+            stack.defer(async move { drop(loud) });
+        }
+        boom("first");
+    });
+    assert_eq!(text, "first");
+    assert!(reports.of("lost while unwinding")[0].starts_with("2 exits"));
+}

@@ -6,7 +6,8 @@ use crate::support::{
 use futures::future::join;
 use moored::testing::MockClock;
 use moored::{CancelScope, ExitStack, TaskGroup, task};
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -630,4 +631,50 @@ fn r07_nothing_inside_is_asked_when_a_region_is_cancelled() {
     assert_eq!(run.wakes.count(), before + 1);
     run.ready().unwrap_err();
     assert_eq!(drops.get(), 1);
+}
+
+#[test]
+fn r08_the_identity_and_its_name_survive_what_an_exit_abandons_in_its_turn() {
+    fn tell(log: Log, deep: usize) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            if deep > 0 {
+                let stack = ExitStack::new();
+                stack.defer(tell(log.clone(), deep - 1));
+                drop(stack);
+            }
+            log.add(task::current().unwrap().name().unwrap_or("nobody"));
+        })
+    }
+    let log = Log::new();
+    let mut run = hand(
+        task(async {
+            let inner = task(async {
+                let stack = ExitStack::new();
+                stack.defer(tell(log.clone(), 3));
+                stack.run(pending::<Result<(), ()>>()).await
+            });
+            lose(inner.named("registered")).await;
+        })
+        .named("polls"),
+    );
+    run.drive();
+    log.is(&["registered"; 4]);
+}
+
+#[test]
+fn r07_twenty_thousand_stacks_dropped_at_once_unwind_in_order() {
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    hand(task(async {
+        let stacks: Vec<_> = (0..20_000)
+            .map(|n| {
+                let stack = ExitStack::new();
+                let order = Arc::clone(&order);
+                stack.defer(async move { order.lock().unwrap().push(n) });
+                stack
+            })
+            .collect();
+        drop(stacks);
+    }))
+    .ready();
+    assert!(order.lock().unwrap().iter().rev().eq(&(0..20_000).collect::<Vec<_>>()));
 }

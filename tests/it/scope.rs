@@ -616,3 +616,45 @@ fn r03_a_waiter_that_looks_late_still_hears_that_its_region_was_cancelled() {
     wait.ready();
     assert_eq!(handle.reason().unwrap().message(), Some("own"));
 }
+
+#[test]
+fn r03_a_waiter_that_looks_late_still_hears_that_a_region_around_was_cancelled() {
+    let outer = CancelScope::new();
+    let inner = CancelScope::new();
+    let handle = inner.handle();
+    let mut run = hand(outer.run(async {
+        inner.run(pending::<()>()).await.unwrap();
+    }));
+    run.pending();
+    let mut wait = hand(handle.cancelled());
+    wait.pending();
+    outer.cancel_because("outer");
+    assert!(wait.wakes.count() > 0);
+    // The cancelled body goes before the waiter gets its turn, as it may on another thread.
+    run.ready().unwrap_err();
+    wait.ready();
+    assert_eq!(handle.reason().unwrap().message(), Some("outer"));
+}
+
+#[test]
+fn r11_an_adopted_exit_keeps_the_clock_of_its_task() {
+    let armed = Arc::new(AtomicUsize::new(0));
+    let clock = Counting(MockClock::new(), Arc::clone(&armed));
+    let mut run = hand(task(async {
+        let inner = task(async {
+            let stack = ExitStack::new();
+            stack.defer(async {
+                // Abandoned in its turn, so that what was left is walked past.
+                let deeper = ExitStack::new();
+                deeper.defer(async {
+                    let scope = CancelScope::new().timeout(SECOND);
+                    scope.run(yield_now()).await.unwrap();
+                });
+            });
+            stack.run(pending::<Result<(), ()>>()).await
+        });
+        lose(inner.clock(clock)).await;
+    }));
+    run.drive();
+    assert_eq!(armed.load(Ordering::SeqCst), 1);
+}
