@@ -25,10 +25,12 @@ pub mod accounts;
 mod lease;
 
 use crate::lease::{Lease, Slots};
+use async_lock::Mutex;
 use async_sqlite::Client;
 use async_sqlite::rusqlite::{self, Params, ffi, types::FromSql};
 use moored::{ExitStack, Failure, Held, Leaving};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use async_sqlite::Error;
 
@@ -79,7 +81,7 @@ impl Pool {
         // Registered before anything is opened, and with no await in between.
         let mut lease = stack.hold(lease, Lease::give_back);
         lease.open().await?;
-        Ok(Connection { lease })
+        Ok(Connection { lease, turn: Arc::default() })
     }
 
     /// Runs `body` in a transaction on a connection of its own: commits where it returns `Ok`, rolls back otherwise.
@@ -116,10 +118,13 @@ impl Pool {
 #[derive(Debug)]
 pub struct Connection {
     lease: Held<Lease>,
+    /// An exit that ends a transaction has it until that is over. Where a transaction lost a `select!`, its exit runs
+    /// beside whatever comes next, and that has to wait.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Connection {
-    /// Runs `call` on the connection's own thread.
+    /// Runs `call` on the connection's own thread, after the transaction that is ending there, if one is.
     ///
     /// # Cancel safety
     ///
@@ -132,6 +137,7 @@ impl Connection {
         &self,
         call: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
+        let _turn = self.turn.lock().await;
         self.client().conn(call).await
     }
 
@@ -156,13 +162,16 @@ impl Connection {
     }
 
     async fn begin(&self, stack: &ExitStack) -> Result<Transaction<'_>, Error> {
+        let turn = self.turn.lock_arc().await;
         let client = self.client().clone();
         // Registered before the transaction begins: a BEGIN whose answer nobody waits for any more may have run.
         stack.defer_with(move |why| async move {
             let commit = matches!(why, Leaving::Completed);
-            client.conn(move |connection| end(connection, commit)).await
+            let ended = client.conn(move |connection| end(connection, commit)).await;
+            drop(turn);
+            ended
         });
-        self.call(|connection| connection.execute_batch("BEGIN IMMEDIATE")).await?;
+        self.client().conn(|connection| connection.execute_batch("BEGIN IMMEDIATE")).await?;
         Ok(Transaction { connection: self })
     }
 
@@ -193,7 +202,8 @@ impl Transaction<'_> {
         call: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         self.connection
-            .call(|connection| {
+            .client()
+            .conn(|connection| {
                 // Without this, what follows would be committed one by one.
                 if connection.is_autocommit() { Err(rolled_back()) } else { call(connection) }
             })

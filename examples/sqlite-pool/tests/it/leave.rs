@@ -7,13 +7,14 @@ use moored::{
     CancelScope, Cause, ChildError, ExitStack, Failure, ReasonKind, Spawn, TaskGroup, task,
 };
 use smol::future::FutureExt;
-use sqlite_pool::{Error, Pool};
+use sqlite_pool::{Error, Pool, Transaction};
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 everywhere! {
     the_loser_of_a_select_gives_its_permit_back_while_the_winner_goes_on,
+    a_connection_whose_transaction_lost_a_select_goes_on,
     a_deadline_rolls_back,
     a_panic_in_the_body_rolls_back_and_goes_on,
     an_error_of_the_body_rolls_back_and_is_the_cause,
@@ -59,6 +60,42 @@ async fn the_loser_of_a_select_gives_its_permit_back_while_the_winner_goes_on(_:
         }
     };
     around.run(body).await.unwrap();
+    assert_eq!((pool.available(), database.rows()), (1, 20));
+}
+
+async fn a_connection_whose_transaction_lost_a_select_goes_on(_: impl Spawn) {
+    let database = Database::new();
+    let pool = database.pool(1);
+    let stack = ExitStack::new().named("connection");
+    let body = async {
+        let mut connection = pool.connection(&stack).await?;
+        for _ in 0..20 {
+            let (begun, has_begun) = bounded(1);
+            let loser = connection.transaction(async |tx| {
+                tx.execute("INSERT INTO entry VALUES (1)", ()).await?;
+                begun.send(()).await.unwrap();
+                pending::<Result<(), Error>>().await
+            });
+            tokio::select! {
+                biased;
+                _ = loser => unreachable!(),
+                _ = has_begun.recv() => {}
+            }
+            // What the loser left behind runs beside this body: neither of these may come in between.
+            let count = "SELECT count(*) FROM entry WHERE id = 1";
+            let count =
+                connection.call(|connection| connection.query_row(count, (), |row| row.get(0)));
+            let count: i64 = count.await?;
+            assert_eq!(count, 0);
+            let winner = async |tx: &Transaction<'_>| {
+                tx.execute("INSERT INTO entry VALUES (2)", ()).await.map(drop)
+            };
+            let won: Result<(), Failure<Error>> = connection.transaction(winner).await;
+            won.unwrap();
+        }
+        Ok::<_, Error>(())
+    };
+    stack.run(body).await.unwrap();
     assert_eq!((pool.available(), database.rows()), (1, 20));
 }
 

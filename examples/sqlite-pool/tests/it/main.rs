@@ -2,4 +2,5 @@
 
 mod cut;
 mod leave;
+mod programs;
 mod support;
