@@ -14,6 +14,7 @@ everywhere! {
     cut_at_every_await_inside_a_group,
     cut_at_every_await_inside_a_child,
     cut_at_every_await_by_a_cancelled_scope,
+    cut_at_every_await_and_then_again_while_it_leaves,
     cut_at_every_await_of_two_transactions_on_one_connection,
     cut_at_every_await_of_two_transactions_by_a_cancelled_scope,
 }
@@ -97,6 +98,9 @@ where
             // came to its end is committed, and no other one.
             assert_eq!(pool.available(), 1, "cut at {n}");
             assert_eq!(database.rows(), 2 * story.finished.load(SeqCst), "cut at {n}");
+            // And the pool is as good as before.
+            Story::default().transaction(&pool).await.unwrap();
+            assert_eq!(database.rows(), 2, "cut at {n}");
             if !was_cut {
                 break;
             }
@@ -177,6 +181,25 @@ async fn cut_at_every_await_by_a_cancelled_scope(_: impl Spawn) {
         played.is_err_and(|cancelled| cancelled.failures().is_empty())
     })
     .await;
+}
+
+async fn cut_at_every_await_and_then_again_while_it_leaves(_: impl Spawn) {
+    /// More awaits than there are on the way out.
+    const LEAVING: usize = 4;
+    for how in [Cut::AtOnce, Cut::Unseen] {
+        sweep(5, |story, pool, n| {
+            let how = how.clone();
+            async move {
+                let (first, second) = (n / LEAVING + 1, n / LEAVING + 1 + n % LEAVING);
+                let scope = CancelScope::new();
+                let played = cut(first, how.clone(), story.transaction(&pool));
+                // The scope takes over the exits, one of them half-run, and is cut in the middle of them.
+                let played = task(cut(second, how, scope.run(played))).await;
+                !matches!(played, Some(Ok(Some(_))))
+            }
+        })
+        .await;
+    }
 }
 
 async fn cut_at_every_await_of_two_transactions_on_one_connection(_: impl Spawn) {
