@@ -3,6 +3,7 @@
 
 mod support;
 
+mod abandon;
 mod adoption;
 mod affinity;
 mod auto_traits;
@@ -10,6 +11,7 @@ mod deadlines;
 mod dynamic;
 mod failure;
 mod group;
+mod groups;
 mod hold;
 mod leaks;
 mod local;
