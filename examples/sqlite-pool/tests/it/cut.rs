@@ -51,7 +51,7 @@ impl Story {
     }
 
     /// Two rows, and two more: on one connection, one permit for both.
-    async fn two(&self, pool: &Pool) -> Result<(), Failure<Failure<Error>>> {
+    async fn two(&self, pool: &Pool) -> Result<(), Failure<Error>> {
         let stack = ExitStack::new().named("connection");
         stack
             .run(async {
@@ -74,6 +74,7 @@ impl Story {
                 Ok(())
             })
             .await
+            .map_err(Failure::flatten)
     }
 }
 

@@ -25,7 +25,8 @@ async fn accounts(spawner: &impl Spawn, pool: &Pool) -> Result<(), Box<dyn Error
             }
             Ok(())
         })
-        .await?;
+        .await
+        .map_err(Failure::flatten)?;
     println!("two clients: 30 moved, {} left on the first account", balance(pool, 1).await?);
 
     let scope = CancelScope::new().named("a slow client").timeout(Duration::from_millis(50));
