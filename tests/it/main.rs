@@ -13,6 +13,8 @@ mod group;
 mod hold;
 mod leaks;
 mod local;
+#[cfg(feature = "inspect")]
+mod observed;
 mod rules;
 mod runtimes;
 mod scope;
