@@ -83,8 +83,8 @@ pub enum ExitFailure {
         /// How long it had, from its first poll.
         grace: Duration,
     },
-    /// A child, or the body, of a group whose `run` was dropped returned an error: nobody can claim the
-    /// error itself any more.
+    /// A child, or the body, returned an error that nobody can claim: the group's `run` was dropped, or a panic
+    /// takes the place of the record.
     #[non_exhaustive]
     Unclaimed {
         /// Where the group was run.
@@ -137,8 +137,8 @@ impl fmt::Display for ExitFailure {
             }
             ExitFailure::Unclaimed { registered_at, task } => write!(
                 f,
-                "{task} failed in the group run at {registered_at}, which was dropped: nobody can claim \
-                 its error"
+                "{task} failed inside what was run at {registered_at}, and nobody can claim its error: that \
+                 was dropped, or has panicked"
             ),
             ExitFailure::StillHeld { registered_at } => write!(
                 f,

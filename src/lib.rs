@@ -78,7 +78,8 @@
 //!
 //! `timer` (default): deadlines on every executor. `tokio`: the ids of tokio's tasks, its timer and paused
 //! clock, [`rt::tokio::Tokio`](rt) to spawn on. `smol`: [`rt::smol::Smol`](rt) to spawn on. `testing`: a
-//! clock that is moved by hand. Built with `--cfg loom`, the crate can be model-checked together with what
+//! clock that is moved by hand, futures that are polled by hand. `inspect`: who is inside what, now and over
+//! time. `tracing`: spans and events. Built with `--cfg loom`, the crate can be model-checked together with what
 //! stands on it.
 //!
 //! Rust 1.85 or newer.
@@ -90,6 +91,8 @@ mod clock;
 mod failure;
 mod group;
 mod identity;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod local;
 mod reason;
 mod region;

@@ -34,7 +34,10 @@ mod census;
 mod exit;
 mod frame;
 mod inbox;
+mod observe;
 mod owner;
+#[cfg(feature = "inspect")]
+pub(crate) mod register;
 mod run;
 mod ticket;
 mod timers;
@@ -46,6 +49,7 @@ pub use census::live_regions;
 pub(crate) use adoption::{Batch, Lane, Tally, Wave};
 pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
+pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
 pub(crate) use run::Run;
 pub(crate) use ticket::Ticket;
@@ -140,6 +144,8 @@ struct Inner {
     records: Vec<ExitFailure>,
     /// An exit's, kept for whoever goes on leaving a stack that was handed back.
     panic: Option<Payload>,
+    #[cfg(feature = "inspect")]
+    entry: register::Entry,
 }
 
 impl Inner {
@@ -192,6 +198,8 @@ impl Node {
                 adopted: Vec::new(),
                 records: Vec::new(),
                 panic: None,
+                #[cfg(feature = "inspect")]
+                entry: register::Entry::default(),
             }),
         })
     }
@@ -238,6 +246,7 @@ impl Node {
             inner.parent = Some(Arc::clone(parent));
             self.raise(flags);
         }
+        self.tell_entered();
         parent.link(self);
         // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
         parent.catch_up(self);
@@ -272,7 +281,7 @@ impl Node {
     }
 
     /// Records the owner, the parent and the place, unless that was done before (R1).
-    pub(crate) fn enter(&self, at: &'static Location<'static>) {
+    pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {
         if self.has(ENTERED) {
             return;
         }
@@ -291,6 +300,8 @@ impl Node {
         inner.entered_at = Some(at);
         inner.parent = parent;
         self.raise(ENTERED | if in_exit { SHELTERED } else { 0 });
+        drop(inner);
+        self.tell_entered();
     }
 
     /// A run takes the region up, once: it is entered unless it was, and can adopt from now on.
@@ -441,6 +452,7 @@ impl Node {
         };
         drop(unwind::drop_each(wakers));
         self.unlink();
+        self.tell_left();
         Some(records)
     }
 
@@ -462,6 +474,7 @@ impl Node {
         };
         drop(unwind::drop_each(wakers));
         self.unlink();
+        self.tell_left();
         rest
     }
 
@@ -506,6 +519,8 @@ impl std::fmt::Debug for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        #[cfg(feature = "inspect")]
+        register::forget(&mut self.inner.lock().entry);
         // A chain of 10,000 regions must not be dropped by recursion (R14).
         let mut next = self.inner.lock().parent.take();
         while let Some(node) = next {

@@ -65,6 +65,8 @@ pub fn set_report_hook(hook: impl Fn(&Report) + Send + Sync + 'static) {
 }
 
 pub(crate) fn report(report: &Report) {
+    #[cfg(feature = "tracing")]
+    drop(unwind::catch(|| tracing::warn!(target: "moored", "{report}")));
     match HOOK.get() {
         // A report may arise while unwinding, where a second panic would abort the process.
         Some(hook) => drop(unwind::catch(|| hook(report))),

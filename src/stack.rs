@@ -535,6 +535,7 @@ where
             Ended::Panicked(panic) => body_panic = Some(panic),
         }
         if let Some(panic) = frame.take_panic(body_panic) {
+            frame.unclaimed(&causes);
             frame.resume(panic, (value, causes));
         }
         causes.extend(std::mem::take(&mut frame.tally.failures).into_iter().map(Cause::Exit));

@@ -82,3 +82,54 @@ impl<T: Clone> Global<T> {
         )
     }
 }
+
+/// A process-wide list for those who look on. It takes part in no protocol, and is never held while user code
+/// runs.
+#[cfg(feature = "inspect")]
+pub(crate) struct Register<T>(std::sync::RwLock<slab::Slab<T>>);
+
+#[cfg(feature = "inspect")]
+impl<T: Clone> Register<T> {
+    pub(crate) const fn new() -> Self {
+        Register(std::sync::RwLock::new(slab::Slab::new()))
+    }
+
+    fn lock(&self) -> std::sync::RwLockWriteGuard<'_, slab::Slab<T>> {
+        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn insert(&self, value: T) -> usize {
+        self.lock().insert(value)
+    }
+
+    pub(crate) fn remove(&self, key: usize) -> Option<T> {
+        self.lock().try_remove(key)
+    }
+
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.lock().iter().map(|(_, value)| value.clone()).collect()
+    }
+
+    pub(crate) fn take(&self) -> Vec<T> {
+        std::mem::take(&mut *self.lock()).into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+/// A process-wide setting that is on or off.
+#[cfg(feature = "inspect")]
+pub(crate) struct Switch(std::sync::atomic::AtomicBool);
+
+#[cfg(feature = "inspect")]
+impl Switch {
+    pub(crate) const fn new() -> Self {
+        Switch(std::sync::atomic::AtomicBool::new(false))
+    }
+
+    pub(crate) fn set(&self, on: bool) {
+        self.0.store(on, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

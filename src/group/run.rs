@@ -4,7 +4,7 @@ use super::ready::MemberWaker;
 use super::shared::Shared;
 use crate::failure::{Cause, Failure};
 use crate::reason::{Leaving, Reason};
-use crate::region::{Ended, Frame, ambient};
+use crate::region::{Ended, Frame, Phase, ambient};
 use crate::sync::Arc;
 use crate::unwind;
 use crate::wrong_task::{Misuse, WrongTask};
@@ -215,6 +215,7 @@ where
             return Poll::Pending;
         }
         crew.frame.poll_meanwhile(cx);
+        crew.shared.ledger.node.tell_phase(Phase::Children);
         ready!(crew.shared.ledger.gate.poll_close(cx));
         ready!(crew.frame.poll_leave(cx, Leaving::Completed));
         crew.shared.ready.clear();
@@ -224,6 +225,7 @@ where
         let mut causes = settled.causes;
         let value = this.value.take();
         if let Some(panic) = crew.frame.take_panic(settled.panic) {
+            crew.frame.unclaimed(&causes);
             crew.frame.resume(panic, (value, causes));
         }
         if let (true, Some(reason)) = (causes.is_empty(), crew.cancelled.take()) {

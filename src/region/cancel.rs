@@ -30,7 +30,8 @@ impl Node {
     /// Returns the first panic of a waker, for whoever asked for the cancellation.
     pub(crate) fn cancel(&self, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Vec::new(), Vec::new());
-        self.hear(Signal::Cancel(reason), &mut own, &mut below);
+        self.hear(Signal::Cancel(reason.clone()), &mut own, &mut below);
+        self.tell_cancelled(&reason);
         Node::tell(own, below)
     }
 

@@ -5,11 +5,14 @@
 //! cancels takes no lock beyond registering a changed waker (R19).
 
 use super::exit::Running;
+use super::observe::Phase;
+#[cfg(feature = "tracing")]
+use super::observe::Span;
 use super::timers::Timers;
 use super::{
     ATTENDED, Batch, CANCELLED, ENTERED, INBOX, LEFT, Lane, Node, REWAKE, ROOT, Tally, ambient,
 };
-use crate::failure::ExitFailure;
+use crate::failure::{Cause, ExitFailure};
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::sync::{Arc, Ordering};
 use crate::unwind::{self, Payload};
@@ -43,6 +46,8 @@ pub(crate) struct Frame {
     why: Option<Leaving>,
     /// Whether shields that this poll did not reach were woken, since the last poll that one held.
     shields_woken: bool,
+    #[cfg(feature = "tracing")]
+    span: Span,
     pub(crate) tally: Tally,
 }
 
@@ -65,6 +70,8 @@ impl Frame {
             exit: None,
             why: None,
             shields_woken: false,
+            #[cfg(feature = "tracing")]
+            span: Span::default(),
             tally: Tally::default(),
         }
     }
@@ -125,9 +132,16 @@ impl Frame {
         }
         let mut last_poll = self.has(CANCELLED);
         loop {
+            #[cfg(feature = "tracing")]
+            let in_span = {
+                let node = Arc::clone(self.node());
+                self.span.enter(&node)
+            };
             let (polled, shielded) = ambient::poll_within(&mut self.node, || {
                 unwind::catch(|| body.as_mut().as_pin_mut().map(|body| body.poll(cx)))
             });
+            #[cfg(feature = "tracing")]
+            drop(in_span);
             match polled {
                 Err(payload) => {
                     self.clear(body);
@@ -225,8 +239,12 @@ impl Frame {
                 self.exit = None;
                 continue;
             }
-            ready!(adopted);
+            if adopted.is_pending() {
+                self.node().tell_phase(Phase::Adopted);
+                return Poll::Pending;
+            }
             if let Some(exit) = self.node().pop_exit() {
+                self.node().tell_phase(Phase::Exit(exit.registered_at));
                 let home = Arc::clone(self.node());
                 self.exit = Some(Running::start(exit, why.clone(), home));
                 continue;
@@ -329,6 +347,19 @@ impl Frame {
             return body;
         }
         self.tally.panic.take()
+    }
+
+    /// Notes the tasks whose errors a panic takes the place of: the errors themselves nobody can claim (R15).
+    pub(crate) fn unclaimed<E>(&mut self, causes: &[Cause<E>]) {
+        let own = self.node().owner_id();
+        let tasks = causes.iter().filter_map(|cause| match cause {
+            Cause::Child { task, .. } => Some(task.clone()),
+            Cause::Body(_) => own.clone(),
+            _ => None,
+        });
+        let registered_at = self.at;
+        let unclaimed = tasks.map(|task| ExitFailure::Unclaimed { registered_at, task });
+        self.tally.failures.extend(unclaimed);
     }
 
     /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.

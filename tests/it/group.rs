@@ -632,7 +632,7 @@ fn r19_a_group_does_not_grow_with_a_hundred_thousand_children() {
     while run.poll().is_pending() {}
     drop(run);
     assert!(most <= 200, "{most} were alive at once");
-    assert_eq!(sum, (99..100_000).step_by(100).sum());
+    assert_eq!(sum, (99..100_000).step_by(100).sum::<u64>());
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 

@@ -15,6 +15,8 @@ mod groups;
 mod hold;
 mod leaks;
 mod local;
+#[cfg(feature = "inspect")]
+mod observed;
 mod rules;
 mod runtimes;
 mod scope;

@@ -1,0 +1,69 @@
+//! What is told to those who look on: `tracing` and `inspect`, each behind its feature, and nobody by default.
+//!
+//! Called outside every lock, because a subscriber is user code (R18).
+
+use super::Node;
+use crate::reason::Reason;
+use crate::sync::Arc;
+use std::panic::Location;
+
+/// What a region does, seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Where every region begins: nobody but a snapshot asks.
+    #[cfg(feature = "inspect")]
+    Body,
+    /// The body has ended, children have not.
+    Children,
+    /// It runs what was abandoned inside.
+    Adopted,
+    /// It runs its own exit that was registered here.
+    Exit(&'static Location<'static>),
+}
+
+/// The span around a region's body.
+#[cfg(feature = "tracing")]
+#[derive(Default)]
+pub(super) struct Span(Option<tracing::Span>);
+
+#[cfg(feature = "tracing")]
+impl Span {
+    /// Enters the span, which is made at the first poll.
+    pub(super) fn enter(&mut self, node: &Node) -> tracing::span::EnteredSpan {
+        let span = self.0.get_or_insert_with(|| {
+            let owner = node.owner_id().map(|task| task.to_string());
+            tracing::debug_span!(target: "moored", "region", region = node.describe(), owner)
+        });
+        span.clone().entered()
+    }
+}
+
+impl Node {
+    pub(super) fn tell_entered(self: &Arc<Self>) {
+        #[cfg(feature = "inspect")]
+        super::register::enter(self);
+        #[cfg(feature = "tracing")]
+        tracing::trace!(target: "moored", region = self.describe(), "entered");
+    }
+
+    pub(super) fn tell_left(&self) {
+        #[cfg(feature = "inspect")]
+        super::register::leave(self);
+        #[cfg(feature = "tracing")]
+        tracing::trace!(target: "moored", region = self.describe(), "left");
+    }
+
+    pub(crate) fn tell_phase(&self, phase: Phase) {
+        #[cfg(feature = "inspect")]
+        super::register::note(self, phase);
+        #[cfg(feature = "tracing")]
+        tracing::trace!(target: "moored", region = self.describe(), ?phase);
+        let _ = phase;
+    }
+
+    pub(super) fn tell_cancelled(&self, reason: &Reason) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(target: "moored", region = self.describe(), %reason, "cancelled");
+        let _ = reason;
+    }
+}

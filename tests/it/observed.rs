@@ -1,0 +1,162 @@
+//! Who is inside what, and what is told of it.
+
+use crate::support::{Gate, hand, yield_now};
+use moored::{CancelScope, ExitStack, TaskGroup, inspect, task};
+use std::future::pending;
+
+/// The line of the tree that names `region`, with its indentation.
+#[track_caller]
+fn line(tree: &str, region: &str) -> String {
+    let found = tree.lines().find(|line| line.contains(region));
+    found.unwrap_or_else(|| panic!("no {region} in\n{tree}")).to_owned()
+}
+
+#[test]
+fn a_snapshot_shows_what_is_open_who_owns_it_and_what_it_waits_for() {
+    let gate = Gate::new();
+    let mut run = hand(
+        task(async {
+            let scope = CancelScope::new().named("snap-scope");
+            let stack = ExitStack::new().named("snap-stack");
+            stack.defer(async {});
+            stack.defer(gate.wait());
+            scope.stop();
+            scope.run(stack.run(async { Ok::<_, ()>(()) })).await.unwrap().unwrap();
+        })
+        .named("snap-task"),
+    );
+    run.pending();
+    let open = inspect::snapshot();
+    let tree = open.to_string();
+    let (outer, scope) =
+        (line(&tree, "task `snap-task`"), line(&tree, "cancel scope `snap-scope`"));
+    let stack = line(&tree, "exit stack `snap-stack` of task");
+    assert!(outer.starts_with("task") && scope.starts_with("  cancel"), "{tree}");
+    assert!(scope.contains("(snap-task)") && scope.contains("stopping"), "{tree}");
+    assert!(
+        stack.contains("1 exits to run") && stack.contains("for the exit registered at"),
+        "{tree}"
+    );
+    assert!(stack.contains(file!()), "{tree}");
+    let json: serde_json::Value = serde_json::from_str(&open.to_json()).unwrap();
+    let found = json.as_array().unwrap().iter().find(|region| region["name"] == "snap-task");
+    // Entered by its first use, before the scope was: the two are siblings.
+    let inside = found.unwrap()["inside"].as_array().unwrap();
+    let names: Vec<_> = inside.iter().map(|region| region["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["snap-stack", "snap-scope"]);
+    gate.open();
+    run.ready();
+    assert!(!inspect::snapshot().to_string().contains("snap-"));
+}
+
+#[test]
+fn a_snapshot_shows_a_group_that_waits_for_its_children() {
+    let gate = Gate::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new().named("snap-group");
+    let mut run = hand(group.run(async {
+        group.spawn({
+            let wait = gate.wait();
+            async move {
+                task(wait).named("snap-child").await;
+                Ok(())
+            }
+        });
+        Ok(())
+    }));
+    run.pending();
+    run.pending();
+    let tree = inspect::snapshot().to_string();
+    assert!(line(&tree, "`snap-group`").contains("for its children"), "{tree}");
+    assert!(line(&tree, "`snap-child`").starts_with("    task"), "{tree}");
+    drop(run);
+    drop(group);
+    assert!(!inspect::snapshot().to_string().contains("snap-group"));
+}
+
+#[test]
+fn a_leaked_run_does_not_stay_in_the_snapshot_for_ever() {
+    let scope = CancelScope::new().named("snap-leak");
+    let mut run = Box::pin(scope.run(pending::<()>()));
+    hand(std::future::poll_fn(|cx| run.as_mut().poll(cx))).pending();
+    assert!(inspect::snapshot().to_string().contains("snap-leak"));
+    drop(run);
+    drop(scope);
+    assert!(!inspect::snapshot().to_string().contains("snap-leak"));
+}
+
+#[test]
+fn a_timeline_has_a_bar_for_each_region_that_was_left() {
+    let recording = inspect::record();
+    hand(
+        task(async {
+            CancelScope::new().named("bar").run(yield_now()).await.unwrap();
+        })
+        .named("row"),
+    )
+    .drive();
+    let timeline = recording.finish();
+    assert!(!timeline.is_empty());
+    let trace: serde_json::Value = serde_json::from_str(&timeline.to_trace_json()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let bar = events.iter().find(|event| event["name"] == "cancel scope `bar`").unwrap();
+    assert_eq!(bar["ph"], "X");
+    let named = |event: &&serde_json::Value| event["ph"] == "M" && event["tid"] == bar["tid"];
+    let row = events.iter().find(named).unwrap();
+    assert!(row["args"]["name"].as_str().unwrap().ends_with("(row)"));
+}
+
+#[cfg(feature = "tracing")]
+mod spans {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    /// Writes down the spans that are entered and the events inside.
+    #[derive(Clone, Default)]
+    struct Scribe(Arc<Mutex<Vec<String>>>);
+
+    struct Text(String);
+
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!(" {field}={value:?}");
+        }
+    }
+
+    impl Subscriber for Scribe {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "moored"
+        }
+        fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+            let mut text = Text("span".into());
+            attributes.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut text = Text("event".into());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_region_is_a_span_and_its_cancellation_an_event() {
+        let scribe = Scribe::default();
+        tracing::subscriber::with_default(scribe.clone(), || {
+            let scope = CancelScope::new().named("traced");
+            scope.cancel_because("enough");
+            hand(scope.run(pending::<()>())).ready().unwrap_err();
+        });
+        let written = scribe.0.lock().unwrap().join("\n");
+        assert!(written.contains("span region=\"cancel scope `traced`\""), "{written}");
+        assert!(written.contains("message=cancelled") && written.contains("enough"), "{written}");
+        assert!(written.contains("message=left"), "{written}");
+    }
+}
