@@ -21,6 +21,26 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 /// `{}` is one line; `{:#}` is a tree: a line for each cause, below an exit's error a line for each of its
 /// sources, and the errors of body and children in their own `{:#}`. The `source` of a failure is the
 /// primary's, so that a chain printed from here does not repeat it.
+///
+/// # Examples
+///
+/// ```
+/// use moored::{Cause, ExitStack, Failure};
+///
+/// # futures::executor::block_on(async {
+/// let stack = ExitStack::new();
+/// let failure: Failure<&str> = stack
+///     .run(async {
+///         stack.defer(async { Err("the pool is gone") });
+///         Err::<(), _>("no such row")
+///     })
+///     .await
+///     .unwrap_err();
+/// assert!(matches!(failure.cause(), Cause::Body("no such row")));
+/// assert_eq!(failure.rest().count(), 1);
+/// assert_eq!(failure.to_string(), "no such row (and 1 more)");
+/// # });
+/// ```
 pub struct Failure<E> {
     // Never empty; the primary is first.
     causes: Vec<Cause<E>>,
@@ -331,6 +351,17 @@ impl<E: Error + 'static> Error for Failure<E> {
 /// A scope was cancelled, by request or by its deadline, and its body was dropped where it was parked.
 ///
 /// Only the scope that was cancelled returns this (R9): what is inside it is dropped, not told.
+///
+/// # Examples
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let scope = moored::CancelScope::new();
+/// scope.cancel_because("shutting down");
+/// let cancelled = scope.run(std::future::pending::<()>()).await.unwrap_err();
+/// assert!(cancelled.to_string().starts_with("cancelled: shutting down (at "));
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Cancelled {
     reason: Reason,

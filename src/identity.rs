@@ -12,6 +12,15 @@ use std::hash::{Hash, Hasher};
 ///
 /// `Display` is `task 7`, with a name `task 7 (session github)`, and `tokio task 12` for an id that is
 /// tokio's own.
+///
+/// # Examples
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let id = moored::task(async { moored::task::current().unwrap() }).named("session github").await;
+/// assert!(id.to_string().ends_with(" (session github)"));
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct TaskId {
     source: Source,

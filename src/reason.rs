@@ -30,6 +30,19 @@ pub enum ReasonKind {
 /// Why a region was cancelled: the first reason wins and is never overwritten (R10).
 ///
 /// Cheap to clone. `Display` is one line, `cancelled: shutting down (by task 3 at src/main.rs:10:5)`.
+///
+/// # Examples
+///
+/// ```
+/// use moored::{CancelScope, ReasonKind};
+///
+/// let scope = CancelScope::new();
+/// let handle = scope.handle();
+/// handle.cancel_because("first");
+/// handle.cancel_because("second");
+/// let reason = handle.reason().unwrap();
+/// assert_eq!((reason.kind(), reason.message()), (ReasonKind::Requested, Some("first")));
+/// ```
 #[derive(Clone)]
 pub struct Reason {
     kind: ReasonKind,

@@ -37,7 +37,12 @@ use std::time::Duration;
 ///
 /// **An exit may outlast every deadline around it.** Exits are `'static`, because a stack that is dropped
 /// before they have run, by `select!`, a timeout, an abort or a cancelled body, hands them to the nearest
-/// enclosing live region, which runs them before it is left (R8).
+/// enclosing live region, which runs them before it is left (R8). They run *beside* that region's body: what
+/// the body does next may come before them, so what they give back must be guarded by something that waits,
+/// such as the permit of a pool that the exit itself returns.
+///
+/// A stack adopts only while it is run or closed: what is abandoned beside a stack in its dynamic form goes to
+/// the region around both.
 ///
 /// # Task affinity
 ///

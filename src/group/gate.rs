@@ -3,7 +3,7 @@
 use crate::reason::Leaving;
 use crate::region::{ExitError, ExitWork};
 use crate::sync::{Arc, Mutex};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -26,7 +26,7 @@ struct Inside {
     limit: Option<usize>,
     running: usize,
     /// Who waits for a turn, first come first served.
-    line: VecDeque<(u64, Option<Waker>)>,
+    line: BTreeMap<u64, Option<Waker>>,
     next_ticket: u64,
 }
 
@@ -39,6 +39,15 @@ pub(super) enum Turn {
     Running,
     /// Not counted: the group has no limit, or the child was cancelled before its turn.
     Free,
+}
+
+impl Inside {
+    /// The waker of who is first in line, where there is room for it.
+    fn call_first(&mut self) -> Option<Waker> {
+        let room = self.limit.is_none_or(|limit| self.running < limit);
+        let (_, first) = self.line.iter_mut().next().filter(|_| room)?;
+        first.take()
+    }
 }
 
 impl Gate {
@@ -83,27 +92,25 @@ impl Gate {
         }
         let waker = Some(cx.waker().clone());
         let mut inside = self.0.lock();
-        let place = match *turn {
-            Turn::InLine(ticket) => inside.line.iter().position(|(other, _)| *other == ticket),
+        let ticket = match *turn {
+            Turn::InLine(ticket) => Some(ticket),
             _ => None,
         };
-        let first = place.unwrap_or(inside.line.len()) == 0;
+        let first = inside.line.first_key_value().is_none_or(|(first, _)| Some(*first) == ticket);
         let room = inside.limit.is_none_or(|limit| inside.running < limit);
         let (polled, old) = if cancelled || inside.limit.is_none() || (first && room) {
             let counted = !cancelled && inside.limit.is_some();
             inside.running += usize::from(counted);
             *turn = if counted { Turn::Running } else { Turn::Free };
-            // Whoever is next may have room as well.
-            let next = if room { inside.line.get_mut(1) } else { None };
-            let next = next.and_then(|(_, waker)| waker.take());
-            let left = place.and_then(|place| inside.line.remove(place));
-            (Poll::Ready(next), [waker, left.and_then(|(_, waker)| waker)])
-        } else if let Some(place) = place {
-            (Poll::Pending, [std::mem::replace(&mut inside.line[place].1, waker), None])
+            let left = ticket.and_then(|ticket| inside.line.remove(&ticket)).flatten();
+            // Whoever is first now may have room as well.
+            (Poll::Ready(inside.call_first()), [waker, left])
+        } else if let Some(place) = ticket.and_then(|ticket| inside.line.get_mut(&ticket)) {
+            (Poll::Pending, [std::mem::replace(place, waker), None])
         } else {
             let ticket = inside.next_ticket;
             inside.next_ticket += 1;
-            inside.line.push_back((ticket, waker));
+            inside.line.insert(ticket, waker);
             *turn = Turn::InLine(ticket);
             (Poll::Pending, [None, None])
         };
@@ -119,16 +126,10 @@ impl Gate {
             let mut inside = self.0.lock();
             match *turn {
                 Turn::Running => inside.running -= 1,
-                Turn::InLine(ticket) => {
-                    let place = inside.line.iter().position(|(other, _)| *other == ticket);
-                    let gone = place.and_then(|at| inside.line.remove(at));
-                    wakers.extend(gone.and_then(|(_, waker)| waker));
-                }
+                Turn::InLine(ticket) => wakers.extend(inside.line.remove(&ticket).flatten()),
                 Turn::New | Turn::Free => {}
             }
-            if inside.limit.is_some_and(|limit| inside.running < limit) {
-                wakers.extend(inside.line.front_mut().and_then(|(_, waker)| waker.take()));
-            }
+            wakers.extend(inside.call_first());
             inside.open -= 1;
             if inside.open == 0 {
                 wakers.extend(inside.waiting.take());

@@ -6,6 +6,7 @@ use crate::reason::Leaving;
 use crate::report::{Report, report};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::{Arc, Mutex};
+use crate::unwind;
 use crate::wakers::wake_all;
 use std::future::Future;
 use std::pin::Pin;
@@ -48,7 +49,8 @@ impl Node {
             wave: None,
             tally: Tally::default(),
         };
-        if let Err(Refused(voyage)) = spawner.spawn(Box::pin(voyage)) {
+        // A spawner that panics has refused: this runs in a drop, where the panic could not go on.
+        if let Ok(Err(Refused(voyage))) = unwind::catch(|| spawner.spawn(Box::pin(voyage))) {
             drop(voyage);
         }
         let refused = {

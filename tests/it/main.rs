@@ -9,6 +9,7 @@ mod affinity;
 mod auto_traits;
 mod deadlines;
 mod dynamic;
+mod errors;
 mod failure;
 mod group;
 mod groups;
