@@ -8,11 +8,14 @@ mod adoption;
 mod affinity;
 mod auto_traits;
 mod deadlines;
+#[cfg(feature = "smol")]
+mod detectable;
 mod dynamic;
 mod errors;
 mod failure;
 mod group;
 mod groups;
+mod hangs;
 mod hold;
 mod leaks;
 mod local;
