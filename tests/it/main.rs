@@ -21,6 +21,7 @@ mod leaks;
 mod local;
 #[cfg(feature = "inspect")]
 mod observed;
+mod prior_art;
 mod rules;
 mod runtimes;
 mod scope;
