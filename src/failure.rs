@@ -22,6 +22,11 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 /// sources, and the errors of body and children in their own `{:#}`. The `source` of a failure is the
 /// primary's, so that a chain printed from here does not repeat it.
 ///
+/// # Comparison
+///
+/// `anyhow::Error` is one chain of causes; this is several side by side, each with its own. Where a caller
+/// wants one error, [`into_cause`](Failure::into_cause) is it.
+///
 /// # Examples
 ///
 /// ```

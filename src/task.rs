@@ -39,6 +39,12 @@ use std::task::{Context, Poll, ready};
 ///
 /// With the future's panic, after what was abandoned inside has run.
 ///
+/// # Comparison
+///
+/// `tokio::task::Id` names a task of one runtime, and is not there in `block_on` or on another executor. A
+/// `tokio::task_local!` scope carries a value and knows nothing of who leaves. Where nothing inside uses
+/// regions, neither is this one of use.
+///
 /// # Examples
 ///
 /// ```

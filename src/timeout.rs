@@ -42,6 +42,10 @@ pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
 }
 
 /// As [`move_on_after`], until an instant.
+///
+/// # Cancel safety
+///
+/// As that of `future`.
 #[track_caller]
 pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
     let node = Node::new(Kind::Scope);
@@ -50,6 +54,10 @@ pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
 }
 
 /// As [`move_on_after`], with an error in place of `None`.
+///
+/// # Cancel safety
+///
+/// As that of `future`.
 ///
 /// # Errors
 ///
@@ -71,6 +79,14 @@ pub fn fail_after<F: Future>(time: Duration, future: F) -> FailAt<F> {
 }
 
 /// As [`fail_after`], until an instant.
+///
+/// # Cancel safety
+///
+/// As that of `future`.
+///
+/// # Errors
+///
+/// [`TimedOut`], with the recorded reason.
 #[track_caller]
 pub fn fail_at<F: Future>(at: Instant, future: F) -> FailAt<F> {
     FailAt { inner: move_on_at(at, future) }

@@ -17,6 +17,11 @@ use std::task::{Context, Poll, Waker};
 ///
 /// Nothing happens to the child: its group waits for it. Its value is dropped when it ends.
 ///
+/// # Comparison
+///
+/// tokio's `JoinHandle` has the child's panic and detaches it on drop; here the panic and the error go to the
+/// group, and no child is detached. A child whose value nobody wants needs no handle.
+///
 /// # Examples
 ///
 /// ```

@@ -123,6 +123,10 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Spawns a child and waits until it is ready; see [`TaskGroup::start`](crate::TaskGroup::start).
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the child is ready cancels the child; the group waits for it.
+    ///
     /// # Panics
     ///
     /// As [`spawn`](TaskGroup::spawn).
@@ -156,6 +160,15 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Enters the group, runs `body` beside the children, and leaves when the last child has left; see
     /// [`TaskGroup::run`](crate::TaskGroup::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the body and the children; their exits go to the nearest enclosing live region
+    /// (R8).
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`](crate::Failure), the first real error first.
     #[track_caller]
     pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, LocalBoxChild<'env>>
     where

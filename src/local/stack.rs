@@ -184,6 +184,14 @@ impl ExitStack {
 
     /// Enters the stack, runs `body` and the exits, and leaves; see
     /// [`ExitStack::run`](crate::ExitStack::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the body first; then the exits go to the nearest enclosing live region (R8).
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`](crate::Failure) with the body's error first, then those of the exits.
     #[track_caller]
     pub fn run<F, T, E>(&self, body: F) -> StackRun<'_, F, ExitStack>
     where
@@ -193,6 +201,14 @@ impl ExitStack {
     }
 
     /// Leaves the stack; see [`ExitStack::close`](crate::ExitStack::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends the exits that have not run to the nearest enclosing live region (R8).
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`](crate::CloseError), from a task that does not own the stack, or with what failed.
     #[track_caller]
     pub fn close(self) -> Close<ExitStack> {
         self.stack.close_as(Location::caller(), ExitStack::of)
