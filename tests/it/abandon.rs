@@ -426,3 +426,23 @@ fn r08_each_exit_runs_once_or_is_reported_once_whatever_the_spawner_does() {
         }
     }
 }
+
+#[test]
+fn r18_a_spawner_that_panics_loses_no_exit_silently() {
+    struct Panics;
+    impl Spawn for Panics {
+        fn spawn(&self, _: BoxTask) -> Result<(), Refused> {
+            boom("no more tasks");
+            Ok(())
+        }
+    }
+    let reports = Reports::watch();
+    let log = Log::new();
+    let mut run =
+        hand(task(parked(log.clone(), "panicky")).named("panicky-task").on_abandon(Panics));
+    run.pending();
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(run)));
+    log.is(&[]);
+    let lines = reports.of("2 exits of ");
+    assert_eq!(lines.iter().filter(|line| line.contains("abandon.rs")).count(), 1, "{lines:?}");
+}

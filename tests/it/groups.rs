@@ -754,3 +754,18 @@ fn r19_a_hundred_thousand_starts_leave_nothing_behind() {
     let inside = run.drive().unwrap();
     assert!(inside <= 4, "{inside} regions were alive at the end");
 }
+
+#[test]
+fn r19_thirty_thousand_in_line_are_cancelled_without_a_search_for_each() {
+    let group = Group::new().limit(1);
+    for _ in 0..30_000 {
+        group.spawn(pending::<Result<(), _>>());
+    }
+    let mut run = hand(group.run(pending::<Result<(), _>>()));
+    run.pending();
+    let start = std::time::Instant::now();
+    group.cancel();
+    assert!(run.drive().is_err());
+    // Seconds tell little; a search through the line for each child takes many seconds.
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}

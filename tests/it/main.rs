@@ -13,6 +13,7 @@ mod detectable;
 mod dynamic;
 mod errors;
 mod failure;
+mod grace;
 mod group;
 mod groups;
 mod hangs;
@@ -22,6 +23,7 @@ mod local;
 #[cfg(feature = "inspect")]
 mod observed;
 mod prior_art;
+mod resource;
 mod rules;
 mod runtimes;
 mod scope;

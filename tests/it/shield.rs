@@ -470,3 +470,22 @@ fn r12_a_shielded_future_ends_and_then_the_body_is_dropped_at_its_next_await() {
     assert!(run.ready().is_err(), "the outer body is dropped in the same poll");
     log.is(&["first", "second", "after"]);
 }
+
+#[test]
+fn r12_a_poll_that_does_not_reach_a_shield_in_a_futures_unordered_does_not_end_it() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(steps(&log, &gate))));
+        while all.next().await.is_some() {}
+    }));
+    run.pending();
+    scope.cancel();
+    run.pending();
+    // Woken by something else: nobody knows that the shield has news, because it has none.
+    run.pending();
+    gate.open();
+    assert_eq!(run.drive().map_err(drop), Ok(()));
+    log.is(&["first", "second"]);
+}

@@ -4,7 +4,8 @@ use crate::support::{Executor, Gate, Log, hand, poll_once, yield_now};
 use futures::future::{Either, join, select};
 use moored::testing::MockClock;
 use moored::{
-    CancelScope, ExitStack, Leaving, ReasonKind, TaskGroup, shield, stop_requested, task,
+    CancelScope, ChildError, ExitStack, Leaving, ReasonKind, TaskGroup, shield, stop_requested,
+    task,
 };
 use std::future::pending;
 use std::pin::pin;
@@ -399,4 +400,57 @@ fn r13_an_exit_is_not_told_to_stop() {
     run.pending();
     gate.open();
     run.drive().unwrap().unwrap();
+}
+
+#[test]
+fn r13_children_that_finish_in_time_are_not_cancelled_and_the_others_are() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new().grace(SECOND);
+    let (quick, slow) = (Mutex::new(None), Mutex::new(None));
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let body = scope.run(group.run(async {
+        *quick.lock().unwrap() = Some(group.spawn(async {
+            stop_requested().await;
+            yield_now().await;
+            Ok("in time")
+        }));
+        *slow.lock().unwrap() = Some(group.spawn(async {
+            stop_requested().await;
+            pending::<Result<(), ()>>().await
+        }));
+        Ok(())
+    }));
+    let mut run = hand(task(body).clock(clock.clone()));
+    run.pending();
+    scope.stop();
+    run.pending();
+    run.pending();
+    clock.advance(SECOND);
+    assert!(run.drive().is_err());
+    let quick = quick.lock().unwrap().take().unwrap();
+    assert_eq!(hand(quick.join()).ready().unwrap(), "in time");
+    let slow = slow.lock().unwrap().take().unwrap();
+    assert!(matches!(hand(slow.join()).ready(), Err(ChildError::Cancelled(_))));
+}
+
+#[test]
+fn r13_stop_reaches_executor_children_from_a_scope_around_their_group() {
+    let (log, executor) = (Log::new(), Executor::new());
+    let scope = CancelScope::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let mut run = hand(scope.run(group.run(async {
+        let log = log.clone();
+        group.spawn_on(&executor, async move {
+            stop_requested().await;
+            log.add("asked on the executor");
+            Ok(())
+        });
+        Ok(())
+    })));
+    run.pending();
+    executor.run();
+    scope.stop();
+    executor.run();
+    run.drive().unwrap().unwrap();
+    log.is(&["asked on the executor"]);
 }
