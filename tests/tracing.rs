@@ -1,0 +1,56 @@
+//! What is told to `tracing`: alone in its process, because a subscriber that comes while other threads meet a
+//! span for the first time may miss it.
+
+use moored::CancelScope;
+use moored::testing::hand;
+use std::sync::{Arc, Mutex};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+/// Writes down the spans that are entered and the events inside.
+#[derive(Clone, Default)]
+struct Scribe(Arc<Mutex<Vec<String>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!(" {field}={value:?}");
+    }
+}
+
+impl Subscriber for Scribe {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "moored"
+    }
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut text = Text("span".into());
+        attributes.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text("event".into());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_region_is_a_span_and_its_cancellation_an_event() {
+    let scribe = Scribe::default();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let scope = CancelScope::new().named("traced");
+        scope.cancel_because("enough");
+        hand(scope.run(std::future::pending::<()>())).ready().unwrap_err();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    assert!(written.contains("span region=\"cancel scope `traced`\""), "{written}");
+    assert!(written.contains("message=cancelled") && written.contains("enough"), "{written}");
+    assert!(written.contains("message=left"), "{written}");
+}
