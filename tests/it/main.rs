@@ -32,4 +32,5 @@ mod shield;
 mod stack;
 mod stop;
 mod task;
+mod teach;
 mod threads;
