@@ -67,12 +67,20 @@
 //! The current task is known while it is polled and while it is dropped (R5). An unknown identity is never
 //! held against anybody.
 //!
-//! | how the code runs | its identity |
-//! |---|---|
-//! | inside [`task()`], or as a child of a group | its own, wherever it is polled |
-//! | inside a region that nothing of `moored` encloses | the region's own, and the runtime's where it is known |
-//! | elsewhere in a tokio task, with the feature `tokio` | tokio's |
-//! | elsewhere: `main`, `block_on`, smol, a thread | unknown |
+//! | how the code runs | who is known to run | what is rejected | what is accepted |
+//! |---|---|---|---|
+//! | [`task()`], a child of a group | itself, wherever it is polled | any other task's | its own |
+//! | a region that nothing of `moored` encloses | the region, and tokio's id beside it | any other task's | its own |
+//! | tokio task (feature `tokio`) | tokio's id | other tokio tasks', moored tasks' | its own |
+//! | `block_on` body, `main` | nobody | nothing | everything |
+//! | `LocalSet` | tokio's id; nobody in `run_until` of a `block_on` | as a tokio task | its own |
+//! | smol task | nobody; a region in it is its own root | nothing outside that root | everything |
+//! | plain thread | nobody | nothing | everything |
+//! | scoped thread | nobody, not even the task that started it | nothing | everything |
+//! | nested `block_on` | the task around it | as that task | what is that task's |
+//! | drop at a runtime's shutdown | the task that is dropped | as that task | its own |
+//!
+//! Each cell of it is a test, in `tests/it/detectable.rs`.
 //!
 //! # Features
 //!

@@ -58,6 +58,7 @@ use crate::clock::Clock;
 use crate::failure::ExitFailure;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
+use crate::report::{Report, report};
 use crate::rt;
 use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
@@ -381,7 +382,11 @@ impl Node {
     /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
     pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
         let reason = self.inner.lock().reason.clone();
-        // A stay that was leaked, or that somebody else polls, does not outlive the scope.
+        let stays = self.stays();
+        if stays > 0 {
+            report(&Report::StillInUse { region: self.describe(), runs: stays });
+        }
+        // A stay that was leaked does not outlive the scope.
         self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
         drop(self.leave_now(None));
         reason

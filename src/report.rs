@@ -30,6 +30,15 @@ pub enum Report {
         /// What failed.
         failure: ExitFailure,
     },
+    /// An entered scope was left while something still ran inside it, because its future was leaked. That
+    /// was cancelled, and cannot enter anything any more.
+    #[non_exhaustive]
+    StillInUse {
+        /// The scope, as texts show it.
+        region: String,
+        /// How many runs it had.
+        runs: usize,
+    },
     /// A region was dropped by a task that does not own it. Its exits went home (R2).
     ForeignDrop(WrongTask),
 }
@@ -46,6 +55,11 @@ impl fmt::Display for Report {
                 registered_at.iter().try_for_each(|place| write!(f, "; registered at {place}"))
             }
             Report::Unrecorded { region, failure } => write!(f, "in {region}: {failure}"),
+            Report::StillInUse { region, runs } => write!(
+                f,
+                "{region} was left with {runs} runs inside it that were leaked; they are cancelled, and \
+                 nobody polls them to their end"
+            ),
             Report::ForeignDrop(wrong) => write!(f, "{wrong}"),
         }
     }

@@ -262,6 +262,15 @@ impl Node {
         }
     }
 
+    /// How many runs are inside this scope.
+    pub(super) fn stays(&self) -> usize {
+        let below: Vec<_> = {
+            let inner = self.inner.lock();
+            inner.links.iter().filter_map(|(_, node)| node.upgrade()).collect()
+        };
+        below.iter().filter(|node| node.kind == Kind::Stay).count()
+    }
+
     /// The region whose deadline this one's run watches.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
         match self.kind {

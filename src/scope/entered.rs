@@ -96,7 +96,8 @@ impl EnteredScope {
 
     /// Leaves the scope.
     ///
-    /// Where something still runs inside it, because its future was leaked, that is cancelled.
+    /// Where something still runs inside it, because its future was leaked, that is cancelled, and
+    /// [reported](crate::set_report_hook) once.
     ///
     /// # Errors
     ///

@@ -349,7 +349,7 @@ fn r02_a_leaked_run_does_not_keep_an_entered_scope_from_being_left() {
         handle.cancel();
         assert!(!handle.is_cancelled());
     });
-    assert!(reports.of("leaky").len() <= 1);
+    assert_eq!(reports.of("leaky").len(), 1);
 }
 
 #[test]

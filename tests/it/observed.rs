@@ -46,7 +46,7 @@ fn a_snapshot_shows_what_is_open_who_owns_it_and_what_it_waits_for() {
     assert_eq!(names, ["snap-stack", "snap-scope"]);
     gate.open();
     run.ready();
-    assert!(!inspect::snapshot().to_string().contains("snap-"));
+    assert!(!inspect::snapshot().to_string().contains("`snap-task`"));
 }
 
 #[test]

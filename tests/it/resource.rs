@@ -312,3 +312,28 @@ fn r16_a_child_enters_resources_of_its_own_stack_and_not_of_its_parents() {
     hand(task(body)).drive().unwrap();
     log.is(&["entering", "entered", "left after 0 uses"]);
 }
+
+#[test]
+fn r02_an_enter_that_was_moved_to_another_task_half_way_loses_nothing_that_was_entered() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let reports = Reports::watch();
+    hand(task(async {
+        let stack = ExitStack::new().named("moved-enter");
+        let mut entering = Box::pin(stack.enter(Connection::new(&log, &gate)));
+        assert!(poll_once(&mut entering).await.is_pending());
+        gate.open();
+        let ended = task(async {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hand(entering).poll()))
+        })
+        .await;
+        // Whether the other task is told by a panic or by nothing: what was entered is left.
+        drop(ended);
+        stack.close().await.unwrap();
+    }))
+    .drive();
+    let lines = log.lines();
+    assert_eq!(lines[0], "entering");
+    let entered = lines.contains(&"entered".to_owned());
+    let left = lines.contains(&"left after 0 uses".to_owned());
+    assert!(!entered || left || !reports.of("moved-enter").is_empty(), "{lines:?}");
+}

@@ -711,9 +711,12 @@ impl Reference {
                 ensure!(told == 1, "nobody was told how body {id} ended (R15)");
             }
         }
-        let unclaimed = self.regions.iter().filter(|region| {
-            let dropped = region.abandoned || self.regions[region.parent].abandoned;
-            region.end == Some(End::Error) && dropped
+        // Nobody can claim an error whose `run` was dropped, or went on with a panic instead of returning.
+        let silent = |id: RegionId| {
+            self.regions[id].abandoned || self.returned.get(&id) == Some(&Outcome::Panicked)
+        };
+        let unclaimed = self.regions.iter().enumerate().filter(|(id, region)| {
+            region.end == Some(End::Error) && (silent(*id) || silent(region.parent))
         });
         ensure!(
             self.told_unclaimed <= unclaimed.count(),
