@@ -65,6 +65,16 @@ pub enum Misuse {
         /// Where the attempt was made.
         attempted_at: &'static Location<'static>,
     },
+    /// A spawn into a group that has closed, because its last child has left or nobody polls it (R16).
+    #[non_exhaustive]
+    Closed {
+        /// The group, as texts show it.
+        region: String,
+        /// Where the group was run; where its spawner was made, if the group is gone.
+        entered_at: &'static Location<'static>,
+        /// Where the attempt was made.
+        attempted_at: &'static Location<'static>,
+    },
     /// A second `run` of a region that is entered once.
     #[non_exhaustive]
     EnteredTwice {
@@ -83,8 +93,7 @@ impl Misuse {
         made_at: &'static Location<'static>,
         attempted_at: &'static Location<'static>,
     ) -> Self {
-        let region = "task group".to_owned();
-        Misuse::Left { operation: "spawn", region, entered_at: made_at, attempted_at }
+        Misuse::Closed { region: "task group".to_owned(), entered_at: made_at, attempted_at }
     }
 }
 
@@ -96,6 +105,11 @@ impl fmt::Display for Misuse {
                 f,
                 "cannot {operation} {region} at {attempted_at}: it was entered at {entered_at} and has \
                  been left; enter a new one"
+            ),
+            Misuse::Closed { region, entered_at, attempted_at } => write!(
+                f,
+                "cannot spawn into {region} at {attempted_at}: it was entered at {entered_at} and has \
+                 closed; spawn while its body or a child is inside"
             ),
             Misuse::EnteredTwice { region, entered_at, attempted_at } => write!(
                 f,

@@ -12,7 +12,7 @@ use crate::region::{Exit, Frame, Node};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Mutex};
 use crate::unwind;
-use crate::wrong_task::Rejected;
+use crate::wrong_task::{Misuse, Rejected};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -100,7 +100,10 @@ impl<E, M> Shared<E, M> {
 
     /// What a spawn that found the group closed is told.
     fn closed<F>(&self, Closed(future): Closed<F>, at: &'static Location<'static>) -> Rejected<F> {
-        Rejected::new(self.ledger.node.left_misuse("spawn", at), future)
+        let node = &self.ledger.node;
+        let entered_at = node.entered_at().unwrap_or(at);
+        let closed = Misuse::Closed { region: node.describe(), entered_at, attempted_at: at };
+        Rejected::new(closed, future)
     }
 
     /// Children that were never taken up.

@@ -1011,7 +1011,7 @@ fn r02_try_spawn_from_another_task_hands_the_future_back() {
         run.await.unwrap();
         assert_eq!(child.join().await.unwrap(), 7);
         let left = group.try_spawn(async { Ok(8) }).unwrap_err();
-        assert!(matches!(left.error(), Misuse::Left { .. }));
+        assert!(matches!(left.error(), Misuse::Closed { .. }));
         assert_eq!(left.into_inner().await, Ok(8));
     });
 }

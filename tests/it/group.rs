@@ -277,14 +277,14 @@ fn r16_a_spawn_after_the_group_closed_hands_the_future_back() {
     let spawner = group.spawner();
     hand(group.run(async { Ok(()) })).drive().unwrap();
     let rejected = spawner.spawn(async { Ok(7) }).unwrap_err();
-    assert!(matches!(rejected.error(), Misuse::Left { .. }));
+    assert!(matches!(rejected.error(), Misuse::Closed { .. }));
     let text = rejected.to_string();
-    assert!(text.starts_with("cannot spawn task group `closed` at "), "{text}");
+    assert!(text.starts_with("cannot spawn into task group `closed` at "), "{text}");
     assert_eq!(hand(rejected.into_inner()).ready(), Ok::<_, ()>(7));
     let rejected = spawner.spawn_on(&Executor::new(), async { Ok(8) }).unwrap_err();
     assert_eq!(hand(rejected.into_inner()).ready(), Ok::<_, ()>(8));
     let text = panic_text(|| group.spawn(async { Ok(()) }));
-    assert!(text.ends_with("has been left; enter a new one"), "{text}");
+    assert!(text.ends_with("has closed; spawn while its body or a child is inside"), "{text}");
     drop(group);
     let rejected = spawner.spawn(async { Ok(9) }).unwrap_err();
     assert_eq!(hand(rejected.into_inner()).ready(), Ok::<_, ()>(9));

@@ -223,7 +223,7 @@ fn r16_start_in_a_group_that_has_closed_panics() {
     let group = Group::new();
     hand(group.run(async { Ok(()) })).drive().unwrap();
     let text = panic_text(|| group.start(|_: Ready<'_, ()>| async { Ok(()) }));
-    assert!(text.contains("cannot spawn task group"), "{text}");
+    assert!(text.contains("cannot spawn into task group"), "{text}");
 }
 
 #[test]
@@ -663,7 +663,7 @@ fn r02_try_spawn_hands_the_future_back_from_another_task_and_when_it_was_left() 
     let mut run = hand(task(body).named("owner"));
     assert_eq!(run.drive().unwrap(), (1, 2));
     let rejected = group.try_spawn(async { Ok(3) }).unwrap_err();
-    assert!(matches!(rejected.error(), Misuse::Left { .. }), "{rejected}");
+    assert!(matches!(rejected.error(), Misuse::Closed { .. }), "{rejected}");
     assert_eq!(hand(rejected.into_inner()).ready(), Ok(3));
     let rejected = group.try_spawn_on(&Full, async { Ok(4) }).unwrap_err();
     assert_eq!(hand(rejected.into_inner()).ready(), Ok(4));
