@@ -17,6 +17,7 @@
 //! 5. A node that is linked is told of every cancellation of an ancestor. What it is told is to look: the
 //!    state is never copied, because a region that was only lent survives what it was lent to (R7). Only
 //!    children of a group and stays in a scope are cancelled themselves; they are linked from the start.
+//!    A region that is *dropped* with what is around it keeps that reason when it leaves, for who looks late.
 //! 6. Numbers grow: what is entered later in a task has the larger one. Sorting by it is last in, first
 //!    out, whatever the order of drops (R7).
 //!
