@@ -1,6 +1,6 @@
 //! What a body can ask of the region it runs in (R6, R11, R13).
 
-use crate::region::{Node, ambient};
+use crate::region::{self, Node, ambient};
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
@@ -50,10 +50,8 @@ pub fn checkpoint() -> Checkpoint {
 /// `moored` is current.
 pub fn is_cancelled() -> bool {
     // An exit that runs is shielded from what cancelled its region (R14).
-    ambient::with_current(|node, in_exit| match node {
-        Some(node) if !in_exit => node.is_cancelled(),
-        _ => false,
-    })
+    let disquiet = ambient::settled(|node, _| node.filter(|node| !node.is_quiet()).cloned());
+    disquiet.is_some_and(|node| node.is_cancelled())
 }
 
 /// Waits until the current region, or one around it up to a shield, is cancelled.
@@ -105,10 +103,9 @@ pub fn stop_requested() -> StopRequested {
 /// The earliest deadline of the current region and those around it, up to a shield (R11). `None` where
 /// there is none.
 pub fn current_deadline() -> Option<Instant> {
-    ambient::with_current(|node, in_exit| match node {
-        Some(node) if !in_exit => node.effective_deadline(),
-        _ => None,
-    })
+    let (node, deadline) = ambient::settled(|node, deadline| (node.cloned(), deadline));
+    let around = node.and_then(|node| node.effective_deadline());
+    [deadline, around].into_iter().flatten().min()
 }
 
 /// The future of [`checkpoint`].
@@ -144,32 +141,31 @@ impl fmt::Debug for Checkpoint {
 struct Wait {
     /// `None` before the first poll, and where there is nothing to wait for.
     node: Option<Arc<Node>>,
-    key: Option<usize>,
+    wait: region::Wait,
     polled: bool,
     done: bool,
 }
 
 impl Wait {
     fn new() -> Self {
-        Wait { node: None, key: None, polled: false, done: false }
+        Wait { node: None, wait: region::Wait::default(), polled: false, done: false }
     }
 
     fn poll(
         &mut self,
-        happened: impl FnOnce(&Arc<Node>, &mut Option<usize>) -> bool,
-        forget: impl FnOnce(&Node, usize),
+        happened: impl FnOnce(&Arc<Node>, &mut region::Wait) -> bool,
+        forget: impl FnOnce(&Node, &mut region::Wait),
     ) -> Poll<()> {
         if !self.polled {
             self.polled = true;
-            self.node = ambient::with_current(|node, in_exit| node.filter(|_| !in_exit).cloned());
+            let current = ambient::current().filter(|(_, in_exit)| !in_exit);
+            self.node = current.map(|(node, _)| node);
         }
         let Some(node) = &self.node else { return Poll::Pending };
-        if !happened(node, &mut self.key) {
+        if !happened(node, &mut self.wait) {
             return Poll::Pending;
         }
-        if let Some(key) = self.key.take() {
-            forget(node, key);
-        }
+        forget(node, &mut self.wait);
         self.done = true;
         Poll::Ready(())
     }
@@ -183,7 +179,7 @@ impl Future for CurrentCancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, key| node.wait_cancelled(key, cx.waker()), Node::forget_waiter)
+        self.0.poll(|node, wait| node.wait_cancelled(wait, cx.waker()), Node::forget_waiter)
     }
 }
 
@@ -195,8 +191,8 @@ impl futures_core::FusedFuture for CurrentCancelled {
 
 impl Drop for CurrentCancelled {
     fn drop(&mut self) {
-        if let (Some(node), Some(key)) = (&self.0.node, self.0.key) {
-            node.forget_waiter(key);
+        if let Some(node) = &self.0.node {
+            node.forget_waiter(&mut self.0.wait);
         }
     }
 }
@@ -215,7 +211,7 @@ impl Future for StopRequested {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, key| node.wait_stopped(key, cx.waker()), Node::forget_stop_waiter)
+        self.0.poll(|node, wait| node.wait_stopped(wait, cx.waker()), Node::forget_stop_waiter)
     }
 }
 
@@ -227,8 +223,8 @@ impl futures_core::FusedFuture for StopRequested {
 
 impl Drop for StopRequested {
     fn drop(&mut self) {
-        if let (Some(node), Some(key)) = (&self.0.node, self.0.key) {
-            node.forget_stop_waiter(key);
+        if let Some(node) = &self.0.node {
+            node.forget_stop_waiter(&mut self.0.wait);
         }
     }
 }

@@ -44,6 +44,15 @@ pub(crate) fn default() -> Arc<dyn Clock> {
     );
 }
 
+/// What the default clock shows, without having to make it.
+pub(crate) fn default_now() -> Instant {
+    #[cfg(feature = "tokio")]
+    if crate::rt::tokio::inside_a_runtime() {
+        return crate::rt::tokio::TokioClock.now();
+    }
+    Instant::now()
+}
+
 #[cfg(not(any(feature = "timer", feature = "tokio")))]
 pub(crate) fn default() -> Arc<dyn Clock> {
     panic!("no clock for a deadline: give one with `Task::clock`, or enable the feature `timer`")

@@ -32,9 +32,11 @@ pub(crate) mod ambient;
 mod cancel;
 #[cfg(feature = "testing")]
 mod census;
+mod draft;
 mod exit;
 mod frame;
 mod inbox;
+mod links;
 mod observe;
 mod owner;
 #[cfg(feature = "inspect")]
@@ -48,11 +50,13 @@ mod voyage;
 pub use census::live_regions;
 
 pub(crate) use adoption::{Batch, Lane, Tally, Wave};
+pub(crate) use cancel::Wait;
+pub(crate) use draft::Draft;
 pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
-pub(crate) use run::Run;
+pub(crate) use run::{Given, Run};
 pub(crate) use ticket::Ticket;
 
 use crate::clock::Clock;
@@ -60,7 +64,6 @@ use crate::failure::ExitFailure;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
 use crate::report::{Report, report};
-use crate::rt;
 use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
 use crate::unwind::{self, Payload};
@@ -91,7 +94,7 @@ const ENTERED: u32 = 1 << 2;
 const ATTENDED: u32 = 1 << 3;
 /// Closed for good.
 const LEFT: u32 = 1 << 4;
-/// `inner.adopted` or `inner.records` is not empty.
+/// `adopted` or `records` is not empty.
 const INBOX: u32 = 1 << 5;
 /// The run has to register its waker anew.
 const REWAKE: u32 = 1 << 6;
@@ -107,22 +110,39 @@ const LINKED: u32 = 1 << 10;
 const STOP: u32 = 1 << 11;
 /// Not dropped by what is cancelled outside, while it is polled (R12).
 const SHIELD: u32 = 1 << 12;
+/// It, or a task around it, was given a clock of its own.
+const CLOCKED: u32 = 1 << 13;
+/// A scope that became a stay in another one: its kind is [`Kind::Stay`].
+const STAY: u32 = 1 << 14;
 
 pub(crate) struct Node {
-    kind: Kind,
     flags: AtomicU32,
+    /// How often the waiters were taken: one who waits compares it, to know whether its waker is still here.
+    calls: AtomicU32,
+    /// The epoch in which nothing around was found cancelled; see `cancel.rs`.
+    quiet: AtomicU64,
     owner_task: AtomicU64,
     owner_runtime: AtomicU64,
+    kind: Kind,
     inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
     _census: census::Census,
 }
 
+/// What every region needs; the rest is in [`More`], for those that need any of it.
+#[derive(Default)]
 struct Inner {
-    name: Option<Arc<str>>,
-    entered_at: Option<&'static Location<'static>>,
-    number: u64,
     parent: Option<Arc<Node>>,
+    entered_at: Option<&'static Location<'static>>,
+    waker: Option<Waker>,
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
+    name: Option<Arc<str>>,
+    /// Of a stack and a group, whose exits are sorted by it.
+    number: u64,
     clock: Option<Arc<dyn Clock>>,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
@@ -136,7 +156,6 @@ struct Inner {
     /// What was cancelled around a region that was dropped.
     dropped_for: Option<Reason>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
-    waker: Option<Waker>,
     waiters: Wakers,
     stop_waiters: Wakers,
     links: Slab<Weak<Node>>,
@@ -151,127 +170,166 @@ struct Inner {
 }
 
 impl Inner {
-    /// Whether somebody may wait here or below for what happens above.
-    fn is_awaited(&self) -> bool {
-        !(self.waiters.is_empty() && self.stop_waiters.is_empty() && self.links.is_empty())
+    /// What was noted beside the essentials, if anything was.
+    fn seen(&self) -> Option<&More> {
+        self.more.as_deref()
     }
 
-    /// Everything here that wakes, to be dropped outside the lock: it may hold the task that holds the node
-    /// (R19).
-    fn wakers(&mut self) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        self.waiters.take_into(&mut wakers);
-        self.stop_waiters.take_into(&mut wakers);
-        wakers.extend(self.waker.take());
-        wakers
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn name(&self) -> Option<Arc<str>> {
+        self.seen().and_then(|more| more.name.clone())
+    }
+
+    /// Whether somebody may wait here or below for what happens above.
+    fn is_awaited(&self) -> bool {
+        self.seen().is_some_and(|more| {
+            !(more.waiters.is_empty() && more.stop_waiters.is_empty() && more.links.is_empty())
+        })
     }
 }
 
 impl Node {
     pub(crate) fn new(kind: Kind) -> Arc<Self> {
+        Node::with(kind, Identity::UNKNOWN, 0, Inner::default())
+    }
+
+    fn with(kind: Kind, owner: Identity, flags: u32, inner: Inner) -> Arc<Self> {
         Arc::new(Node {
+            flags: AtomicU32::new(flags),
+            calls: AtomicU32::new(0),
+            quiet: AtomicU64::new(0),
+            owner_task: AtomicU64::new(owner.task),
+            owner_runtime: AtomicU64::new(owner.runtime),
             kind,
-            flags: AtomicU32::new(0),
-            owner_task: AtomicU64::new(0),
-            owner_runtime: AtomicU64::new(0),
+            inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
             _census: census::Census::new(),
-            inner: Mutex::new(Inner {
-                name: None,
-                entered_at: None,
-                number: 0,
-                parent: None,
-                clock: None,
-                timeout: None,
-                deadline: None,
-                grace: None,
-                reason: None,
-                below: None,
-                stop: None,
-                stop_due: None,
-                dropped_for: None,
-                spawner: None,
-                waker: None,
-                waiters: Wakers::new(),
-                stop_waiters: Wakers::new(),
-                links: Slab::new(),
-                link: None,
-                exits: Vec::new(),
-                adopted: Vec::new(),
-                records: Vec::new(),
-                panic: None,
-                #[cfg(feature = "inspect")]
-                entry: register::Entry::default(),
-            }),
         })
+    }
+
+    /// A region that is entered and attended from the start.
+    fn entered(
+        kind: Kind,
+        owner: Identity,
+        flags: u32,
+        parent: Option<Arc<Node>>,
+        at: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> Arc<Self> {
+        let clocked = parent.as_ref().map_or(0, |parent| parent.flags() & CLOCKED);
+        let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
+        if deadline.is_some() {
+            inner.more().deadline = deadline;
+        }
+        Node::with(kind, owner, flags | clocked, inner)
     }
 
     /// A child of `parent`, a task of its own, entered and attended from the start and linked.
     pub(crate) fn child(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Self> {
-        let node = Node::new(Kind::Child);
-        let number = next_number();
-        node.owner_task.store(number, Ordering::Relaxed);
-        node.put_into(parent, number, at, ENTERED | ATTENDED | ROOT);
-        node
+        let owner = Identity { task: next_number(), runtime: 0 };
+        let flags = ENTERED | ATTENDED | ROOT;
+        let around = Some(Arc::clone(parent));
+        Node::entered(Kind::Child, owner, flags, around, at, None).put_into(parent)
     }
 
     /// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
     pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Self> {
-        let node = Node::new(Kind::Stay);
-        let owner = parent.owner();
-        node.owner_task.store(owner.task, Ordering::Relaxed);
-        node.owner_runtime.store(owner.runtime, Ordering::Relaxed);
-        {
-            // It is the scope to those inside, and its run watches the scope's times.
-            let scope = parent.inner.lock();
-            let (name, grace) = (scope.name.clone(), scope.grace);
-            drop(scope);
-            let mut inner = node.inner.lock();
-            (inner.name, inner.grace) = (name, grace);
-        }
-        let shield = parent.flags.load(Ordering::Acquire) & SHIELD;
-        node.put_into(parent, next_number(), at, ENTERED | ATTENDED | DEADLINE | shield);
-        node
+        let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & SHIELD);
+        let around = Some(Arc::clone(parent));
+        let node = Node::entered(Kind::Stay, parent.owner(), flags, around, at, None);
+        node.take_after(parent);
+        node.put_into(parent)
     }
 
-    fn put_into(
-        self: &Arc<Self>,
-        parent: &Arc<Node>,
-        number: u64,
-        at: &'static Location<'static>,
-        flags: u32,
-    ) {
+    /// To those inside a stay it is the scope, and its run watches the scope's times.
+    fn take_after(&self, scope: &Node) {
+        let (name, grace) = {
+            let inner = scope.inner.lock();
+            (inner.name(), inner.seen().and_then(|more| more.grace))
+        };
+        if name.is_some() || grace.is_some() {
+            let mut inner = self.inner.lock();
+            let more = inner.more();
+            (more.name, more.grace) = (name, grace);
+        }
+    }
+
+    fn put_into(self: Arc<Self>, parent: &Arc<Node>) -> Arc<Self> {
+        self.tell_entered();
+        parent.link(&self);
+        // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
+        parent.catch_up(&self);
+        self
+    }
+
+    /// Makes this region, which was entered before anybody asked for `scope`, one run inside it: both are the
+    /// same to their owner, who had a node made inside while another thread had one made outside.
+    fn stay_in(self: &Arc<Self>, scope: &Arc<Node>) {
+        let (parent, entered_at, link) = {
+            let mut inner = self.inner.lock();
+            self.lower(LINKED);
+            let link = inner.more.as_mut().and_then(|more| more.link.take());
+            (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
+        };
+        Node::drop_link(link);
+        {
+            let mut inner = scope.inner.lock();
+            (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
+            scope.record_owner(self.owner());
+            scope.raise(ENTERED | (self.flags() & (ROOT | SHELTERED | CLOCKED)));
+        }
+        self.take_after(scope);
+        {
+            let _inner = self.inner.lock();
+            self.raise(STAY | DEADLINE | (scope.flags() & SHIELD));
+            self.lower(SHELTERED);
+        }
+        scope.unsettle_inside(parent.as_ref());
+        scope.tell_entered();
+        scope.link(self);
+        scope.catch_up(self);
+        if scope.inner.lock().is_awaited() {
+            scope.link_up();
+        }
+    }
+
+    /// Marks a region as left that was left before it had a node.
+    fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>) {
         {
             let mut inner = self.inner.lock();
-            inner.number = number;
-            inner.entered_at = Some(at);
-            inner.parent = Some(Arc::clone(parent));
-            self.raise(flags);
+            inner.entered_at = Some(entered_at);
+            self.raise(ENTERED);
         }
-        self.tell_entered();
-        parent.link(self);
-        // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
-        parent.catch_up(self);
+        drop(self.leave_now(None));
     }
 
     pub(crate) fn set_name(&self, name: impl Into<Arc<str>>) {
-        self.inner.lock().name = Some(name.into());
+        self.inner.lock().more().name = Some(name.into());
     }
 
     pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
-        self.inner.lock().clock = Some(clock);
+        let old = {
+            let mut inner = self.inner.lock();
+            self.raise(CLOCKED);
+            inner.more().clock.replace(clock)
+        };
+        drop(old);
     }
 
     pub(crate) fn set_timeout(&self, timeout: Duration) {
-        self.inner.lock().timeout = Some(timeout);
+        self.inner.lock().more().timeout = Some(timeout);
     }
 
     pub(crate) fn set_grace(&self, grace: Duration) {
-        self.inner.lock().grace = Some(grace);
+        self.inner.lock().more().grace = Some(grace);
     }
 
     pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawn + Send + Sync>) {
-        self.inner.lock().spawner = Some(spawner);
+        let old = self.inner.lock().more().spawner.replace(spawner);
+        drop(old);
     }
 
     pub(crate) fn set_shielded(&self) {
@@ -279,31 +337,48 @@ impl Node {
     }
 
     fn grace(&self) -> Option<Duration> {
-        self.inner.lock().grace
+        self.inner.lock().seen()?.grace
+    }
+
+    /// By which exits of different regions of one task are sorted.
+    fn number(&self) -> u64 {
+        self.inner.lock().seen().map_or(0, |more| more.number)
     }
 
     /// Records the owner, the parent and the place, unless that was done before (R1).
+    #[inline]
     pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {
-        if self.has(ENTERED) {
-            return;
+        if !self.has(ENTERED) {
+            self.enter_around(at);
         }
-        let (parent, in_exit) = ambient::with_current(|node, in_exit| (node.cloned(), in_exit));
-        let owner = match &parent {
-            Some(parent) => parent.owner(),
-            None => Identity { task: 0, runtime: rt::task_number() },
-        };
+    }
+
+    /// As [`enter`](Node::enter); returns the region around, where the caller is the one who enters.
+    fn enter_around(self: &Arc<Self>, at: &'static Location<'static>) -> Option<Arc<Node>> {
+        let (parent, in_exit) = ambient::current().unzip();
+        let in_exit = in_exit.unwrap_or(false);
+        let owner = Node::owner_in(parent.as_ref());
         let mut inner = self.inner.lock();
         if self.has(ENTERED) {
-            return;
+            return None;
         }
-        self.owner_task.store(owner.task, Ordering::Relaxed);
-        self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
-        inner.number = next_number();
+        self.record_owner(owner);
+        if matches!(self.kind, Kind::Stack | Kind::Group) {
+            inner.more().number = next_number();
+        }
         inner.entered_at = Some(at);
-        inner.parent = parent;
-        self.raise(ENTERED | if in_exit { SHELTERED } else { 0 });
+        inner.parent = parent.clone();
+        self.raise(ENTERED | Node::inherited(parent.as_ref(), in_exit));
         drop(inner);
+        self.unsettle_inside(parent.as_ref());
         self.tell_entered();
+        parent
+    }
+
+    /// The flags that a region has from what it is entered in.
+    fn inherited(parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
+        let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
+        clocked | if in_exit { SHELTERED } else { 0 }
     }
 
     /// A run takes the region up, once: it is entered unless it was, and can adopt from now on.
@@ -319,40 +394,43 @@ impl Node {
         if !fresh {
             self.check(operation, at)?;
         }
-        self.enter(at);
+        let around = if fresh { self.enter_around(at) } else { None };
         self.start_timeout();
-        let around = ambient::with_current(|node, _| node.cloned());
-        let mut inner = self.inner.lock();
-        if self.has(LEFT) && operation != "run" {
-            drop(inner);
-            return Err(self.left_misuse(operation, at));
-        }
-        if self.has(LEFT | ATTENDED) {
-            drop(inner);
-            return Err(self.twice(at));
-        }
-        if self.kind == Kind::Task {
-            self.owner_task.store(inner.number, Ordering::Relaxed);
-            self.owner_runtime.store(0, Ordering::Relaxed);
-            self.raise(ROOT);
-        } else if self.owner_task.load(Ordering::Relaxed) == 0 {
-            // Entered by its first use where no task of ours was known: it belongs to the one that runs it,
-            // and to the region around that. Where there is none, it is its own root; and only if it was
-            // never anybody's may it move with its future (R5).
-            match around {
-                Some(around) => {
-                    self.owner_task.store(around.owner().task, Ordering::Relaxed);
-                    inner.parent.get_or_insert(around);
-                }
-                None => {
-                    self.owner_task.store(next_number(), Ordering::Relaxed);
-                    self.raise(if fresh { ROOT } else { 0 });
+        let awaited = {
+            let mut inner = self.inner.lock();
+            if self.has(LEFT) && operation != "run" {
+                drop(inner);
+                return Err(self.left_misuse(operation, at));
+            }
+            if self.has(LEFT | ATTENDED) {
+                drop(inner);
+                return Err(self.twice(at));
+            }
+            if self.kind == Kind::Task {
+                self.record_owner(Identity { task: next_number(), runtime: 0 });
+                self.raise(ROOT);
+            } else if self.owner().task == 0 {
+                // Entered by its first use where no task of ours was known: it belongs to the one that runs it,
+                // and to the region around that. Where there is none, it is its own root; and only if it was
+                // never anybody's may it move with its future (R5).
+                drop(inner);
+                let around = around.or_else(|| Some(ambient::current()?.0));
+                inner = self.inner.lock();
+                match around {
+                    Some(around) => {
+                        self.owner_task.store(around.owner().task, Ordering::Relaxed);
+                        inner.parent.get_or_insert(around);
+                        self.unsettle();
+                    }
+                    None => {
+                        self.owner_task.store(next_number(), Ordering::Relaxed);
+                        self.raise(if fresh { ROOT } else { 0 });
+                    }
                 }
             }
-        }
-        self.raise(ATTENDED);
-        let awaited = inner.is_awaited();
-        drop(inner);
+            self.raise(ATTENDED);
+            inner.is_awaited()
+        };
         if awaited || self.has(SHIELD) {
             // Somebody waited before there was anything around the region; and a shield has to be polled
             // when something outside is cancelled, to hold.
@@ -371,9 +449,7 @@ impl Node {
         }
         self.enter(at);
         self.start_timeout();
-        let inner = self.inner.lock();
-        let awaited = inner.is_awaited();
-        drop(inner);
+        let awaited = self.inner.lock().is_awaited();
         if awaited || self.has(SHIELD) {
             self.link_up();
         }
@@ -382,13 +458,13 @@ impl Node {
 
     /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
     pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
-        let reason = self.inner.lock().reason.clone();
+        let reason = self.inner.lock().seen().and_then(|more| more.reason.clone());
         let stays = self.stays();
         if stays > 0 {
             report(&Report::StillInUse { region: self.describe(), runs: stays });
+            // A stay that was leaked does not outlive the scope.
+            self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
         }
-        // A stay that was leaked does not outlive the scope.
-        self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
         drop(self.leave_now(None));
         reason
     }
@@ -398,43 +474,43 @@ impl Node {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
         }
-        let (parent, in_exit) = ambient::with_current(|node, in_exit| (node.cloned(), in_exit));
-        let owner = match &parent {
-            Some(parent) => parent.owner(),
-            None => Identity { task: 0, runtime: rt::task_number() },
-        };
+        let (parent, in_exit) = ambient::current().unzip();
+        let in_exit = in_exit.unwrap_or(false);
+        let owner = Node::owner_in(parent.as_ref());
         let (former, link, awaited) = {
             let mut inner = self.inner.lock();
-            self.owner_task.store(owner.task, Ordering::Relaxed);
-            self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
-            // Entered anew, as far as the order of exits goes.
-            inner.number = next_number();
-            self.lower(LINKED | SHELTERED);
-            self.raise(if in_exit { SHELTERED } else { 0 });
-            let former = std::mem::replace(&mut inner.parent, parent);
-            (former, inner.link.take(), inner.is_awaited())
+            self.record_owner(owner);
+            self.lower(LINKED | SHELTERED | CLOCKED);
+            self.raise(Node::inherited(parent.as_ref(), in_exit));
+            let awaited = inner.is_awaited();
+            let link = inner.more.as_mut().and_then(|more| {
+                // Entered anew, as far as the order of exits goes.
+                more.number = next_number();
+                more.link.take()
+            });
+            (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
-        if let Some((linked_to, key)) = &link {
-            if let Some(linked_to) = linked_to.upgrade() {
-                linked_to.inner.lock().links.try_remove(*key);
-            }
-        }
-        if awaited || link.is_some() || self.has(SHIELD) {
+        self.unsettle_inside(parent.as_ref());
+        let was_linked = link.is_some();
+        Node::drop_link(link);
+        if awaited || was_linked || self.has(SHIELD) {
             self.link_up();
         }
-        drop((former, link));
+        drop(former);
     }
 
     fn twice(&self, at: &'static Location<'static>) -> Misuse {
-        let inner = self.inner.lock();
-        let (name, entered_at) = (inner.name.clone(), inner.entered_at.unwrap_or(at));
-        drop(inner);
+        let (name, entered_at) = {
+            let inner = self.inner.lock();
+            (inner.name(), inner.entered_at.unwrap_or(at))
+        };
         Misuse::EnteredTwice { region: self.describe_as(name), entered_at, attempted_at: at }
     }
 
     /// A relative deadline starts when the region is entered (R11).
     fn start_timeout(&self) {
-        let Some(timeout) = self.inner.lock().timeout.take() else { return };
+        let timeout = self.inner.lock().more.as_mut().and_then(|more| more.timeout.take());
+        let Some(timeout) = timeout else { return };
         if timeout.is_zero() {
             // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
             self.cancel(Reason::new(ReasonKind::Deadline, None, None, self.entered_at()));
@@ -442,24 +518,31 @@ impl Node {
         }
         let Some(due) = self.clock().now().checked_add(timeout) else { return };
         let mut inner = self.inner.lock();
-        inner.deadline = Some(inner.deadline.map_or(due, |deadline| deadline.min(due)));
+        let more = inner.more();
+        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
         self.raise(DEADLINE);
     }
 
-    /// Closes the region where nothing is left to do in it, and returns the failures that were sent here.
-    fn try_leave(self: &Arc<Self>) -> Option<Vec<ExitFailure>> {
+    /// The region's next exit; or where nothing is left to do in it, it is closed, and the failures that were
+    /// sent here are returned.
+    fn next_exit(self: &Arc<Self>) -> Next {
         let (records, wakers) = {
             let mut inner = self.inner.lock();
-            if !inner.exits.is_empty() || !inner.adopted.is_empty() {
-                return None;
+            let mut records = Vec::new();
+            if let Some(more) = &mut inner.more {
+                if let Some(exit) = more.exits.pop() {
+                    return Next::Exit(exit);
+                }
+                if !more.adopted.is_empty() {
+                    return Next::Inbox;
+                }
+                records = std::mem::take(&mut more.records);
             }
             self.raise(LEFT);
-            (std::mem::take(&mut inner.records), inner.wakers())
+            (records, self.take_wakers(&mut inner))
         };
-        drop(unwind::drop_each(wakers));
-        self.unlink();
-        self.tell_left();
-        Some(records)
+        self.after_leaving(wakers);
+        Next::Left(records)
     }
 
     /// Closes the region whatever is left in it, which is returned.
@@ -472,16 +555,29 @@ impl Node {
         let (rest, wakers) = {
             let mut inner = self.inner.lock();
             self.raise(LEFT);
-            let inner = &mut *inner;
-            inner.dropped_for = dropped_for;
-            let adopted = std::mem::take(&mut inner.adopted);
-            let exits = std::mem::take(&mut inner.exits);
-            ((adopted, exits, std::mem::take(&mut inner.records)), inner.wakers())
+            if dropped_for.is_some() {
+                inner.more().dropped_for = dropped_for;
+            }
+            let rest = inner.more.as_mut().map(|more| {
+                let (adopted, exits) = (&mut more.adopted, &mut more.exits);
+                (std::mem::take(adopted), std::mem::take(exits), std::mem::take(&mut more.records))
+            });
+            (rest.unwrap_or_default(), self.take_wakers(&mut inner))
         };
-        drop(unwind::drop_each(wakers));
-        self.unlink();
-        self.tell_left();
+        self.after_leaving(wakers);
         rest
+    }
+
+    fn after_leaving(self: &Arc<Self>, wakers: Vec<Waker>) {
+        if !wakers.is_empty() {
+            drop(unwind::drop_each(wakers));
+        }
+        self.unlink();
+        if self.has(SHIELD | SHELTERED) {
+            // It holds nothing off any more.
+            self.unsettle();
+        }
+        self.tell_left();
     }
 
     pub(crate) fn has_left(&self) -> bool {
@@ -492,8 +588,28 @@ impl Node {
         self.has(ENTERED)
     }
 
+    fn kind(&self) -> Kind {
+        if self.has(STAY) { Kind::Stay } else { self.kind }
+    }
+
+    fn record_owner(&self, owner: Identity) {
+        self.owner_task.store(owner.task, Ordering::Relaxed);
+        self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Acquire)
+    }
+
+    #[inline]
     fn has(&self, any_of: u32) -> bool {
-        self.flags.load(Ordering::Acquire) & any_of != 0
+        self.flags() & any_of != 0
+    }
+
+    /// Whether it, or a task around it, was given a clock of its own.
+    fn is_clocked(&self) -> bool {
+        self.has(CLOCKED)
     }
 
     fn raise(&self, bits: u32) {
@@ -505,9 +621,17 @@ impl Node {
     }
 }
 
+/// What there is to do for a region that is leaving.
+enum Next {
+    Exit(Exit),
+    /// Something was handed over meanwhile.
+    Inbox,
+    Left(Vec<ExitFailure>),
+}
+
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct(match self.kind {
+        let mut shown = f.debug_struct(match self.kind() {
             Kind::Task | Kind::Child => "Task",
             Kind::Scope | Kind::Stay => "CancelScope",
             Kind::Stack => "ExitStack",
@@ -515,8 +639,8 @@ impl std::fmt::Debug for Node {
         });
         // Never blocking: a node that is locked shows what needs no lock.
         if let Some(inner) = self.inner.try_lock() {
-            shown.field("name", &inner.name).field("entered_at", &inner.entered_at);
-            shown.field("exits", &inner.exits.len());
+            shown.field("name", &inner.name()).field("entered_at", &inner.entered_at);
+            shown.field("exits", &inner.seen().map_or(0, |more| more.exits.len()));
         }
         shown.field("cancelled", &self.has(CANCELLED)).field("left", &self.has(LEFT));
         shown.finish_non_exhaustive()
@@ -526,7 +650,9 @@ impl std::fmt::Debug for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         #[cfg(feature = "inspect")]
-        register::forget(&mut self.inner.lock().entry);
+        if let Some(more) = &mut self.inner.lock().more {
+            register::forget(&mut more.entry);
+        }
         // A chain of 10,000 regions must not be dropped by recursion (R14).
         let mut next = self.inner.lock().parent.take();
         while let Some(node) = next {

@@ -8,7 +8,7 @@ pub use handle::{CancelHandle, Cancellation};
 
 use crate::failure::Cancelled;
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::{self, Ended, Kind, Node, Run};
+use crate::region::{self, Draft, Ended, Kind, Node, Run};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use crate::wrong_task::Misuse;
@@ -16,7 +16,6 @@ use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -75,30 +74,30 @@ use std::time::{Duration, Instant};
 /// # }
 /// ```
 pub struct CancelScope {
-    node: Arc<Node>,
+    draft: Draft,
 }
 
 impl CancelScope {
     /// A scope that nothing cancels yet. It is entered by [`run`](CancelScope::run), not by this.
     pub fn new() -> Self {
-        CancelScope { node: Node::new(Kind::Scope) }
+        CancelScope { draft: Draft::new(Kind::Scope) }
     }
 
     /// Names the scope, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
-        self.node.set_name(name.into());
+        self.draft.node().set_name(name.into());
         self
     }
 
     /// Cancels the scope at `at`. Of two deadlines the earlier one counts.
-    pub fn deadline(self, at: Instant) -> Self {
-        self.node.set_deadline(at);
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.draft.set_deadline(at);
         self
     }
 
     /// Cancels the scope when it has been entered for `timeout`. A time that no clock can tell is none.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.node.set_timeout(timeout);
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.draft.set_timeout(timeout);
         self
     }
 
@@ -106,7 +105,7 @@ impl CancelScope {
     /// for a [shielded](CancelScope::shielded) scope, how long it holds against a cancellation from outside
     /// (R12).
     pub fn grace(self, grace: Duration) -> Self {
-        self.node.set_grace(grace);
+        self.draft.node().set_grace(grace);
         self
     }
 
@@ -117,14 +116,14 @@ impl CancelScope {
     /// is no longer polled, such as the loser of a `select!`, loses its shield and nothing else. Without a
     /// [grace](CancelScope::grace) it holds for as long as its body takes.
     pub fn shielded(self) -> Self {
-        self.node.set_shielded();
+        self.draft.node().set_shielded();
         self
     }
 
     /// Changes the deadline, before the scope is entered or while it runs. A region that is cancelled
     /// already stays cancelled (R11).
     pub fn set_deadline(&self, at: Instant) {
-        self.node.set_deadline(at);
+        self.draft.node().set_deadline(at);
     }
 
     /// Enters the scope at the first poll, runs `body`, and leaves.
@@ -152,37 +151,36 @@ impl CancelScope {
     /// entered before.
     #[track_caller]
     pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
-        let run = Run::new(Arc::clone(&self.node), body, Location::caller());
-        ScopeRun { run, scope: PhantomData }
+        ScopeRun { run: Run::draft(Some(&self.draft), body, Location::caller()) }
     }
 
     /// Asks for cancellation, from any task or thread (R3). The first reason wins (R10).
     #[track_caller]
     pub fn cancel(&self) {
-        request(&self.node, None, Location::caller());
+        request(self.draft.node(), None, Location::caller());
     }
 
     /// As [`cancel`](CancelScope::cancel), with a text that every error tells.
     #[track_caller]
     pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
-        request(&self.node, Some(message.into()), Location::caller());
+        request(self.draft.node(), Some(message.into()), Location::caller());
     }
 
     /// Asks what is inside to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
     /// [grace](CancelScope::grace), it becomes a cancellation when that is over.
     #[track_caller]
     pub fn stop(&self) {
-        stop(&self.node, Location::caller());
+        stop(self.draft.node(), Location::caller());
     }
 
     /// Whether this scope, or a region around it, is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.node.is_cancelled()
+        self.draft.node().is_cancelled()
     }
 
     /// A handle that asks for cancellation from anywhere.
     pub fn handle(&self) -> CancelHandle {
-        CancelHandle::new(Arc::clone(&self.node))
+        CancelHandle::new(Arc::clone(self.draft.node()))
     }
 }
 
@@ -219,7 +217,7 @@ impl Default for CancelScope {
 
 impl fmt::Debug for CancelScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.node.fmt(f)
+        self.draft.fmt(f)
     }
 }
 
@@ -228,8 +226,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; dropping it drops the body where it is parked"]
     pub struct ScopeRun<'a, F: Future> {
         #[pin]
-        run: Run<F>,
-        scope: PhantomData<&'a CancelScope>,
+        run: Run<F, Option<&'a Draft>>,
     }
 }
 
@@ -260,7 +257,7 @@ impl<F: Future> Future for ScopeRun<'_, F> {
                 Poll::Ready(Ok(value))
             }
             Some(Err(reason)) => {
-                let failures = std::mem::take(&mut frame.tally.failures);
+                let failures = frame.take_failures();
                 Poll::Ready(Err(Cancelled::new(reason, failures)))
             }
             None => Poll::Pending,

@@ -543,7 +543,7 @@ where
             frame.unclaimed(&causes);
             frame.resume(panic, (value, causes));
         }
-        causes.extend(std::mem::take(&mut frame.tally.failures).into_iter().map(Cause::Exit));
+        causes.extend(frame.take_failures().into_iter().map(Cause::Exit));
         Poll::Ready(match (Failure::from_causes(causes), value) {
             (Some(failure), _) => Err(failure),
             (None, Some(value)) => Ok(value),

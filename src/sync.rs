@@ -5,7 +5,7 @@
 //!
 //! Three things stay `std`'s even under loom: [`Arc`] and [`Weak`], because `std::task::Wake` asks
 //! for them; [`next_number`], because numbers only have to differ; and [`Global`], which holds
-//! configuration and takes part in no protocol.
+//! configuration and takes part in no protocol. [`Once`] is `std`'s too, beside a flag that loom sees.
 
 pub(crate) use std::sync::{Arc, Weak};
 
@@ -13,6 +13,32 @@ pub(crate) use std::sync::{Arc, Weak};
 mod door {
     pub(crate) use parking_lot::Mutex;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+    /// A place that is filled once, by whoever comes first, and read without a lock.
+    #[derive(Debug, Default)]
+    pub(crate) struct Once<T>(std::sync::OnceLock<T>);
+
+    impl<T> Once<T> {
+        pub(crate) const fn new() -> Self {
+            Once(std::sync::OnceLock::new())
+        }
+
+        #[inline]
+        pub(crate) fn get(&self) -> Option<&T> {
+            self.0.get()
+        }
+
+        /// Fills the place with `value`, unless it is filled; returns what is in it.
+        pub(crate) fn fill(&self, value: T) -> &T {
+            self.0.get_or_init(|| value)
+        }
+    }
+
+    /// How many cancellations there have been in this process; see `region/cancel.rs`.
+    pub(crate) fn epoch() -> &'static AtomicU64 {
+        static EPOCH: AtomicU64 = AtomicU64::new(1);
+        &EPOCH
+    }
 
     macro_rules! ambient {
         (static $name:ident: $type:ty = $init:expr;) => {
@@ -51,6 +77,42 @@ mod door {
         };
     }
     pub(crate) use ambient;
+
+    #[derive(Debug)]
+    pub(crate) struct Once<T> {
+        value: std::sync::OnceLock<T>,
+        filled: AtomicBool,
+    }
+
+    impl<T> Once<T> {
+        pub(crate) fn new() -> Self {
+            Once { value: std::sync::OnceLock::new(), filled: AtomicBool::new(false) }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            if self.filled.load(Ordering::Acquire) { self.value.get() } else { None }
+        }
+
+        pub(crate) fn fill(&self, value: T) -> &T {
+            let value = self.value.get_or_init(|| value);
+            self.filled.swap(true, Ordering::AcqRel);
+            value
+        }
+    }
+
+    impl<T> Default for Once<T> {
+        fn default() -> Self {
+            Once::new()
+        }
+    }
+
+    loom::lazy_static! {
+        static ref EPOCH: AtomicU64 = AtomicU64::new(1);
+    }
+
+    pub(crate) fn epoch() -> &'static AtomicU64 {
+        &EPOCH
+    }
 }
 
 pub(crate) use door::*;

@@ -6,7 +6,7 @@ pub use crate::identity::TaskId;
 
 use crate::clock::Clock;
 use crate::reason::Leaving;
-use crate::region::{self, Ended, Kind, Node, Run};
+use crate::region::{self, Draft, Ended, Kind, Run};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use pin_project_lite::pin_project;
@@ -57,7 +57,7 @@ use std::task::{Context, Poll, ready};
 /// ```
 #[track_caller]
 pub fn task<F: Future>(future: F) -> Task<F> {
-    Task { run: Run::new(Node::new(Kind::Task), future, Location::caller()) }
+    Task { run: Run::draft(Draft::new(Kind::Task), future, Location::caller()) }
 }
 
 /// The task that runs now: the innermost one of `moored` that is being polled or dropped on this thread,
@@ -77,27 +77,27 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; a task that is dropped abandons the exits inside it"]
     pub struct Task<F: Future> {
         #[pin]
-        run: Run<F>,
+        run: Run<F, Draft>,
     }
 }
 
 impl<F: Future> Task<F> {
     /// Names the task, for [`TaskId`]'s texts.
     pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.run.node().set_name(name.into());
+        self.run.origin().node().set_name(name.into());
         self
     }
 
     /// Where the task is dropped before its end and no region around it is live, what it leaves behind runs
     /// on `spawner` (R8). What that drops unfinished is [reported](crate::set_report_hook) lost.
     pub fn on_abandon(mut self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
-        self.run.node().set_spawner(Arc::new(spawner));
+        self.run.origin().node().set_spawner(Arc::new(spawner));
         self
     }
 
     /// Gives the task a clock, inherited by everything inside it and by what it spawns (R11).
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.run.node().set_clock(Arc::new(clock));
+        self.run.origin().node().set_clock(Arc::new(clock));
         self
     }
 }

@@ -1,7 +1,7 @@
 //! Time limits around one future (R11).
 
 use crate::reason::{Leaving, Reason};
-use crate::region::{Ended, Kind, Node, Run};
+use crate::region::{Draft, Ended, Kind, Run};
 use pin_project_lite::pin_project;
 use std::error::Error;
 use std::fmt;
@@ -36,9 +36,9 @@ use std::time::{Duration, Instant};
 /// ```
 #[track_caller]
 pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
-    let node = Node::new(Kind::Scope);
-    node.set_timeout(time);
-    MoveOn { run: Run::new(node, future, Location::caller()) }
+    let mut draft = Draft::new(Kind::Scope);
+    draft.set_timeout(time);
+    MoveOn { run: Run::draft(draft, future, Location::caller()) }
 }
 
 /// As [`move_on_after`], until an instant.
@@ -48,9 +48,9 @@ pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
 /// As that of `future`.
 #[track_caller]
 pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
-    let node = Node::new(Kind::Scope);
-    node.set_deadline(at);
-    MoveOn { run: Run::new(node, future, Location::caller()) }
+    let mut draft = Draft::new(Kind::Scope);
+    draft.set_deadline(at);
+    MoveOn { run: Run::draft(draft, future, Location::caller()) }
 }
 
 /// As [`move_on_after`], with an error in place of `None`.
@@ -119,7 +119,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; dropping it drops the future inside"]
     pub struct MoveOn<F: Future> {
         #[pin]
-        run: Run<F>,
+        run: Run<F, Draft>,
     }
 }
 

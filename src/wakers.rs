@@ -4,6 +4,24 @@ use crate::unwind::{self, Payload};
 use slab::Slab;
 use std::task::Waker;
 
+/// Which waker was registered somewhere, without keeping it: a wait that kept a waker of its own would keep the task
+/// alive that keeps the wait (R19).
+///
+/// It tells nothing once the waker was taken from where it was registered, because another one may be in the same
+/// place by then; who registers knows when that happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    data: usize,
+    vtable: usize,
+}
+
+impl Mark {
+    #[inline]
+    pub(crate) fn of(waker: &Waker) -> Self {
+        Mark { data: waker.data().addr(), vtable: std::ptr::from_ref(waker.vtable()).addr() }
+    }
+}
+
 /// The wakers of all who wait for one event. The owner keeps it under a lock.
 ///
 /// A slot outlives its waker: whoever was woken registers anew in its own slot, or gives it back.
@@ -11,10 +29,6 @@ use std::task::Waker;
 pub(crate) struct Wakers(Slab<Option<Waker>>);
 
 impl Wakers {
-    pub(crate) const fn new() -> Self {
-        Wakers(Slab::new())
-    }
-
     /// Registers a waiter at its first poll, or refreshes it; returns the waker that is to be dropped
     /// outside the lock.
     #[must_use = "the old waker must be dropped outside the lock"]

@@ -7,7 +7,7 @@ use super::results::Outcome;
 use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::{Ended, Node, Run};
+use crate::region::{Ended, Given, Node, Run};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
@@ -54,7 +54,7 @@ where
         let slot = Arc::new(Slot::new());
         let handle = TaskHandle::new(Arc::clone(&slot), Arc::clone(&node));
         let ledger = Some(Arc::clone(ledger));
-        let run = Run::entered(Arc::clone(&node), future, at);
+        let run = Run::entered(Arc::clone(&node), Given, future, at);
         let exit = SignOut { node, at, slot, turn: Turn::New, ledger };
         Ok((Child { run, exit }, handle))
     }

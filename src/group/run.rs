@@ -231,7 +231,7 @@ where
         if let (true, Some(reason)) = (causes.is_empty(), crew.cancelled.take()) {
             causes.push(Cause::Cancelled(reason));
         }
-        let exits = std::mem::take(&mut crew.frame.tally.failures);
+        let exits = crew.frame.take_failures();
         causes.extend(exits.into_iter().map(Cause::Exit));
         match (Failure::from_causes(causes), value) {
             (Some(failure), _) => Poll::Ready(Err(failure.omitting(settled.omitted))),

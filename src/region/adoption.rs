@@ -23,6 +23,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(super) fn is_empty(&self) -> bool {
+        self.failures.is_empty() && self.panic.is_none()
+    }
+
     /// A panic that has nobody to go on in.
     pub(super) fn panic_as_failure(&mut self, node: &Node) -> Option<ExitFailure> {
         let payload = self.panic.take()?;

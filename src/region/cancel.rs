@@ -1,12 +1,12 @@
 //! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
 
 use super::{
-    CANCELLED, DEADLINE, ENTERED, Kind, LEFT, LINKED, Node, REWAKE, SHELTERED, SHIELD, STOP,
+    CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, SHELTERED, SHIELD, STOP,
 };
 use crate::reason::{Reason, ReasonKind};
-use crate::sync::{Arc, Weak};
+use crate::sync::{Arc, Ordering, Weak, epoch};
 use crate::unwind::Payload;
-use crate::wakers::wake_all;
+use crate::wakers::{Mark, wake_all};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -39,10 +39,11 @@ impl Node {
     pub(crate) fn cancel_below(&self, reason: Reason) {
         let below = {
             let mut inner = self.inner.lock();
+            let more = inner.more();
             let signal = Signal::Cancel(reason.clone());
-            let below = inner.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone()));
+            let below = more.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone()));
             let below = below.collect();
-            inner.below.get_or_insert(reason);
+            more.below.get_or_insert(reason);
             below
         };
         Node::tell(Vec::new(), below);
@@ -64,7 +65,7 @@ impl Node {
     /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
     /// what is around it, or survives it, and only looks.
     fn takes(&self, signal: Signal) -> Signal {
-        match (self.kind, signal) {
+        match (self.kind(), signal) {
             (Kind::Child, Signal::Cancel(reason)) => Signal::Cancel(reason.seen_below()),
             (Kind::Stay, Signal::Cancel(reason)) => Signal::Cancel(reason),
             (Kind::Child | Kind::Stay, Signal::Stop(reason)) => Signal::Stop(reason),
@@ -78,27 +79,60 @@ impl Node {
             Signal::Cancel(_) if self.has(LEFT | CANCELLED) => return,
             Signal::Stop(_) if self.has(LEFT | STOP) => return,
             Signal::Cancel(reason) => {
-                inner.reason = Some(reason.clone());
+                inner.more().reason = Some(reason.clone());
                 self.raise(CANCELLED);
+                // Before the waiters are taken: who registers after that finds it.
+                epoch().fetch_add(1, Ordering::Release);
                 true
             }
             Signal::Stop(reason) => {
-                inner.stop = Some(reason.clone());
+                let more = inner.more();
+                more.stop = Some(reason.clone());
                 self.raise(STOP);
                 // The run has to see that its grace begins.
-                inner.grace.is_some()
+                more.grace.is_some()
             }
             Signal::Look => self.has(SHIELD),
         };
-        inner.waiters.take_into(wakers);
-        inner.stop_waiters.take_into(wakers);
+        self.take_waiters(&mut inner, wakers);
         if wakes_run {
             if let Some(waker) = inner.waker.take() {
                 self.raise(REWAKE);
                 wakers.push(waker);
             }
         }
-        below.extend(inner.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone())));
+        if let Some(more) = inner.seen() {
+            below.extend(more.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone())));
+        }
+    }
+
+    fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
+        if let Some(more) = &mut inner.more {
+            more.waiters.take_into(wakers);
+            more.stop_waiters.take_into(wakers);
+            self.calls.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Everything here that wakes, to be dropped outside the lock: it may hold the task that holds the node
+    /// (R19).
+    pub(super) fn take_wakers(&self, inner: &mut Inner) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.take_waiters(inner, &mut wakers);
+        wakers.extend(inner.waker.take());
+        wakers
+    }
+
+    /// For a child or a stay: what its region was told before it came.
+    pub(super) fn catch_up(self: &Arc<Self>, child: &Arc<Node>) {
+        let (reason, stop) = {
+            let inner = self.inner.lock();
+            let Some(more) = inner.seen() else { return };
+            (more.reason.clone().or_else(|| more.below.clone()), more.stop.clone())
+        };
+        let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
+        let signals = signals.into_iter().flatten();
+        Node::tell(Vec::new(), signals.map(|signal| (Arc::downgrade(child), signal)).collect());
     }
 
     /// Wakes every shield below that has a run; `false` where there is none.
@@ -108,7 +142,9 @@ impl Node {
         while let Some(node) = below.pop() {
             let Some(node) = node.upgrade() else { continue };
             let mut inner = node.inner.lock();
-            below.extend(inner.links.iter().map(|(_, node)| Weak::clone(node)));
+            if let Some(more) = inner.seen() {
+                below.extend(more.links.iter().map(|(_, node)| Weak::clone(node)));
+            }
             if node.has(SHIELD) && !Arc::ptr_eq(&node, self) {
                 if let Some(waker) = inner.waker.take() {
                     node.raise(REWAKE);
@@ -122,7 +158,7 @@ impl Node {
     }
 
     /// Tells whoever waits here or below to look again, where a link came after the cancellation.
-    fn look(self: &Arc<Self>) {
+    pub(super) fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.effective_reason().is_some() {
             Node::tell(Vec::new(), vec![(Arc::downgrade(self), Signal::Look)]);
         }
@@ -136,7 +172,7 @@ impl Node {
     }
 
     pub(super) fn stop_reason(&self) -> Option<Reason> {
-        self.inner.lock().stop.clone()
+        self.inner.lock().seen()?.stop.clone()
     }
 
     /// Whether this region or one around it, through shields too, was asked to wind down.
@@ -157,6 +193,7 @@ impl Node {
     }
 
     /// Whether this region itself was cancelled.
+    #[inline]
     pub(crate) fn is_cancelled_itself(&self) -> bool {
         self.has(CANCELLED)
     }
@@ -166,7 +203,8 @@ impl Node {
     pub(crate) fn effective_reason(&self) -> Option<Reason> {
         {
             let inner = self.inner.lock();
-            if let Some(reason) = inner.reason.as_ref().or(inner.dropped_for.as_ref()) {
+            let own = inner.seen().and_then(|m| m.reason.as_ref().or(m.dropped_for.as_ref()));
+            if let Some(reason) = own {
                 return Some(reason.clone());
             }
         }
@@ -177,8 +215,9 @@ impl Node {
     pub(super) fn reason_around(&self) -> Option<Reason> {
         let mut at = self.live_parent();
         while let Some(node) = at {
-            if let Some(reason) = &node.inner.lock().reason {
-                return Some(reason.seen_as(ReasonKind::Parent));
+            if node.has(CANCELLED) {
+                let inner = node.inner.lock();
+                return inner.seen()?.reason.as_ref().map(|r| r.seen_as(ReasonKind::Parent));
             }
             if node.has(SHELTERED | SHIELD) {
                 return None;
@@ -189,8 +228,41 @@ impl Node {
     }
 
     /// Whether this region or one around it, up to a shield, is cancelled.
+    #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.has(CANCELLED) || self.effective_reason().is_some()
+        !self.is_quiet() && (self.has(CANCELLED) || self.is_cancelled_from_outside())
+    }
+
+    /// Whether nothing has been cancelled anywhere since nothing was found cancelled here or around.
+    ///
+    /// What can turn that round is a cancellation, or something that changes what is around: each raises
+    /// the epoch *after* it has happened. One that reads the new epoch therefore finds it, and one that
+    /// reads the old one was first.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed) == epoch().load(Ordering::Acquire)
+    }
+
+    #[cold]
+    fn is_cancelled_from_outside(&self) -> bool {
+        let now = epoch().load(Ordering::Acquire);
+        let cancelled = self.effective_reason().is_some();
+        if !cancelled {
+            self.quiet.store(now, Ordering::Relaxed);
+        }
+        cancelled
+    }
+
+    /// What is around the region has changed, or what a shield held off from others: all look again.
+    pub(super) fn unsettle(&self) {
+        epoch().fetch_add(1, Ordering::Release);
+    }
+
+    /// The region has come to be inside `parent`.
+    pub(super) fn unsettle_inside(&self, parent: Option<&Arc<Node>>) {
+        if parent.is_some_and(|parent| parent.is_cancelled()) {
+            self.unsettle();
+        }
     }
 
     /// Registers a waiter, or returns `true` where the region is cancelled.
@@ -198,14 +270,46 @@ impl Node {
     /// It looks after it has registered: a cancellation first sets its flag and then empties the slots, so
     /// either the look finds the flag or the slot is found. The other order loses a wake-up: look, flag,
     /// empty, register.
-    pub(crate) fn wait_cancelled(self: &Arc<Self>, key: &mut Option<usize>, waker: &Waker) -> bool {
+    pub(crate) fn wait_cancelled(self: &Arc<Self>, wait: &mut Wait, waker: &Waker) -> bool {
         if self.has(CANCELLED) {
             return true;
         }
+        if !self.waits(wait, waker) {
+            self.register_wait(wait, waker, false);
+        }
+        self.is_cancelled()
+    }
+
+    /// Waits for [`stop`](Node::stop), as [`wait_cancelled`](Node::wait_cancelled) for a cancellation.
+    pub(crate) fn wait_stopped(self: &Arc<Self>, wait: &mut Wait, waker: &Waker) -> bool {
+        if self.has(STOP) {
+            return true;
+        }
+        if !self.waits(wait, waker) {
+            self.register_wait(wait, waker, true);
+        }
+        self.is_stopped()
+    }
+
+    /// Whether `waker`, or one as good, is registered still.
+    #[inline]
+    fn waits(&self, wait: &Wait, waker: &Waker) -> bool {
+        wait.mark == Mark::of(waker) && wait.calls == self.calls.load(Ordering::Acquire)
+    }
+
+    fn register_wait(self: &Arc<Self>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
+        wait.mark = Mark::of(waker);
         let waker = waker.clone();
         let old = {
             let mut inner = self.inner.lock();
-            if self.has(LEFT) { Some(waker) } else { inner.waiters.register(key, waker) }
+            wait.calls = self.calls.load(Ordering::Relaxed);
+            if self.has(LEFT) {
+                Some(waker)
+            } else {
+                let more = inner.more();
+                let waiters = if for_stop { &mut more.stop_waiters } else { &mut more.waiters };
+                waiters.register(&mut wait.key, waker)
+            }
         };
         drop(old);
         if self.has(ENTERED) {
@@ -213,46 +317,31 @@ impl Node {
             // links itself when it is, because somebody waits.
             self.link_up();
         }
-        self.is_cancelled()
     }
 
-    pub(crate) fn forget_waiter(&self, key: usize) {
-        let old = self.inner.lock().waiters.remove(key);
+    pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
+        let Some(key) = wait.key.take() else { return };
+        let old = self.inner.lock().more.as_mut().and_then(|more| more.waiters.remove(key));
         drop(old);
     }
 
-    /// Waits for [`stop`](Node::stop), as [`wait_cancelled`](Node::wait_cancelled) for a cancellation.
-    pub(crate) fn wait_stopped(self: &Arc<Self>, key: &mut Option<usize>, waker: &Waker) -> bool {
-        if self.has(STOP) {
-            return true;
-        }
-        let waker = waker.clone();
-        let old = {
-            let mut inner = self.inner.lock();
-            if self.has(LEFT) { Some(waker) } else { inner.stop_waiters.register(key, waker) }
-        };
-        drop(old);
-        if self.has(ENTERED) {
-            self.link_up();
-        }
-        self.is_stopped()
-    }
-
-    pub(crate) fn forget_stop_waiter(&self, key: usize) {
-        let old = self.inner.lock().stop_waiters.remove(key);
+    pub(crate) fn forget_stop_waiter(&self, wait: &mut Wait) {
+        let Some(key) = wait.key.take() else { return };
+        let old = self.inner.lock().more.as_mut().and_then(|more| more.stop_waiters.remove(key));
         drop(old);
     }
 
     pub(crate) fn set_deadline(&self, at: Instant) {
         let (waker, stays) = {
             let mut inner = self.inner.lock();
-            inner.deadline = Some(at);
+            let more = inner.more();
+            more.deadline = Some(at);
             self.raise(DEADLINE | REWAKE);
-            let stays: Vec<_> = inner.links.iter().filter_map(|(_, node)| node.upgrade()).collect();
+            let stays: Vec<_> = more.links.iter().filter_map(|(_, node)| node.upgrade()).collect();
             (inner.waker.take(), stays)
         };
         wake_all(waker);
-        for stay in stays.iter().filter(|node| node.kind == Kind::Stay) {
+        for stay in stays.iter().filter(|node| node.kind() == Kind::Stay) {
             let waker = {
                 let mut inner = stay.inner.lock();
                 stay.raise(DEADLINE | REWAKE);
@@ -266,21 +355,22 @@ impl Node {
     pub(super) fn stays(&self) -> usize {
         let below: Vec<_> = {
             let inner = self.inner.lock();
-            inner.links.iter().filter_map(|(_, node)| node.upgrade()).collect()
+            let links = inner.seen().into_iter().flat_map(|more| more.links.iter());
+            links.filter_map(|(_, node)| node.upgrade()).collect()
         };
-        below.iter().filter(|node| node.kind == Kind::Stay).count()
+        below.iter().filter(|node| node.kind() == Kind::Stay).count()
     }
 
     /// The region whose deadline this one's run watches.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
-        match self.kind {
+        match self.kind() {
             Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),
             _ => Arc::clone(self),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().deadline
+        self.inner.lock().seen()?.deadline
     }
 
     /// The earliest deadline of this region and those around it, up to a shield (R11).
@@ -295,91 +385,13 @@ impl Node {
         }
         earliest
     }
+}
 
-    /// Makes every cancellation around this region reach it, so that one can wait for it (invariant 5).
-    pub(crate) fn link_up(self: &Arc<Self>) {
-        let mut node = Arc::clone(self);
-        let mut linked = false;
-        while !node.has(SHELTERED | LEFT) {
-            let Some(parent) = node.live_parent() else { break };
-            if node.has(LINKED) {
-                if !matches!(node.kind, Kind::Child | Kind::Stay) {
-                    // It was linked by this loop, and so was everything above it.
-                    break;
-                }
-                // Linked from the start, when nobody waited for what is above.
-                node = parent;
-                continue;
-            }
-            // Where the parent was left meanwhile, the next live one is tried.
-            if parent.link(&node) {
-                linked = true;
-                node = parent;
-            }
-        }
-        if linked {
-            self.look();
-        }
-    }
-
-    /// Puts `child` among what a cancellation or a stop of this region reaches; `false` where it was left.
-    pub(super) fn link(self: &Arc<Self>, child: &Arc<Node>) -> bool {
-        let key = {
-            let mut inner = self.inner.lock();
-            if self.has(LEFT) {
-                return false;
-            }
-            inner.links.insert(Arc::downgrade(child))
-        };
-        let linked = {
-            let mut inner = child.inner.lock();
-            // Between the two locks this region may have left and looked after its links: then nobody
-            // would take the child over any more.
-            let left = self.has(LEFT);
-            let ours = !left && !child.has(LINKED | LEFT);
-            if ours {
-                inner.link = Some((Arc::downgrade(self), key));
-                child.raise(LINKED);
-            }
-            if left { None } else { Some(ours) }
-        };
-        if linked != Some(true) {
-            // Somebody else linked it, or it has left; or we have.
-            self.inner.lock().links.try_remove(key);
-        }
-        linked.is_some()
-    }
-
-    /// For a child or a stay: what its region was told before it came.
-    pub(super) fn catch_up(self: &Arc<Self>, child: &Arc<Node>) {
-        let (reason, stop) = {
-            let inner = self.inner.lock();
-            (inner.reason.clone().or_else(|| inner.below.clone()), inner.stop.clone())
-        };
-        let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
-        let signals = signals.into_iter().flatten();
-        Node::tell(Vec::new(), signals.map(|signal| (Arc::downgrade(child), signal)).collect());
-    }
-
-    /// Takes a region that was left out of its parent, and gives what was linked below it to the nearest
-    /// live ancestor.
-    pub(super) fn unlink(self: &Arc<Self>) {
-        let (link, links) = {
-            let mut inner = self.inner.lock();
-            (inner.link.take(), std::mem::take(&mut inner.links))
-        };
-        if let Some((parent, key)) = link {
-            if let Some(parent) = parent.upgrade() {
-                parent.inner.lock().links.try_remove(key);
-            }
-        }
-        for child in links.into_iter().filter_map(|(_, child)| child.upgrade()) {
-            {
-                let mut inner = child.inner.lock();
-                inner.link = None;
-                child.lower(LINKED);
-            }
-            child.link_up();
-        }
-    }
+/// One who waits for something to happen to a region: a place among its waiters, and what is in it.
+#[derive(Default)]
+pub(crate) struct Wait {
+    key: Option<usize>,
+    /// What the place was filled with, and how often it had been emptied by then.
+    mark: Mark,
+    calls: u32,
 }

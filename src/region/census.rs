@@ -19,6 +19,19 @@ impl Census {
     }
 }
 
+/// The entry of a region that has no node yet; given up when it has one, which brings its own.
+pub(crate) struct Handover(crate::sync::Mutex<Option<Census>>);
+
+impl Handover {
+    pub(crate) fn new() -> Self {
+        Handover(crate::sync::Mutex::new(Some(Census::new())))
+    }
+
+    pub(crate) fn give_up(&self) {
+        drop(self.0.lock().take());
+    }
+}
+
 /// How many regions that were made on this thread are alive, wherever they are: scopes, stacks, groups,
 /// tasks, children, with what handles keep of them. A test that has dropped everything asserts zero.
 ///

@@ -5,7 +5,6 @@ use crate::clock::Sleep;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
 use crate::sync::Arc;
-use crate::unwind;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -58,22 +57,45 @@ impl Running {
         self.registered_at
     }
 
+    /// Begins `exit` in the region in `home`, which registered it: `None` where it has ended at once, and
+    /// `tally` knows; most exits do.
+    pub(super) fn begin(
+        exit: Exit,
+        why: &Leaving,
+        home: &mut Option<Arc<Node>>,
+        cx: &mut Context<'_>,
+        tally: &mut Tally,
+    ) -> Option<Self> {
+        let Exit { work, registered_at } = exit;
+        let mut work = Some(work);
+        if poll_work(&mut work, registered_at, why, home, cx, tally).is_ready() {
+            return None;
+        }
+        let (why, home) = (why.clone(), home.clone());
+        let mut running = Running { work, registered_at, why, home, bound: None };
+        running.check_bound(cx, tally).is_pending().then_some(running)
+    }
+
     /// Polls it once; ready when it has ended, however it ended, and `tally` knows.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        let Some(work) = &mut self.work else { return Poll::Ready(()) };
-        let why = &self.why;
-        let polled =
-            ambient::within(&mut self.home, true, || unwind::catch(|| work.as_mut().poll(cx, why)));
-        let outcome = match polled {
-            Ok(Poll::Pending) => {
-                let grace = ready!(self.poll_bound(cx));
-                Ok(Err(ExitError::TimedOut(grace)))
-            }
-            Ok(Poll::Ready(outcome)) => Ok(outcome),
-            Err(payload) => Err(payload),
-        };
-        tally.exit_ended(self.registered_at, outcome);
-        self.clear(tally);
+        if self.work.is_none() {
+            return Poll::Ready(());
+        }
+        let (at, home) = (self.registered_at, &mut self.home);
+        match poll_work(&mut self.work, at, &self.why, home, cx, tally) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.check_bound(cx, tally),
+        }
+    }
+
+    /// Cuts the exit off where its time is over.
+    fn check_bound(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+        let grace = ready!(self.poll_bound(cx));
+        tally.exit_ended(self.registered_at, Ok(Err(ExitError::TimedOut(grace))));
+        let work = self.work.take();
+        if let Err(payload) = ambient::within(&mut self.home, true, || drop(work)) {
+            tally.exit_ended(self.registered_at, Err(payload));
+        }
         Poll::Ready(())
     }
 
@@ -92,12 +114,38 @@ impl Running {
             None => Poll::Pending,
         }
     }
+}
 
-    fn clear(&mut self, tally: &mut Tally) {
-        let work = self.work.take();
-        let dropped = ambient::within(&mut self.home, true, || unwind::catch(|| drop(work)));
-        if let Err(payload) = dropped {
-            tally.exit_ended(self.registered_at, Err(payload));
+/// Polls the work with its region current, so that it has the identity of the task that registered it (R8), and
+/// drops it there when it has ended.
+fn poll_work(
+    work: &mut Option<Pin<Box<dyn ExitWork + Send>>>,
+    registered_at: &'static Location<'static>,
+    why: &Leaving,
+    home: &mut Option<Arc<Node>>,
+    cx: &mut Context<'_>,
+    tally: &mut Tally,
+) -> Poll<()> {
+    let mut ended = None;
+    let polled = ambient::within(home, true, || {
+        let Some(running) = work else { return };
+        if let Poll::Ready(outcome) = running.as_mut().poll(cx, why) {
+            ended = Some(outcome);
+            *work = None;
+        }
+    });
+    if polled.is_ok() && work.is_some() {
+        return Poll::Pending;
+    }
+    if let Some(outcome) = ended {
+        tally.exit_ended(registered_at, Ok(outcome));
+    }
+    if let Err(payload) = polled {
+        tally.exit_ended(registered_at, Err(payload));
+        let work = work.take();
+        if let Err(payload) = ambient::within(home, true, || drop(work)) {
+            tally.exit_ended(registered_at, Err(payload));
         }
     }
+    Poll::Ready(())
 }

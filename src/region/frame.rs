@@ -4,23 +4,27 @@
 //! and each child. It holds what only the poller needs, so that the poll path of a region that nobody
 //! cancels takes no lock beyond registering a changed waker (R19).
 
+use super::ambient::Inside;
+use super::draft::Light;
 use super::exit::Running;
 use super::observe::Phase;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
 use super::timers::Timers;
 use super::{
-    ATTENDED, Batch, CANCELLED, ENTERED, INBOX, LEFT, Lane, Node, REWAKE, ROOT, Tally, ambient,
+    ATTENDED, Batch, CANCELLED, DEADLINE, Draft, ENTERED, Exit, INBOX, LEFT, Lane, Next, Node,
+    REWAKE, ROOT, SHIELD, STOP, Tally, ambient,
 };
 use crate::failure::{Cause, ExitFailure};
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use crate::unwind::{self, Payload};
+use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 /// How a body ended.
 pub(crate) enum Ended<T> {
@@ -33,12 +37,18 @@ pub(crate) enum Ended<T> {
 }
 
 pub(crate) struct Frame {
-    /// Our node, or while the body is polled whatever was current before.
+    /// Our node: `None` before a [draft](Draft) has one, and while it is in the ambient context.
     node: Option<Arc<Node>>,
     at: &'static Location<'static>,
     stage: Stage,
-    /// The waker that the node has, unless `REWAKE` says otherwise.
-    waker: Option<Waker>,
+    /// Which waker the node has, unless `REWAKE` says otherwise.
+    waker: Mark,
+    extras: Option<Box<Extras>>,
+}
+
+/// What a region needs only where something happens in it.
+#[derive(Default)]
+pub(super) struct Extras {
     pub(super) timers: Timers,
     lane: Lane,
     /// The region's own exit that has begun.
@@ -46,9 +56,9 @@ pub(crate) struct Frame {
     why: Option<Leaving>,
     /// Whether shields that this poll did not reach were woken, since the last poll that one held.
     shields_woken: bool,
+    tally: Tally,
     #[cfg(feature = "tracing")]
     span: Span,
-    pub(crate) tally: Tally,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,22 +68,25 @@ enum Stage {
     Left,
 }
 
+/// What one poll of a body came to.
+enum Polled<T> {
+    Pending {
+        shielded: bool,
+    },
+    /// With the panic of the body's drop, if there was one.
+    Ended(T, Option<Payload>),
+    Panicked(Payload),
+}
+
 impl Frame {
     pub(crate) fn new(node: Arc<Node>, at: &'static Location<'static>) -> Self {
-        Frame {
-            node: Some(node),
-            at,
-            stage: Stage::New,
-            waker: None,
-            timers: Timers::default(),
-            lane: Lane::default(),
-            exit: None,
-            why: None,
-            shields_woken: false,
-            #[cfg(feature = "tracing")]
-            span: Span::default(),
-            tally: Tally::default(),
-        }
+        Frame { node: Some(node), ..Frame::draft(at) }
+    }
+
+    /// For a region that has no node yet.
+    #[inline]
+    pub(crate) fn draft(at: &'static Location<'static>) -> Self {
+        Frame { node: None, at, stage: Stage::New, waker: Mark::default(), extras: None }
     }
 
     /// For what was entered already: a child, a stay in a scope.
@@ -86,12 +99,115 @@ impl Frame {
         self.node.as_ref().expect("a frame has its node whenever its body is not polled")
     }
 
+    #[inline]
     pub(crate) fn is_inside(&self) -> bool {
         self.stage == Stage::Inside
     }
 
+    #[inline]
     pub(crate) fn has_left(&self) -> bool {
         self.stage == Stage::Left
+    }
+
+    /// Whether it has not been polled, and its node is still to come.
+    #[inline]
+    pub(super) fn is_new_draft(&self) -> bool {
+        self.stage == Stage::New && self.node.is_none()
+    }
+
+    pub(super) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(super) fn extras_seen(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
+    }
+
+    fn keep_panic(&mut self, payload: Payload) {
+        self.extras().tally.panic.get_or_insert(payload);
+    }
+
+    fn add_failures(&mut self, failures: Vec<ExitFailure>) {
+        if !failures.is_empty() {
+            self.extras().tally.failures.extend(failures);
+        }
+    }
+
+    /// The failures so far, for a record.
+    pub(crate) fn take_failures(&mut self) -> Vec<ExitFailure> {
+        let extras = self.extras_seen();
+        extras.map(|extras| std::mem::take(&mut extras.tally.failures)).unwrap_or_default()
+    }
+
+    /// Polls a region that has no node yet for the first time; it gets one if it needs one. `shared` tells
+    /// whether others can reach the draft.
+    #[inline]
+    pub(super) fn poll_first<F: Future>(
+        &mut self,
+        draft: &Draft,
+        shared: bool,
+        mut body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<Ended<F::Output>>, Misuse> {
+        let Some(light) = draft.light(self.at) else {
+            self.node = Some(Arc::clone(draft.node()));
+            self.begin("run")?;
+            return Ok(self.poll_body(body, cx));
+        };
+        if shared {
+            draft.note_entered(self.at)?;
+        }
+        let (polled, region) = poll_once(light, body.as_mut(), cx);
+        match (polled, region) {
+            (Polled::Ended(value, None), Err(_)) => {
+                self.stage = Stage::Left;
+                if shared {
+                    draft.note_left(self.at);
+                }
+                Ok(Poll::Ready(Ended::Value(value)))
+            }
+            (polled, region) => {
+                self.settle(draft, shared, region)?;
+                Ok(self.go_on(polled, false, body, cx))
+            }
+        }
+    }
+
+    /// The region needs a node after its first poll, if only to be woken.
+    #[cold]
+    fn settle(
+        &mut self,
+        draft: &Draft,
+        shared: bool,
+        region: Result<Arc<Node>, Light>,
+    ) -> Result<(), Misuse> {
+        let node = match (region, draft.made()) {
+            // Made from outside, meanwhile, and not entered yet.
+            (Err(_), Some(outside)) => {
+                self.node = Some(Arc::clone(outside));
+                return self.begin("run");
+            }
+            (Err(light), None) => light.node(ambient::current()),
+            (Ok(inside), _) => inside,
+        };
+        if shared {
+            let settled = draft.settle(Arc::clone(&node));
+            if !Arc::ptr_eq(settled, &node) {
+                node.stay_in(settled);
+            }
+        }
+        self.node = Some(node);
+        self.stage = Stage::Inside;
+        Ok(())
+    }
+
+    /// Leaves the node that was made outside, where this frame attends another one; see [`settle`](Frame::settle).
+    pub(super) fn leave_draft(&self, draft: &Draft) {
+        if let (Some(outside), Some(node)) = (draft.made(), &self.node) {
+            if !Arc::ptr_eq(outside, node) {
+                outside.leave_dynamic();
+            }
+        }
     }
 
     /// Enters the region at the first poll; an error leaves it as it was.
@@ -99,8 +215,10 @@ impl Frame {
         if self.stage == Stage::New {
             self.node().attend(operation, self.at)?;
             self.stage = Stage::Inside;
-            let panic = self.node().inner.lock().panic.take();
-            self.tally.panic = panic;
+            let panic = self.node().inner.lock().more.as_mut().and_then(|more| more.panic.take());
+            if let Some(panic) = panic {
+                self.keep_panic(panic);
+            }
         }
         Ok(())
     }
@@ -116,6 +234,7 @@ impl Frame {
 
     /// Polls the body once, and once more where it turns out to be cancelled: if it is pending then, it
     /// is dropped at the await where it is parked (R6).
+    #[inline]
     pub(crate) fn poll_body<F: Future>(
         &mut self,
         mut body: Pin<&mut Option<F>>,
@@ -130,79 +249,138 @@ impl Frame {
         if self.is_timed() {
             self.poll_timers(cx);
         }
-        let mut last_poll = self.has(CANCELLED);
+        let last_poll = self.has(CANCELLED);
+        let polled = self.poll_within(body.as_mut(), cx);
+        self.go_on(polled, last_poll, body, cx)
+    }
+
+    fn poll_within<F: Future>(
+        &mut self,
+        body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Polled<F::Output> {
+        #[cfg(feature = "tracing")]
+        let _in_span = {
+            let node = Arc::clone(self.node());
+            self.extras().span.enter(&node)
+        };
+        poll_once(&mut self.node, body, cx).0
+    }
+
+    /// After a poll of the body: `last_poll` tells whether it is dropped if it is pending.
+    #[inline]
+    fn go_on<F: Future>(
+        &mut self,
+        polled: Polled<F::Output>,
+        last_poll: bool,
+        body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended<F::Output>> {
+        match polled {
+            Polled::Ended(value, None) => {
+                self.drop_timers();
+                Poll::Ready(Ended::Value(value))
+            }
+            Polled::Pending { shielded: false } if !last_poll && self.is_uneventful(cx) => {
+                Poll::Pending
+            }
+            polled => self.go_on_with(polled, last_poll, body, cx),
+        }
+    }
+
+    /// Whether a pending body is all there is to this region in this poll.
+    #[inline]
+    fn is_uneventful(&self, cx: &Context<'_>) -> bool {
+        let events = CANCELLED | INBOX | REWAKE | DEADLINE | STOP | SHIELD;
+        !self.has(events) && self.extras.is_none() && self.waker == Mark::of(cx.waker())
+    }
+
+    #[inline(never)]
+    fn go_on_with<F: Future>(
+        &mut self,
+        mut polled: Polled<F::Output>,
+        mut last_poll: bool,
+        mut body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended<F::Output>> {
+        // Whoever cancels or hands over from now on wakes us; what came before is looked at below.
+        self.register(cx.waker());
         loop {
-            #[cfg(feature = "tracing")]
-            let in_span = {
-                let node = Arc::clone(self.node());
-                self.span.enter(&node)
-            };
-            let (polled, shielded) = ambient::poll_within(&mut self.node, || {
-                unwind::catch(|| body.as_mut().as_pin_mut().map(|body| body.poll(cx)))
-            });
-            #[cfg(feature = "tracing")]
-            drop(in_span);
-            match polled {
-                Err(payload) => {
+            let shielded = match polled {
+                Polled::Panicked(payload) => {
                     self.clear(body);
-                    self.why = Some(Leaving::Panicked);
+                    self.extras().why = Some(Leaving::Panicked);
                     return Poll::Ready(Ended::Panicked(payload));
                 }
-                Ok(Some(Poll::Ready(value))) => {
-                    self.clear(body);
-                    self.timers = Timers::default();
+                Polled::Ended(value, panic) => {
+                    if let Some(panic) = panic {
+                        self.keep_panic(panic);
+                    }
+                    self.drop_timers();
                     return Poll::Ready(Ended::Value(value));
                 }
-                Ok(_) if last_poll && !shielded && self.shield_is_asleep() => {
+                Polled::Pending { shielded } => shielded,
+            };
+            if last_poll && !shielded {
+                if self.shield_is_asleep() {
                     let _ = self.poll_adopted(cx);
                     ambient::hold_shield();
                     return Poll::Pending;
                 }
-                Ok(_) if last_poll && !shielded => {
-                    self.clear(body);
-                    self.timers = Timers::default();
-                    let reason = self.node().effective_reason();
-                    let reason = reason
-                        .unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
-                    self.why = Some(Leaving::Cancelled(reason.clone()));
-                    return Poll::Ready(Ended::Cancelled(reason));
-                }
-                Ok(_) => {
-                    self.poll_timers(cx);
-                    if self.has(CANCELLED) && !last_poll {
-                        last_poll = true;
-                        continue;
-                    }
-                    let _ = self.poll_adopted(cx);
-                    self.shields_woken &= !shielded;
-                    if shielded || self.shields() {
-                        ambient::hold_shield();
-                    }
-                    return Poll::Pending;
-                }
+                self.clear(body);
+                self.drop_timers();
+                let reason = self.node().effective_reason();
+                let reason =
+                    reason.unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
+                self.extras().why = Some(Leaving::Cancelled(reason.clone()));
+                return Poll::Ready(Ended::Cancelled(reason));
             }
+            self.poll_timers(cx);
+            if self.has(CANCELLED) && !last_poll {
+                last_poll = true;
+                polled = self.poll_within(body.as_mut(), cx);
+                continue;
+            }
+            let _ = self.poll_adopted(cx);
+            if let Some(extras) = self.extras_seen() {
+                extras.shields_woken &= !shielded;
+            }
+            if shielded || self.shields() {
+                ambient::hold_shield();
+            }
+            return Poll::Pending;
+        }
+    }
+
+    fn drop_timers(&mut self) {
+        if let Some(extras) = self.extras_seen() {
+            extras.timers = Timers::default();
         }
     }
 
     /// Whether a shield inside may be up that the last poll did not reach, because something between polls
     /// only what was woken, such as `FuturesUnordered`. It is woken then, and the next poll decides (R12).
     fn shield_is_asleep(&mut self) -> bool {
-        if self.shields_woken {
+        let extras = self.extras();
+        if std::mem::replace(&mut extras.shields_woken, true) {
             return false;
         }
-        self.shields_woken = true;
         self.node().wake_shields_below()
     }
 
     /// Runs what was abandoned inside, beside whatever else the region does.
     pub(crate) fn poll_adopted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.extras.is_none() && !self.has(INBOX) {
+            return Poll::Ready(());
+        }
         loop {
             if self.has(INBOX) {
                 let (waves, records) = self.node().take_inbox();
-                self.lane.take_in(waves);
-                self.tally.failures.extend(records);
+                self.extras().lane.take_in(waves);
+                self.add_failures(records);
             }
-            let polled = self.lane.poll(cx, &mut self.tally);
+            let Extras { lane, tally, .. } = self.extras();
+            let polled = lane.poll(cx, tally);
             // An exit may itself have abandoned something.
             if !self.has(INBOX) {
                 return polled;
@@ -230,45 +408,72 @@ impl Frame {
     }
 
     fn poll_exits(&mut self, cx: &mut Context<'_>, why: Leaving) -> Poll<()> {
-        self.register(cx.waker());
-        let why = self.why.get_or_insert(why).clone();
+        let decided = self.extras_seen().and_then(|extras| extras.why.clone());
+        let why = decided.unwrap_or(why);
         loop {
             let adopted = self.poll_adopted(cx);
-            if let Some(exit) = &mut self.exit {
-                ready!(exit.poll(cx, &mut self.tally));
-                self.exit = None;
-                continue;
+            let waits = match self.extras_seen() {
+                Some(Extras { exit: Some(exit), tally, .. }) => {
+                    if exit.poll(cx, tally).is_ready() {
+                        self.extras().exit = None;
+                        continue;
+                    }
+                    true
+                }
+                _ if adopted.is_pending() => {
+                    self.node().tell_phase(Phase::Adopted);
+                    true
+                }
+                _ => match self.node().next_exit() {
+                    Next::Exit(exit) => self.begin_exit(exit, &why, cx).is_pending(),
+                    Next::Inbox => false,
+                    Next::Left(records) => {
+                        self.add_failures(records);
+                        self.stage = Stage::Left;
+                        return Poll::Ready(());
+                    }
+                },
+            };
+            if waits {
+                self.register(cx.waker());
+                // What was handed over before that did not wake us.
+                if !self.has(INBOX) {
+                    self.extras().why = Some(why);
+                    return Poll::Pending;
+                }
             }
-            if adopted.is_pending() {
-                self.node().tell_phase(Phase::Adopted);
-                return Poll::Pending;
+        }
+    }
+
+    fn begin_exit(&mut self, exit: Exit, why: &Leaving, cx: &mut Context<'_>) -> Poll<()> {
+        self.node().tell_phase(Phase::Exit(exit.registered_at));
+        let mut tally = match self.extras_seen() {
+            Some(extras) => std::mem::take(&mut extras.tally),
+            None => Tally::default(),
+        };
+        let begun = Running::begin(exit, why, &mut self.node, cx, &mut tally);
+        if !tally.is_empty() {
+            self.extras().tally = tally;
+        }
+        match begun {
+            Some(running) => {
+                self.extras().exit = Some(running);
+                Poll::Pending
             }
-            if let Some(exit) = self.node().pop_exit() {
-                self.node().tell_phase(Phase::Exit(exit.registered_at));
-                let home = Arc::clone(self.node());
-                self.exit = Some(Running::start(exit, why.clone(), home));
-                continue;
-            }
-            if let Some(records) = self.node().try_leave() {
-                self.tally.failures.extend(records);
-                self.stage = Stage::Left;
-                self.waker = None;
-                return Poll::Ready(());
-            }
+            None => Poll::Ready(()),
         }
     }
 
     /// Drops the body with its region current, so that what is inside finds its way home.
     pub(crate) fn clear<F>(&mut self, mut body: Pin<&mut Option<F>>) {
-        let dropped = ambient::within(&mut self.node, false, || unwind::catch(|| body.set(None)));
-        if let Err(payload) = dropped {
-            self.tally.panic.get_or_insert(payload);
+        if let Err(payload) = ambient::within(&mut self.node, false, || body.set(None)) {
+            self.keep_panic(payload);
         }
     }
 
     /// Runs `user_code`, such as the drop of a group's children, with the region current.
     pub(crate) fn within<R>(&mut self, user_code: impl FnOnce() -> R) -> Result<R, Payload> {
-        ambient::within(&mut self.node, false, || unwind::catch(user_code))
+        ambient::within(&mut self.node, false, user_code)
     }
 
     /// Leaves without having finished: everything that is left goes to the nearest live region around
@@ -280,28 +485,28 @@ impl Frame {
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
         let around = node.effective_reason();
-        let why = self.why.take().unwrap_or(match &around {
+        let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
+        let Extras { timers, mut lane, exit, why, mut tally, .. } = extras;
+        let why = why.unwrap_or(match &around {
             Some(reason) => Leaving::Cancelled(reason.clone()),
             None => Leaving::Abandoned,
         });
         let (waves, exits, records) = node.leave_now(around);
         let task = node.owner().task;
-        self.lane.take_in(waves);
-        let mut wave = self.lane.collapse(task);
-        if let Some(exit) = self.exit.take() {
+        lane.take_in(waves);
+        let mut wave = lane.collapse(task);
+        if let Some(exit) = exit {
             wave.add_running(exit);
         }
-        let number = node.inner.lock().number;
+        let number = node.number();
         wave.add_batch(Batch { number, why, home: Arc::clone(&node), exits });
         node.hand_over(wave);
-        let mut failures = std::mem::take(&mut self.tally.failures);
+        let mut failures = std::mem::take(&mut tally.failures);
         failures.extend(records);
-        failures.extend(self.panic_as_failure());
+        failures.extend(tally.panic.take().map(|payload| self.panicked(&payload)));
         node.send_failures(failures);
         // Others' drops, after everything of ours is done: what panics here has nowhere to go but the hook.
-        let (waker, timers) = (self.waker.take(), std::mem::take(&mut self.timers));
-        let dropped = unwind::catch(|| drop(waker)).and(unwind::catch(|| drop(timers)));
-        if let Err(payload) = dropped {
+        if let Err(payload) = unwind::catch(|| drop(timers)) {
             node.send_failures(vec![self.panicked(&payload)]);
         }
     }
@@ -319,34 +524,43 @@ impl Frame {
         }
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
-        let mut wave = self.lane.collapse(node.owner().task);
-        if let Some(exit) = self.exit.take() {
+        let Extras { mut lane, exit, tally, .. } =
+            self.extras.take().map(|extras| *extras).unwrap_or_default();
+        let mut wave = lane.collapse(node.owner().task);
+        if let Some(exit) = exit {
             wave.add_running(exit);
         }
+        let Tally { mut failures, panic } = tally;
         let waker = {
             let mut inner = node.inner.lock();
+            let more = inner.more();
             if !wave.is_empty() {
-                inner.adopted.push(wave);
+                more.adopted.push(wave);
                 node.raise(INBOX);
             }
-            inner.records.append(&mut self.tally.failures);
-            inner.panic = self.tally.panic.take();
+            more.records.append(&mut failures);
+            more.panic = panic;
             node.lower(ATTENDED);
             inner.waker.take()
         };
-        drop((waker, self.waker.take()));
+        drop(waker);
     }
 
     /// The panic to go on with when everything has left: the body's or the first exit's. A second one
     /// becomes a record (R15), and so does an exit's while the thread unwinds already, where it would end
     /// the process.
+    #[inline]
     pub(crate) fn take_panic(&mut self, body: Option<Payload>) -> Option<Payload> {
+        let at = self.at;
+        let Some(Extras { tally, .. }) = self.extras.as_deref_mut() else { return body };
         if body.is_some() || std::thread::panicking() {
-            let failure = self.panic_as_failure();
-            self.tally.failures.extend(failure);
+            if let Some(payload) = tally.panic.take() {
+                let message = unwind::message(&payload);
+                tally.failures.push(ExitFailure::Panicked { registered_at: at, message });
+            }
             return body;
         }
-        self.tally.panic.take()
+        tally.panic.take()
     }
 
     /// Notes the tasks whose errors a panic takes the place of: the errors themselves nobody can claim (R15).
@@ -359,13 +573,13 @@ impl Frame {
         });
         let registered_at = self.at;
         let unclaimed = tasks.map(|task| ExitFailure::Unclaimed { registered_at, task });
-        self.tally.failures.extend(unclaimed);
+        self.add_failures(unclaimed.collect());
     }
 
     /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.
     pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
         if let Err(second) = unwind::catch(|| drop(result)) {
-            self.tally.failures.push(self.panicked(&second));
+            self.add_failures(vec![self.panicked(&second)]);
         }
         self.send_failures();
         unwind::resume(panic);
@@ -376,9 +590,12 @@ impl Frame {
     }
 
     /// Sends the failures so far to the nearest record outwards (R15).
+    #[inline]
     pub(crate) fn send_failures(&mut self) {
-        let failures = std::mem::take(&mut self.tally.failures);
-        self.node().send_failures(failures);
+        if self.extras.is_some() {
+            let failures = self.take_failures();
+            self.node().send_failures(failures);
+        }
     }
 
     /// Says so where the region is dropped by a task that does not own it (R2).
@@ -388,35 +605,59 @@ impl Frame {
         }
     }
 
-    /// A panic that cannot go on any more, because what would have resumed it was dropped.
-    fn panic_as_failure(&mut self) -> Option<ExitFailure> {
-        let payload = self.tally.panic.take()?;
-        Some(self.panicked(&payload))
-    }
-
     /// A root task may move with its future; what is nested in a task is polled by that task (R5).
+    #[inline]
     pub(crate) fn check_poller(&self) -> Result<(), WrongTask> {
         if self.has(ROOT) { Ok(()) } else { self.node().check_owner("poll", self.at) }
     }
 
+    #[inline]
     pub(super) fn has(&self, any_of: u32) -> bool {
-        self.node().flags.load(Ordering::Acquire) & any_of != 0
+        self.node().has(any_of)
     }
 
+    #[inline]
     pub(crate) fn register(&mut self, waker: &Waker) {
-        let registered =
-            !self.has(REWAKE) && self.waker.as_ref().is_some_and(|w| w.will_wake(waker));
-        if registered {
-            return;
+        if self.waker != Mark::of(waker) || self.has(REWAKE) {
+            self.register_anew(waker);
         }
-        let (ours, theirs) = (waker.clone(), waker.clone());
+    }
+
+    #[inline(never)]
+    fn register_anew(&mut self, waker: &Waker) {
+        self.waker = Mark::of(waker);
+        let waker = waker.clone();
         let old = {
             let mut inner = self.node().inner.lock();
             self.node().lower(REWAKE);
-            inner.waker.replace(theirs)
+            inner.waker.replace(waker)
         };
-        drop((old, self.waker.replace(ours)));
+        drop(old);
     }
+}
+
+/// Polls the body in its region, and drops it there if it has ended, so that what is left in it finds its way
+/// home.
+#[inline]
+fn poll_once<I: Inside, F: Future>(
+    region: I,
+    mut body: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> (Polled<F::Output>, I::Back) {
+    let mut value = None;
+    let (caught, shielded, back) = region.poll(|| {
+        if let Some(Poll::Ready(ended)) = body.as_mut().as_pin_mut().map(|body| body.poll(cx)) {
+            value = Some(ended);
+            body.set(None);
+        }
+    });
+    let polled = match (caught, value) {
+        (Ok(()), None) => Polled::Pending { shielded },
+        (Ok(()), Some(value)) => Polled::Ended(value, None),
+        (Err(payload), Some(value)) => Polled::Ended(value, Some(payload)),
+        (Err(payload), None) => Polled::Panicked(payload),
+    };
+    (polled, back)
 }
 
 impl Node {

@@ -15,13 +15,13 @@ impl Node {
         if self.has(LEFT) {
             return Err(value);
         }
-        inner.exits.push(make(value));
+        inner.more().exits.push(make(value));
         Ok(())
     }
 
     /// A wave of one exit of this region.
     pub(crate) fn wave_of(self: &Arc<Self>, exit: Exit, why: Leaving) -> Wave {
-        let number = self.inner.lock().number;
+        let number = self.number();
         let mut wave = Wave::new(self.owner().task);
         wave.add_batch(Batch { number, why, home: Arc::clone(self), exits: vec![exit] });
         wave
@@ -31,25 +31,24 @@ impl Node {
     pub(crate) fn move_exits_to(&self, other: &Node) {
         let (exits, name, grace) = {
             let mut inner = self.inner.lock();
-            (std::mem::take(&mut inner.exits), inner.name.clone(), inner.grace)
+            let Some(more) = &mut inner.more else { return };
+            (std::mem::take(&mut more.exits), more.name.clone(), more.grace)
         };
         let mut inner = other.inner.lock();
-        (inner.exits, inner.name, inner.grace) = (exits, name, grace);
+        let more = inner.more();
+        (more.exits, more.name, more.grace) = (exits, name, grace);
     }
 
     pub(crate) fn exits(&self) -> usize {
-        self.inner.lock().exits.len()
-    }
-
-    pub(super) fn pop_exit(&self) -> Option<Exit> {
-        self.inner.lock().exits.pop()
+        self.inner.lock().seen().map_or(0, |more| more.exits.len())
     }
 
     /// The run's side of the inbox: what was handed over, and the failures that were sent here.
     pub(super) fn take_inbox(&self) -> (Vec<Wave>, Vec<ExitFailure>) {
         let mut inner = self.inner.lock();
         self.lower(INBOX);
-        (std::mem::take(&mut inner.adopted), std::mem::take(&mut inner.records))
+        let more = inner.more();
+        (std::mem::take(&mut more.adopted), std::mem::take(&mut more.records))
     }
 
     /// Gives `wave` to the nearest live region around this one, or reports its exits lost (R8).
@@ -58,8 +57,8 @@ impl Node {
             return;
         }
         // What an executor child leaves behind runs on its executor, and its group waits for that.
-        let spawner = self.inner.lock().spawner.clone();
-        if let (Some(spawner), Kind::Child) = (&spawner, self.kind) {
+        let spawner = self.inner.lock().seen().and_then(|more| more.spawner.clone());
+        if let (Some(spawner), Kind::Child) = (&spawner, self.kind()) {
             wave = match self.embark(&**spawner, wave) {
                 Ok(arrival) => self.wave_of(arrival, Leaving::Abandoned),
                 Err(refused) => refused,
@@ -98,7 +97,7 @@ impl Node {
             if self.has(LEFT) || !(self.has(ATTENDED) || self.kind == Kind::Group) {
                 return Err(wave);
             }
-            inner.adopted.push(wave);
+            inner.more().adopted.push(wave);
             self.raise(INBOX | REWAKE);
             inner.waker.take()
         };
@@ -117,7 +116,7 @@ impl Node {
             if matches!(node.kind, Kind::Stack | Kind::Group) {
                 let mut inner = node.inner.lock();
                 if !node.has(LEFT) && node.has(ATTENDED) {
-                    inner.records.extend(failures);
+                    inner.more().records.extend(failures);
                     node.raise(INBOX);
                     return;
                 }

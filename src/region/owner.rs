@@ -8,8 +8,10 @@ use crate::rt;
 use crate::sync::{Arc, Ordering};
 use crate::wrong_task::{Misuse, WrongTask};
 use std::panic::Location;
+use std::time::Instant;
 
 impl Node {
+    #[inline]
     pub(super) fn owner(&self) -> Identity {
         Identity {
             task: self.owner_task.load(Ordering::Relaxed),
@@ -17,8 +19,17 @@ impl Node {
         }
     }
 
+    /// Whose a region is that is entered in `parent`, or where nothing is current.
+    pub(super) fn owner_in(parent: Option<&Arc<Node>>) -> Identity {
+        match parent {
+            Some(parent) => parent.owner(),
+            None => Identity { task: 0, runtime: rt::task_number() },
+        }
+    }
+
     /// Whether the task that runs now may do what only the owner may; the wrong-task check comes before
     /// every other (R2).
+    #[inline]
     pub(crate) fn check(
         &self,
         operation: &'static str,
@@ -27,7 +38,21 @@ impl Node {
         self.check_owner(operation, at).map_err(|wrong| Misuse::WrongTask(Box::new(wrong)))
     }
 
+    #[inline]
     pub(super) fn check_owner(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Result<(), WrongTask> {
+        let task = self.owner_task.load(Ordering::Relaxed);
+        if task != 0 && task == ambient::task() {
+            Ok(())
+        } else {
+            self.check_identity(operation, at)
+        }
+    }
+
+    fn check_identity(
         &self,
         operation: &'static str,
         at: &'static Location<'static>,
@@ -36,15 +61,12 @@ impl Node {
         if owner.is_unknown() {
             return Ok(());
         }
-        let current = ambient::with_current(|node, _| match node {
-            Some(node) => match node.owner() {
-                same if same.task == owner.task => owner,
-                // Inside a task of ours the runtime's id is hidden; a root of its own shows it (R5).
-                other if other.runtime == 0 => other,
-                root => Identity { task: root.task, runtime: rt::task_number() },
-            },
+        let current = match ambient::owner() {
+            // Inside a task of ours the runtime's id is hidden; a root of its own shows it (R5).
+            Some((0, _)) => Identity { task: ambient::task(), runtime: 0 },
+            Some(_) => Identity { task: ambient::task(), runtime: rt::task_number() },
             None => Identity { task: 0, runtime: rt::task_number() },
-        });
+        };
         if owner.admits(current) {
             return Ok(());
         }
@@ -66,7 +88,7 @@ impl Node {
             return (owner.runtime != 0).then(|| TaskId::runtime(owner.runtime));
         }
         if self.is_task() {
-            return Some(TaskId::moored(owner.task, self.inner.lock().name.clone()));
+            return Some(TaskId::moored(owner.task, self.inner.lock().name()));
         }
         let mut at = self.parent();
         while let Some(node) = at {
@@ -74,7 +96,7 @@ impl Node {
                 break;
             }
             if node.is_task() {
-                return Some(TaskId::moored(owner.task, node.inner.lock().name.clone()));
+                return Some(TaskId::moored(owner.task, node.inner.lock().name()));
             }
             at = node.parent();
         }
@@ -86,12 +108,12 @@ impl Node {
     }
 
     pub(crate) fn describe(&self) -> String {
-        let name = self.inner.lock().name.clone();
+        let name = self.inner.lock().name();
         self.describe_as(name)
     }
 
     pub(super) fn describe_as(&self, name: Option<Arc<str>>) -> String {
-        let noun = match self.kind {
+        let noun = match self.kind() {
             Kind::Task | Kind::Child => "task",
             Kind::Scope | Kind::Stay => "cancel scope",
             Kind::Stack => "exit stack",
@@ -111,12 +133,13 @@ impl Node {
         let inner = self.inner.lock();
         Misuse::Left {
             operation,
-            region: self.describe_as(inner.name.clone()),
+            region: self.describe_as(inner.name()),
             entered_at: inner.entered_at.unwrap_or(at),
             attempted_at: at,
         }
     }
 
+    #[inline]
     pub(super) fn parent(&self) -> Option<Arc<Node>> {
         self.inner.lock().parent.clone()
     }
@@ -166,26 +189,43 @@ impl Node {
 
     /// The clock of the nearest region around that was given one, else the default.
     pub(super) fn clock(&self) -> Arc<dyn Clock> {
-        if let Some(clock) = self.inner.lock().clock.clone() {
-            return clock;
+        self.own_clock().unwrap_or_else(crate::clock::default)
+    }
+
+    /// As [`clock`](Node::clock), for the default without having to make it.
+    pub(super) fn now(&self) -> Instant {
+        self.own_clock().map_or_else(crate::clock::default_now, |clock| clock.now())
+    }
+
+    fn own_clock(&self) -> Option<Arc<dyn Clock>> {
+        if !self.is_clocked() {
+            return None;
+        }
+        let clock_of = |node: &Node| node.inner.lock().seen().and_then(|more| more.clock.clone());
+        if let Some(clock) = clock_of(self) {
+            return Some(clock);
         }
         let mut at = self.parent();
         while let Some(node) = at {
-            if let Some(clock) = node.inner.lock().clock.clone() {
-                return clock;
+            if let Some(clock) = clock_of(&node) {
+                return Some(clock);
             }
             at = node.parent();
         }
-        crate::clock::default()
+        None
     }
 }
 
 /// The task that runs now, if it is known; see [`task::current`](crate::task::current).
 pub(crate) fn current_task() -> Option<TaskId> {
-    ambient::with_current(|node, _| node.and_then(|node| node.owner_id())).or_else(|| {
-        match rt::task_number() {
-            0 => None,
-            number => Some(TaskId::runtime(number)),
-        }
+    let known = match ambient::owner() {
+        Some((_, Some(node))) => node.owner_id(),
+        // Its node has not been made.
+        Some((_, None)) if ambient::task() != 0 => Some(TaskId::moored(ambient::task(), None)),
+        _ => None,
+    };
+    known.or_else(|| match rt::task_number() {
+        0 => None,
+        number => Some(TaskId::runtime(number)),
     })
 }

@@ -3,7 +3,7 @@
 use super::observe::Phase;
 use super::{CANCELLED, Kind, Node, STOP};
 use crate::identity::TaskId;
-use crate::sync::{Arc, Register, Weak};
+use crate::sync::{Arc, Register, Weak, next_number};
 use std::panic::Location;
 use std::time::Instant;
 
@@ -14,6 +14,8 @@ static ENDED: Register<Span> = Register::new();
 #[derive(Default)]
 pub(super) struct Entry {
     key: Option<usize>,
+    /// In the order of entering.
+    number: u64,
     entered: Option<Instant>,
     phase: Option<(Phase, Instant)>,
 }
@@ -49,18 +51,24 @@ pub(super) fn enter(node: &Arc<Node>) {
     let key = OPEN.insert(Arc::downgrade(node));
     let mut inner = node.inner.lock();
     let now = Instant::now();
-    inner.entry = Entry { key: Some(key), entered: Some(now), phase: Some((Phase::Body, now)) };
+    inner.more().entry = Entry {
+        key: Some(key),
+        number: next_number(),
+        entered: Some(now),
+        phase: Some((Phase::Body, now)),
+    };
 }
 
 pub(super) fn note(node: &Node, phase: Phase) {
     let mut inner = node.inner.lock();
-    if inner.entry.phase.is_none_or(|(old, _)| old != phase) {
-        inner.entry.phase = Some((phase, Instant::now()));
+    let entry = &mut inner.more().entry;
+    if entry.phase.is_none_or(|(old, _)| old != phase) {
+        entry.phase = Some((phase, Instant::now()));
     }
 }
 
 pub(super) fn leave(node: &Node) {
-    let entry = std::mem::take(&mut node.inner.lock().entry);
+    let entry = std::mem::take(&mut node.inner.lock().more().entry);
     if let Some(key) = entry.key {
         drop(OPEN.remove(key));
     }
@@ -99,11 +107,12 @@ fn look(node: Arc<Node>) -> Option<Found> {
     let owner = node.owner_id();
     let parent = node.live_parent();
     let inner = node.inner.lock();
-    let (entered, (phase, since)) = (inner.entry.entered?, inner.entry.phase?);
+    let more = inner.seen()?;
+    let (entered, (phase, since)) = (more.entry.entered?, more.entry.phase?);
     let found = Found {
-        number: inner.number,
-        kind: node.kind,
-        name: inner.name.clone(),
+        number: more.entry.number,
+        kind: node.kind(),
+        name: more.name.clone(),
         owner,
         entered_at: inner.entered_at,
         entered,
@@ -111,7 +120,7 @@ fn look(node: Arc<Node>) -> Option<Found> {
         since,
         cancelled: node.has(CANCELLED),
         stopped: node.has(STOP),
-        exits: inner.exits.len(),
+        exits: more.exits.len(),
         parent,
         node: Arc::clone(&node),
     };

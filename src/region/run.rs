@@ -1,6 +1,6 @@
 //! A body with its frame: what every future that enters a region is made of.
 
-use super::{Ended, Frame, Node};
+use super::{Draft, Ended, Frame, Node};
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -10,17 +10,58 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+/// Where a run's node comes from.
+pub(crate) trait Origin {
+    /// Whether others can reach the draft while the run goes on.
+    const SHARED: bool;
+
+    /// `None` where the node was given.
+    fn draft(&self) -> Option<&Draft>;
+}
+
+/// For a run that was given its node.
+pub(crate) struct Given;
+
+impl Origin for Given {
+    const SHARED: bool = false;
+
+    #[inline]
+    fn draft(&self) -> Option<&Draft> {
+        None
+    }
+}
+
+impl Origin for Draft {
+    const SHARED: bool = false;
+
+    #[inline]
+    fn draft(&self) -> Option<&Draft> {
+        Some(self)
+    }
+}
+
+/// A scope's, or `None` for a stay in one that was entered.
+impl Origin for Option<&Draft> {
+    const SHARED: bool = true;
+
+    #[inline]
+    fn draft(&self) -> Option<&Draft> {
+        *self
+    }
+}
+
 pin_project! {
     /// Enters a region at its first poll, polls the body, and leaves.
-    pub(crate) struct Run<F: Future> {
+    pub(crate) struct Run<F: Future, O: Origin = Given> {
         frame: Frame,
+        origin: O,
         #[pin]
         body: Option<F>,
         // How the body ended, while the region is being left.
         ended: Option<Ended<F::Output>>,
     }
 
-    impl<F: Future> PinnedDrop for Run<F> {
+    impl<F: Future, O: Origin> PinnedDrop for Run<F, O> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.frame.is_inside() {
@@ -30,23 +71,49 @@ pin_project! {
                 let ended = this.ended.take();
                 let _ = this.frame.within(|| drop(ended));
                 this.frame.abandon();
+                after_leaving(this.frame, this.origin);
             }
         }
     }
 }
 
+fn after_leaving<O: Origin>(frame: &Frame, origin: &O) {
+    if let (true, Some(draft)) = (O::SHARED, origin.draft()) {
+        frame.leave_draft(draft);
+    }
+}
+
 impl<F: Future> Run<F> {
     pub(crate) fn new(node: Arc<Node>, body: F, at: &'static Location<'static>) -> Self {
-        Run { frame: Frame::new(node, at), body: Some(body), ended: None }
+        Run::with(Frame::new(node, at), Given, body)
+    }
+}
+
+impl<F: Future> Run<F, Draft> {
+    pub(crate) fn origin(&mut self) -> &mut Draft {
+        &mut self.origin
+    }
+}
+
+impl<F: Future, O: Origin> Run<F, O> {
+    fn with(frame: Frame, origin: O, body: F) -> Self {
+        Run { frame, origin, body: Some(body), ended: None }
     }
 
-    /// For a child, which its group entered when it was spawned.
-    pub(crate) fn entered(node: Arc<Node>, body: F, at: &'static Location<'static>) -> Self {
-        Run { frame: Frame::entered(node, at), body: Some(body), ended: None }
+    /// For a region that has no node before it needs one.
+    #[inline]
+    pub(crate) fn draft(origin: O, body: F, at: &'static Location<'static>) -> Self {
+        Run::with(Frame::draft(at), origin, body)
     }
 
-    pub(crate) fn node(&mut self) -> &Arc<Node> {
-        self.frame.node()
+    /// For a region that was entered already: a child, a stay in a scope.
+    pub(crate) fn entered(
+        node: Arc<Node>,
+        origin: O,
+        body: F,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Run::with(Frame::entered(node, at), origin, body)
     }
 
     pub(crate) fn frame(self: Pin<&mut Self>) -> &mut Frame {
@@ -59,6 +126,7 @@ impl<F: Future> Run<F> {
 
     /// Ready when the region has been left, with the body's end; an error where it could not be entered.
     /// `why` tells the region's own exits what a value means to them.
+    #[inline]
     pub(crate) fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -69,14 +137,25 @@ impl<F: Future> Run<F> {
             if this.frame.has_left() {
                 return Poll::Pending;
             }
-            if let Err(misuse) = this.frame.begin("run") {
-                this.frame.reject();
-                return Poll::Ready(Err(misuse));
+            let polled = match this.origin.draft() {
+                Some(draft) if this.frame.is_new_draft() => {
+                    this.frame.poll_first(draft, O::SHARED, this.body, cx)
+                }
+                _ => this.frame.begin("run").map(|()| this.frame.poll_body(this.body, cx)),
+            };
+            match polled {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(ended)) if this.frame.has_left() => return Poll::Ready(Ok(ended)),
+                Ok(Poll::Ready(ended)) => *this.ended = Some(ended),
+                Err(misuse) => {
+                    this.frame.reject();
+                    return Poll::Ready(Err(misuse));
+                }
             }
-            *this.ended = Some(ready!(this.frame.poll_body(this.body, cx)));
         } else if let Err(wrong) = this.frame.check_poller() {
             // The body has ended, the exits have not: they go home, and its end is told all the same.
             this.frame.abandon();
+            after_leaving(this.frame, this.origin);
             return match this.ended.take() {
                 Some(Ended::Value(value)) => Poll::Ready(Ok(Ended::Misplaced(wrong, Some(value)))),
                 Some(Ended::Panicked(panic)) => Poll::Ready(Ok(Ended::Panicked(panic))),
@@ -90,6 +169,7 @@ impl<F: Future> Run<F> {
             Some(Ended::Misplaced(..)) | None => Leaving::Abandoned,
         };
         ready!(this.frame.poll_leave(cx, why));
+        after_leaving(this.frame, this.origin);
         match this.ended.take() {
             Some(ended) => Poll::Ready(Ok(ended)),
             None => Poll::Pending,

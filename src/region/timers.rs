@@ -15,11 +15,16 @@ pub(super) struct Timers {
     shield_is_down: bool,
 }
 
+impl Timers {
+    fn are_armed(&self) -> bool {
+        self.deadline.is_some() || self.stop.is_some() || self.shield.is_some()
+    }
+}
+
 impl Frame {
     /// Whether a timer is armed that has to be polled before the body is.
-    pub(super) fn is_timed(&self) -> bool {
-        let timers = &self.timers;
-        timers.deadline.is_some() || timers.stop.is_some() || timers.shield.is_some()
+    pub(super) fn is_timed(&mut self) -> bool {
+        self.extras_seen().is_some_and(|extras| extras.timers.are_armed())
     }
 
     pub(super) fn poll_timers(&mut self, cx: &mut Context<'_>) {
@@ -33,8 +38,23 @@ impl Frame {
     }
 
     /// Whether this region is a shield, and still one.
-    pub(super) fn shields(&self) -> bool {
-        self.has(SHIELD) && !self.timers.shield_is_down
+    pub(super) fn shields(&mut self) -> bool {
+        self.has(SHIELD) && !self.extras_seen().is_some_and(|extras| extras.timers.shield_is_down)
+    }
+
+    /// Whether the timer in `place` has rung; it is gone then.
+    fn poll_timer(
+        &mut self,
+        place: impl Fn(&mut Timers) -> &mut Option<Sleep>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(extras) = self.extras_seen() else { return false };
+        let timer = place(&mut extras.timers);
+        let rings = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if rings {
+            *timer = None;
+        }
+        rings
     }
 
     /// Arms the timer where a deadline is set, and cancels the region when it has passed (R11).
@@ -42,11 +62,10 @@ impl Frame {
         if self.has(DEADLINE) {
             self.node().lower(DEADLINE);
             let timed = self.node().timed();
-            self.timers.deadline = timed.deadline().map(|at| timed.clock().sleep_until(at));
+            let timer = timed.deadline().map(|at| timed.clock().sleep_until(at));
+            self.extras().timers.deadline = timer;
         }
-        let Some(timer) = &mut self.timers.deadline else { return };
-        if timer.as_mut().poll(cx).is_ready() {
-            self.timers.deadline = None;
+        if self.poll_timer(|timers| &mut timers.deadline, cx) {
             let timed = self.node().timed();
             let entered_at = timed.inner.lock().entered_at;
             timed.cancel(Reason::new(ReasonKind::Deadline, None, None, entered_at));
@@ -55,20 +74,19 @@ impl Frame {
 
     /// A stop with a grace becomes a cancellation, for the same reason, when the grace is over (R13).
     fn poll_stop(&mut self, cx: &mut Context<'_>) {
-        if self.timers.stop.is_none() {
+        if self.extras().timers.stop.is_none() {
             let (timed, clock) = (self.node().timed(), self.node().clock());
             let Some(grace) = timed.grace() else { return };
             let now = clock.now();
             // One grace for the region, however many runs watch it. A time that no clock can tell never comes.
             let mut inner = timed.inner.lock();
-            let due = inner.stop_due.or_else(|| now.checked_add(grace));
-            inner.stop_due = due;
+            let more = inner.more();
+            let due = more.stop_due.or_else(|| now.checked_add(grace));
+            more.stop_due = due;
             drop(inner);
-            self.timers.stop = due.map(|at| clock.sleep_until(at));
+            self.extras().timers.stop = due.map(|at| clock.sleep_until(at));
         }
-        let Some(timer) = &mut self.timers.stop else { return };
-        if timer.as_mut().poll(cx).is_ready() {
-            self.timers.stop = None;
+        if self.poll_timer(|timers| &mut timers.stop, cx) {
             if let Some(reason) = self.node().stop_reason() {
                 self.node().timed().cancel(reason);
             }
@@ -76,18 +94,17 @@ impl Frame {
     }
 
     fn poll_shield(&mut self, cx: &mut Context<'_>) {
-        if self.timers.shield.is_none() {
+        if self.extras().timers.shield.is_none() {
             let Some(grace) = self.node().grace() else { return };
             if self.node().timed().reason_around().is_none() {
                 return;
             }
             let clock = self.node().clock();
-            self.timers.shield = clock.now().checked_add(grace).map(|at| clock.sleep_until(at));
+            let timer = clock.now().checked_add(grace).map(|at| clock.sleep_until(at));
+            self.extras().timers.shield = timer;
         }
-        let Some(timer) = &mut self.timers.shield else { return };
-        if timer.as_mut().poll(cx).is_ready() {
-            self.timers.shield = None;
-            self.timers.shield_is_down = true;
+        if self.poll_timer(|timers| &mut timers.shield, cx) {
+            self.extras().timers.shield_is_down = true;
         }
     }
 }

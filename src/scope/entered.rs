@@ -10,7 +10,6 @@ use crate::wrong_task::{Misuse, Rejected};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::Location;
 
 /// A scope that was entered with [`CancelScope::enter`]: to be kept in a struct, with many futures run
@@ -54,8 +53,8 @@ impl CancelScope {
     /// [`EnterError`] where the scope was run before.
     #[track_caller]
     pub fn enter(self) -> Result<EnteredScope, EnterError> {
-        match self.node.enter_dynamic(Location::caller()) {
-            Ok(()) => Ok(EnteredScope { node: self.node }),
+        match self.draft.node().enter_dynamic(Location::caller()) {
+            Ok(()) => Ok(EnteredScope { node: Arc::clone(self.draft.node()) }),
             Err(misuse) => Err(EnterError { misuse, scope: self }),
         }
     }
@@ -80,8 +79,7 @@ impl EnteredScope {
     #[track_caller]
     pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
         let at = Location::caller();
-        let run = Run::entered(Node::stay(&self.node, at), body, at);
-        ScopeRun { run, scope: PhantomData }
+        ScopeRun { run: Run::entered(Node::stay(&self.node, at), None, body, at) }
     }
 
     /// A handle that asks for cancellation from anywhere.

@@ -2,7 +2,7 @@
 
 use super::{request, stop};
 use crate::reason::Reason;
-use crate::region::Node;
+use crate::region::{Node, Wait};
 use crate::sync::Arc;
 use std::borrow::Cow;
 use std::fmt;
@@ -84,7 +84,7 @@ impl CancelHandle {
     ///
     /// Dropping the future loses nothing.
     pub fn cancelled(&self) -> Cancellation {
-        Cancellation { node: Arc::clone(&self.node), key: None, done: false }
+        Cancellation { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
     }
 }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for CancelHandle {
 #[must_use = "futures do nothing unless polled"]
 pub struct Cancellation {
     node: Arc<Node>,
-    key: Option<usize>,
+    wait: Wait,
     done: bool,
 }
 
@@ -107,10 +107,8 @@ impl Future for Cancellation {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.node.wait_cancelled(&mut this.key, cx.waker()) {
-            if let Some(key) = this.key.take() {
-                this.node.forget_waiter(key);
-            }
+        if this.node.wait_cancelled(&mut this.wait, cx.waker()) {
+            this.node.forget_waiter(&mut this.wait);
             this.done = true;
             return Poll::Ready(());
         }
@@ -126,9 +124,7 @@ impl futures_core::FusedFuture for Cancellation {
 
 impl Drop for Cancellation {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.node.forget_waiter(key);
-        }
+        self.node.forget_waiter(&mut self.wait);
     }
 }
 

@@ -57,7 +57,7 @@ impl<S> Future for Close<S> {
         if let Some(panic) = this.frame.take_panic(None) {
             this.frame.resume(panic, ());
         }
-        let failures = std::mem::take(&mut this.frame.tally.failures);
+        let failures = this.frame.take_failures();
         Poll::Ready(match Failure::from_causes(failures.into_iter().map(Cause::Exit).collect()) {
             Some(failure) => Err(CloseError(Kind::Failed(failure))),
             None => Ok(()),

@@ -107,7 +107,7 @@ where
             Ok(give_back(value))
         }
         _ => {
-            let home = ambient::with_current(|node, _| node.cloned());
+            let home = ambient::current().map(|(node, _)| node);
             *state = State::Awaited(later(give_back), home);
             Err(ExitError::StillHeld)
         }

@@ -397,6 +397,7 @@ fn r01_p11_a_region_is_not_entered_again_after_it_was_left() {
     hand(scope.run(async {})).ready().unwrap();
     let mut again = hand(scope.run(async {}));
     assert!(panic_text(|| again.poll()).contains("cannot run cancel scope `again`"));
+    drop(again);
     assert!(scope.enter().is_err());
     let stack = ExitStack::new();
     hand(stack.run(async { Ok::<_, ()>(()) })).ready().unwrap();

@@ -1,0 +1,194 @@
+//! A region before it has a node: the price of a scope that nobody asks for anything.
+//!
+//! A node is made when something needs one: a handle, a request, a region inside that wants to know what it is
+//! in, or the first poll that is pending. A body that is ready at its first poll leaves without (R19).
+//!
+//! Two may make it at once: what is polled inside, on this thread, through the [ambient context](super::ambient);
+//! and whoever has the scope, through its draft. On one thread they find each other's. A request from another
+//! thread in the middle of the first poll does not find the node that was made inside meanwhile: then both stand,
+//! and the inner one becomes a [stay](super::Node::stay_in) in the other.
+
+use super::{ATTENDED, DEADLINE, ENTERED, Kind, Node, ROOT, SHELTERED, ambient};
+use crate::identity::Identity;
+use crate::rt;
+use crate::sync::{Arc, AtomicBool, Mutex, Once, Ordering, next_number};
+use crate::wrong_task::Misuse;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// What is known of a region that has no node, and the place for its node.
+pub(crate) struct Draft {
+    kind: Kind,
+    deadline: Option<Instant>,
+    timeout: Option<Duration>,
+    node: Once<Arc<Node>>,
+    entered: AtomicBool,
+    /// Where it was entered, once it has been left without a node.
+    left: Mutex<Option<&'static Location<'static>>>,
+    #[cfg(feature = "testing")]
+    census: super::census::Handover,
+}
+
+impl Draft {
+    #[inline]
+    pub(crate) fn new(kind: Kind) -> Self {
+        Draft {
+            kind,
+            deadline: None,
+            timeout: None,
+            node: Once::new(),
+            entered: AtomicBool::new(false),
+            left: Mutex::new(None),
+            #[cfg(feature = "testing")]
+            census: super::census::Handover::new(),
+        }
+    }
+
+    /// Cancels the region at `at`, or at what was given before, whichever is earlier.
+    pub(crate) fn set_deadline(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
+        if let Some(node) = self.node.get() {
+            node.set_deadline(at);
+        }
+    }
+
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = Some(timeout);
+        if let Some(node) = self.node.get() {
+            node.set_timeout(timeout);
+        }
+    }
+
+    /// The region's node.
+    #[inline]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        match self.node.get() {
+            Some(node) => node,
+            None => self.make_node(),
+        }
+    }
+
+    #[cold]
+    fn make_node(&self) -> &Arc<Node> {
+        if let Some(node) = ambient::node_of(self.id()) {
+            return self.node.fill(node);
+        }
+        // Under the lock, so that a region that is left in this moment either finds the node or is found left.
+        let left = self.left.lock();
+        let node = Node::new(self.kind);
+        self.hand_over_census();
+        if let Some(timeout) = self.timeout {
+            node.set_timeout(timeout);
+        }
+        if let Some(deadline) = self.deadline {
+            node.set_deadline(deadline);
+        }
+        if let Some(entered_at) = *left {
+            node.born_left(entered_at);
+        }
+        self.node.fill(node)
+    }
+
+    /// The node, where it has been made.
+    #[inline]
+    pub(crate) fn made(&self) -> Option<&Arc<Node>> {
+        self.node.get()
+    }
+
+    /// Puts the node here that was made inside; returns the one that is here.
+    pub(super) fn settle(&self, node: Arc<Node>) -> &Arc<Node> {
+        self.hand_over_census();
+        self.node.fill(node)
+    }
+
+    fn hand_over_census(&self) {
+        #[cfg(feature = "testing")]
+        self.census.give_up();
+    }
+
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Enters the region without a node, where that can be done.
+    #[inline]
+    pub(super) fn light(&self, at: &'static Location<'static>) -> Option<Light> {
+        // Who looks on wants to see every region.
+        let watched = cfg!(any(feature = "inspect", feature = "tracing"));
+        if watched || self.node.get().is_some() || self.timeout.is_some_and(|t| t.is_zero()) {
+            return None;
+        }
+        let (task, runtime, root) = match (self.kind, ambient::task()) {
+            (Kind::Task, _) => (next_number(), 0, true),
+            (_, 0) if ambient::is_empty() => (next_number(), rt::task_number(), true),
+            (_, 0) => return None,
+            (_, task) => (task, 0, false),
+        };
+        let mut deadline = self.deadline;
+        if let Some(timeout) = self.timeout {
+            // A relative deadline starts here (R11).
+            if let Some(due) = ambient::now().checked_add(timeout) {
+                deadline = Some(deadline.map_or(due, |deadline| deadline.min(due)));
+            }
+        }
+        Some(Light { id: self.id(), kind: self.kind, at, task, runtime, root, deadline })
+    }
+
+    /// Notes that the region is entered; an error where it was before. For a draft that others can reach.
+    #[inline]
+    pub(super) fn note_entered(&self, at: &'static Location<'static>) -> Result<(), Misuse> {
+        if self.entered.swap(true, Ordering::AcqRel) { Err(self.node().twice(at)) } else { Ok(()) }
+    }
+
+    /// Notes that the region has been left without a node. For a draft that others can reach.
+    #[inline]
+    pub(super) fn note_left(&self, at: &'static Location<'static>) {
+        let mut left = self.left.lock();
+        *left = Some(at);
+        drop(left);
+        if let Some(node) = self.node.get() {
+            // It was made from outside in this very moment.
+            node.born_left(at);
+        }
+    }
+}
+
+/// A region in its first poll, before anything needs its node.
+pub(crate) struct Light {
+    /// Which draft it is of: an address, which nothing else has as long as this is polled.
+    pub(super) id: usize,
+    kind: Kind,
+    at: &'static Location<'static>,
+    pub(super) task: u64,
+    pub(super) runtime: u64,
+    pub(super) root: bool,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Light {
+    /// Its node, inside `parent`; the flag tells whether it was entered in an exit.
+    pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
+        let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
+        let flags = ENTERED
+            | ATTENDED
+            | if self.root { ROOT } else { 0 }
+            | if in_exit { SHELTERED } else { 0 }
+            | if self.deadline.is_some() { DEADLINE } else { 0 };
+        let parent = parent.map(|(parent, _)| parent);
+        let runtime = match &parent {
+            Some(parent) if !self.root => parent.owner().runtime,
+            _ => self.runtime,
+        };
+        let owner = Identity { task: self.task, runtime };
+        Node::entered(self.kind, owner, flags, parent, self.at, self.deadline)
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.node.get() {
+            Some(node) => node.fmt(f),
+            None => f.debug_struct("CancelScope").finish_non_exhaustive(),
+        }
+    }
+}
