@@ -54,7 +54,7 @@ struct Origin {
     message: Option<Cow<'static, str>>,
     task: Option<TaskId>,
     location: Option<&'static Location<'static>>,
-    wrong_task: Option<WrongTask>,
+    wrong_task: Option<Box<WrongTask>>,
 }
 
 impl Reason {
@@ -67,7 +67,7 @@ impl Reason {
         Reason { kind, origin: Arc::new(Origin { message, task, location, wrong_task: None }) }
     }
 
-    pub(crate) fn misplaced(wrong_task: WrongTask) -> Self {
+    pub(crate) fn misplaced(wrong_task: Box<WrongTask>) -> Self {
         Reason {
             kind: ReasonKind::WrongTask,
             origin: Arc::new(Origin {
@@ -114,7 +114,7 @@ impl Reason {
 
     /// The attempt behind [`ReasonKind::WrongTask`].
     pub fn wrong_task(&self) -> Option<&WrongTask> {
-        self.origin.wrong_task.as_ref()
+        self.origin.wrong_task.as_deref()
     }
 }
 

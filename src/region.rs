@@ -297,10 +297,13 @@ impl Node {
     }
 
     /// Marks a region as left that was left before it had a node.
-    fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>) {
+    fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>, task: u64) {
         {
             let mut inner = self.inner.lock();
             inner.entered_at = Some(entered_at);
+            // For the owner's name, where that task is around.
+            inner.parent = ambient::node_of_task(task);
+            self.record_owner(Identity { task, runtime: 0 });
             self.raise(ENTERED);
         }
         drop(self.leave_now(None));

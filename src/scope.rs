@@ -237,8 +237,10 @@ impl<F: Future> Future for ScopeRun<'_, F> {
         let mut run = self.project().run;
         let ended = match ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed)) {
             Ok(ended) => ended,
-            Err(Misuse::WrongTask(wrong)) => Ended::Misplaced(*wrong, None),
-            Err(misuse) => panic!("{misuse}"),
+            Err(misuse) => match *misuse {
+                Misuse::WrongTask(wrong) => Ended::Misplaced(wrong, None),
+                misuse => panic!("{misuse}"),
+            },
         };
         let frame = run.frame();
         let (result, panic) = match ended {

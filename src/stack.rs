@@ -522,10 +522,12 @@ where
         };
         let ended = match ready!(run.as_mut().poll_run(cx, why)) {
             Ok(ended) => ended,
-            Err(Misuse::WrongTask(wrong)) => {
-                return Poll::Ready(Err(Failure::only(Cause::Rejected(*wrong))));
-            }
-            Err(misuse) => panic!("{misuse}"),
+            Err(misuse) => match *misuse {
+                Misuse::WrongTask(wrong) => {
+                    return Poll::Ready(Err(Failure::only(Cause::Rejected(*wrong))));
+                }
+                misuse => panic!("{misuse}"),
+            },
         };
         let frame = run.frame();
         let (mut value, mut causes, mut body_panic) = (None, Vec::new(), None);

@@ -96,7 +96,7 @@ impl<E, M> Crew<'_, E, M> {
     }
 
     /// The run is polled by a task that does not own the group: everything goes home (R2).
-    fn misplaced(&mut self, wrong: WrongTask) -> Failure<E> {
+    fn misplaced(&mut self, wrong: Box<WrongTask>) -> Failure<E> {
         // Before the rest goes outwards: this result is a record, too.
         let mut causes = self.shared.ledger.settle().causes;
         self.abandon();
@@ -162,7 +162,7 @@ where
         if let Err(misuse) = crew.frame.begin("run") {
             crew.frame.reject();
             crew.done = true;
-            match misuse {
+            match *misuse {
                 Misuse::WrongTask(wrong) => {
                     return Poll::Ready(Some(Failure::only(Cause::Rejected(*wrong))));
                 }

@@ -10,91 +10,88 @@ use crate::unwind::{self, Payload};
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
+struct Ambient {
+    /// The owner of the innermost region, 0 where none is known: every poll and every use of a region compares it.
+    task: Cell<u64>,
+    entries: RefCell<Vec<Entry>>,
+    /// Of the entries that are in their first poll, in the same order.
+    lights: RefCell<Vec<Light>>,
+}
+
 /// A region that is being polled, or in which something is being dropped.
 struct Entry {
-    region: Region,
-    /// Of a region in its first poll: which draft it is of, also when it has been given a node. Else 0.
-    id: usize,
+    /// `None` in a first poll, until somebody asks for the node.
+    node: Option<Arc<Node>>,
     /// The task that was current before.
     task_before: u64,
+    /// Whether the region is in its first poll, and has an entry among the lights.
+    is_light: bool,
     /// Whether an exit runs: what it enters is shielded from what cancelled its home (R14).
     in_exit: bool,
     /// Whether a shield was polled, and is still up, since the region was made current (R12).
     shield: bool,
 }
 
-enum Region {
-    Node(Arc<Node>),
-    /// Polled for the first time, and nobody has asked for its node yet.
-    Light(Light),
+ambient! {
+    static CURRENT: Ambient = Ambient {
+        task: Cell::new(0),
+        entries: RefCell::new(Vec::new()),
+        lights: RefCell::new(Vec::new()),
+    };
 }
 
-impl Region {
-    fn node(&self) -> Option<&Arc<Node>> {
-        match self {
-            Region::Node(node) => Some(node),
-            Region::Light(_) => None,
+impl Ambient {
+    #[inline]
+    fn push(&self, node: Option<Arc<Node>>, task: u64, is_light: bool, in_exit: bool) {
+        let task_before = self.task.replace(task);
+        let entry = Entry { node, task_before, is_light, in_exit, shield: false };
+        self.entries.borrow_mut().push(entry);
+    }
+
+    /// What was pushed is popped by whoever pushed it.
+    #[inline]
+    fn pop(&self) -> (Option<Arc<Node>>, bool) {
+        match self.entries.borrow_mut().pop() {
+            Some(entry) => {
+                self.task.set(entry.task_before);
+                (entry.node, entry.shield)
+            }
+            None => (None, false),
         }
     }
-}
 
-ambient! {
-    static CURRENT: RefCell<Vec<Entry>> = RefCell::new(Vec::new());
-}
+    /// The innermost region that has a node, if it is what is looked for.
+    fn innermost(&self, is_it: impl FnOnce(&Arc<Node>) -> bool) -> Option<Arc<Node>> {
+        let entries = self.entries.borrow();
+        let node = entries.iter().rev().find_map(|entry| entry.node.as_ref());
+        node.filter(|node| is_it(node)).cloned()
+    }
 
-// Beside the entries, because every poll and every use of a region compares it: the owner of the innermost one,
-// 0 where none is known.
-ambient! {
-    static TASK: Cell<u64> = Cell::new(0);
+    /// Gives a node to the entry `at` and to every one around it, outermost first: a node knows its parent.
+    fn give_node(&self, at: usize) -> Option<Arc<Node>> {
+        let (mut entries, lights) = (self.entries.borrow_mut(), self.lights.borrow());
+        let made = entries[..=at].iter().rposition(|entry| entry.node.is_some());
+        let first = made.map_or(0, |made| made + 1);
+        let before = entries[..first].iter().filter(|entry| entry.is_light).count();
+        for (at, light) in (first..=at).zip(&lights[before..]) {
+            let (around, here) = entries.split_at_mut(at);
+            let around = around.last();
+            let parent = around.and_then(|e| Some((Arc::clone(e.node.as_ref()?), e.in_exit)));
+            here[0].node = Some(light.node(parent));
+        }
+        entries[at].node.clone()
+    }
 }
 
 /// The task that owns the innermost region, 0 where none is known.
 #[inline]
 pub(crate) fn task() -> u64 {
-    TASK.try_with(Cell::get).unwrap_or(0)
-}
-
-fn push(region: &mut Option<Region>, task: u64, in_exit: bool) {
-    // Where the thread-local is gone already (a thread's own destruction), nothing becomes current.
-    let _ = CURRENT.try_with(|current| {
-        if let Some(region) = region.take() {
-            let id = match &region {
-                Region::Node(_) => 0,
-                Region::Light(light) => light.id,
-            };
-            let task_before = TASK.try_with(|current| current.replace(task)).unwrap_or(0);
-            current.borrow_mut().push(Entry { region, id, task_before, in_exit, shield: false });
-        }
-    });
-}
-
-fn pop() -> Option<(Region, bool)> {
-    let entry = CURRENT.try_with(|current| current.borrow_mut().pop()).ok().flatten()?;
-    let _ = TASK.try_with(|current| current.set(entry.task_before));
-    Some((entry.region, entry.shield))
-}
-
-/// Runs `user_code` with `region` current; tells too whether a shield inside it was polled and holds.
-fn run<R>(
-    region: Region,
-    task: u64,
-    in_exit: bool,
-    user_code: impl FnOnce() -> R,
-) -> (Result<R, Payload>, Region, bool) {
-    let mut region = Some(region);
-    push(&mut region, task, in_exit);
-    let result = unwind::catch(user_code);
-    match region {
-        Some(not_current) => (result, not_current, false),
-        None => {
-            let (region, shield) = pop().expect("what was pushed is popped by whoever pushed it");
-            (result, region, shield)
-        }
-    }
+    CURRENT.try_with(|current| current.task.get()).unwrap_or(0)
 }
 
 /// Runs `user_code` with the region in `slot` current, and puts the region back into `slot`. The region moves
 /// into the thread-local and out of it, so that no reference is counted.
+#[inline]
 pub(crate) fn within<R>(
     slot: &mut Option<Arc<Node>>,
     in_exit: bool,
@@ -127,18 +124,26 @@ impl Inside for &mut Option<Arc<Node>> {
 }
 
 impl Inside for Light {
-    /// It comes back with a node, if somebody asked for it.
-    type Back = Result<Arc<Node>, Light>;
+    /// The node, if somebody asked for it.
+    type Back = Option<Arc<Node>>;
 
     #[inline]
     fn poll<R>(self, user_code: impl FnOnce() -> R) -> (Result<R, Payload>, bool, Self::Back) {
         let task = self.task;
-        let (result, region, shield) = run(Region::Light(self), task, false, user_code);
-        let back = match region {
-            Region::Node(node) => Ok(node),
-            Region::Light(light) => Err(light),
-        };
-        (result, shield, back)
+        let pushed = CURRENT.try_with(|current| {
+            current.lights.borrow_mut().push(self);
+            current.push(None, task, true, false);
+        });
+        let result = unwind::catch(user_code);
+        if pushed.is_err() {
+            return (result, false, None);
+        }
+        let popped = CURRENT.try_with(|current| {
+            current.lights.borrow_mut().pop();
+            current.pop()
+        });
+        let (node, shield) = popped.unwrap_or_default();
+        (result, shield, node)
     }
 }
 
@@ -148,12 +153,17 @@ fn watch_within<R>(
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
-    let Some(node) = slot.take() else { return (unwind::catch(user_code), false) };
-    let task = node.owner().task;
-    let (result, region, shield) = run(Region::Node(node), task, in_exit, user_code);
-    if let Region::Node(node) = region {
-        *slot = Some(node);
+    // Where the thread-local is gone already (a thread's own destruction), nothing becomes current.
+    let pushed = CURRENT.try_with(|current| {
+        let task = slot.as_ref().map_or(0, |node| node.owner().task);
+        current.push(slot.take(), task, false, in_exit);
+    });
+    let result = unwind::catch(user_code);
+    if pushed.is_err() {
+        return (result, false);
     }
+    let (node, shield) = CURRENT.try_with(Ambient::pop).unwrap_or_default();
+    *slot = node;
     (result, shield)
 }
 
@@ -171,29 +181,27 @@ pub(crate) fn hold_shield() {
 }
 
 fn set_shield(up: bool) -> bool {
-    look(false, |entries| match entries.last_mut() {
-        Some(innermost) => std::mem::replace(&mut innermost.shield, up),
-        None => false,
-    })
-}
-
-/// `look` must not run user code.
-fn look<R>(gone: R, look: impl FnOnce(&mut Vec<Entry>) -> R) -> R {
-    CURRENT.try_with(|current| look(&mut current.borrow_mut())).unwrap_or(gone)
+    let set = |current: &Ambient| {
+        let mut entries = current.entries.borrow_mut();
+        entries.last_mut().is_some_and(|innermost| std::mem::replace(&mut innermost.shield, up))
+    };
+    CURRENT.try_with(set).unwrap_or(false)
 }
 
 /// Whether nothing is current.
 pub(crate) fn is_empty() -> bool {
-    look(true, |entries| entries.is_empty())
+    CURRENT.try_with(|current| current.entries.borrow().is_empty()).unwrap_or(true)
 }
 
 /// The current region, which is given a node if it has none, and whether an exit runs in it.
 pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     let found = CURRENT.try_with(|current| {
-        let mut entries = current.borrow_mut();
-        let last = entries.len().checked_sub(1)?;
-        let in_exit = entries[last].in_exit;
-        Some((give_node(&mut entries, last), in_exit))
+        let (at, in_exit, node) = {
+            let entries = current.entries.borrow();
+            let at = entries.len().checked_sub(1)?;
+            (at, entries[at].in_exit, entries[at].node.clone())
+        };
+        Some((node.or_else(|| current.give_node(at))?, in_exit))
     });
     found.ok().flatten()
 }
@@ -201,48 +209,33 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
 /// The node of the region that is `id`, if it is being polled on this thread for the first time.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
     let found = CURRENT.try_with(|current| {
-        let mut entries = current.borrow_mut();
-        let at = entries.iter().rposition(|entry| entry.id == id)?;
-        Some(give_node(&mut entries, at))
+        let nth = current.lights.borrow().iter().rposition(|light| light.id == id)?;
+        let at = {
+            let entries = current.entries.borrow();
+            let mut lights = entries.iter().enumerate().filter(|(_, entry)| entry.is_light);
+            lights.nth(nth)?.0
+        };
+        current.give_node(at)
     });
     found.ok().flatten()
 }
 
-/// Gives a node to the entry `at` and to every one around it, outermost first: a node knows its parent.
-fn give_node(entries: &mut [Entry], at: usize) -> Arc<Node> {
-    let made = entries[..=at].iter().rposition(|entry| entry.region.node().is_some());
-    for at in made.map_or(0, |made| made + 1)..=at {
-        let (around, here) = entries.split_at_mut(at);
-        if let Region::Light(light) = &here[0].region {
-            let parent =
-                around.last().and_then(|e| Some((Arc::clone(e.region.node()?), e.in_exit)));
-            here[0].region = Region::Node(light.node(parent));
-        }
-    }
-    match &entries[at].region {
-        Region::Node(node) => Arc::clone(node),
-        Region::Light(_) => unreachable!("every entry up to this one was given a node"),
-    }
-}
-
 /// The innermost region with a node, as far as the next exit that runs: what can be asked without making nodes.
 /// What is further in was entered in this very poll, and nobody can have cancelled it. With the earliest deadline
-/// of that.
+/// of that. `look_at` must not run user code.
 pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>) -> R) -> R {
     let mut look_at = Some(look_at);
     let looked = CURRENT.try_with(|current| {
-        let (entries, mut deadline, mut node) = (current.borrow(), None, None);
+        let (entries, lights) = (current.entries.borrow(), current.lights.borrow());
+        let (mut deadline, mut lights) = (None, lights.iter().rev());
+        let mut node = None;
         for entry in entries.iter().rev() {
-            match &entry.region {
-                _ if entry.in_exit => break,
-                Region::Light(light) => {
-                    deadline = [deadline, light.deadline].into_iter().flatten().min();
-                }
-                Region::Node(found) => {
-                    node = Some(found);
-                    break;
-                }
+            let light = if entry.is_light { lights.next() } else { None };
+            if entry.in_exit || entry.node.is_some() {
+                node = entry.node.as_ref().filter(|_| !entry.in_exit);
+                break;
             }
+            deadline = [deadline, light.and_then(|l| l.deadline)].into_iter().flatten().min();
         }
         look_at.take().map(|look_at| look_at(node, deadline))
     });
@@ -257,27 +250,35 @@ pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant
 /// and the innermost node of the same task. `None` where nothing is current.
 pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
     let looked = CURRENT.try_with(|current| {
-        let entries = current.borrow();
-        let innermost = entries.iter().rev();
-        let runtime = innermost.clone().find_map(|entry| match &entry.region {
-            Region::Node(node) => Some(node.owner().runtime),
-            Region::Light(light) => light.root.then_some(light.runtime),
+        let (entries, lights) = (current.entries.borrow(), current.lights.borrow());
+        let mut lights = lights.iter().rev();
+        let runtime = entries.iter().rev().find_map(|entry| {
+            let light = if entry.is_light { lights.next() } else { None };
+            match (&entry.node, light) {
+                (Some(node), _) => Some(node.owner().runtime),
+                (None, light) => light.filter(|light| light.root).map(|light| light.runtime),
+            }
         })?;
-        let node = innermost.clone().find_map(|entry| entry.region.node());
-        Some((runtime, node.filter(|node| node.owner().task == task()).cloned()))
+        let task = current.task.get();
+        Some((runtime, current.innermost(|node| node.owner().task == task)))
     });
     looked.ok().flatten()
+}
+
+/// A region that belongs to `task`, where one is current or around.
+pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
+    let found = CURRENT.try_with(|current| {
+        let entries = current.entries.borrow();
+        let mut nodes = entries.iter().rev().filter_map(|entry| entry.node.as_ref());
+        nodes.find(|node| node.owner().task == task).cloned()
+    });
+    found.ok().flatten()
 }
 
 /// The time, by the clock of the task that is current.
 pub(crate) fn now() -> Instant {
     // A region that has no node yet was given no clock.
-    let is_clocked = |node: &Arc<Node>| node.is_clocked();
-    let node = |entries: &Vec<Entry>| {
-        let innermost = entries.iter().rev().find_map(|entry| entry.region.node());
-        innermost.filter(|node| is_clocked(node)).cloned()
-    };
-    match CURRENT.try_with(|current| node(&current.borrow())) {
+    match CURRENT.try_with(|current| current.innermost(|node| node.is_clocked())) {
         Ok(Some(node)) => node.now(),
         _ => crate::clock::default_now(),
     }

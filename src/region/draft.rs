@@ -23,8 +23,8 @@ pub(crate) struct Draft {
     timeout: Option<Duration>,
     node: Once<Arc<Node>>,
     entered: AtomicBool,
-    /// Where it was entered, once it has been left without a node.
-    left: Mutex<Option<&'static Location<'static>>>,
+    /// Where and by whom it was entered, once it has been left without a node.
+    left: Mutex<Option<(&'static Location<'static>, u64)>>,
     #[cfg(feature = "testing")]
     census: super::census::Handover,
 }
@@ -83,8 +83,8 @@ impl Draft {
         if let Some(deadline) = self.deadline {
             node.set_deadline(deadline);
         }
-        if let Some(entered_at) = *left {
-            node.born_left(entered_at);
+        if let Some((entered_at, task)) = *left {
+            node.born_left(entered_at, task);
         }
         self.node.fill(node)
     }
@@ -136,24 +136,31 @@ impl Draft {
 
     /// Notes that the region is entered; an error where it was before. For a draft that others can reach.
     #[inline]
-    pub(super) fn note_entered(&self, at: &'static Location<'static>) -> Result<(), Misuse> {
-        if self.entered.swap(true, Ordering::AcqRel) { Err(self.node().twice(at)) } else { Ok(()) }
+    pub(super) fn note_entered(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
+        if self.entered.swap(true, Ordering::AcqRel) { self.enter_twice(at) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn enter_twice(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
+        let node = self.node();
+        // The wrong task comes before every other misuse (R2).
+        node.check("run", at)?;
+        Err(Box::new(node.twice(at)))
     }
 
     /// Notes that the region has been left without a node. For a draft that others can reach.
     #[inline]
-    pub(super) fn note_left(&self, at: &'static Location<'static>) {
-        let mut left = self.left.lock();
-        *left = Some(at);
-        drop(left);
+    pub(super) fn note_left(&self, light: &Light) {
+        *self.left.lock() = Some((light.at, light.task));
         if let Some(node) = self.node.get() {
             // It was made from outside in this very moment.
-            node.born_left(at);
+            node.born_left(light.at, light.task);
         }
     }
 }
 
 /// A region in its first poll, before anything needs its node.
+#[derive(Clone, Copy)]
 pub(crate) struct Light {
     /// Which draft it is of: an address, which nothing else has as long as this is polled.
     pub(super) id: usize,

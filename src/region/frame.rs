@@ -33,7 +33,7 @@ pub(crate) enum Ended<T> {
     Cancelled(Reason),
     /// Polled by a task that does not own the region; its exits went home (R2). The value, where the body
     /// had ended already.
-    Misplaced(WrongTask, Option<T>),
+    Misplaced(Box<WrongTask>, Option<T>),
 }
 
 pub(crate) struct Frame {
@@ -66,16 +66,6 @@ enum Stage {
     New,
     Inside,
     Left,
-}
-
-/// What one poll of a body came to.
-enum Polled<T> {
-    Pending {
-        shielded: bool,
-    },
-    /// With the panic of the body's drop, if there was one.
-    Ended(T, Option<Payload>),
-    Panicked(Payload),
 }
 
 impl Frame {
@@ -148,7 +138,7 @@ impl Frame {
         shared: bool,
         mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
-    ) -> Result<Poll<Ended<F::Output>>, Misuse> {
+    ) -> Result<Poll<Ended<F::Output>>, Box<Misuse>> {
         let Some(light) = draft.light(self.at) else {
             self.node = Some(Arc::clone(draft.node()));
             self.begin("run")?;
@@ -157,38 +147,40 @@ impl Frame {
         if shared {
             draft.note_entered(self.at)?;
         }
-        let (polled, region) = poll_once(light, body.as_mut(), cx);
-        match (polled, region) {
-            (Polled::Ended(value, None), Err(_)) => {
+        let mut value = None;
+        let (caught, shielded, node) = poll_once(light, body.as_mut(), cx, &mut value);
+        match (caught, value) {
+            (Ok(()), Some(value)) if node.is_none() => {
                 self.stage = Stage::Left;
                 if shared {
-                    draft.note_left(self.at);
+                    draft.note_left(&light);
                 }
                 Ok(Poll::Ready(Ended::Value(value)))
             }
-            (polled, region) => {
-                self.settle(draft, shared, region)?;
-                Ok(self.go_on(polled, false, body, cx))
+            (caught, value) => {
+                self.settle(draft, shared, &light, node)?;
+                Ok(self.go_on(caught, value, shielded, false, body, cx))
             }
         }
     }
 
     /// The region needs a node after its first poll, if only to be woken.
-    #[cold]
+    #[inline(never)]
     fn settle(
         &mut self,
         draft: &Draft,
         shared: bool,
-        region: Result<Arc<Node>, Light>,
-    ) -> Result<(), Misuse> {
-        let node = match (region, draft.made()) {
+        light: &Light,
+        inside: Option<Arc<Node>>,
+    ) -> Result<(), Box<Misuse>> {
+        let node = match (inside, draft.made()) {
             // Made from outside, meanwhile, and not entered yet.
-            (Err(_), Some(outside)) => {
+            (None, Some(outside)) => {
                 self.node = Some(Arc::clone(outside));
                 return self.begin("run");
             }
-            (Err(light), None) => light.node(ambient::current()),
-            (Ok(inside), _) => inside,
+            (None, None) => light.node(ambient::current()),
+            (Some(inside), _) => inside,
         };
         if shared {
             let settled = draft.settle(Arc::clone(&node));
@@ -211,23 +203,27 @@ impl Frame {
     }
 
     /// Enters the region at the first poll; an error leaves it as it was.
-    pub(crate) fn begin(&mut self, operation: &'static str) -> Result<(), Misuse> {
-        if self.stage == Stage::New {
-            self.node().attend(operation, self.at)?;
-            self.stage = Stage::Inside;
-            let panic = self.node().inner.lock().more.as_mut().and_then(|more| more.panic.take());
-            if let Some(panic) = panic {
-                self.keep_panic(panic);
-            }
+    #[inline]
+    pub(crate) fn begin(&mut self, operation: &'static str) -> Result<(), Box<Misuse>> {
+        if self.stage == Stage::New { self.begin_anew(operation) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn begin_anew(&mut self, operation: &'static str) -> Result<(), Box<Misuse>> {
+        self.node().attend(operation, self.at)?;
+        self.stage = Stage::Inside;
+        let panic = self.node().inner.lock().more.as_mut().and_then(|more| more.panic.take());
+        if let Some(panic) = panic {
+            self.keep_panic(panic);
         }
         Ok(())
     }
 
     /// As [`begin`](Frame::begin), for leaving without a body: every poll has to come from the owner.
-    pub(crate) fn begin_close(&mut self) -> Result<(), Misuse> {
+    pub(crate) fn begin_close(&mut self) -> Result<(), Box<Misuse>> {
         match self.stage {
             Stage::New => self.begin("close"),
-            Stage::Inside if !self.has(ROOT) => self.node().check("close", self.at),
+            Stage::Inside if !self.has(ROOT) => Ok(self.node().check("close", self.at)?),
             Stage::Inside | Stage::Left => Ok(()),
         }
     }
@@ -241,50 +237,67 @@ impl Frame {
         cx: &mut Context<'_>,
     ) -> Poll<Ended<F::Output>> {
         if let Err(wrong) = self.check_poller() {
-            self.clear(body);
-            self.abandon();
-            return Poll::Ready(Ended::Misplaced(wrong, None));
+            return self.misplaced(wrong, body);
         }
-        self.register(cx.waker());
-        if self.is_timed() {
-            self.poll_timers(cx);
+        let mut last_poll = false;
+        if !self.is_uneventful(cx) {
+            self.register(cx.waker());
+            if self.is_timed() {
+                self.poll_timers(cx);
+            }
+            last_poll = self.has(CANCELLED);
         }
-        let last_poll = self.has(CANCELLED);
-        let polled = self.poll_within(body.as_mut(), cx);
-        self.go_on(polled, last_poll, body, cx)
+        let mut value = None;
+        let (caught, shielded) = self.poll_within(body.as_mut(), cx, &mut value);
+        self.go_on(caught, value, shielded, last_poll, body, cx)
     }
 
+    #[cold]
+    fn misplaced<F: Future>(
+        &mut self,
+        wrong: Box<WrongTask>,
+        body: Pin<&mut Option<F>>,
+    ) -> Poll<Ended<F::Output>> {
+        self.clear(body);
+        self.abandon();
+        Poll::Ready(Ended::Misplaced(wrong, None))
+    }
+
+    #[inline]
     fn poll_within<F: Future>(
         &mut self,
         body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
-    ) -> Polled<F::Output> {
+        value: &mut Option<F::Output>,
+    ) -> (Result<(), Payload>, bool) {
         #[cfg(feature = "tracing")]
         let _in_span = {
             let node = Arc::clone(self.node());
             self.extras().span.enter(&node)
         };
-        poll_once(&mut self.node, body, cx).0
+        let (caught, shielded, ()) = poll_once(&mut self.node, body, cx, value);
+        (caught, shielded)
     }
 
     /// After a poll of the body: `last_poll` tells whether it is dropped if it is pending.
     #[inline]
     fn go_on<F: Future>(
         &mut self,
-        polled: Polled<F::Output>,
+        caught: Result<(), Payload>,
+        value: Option<F::Output>,
+        shielded: bool,
         last_poll: bool,
         body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
     ) -> Poll<Ended<F::Output>> {
-        match polled {
-            Polled::Ended(value, None) => {
+        match (caught, value) {
+            (Ok(()), Some(value)) => {
                 self.drop_timers();
                 Poll::Ready(Ended::Value(value))
             }
-            Polled::Pending { shielded: false } if !last_poll && self.is_uneventful(cx) => {
-                Poll::Pending
-            }
-            polled => self.go_on_with(polled, last_poll, body, cx),
+            (Ok(()), None) if !last_poll && !shielded && self.is_uneventful(cx) => Poll::Pending,
+            (Ok(()), None) => self.go_on_pending(shielded, last_poll, body, cx),
+            (Err(payload), value) => self.go_on_unwinding(payload, value, body),
         }
     }
 
@@ -295,63 +308,82 @@ impl Frame {
         !self.has(events) && self.extras.is_none() && self.waker == Mark::of(cx.waker())
     }
 
-    #[inline(never)]
-    fn go_on_with<F: Future>(
+    /// What the body, or its drop after it had a value, panicked with.
+    #[cold]
+    fn go_on_unwinding<F: Future>(
         &mut self,
-        mut polled: Polled<F::Output>,
-        mut last_poll: bool,
+        payload: Payload,
+        value: Option<F::Output>,
+        body: Pin<&mut Option<F>>,
+    ) -> Poll<Ended<F::Output>> {
+        match value {
+            Some(value) => {
+                self.keep_panic(payload);
+                self.drop_timers();
+                Poll::Ready(Ended::Value(value))
+            }
+            None => {
+                self.clear(body);
+                self.extras().why = Some(Leaving::Panicked);
+                Poll::Ready(Ended::Panicked(payload))
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn go_on_pending<F: Future>(
+        &mut self,
+        mut shielded: bool,
+        last_poll: bool,
         mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
     ) -> Poll<Ended<F::Output>> {
         // Whoever cancels or hands over from now on wakes us; what came before is looked at below.
         self.register(cx.waker());
-        loop {
-            let shielded = match polled {
-                Polled::Panicked(payload) => {
-                    self.clear(body);
-                    self.extras().why = Some(Leaving::Panicked);
-                    return Poll::Ready(Ended::Panicked(payload));
+        if !last_poll {
+            self.poll_timers(cx);
+        }
+        if self.has(CANCELLED) {
+            if !last_poll {
+                let mut value = None;
+                let (caught, shield) = self.poll_within(body.as_mut(), cx, &mut value);
+                match (caught, value) {
+                    (Ok(()), None) => shielded = shield,
+                    (caught, value) => return self.go_on(caught, value, shield, true, body, cx),
                 }
-                Polled::Ended(value, panic) => {
-                    if let Some(panic) = panic {
-                        self.keep_panic(panic);
-                    }
-                    self.drop_timers();
-                    return Poll::Ready(Ended::Value(value));
-                }
-                Polled::Pending { shielded } => shielded,
-            };
-            if last_poll && !shielded {
-                if self.shield_is_asleep() {
-                    let _ = self.poll_adopted(cx);
-                    ambient::hold_shield();
-                    return Poll::Pending;
-                }
-                self.clear(body);
-                self.drop_timers();
-                let reason = self.node().effective_reason();
-                let reason =
-                    reason.unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
-                self.extras().why = Some(Leaving::Cancelled(reason.clone()));
-                return Poll::Ready(Ended::Cancelled(reason));
+            }
+            if !shielded && !self.shield_is_asleep() {
+                return self.cancelled(body);
+            }
+            if !shielded {
+                // What was woken now decides in the next poll.
+                let _ = self.poll_adopted(cx);
+                ambient::hold_shield();
+                return Poll::Pending;
             }
             self.poll_timers(cx);
-            if self.has(CANCELLED) && !last_poll {
-                last_poll = true;
-                polled = self.poll_within(body.as_mut(), cx);
-                continue;
-            }
-            let _ = self.poll_adopted(cx);
-            if let Some(extras) = self.extras_seen() {
-                extras.shields_woken &= !shielded;
-            }
-            if shielded || self.shields() {
-                ambient::hold_shield();
-            }
-            return Poll::Pending;
         }
+        let _ = self.poll_adopted(cx);
+        if let Some(extras) = self.extras_seen() {
+            extras.shields_woken &= !shielded;
+        }
+        if shielded || self.shields() {
+            ambient::hold_shield();
+        }
+        Poll::Pending
     }
 
+    /// Drops the body at the await where it is parked.
+    fn cancelled<F: Future>(&mut self, body: Pin<&mut Option<F>>) -> Poll<Ended<F::Output>> {
+        self.clear(body);
+        self.drop_timers();
+        let reason = self.node().effective_reason();
+        let reason = reason.unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
+        self.extras().why = Some(Leaving::Cancelled(reason.clone()));
+        Poll::Ready(Ended::Cancelled(reason))
+    }
+
+    #[inline]
     fn drop_timers(&mut self) {
         if let Some(extras) = self.extras_seen() {
             extras.timers = Timers::default();
@@ -607,7 +639,7 @@ impl Frame {
 
     /// A root task may move with its future; what is nested in a task is polled by that task (R5).
     #[inline]
-    pub(crate) fn check_poller(&self) -> Result<(), WrongTask> {
+    pub(crate) fn check_poller(&self) -> Result<(), Box<WrongTask>> {
         if self.has(ROOT) { Ok(()) } else { self.node().check_owner("poll", self.at) }
     }
 
@@ -643,21 +675,14 @@ fn poll_once<I: Inside, F: Future>(
     region: I,
     mut body: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
-) -> (Polled<F::Output>, I::Back) {
-    let mut value = None;
-    let (caught, shielded, back) = region.poll(|| {
+    value: &mut Option<F::Output>,
+) -> (Result<(), Payload>, bool, I::Back) {
+    region.poll(|| {
         if let Some(Poll::Ready(ended)) = body.as_mut().as_pin_mut().map(|body| body.poll(cx)) {
-            value = Some(ended);
+            *value = Some(ended);
             body.set(None);
         }
-    });
-    let polled = match (caught, value) {
-        (Ok(()), None) => Polled::Pending { shielded },
-        (Ok(()), Some(value)) => Polled::Ended(value, None),
-        (Err(payload), Some(value)) => Polled::Ended(value, Some(payload)),
-        (Err(payload), None) => Polled::Panicked(payload),
-    };
-    (polled, back)
+    })
 }
 
 impl Node {

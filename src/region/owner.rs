@@ -35,7 +35,7 @@ impl Node {
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<(), Misuse> {
-        self.check_owner(operation, at).map_err(|wrong| Misuse::WrongTask(Box::new(wrong)))
+        self.check_owner(operation, at).map_err(Misuse::WrongTask)
     }
 
     #[inline]
@@ -43,7 +43,7 @@ impl Node {
         &self,
         operation: &'static str,
         at: &'static Location<'static>,
-    ) -> Result<(), WrongTask> {
+    ) -> Result<(), Box<WrongTask>> {
         let task = self.owner_task.load(Ordering::Relaxed);
         if task != 0 && task == ambient::task() {
             Ok(())
@@ -52,11 +52,12 @@ impl Node {
         }
     }
 
+    #[cold]
     fn check_identity(
         &self,
         operation: &'static str,
         at: &'static Location<'static>,
-    ) -> Result<(), WrongTask> {
+    ) -> Result<(), Box<WrongTask>> {
         let owner = self.owner();
         if owner.is_unknown() {
             return Ok(());
@@ -71,14 +72,14 @@ impl Node {
             return Ok(());
         }
         let entered_at = self.inner.lock().entered_at.unwrap_or(at);
-        Err(WrongTask {
+        Err(Box::new(WrongTask {
             operation,
             region: self.describe(),
             owner: self.owner_id().unwrap_or_else(|| TaskId::moored(owner.task, None)),
             entered_at,
             current: current_task().unwrap_or_else(|| TaskId::moored(current.task, None)),
             attempted_at: at,
-        })
+        }))
     }
 
     /// The owner's id, with its name: that of the task region around this one.
@@ -183,7 +184,7 @@ impl Node {
     pub(crate) fn report_foreign_drop(&self) {
         let at = self.entered_at().unwrap_or_else(|| Location::caller());
         if let Err(wrong) = self.check_owner("drop", at) {
-            report(&Report::ForeignDrop(wrong));
+            report(&Report::ForeignDrop(*wrong));
         }
     }
 

@@ -131,7 +131,7 @@ impl<F: Future, O: Origin> Run<F, O> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         why: impl FnOnce(&F::Output) -> Leaving,
-    ) -> Poll<Result<Ended<F::Output>, Misuse>> {
+    ) -> Poll<Result<Ended<F::Output>, Box<Misuse>>> {
         let this = self.project();
         if this.ended.is_none() {
             if this.frame.has_left() {

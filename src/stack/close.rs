@@ -50,7 +50,7 @@ impl<S> Future for Close<S> {
             return Poll::Pending;
         }
         if let Err(misuse) = this.frame.begin_close() {
-            return this.reject(misuse);
+            return this.reject(*misuse);
         }
         ready!(this.frame.poll_leave(cx, Leaving::Completed));
         this.stack = None;
