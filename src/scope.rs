@@ -233,7 +233,18 @@ pin_project! {
 impl<F: Future> Future for ScopeRun<'_, F> {
     type Output = Result<F::Output, Cancelled>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().run.poll_quick(cx) {
+            Some(polled) => polled.map(Ok),
+            None => self.go_on(cx),
+        }
+    }
+}
+
+impl<F: Future> ScopeRun<'_, F> {
+    #[inline(never)]
+    fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut run = self.project().run;
         let ended = match ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed)) {
             Ok(ended) => ended,
@@ -258,10 +269,7 @@ impl<F: Future> Future for ScopeRun<'_, F> {
                 frame.send_failures();
                 Poll::Ready(Ok(value))
             }
-            Some(Err(reason)) => {
-                let failures = frame.take_failures();
-                Poll::Ready(Err(Cancelled::new(reason, failures)))
-            }
+            Some(Err(reason)) => Poll::Ready(Err(Cancelled::new(reason, frame.take_failures()))),
             None => Poll::Pending,
         }
     }

@@ -520,6 +520,9 @@ where
             Ok(_) => Leaving::Completed,
             Err(_) => Leaving::Failed,
         };
+        if let Some(Poll::Pending) = run.as_mut().poll_quick(cx) {
+            return Poll::Pending;
+        }
         let ended = match ready!(run.as_mut().poll_run(cx, why)) {
             Ok(ended) => ended,
             Err(misuse) => match *misuse {

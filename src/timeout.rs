@@ -124,7 +124,16 @@ pin_project! {
 }
 
 impl<F: Future> MoveOn<F> {
-    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
+    #[inline]
+    fn poll_run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
+        match self.as_mut().project().run.poll_quick(cx) {
+            Some(polled) => polled.map(Ok),
+            None => self.go_on(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
         let mut run = self.project().run;
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
         let frame = run.frame();

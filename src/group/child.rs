@@ -79,6 +79,9 @@ where
             Ok(_) => Leaving::Completed,
             Err(_) => Leaving::Failed,
         };
+        if let Some(Poll::Pending) = this.run.as_mut().poll_quick(cx) {
+            return Poll::Pending;
+        }
         let ended = ready!(this.run.as_mut().poll_run(cx, why));
         let frame = this.run.frame();
         let (result, panic) = match ended {

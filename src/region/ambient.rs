@@ -14,8 +14,6 @@ struct Ambient {
     /// The owner of the innermost region, 0 where none is known: every poll and every use of a region compares it.
     task: Cell<u64>,
     entries: RefCell<Vec<Entry>>,
-    /// Of the entries that are in their first poll, in the same order.
-    lights: RefCell<Vec<Light>>,
 }
 
 /// A region that is being polled, or in which something is being dropped.
@@ -24,27 +22,23 @@ struct Entry {
     node: Option<Arc<Node>>,
     /// The task that was current before.
     task_before: u64,
-    /// Whether the region is in its first poll, and has an entry among the lights.
-    is_light: bool,
     /// Whether an exit runs: what it enters is shielded from what cancelled its home (R14).
     in_exit: bool,
     /// Whether a shield was polled, and is still up, since the region was made current (R12).
     shield: bool,
+    /// Of a region in its first poll.
+    light: Option<Light>,
 }
 
 ambient! {
-    static CURRENT: Ambient = Ambient {
-        task: Cell::new(0),
-        entries: RefCell::new(Vec::new()),
-        lights: RefCell::new(Vec::new()),
-    };
+    static CURRENT: Ambient = Ambient { task: Cell::new(0), entries: RefCell::new(Vec::new()) };
 }
 
 impl Ambient {
     #[inline]
-    fn push(&self, node: Option<Arc<Node>>, task: u64, is_light: bool, in_exit: bool) {
+    fn push(&self, node: Option<Arc<Node>>, task: u64, in_exit: bool, light: Option<Light>) {
         let task_before = self.task.replace(task);
-        let entry = Entry { node, task_before, is_light, in_exit, shield: false };
+        let entry = Entry { node, task_before, in_exit, shield: false, light };
         self.entries.borrow_mut().push(entry);
     }
 
@@ -66,21 +60,18 @@ impl Ambient {
         let node = entries.iter().rev().find_map(|entry| entry.node.as_ref());
         node.filter(|node| is_it(node)).cloned()
     }
+}
 
-    /// Gives a node to the entry `at` and to every one around it, outermost first: a node knows its parent.
-    fn give_node(&self, at: usize) -> Option<Arc<Node>> {
-        let (mut entries, lights) = (self.entries.borrow_mut(), self.lights.borrow());
-        let made = entries[..=at].iter().rposition(|entry| entry.node.is_some());
-        let first = made.map_or(0, |made| made + 1);
-        let before = entries[..first].iter().filter(|entry| entry.is_light).count();
-        for (at, light) in (first..=at).zip(&lights[before..]) {
-            let (around, here) = entries.split_at_mut(at);
-            let around = around.last();
-            let parent = around.and_then(|e| Some((Arc::clone(e.node.as_ref()?), e.in_exit)));
-            here[0].node = Some(light.node(parent));
-        }
-        entries[at].node.clone()
+/// Gives a node to the entry `at` and to every one around it, outermost first: a node knows its parent.
+fn give_node(entries: &mut [Entry], at: usize) -> Option<Arc<Node>> {
+    let made = entries[..=at].iter().rposition(|entry| entry.node.is_some());
+    for at in made.map_or(0, |made| made + 1)..=at {
+        let (around, here) = entries.split_at_mut(at);
+        let around = around.last();
+        let parent = around.and_then(|e| Some((Arc::clone(e.node.as_ref()?), e.in_exit)));
+        here[0].node = here[0].light.map(|light| light.node(parent));
     }
+    entries[at].node.clone()
 }
 
 /// The task that owns the innermost region, 0 where none is known.
@@ -130,19 +121,12 @@ impl Inside for Light {
     #[inline]
     fn poll<R>(self, user_code: impl FnOnce() -> R) -> (Result<R, Payload>, bool, Self::Back) {
         let task = self.task;
-        let pushed = CURRENT.try_with(|current| {
-            current.lights.borrow_mut().push(self);
-            current.push(None, task, true, false);
-        });
+        let pushed = CURRENT.try_with(|current| current.push(None, task, false, Some(self)));
         let result = unwind::catch(user_code);
         if pushed.is_err() {
             return (result, false, None);
         }
-        let popped = CURRENT.try_with(|current| {
-            current.lights.borrow_mut().pop();
-            current.pop()
-        });
-        let (node, shield) = popped.unwrap_or_default();
+        let (node, shield) = CURRENT.try_with(Ambient::pop).unwrap_or_default();
         (result, shield, node)
     }
 }
@@ -156,7 +140,7 @@ fn watch_within<R>(
     // Where the thread-local is gone already (a thread's own destruction), nothing becomes current.
     let pushed = CURRENT.try_with(|current| {
         let task = slot.as_ref().map_or(0, |node| node.owner().task);
-        current.push(slot.take(), task, false, in_exit);
+        current.push(slot.take(), task, in_exit, None);
     });
     let result = unwind::catch(user_code);
     if pushed.is_err() {
@@ -196,12 +180,9 @@ pub(crate) fn is_empty() -> bool {
 /// The current region, which is given a node if it has none, and whether an exit runs in it.
 pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     let found = CURRENT.try_with(|current| {
-        let (at, in_exit, node) = {
-            let entries = current.entries.borrow();
-            let at = entries.len().checked_sub(1)?;
-            (at, entries[at].in_exit, entries[at].node.clone())
-        };
-        Some((node.or_else(|| current.give_node(at))?, in_exit))
+        let mut entries = current.entries.borrow_mut();
+        let at = entries.len().checked_sub(1)?;
+        Some((give_node(&mut entries, at)?, entries[at].in_exit))
     });
     found.ok().flatten()
 }
@@ -209,13 +190,10 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
 /// The node of the region that is `id`, if it is being polled on this thread for the first time.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
     let found = CURRENT.try_with(|current| {
-        let nth = current.lights.borrow().iter().rposition(|light| light.id == id)?;
-        let at = {
-            let entries = current.entries.borrow();
-            let mut lights = entries.iter().enumerate().filter(|(_, entry)| entry.is_light);
-            lights.nth(nth)?.0
-        };
-        current.give_node(at)
+        let mut entries = current.entries.borrow_mut();
+        let is_it = |entry: &Entry| entry.light.is_some_and(|light| light.id == id);
+        let at = entries.iter().rposition(is_it)?;
+        give_node(&mut entries, at)
     });
     found.ok().flatten()
 }
@@ -226,16 +204,14 @@ pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
 pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>) -> R) -> R {
     let mut look_at = Some(look_at);
     let looked = CURRENT.try_with(|current| {
-        let (entries, lights) = (current.entries.borrow(), current.lights.borrow());
-        let (mut deadline, mut lights) = (None, lights.iter().rev());
-        let mut node = None;
+        let (entries, mut deadline, mut node) = (current.entries.borrow(), None, None);
         for entry in entries.iter().rev() {
-            let light = if entry.is_light { lights.next() } else { None };
             if entry.in_exit || entry.node.is_some() {
                 node = entry.node.as_ref().filter(|_| !entry.in_exit);
                 break;
             }
-            deadline = [deadline, light.and_then(|l| l.deadline)].into_iter().flatten().min();
+            let own = entry.light.and_then(|light| light.deadline);
+            deadline = [deadline, own].into_iter().flatten().min();
         }
         look_at.take().map(|look_at| look_at(node, deadline))
     });
@@ -250,14 +226,10 @@ pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant
 /// and the innermost node of the same task. `None` where nothing is current.
 pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
     let looked = CURRENT.try_with(|current| {
-        let (entries, lights) = (current.entries.borrow(), current.lights.borrow());
-        let mut lights = lights.iter().rev();
-        let runtime = entries.iter().rev().find_map(|entry| {
-            let light = if entry.is_light { lights.next() } else { None };
-            match (&entry.node, light) {
-                (Some(node), _) => Some(node.owner().runtime),
-                (None, light) => light.filter(|light| light.root).map(|light| light.runtime),
-            }
+        let entries = current.entries.borrow();
+        let runtime = entries.iter().rev().find_map(|entry| match (&entry.node, entry.light) {
+            (Some(node), _) => Some(node.owner().runtime),
+            (None, light) => light.filter(|light| light.root).map(|light| light.runtime),
         })?;
         let task = current.task.get();
         Some((runtime, current.innermost(|node| node.owner().task == task)))

@@ -115,23 +115,41 @@ impl Draft {
     pub(super) fn light(&self, at: &'static Location<'static>) -> Option<Light> {
         // Who looks on wants to see every region.
         let watched = cfg!(any(feature = "inspect", feature = "tracing"));
-        if watched || self.node.get().is_some() || self.timeout.is_some_and(|t| t.is_zero()) {
+        if watched || self.node.get().is_some() {
             return None;
         }
-        let (task, runtime, root) = match (self.kind, ambient::task()) {
-            (Kind::Task, _) => (next_number(), 0, true),
-            (_, 0) if ambient::is_empty() => (next_number(), rt::task_number(), true),
-            (_, 0) => return None,
-            (_, task) => (task, 0, false),
-        };
-        let mut deadline = self.deadline;
+        let task = ambient::task();
+        if task == 0 || self.kind == Kind::Task || self.timeout.is_some() {
+            return self.light_otherwise(at, task);
+        }
+        Some(Light { task, ..self.as_light(at) })
+    }
+
+    fn as_light(&self, at: &'static Location<'static>) -> Light {
+        let (id, kind, deadline) = (self.id(), self.kind, self.deadline);
+        Light { id, kind, at, task: 0, runtime: 0, root: false, deadline }
+    }
+
+    #[inline(never)]
+    fn light_otherwise(&self, at: &'static Location<'static>, task: u64) -> Option<Light> {
+        let mut light = Light { task, ..self.as_light(at) };
+        if self.kind == Kind::Task || (task == 0 && ambient::is_empty()) {
+            light.root = true;
+            light.task = next_number();
+            light.runtime = if self.kind == Kind::Task { 0 } else { rt::task_number() };
+        } else if task == 0 {
+            return None;
+        }
         if let Some(timeout) = self.timeout {
-            // A relative deadline starts here (R11).
+            // A relative deadline starts here (R11). One that is over at once cancels before the first poll.
+            if timeout.is_zero() {
+                return None;
+            }
             if let Some(due) = ambient::now().checked_add(timeout) {
-                deadline = Some(deadline.map_or(due, |deadline| deadline.min(due)));
+                light.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
             }
         }
-        Some(Light { id: self.id(), kind: self.kind, at, task, runtime, root, deadline })
+        Some(light)
     }
 
     /// Notes that the region is entered; an error where it was before. For a draft that others can reach.

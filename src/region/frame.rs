@@ -61,6 +61,16 @@ pub(super) struct Extras {
     span: Span,
 }
 
+/// What a poll came to that need not have done everything there is to do.
+pub(super) enum Quick<T> {
+    /// The region has been left.
+    Value(T),
+    Pending,
+    /// The body has ended; the region has to be left.
+    Ended(Ended<T>),
+    Misuse(Box<Misuse>),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     New,
@@ -129,42 +139,65 @@ impl Frame {
         extras.map(|extras| std::mem::take(&mut extras.tally.failures)).unwrap_or_default()
     }
 
-    /// Polls a region that has no node yet for the first time; it gets one if it needs one. `shared` tells
-    /// whether others can reach the draft.
+    /// Polls a region that has no node yet for the first time, where that can be done; it gets a node if it needs
+    /// one. `shared` tells whether others can reach the draft. With a value the region has been left.
     #[inline]
-    pub(super) fn poll_first<F: Future>(
+    pub(super) fn poll_light<F: Future>(
         &mut self,
         draft: &Draft,
         shared: bool,
         mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
-    ) -> Result<Poll<Ended<F::Output>>, Box<Misuse>> {
-        let Some(light) = draft.light(self.at) else {
-            self.node = Some(Arc::clone(draft.node()));
-            self.begin("run")?;
-            return Ok(self.poll_body(body, cx));
-        };
+    ) -> Option<Quick<F::Output>> {
+        let light = draft.light(self.at)?;
         if shared {
-            draft.note_entered(self.at)?;
+            if let Err(misuse) = draft.note_entered(self.at) {
+                return Some(Quick::Misuse(misuse));
+            }
         }
         let mut value = None;
         let (caught, shielded, node) = poll_once(light, body.as_mut(), cx, &mut value);
-        match (caught, value) {
-            (Ok(()), Some(value)) if node.is_none() => {
+        if caught.is_ok() && node.is_none() {
+            if let Some(value) = value {
                 self.stage = Stage::Left;
                 if shared {
                     draft.note_left(&light);
                 }
-                Ok(Poll::Ready(Ended::Value(value)))
-            }
-            (caught, value) => {
-                self.settle(draft, shared, &light, node)?;
-                Ok(self.go_on(caught, value, shielded, false, body, cx))
+                return Some(Quick::Value(value));
             }
         }
+        if let Err(misuse) = self.settle(draft, shared, &light, node) {
+            return Some(Quick::Misuse(misuse));
+        }
+        Some(match self.go_on(caught, value, shielded, false, body, cx) {
+            Poll::Pending => Quick::Pending,
+            Poll::Ready(ended) => Quick::Ended(ended),
+        })
     }
 
-    /// The region needs a node after its first poll, if only to be woken.
+    /// Polls a body to which nothing has happened since it was polled last; `None` where it cannot be known.
+    #[inline]
+    pub(super) fn poll_calm<F: Future>(
+        &mut self,
+        mut body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<Ended<F::Output>>> {
+        if self.stage != Stage::Inside || !self.is_uneventful(cx) || !self.is_in_its_task() {
+            return None;
+        }
+        let mut value = None;
+        let (caught, shielded, ()) = poll_once(&mut self.node, body.as_mut(), cx, &mut value);
+        Some(self.go_on(caught, value, shielded, false, body, cx))
+    }
+
+    /// Enters a region that has no node yet, with one.
+    pub(super) fn begin_draft(&mut self, draft: &Draft) -> Result<(), Box<Misuse>> {
+        if self.node.is_none() {
+            self.node = Some(Arc::clone(draft.node()));
+        }
+        self.begin("run")
+    }
+
     #[inline(never)]
     fn settle(
         &mut self,
@@ -581,7 +614,6 @@ impl Frame {
     /// The panic to go on with when everything has left: the body's or the first exit's. A second one
     /// becomes a record (R15), and so does an exit's while the thread unwinds already, where it would end
     /// the process.
-    #[inline]
     pub(crate) fn take_panic(&mut self, body: Option<Payload>) -> Option<Payload> {
         let at = self.at;
         let Some(Extras { tally, .. }) = self.extras.as_deref_mut() else { return body };
@@ -635,6 +667,11 @@ impl Frame {
         if self.stage == Stage::Inside && !self.has(ROOT) {
             self.node().report_foreign_drop();
         }
+    }
+
+    #[inline]
+    fn is_in_its_task(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.has(ROOT) || node.is_current_tasks())
     }
 
     /// A root task may move with its future; what is nested in a task is polled by that task (R5).

@@ -44,12 +44,14 @@ impl Node {
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<(), Box<WrongTask>> {
+        if self.is_current_tasks() { Ok(()) } else { self.check_identity(operation, at) }
+    }
+
+    /// Whether the task that runs now is known to be the owner.
+    #[inline]
+    pub(super) fn is_current_tasks(&self) -> bool {
         let task = self.owner_task.load(Ordering::Relaxed);
-        if task != 0 && task == ambient::task() {
-            Ok(())
-        } else {
-            self.check_identity(operation, at)
-        }
+        task != 0 && task == ambient::task()
     }
 
     #[cold]

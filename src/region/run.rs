@@ -1,5 +1,6 @@
 //! A body with its frame: what every future that enters a region is made of.
 
+use super::frame::Quick;
 use super::{Draft, Ended, Frame, Node};
 use crate::reason::Leaving;
 use crate::sync::Arc;
@@ -59,6 +60,8 @@ pin_project! {
         body: Option<F>,
         // How the body ended, while the region is being left.
         ended: Option<Ended<F::Output>>,
+        // Why the region could not be entered, until that is told.
+        misuse: Option<Box<Misuse>>,
     }
 
     impl<F: Future, O: Origin> PinnedDrop for Run<F, O> {
@@ -97,7 +100,7 @@ impl<F: Future> Run<F, Draft> {
 
 impl<F: Future, O: Origin> Run<F, O> {
     fn with(frame: Frame, origin: O, body: F) -> Self {
-        Run { frame, origin, body: Some(body), ended: None }
+        Run { frame, origin, body: Some(body), ended: None, misuse: None }
     }
 
     /// For a region that has no node before it needs one.
@@ -124,34 +127,62 @@ impl<F: Future, O: Origin> Run<F, O> {
         self.frame.has_left() && self.ended.is_none()
     }
 
+    /// The first part of every poll, and for most regions the whole of it: `None` where there is more to do, which
+    /// [`poll_run`](Run::poll_run) does.
+    #[inline]
+    pub(crate) fn poll_quick(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<F::Output>> {
+        let this = self.project();
+        if this.ended.is_some() {
+            return None;
+        }
+        let polled = match this.origin.draft() {
+            Some(draft) if this.frame.is_new_draft() => {
+                this.frame.poll_light(draft, O::SHARED, this.body, cx)?
+            }
+            _ => match this.frame.poll_calm(this.body, cx)? {
+                Poll::Pending => return Some(Poll::Pending),
+                Poll::Ready(ended) => Quick::Ended(ended),
+            },
+        };
+        match polled {
+            Quick::Value(value) => return Some(Poll::Ready(value)),
+            Quick::Pending => return Some(Poll::Pending),
+            Quick::Ended(ended) => *this.ended = Some(ended),
+            Quick::Misuse(misuse) => *this.misuse = Some(misuse),
+        }
+        None
+    }
+
     /// Ready when the region has been left, with the body's end; an error where it could not be entered.
     /// `why` tells the region's own exits what a value means to them.
-    #[inline]
+    ///
+    /// To be called where [`poll_quick`](Run::poll_quick) has left something to do.
     pub(crate) fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         why: impl FnOnce(&F::Output) -> Leaving,
     ) -> Poll<Result<Ended<F::Output>, Box<Misuse>>> {
         let this = self.project();
+        if let Some(misuse) = this.misuse.take() {
+            this.frame.reject();
+            return Poll::Ready(Err(misuse));
+        }
         if this.ended.is_none() {
             if this.frame.has_left() {
                 return Poll::Pending;
             }
-            let polled = match this.origin.draft() {
-                Some(draft) if this.frame.is_new_draft() => {
-                    this.frame.poll_first(draft, O::SHARED, this.body, cx)
-                }
-                _ => this.frame.begin("run").map(|()| this.frame.poll_body(this.body, cx)),
+            let begun = match this.origin.draft() {
+                Some(draft) => this.frame.begin_draft(draft),
+                None => this.frame.begin("run"),
             };
-            match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(ended)) if this.frame.has_left() => return Poll::Ready(Ok(ended)),
-                Ok(Poll::Ready(ended)) => *this.ended = Some(ended),
-                Err(misuse) => {
-                    this.frame.reject();
-                    return Poll::Ready(Err(misuse));
-                }
+            if let Err(misuse) = begun {
+                this.frame.reject();
+                return Poll::Ready(Err(misuse));
             }
+            *this.ended = Some(ready!(this.frame.poll_body(this.body, cx)));
         } else if let Err(wrong) = this.frame.check_poller() {
             // The body has ended, the exits have not: they go home, and its end is told all the same.
             this.frame.abandon();

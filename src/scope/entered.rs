@@ -55,7 +55,7 @@ impl CancelScope {
     pub fn enter(self) -> Result<EnteredScope, EnterError> {
         match self.draft.node().enter_dynamic(Location::caller()) {
             Ok(()) => Ok(EnteredScope { node: Arc::clone(self.draft.node()) }),
-            Err(misuse) => Err(EnterError { misuse, scope: self }),
+            Err(misuse) => Err(EnterError { misuse: Box::new(misuse), scope: self }),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Left {
 
 /// A scope could not be entered, because it was run before.
 pub struct EnterError {
-    misuse: Misuse,
+    misuse: Box<Misuse>,
     scope: CancelScope,
 }
 
