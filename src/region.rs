@@ -296,10 +296,13 @@ impl Node {
         }
     }
 
-    /// Marks a region as left that was left before it had a node.
+    /// Marks a region as left that was left before it had a node, unless that was done.
     fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>, task: u64) {
         {
             let mut inner = self.inner.lock();
+            if self.has(ENTERED) {
+                return;
+            }
             inner.entered_at = Some(entered_at);
             // For the owner's name, where that task is around.
             inner.parent = ambient::node_of_task(task);

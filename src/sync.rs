@@ -41,8 +41,8 @@ mod door {
     }
 
     macro_rules! ambient {
-        (static $name:ident: $type:ty = $init:expr;) => {
-            std::thread_local! { static $name: $type = const { $init }; }
+        ($(#[$about:meta])* static $name:ident: $type:ty = $init:expr;) => {
+            std::thread_local! { $(#[$about])* static $name: $type = const { $init }; }
         };
     }
     pub(crate) use ambient;
@@ -72,8 +72,8 @@ mod door {
     }
 
     macro_rules! ambient {
-        (static $name:ident: $type:ty = $init:expr;) => {
-            loom::thread_local! { static $name: $type = $init; }
+        ($(#[$about:meta])* static $name:ident: $type:ty = $init:expr;) => {
+            loom::thread_local! { $(#[$about])* static $name: $type = $init; }
         };
     }
     pub(crate) use ambient;

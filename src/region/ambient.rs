@@ -1,7 +1,9 @@
-//! The ambient context: which regions are being polled on this thread, innermost last.
+//! The ambient context: which region is being polled on this thread, and what is around it.
 //!
-//! A push on the way in, a pop on the way out. It is set while polling and while dropping; at any other time
-//! nothing is current (R5). What is polled or dropped inside is caught, so that no unwinding passes an entry.
+//! It is set while polling and while dropping; at any other time nothing is current (R5). A region that has a node
+//! moves it into the thread-local and takes back what it put aside: what is further out hangs on the node's parents.
+//! Regions in their first poll, without a node, stand in a list above it, because none of them knows its parent.
+//! What is polled or dropped inside is caught, so that no unwinding passes by.
 
 use super::Node;
 use super::draft::Light;
@@ -10,78 +12,86 @@ use crate::unwind::{self, Payload};
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
-struct Ambient {
-    /// The owner of the innermost region, 0 where none is known: every poll and every use of a region compares it.
+/// What every poll sets and puts back.
+struct Here {
+    /// The owner of the innermost region, 0 where none is known: every use of a region compares it.
     task: Cell<u64>,
-    entries: RefCell<Vec<Entry>>,
+    flags: Cell<u32>,
+    /// Where in `LIGHTS` those begin that are inside `NODE`. Those before have nodes, because something inside them was
+    /// made current with its node.
+    base: Cell<u32>,
+    /// How many there are in `LIGHTS`.
+    count: Cell<u32>,
 }
 
-/// A region that is being polled, or in which something is being dropped.
-struct Entry {
-    /// `None` in a first poll, until somebody asks for the node.
+/// A region in its first poll.
+struct FirstPoll {
+    light: Light,
+    /// Once somebody asked for it.
     node: Option<Arc<Node>>,
-    /// The task that was current before.
-    task_before: u64,
-    /// Whether an exit runs: what it enters is shielded from what cancelled its home (R14).
-    in_exit: bool,
-    /// Whether a shield was polled, and is still up, since the region was made current (R12).
-    shield: bool,
-    /// Of a region in its first poll.
-    light: Option<Light>,
 }
 
+// Three, because what has nothing to be dropped costs no look at whether it has been.
 ambient! {
-    static CURRENT: Ambient = Ambient { task: Cell::new(0), entries: RefCell::new(Vec::new()) };
+    static HERE: Here = Here {
+        task: Cell::new(0),
+        flags: Cell::new(0),
+        base: Cell::new(0),
+        count: Cell::new(0),
+    };
+}
+ambient! {
+    /// The innermost region that was made current with its node.
+    static NODE: Cell<Option<Arc<Node>>> = Cell::new(None);
+}
+ambient! {
+    /// Regions in their first poll, innermost last.
+    static LIGHTS: RefCell<Vec<FirstPoll>> = RefCell::new(Vec::new());
 }
 
-impl Ambient {
+/// Something is current.
+const INSIDE: u32 = 1;
+/// An exit of `NODE` runs: what it enters is shielded from what cancelled its home (R14).
+const IN_EXIT: u32 = 1 << 1;
+/// A shield was polled, and is still up, since the innermost region was made current (R12).
+const SHIELD_UP: u32 = 1 << 2;
+
+impl Here {
+    /// Makes what `task` owns current; returns what is to be put back.
     #[inline]
-    fn push(&self, node: Option<Arc<Node>>, task: u64, in_exit: bool, light: Option<Light>) {
-        let task_before = self.task.replace(task);
-        let entry = Entry { node, task_before, in_exit, shield: false, light };
-        self.entries.borrow_mut().push(entry);
+    fn enter(&self, task: u64, flags: u32, base: u32) -> (u64, u32, u32) {
+        (self.task.replace(task), self.flags.replace(flags), self.base.replace(base))
     }
 
-    /// What was pushed is popped by whoever pushed it.
+    /// Whether a shield inside was polled and holds.
     #[inline]
-    fn pop(&self) -> (Option<Arc<Node>>, bool) {
-        match self.entries.borrow_mut().pop() {
-            Some(entry) => {
-                self.task.set(entry.task_before);
-                (entry.node, entry.shield)
-            }
-            None => (None, false),
-        }
-    }
-
-    /// The innermost region that has a node, if it is what is looked for.
-    fn innermost(&self, is_it: impl FnOnce(&Arc<Node>) -> bool) -> Option<Arc<Node>> {
-        let entries = self.entries.borrow();
-        let node = entries.iter().rev().find_map(|entry| entry.node.as_ref());
-        node.filter(|node| is_it(node)).cloned()
+    fn leave(&self, (task, flags, base): (u64, u32, u32)) -> bool {
+        self.task.set(task);
+        self.base.set(base);
+        self.flags.replace(flags) & SHIELD_UP != 0
     }
 }
 
-/// Gives a node to the entry `at` and to every one around it, outermost first: a node knows its parent.
-fn give_node(entries: &mut [Entry], at: usize) -> Option<Arc<Node>> {
-    let made = entries[..=at].iter().rposition(|entry| entry.node.is_some());
-    for at in made.map_or(0, |made| made + 1)..=at {
-        let (around, here) = entries.split_at_mut(at);
-        let around = around.last();
-        let parent = around.and_then(|e| Some((Arc::clone(e.node.as_ref()?), e.in_exit)));
-        here[0].node = here[0].light.map(|light| light.node(parent));
-    }
-    entries[at].node.clone()
+#[inline(always)]
+fn here<R>(look: impl FnOnce(&Here) -> R) -> R {
+    HERE.with(look)
+}
+
+fn is(flag: u32) -> bool {
+    here(|here| here.flags.get() & flag != 0)
+}
+
+fn base() -> usize {
+    here(|here| here.base.get()) as usize
 }
 
 /// The task that owns the innermost region, 0 where none is known.
 #[inline]
 pub(crate) fn task() -> u64 {
-    CURRENT.try_with(|current| current.task.get()).unwrap_or(0)
+    here(|here| here.task.get())
 }
 
-/// Runs `user_code` with the region in `slot` current, and puts the region back into `slot`. The region moves
-/// into the thread-local and out of it, so that no reference is counted.
+/// Runs `user_code` with the region in `slot` current.
 #[inline]
 pub(crate) fn within<R>(
     slot: &mut Option<Arc<Node>>,
@@ -95,60 +105,52 @@ pub(crate) fn within<R>(
     result
 }
 
-/// What a body is polled in: a region with a node, or one in its first poll without.
-pub(crate) trait Inside {
-    type Back;
-
-    /// As [`within`]; tells too whether a shield inside it was polled and holds. Whoever goes on to be pending says
-    /// so to what is around it, with [`hold_shield`].
-    fn poll<R>(self, user_code: impl FnOnce() -> R) -> (Result<R, Payload>, bool, Self::Back);
-}
-
-impl Inside for &mut Option<Arc<Node>> {
-    type Back = ();
-
-    #[inline]
-    fn poll<R>(self, user_code: impl FnOnce() -> R) -> (Result<R, Payload>, bool, ()) {
-        let (result, shield) = watch_within(self, false, user_code);
-        (result, shield, ())
-    }
-}
-
-impl Inside for Light {
-    /// The node, if somebody asked for it.
-    type Back = Option<Arc<Node>>;
-
-    #[inline]
-    fn poll<R>(self, user_code: impl FnOnce() -> R) -> (Result<R, Payload>, bool, Self::Back) {
-        let task = self.task;
-        let pushed = CURRENT.try_with(|current| current.push(None, task, false, Some(self)));
-        let result = unwind::catch(user_code);
-        if pushed.is_err() {
-            return (result, false, None);
-        }
-        let (node, shield) = CURRENT.try_with(Ambient::pop).unwrap_or_default();
-        (result, shield, node)
-    }
-}
-
-#[inline]
-fn watch_within<R>(
+/// As [`within`]; tells too whether a shield inside it was polled and holds. Whoever goes on to be pending says so to
+/// what is around it, with [`hold_shield`].
+///
+/// The region moves into the thread-local and out of it, so that no reference is counted.
+#[inline(always)]
+pub(super) fn watch_within<R>(
     slot: &mut Option<Arc<Node>>,
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
-    // Where the thread-local is gone already (a thread's own destruction), nothing becomes current.
-    let pushed = CURRENT.try_with(|current| {
-        let task = slot.as_ref().map_or(0, |node| node.owner().task);
-        current.push(slot.take(), task, in_exit, None);
+    let (base, count) = here(|here| (here.base.get(), here.count.get()));
+    if base != count {
+        give_nodes(count as usize - 1);
+    }
+    let task = slot.as_ref().map_or(0, |node| node.owner_task());
+    let flags = if in_exit { INSIDE | IN_EXIT } else { INSIDE };
+    let before = here(|here| here.enter(task, flags, count));
+    // Where the thread-local is gone already (a thread's own destruction), no node becomes current.
+    let node_before = NODE.try_with(|current| current.replace(slot.take())).ok();
+    let result = unwind::catch(user_code);
+    if let Some(node_before) = node_before {
+        *slot = NODE.try_with(|current| current.replace(node_before)).ok().flatten();
+    }
+    (result, here(|here| here.leave(before)))
+}
+
+/// Runs `user_code` in a region that has no node; with the node, if somebody asked for it. `None` where nothing can
+/// become current.
+#[inline(always)]
+pub(super) fn watch_light<R>(
+    light: Light,
+    user_code: impl FnOnce() -> R,
+) -> Option<(Result<R, Payload>, bool, Option<Arc<Node>>)> {
+    let task = light.task;
+    LIGHTS.try_with(|lights| lights.borrow_mut().push(FirstPoll { light, node: None })).ok()?;
+    let before = here(|here| {
+        here.count.set(here.count.get() + 1);
+        here.enter(task, (here.flags.get() | INSIDE) & !SHIELD_UP, here.base.get())
     });
     let result = unwind::catch(user_code);
-    if pushed.is_err() {
-        return (result, false);
-    }
-    let (node, shield) = CURRENT.try_with(Ambient::pop).unwrap_or_default();
-    *slot = node;
-    (result, shield)
+    let shield = here(|here| {
+        here.count.set(here.count.get() - 1);
+        here.leave(before)
+    });
+    let popped = LIGHTS.try_with(|lights| lights.borrow_mut().pop().and_then(|first| first.node));
+    Some((result, shield, popped.ok().flatten()))
 }
 
 /// Runs `poll`, and tells whether a shield inside it was polled and holds, for a group, which looks at each of
@@ -165,93 +167,134 @@ pub(crate) fn hold_shield() {
 }
 
 fn set_shield(up: bool) -> bool {
-    let set = |current: &Ambient| {
-        let mut entries = current.entries.borrow_mut();
-        entries.last_mut().is_some_and(|innermost| std::mem::replace(&mut innermost.shield, up))
-    };
-    CURRENT.try_with(set).unwrap_or(false)
+    here(|here| {
+        let flags = here.flags.get();
+        let up = if up && flags & INSIDE != 0 { SHIELD_UP } else { 0 };
+        here.flags.set((flags & !SHIELD_UP) | up);
+        flags & SHIELD_UP != 0
+    })
 }
 
-/// Whether nothing is current.
-pub(crate) fn is_empty() -> bool {
-    CURRENT.try_with(|current| current.entries.borrow().is_empty()).unwrap_or(true)
+/// Whether nothing is current. `None` where nothing can become current: in a thread's own destruction.
+pub(crate) fn is_empty() -> Option<bool> {
+    LIGHTS.try_with(|_| !is(INSIDE)).ok()
 }
 
 /// The current region, which is given a node if it has none, and whether an exit runs in it.
 pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
-    let found = CURRENT.try_with(|current| {
-        let mut entries = current.entries.borrow_mut();
-        let at = entries.len().checked_sub(1)?;
-        Some((give_node(&mut entries, at)?, entries[at].in_exit))
-    });
-    found.ok().flatten()
+    let (base, count) = here(|here| (here.base.get(), here.count.get()));
+    if count == base {
+        Some((innermost_made()?, is(IN_EXIT)))
+    } else {
+        Some((give_nodes(count as usize - 1)?, false))
+    }
 }
 
 /// The node of the region that is `id`, if it is being polled on this thread for the first time.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
-    let found = CURRENT.try_with(|current| {
-        let mut entries = current.entries.borrow_mut();
-        let is_it = |entry: &Entry| entry.light.is_some_and(|light| light.id == id);
-        let at = entries.iter().rposition(is_it)?;
-        give_node(&mut entries, at)
+    let position = |lights: &[FirstPoll]| lights.iter().rposition(|first| first.light.id == id);
+    give_nodes(look_at_lights(position)?)
+}
+
+/// Gives a node to the first poll `at` and to every one around it, outermost first: a node knows its parent.
+#[cold]
+fn give_nodes(at: usize) -> Option<Arc<Node>> {
+    let base = base();
+    let given = LIGHTS.try_with(|lights| {
+        let mut lights = lights.borrow_mut();
+        let made = lights[..=at].iter().rposition(|first| first.node.is_some());
+        for at in made.map_or(base, |made| base.max(made + 1))..=at {
+            let parent = if at == base {
+                innermost_made().map(|node| (node, is(IN_EXIT)))
+            } else {
+                lights[at - 1].node.clone().map(|node| (node, false))
+            };
+            let node = lights[at].light.node(parent);
+            lights[at].node = Some(node);
+        }
+        lights[at].node.clone()
     });
-    found.ok().flatten()
+    given.ok().flatten()
+}
+
+/// What stands in `NODE`.
+fn innermost_made() -> Option<Arc<Node>> {
+    look_at_made(|node| node.cloned())
+}
+
+/// `look_at` must not run user code; neither must that of what follows.
+fn look_at_made<R>(look_at: impl FnOnce(Option<&Arc<Node>>) -> R) -> R {
+    let node = NODE.try_with(Cell::take).ok().flatten();
+    let looked = look_at(node.as_ref());
+    let _ = NODE.try_with(|current| current.set(node));
+    looked
+}
+
+fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {
+    LIGHTS.try_with(|lights| look_at(&lights.borrow())).unwrap_or_default()
+}
+
+/// The innermost region with a node, which is made current or in its first poll.
+fn innermost() -> Option<Arc<Node>> {
+    let in_first_poll =
+        look_at_lights(|lights| lights[base()..].iter().rev().find_map(|first| first.node.clone()));
+    in_first_poll.or_else(innermost_made)
 }
 
 /// The innermost region with a node, as far as the next exit that runs: what can be asked without making nodes.
 /// What is further in was entered in this very poll, and nobody can have cancelled it. With the earliest deadline
-/// of that. `look_at` must not run user code.
+/// of that.
 pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>) -> R) -> R {
-    let mut look_at = Some(look_at);
-    let looked = CURRENT.try_with(|current| {
-        let (entries, mut deadline, mut node) = (current.entries.borrow(), None, None);
-        for entry in entries.iter().rev() {
-            if entry.in_exit || entry.node.is_some() {
-                node = entry.node.as_ref().filter(|_| !entry.in_exit);
-                break;
-            }
-            let own = entry.light.and_then(|light| light.deadline);
-            deadline = [deadline, own].into_iter().flatten().min();
-        }
-        look_at.take().map(|look_at| look_at(node, deadline))
-    });
-    match (looked, look_at) {
-        (Ok(Some(looked)), _) => looked,
-        (_, Some(look_at)) => look_at(None, None),
-        _ => unreachable!("`look_at` is taken only where its result is returned"),
+    let (base, count) = here(|here| (here.base.get(), here.count.get()));
+    let (node, deadline) = if base == count {
+        (None, None)
+    } else {
+        look_at_lights(|lights| {
+            let inside = lights[base as usize..].iter().rev();
+            let node = inside.clone().find_map(|first| first.node.clone());
+            let light = inside.take_while(|first| first.node.is_none());
+            (node, light.filter_map(|first| first.light.deadline).min())
+        })
+    };
+    if let Some(node) = node {
+        return look_at(Some(&node), deadline);
     }
+    let in_exit = is(IN_EXIT);
+    look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline))
 }
 
 /// What is known of the owner of the innermost region: the runtime's id that its root recorded, 0 where it has none,
 /// and the innermost node of the same task. `None` where nothing is current.
 pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
-    let looked = CURRENT.try_with(|current| {
-        let entries = current.entries.borrow();
-        let runtime = entries.iter().rev().find_map(|entry| match (&entry.node, entry.light) {
-            (Some(node), _) => Some(node.owner().runtime),
-            (None, light) => light.filter(|light| light.root).map(|light| light.runtime),
-        })?;
-        let task = current.task.get();
-        Some((runtime, current.innermost(|node| node.owner().task == task)))
+    let root = look_at_lights(|lights| {
+        let light = lights[base()..].iter().rev().take_while(|first| first.node.is_none());
+        light.filter_map(|first| first.light.root).next()
     });
-    looked.ok().flatten()
+    let innermost = innermost();
+    let runtime = match (root, &innermost) {
+        (Some(runtime), _) => runtime,
+        (None, node) => node.as_ref()?.owner().runtime,
+    };
+    Some((runtime, innermost.filter(|node| node.owner_task() == task())))
 }
 
 /// A region that belongs to `task`, where one is current or around.
 pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
-    let found = CURRENT.try_with(|current| {
-        let entries = current.entries.borrow();
-        let mut nodes = entries.iter().rev().filter_map(|entry| entry.node.as_ref());
-        nodes.find(|node| node.owner().task == task).cloned()
-    });
-    found.ok().flatten()
+    let mut at = innermost();
+    while let Some(node) = at {
+        if node.owner_task() == task {
+            return Some(node);
+        }
+        at = node.parent();
+    }
+    None
 }
 
 /// The time, by the clock of the task that is current.
 pub(crate) fn now() -> Instant {
     // A region that has no node yet was given no clock.
-    match CURRENT.try_with(|current| current.innermost(|node| node.is_clocked())) {
-        Ok(Some(node)) => node.now(),
-        _ => crate::clock::default_now(),
+    match innermost().filter(|node| node.is_clocked()) {
+        Some(node) => node.now(),
+        None => crate::clock::default_now(),
     }
 }

@@ -22,9 +22,10 @@ pub(crate) struct Draft {
     deadline: Option<Instant>,
     timeout: Option<Duration>,
     node: Once<Arc<Node>>,
-    entered: AtomicBool,
-    /// Where and by whom it was entered, once it has been left without a node.
-    left: Mutex<Option<(&'static Location<'static>, u64)>>,
+    /// Where and by whom it was entered, where others could have entered it too.
+    entered: Mutex<Option<(&'static Location<'static>, u64)>>,
+    /// Whether it has been left without a node.
+    left: AtomicBool,
     #[cfg(feature = "testing")]
     census: super::census::Handover,
 }
@@ -37,8 +38,8 @@ impl Draft {
             deadline: None,
             timeout: None,
             node: Once::new(),
-            entered: AtomicBool::new(false),
-            left: Mutex::new(None),
+            entered: Mutex::new(None),
+            left: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             census: super::census::Handover::new(),
         }
@@ -63,18 +64,28 @@ impl Draft {
     #[inline]
     pub(crate) fn node(&self) -> &Arc<Node> {
         match self.node.get() {
-            Some(node) => node,
-            None => self.make_node(),
+            // It may have been made in the moment in which the region was left, and neither have seen the other.
+            Some(node) if !self.left.load(Ordering::Acquire) || node.has_left() => node,
+            _ => self.make_node(),
         }
     }
 
     #[cold]
     fn make_node(&self) -> &Arc<Node> {
-        if let Some(node) = ambient::node_of(self.id()) {
+        if let (None, Some(node)) = (self.node.get(), ambient::node_of(self.id())) {
             return self.node.fill(node);
         }
-        // Under the lock, so that a region that is left in this moment either finds the node or is found left.
-        let left = self.left.lock();
+        let node = match self.node.get() {
+            Some(node) => node,
+            None => self.node.fill(self.fresh_node()),
+        };
+        if self.left.load(Ordering::Acquire) {
+            self.leave(node);
+        }
+        node
+    }
+
+    fn fresh_node(&self) -> Arc<Node> {
         let node = Node::new(self.kind);
         self.hand_over_census();
         if let Some(timeout) = self.timeout {
@@ -83,10 +94,16 @@ impl Draft {
         if let Some(deadline) = self.deadline {
             node.set_deadline(deadline);
         }
-        if let Some((entered_at, task)) = *left {
+        node
+    }
+
+    /// Brings to a node that was made late what happened before.
+    #[cold]
+    fn leave(&self, node: &Arc<Node>) {
+        let entered = *self.entered.lock();
+        if let Some((entered_at, task)) = entered {
             node.born_left(entered_at, task);
         }
-        self.node.fill(node)
     }
 
     /// The node, where it has been made.
@@ -111,7 +128,7 @@ impl Draft {
     }
 
     /// Enters the region without a node, where that can be done.
-    #[inline]
+    #[inline(always)]
     pub(super) fn light(&self, at: &'static Location<'static>) -> Option<Light> {
         // Who looks on wants to see every region.
         let watched = cfg!(any(feature = "inspect", feature = "tracing"));
@@ -119,43 +136,53 @@ impl Draft {
             return None;
         }
         let task = ambient::task();
-        if task == 0 || self.kind == Kind::Task || self.timeout.is_some() {
-            return self.light_otherwise(at, task);
-        }
-        Some(Light { task, ..self.as_light(at) })
-    }
-
-    fn as_light(&self, at: &'static Location<'static>) -> Light {
-        let (id, kind, deadline) = (self.id(), self.kind, self.deadline);
-        Light { id, kind, at, task: 0, runtime: 0, root: false, deadline }
+        let usual = task != 0 && self.kind != Kind::Task && self.timeout.is_none();
+        let (task, root, deadline) =
+            if usual { (task, None, self.deadline) } else { self.light_otherwise(task)? };
+        Some(Light { id: self.id(), kind: self.kind, at, task, root, deadline })
     }
 
     #[inline(never)]
-    fn light_otherwise(&self, at: &'static Location<'static>, task: u64) -> Option<Light> {
-        let mut light = Light { task, ..self.as_light(at) };
-        if self.kind == Kind::Task || (task == 0 && ambient::is_empty()) {
-            light.root = true;
-            light.task = next_number();
-            light.runtime = if self.kind == Kind::Task { 0 } else { rt::task_number() };
-        } else if task == 0 {
+    fn light_otherwise(&self, task: u64) -> Option<(u64, Option<u64>, Option<Instant>)> {
+        let outermost = ambient::is_empty()?;
+        let (task, root) = if self.kind == Kind::Task {
+            (next_number(), Some(0))
+        } else if task != 0 {
+            (task, None)
+        } else if outermost {
+            (next_number(), Some(rt::task_number()))
+        } else {
+            return None;
+        };
+        let Some(timeout) = self.timeout else { return Some((task, root, self.deadline)) };
+        // A relative deadline starts here (R11). One that is over at once cancels before the first poll.
+        if timeout.is_zero() {
             return None;
         }
-        if let Some(timeout) = self.timeout {
-            // A relative deadline starts here (R11). One that is over at once cancels before the first poll.
-            if timeout.is_zero() {
-                return None;
-            }
-            if let Some(due) = ambient::now().checked_add(timeout) {
-                light.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
-            }
-        }
-        Some(light)
+        let due = ambient::now().checked_add(timeout);
+        let deadline = [self.deadline, due].into_iter().flatten().min();
+        Some((task, root, deadline))
     }
 
     /// Notes that the region is entered; an error where it was before. For a draft that others can reach.
     #[inline]
-    pub(super) fn note_entered(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
-        if self.entered.swap(true, Ordering::AcqRel) { self.enter_twice(at) } else { Ok(()) }
+    pub(super) fn note_entered(&self, light: &Light) -> Result<(), Box<Misuse>> {
+        self.note_entered_by(light.task, light.at)
+    }
+
+    #[inline]
+    pub(super) fn note_entered_by(
+        &self,
+        task: u64,
+        at: &'static Location<'static>,
+    ) -> Result<(), Box<Misuse>> {
+        let mut entered = self.entered.lock();
+        if entered.is_some() {
+            drop(entered);
+            return self.enter_twice(at);
+        }
+        *entered = Some((at, task));
+        Ok(())
     }
 
     #[cold]
@@ -168,11 +195,10 @@ impl Draft {
 
     /// Notes that the region has been left without a node. For a draft that others can reach.
     #[inline]
-    pub(super) fn note_left(&self, light: &Light) {
-        *self.left.lock() = Some((light.at, light.task));
+    pub(super) fn note_left(&self) {
+        self.left.store(true, Ordering::Release);
         if let Some(node) = self.node.get() {
-            // It was made from outside in this very moment.
-            node.born_left(light.at, light.task);
+            self.leave(node);
         }
     }
 }
@@ -185,8 +211,8 @@ pub(crate) struct Light {
     kind: Kind,
     at: &'static Location<'static>,
     pub(super) task: u64,
-    pub(super) runtime: u64,
-    pub(super) root: bool,
+    /// The id of the runtime's task, 0 where it is not recorded, if this region is a task of its own.
+    pub(super) root: Option<u64>,
     pub(super) deadline: Option<Instant>,
 }
 
@@ -196,14 +222,12 @@ impl Light {
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED
             | ATTENDED
-            | if self.root { ROOT } else { 0 }
+            | if self.root.is_some() { ROOT } else { 0 }
             | if in_exit { SHELTERED } else { 0 }
             | if self.deadline.is_some() { DEADLINE } else { 0 };
         let parent = parent.map(|(parent, _)| parent);
-        let runtime = match &parent {
-            Some(parent) if !self.root => parent.owner().runtime,
-            _ => self.runtime,
-        };
+        let around = parent.as_ref().map_or(0, |parent| parent.owner().runtime);
+        let runtime = self.root.unwrap_or(around);
         let owner = Identity { task: self.task, runtime };
         Node::entered(self.kind, owner, flags, parent, self.at, self.deadline)
     }

@@ -4,7 +4,6 @@
 //! and each child. It holds what only the poller needs, so that the poll path of a region that nobody
 //! cancels takes no lock beyond registering a changed waker (R19).
 
-use super::ambient::Inside;
 use super::draft::Light;
 use super::exit::Running;
 use super::observe::Phase;
@@ -141,7 +140,7 @@ impl Frame {
 
     /// Polls a region that has no node yet for the first time, where that can be done; it gets a node if it needs
     /// one. `shared` tells whether others can reach the draft. With a value the region has been left.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_light<F: Future>(
         &mut self,
         draft: &Draft,
@@ -151,22 +150,21 @@ impl Frame {
     ) -> Option<Quick<F::Output>> {
         let light = draft.light(self.at)?;
         if shared {
-            if let Err(misuse) = draft.note_entered(self.at) {
+            if let Err(misuse) = draft.note_entered(&light) {
                 return Some(Quick::Misuse(misuse));
             }
         }
         let mut value = None;
-        let (caught, shielded, node) = poll_once(light, body.as_mut(), cx, &mut value);
-        if caught.is_ok() && node.is_none() {
-            if let Some(value) = value {
-                self.stage = Stage::Left;
-                if shared {
-                    draft.note_left(&light);
-                }
-                return Some(Quick::Value(value));
+        let once = poll_once(body.as_mut(), cx, &mut value);
+        let (caught, shielded, node) = ambient::watch_light(light, once)?;
+        if let (Ok(()), Some(_), None) = (&caught, &value, &node) {
+            self.stage = Stage::Left;
+            if shared {
+                draft.note_left();
             }
+            return value.map(Quick::Value);
         }
-        if let Err(misuse) = self.settle(draft, shared, &light, node) {
+        if let Err(misuse) = self.settle(draft, shared, light, node) {
             return Some(Quick::Misuse(misuse));
         }
         Some(match self.go_on(caught, value, shielded, false, body, cx) {
@@ -176,7 +174,7 @@ impl Frame {
     }
 
     /// Polls a body to which nothing has happened since it was polled last; `None` where it cannot be known.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_calm<F: Future>(
         &mut self,
         mut body: Pin<&mut Option<F>>,
@@ -186,14 +184,24 @@ impl Frame {
             return None;
         }
         let mut value = None;
-        let (caught, shielded, ()) = poll_once(&mut self.node, body.as_mut(), cx, &mut value);
+        let once = poll_once(body.as_mut(), cx, &mut value);
+        let (caught, shielded) = ambient::watch_within(&mut self.node, false, once);
+        if let (Ok(()), None, false, true) = (&caught, &value, shielded, self.is_calm()) {
+            return Some(Poll::Pending);
+        }
         Some(self.go_on(caught, value, shielded, false, body, cx))
     }
 
     /// Enters a region that has no node yet, with one.
-    pub(super) fn begin_draft(&mut self, draft: &Draft) -> Result<(), Box<Misuse>> {
+    pub(super) fn begin_draft(&mut self, draft: &Draft, shared: bool) -> Result<(), Box<Misuse>> {
+        if self.stage != Stage::New {
+            return Ok(());
+        }
         if self.node.is_none() {
             self.node = Some(Arc::clone(draft.node()));
+        }
+        if shared {
+            draft.note_entered_by(ambient::task(), self.at)?;
         }
         self.begin("run")
     }
@@ -203,7 +211,7 @@ impl Frame {
         &mut self,
         draft: &Draft,
         shared: bool,
-        light: &Light,
+        light: Light,
         inside: Option<Arc<Node>>,
     ) -> Result<(), Box<Misuse>> {
         let node = match (inside, draft.made()) {
@@ -308,8 +316,7 @@ impl Frame {
             let node = Arc::clone(self.node());
             self.extras().span.enter(&node)
         };
-        let (caught, shielded, ()) = poll_once(&mut self.node, body, cx, value);
-        (caught, shielded)
+        ambient::watch_within(&mut self.node, false, poll_once(body, cx, value))
     }
 
     /// After a poll of the body: `last_poll` tells whether it is dropped if it is pending.
@@ -337,8 +344,13 @@ impl Frame {
     /// Whether a pending body is all there is to this region in this poll.
     #[inline]
     fn is_uneventful(&self, cx: &Context<'_>) -> bool {
+        self.is_calm() && self.waker == Mark::of(cx.waker())
+    }
+
+    #[inline]
+    fn is_calm(&self) -> bool {
         let events = CANCELLED | INBOX | REWAKE | DEADLINE | STOP | SHIELD;
-        !self.has(events) && self.extras.is_none() && self.waker == Mark::of(cx.waker())
+        !self.has(events) && self.extras.is_none()
     }
 
     /// What the body, or its drop after it had a value, panicked with.
@@ -705,21 +717,20 @@ impl Frame {
     }
 }
 
-/// Polls the body in its region, and drops it there if it has ended, so that what is left in it finds its way
-/// home.
-#[inline]
-fn poll_once<I: Inside, F: Future>(
-    region: I,
-    mut body: Pin<&mut Option<F>>,
-    cx: &mut Context<'_>,
-    value: &mut Option<F::Output>,
-) -> (Result<(), Payload>, bool, I::Back) {
-    region.poll(|| {
+/// Polls the body, to be run in its region, and drops it there if it has ended, so that what is left in it finds its
+/// way home.
+#[inline(always)]
+fn poll_once<'a, F: Future>(
+    mut body: Pin<&'a mut Option<F>>,
+    cx: &'a mut Context<'_>,
+    value: &'a mut Option<F::Output>,
+) -> impl FnOnce() + 'a {
+    move || {
         if let Some(Poll::Ready(ended)) = body.as_mut().as_pin_mut().map(|body| body.poll(cx)) {
             *value = Some(ended);
             body.set(None);
         }
-    })
+    }
 }
 
 impl Node {

@@ -13,10 +13,12 @@ use std::time::Instant;
 impl Node {
     #[inline]
     pub(super) fn owner(&self) -> Identity {
-        Identity {
-            task: self.owner_task.load(Ordering::Relaxed),
-            runtime: self.owner_runtime.load(Ordering::Relaxed),
-        }
+        Identity { task: self.owner_task(), runtime: self.owner_runtime.load(Ordering::Relaxed) }
+    }
+
+    #[inline]
+    pub(super) fn owner_task(&self) -> u64 {
+        self.owner_task.load(Ordering::Relaxed)
     }
 
     /// Whose a region is that is entered in `parent`, or where nothing is current.
@@ -50,7 +52,7 @@ impl Node {
     /// Whether the task that runs now is known to be the owner.
     #[inline]
     pub(super) fn is_current_tasks(&self) -> bool {
-        let task = self.owner_task.load(Ordering::Relaxed);
+        let task = self.owner_task();
         task != 0 && task == ambient::task()
     }
 
@@ -95,7 +97,7 @@ impl Node {
         }
         let mut at = self.parent();
         while let Some(node) = at {
-            if node.owner_task.load(Ordering::Relaxed) != owner.task {
+            if node.owner_task() != owner.task {
                 break;
             }
             if node.is_task() {

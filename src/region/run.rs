@@ -129,7 +129,7 @@ impl<F: Future, O: Origin> Run<F, O> {
 
     /// The first part of every poll, and for most regions the whole of it: `None` where there is more to do, which
     /// [`poll_run`](Run::poll_run) does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_quick(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -175,7 +175,7 @@ impl<F: Future, O: Origin> Run<F, O> {
                 return Poll::Pending;
             }
             let begun = match this.origin.draft() {
-                Some(draft) => this.frame.begin_draft(draft),
+                Some(draft) => this.frame.begin_draft(draft, O::SHARED),
                 None => this.frame.begin("run"),
             };
             if let Err(misuse) = begun {
