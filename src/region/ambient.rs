@@ -131,13 +131,15 @@ pub(super) fn watch_within<R>(
     (result, here(|here| here.leave(before)))
 }
 
-/// Runs `user_code` in a region that has no node; with the node, if somebody asked for it. `None` where nothing can
-/// become current.
+/// As [`watch_within`], with the node, if somebody asked for it.
+type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
+
+/// Runs `user_code` in a region that has no node. `None` where nothing can become current.
 #[inline(always)]
 pub(super) fn watch_light<R>(
     light: Light,
     user_code: impl FnOnce() -> R,
-) -> Option<(Result<R, Payload>, bool, Option<Arc<Node>>)> {
+) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS.try_with(|lights| lights.borrow_mut().push(FirstPoll { light, node: None })).ok()?;
     let before = here(|here| {
