@@ -1,8 +1,8 @@
 //! Two threads at the same time, and proof that they were.
 
 use crate::watch::Watch;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What one thread did.
@@ -18,13 +18,13 @@ struct Ran {
 /// `work` gets the number of the thread, and how often to do it in this step. Whoever is done goes on, unmeasured, until the
 /// other is done too: a lock that lets one thread pass again and again would otherwise be measured without contention.
 ///
-/// Two threads may have run one after the other on one processor, which tells nothing: the share of the time in which both
-/// were there is noted, 0 where they ended on one processor.
+/// Two threads may run by turns on one processor, which tells nothing. So they begin when each has one of its own, and the
+/// share of the time in which both were there is noted, 0 where they ended on one processor.
 pub fn on_two_threads(iterations: u64, watch: &mut Watch, work: impl Fn(usize, u64) + Sync) {
     const STEP: u64 = 64;
-    let (start, done) = (Barrier::new(2), AtomicUsize::new(0));
+    let (seats, done) = ([AtomicU64::new(0), AtomicU64::new(0)], AtomicUsize::new(0));
     let run = |me: usize| {
-        start.wait();
+        wait_apart(&seats, me);
         let started = Instant::now();
         let mut left = iterations;
         while left > 0 {
@@ -54,6 +54,26 @@ pub fn on_two_threads(iterations: u64, watch: &mut Watch, work: impl Fn(usize, u
     let shared = 1.0 - alone.as_secs_f64() / mine.took.min(theirs.took).as_secs_f64().max(1e-9);
     let apart = mine.processor.is_none() || mine.processor != theirs.processor;
     watch.overlapped(if apart { shared.max(0.0) } else { 0.0 });
+}
+
+/// Spins, so that the system moves one of the two, until they are on two processors; not for ever.
+fn wait_apart(seats: &[AtomicU64; 2], me: usize) {
+    const READY: u64 = u64::MAX;
+    let patience = Instant::now() + Duration::from_millis(100);
+    loop {
+        let mine = processor().map_or(1 + me as u64, |processor| 1 + processor);
+        seats[me].store(mine, Ordering::SeqCst);
+        let other = seats[1 - me].load(Ordering::SeqCst);
+        if other == READY || other != 0 && other != mine || Instant::now() > patience {
+            break;
+        }
+        spin_loop();
+    }
+    // The other one sees that this one is apart, and comes at once.
+    seats[me].store(READY, Ordering::SeqCst);
+    while seats[1 - me].load(Ordering::SeqCst) != READY {
+        spin_loop();
+    }
 }
 
 /// The processor that this thread runs on: the 39th field of its `stat`, counted after the name, which may have spaces.

@@ -138,9 +138,11 @@ pub struct Question<'a> {
     all: Vec<Contender<'a>>,
 }
 
-/// Time measured in a round of one contender, and the longest that a round may take with what is set up in it.
-const ROUND: Duration = Duration::from_millis(3);
-const LONGEST: Duration = Duration::from_millis(60);
+/// Time measured in a round of one contender. Short beside a scheduler's slice of some milliseconds: on a machine that does
+/// other things too, most rounds are then undisturbed, and the median is one of them.
+const ROUND: Duration = Duration::from_micros(600);
+/// The longest that a round may take with what is set up in it, before its iterations are doubled no more.
+const LONGEST: Duration = Duration::from_millis(30);
 /// Who takes longer than this for one iteration, with what is set up in it, is not asked with a larger `n`.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -224,7 +226,7 @@ impl<'a> Question<'a> {
         let (items, quick) = (self.items as f64, self.bench.quick);
         let mut longest = Duration::from_nanos(1);
         for contender in &mut self.all {
-            let round = if quick { ROUND / 20 } else { ROUND };
+            let round = if quick { ROUND / 10 } else { ROUND };
             let only_one = self.least;
             let took = contender.calibrate(round, only_one);
             longest = longest.max(took);
@@ -243,9 +245,9 @@ impl<'a> Question<'a> {
                 contender.bytes = watch.allocated.bytes as f64 * per_item;
             }
         } else {
-            let fits = (2.0 / longest.as_secs_f64()) as usize;
+            let fits = (1.5 / longest.as_secs_f64()) as usize;
             let least = if longest > PATIENCE { 3 } else { 9 };
-            let rounds = self.rounds.unwrap_or(fits.clamp(least, 41));
+            let rounds = self.rounds.unwrap_or(fits.clamp(least, 151));
             for _ in 0..if quick { 3 } else { rounds } {
                 for contender in &mut self.all {
                     contender.round(items);
