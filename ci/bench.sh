@@ -1,11 +1,40 @@
 #!/usr/bin/env bash
-# Builds the benches; `bash ci/bench.sh run` measures, with link-time optimisation, side by side in one run.
+# Builds the benches. `bash ci/bench.sh run` measures everything and makes docs/benchmarks.md; a target's name after it, and
+# a word of the question's, measure that alone: `bash ci/bench.sh run scope deadline`. `bash ci/bench.sh python` measures the
+# footnote. The page takes what rows it finds: those of other runs stay until they are measured again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+target=${CARGO_TARGET_DIR:-target}
 
-if [ "${1:-}" = run ]; then
-    # Only the ratios within one run mean anything: the machine's noise is in all of them.
-    exec cargo bench -p benches -- "${@:2}"
-fi
-# Without link-time optimisation and in many units: nobody measures here, and it halves the time.
-CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench -p benches --no-run
+case ${1:-build} in
+build)
+    # Without link-time optimisation and in many units: nobody measures here, and it halves the time.
+    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench -p benches --benches --no-run
+    ;;
+run)
+    if [ $# -gt 1 ]; then
+        exec cargo bench -p benches --bench "$2" -- "${@:3}"
+    fi
+    # Times first, then allocations: a counter in the allocator would be in every time.
+    cargo bench -p benches --benches
+    cargo bench -p benches --benches --features count
+    bash ci/counts.sh all
+    python3 benches/page.py
+    ;;
+python)
+    if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        echo "skipped: this python3 makes no virtual environments"
+        exit
+    fi
+    python3 -m venv "$target/bench-python"
+    if ! "$target/bench-python/bin/pip" install --quiet anyio trio; then
+        echo "skipped: AnyIO and Trio could not be installed"
+        exit
+    fi
+    "$target/bench-python/bin/python" benches/python/footnote.py "${BENCH_RESULTS:-$target/bench}"
+    ;;
+*)
+    echo "bash ci/bench.sh [run [TARGET [WORD]] | python]"
+    exit 2
+    ;;
+esac

@@ -1,0 +1,216 @@
+//! How many bytes does it keep: an idle scope, a child in the task, a child on an executor, an exit?
+//!
+//! Counted, not timed: it does something only when it is built with the feature `count`. The figures are bytes that the
+//! allocator was asked for and that are in use, beside those of `n` that wait; what a future itself takes is subtracted.
+
+use benches::{
+    Allocations, Bench, COUNTS, Runtimes, allocations, finish, inside_a_task, poll, poll_with,
+};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use moored::rt::tokio::Tokio;
+use moored::{CancelScope, ExitStack, TaskGroup};
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const N: u64 = 1_000;
+
+fn main() {
+    let mut bench = Bench::new("memory");
+    if !COUNTS {
+        println!("  nothing to time; cargo bench -p benches --bench memory --features count");
+        return;
+    }
+    inside_a_task(|| {
+        scopes(&mut bench);
+        waits(&mut bench);
+        in_task_children(&mut bench);
+        exits(&mut bench);
+    });
+    executor_children(&mut bench);
+    bench.end();
+}
+
+/// The bytes that `make` leaves in use for each of `N`, without a list that keeps them, and what it made.
+fn kept<T>(mut make: impl FnMut() -> T) -> (f64, Vec<T>) {
+    let mut all = Vec::with_capacity(N as usize);
+    let before = allocations();
+    for _ in 0..N {
+        all.push(make());
+    }
+    (per_item(before), all)
+}
+
+fn per_item(before: Allocations) -> f64 {
+    allocations().since(before).in_use as f64 / N as f64
+}
+
+fn scopes(bench: &mut Bench) {
+    let what = "an idle scope";
+    let (bytes, all) = kept(|| CancelScope::new().enter().unwrap());
+    let own = size_of_val(&all[0]) as f64;
+    bench.figure(what, N, "moored: EnteredScope", "B", bytes + own);
+    drop(all);
+    let (bytes, all) = kept(|| {
+        let scope = Box::new(CancelScope::new());
+        let mut run = Box::pin(async move { scope.run(pending::<()>()).await });
+        assert!(poll(run.as_mut()).is_pending());
+        run
+    });
+    let own = size_of_val(&all[0]) as f64;
+    bench.figure(what, N, "moored: CancelScope that runs, its future in a box", "B", bytes + own);
+    drop(all);
+    let (bytes, all) = kept(CancellationToken::new);
+    let own = size_of_val(&all[0]) as f64;
+    bench.figure(what, N, "tokio-util: CancellationToken", "B", bytes + own);
+    drop(all);
+    let parent = CancellationToken::new();
+    let (bytes, all) = kept(|| parent.child_token());
+    let own = size_of_val(&all[0]) as f64;
+    bench.figure(what, N, "tokio-util: child of a token", "B", bytes + own);
+}
+
+fn waits(bench: &mut Bench) {
+    let what = "a wait for a cancellation, in a box";
+    let (_wakes, waker) = benches::Wakes::new();
+    let scope = CancelScope::new().enter().unwrap();
+    let handle = scope.handle();
+    let (bytes, all) = kept(|| {
+        let mut wait = Box::pin(handle.cancelled());
+        assert!(poll_with(wait.as_mut(), &waker).is_pending());
+        wait
+    });
+    bench.figure(what, N, "moored: CancelHandle::cancelled", "B", bytes);
+    drop(all);
+    let token = CancellationToken::new();
+    let (bytes, _all) = kept(|| {
+        let mut wait = Box::pin(token.cancelled());
+        assert!(poll_with(wait.as_mut(), &waker).is_pending());
+        wait
+    });
+    bench.figure(what, N, "tokio-util: CancellationToken::cancelled", "B", bytes);
+}
+
+/// A future of 64 bytes that waits.
+async fn child() -> u64 {
+    let held = std::hint::black_box([0_u64; 7]);
+    pending::<()>().await;
+    held[0]
+}
+
+fn in_task_children(bench: &mut Bench) {
+    let what = "an in-task child that waits, beyond its future";
+    let future = size_of_val(&child()) as f64;
+    let group = TaskGroup::<Infallible>::new();
+    let mut run = pin!(group.run(pending::<Result<(), Infallible>>()));
+    assert!(poll(run.as_mut()).is_pending());
+    let before = allocations();
+    for _ in 0..N {
+        drop(group.spawn(async { Ok(child().await) }));
+    }
+    assert!(poll(run.as_mut()).is_pending());
+    assert_eq!(group.len() as u64, N);
+    // The block around the child holds it, and a word of its own.
+    let around = size_of_val(&async { Ok::<_, Infallible>(child().await) }) as f64;
+    bench.figure(what, N, "moored: TaskGroup, its handle dropped", "B", per_item(before) - around);
+    let before = allocations();
+    let mut all: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
+    for _ in 0..N {
+        all.push(Box::pin(child()));
+    }
+    assert!(poll(pin!(all.next())).is_pending());
+    bench.figure(what, N, "futures: FuturesUnordered<BoxFuture>", "B", per_item(before) - future);
+}
+
+fn executor_children(bench: &mut Bench) {
+    let what = "an executor child that waits, beyond a tokio task of its future";
+    let runtimes = Runtimes::new().unwrap();
+    runtimes.current.block_on(moored::task(async {
+        // What the runtime itself keeps for so many tasks stands before anything is counted.
+        drop(bare().await);
+        let (task, handles) = bare().await;
+        stop(handles).await;
+        let spawner = Tokio::current();
+        let group = TaskGroup::<Infallible>::new();
+        let body = async {
+            let before = allocations();
+            for _ in 0..N {
+                drop(group.spawn_on(&spawner, async { Ok(child().await) }));
+            }
+            turn().await;
+            let bytes = per_item(before) - task;
+            group.cancel();
+            Ok(bytes)
+        };
+        let mut seen = f64::NAN;
+        drop(group.run(async { body.await.map(|bytes: f64| seen = bytes) }).await);
+        bench.figure(what, N, "moored: TaskGroup::spawn_on, its handle dropped", "B", seen);
+        let before = allocations();
+        let mut set = JoinSet::new();
+        for _ in 0..N {
+            set.spawn(child());
+        }
+        turn().await;
+        bench.figure(what, N, "tokio: JoinSet", "B", per_item(before) - task);
+        set.shutdown().await;
+        let tracker = TaskTracker::new();
+        let before = allocations();
+        let handles: Vec<_> = (0..N).map(|_| tracker.spawn(child())).collect();
+        turn().await;
+        let list = size_of::<tokio::task::JoinHandle<u64>>() as f64;
+        let bytes = per_item(before) - list - task;
+        bench.figure(what, N, "tokio-util: TaskTracker", "B", bytes);
+        stop(handles).await;
+    }));
+}
+
+type Handles = Vec<tokio::task::JoinHandle<u64>>;
+
+async fn bare() -> (f64, Handles) {
+    let mut handles = Vec::with_capacity(N as usize);
+    let before = allocations();
+    for _ in 0..N {
+        handles.push(tokio::spawn(child()));
+    }
+    turn().await;
+    (per_item(before), handles)
+}
+
+async fn stop(handles: Handles) {
+    for handle in handles {
+        handle.abort();
+        assert!(handle.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// Lets everything that was spawned run to its await.
+async fn turn() {
+    for _ in 0..N {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn exits(bench: &mut Bench) {
+    let what = "an exit that was registered, of a future of 8 B";
+    let stack = ExitStack::new();
+    let exit = |n: u64| async move {
+        std::hint::black_box(n);
+    };
+    let before = allocations();
+    for n in 0..N {
+        stack.defer(exit(n));
+    }
+    bench.figure(what, N, "moored: ExitStack", "B", per_item(before));
+    finish(stack.close()).unwrap();
+    let before = allocations();
+    let mut all: Vec<BoxFuture<'static, ()>> = Vec::new();
+    for n in 0..N {
+        all.push(Box::pin(exit(n)));
+    }
+    bench.figure(what, N, "by hand: a list of boxed futures", "B", per_item(before));
+}

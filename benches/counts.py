@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Counts instructions and allocations of the hot paths under callgrind, and holds them against benches/counts.tsv.
+
+    counts.py check PLAIN COUNTING    fails where a path of ours grew by more than 3 % and its pin did not
+    counts.py pin PLAIN COUNTING      measures everything, peers too, and writes the pins
+    counts.py all PLAIN COUNTING      measures everything and writes no pin
+
+The binary `counts` is built twice: with the feature `count`, which counts allocations, and without, for the instructions.
+Unlike times, counts are repeatable on a busy machine. `pin` and `all` write rows for benches/page.py.
+"""
+
+import concurrent.futures
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PINS = os.path.join(HERE, "counts.tsv")
+GROWTH = 1.03
+PER_ITEM = 1.2
+# Allocations are whole numbers but for what grows now and then: a tenth of one is a change.
+LOOSE = 0.1
+# A path that needs longer is one that does not scale: it is pinned as that, and gets less time to prove it again.
+SECONDS, AGAIN = 30, 5
+COLUMNS = ["path", "instructions", "allocations", "target instructions", "target allocations"]
+
+
+def paths(binary):
+    out = subprocess.run([binary, "--list"], check=True, capture_output=True, text=True).stdout
+    return [(name, int(n), int(items)) for name, n, items in (line.split("\t") for line in out.splitlines())]
+
+
+def count(plain, counting, name, seconds):
+    """Instructions and allocations of one run, or None where it takes too long."""
+    try:
+        allocations = int(run([counting, name], seconds))
+        with tempfile.TemporaryDirectory() as directory:
+            out = os.path.join(directory, "out")
+            valgrind = ["valgrind", "--tool=callgrind", "--toggle-collect=*measured*", f"--callgrind-out-file={out}"]
+            run(valgrind + [plain, name], seconds)
+            totals = [line.split() for line in open(out) if line.startswith(("summary:", "totals:"))]
+    except subprocess.TimeoutExpired:
+        return None
+    return int(totals[0][1]), allocations
+
+
+def run(command, seconds):
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds).stdout
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{' '.join(command)}: {error}\n{error.stderr}")
+
+
+def measure(plain, counting, wanted, is_check):
+    """Path to instructions and allocations of one item, without what the loop costs."""
+    counted = {}
+    too_slow = {name for name, pin in read_pins()[1].items() if pin[0] is None} if is_check else set()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {}
+        for name, iterations, items in wanted:
+            running[name] = (
+                pool.submit(count, plain, counting, name, AGAIN if name in too_slow else SECONDS),
+                iterations,
+                items,
+            )
+        for name, (future, iterations, items) in running.items():
+            result = future.result()
+            per = 1 / (iterations * items)
+            counted[name] = result and (result[0] * per, result[1] * per, items)
+    loop = counted.pop("empty")[0]
+    return {
+        name: result and (max(result[0] - loop / result[2], 0), result[1]) for name, result in counted.items()
+    }
+
+
+def machine():
+    rustc = subprocess.run(["rustc", "-V"], check=True, capture_output=True, text=True).stdout.strip()
+    return f"{rustc}; {' '.join(platform.libc_ver())}; {platform.machine()}"
+
+
+def figure(text):
+    return None if text in ("", "-") else float(text)
+
+
+def read_pins():
+    """The machine they were made with, and a row for each path."""
+    made_with, pins = "", {}
+    for line in open(PINS):
+        if line.startswith("# made with: "):
+            made_with = line[13:].strip()
+        elif not line.startswith("#") and (cells := line.rstrip("\n").split("\t"))[0] != "path":
+            pins[cells[0]] = [figure(cell) for cell in (cells[1:] + [""] * 4)[:4]]
+    return made_with, pins
+
+
+def write_pins(counted):
+    targets = {name: pin[2:] for name, pin in read_pins()[1].items()} if os.path.exists(PINS) else {}
+    comments = [line for line in open(PINS) if line.startswith("#") and not line.startswith("# made with: ")]
+    show = lambda number, form: "-" if number is None else format(number, form)
+    with open(PINS, "w") as file:
+        file.writelines(comments)
+        file.write(f"# made with: {machine()}\n" + "\t".join(COLUMNS) + "\n")
+        for name, result in counted.items():
+            if not name.startswith("peer_"):
+                now = [show(result and result[0], ".0f"), show(result and result[1], ".2f")]
+                file.write("\t".join([name, *now, *(show(t, "g") for t in targets.get(name, [None] * 2))]) + "\n")
+
+
+def write_rows(counted):
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target"))
+    directory = os.environ.get("BENCH_RESULTS", os.path.join(target, "bench"))
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, "counts.jsonl"), "w") as file:
+        for name, result in counted.items():
+            row = {"target": "counts", "path": name}
+            if result:
+                row |= {"instructions": round(result[0], 1), "allocations": round(result[1], 3)}
+            file.write(json.dumps(row) + "\n")
+
+
+def grew(now, pin, loose):
+    return now > max(pin * GROWTH, pin + loose)
+
+
+def check(counted):
+    made_with, pins = read_pins()
+    same = made_with == machine()
+    if not same:
+        print(f"the pins were made with {made_with}, this is {machine()}: only allocations are held against them")
+    worse, better = [], []
+    for name, result in counted.items():
+        if name not in pins:
+            worse.append(f"{name}: not pinned")
+            continue
+        for what, i, loose in (("instructions", 0, 1), ("allocations", 1, LOOSE)):
+            now, pin, target = result and result[i], pins[name][i], pins[name][i + 2]
+            text = f"{name}: {fmt(now)} {what}, pinned {fmt(pin)}" + (f", target {target:g}" if target is not None else "")
+            if what == "instructions" and not same or now is None and pin is None:
+                continue
+            if pin is not None and (now is None or grew(now, pin, loose)):
+                worse.append(text)
+            elif now is not None and (pin is None or grew(pin, now, loose)):
+                better.append(text)
+    worse += growth(counted)
+    worse += [f"{name}: pinned, but there is no such path" for name in pins if name not in counted]
+    if better:
+        print("fewer than pinned; please lower the pins (bash ci/counts.sh pin):", *better, sep="\n  ")
+    if worse:
+        sys.exit("\n  ".join(["more than pinned; if it is meant, change benches/counts.tsv in the same commit:", *worse]))
+    print(f"{len(counted)} paths, none grew")
+
+
+def growth(counted):
+    """What costs more per item at 10,000 items than at 100 does not scale. What is too slow to count is pinned as that."""
+    found = []
+    for name, result in counted.items():
+        small = name.endswith("_10000") and counted.get(name.removesuffix("10000") + "100")
+        if small and result and result[0] > PER_ITEM * small[0]:
+            found.append(f"{name}: {result[0]:.0f} instructions, {small[0]:.0f} at 100 items: more than {PER_ITEM} times")
+    return found
+
+
+def fmt(number):
+    return "too slow to count" if number is None else f"{number:.1f}"
+
+
+def main():
+    mode, plain, counting = sys.argv[1:4]
+    wanted = [path for path in paths(plain) if mode != "check" or not path[0].startswith("peer_")]
+    counted = measure(plain, counting, wanted, mode == "check")
+    if mode == "check":
+        check(counted)
+        return
+    for name, result in counted.items():
+        numbers = f"{result[0]:10.1f} instructions {result[1]:8.2f} allocations" if result else fmt(None)
+        print(f"{numbers}  {name}")
+    write_rows(counted)
+    if mode == "pin":
+        write_pins(counted)
+
+
+main()
