@@ -11,6 +11,7 @@ use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
+use crate::process::census::Census;
 use crate::report::{ComponentInfo, ComponentKind, ServerReport, SessionInfo, TransportKind};
 use crate::wire::Caller;
 
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     client: Mutex<Option<Result<reqwest::Client, Fault>>>,
     /// Bounds the DELETEs under way.
     delete_turns: Semaphore,
+    /// Who is alive in the groups of the children.
+    census: Census,
     pub(crate) events: broadcast::Sender<Event>,
 }
 
@@ -39,6 +42,7 @@ impl Shared {
             delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
             options,
             client: Mutex::default(),
+            census: Census::default(),
             events: broadcast::channel(4096).0,
         }
     }

@@ -70,7 +70,8 @@ pub(super) async fn leave_child(
     writer.end(share(&session.watch, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
     let on_phase = |phase| session.tell(&shared, EventKind::Leaving(phase));
-    let mut left = teardown::leave(&process, graces, session.watch.clone(), on_phase).await;
+    let mut left =
+        teardown::leave(&process, &shared.census, graces, session.watch.clone(), on_phase).await;
     let fault = left.fault.take();
     leaving.child(left);
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
