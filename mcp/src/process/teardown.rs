@@ -51,9 +51,6 @@ pub(crate) async fn leave(
     let mut plan = Plan { start: Instant::now(), graces };
     let mut left = ChildLeft::default();
 
-    if group.status().is_none() {
-        on_phase(LeavePhase::EndOfInput);
-    }
     let mut empty =
         wait_empty(group, census, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
     if !empty && !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
