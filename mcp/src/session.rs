@@ -1,6 +1,6 @@
 //! One session: what everybody may know of it and ask of it. What happens inside is its owner's alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -33,8 +33,12 @@ pub(crate) struct Shared {
     delete_turns: Semaphore,
     /// Who is alive in the groups of the children.
     census: Census,
-    pub(crate) events: broadcast::Sender<Event>,
+    /// Made for the first view: a group that nobody watches has nobody to tell.
+    events: OnceLock<broadcast::Sender<Event>>,
 }
+
+/// How many steps a view may fall behind.
+const EVENTS: usize = 4096;
 
 impl Shared {
     pub(crate) fn new(options: GroupOptions) -> Self {
@@ -43,7 +47,7 @@ impl Shared {
             options,
             client: Mutex::default(),
             census: Census::default(),
-            events: broadcast::channel(4096).0,
+            events: OnceLock::new(),
         }
     }
 
@@ -54,6 +58,11 @@ impl Shared {
     /// Lets go of the client, and so of the connections it keeps.
     pub(crate) fn drop_client(&self) {
         self.client.lock().take();
+    }
+
+    /// The steps of all sessions from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+        self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
     }
 }
 
@@ -262,15 +271,16 @@ impl Session {
     }
 
     /// Tells the live views.
-    fn tell(&self, shared: &Shared, kind: EventKind) {
+    fn tell(&self, shared: &Shared, kind: impl FnOnce() -> EventKind) {
+        let Some(views) = shared.events.get() else { return };
         let event = Event {
             index: self.index,
             name: self.name.clone(),
             at: std::time::Instant::now(),
-            kind,
+            kind: kind(),
         };
-        // Nobody listening is fine.
-        let _ = shared.events.send(event);
+        // Nobody listening any more is fine.
+        let _ = views.send(event);
     }
 }
 

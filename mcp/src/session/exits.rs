@@ -43,7 +43,7 @@ pub(super) async fn stop_link(
     stop: CancellationToken,
 ) {
     if process.is_some_and(|process| process.status().is_none()) {
-        session.tell(&shared, EventKind::Leaving(LeavePhase::EndOfInput));
+        session.tell(&shared, || EventKind::Leaving(LeavePhase::EndOfInput));
     }
     stop.cancel();
 }
@@ -65,7 +65,7 @@ pub(super) async fn end_session(
     http: Arc<HttpSession>,
 ) -> Result<(), Suppressed> {
     if http.has_session() {
-        session.tell(&shared, EventKind::Leaving(LeavePhase::Delete));
+        session.tell(&shared, || EventKind::Leaving(LeavePhase::Delete));
     }
     let (delete, fault) = http.delete(&shared.delete_turns, session.watch.clone()).await;
     leaving.deleted(delete);
@@ -83,7 +83,7 @@ pub(super) async fn leave_child(
     // A child that does not read: what it was to read goes with the pipe.
     writer.end(share(&session.watch, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
-    let on_phase = |phase| session.tell(&shared, EventKind::Leaving(phase));
+    let on_phase = |phase| session.tell(&shared, || EventKind::Leaving(phase));
     let mut left =
         teardown::leave(&process, &shared.census, graces, session.watch.clone(), on_phase).await;
     let fault = left.fault.take();
