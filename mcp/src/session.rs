@@ -14,6 +14,7 @@ use crate::params::{GroupOptions, ServerParams, Transport};
 use crate::process::census::Census;
 use crate::report::{ComponentInfo, ComponentKind, ServerReport, SessionInfo, TransportKind};
 use crate::wire::Caller;
+use crate::wire::http::shared::{Kind as ClientKind, client};
 
 mod attempt;
 mod exits;
@@ -27,8 +28,8 @@ pub(crate) use self::leaving::millis;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: GroupOptions,
-    /// The one HTTP client, built when the first server needs it and let go when the group has been left.
-    client: Mutex<Option<Result<reqwest::Client, Fault>>>,
+    /// The HTTP clients, one of a kind, each built when the first server needs it and let go when the group has been left.
+    clients: Mutex<Vec<(ClientKind, Result<reqwest::Client, Fault>)>>,
     /// Bounds the DELETEs under way.
     delete_turns: Semaphore,
     /// Who is alive in the groups of the children.
@@ -45,19 +46,29 @@ impl Shared {
         Self {
             delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
             options,
-            client: Mutex::default(),
+            clients: Mutex::default(),
             census: Census::default(),
             events: OnceLock::new(),
         }
     }
 
-    fn client(&self) -> Result<reqwest::Client, Fault> {
-        self.client.lock().get_or_insert_with(crate::wire::http::shared::client).clone()
+    /// The client for `url`.
+    fn client(&self, url: &str) -> Result<reqwest::Client, Fault> {
+        let kind = ClientKind::of(url);
+        let mut clients = self.clients.lock();
+        let found =
+            clients.iter().find(|(built, _)| *built == kind).map(|(_, client)| client.clone());
+        found.unwrap_or_else(|| {
+            let client = client(kind);
+            clients.push((kind, client.clone()));
+            client
+        })
     }
 
-    /// Lets go of the client, and so of the connections it keeps.
-    pub(crate) fn drop_client(&self) {
-        self.client.lock().take();
+    /// Lets go of the clients, and so of the connections they keep.
+    pub(crate) fn drop_clients(&self) {
+        let clients = std::mem::take(&mut *self.clients.lock());
+        drop(clients);
     }
 
     /// The steps of all sessions from now on.

@@ -83,7 +83,7 @@ impl Berth<'_> {
         let http = Arc::new(HttpSession::new(
             &params.url,
             shared::headers(&params.headers)?,
-            self.shared.client()?,
+            self.shared.client(&params.url)?,
             held.recorder.clone(),
             held.stop.clone(),
             self.shared.options.discover_timeout,
