@@ -228,7 +228,7 @@ impl SessionGroup {
 
     /// The steps of all sessions from now on. A view that falls behind loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.0.state.shared.events.subscribe()
+        self.0.state.shared.watch()
     }
 
     /// Gives servers their places, in order, and hands them to owners.

@@ -17,17 +17,20 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use crate::params::StdioParams;
 use crate::report::ExitStatusReport;
 
+pub(crate) mod census;
+mod ended;
 pub(crate) mod members;
 pub(crate) mod teardown;
 
-/// How often the state of a process is looked at where the operating system offers no event for it.
-const POLL: std::time::Duration = std::time::Duration::from_millis(20);
+use self::census::Census;
+use self::ended::Ended;
 
 /// A child that leads a process group of its own.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup {
     /// The leader's process id, which is the group's.
     leader: Pid,
+    ended: Ended,
     state: Mutex<State>,
 }
 
@@ -74,10 +77,12 @@ impl ProcessGroup {
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let leader = Pid::from_child(&child);
         // From here on the group is owned: whatever fails below, its drop kills and reaps.
-        let group = Self {
+        let mut group = Self {
             leader,
+            ended: Ended::default(),
             state: Mutex::new(State { child: Some(child), status: None, reaped: false }),
         };
+        group.ended = Ended::of(leader);
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
             return Err(io::Error::other("the child came without pipes"));
         };
@@ -117,19 +122,24 @@ impl ProcessGroup {
     ///
     /// Cancel safe: nothing is reaped, and the next call sees the same.
     pub(crate) async fn exited(&self) -> ExitStatusReport {
-        use tokio::signal::unix::{SignalKind, signal};
-        // Registered before the first look: an exit between the two is then a wake-up, not a loss.
-        let mut child_signals = signal(SignalKind::child()).ok();
-        loop {
-            if let Some(status) = self.status() {
-                return status;
+        self.ended.seen(|| self.status()).await
+    }
+
+    /// Whether the leader has ended and nobody else of its group is alive. Where the operating system does not tell,
+    /// nobody is.
+    pub(crate) async fn is_empty(&self, census: &Census) -> bool {
+        if self.status().is_none() {
+            return false;
+        }
+        if self.state.lock().reaped {
+            return true;
+        }
+        match census.taken().await {
+            // Whoever was there may be about to go or have left a child behind: that takes a look of its own.
+            Some(table) if table.has_others(self.id()) => {
+                self.members().is_none_or(|members| members.is_empty())
             }
-            match &mut child_signals {
-                Some(signals) => {
-                    signals.recv().await;
-                }
-                None => tokio::time::sleep(POLL).await,
-            }
+            _ => true,
         }
     }
 
@@ -138,7 +148,16 @@ impl ProcessGroup {
     /// Empty after reaping: from then on the id may belong to somebody else (invariant 2).
     pub(crate) fn members(&self) -> Option<Vec<i32>> {
         let state = self.state.lock();
-        if state.reaped { Some(Vec::new()) } else { members::of_group(self.id()) }
+        if state.reaped { Some(Vec::new()) } else { self.alive(&state) }
+    }
+
+    /// The living processes of the group, read here and now. The leader counts until it was seen to have ended.
+    fn alive(&self, state: &State) -> Option<Vec<i32>> {
+        let mut alive = members::table()?.others(self.id());
+        if state.status.is_none() {
+            alive.insert(0, self.id());
+        }
+        Some(alive)
     }
 
     /// Sends a signal to the whole group and says whether anybody was there to get it.
@@ -150,8 +169,7 @@ impl ProcessGroup {
         }
         // The zombie of a leader counts as a member to the kernel, so its word alone would claim a signal that found
         // nobody.
-        let found =
-            leader_alive || members::of_group(self.id()).is_none_or(|members| !members.is_empty());
+        let found = leader_alive || self.alive(&state).is_none_or(|members| !members.is_empty());
         found && rustix::process::kill_process_group(self.leader, signal).is_ok()
     }
 

@@ -1,6 +1,6 @@
 //! One session: what everybody may know of it and ask of it. What happens inside is its owner's alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -11,8 +11,10 @@ use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
+use crate::process::census::Census;
 use crate::report::{ComponentInfo, ComponentKind, ServerReport, SessionInfo, TransportKind};
 use crate::wire::Caller;
+use crate::wire::http::shared::{Kind as ClientKind, client};
 
 mod attempt;
 mod exits;
@@ -26,30 +28,52 @@ pub(crate) use self::leaving::millis;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: GroupOptions,
-    /// The one HTTP client, built when the first server needs it and let go when the group has been left.
-    client: Mutex<Option<Result<reqwest::Client, Fault>>>,
+    /// The HTTP clients, one of a kind, each built when the first server needs it and let go when the group has been left.
+    clients: Mutex<Vec<(ClientKind, Result<reqwest::Client, Fault>)>>,
     /// Bounds the DELETEs under way.
     delete_turns: Semaphore,
-    pub(crate) events: broadcast::Sender<Event>,
+    /// Who is alive in the groups of the children.
+    census: Census,
+    /// Made for the first view: a group that nobody watches has nobody to tell.
+    events: OnceLock<broadcast::Sender<Event>>,
 }
+
+/// How many steps a view may fall behind.
+const EVENTS: usize = 4096;
 
 impl Shared {
     pub(crate) fn new(options: GroupOptions) -> Self {
         Self {
             delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
             options,
-            client: Mutex::default(),
-            events: broadcast::channel(4096).0,
+            clients: Mutex::default(),
+            census: Census::default(),
+            events: OnceLock::new(),
         }
     }
 
-    fn client(&self) -> Result<reqwest::Client, Fault> {
-        self.client.lock().get_or_insert_with(crate::wire::http::shared::client).clone()
+    /// The client for `url`.
+    fn client(&self, url: &str) -> Result<reqwest::Client, Fault> {
+        let kind = ClientKind::of(url);
+        let mut clients = self.clients.lock();
+        let found =
+            clients.iter().find(|(built, _)| *built == kind).map(|(_, client)| client.clone());
+        found.unwrap_or_else(|| {
+            let client = client(kind);
+            clients.push((kind, client.clone()));
+            client
+        })
     }
 
-    /// Lets go of the client, and so of the connections it keeps.
-    pub(crate) fn drop_client(&self) {
-        self.client.lock().take();
+    /// Lets go of the clients, and so of the connections they keep.
+    pub(crate) fn drop_clients(&self) {
+        let clients = std::mem::take(&mut *self.clients.lock());
+        drop(clients);
+    }
+
+    /// The steps of all sessions from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+        self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
     }
 }
 
@@ -258,15 +282,16 @@ impl Session {
     }
 
     /// Tells the live views.
-    fn tell(&self, shared: &Shared, kind: EventKind) {
+    fn tell(&self, shared: &Shared, kind: impl FnOnce() -> EventKind) {
+        let Some(views) = shared.events.get() else { return };
         let event = Event {
             index: self.index,
             name: self.name.clone(),
             at: std::time::Instant::now(),
-            kind,
+            kind: kind(),
         };
-        // Nobody listening is fine.
-        let _ = shared.events.send(event);
+        // Nobody listening any more is fine.
+        let _ = views.send(event);
     }
 }
 

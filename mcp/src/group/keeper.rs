@@ -72,7 +72,7 @@ struct Farewell {
 impl Drop for Farewell {
     fn drop(&mut self) {
         let closing = self.state.begin_closing();
-        self.state.shared.drop_client();
+        self.state.shared.drop_clients();
         let report = self.state.report(closing.began, Instant::now());
         self.report.send_replace(Some(Arc::new(report)));
     }

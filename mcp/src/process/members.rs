@@ -1,35 +1,73 @@
-//! Who is alive in a process group.
+//! Who is alive in which process group.
 
-/// The living processes of the group `id`, zombies left out; `None` where that cannot be told.
-#[cfg(target_os = "linux")]
-pub(crate) fn of_group(id: i32) -> Option<Vec<i32>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        // A process that ends between the two reads is simply not there any more.
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        if let Some((state, group)) = state_and_group(&stat)
-            && group == id
-            && !matches!(state, 'Z' | 'X')
-        {
-            found.push(pid);
-        }
+/// All processes by group, those that have ended and are not yet reaped perhaps among them.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// Group and process, sorted.
+    entries: Vec<(i32, i32)>,
+}
+
+impl Table {
+    fn new(entries: impl Iterator<Item = (i32, i32)>) -> Self {
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable();
+        Self { entries }
     }
-    found.sort_unstable();
-    Some(found)
+
+    /// Whether the group `id` had anybody but its leader, who has the same id.
+    pub(crate) fn has_others(&self, id: i32) -> bool {
+        self.members(id).any(|process| process != id)
+    }
+
+    /// The living members of the group `id` but its leader.
+    pub(crate) fn others(&self, id: i32) -> Vec<i32> {
+        let others = self.members(id).filter(|process| *process != id);
+        others.filter(|process| is_alive_in(*process, id)).collect()
+    }
+
+    fn members(&self, id: i32) -> impl Iterator<Item = i32> {
+        let begin = self.entries.partition_point(|(group, _)| *group < id);
+        let members = self.entries[begin..].iter().take_while(move |(group, _)| *group == id);
+        members.map(|(_, process)| *process)
+    }
+}
+
+/// Reads the table; `None` where it cannot be read.
+///
+/// Of each process only the group is asked for: what `/proc/<pid>/stat` says beyond that costs the kernel fifty times as
+/// much, and is read for the few that matter.
+#[cfg(target_os = "linux")]
+pub(crate) fn table() -> Option<Table> {
+    use nix::unistd::{Pid, getpgid};
+    let processes = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+        let process = entry.file_name().to_str()?.parse().ok()?;
+        // A process that ends between the two looks is simply not there any more.
+        let group = getpgid(Some(Pid::from_raw(process))).ok()?;
+        Some((group.as_raw(), process))
+    });
+    Some(Table::new(processes))
 }
 
 /// Elsewhere `ps` is the one list of processes that needs no system call of its own.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn of_group(id: i32) -> Option<Vec<i32>> {
+pub(crate) fn table() -> Option<Table> {
     let listed = std::process::Command::new("ps").args(["-A", "-o", "pid=,pgid=,stat="]).output();
     let listed = listed.ok().filter(|listed| listed.status.success())?;
-    Some(listed_in_group(&String::from_utf8_lossy(&listed.stdout), id))
+    Some(listed_alive(&String::from_utf8_lossy(&listed.stdout)))
+}
+
+/// Whether a process is alive and of this group: it may have ended, or been another's all along.
+#[cfg(target_os = "linux")]
+fn is_alive_in(process: i32, id: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    let seen = stat.ok().and_then(|stat| state_and_group(&stat));
+    seen.is_some_and(|(state, group)| group == id && !matches!(state, 'Z' | 'X'))
+}
+
+/// The list has left out who was not.
+#[cfg(not(target_os = "linux"))]
+fn is_alive_in(_process: i32, _id: i32) -> bool {
+    true
 }
 
 /// The state and the process group of a line of `/proc/<pid>/stat`.
@@ -46,18 +84,16 @@ fn state_and_group(stat: &str) -> Option<(char, i32)> {
     Some((state, group))
 }
 
-/// The living members of the group `id` in a list of process id, group and state.
+/// The living processes of a list of process id, group and state.
 #[cfg(any(test, not(target_os = "linux")))]
-fn listed_in_group(list: &str, id: i32) -> Vec<i32> {
-    let member = |line: &str| {
+fn listed_alive(list: &str) -> Table {
+    let alive = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
-        let pid = fields.next()?.parse().ok()?;
-        let group: i32 = fields.next()?.parse().ok()?;
-        (group == id && !fields.next()?.starts_with('Z')).then_some(pid)
+        let process = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        (!fields.next()?.starts_with('Z')).then_some((group, process))
     };
-    let mut found: Vec<i32> = list.lines().filter_map(member).collect();
-    found.sort_unstable();
-    found
+    Table::new(list.lines().filter_map(alive))
 }
 
 #[cfg(test)]
@@ -73,8 +109,27 @@ mod tests {
     }
 
     #[test]
-    fn zombies_and_other_groups_are_left_out_of_a_list() {
+    fn zombies_are_left_out_of_a_list() {
         let list = "  12  7 Ss\n    9 7 R+\n 13 7 Z\n 14 8 S\n";
-        assert_eq!(listed_in_group(list, 7), [9, 12]);
+        assert_eq!(listed_alive(list).entries, [(7, 9), (7, 12), (8, 14)]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_of_this_group_is_found_until_it_has_ended() {
+        use std::process::{Command, Stdio};
+        let own = rustix::process::getpgrp().as_raw_nonzero().get();
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = child.expect("cat");
+        let id = child.id().cast_signed();
+        let there = || table().expect("a table").others(own).contains(&id);
+        assert!(there());
+        drop(child.stdin.take());
+        // Ended, and not reaped before the second look.
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), ended).expect("its end");
+        assert!(!there());
+        child.wait().expect("reaped");
     }
 }

@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::ProcessGroup;
+use super::census::Census;
 use crate::event::LeavePhase;
 use crate::order::{Order, OrderWatch};
 use crate::report::ExitStatusReport;
@@ -42,6 +43,7 @@ pub(crate) struct ChildLeft {
 /// Leaves the child. The caller has closed (or is closing) its standard input.
 pub(crate) async fn leave(
     group: &ProcessGroup,
+    census: &Census,
     graces: Graces,
     mut orders: OrderWatch,
     mut on_phase: impl FnMut(LeavePhase),
@@ -49,18 +51,19 @@ pub(crate) async fn leave(
     let mut plan = Plan { start: Instant::now(), graces };
     let mut left = ChildLeft::default();
 
-    if group.status().is_none() {
-        on_phase(LeavePhase::EndOfInput);
-    }
-    let mut empty = wait_empty(group, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
+    let mut empty =
+        wait_empty(group, census, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
     if !empty && !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
         on_phase(LeavePhase::Terminate);
         plan.graces.eof = plan.start.elapsed();
-        empty = wait_empty(group, &mut orders, Duration::MAX, |order| plan.terminated(order)).await;
+        empty =
+            wait_empty(group, census, &mut orders, Duration::MAX, |order| plan.terminated(order))
+                .await;
     }
     if !empty && send(group, Signal::KILL, "SIGKILL", &mut left) {
         on_phase(LeavePhase::Kill);
-        empty = wait_empty(group, &mut orders, Duration::MAX, |order| plan.end(order)).await;
+        empty =
+            wait_empty(group, census, &mut orders, Duration::MAX, |order| plan.end(order)).await;
     }
 
     left.status = group.status();
@@ -86,15 +89,11 @@ fn send(group: &ProcessGroup, signal: Signal, name: &'static str, left: &mut Chi
     found
 }
 
-/// Whether the leader has ended and nobody else is alive in its group.
-fn is_empty(group: &ProcessGroup) -> bool {
-    group.status().is_some() && group.members().is_none_or(|members| members.is_empty())
-}
-
 /// Waits until the group is empty or the time that `until` reads from the newest order has come, and says which of the
 /// two it was. Once the leader is gone the others have `settle` to follow.
 async fn wait_empty(
     group: &ProcessGroup,
+    census: &Census,
     orders: &mut OrderWatch,
     settle: Duration,
     until: impl Fn(Order) -> Instant,
@@ -114,8 +113,8 @@ async fn wait_empty(
     loop {
         let order = orders.current();
         let end = settled.map_or(until(order), |settled| settled.min(until(order)));
-        // To look means to read the whole process table: once is enough where nobody is left, and that is the rule.
-        if is_empty(group) {
+        // One look is enough where nobody is left, and that is the rule.
+        if group.is_empty(census).await {
             return true;
         }
         if Instant::now() >= end {

@@ -63,12 +63,19 @@ impl Berth<'_> {
             stderr: None,
             process: None,
         };
+        // The first exit registered is the last to run.
+        self.stack.defer(exits::end_link(held.end.clone(), self.session.watch.clone()));
         let ready = match &self.session.params.transport {
             Transport::Stdio(params) => Ready::Pipe(self.stdio(params, &mut held)?),
             Transport::Http(params) => Ready::Http(self.http(params, &held)?),
         };
         // The last exit registered is the first to run: nothing is sent any more when the others do.
-        self.stack.defer(exits::stop_link(held.clone(), self.session.watch.clone()));
+        self.stack.defer(exits::stop_link(
+            self.session.clone(),
+            self.shared.clone(),
+            held.process.clone(),
+            held.stop.clone(),
+        ));
         Ok((held, ready))
     }
 
@@ -76,7 +83,7 @@ impl Berth<'_> {
         let http = Arc::new(HttpSession::new(
             &params.url,
             shared::headers(&params.headers)?,
-            self.shared.client()?,
+            self.shared.client(&params.url)?,
             held.recorder.clone(),
             held.stop.clone(),
             self.shared.options.discover_timeout,
@@ -98,7 +105,7 @@ impl Berth<'_> {
         let recorder = &held.recorder;
         let (outbox, outgoing) = mpsc::channel(QUEUE);
         let (incoming, inbox) = mpsc::channel(QUEUE);
-        let writing = pumps::write(pipes.stdin, outgoing, recorder.clone());
+        let writing = pumps::write(pipes.stdin, outgoing, held.stop.clone(), recorder.clone());
         let writer = Pump::start(self.pumps, "stdin", writing);
         let reading = pumps::read(pipes.stdout, incoming, recorder.clone());
         let reader = Pump::start(self.pumps, "stdout", reading);

@@ -1,16 +1,16 @@
 //! The exits of a session. Each is registered where its thing is acquired, and runs in the owner's task on every way
 //! out: asked to leave, failed, timed out, abandoned by its caller.
 //!
-//! In the order in which they run: rmcp's loop ends, so nothing is sent any more; then the DELETE, or the child; then
-//! what the child's pipes still hold. What fails goes into the record of the stack, beside the session's own failure
-//! and never in its place.
+//! In the order in which they run: the link is stopped, so nothing is sent any more; then the DELETE, or the child; then
+//! what the child's pipes still hold; last the end of rmcp's loop, which has had all that time to come. What fails goes
+//! into the record of the stack, beside the session's own failure and never in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::attempt::Held;
 use super::leaving::Leaving;
 use super::pump::Pump;
 use super::{Session, Shared};
@@ -18,6 +18,7 @@ use crate::event::{EventKind, LeavePhase};
 use crate::order::OrderWatch;
 use crate::process::ProcessGroup;
 use crate::process::teardown::{self, Graces};
+use crate::wire::LinkEnd;
 use crate::wire::http::HttpSession;
 
 /// How long what was already sent may take to reach a child before its input is closed; an eighth of what is left of
@@ -33,11 +34,24 @@ const LOOP_END: Duration = Duration::from_secs(1);
 #[error("{0}")]
 pub(super) struct Suppressed(String);
 
-/// Ends rmcp's loop, and with it every operation that it has under way.
-pub(super) async fn stop_link(held: Held, orders: OrderWatch) -> Result<(), Suppressed> {
-    held.stop.cancel();
+/// Ends every operation that is under way, and with them rmcp's loop. From here on nothing is sent, and a child is at
+/// the end of its input: what follows need not wait for the loop.
+pub(super) async fn stop_link(
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+    process: Option<Arc<ProcessGroup>>,
+    stop: CancellationToken,
+) {
+    if process.is_some_and(|process| process.status().is_none()) {
+        session.tell(&shared, || EventKind::Leaving(LeavePhase::EndOfInput));
+    }
+    stop.cancel();
+}
+
+/// Waits for the end of rmcp's loop.
+pub(super) async fn end_link(end: LinkEnd, orders: OrderWatch) -> Result<(), Suppressed> {
     let patience = share(&orders, 4).min(LOOP_END);
-    match tokio::time::timeout(patience, held.end.ended()).await {
+    match tokio::time::timeout(patience, end.ended()).await {
         Ok(()) => Ok(()),
         Err(_) => Err(Suppressed("the protocol loop did not end in time".into())),
     }
@@ -51,7 +65,7 @@ pub(super) async fn end_session(
     http: Arc<HttpSession>,
 ) -> Result<(), Suppressed> {
     if http.has_session() {
-        session.tell(&shared, EventKind::Leaving(LeavePhase::Delete));
+        session.tell(&shared, || EventKind::Leaving(LeavePhase::Delete));
     }
     let (delete, fault) = http.delete(&shared.delete_turns, session.watch.clone()).await;
     leaving.deleted(delete);
@@ -69,8 +83,9 @@ pub(super) async fn leave_child(
     // A child that does not read: what it was to read goes with the pipe.
     writer.end(share(&session.watch, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
-    let on_phase = |phase| session.tell(&shared, EventKind::Leaving(phase));
-    let mut left = teardown::leave(&process, graces, session.watch.clone(), on_phase).await;
+    let on_phase = |phase| session.tell(&shared, || EventKind::Leaving(phase));
+    let mut left =
+        teardown::leave(&process, &shared.census, graces, session.watch.clone(), on_phase).await;
     let fault = left.fault.take();
     leaving.child(left);
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))

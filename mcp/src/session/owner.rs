@@ -77,7 +77,7 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let Berth { session, shared, .. } = berth;
     let began = Instant::now();
     session.clock.lock().began = Some(began);
-    session.tell(shared, EventKind::Connecting);
+    session.tell(shared, || EventKind::Connecting);
     let attempted = attempt_in_time(berth, life).await;
     session.clock.lock().outcome = Some(Instant::now());
     let (held, link, offers) = attempted?;
@@ -89,7 +89,7 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
         return Err(interrupted());
     }
     life.info = Some(info.clone());
-    session.tell(shared, EventKind::Up(Box::new(info)));
+    session.tell(shared, || EventKind::Up(Box::new(info)));
     let mut orders = session.watch.clone();
     tokio::select! {
         biased;
@@ -181,14 +181,13 @@ fn begin_leaving(berth: Berth<'_>, life: &Life, fault: Option<&Fault>) {
     session.orders.leave_by(Instant::now() + shared.options.budget);
     session.advance(Stage::Leaving { fault: fault.cloned() });
     if let Some(fault) = fault {
-        let message = fault.line();
-        session.tell(
-            shared,
+        session.tell(shared, || {
+            let message = fault.line();
             match life.info {
                 Some(_) => EventKind::Lost { message },
                 None => EventKind::Failed { outcome: fault.outcome, message },
-            },
-        );
+            }
+        });
     }
 }
 
@@ -238,8 +237,7 @@ impl LastWord {
     fn say(&mut self, finished: Finished) {
         self.said = true;
         // Told before it is known: whoever has seen the close return has been sent every event.
-        let report = Box::new(finished.report.clone());
-        self.session.tell(&self.shared, EventKind::Left(report));
+        self.session.tell(&self.shared, || EventKind::Left(Box::new(finished.report.clone())));
         self.session.advance(Stage::Left(Arc::new(finished)));
     }
 }
@@ -259,8 +257,7 @@ impl Drop for LastWord {
 
 /// The end of a server that was never started.
 pub(crate) fn reject(session: &Arc<Session>, shared: &Arc<Shared>, fault: Fault) {
-    let message = fault.line();
-    session.tell(shared, EventKind::Failed { outcome: fault.outcome, message });
+    session.tell(shared, || EventKind::Failed { outcome: fault.outcome, message: fault.line() });
     let finished = finish(session, &Life::default(), Some(fault), LeaveReport::nothing());
     LastWord { session: session.clone(), shared: shared.clone(), said: false }.say(finished);
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rmcp::model::ServerJsonRpcMessage;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::body;
 use super::recorder::Recorder;
@@ -19,13 +20,22 @@ const LINE_LIMIT: usize = 16 * 1024 * 1024;
 /// How much of standard error is kept.
 const TAIL: usize = 4 * 1024;
 
-/// Writes what rmcp sends, line by line, and closes the pipe when there is nothing more to come.
+/// Writes what rmcp sends, line by line, and closes the pipe when there is nothing more to come: after `stop` nothing is
+/// sent, so what is in the queue then is the rest.
 pub(crate) async fn write(
     mut pipe: impl AsyncWrite + Unpin,
     mut outbox: mpsc::Receiver<Bytes>,
+    stop: CancellationToken,
     recorder: Arc<Recorder>,
 ) {
-    while let Some(line) = outbox.recv().await {
+    let mut next = async || {
+        tokio::select! {
+            biased;
+            line = outbox.recv() => line,
+            () = stop.cancelled() => None,
+        }
+    };
+    while let Some(line) = next().await {
         if let Err(error) = pipe.write_all(&line).await {
             recorder.fault(Fault::caused(
                 Outcome::ProtocolError,

@@ -1,4 +1,4 @@
-//! The one HTTP client of a group.
+//! The HTTP client that the sessions of a group share.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,10 +12,34 @@ const REDIRECTS: usize = 5;
 /// Headers that belong to the protocol.
 const RESERVED: [&str; 3] = ["accept", "mcp-session-id", "last-event-id"];
 
-/// Builds the client that all sessions of a group share: one pool of connections, one set of roots.
+/// Where a proxy for `http://` is named. It may itself be reached by TLS.
+const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// What a client is built for.
+///
+/// To read the platform's roots takes longer than to connect to a server on this machine, and nothing that begins with
+/// `http://` ever needs them: a redirect to `https://` has another origin and is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `http://`, no proxy.
+    Plain,
+    /// Anything else.
+    Tls,
+}
+
+impl Kind {
+    /// The client that `url` needs.
+    pub(crate) fn of(url: &str) -> Self {
+        let plain = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http");
+        let proxied = || PROXIES.iter().any(|name| std::env::var_os(name).is_some());
+        if plain && !proxied() { Self::Plain } else { Self::Tls }
+    }
+}
+
+/// Builds the client that all sessions of a kind share: one pool of connections, one set of roots.
 ///
 /// A redirect is followed only to where it came from: the headers a user gave for one server are not for another.
-pub(crate) fn client() -> Result<reqwest::Client, Fault> {
+pub(crate) fn client(kind: Kind) -> Result<reqwest::Client, Fault> {
     let same_origin = reqwest::redirect::Policy::custom(|attempt| {
         let from = attempt.previous().last().map(reqwest::Url::origin);
         if attempt.previous().len() > REDIRECTS {
@@ -27,21 +51,24 @@ pub(crate) fn client() -> Result<reqwest::Client, Fault> {
         }
     });
     let builder = reqwest::Client::builder().redirect(same_origin);
-    with_tls(builder)
+    with_tls(builder, kind)
         .build()
         .map_err(|error| Fault::caused(Outcome::Other, "cannot set up the HTTP client", error))
 }
 
-/// rustls on ring, with the platform's roots.
+/// rustls on ring, with the platform's roots where they may be needed.
 #[cfg(feature = "tls")]
-fn with_tls(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+fn with_tls(builder: reqwest::ClientBuilder, kind: Kind) -> reqwest::ClientBuilder {
     // The process has one default provider. Where the program has chosen another one, that choice stands.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    builder
+    match kind {
+        Kind::Plain => builder.tls_certs_only([]),
+        Kind::Tls => builder,
+    }
 }
 
 #[cfg(not(feature = "tls"))]
-fn with_tls(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+fn with_tls(builder: reqwest::ClientBuilder, _kind: Kind) -> reqwest::ClientBuilder {
     builder
 }
 
@@ -79,6 +106,15 @@ pub(crate) fn shown(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_plain_address_needs_no_roots() {
+        // Proxies of the environment that the tests run in count as well, so only the other direction is certain.
+        for url in ["https://127.0.0.1/mcp", "HTTPS://127.0.0.1/mcp", "not an address"] {
+            assert_eq!(Kind::of(url), Kind::Tls, "{url}");
+        }
+        client(Kind::Plain).expect("a client without roots");
+    }
 
     #[test]
     fn what_may_be_a_secret_is_not_shown() {

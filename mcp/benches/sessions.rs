@@ -1,0 +1,178 @@
+//! What it costs to connect and to leave 1, 50 and 200 sessions: this crate beside stock `rmcp`.
+//!
+//! ```sh
+//! cargo bench -p moored-mcp --bench sessions              # everything
+//! cargo bench -p moored-mcp --bench sessions -- --quick   # few rounds
+//! cargo bench -p moored-mcp --bench sessions -- stdio/50  # what begins so: http, shared-http, stdio
+//! ```
+//!
+//! The contenders take turns, round by round, in one process, so that the machine's noise is in all of them. Every round
+//! begins with nothing (the HTTP client is built in it) and ends with nothing: connecting is over when every session is
+//! up and its lists are read, leaving when every session has been ended on its server and every child is reaped.
+//!
+//! Figures of one run can be compared with each other, and with nothing else.
+
+use std::alloc::System;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[path = "sessions/contenders.rs"]
+mod contenders;
+#[path = "sessions/figures.rs"]
+mod figures;
+#[path = "../src/fleet/handler.rs"]
+#[expect(dead_code, reason = "the bench needs no faults")]
+mod handler;
+#[path = "sessions/server.rs"]
+mod server;
+
+use contenders::{Contender, Target};
+use figures::{Figures, Phase};
+use server::Server;
+
+/// Counts what every thread allocates, the servers of this process included: all contenders pay alike for the counting.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// How many sessions, and how many rounds of a full and of a quick run.
+const SIZES: [(usize, usize, usize); 3] = [(1, 101, 15), (50, 21, 5), (200, 11, 3)];
+/// Between two rounds, so that one contender's connections are closed at the far end before the next one's turn.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A round that takes longer has gone wrong.
+const ROUND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Where the sessions of a question lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fleet {
+    /// A streamable HTTP server of this process for each.
+    Http,
+    /// One such server for all.
+    SharedHttp,
+    /// A child process for each.
+    Stdio,
+}
+
+impl Fleet {
+    const ALL: [Self; 3] = [Self::Http, Self::SharedHttp, Self::Stdio];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::SharedHttp => "shared-http",
+            Self::Stdio => "stdio",
+        }
+    }
+
+    /// As the figures call it.
+    fn servers(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP servers",
+            Self::SharedHttp => "one HTTP server for all",
+            Self::Stdio => "stdio children",
+        }
+    }
+
+    fn targets(self, count: usize, servers: &[Server]) -> Vec<Target> {
+        let target = |n: usize| match self {
+            Self::Http => Target::Http(servers[n].url()),
+            Self::SharedHttp => Target::Http(servers[0].url()),
+            Self::Stdio => Target::Stdio(env!("CARGO_BIN_EXE_moored-mcp")),
+        };
+        (0..count).map(target).collect()
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |question: &str| {
+        filters.is_empty() || filters.iter().any(|prefix| question.starts_with(*prefix))
+    };
+    raise_descriptor_limit();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let figures = runtime.block_on(async {
+        let mut servers = Vec::new();
+        for n in 0..SIZES.iter().map(|size| size.0).max().unwrap_or(1) {
+            servers.push(Server::start(format!("server-{n}")).await.expect("a port"));
+        }
+        let mut figures = Figures::default();
+        for fleet in Fleet::ALL {
+            for (count, full_rounds, quick_rounds) in SIZES {
+                let question = format!("{}/{count}", fleet.name());
+                if wanted(&question) && !(fleet == Fleet::SharedHttp && count == 1) {
+                    let rounds = if quick { quick_rounds } else { full_rounds };
+                    let targets = fleet.targets(count, &servers);
+                    rounds_of(fleet.servers(), &targets, rounds, &mut figures).await;
+                }
+            }
+        }
+        figures
+    });
+    figures.print();
+    // A part of the questions, or hasty answers, are nothing to keep.
+    if !quick && filters.is_empty() {
+        let file = results().join("mcp.jsonl");
+        match figures.save(&file) {
+            Ok(()) => println!("\nrows: {}", file.display()),
+            Err(error) => panic!("{}: {error}", file.display()),
+        }
+    }
+}
+
+/// `BENCH_RESULTS`, or `bench` in cargo's target directory.
+fn results() -> PathBuf {
+    let named = std::env::var_os("BENCH_RESULTS").map(PathBuf::from);
+    named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench"))
+}
+
+/// Lets the contenders take turns.
+async fn rounds_of(servers: &str, targets: &[Target], rounds: usize, figures: &mut Figures) {
+    // The first one is for caches, the allocator and the page cache, and counts for nobody.
+    for round in 0..=rounds {
+        let mut turns = Contender::ALL;
+        turns.rotate_left(round / 2 % Contender::ALL.len());
+        // There and back, so that nobody always comes after the same other.
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for contender in turns {
+            let phases = tokio::time::timeout(ROUND_LIMIT, contender.round(targets));
+            let (connect, leave) = phases.await.expect("a round is over within its limit");
+            if round > 0 {
+                figures.add(servers, targets.len(), contender, connect, leave);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Times `work` and counts its allocations.
+async fn measured<T>(work: impl Future<Output = T>) -> (T, Phase) {
+    let (connections, spent) = (server::accepted(), processor_time());
+    let region = Region::new(ALLOCATOR);
+    let began = Instant::now();
+    let value = work.await;
+    let took = began.elapsed();
+    let allocations = region.change().allocations;
+    let processor = processor_time() - spent;
+    (value, Phase { took, processor, allocations, connections: server::accepted() - connections })
+}
+
+/// What this process has used of its processors, children not included: on a machine that is busy with other things
+/// it tells more than the time on the wall.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Two hundred sessions, both ends in one process, are more descriptors than the usual soft limit.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

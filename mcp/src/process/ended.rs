@@ -1,0 +1,81 @@
+//! The end of one process, as something to wait for.
+//!
+//! SIGCHLD tells every waiter of the program that some child has ended: of two hundred children that are left at once,
+//! each would be looked at two hundred times. A descriptor of its own tells one waiter of one child. Where there is none
+//! (another operating system, an old kernel, no descriptor left), the signal has to do.
+
+use rustix::process::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often is looked where not even the signal can be had.
+const POLL: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Waits for the end of a child that has not been reaped; by default by the signal.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    #[cfg(target_os = "linux")]
+    pidfd: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
+}
+
+impl Ended {
+    /// Of the child `leader`, with a descriptor of its own where there is one.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime with an IO driver.
+    #[cfg(target_os = "linux")]
+    #[allow(
+        deprecated,
+        reason = "the successor is unsafe, because a type may lie about its descriptor; an `OwnedFd` does not"
+    )]
+    pub(super) fn of(leader: Pid) -> Self {
+        use rustix::process::{PidfdFlags, pidfd_open};
+        use tokio::io::{Interest, unix::AsyncFd};
+        let pidfd = pidfd_open(leader, PidfdFlags::NONBLOCK).ok();
+        let pidfd = pidfd.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
+        Self { pidfd }
+    }
+
+    /// Of the child `leader`.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn of(_leader: Pid) -> Self {
+        Self {}
+    }
+
+    /// Looks until something is seen: at once, and whenever the child may have ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what `look` sees stays to be seen.
+    pub(super) async fn seen<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        #[cfg(target_os = "linux")]
+        if let Some(pidfd) = &self.pidfd {
+            loop {
+                if let Some(seen) = look() {
+                    return seen;
+                }
+                // It fails when the runtime goes down.
+                let Ok(mut ready) = pidfd.readable().await else { break };
+                // Kept for other waiters where it is true, cleared where it was too early; whatever comes between this
+                // look and the clearing is seen by the next look.
+                if let Some(seen) = look() {
+                    return seen;
+                }
+                ready.clear_ready();
+            }
+        }
+        // Registered before the first look: an exit between the two is then a wake-up, not a loss.
+        let mut child_signals = signal(SignalKind::child()).ok();
+        loop {
+            if let Some(seen) = look() {
+                return seen;
+            }
+            match &mut child_signals {
+                Some(signals) => {
+                    signals.recv().await;
+                }
+                None => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+}
