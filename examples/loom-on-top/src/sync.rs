@@ -1,0 +1,7 @@
+//! This library's door to shared memory: loom's under `--cfg loom`, else `std`'s.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::Mutex;
+#[cfg(not(loom))]
+#[allow(clippy::disallowed_types, reason = "this is the door")]
+pub(crate) use std::sync::Mutex;
