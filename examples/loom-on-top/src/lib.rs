@@ -5,6 +5,11 @@
 //! close the hub, from any thread, through a [`CancelHandle`]. The two meet in [`Hub::subscribe`], which has to do with a
 //! hub that is being closed on another thread: `tests/race.rs` explores every way in which they can.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "what is disallowed is to go past moored's door; this library has its own"
+)]
+
 mod sync;
 
 use moored::{CancelHandle, Failure, GroupSpawner, TaskGroup};

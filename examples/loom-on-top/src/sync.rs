@@ -3,5 +3,4 @@
 #[cfg(loom)]
 pub(crate) use loom::sync::Mutex;
 #[cfg(not(loom))]
-#[allow(clippy::disallowed_types, reason = "this is the door")]
 pub(crate) use std::sync::Mutex;
