@@ -5,8 +5,10 @@ use crate::support::{Threads, block_on, dawdle, explore, random};
 use moored::testing::{cut, live_regions};
 use moored::{CancelScope, ExitStack, TaskGroup, task};
 use shuttle::thread;
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 /// An executor that drops tasks as it likes, and refuses some: each exit has run once or was reported lost once; and from
 /// the moment at which the group's `run` has returned, none runs any more.
@@ -85,7 +87,7 @@ fn r08_exits_of_a_task_that_is_dropped_elsewhere() {
         let _ = block_on(scope.run(async {
             let theirs = book.clone();
             let mut lent = Box::pin(task(async move { theirs.stack(3, pending::<()>()).await }));
-            let _ = cut_by_ref(random(4), &mut lent).await;
+            poll_so_often(random(4), &mut lent).await;
             *thief.lock().unwrap() = Some(thread::spawn(move || drop(lent)));
             dawdle().await;
         }));
@@ -97,9 +99,17 @@ fn r08_exits_of_a_task_that_is_dropped_elsewhere() {
     });
 }
 
-/// Polls what is lent so often, unless it is ready before.
-async fn cut_by_ref<F: Future + Unpin>(polls: usize, future: &mut F) {
-    let _ = cut(polls, future).await;
+/// Polls what is lent so often, woken or not, unless it is ready before.
+async fn poll_so_often<F: Future + Unpin>(mut polls: usize, future: &mut F) {
+    std::future::poll_fn(|cx| {
+        if polls == 0 || Pin::new(&mut *future).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        polls -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Two permits, lent out by four children that lose and win: all are back when the group has been left.
