@@ -83,11 +83,11 @@ mod door {
             $crate::sync::explorer_thread_local! { $(#[$about])* static $name: $type = $init; }
         };
     }
+    pub(crate) use ambient;
     #[cfg(loom)]
     pub(crate) use loom::thread_local as explorer_thread_local;
     #[cfg(all(shuttle, not(loom)))]
     pub(crate) use shuttle::thread_local as explorer_thread_local;
-    pub(crate) use ambient;
 
     #[derive(Debug)]
     pub(crate) struct Once<T> {

@@ -126,7 +126,9 @@ impl Spawn for Threads {
             (true, polls) if polls < 5 => polls,
             _ => usize::MAX,
         };
-        let thread = thread::spawn(move || drop(drive(task, polls)));
+        let thread = thread::spawn(move || {
+            let _ = drive(task, polls);
+        });
         self.threads.lock().unwrap().push(thread);
         Ok(())
     }
