@@ -23,8 +23,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-TREE = TARGET / "mutants"
+# A copy of the tree, and what is built of it: cargo takes crates of the same name, in two trees, for the same one.
+SCRATCH = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutants"
+TREE, BUILD = SCRATCH / "tree", SCRATCH / "build"
 RESULTS = ROOT / "docs/proof/mutants.json"
 # A lost wake-up may show as a test that hangs.
 PATIENCE = int(os.environ.get("MUTANT_SECONDS", "400"))
@@ -38,13 +39,13 @@ CHECKS = {
         "run": "cargo test -q --release -p loom-tests --test models",
         "env": {
             "RUSTFLAGS": "--cfg loom",
-            "CARGO_TARGET_DIR": f"{TARGET}/loom",
+            "CARGO_TARGET_DIR": f"{BUILD}/loom",
             "LOOM_MAX_PREEMPTIONS": os.environ.get("LOOM_MAX_PREEMPTIONS", "2"),
         },
     },
     "shuttle": {
         "run": "cargo test -q --release -p shuttle-tests --test schedules",
-        "env": {"RUSTFLAGS": "--cfg shuttle", "CARGO_TARGET_DIR": f"{TARGET}/shuttle"},
+        "env": {"RUSTFLAGS": "--cfg shuttle", "CARGO_TARGET_DIR": f"{BUILD}/shuttle"},
     },
 }
 
@@ -89,7 +90,7 @@ def run(command, env):
     with subprocess.Popen(
         command,
         cwd=TREE,
-        env={**os.environ, "CARGO_TARGET_DIR": str(TARGET), "RUST_BACKTRACE": "0", **env},
+        env={**os.environ, "CARGO_TARGET_DIR": str(BUILD), "RUST_BACKTRACE": "0", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
