@@ -17,4 +17,4 @@ done
 
 # The models exist under this cfg alone; see ci/loom.sh.
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
-    cargo clippy --quiet --release -p loom-tests --all-targets -- -D warnings
+    cargo clippy --quiet --release -p loom-tests -p moored-example-loom-on-top --all-targets -- -D warnings

@@ -1,15 +1,17 @@
 //! The one door to shared memory.
 //!
 //! Everything that two threads may touch comes through here, so that loom can take its place under
-//! `--cfg loom`. `tests/layers.rs` fails where another file names `std::sync`, `parking_lot` or loom.
+//! `--cfg loom`, and shuttle under `--cfg shuttle`. `tests/layers.rs` fails where another file names
+//! `std::sync`, `parking_lot`, loom or shuttle.
 //!
-//! Three things stay `std`'s even under loom: [`Arc`] and [`Weak`], because `std::task::Wake` asks
+//! Three things stay `std`'s even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks
 //! for them; [`next_number`], because numbers only have to differ; and [`Global`], which holds
-//! configuration and takes part in no protocol. [`Once`] is `std`'s too, beside a flag that loom sees.
+//! configuration and takes part in no protocol. [`Once`] is `std`'s too, beside a flag that the
+//! explorer sees.
 
 pub(crate) use std::sync::{Arc, Weak};
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod door {
     pub(crate) use parking_lot::Mutex;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -48,18 +50,23 @@ mod door {
     pub(crate) use ambient;
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod door {
-    pub(crate) use loom::sync::MutexGuard;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    #[cfg(loom)]
+    use loom as explorer;
+    #[cfg(all(shuttle, not(loom)))]
+    use shuttle as explorer;
 
-    /// Loom's mutex with `parking_lot`'s signature: poison is ignored.
+    pub(crate) use explorer::sync::MutexGuard;
+    pub(crate) use explorer::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+    /// The explorer's mutex with `parking_lot`'s signature: poison is ignored.
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(explorer::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Mutex(loom::sync::Mutex::new(value))
+            Mutex(explorer::sync::Mutex::new(value))
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -73,10 +80,14 @@ mod door {
 
     macro_rules! ambient {
         ($(#[$about:meta])* static $name:ident: $type:ty = $init:expr;) => {
-            loom::thread_local! { $(#[$about])* static $name: $type = $init; }
+            $crate::sync::explorer_thread_local! { $(#[$about])* static $name: $type = $init; }
         };
     }
     pub(crate) use ambient;
+    #[cfg(loom)]
+    pub(crate) use loom::thread_local as explorer_thread_local;
+    #[cfg(all(shuttle, not(loom)))]
+    pub(crate) use shuttle::thread_local as explorer_thread_local;
 
     #[derive(Debug)]
     pub(crate) struct Once<T> {
@@ -106,7 +117,7 @@ mod door {
         }
     }
 
-    loom::lazy_static! {
+    explorer::lazy_static! {
         static ref EPOCH: AtomicU64 = AtomicU64::new(1);
     }
 

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What only `src/sync.rs` may name, so that loom can take its place.
-const SHARED_MEMORY: [&str; 5] = ["std::sync", "core::sync", "alloc::sync", "parking_lot", "loom"];
+/// What only `src/sync.rs` may name, so that loom or shuttle can take its place.
+const SHARED_MEMORY: [&str; 6] =
+    ["std::sync", "core::sync", "alloc::sync", "parking_lot", "loom", "shuttle"];
 
 #[test]
 fn imports_go_down_and_shared_memory_has_one_door() {
@@ -66,6 +67,7 @@ fn the_check_bites() {
         "static X: std::sync::Mutex<()> = todo!();",
         "use parking_lot::Mutex;",
         "#[cfg(loom)] fn f() {}",
+        "use shuttle::sync::Mutex;",
     ] {
         assert!(!found(&["region"], source).is_empty(), "{source}");
         assert!(found(&["sync"], source).is_empty(), "{source}");

@@ -1,12 +1,12 @@
 //! Cancelling against everything that a scope's own task does.
 
-use crate::support::{Count, parked, poll_once};
+use crate::support::{Count, Gate, parked, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 /// A `run` that is being polled is woken by every cancellation, whenever it comes, and drops its body once.
 #[test]
@@ -43,27 +43,21 @@ fn r06_cancel_against_a_poll_with_another_waker() {
 fn r06_cancel_against_completion() {
     loom::model(|| {
         let dropped = Count::new();
-        let gate = Arc::new(loom::future::AtomicWaker::new());
-        let open = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let gate = Gate::new();
         let scope = CancelScope::new();
         let handle = scope.handle();
         let canceller = thread::spawn(move || handle.cancel());
         let opener = thread::spawn({
-            let (gate, open) = (Arc::clone(&gate), Arc::clone(&open));
-            move || {
-                open.store(true, loom::sync::atomic::Ordering::SeqCst);
-                gate.wake();
-            }
+            let gate = Arc::clone(&gate);
+            move || gate.open()
         });
         let on_drop = dropped.on_drop();
-        let body = std::future::poll_fn(move |cx| {
-            let _ = &on_drop;
-            gate.register_by_ref(cx.waker());
-            match open.load(loom::sync::atomic::Ordering::SeqCst) {
-                true => Poll::Ready(7),
-                false => Poll::Pending,
-            }
-        });
+        let waits = gate.wait();
+        let body = async move {
+            let _on_drop = on_drop;
+            waits.await;
+            7
+        };
         match block_on(scope.run(body)) {
             Ok(value) => assert_eq!(value, 7),
             Err(cancelled) => assert_eq!(cancelled.reason().kind(), ReasonKind::Requested),

@@ -1,62 +1,12 @@
 //! Children against the group that waits for them.
 
-use crate::support::{Count, CountOnDrop, lost, parked, poll_once, yield_now};
+use crate::executors::{Kept, ShuttingDown, Threads};
+use crate::support::{Count, CountOnDrop, abandons, lost, parked, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
-use moored::{BoxTask, CancelScope, Cause, ChildError, ExitStack, Refused, Spawn, TaskGroup};
-use std::future::{Future, pending};
+use moored::{CancelScope, Cause, ChildError, TaskGroup};
+use std::future::pending;
 use std::pin::pin;
-use std::sync::Mutex;
-
-/// An executor of one thread for each task, which polls it to its end.
-#[derive(Default)]
-struct Threads(Mutex<Vec<thread::JoinHandle<()>>>);
-
-impl Threads {
-    fn join(self) {
-        for thread in self.0.into_inner().unwrap() {
-            thread.join().unwrap();
-        }
-    }
-}
-
-impl Spawn for Threads {
-    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
-        self.0.lock().unwrap().push(thread::spawn(move || block_on(task)));
-        Ok(())
-    }
-}
-
-/// An executor that shuts down: it polls each task once, on a thread of its own, and drops it.
-#[derive(Default)]
-struct ShuttingDown(Threads);
-
-impl ShuttingDown {
-    fn join(self) {
-        self.0.join();
-    }
-}
-
-impl Spawn for ShuttingDown {
-    fn spawn(&self, mut task: BoxTask) -> Result<(), Refused> {
-        let polls_once = move || {
-            let _ = poll_once(task.as_mut());
-        };
-        self.0.0.lock().unwrap().push(thread::spawn(polls_once));
-        Ok(())
-    }
-}
-
-/// An executor that keeps one task for the model to poll.
-#[derive(Default)]
-struct Kept(Mutex<Option<BoxTask>>);
-
-impl Spawn for Kept {
-    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
-        *self.0.lock().unwrap() = Some(task);
-        Ok(())
-    }
-}
 
 /// A spawn from another thread while the group closes: the child runs before `run` returns, or its future comes back
 /// unpolled.
@@ -235,7 +185,7 @@ fn r16_cancel_of_the_group_against_spawn() {
         // Pending for ever: only the cancellation ends it.
         let child = group.spawn_on(&kept, pending::<Result<(), ()>>());
         canceller.join().unwrap();
-        block_on(kept.0.into_inner().unwrap().unwrap());
+        block_on(kept.task());
         assert!(matches!(block_on(child.join()), Err(ChildError::Cancelled(_))));
         block_on(group.run(pending::<Result<(), ()>>())).unwrap_err();
     });
@@ -282,16 +232,6 @@ fn r08_exits_of_a_dropped_child_against_run() {
         assert_eq!((ran.get(), lost::count()), (1, 0));
         executor.join();
     });
-}
-
-/// A child that registers `exit` and is pending then.
-async fn abandons(exit: impl Future<Output = ()> + Send + 'static) -> Result<(), ()> {
-    let stack = ExitStack::new();
-    let body = async {
-        stack.defer(exit);
-        pending::<Result<(), ()>>().await
-    };
-    stack.run(body).await.map_err(drop)
 }
 
 /// The same for a child that was spawned before the group is entered.

@@ -7,9 +7,19 @@
 // See above: what only checks stays outside the door that src/sync.rs is.
 #![allow(clippy::disallowed_types)]
 
+mod clock;
+mod executors;
 mod support;
 
 mod adoption;
 mod cancel;
+mod children;
+mod deadline;
+mod entered;
 mod group;
+mod handle;
 mod links;
+mod shield;
+mod stop;
+mod voyage;
+mod wakers;

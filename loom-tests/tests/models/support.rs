@@ -1,10 +1,19 @@
 //! What the models share.
 
-use std::future::Future;
+use moored::{ExitOutput, ExitStack};
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+
+/// As `loom::model`, with one preemption less, for a model of three threads of which each does much: with two it takes
+/// minutes. The deep run's three are two here.
+pub(crate) fn coarse_model(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
+    builder.check(model);
+}
 
 /// Counts; an atomic of `std`, which loom does not explore.
 #[derive(Clone, Default)]
@@ -57,7 +66,7 @@ pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Outp
 /// Pending for ever; says when it is dropped.
 pub(crate) async fn parked(dropped: CountOnDrop) {
     let _dropped = dropped;
-    std::future::pending::<()>().await;
+    pending::<()>().await;
 }
 
 /// Pending once, woken at once.
@@ -71,6 +80,47 @@ pub(crate) async fn yield_now() {
         Poll::Pending
     })
     .await;
+}
+
+/// Closed until another thread opens it; one future waits for it.
+#[derive(Default)]
+pub(crate) struct Gate {
+    open: loom::sync::atomic::AtomicBool,
+    waker: loom::future::AtomicWaker,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
+    pub(crate) fn wait(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        let gate = Arc::clone(self);
+        std::future::poll_fn(move |cx| {
+            gate.waker.register_by_ref(cx.waker());
+            match gate.open.load(Ordering::SeqCst) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+    }
+}
+
+/// A child that registers `exit` and is pending then.
+pub(crate) async fn abandons<O: ExitOutput>(
+    exit: impl Future<Output = O> + Send + 'static,
+) -> Result<(), ()> {
+    let stack = ExitStack::new();
+    let body = async {
+        stack.defer(exit);
+        pending::<Result<(), ()>>().await
+    };
+    stack.run(body).await.map_err(drop)
 }
 
 /// How often exits were reported lost in the model that runs on this thread.

@@ -1,0 +1,175 @@
+"""Seeds one bug at a time and looks whether a test, a model or a schedule notices it.
+
+    ci/mutants.sh                all of them; results go to docs/proof/mutants.json
+    ci/mutants.sh WORD..         those whose name or file has one of the words in it
+    ci/mutants.sh --check        only whether each one's old text stands in its file, once: seconds
+    ci/mutants.sh --list
+
+A mutant is an entry of ci/mutants/*.toml: a file, an old text, the new text, and the check that should notice, which is
+tried first: `tests`, `loom` or `shuttle`, with a filter. Where that does not notice, the others are tried whole, and what
+noticed is what is noted down. A mutant that nothing can notice says why in `equivalent`. It is an error if another one
+survives, if an equivalent one is noticed, if one does not compile, or if its old text is gone: then the code has moved on,
+and the mutant has to follow.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# A copy of the tree, and what is built of it: cargo takes crates of the same name, in two trees, for the same one.
+SCRATCH = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutants"
+TREE, BUILD = SCRATCH / "tree", SCRATCH / "build"
+RESULTS = ROOT / "docs/proof/mutants.json"
+# A lost wake-up may show as a test that hangs.
+PATIENCE = int(os.environ.get("MUTANT_SECONDS", "400"))
+
+CHECKS = {
+    "tests": {
+        "run": "cargo test -q -p moored --features testing,tokio,smol --test it --test panic --test model",
+        "env": {},
+    },
+    "loom": {
+        "run": "cargo test -q --release -p loom-tests --test models",
+        "env": {
+            "RUSTFLAGS": "--cfg loom",
+            "CARGO_TARGET_DIR": f"{BUILD}/loom",
+            "LOOM_MAX_PREEMPTIONS": os.environ.get("LOOM_MAX_PREEMPTIONS", "2"),
+        },
+    },
+    "shuttle": {
+        "run": "cargo test -q --release -p shuttle-tests --test schedules",
+        "env": {"RUSTFLAGS": "--cfg shuttle", "CARGO_TARGET_DIR": f"{BUILD}/shuttle"},
+    },
+}
+
+
+def mutants():
+    found = []
+    for path in sorted((ROOT / "ci/mutants").glob("*.toml")):
+        found += tomllib.loads(path.read_text())["mutant"]
+    return found
+
+
+def misfits(found):
+    """What has moved on: a mutant has to say exactly what it changes."""
+    names = [mutant["name"] for mutant in found]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"two mutants are called {name!r}"
+    for mutant in found:
+        times = (ROOT / mutant["file"]).read_text().count(mutant["old"])
+        if times != 1:
+            yield f"{mutant['name']!r}: the old text stands {times} times in {mutant['file']}"
+        if mutant["check"].split()[0] not in CHECKS:
+            yield f"{mutant['name']!r}: no such check: {mutant['check']}"
+
+
+def copy_tree():
+    """What git knows of, as it is now. Only what differs is written, so that cargo builds only that."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    files = {Path(name.decode()) for name in files.split(b"\0") if name and (ROOT / name.decode()).is_file()}
+    for old in TREE.rglob("*"):
+        if old.is_file() and old.relative_to(TREE) not in files:
+            old.unlink()
+    for name in files:
+        source, copy = ROOT / name, TREE / name
+        if not copy.exists() or copy.read_bytes() != source.read_bytes():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+            shutil.copymode(source, copy)
+
+
+def run(command, env):
+    """The exit status, and the output's end; the status of one that took too long is None."""
+    with subprocess.Popen(
+        command,
+        cwd=TREE,
+        env={**os.environ, "CARGO_TARGET_DIR": str(BUILD), "RUST_BACKTRACE": "0", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+            return process.returncode, output
+        except subprocess.TimeoutExpired:
+            # The group that was started above, and nothing else.
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, ""
+
+
+def notices(check):
+    """Which of the check's tests fails on the tree as it is; None where none does."""
+    kind, *filters = check.split()
+    command = CHECKS[kind]["run"].split()
+    status, output = run(command + ["--no-run"], CHECKS[kind]["env"])
+    if status != 0:
+        sys.exit(f"does not compile:\n{output[-3000:]}")
+    status, output = run(command + filters, CHECKS[kind]["env"])
+    if status == 0:
+        return None
+    if status is None:
+        return "it hangs"
+    failed = re.findall(r"^---- (\S+)", output, re.M) or re.findall(r"^thread '([^']+)'", output, re.M)
+    return sorted(set(failed))[0] if failed else "the process ends"
+
+
+def try_out(mutant):
+    path = TREE / mutant["file"]
+    good = path.read_text()
+    path.write_text(good.replace(mutant["old"], mutant["new"]))
+    try:
+        whole = [check for check in CHECKS if check != mutant["check"]]
+        for check in [mutant["check"], *whole]:
+            test = notices(check)
+            if test:
+                return {"killed_by": check.split()[0], "test": test}
+        return {"killed_by": None}
+    finally:
+        path.write_text(good)
+
+
+def main(words):
+    found = mutants()
+    wrong = list(misfits(found))
+    if wrong:
+        sys.exit("\n".join(wrong))
+    if words == ["--list"]:
+        print("\n".join(f"{mutant['check']:<28} {mutant['file']:<28} {mutant['name']}" for mutant in found))
+        return
+    if words == ["--check"]:
+        print(f"{len(found)} mutants fit the sources")
+        return
+    chosen = [m for m in found if not words or any(w in m["name"] or w in m["file"] for w in words)]
+    copy_tree()
+    known = {mutant["name"] for mutant in found}
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    results = {result["name"]: result for result in results if result["name"] in known}
+    bad = []
+    for number, mutant in enumerate(chosen, 1):
+        print(f"{number}/{len(chosen)} {mutant['file']}: {mutant['name']}", end=" ", flush=True)
+        outcome = try_out(mutant)
+        print(f"-> {outcome['killed_by'] or 'SURVIVES'} {outcome.get('test', '')}", flush=True)
+        if (outcome["killed_by"] is None) != ("equivalent" in mutant):
+            bad.append(mutant["name"])
+        entry = {key: mutant[key] for key in ("name", "file", "rule")}
+        if "equivalent" in mutant:
+            entry["equivalent"] = mutant["equivalent"]
+        results[mutant["name"]] = {**entry, **outcome}
+        ordered = [results[mutant["name"]] for mutant in found if mutant["name"] in results]
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
+    if bad:
+        sys.exit("not as it should be: " + "; ".join(bad))
+    print(f"{len(chosen)} mutants, as they should be")
+
+
+main(sys.argv[1:])

@@ -1,0 +1,187 @@
+//! Children in the task, which other threads wake and cancel; and what a group offers beside: turns, results, starting.
+
+use crate::executors::{Kept, Threads};
+use crate::support::{Count, Gate, coarse_model, parked, yield_now};
+use loom::future::block_on;
+use loom::thread;
+use moored::{ChildError, Outcome, TaskGroup};
+use std::future::pending;
+use std::sync::Arc;
+
+/// A child in the task that another thread wakes while the group polls its children is polled again.
+#[test]
+fn r16_wake_of_a_child_against_poll() {
+    loom::model(|| {
+        let gates = [Gate::new(), Gate::new()];
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let openers = gates.each_ref().map(|gate| {
+            let waits = gate.wait();
+            drop(group.spawn(async move {
+                waits.await;
+                Ok(())
+            }));
+            let gate = Arc::clone(gate);
+            thread::spawn(move || gate.open())
+        });
+        block_on(group.run(async { Ok(()) })).unwrap();
+        for opener in openers {
+            opener.join().unwrap();
+        }
+    });
+}
+
+/// The last child leaves while the group is cancelled: the child ends in one of two ways, `run` returns after it, and a
+/// cancellation that found nothing to drop leaves no trace.
+#[test]
+fn r16_cancel_against_the_last_child_leaving() {
+    coarse_model(|| {
+        let gone = Count::new();
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let handle = group.handle();
+        let on_drop = gone.on_drop();
+        let child = group.spawn_on(&threads, async move {
+            let _on_drop = on_drop;
+            Ok(7)
+        });
+        let canceller = thread::spawn(move || handle.cancel());
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(gone.get(), 1, "run returned before the child had left");
+        match block_on(child.join()) {
+            Ok(value) => assert_eq!(value, 7),
+            Err(error) => assert!(matches!(error, ChildError::Cancelled(_)), "{error:?}"),
+        }
+        canceller.join().unwrap();
+        threads.join();
+    });
+}
+
+/// A child is spawned through a spawner on one thread and leaves at once, while the group is cancelled: it is
+/// linked and unlinked in between, and `run` returns.
+#[test]
+fn r16_cancel_against_linking_and_unlinking_a_child() {
+    loom::model(|| {
+        let gone = Count::new();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let late = thread::spawn({
+            let on_drop = gone.on_drop();
+            move || {
+                let kept = Kept::default();
+                let child = async move {
+                    parked(on_drop).await;
+                    Ok(())
+                };
+                if spawner.spawn_on(&kept, child).is_ok() {
+                    block_on(kept.task());
+                }
+            }
+        });
+        group.cancel();
+        block_on(group.run(pending::<Result<(), ()>>())).unwrap_err();
+        late.join().unwrap();
+        assert_eq!(gone.get(), 1);
+        assert!(group.is_empty());
+    });
+}
+
+/// A child's handle is joined on another thread while the child is cancelled: whoever joins is told.
+#[test]
+fn r03_cancel_of_a_child_against_join() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let child = group.spawn_on(&threads, pending::<Result<(), ()>>());
+        child.cancel();
+        let joiner = thread::spawn(move || block_on(child.join()));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert!(matches!(joiner.join().unwrap(), Err(ChildError::Cancelled(_))));
+        threads.join();
+    });
+}
+
+/// Two children where one may run at a time: never two at once, and the one that waits is called.
+#[test]
+fn r16_the_end_of_a_turn_against_waiting_for_one() {
+    loom::model(|| {
+        let inside = Count::new();
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
+        for _ in 0..2 {
+            let inside = inside.clone();
+            drop(group.spawn_on(&threads, async move {
+                let before = inside.get();
+                inside.add();
+                yield_now().await;
+                assert_eq!(inside.get(), before + 1, "two at once");
+                Ok(())
+            }));
+        }
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(inside.get(), 2);
+        threads.join();
+    });
+}
+
+/// A child that waits for its turn is cancelled while the turn is given to it: the group returns.
+#[test]
+fn r16_cancel_against_waiting_for_a_turn() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
+        drop(group.spawn_on(&threads, async { Ok(()) }));
+        let waits = group.spawn_on(&threads, async {
+            yield_now().await;
+            Ok(())
+        });
+        waits.cancel();
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert!(matches!(block_on(waits.join()), Ok(()) | Err(ChildError::Cancelled(_))));
+        threads.join();
+    });
+}
+
+/// Whoever reads the results while a child ends gets its outcome, and then the end.
+#[test]
+fn r16_the_end_of_a_child_against_reading_results() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let mut results = group.results();
+        let child = group.spawn_on(&threads, async { Ok(()) });
+        let id = child.id();
+        let read = async {
+            let mut seen = Vec::new();
+            while let Some(result) = next(&mut results).await {
+                seen.push(result);
+            }
+            Ok(seen)
+        };
+        let seen = block_on(group.run(read)).unwrap();
+        assert!(matches!(&seen[..], [(task, Outcome::Completed)] if *task == id), "{seen:?}");
+        threads.join();
+    });
+}
+
+/// Without a crate for it: loom's flag reaches every crate of the graph.
+async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)> {
+    std::future::poll_fn(|cx| {
+        futures_core::Stream::poll_next(std::pin::Pin::new(&mut *results), cx)
+    })
+    .await
+}
+
+/// Two children return `Ok` at once where the first success ends the group: one value at least is delivered, and the
+/// group returns without a failure.
+#[test]
+fn r17_two_successes_against_each_other() {
+    loom::model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new().first_success();
+        let children = [1, 2].map(|n| group.spawn_on(&threads, async move { Ok(n) }));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        let values = children.map(|child| block_on(child.join()));
+        assert!(values.iter().any(Result::is_ok), "{values:?}");
+        threads.join();
+    });
+}

@@ -1,0 +1,109 @@
+//! Deadlines, whose timer is another thread, against what else may happen to a scope.
+
+use crate::clock::{SECOND, StubClock};
+use crate::support::{Count, parked, poll_once};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, Clock, ReasonKind, task};
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+
+/// A deadline that passes while somebody cancels: one of the two is the reason, the same for whoever asks, and the body
+/// is dropped once.
+#[test]
+fn r10_cancel_against_deadline() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let clock = StubClock::new();
+        let scope = CancelScope::new().timeout(SECOND);
+        let handle = scope.handle();
+        let ticks = thread::spawn({
+            let clock = clock.clone();
+            move || clock.tick()
+        });
+        let canceller = thread::spawn({
+            let handle = handle.clone();
+            move || handle.cancel_because("asked")
+        });
+        let run = task(scope.run(parked(dropped.on_drop()))).clock(clock);
+        let cancelled = block_on(run).unwrap_err();
+        match cancelled.reason().kind() {
+            ReasonKind::Deadline => assert_eq!(cancelled.reason().message(), None),
+            kind => assert_eq!(
+                (kind, cancelled.reason().message()),
+                (ReasonKind::Requested, Some("asked"))
+            ),
+        }
+        assert_eq!(handle.reason().unwrap().kind(), cancelled.reason().kind());
+        assert_eq!(dropped.get(), 1);
+        ticks.join().unwrap();
+        canceller.join().unwrap();
+    });
+}
+
+/// A deadline that is passed while the `run` that has to watch it is polled is seen: nothing else would wake it.
+#[test]
+fn r11_setting_a_deadline_against_poll() {
+    loom::model(|| {
+        let clock = StubClock::new();
+        let scope = Arc::new(CancelScope::new());
+        let setter = thread::spawn({
+            let (scope, now) = (Arc::clone(&scope), clock.now());
+            move || scope.set_deadline(now)
+        });
+        let cancelled = block_on(task(scope.run(pending::<()>())).clock(clock)).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+        setter.join().unwrap();
+    });
+}
+
+/// The same where the deadline is that of a scope around: the run that watches it is another one's, further out.
+#[test]
+fn r11_setting_a_deadline_against_poll_of_what_is_inside() {
+    loom::model(|| {
+        let clock = StubClock::new();
+        let outer = Arc::new(CancelScope::new());
+        let setter = thread::spawn({
+            let (outer, now) = (Arc::clone(&outer), clock.now());
+            move || outer.set_deadline(now)
+        });
+        let inner = CancelScope::new();
+        let run = outer.run(inner.run(pending::<()>()));
+        let cancelled = block_on(task(run).clock(clock)).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+        setter.join().unwrap();
+    });
+}
+
+/// A deadline that is put off while it passes: either it has passed, for good, or it has not, and then the later one
+/// still comes.
+#[test]
+fn r11_extending_a_deadline_against_its_passing() {
+    loom::model(|| {
+        let clock = StubClock::new();
+        let start = clock.now();
+        let scope = Arc::new(CancelScope::new().deadline(start + SECOND));
+        let mut run = pin!(task(scope.run(pending::<()>())).clock(clock.clone()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let ticks = thread::spawn({
+            let clock = clock.clone();
+            move || clock.tick()
+        });
+        let setter = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || scope.set_deadline(start + 2 * SECOND)
+        });
+        let early = poll_once(run.as_mut());
+        ticks.join().unwrap();
+        setter.join().unwrap();
+        let cancelled = match early {
+            std::task::Poll::Ready(result) => result,
+            std::task::Poll::Pending => {
+                clock.tick();
+                block_on(run)
+            }
+        };
+        assert_eq!(cancelled.unwrap_err().reason().kind(), ReasonKind::Deadline);
+    });
+}

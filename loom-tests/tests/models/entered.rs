@@ -1,0 +1,136 @@
+//! Scopes that are entered by a call, and regions that change hands, against cancelling.
+
+use crate::support::{Count, lost, parked};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, ExitStack, ReasonKind, task};
+use std::future::pending;
+use std::sync::Arc;
+
+/// A run inside an entered scope is cancelled with it, whether it begins before or after; and so is the next one.
+#[test]
+fn r06_cancel_against_a_run_inside_an_entered_scope() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let scope = CancelScope::new().enter().unwrap();
+        let handle = scope.handle();
+        let canceller = thread::spawn(move || handle.cancel_because("asked"));
+        let first = block_on(scope.run(parked(dropped.on_drop()))).unwrap_err();
+        let second = block_on(scope.run(parked(dropped.on_drop()))).unwrap_err();
+        for cancelled in [first, second] {
+            assert_eq!(cancelled.reason().message(), Some("asked"));
+        }
+        assert_eq!(dropped.get(), 2);
+        canceller.join().unwrap();
+        assert!(scope.exit().unwrap().reason().is_some());
+    });
+}
+
+/// Runs on two threads where nobody is known: both are linked and unlinked while the scope is cancelled.
+#[test]
+fn r06_cancel_against_two_runs_inside_an_entered_scope() {
+    loom::model(|| {
+        let scope = Arc::new(CancelScope::new().enter().unwrap());
+        let handle = scope.handle();
+        let other = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || block_on(scope.run(pending::<()>())).unwrap_err()
+        });
+        let canceller = thread::spawn(move || handle.cancel());
+        let here = block_on(scope.run(async { 7 }));
+        assert!(here.is_ok(), "ready at its first poll");
+        assert_eq!(other.join().unwrap().reason().kind(), ReasonKind::Requested);
+        canceller.join().unwrap();
+    });
+}
+
+/// An entered scope that is left while it is cancelled tells the reason, or was not cancelled when it was left.
+#[test]
+fn r09_cancel_against_exit() {
+    loom::model(|| {
+        let scope = CancelScope::new().enter().unwrap();
+        let handle = scope.handle();
+        let waiter = thread::spawn({
+            let handle = handle.clone();
+            move || {
+                handle.cancel_because("asked");
+                handle.reason().is_some()
+            }
+        });
+        let left = scope.exit().unwrap();
+        let asked_in_time = waiter.join().unwrap();
+        match left.reason() {
+            Some(reason) => assert_eq!(reason.message(), Some("asked")),
+            None => assert!(!asked_in_time || handle.reason().is_some()),
+        }
+    });
+}
+
+/// A scope that is released by one task and adopted by another, on another thread, while somebody cancels it: a run
+/// inside it there is cancelled.
+#[test]
+fn r04_handover_of_a_scope_against_cancel() {
+    loom::model(|| {
+        let (scope, handle) = block_on(task(async {
+            let scope = CancelScope::new().enter().unwrap();
+            let handle = scope.handle();
+            (scope.release().unwrap(), handle)
+        }));
+        let adopter = thread::spawn(move || {
+            block_on(task(async move {
+                let scope = scope.adopt();
+                let cancelled = scope.run(pending::<()>()).await.unwrap_err();
+                assert!(scope.exit().unwrap().reason().is_some());
+                cancelled
+            }))
+        });
+        handle.cancel_because("asked");
+        assert_eq!(adopter.join().unwrap().reason().message(), Some("asked"));
+    });
+}
+
+/// A stack that is adopted inside a scope which is cancelled meanwhile: its exit runs exactly once, before the scope is
+/// left, and nobody else runs it.
+#[test]
+fn r04_handover_of_a_stack_against_cancel_of_its_new_home() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let exit = ran.entry();
+        let stack = block_on(task(async {
+            let stack = ExitStack::new();
+            stack.defer(exit);
+            stack.release().unwrap()
+        }));
+        let home = CancelScope::new();
+        let handle = home.handle();
+        let adopter = thread::spawn(move || {
+            let adopts = async {
+                let _stack = stack.adopt();
+                pending::<()>().await;
+            };
+            block_on(task(home.run(adopts))).unwrap_err();
+        });
+        handle.cancel();
+        adopter.join().unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+    });
+}
+
+/// A released scope that is dropped on another thread while somebody cancels it and waits for that: nobody waits for
+/// ever, and nothing is kept.
+#[test]
+fn r04_drop_of_what_was_released_against_cancel() {
+    loom::model(|| {
+        let (scope, handle) = block_on(task(async {
+            let scope = CancelScope::new().enter().unwrap();
+            let handle = scope.handle();
+            (scope.release().unwrap(), handle)
+        }));
+        let dropper = thread::spawn(move || drop(scope));
+        handle.cancel();
+        dropper.join().unwrap();
+        drop(handle);
+        assert_eq!(moored::testing::live_regions(), 0);
+    });
+}

@@ -1,0 +1,111 @@
+//! Executors of a thread or two, as small as loom needs them.
+
+use crate::support::poll_once;
+use loom::future::block_on;
+use loom::thread;
+use moored::{BoxTask, Refused, Spawn};
+use std::sync::{Arc, Mutex};
+
+/// An executor of one thread for each task, which polls it to its end.
+#[derive(Default)]
+pub(crate) struct Threads(Mutex<Vec<thread::JoinHandle<()>>>);
+
+impl Threads {
+    pub(crate) fn join(self) {
+        for thread in self.0.into_inner().unwrap() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Spawn for Threads {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        self.0.lock().unwrap().push(thread::spawn(move || block_on(task)));
+        Ok(())
+    }
+}
+
+/// An executor that shuts down: it polls each task once, on a thread of its own, and drops it.
+#[derive(Default)]
+pub(crate) struct ShuttingDown(Threads);
+
+impl ShuttingDown {
+    pub(crate) fn join(self) {
+        self.0.join();
+    }
+}
+
+impl Spawn for ShuttingDown {
+    fn spawn(&self, mut task: BoxTask) -> Result<(), Refused> {
+        let polls_once = move || {
+            let _ = poll_once(task.as_mut());
+        };
+        self.0.0.lock().unwrap().push(thread::spawn(polls_once));
+        Ok(())
+    }
+}
+
+/// An executor that keeps one task for the model to poll.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Option<BoxTask>>);
+
+impl Kept {
+    pub(crate) fn task(self) -> BoxTask {
+        self.0.into_inner().unwrap().unwrap()
+    }
+}
+
+impl Spawn for Kept {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        *self.0.lock().unwrap() = Some(task);
+        Ok(())
+    }
+}
+
+/// An executor that a child's abandoned exits can travel on: it polls the first task once and drops it, as one that
+/// aborts does; what comes afterwards it polls to its end, or drops as well.
+#[derive(Clone, Default)]
+pub(crate) struct Aborting {
+    threads: Arc<Threads>,
+    first: Arc<Mutex<bool>>,
+    drops_all: bool,
+}
+
+impl Aborting {
+    pub(crate) fn all() -> Self {
+        Aborting { drops_all: true, ..Aborting::default() }
+    }
+
+    pub(crate) fn join(&self) {
+        // What a thread spawns while it is joined comes into the list behind it.
+        while let Some(thread) = self.next() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn next(&self) -> Option<thread::JoinHandle<()>> {
+        self.threads.0.lock().unwrap().pop()
+    }
+}
+
+impl Spawn for Aborting {
+    fn spawn(&self, mut task: BoxTask) -> Result<(), Refused> {
+        let first = !std::mem::replace(&mut *self.first.lock().unwrap(), true);
+        if first {
+            let polls_once = move || {
+                let _ = poll_once(task.as_mut());
+            };
+            self.threads.0.lock().unwrap().push(thread::spawn(polls_once));
+            return Ok(());
+        }
+        if self.drops_all {
+            self.threads.0.lock().unwrap().push(thread::spawn(move || drop(task)));
+            return Ok(());
+        }
+        self.threads.spawn(task)
+    }
+
+    fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
+        Some(Arc::new(self.clone()))
+    }
+}

@@ -1,0 +1,105 @@
+//! Handles and references, from other threads, at the two ends of a scope's life; and the ids of tasks.
+
+use crate::support::{Count, parked, poll_once};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, ReasonKind, task};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+/// A handle whose scope is left and dropped while it asks, waits and looks: the run ends in one of two ways, a region
+/// that was left acts on nobody, and nobody keeps it but its handle.
+#[test]
+fn r09_a_handle_against_the_end_of_its_scope() {
+    loom::model(|| {
+        let wakes = Arc::new(Count::new());
+        let handle = {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let other = scope.handle();
+            let asks = thread::spawn(move || {
+                other.cancel();
+                drop(other);
+            });
+            {
+                let waker = Waker::from(Arc::clone(&wakes));
+                let mut run = pin!(scope.run(async { 7 }));
+                // Ready with the value however early the cancellation came: it is ready at its first poll.
+                let polled =
+                    std::future::Future::poll(run.as_mut(), &mut Context::from_waker(&waker));
+                assert!(matches!(polled, std::task::Poll::Ready(Ok(7))));
+            }
+            drop(scope);
+            asks.join().unwrap();
+            handle
+        };
+        let woken = wakes.get();
+        assert_eq!(Arc::strong_count(&wakes), 1, "a waker outlives the region");
+        handle.cancel();
+        assert_eq!(wakes.get(), woken, "a region that was left woke somebody");
+        let _ = (handle.is_cancelled(), handle.reason());
+        // Somebody who comes late registers nothing in what is left.
+        let _ = poll_once(pin!(handle.cancelled()));
+        drop(handle);
+        assert_eq!(moored::testing::live_regions(), 0, "a region outlives its handles");
+    });
+}
+
+/// A thread that shares the scope takes a handle and cancels through it, while the scope is entered by the first poll of
+/// its run.
+#[test]
+fn r03_a_handle_taken_against_the_first_poll() {
+    loom::model(|| {
+        let dropped = Count::new();
+        let scope = Arc::new(CancelScope::new());
+        let shares = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || {
+                let handle = scope.handle();
+                handle.cancel();
+                assert!(scope.is_cancelled());
+            }
+        });
+        let cancelled = block_on(scope.run(parked(dropped.on_drop()))).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        assert_eq!(dropped.get(), 1);
+        shares.join().unwrap();
+    });
+}
+
+/// A thread that shares the scope waits for its cancellation, and then cancels it by reference, while it is entered.
+#[test]
+fn r03_cancel_by_reference_against_the_first_poll() {
+    loom::model(|| {
+        let scope = Arc::new(CancelScope::new());
+        let shares = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || {
+                let mut waits = pin!(scope.handle().cancelled());
+                let _ = poll_once(waits.as_mut());
+                scope.cancel_because("by reference");
+                assert!(poll_once(waits).is_ready());
+            }
+        });
+        let cancelled = block_on(scope.run(std::future::pending::<()>())).unwrap_err();
+        assert_eq!(cancelled.reason().message(), Some("by reference"));
+        shares.join().unwrap();
+    });
+}
+
+/// Tasks that begin on two threads at once have different ids.
+#[test]
+fn r01_ids_are_given_out_once() {
+    loom::model(|| {
+        let two = || {
+            let id = || block_on(task(async { task::current().unwrap() }));
+            [id(), id()]
+        };
+        let other = thread::spawn(two);
+        let mut ids: Vec<_> = two().into_iter().chain(other.join().unwrap()).collect();
+        while let Some(id) = ids.pop() {
+            assert!(!ids.contains(&id), "{id} twice");
+        }
+    });
+}

@@ -1,0 +1,79 @@
+//! Shields that come up and go down while something around them is cancelled.
+
+use crate::support::{Count, Gate, coarse_model, yield_now};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, ReasonKind, shield};
+use std::future::pending;
+use std::sync::Arc;
+
+/// What a shield covers comes to its end although the cancellation comes before, while or after it is polled; and what
+/// follows it is cancelled: the shield's end is not the end of the cancellation.
+#[test]
+fn r12_cancel_against_a_shield_that_waits() {
+    loom::model(|| {
+        let ended = Count::new();
+        let gate = Gate::new();
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let other = thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || {
+                handle.cancel();
+                gate.open();
+            }
+        });
+        let body = async {
+            shield(gate.wait()).await;
+            ended.add();
+            pending::<()>().await;
+        };
+        let cancelled = block_on(scope.run(body)).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        assert_eq!(ended.get(), 1, "a shielded region was dropped");
+        other.join().unwrap();
+    });
+}
+
+/// A shield that comes up while the cancellation arrives: what it covers did not begin, or came to its end.
+#[test]
+fn r12_cancel_against_a_shield_that_comes_up() {
+    loom::model(|| {
+        let (began, ended) = (Count::new(), Count::new());
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        let body = async {
+            yield_now().await;
+            let covered = async {
+                began.add();
+                yield_now().await;
+                ended.add();
+            };
+            shield(covered).await;
+            pending::<()>().await;
+        };
+        block_on(scope.run(body)).unwrap_err();
+        assert_eq!(began.get(), ended.get(), "a shielded region was dropped");
+        canceller.join().unwrap();
+    });
+}
+
+/// A shielded scope's own cancellation counts, whatever is cancelled around it at the same time.
+#[test]
+fn r12_cancel_of_the_shield_against_cancel_around_it() {
+    coarse_model(|| {
+        let (outer, inner) = (CancelScope::new(), CancelScope::new().shielded());
+        let handles = [outer.handle(), inner.handle()];
+        let canceller = thread::spawn(move || handles.map(|handle| handle.cancel()));
+        let reason = std::cell::Cell::new(None);
+        let body = async {
+            let left = inner.run(pending::<()>()).await;
+            reason.set(Some(left.unwrap_err().reason().kind()));
+            pending::<()>().await;
+        };
+        block_on(outer.run(body)).unwrap_err();
+        assert_eq!(reason.get(), Some(ReasonKind::Requested));
+        canceller.join().unwrap();
+    });
+}

@@ -1,0 +1,118 @@
+//! The first phase, asking to wind down, against the second and against those who listen.
+
+use crate::clock::{SECOND, StubClock};
+use crate::support::poll_once;
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, ReasonKind, stop_requested, task};
+use std::future::pending;
+use std::pin::pin;
+
+/// A body that winds down when asked, and is cancelled meanwhile: it comes to its end or is dropped, and in no case it
+/// waits for ever.
+#[test]
+fn r13_stop_against_cancel() {
+    loom::model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn(move || handle.cancel_because("asked"));
+        scope.stop();
+        let winds_down = async {
+            stop_requested().await;
+            7
+        };
+        match block_on(task(scope.run(winds_down)).clock(StubClock::new())) {
+            Ok(value) => assert_eq!(value, 7),
+            Err(cancelled) => assert_eq!(cancelled.reason().message(), Some("asked")),
+        }
+        canceller.join().unwrap();
+    });
+}
+
+/// Whoever begins to listen inside while the outermost region is asked to wind down is told, through a shield too.
+#[test]
+fn r13_stop_against_registration() {
+    loom::model(|| {
+        let outer = CancelScope::new();
+        let handle = outer.handle();
+        let stopper = thread::spawn(move || handle.stop());
+        let inner = CancelScope::new().shielded();
+        let run = outer.run(inner.run(stop_requested()));
+        let done = block_on(task(run).clock(StubClock::new()));
+        done.unwrap().unwrap();
+        stopper.join().unwrap();
+    });
+}
+
+/// Of two listeners in one region, one that gives up while the stop comes takes nothing from the other.
+#[test]
+fn r18_stop_against_a_listener_that_gives_up() {
+    loom::model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let stopper = thread::spawn(move || handle.stop());
+        let listens = async {
+            let mut steady = pin!(stop_requested());
+            let _ = poll_once(steady.as_mut());
+            {
+                let mut fickle = pin!(stop_requested());
+                let _ = poll_once(fickle.as_mut());
+            }
+            steady.await;
+        };
+        block_on(task(scope.run(listens)).clock(StubClock::new())).unwrap();
+        stopper.join().unwrap();
+    });
+}
+
+/// A stop whose grace runs out, while somebody else cancels: one reason, the first one, and it stays.
+#[test]
+fn r13_the_end_of_a_grace_against_cancel() {
+    loom::model(|| {
+        let clock = StubClock::new();
+        let scope = CancelScope::new().grace(SECOND);
+        let handle = scope.handle();
+        let mut run = pin!(task(scope.run(pending::<()>())).clock(clock.clone()));
+        handle.stop();
+        // The grace begins with the poll that sees the stop.
+        assert!(poll_once(run.as_mut()).is_pending());
+        let ticks = thread::spawn({
+            let clock = clock.clone();
+            move || clock.tick()
+        });
+        let canceller = thread::spawn({
+            let handle = handle.clone();
+            move || handle.cancel_because("asked")
+        });
+        let cancelled = block_on(run).unwrap_err();
+        ticks.join().unwrap();
+        canceller.join().unwrap();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        assert_eq!(handle.reason().unwrap().message(), cancelled.reason().message());
+    });
+}
+
+/// A stop that comes while its region's run is polled: the run sees that the grace begins. Nothing but the stop wakes it
+/// for that.
+#[test]
+fn r13_stop_with_a_grace_against_poll() {
+    loom::model(|| {
+        let clock = StubClock::new();
+        let scope = CancelScope::new().grace(SECOND);
+        let handle = scope.handle();
+        let stopper = thread::spawn({
+            let clock = clock.clone();
+            move || {
+                handle.stop();
+                // Whoever sleeps by now wakes; and whoever goes to sleep later sleeps for no more than the next second.
+                while !clock.is_slept_on() {
+                    thread::yield_now();
+                }
+                clock.tick();
+            }
+        });
+        let cancelled = block_on(task(scope.run(pending::<()>())).clock(clock)).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        stopper.join().unwrap();
+    });
+}

@@ -1,0 +1,76 @@
+//! What a child on an executor abandons: its exits travel on a task of the same executor, and its group waits for them.
+
+use crate::executors::Aborting;
+use crate::support::{Count, abandons, lost, poll_once};
+use loom::future::block_on;
+use moored::{CancelScope, TaskGroup};
+use std::future::pending;
+use std::pin::pin;
+
+/// The exits run on a task of their own while the group waits: exactly once, and before `run` returns.
+#[test]
+fn r08_exits_on_their_voyage_against_run() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let executor = Aborting::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        drop(group.spawn_on(&executor, abandons(ran.entry())));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+        executor.join();
+    });
+}
+
+/// A voyage that the executor drops is reported lost, once; the group does not wait for it for ever, and nobody runs the
+/// exits a second time.
+#[test]
+fn r08_a_voyage_that_is_dropped_against_run() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let executor = Aborting::all();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        drop(group.spawn_on(&executor, abandons(ran.entry())));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        executor.join();
+        // Run by the group where the executor dropped it before it had said that it takes it: that is a refusal.
+        assert_eq!(ran.get() + lost::count(), 1);
+    });
+}
+
+/// The voyage goes on while the group is cancelled: an exit is shielded from that.
+#[test]
+fn r14_exits_on_their_voyage_against_cancel() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let executor = Aborting::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        drop(group.spawn_on(&executor, abandons(ran.entry())));
+        group.cancel();
+        let _ = block_on(group.run(pending::<Result<(), ()>>()));
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+        executor.join();
+    });
+}
+
+/// The group's `run` is dropped while its child's exits travel: the region around waits for them.
+#[test]
+fn r16_exits_on_their_voyage_against_drop_of_run() {
+    loom::model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let executor = Aborting::default();
+        let scope = CancelScope::new();
+        block_on(scope.run(async {
+            let group: TaskGroup<'static, ()> = TaskGroup::new();
+            drop(group.spawn_on(&executor, abandons(ran.entry())));
+            let mut run = pin!(group.run(pending::<Result<(), ()>>()));
+            assert!(poll_once(run.as_mut()).is_pending());
+        }))
+        .unwrap();
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+        executor.join();
+    });
+}

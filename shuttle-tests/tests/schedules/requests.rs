@@ -1,0 +1,78 @@
+//! Requests from many threads at once, to regions that are nested, entered, left and handed over meanwhile.
+
+use crate::book::Book;
+use crate::support::{Threads, block_on, dawdle, explore};
+use moored::{CancelScope, ReasonKind, TaskGroup, shield, task};
+use shuttle::thread;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// A group in a group on threads, whose members are shielded in part: what is shielded comes to its end, and the rest goes
+/// when the outermost one is cancelled.
+#[test]
+fn r12_what_is_shielded_comes_to_its_end() {
+    explore(|| {
+        let (book, threads) = (Book::open(), Threads::new());
+        let (began, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        for _ in 0..2 {
+            let (book, began, ended) = (book.clone(), Arc::clone(&began), Arc::clone(&ended));
+            drop(group.spawn_on(&threads, async move {
+                book.stack(1, async {
+                    dawdle().await;
+                    shield(async {
+                        began.fetch_add(1, SeqCst);
+                        dawdle().await;
+                        ended.fetch_add(1, SeqCst);
+                    })
+                    .await;
+                    pending::<()>().await;
+                })
+                .await;
+                Ok(())
+            }));
+        }
+        let handle = group.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(began.load(SeqCst), ended.load(SeqCst), "a shielded region was dropped");
+        book.is_closed();
+        canceller.join().unwrap();
+        threads.join();
+    });
+}
+
+/// A scope that goes from task to task, on a thread each, while it is cancelled: each run inside ends with the one reason.
+#[test]
+fn r04_a_scope_that_changes_hands_is_cancelled_once() {
+    explore(|| {
+        let (mut scope, handle) = block_on(task(async {
+            let scope = CancelScope::new().enter().unwrap();
+            let handle = scope.handle();
+            (scope.release().unwrap(), handle)
+        }));
+        let canceller = thread::spawn(move || handle.cancel_because("asked"));
+        for _ in 0..3 {
+            let hop = thread::spawn(move || {
+                block_on(task(async move {
+                    let scope = scope.adopt();
+                    let left = scope.run(dawdle()).await;
+                    if let Err(cancelled) = left {
+                        assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+                        assert_eq!(cancelled.reason().message(), Some("asked"));
+                    }
+                    scope.release().unwrap()
+                }))
+            });
+            scope = hop.join().unwrap();
+        }
+        canceller.join().unwrap();
+        let last = block_on(task(async move {
+            let scope = scope.adopt();
+            scope.run(pending::<()>()).await.unwrap_err();
+            scope.exit().unwrap()
+        }));
+        assert_eq!(last.reason().unwrap().message(), Some("asked"));
+    });
+}

@@ -1,0 +1,139 @@
+//! Schedules, and executors for them.
+//!
+//! Each test runs under random and under PCT schedules, from a seed that never changes and from one that is new each time.
+//! Both are printed. `SHUTTLE_SEED=n` takes that seed alone; `SHUTTLE_REPLAY=schedule`, with what a failure printed, or with
+//! the path of a file that has it, replays one schedule; `SHUTTLE_ITERATIONS=n` runs more or fewer of each kind.
+
+use moored::{BoxTask, Refused, Spawn};
+use shuttle::rand::Rng;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::thread;
+use shuttle::{Config, Runner};
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// How many points PCT changes a thread's priority at: bugs of that depth it finds with a probability that is known.
+const DEPTH: usize = 3;
+
+pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
+    let variable = |name| std::env::var(name).ok();
+    let test = Arc::new(test);
+    let run = |scheduler: Box<dyn shuttle::scheduler::Scheduler + Send>| {
+        let test = Arc::clone(&test);
+        Runner::new(scheduler, Config::new()).run(move || test());
+    };
+    if let Some(schedule) = variable("SHUTTLE_REPLAY") {
+        match std::path::Path::new(&schedule).exists() {
+            true => shuttle::replay_from_file(move || test(), &schedule),
+            false => shuttle::replay(move || test(), &schedule),
+        }
+        return;
+    }
+    let number = |name| variable(name).map(|n| n.parse::<u64>().expect("a number"));
+    let iterations = number("SHUTTLE_ITERATIONS").unwrap_or(500) as usize;
+    let seeds = match number("SHUTTLE_SEED") {
+        Some(seed) => vec![seed],
+        None => vec![1, RandomState::new().hash_one("a fresh seed")],
+    };
+    for seed in seeds {
+        println!("SHUTTLE_SEED={seed}, {iterations} random schedules and as many of PCT");
+        run(Box::new(RandomScheduler::new_from_seed(seed, iterations)));
+        run(Box::new(PctScheduler::new_from_seed(seed, DEPTH, iterations)));
+    }
+}
+
+/// A number below `bound`, which the schedule remembers.
+pub(crate) fn random(bound: usize) -> usize {
+    shuttle::rand::thread_rng().gen_range(0..bound)
+}
+
+/// Pending a random number of times, woken at once.
+pub(crate) async fn dawdle() {
+    let mut left = random(3);
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls on this thread, only when it is woken, and at most `polls` times; then the future is dropped.
+fn drive<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = Box::pin(future);
+    for poll in 1..=polls {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return Some(output),
+            // The thread is not unparked for what nobody wakes: a lost wake-up is shuttle's deadlock.
+            Poll::Pending if poll < polls => thread::park(),
+            Poll::Pending => {}
+        }
+    }
+    None
+}
+
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    drive(future, usize::MAX).expect("nobody polls that often")
+}
+
+/// An executor of one thread for each task.
+#[derive(Clone, Default)]
+pub(crate) struct Threads {
+    threads: Arc<Mutex<Vec<thread::JoinHandle<()>>>>,
+    aborts: bool,
+}
+
+impl Threads {
+    pub(crate) fn new() -> Self {
+        Threads::default()
+    }
+
+    /// One that may drop a task after any of its first polls, as a runtime does that shuts down.
+    pub(crate) fn that_aborts() -> Self {
+        Threads { aborts: true, ..Threads::default() }
+    }
+
+    pub(crate) fn join(&self) {
+        while let Some(thread) = self.next() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn next(&self) -> Option<thread::JoinHandle<()>> {
+        self.threads.lock().unwrap().pop()
+    }
+}
+
+impl Spawn for Threads {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        let polls = match (self.aborts, random(8)) {
+            // It takes no more.
+            (true, 7) => return Err(Refused(task)),
+            (true, polls) if polls < 5 => polls,
+            _ => usize::MAX,
+        };
+        let thread = thread::spawn(move || {
+            let _ = drive(task, polls);
+        });
+        self.threads.lock().unwrap().push(thread);
+        Ok(())
+    }
+
+    fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
+        Some(Arc::new(self.clone()))
+    }
+}
