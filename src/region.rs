@@ -124,6 +124,8 @@ pub(crate) struct Node {
     owner_task: AtomicU64,
     owner_runtime: AtomicU64,
     kind: Kind,
+    /// Where among its parent's links it is, if it is there.
+    place: AtomicU32,
     inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
     _census: census::Census,
@@ -159,6 +161,7 @@ struct More {
     waiters: Wakers,
     stop_waiters: Wakers,
     links: Slab<Weak<Node>>,
+    /// What it is linked in, where that is not its parent.
     link: Option<(Weak<Node>, usize)>,
     exits: Vec<Exit>,
     adopted: Vec<Wave>,
@@ -204,6 +207,7 @@ impl Node {
             owner_task: AtomicU64::new(owner.task),
             owner_runtime: AtomicU64::new(owner.runtime),
             kind,
+            place: AtomicU32::new(links::NOWHERE),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
             _census: census::Census::new(),
@@ -271,10 +275,10 @@ impl Node {
         let (parent, entered_at, link) = {
             let mut inner = self.inner.lock();
             self.lower(LINKED);
-            let link = inner.more.as_mut().and_then(|more| more.link.take());
+            let link = self.take_link(&mut inner);
             (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
         };
-        Node::drop_link(link);
+        self.drop_link(link);
         {
             let mut inner = scope.inner.lock();
             (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
@@ -489,16 +493,16 @@ impl Node {
             self.lower(LINKED | SHELTERED | CLOCKED);
             self.raise(Node::inherited(parent.as_ref(), in_exit));
             let awaited = inner.is_awaited();
-            let link = inner.more.as_mut().and_then(|more| {
+            if let Some(more) = &mut inner.more {
                 // Entered anew, as far as the order of exits goes.
                 more.number = next_number();
-                more.link.take()
-            });
+            }
+            let link = self.take_link(&mut inner);
             (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
         self.unsettle_inside(parent.as_ref());
         let was_linked = link.is_some();
-        Node::drop_link(link);
+        self.drop_link(link);
         if awaited || was_linked || self.has(SHIELD) {
             self.link_up();
         }

@@ -68,12 +68,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if let Some(ledger) = &this.exit.ledger {
-            let node = &this.exit.node;
-            // A cancellation has to reach a child that waits for its turn.
-            this.run.as_mut().frame().register(cx.waker());
-            let cancelled = node.is_cancelled_itself();
-            ready!(ledger.gate.poll_turn(&mut this.exit.turn, cancelled, cx));
+        let SignOut { ledger, turn, node, .. } = &mut *this.exit;
+        if let Some(gate) = ledger.as_ref().map(|ledger| &ledger.gate) {
+            if !gate.lets_pass(turn) {
+                // A cancellation has to reach a child that waits for its turn.
+                this.run.as_mut().frame().register(cx.waker());
+                ready!(gate.poll_turn(turn, node.is_cancelled_itself(), cx));
+            }
         }
         let why = |result: &Result<T, E>| match result {
             Ok(_) => Leaving::Completed,
@@ -107,7 +108,7 @@ where
 impl<T, E> SignOut<T, E> {
     fn succeeded(&mut self, value: T) {
         if let Some(ledger) = &self.ledger {
-            ledger.succeed(self.node.owner_id(), self.at);
+            ledger.succeed(&self.node, self.at);
         }
         self.end(Ok(value));
     }
@@ -137,7 +138,7 @@ impl<T, E> SignOut<T, E> {
         if let Err(payload) = unwind::catch(|| self.slot.fill(result)) {
             ledger.panicked(payload, self.node.owner_id(), self.at);
         }
-        ledger.sign_out(self.node.owner_id(), outcome, &self.turn);
+        ledger.sign_out(&self.node, outcome, &self.turn);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::reason::Leaving;
 use crate::region::{ExitError, ExitWork};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +12,11 @@ use std::task::{Context, Poll, Waker};
 ///
 /// It knows nothing of what children borrow or return, so that the wait for them can outlive the group.
 #[derive(Default)]
-pub(crate) struct Gate(Mutex<Inside>);
+pub(crate) struct Gate {
+    inside: Mutex<Inside>,
+    /// Whether there is a limit.
+    limited: AtomicBool,
+}
 
 #[derive(Default)]
 struct Inside {
@@ -52,16 +56,17 @@ impl Inside {
 
 impl Gate {
     pub(crate) fn open(&self) -> usize {
-        self.0.lock().open
+        self.inside.lock().open
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
-        self.0.lock().limit = Some(limit.max(1));
+        self.limited.store(true, Ordering::Relaxed);
+        self.inside.lock().limit = Some(limit.max(1));
     }
 
     /// Counts one more child, unless the group has closed.
     pub(super) fn admit(&self) -> bool {
-        let mut inside = self.0.lock();
+        let mut inside = self.inside.lock();
         if inside.closed {
             return false;
         }
@@ -71,27 +76,33 @@ impl Gate {
 
     /// Closes the group because nobody will poll its `run` any more.
     pub(super) fn abandon(&self) {
-        let mut inside = self.0.lock();
+        let mut inside = self.inside.lock();
         inside.closed = true;
         inside.abandoned = true;
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.0.lock().abandoned
+        self.inside.lock().abandoned
     }
 
-    /// Ready when it is the child's turn, or when it need not wait for one.
+    /// Whether a child need not wait for its turn, or has had it: without a lock.
+    pub(super) fn lets_pass(&self, turn: &mut Turn) -> bool {
+        if matches!(turn, Turn::New) && !self.limited.load(Ordering::Relaxed) {
+            *turn = Turn::Free;
+        }
+        matches!(turn, Turn::Running | Turn::Free)
+    }
+
+    /// Ready when it is the child's turn, or when it need not wait for one. To be called where the gate does not
+    /// [let it pass](Gate::lets_pass).
     pub(super) fn poll_turn(
         &self,
         turn: &mut Turn,
         cancelled: bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if matches!(turn, Turn::Running | Turn::Free) {
-            return Poll::Ready(());
-        }
         let waker = Some(cx.waker().clone());
-        let mut inside = self.0.lock();
+        let mut inside = self.inside.lock();
         let ticket = match *turn {
             Turn::InLine(ticket) => Some(ticket),
             _ => None,
@@ -123,7 +134,7 @@ impl Gate {
     pub(super) fn left(&self, turn: &Turn) -> bool {
         let mut wakers = Vec::new();
         let last = {
-            let mut inside = self.0.lock();
+            let mut inside = self.inside.lock();
             match *turn {
                 Turn::Running => inside.running -= 1,
                 Turn::InLine(ticket) => wakers.extend(inside.line.remove(&ticket).flatten()),
@@ -144,7 +155,7 @@ impl Gate {
     pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let (empty, old) = {
-            let mut inside = self.0.lock();
+            let mut inside = self.inside.lock();
             if inside.open == 0 {
                 inside.closed = true;
                 (true, Some(waker))

@@ -100,7 +100,7 @@ impl<E> Ledger<E> {
     }
 
     /// A child has returned `Ok`.
-    pub(super) fn succeed(&self, by: Option<TaskId>, at: &'static Location<'static>) {
+    pub(super) fn succeed(&self, child: &Node, at: &'static Location<'static>) {
         let first = {
             let mut book = self.book.lock();
             let first = book.policy == Policy::FirstSuccess && !book.succeeded;
@@ -109,6 +109,7 @@ impl<E> Ledger<E> {
         };
         if first {
             let message = Some("another child succeeded first".into());
+            let by = child.owner_id();
             self.node.cancel_below(Reason::new(ReasonKind::Requested, message, by, Some(at)));
         }
     }
@@ -191,12 +192,13 @@ impl<E> Ledger<E> {
     }
 
     /// A child has left: it is counted out, and whoever reads the results is told.
-    pub(super) fn sign_out(&self, task: Option<TaskId>, outcome: Outcome, turn: &Turn) {
+    pub(super) fn sign_out(&self, child: &Node, outcome: Outcome, turn: &Turn) {
         let channels: Vec<_> = {
             let book = self.book.lock();
             book.channels.iter().filter_map(Weak::upgrade).collect()
         };
-        if let Some(task) = task.filter(|_| !channels.is_empty()) {
+        let task = if channels.is_empty() { None } else { child.owner_id() };
+        if let Some(task) = task {
             for channel in &channels {
                 channel.push(task.clone(), outcome.clone());
             }

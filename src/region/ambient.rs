@@ -136,10 +136,7 @@ type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
 
 /// Runs `user_code` in a region that has no node. `None` where nothing can become current.
 #[inline(always)]
-pub(super) fn watch_light<R>(
-    light: Light,
-    user_code: impl FnOnce() -> R,
-) -> Option<InLight<R>> {
+pub(super) fn watch_light<R>(light: Light, user_code: impl FnOnce() -> R) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS.try_with(|lights| lights.borrow_mut().push(FirstPoll { light, node: None })).ok()?;
     let before = here(|here| {

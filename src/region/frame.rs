@@ -281,7 +281,7 @@ impl Frame {
             return self.misplaced(wrong, body);
         }
         let mut last_poll = false;
-        if !self.is_uneventful(cx) {
+        if !self.is_calm() {
             self.register(cx.waker());
             if self.is_timed() {
                 self.poll_timers(cx);

@@ -1,9 +1,13 @@
 //! The links through which a cancellation reaches other regions (R7, invariant 5).
 
-use super::{Kind, LEFT, LINKED, Node, SHELTERED};
-use crate::sync::{Arc, Weak};
+use super::{Inner, Kind, LEFT, LINKED, Node, SHELTERED};
+use crate::sync::{Arc, Ordering};
 
-type Link = (Weak<Node>, usize);
+/// What a region is linked in, and its place there.
+type Link = (Arc<Node>, usize);
+
+/// A [`Node::place`] that is none.
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 impl Node {
     /// Makes every cancellation around this region reach it, so that one can wait for it (invariant 5).
@@ -48,29 +52,48 @@ impl Node {
             let left = self.has(LEFT);
             let ours = !left && !child.has(LINKED | LEFT);
             if ours {
-                inner.more().link = Some((Arc::downgrade(self), key));
+                let in_parent =
+                    inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, self));
+                match u32::try_from(key) {
+                    Ok(place) if in_parent && place != NOWHERE => {
+                        child.place.store(place, Ordering::Relaxed);
+                    }
+                    _ => inner.more().link = Some((Arc::downgrade(self), key)),
+                }
                 child.raise(LINKED);
             }
             if left { None } else { Some(ours) }
         };
         if linked != Some(true) {
             // Somebody else linked it, or it has left; or we have.
-            self.forget_link(key);
+            self.forget_link(key, child);
         }
         linked.is_some()
     }
 
-    fn forget_link(&self, key: usize) {
-        let link = self.inner.lock().more.as_mut().and_then(|more| more.links.try_remove(key));
+    /// Empties the place `key`, if `child` has it: after this region was left it may be another one's.
+    fn forget_link(&self, key: usize, child: &Arc<Node>) {
+        let link = self.inner.lock().more.as_mut().and_then(|more| {
+            let has_it = more.links.get(key)?.as_ptr() == Arc::as_ptr(child);
+            has_it.then(|| more.links.remove(key))
+        });
         drop(link);
     }
 
-    /// Takes a region out of what it is linked in.
-    pub(super) fn drop_link(link: Option<Link>) {
+    /// What the region is linked in, which is to be told so with [`drop_link`](Node::drop_link).
+    pub(super) fn take_link(&self, inner: &mut Inner) -> Option<Link> {
+        let place = self.place.swap(NOWHERE, Ordering::Relaxed);
+        if place != NOWHERE {
+            return inner.parent.clone().map(|parent| (parent, place as usize));
+        }
+        let (linked_in, key) = inner.more.as_mut()?.link.take()?;
+        Some((linked_in.upgrade()?, key))
+    }
+
+    /// Takes the region out of what it was linked in.
+    pub(super) fn drop_link(self: &Arc<Self>, link: Option<Link>) {
         if let Some((linked_in, key)) = link {
-            if let Some(linked_in) = linked_in.upgrade() {
-                linked_in.forget_link(key);
-            }
+            linked_in.forget_link(key, self);
         }
     }
 
@@ -79,21 +102,20 @@ impl Node {
     pub(super) fn unlink(self: &Arc<Self>) {
         let (link, links) = {
             let mut inner = self.inner.lock();
-            let Some(more) = &mut inner.more else { return };
-            (more.link.take(), std::mem::take(&mut more.links))
+            let links = inner.more.as_mut().map(|more| std::mem::take(&mut more.links));
+            (self.take_link(&mut inner), links.unwrap_or_default())
         };
-        Node::drop_link(link);
+        self.drop_link(link);
         if links.is_empty() {
             return;
         }
         for child in links.into_iter().filter_map(|(_, child)| child.upgrade()) {
-            {
+            let link = {
                 let mut inner = child.inner.lock();
-                if let Some(more) = &mut inner.more {
-                    more.link = None;
-                }
                 child.lower(LINKED);
-            }
+                child.take_link(&mut inner)
+            };
+            drop(link);
             child.link_up();
         }
     }
