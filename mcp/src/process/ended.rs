@@ -79,3 +79,38 @@ impl Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::process::{Command, Stdio};
+
+    use futures_util::FutureExt;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+    use super::*;
+
+    /// Waits for a child that ends while it is waited for.
+    async fn sees_the_end(ended: impl FnOnce(Pid) -> Ended) {
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = child.expect("cat");
+        let leader = Pid::from_child(&child);
+        let ended = ended(leader);
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let mut seen = pin!(ended.seen(|| waitid(WaitId::Pid(leader), look).expect("a look")));
+        assert!((&mut seen).now_or_never().is_none());
+        drop(child.stdin.take());
+        assert_eq!(seen.await.exit_status(), Some(0));
+        child.wait().expect("reaped");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_by_the_childs_descriptor() {
+        sees_the_end(Ended::of).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_by_the_signal_where_there_is_no_descriptor() {
+        sees_the_end(|_| Ended::default()).await;
+    }
+}
