@@ -10,7 +10,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 host=x86_64-unknown-linux-gnu
 fuzz_seconds=${FUZZ_SECONDS:-60}
 
-steps=(msrv loom hack deny machete valgrind asan tsan fuzz coverage mutants)
+steps=(msrv loom seeds hack deny machete valgrind asan tsan fuzz coverage mutants)
 [ $# -eq 0 ] || steps=("$@")
 
 # need COMMAND.. -- how to install it
@@ -52,6 +52,11 @@ step_msrv() {
 # One preemption more than in every run: minutes instead of seconds.
 step_loom() {
     LOOM_MAX_PREEMPTIONS=3 bash ci/loom.sh
+}
+
+# The bugs that we seed, one after the other: an hour.
+step_seeds() {
+    bash ci/mutants.sh
 }
 
 step_hack() {
