@@ -89,6 +89,7 @@ impl Node {
                 let more = inner.more();
                 more.stop = Some(reason.clone());
                 self.raise(STOP);
+                epoch().fetch_add(1, Ordering::Release);
                 // The run has to see that its grace begins.
                 more.grace.is_some()
             }
@@ -159,7 +160,7 @@ impl Node {
 
     /// Tells whoever waits here or below to look again, where a link came after the cancellation.
     pub(super) fn look(self: &Arc<Self>) {
-        if self.is_stopped() || self.effective_reason().is_some() {
+        if self.is_stopped() || self.is_cancelled() {
             Node::tell(Vec::new(), vec![(Arc::downgrade(self), Signal::Look)]);
         }
     }
@@ -180,13 +181,14 @@ impl Node {
         if self.has(STOP) {
             return true;
         }
-        let mut last = self.has(SHELTERED | LEFT);
+        let now = epoch().load(Ordering::Acquire);
+        let mut last = self.is_quiet_in(now) || self.has(SHELTERED | LEFT);
         let mut at = self.live_parent();
         while let (Some(node), false) = (at, last) {
             if node.has(STOP) {
                 return true;
             }
-            last = node.has(SHELTERED);
+            last = node.is_quiet_in(now) || node.has(SHELTERED);
             at = node.live_parent();
         }
         false
@@ -233,24 +235,61 @@ impl Node {
         !self.is_quiet() && (self.has(CANCELLED) || self.is_cancelled_from_outside())
     }
 
-    /// Whether nothing has been cancelled anywhere since nothing was found cancelled here or around.
+    /// Whether nothing has been cancelled or stopped anywhere since nothing was found to be, here or around.
     ///
-    /// What can turn that round is a cancellation, or something that changes what is around: each raises
-    /// the epoch *after* it has happened. One that reads the new epoch therefore finds it, and one that
-    /// reads the old one was first.
+    /// What can turn that round is a request, or something that changes what is around: each raises the epoch
+    /// *after* it has happened. One that reads the new epoch therefore finds it, and one that reads the old one was
+    /// first.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet.load(Ordering::Relaxed) == epoch().load(Ordering::Acquire)
+        self.is_quiet_in(epoch().load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn is_quiet_in(&self, epoch: u64) -> bool {
+        self.quiet.load(Ordering::Relaxed) == epoch
     }
 
     #[cold]
     fn is_cancelled_from_outside(&self) -> bool {
         let now = epoch().load(Ordering::Acquire);
-        let cancelled = self.effective_reason().is_some();
-        if !cancelled {
-            self.quiet.store(now, Ordering::Relaxed);
+        let cancelled = self.is_cancelled_in(now);
+        if !cancelled && !self.is_stopped() {
+            self.quieten(now);
         }
         cancelled
+    }
+
+    /// As [`effective_reason`](Node::effective_reason), without the reason, and as far as the next region that is
+    /// quiet.
+    fn is_cancelled_in(&self, now: u64) -> bool {
+        let own = {
+            let inner = self.inner.lock();
+            inner.seen().is_some_and(|more| more.reason.is_some() || more.dropped_for.is_some())
+        };
+        let mut last = own || self.has(SHELTERED | SHIELD | LEFT);
+        let mut at = self.live_parent();
+        while let (Some(node), false) = (at, last) {
+            if node.has(CANCELLED) {
+                return true;
+            }
+            last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
+            at = node.live_parent();
+        }
+        own
+    }
+
+    /// Notes that nothing was found, here and on the way: who asks there next need not go the same way, and in a
+    /// chain each region is walked past once.
+    fn quieten(&self, now: u64) {
+        self.quiet.store(now, Ordering::Relaxed);
+        let mut last = self.has(SHELTERED | SHIELD | LEFT);
+        let mut at = self.live_parent();
+        while let (Some(node), false) = (at, last) {
+            last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
+            node.quiet.store(now, Ordering::Relaxed);
+            at = node.live_parent();
+        }
     }
 
     /// What is around the region has changed, or what a shield held off from others: all look again.
@@ -260,7 +299,7 @@ impl Node {
 
     /// The region has come to be inside `parent`.
     pub(super) fn unsettle_inside(&self, parent: Option<&Arc<Node>>) {
-        if parent.is_some_and(|parent| parent.is_cancelled()) {
+        if parent.is_some_and(|parent| parent.is_cancelled() || parent.is_stopped()) {
             self.unsettle();
         }
     }
