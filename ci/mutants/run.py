@@ -50,6 +50,10 @@ CHECKS = {
 }
 
 
+class DoesNotCompile(Exception):
+    """Not a bug that anybody could have made."""
+
+
 def mutants():
     found = []
     for path in sorted((ROOT / "ci/mutants").glob("*.toml")):
@@ -85,7 +89,7 @@ def copy_tree():
             shutil.copymode(source, copy)
 
 
-def run(command, env):
+def run(command, env, patience=PATIENCE):
     """The exit status, and the output's end; the status of one that took too long is None."""
     with subprocess.Popen(
         command,
@@ -98,7 +102,7 @@ def run(command, env):
         start_new_session=True,
     ) as process:
         try:
-            output, _ = process.communicate(timeout=PATIENCE)
+            output, _ = process.communicate(timeout=patience)
             return process.returncode, output
         except subprocess.TimeoutExpired:
             # The group that was started above, and nothing else.
@@ -110,15 +114,15 @@ def notices(check):
     """Which of the check's tests fails on the tree as it is; None where none does."""
     kind, *filters = check.split()
     command = CHECKS[kind]["run"].split()
-    status, output = run(command + ["--no-run"], CHECKS[kind]["env"])
+    status, output = run(command + ["--no-run"], CHECKS[kind]["env"], patience=None)
     if status != 0:
-        sys.exit(f"does not compile:\n{output[-3000:]}")
+        raise DoesNotCompile(output[-3000:])
     status, output = run(command + filters, CHECKS[kind]["env"])
     if status == 0:
         return None
     if status is None:
         return "it hangs"
-    failed = re.findall(r"^---- (\S+)", output, re.M) or re.findall(r"^thread '([^']+)'", output, re.M)
+    failed = re.findall(r"^---- (\S+)", output, re.M) or re.findall(r"thread '([^']+)' (?:\(\d+\) )?panicked", output)
     return sorted(set(failed))[0] if failed else "the process ends"
 
 
@@ -161,7 +165,12 @@ def main(words):
     bad = []
     for number, mutant in enumerate(chosen, 1):
         print(f"{number}/{len(chosen)} {mutant['file']}: {mutant['name']}", end=" ", flush=True)
-        outcome = try_out(mutant)
+        try:
+            outcome = try_out(mutant)
+        except DoesNotCompile as error:
+            print(f"-> DOES NOT COMPILE\n{error}", flush=True)
+            bad.append(mutant["name"])
+            continue
         print(f"-> {outcome['killed_by'] or 'SURVIVES'} {outcome.get('test', '')}", flush=True)
         if (outcome["killed_by"] is None) != ("equivalent" in mutant):
             bad.append(mutant["name"])
