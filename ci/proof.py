@@ -116,7 +116,7 @@ def page():
     for means, (unit, command, where) in MEANS.items():
         counts = explored[means]
         if counts:
-            lines.append(f"- {means}: {sum(counts.values()):,} {unit} in {len(counts)} tests of `{where}`; `{command}`")
+            lines.append(f"- {means}: {sum(counts.values()):,} {unit}; tests: {len(counts)}, in `{where}`; `{command}`")
         else:
             lines.append(f"- {means}: nothing was written down yet; `{command}`")
     by_means = Counter(mutant["killed_by"] or "equivalent" for mutant in mutants)

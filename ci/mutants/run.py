@@ -2,6 +2,7 @@
 
     ci/mutants.sh                all of them; results go to docs/proof/mutants.json
     ci/mutants.sh WORD..         those whose name, file or check has one of the words in it
+    ci/mutants.sh --rest WORD..  of those, the ones that have no result yet
     ci/mutants.sh --check        only whether each one's old text stands in its file, once: seconds
     ci/mutants.sh --list
 
@@ -28,7 +29,7 @@ SCRATCH = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / 
 TREE, BUILD = SCRATCH / "tree", SCRATCH / "build"
 RESULTS = ROOT / "docs/proof/mutants.json"
 # A lost wake-up may show as a test that hangs.
-PATIENCE = int(os.environ.get("MUTANT_SECONDS", "400"))
+PATIENCE = int(os.environ.get("MUTANT_SECONDS", "300"))
 
 CHECKS = {
     "tests": {
@@ -153,15 +154,18 @@ def main(words):
     if words == ["--check"]:
         print(f"{len(found)} mutants fit the sources")
         return
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    known = {mutant["name"] for mutant in found}
+    results = {result["name"]: result for result in results if result["name"] in known}
+    rest = words[:1] == ["--rest"]
+    words = words[rest:]
     chosen = [
         mutant
         for mutant in found
-        if not words or any(word in mutant[key] for word in words for key in ("name", "file", "check"))
+        if not (rest and mutant["name"] in results)
+        and (not words or any(word in mutant[key] for word in words for key in ("name", "file", "check")))
     ]
     copy_tree()
-    known = {mutant["name"] for mutant in found}
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    results = {result["name"]: result for result in results if result["name"] in known}
     bad = []
     for number, mutant in enumerate(chosen, 1):
         print(f"{number}/{len(chosen)} {mutant['file']}: {mutant['name']}", end=" ", flush=True)
