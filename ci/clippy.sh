@@ -15,6 +15,8 @@ for features in "--no-default-features" "" \
     cargo clippy --quiet -p moored --lib $features -- -D warnings
 done
 
-# The models exist under this cfg alone; see ci/loom.sh.
+# The models exist under one cfg alone, the schedules under another; see ci/loom.sh and ci/shuttle.sh.
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
     cargo clippy --quiet --release -p loom-tests -p moored-example-loom-on-top --all-targets -- -D warnings
+RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/shuttle \
+    cargo clippy --quiet --release -p shuttle-tests --all-targets -- -D warnings

@@ -10,7 +10,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 host=x86_64-unknown-linux-gnu
 fuzz_seconds=${FUZZ_SECONDS:-60}
 
-steps=(msrv loom seeds hack deny machete valgrind asan tsan fuzz coverage mutants)
+steps=(msrv loom shuttle seeded proof hack deny machete valgrind asan tsan fuzz coverage mutants)
 [ $# -eq 0 ] || steps=("$@")
 
 # need COMMAND.. -- how to install it
@@ -54,9 +54,19 @@ step_loom() {
     LOOM_MAX_PREEMPTIONS=3 bash ci/loom.sh
 }
 
-# The bugs that we seed, one after the other: an hour.
-step_seeds() {
+# Ten times the schedules of every run.
+step_shuttle() {
+    SHUTTLE_ITERATIONS=20000 bash ci/shuttle.sh
+}
+
+# The bugs of ci/mutants/*.toml, one at a time: most of an hour.
+step_seeded() {
     bash ci/mutants.sh
+}
+
+# How much each means explores, anew, and docs/proof.md from it.
+step_proof() {
+    python3 ci/proof.py --explore
 }
 
 step_hack() {

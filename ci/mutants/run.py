@@ -1,7 +1,8 @@
 """Seeds one bug at a time and looks whether a test, a model or a schedule notices it.
 
     ci/mutants.sh                all of them; results go to docs/proof/mutants.json
-    ci/mutants.sh WORD..         those whose name or file has one of the words in it
+    ci/mutants.sh WORD..         those whose name, file or check has one of the words in it
+    ci/mutants.sh --rest WORD..  of those, the ones that have no result yet
     ci/mutants.sh --check        only whether each one's old text stands in its file, once: seconds
     ci/mutants.sh --list
 
@@ -28,7 +29,7 @@ SCRATCH = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / 
 TREE, BUILD = SCRATCH / "tree", SCRATCH / "build"
 RESULTS = ROOT / "docs/proof/mutants.json"
 # A lost wake-up may show as a test that hangs.
-PATIENCE = int(os.environ.get("MUTANT_SECONDS", "400"))
+PATIENCE = int(os.environ.get("MUTANT_SECONDS", "300"))
 
 CHECKS = {
     "tests": {
@@ -48,6 +49,10 @@ CHECKS = {
         "env": {"RUSTFLAGS": "--cfg shuttle", "CARGO_TARGET_DIR": f"{BUILD}/shuttle"},
     },
 }
+
+
+class DoesNotCompile(Exception):
+    """Not a bug that anybody could have made."""
 
 
 def mutants():
@@ -85,7 +90,7 @@ def copy_tree():
             shutil.copymode(source, copy)
 
 
-def run(command, env):
+def run(command, env, patience=PATIENCE):
     """The exit status, and the output's end; the status of one that took too long is None."""
     with subprocess.Popen(
         command,
@@ -98,7 +103,7 @@ def run(command, env):
         start_new_session=True,
     ) as process:
         try:
-            output, _ = process.communicate(timeout=PATIENCE)
+            output, _ = process.communicate(timeout=patience)
             return process.returncode, output
         except subprocess.TimeoutExpired:
             # The group that was started above, and nothing else.
@@ -110,15 +115,15 @@ def notices(check):
     """Which of the check's tests fails on the tree as it is; None where none does."""
     kind, *filters = check.split()
     command = CHECKS[kind]["run"].split()
-    status, output = run(command + ["--no-run"], CHECKS[kind]["env"])
+    status, output = run(command + ["--no-run"], CHECKS[kind]["env"], patience=None)
     if status != 0:
-        sys.exit(f"does not compile:\n{output[-3000:]}")
+        raise DoesNotCompile(output[-3000:])
     status, output = run(command + filters, CHECKS[kind]["env"])
     if status == 0:
         return None
     if status is None:
         return "it hangs"
-    failed = re.findall(r"^---- (\S+)", output, re.M) or re.findall(r"^thread '([^']+)'", output, re.M)
+    failed = re.findall(r"^---- (\S+)", output, re.M) or re.findall(r"thread '([^']+)' (?:\(\d+\) )?panicked", output)
     return sorted(set(failed))[0] if failed else "the process ends"
 
 
@@ -127,7 +132,8 @@ def try_out(mutant):
     good = path.read_text()
     path.write_text(good.replace(mutant["old"], mutant["new"]))
     try:
-        whole = [check for check in CHECKS if check != mutant["check"]]
+        # MUTANT_FIRST=1 stops at the check that should notice, to find quickly which one does not.
+        whole = [] if os.environ.get("MUTANT_FIRST") else [check for check in CHECKS if check != mutant["check"]]
         for check in [mutant["check"], *whole]:
             test = notices(check)
             if test:
@@ -148,15 +154,27 @@ def main(words):
     if words == ["--check"]:
         print(f"{len(found)} mutants fit the sources")
         return
-    chosen = [m for m in found if not words or any(w in m["name"] or w in m["file"] for w in words)]
-    copy_tree()
-    known = {mutant["name"] for mutant in found}
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    known = {mutant["name"] for mutant in found}
     results = {result["name"]: result for result in results if result["name"] in known}
+    rest = words[:1] == ["--rest"]
+    words = words[rest:]
+    chosen = [
+        mutant
+        for mutant in found
+        if not (rest and mutant["name"] in results)
+        and (not words or any(word in mutant[key] for word in words for key in ("name", "file", "check")))
+    ]
+    copy_tree()
     bad = []
     for number, mutant in enumerate(chosen, 1):
         print(f"{number}/{len(chosen)} {mutant['file']}: {mutant['name']}", end=" ", flush=True)
-        outcome = try_out(mutant)
+        try:
+            outcome = try_out(mutant)
+        except DoesNotCompile as error:
+            print(f"-> DOES NOT COMPILE\n{error}", flush=True)
+            bad.append(mutant["name"])
+            continue
         print(f"-> {outcome['killed_by'] or 'SURVIVES'} {outcome.get('test', '')}", flush=True)
         if (outcome["killed_by"] is None) != ("equivalent" in mutant):
             bad.append(mutant["name"])

@@ -7,6 +7,7 @@ mod abandon;
 mod adoption;
 mod affinity;
 mod auto_traits;
+mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]
 mod detectable;

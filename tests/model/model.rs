@@ -65,6 +65,12 @@ pub(crate) enum Op {
     Close(RegionId),
     /// Opens the gate of an exit.
     Open(ExitId),
+    /// The deadline of a scope is moved to now.
+    Expire(RegionId),
+    /// Another task registers in a stack.
+    Trespass(RegionId),
+    /// Asks to wind down, without a grace: nobody here listens.
+    Stop(RegionId),
 }
 
 impl Op {
@@ -76,7 +82,7 @@ impl Op {
             _ => End::Panic,
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
-        match code % 16 {
+        match code % 19 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -89,7 +95,10 @@ impl Op {
             12 => Op::Drop(at),
             13 => Op::Spawn(at),
             14 => Op::Close(at),
-            _ => Op::Open(at),
+            15 => Op::Open(at),
+            16 => Op::Expire(at),
+            17 => Op::Trespass(at),
+            _ => Op::Stop(at),
         }
     }
 }
@@ -165,6 +174,9 @@ pub(crate) fn check(seed: &[u8]) {
     if let Err(wrong) = reference.finish() {
         panic!("{wrong}\nat the end of{}", lines(&done));
     }
+    drop(real);
+    let left = moored::testing::live_regions();
+    assert_eq!(left, 0, "regions live on (R19) after{}", lines(&done));
 }
 
 fn settle(real: &mut Real, reference: &mut Reference, done: &[Op]) {

@@ -4,8 +4,10 @@
 
 use super::reference::Reference;
 use super::{End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId};
+use moored::testing::{MockClock, hand};
 use moored::{
-    CancelScope, Cause, ExitFailure, ExitStack, Failure, Held, Report, TaskGroup, TaskId, task,
+    CancelHandle, CancelScope, Cause, Clock, ExitFailure, ExitStack, Failure, Held, Misuse, Report,
+    TaskGroup, TaskId, task,
 };
 use std::any::Any;
 use std::cell::RefCell;
@@ -23,6 +25,7 @@ pub(crate) struct Real {
     shared: Shared,
     root: Option<BoxFuture<Result<(), String>>>,
     woken: Arc<Woken>,
+    clock: MockClock,
 }
 
 struct Woken(AtomicBool);
@@ -61,6 +64,9 @@ struct Inside {
     events: Vec<Event>,
     mail: BTreeMap<RegionId, Mail>,
     cancels: BTreeMap<RegionId, Arc<dyn Fn() + Send + Sync>>,
+    stops: BTreeMap<RegionId, CancelHandle>,
+    scopes: BTreeMap<RegionId, Weak<CancelScope>>,
+    stacks: BTreeMap<RegionId, Weak<ExitStack>>,
     gates: BTreeMap<ExitId, Gate>,
     held: BTreeMap<ExitId, Held<ExitId>>,
 }
@@ -121,8 +127,9 @@ impl Real {
     pub(crate) fn new() -> Self {
         collect_reports();
         let shared = Shared::default();
-        let root = Box::pin(task(actor(shared.clone(), 0, Place::Plain)));
-        Real { shared, root: Some(root), woken: Arc::new(Woken(AtomicBool::new(true))) }
+        let clock = MockClock::new();
+        let root = Box::pin(task(actor(shared.clone(), 0, Place::Plain)).clock(clock.clone()));
+        Real { shared, root: Some(root), woken: Arc::new(Woken(AtomicBool::new(true))), clock }
     }
 
     pub(crate) fn apply(&mut self, op: Op, reference: &Reference) {
@@ -146,6 +153,22 @@ impl Real {
                 let cancel = self.shared.with(|inside| inside.cancels.get(&region).cloned());
                 cancel.into_iter().for_each(|cancel| cancel());
             }
+            Op::Expire(region) => {
+                let scope = self.shared.with(|inside| inside.scopes.get(&region).cloned());
+                if let Some(scope) = scope.and_then(|scope| scope.upgrade()) {
+                    scope.set_deadline(self.clock.now());
+                }
+            }
+            Op::Trespass(region) => {
+                let stack = self.shared.with(|inside| inside.stacks.get(&region).cloned());
+                if let Some(stack) = stack.and_then(|stack| stack.upgrade()) {
+                    self.trespass(region, &stack);
+                }
+            }
+            Op::Stop(region) => {
+                let handle = self.shared.with(|inside| inside.stops.get(&region).cloned());
+                handle.iter().for_each(CancelHandle::stop);
+            }
             Op::Leave(region, end) => self.shared.send(region, Act::Leave(region, end)),
             Op::Drop(region) => self.shared.send(reference.around(region), Act::Drop(region)),
             Op::Close(region) => self.shared.send(actor(region), Act::Close(region)),
@@ -157,6 +180,18 @@ impl Real {
                 });
                 waker.into_iter().for_each(Waker::wake);
             }
+        }
+    }
+
+    /// R2: what another task registers is handed back, and nothing has happened.
+    fn trespass(&self, region: RegionId, stack: &ExitStack) {
+        let shared = self.shared.clone();
+        let exit =
+            async move { shared.event(Event::Broken(format!("{region} ran what was rejected"))) };
+        let registered = hand(task(async { stack.try_defer(exit) })).ready();
+        match registered {
+            Err(rejected) if matches!(rejected.error(), Misuse::WrongTask(_)) => {}
+            _ => self.shared.event(Event::Broken(format!("region {region} took a foreign exit"))),
         }
     }
 
@@ -295,8 +330,12 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
     Box::pin(async move {
         let outcome = match kind {
             Kind::Scope => {
-                let scope = CancelScope::new();
+                let scope = Arc::new(CancelScope::new());
                 let handle = scope.handle();
+                shared.with(|inside| {
+                    inside.stops.insert(region, scope.handle());
+                    inside.scopes.insert(region, Arc::downgrade(&scope));
+                });
                 shared.cancels(region, move || handle.cancel());
                 match caught(scope.run(actor(shared.clone(), region, Place::Plain))).await {
                     Ok(Ok(Ok(()))) => Outcome::Fine,
@@ -313,6 +352,7 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
             }
             Kind::Stack => {
                 let stack = Arc::new(ExitStack::new());
+                shared.with(|inside| inside.stacks.insert(region, Arc::downgrade(&stack)));
                 let body = actor(shared.clone(), region, Place::Stack(&stack));
                 match caught(stack.run(body)).await {
                     Ok(result) => failure(&shared, result.err().as_ref()),
@@ -322,6 +362,7 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
             Kind::Group => {
                 let group = TaskGroup::new();
                 let handle = group.handle();
+                shared.with(|inside| inside.stops.insert(region, group.handle()));
                 shared.cancels(region, move || handle.cancel());
                 let body = actor(shared.clone(), region, Place::Group(&group));
                 match caught(group.run(body)).await {

@@ -264,6 +264,21 @@ impl Reference {
                 self.cancel(region);
                 Op::Cancel(region)
             }
+            Op::Expire(at) => {
+                let region = self.pick(at, |region| {
+                    region.kind == Kind::Scope && region.body && region.state == State::Open
+                })?;
+                self.cancel(region);
+                Op::Expire(region)
+            }
+            // Neither has an effect on the book.
+            Op::Trespass(at) => Op::Trespass(
+                self.pick(at, |region| region.kind == Kind::Stack && region.state != State::Left)?,
+            ),
+            Op::Stop(at) => {
+                let asked = |region: &Region| matches!(region.kind, Kind::Scope | Kind::Group);
+                Op::Stop(self.pick(at, asked)?)
+            }
             Op::Leave(at, end) => {
                 let region = self.pick(at, |region| region.body && region.kind != Kind::Root)?;
                 self.leave(region, end);

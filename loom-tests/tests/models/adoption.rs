@@ -1,6 +1,6 @@
 //! Exits that are handed over from one thread while the region that would run them leaves on another.
 
-use crate::support::{Count, lost, poll_once};
+use crate::support::{Count, lost, model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ExitStack, Failure, task};
@@ -15,7 +15,7 @@ type Away = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// lost exactly once, and in no case is it both or neither.
 #[test]
 fn r08_adoption_against_closing() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let scope = CancelScope::new();
@@ -51,7 +51,7 @@ fn r08_adoption_against_closing() {
 /// long as that one is there.
 #[test]
 fn r08_adoption_goes_on_to_the_next_region() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let (outer, inner) = (CancelScope::new(), CancelScope::new());
@@ -86,7 +86,7 @@ fn r08_adoption_goes_on_to_the_next_region() {
 /// it came too late there, in the region around it.
 #[test]
 fn r08_a_held_value_that_comes_back_against_leaving() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let outer = CancelScope::new();

@@ -1,6 +1,6 @@
 //! Cancelling against everything that a scope's own task does.
 
-use crate::support::{Count, Gate, parked, poll_once};
+use crate::support::{Count, Gate, model, parked, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind};
@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 /// A `run` that is being polled is woken by every cancellation, whenever it comes, and drops its body once.
 #[test]
 fn r06_cancel_against_poll() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let scope = CancelScope::new();
         let handle = scope.handle();
@@ -27,7 +27,7 @@ fn r06_cancel_against_poll() {
 /// under the lock.
 #[test]
 fn r06_cancel_against_a_poll_with_another_waker() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let mut run = pin!(scope.run(std::future::pending::<()>()));
@@ -41,7 +41,7 @@ fn r06_cancel_against_a_poll_with_another_waker() {
 /// A body that becomes ready while it is being cancelled ends in one of two ways, and is dropped once in both.
 #[test]
 fn r06_cancel_against_completion() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let gate = Gate::new();
         let scope = CancelScope::new();
@@ -72,7 +72,7 @@ fn r06_cancel_against_completion() {
 /// handle keeps alive.
 #[test]
 fn r09_cancel_against_drop_of_run() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let wakes = Arc::new(Count::new());
         let waker = Waker::from(Arc::clone(&wakes));
@@ -99,7 +99,7 @@ fn r09_cancel_against_drop_of_run() {
 /// A waiter that registers while the region is being cancelled is woken.
 #[test]
 fn r03_cancel_against_registration() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let waiter = thread::spawn({
@@ -114,7 +114,7 @@ fn r03_cancel_against_registration() {
 /// Of two waiters, one that gives up while the region is being cancelled takes nothing from the other.
 #[test]
 fn r18_cancel_against_a_waiter_that_gives_up() {
-    loom::model(|| {
+    model(|| {
         let wakes = Arc::new(Count::new());
         let scope = CancelScope::new();
         let handle = scope.handle();
@@ -140,7 +140,7 @@ fn r18_cancel_against_a_waiter_that_gives_up() {
 /// Of two cancellations the first wins: one reason, the same for whoever asks, from the first look to the error.
 #[test]
 fn r10_two_cancels_against_each_other() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let asks = |name| {
             let handle = scope.handle();
@@ -164,7 +164,7 @@ fn r10_two_cancels_against_each_other() {
 /// A cancellation from outside and one from inside the body end the `run` once, with one reason.
 #[test]
 fn r10_a_body_that_cancels_itself_against_another_thread() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let canceller = thread::spawn({

@@ -1,7 +1,7 @@
 //! Children in the task, which other threads wake and cancel; and what a group offers beside: turns, results, starting.
 
 use crate::executors::{Kept, Threads};
-use crate::support::{Count, Gate, coarse_model, parked, yield_now};
+use crate::support::{Count, Gate, coarse_model, model, parked, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{ChildError, Outcome, TaskGroup};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A child in the task that another thread wakes while the group polls its children is polled again.
 #[test]
 fn r16_wake_of_a_child_against_poll() {
-    loom::model(|| {
+    model(|| {
         let gates = [Gate::new(), Gate::new()];
         let group: TaskGroup<'_, ()> = TaskGroup::new();
         let openers = gates.each_ref().map(|gate| {
@@ -60,7 +60,7 @@ fn r16_cancel_against_the_last_child_leaving() {
 /// linked and unlinked in between, and `run` returns.
 #[test]
 fn r16_cancel_against_linking_and_unlinking_a_child() {
-    loom::model(|| {
+    model(|| {
         let gone = Count::new();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let spawner = group.spawner();
@@ -88,7 +88,7 @@ fn r16_cancel_against_linking_and_unlinking_a_child() {
 /// A child's handle is joined on another thread while the child is cancelled: whoever joins is told.
 #[test]
 fn r03_cancel_of_a_child_against_join() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let child = group.spawn_on(&threads, pending::<Result<(), ()>>());
@@ -103,7 +103,7 @@ fn r03_cancel_of_a_child_against_join() {
 /// Two children where one may run at a time: never two at once, and the one that waits is called.
 #[test]
 fn r16_the_end_of_a_turn_against_waiting_for_one() {
-    loom::model(|| {
+    model(|| {
         let inside = Count::new();
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
@@ -126,7 +126,7 @@ fn r16_the_end_of_a_turn_against_waiting_for_one() {
 /// A child that waits for its turn is cancelled while the turn is given to it: the group returns.
 #[test]
 fn r16_cancel_against_waiting_for_a_turn() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
         drop(group.spawn_on(&threads, async { Ok(()) }));
@@ -144,7 +144,7 @@ fn r16_cancel_against_waiting_for_a_turn() {
 /// Whoever reads the results while a child ends gets its outcome, and then the end.
 #[test]
 fn r16_the_end_of_a_child_against_reading_results() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let mut results = group.results();
@@ -175,7 +175,7 @@ async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)
 /// group returns without a failure.
 #[test]
 fn r17_two_successes_against_each_other() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().first_success();
         let children = [1, 2].map(|n| group.spawn_on(&threads, async move { Ok(n) }));

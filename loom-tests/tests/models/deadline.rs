@@ -1,7 +1,7 @@
 //! Deadlines, whose timer is another thread, against what else may happen to a scope.
 
 use crate::clock::{SECOND, StubClock};
-use crate::support::{Count, parked, poll_once};
+use crate::support::{Count, model, parked, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, Clock, ReasonKind, task};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// is dropped once.
 #[test]
 fn r10_cancel_against_deadline() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let clock = StubClock::new();
         let scope = CancelScope::new().timeout(SECOND);
@@ -45,7 +45,7 @@ fn r10_cancel_against_deadline() {
 /// A deadline that is passed while the `run` that has to watch it is polled is seen: nothing else would wake it.
 #[test]
 fn r11_setting_a_deadline_against_poll() {
-    loom::model(|| {
+    model(|| {
         let clock = StubClock::new();
         let scope = Arc::new(CancelScope::new());
         let setter = thread::spawn({
@@ -61,7 +61,7 @@ fn r11_setting_a_deadline_against_poll() {
 /// The same where the deadline is that of a scope around: the run that watches it is another one's, further out.
 #[test]
 fn r11_setting_a_deadline_against_poll_of_what_is_inside() {
-    loom::model(|| {
+    model(|| {
         let clock = StubClock::new();
         let outer = Arc::new(CancelScope::new());
         let setter = thread::spawn({
@@ -80,7 +80,7 @@ fn r11_setting_a_deadline_against_poll_of_what_is_inside() {
 /// still comes.
 #[test]
 fn r11_extending_a_deadline_against_its_passing() {
-    loom::model(|| {
+    model(|| {
         let clock = StubClock::new();
         let start = clock.now();
         let scope = Arc::new(CancelScope::new().deadline(start + SECOND));

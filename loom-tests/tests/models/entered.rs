@@ -1,6 +1,6 @@
 //! Scopes that are entered by a call, and regions that change hands, against cancelling.
 
-use crate::support::{Count, lost, parked};
+use crate::support::{Count, lost, model, parked};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ExitStack, ReasonKind, task};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A run inside an entered scope is cancelled with it, whether it begins before or after; and so is the next one.
 #[test]
 fn r06_cancel_against_a_run_inside_an_entered_scope() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let scope = CancelScope::new().enter().unwrap();
         let handle = scope.handle();
@@ -29,7 +29,7 @@ fn r06_cancel_against_a_run_inside_an_entered_scope() {
 /// Runs on two threads where nobody is known: both are linked and unlinked while the scope is cancelled.
 #[test]
 fn r06_cancel_against_two_runs_inside_an_entered_scope() {
-    loom::model(|| {
+    model(|| {
         let scope = Arc::new(CancelScope::new().enter().unwrap());
         let handle = scope.handle();
         let other = thread::spawn({
@@ -47,7 +47,7 @@ fn r06_cancel_against_two_runs_inside_an_entered_scope() {
 /// An entered scope that is left while it is cancelled tells the reason, or was not cancelled when it was left.
 #[test]
 fn r09_cancel_against_exit() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new().enter().unwrap();
         let handle = scope.handle();
         let waiter = thread::spawn({
@@ -70,7 +70,7 @@ fn r09_cancel_against_exit() {
 /// inside it there is cancelled.
 #[test]
 fn r04_handover_of_a_scope_against_cancel() {
-    loom::model(|| {
+    model(|| {
         let (scope, handle) = block_on(task(async {
             let scope = CancelScope::new().enter().unwrap();
             let handle = scope.handle();
@@ -93,7 +93,7 @@ fn r04_handover_of_a_scope_against_cancel() {
 /// left, and nobody else runs it.
 #[test]
 fn r04_handover_of_a_stack_against_cancel_of_its_new_home() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let exit = ran.entry();
@@ -121,7 +121,7 @@ fn r04_handover_of_a_stack_against_cancel_of_its_new_home() {
 /// ever, and nothing is kept.
 #[test]
 fn r04_drop_of_what_was_released_against_cancel() {
-    loom::model(|| {
+    model(|| {
         let (scope, handle) = block_on(task(async {
             let scope = CancelScope::new().enter().unwrap();
             let handle = scope.handle();

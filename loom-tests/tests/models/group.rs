@@ -1,7 +1,7 @@
 //! Children against the group that waits for them.
 
 use crate::executors::{Kept, ShuttingDown, Threads};
-use crate::support::{Count, CountOnDrop, abandons, lost, parked, poll_once, yield_now};
+use crate::support::{Count, CountOnDrop, abandons, lost, model, parked, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, Cause, ChildError, TaskGroup};
@@ -12,7 +12,7 @@ use std::pin::pin;
 /// unpolled.
 #[test]
 fn r16_spawn_against_close() {
-    loom::model(|| {
+    model(|| {
         let ran = Count::new();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let spawner = group.spawner();
@@ -44,7 +44,7 @@ fn r16_spawn_against_close() {
 /// The same for a child on an executor.
 #[test]
 fn r16_spawn_on_an_executor_against_close() {
-    loom::model(|| {
+    model(|| {
         let ran = Count::new();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let spawner = group.spawner();
@@ -73,7 +73,7 @@ fn r16_spawn_on_an_executor_against_close() {
 /// kept for as long as the group happens to live.
 #[test]
 fn r16_spawn_against_drop_of_run() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let spawner = group.spawner();
@@ -101,7 +101,7 @@ fn r16_spawn_against_drop_of_run() {
 /// value in the handle.
 #[test]
 fn r16_end_of_a_child_against_run() {
-    loom::model(|| {
+    model(|| {
         let gone = Count::new();
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
@@ -121,7 +121,7 @@ fn r16_end_of_a_child_against_run() {
 /// Whoever joins a child while it ends gets its value.
 #[test]
 fn r16_end_of_a_child_against_join() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let child = group.spawn_on(&threads, async { Ok(7) });
@@ -134,7 +134,7 @@ fn r16_end_of_a_child_against_join() {
 /// Two children fail at once: one of them is the primary, the other is not lost, and the body is cancelled.
 #[test]
 fn r17_two_failures_against_each_other() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, u8> = TaskGroup::new();
         for n in [1, 2] {
@@ -157,7 +157,7 @@ fn r17_two_failures_against_each_other() {
 /// A child that is cancelled through its handle while it yields ends once, and its group returns.
 #[test]
 fn r03_cancel_of_a_child_against_its_end() {
-    loom::model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let child = group.spawn_on(&threads, async {
@@ -177,7 +177,7 @@ fn r03_cancel_of_a_child_against_its_end() {
 /// A group's cancellation reaches a child that is being spawned on another thread.
 #[test]
 fn r16_cancel_of_the_group_against_spawn() {
-    loom::model(|| {
+    model(|| {
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let handle = group.handle();
         let canceller = thread::spawn(move || handle.cancel());
@@ -194,7 +194,7 @@ fn r16_cancel_of_the_group_against_spawn() {
 /// `run` is dropped while its executor child ends: the region around it is left after the child.
 #[test]
 fn r16_end_of_a_child_against_drop_of_run() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let gone = Count::new();
         let threads = Threads::default();
@@ -219,7 +219,7 @@ fn r16_end_of_a_child_against_drop_of_run() {
 /// once, before `run` returns.
 #[test]
 fn r08_exits_of_a_dropped_child_against_run() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let executor = ShuttingDown::default();
@@ -237,7 +237,7 @@ fn r08_exits_of_a_dropped_child_against_run() {
 /// The same for a child that was spawned before the group is entered.
 #[test]
 fn r08_exits_of_a_dropped_child_against_entering() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let executor = ShuttingDown::default();

@@ -1,6 +1,6 @@
 //! Handles and references, from other threads, at the two ends of a scope's life; and the ids of tasks.
 
-use crate::support::{Count, parked, poll_once};
+use crate::support::{Count, model, parked, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind, task};
@@ -12,7 +12,7 @@ use std::task::{Context, Waker};
 /// that was left acts on nobody, and nobody keeps it but its handle.
 #[test]
 fn r09_a_handle_against_the_end_of_its_scope() {
-    loom::model(|| {
+    model(|| {
         let wakes = Arc::new(Count::new());
         let handle = {
             let scope = CancelScope::new();
@@ -50,7 +50,7 @@ fn r09_a_handle_against_the_end_of_its_scope() {
 /// its run.
 #[test]
 fn r03_a_handle_taken_against_the_first_poll() {
-    loom::model(|| {
+    model(|| {
         let dropped = Count::new();
         let scope = Arc::new(CancelScope::new());
         let shares = thread::spawn({
@@ -71,7 +71,7 @@ fn r03_a_handle_taken_against_the_first_poll() {
 /// A thread that shares the scope waits for its cancellation, and then cancels it by reference, while it is entered.
 #[test]
 fn r03_cancel_by_reference_against_the_first_poll() {
-    loom::model(|| {
+    model(|| {
         let scope = Arc::new(CancelScope::new());
         let shares = thread::spawn({
             let scope = Arc::clone(&scope);
@@ -91,7 +91,7 @@ fn r03_cancel_by_reference_against_the_first_poll() {
 /// Tasks that begin on two threads at once have different ids.
 #[test]
 fn r01_ids_are_given_out_once() {
-    loom::model(|| {
+    model(|| {
         let two = || {
             let id = || block_on(task(async { task::current().unwrap() }));
             [id(), id()]

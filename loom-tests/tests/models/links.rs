@@ -1,6 +1,6 @@
 //! Waiting for the cancellation of a region from another thread, against what happens around the region.
 
-use crate::support::poll_once;
+use crate::support::{model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::CancelScope;
@@ -11,7 +11,7 @@ use std::task::Poll;
 /// A waiter that registers at an inner region while an outer one is being cancelled is told.
 #[test]
 fn r07_registration_against_the_cancellation_of_an_ancestor() {
-    loom::model(|| {
+    model(|| {
         let outer = CancelScope::new();
         let inner = CancelScope::new();
         let (outer_handle, inner_handle) = (outer.handle(), inner.handle());
@@ -26,7 +26,7 @@ fn r07_registration_against_the_cancellation_of_an_ancestor() {
 /// Two waiters that link the same region at once are both told.
 #[test]
 fn r07_two_registrations_against_the_cancellation_of_an_ancestor() {
-    loom::model(|| {
+    model(|| {
         let outer = CancelScope::new();
         let inner = CancelScope::new();
         let outer_handle = outer.handle();
@@ -44,7 +44,7 @@ fn r07_two_registrations_against_the_cancellation_of_an_ancestor() {
 /// A waiter that came before its region was entered is told of what is cancelled around it.
 #[test]
 fn r01_registration_against_entering() {
-    loom::model(|| {
+    model(|| {
         let outer = CancelScope::new();
         let inner = CancelScope::new();
         let (outer_handle, inner_handle) = (outer.handle(), inner.handle());
@@ -60,7 +60,7 @@ fn r01_registration_against_entering() {
 /// then on: the waiter is told of that one's cancellation.
 #[test]
 fn r01_registration_against_the_leaving_of_a_parent() {
-    loom::model(|| {
+    model(|| {
         let outer = CancelScope::new();
         let middle = CancelScope::new();
         let inner = CancelScope::new();
@@ -91,7 +91,7 @@ fn r01_registration_against_the_leaving_of_a_parent() {
 /// with it: it survives.
 #[test]
 fn r07_registration_against_the_cancellation_of_a_borrower() {
-    loom::model(|| {
+    model(|| {
         let outer = CancelScope::new();
         let middle = CancelScope::new();
         let inner = CancelScope::new();

@@ -1,6 +1,6 @@
 //! Shields that come up and go down while something around them is cancelled.
 
-use crate::support::{Count, Gate, coarse_model, yield_now};
+use crate::support::{Count, Gate, coarse_model, model, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind, shield};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// follows it is cancelled: the shield's end is not the end of the cancellation.
 #[test]
 fn r12_cancel_against_a_shield_that_waits() {
-    loom::model(|| {
+    model(|| {
         let ended = Count::new();
         let gate = Gate::new();
         let scope = CancelScope::new();
@@ -38,7 +38,7 @@ fn r12_cancel_against_a_shield_that_waits() {
 /// A shield that comes up while the cancellation arrives: what it covers did not begin, or came to its end.
 #[test]
 fn r12_cancel_against_a_shield_that_comes_up() {
-    loom::model(|| {
+    model(|| {
         let (began, ended) = (Count::new(), Count::new());
         let scope = CancelScope::new();
         let handle = scope.handle();

@@ -1,7 +1,7 @@
 //! The first phase, asking to wind down, against the second and against those who listen.
 
 use crate::clock::{SECOND, StubClock};
-use crate::support::poll_once;
+use crate::support::{model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind, stop_requested, task};
@@ -12,7 +12,7 @@ use std::pin::pin;
 /// waits for ever.
 #[test]
 fn r13_stop_against_cancel() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let canceller = thread::spawn(move || handle.cancel_because("asked"));
@@ -32,7 +32,7 @@ fn r13_stop_against_cancel() {
 /// Whoever begins to listen inside while the outermost region is asked to wind down is told, through a shield too.
 #[test]
 fn r13_stop_against_registration() {
-    loom::model(|| {
+    model(|| {
         let outer = CancelScope::new();
         let handle = outer.handle();
         let stopper = thread::spawn(move || handle.stop());
@@ -47,7 +47,7 @@ fn r13_stop_against_registration() {
 /// Of two listeners in one region, one that gives up while the stop comes takes nothing from the other.
 #[test]
 fn r18_stop_against_a_listener_that_gives_up() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let stopper = thread::spawn(move || handle.stop());
@@ -68,7 +68,7 @@ fn r18_stop_against_a_listener_that_gives_up() {
 /// A stop whose grace runs out, while somebody else cancels: one reason, the first one, and it stays.
 #[test]
 fn r13_the_end_of_a_grace_against_cancel() {
-    loom::model(|| {
+    model(|| {
         let clock = StubClock::new();
         let scope = CancelScope::new().grace(SECOND);
         let handle = scope.handle();
@@ -96,7 +96,7 @@ fn r13_the_end_of_a_grace_against_cancel() {
 /// for that.
 #[test]
 fn r13_stop_with_a_grace_against_poll() {
-    loom::model(|| {
+    model(|| {
         let clock = StubClock::new();
         let scope = CancelScope::new().grace(SECOND);
         let handle = scope.handle();

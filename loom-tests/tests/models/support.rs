@@ -7,12 +7,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// As `loom::model`, with one preemption less, for a model of three threads of which each does much: with two it takes
-/// minutes. The deep run's three are two here.
+/// As `loom::model`; says how many interleavings there were.
+pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
+    explore(model, loom::model);
+}
+
+/// With one preemption less, for a model of three threads of which each does much: with two it takes minutes. The deep
+/// run's three are two here.
 pub(crate) fn coarse_model(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
-    builder.check(model);
+    explore(model, |counting| {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
+        builder.check(counting);
+    });
+}
+
+fn explore(
+    model: impl Fn() + Send + Sync + 'static,
+    check: impl FnOnce(Box<dyn Fn() + Send + Sync>),
+) {
+    let count = Count::new();
+    let counting = count.clone();
+    check(Box::new(move || {
+        counting.add();
+        model();
+    }));
+    // The form that ci/proof.py reads.
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("explored {name}: {} interleavings", count.get());
 }
 
 /// Counts; an atomic of `std`, which loom does not explore.

@@ -1,7 +1,7 @@
 //! What a child on an executor abandons: its exits travel on a task of the same executor, and its group waits for them.
 
 use crate::executors::Aborting;
-use crate::support::{Count, abandons, lost, poll_once};
+use crate::support::{Count, abandons, lost, model, poll_once};
 use loom::future::block_on;
 use moored::{CancelScope, TaskGroup};
 use std::future::pending;
@@ -10,7 +10,7 @@ use std::pin::pin;
 /// The exits run on a task of their own while the group waits: exactly once, and before `run` returns.
 #[test]
 fn r08_exits_on_their_voyage_against_run() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let executor = Aborting::default();
@@ -26,7 +26,7 @@ fn r08_exits_on_their_voyage_against_run() {
 /// exits a second time.
 #[test]
 fn r08_a_voyage_that_is_dropped_against_run() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let executor = Aborting::all();
@@ -42,7 +42,7 @@ fn r08_a_voyage_that_is_dropped_against_run() {
 /// The voyage goes on while the group is cancelled: an exit is shielded from that.
 #[test]
 fn r14_exits_on_their_voyage_against_cancel() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let executor = Aborting::default();
@@ -58,7 +58,7 @@ fn r14_exits_on_their_voyage_against_cancel() {
 /// The group's `run` is dropped while its child's exits travel: the region around waits for them.
 #[test]
 fn r16_exits_on_their_voyage_against_drop_of_run() {
-    loom::model(|| {
+    model(|| {
         lost::reset();
         let ran = Count::new();
         let executor = Aborting::default();

@@ -1,6 +1,6 @@
 //! Wakers that are no good: they call back in, they panic, they do something when they are dropped.
 
-use crate::support::{Count, poll_once};
+use crate::support::{Count, model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelHandle, CancelScope};
@@ -41,7 +41,7 @@ impl Drop for Meddler {
 /// Wakers that call back in, woken by two threads at once: nobody waits for a lock that he holds.
 #[test]
 fn r18_two_cancels_against_a_waker_that_calls_back_in() {
-    loom::model(|| {
+    model(|| {
         let wakes = Count::new();
         let scope = CancelScope::new();
         let meddler = || Arc::new(Meddler { handle: scope.handle(), wakes: wakes.clone() });
@@ -63,7 +63,7 @@ fn r18_two_cancels_against_a_waker_that_calls_back_in() {
 /// A waker whose drop calls back in, replaced by another one while the region is cancelled.
 #[test]
 fn r18_cancel_against_the_drop_of_a_waker_that_calls_back_in() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let meddler = Meddler { handle: scope.handle(), wakes: Count::new() };
         let mut run = pin!(scope.run(pending::<()>()));
@@ -91,7 +91,7 @@ impl Wake for Faulty {
 /// Two faulty wakers before a good one: the good one is woken, while another thread cancels as well.
 #[test]
 fn r18_two_cancels_against_a_waker_that_panics() {
-    loom::model(|| {
+    model(|| {
         let scope = CancelScope::new();
         let faulty = Waker::from(Arc::new(Faulty));
         let mut first = pin!(scope.handle().cancelled());

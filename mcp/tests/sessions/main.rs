@@ -1,6 +1,7 @@
 //! The library against servers that misbehave: each test is one fault, and what is right then.
 
 mod connect;
+mod cut;
 mod group;
 mod http_faults;
 mod invariants;

@@ -32,11 +32,14 @@ pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
         return;
     }
     let number = |name| variable(name).map(|n| n.parse::<u64>().expect("a number"));
-    let iterations = number("SHUTTLE_ITERATIONS").unwrap_or(500) as usize;
+    let iterations = number("SHUTTLE_ITERATIONS").unwrap_or(2_000) as usize;
     let seeds = match number("SHUTTLE_SEED") {
         Some(seed) => vec![seed],
         None => vec![1, RandomState::new().hash_one("a fresh seed")],
     };
+    // The form that ci/proof.py reads.
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("explored {name}: {} schedules", 2 * iterations * seeds.len());
     for seed in seeds {
         println!("SHUTTLE_SEED={seed}, {iterations} random schedules and as many of PCT");
         run(Box::new(RandomScheduler::new_from_seed(seed, iterations)));
