@@ -67,7 +67,7 @@ use crate::report::{Report, report};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
 use crate::unwind::{self, Payload};
-use crate::wakers::Wakers;
+use crate::wakers::{Wakers, wake_all};
 use crate::wrong_task::Misuse;
 use slab::Slab;
 use std::panic::Location;
@@ -562,18 +562,24 @@ impl Node {
         self: &Arc<Self>,
         dropped_for: Option<Reason>,
     ) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
+        let mut waiters = Vec::new();
         let (rest, wakers) = {
             let mut inner = self.inner.lock();
-            self.raise(LEFT);
             if dropped_for.is_some() {
                 inner.more().dropped_for = dropped_for;
+                // Whoever cancelled what is around may be between its flag and its telling of it, and finds nobody
+                // here any more: who waits is told now, and who comes later has to look.
+                self.take_waiters(&mut inner, &mut waiters);
+                self.unsettle();
             }
+            self.raise(LEFT);
             let rest = inner.more.as_mut().map(|more| {
                 let (adopted, exits) = (&mut more.adopted, &mut more.exits);
                 (std::mem::take(adopted), std::mem::take(exits), std::mem::take(&mut more.records))
             });
             (rest.unwrap_or_default(), self.take_wakers(&mut inner))
         };
+        wake_all(waiters);
         self.after_leaving(wakers);
         rest
     }

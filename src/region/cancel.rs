@@ -107,7 +107,7 @@ impl Node {
         }
     }
 
-    fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
+    pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
         if let Some(more) = &mut inner.more {
             more.waiters.take_into(wakers);
             more.stop_waiters.take_into(wakers);

@@ -13,7 +13,7 @@ impl Node {
     /// Makes every cancellation around this region reach it, so that one can wait for it (invariant 5).
     pub(crate) fn link_up(self: &Arc<Self>) {
         let mut node = Arc::clone(self);
-        let mut linked = false;
+        let mut linked = None;
         while !node.has(SHELTERED | LEFT) {
             let Some(parent) = node.live_parent() else { break };
             if node.has(LINKED) {
@@ -27,12 +27,12 @@ impl Node {
             }
             // Where the parent was left meanwhile, the next live one is tried.
             if parent.link(&node) {
-                linked = true;
-                node = parent;
+                linked = Some(std::mem::replace(&mut node, parent));
             }
         }
-        if linked {
-            self.look();
+        if let Some(outermost) = linked {
+            // And not from here on only: one who waits in between found its region linked, and left the rest to us.
+            outermost.look();
         }
     }
 

@@ -15,6 +15,7 @@ mod adoption;
 mod cancel;
 mod children;
 mod deadline;
+mod depths;
 mod entered;
 mod group;
 mod handle;

@@ -2,11 +2,39 @@
 
 use crate::book::Book;
 use crate::support::{Threads, block_on, dawdle, explore};
-use moored::{CancelScope, ReasonKind, TaskGroup, shield, task};
+use moored::{CancelScope, ReasonKind, TaskGroup, cancelled, shield, task};
 use shuttle::thread;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Whoever waits at a region that is being cancelled, or inside it, is told: three nested scopes, a waiter at each, and
+/// the outermost one cancelled at any time after it was entered.
+#[test]
+fn r07_whoever_waits_is_told() {
+    explore(|| {
+        let scopes = [CancelScope::new(), CancelScope::new(), CancelScope::new()];
+        let handles = scopes.each_ref().map(CancelScope::handle);
+        let [outer, ..] = &handles;
+        let outer = outer.clone();
+        let mut threads: Vec<_> =
+            handles.map(|handle| thread::spawn(move || block_on(handle.cancelled()))).into();
+        let cancelled = block_on(scopes[0].run(async {
+            let inside = scopes[1].run(scopes[2].run(async {
+                // Once everything is entered: a region that was never inside is not cancelled.
+                threads.push(thread::spawn(move || outer.cancel_because("asked")));
+                cancelled().await;
+                pending::<()>().await;
+            }));
+            inside.await
+        }))
+        .unwrap_err();
+        assert_eq!(cancelled.reason().message(), Some("asked"));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
 
 /// A group in a group on threads, whose members are shielded in part: what is shielded comes to its end, and the rest goes
 /// when the outermost one is cancelled.
