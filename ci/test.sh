@@ -6,3 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command="cargo test --workspace --all-features"
 grep -qxF "$command" README.md || { echo "README.md names another test command than: $command"; exit 1; }
 $command
+
+# The same without those who look on (`inspect`, `tracing`): for them every region has a node from the start, and otherwise
+# only where something needs one.
+cargo test -p moored --features testing,tokio,smol --test it --test panic --test model
