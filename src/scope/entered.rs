@@ -55,7 +55,7 @@ impl CancelScope {
     pub fn enter(self) -> Result<EnteredScope, EnterError> {
         match self.draft.node().enter_dynamic(Location::caller()) {
             Ok(()) => Ok(EnteredScope { node: Arc::clone(self.draft.node()) }),
-            Err(misuse) => Err(EnterError { misuse: Box::new(misuse), scope: self }),
+            Err(misuse) => Err(EnterError(Box::new((misuse, self)))),
         }
     }
 }
@@ -159,32 +159,29 @@ impl Left {
 }
 
 /// A scope could not be entered, because it was run before.
-pub struct EnterError {
-    misuse: Box<Misuse>,
-    scope: CancelScope,
-}
+pub struct EnterError(Box<(Misuse, CancelScope)>);
 
 impl EnterError {
     /// Why it was refused.
     pub fn error(&self) -> &Misuse {
-        &self.misuse
+        &self.0.0
     }
 
     /// The scope, as it was.
     pub fn into_inner(self) -> CancelScope {
-        self.scope
+        self.0.1
     }
 }
 
 impl fmt::Debug for EnterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("EnterError").field(&self.misuse).finish()
+        f.debug_tuple("EnterError").field(self.error()).finish()
     }
 }
 
 impl fmt::Display for EnterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.misuse, f)
+        fmt::Display::fmt(self.error(), f)
     }
 }
 

@@ -97,8 +97,11 @@ impl Resource for Lent {
     }
 }
 
+/// Its name, and what is cut.
+type Shape = (&'static str, fn(Book) -> Story);
+
 /// Every shape, with its name.
-fn shapes() -> Vec<(&'static str, fn(Book) -> Story)> {
+fn shapes() -> Vec<Shape> {
     vec![
         ("stacks in stacks", |book| {
             Box::pin(async move { book.stack(book.stack(yield_now())).await })
