@@ -71,6 +71,11 @@ def tests_by_rule():
     return found
 
 
+def seeded():
+    """How many seeded bugs there are, tried or not."""
+    return sum(path.read_text().count("[[mutant]]") for path in (ROOT / "ci/mutants").glob("*.toml"))
+
+
 def raw(name, empty):
     path = RAW / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else empty
@@ -121,7 +126,7 @@ def page():
             lines.append(f"- {means}: nothing was written down yet; `{command}`")
     by_means = Counter(mutant["killed_by"] or "equivalent" for mutant in mutants)
     lines.append(
-        f"- seeded bugs: {len(mutants)}, of which tests noticed {by_means['tests']}, loom {by_means['loom']}, "
+        f"- seeded bugs: {seeded()} on the list, {len(mutants)} tried so far, of which tests noticed {by_means['tests']}, loom {by_means['loom']}, "
         f"shuttle {by_means['shuttle']}; {by_means['equivalent']} are equivalent; `bash ci/mutants.sh`"
     )
     lines += ["", "## Seeded bugs", ""]
