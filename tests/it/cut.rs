@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 type Story = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Shape = fn(Book) -> Story;
 
 /// What was registered, by stack; an exit takes itself off when it begins, and finds itself on top.
 #[derive(Clone, Default)]
@@ -98,7 +99,7 @@ impl Resource for Lent {
 }
 
 /// Every shape, with its name.
-fn shapes() -> Vec<(&'static str, fn(Book) -> Story)> {
+fn shapes() -> Vec<(&'static str, Shape)> {
     vec![
         ("stacks in stacks", |book| {
             Box::pin(async move { book.stack(book.stack(yield_now())).await })
