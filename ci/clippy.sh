@@ -16,7 +16,8 @@ for features in "--no-default-features" "" \
 done
 
 # The models exist under one cfg alone, the schedules under another; see ci/loom.sh and ci/shuttle.sh.
+# An explorer's locks are many times the size of real ones, and nobody ships them: what is large is decided above.
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
-    cargo clippy --quiet --release -p loom-tests -p moored-example-loom-on-top --all-targets -- -D warnings
+    cargo clippy --quiet --release -p loom-tests -p moored-example-loom-on-top --all-targets -- -D warnings -A clippy::result_large_err
 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/shuttle \
-    cargo clippy --quiet --release -p shuttle-tests --all-targets -- -D warnings
+    cargo clippy --quiet --release -p shuttle-tests --all-targets -- -D warnings -A clippy::result_large_err
