@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 type Story = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Shape = fn(Book) -> Story;
 
 /// What was registered, by stack; an exit takes itself off when it begins, and finds itself on top.
 #[derive(Clone, Default)]
@@ -97,11 +98,8 @@ impl Resource for Lent {
     }
 }
 
-/// Its name, and what is cut.
-type Shape = (&'static str, fn(Book) -> Story);
-
 /// Every shape, with its name.
-fn shapes() -> Vec<Shape> {
+fn shapes() -> Vec<(&'static str, Shape)> {
     vec![
         ("stacks in stacks", |book| {
             Box::pin(async move { book.stack(book.stack(yield_now())).await })
