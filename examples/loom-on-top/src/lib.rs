@@ -2,7 +2,7 @@
 //! whose races are model-checked together with it.
 //!
 //! Each subscriber is a child of the hub's group, so that [`Hub::run`] returns when the last one has left. Anybody may
-//! close the hub, from any thread, through a [`CancelHandle`]. The two meet in [`Hub::subscribe`], which has to do with a
+//! close the hub, from any thread, through a [`CancelHandle`]. The two meet in [`Door::subscribe`], which has to do with a
 //! hub that is being closed on another thread: `tests/race.rs` explores every way in which they can.
 
 #![allow(
