@@ -186,12 +186,25 @@ impl Inner {
         self.seen().and_then(|more| more.name.clone())
     }
 
+    fn is_timed(&self) -> bool {
+        self.seen().is_some_and(|more| more.timeout.is_some())
+    }
+
     /// Whether somebody may wait here or below for what happens above.
     fn is_awaited(&self) -> bool {
         self.seen().is_some_and(|more| {
             !(more.waiters.is_empty() && more.stop_waiters.is_empty() && more.links.is_empty())
         })
     }
+}
+
+/// What one who has entered a region knows of it.
+struct Entry {
+    around: Option<Arc<Node>>,
+    /// Whether it is attended, too.
+    attended: bool,
+    awaited: bool,
+    timed: bool,
 }
 
 impl Node {
@@ -359,15 +372,21 @@ impl Node {
     #[inline]
     pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {
         if !self.has(ENTERED) {
-            self.enter_around(at);
+            self.enter_around(at, 0);
         }
     }
 
-    /// As [`enter`](Node::enter); returns the region around, where the caller is the one who enters.
-    fn enter_around(self: &Arc<Self>, at: &'static Location<'static>) -> Option<Arc<Node>> {
+    /// As [`enter`](Node::enter), where the caller is the one who enters. `attended` is raised in a region that is
+    /// inside another one and belongs to that one's owner.
+    fn enter_around(
+        self: &Arc<Self>,
+        at: &'static Location<'static>,
+        attended: u32,
+    ) -> Option<Entry> {
         let (parent, in_exit) = ambient::current().unzip();
         let in_exit = in_exit.unwrap_or(false);
         let owner = Node::owner_in(parent.as_ref());
+        let attended = if owner.task != 0 && self.kind != Kind::Task { attended } else { 0 };
         let mut inner = self.inner.lock();
         if self.has(ENTERED) {
             return None;
@@ -378,11 +397,12 @@ impl Node {
         }
         inner.entered_at = Some(at);
         inner.parent = parent.clone();
-        self.raise(ENTERED | Node::inherited(parent.as_ref(), in_exit));
+        self.raise(ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
+        let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         self.unsettle_inside(parent.as_ref());
         self.tell_entered();
-        parent
+        Some(Entry { around: parent, attended: attended != 0, awaited, timed })
     }
 
     /// The flags that a region has from what it is entered in.
@@ -394,19 +414,26 @@ impl Node {
     /// A run takes the region up, once: it is entered unless it was, and can adopt from now on.
     ///
     /// A region that nothing of this crate encloses becomes its own root task here (R5); a [`Kind::Task`]
-    /// is one wherever it is.
+    /// is one wherever it is. Returns the panic that was kept by who left it before, and handed it back.
     fn attend(
         self: &Arc<Self>,
         operation: &'static str,
         at: &'static Location<'static>,
-    ) -> Result<(), Misuse> {
+    ) -> Result<Option<Payload>, Misuse> {
         let fresh = !self.has(ENTERED);
         if !fresh {
             self.check(operation, at)?;
         }
-        let around = if fresh { self.enter_around(at) } else { None };
-        self.start_timeout();
-        let awaited = {
+        let entry = if fresh { self.enter_around(at, ATTENDED) } else { None };
+        if entry.as_ref().is_none_or(|entry| entry.timed) {
+            self.start_timeout();
+        }
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.attended) {
+            self.link_up_if(entry.awaited);
+            return Ok(None);
+        }
+        let around = entry.and_then(|entry| entry.around);
+        let (awaited, panic) = {
             let mut inner = self.inner.lock();
             if self.has(LEFT) && operation != "run" {
                 drop(inner);
@@ -439,14 +466,18 @@ impl Node {
                 }
             }
             self.raise(ATTENDED);
-            inner.is_awaited()
+            (inner.is_awaited(), inner.more.as_mut().and_then(|more| more.panic.take()))
         };
+        self.link_up_if(awaited);
+        Ok(panic)
+    }
+
+    /// Links a region that is entered now, where that is needed: somebody waited before there was anything around it,
+    /// or it is a shield, which has to be polled when something outside is cancelled, to hold.
+    fn link_up_if(self: &Arc<Self>, awaited: bool) {
         if awaited || self.has(SHIELD) {
-            // Somebody waited before there was anything around the region; and a shield has to be polled
-            // when something outside is cancelled, to hold.
             self.link_up();
         }
-        Ok(())
     }
 
     /// Enters a scope by a call: nobody attends it, its stays do the polling.
@@ -460,9 +491,7 @@ impl Node {
         self.enter(at);
         self.start_timeout();
         let awaited = self.inner.lock().is_awaited();
-        if awaited || self.has(SHIELD) {
-            self.link_up();
-        }
+        self.link_up_if(awaited);
         Ok(())
     }
 
@@ -503,9 +532,7 @@ impl Node {
         self.unsettle_inside(parent.as_ref());
         let was_linked = link.is_some();
         self.drop_link(link);
-        if awaited || was_linked || self.has(SHIELD) {
-            self.link_up();
-        }
+        self.link_up_if(awaited || was_linked);
         drop(former);
     }
 
@@ -533,15 +560,14 @@ impl Node {
         self.raise(DEADLINE);
     }
 
-    /// The region's next exit; or where nothing is left to do in it, it is closed, and the failures that were
-    /// sent here are returned.
-    fn next_exit(self: &Arc<Self>) -> Next {
-        let (records, wakers) = {
+    /// What is left to do in the region; where it is nothing, it is closed.
+    fn next_to_do(self: &Arc<Self>) -> Next {
+        let (records, leave) = {
             let mut inner = self.inner.lock();
             let mut records = Vec::new();
             if let Some(more) = &mut inner.more {
-                if let Some(exit) = more.exits.pop() {
-                    return Next::Exit(exit);
+                if !more.exits.is_empty() {
+                    return Next::Exits;
                 }
                 if !more.adopted.is_empty() {
                     return Next::Inbox;
@@ -549,9 +575,9 @@ impl Node {
                 records = std::mem::take(&mut more.records);
             }
             self.raise(LEFT);
-            (records, self.take_wakers(&mut inner))
+            (records, self.take_leave(&mut inner))
         };
-        self.after_leaving(wakers);
+        self.after_leaving(leave);
         Next::Left(records)
     }
 
@@ -563,7 +589,7 @@ impl Node {
         dropped_for: Option<Reason>,
     ) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
         let mut waiters = Vec::new();
-        let (rest, wakers) = {
+        let (rest, leave) = {
             let mut inner = self.inner.lock();
             if dropped_for.is_some() {
                 inner.more().dropped_for = dropped_for;
@@ -577,18 +603,26 @@ impl Node {
                 let (adopted, exits) = (&mut more.adopted, &mut more.exits);
                 (std::mem::take(adopted), std::mem::take(exits), std::mem::take(&mut more.records))
             });
-            (rest.unwrap_or_default(), self.take_wakers(&mut inner))
+            (rest.unwrap_or_default(), self.take_leave(&mut inner))
         };
         wake_all(waiters);
-        self.after_leaving(wakers);
+        self.after_leaving(leave);
         rest
     }
 
-    fn after_leaving(self: &Arc<Self>, wakers: Vec<Waker>) {
-        if !wakers.is_empty() {
-            drop(unwind::drop_each(wakers));
+    /// What a region that is left has to let go of, outside its lock. Its wakers too: they may hold the task that
+    /// holds the node (R19).
+    fn take_leave(&self, inner: &mut Inner) -> Leave {
+        let mut waiters = Vec::new();
+        self.take_waiters(inner, &mut waiters);
+        Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner) }
+    }
+
+    fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
+        if waker.is_some() || !waiters.is_empty() {
+            drop(unwind::drop_each(waker.into_iter().chain(waiters)));
         }
-        self.unlink();
+        self.unlink(links);
         if self.has(SHIELD | SHELTERED) {
             // It holds nothing off any more.
             self.unsettle();
@@ -639,10 +673,17 @@ impl Node {
 
 /// What there is to do for a region that is leaving.
 enum Next {
-    Exit(Exit),
+    Exits,
     /// Something was handed over meanwhile.
     Inbox,
+    /// The failures that were sent here.
     Left(Vec<ExitFailure>),
+}
+
+struct Leave {
+    waker: Option<Waker>,
+    waiters: Vec<Waker>,
+    links: links::Links,
 }
 
 impl std::fmt::Debug for Node {

@@ -55,6 +55,8 @@ const INSIDE: u32 = 1;
 const IN_EXIT: u32 = 1 << 1;
 /// A shield was polled, and is still up, since the innermost region was made current (R12).
 const SHIELD_UP: u32 = 1 << 2;
+/// The innermost region is in its first poll and has a node, and so has what is around it.
+const MADE: u32 = 1 << 3;
 
 impl Here {
     /// Makes what `task` owns current; returns what is to be put back.
@@ -116,7 +118,7 @@ pub(super) fn watch_within<R>(
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
-    if base != count {
+    if base != count && !is(MADE) {
         give_nodes(count as usize - 1);
     }
     let task = slot.as_ref().map_or(0, |node| node.owner_task());
@@ -141,7 +143,7 @@ pub(super) fn watch_light<R>(light: Light, user_code: impl FnOnce() -> R) -> Opt
     LIGHTS.try_with(|lights| lights.borrow_mut().push(FirstPoll { light, node: None })).ok()?;
     let before = here(|here| {
         here.count.set(here.count.get() + 1);
-        here.enter(task, (here.flags.get() | INSIDE) & !SHIELD_UP, here.base.get())
+        here.enter(task, (here.flags.get() | INSIDE) & !(SHIELD_UP | MADE), here.base.get())
     });
     let result = unwind::catch(user_code);
     let shield = here(|here| {
@@ -183,10 +185,10 @@ pub(crate) fn is_empty() -> Option<bool> {
 pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     if count == base {
-        Some((innermost_made()?, is(IN_EXIT)))
-    } else {
-        Some((give_nodes(count as usize - 1)?, false))
+        return Some((innermost_made()?, is(IN_EXIT)));
     }
+    let node = if is(MADE) { look_at_lights(|lights| lights.last()?.node.clone()) } else { None };
+    Some((node.or_else(|| give_nodes(count as usize - 1))?, false))
 }
 
 /// The node of the region that is `id`, if it is being polled on this thread for the first time.
@@ -210,6 +212,9 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
             };
             let node = lights[at].light.node(parent);
             lights[at].node = Some(node);
+        }
+        if at + 1 == lights.len() {
+            here(|here| here.flags.set(here.flags.get() | MADE));
         }
         lights[at].node.clone()
     });

@@ -108,20 +108,12 @@ impl Node {
     }
 
     pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
-        if let Some(more) = &mut inner.more {
+        let Some(more) = &mut inner.more else { return };
+        if !more.waiters.is_empty() || !more.stop_waiters.is_empty() {
             more.waiters.take_into(wakers);
             more.stop_waiters.take_into(wakers);
             self.calls.fetch_add(1, Ordering::Release);
         }
-    }
-
-    /// Everything here that wakes, to be dropped outside the lock: it may hold the task that holds the node
-    /// (R19).
-    pub(super) fn take_wakers(&self, inner: &mut Inner) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        self.take_waiters(inner, &mut wakers);
-        wakers.extend(inner.waker.take());
-        wakers
     }
 
     /// For a child or a stay: what its region was told before it came.
@@ -182,7 +174,10 @@ impl Node {
             return true;
         }
         let now = epoch().load(Ordering::Acquire);
-        let mut last = self.is_quiet_in(now) || self.has(SHELTERED | LEFT);
+        if self.is_quiet_in(now) {
+            return false;
+        }
+        let mut last = self.has(SHELTERED | LEFT);
         let mut at = self.live_parent();
         while let (Some(node), false) = (at, last) {
             if node.has(STOP) {

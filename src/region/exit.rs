@@ -1,10 +1,11 @@
 //! One exit: what was registered, and its single run (R14).
 
-use super::{Node, Tally, ambient};
+use super::{Node, Phase, Tally, ambient};
 use crate::clock::Sleep;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
 use crate::sync::Arc;
+use crate::unwind;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -57,34 +58,16 @@ impl Running {
         self.registered_at
     }
 
-    /// Begins `exit` in the region in `home`, which registered it: `None` where it has ended at once, and
-    /// `tally` knows; most exits do.
-    pub(super) fn begin(
-        exit: Exit,
-        why: &Leaving,
-        home: &mut Option<Arc<Node>>,
-        cx: &mut Context<'_>,
-        tally: &mut Tally,
-    ) -> Option<Self> {
-        let Exit { work, registered_at } = exit;
-        let mut work = Some(work);
-        if poll_work(&mut work, registered_at, why, home, cx, tally).is_ready() {
-            return None;
-        }
-        let (why, home) = (why.clone(), home.clone());
-        let mut running = Running { work, registered_at, why, home, bound: None };
-        running.check_bound(cx, tally).is_pending().then_some(running)
-    }
-
     /// Polls it once; ready when it has ended, however it ended, and `tally` knows.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
         if self.work.is_none() {
             return Poll::Ready(());
         }
-        let (at, home) = (self.registered_at, &mut self.home);
-        match poll_work(&mut self.work, at, &self.why, home, cx, tally) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => self.check_bound(cx, tally),
+        let (work, at, why) = (&mut self.work, self.registered_at, &self.why);
+        let polled = ambient::within(&mut self.home, true, || poll_work(work, at, why, cx, tally));
+        match polled {
+            Ok(Poll::Pending) => self.check_bound(cx, tally),
+            _ => Poll::Ready(()),
         }
     }
 
@@ -116,18 +99,46 @@ impl Running {
     }
 }
 
-/// Polls the work with its region current, so that it has the identity of the task that registered it (R8), and
-/// drops it there when it has ended.
+impl Node {
+    /// Runs the exits of the region in `home`, newest first and each under its own panic catch, as long as they end at
+    /// once; most do. Returns the one that does not.
+    ///
+    /// Their region is current, so that they have the identity of the task that registered them (R8). Something that an
+    /// exit abandons, in the region or in what is entered in the exit, comes before the next one.
+    pub(super) fn run_exits(
+        home: &mut Option<Arc<Node>>,
+        why: &Leaving,
+        cx: &mut Context<'_>,
+        tally: &mut Tally,
+    ) -> Option<Running> {
+        let node = home.clone()?;
+        let begun = ambient::within(home, true, || {
+            while let Some(Exit { work, registered_at }) = node.take_exit() {
+                node.tell_phase(Phase::Exit(registered_at));
+                let mut work = Some(work);
+                if poll_work(&mut work, registered_at, why, cx, tally).is_pending() {
+                    return Some((work, registered_at));
+                }
+            }
+            None
+        });
+        let (work, registered_at) = begun.ok()??;
+        let (why, home) = (why.clone(), Some(node));
+        let mut running = Running { work, registered_at, why, home, bound: None };
+        running.check_bound(cx, tally).is_pending().then_some(running)
+    }
+}
+
+/// Polls the work, and drops it when it has ended, with its region current.
 fn poll_work(
     work: &mut Option<Pin<Box<dyn ExitWork + Send>>>,
     registered_at: &'static Location<'static>,
     why: &Leaving,
-    home: &mut Option<Arc<Node>>,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Poll<()> {
     let mut ended = None;
-    let polled = ambient::within(home, true, || {
+    let polled = unwind::catch(|| {
         let Some(running) = work else { return };
         if let Poll::Ready(outcome) = running.as_mut().poll(cx, why) {
             ended = Some(outcome);
@@ -143,7 +154,7 @@ fn poll_work(
     if let Err(payload) = polled {
         tally.exit_ended(registered_at, Err(payload));
         let work = work.take();
-        if let Err(payload) = ambient::within(home, true, || drop(work)) {
+        if let Err(payload) = unwind::catch(|| drop(work)) {
             tally.exit_ended(registered_at, Err(payload));
         }
     }

@@ -11,8 +11,8 @@ use super::observe::Phase;
 use super::observe::Span;
 use super::timers::Timers;
 use super::{
-    ATTENDED, Batch, CANCELLED, DEADLINE, Draft, ENTERED, Exit, INBOX, LEFT, Lane, Next, Node,
-    REWAKE, ROOT, SHIELD, STOP, Tally, ambient,
+    ATTENDED, Batch, CANCELLED, DEADLINE, Draft, ENTERED, INBOX, LEFT, Lane, Next, Node, REWAKE,
+    ROOT, SHIELD, STOP, Tally, ambient,
 };
 use crate::failure::{Cause, ExitFailure};
 use crate::reason::{Leaving, Reason, ReasonKind};
@@ -251,9 +251,8 @@ impl Frame {
 
     #[inline(never)]
     fn begin_anew(&mut self, operation: &'static str) -> Result<(), Box<Misuse>> {
-        self.node().attend(operation, self.at)?;
+        let panic = self.node().attend(operation, self.at)?;
         self.stage = Stage::Inside;
-        let panic = self.node().inner.lock().more.as_mut().and_then(|more| more.panic.take());
         if let Some(panic) = panic {
             self.keep_panic(panic);
         }
@@ -501,8 +500,8 @@ impl Frame {
                     self.node().tell_phase(Phase::Adopted);
                     true
                 }
-                _ => match self.node().next_exit() {
-                    Next::Exit(exit) => self.begin_exit(exit, &why, cx).is_pending(),
+                _ => match self.node().next_to_do() {
+                    Next::Exits => self.run_exits(&why, cx).is_pending(),
                     Next::Inbox => false,
                     Next::Left(records) => {
                         self.add_failures(records);
@@ -522,17 +521,16 @@ impl Frame {
         }
     }
 
-    fn begin_exit(&mut self, exit: Exit, why: &Leaving, cx: &mut Context<'_>) -> Poll<()> {
-        self.node().tell_phase(Phase::Exit(exit.registered_at));
+    fn run_exits(&mut self, why: &Leaving, cx: &mut Context<'_>) -> Poll<()> {
         let mut tally = match self.extras_seen() {
             Some(extras) => std::mem::take(&mut extras.tally),
             None => Tally::default(),
         };
-        let begun = Running::begin(exit, why, &mut self.node, cx, &mut tally);
+        let running = Node::run_exits(&mut self.node, why, cx, &mut tally);
         if !tally.is_empty() {
             self.extras().tally = tally;
         }
-        match begun {
+        match running {
             Some(running) => {
                 self.extras().exit = Some(running);
                 Poll::Pending

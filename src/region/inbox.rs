@@ -19,6 +19,12 @@ impl Node {
         Ok(())
     }
 
+    /// The exit that was registered last, unless something was handed over, which comes before it.
+    pub(super) fn take_exit(&self) -> Option<Exit> {
+        let mut inner = self.inner.lock();
+        if self.has(INBOX) { None } else { inner.more.as_mut()?.exits.pop() }
+    }
+
     /// A wave of one exit of this region.
     pub(crate) fn wave_of(self: &Arc<Self>, exit: Exit, why: Leaving) -> Wave {
         let number = self.number();

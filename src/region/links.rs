@@ -1,10 +1,17 @@
 //! The links through which a cancellation reaches other regions (R7, invariant 5).
 
 use super::{Inner, Kind, LEFT, LINKED, Node, SHELTERED};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, Weak};
+use slab::Slab;
 
 /// What a region is linked in, and its place there.
 type Link = (Arc<Node>, usize);
+
+/// What a region that is left was linked in, and what was linked below it.
+pub(super) struct Links {
+    up: Option<Link>,
+    down: Option<Slab<Weak<Node>>>,
+}
 
 /// A [`Node::place`] that is none.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -97,19 +104,19 @@ impl Node {
         }
     }
 
+    /// All links of a region that was left: it gets no others.
+    pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
+        let up = self.take_link(inner);
+        let down = inner.more.as_mut().filter(|more| !more.links.is_empty());
+        Links { up, down: down.map(|more| std::mem::take(&mut more.links)) }
+    }
+
     /// Takes a region that was left out of its parent, and gives what was linked below it to the nearest
     /// live ancestor.
-    pub(super) fn unlink(self: &Arc<Self>) {
-        let (link, links) = {
-            let mut inner = self.inner.lock();
-            let links = inner.more.as_mut().map(|more| std::mem::take(&mut more.links));
-            (self.take_link(&mut inner), links.unwrap_or_default())
-        };
-        self.drop_link(link);
-        if links.is_empty() {
-            return;
-        }
-        for child in links.into_iter().filter_map(|(_, child)| child.upgrade()) {
+    pub(super) fn unlink(self: &Arc<Self>, Links { up, down }: Links) {
+        self.drop_link(up);
+        let Some(down) = down else { return };
+        for child in down.into_iter().filter_map(|(_, child)| child.upgrade()) {
             let link = {
                 let mut inner = child.inner.lock();
                 child.lower(LINKED);
