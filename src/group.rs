@@ -4,10 +4,12 @@ mod child;
 mod gate;
 mod handle;
 mod ledger;
+mod members;
 mod ready;
 mod results;
 mod run;
 mod shared;
+mod slot;
 mod spawner;
 mod start;
 

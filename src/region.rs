@@ -37,6 +37,7 @@ mod exit;
 mod frame;
 mod inbox;
 mod links;
+mod newborn;
 mod observe;
 mod owner;
 #[cfg(feature = "inspect")]
@@ -51,12 +52,13 @@ pub use census::live_regions;
 
 pub(crate) use adoption::{Batch, Lane, Tally, Wave};
 pub(crate) use cancel::Wait;
-pub(crate) use draft::Draft;
+pub(crate) use draft::{Draft, Light};
 pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
+pub(crate) use newborn::Newborn;
 pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
-pub(crate) use run::{Given, Run};
+pub(crate) use run::Run;
 pub(crate) use ticket::Ticket;
 
 use crate::clock::Clock;
@@ -114,6 +116,8 @@ const SHIELD: u32 = 1 << 12;
 const CLOCKED: u32 = 1 << 13;
 /// A scope that became a stay in another one: its kind is [`Kind::Stay`].
 const STAY: u32 = 1 << 14;
+/// New children inherit a cancellation that is not the region's own.
+const BELOW: u32 = 1 << 15;
 
 pub(crate) struct Node {
     flags: AtomicU32,
@@ -245,8 +249,8 @@ impl Node {
     }
 
     /// A child of `parent`, a task of its own, entered and attended from the start and linked.
-    pub(crate) fn child(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Self> {
-        let owner = Identity { task: next_number(), runtime: 0 };
+    fn child(parent: &Arc<Node>, task: u64, at: &'static Location<'static>) -> Arc<Self> {
+        let owner = Identity { task, runtime: 0 };
         let flags = ENTERED | ATTENDED | ROOT;
         let around = Some(Arc::clone(parent));
         Node::entered(Kind::Child, owner, flags, around, at, None).put_into(parent)
@@ -278,7 +282,9 @@ impl Node {
         self.tell_entered();
         parent.link(&self);
         // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
-        parent.catch_up(&self);
+        if parent.has(CANCELLED | STOP | BELOW) {
+            parent.catch_up(&self);
+        }
         self
     }
 

@@ -1,13 +1,14 @@
 //! A child: its future, its handle's slot, and the book it signs out of.
 
 use super::gate::Turn;
-use super::handle::{Slot, TaskHandle};
+use super::handle::TaskHandle;
 use super::ledger::Ledger;
 use super::results::Outcome;
+use super::slot::Slot;
 use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::{Ended, Given, Node, Run};
+use crate::region::{Ended, Frame, Run};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
@@ -24,17 +25,32 @@ pin_project! {
         run: Run<F>,
         exit: SignOut<T, E>,
     }
+
+    impl<F: Future<Output = Result<T, E>>, T, E> PinnedDrop for Child<F, T, E> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // What is dropped before its end, if only its future, leaves what it leaves behind in its own region.
+            if this.exit.ledger.is_some() {
+                let frame = this.run.frame();
+                this.exit.begin(frame);
+                if let Some(executor) = this.exit.executor.take() {
+                    frame.node().set_spawner(executor);
+                }
+            }
+        }
+    }
 }
 
 /// Signs the child out exactly once, by its end or by its drop. A field after the future, so that the
 /// future has been dropped, and has handed its exits over, when the group counts the child out.
 struct SignOut<T, E> {
-    node: Arc<Node>,
     at: &'static Location<'static>,
     slot: Arc<Slot<T>>,
     turn: Turn,
     /// `None` once it has signed out.
     ledger: Option<Arc<Ledger<E>>>,
+    /// Runs what an executor child leaves behind.
+    executor: Option<Arc<dyn Spawn + Send + Sync>>,
 }
 
 impl<F, T, E> Child<F, T, E>
@@ -50,13 +66,11 @@ where
         if !ledger.gate.admit() {
             return Err(Closed(future));
         }
-        let node = Node::child(&ledger.node, at);
-        let slot = Arc::new(Slot::new());
-        let handle = TaskHandle::new(Arc::clone(&slot), Arc::clone(&node));
+        let slot = Slot::new();
+        let handle = TaskHandle::new(Arc::clone(&slot));
         let ledger = Some(Arc::clone(ledger));
-        let run = Run::entered(Arc::clone(&node), Given, future, at);
-        let exit = SignOut { node, at, slot, turn: Turn::New, ledger };
-        Ok((Child { run, exit }, handle))
+        let exit = SignOut { at, slot, turn: Turn::New, ledger, executor: None };
+        Ok((Child { run: Run::newborn(future, at), exit }, handle))
     }
 }
 
@@ -68,22 +82,32 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let SignOut { ledger, turn, node, .. } = &mut *this.exit;
-        if let Some(gate) = ledger.as_ref().map(|ledger| &ledger.gate) {
-            if !gate.lets_pass(turn) {
-                // A cancellation has to reach a child that waits for its turn.
-                this.run.as_mut().frame().register(cx.waker());
-                ready!(gate.poll_turn(turn, node.is_cancelled_itself(), cx));
-            }
+        let exit = &mut *this.exit;
+        let Some(ledger) = &exit.ledger else { return Poll::Ready(()) };
+        if !ledger.gate.lets_pass(&mut exit.turn) {
+            let frame = this.run.as_mut().frame();
+            exit.begin(frame);
+            // A cancellation has to reach a child that waits for its turn.
+            frame.register(cx.waker());
+            let cancelled = frame.node().is_cancelled_itself();
+            ready!(ledger.gate.poll_turn(&mut exit.turn, cancelled, cx));
         }
-        let why = |result: &Result<T, E>| match result {
-            Ok(_) => Leaving::Completed,
-            Err(_) => Leaving::Failed,
+        let polled = if this.run.as_mut().frame().is_new_draft() {
+            exit.poll_first(this.run.as_mut(), cx)
+        } else {
+            this.run.as_mut().poll_quick(cx)
         };
-        if let Some(Poll::Pending) = this.run.as_mut().poll_quick(cx) {
-            return Poll::Pending;
-        }
-        let ended = ready!(this.run.as_mut().poll_run(cx, why));
+        let ended = match polled {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(value)) => Ok(Ended::Value(value)),
+            None => {
+                let why = |result: &Result<T, E>| match result {
+                    Ok(_) => Leaving::Completed,
+                    Err(_) => Leaving::Failed,
+                };
+                ready!(this.run.as_mut().poll_run(cx, why))
+            }
+        };
         let frame = this.run.frame();
         let (result, panic) = match ended {
             Ok(Ended::Value(result)) => (Some(Ok(result)), None),
@@ -106,15 +130,53 @@ where
 }
 
 impl<T, E> SignOut<T, E> {
+    /// The first poll: without a node, unless there is something to be told.
+    fn poll_first<F>(
+        &self,
+        mut run: Pin<&mut Run<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<Result<T, E>>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let group = &self.ledger.as_ref()?.node;
+        let Slot { newborn, .. } = &*self.slot;
+        let light = if self.slot.is_untouched() { newborn.light(group, self.at) } else { None };
+        let Some(light) = light else {
+            self.begin(run.as_mut().frame());
+            return run.poll_quick(cx);
+        };
+        let settle = |made| {
+            let node = match made {
+                Some(made) => {
+                    newborn.has_node();
+                    made
+                }
+                None => newborn.node(group, self.at),
+            };
+            self.slot.settle(&node);
+            node
+        };
+        run.poll_newborn(light, settle, cx)
+    }
+
+    /// Gives the child its node, if it has none.
+    fn begin(&self, frame: &mut Frame) {
+        let Some(ledger) = self.ledger.as_ref().filter(|_| frame.is_new_draft()) else { return };
+        let node = self.slot.newborn.node(&ledger.node, self.at);
+        self.slot.settle(&node);
+        frame.begin_in(node);
+    }
     fn succeeded(&mut self, value: T) {
         if let Some(ledger) = &self.ledger {
-            ledger.succeed(&self.node, self.at);
+            ledger.succeed(|| self.slot.newborn.task_id(), self.at);
         }
         self.end(Ok(value));
     }
 
     fn failed(&mut self, error: E) {
-        let (Some(ledger), Some(task)) = (&self.ledger, self.node.owner_id()) else { return };
+        let Some(ledger) = &self.ledger else { return };
+        let task = self.slot.newborn.task_id();
         let cause = Cause::Child { task: task.clone(), error };
         ledger.fail(cause, Some(task.clone()), self.at);
         self.end(Err(ChildError::Failed(task)));
@@ -122,7 +184,7 @@ impl<T, E> SignOut<T, E> {
 
     fn panicked<R>(&mut self, payload: Payload, result: R) {
         if let Some(ledger) = &self.ledger {
-            ledger.panicked(payload, self.node.owner_id(), self.at);
+            ledger.panicked(payload, Some(self.slot.newborn.task_id()), self.at);
             if let Err(second) = unwind::catch(|| drop(result)) {
                 ledger.panicked(second, None, self.at);
             }
@@ -136,9 +198,9 @@ impl<T, E> SignOut<T, E> {
         let Some(ledger) = self.ledger.take() else { return };
         let outcome = Outcome::of(&result);
         if let Err(payload) = unwind::catch(|| self.slot.fill(result)) {
-            ledger.panicked(payload, self.node.owner_id(), self.at);
+            ledger.panicked(payload, Some(self.slot.newborn.task_id()), self.at);
         }
-        ledger.sign_out(&self.node, outcome, &self.turn);
+        ledger.sign_out(|| self.slot.newborn.task_id(), outcome, &self.turn);
     }
 }
 
@@ -149,7 +211,7 @@ impl<T, E> Drop for SignOut<T, E> {
             true => ReasonKind::OwnerGone,
             false => ReasonKind::Shutdown,
         };
-        let reason = self.node.effective_reason();
+        let reason = self.slot.node().and_then(|node| node.effective_reason());
         let reason = reason.unwrap_or_else(|| Reason::new(kind, None, None, Some(self.at)));
         self.end(Err(ChildError::Cancelled(reason)));
     }
@@ -167,10 +229,10 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (child, handle) = Child::new(ledger, future, at)?;
-    if let Some(executor) = spawner.keep() {
-        child.exit.node.set_spawner(executor);
-    }
+    let (mut child, handle) = Child::new(ledger, future, at)?;
+    child.exit.executor = spawner.keep();
+    // It will hardly be ready at once, and here it need not compete with its siblings for its place in the group.
+    child.exit.begin(child.run.frame_mut());
     if let Err(Refused(task)) = spawner.spawn(Box::pin(child)) {
         // Its drop signs it out.
         drop(task);

@@ -2,35 +2,42 @@
 
 use crate::reason::Leaving;
 use crate::region::{ExitError, ExitWork};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// One lock counts the children and closes the group: a spawn either is counted before the group looks
-/// whether it is empty, or finds it closed (R16).
+/// One word counts the children and closes the group: a spawn either is counted before the group looks whether it is
+/// empty, or finds it closed (R16).
 ///
 /// It knows nothing of what children borrow or return, so that the wait for them can outlive the group.
-#[derive(Default)]
 pub(crate) struct Gate {
-    inside: Mutex<Inside>,
+    /// How many are inside, in units of `ONE`, with `CLOSED` and `WATCHED`: all three in one word, so that of two who
+    /// change it the second knows of the first.
+    inside: AtomicU64,
+    /// Raised before `WATCHED`.
+    watched: AtomicBool,
+    /// Whether `run` was dropped, or never polled.
+    abandoned: AtomicBool,
+    /// Woken when the last child has left.
+    waiting: Mutex<Option<Waker>>,
     /// Whether there is a limit.
     limited: AtomicBool,
+    line: Mutex<Line>,
 }
 
+const CLOSED: u64 = 1;
+/// Somebody wants to know how children end.
+const WATCHED: u64 = 1 << 1;
+const ONE: u64 = 1 << 2;
+
+/// Who may run, where that is limited.
 #[derive(Default)]
-struct Inside {
-    open: usize,
-    closed: bool,
-    /// Whether `run` was dropped, or never polled.
-    abandoned: bool,
-    /// Woken when the last child has left.
-    waiting: Option<Waker>,
-    /// How many may run at once, where that is limited.
+struct Line {
     limit: Option<usize>,
     running: usize,
     /// Who waits for a turn, first come first served.
-    line: BTreeMap<u64, Option<Waker>>,
+    waiting: BTreeMap<u64, Option<Waker>>,
     next_ticket: u64,
 }
 
@@ -45,44 +52,78 @@ pub(super) enum Turn {
     Free,
 }
 
-impl Inside {
+impl Line {
     /// The waker of who is first in line, where there is room for it.
     fn call_first(&mut self) -> Option<Waker> {
         let room = self.limit.is_none_or(|limit| self.running < limit);
-        let (_, first) = self.line.iter_mut().next().filter(|_| room)?;
+        let (_, first) = self.waiting.iter_mut().next().filter(|_| room)?;
         first.take()
+    }
+
+    /// A child has left, wherever it was; returns what is to be woken or dropped.
+    fn leave(&mut self, turn: &Turn) -> [Option<Waker>; 2] {
+        let own = match *turn {
+            Turn::Running => {
+                self.running -= 1;
+                None
+            }
+            Turn::InLine(ticket) => self.waiting.remove(&ticket).flatten(),
+            Turn::New | Turn::Free => None,
+        };
+        [own, self.call_first()]
     }
 }
 
 impl Gate {
+    pub(super) fn new() -> Self {
+        Gate {
+            inside: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            waiting: Mutex::new(None),
+            limited: AtomicBool::new(false),
+            line: Mutex::new(Line::default()),
+        }
+    }
+
     pub(crate) fn open(&self) -> usize {
-        self.inside.lock().open
+        usize::try_from(self.inside.load(Ordering::Acquire) / ONE).unwrap_or(usize::MAX)
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
         self.limited.store(true, Ordering::Relaxed);
-        self.inside.lock().limit = Some(limit.max(1));
+        self.line.lock().limit = Some(limit.max(1));
     }
 
     /// Counts one more child, unless the group has closed.
     pub(super) fn admit(&self) -> bool {
-        let mut inside = self.inside.lock();
-        if inside.closed {
-            return false;
+        let admitted = self.inside.fetch_add(ONE, Ordering::AcqRel) & CLOSED == 0;
+        if !admitted {
+            // Whoever waits for the last one may have seen it counted.
+            self.count_out();
         }
-        inside.open += 1;
-        true
+        admitted
+    }
+
+    /// Counts one out, and returns what stood in `inside`.
+    fn count_out(&self) -> u64 {
+        // Before the look for whoever waits, who registers before the look at the count.
+        let before = self.inside.fetch_sub(ONE, Ordering::AcqRel);
+        if before / ONE == 1 {
+            let waiting = self.waiting.lock().take();
+            crate::wakers::wake_all(waiting);
+        }
+        before
     }
 
     /// Closes the group because nobody will poll its `run` any more.
     pub(super) fn abandon(&self) {
-        let mut inside = self.inside.lock();
-        inside.closed = true;
-        inside.abandoned = true;
+        self.abandoned.store(true, Ordering::Release);
+        self.inside.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.inside.lock().abandoned
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// Whether a child need not wait for its turn, or has had it: without a lock.
@@ -102,69 +143,78 @@ impl Gate {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let waker = Some(cx.waker().clone());
-        let mut inside = self.inside.lock();
+        let mut line = self.line.lock();
         let ticket = match *turn {
             Turn::InLine(ticket) => Some(ticket),
             _ => None,
         };
-        let first = inside.line.first_key_value().is_none_or(|(first, _)| Some(*first) == ticket);
-        let room = inside.limit.is_none_or(|limit| inside.running < limit);
-        let (polled, old) = if cancelled || inside.limit.is_none() || (first && room) {
-            let counted = !cancelled && inside.limit.is_some();
-            inside.running += usize::from(counted);
+        let first = line.waiting.first_key_value().is_none_or(|(first, _)| Some(*first) == ticket);
+        let room = line.limit.is_none_or(|limit| line.running < limit);
+        let (polled, old) = if cancelled || line.limit.is_none() || (first && room) {
+            let counted = !cancelled && line.limit.is_some();
+            line.running += usize::from(counted);
             *turn = if counted { Turn::Running } else { Turn::Free };
-            let left = ticket.and_then(|ticket| inside.line.remove(&ticket)).flatten();
+            let left = ticket.and_then(|ticket| line.waiting.remove(&ticket)).flatten();
             // Whoever is first now may have room as well.
-            (Poll::Ready(inside.call_first()), [waker, left])
-        } else if let Some(place) = ticket.and_then(|ticket| inside.line.get_mut(&ticket)) {
+            (Poll::Ready(line.call_first()), [waker, left])
+        } else if let Some(place) = ticket.and_then(|ticket| line.waiting.get_mut(&ticket)) {
             (Poll::Pending, [std::mem::replace(place, waker), None])
         } else {
-            let ticket = inside.next_ticket;
-            inside.next_ticket += 1;
-            inside.line.insert(ticket, waker);
+            let ticket = line.next_ticket;
+            line.next_ticket += 1;
+            line.waiting.insert(ticket, waker);
             *turn = Turn::InLine(ticket);
             (Poll::Pending, [None, None])
         };
-        drop(inside);
+        drop(line);
         drop(old);
         polled.map(|next| drop(crate::wakers::wake_all(next)))
     }
 
-    /// A child has left, wherever it was; `true` where it was the last one.
+    /// Tells everybody who leaves from now on that somebody wants to know.
+    pub(super) fn watch(&self) {
+        self.watched.store(true, Ordering::Release);
+        self.inside.fetch_or(WATCHED, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire)
+    }
+
+    /// A child has left, wherever it was; `true` where somebody wants to know.
     pub(super) fn left(&self, turn: &Turn) -> bool {
-        let mut wakers = Vec::new();
-        let last = {
-            let mut inside = self.inside.lock();
-            match *turn {
-                Turn::Running => inside.running -= 1,
-                Turn::InLine(ticket) => wakers.extend(inside.line.remove(&ticket).flatten()),
-                Turn::New | Turn::Free => {}
-            }
-            wakers.extend(inside.call_first());
-            inside.open -= 1;
-            if inside.open == 0 {
-                wakers.extend(inside.waiting.take());
-            }
-            inside.open == 0
-        };
-        crate::wakers::wake_all(wakers);
-        last
+        if self.limited.load(Ordering::Relaxed) {
+            let wakers = self.line.lock().leave(turn);
+            crate::wakers::wake_all(wakers.into_iter().flatten());
+        }
+        self.count_out() & WATCHED != 0
     }
 
     /// Closes the group and is ready when nobody is inside.
     pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.close() {
+            return Poll::Ready(());
+        }
         let waker = cx.waker().clone();
-        let (empty, old) = {
-            let mut inside = self.inside.lock();
-            if inside.open == 0 {
-                inside.closed = true;
-                (true, Some(waker))
-            } else {
-                (false, inside.waiting.replace(waker))
-            }
-        };
+        let old = self.waiting.lock().replace(waker);
         drop(old);
-        if empty { Poll::Ready(()) } else { Poll::Pending }
+        if !self.close() {
+            return Poll::Pending;
+        }
+        let own = self.waiting.lock().take();
+        drop(own);
+        Poll::Ready(())
+    }
+
+    fn close(&self) -> bool {
+        // The last word, which a load need not see.
+        let inside = self.inside.fetch_or(0, Ordering::AcqRel);
+        let closed = inside | CLOSED;
+        inside < ONE
+            && self
+                .inside
+                .compare_exchange(inside, closed, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 }
 

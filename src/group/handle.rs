@@ -1,15 +1,14 @@
 //! The handle of a child: its result, its cancellation, its id.
 
+use super::slot::Slot;
 use crate::failure::ChildError;
 use crate::identity::TaskId;
-use crate::region::Node;
-use crate::scope::request;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// A child of a [`TaskGroup`](crate::TaskGroup): wait for its value, cancel it, know its id.
 ///
@@ -41,17 +40,16 @@ use std::task::{Context, Poll, Waker};
 /// ```
 pub struct TaskHandle<T> {
     slot: Arc<Slot<T>>,
-    node: Arc<Node>,
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn new(slot: Arc<Slot<T>>, node: Arc<Node>) -> Self {
-        TaskHandle { slot, node }
+    pub(super) fn new(slot: Arc<Slot<T>>) -> Self {
+        TaskHandle { slot }
     }
 
     /// A second handle: only one of the two gets the value.
     pub(super) fn clone(&self) -> Self {
-        TaskHandle { slot: Arc::clone(&self.slot), node: Arc::clone(&self.node) }
+        TaskHandle { slot: Arc::clone(&self.slot) }
     }
 
     /// Waits for the child's value.
@@ -72,52 +70,26 @@ impl<T> TaskHandle<T> {
     /// the group.
     #[track_caller]
     pub fn cancel(&self) {
-        request(&self.node, None, Location::caller());
+        self.slot.cancel(Location::caller());
     }
 
     /// The child's identity.
     pub fn id(&self) -> TaskId {
-        self.node.owner_id().expect("a child has its identity from its spawn")
+        self.slot.newborn.task_id()
     }
 
     /// Whether the child has left.
     pub fn is_finished(&self) -> bool {
-        self.slot.0.lock().filled
+        self.slot.is_filled()
     }
 }
 
 impl<T> fmt::Debug for TaskHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TaskHandle").field(&self.node).finish()
-    }
-}
-
-/// Where a child leaves its result.
-pub(super) struct Slot<T>(Mutex<Inside<T>>);
-
-struct Inside<T> {
-    result: Option<Result<T, ChildError>>,
-    filled: bool,
-    waiting: Option<Waker>,
-}
-
-impl<T> Slot<T> {
-    pub(super) fn new() -> Self {
-        Slot(Mutex::new(Inside { result: None, filled: false, waiting: None }))
-    }
-
-    pub(super) fn fill(self: &Arc<Self>, result: Result<T, ChildError>) {
-        // Nobody else holds the slot once the handle is gone, and nobody can get it again.
-        if Arc::strong_count(self) == 1 {
-            return;
-        }
-        let waiting = {
-            let mut inside = self.0.lock();
-            inside.result = Some(result);
-            inside.filled = true;
-            inside.waiting.take()
-        };
-        crate::wakers::wake_all(waiting);
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id())
+            .field("finished", &self.is_finished())
+            .finish()
     }
 }
 
@@ -132,22 +104,9 @@ impl<T> Future for Join<T> {
     type Output = Result<T, ChildError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let waker = cx.waker().clone();
-        let (result, old) = {
-            let mut inside = self.slot.0.lock();
-            match inside.result.take() {
-                Some(result) => (Some(result), Some(waker)),
-                None => (None, inside.waiting.replace(waker)),
-            }
-        };
-        drop(old);
-        match result {
-            Some(result) => {
-                self.done = true;
-                Poll::Ready(result)
-            }
-            None => Poll::Pending,
-        }
+        let polled = self.slot.poll(cx);
+        self.done |= polled.is_ready();
+        polled
     }
 }
 

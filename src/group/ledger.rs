@@ -6,7 +6,7 @@ use crate::failure::{Cause, ExitFailure};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::Node;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::unwind::{self, Payload};
 use std::panic::Location;
 
@@ -15,6 +15,8 @@ use std::panic::Location;
 pub(crate) struct Ledger<E> {
     pub(super) node: Arc<Node>,
     pub(super) gate: Arc<Gate>,
+    /// Whether the policy is to end with the first success.
+    first_wins: AtomicBool,
     book: Mutex<Book<E>>,
 }
 
@@ -49,7 +51,8 @@ impl<E> Ledger<E> {
     pub(super) fn new(node: Arc<Node>) -> Arc<Self> {
         Arc::new(Ledger {
             node,
-            gate: Arc::default(),
+            gate: Arc::new(Gate::new()),
+            first_wins: AtomicBool::new(false),
             book: Mutex::new(Book {
                 policy: Policy::FailFast,
                 causes: Vec::new(),
@@ -63,6 +66,7 @@ impl<E> Ledger<E> {
     }
 
     pub(super) fn set_policy(&self, policy: Policy) {
+        self.first_wins.store(policy == Policy::FirstSuccess, Ordering::Relaxed);
         self.book.lock().policy = policy;
     }
 
@@ -75,6 +79,8 @@ impl<E> Ledger<E> {
         let mut book = self.book.lock();
         book.channels.retain(|channel| channel.strong_count() > 0);
         book.channels.push(Arc::downgrade(&channel));
+        drop(book);
+        self.gate.watch();
         channel
     }
 
@@ -100,7 +106,10 @@ impl<E> Ledger<E> {
     }
 
     /// A child has returned `Ok`.
-    pub(super) fn succeed(&self, child: &Node, at: &'static Location<'static>) {
+    pub(super) fn succeed(&self, child: impl FnOnce() -> TaskId, at: &'static Location<'static>) {
+        if !self.first_wins.load(Ordering::Relaxed) {
+            return;
+        }
         let first = {
             let mut book = self.book.lock();
             let first = book.policy == Policy::FirstSuccess && !book.succeeded;
@@ -109,7 +118,7 @@ impl<E> Ledger<E> {
         };
         if first {
             let message = Some("another child succeeded first".into());
-            let by = child.owner_id();
+            let by = Some(child());
             self.node.cancel_below(Reason::new(ReasonKind::Requested, message, by, Some(at)));
         }
     }
@@ -192,19 +201,21 @@ impl<E> Ledger<E> {
     }
 
     /// A child has left: it is counted out, and whoever reads the results is told.
-    pub(super) fn sign_out(&self, child: &Node, outcome: Outcome, turn: &Turn) {
-        let channels: Vec<_> = {
-            let book = self.book.lock();
-            book.channels.iter().filter_map(Weak::upgrade).collect()
-        };
-        let task = if channels.is_empty() { None } else { child.owner_id() };
-        if let Some(task) = task {
-            for channel in &channels {
+    pub(super) fn sign_out(&self, child: impl FnOnce() -> TaskId, outcome: Outcome, turn: &Turn) {
+        if self.gate.is_watched() {
+            let task = child();
+            for channel in self.channels() {
                 channel.push(task.clone(), outcome.clone());
             }
         }
-        self.gate.left(turn);
-        // After the count, so that a reader who finds nothing more knows whether anybody is inside.
-        channels.iter().for_each(|channel| channel.wake());
+        if self.gate.left(turn) {
+            // After the count, so that a reader who finds nothing more knows whether anybody is inside: one who has come
+            // since the look above, too.
+            self.channels().iter().for_each(|channel| channel.wake());
+        }
+    }
+
+    fn channels(&self) -> Vec<Arc<Channel>> {
+        self.book.lock().channels.iter().filter_map(Weak::upgrade).collect()
     }
 }

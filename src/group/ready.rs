@@ -32,16 +32,15 @@ impl Ready {
         crate::wakers::wake_all(run);
     }
 
-    /// Registers `run`'s waker. Before it looks for news: what comes later wakes it.
-    pub(super) fn register(&self, run: &Waker) {
+    /// Registers `run`'s waker, and swaps what was woken into `woken`, which must be empty.
+    pub(super) fn take(&self, woken: &mut Vec<usize>, run: &Waker) {
         let run = run.clone();
-        let old = self.0.lock().run.replace(run);
+        let old = {
+            let mut queue = self.0.lock();
+            mem::swap(&mut queue.woken, woken);
+            queue.run.replace(run)
+        };
         drop(old);
-    }
-
-    /// Swaps what was woken into `woken`, which must be empty.
-    pub(super) fn swap(&self, woken: &mut Vec<usize>) {
-        mem::swap(&mut self.0.lock().woken, woken);
     }
 
     /// Lets go of `run`'s waker, and with it of the task that holds the group.

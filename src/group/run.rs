@@ -1,20 +1,18 @@
 //! The future that polls a group: its body, its in-task children, and the way out.
 
-use super::ready::MemberWaker;
+use super::members::Members;
 use super::shared::Shared;
 use crate::failure::{Cause, Failure};
 use crate::reason::{Leaving, Reason};
 use crate::region::{Ended, Frame, Phase, ambient};
 use crate::sync::Arc;
-use crate::unwind;
 use crate::wrong_task::{Misuse, WrongTask};
 use pin_project_lite::pin_project;
-use slab::Slab;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 pin_project! {
     /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` is how in-task children are kept.
@@ -46,21 +44,11 @@ struct Crew<'a, E, M> {
     shared: &'a Arc<Shared<E, M>>,
     frame: Frame,
     at: &'static Location<'static>,
-    members: Slab<Member<M>>,
-    /// By place among the members; kept when a child leaves, for the next one there.
-    wakers: Vec<(Arc<MemberWaker>, Waker)>,
-    woken: Vec<usize>,
-    /// How many members had a shield up when they were polled last.
-    shielded: usize,
+    members: Members<M>,
     /// Why the body was dropped, if it was.
     cancelled: Option<Reason>,
     body_ended: bool,
     done: bool,
-}
-
-struct Member<M> {
-    future: M,
-    shielded: bool,
 }
 
 impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
@@ -73,10 +61,7 @@ impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
             shared,
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
             at,
-            members: Slab::new(),
-            wakers: Vec::new(),
-            woken: Vec::new(),
-            shielded: 0,
+            members: Members::new(),
             cancelled: None,
             body_ended: false,
             done: false,
@@ -88,10 +73,8 @@ impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
 impl<E, M> Crew<'_, E, M> {
     /// Nobody polls the group any more.
     fn abandon(&mut self) {
-        let members = std::mem::take(&mut self.members);
-        self.shared.abandon(&mut self.frame, self.at, || {
-            unwind::drop_each(members.into_iter().map(|(_, member)| member.future))
-        });
+        let members = &mut self.members;
+        self.shared.abandon(&mut self.frame, self.at, || members.drop_all());
         self.done = true;
     }
 
@@ -109,44 +92,16 @@ impl<E, M> Crew<'_, E, M> {
 impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
     /// Polls the children that have news, once each.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
-        // Before the look at the news: what comes after it wakes us.
-        self.shared.ready.register(cx.waker());
-        let arrivals = std::mem::take(&mut *self.shared.arrivals.lock());
-        self.shared.ready.swap(&mut self.woken);
-        for future in arrivals {
-            let place = self.members.insert(Member { future, shielded: false });
-            if place == self.wakers.len() {
-                let waker = MemberWaker::new(place, Arc::clone(&self.shared.ready));
-                self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
-            }
-            self.woken.push(place);
-        }
-        let mut woken = std::mem::take(&mut self.woken);
-        for place in woken.drain(..) {
-            self.poll_member(place);
-        }
-        self.woken = woken;
-    }
-
-    fn poll_member(&mut self, place: usize) {
-        // The place may be empty, or another child's by now: then the poll is idle. The waker is the
-        // place's own, so it has to be ready for the next child in any case.
-        let (state, waker) = &self.wakers[place];
-        state.unqueue();
-        let Some(member) = self.members.get_mut(place) else { return };
-        let mut cx = Context::from_waker(waker);
-        let (polled, shielded) =
-            ambient::watch_shields(|| unwind::catch(|| Pin::new(&mut member.future).poll(&mut cx)));
-        self.shielded -= usize::from(member.shielded);
-        if matches!(polled, Ok(Poll::Pending)) {
-            member.shielded = shielded;
-            self.shielded += usize::from(shielded);
+        let Crew { shared, frame, members, at, .. } = self;
+        // Before the look at the arrivals: what comes after it wakes us.
+        let woken = members.take_woken(&shared.ready, cx.waker());
+        let arrivals = std::mem::take(&mut *shared.arrivals.lock());
+        if !woken && arrivals.is_empty() {
             return;
         }
-        let left = self.members.remove(place);
-        let dropped = self.frame.within(|| drop(left.future));
-        for payload in [polled.map(drop), dropped].into_iter().filter_map(Result::err) {
-            self.shared.ledger.panicked(payload, None, self.at);
+        let panicked = |payload| shared.ledger.panicked(payload, None, at);
+        if let Err(payload) = frame.within(|| members.poll(arrivals, &shared.ready, panicked)) {
+            shared.ledger.panicked(payload, None, at);
         }
     }
 }
@@ -208,7 +163,7 @@ where
         let this = self.project();
         let crew = this.crew;
         crew.poll_members(cx);
-        if crew.shielded > 0 {
+        if crew.members.are_shielded() {
             ambient::hold_shield();
         }
         if !crew.body_ended {

@@ -73,12 +73,20 @@ impl<E, M> Shared<E, M> {
     {
         let child = Child::new(&self.ledger, future, at);
         let (child, handle) = child.map_err(|closed| self.closed(closed, at))?;
-        self.arrivals.lock().push(keep(child));
+        let child = keep(child);
+        let first = {
+            let mut arrivals = self.arrivals.lock();
+            arrivals.push(child);
+            arrivals.len() == 1
+        };
         if self.ledger.gate.is_abandoned() {
             // Nobody will take it up any more.
             self.drop_arrivals();
         }
-        self.ready.notify();
+        if first {
+            // Who found others here leaves it to the first of them.
+            self.ready.notify();
+        }
         Ok(handle)
     }
 

@@ -191,6 +191,12 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     Some((node.or_else(|| give_nodes(count as usize - 1))?, false))
 }
 
+/// Whether `node` is what is current, and nothing in its first poll is inside it.
+pub(super) fn is_innermost(node: &Arc<Node>) -> bool {
+    here(|here| here.base.get() == here.count.get())
+        && look_at_made(|made| made.is_some_and(|made| Arc::ptr_eq(made, node)))
+}
+
 /// The node of the region that is `id`, if it is being polled on this thread for the first time.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
     let position = |lights: &[FirstPoll]| lights.iter().rposition(|first| first.light.id == id);

@@ -1,7 +1,7 @@
 //! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
 
 use super::{
-    CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, SHELTERED, SHIELD, STOP,
+    BELOW, CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, SHELTERED, SHIELD, STOP,
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
@@ -44,6 +44,7 @@ impl Node {
             let below = more.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone()));
             let below = below.collect();
             more.below.get_or_insert(reason);
+            self.raise(BELOW);
             below
         };
         Node::tell(Vec::new(), below);

@@ -208,8 +208,8 @@ impl Draft {
 pub(crate) struct Light {
     /// Which draft it is of: an address, which nothing else has as long as this is polled.
     pub(super) id: usize,
-    kind: Kind,
-    at: &'static Location<'static>,
+    pub(super) kind: Kind,
+    pub(super) at: &'static Location<'static>,
     pub(super) task: u64,
     /// The id of the runtime's task, 0 where it is not recorded, if this region is a task of its own.
     pub(super) root: Option<u64>,
@@ -219,6 +219,9 @@ pub(crate) struct Light {
 impl Light {
     /// Its node, inside `parent`; the flag tells whether it was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
+        if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
+            return Node::child(parent, self.task, self.at);
+        }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED
             | ATTENDED

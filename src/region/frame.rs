@@ -110,7 +110,7 @@ impl Frame {
 
     /// Whether it has not been polled, and its node is still to come.
     #[inline]
-    pub(super) fn is_new_draft(&self) -> bool {
+    pub(crate) fn is_new_draft(&self) -> bool {
         self.stage == Stage::New && self.node.is_none()
     }
 
@@ -145,7 +145,7 @@ impl Frame {
         &mut self,
         draft: &Draft,
         shared: bool,
-        mut body: Pin<&mut Option<F>>,
+        body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
     ) -> Option<Quick<F::Output>> {
         let light = draft.light(self.at)?;
@@ -154,23 +154,59 @@ impl Frame {
                 return Some(Quick::Misuse(misuse));
             }
         }
+        let settle = |frame: &mut Frame, node| frame.settle(draft, shared, light, node);
+        let polled = self.poll_first(light, settle, body, cx);
+        if let (true, Some(Quick::Value(_))) = (shared, &polled) {
+            draft.note_left();
+        }
+        polled
+    }
+
+    /// Polls a child for the first time, without a node; `settle` makes it, unless it was made inside.
+    pub(super) fn poll_newborn<F: Future>(
+        &mut self,
+        light: Light,
+        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
+        body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Quick<F::Output>> {
+        let settle = |frame: &mut Frame, node| {
+            frame.begin_in(settle(node));
+            Ok(())
+        };
+        self.poll_first(light, settle, body, cx)
+    }
+
+    /// Polls a body in a region without a node; `settle` gives it one where it is not left in this poll, the one that
+    /// was made inside or another one.
+    #[inline(always)]
+    fn poll_first<F: Future>(
+        &mut self,
+        light: Light,
+        settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
+        mut body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Quick<F::Output>> {
         let mut value = None;
         let once = poll_once(body.as_mut(), cx, &mut value);
         let (caught, shielded, node) = ambient::watch_light(light, once)?;
         if let (Ok(()), Some(_), None) = (&caught, &value, &node) {
             self.stage = Stage::Left;
-            if shared {
-                draft.note_left();
-            }
             return value.map(Quick::Value);
         }
-        if let Err(misuse) = self.settle(draft, shared, light, node) {
+        if let Err(misuse) = settle(self, node) {
             return Some(Quick::Misuse(misuse));
         }
         Some(match self.go_on(caught, value, shielded, false, body, cx) {
             Poll::Pending => Quick::Pending,
             Poll::Ready(ended) => Quick::Ended(ended),
         })
+    }
+
+    /// Gives a region that has none its node, which has been entered.
+    pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
+        self.node = Some(node);
+        self.stage = Stage::Inside;
     }
 
     /// Polls a body to which nothing has happened since it was polled last; `None` where it cannot be known.
@@ -229,8 +265,7 @@ impl Frame {
                 node.stay_in(settled);
             }
         }
-        self.node = Some(node);
-        self.stage = Stage::Inside;
+        self.begin_in(node);
         Ok(())
     }
 

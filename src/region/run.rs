@@ -1,7 +1,7 @@
 //! A body with its frame: what every future that enters a region is made of.
 
 use super::frame::Quick;
-use super::{Draft, Ended, Frame, Node};
+use super::{Draft, Ended, Frame, Light, Node};
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -87,6 +87,29 @@ fn after_leaving<O: Origin>(frame: &Frame, origin: &O) {
 }
 
 impl<F: Future> Run<F> {
+    /// For a child, which gets its node when it needs one.
+    pub(crate) fn newborn(body: F, at: &'static Location<'static>) -> Self {
+        Run::with(Frame::draft(at), Given, body)
+    }
+
+    /// The first poll of a child that has no node: what it comes to, as in [`poll_quick`](Run::poll_quick). `settle` puts
+    /// its node, if it was made inside, where others find it, or makes it.
+    pub(crate) fn poll_newborn(
+        self: Pin<&mut Self>,
+        light: Light,
+        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<F::Output>> {
+        let this = self.project();
+        match this.frame.poll_newborn(light, settle, this.body, cx)? {
+            Quick::Value(value) => return Some(Poll::Ready(value)),
+            Quick::Pending => return Some(Poll::Pending),
+            Quick::Ended(ended) => *this.ended = Some(ended),
+            Quick::Misuse(misuse) => *this.misuse = Some(misuse),
+        }
+        None
+    }
+
     pub(crate) fn new(node: Arc<Node>, body: F, at: &'static Location<'static>) -> Self {
         Run::with(Frame::new(node, at), Given, body)
     }
@@ -117,6 +140,11 @@ impl<F: Future, O: Origin> Run<F, O> {
         at: &'static Location<'static>,
     ) -> Self {
         Run::with(Frame::entered(node, at), origin, body)
+    }
+
+    /// As [`frame`](Run::frame), before it is pinned.
+    pub(crate) fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
     }
 
     pub(crate) fn frame(self: Pin<&mut Self>) -> &mut Frame {

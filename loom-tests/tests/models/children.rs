@@ -163,6 +163,27 @@ fn r16_the_end_of_a_child_against_reading_results() {
     });
 }
 
+/// Whoever begins to read the results while a child ends gets its outcome, or nothing, and then the end.
+#[test]
+fn r16_the_end_of_a_child_against_beginning_to_read_results() {
+    model(|| {
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        drop(group.spawn_on(&threads, async { Ok(()) }));
+        let read = async {
+            let mut results = group.results();
+            let mut seen = 0;
+            while next(&mut results).await.is_some() {
+                seen += 1;
+            }
+            Ok(seen)
+        };
+        let seen = block_on(group.run(read)).unwrap();
+        assert!(seen <= 1, "{seen}");
+        threads.join();
+    });
+}
+
 /// Without a crate for it: loom's flag reaches every crate of the graph.
 async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)> {
     std::future::poll_fn(|cx| {

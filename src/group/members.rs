@@ -1,0 +1,117 @@
+//! The in-task children of a group, as its `run` keeps and polls them.
+
+use super::ready::{MemberWaker, Ready};
+use crate::region::ambient;
+use crate::sync::Arc;
+use crate::unwind::{self, Payload};
+use slab::Slab;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+pub(super) struct Members<M> {
+    members: Slab<Member<M>>,
+    /// By place among the members; kept when a child leaves, for the next one there.
+    wakers: Vec<(Arc<MemberWaker>, Waker)>,
+    woken: Vec<usize>,
+    /// How many had a shield up when they were polled last.
+    shielded: usize,
+}
+
+struct Member<M> {
+    future: M,
+    shielded: bool,
+}
+
+impl<M> Members<M> {
+    pub(super) fn new() -> Self {
+        Members { members: Slab::new(), wakers: Vec::new(), woken: Vec::new(), shielded: 0 }
+    }
+
+    /// Whether a shield in one of them holds.
+    pub(super) fn are_shielded(&self) -> bool {
+        self.shielded > 0
+    }
+
+    /// Drops them all; the panics of their drops are returned.
+    pub(super) fn drop_all(&mut self) -> Vec<Payload> {
+        let members = std::mem::take(&mut self.members);
+        unwind::drop_each(members.into_iter().map(|(_, member)| member.future))
+    }
+}
+
+impl<M: Future<Output = ()> + Unpin> Members<M> {
+    /// Takes over who was woken since the last poll, before which `run` registers its waker; `true` where that is
+    /// anybody.
+    pub(super) fn take_woken(&mut self, ready: &Ready, run: &Waker) -> bool {
+        ready.take(&mut self.woken, run);
+        !self.woken.is_empty()
+    }
+
+    /// Polls once each who was woken, then those who have arrived. `panicked` gets what one panicked with.
+    ///
+    /// To be called with the group current: it is what a child is in that has no node of its own.
+    pub(super) fn poll(
+        &mut self,
+        arrivals: Vec<M>,
+        ready: &Arc<Ready>,
+        mut panicked: impl FnMut(Payload),
+    ) {
+        let mut woken = std::mem::take(&mut self.woken);
+        for place in woken.drain(..) {
+            // The place may be empty, or another child's by now: then the poll is idle. The waker is the
+            // place's own, so it has to be ready for the next child in any case.
+            self.wakers[place].0.unqueue();
+            if let Some(member) = self.members.get_mut(place) {
+                let (ended, shielded) =
+                    poll(&mut member.future, &self.wakers[place].1, &mut panicked);
+                self.shielded -= usize::from(std::mem::replace(&mut member.shielded, shielded));
+                self.shielded += usize::from(shielded);
+                if ended {
+                    drop_ended(self.members.remove(place).future, &mut panicked);
+                }
+            }
+        }
+        self.woken = woken;
+        for mut future in arrivals {
+            // Most end at once, and leave their place to the next.
+            let vacant = self.members.vacant_entry();
+            let place = vacant.key();
+            if place == self.wakers.len() {
+                let waker = MemberWaker::new(place, Arc::clone(ready));
+                self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
+            }
+            let (state, waker) = &self.wakers[place];
+            state.unqueue();
+            match poll(&mut future, waker, &mut panicked) {
+                (true, _) => drop_ended(future, &mut panicked),
+                (false, shielded) => {
+                    self.shielded += usize::from(shielded);
+                    vacant.insert(Member { future, shielded });
+                }
+            }
+        }
+    }
+}
+
+/// Whether the child has ended, and whether a shield in it holds.
+fn poll<M>(future: &mut M, waker: &Waker, panicked: &mut impl FnMut(Payload)) -> (bool, bool)
+where
+    M: Future<Output = ()> + Unpin,
+{
+    let mut cx = Context::from_waker(waker);
+    let (polled, shielded) =
+        ambient::watch_shields(|| unwind::catch(|| Pin::new(future).poll(&mut cx)));
+    match polled {
+        Ok(Poll::Pending) => return (false, shielded),
+        Ok(Poll::Ready(())) => {}
+        Err(payload) => panicked(payload),
+    }
+    (true, false)
+}
+
+fn drop_ended<M>(future: M, panicked: &mut impl FnMut(Payload)) {
+    if let Err(payload) = unwind::catch(|| drop(future)) {
+        panicked(payload);
+    }
+}

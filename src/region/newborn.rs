@@ -1,0 +1,74 @@
+//! A child before it has a node: it has its identity from its spawn, and everything else when something needs it.
+//!
+//! Unlike a [draft](super::Draft), it knows its parent, and where its node goes nobody else makes one: who asks for
+//! something from outside leaves word in the child's slot, and the child finds it when it has its node.
+
+use super::draft::Light;
+use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
+use crate::identity::TaskId;
+use crate::sync::{Arc, next_number};
+use std::panic::Location;
+
+pub(crate) struct Newborn {
+    task: u64,
+    #[cfg(feature = "testing")]
+    census: super::census::Handover,
+}
+
+impl Newborn {
+    pub(crate) fn new() -> Self {
+        Newborn {
+            task: next_number(),
+            #[cfg(feature = "testing")]
+            census: super::census::Handover::new(),
+        }
+    }
+
+    /// As which it is found while it is polled for the first time.
+    pub(crate) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn task_id(&self) -> TaskId {
+        TaskId::moored(self.task, None)
+    }
+
+    /// Its first poll without a node, where `parent` is current, and has not been told what a child hears when it comes.
+    /// A cancellation farther out it finds as any region does.
+    pub(crate) fn light(
+        &self,
+        parent: &Arc<Node>,
+        at: &'static Location<'static>,
+    ) -> Option<Light> {
+        // Who looks on wants to see every region.
+        let watched = cfg!(any(feature = "inspect", feature = "tracing"));
+        let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
+        if watched || told || !ambient::is_innermost(parent) {
+            return None;
+        }
+        Some(Light {
+            id: self.id(),
+            kind: Kind::Child,
+            at,
+            task: self.task,
+            root: Some(0),
+            deadline: None,
+        })
+    }
+
+    /// Its node, which hears what was told to `parent` before.
+    pub(crate) fn node(&self, parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
+        self.give_up_census();
+        Node::child(parent, self.task, at)
+    }
+
+    /// The node was made in its first poll.
+    pub(crate) fn has_node(&self) {
+        self.give_up_census();
+    }
+
+    fn give_up_census(&self) {
+        #[cfg(feature = "testing")]
+        self.census.give_up();
+    }
+}
