@@ -16,7 +16,17 @@ pub trait Spawn {
     /// Runs `task`, or hands it back where the executor takes no more.
     fn spawn(&self, task: BoxTask) -> Result<(), Refused>;
 
-    /// The executor itself, to be kept: where it drops a child before its end, what the child leaves behind
+    /// As [`spawn`](Spawn::spawn), for an executor that puts a task into an allocation of its own and needs no box
+    /// around it. A group spawns its children with this.
+    fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
+    where
+        Self: Sized,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn(Box::pin(task))
+    }
+
+    /// The executor itself, to be kept, by each child: where it drops a child before its end, what the child leaves behind
     /// runs on it in a task of its own, and the group waits. With `None` the group runs it. What is kept must
     /// not keep an executor alive that owns its tasks, such as the child that keeps it.
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {

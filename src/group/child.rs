@@ -233,7 +233,7 @@ where
     child.exit.executor = spawner.keep();
     // It will hardly be ready at once, and here it need not compete with its siblings for its place in the group.
     child.exit.begin(child.run.frame_mut());
-    if let Err(Refused(task)) = spawner.spawn(Box::pin(child)) {
+    if let Err(Refused(task)) = spawner.spawn_unboxed(child) {
         // Its drop signs it out.
         drop(task);
     }

@@ -172,7 +172,8 @@ where
         crew.frame.poll_meanwhile(cx);
         crew.shared.ledger.node.tell_phase(Phase::Children);
         ready!(crew.shared.ledger.gate.poll_close(cx));
-        ready!(crew.frame.poll_leave(cx, Leaving::Completed));
+        let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
+        ready!(crew.frame.poll_leave(cx, why));
         crew.shared.ready.clear();
         crew.done = true;
 

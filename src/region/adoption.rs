@@ -5,7 +5,7 @@
 //! times, or from different tasks, have nothing to do with each other and run side by side, so that an
 //! exit that waits for another one, such as for a permit of a pool, finds it running.
 
-use super::exit::Running;
+use super::exit::{Running, run_exits};
 use super::{Exit, ExitError, Node};
 use crate::failure::ExitFailure;
 use crate::reason::Leaving;
@@ -139,12 +139,13 @@ impl Wave {
                 return Poll::Pending;
             }
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
-            match batch.exits.pop() {
-                Some(exit) => {
-                    let (why, home) = (batch.why.clone(), Arc::clone(&batch.home));
-                    self.running.push(Running::start(exit, why, home));
-                }
+            let Batch { why, home, exits, .. } = batch;
+            match run_exits(home, || exits.pop(), why, cx, tally) {
+                Some(running) => self.running.push(running),
                 None => drop(self.waiting.pop()),
+            }
+            if !self.running.is_empty() {
+                return Poll::Pending;
             }
         }
     }
@@ -157,6 +158,9 @@ pub(crate) struct Lane(Vec<Wave>);
 impl Lane {
     /// What reached the region since the last look: one wave for each task it came from.
     pub(crate) fn take_in(&mut self, mut arrived: Vec<Wave>) {
+        if arrived.len() == 1 {
+            return self.0.append(&mut arrived);
+        }
         arrived.sort_by_key(|wave| wave.task);
         let mut arrived = arrived.into_iter().peekable();
         while let Some(mut wave) = arrived.next() {

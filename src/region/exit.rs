@@ -1,6 +1,6 @@
 //! One exit: what was registered, and its single run (R14).
 
-use super::{Node, Phase, Tally, ambient};
+use super::{Node, Tally, ambient};
 use crate::clock::Sleep;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
@@ -49,11 +49,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(exit: Exit, why: Leaving, home: Arc<Node>) -> Self {
-        let Exit { work, registered_at } = exit;
-        Running { work: Some(work), registered_at, why, home: Some(home), bound: None }
-    }
-
     pub(crate) fn registered_at(&self) -> &'static Location<'static> {
         self.registered_at
     }
@@ -99,34 +94,30 @@ impl Running {
     }
 }
 
-impl Node {
-    /// Runs the exits of the region in `home`, newest first and each under its own panic catch, as long as they end at
-    /// once; most do. Returns the one that does not.
-    ///
-    /// Their region is current, so that they have the identity of the task that registered them (R8). Something that an
-    /// exit abandons, in the region or in what is entered in the exit, comes before the next one.
-    pub(super) fn run_exits(
-        home: &mut Option<Arc<Node>>,
-        why: &Leaving,
-        cx: &mut Context<'_>,
-        tally: &mut Tally,
-    ) -> Option<Running> {
-        let node = home.clone()?;
-        let begun = ambient::within(home, true, || {
-            while let Some(Exit { work, registered_at }) = node.take_exit() {
-                node.tell_phase(Phase::Exit(registered_at));
-                let mut work = Some(work);
-                if poll_work(&mut work, registered_at, why, cx, tally).is_pending() {
-                    return Some((work, registered_at));
-                }
+/// Runs the exits that `next` takes from `home`, each under its own panic catch, as long as they end at once; most do.
+/// Returns the one that does not.
+///
+/// Their region is current, so that they have the identity of the task that registered them (R8).
+pub(super) fn run_exits(
+    home: &Arc<Node>,
+    mut next: impl FnMut() -> Option<Exit>,
+    why: &Leaving,
+    cx: &mut Context<'_>,
+    tally: &mut Tally,
+) -> Option<Running> {
+    let mut current = Some(Arc::clone(home));
+    let begun = ambient::within(&mut current, true, || {
+        while let Some(Exit { work, registered_at }) = next() {
+            let mut work = Some(work);
+            if poll_work(&mut work, registered_at, why, cx, tally).is_pending() {
+                return Some((work, registered_at));
             }
-            None
-        });
-        let (work, registered_at) = begun.ok()??;
-        let (why, home) = (why.clone(), Some(node));
-        let mut running = Running { work, registered_at, why, home, bound: None };
-        running.check_bound(cx, tally).is_pending().then_some(running)
-    }
+        }
+        None
+    });
+    let (work, registered_at) = begun.ok()??;
+    let mut running = Running { work, registered_at, why: why.clone(), home: current, bound: None };
+    running.check_bound(cx, tally).is_pending().then_some(running)
 }
 
 /// Polls the work, and drops it when it has ended, with its region current.

@@ -5,7 +5,7 @@
 //! cancels takes no lock beyond registering a changed waker (R19).
 
 use super::draft::Light;
-use super::exit::Running;
+use super::exit::{Running, run_exits};
 use super::observe::Phase;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
@@ -458,7 +458,6 @@ impl Frame {
         self.drop_timers();
         let reason = self.node().effective_reason();
         let reason = reason.unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
-        self.extras().why = Some(Leaving::Cancelled(reason.clone()));
         Poll::Ready(Ended::Cancelled(reason))
     }
 
@@ -472,6 +471,9 @@ impl Frame {
     /// Whether a shield inside may be up that the last poll did not reach, because something between polls
     /// only what was woken, such as `FuturesUnordered`. It is woken then, and the next poll decides (R12).
     fn shield_is_asleep(&mut self) -> bool {
+        if !self.node().has_links() {
+            return false;
+        }
         let extras = self.extras();
         if std::mem::replace(&mut extras.shields_woken, true) {
             return false;
@@ -561,7 +563,13 @@ impl Frame {
             Some(extras) => std::mem::take(&mut extras.tally),
             None => Tally::default(),
         };
-        let running = Node::run_exits(&mut self.node, why, cx, &mut tally);
+        let node = Arc::clone(self.node());
+        let next = || {
+            let exit = node.take_exit()?;
+            node.tell_phase(Phase::Exit(exit.registered_at));
+            Some(exit)
+        };
+        let running = run_exits(&node, next, why, cx, &mut tally);
         if !tally.is_empty() {
             self.extras().tally = tally;
         }

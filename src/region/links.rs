@@ -104,6 +104,11 @@ impl Node {
         }
     }
 
+    /// Whether a cancellation of this region reaches others.
+    pub(super) fn has_links(&self) -> bool {
+        self.inner.lock().seen().is_some_and(|more| !more.links.is_empty())
+    }
+
     /// All links of a region that was left: it gets no others.
     pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
         let up = self.take_link(inner);

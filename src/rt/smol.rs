@@ -2,29 +2,52 @@
 
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, Weak};
+use std::future::Future;
 
 /// Spawns a group's children on a smol executor.
 ///
 /// smol gives its tasks no ids, so tasks of its own are unknown to the owner check (R5); children of a
 /// group are known, as everywhere.
-#[derive(Clone, Debug, Default)]
-pub struct Smol(Option<Arc<::smol::Executor<'static>>>);
+#[derive(Clone, Debug)]
+pub struct Smol {
+    /// Without one it is the global executor.
+    executor: Option<Arc<::smol::Executor<'static>>>,
+    kept: Arc<Kept>,
+}
+
+/// What children keep, one for all of them: weak, because an executor owns its children.
+#[derive(Debug)]
+struct Kept(Option<Weak<::smol::Executor<'static>>>);
 
 impl Smol {
     /// The executor behind `smol::spawn`.
     pub fn global() -> Self {
-        Smol(None)
+        Smol { executor: None, kept: Arc::new(Kept(None)) }
     }
 
     /// An executor of your own. Children that it drops unfinished are seen as cancelled.
     pub fn new(executor: Arc<::smol::Executor<'static>>) -> Self {
-        Smol(Some(executor))
+        let kept = Arc::new(Kept(Some(Arc::downgrade(&executor))));
+        Smol { executor: Some(executor), kept }
+    }
+}
+
+impl Default for Smol {
+    fn default() -> Self {
+        Smol::global()
     }
 }
 
 impl Spawn for Smol {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
-        match &self.0 {
+        self.spawn_unboxed(task)
+    }
+
+    fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match &self.executor {
             Some(executor) => executor.spawn(task).detach(),
             None => ::smol::spawn(task).detach(),
         }
@@ -32,19 +55,17 @@ impl Spawn for Smol {
     }
 
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
-        Some(match &self.0 {
-            Some(executor) => Arc::new(Kept(Arc::downgrade(executor))),
-            None => Arc::new(self.clone()),
-        })
+        Some(Arc::clone(&self.kept) as _)
     }
 }
 
-/// What a child keeps: weak, because the executor owns the child.
-struct Kept(Weak<::smol::Executor<'static>>);
-
 impl Spawn for Kept {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
-        match self.0.upgrade() {
+        let Some(executor) = &self.0 else {
+            ::smol::spawn(task).detach();
+            return Ok(());
+        };
+        match executor.upgrade() {
             Some(executor) => executor.spawn(task).detach(),
             None => return Err(Refused(task)),
         }

@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Sleep};
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::Arc;
+use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
@@ -11,7 +12,11 @@ use std::time::Instant;
 /// A runtime that shuts down drops its tasks: the children are then seen as cancelled, with
 /// [`ReasonKind::Shutdown`](crate::ReasonKind::Shutdown).
 #[derive(Clone, Debug)]
-pub struct Tokio(::tokio::runtime::Handle);
+pub struct Tokio(Arc<Kept>);
+
+/// What children keep, one for all of them.
+#[derive(Debug)]
+struct Kept(::tokio::runtime::Handle);
 
 impl Tokio {
     /// The runtime that this is called in.
@@ -21,24 +26,38 @@ impl Tokio {
     /// Outside a tokio runtime.
     #[track_caller]
     pub fn current() -> Self {
-        Tokio(::tokio::runtime::Handle::current())
+        Tokio::new(::tokio::runtime::Handle::current())
     }
 
     /// The runtime of `handle`, from anywhere.
     pub fn new(handle: ::tokio::runtime::Handle) -> Self {
-        Tokio(handle)
+        Tokio(Arc::new(Kept(handle)))
     }
 }
 
 impl Spawn for Tokio {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        self.0.spawn(task)
+    }
+
+    fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         // Not aborted on drop: the group knows when the child ends by itself.
-        drop(self.0.spawn(task));
+        drop(self.0.0.spawn(task));
         Ok(())
     }
 
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
-        Some(Arc::new(self.clone()))
+        Some(Arc::clone(&self.0) as _)
+    }
+}
+
+impl Spawn for Kept {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        drop(self.0.spawn(task));
+        Ok(())
     }
 }
 
