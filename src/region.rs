@@ -135,25 +135,42 @@ pub(crate) struct Node {
     _census: census::Census,
 }
 
-/// What every region needs; the rest is in [`More`], for those that need any of it.
+/// What every region needs; the rest is in boxes of their own, for those that need any of it.
 #[derive(Default)]
 struct Inner {
     parent: Option<Arc<Node>>,
     entered_at: Option<&'static Location<'static>>,
     waker: Option<Waker>,
+    reach: Option<Box<Reach>>,
     more: Option<Box<More>>,
 }
 
+/// Whom a cancellation or a stop of the region reaches.
+#[derive(Default)]
+struct Reach {
+    waiters: Wakers,
+    stop_waiters: Wakers,
+    links: Slab<Weak<Node>>,
+}
+
+/// What a region has that owns exits or was cancelled: small, as there may be one for each of thousands of children.
 #[derive(Default)]
 struct More {
-    name: Option<Arc<str>>,
     /// Of a stack and a group, whose exits are sorted by it.
     number: u64,
+    exits: Vec<Exit>,
+    adopted: Vec<Wave>,
+    reason: Option<Reason>,
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Default)]
+struct Rest {
+    name: Option<Arc<str>>,
     clock: Option<Arc<dyn Clock>>,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
     grace: Option<Duration>,
-    reason: Option<Reason>,
     /// What new children inherit where the region itself is not cancelled: a group that has its success.
     below: Option<Reason>,
     stop: Option<Reason>,
@@ -162,13 +179,8 @@ struct More {
     /// What was cancelled around a region that was dropped.
     dropped_for: Option<Reason>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
-    waiters: Wakers,
-    stop_waiters: Wakers,
-    links: Slab<Weak<Node>>,
     /// What it is linked in, where that is not its parent.
     link: Option<(Weak<Node>, usize)>,
-    exits: Vec<Exit>,
-    adopted: Vec<Wave>,
     records: Vec<ExitFailure>,
     /// An exit's, kept for whoever goes on leaving a stack that was handed back.
     panic: Option<Payload>,
@@ -177,27 +189,51 @@ struct More {
 }
 
 impl Inner {
-    /// What was noted beside the essentials, if anything was.
-    fn seen(&self) -> Option<&More> {
-        self.more.as_deref()
+    fn reach(&mut self) -> &mut Reach {
+        self.reach.get_or_insert_default()
+    }
+
+    /// The nodes that are linked below.
+    fn links(&self) -> impl Iterator<Item = &Weak<Node>> {
+        self.reach.iter().flat_map(|reach| reach.links.iter().map(|(_, node)| node))
     }
 
     fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
 
+    fn rest(&mut self) -> &mut Rest {
+        self.more().rest.get_or_insert_default()
+    }
+
+    fn rest_seen(&self) -> Option<&Rest> {
+        self.more.as_ref()?.rest.as_deref()
+    }
+
+    fn rest_mut(&mut self) -> Option<&mut Rest> {
+        self.more.as_mut()?.rest.as_deref_mut()
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        self.more.as_ref()?.reason.as_ref()
+    }
+
+    fn exits(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.exits.len())
+    }
+
     fn name(&self) -> Option<Arc<str>> {
-        self.seen().and_then(|more| more.name.clone())
+        self.rest_seen().and_then(|rest| rest.name.clone())
     }
 
     fn is_timed(&self) -> bool {
-        self.seen().is_some_and(|more| more.timeout.is_some())
+        self.rest_seen().is_some_and(|rest| rest.timeout.is_some())
     }
 
     /// Whether somebody may wait here or below for what happens above.
     fn is_awaited(&self) -> bool {
-        self.seen().is_some_and(|more| {
-            !(more.waiters.is_empty() && more.stop_waiters.is_empty() && more.links.is_empty())
+        self.reach.as_ref().is_some_and(|reach| {
+            !(reach.waiters.is_empty() && reach.stop_waiters.is_empty() && reach.links.is_empty())
         })
     }
 }
@@ -243,7 +279,7 @@ impl Node {
         let clocked = parent.as_ref().map_or(0, |parent| parent.flags() & CLOCKED);
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
         if deadline.is_some() {
-            inner.more().deadline = deadline;
+            inner.rest().deadline = deadline;
         }
         Node::with(kind, owner, flags | clocked, inner)
     }
@@ -269,12 +305,12 @@ impl Node {
     fn take_after(&self, scope: &Node) {
         let (name, grace) = {
             let inner = scope.inner.lock();
-            (inner.name(), inner.seen().and_then(|more| more.grace))
+            (inner.name(), inner.rest_seen().and_then(|rest| rest.grace))
         };
         if name.is_some() || grace.is_some() {
             let mut inner = self.inner.lock();
-            let more = inner.more();
-            (more.name, more.grace) = (name, grace);
+            let rest = inner.rest();
+            (rest.name, rest.grace) = (name, grace);
         }
     }
 
@@ -336,28 +372,28 @@ impl Node {
     }
 
     pub(crate) fn set_name(&self, name: impl Into<Arc<str>>) {
-        self.inner.lock().more().name = Some(name.into());
+        self.inner.lock().rest().name = Some(name.into());
     }
 
     pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
         let old = {
             let mut inner = self.inner.lock();
             self.raise(CLOCKED);
-            inner.more().clock.replace(clock)
+            inner.rest().clock.replace(clock)
         };
         drop(old);
     }
 
     pub(crate) fn set_timeout(&self, timeout: Duration) {
-        self.inner.lock().more().timeout = Some(timeout);
+        self.inner.lock().rest().timeout = Some(timeout);
     }
 
     pub(crate) fn set_grace(&self, grace: Duration) {
-        self.inner.lock().more().grace = Some(grace);
+        self.inner.lock().rest().grace = Some(grace);
     }
 
     pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawn + Send + Sync>) {
-        let old = self.inner.lock().more().spawner.replace(spawner);
+        let old = self.inner.lock().rest().spawner.replace(spawner);
         drop(old);
     }
 
@@ -366,12 +402,12 @@ impl Node {
     }
 
     fn grace(&self) -> Option<Duration> {
-        self.inner.lock().seen()?.grace
+        self.inner.lock().rest_seen()?.grace
     }
 
     /// By which exits of different regions of one task are sorted.
     fn number(&self) -> u64 {
-        self.inner.lock().seen().map_or(0, |more| more.number)
+        self.inner.lock().more.as_ref().map_or(0, |more| more.number)
     }
 
     /// Records the owner, the parent and the place, unless that was done before (R1).
@@ -472,7 +508,7 @@ impl Node {
                 }
             }
             self.raise(ATTENDED);
-            (inner.is_awaited(), inner.more.as_mut().and_then(|more| more.panic.take()))
+            (inner.is_awaited(), inner.rest_mut().and_then(|rest| rest.panic.take()))
         };
         self.link_up_if(awaited);
         Ok(panic)
@@ -503,7 +539,7 @@ impl Node {
 
     /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
     pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
-        let reason = self.inner.lock().seen().and_then(|more| more.reason.clone());
+        let reason = self.inner.lock().reason().cloned();
         let stays = self.stays();
         if stays > 0 {
             report(&Report::StillInUse { region: self.describe(), runs: stays });
@@ -552,7 +588,7 @@ impl Node {
 
     /// A relative deadline starts when the region is entered (R11).
     fn start_timeout(&self) {
-        let timeout = self.inner.lock().more.as_mut().and_then(|more| more.timeout.take());
+        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
         let Some(timeout) = timeout else { return };
         if timeout.is_zero() {
             // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
@@ -561,8 +597,8 @@ impl Node {
         }
         let Some(due) = self.clock().now().checked_add(timeout) else { return };
         let mut inner = self.inner.lock();
-        let more = inner.more();
-        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
+        let rest = inner.rest();
+        rest.deadline = Some(rest.deadline.map_or(due, |deadline| deadline.min(due)));
         self.raise(DEADLINE);
     }
 
@@ -578,7 +614,9 @@ impl Node {
                 if !more.adopted.is_empty() {
                     return Next::Inbox;
                 }
-                records = std::mem::take(&mut more.records);
+            }
+            if let Some(rest) = inner.rest_mut() {
+                records = std::mem::take(&mut rest.records);
             }
             self.raise(LEFT);
             (records, self.take_leave(&mut inner))
@@ -598,18 +636,20 @@ impl Node {
         let (rest, leave) = {
             let mut inner = self.inner.lock();
             if dropped_for.is_some() {
-                inner.more().dropped_for = dropped_for;
+                inner.rest().dropped_for = dropped_for;
                 // Whoever cancelled what is around may be between its flag and its telling of it, and finds nobody
                 // here any more: who waits is told now, and who comes later has to look.
                 self.take_waiters(&mut inner, &mut waiters);
                 self.unsettle();
             }
             self.raise(LEFT);
-            let rest = inner.more.as_mut().map(|more| {
-                let (adopted, exits) = (&mut more.adopted, &mut more.exits);
-                (std::mem::take(adopted), std::mem::take(exits), std::mem::take(&mut more.records))
-            });
-            (rest.unwrap_or_default(), self.take_leave(&mut inner))
+            let work = inner
+                .more
+                .as_mut()
+                .map(|more| (std::mem::take(&mut more.adopted), std::mem::take(&mut more.exits)));
+            let (adopted, exits) = work.unwrap_or_default();
+            let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
+            ((adopted, exits, records.unwrap_or_default()), self.take_leave(&mut inner))
         };
         wake_all(waiters);
         self.after_leaving(leave);
@@ -703,7 +743,7 @@ impl std::fmt::Debug for Node {
         // Never blocking: a node that is locked shows what needs no lock.
         if let Some(inner) = self.inner.try_lock() {
             shown.field("name", &inner.name()).field("entered_at", &inner.entered_at);
-            shown.field("exits", &inner.seen().map_or(0, |more| more.exits.len()));
+            shown.field("exits", &inner.exits());
         }
         shown.field("cancelled", &self.has(CANCELLED)).field("left", &self.has(LEFT));
         shown.finish_non_exhaustive()
@@ -713,8 +753,8 @@ impl std::fmt::Debug for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         #[cfg(feature = "inspect")]
-        if let Some(more) = &mut self.inner.lock().more {
-            register::forget(&mut more.entry);
+        if let Some(rest) = self.inner.lock().rest_mut() {
+            register::forget(&mut rest.entry);
         }
         // A chain of 10,000 regions must not be dropped by recursion (R14).
         let mut next = self.inner.lock().parent.take();

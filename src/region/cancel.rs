@@ -39,11 +39,9 @@ impl Node {
     pub(crate) fn cancel_below(&self, reason: Reason) {
         let below = {
             let mut inner = self.inner.lock();
-            let more = inner.more();
             let signal = Signal::Cancel(reason.clone());
-            let below = more.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone()));
-            let below = below.collect();
-            more.below.get_or_insert(reason);
+            let below = inner.links().map(|node| (Weak::clone(node), signal.clone())).collect();
+            inner.rest().below.get_or_insert(reason);
             self.raise(BELOW);
             below
         };
@@ -87,12 +85,12 @@ impl Node {
                 true
             }
             Signal::Stop(reason) => {
-                let more = inner.more();
-                more.stop = Some(reason.clone());
+                let rest = inner.rest();
+                rest.stop = Some(reason.clone());
                 self.raise(STOP);
                 epoch().fetch_add(1, Ordering::Release);
                 // The run has to see that its grace begins.
-                more.grace.is_some()
+                rest.grace.is_some()
             }
             Signal::Look => self.has(SHIELD),
         };
@@ -103,16 +101,14 @@ impl Node {
                 wakers.push(waker);
             }
         }
-        if let Some(more) = inner.seen() {
-            below.extend(more.links.iter().map(|(_, node)| (Weak::clone(node), signal.clone())));
-        }
+        below.extend(inner.links().map(|node| (Weak::clone(node), signal.clone())));
     }
 
     pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
-        let Some(more) = &mut inner.more else { return };
-        if !more.waiters.is_empty() || !more.stop_waiters.is_empty() {
-            more.waiters.take_into(wakers);
-            more.stop_waiters.take_into(wakers);
+        let Some(reach) = &mut inner.reach else { return };
+        if !reach.waiters.is_empty() || !reach.stop_waiters.is_empty() {
+            reach.waiters.take_into(wakers);
+            reach.stop_waiters.take_into(wakers);
             self.calls.fetch_add(1, Ordering::Release);
         }
     }
@@ -121,8 +117,9 @@ impl Node {
     pub(super) fn catch_up(self: &Arc<Self>, child: &Arc<Node>) {
         let (reason, stop) = {
             let inner = self.inner.lock();
-            let Some(more) = inner.seen() else { return };
-            (more.reason.clone().or_else(|| more.below.clone()), more.stop.clone())
+            let rest = inner.rest_seen();
+            let reason = inner.reason().or_else(|| rest?.below.as_ref());
+            (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
         };
         let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
         let signals = signals.into_iter().flatten();
@@ -136,9 +133,7 @@ impl Node {
         while let Some(node) = below.pop() {
             let Some(node) = node.upgrade() else { continue };
             let mut inner = node.inner.lock();
-            if let Some(more) = inner.seen() {
-                below.extend(more.links.iter().map(|(_, node)| Weak::clone(node)));
-            }
+            below.extend(inner.links().cloned());
             if node.has(SHIELD) && !Arc::ptr_eq(&node, self) {
                 if let Some(waker) = inner.waker.take() {
                     node.raise(REWAKE);
@@ -166,7 +161,7 @@ impl Node {
     }
 
     pub(super) fn stop_reason(&self) -> Option<Reason> {
-        self.inner.lock().seen()?.stop.clone()
+        self.inner.lock().rest_seen()?.stop.clone()
     }
 
     /// Whether this region or one around it, through shields too, was asked to wind down.
@@ -201,7 +196,7 @@ impl Node {
     pub(crate) fn effective_reason(&self) -> Option<Reason> {
         {
             let inner = self.inner.lock();
-            let own = inner.seen().and_then(|m| m.reason.as_ref().or(m.dropped_for.as_ref()));
+            let own = inner.reason().or_else(|| inner.rest_seen()?.dropped_for.as_ref());
             if let Some(reason) = own {
                 return Some(reason.clone());
             }
@@ -215,7 +210,7 @@ impl Node {
         while let Some(node) = at {
             if node.has(CANCELLED) {
                 let inner = node.inner.lock();
-                return inner.seen()?.reason.as_ref().map(|r| r.seen_as(ReasonKind::Parent));
+                return inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent));
             }
             if node.has(SHELTERED | SHIELD) {
                 return None;
@@ -261,7 +256,8 @@ impl Node {
     fn is_cancelled_in(&self, now: u64) -> bool {
         let own = {
             let inner = self.inner.lock();
-            inner.seen().is_some_and(|more| more.reason.is_some() || more.dropped_for.is_some())
+            inner.reason().is_some()
+                || inner.rest_seen().is_some_and(|rest| rest.dropped_for.is_some())
         };
         let mut last = own || self.has(SHELTERED | SHIELD | LEFT);
         let mut at = self.live_parent();
@@ -341,8 +337,8 @@ impl Node {
             if self.has(LEFT) {
                 Some(waker)
             } else {
-                let more = inner.more();
-                let waiters = if for_stop { &mut more.stop_waiters } else { &mut more.waiters };
+                let reach = inner.reach();
+                let waiters = if for_stop { &mut reach.stop_waiters } else { &mut reach.waiters };
                 waiters.register(&mut wait.key, waker)
             }
         };
@@ -356,23 +352,22 @@ impl Node {
 
     pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
         let Some(key) = wait.key.take() else { return };
-        let old = self.inner.lock().more.as_mut().and_then(|more| more.waiters.remove(key));
+        let old = self.inner.lock().reach.as_mut().and_then(|reach| reach.waiters.remove(key));
         drop(old);
     }
 
     pub(crate) fn forget_stop_waiter(&self, wait: &mut Wait) {
         let Some(key) = wait.key.take() else { return };
-        let old = self.inner.lock().more.as_mut().and_then(|more| more.stop_waiters.remove(key));
+        let old = self.inner.lock().reach.as_mut().and_then(|reach| reach.stop_waiters.remove(key));
         drop(old);
     }
 
     pub(crate) fn set_deadline(&self, at: Instant) {
         let (waker, stays) = {
             let mut inner = self.inner.lock();
-            let more = inner.more();
-            more.deadline = Some(at);
+            inner.rest().deadline = Some(at);
             self.raise(DEADLINE | REWAKE);
-            let stays: Vec<_> = more.links.iter().filter_map(|(_, node)| node.upgrade()).collect();
+            let stays: Vec<_> = inner.links().filter_map(Weak::upgrade).collect();
             (inner.waker.take(), stays)
         };
         wake_all(waker);
@@ -390,8 +385,7 @@ impl Node {
     pub(super) fn stays(&self) -> usize {
         let below: Vec<_> = {
             let inner = self.inner.lock();
-            let links = inner.seen().into_iter().flat_map(|more| more.links.iter());
-            links.filter_map(|(_, node)| node.upgrade()).collect()
+            inner.links().filter_map(Weak::upgrade).collect()
         };
         below.iter().filter(|node| node.kind() == Kind::Stay).count()
     }
@@ -405,7 +399,7 @@ impl Node {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().seen()?.deadline
+        self.inner.lock().rest_seen()?.deadline
     }
 
     /// The earliest deadline of this region and those around it, up to a shield (R11).

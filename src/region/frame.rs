@@ -651,13 +651,15 @@ impl Frame {
         let Tally { mut failures, panic } = tally;
         let waker = {
             let mut inner = node.inner.lock();
-            let more = inner.more();
             if !wave.is_empty() {
-                more.adopted.push(wave);
+                inner.more().adopted.push(wave);
                 node.raise(INBOX);
             }
-            more.records.append(&mut failures);
-            more.panic = panic;
+            if panic.is_some() || !failures.is_empty() {
+                let rest = inner.rest();
+                rest.records.append(&mut failures);
+                rest.panic = panic;
+            }
             node.lower(ATTENDED);
             inner.waker.take()
         };

@@ -38,23 +38,26 @@ impl Node {
         let (exits, name, grace) = {
             let mut inner = self.inner.lock();
             let Some(more) = &mut inner.more else { return };
-            (std::mem::take(&mut more.exits), more.name.clone(), more.grace)
+            let exits = std::mem::take(&mut more.exits);
+            (exits, inner.name(), inner.rest_seen().and_then(|rest| rest.grace))
         };
         let mut inner = other.inner.lock();
-        let more = inner.more();
-        (more.exits, more.name, more.grace) = (exits, name, grace);
+        inner.more().exits = exits;
+        let rest = inner.rest();
+        (rest.name, rest.grace) = (name, grace);
     }
 
     pub(crate) fn exits(&self) -> usize {
-        self.inner.lock().seen().map_or(0, |more| more.exits.len())
+        self.inner.lock().exits()
     }
 
     /// The run's side of the inbox: what was handed over, and the failures that were sent here.
     pub(super) fn take_inbox(&self) -> (Vec<Wave>, Vec<ExitFailure>) {
         let mut inner = self.inner.lock();
         self.lower(INBOX);
-        let more = inner.more();
-        (std::mem::take(&mut more.adopted), std::mem::take(&mut more.records))
+        let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
+        let adopted = std::mem::take(&mut inner.more().adopted);
+        (adopted, records.unwrap_or_default())
     }
 
     /// Gives `wave` to the nearest live region around this one, or reports its exits lost (R8).
@@ -63,7 +66,7 @@ impl Node {
             return;
         }
         // What an executor child leaves behind runs on its executor, and its group waits for that.
-        let spawner = self.inner.lock().seen().and_then(|more| more.spawner.clone());
+        let spawner = self.inner.lock().rest_seen().and_then(|rest| rest.spawner.clone());
         if let (Some(spawner), Kind::Child) = (&spawner, self.kind()) {
             wave = match self.embark(&**spawner, wave) {
                 Ok(arrival) => self.wave_of(arrival, Leaving::Abandoned),
@@ -122,7 +125,7 @@ impl Node {
             if matches!(node.kind, Kind::Stack | Kind::Group) {
                 let mut inner = node.inner.lock();
                 if !node.has(LEFT) && node.has(ATTENDED) {
-                    inner.more().records.extend(failures);
+                    inner.rest().records.extend(failures);
                     node.raise(INBOX);
                     return;
                 }

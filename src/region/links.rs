@@ -50,7 +50,7 @@ impl Node {
             if self.has(LEFT) {
                 return false;
             }
-            inner.more().links.insert(Arc::downgrade(child))
+            inner.reach().links.insert(Arc::downgrade(child))
         };
         let linked = {
             let mut inner = child.inner.lock();
@@ -65,7 +65,7 @@ impl Node {
                     Ok(place) if in_parent && place != NOWHERE => {
                         child.place.store(place, Ordering::Relaxed);
                     }
-                    _ => inner.more().link = Some((Arc::downgrade(self), key)),
+                    _ => inner.rest().link = Some((Arc::downgrade(self), key)),
                 }
                 child.raise(LINKED);
             }
@@ -80,9 +80,9 @@ impl Node {
 
     /// Empties the place `key`, if `child` has it: after this region was left it may be another one's.
     fn forget_link(&self, key: usize, child: &Arc<Node>) {
-        let link = self.inner.lock().more.as_mut().and_then(|more| {
-            let has_it = more.links.get(key)?.as_ptr() == Arc::as_ptr(child);
-            has_it.then(|| more.links.remove(key))
+        let link = self.inner.lock().reach.as_mut().and_then(|reach| {
+            let has_it = reach.links.get(key)?.as_ptr() == Arc::as_ptr(child);
+            has_it.then(|| reach.links.remove(key))
         });
         drop(link);
     }
@@ -93,7 +93,7 @@ impl Node {
         if place != NOWHERE {
             return inner.parent.clone().map(|parent| (parent, place as usize));
         }
-        let (linked_in, key) = inner.more.as_mut()?.link.take()?;
+        let (linked_in, key) = inner.rest_mut()?.link.take()?;
         Some((linked_in.upgrade()?, key))
     }
 
@@ -106,14 +106,14 @@ impl Node {
 
     /// Whether a cancellation of this region reaches others.
     pub(super) fn has_links(&self) -> bool {
-        self.inner.lock().seen().is_some_and(|more| !more.links.is_empty())
+        self.inner.lock().links().next().is_some()
     }
 
     /// All links of a region that was left: it gets no others.
     pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
         let up = self.take_link(inner);
-        let down = inner.more.as_mut().filter(|more| !more.links.is_empty());
-        Links { up, down: down.map(|more| std::mem::take(&mut more.links)) }
+        let down = inner.reach.as_mut().filter(|reach| !reach.links.is_empty());
+        Links { up, down: down.map(|reach| std::mem::take(&mut reach.links)) }
     }
 
     /// Takes a region that was left out of its parent, and gives what was linked below it to the nearest

@@ -206,7 +206,8 @@ impl Node {
         if !self.is_clocked() {
             return None;
         }
-        let clock_of = |node: &Node| node.inner.lock().seen().and_then(|more| more.clock.clone());
+        let clock_of =
+            |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.clock.clone());
         if let Some(clock) = clock_of(self) {
             return Some(clock);
         }

@@ -51,7 +51,7 @@ pub(super) fn enter(node: &Arc<Node>) {
     let key = OPEN.insert(Arc::downgrade(node));
     let mut inner = node.inner.lock();
     let now = Instant::now();
-    inner.more().entry = Entry {
+    inner.rest().entry = Entry {
         key: Some(key),
         number: next_number(),
         entered: Some(now),
@@ -61,14 +61,14 @@ pub(super) fn enter(node: &Arc<Node>) {
 
 pub(super) fn note(node: &Node, phase: Phase) {
     let mut inner = node.inner.lock();
-    let entry = &mut inner.more().entry;
+    let entry = &mut inner.rest().entry;
     if entry.phase.is_none_or(|(old, _)| old != phase) {
         entry.phase = Some((phase, Instant::now()));
     }
 }
 
 pub(super) fn leave(node: &Node) {
-    let entry = std::mem::take(&mut node.inner.lock().more().entry);
+    let entry = std::mem::take(&mut node.inner.lock().rest().entry);
     if let Some(key) = entry.key {
         drop(OPEN.remove(key));
     }
@@ -107,12 +107,12 @@ fn look(node: Arc<Node>) -> Option<Found> {
     let owner = node.owner_id();
     let parent = node.live_parent();
     let inner = node.inner.lock();
-    let more = inner.seen()?;
-    let (entered, (phase, since)) = (more.entry.entered?, more.entry.phase?);
+    let rest = inner.rest_seen()?;
+    let (entered, (phase, since)) = (rest.entry.entered?, rest.entry.phase?);
     let found = Found {
-        number: more.entry.number,
+        number: rest.entry.number,
         kind: node.kind(),
-        name: more.name.clone(),
+        name: rest.name.clone(),
         owner,
         entered_at: inner.entered_at,
         entered,
@@ -120,7 +120,7 @@ fn look(node: Arc<Node>) -> Option<Found> {
         since,
         cancelled: node.has(CANCELLED),
         stopped: node.has(STOP),
-        exits: more.exits.len(),
+        exits: inner.exits(),
         parent,
         node: Arc::clone(&node),
     };

@@ -80,9 +80,9 @@ impl Frame {
             let now = clock.now();
             // One grace for the region, however many runs watch it. A time that no clock can tell never comes.
             let mut inner = timed.inner.lock();
-            let more = inner.more();
-            let due = more.stop_due.or_else(|| now.checked_add(grace));
-            more.stop_due = due;
+            let rest = inner.rest();
+            let due = rest.stop_due.or_else(|| now.checked_add(grace));
+            rest.stop_due = due;
             drop(inner);
             self.extras().timers.stop = due.map(|at| clock.sleep_until(at));
         }
