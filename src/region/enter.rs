@@ -1,0 +1,201 @@
+//! How a region is entered: its owner, its parent and its place are recorded, once (R1, R4, R5).
+
+use super::{
+    ATTENDED, CLOCKED, DEADLINE, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD,
+    ambient,
+};
+use crate::identity::Identity;
+use crate::reason::{Reason, ReasonKind};
+use crate::sync::{Arc, Ordering, next_number};
+use crate::unwind::Payload;
+use crate::wrong_task::Misuse;
+use std::panic::Location;
+
+/// What one who has entered a region knows of it.
+struct Entry {
+    around: Option<Arc<Node>>,
+    /// Whether it is attended, too.
+    attended: bool,
+    awaited: bool,
+    timed: bool,
+}
+impl Node {
+    /// Records the owner, the parent and the place, unless that was done before (R1).
+    #[inline]
+    pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {
+        if !self.has(ENTERED) {
+            self.enter_around(at, 0);
+        }
+    }
+
+    /// As [`enter`](Node::enter), where the caller is the one who enters. `attended` is raised in a region that is
+    /// inside another one and belongs to that one's owner.
+    fn enter_around(
+        self: &Arc<Self>,
+        at: &'static Location<'static>,
+        attended: u32,
+    ) -> Option<Entry> {
+        let (parent, in_exit) = ambient::current().unzip();
+        let in_exit = in_exit.unwrap_or(false);
+        let owner = Node::owner_in(parent.as_ref());
+        let attended = if owner.task != 0 && self.kind != Kind::Task { attended } else { 0 };
+        let mut inner = self.inner.lock();
+        if self.has(ENTERED) {
+            return None;
+        }
+        self.record_owner(owner);
+        if matches!(self.kind, Kind::Stack | Kind::Group) {
+            inner.more().number = next_number();
+        }
+        inner.entered_at = Some(at);
+        inner.parent = parent.clone();
+        self.raise(ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
+        let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
+        drop(inner);
+        self.unsettle_inside(parent.as_ref());
+        self.tell_entered();
+        Some(Entry { around: parent, attended: attended != 0, awaited, timed })
+    }
+
+    /// The flags that a region has from what it is entered in.
+    pub(super) fn inherited(parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
+        let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
+        clocked | if in_exit { SHELTERED } else { 0 }
+    }
+
+    /// A run takes the region up, once: it is entered unless it was, and can adopt from now on.
+    ///
+    /// A region that nothing of this crate encloses becomes its own root task here (R5); a [`Kind::Task`]
+    /// is one wherever it is. Returns the panic that was kept by who left it before, and handed it back.
+    pub(super) fn attend(
+        self: &Arc<Self>,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Result<Option<Payload>, Misuse> {
+        let fresh = !self.has(ENTERED);
+        if !fresh {
+            self.check(operation, at)?;
+        }
+        let entry = if fresh { self.enter_around(at, ATTENDED) } else { None };
+        if entry.as_ref().is_none_or(|entry| entry.timed) {
+            self.start_timeout();
+        }
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.attended) {
+            self.link_up_if(entry.awaited);
+            return Ok(None);
+        }
+        let around = entry.and_then(|entry| entry.around);
+        let (awaited, panic) = {
+            let mut inner = self.inner.lock();
+            if self.has(LEFT) && operation != "run" {
+                drop(inner);
+                return Err(self.left_misuse(operation, at));
+            }
+            if self.has(LEFT | ATTENDED) {
+                drop(inner);
+                return Err(self.twice(at));
+            }
+            if self.kind == Kind::Task {
+                self.record_owner(Identity { task: next_number(), runtime: 0 });
+                self.raise(ROOT);
+            } else if self.owner().task == 0 {
+                // Entered by its first use where no task of ours was known: it belongs to the one that runs it,
+                // and to the region around that. Where there is none, it is its own root; and only if it was
+                // never anybody's may it move with its future (R5).
+                drop(inner);
+                let around = around.or_else(|| Some(ambient::current()?.0));
+                inner = self.inner.lock();
+                match around {
+                    Some(around) => {
+                        self.owner_task.store(around.owner().task, Ordering::Relaxed);
+                        inner.parent.get_or_insert(around);
+                        self.unsettle();
+                    }
+                    None => {
+                        self.owner_task.store(next_number(), Ordering::Relaxed);
+                        self.raise(if fresh { ROOT } else { 0 });
+                    }
+                }
+            }
+            self.raise(ATTENDED);
+            (inner.is_awaited(), inner.rest_mut().and_then(|rest| rest.panic.take()))
+        };
+        self.link_up_if(awaited);
+        Ok(panic)
+    }
+
+    /// Links a region that is entered now, where that is needed: somebody waited before there was anything around it,
+    /// or it is a shield, which has to be polled when something outside is cancelled, to hold.
+    fn link_up_if(self: &Arc<Self>, awaited: bool) {
+        if awaited || self.has(SHIELD) {
+            self.link_up();
+        }
+    }
+
+    /// Enters a scope by a call: nobody attends it, its stays do the polling.
+    pub(crate) fn enter_dynamic(
+        self: &Arc<Self>,
+        at: &'static Location<'static>,
+    ) -> Result<(), Misuse> {
+        if self.has(ENTERED) {
+            return Err(self.twice(at));
+        }
+        self.enter(at);
+        self.start_timeout();
+        let awaited = self.inner.lock().is_awaited();
+        self.link_up_if(awaited);
+        Ok(())
+    }
+
+    /// Makes the running task the owner, and the region current here the parent (R4).
+    pub(crate) fn take_over(self: &Arc<Self>) {
+        if self.has(LEFT) || !self.has(ENTERED) {
+            return;
+        }
+        let (parent, in_exit) = ambient::current().unzip();
+        let in_exit = in_exit.unwrap_or(false);
+        let owner = Node::owner_in(parent.as_ref());
+        let (former, link, awaited) = {
+            let mut inner = self.inner.lock();
+            self.record_owner(owner);
+            self.lower(LINKED | SHELTERED | CLOCKED);
+            self.raise(Node::inherited(parent.as_ref(), in_exit));
+            let awaited = inner.is_awaited();
+            if let Some(more) = &mut inner.more {
+                // Entered anew, as far as the order of exits goes.
+                more.number = next_number();
+            }
+            let link = self.take_link(&mut inner);
+            (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
+        };
+        self.unsettle_inside(parent.as_ref());
+        let was_linked = link.is_some();
+        self.drop_link(link);
+        self.link_up_if(awaited || was_linked);
+        drop(former);
+    }
+
+    pub(super) fn twice(&self, at: &'static Location<'static>) -> Misuse {
+        let (name, entered_at) = {
+            let inner = self.inner.lock();
+            (inner.name(), inner.entered_at.unwrap_or(at))
+        };
+        Misuse::EnteredTwice { region: self.describe_as(name), entered_at, attempted_at: at }
+    }
+
+    /// A relative deadline starts when the region is entered (R11).
+    fn start_timeout(&self) {
+        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
+        let Some(timeout) = timeout else { return };
+        if timeout.is_zero() {
+            // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
+            self.cancel(Reason::new(ReasonKind::Deadline, None, None, self.entered_at()));
+            return;
+        }
+        let Some(due) = self.clock().now().checked_add(timeout) else { return };
+        let mut inner = self.inner.lock();
+        let rest = inner.rest();
+        rest.deadline = Some(rest.deadline.map_or(due, |deadline| deadline.min(due)));
+        self.raise(DEADLINE);
+    }
+}

@@ -1,0 +1,167 @@
+//! How a frame's region is entered: at its first poll, with a node or without one.
+
+use super::super::draft::Light;
+use super::super::{Draft, Node, ROOT, ambient};
+use super::{Frame, Quick, Stage, poll_once};
+use crate::sync::Arc;
+use crate::wrong_task::Misuse;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+impl Frame {
+    /// Polls a region that has no node yet for the first time, where that can be done; it gets a node if it needs
+    /// one. `shared` tells whether others can reach the draft. With a value the region has been left.
+    #[inline(always)]
+    pub(in crate::region) fn poll_light<F: Future>(
+        &mut self,
+        draft: &Draft,
+        shared: bool,
+        body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Quick<F::Output>> {
+        let light = draft.light(self.at)?;
+        if shared {
+            if let Err(misuse) = draft.note_entered(&light) {
+                return Some(Quick::Misuse(misuse));
+            }
+        }
+        let settle = |frame: &mut Frame, node| frame.settle(draft, shared, light, node);
+        let polled = self.poll_first(light, settle, body, cx);
+        if let (true, Some(Quick::Value(_))) = (shared, &polled) {
+            draft.note_left();
+        }
+        polled
+    }
+
+    /// Polls a child for the first time, without a node; `settle` makes it, unless it was made inside.
+    pub(in crate::region) fn poll_newborn<F: Future>(
+        &mut self,
+        light: Light,
+        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
+        body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Quick<F::Output>> {
+        let settle = |frame: &mut Frame, node| {
+            frame.begin_in(settle(node));
+            Ok(())
+        };
+        self.poll_first(light, settle, body, cx)
+    }
+
+    /// Polls a body in a region without a node; `settle` gives it one where it is not left in this poll, the one that
+    /// was made inside or another one.
+    #[inline(always)]
+    fn poll_first<F: Future>(
+        &mut self,
+        light: Light,
+        settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
+        mut body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Quick<F::Output>> {
+        let mut value = None;
+        let once = poll_once(body.as_mut(), cx, &mut value);
+        let (caught, shielded, node) = ambient::watch_light(light, once)?;
+        if let (Ok(()), Some(_), None) = (&caught, &value, &node) {
+            self.stage = Stage::Left;
+            return value.map(Quick::Value);
+        }
+        if let Err(misuse) = settle(self, node) {
+            return Some(Quick::Misuse(misuse));
+        }
+        Some(match self.go_on(caught, value, shielded, false, body, cx) {
+            Poll::Pending => Quick::Pending,
+            Poll::Ready(ended) => Quick::Ended(ended),
+        })
+    }
+
+    /// Gives a region that has none its node, which has been entered.
+    pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
+        self.node = Some(node);
+        self.stage = Stage::Inside;
+    }
+
+    /// Enters a region that has no node yet, with one.
+    pub(in crate::region) fn begin_draft(
+        &mut self,
+        draft: &Draft,
+        shared: bool,
+    ) -> Result<(), Box<Misuse>> {
+        if self.stage != Stage::New {
+            return Ok(());
+        }
+        if self.node.is_none() {
+            self.node = Some(Arc::clone(draft.node()));
+        }
+        if shared {
+            draft.note_entered_by(ambient::task(), self.at)?;
+        }
+        self.begin("run")
+    }
+
+    #[inline(never)]
+    pub(super) fn settle(
+        &mut self,
+        draft: &Draft,
+        shared: bool,
+        light: Light,
+        inside: Option<Arc<Node>>,
+    ) -> Result<(), Box<Misuse>> {
+        let node = match (inside, draft.made()) {
+            // Made from outside, meanwhile, and not entered yet.
+            (None, Some(outside)) => {
+                self.node = Some(Arc::clone(outside));
+                return self.begin("run");
+            }
+            (None, None) => light.node(ambient::current()),
+            (Some(inside), _) => inside,
+        };
+        if shared {
+            let settled = draft.settle(Arc::clone(&node));
+            if !Arc::ptr_eq(settled, &node) {
+                node.stay_in(settled);
+            }
+        }
+        self.begin_in(node);
+        Ok(())
+    }
+
+    /// Leaves the node that was made outside, where this frame attends another one; see [`settle`](Frame::settle).
+    pub(in crate::region) fn leave_draft(&self, draft: &Draft) {
+        if let (Some(outside), Some(node)) = (draft.made(), &self.node) {
+            if !Arc::ptr_eq(outside, node) {
+                outside.leave_dynamic();
+            }
+        }
+    }
+
+    /// Enters the region at the first poll; an error leaves it as it was.
+    #[inline]
+    pub(crate) fn begin(&mut self, operation: &'static str) -> Result<(), Box<Misuse>> {
+        if self.stage == Stage::New { self.begin_anew(operation) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn begin_anew(&mut self, operation: &'static str) -> Result<(), Box<Misuse>> {
+        let panic = self.node().attend(operation, self.at)?;
+        self.stage = Stage::Inside;
+        if let Some(panic) = panic {
+            self.keep_panic(panic);
+        }
+        Ok(())
+    }
+
+    /// As [`begin`](Frame::begin), for leaving without a body: every poll has to come from the owner.
+    pub(crate) fn begin_close(&mut self) -> Result<(), Box<Misuse>> {
+        match self.stage {
+            Stage::New => self.begin("close"),
+            Stage::Inside if !self.has(ROOT) => Ok(self.node().check("close", self.at)?),
+            Stage::Inside | Stage::Left => Ok(()),
+        }
+    }
+
+    /// Gives up before the region was entered, because it could not be.
+    pub(crate) fn reject(&mut self) {
+        self.stage = Stage::Left;
+    }
+}

@@ -1,0 +1,132 @@
+//! How a region is left: closed under its lock, when nothing is left in it or whatever is (R8).
+
+use super::links::Links;
+use super::{ENTERED, Exit, Inner, LEFT, Node, SHELTERED, SHIELD, Wave, ambient};
+use crate::failure::ExitFailure;
+use crate::identity::Identity;
+use crate::reason::{Reason, ReasonKind};
+use crate::report::{Report, report};
+use crate::sync::Arc;
+use crate::unwind;
+use crate::wakers::wake_all;
+use std::panic::Location;
+use std::task::Waker;
+
+/// What there is to do for a region that is leaving.
+pub(super) enum Next {
+    Exits,
+    /// Something was handed over meanwhile.
+    Inbox,
+    /// The failures that were sent here.
+    Left(Vec<ExitFailure>),
+}
+
+struct Leave {
+    waker: Option<Waker>,
+    waiters: Vec<Waker>,
+    links: Links,
+}
+impl Node {
+    /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
+    pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
+        let reason = self.inner.lock().reason().cloned();
+        let stays = self.stays();
+        if stays > 0 {
+            report(&Report::StillInUse { region: self.describe(), runs: stays });
+            // A stay that was leaked does not outlive the scope.
+            self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
+        }
+        drop(self.leave_now(None));
+        reason
+    }
+
+    /// Marks a region as left that was left before it had a node, unless that was done.
+    pub(super) fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>, task: u64) {
+        {
+            let mut inner = self.inner.lock();
+            if self.has(ENTERED) {
+                return;
+            }
+            inner.entered_at = Some(entered_at);
+            // For the owner's name, where that task is around.
+            inner.parent = ambient::node_of_task(task);
+            self.record_owner(Identity { task, runtime: 0 });
+            self.raise(ENTERED);
+        }
+        drop(self.leave_now(None));
+    }
+
+    /// What is left to do in the region; where it is nothing, it is closed.
+    pub(super) fn next_to_do(self: &Arc<Self>) -> Next {
+        let (records, leave) = {
+            let mut inner = self.inner.lock();
+            let mut records = Vec::new();
+            if let Some(more) = &mut inner.more {
+                if !more.exits.is_empty() {
+                    return Next::Exits;
+                }
+                if !more.adopted.is_empty() {
+                    return Next::Inbox;
+                }
+            }
+            if let Some(rest) = inner.rest_mut() {
+                records = std::mem::take(&mut rest.records);
+            }
+            self.raise(LEFT);
+            (records, self.take_leave(&mut inner))
+        };
+        self.after_leaving(leave);
+        Next::Left(records)
+    }
+
+    /// Closes the region whatever is left in it, which is returned.
+    ///
+    /// `dropped_for` is what was cancelled around it: who looks later still hears of it.
+    pub(super) fn leave_now(
+        self: &Arc<Self>,
+        dropped_for: Option<Reason>,
+    ) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
+        let mut waiters = Vec::new();
+        let (rest, leave) = {
+            let mut inner = self.inner.lock();
+            if dropped_for.is_some() {
+                inner.rest().dropped_for = dropped_for;
+                // Whoever cancelled what is around may be between its flag and its telling of it, and finds nobody
+                // here any more: who waits is told now, and who comes later has to look.
+                self.take_waiters(&mut inner, &mut waiters);
+                self.unsettle();
+            }
+            self.raise(LEFT);
+            let work = inner
+                .more
+                .as_mut()
+                .map(|more| (std::mem::take(&mut more.adopted), std::mem::take(&mut more.exits)));
+            let (adopted, exits) = work.unwrap_or_default();
+            let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
+            ((adopted, exits, records.unwrap_or_default()), self.take_leave(&mut inner))
+        };
+        wake_all(waiters);
+        self.after_leaving(leave);
+        rest
+    }
+
+    /// What a region that is left has to let go of, outside its lock. Its wakers too: they may hold the task that
+    /// holds the node (R19).
+    fn take_leave(&self, inner: &mut Inner) -> Leave {
+        let mut waiters = Vec::new();
+        self.take_waiters(inner, &mut waiters);
+        Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner) }
+    }
+
+    fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
+        if waker.is_some() || !waiters.is_empty() {
+            drop(unwind::drop_each(waker.into_iter().chain(waiters)));
+        }
+        self.unlink(links);
+        if self.has(SHIELD | SHELTERED) {
+            // It holds nothing off any more.
+            self.unsettle();
+        }
+        self.tell_left();
+    }
+}
