@@ -21,6 +21,7 @@ mod hangs;
 mod hold;
 mod leaks;
 mod local;
+mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;
 mod prior_art;
