@@ -331,21 +331,23 @@ impl Node {
     fn register_wait(self: &Arc<Self>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
         wait.mark = Mark::of(waker);
         let waker = waker.clone();
-        let old = {
+        let (old, links_up) = {
             let mut inner = self.inner.lock();
             wait.calls = self.calls.load(Ordering::Relaxed);
-            if self.has(LEFT) {
+            // From here on, what is cancelled around the region reaches it. One that is not inside anything yet
+            // links itself when it is, because somebody waits.
+            let links_up = self.has(ENTERED) && inner.parent.is_some() && !self.is_linked_up();
+            let old = if self.has(LEFT) {
                 Some(waker)
             } else {
                 let reach = inner.reach();
                 let waiters = if for_stop { &mut reach.stop_waiters } else { &mut reach.waiters };
                 waiters.register(&mut wait.key, waker)
-            }
+            };
+            (old, links_up)
         };
         drop(old);
-        if self.has(ENTERED) {
-            // From here on, what is cancelled around the region reaches it. One that is not entered yet
-            // links itself when it is, because somebody waits.
+        if links_up {
             self.link_up();
         }
     }

@@ -22,12 +22,11 @@ impl Node {
         let mut node = Arc::clone(self);
         let mut linked = None;
         while !node.has(SHELTERED | LEFT) {
+            if node.is_linked_up() {
+                break;
+            }
             let Some(parent) = node.live_parent() else { break };
             if node.has(LINKED) {
-                if !matches!(node.kind(), Kind::Child | Kind::Stay) {
-                    // It was linked by this loop, and so was everything above it.
-                    break;
-                }
                 // Linked from the start, when nobody waited for what is above.
                 node = parent;
                 continue;
@@ -41,6 +40,11 @@ impl Node {
             // And not from here on only: one who waits in between found its region linked, and left the rest to us.
             outermost.look();
         }
+    }
+
+    /// Whether it was linked by [`link_up`](Node::link_up), and so was, or is being, everything above it.
+    pub(super) fn is_linked_up(&self) -> bool {
+        self.has(LINKED) && !matches!(self.kind(), Kind::Child | Kind::Stay)
     }
 
     /// Puts `child` among what a cancellation or a stop of this region reaches; `false` where it was left.
