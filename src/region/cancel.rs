@@ -21,7 +21,23 @@ enum Signal {
     Look,
 }
 
-type Told = (Weak<Node>, Signal);
+/// Who is still to be told what.
+#[derive(Default)]
+struct Errand {
+    nodes: Vec<(Arc<Node>, usize)>,
+    /// Each once for all that are told it.
+    signals: Vec<Signal>,
+}
+
+impl Errand {
+    fn add<'a>(&mut self, nodes: impl Iterator<Item = &'a Weak<Node>>, signal: &Signal) {
+        let (before, at) = (self.nodes.len(), self.signals.len());
+        self.nodes.extend(nodes.filter_map(Weak::upgrade).map(|node| (node, at)));
+        if self.nodes.len() > before {
+            self.signals.push(signal.clone());
+        }
+    }
+}
 
 impl Node {
     /// Cancels this region for `reason`, unless it is cancelled already or was left. Reaches what is
@@ -29,7 +45,7 @@ impl Node {
     ///
     /// Returns the first panic of a waker, for whoever asked for the cancellation.
     pub(crate) fn cancel(&self, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Vec::new(), Vec::new());
+        let (mut own, mut below) = (Vec::new(), Errand::default());
         self.hear(Signal::Cancel(reason.clone()), &mut own, &mut below);
         self.tell_cancelled(&reason);
         Node::tell(own, below)
@@ -37,48 +53,52 @@ impl Node {
 
     /// Cancels the children, those that are still to come as well, but not the region itself.
     pub(crate) fn cancel_below(&self, reason: Reason) {
-        let below = {
+        let mut below = Errand::default();
+        {
             let mut inner = self.inner.lock();
-            let signal = Signal::Cancel(reason.clone());
-            let below = inner.links().map(|node| (Weak::clone(node), signal.clone())).collect();
+            below.add(inner.links(), &Signal::Cancel(reason.clone()));
             inner.rest().below.get_or_insert(reason);
             self.raise(BELOW);
-            below
-        };
+        }
         Node::tell(Vec::new(), below);
     }
 
     /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
     /// around it is polled (R12).
-    fn tell(own: Vec<Waker>, mut below: Vec<Told>) -> Option<Payload> {
+    fn tell(own: Vec<Waker>, mut below: Errand) -> Option<Payload> {
         let mut wakers = Vec::new();
-        while let Some((node, signal)) = below.pop() {
-            if let Some(node) = node.upgrade() {
-                let signal = node.takes(signal);
-                node.hear(signal, &mut wakers, &mut below);
-            }
+        while let Some((node, signal)) = below.nodes.pop() {
+            let signal = node.takes(&below.signals[signal]);
+            node.hear(signal, &mut wakers, &mut below);
         }
         wake_all(wakers.into_iter().chain(own))
     }
 
     /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
     /// what is around it, or survives it, and only looks.
-    fn takes(&self, signal: Signal) -> Signal {
+    fn takes(&self, signal: &Signal) -> Signal {
         match (self.kind(), signal) {
             (Kind::Child, Signal::Cancel(reason)) => Signal::Cancel(reason.seen_below()),
-            (Kind::Stay, Signal::Cancel(reason)) => Signal::Cancel(reason),
-            (Kind::Child | Kind::Stay, Signal::Stop(reason)) => Signal::Stop(reason),
+            (Kind::Stay, Signal::Cancel(_)) => signal.clone(),
+            (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
             _ => Signal::Look,
         }
     }
 
-    fn hear(&self, signal: Signal, wakers: &mut Vec<Waker>, below: &mut Vec<Told>) {
+    fn hear(&self, signal: Signal, wakers: &mut Vec<Waker>, below: &mut Errand) {
         let mut inner = self.inner.lock();
-        let wakes_run = match &signal {
-            Signal::Cancel(_) if self.has(LEFT | CANCELLED) => return,
-            Signal::Stop(_) if self.has(LEFT | STOP) => return,
+        let heard = match signal {
+            Signal::Cancel(_) => LEFT | CANCELLED,
+            Signal::Stop(_) => LEFT | STOP,
+            Signal::Look => 0,
+        };
+        if self.has(heard) {
+            return;
+        }
+        below.add(inner.links(), &signal);
+        let wakes_run = match signal {
             Signal::Cancel(reason) => {
-                inner.more().reason = Some(reason.clone());
+                inner.more().reason = Some(reason);
                 self.raise(CANCELLED);
                 // Before the waiters are taken: who registers after that finds it.
                 epoch().fetch_add(1, Ordering::Release);
@@ -86,7 +106,7 @@ impl Node {
             }
             Signal::Stop(reason) => {
                 let rest = inner.rest();
-                rest.stop = Some(reason.clone());
+                rest.stop = Some(reason);
                 self.raise(STOP);
                 epoch().fetch_add(1, Ordering::Release);
                 // The run has to see that its grace begins.
@@ -101,7 +121,6 @@ impl Node {
                 wakers.push(waker);
             }
         }
-        below.extend(inner.links().map(|node| (Weak::clone(node), signal.clone())));
     }
 
     pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
@@ -122,8 +141,12 @@ impl Node {
             (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
         };
         let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
-        let signals = signals.into_iter().flatten();
-        Node::tell(Vec::new(), signals.map(|signal| (Arc::downgrade(child), signal)).collect());
+        let mut told = Errand::default();
+        for signal in signals.into_iter().flatten() {
+            told.nodes.push((Arc::clone(child), told.signals.len()));
+            told.signals.push(signal);
+        }
+        Node::tell(Vec::new(), told);
     }
 
     /// Wakes every shield below that has a run; `false` where there is none.
@@ -149,13 +172,14 @@ impl Node {
     /// Tells whoever waits here or below to look again, where a link came after the cancellation.
     pub(super) fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.is_cancelled() {
-            Node::tell(Vec::new(), vec![(Arc::downgrade(self), Signal::Look)]);
+            let nodes = vec![(Arc::clone(self), 0)];
+            Node::tell(Vec::new(), Errand { nodes, signals: vec![Signal::Look] });
         }
     }
 
     /// Asks this region and everything inside it to wind down (R13).
     pub(crate) fn stop(&self, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Vec::new(), Vec::new());
+        let (mut own, mut below) = (Vec::new(), Errand::default());
         self.hear(Signal::Stop(reason), &mut own, &mut below);
         Node::tell(own, below)
     }
