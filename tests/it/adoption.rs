@@ -601,6 +601,27 @@ fn r08_an_exit_that_abandons_exits_has_them_run_too() {
 }
 
 #[test]
+fn r08_what_an_exit_abandons_comes_before_the_next_exit() {
+    let log = Log::new();
+    let stack = ExitStack::new();
+    let mut run = hand(stack.run(async {
+        stack.defer(log.entry("first in"));
+        stack.defer({
+            let log = log.clone();
+            async move {
+                let inner = ExitStack::new();
+                inner.defer(log.entry("abandoned in an exit"));
+                drop(inner);
+                log.add("last in");
+            }
+        });
+        Ok::<_, ()>(())
+    }));
+    run.drive().unwrap();
+    log.is(&["last in", "abandoned in an exit", "first in"]);
+}
+
+#[test]
 fn r08_both_arms_of_a_join_keep_their_exits_apart() {
     let log = Log::new();
     let scope = CancelScope::new();

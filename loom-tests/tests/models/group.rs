@@ -249,3 +249,32 @@ fn r08_exits_of_a_dropped_child_against_entering() {
         executor.join();
     });
 }
+
+/// `run` is dropped while its executor child ends, and a spawn comes too late: whoever waits for the last child, in its
+/// place, does not take the one that was turned away for it.
+#[test]
+fn r16_a_spawn_that_is_turned_away_against_the_end_of_the_last_child() {
+    model(|| {
+        lost::reset();
+        let gone = Count::new();
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let scope = CancelScope::new();
+        let mut late = None;
+        block_on(scope.run(async {
+            let on_drop = gone.on_drop();
+            drop(group.spawn_on(&threads, async move {
+                parked(on_drop).await;
+                Ok(())
+            }));
+            let mut run = pin!(group.run(pending::<Result<(), ()>>()));
+            assert!(poll_once(run.as_mut()).is_pending());
+            late = Some(thread::spawn(move || drop(spawner.spawn(async { Ok(()) }))));
+        }))
+        .unwrap();
+        assert_eq!((gone.get(), lost::count()), (1, 0));
+        late.unwrap().join().unwrap();
+        threads.join();
+    });
+}
