@@ -35,3 +35,4 @@ mod stop;
 mod task;
 mod teach;
 mod threads;
+mod waits;
