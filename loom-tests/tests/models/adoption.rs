@@ -49,6 +49,24 @@ fn r08_adoption_against_closing() {
     });
 }
 
+/// An exit that another thread, which has no identity, registers while the stack is being left runs before that, or is
+/// handed back.
+#[test]
+fn r14_registering_an_exit_against_leaving() {
+    model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let stack = Arc::new(ExitStack::new());
+        let late = thread::spawn({
+            let (stack, exit) = (Arc::clone(&stack), ran.entry());
+            move || stack.try_defer(exit).is_ok()
+        });
+        block_on(stack.run(async { Ok::<_, ()>(()) })).unwrap();
+        let taken = late.join().unwrap();
+        assert_eq!((ran.get(), lost::count()), (usize::from(taken), 0));
+    });
+}
+
 /// A `run` to which exits are handed over while it registers its waker runs them, and has a waker in place afterwards:
 /// what comes next wakes it as well.
 #[test]
