@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def tests_by_rule():
 
 
 def seeded():
-    """How many seeded bugs there are, tried or not."""
-    return sum(path.read_text().count("[[mutant]]") for path in (ROOT / "ci/mutants").glob("*.toml"))
+    """The seeded bugs, tried or not, by name: why nothing can notice one, if so."""
+    lists = [tomllib.loads(path.read_text())["mutant"] for path in (ROOT / "ci/mutants").glob("*.toml")]
+    return {mutant["name"]: mutant.get("equivalent") for mutant in sum(lists, [])}
 
 
 def fate(mutant):
@@ -131,15 +133,30 @@ def page():
             lines.append(f"- {means}: nothing was written down yet; `{command}`")
     by_means = Counter(map(fate, mutants))
     lines.append(
-        f"- seeded bugs: {seeded()} on the list, {len(mutants)} tried so far, of which tests noticed {by_means['tests']}, loom {by_means['loom']}, "
+        f"- seeded bugs: {len(seeded())} on the list, {len(mutants)} tried so far, of which tests noticed {by_means['tests']}, loom {by_means['loom']}, "
         f"shuttle {by_means['shuttle']}; {by_means['equivalent']} are equivalent, {by_means['open']} open; `bash ci/mutants.sh`"
     )
     lines += ["", "## Seeded bugs", ""]
+    reasons = seeded()
     for mutant in mutants:
-        told = {"equivalent": mutant.get("equivalent"), "open": "The check that should notice it does not; the others are still to be tried."}
+        why, untried = reasons.get(mutant["name"]), "The check that should notice it does not; the others are still to be tried."
+        told = {"equivalent": why, "open": f"Thought to be equivalent: {why} {untried}" if why else untried}
         told = told.get(fate(mutant)) or f"{mutant['killed_by'].capitalize()}: `{mutant['test']}`"
         lines.append(f"- `{mutant['file']}`, {mutant['rule']}: {mutant['name']}. {told}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + coverage_lines()) + "\n"
+
+
+def coverage_lines():
+    """Which lines the tests run, and which they do not; by hand, since it needs an llvm that this repository does not ask for."""
+    told = raw("coverage", {})
+    if not told:
+        return []
+    run, all_of_them = told["lines_run"], told["lines"]
+    lines = ["", "## Lines that no test runs", ""]
+    lines.append(f"Of {all_of_them:,} lines with code in `src/`, {run:,} are run by `{told['command']}`: {100 * run / all_of_them:.1f} %. {told['about']}")
+    lines.append("")
+    lines += [f"- `{rest['file']}`, {rest['lines']}: {rest['why']}" for rest in told["not_run"]]
+    return lines
 
 
 def main(words):

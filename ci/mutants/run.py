@@ -31,6 +31,15 @@ RESULTS = ROOT / "docs/proof/mutants.json"
 # A lost wake-up may show as a test that hangs.
 PATIENCE = int(os.environ.get("MUTANT_SECONDS", "300"))
 
+# A mutant is built once and run once, so what counts is the time to build it again.
+PROFILE = {
+    "CARGO_PROFILE_DEV_DEBUG": "false",
+    "CARGO_PROFILE_TEST_DEBUG": "false",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1",
+    "CARGO_PROFILE_RELEASE_INCREMENTAL": "true",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "256",
+}
+
 CHECKS = {
     "tests": {
         "run": "cargo test -q -p moored --features testing,tokio,smol --test it --test panic --test model",
@@ -95,7 +104,7 @@ def run(command, env, patience=PATIENCE):
     with subprocess.Popen(
         command,
         cwd=TREE,
-        env={**os.environ, "CARGO_TARGET_DIR": str(BUILD), "RUST_BACKTRACE": "0", **env},
+        env={**os.environ, "CARGO_TARGET_DIR": str(BUILD), "RUST_BACKTRACE": "0", **PROFILE, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -118,11 +127,14 @@ def notices(check):
     status, output = run(command + ["--no-run"], CHECKS[kind]["env"], patience=None)
     if status != 0:
         raise DoesNotCompile(output[-3000:])
-    status, output = run(command + filters, CHECKS[kind]["env"])
+    # After the dashes: cargo itself takes one filter only, and a command line that it refuses looks like a failed test.
+    status, output = run([*command, "--", *filters], CHECKS[kind]["env"])
     if status == 0:
         return None
     if status is None:
         return "it hangs"
+    if not re.search(r"^running \d+ test", output, re.M):
+        sys.exit(f"the check did not run: {check}\n{output[-3000:]}")
     failed = re.findall(r"^---- (\S+)", output, re.M) or re.findall(r"thread '([^']+)' (?:\(\d+\) )?panicked", output)
     return sorted(set(failed))[0] if failed else "the process ends"
 

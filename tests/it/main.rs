@@ -36,3 +36,4 @@ mod stop;
 mod task;
 mod teach;
 mod threads;
+mod waits;

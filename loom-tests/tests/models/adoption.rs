@@ -4,9 +4,11 @@ use crate::support::{Count, lost, model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ExitStack, Failure, task};
+use std::cell::Cell;
 use std::future::{Future, pending};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 /// A task that changes threads.
 type Away = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -47,7 +49,63 @@ fn r08_adoption_against_closing() {
     });
 }
 
-/// The same one level deeper: what comes too late for the inner region goes on to the outer one, and is never lost as
+/// An exit that another thread, which has no identity, registers while the stack is being left runs before that, or is
+/// handed back.
+#[test]
+fn r14_registering_an_exit_against_leaving() {
+    model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let stack = Arc::new(ExitStack::new());
+        let late = thread::spawn({
+            let (stack, exit) = (Arc::clone(&stack), ran.entry());
+            move || stack.try_defer(exit).is_ok()
+        });
+        block_on(stack.run(async { Ok::<_, ()>(()) })).unwrap();
+        let taken = late.join().unwrap();
+        assert_eq!((ran.get(), lost::count()), (usize::from(taken), 0));
+    });
+}
+
+/// A `run` to which exits are handed over while it registers its waker runs them, and has a waker in place afterwards:
+/// what comes next wakes it as well.
+#[test]
+fn r08_adoption_against_registration() {
+    model(|| {
+        lost::reset();
+        let (ran, wakes) = (Count::new(), Arc::new(Count::new()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let thief = Cell::new(None);
+        let exit = ran.entry();
+        let mut run = pin!(scope.run(async {
+            let mut inner: Away = Box::pin(task(async move {
+                let stack = ExitStack::new();
+                let body = async {
+                    stack.defer(exit);
+                    pending::<Result<(), ()>>().await
+                };
+                let _ = stack.run(body).await;
+            }));
+            assert!(poll_once(inner.as_mut()).is_pending());
+            thief.set(Some(thread::spawn(move || drop(inner))));
+            pending::<()>().await;
+        }));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        thief.take().unwrap().join().unwrap();
+        assert!(ran.get() == 1 || wakes.get() > 0, "exits lie where nobody looks");
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        assert_eq!((ran.get(), lost::count()), (1, 0));
+        let before = wakes.get();
+        handle.cancel();
+        assert!(wakes.get() > before, "the run has no waker any more");
+        assert!(run.as_mut().poll(&mut cx).is_ready());
+    });
+}
+
+/// One level deeper: what comes too late for the inner region goes on to the outer one, and is never lost as
 /// long as that one is there.
 #[test]
 fn r08_adoption_goes_on_to_the_next_region() {

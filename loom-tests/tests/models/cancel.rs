@@ -96,6 +96,24 @@ fn r09_cancel_against_drop_of_run() {
     });
 }
 
+/// What a region was left as, it stays: a request that comes while it is being left is before that or acts on nobody.
+#[test]
+fn r09_cancel_against_leaving() {
+    model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let canceller = thread::spawn({
+            let handle = handle.clone();
+            move || handle.cancel()
+        });
+        assert!(poll_once(pin!(scope.run(async {}))).is_ready());
+        let left_as = handle.is_cancelled();
+        canceller.join().unwrap();
+        assert_eq!(handle.is_cancelled(), left_as, "a region that was left is cancelled");
+        assert_eq!(handle.reason().is_some(), left_as);
+    });
+}
+
 /// A waiter that registers while the region is being cancelled is woken.
 #[test]
 fn r03_cancel_against_registration() {

@@ -58,6 +58,22 @@ fn r11_setting_a_deadline_against_poll() {
     });
 }
 
+/// The same where the run has a deadline already, which its first poll takes note of: the earlier one counts.
+#[test]
+fn r11_setting_an_earlier_deadline_against_the_first_poll() {
+    model(|| {
+        let clock = StubClock::new();
+        let scope = Arc::new(CancelScope::new().deadline(clock.now() + SECOND));
+        let setter = thread::spawn({
+            let (scope, now) = (Arc::clone(&scope), clock.now());
+            move || scope.set_deadline(now)
+        });
+        let cancelled = block_on(task(scope.run(pending::<()>())).clock(clock)).unwrap_err();
+        assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+        setter.join().unwrap();
+    });
+}
+
 /// The same where the deadline is that of a scope around: the run that watches it is another one's, further out.
 #[test]
 fn r11_setting_a_deadline_against_poll_of_what_is_inside() {

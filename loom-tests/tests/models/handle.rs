@@ -88,6 +88,23 @@ fn r03_cancel_by_reference_against_the_first_poll() {
     });
 }
 
+/// A scope that another thread looks at while it is left by its first poll, without anybody having asked it for anything
+/// before, is left for whoever asks it afterwards.
+#[test]
+fn r09_a_look_by_reference_against_leaving() {
+    model(|| {
+        let scope = Arc::new(CancelScope::new());
+        let looks = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || scope.is_cancelled()
+        });
+        assert!(poll_once(pin!(scope.run(async {}))).is_ready());
+        assert!(!looks.join().unwrap());
+        scope.cancel();
+        assert!(!scope.is_cancelled(), "a region that was left is cancelled");
+    });
+}
+
 /// Tasks that begin on two threads at once have different ids.
 #[test]
 fn r01_ids_are_given_out_once() {

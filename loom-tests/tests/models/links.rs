@@ -1,12 +1,17 @@
 //! Waiting for the cancellation of a region from another thread, against what happens around the region.
 
-use crate::support::{model, poll_once};
+use crate::support::{Count, model, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
-use moored::CancelScope;
-use std::future::pending;
-use std::pin::pin;
-use std::task::Poll;
+use moored::{CancelScope, task};
+use std::cell::Cell;
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A task that changes threads.
+type Away = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A waiter that registers at an inner region while an outer one is being cancelled is told.
 #[test]
@@ -84,6 +89,74 @@ fn r01_registration_against_the_leaving_of_a_parent() {
         assert!(poll_once(run.as_mut()).is_pending());
         outer_handle.cancel();
         waiter.join().unwrap();
+    });
+}
+
+/// The same where both happen on threads of their own, so that each can come in anywhere in the other.
+#[test]
+fn r01_registration_against_a_parent_that_another_thread_leaves() {
+    model(|| {
+        let [outer, middle, inner] = [(); 3].map(|()| CancelScope::new());
+        let (outer_handle, inner_handle) = (outer.handle(), inner.handle());
+        let mut run: Away = Box::pin(async move {
+            let body = async {
+                let mut lent = Box::pin(inner.run(pending::<()>()));
+                let polls_once = async {
+                    assert!(poll_once(lent.as_mut()).is_pending());
+                    yield_now().await;
+                };
+                middle.run(polls_once).await.unwrap();
+                let _ = lent.await;
+            };
+            let _ = outer.run(body).await;
+        });
+        assert!(poll_once(run.as_mut()).is_pending());
+        let waiter = thread::spawn(move || block_on(inner_handle.cancelled()));
+        let leaves = thread::spawn(move || {
+            assert!(poll_once(run.as_mut()).is_pending());
+            run
+        });
+        let run = leaves.join().unwrap();
+        outer_handle.cancel();
+        waiter.join().unwrap();
+        drop(run);
+    });
+}
+
+/// A region and one inside it that leave at once, on two threads, give back their own places among the links of the one
+/// around them, and not that of a third one, which is told of the cancellation.
+#[test]
+fn r07_two_that_leave_at_once_against_a_third_that_is_linked() {
+    model(|| {
+        let wakes = Arc::new(Count::new());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let [outer, middle, beside, deep] = [(); 4].map(|()| CancelScope::new());
+        let [outer_handle, beside_handle, deep_handle] =
+            [&outer, &beside, &deep].map(CancelScope::handle);
+        let thief = Cell::new(None);
+        let mut lent: Away = Box::pin(task(async move {
+            let _ = deep.run(pending::<()>()).await;
+        }));
+        let mut run = pin!(outer.run(async {
+            let mut third = pin!(beside.run(pending::<()>()));
+            assert!(poll_once(third.as_mut()).is_pending());
+            let body = async {
+                assert!(poll_once(lent.as_mut()).is_pending());
+                yield_now().await;
+                thief.set(Some(thread::spawn(move || drop(lent))));
+            };
+            middle.run(body).await.unwrap();
+            pending::<()>().await;
+        }));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let mut waits = pin!(beside_handle.cancelled());
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut waits_inside = pin!(deep_handle.cancelled());
+        assert!(poll_once(waits_inside.as_mut()).is_pending());
+        assert!(poll_once(run.as_mut()).is_pending());
+        thief.take().unwrap().join().unwrap();
+        outer_handle.cancel();
+        assert_eq!(wakes.get(), 1, "who waits beside them was forgotten");
     });
 }
 

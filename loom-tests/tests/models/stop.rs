@@ -1,12 +1,14 @@
 //! The first phase, asking to wind down, against the second and against those who listen.
 
 use crate::clock::{SECOND, StubClock};
-use crate::support::{model, poll_once};
+use crate::support::{Count, model, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind, stop_requested, task};
 use std::future::pending;
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
 /// A body that winds down when asked, and is cancelled meanwhile: it comes to its end or is dropped, and in no case it
 /// waits for ever.
@@ -41,6 +43,33 @@ fn r13_stop_against_registration() {
         let done = block_on(task(run).clock(StubClock::new()));
         done.unwrap().unwrap();
         stopper.join().unwrap();
+    });
+}
+
+/// Whoever begins to listen where another thread is about to link the region, and has not come to the outermost one yet,
+/// is told as well: the other one looks when it is there.
+#[test]
+fn r13_stop_against_a_registration_that_is_left_to_somebody_else() {
+    model(|| {
+        let wakes = Arc::new(Count::new());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        let (outer, middle, inner) = (CancelScope::new(), CancelScope::new(), CancelScope::new());
+        let (outer_handle, inner_handle) = (outer.handle(), inner.handle());
+        let mut run = pin!(outer.run(middle.run(inner.run(async {
+            yield_now().await;
+            stop_requested().await;
+        }))));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        let links = thread::spawn(move || {
+            let _ = poll_once(pin!(inner_handle.cancelled()));
+        });
+        let before = wakes.get();
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        outer_handle.stop();
+        links.join().unwrap();
+        assert!(wakes.get() > before, "who listens sleeps through the stop");
+        assert!(run.as_mut().poll(&mut cx).is_ready());
     });
 }
 
