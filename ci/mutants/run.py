@@ -46,6 +46,8 @@ CHECKS = {
         "env": {},
     },
     "loom": {
+        # All the models take minutes, and one that deadlocks says so itself.
+        "patience": 4 * PATIENCE,
         "run": "cargo test -q --release -p loom-tests --test models",
         "env": {
             "RUSTFLAGS": "--cfg loom",
@@ -128,7 +130,8 @@ def notices(check):
     if status != 0:
         raise DoesNotCompile(output[-3000:])
     # After the dashes: cargo itself takes one filter only, and a command line that it refuses looks like a failed test.
-    status, output = run([*command, "--", *filters], CHECKS[kind]["env"])
+    patience = CHECKS[kind].get("patience", PATIENCE)
+    status, output = run([*command, "--", *filters], CHECKS[kind]["env"], patience)
     if status == 0:
         return None
     if status is None:
