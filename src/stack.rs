@@ -439,11 +439,12 @@ impl ExitStack {
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<(), Misuse> {
+        // First, so that of two who use it for the first time at once one finds the other the owner.
+        self.node.enter(at);
         self.node.check(operation, at)?;
         if self.node.has_left() {
             return Err(self.node.left_misuse(operation, at));
         }
-        self.node.enter(at);
         Ok(())
     }
 

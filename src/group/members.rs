@@ -2,7 +2,7 @@
 
 use super::ready::{MemberWaker, Ready};
 use crate::region::ambient;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 use crate::unwind::{self, Payload};
 use slab::Slab;
 use std::future::Future;
@@ -14,6 +14,8 @@ pub(super) struct Members<M> {
     /// By place among the members; kept when a child leaves, for the next one there.
     wakers: Vec<(Arc<MemberWaker>, Waker)>,
     woken: Vec<usize>,
+    /// Those that have arrived since the last poll.
+    arrivals: Vec<M>,
     /// How many had a shield up when they were polled last.
     shielded: usize,
 }
@@ -25,7 +27,13 @@ struct Member<M> {
 
 impl<M> Members<M> {
     pub(super) fn new() -> Self {
-        Members { members: Slab::new(), wakers: Vec::new(), woken: Vec::new(), shielded: 0 }
+        Members {
+            members: Slab::new(),
+            wakers: Vec::new(),
+            woken: Vec::new(),
+            arrivals: Vec::new(),
+            shielded: 0,
+        }
     }
 
     /// Whether a shield in one of them holds.
@@ -41,22 +49,23 @@ impl<M> Members<M> {
 }
 
 impl<M: Future<Output = ()> + Unpin> Members<M> {
-    /// Takes over who was woken since the last poll, before which `run` registers its waker; `true` where that is
-    /// anybody.
-    pub(super) fn take_woken(&mut self, ready: &Ready, run: &Waker) -> bool {
+    /// Takes over who was woken and who has arrived since the last poll; `true` where that is anybody.
+    pub(super) fn take_news(
+        &mut self,
+        ready: &Ready,
+        arrivals: &Mutex<Vec<M>>,
+        run: &Waker,
+    ) -> bool {
+        // Registers `run`, before the look at the arrivals: what comes after it wakes us.
         ready.take(&mut self.woken, run);
-        !self.woken.is_empty()
+        std::mem::swap(&mut self.arrivals, &mut *arrivals.lock());
+        !(self.woken.is_empty() && self.arrivals.is_empty())
     }
 
     /// Polls once each who was woken, then those who have arrived. `panicked` gets what one panicked with.
     ///
     /// To be called with the group current: it is what a child is in that has no node of its own.
-    pub(super) fn poll(
-        &mut self,
-        arrivals: Vec<M>,
-        ready: &Arc<Ready>,
-        mut panicked: impl FnMut(Payload),
-    ) {
+    pub(super) fn poll(&mut self, ready: &Arc<Ready>, mut panicked: impl FnMut(Payload)) {
         let mut woken = std::mem::take(&mut self.woken);
         for place in woken.drain(..) {
             // The place may be empty, or another child's by now: then the poll is idle. The waker is the
@@ -73,7 +82,8 @@ impl<M: Future<Output = ()> + Unpin> Members<M> {
             }
         }
         self.woken = woken;
-        for mut future in arrivals {
+        // A child may spawn others meanwhile, but not into this list.
+        for mut future in self.arrivals.drain(..) {
             // Most end at once, and leave their place to the next.
             let vacant = self.members.vacant_entry();
             let place = vacant.key();

@@ -93,14 +93,11 @@ impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
     /// Polls the children that have news, once each.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, frame, members, at, .. } = self;
-        // Before the look at the arrivals: what comes after it wakes us.
-        let woken = members.take_woken(&shared.ready, cx.waker());
-        let arrivals = std::mem::take(&mut *shared.arrivals.lock());
-        if !woken && arrivals.is_empty() {
+        if !members.take_news(&shared.ready, &shared.arrivals, cx.waker()) {
             return;
         }
         let panicked = |payload| shared.ledger.panicked(payload, None, at);
-        if let Err(payload) = frame.within(|| members.poll(arrivals, &shared.ready, panicked)) {
+        if let Err(payload) = frame.within(|| members.poll(&shared.ready, panicked)) {
             shared.ledger.panicked(payload, None, at);
         }
     }

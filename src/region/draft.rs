@@ -64,7 +64,7 @@ impl Draft {
     #[inline]
     pub(crate) fn node(&self) -> &Arc<Node> {
         match self.node.get() {
-            // It may have been made in the moment in which the region was left, and neither have seen the other.
+            // One who leaves at this moment may not have come to the node yet: whoever looks finds it left all the same.
             Some(node) if !self.left.load(Ordering::Acquire) || node.has_left() => node,
             _ => self.make_node(),
         }
@@ -79,7 +79,8 @@ impl Draft {
             Some(node) => node,
             None => self.node.fill(self.fresh_node()),
         };
-        if self.left.load(Ordering::Acquire) {
+        // Two who change one word: this finds that the region was left, or who leaves it finds the node.
+        if self.left.fetch_or(false, Ordering::AcqRel) {
             self.leave(node);
         }
         node
@@ -196,7 +197,7 @@ impl Draft {
     /// Notes that the region has been left without a node. For a draft that others can reach.
     #[inline]
     pub(super) fn note_left(&self) {
-        self.left.store(true, Ordering::Release);
+        self.left.swap(true, Ordering::AcqRel);
         if let Some(node) = self.node.get() {
             self.leave(node);
         }

@@ -77,6 +77,10 @@ impl Node {
             self.check(operation, at)?;
         }
         let entry = if fresh { self.enter_around(at, ATTENDED) } else { None };
+        if fresh && entry.is_none() {
+            // Somebody else has entered it meanwhile.
+            self.check(operation, at)?;
+        }
         if entry.as_ref().is_none_or(|entry| entry.timed) {
             self.start_timeout();
         }

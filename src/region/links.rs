@@ -131,7 +131,8 @@ impl Node {
                 child.lower(LINKED);
                 child.take_link(&mut inner)
             };
-            drop(link);
+            // Not always this region: who was linking it may have gone on to another one.
+            child.drop_link(link);
             child.link_up();
         }
     }

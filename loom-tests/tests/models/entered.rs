@@ -134,3 +134,18 @@ fn r04_drop_of_what_was_released_against_cancel() {
         assert_eq!(moored::testing::live_regions(), 0);
     });
 }
+
+/// Two tasks use one stack for the first time at once: one is its owner, and the other is rejected.
+#[test]
+fn r02_two_first_uses_against_each_other() {
+    model(|| {
+        let stack = Arc::new(ExitStack::new());
+        let uses = |stack: Arc<ExitStack>| {
+            move || block_on(task(async move { stack.try_defer(async {}).is_ok() }))
+        };
+        let other = thread::spawn(uses(Arc::clone(&stack)));
+        let here = uses(Arc::clone(&stack))();
+        let there = other.join().unwrap();
+        assert!(here != there, "two owners, or none: {here} {there}");
+    });
+}

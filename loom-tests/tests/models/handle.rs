@@ -120,3 +120,20 @@ fn r01_ids_are_given_out_once() {
         }
     });
 }
+
+/// A handle that another thread takes while the scope is left by its first poll, without anybody having asked it for
+/// anything, acts on nobody afterwards.
+#[test]
+fn r09_a_handle_taken_against_leaving() {
+    model(|| {
+        let scope = Arc::new(CancelScope::new());
+        let takes = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || scope.handle()
+        });
+        assert!(poll_once(pin!(scope.run(async {}))).is_ready());
+        let handle = takes.join().unwrap();
+        handle.cancel();
+        assert!(!handle.is_cancelled(), "a region that was left is cancelled");
+    });
+}
