@@ -157,7 +157,13 @@ impl<T, E> SignOut<T, E> {
             self.slot.settle(&node);
             node
         };
-        run.poll_newborn(light, settle, cx)
+        let polled = run.as_mut().poll_newborn(light, settle, cx);
+        if polled.is_none() && run.as_mut().frame().is_new_draft() {
+            // Nothing can become current any more: the thread is being taken down.
+            self.begin(run.as_mut().frame());
+            return run.poll_quick(cx);
+        }
+        polled
     }
 
     /// Gives the child its node, if it has none.

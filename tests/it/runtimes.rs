@@ -315,6 +315,35 @@ fn r05_a_thread_that_ends_with_a_region_in_its_locals_does_not_panic() {
 }
 
 #[test]
+fn r16_a_group_that_is_run_while_its_thread_ends_waits_for_its_children() {
+    use std::cell::RefCell;
+    struct Last(std::sync::mpsc::Sender<u32>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let group: TaskGroup<'_, ()> = TaskGroup::new();
+            let mut run = hand(group.run(async {
+                let ready = group.spawn(async { Ok(1) });
+                let pending = group.spawn(async {
+                    yield_now().await;
+                    Ok(2)
+                });
+                Ok(ready.join().await.unwrap() + pending.join().await.unwrap())
+            }));
+            let _ = self.0.send(run.drive().unwrap());
+        }
+    }
+    thread_local! { static LAST: RefCell<Option<Last>> = const { RefCell::new(None) }; }
+    let (sender, sum) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // This thread-local first, so that it is destroyed after the crate's own.
+        LAST.with(|slot| *slot.borrow_mut() = Some(Last(sender)));
+        hand(moored::task(async {})).ready();
+    });
+    thread.join().unwrap();
+    assert_eq!(sum.recv(), Ok(3));
+}
+
+#[test]
 fn r08_exits_of_children_on_a_tokio_runtime_that_is_dropped_are_run_by_the_group() {
     for several in [false, true] {
         let runtime = match several {
