@@ -63,7 +63,7 @@ where
         future: F,
         at: &'static Location<'static>,
     ) -> Result<(Self, TaskHandle<T>), Closed<F>> {
-        if !ledger.gate.admit() {
+        if !ledger.admit() {
             return Err(Closed(future));
         }
         let slot = Slot::new();
@@ -173,6 +173,7 @@ impl<T, E> SignOut<T, E> {
         self.slot.settle(&node);
         frame.begin_in(node);
     }
+
     fn succeeded(&mut self, value: T) {
         if let Some(ledger) = &self.ledger {
             ledger.succeed(|| self.slot.newborn.task_id(), self.at);

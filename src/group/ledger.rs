@@ -200,6 +200,16 @@ impl<E> Ledger<E> {
         drop(unwind::drop_each(settled.causes));
     }
 
+    /// Counts one more child, unless the group has closed.
+    pub(super) fn admit(&self) -> bool {
+        let admitted = self.gate.admit();
+        if !admitted {
+            // Whoever reads the results may have seen it counted.
+            self.channels().iter().for_each(|channel| channel.wake());
+        }
+        admitted
+    }
+
     /// A child has left: it is counted out, and whoever reads the results is told.
     pub(super) fn sign_out(&self, child: impl FnOnce() -> TaskId, outcome: Outcome, turn: &Turn) {
         if self.gate.is_watched() {

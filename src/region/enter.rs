@@ -19,6 +19,7 @@ struct Entry {
     awaited: bool,
     timed: bool,
 }
+
 impl Node {
     /// Records the owner, the parent and the place, unless that was done before (R1).
     #[inline]
@@ -72,13 +73,10 @@ impl Node {
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<Option<Payload>, Misuse> {
-        let fresh = !self.has(ENTERED);
+        let entry = if self.has(ENTERED) { None } else { self.enter_around(at, ATTENDED) };
+        // Not where somebody else has entered it meanwhile.
+        let fresh = entry.is_some();
         if !fresh {
-            self.check(operation, at)?;
-        }
-        let entry = if fresh { self.enter_around(at, ATTENDED) } else { None };
-        if fresh && entry.is_none() {
-            // Somebody else has entered it meanwhile.
             self.check(operation, at)?;
         }
         if entry.as_ref().is_none_or(|entry| entry.timed) {

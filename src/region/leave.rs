@@ -26,6 +26,7 @@ struct Leave {
     waiters: Vec<Waker>,
     links: Links,
 }
+
 impl Node {
     /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
     pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {

@@ -184,6 +184,19 @@ fn r16_the_end_of_a_child_against_beginning_to_read_results() {
     });
 }
 
+/// Whoever reads the results after the end, while a spawn is turned away, gets the end.
+#[test]
+fn r16_a_spawn_that_is_turned_away_against_reading_results() {
+    model(|| {
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let (mut results, spawner) = (group.results(), group.spawner());
+        block_on(group.run(async { Ok(()) })).unwrap();
+        let late = thread::spawn(move || drop(spawner.spawn(async { Ok(()) })));
+        assert!(block_on(next(&mut results)).is_none());
+        late.join().unwrap();
+    });
+}
+
 /// Without a crate for it: loom's flag reaches every crate of the graph.
 async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)> {
     std::future::poll_fn(|cx| {
