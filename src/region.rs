@@ -321,7 +321,7 @@ impl Node {
     fn stay_in(self: &Arc<Self>, scope: &Arc<Node>) {
         let (parent, entered_at, link) = {
             let mut inner = self.inner.lock();
-            self.lower(LINKED);
+            self.lower(&inner, LINKED);
             let link = self.take_link(&mut inner);
             (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
         };
@@ -330,13 +330,13 @@ impl Node {
             let mut inner = scope.inner.lock();
             (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
             scope.record_owner(self.owner());
-            scope.raise(ENTERED | (self.flags() & (ROOT | SHELTERED | CLOCKED)));
+            scope.raise(&inner, ENTERED | (self.flags() & (ROOT | SHELTERED | CLOCKED)));
         }
         self.take_after(scope);
         {
-            let _inner = self.inner.lock();
-            self.raise(STAY | DEADLINE | (scope.flags() & SHIELD));
-            self.lower(SHELTERED);
+            let inner = self.inner.lock();
+            self.raise(&inner, STAY | DEADLINE | (scope.flags() & SHIELD));
+            self.lower(&inner, SHELTERED);
         }
         scope.unsettle_inside(parent.as_ref());
         scope.tell_entered();
@@ -354,7 +354,7 @@ impl Node {
     pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
         let old = {
             let mut inner = self.inner.lock();
-            self.raise(CLOCKED);
+            self.raise(&inner, CLOCKED);
             inner.rest().clock.replace(clock)
         };
         drop(old);
@@ -374,7 +374,8 @@ impl Node {
     }
 
     pub(crate) fn set_shielded(&self) {
-        self.raise(SHIELD);
+        let inner = self.inner.lock();
+        self.raise(&inner, SHIELD);
     }
 
     fn grace(&self) -> Option<Duration> {
@@ -418,12 +419,13 @@ impl Node {
         self.has(CLOCKED)
     }
 
-    fn raise(&self, bits: u32) {
-        self.flags.fetch_or(bits, Ordering::Release);
+    /// Under the lock: nobody else changes a flag meanwhile, and no read-modify-write is needed.
+    fn raise(&self, _locked: &Inner, bits: u32) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) | bits, Ordering::Release);
     }
 
-    fn lower(&self, bits: u32) {
-        self.flags.fetch_and(!bits, Ordering::Release);
+    fn lower(&self, _locked: &Inner, bits: u32) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) & !bits, Ordering::Release);
     }
 }
 

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 pin_project! {
     /// Runs a child as a task of its own, and tells its handle and its group how it ended.
@@ -31,11 +31,7 @@ pin_project! {
             let this = this.project();
             // What is dropped before its end, if only its future, leaves what it leaves behind in its own region.
             if this.exit.ledger.is_some() {
-                let frame = this.run.frame();
-                this.exit.begin(frame);
-                if let Some(executor) = this.exit.executor.take() {
-                    frame.node().set_spawner(executor);
-                }
+                this.exit.begin(this.run.frame());
             }
         }
     }
@@ -49,8 +45,6 @@ struct SignOut<T, E> {
     turn: Turn,
     /// `None` once it has signed out.
     ledger: Option<Arc<Ledger<E>>>,
-    /// Runs what an executor child leaves behind.
-    executor: Option<Arc<dyn Spawn + Send + Sync>>,
 }
 
 impl<F, T, E> Child<F, T, E>
@@ -69,7 +63,7 @@ where
         let slot = Slot::new();
         let handle = TaskHandle::new(Arc::clone(&slot));
         let ledger = Some(Arc::clone(ledger));
-        let exit = SignOut { at, slot, turn: Turn::New, ledger, executor: None };
+        let exit = SignOut { at, slot, turn: Turn::New, ledger };
         Ok((Child { run: Run::newborn(future, at), exit }, handle))
     }
 }
@@ -93,13 +87,17 @@ where
             ready!(ledger.gate.poll_turn(&mut exit.turn, cancelled, cx));
         }
         let polled = if this.run.as_mut().frame().is_new_draft() {
-            exit.poll_first(this.run.as_mut(), cx)
+            exit.poll_light(this.run.as_mut(), cx)
         } else {
             this.run.as_mut().poll_quick(cx)
         };
         let ended = match polled {
             Some(Poll::Pending) => return Poll::Pending,
-            Some(Poll::Ready(value)) => Ok(Ended::Value(value)),
+            Some(Poll::Ready(result)) => {
+                // The region has been left, with nothing to tell.
+                exit.returned(result);
+                return Poll::Ready(());
+            }
             None => {
                 let why = |result: &Result<T, E>| match result {
                     Ok(_) => Leaving::Completed,
@@ -120,8 +118,7 @@ where
         frame.send_failures();
         match (panic, result) {
             (Some(panic), result) => this.exit.panicked(panic, result),
-            (None, Some(Ok(Ok(value)))) => this.exit.succeeded(value),
-            (None, Some(Ok(Err(error)))) => this.exit.failed(error),
+            (None, Some(Ok(result))) => this.exit.returned(result),
             (None, Some(Err(reason))) => this.exit.end(Err(ChildError::Cancelled(reason))),
             (None, None) => {}
         }
@@ -130,8 +127,9 @@ where
 }
 
 impl<T, E> SignOut<T, E> {
-    /// The first poll: without a node, unless there is something to be told.
-    fn poll_first<F>(
+    /// A poll without a node, unless there is something to be told: of the child by its handle, or of its group, whose
+    /// `run` polls it then.
+    fn poll_light<F>(
         &self,
         mut run: Pin<&mut Run<F>>,
         cx: &mut Context<'_>,
@@ -139,9 +137,9 @@ impl<T, E> SignOut<T, E> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let group = &self.ledger.as_ref()?.node;
-        let Slot { newborn, .. } = &*self.slot;
-        let light = if self.slot.is_untouched() { newborn.light(group, self.at) } else { None };
+        let SignOut { at, slot, ledger, .. } = self;
+        let (group, newborn) = (&ledger.as_ref()?.node, &slot.newborn);
+        let light = if slot.is_untouched() { newborn.light(group, at) } else { None };
         let Some(light) = light else {
             self.begin(run.as_mut().frame());
             return run.poll_quick(cx);
@@ -152,12 +150,13 @@ impl<T, E> SignOut<T, E> {
                     newborn.has_node();
                     made
                 }
-                None => newborn.node(group, self.at),
+                None => newborn.node(group, at),
             };
-            self.slot.settle(&node);
+            slot.settle(&node);
             node
         };
-        let polled = run.as_mut().poll_newborn(light, settle, cx);
+        let watch = |waker: &Waker| slot.watch(waker);
+        let polled = run.as_mut().poll_newborn(light, watch, settle, cx);
         if polled.is_none() && run.as_mut().frame().is_new_draft() {
             // Nothing can become current any more: the thread is being taken down.
             self.begin(run.as_mut().frame());
@@ -174,11 +173,16 @@ impl<T, E> SignOut<T, E> {
         frame.begin_in(node);
     }
 
-    fn succeeded(&mut self, value: T) {
-        if let Some(ledger) = &self.ledger {
-            ledger.succeed(|| self.slot.newborn.task_id(), self.at);
+    #[inline]
+    fn returned(&mut self, result: Result<T, E>) {
+        match (result, &self.ledger) {
+            (Ok(value), Some(ledger)) => {
+                ledger.succeed(|| self.slot.newborn.task_id(), self.at);
+                self.end(Ok(value));
+            }
+            (Err(error), _) => self.failed(error),
+            (Ok(_), None) => {}
         }
-        self.end(Ok(value));
     }
 
     fn failed(&mut self, error: E) {
@@ -224,6 +228,34 @@ impl<T, E> Drop for SignOut<T, E> {
     }
 }
 
+pin_project! {
+    /// An executor child, with the executor that runs what it leaves behind.
+    struct Posted<F: Future<Output = Result<T, E>>, T, E> {
+        #[pin]
+        child: Child<F, T, E>,
+        executor: Option<Arc<dyn Spawn + Send + Sync>>,
+    }
+
+    impl<F: Future<Output = Result<T, E>>, T, E> PinnedDrop for Posted<F, T, E> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let child = this.child.project();
+            if let (Some(executor), true) = (this.executor.take(), child.exit.ledger.is_some()) {
+                child.run.frame().node().set_spawner(executor);
+            }
+        }
+    }
+}
+
+impl<F: Future<Output = Result<T, E>>, T, E> Future for Posted<F, T, E> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().child.poll(cx)
+    }
+}
+
 /// Spawns an executor child, or hands the future back where the group has closed.
 pub(super) fn spawn_on<F, T, E>(
     ledger: &Arc<Ledger<E>>,
@@ -237,10 +269,9 @@ where
     E: Send + 'static,
 {
     let (mut child, handle) = Child::new(ledger, future, at)?;
-    child.exit.executor = spawner.keep();
     // It will hardly be ready at once, and here it need not compete with its siblings for its place in the group.
     child.exit.begin(child.run.frame_mut());
-    if let Err(Refused(task)) = spawner.spawn_unboxed(child) {
+    if let Err(Refused(task)) = spawner.spawn_unboxed(Posted { child, executor: spawner.keep() }) {
         // Its drop signs it out.
         drop(task);
     }

@@ -62,6 +62,13 @@ impl<M: Future<Output = ()> + Unpin> Members<M> {
         !(self.woken.is_empty() && self.arrivals.is_empty())
     }
 
+    /// Counts them all as woken; `true` where there are any.
+    pub(super) fn wake_all(&mut self) -> bool {
+        self.woken.clear();
+        self.woken.extend(self.members.iter().map(|(place, _)| place));
+        !self.woken.is_empty()
+    }
+
     /// Polls once each who was woken, then those who have arrived. `panicked` gets what one panicked with.
     ///
     /// To be called with the group current: it is what a child is in that has no node of its own.

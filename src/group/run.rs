@@ -45,6 +45,8 @@ struct Crew<'a, E, M> {
     frame: Frame,
     at: &'static Location<'static>,
     members: Members<M>,
+    /// What the members were polled for, of what they are to be told.
+    told: u32,
     /// Why the body was dropped, if it was.
     cancelled: Option<Reason>,
     body_ended: bool,
@@ -62,6 +64,7 @@ impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
             at,
             members: Members::new(),
+            told: 0,
             cancelled: None,
             body_ended: false,
             done: false,
@@ -90,10 +93,16 @@ impl<E, M> Crew<'_, E, M> {
 }
 
 impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
-    /// Polls the children that have news, once each.
+    /// Polls the children that have news, once each. To be called with the run's waker registered: what the group is told
+    /// after the look here wakes it.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
-        let Crew { shared, frame, members, at, .. } = self;
-        if !members.take_news(&shared.ready, &shared.arrivals, cx.waker()) {
+        let Crew { shared, frame, members, told, at, .. } = self;
+        let before = std::mem::replace(told, shared.ledger.node.told_below());
+        let mut news = members.take_news(&shared.ready, &shared.arrivals, cx.waker());
+        if *told != before {
+            news |= members.wake_all();
+        }
+        if !news {
             return;
         }
         let panicked = |payload| shared.ledger.panicked(payload, None, at);
@@ -159,6 +168,9 @@ where
         }
         let this = self.project();
         let crew = this.crew;
+        if crew.body_ended {
+            crew.frame.register(cx.waker());
+        }
         crew.poll_members(cx);
         if crew.members.are_shielded() {
             ambient::hold_shield();

@@ -3,13 +3,16 @@
 use crate::failure::ChildError;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::{Newborn, Node, ambient, current_task};
-use crate::scope::request;
-use crate::sync::{Arc, Mutex};
+use crate::scope::{go_on, request};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::wakers::wake_all;
 use std::panic::Location;
 use std::task::{Context, Poll, Waker};
 
 pub(super) struct Slot<T> {
     pub(super) newborn: Newborn,
+    /// Raised when the child is cancelled before it has a node: what its polls look at without the lock.
+    cancelled: AtomicBool,
     inside: Mutex<Inside<T>>,
 }
 
@@ -20,9 +23,11 @@ struct Inside<T> {
     waiting: Option<Waker>,
 }
 
-/// A child has no node until something needs one: it is pending, or asked for.
+/// A child has no node until something needs one.
 enum Region {
     None,
+    /// It is pending without one, and is to be woken where something is asked of it.
+    Pending(Waker),
     /// Cancelled before it had a node, which will be told.
     Cancelled(Reason),
     Node(Arc<Node>),
@@ -31,19 +36,45 @@ enum Region {
 impl<T> Slot<T> {
     pub(super) fn new() -> Arc<Self> {
         let inside = Inside { region: Region::None, result: None, filled: false, waiting: None };
-        Arc::new(Slot { newborn: Newborn::new(), inside: Mutex::new(inside) })
+        let cancelled = AtomicBool::new(false);
+        Arc::new(Slot { newborn: Newborn::new(), cancelled, inside: Mutex::new(inside) })
     }
 
     pub(super) fn node(&self) -> Option<Arc<Node>> {
         match &self.inside.lock().region {
             Region::Node(node) => Some(Arc::clone(node)),
-            Region::None | Region::Cancelled(_) => None,
+            _ => None,
         }
     }
 
-    /// Whether nothing has been asked of the child, and nothing was told it.
+    /// Whether nothing was asked of the child before it had a node.
+    #[inline]
     pub(super) fn is_untouched(&self) -> bool {
-        matches!(self.inside.lock().region, Region::None)
+        !self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Lets the child be pending without a node: `waker` is woken where something is asked of it. `false` where that
+    /// has been done.
+    pub(super) fn watch(self: &Arc<Self>, waker: &Waker) -> bool {
+        if Arc::strong_count(self) == 1 {
+            // The handle is gone: nobody can ask any more, but somebody may have. Two who change one word: either this
+            // finds it, or it came first, and then the handle was still there to be counted.
+            return !self.cancelled.fetch_or(false, Ordering::AcqRel);
+        }
+        let waker = waker.clone();
+        let (untouched, old) = {
+            let mut inside = self.inside.lock();
+            match &mut inside.region {
+                Region::Pending(before) => (true, Some(std::mem::replace(before, waker))),
+                region @ Region::None => {
+                    *region = Region::Pending(waker);
+                    (true, None)
+                }
+                _ => (false, Some(waker)),
+            }
+        };
+        drop(old);
+        untouched
     }
 
     /// Puts the child's node here: whoever asks for something from now on asks the node.
@@ -52,32 +83,35 @@ impl<T> Slot<T> {
             let mut inside = self.inside.lock();
             std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
         };
-        if let Region::Cancelled(reason) = before {
-            drop(node.cancel(reason));
+        match before {
+            Region::Cancelled(reason) => drop(node.cancel(reason)),
+            before => drop(before),
         }
     }
 
     /// Cancels the child, which may have no node yet.
     pub(super) fn cancel(&self, at: &'static Location<'static>) {
-        // It may be in its first poll on this very thread: then it hears of it at once.
+        // It may be polled on this very thread: then it hears of it at once.
         let node = self.node().or_else(|| ambient::node_of(self.newborn.id()));
         if let Some(node) = node {
             return request(&node, None, at);
         }
         let reason = Reason::new(ReasonKind::Requested, None, current_task(), Some(at));
-        let settled = {
+        let before = {
             let mut inside = self.inside.lock();
             match &inside.region {
-                Region::Node(node) => Some(Arc::clone(node)),
-                Region::None if !inside.filled => {
-                    inside.region = Region::Cancelled(reason);
-                    None
+                Region::Node(node) => Region::Node(Arc::clone(node)),
+                Region::None | Region::Pending(_) if !inside.filled => {
+                    self.cancelled.swap(true, Ordering::AcqRel);
+                    std::mem::replace(&mut inside.region, Region::Cancelled(reason))
                 }
-                Region::None | Region::Cancelled(_) => None,
+                _ => Region::None,
             }
         };
-        if let Some(node) = settled {
-            request(&node, None, at);
+        match before {
+            Region::Node(node) => request(&node, None, at),
+            Region::Pending(waker) => go_on(wake_all([waker])),
+            Region::None | Region::Cancelled(_) => {}
         }
     }
 
@@ -97,7 +131,7 @@ impl<T> Slot<T> {
             (inside.waiting.take(), std::mem::replace(&mut inside.region, Region::None))
         };
         drop(region);
-        crate::wakers::wake_all(waiting);
+        wake_all(waiting);
     }
 
     /// Ready with the result, once.

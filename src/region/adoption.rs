@@ -140,7 +140,7 @@ impl Wave {
             }
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
             let Batch { why, home, exits, .. } = batch;
-            match run_exits(home, || exits.pop(), why, cx, tally) {
+            match run_exits(&mut Some(Arc::clone(home)), || exits.pop(), why, cx, tally) {
                 Some(running) => self.running.push(running),
                 None => drop(self.waiting.pop()),
             }

@@ -2,7 +2,8 @@
 //!
 //! It is set while polling and while dropping; at any other time nothing is current (R5). A region that has a node
 //! moves it into the thread-local and takes back what it put aside: what is further out hangs on the node's parents.
-//! Regions in their first poll, without a node, stand in a list above it, because none of them knows its parent.
+//! Regions that are polled without a node, most of them for the first time, stand in a list above it, because few of them
+//! know their parent.
 //! What is polled or dropped inside is caught, so that no unwinding passes by.
 
 use super::Node;
@@ -252,8 +253,8 @@ fn innermost() -> Option<Arc<Node>> {
 }
 
 /// The innermost region with a node, as far as the next exit that runs: what can be asked without making nodes.
-/// What is further in was entered in this very poll, and nobody can have cancelled it. With the earliest deadline
-/// of that.
+/// What is further in was entered in this very poll, and nobody can have cancelled it; or it is a child, which is polled
+/// like this where it was not. With the earliest deadline of that.
 pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>) -> R) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     let (node, deadline) = if base == count {

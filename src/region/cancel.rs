@@ -54,13 +54,15 @@ impl Node {
     /// Cancels the children, those that are still to come as well, but not the region itself.
     pub(crate) fn cancel_below(&self, reason: Reason) {
         let mut below = Errand::default();
-        {
+        let run = {
             let mut inner = self.inner.lock();
             below.add(inner.links(), &Signal::Cancel(reason.clone()));
             inner.rest().below.get_or_insert(reason);
-            self.raise(BELOW);
-        }
-        Node::tell(Vec::new(), below);
+            self.raise(&inner, BELOW | REWAKE);
+            // It tells those that are not linked.
+            inner.waker.take()
+        };
+        Node::tell(run.into_iter().collect(), below);
     }
 
     /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
@@ -85,6 +87,11 @@ impl Node {
         }
     }
 
+    /// What a group's children hear that have no node: their group's `run` polls them when it is more than it was.
+    pub(crate) fn told_below(&self) -> u32 {
+        self.flags() & (CANCELLED | BELOW)
+    }
+
     fn hear(&self, signal: Signal, wakers: &mut Vec<Waker>, below: &mut Errand) {
         let mut inner = self.inner.lock();
         let heard = match signal {
@@ -99,25 +106,24 @@ impl Node {
         let wakes_run = match signal {
             Signal::Cancel(reason) => {
                 inner.more().reason = Some(reason);
-                self.raise(CANCELLED);
+                self.raise(&inner, CANCELLED);
                 // Before the waiters are taken: who registers after that finds it.
                 epoch().fetch_add(1, Ordering::Release);
                 true
             }
             Signal::Stop(reason) => {
-                let rest = inner.rest();
-                rest.stop = Some(reason);
-                self.raise(STOP);
+                inner.rest().stop = Some(reason);
+                self.raise(&inner, STOP);
                 epoch().fetch_add(1, Ordering::Release);
                 // The run has to see that its grace begins.
-                rest.grace.is_some()
+                inner.rest().grace.is_some()
             }
             Signal::Look => self.has(SHIELD),
         };
         self.take_waiters(&mut inner, wakers);
         if wakes_run {
             if let Some(waker) = inner.waker.take() {
-                self.raise(REWAKE);
+                self.raise(&inner, REWAKE);
                 wakers.push(waker);
             }
         }
@@ -128,7 +134,8 @@ impl Node {
         if !reach.waiters.is_empty() || !reach.stop_waiters.is_empty() {
             reach.waiters.take_into(wakers);
             reach.stop_waiters.take_into(wakers);
-            self.calls.fetch_add(1, Ordering::Release);
+            // Under the lock, as the flags are.
+            self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         }
     }
 
@@ -159,7 +166,7 @@ impl Node {
             below.extend(inner.links().cloned());
             if node.has(SHIELD) && !Arc::ptr_eq(&node, self) {
                 if let Some(waker) = inner.waker.take() {
-                    node.raise(REWAKE);
+                    node.raise(&inner, REWAKE);
                     wakers.push(waker);
                 }
             }
@@ -392,7 +399,7 @@ impl Node {
         let (waker, stays) = {
             let mut inner = self.inner.lock();
             inner.rest().deadline = Some(at);
-            self.raise(DEADLINE | REWAKE);
+            self.raise(&inner, DEADLINE | REWAKE);
             let stays: Vec<_> = inner.links().filter_map(Weak::upgrade).collect();
             (inner.waker.take(), stays)
         };
@@ -400,7 +407,7 @@ impl Node {
         for stay in stays.iter().filter(|node| node.kind() == Kind::Stay) {
             let waker = {
                 let mut inner = stay.inner.lock();
-                stay.raise(DEADLINE | REWAKE);
+                stay.raise(&inner, DEADLINE | REWAKE);
                 inner.waker.take()
             };
             wake_all(waker);

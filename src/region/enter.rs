@@ -50,7 +50,7 @@ impl Node {
         }
         inner.entered_at = Some(at);
         inner.parent = parent.clone();
-        self.raise(ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
+        self.raise(&inner, ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         self.unsettle_inside(parent.as_ref());
@@ -99,7 +99,7 @@ impl Node {
             }
             if self.kind == Kind::Task {
                 self.record_owner(Identity { task: next_number(), runtime: 0 });
-                self.raise(ROOT);
+                self.raise(&inner, ROOT);
             } else if self.owner().task == 0 {
                 // Entered by its first use where no task of ours was known: it belongs to the one that runs it,
                 // and to the region around that. Where there is none, it is its own root; and only if it was
@@ -115,11 +115,11 @@ impl Node {
                     }
                     None => {
                         self.owner_task.store(next_number(), Ordering::Relaxed);
-                        self.raise(if fresh { ROOT } else { 0 });
+                        self.raise(&inner, if fresh { ROOT } else { 0 });
                     }
                 }
             }
-            self.raise(ATTENDED);
+            self.raise(&inner, ATTENDED);
             (inner.is_awaited(), inner.rest_mut().and_then(|rest| rest.panic.take()))
         };
         self.link_up_if(awaited);
@@ -160,8 +160,8 @@ impl Node {
         let (former, link, awaited) = {
             let mut inner = self.inner.lock();
             self.record_owner(owner);
-            self.lower(LINKED | SHELTERED | CLOCKED);
-            self.raise(Node::inherited(parent.as_ref(), in_exit));
+            self.lower(&inner, LINKED | SHELTERED | CLOCKED);
+            self.raise(&inner, Node::inherited(parent.as_ref(), in_exit));
             let awaited = inner.is_awaited();
             if let Some(more) = &mut inner.more {
                 // Entered anew, as far as the order of exits goes.
@@ -198,6 +198,6 @@ impl Node {
         let mut inner = self.inner.lock();
         let rest = inner.rest();
         rest.deadline = Some(rest.deadline.map_or(due, |deadline| deadline.min(due)));
-        self.raise(DEADLINE);
+        self.raise(&inner, DEADLINE);
     }
 }

@@ -94,19 +94,18 @@ impl Running {
     }
 }
 
-/// Runs the exits that `next` takes from `home`, each under its own panic catch, as long as they end at once; most do.
+/// Runs the exits that `next` takes from the region in `home`, each under its own panic catch, as long as they end at once; most do.
 /// Returns the one that does not.
 ///
 /// Their region is current, so that they have the identity of the task that registered them (R8).
 pub(super) fn run_exits(
-    home: &Arc<Node>,
+    home: &mut Option<Arc<Node>>,
     mut next: impl FnMut() -> Option<Exit>,
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Option<Running> {
-    let mut current = Some(Arc::clone(home));
-    let begun = ambient::within(&mut current, true, || {
+    let begun = ambient::within(home, true, || {
         while let Some(Exit { work, registered_at }) = next() {
             let mut work = Some(work);
             if poll_work(&mut work, registered_at, why, cx, tally).is_pending() {
@@ -116,7 +115,8 @@ pub(super) fn run_exits(
         None
     });
     let (work, registered_at) = begun.ok()??;
-    let mut running = Running { work, registered_at, why: why.clone(), home: current, bound: None };
+    let mut running =
+        Running { work, registered_at, why: why.clone(), home: home.clone(), bound: None };
     running.check_bound(cx, tally).is_pending().then_some(running)
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Frame {
     node: Option<Arc<Node>>,
     at: &'static Location<'static>,
     stage: Stage,
-    /// Which waker the node has, unless `REWAKE` says otherwise.
+    /// Which waker the node has, unless `REWAKE` says otherwise; or, of a child without a node, which one watches.
     waker: Mark,
     extras: Option<Box<Extras>>,
 }
@@ -357,7 +357,7 @@ impl Frame {
         let waker = waker.clone();
         let old = {
             let mut inner = self.node().inner.lock();
-            self.node().lower(REWAKE);
+            self.node().lower(&inner, REWAKE);
             inner.waker.replace(waker)
         };
         drop(old);

@@ -54,7 +54,7 @@ impl Node {
     /// The run's side of the inbox: what was handed over, and the failures that were sent here.
     pub(super) fn take_inbox(&self) -> (Vec<Wave>, Vec<ExitFailure>) {
         let mut inner = self.inner.lock();
-        self.lower(INBOX);
+        self.lower(&inner, INBOX);
         let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
         let adopted = std::mem::take(&mut inner.more().adopted);
         (adopted, records.unwrap_or_default())
@@ -107,7 +107,7 @@ impl Node {
                 return Err(wave);
             }
             inner.more().adopted.push(wave);
-            self.raise(INBOX | REWAKE);
+            self.raise(&inner, INBOX | REWAKE);
             inner.waker.take()
         };
         wake_all(waker);
@@ -126,7 +126,7 @@ impl Node {
                 let mut inner = node.inner.lock();
                 if !node.has(LEFT) && node.has(ATTENDED) {
                     inner.rest().records.extend(failures);
-                    node.raise(INBOX);
+                    node.raise(&inner, INBOX);
                     return;
                 }
             }

@@ -1,7 +1,7 @@
 //! How a region is left: closed under its lock, when nothing is left in it or whatever is (R8).
 
 use super::links::Links;
-use super::{ENTERED, Exit, Inner, LEFT, Node, SHELTERED, SHIELD, Wave, ambient};
+use super::{ENTERED, Exit, INBOX, Inner, LEFT, Node, SHELTERED, SHIELD, Wave, ambient};
 use crate::failure::ExitFailure;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
@@ -14,8 +14,9 @@ use std::task::Waker;
 
 /// What there is to do for a region that is leaving.
 pub(super) enum Next {
-    Exits,
-    /// Something was handed over meanwhile.
+    /// The exit that was registered last.
+    Exit(Exit),
+    /// Something was handed over meanwhile, which comes first.
     Inbox,
     /// The failures that were sent here.
     Left(Vec<ExitFailure>),
@@ -52,7 +53,7 @@ impl Node {
             // For the owner's name, where that task is around.
             inner.parent = ambient::node_of_task(task);
             self.record_owner(Identity { task, runtime: 0 });
-            self.raise(ENTERED);
+            self.raise(&inner, ENTERED);
         }
         drop(self.leave_now(None));
     }
@@ -62,18 +63,16 @@ impl Node {
         let (records, leave) = {
             let mut inner = self.inner.lock();
             let mut records = Vec::new();
-            if let Some(more) = &mut inner.more {
-                if !more.exits.is_empty() {
-                    return Next::Exits;
-                }
-                if !more.adopted.is_empty() {
-                    return Next::Inbox;
-                }
+            if self.has(INBOX) {
+                return Next::Inbox;
+            }
+            if let Some(exit) = inner.more.as_mut().and_then(|more| more.exits.pop()) {
+                return Next::Exit(exit);
             }
             if let Some(rest) = inner.rest_mut() {
                 records = std::mem::take(&mut rest.records);
             }
-            self.raise(LEFT);
+            self.raise(&inner, LEFT);
             (records, self.take_leave(&mut inner))
         };
         self.after_leaving(leave);
@@ -97,7 +96,7 @@ impl Node {
                 self.take_waiters(&mut inner, &mut waiters);
                 self.unsettle();
             }
-            self.raise(LEFT);
+            self.raise(&inner, LEFT);
             let work = inner
                 .more
                 .as_mut()

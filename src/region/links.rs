@@ -71,7 +71,7 @@ impl Node {
                     }
                     _ => inner.rest().link = Some((Arc::downgrade(self), key)),
                 }
-                child.raise(LINKED);
+                child.raise(&inner, LINKED);
             }
             if left { None } else { Some(ours) }
         };
@@ -93,8 +93,9 @@ impl Node {
 
     /// What the region is linked in, which is to be told so with [`drop_link`](Node::drop_link).
     pub(super) fn take_link(&self, inner: &mut Inner) -> Option<Link> {
-        let place = self.place.swap(NOWHERE, Ordering::Relaxed);
+        let place = self.place.load(Ordering::Relaxed);
         if place != NOWHERE {
+            self.place.store(NOWHERE, Ordering::Relaxed);
             return inner.parent.clone().map(|parent| (parent, place as usize));
         }
         let (linked_in, key) = inner.rest_mut()?.link.take()?;
@@ -128,7 +129,7 @@ impl Node {
         for child in down.into_iter().filter_map(|(_, child)| child.upgrade()) {
             let link = {
                 let mut inner = child.inner.lock();
-                child.lower(LINKED);
+                child.lower(&inner, LINKED);
                 child.take_link(&mut inner)
             };
             // Not always this region: who was linking it may have gone on to another one.

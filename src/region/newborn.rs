@@ -1,7 +1,8 @@
-//! A child before it has a node: it has its identity from its spawn, and everything else when something needs it.
+//! A child that has no node: it has its identity from its spawn, and everything else when something needs it.
 //!
-//! Unlike a [draft](super::Draft), it knows its parent, and where its node goes nobody else makes one: who asks for
-//! something from outside leaves word in the child's slot, and the child finds it when it has its node.
+//! Unlike a [draft](super::Draft), it knows its parent, may be pending as it is, and nobody else makes its node: who asks
+//! for something from outside leaves word in the child's slot and wakes it, and the child finds it when it has its node.
+//! Of what its group is told it hears from the group's `run`, which polls it.
 
 use super::draft::Light;
 use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
@@ -24,7 +25,7 @@ impl Newborn {
         }
     }
 
-    /// As which it is found while it is polled for the first time.
+    /// As which it is found while it is polled without a node.
     pub(crate) fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
@@ -33,7 +34,7 @@ impl Newborn {
         TaskId::moored(self.task, None)
     }
 
-    /// Its first poll without a node, where `parent` is current, and has not been told what a child hears when it comes.
+    /// A poll of it without a node, where `parent` is current, and has not been told what a child hears when it comes.
     /// A cancellation farther out it finds as any region does.
     pub(crate) fn light(
         &self,
@@ -62,7 +63,7 @@ impl Newborn {
         Node::child(parent, self.task, at)
     }
 
-    /// The node was made in its first poll.
+    /// The node was made while it was polled.
     pub(crate) fn has_node(&self) {
         self.give_up_census();
     }

@@ -60,7 +60,10 @@ impl Frame {
     /// Arms the timer where a deadline is set, and cancels the region when it has passed (R11).
     fn poll_deadline(&mut self, cx: &mut Context<'_>) {
         if self.has(DEADLINE) {
-            self.node().lower(DEADLINE);
+            {
+                let inner = self.node().inner.lock();
+                self.node().lower(&inner, DEADLINE);
+            }
             let timed = self.node().timed();
             let timer = timed.deadline().map(|at| timed.clock().sleep_until(at));
             self.extras().timers.deadline = timer;

@@ -1,7 +1,8 @@
-//! A child of a group before it has been polled, and in its first poll: it is a task with an identity, a parent and a
-//! handle all the same (R1, R3, R8, R13, R16).
+//! A child of a group before it has been polled, in its first poll, and pending before anything needed its node: it is a
+//! task with an identity, a parent and a handle all the same (R1, R3, R8, R13, R16).
 
 use crate::support::{Log, hand, yield_now};
+use futures::FutureExt;
 use moored::{
     CancelScope, Cause, ChildError, ExitStack, ReasonKind, TaskGroup, TaskHandle, checkpoint, task,
 };
@@ -211,4 +212,234 @@ fn r16_a_waker_of_a_child_that_has_ended_wakes_nobody_else_for_long() {
     }));
     run.drive().unwrap();
     log.is(&["turn 0", "turn 1", "turn 2"]);
+}
+
+#[test]
+fn r03_a_pending_child_without_a_node_is_cancelled_by_its_handle() {
+    let log = Log::new();
+    let group = Group::new();
+    let handle = Mutex::new(None);
+    let mut run = hand(group.run(async {
+        *handle.lock().unwrap() = Some(group.spawn(async {
+            let _gone = OnDrop(log.clone());
+            yield_now().await;
+            log.add("second poll");
+            pending::<()>().await;
+            Ok(())
+        }));
+        Ok(())
+    }));
+    run.idle();
+    log.is(&["second poll"]);
+    let child = handle.lock().unwrap().take().unwrap();
+    let before = run.wakes.count();
+    child.cancel();
+    assert!(run.wakes.count() > before, "who cancels a child wakes its group");
+    run.drive().unwrap();
+    log.is(&["second poll", "gone"]);
+    let Err(ChildError::Cancelled(reason)) = hand(child.join()).drive() else { panic!() };
+    assert_eq!(reason.kind(), ReasonKind::Requested);
+}
+
+#[test]
+fn r16_pending_children_without_a_node_are_cancelled_with_their_group() {
+    let log = Log::new();
+    let group = Group::new();
+    let handle = group.handle();
+    let mut run = hand(group.run(async {
+        for _ in 0..3 {
+            group.spawn(async {
+                let _gone = OnDrop(log.clone());
+                pending::<()>().await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }));
+    run.idle();
+    let before = run.wakes.count();
+    handle.cancel();
+    assert!(run.wakes.count() > before);
+    drop(run.drive());
+    log.is(&["gone", "gone", "gone"]);
+}
+
+#[test]
+fn r17_a_failure_cancels_a_pending_child_without_a_node() {
+    let log = Log::new();
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        group.spawn(async {
+            let _gone = OnDrop(log.clone());
+            pending::<()>().await;
+            Ok(())
+        });
+        group.spawn(async {
+            yield_now().await;
+            Err::<(), _>("broken")
+        });
+        Ok(())
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Child { error: "broken", .. }), "{failure}");
+    log.is(&["gone"]);
+}
+
+#[test]
+fn r17_the_first_success_cancels_pending_children_without_a_node() {
+    let log = Log::new();
+    let group = Group::new().first_success();
+    let mut run = hand(group.run(async {
+        group.spawn(async {
+            let _gone = OnDrop(log.clone());
+            pending::<()>().await;
+            Ok(())
+        });
+        group.spawn(async {
+            yield_now().await;
+            Ok(())
+        });
+        Ok(())
+    }));
+    run.drive().unwrap();
+    log.is(&["gone"]);
+}
+
+#[test]
+fn r13_a_pending_child_without_a_node_sees_a_stop_at_its_next_poll() {
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        let child = group.spawn(async {
+            yield_now().await;
+            yield_now().await;
+            assert!(moored::stop_requested().now_or_never().is_some());
+            Ok(())
+        });
+        yield_now().await;
+        group.stop();
+        Ok(child.join().await)
+    }));
+    assert!(matches!(run.drive().unwrap(), Ok(())));
+}
+
+#[test]
+fn r01_what_a_child_enters_in_a_later_poll_is_inside_the_child() {
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        let child = group.spawn(async {
+            yield_now().await;
+            let own = moored::task::current();
+            let scope = CancelScope::new();
+            let inside = scope
+                .run(async {
+                    yield_now().await;
+                    moored::task::current()
+                })
+                .await
+                .unwrap();
+            assert_eq!(own, inside);
+            Ok(own.unwrap())
+        });
+        assert_eq!(child.id(), child.join().await.unwrap());
+        Ok(())
+    }));
+    run.drive().unwrap();
+}
+
+#[test]
+fn r08_an_exit_that_a_child_abandons_in_a_later_poll_runs_before_the_child_leaves() {
+    let log = Log::new();
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        let child = group.spawn(async {
+            yield_now().await;
+            let stack = ExitStack::new();
+            stack.defer(log.entry("exit"));
+            drop(stack);
+            Ok(())
+        });
+        child.join().await.unwrap();
+        log.add("joined");
+        Ok(())
+    }));
+    run.drive().unwrap();
+    log.is(&["exit", "joined"]);
+}
+
+#[test]
+fn r12_a_shield_that_a_child_enters_in_a_later_poll_holds() {
+    let log = Log::new();
+    let group = Group::new();
+    let handle = group.handle();
+    let mut run = hand(group.run(async {
+        group.spawn(async {
+            yield_now().await;
+            moored::shield(async {
+                yield_now().await;
+                log.add("shielded");
+            })
+            .await;
+            pending::<()>().await;
+            Ok(())
+        });
+        yield_now().await;
+        yield_now().await;
+        handle.cancel();
+        pending::<()>().await;
+        Ok(())
+    }));
+    drop(run.drive());
+    log.is(&["shielded"]);
+}
+
+#[test]
+fn r08_a_pending_child_without_a_node_is_dropped_in_its_own_region() {
+    let log = Log::new();
+    let around = ExitStack::new();
+    let mut outer = hand(around.run(async {
+        let group = Group::new();
+        let mut id = None;
+        {
+            let mut run = hand(group.run(async {
+                let leaves = Leaves(log.clone());
+                let child = group.spawn(async move {
+                    let _leaves = leaves;
+                    pending::<()>().await;
+                    Ok(())
+                });
+                id = Some(child.id().to_string());
+                Ok(())
+            }));
+            run.idle();
+        }
+        drop(group);
+        Ok::<_, &str>(id.unwrap())
+    }));
+    let id = outer.drive().unwrap();
+    log.is(&[&id, "exit"]);
+}
+
+#[test]
+fn r15_a_panic_of_a_child_in_a_later_poll_is_the_groups() {
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        group.spawn(async {
+            yield_now().await;
+            if true {
+                panic!("later");
+            }
+            Ok(())
+        });
+        Ok(())
+    }));
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.drive())).unwrap_err();
+    assert_eq!(*panic.downcast::<&str>().unwrap(), "later");
+}
+
+struct OnDrop(Log);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.add("gone");
+    }
 }

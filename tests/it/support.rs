@@ -58,6 +58,19 @@ impl<F: Future> Hand<F> {
         }
     }
 
+    /// Polls as an executor would, until nobody wakes it; it must not end.
+    #[track_caller]
+    pub(crate) fn idle(&mut self) {
+        for _ in 0..10_000 {
+            let before = self.wakes.count();
+            self.pending();
+            if self.wakes.count() == before {
+                return;
+            }
+        }
+        panic!("not idle after 10,000 polls");
+    }
+
     /// Polls as an executor would: only while it is woken.
     #[track_caller]
     pub(crate) fn drive(&mut self) -> F::Output {

@@ -30,6 +30,87 @@ fn r16_wake_of_a_child_against_poll() {
     });
 }
 
+/// A child in the task that needed no node so far is cancelled through its handle while it becomes pending, or is: it ends.
+#[test]
+fn r03_cancel_of_a_pending_child_by_its_handle_against_its_poll() {
+    model(|| {
+        let gone = Count::new();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let on_drop = gone.on_drop();
+        let child = group.spawn(async move {
+            parked(on_drop).await;
+            Ok(())
+        });
+        let canceller = thread::spawn(move || {
+            child.cancel();
+            child
+        });
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(gone.get(), 1);
+        let child = canceller.join().unwrap();
+        assert!(matches!(block_on(child.join()), Err(ChildError::Cancelled(_))));
+    });
+}
+
+/// As above, by a handle that is dropped at once: whoever becomes pending finds nobody who could ask, but somebody has.
+#[test]
+fn r03_cancel_of_a_pending_child_by_a_handle_that_goes_against_its_poll() {
+    model(|| {
+        let gone = Count::new();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let on_drop = gone.on_drop();
+        let child = group.spawn(async move {
+            parked(on_drop).await;
+            Ok(())
+        });
+        let canceller = thread::spawn(move || child.cancel());
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(gone.get(), 1);
+        canceller.join().unwrap();
+    });
+}
+
+/// Children in the task that needed no node so far are cancelled with their group while they become pending, or are.
+#[test]
+fn r16_cancel_of_a_group_against_the_polls_of_pending_children() {
+    model(|| {
+        let gone = Count::new();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        for _ in 0..2 {
+            let on_drop = gone.on_drop();
+            drop(group.spawn(async move {
+                parked(on_drop).await;
+                Ok(())
+            }));
+        }
+        let handle = group.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        drop(block_on(group.run(async { Ok(()) })));
+        assert_eq!(gone.get(), 2);
+        canceller.join().unwrap();
+    });
+}
+
+/// A child on an executor returns the first success while one in the task, which needed no node so far, is pending or
+/// becomes it: that one ends.
+#[test]
+fn r17_the_first_success_against_the_polls_of_a_pending_child() {
+    model(|| {
+        let gone = Count::new();
+        let threads = Threads::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new().first_success();
+        let on_drop = gone.on_drop();
+        drop(group.spawn(async move {
+            parked(on_drop).await;
+            Ok(())
+        }));
+        drop(group.spawn_on(&threads, async { Ok(()) }));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        assert_eq!(gone.get(), 1);
+        threads.join();
+    });
+}
+
 /// The last child leaves while the group is cancelled: the child ends in one of two ways, `run` returns after it, and a
 /// cancellation that found nothing to drop leaves no trace.
 #[test]

@@ -3,7 +3,7 @@
 
 use super::super::exit::run_exits;
 use super::super::observe::Phase;
-use super::super::{ATTENDED, Batch, ENTERED, INBOX, LEFT, Next, Node, ROOT, Tally, ambient};
+use super::super::{ATTENDED, Batch, ENTERED, Exit, INBOX, LEFT, Next, Node, ROOT, Tally, ambient};
 use super::{Extras, Frame, Stage};
 use crate::failure::{Cause, ExitFailure};
 use crate::reason::Leaving;
@@ -70,7 +70,7 @@ impl Frame {
                     true
                 }
                 _ => match self.node().next_to_do() {
-                    Next::Exits => self.run_exits(&why, cx).is_pending(),
+                    Next::Exit(exit) => self.run_exits(exit, &why, cx).is_pending(),
                     Next::Inbox => false,
                     Next::Left(records) => {
                         self.add_failures(records);
@@ -90,18 +90,20 @@ impl Frame {
         }
     }
 
-    fn run_exits(&mut self, why: &Leaving, cx: &mut Context<'_>) -> Poll<()> {
+    /// Runs `first` and the exits before it, as long as they end at once.
+    fn run_exits(&mut self, first: Exit, why: &Leaving, cx: &mut Context<'_>) -> Poll<()> {
         let mut tally = match self.extras_seen() {
             Some(extras) => std::mem::take(&mut extras.tally),
             None => Tally::default(),
         };
         let node = Arc::clone(self.node());
+        let mut first = Some(first);
         let next = || {
-            let exit = node.take_exit()?;
+            let exit = first.take().or_else(|| node.take_exit())?;
             node.tell_phase(Phase::Exit(exit.registered_at));
             Some(exit)
         };
-        let running = run_exits(&node, next, why, cx, &mut tally);
+        let running = run_exits(&mut self.node, next, why, cx, &mut tally);
         if !tally.is_empty() {
             self.extras().tally = tally;
         }
@@ -168,14 +170,14 @@ impl Frame {
             let mut inner = node.inner.lock();
             if !wave.is_empty() {
                 inner.more().adopted.push(wave);
-                node.raise(INBOX);
+                node.raise(&inner, INBOX);
             }
             if panic.is_some() || !failures.is_empty() {
                 let rest = inner.rest();
                 rest.records.append(&mut failures);
                 rest.panic = panic;
             }
-            node.lower(ATTENDED);
+            node.lower(&inner, ATTENDED);
             inner.waker.take()
         };
         drop(waker);
