@@ -4,7 +4,7 @@
 //! Under tokio on one thread, whose clock is paused: it moves on as soon as nobody is woken, so no time is waited for, and
 //! a wake-up that is lost shows as an hour that has passed.
 
-use crate::support::Reports;
+use crate::support::{Reports, panic_text};
 use futures::FutureExt;
 use futures::lock::Mutex;
 use moored::testing::{cut, live_regions};
@@ -118,35 +118,38 @@ fn everywhere(way: impl AsyncFn(usize, Story) -> bool) {
     let reports = Reports::watch();
     let mut cuts = 0;
     for (name, program) in PROGRAMS {
-        for polls in 0.. {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-            let Play { story, promise } = program();
-            let played = runtime.block_on(async { timeout(AN_HOUR, way(polls, story)).await });
-            let was_cut =
-                played.unwrap_or_else(|_| panic!("nobody woke it, {name} cut at {polls}"));
-            let lines = PRINTED.take();
-            // Shown where a promise is broken.
-            eprintln!("{name} cut at {polls}: {lines:?}");
-            promise(&lines);
-            // Whoever shuts the server down is outside it.
-            runtime.block_on(async { sleep(Duration::from_millis(50)).await });
-            PRINTED.take();
-            let tasks = runtime.metrics().num_alive_tasks();
-            assert_eq!(tasks, 0, "a task is left, {name} cut at {polls}");
-            assert_eq!(live_regions(), 0, "a region is left, {name} cut at {polls}");
-            if !was_cut {
-                assert!(polls > 1, "{name} has no await to be cut at");
-                break;
-            }
-            cuts += 1;
+        let mut polls = 0;
+        while play(name, program(), polls, &way) {
+            polls += 1;
         }
+        assert!(polls > 1, "{name} has no await to be cut at");
+        cuts += polls;
     }
     // Every place in the programs is a place in this folder.
     assert_eq!(reports.of("it/cut/"), [""; 0]);
     // The form that ci/proof.py reads.
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     std::println!("explored {name}: {cuts} cuts");
+}
+
+/// Plays one program, and looks what has become of it.
+fn play(name: &str, program: Play, polls: usize, way: impl AsyncFn(usize, Story) -> bool) -> bool {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    let Play { story, promise } = program;
+    let played = runtime.block_on(async { timeout(AN_HOUR, way(polls, story)).await });
+    let was_cut = played.unwrap_or_else(|_| panic!("nobody woke it, {name} cut at {polls}"));
+    let lines = PRINTED.take();
+    // Shown where a promise is broken.
+    eprintln!("{name} cut at {polls}: {lines:?}");
+    promise(&lines);
+    // Whoever shuts the server down is outside it.
+    runtime.block_on(async { sleep(Duration::from_millis(50)).await });
+    PRINTED.take();
+    let tasks = runtime.metrics().num_alive_tasks();
+    assert_eq!(tasks, 0, "a task is left, {name} cut at {polls}");
+    assert_eq!(live_regions(), 0, "a region is left, {name} cut at {polls}");
+    was_cut
 }
 
 #[test]
@@ -246,4 +249,26 @@ fn the_readme_shows_the_program_that_is_cut() {
     let program =
         include_str!("examples/readme.rs").replace("pub(crate) async", "#[tokio::main]\nasync");
     assert!(include_str!("../../../README.md").contains(&format!("```rust\n{program}```\n")));
+}
+
+/// The harness finds what it is for: a program that loses an exit, one that leaves a task behind, one that nobody wakes.
+#[test]
+fn the_harness_bites() {
+    let bites = |story: Story, promise: fn(&[String])| {
+        let program = Play { story, promise: Box::new(promise) };
+        panic_text(|| play("a bad one", program, 1, async |polls, s| cut(polls, s).await.is_none()))
+    };
+    let _reports = Reports::watch();
+    let loses = bites(Box::pin(readme::main()), a_begun_transaction_is_rolled_back);
+    assert_eq!(loses, r#"printed ["begin"]"#);
+    let leaves = async { drop(tokio::spawn(std::future::pending::<()>())) };
+    assert!(bites(Box::pin(leaves), |_| {}).contains("a task is left"));
+    let asleep = Play::new(std::future::pending(), |_| {});
+    let asleep = panic_text(|| {
+        play("a bad one", asleep, 1, async |_, story| {
+            story.await;
+            false
+        })
+    });
+    assert_eq!(asleep, "nobody woke it, a bad one cut at 1");
 }
