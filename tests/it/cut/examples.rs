@@ -36,12 +36,14 @@ mod readme;
 mod select_loser;
 
 type Story = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Holds what was printed against what the program promises, at the end of the region around it.
+type Promise = Box<dyn Fn(&[String])>;
+type Program = (&'static str, fn() -> Play);
 
 /// A program that is about to run.
 struct Play {
     story: Story,
-    /// Holds what was printed against what the program promises, at the end of the region around it.
-    promise: Box<dyn Fn(&[String])>,
+    promise: Promise,
 }
 
 impl Play {
@@ -54,7 +56,7 @@ impl Play {
 }
 
 /// The programs, by name.
-const PROGRAMS: [(&str, fn() -> Play); 4] = [
+const PROGRAMS: [Program; 4] = [
     ("README.md", || Play::new(readme::main(), a_begun_transaction_is_rolled_back)),
     ("select_loser", || {
         let connections = ["a", "b"].map(select_loser::Connection);
