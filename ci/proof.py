@@ -2,8 +2,9 @@
 
     python3 ci/proof.py                  docs/proof.md anew, from the files that are there
     python3 ci/proof.py --check          whether docs/proof.md is what those files say: seconds, for the gate
-    python3 ci/proof.py --explore NAME..  runs `models`, `schedules`, `cuts`, `mcp-cuts` or `programs` first, all of them
-                                         where none is named, and writes down how much each of their tests explored
+    python3 ci/proof.py --explore NAME..  runs `models`, `schedules`, `cuts`, `example-cuts`, `mcp-cuts` or `programs` first,
+                                         all of them where none is named, and writes down how much each of their tests
+                                         explored
 
 The seeded bugs are ci/mutants.sh's; it writes docs/proof/mutants.json. A test stands for the rules that its name begins
 with: r08_r16_… for R8 and R16.
@@ -26,7 +27,12 @@ PAGE = ROOT / "docs/proof.md"
 MEANS = {
     "models": ("interleavings", "bash ci/loom.sh -- --nocapture", "loom-tests/tests"),
     "schedules": ("schedules", "bash ci/shuttle.sh -- --nocapture", "shuttle-tests/tests"),
-    "cuts": ("cuts", "cargo test -p moored --features testing,tokio,smol --test it cut:: -- --nocapture", "tests/it/cut.rs"),
+    "cuts": ("cuts", "cargo test -p moored --features testing,tokio,smol --test it cut:: -- --nocapture", "tests/it/cut"),
+    "example-cuts": (
+        "cuts",
+        "cargo test -p moored-example-sqlite-pool -p moored-example-loom-on-top --test it --test cut cut -- --nocapture",
+        "examples/*/tests",
+    ),
     "mcp-cuts": ("cuts", "cargo test -p moored-mcp --test sessions cut:: -- --nocapture", "mcp/tests/sessions/cut.rs"),
     "programs": ("programs", "cargo test -p moored --features testing --test model -- --nocapture", "tests/model.rs"),
 }

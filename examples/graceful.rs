@@ -14,7 +14,8 @@ use std::time::Duration;
 
 const CONNECTIONS: usize = 3;
 
-async fn serve(connection: usize, goodbyes: Arc<AtomicUsize>) -> Result<(), Infallible> {
+/// One connection, until it is cancelled.
+pub(crate) async fn serve(connection: usize, goodbyes: Arc<AtomicUsize>) -> Result<(), Infallible> {
     let stack = ExitStack::new();
     let left: Result<(), Failure<Infallible>> = stack
         .run(async {
@@ -27,7 +28,7 @@ async fn serve(connection: usize, goodbyes: Arc<AtomicUsize>) -> Result<(), Infa
                 }
                 goodbyes.fetch_add(1, Ordering::SeqCst);
             });
-            // Serves until it is cancelled.
+            println!("connection {connection}: open");
             std::future::pending().await
         })
         .await;
@@ -35,9 +36,8 @@ async fn serve(connection: usize, goodbyes: Arc<AtomicUsize>) -> Result<(), Infa
     Ok(())
 }
 
-#[tokio::main]
-async fn main() {
-    let goodbyes = Arc::new(AtomicUsize::new(0));
+/// The server, until it is told to shut down; why it ended.
+pub(crate) async fn run(goodbyes: &Arc<AtomicUsize>) -> Failure<Infallible> {
     let server: TaskGroup<'_, Infallible> = TaskGroup::new().named("server");
 
     // In a real server this waits for a signal; a handle may be anywhere.
@@ -49,17 +49,22 @@ async fn main() {
     });
 
     let executor = Tokio::current();
-    let failure = server
+    server
         .run(async {
             for connection in 0..CONNECTIONS {
-                server.spawn_on(&executor, serve(connection, Arc::clone(&goodbyes)));
+                server.spawn_on(&executor, serve(connection, Arc::clone(goodbyes)));
             }
             // Accepts until it is cancelled.
             std::future::pending::<Result<Infallible, Infallible>>().await
         })
         .await
-        .unwrap_err();
+        .unwrap_err()
+}
 
+#[tokio::main]
+async fn main() {
+    let goodbyes = Arc::new(AtomicUsize::new(0));
+    let failure = run(&goodbyes).await;
     println!("the server: {failure}");
     assert_eq!(goodbyes.load(Ordering::SeqCst), CONNECTIONS);
     assert!(matches!(

@@ -5,38 +5,40 @@
 //!
 //! `cargo run --example select_loser`
 
-use futures::channel::mpsc;
 use futures::executor::block_on;
 use futures::future::{Either, select};
-use futures::stream::StreamExt;
+use futures::lock::Mutex;
 use moored::{CancelScope, ExitStack, Failure};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// A connection. It is good for the next user only after it was reset, and that takes a round trip.
-struct Connection {
-    name: &'static str,
-}
+pub(crate) struct Connection(pub(crate) &'static str);
+
+/// The connections that nobody uses.
+pub(crate) type Pool = Arc<Mutex<Vec<Connection>>>;
 
 impl Connection {
-    async fn reset(self, mut pool: mpsc::Sender<Connection>) {
+    async fn reset(self, pool: Pool) {
         moored::checkpoint().await;
-        pool.try_send(self).expect("the pool has room for all its connections");
+        pool.lock().await.push(self);
     }
 }
 
 async fn fetch(
     mirror: &'static str,
     round_trips: usize,
-    connection: Connection,
-    pool: mpsc::Sender<Connection>,
+    pool: &Pool,
 ) -> Result<&'static str, Failure<Infallible>> {
     let stack = ExitStack::new().named(mirror);
     stack
         .run(async {
+            let connection = pool.lock().await.pop().expect("there is one for each mirror");
             // Lent out to this body, and given back however the body ends.
+            let pool = Arc::clone(pool);
             let connection = stack.hold(connection, |connection| connection.reset(pool));
             for _ in 0..round_trips {
-                println!("{mirror}: waiting, on connection {}", connection.name);
+                println!("{mirror}: waiting, on connection {}", connection.0);
                 moored::checkpoint().await;
             }
             Ok(mirror)
@@ -44,13 +46,12 @@ async fn fetch(
         .await
 }
 
-fn main() {
-    let (pool, mut connections) = mpsc::channel(2);
-    let (a, b) = (Connection { name: "a" }, Connection { name: "b" });
+/// Which mirror was first. Both connections are back when this ends.
+pub(crate) async fn race(pool: &Pool) -> Result<&'static str, Failure<Infallible>> {
     let scope = CancelScope::new();
-    let winner = block_on(scope.run(async {
-        let fast = Box::pin(fetch("fast mirror", 1, a, pool.clone()));
-        let slow = Box::pin(fetch("slow mirror", 100, b, pool.clone()));
+    let winner = scope.run(async {
+        let fast = Box::pin(fetch("fast mirror", 1, pool));
+        let slow = Box::pin(fetch("slow mirror", 100, pool));
         // The loser is dropped here, as `tokio::select!` would do.
         let winner = match select(fast, slow).await {
             Either::Left((winner, _)) | Either::Right((winner, _)) => winner,
@@ -61,13 +62,15 @@ fn main() {
             moored::checkpoint().await;
         }
         winner
-    }));
-    assert_eq!(winner.unwrap().unwrap(), "fast mirror");
+    });
+    winner.await.expect("nobody cancels the scope")
+}
 
-    // Both connections are back when the scope has been left.
-    drop(pool);
-    let mut back: Vec<_> =
-        block_on(connections.by_ref().map(|connection| connection.name).collect());
+fn main() {
+    let pool: Pool = Arc::new(Mutex::new(vec![Connection("a"), Connection("b")]));
+    assert_eq!(block_on(race(&pool)).unwrap(), "fast mirror");
+
+    let mut back: Vec<_> = block_on(pool.lock()).iter().map(|connection| connection.0).collect();
     back.sort_unstable();
     println!("in the pool: {back:?}");
     assert_eq!(back, ["a", "b"]);

@@ -2,6 +2,8 @@
 //! each place that may be around it. Whatever was registered has run once and in order when the place has been left, no
 //! wake-up is lost on the way, and nothing is left of it (R6, R7, R8, R14, R16, R19).
 
+mod examples;
+
 use crate::support::{Executor, Hand, Wakes, hand, lose, yield_now};
 use moored::testing::{MockClock, cut, live_regions};
 use moored::{

@@ -2,12 +2,12 @@
 //!
 //! `cargo run -p moored-example-sqlite-pool --bin smol`
 
+use moored::BoxError;
 use moored::rt::smol::Smol;
-use std::error::Error;
 
 #[path = "shared/story.rs"]
 mod story;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), BoxError> {
     smol::block_on(story::tell(&Smol::global()))
 }

@@ -2,13 +2,13 @@
 //!
 //! `cargo run -p moored-example-sqlite-pool --bin tokio`
 
+use moored::BoxError;
 use moored::rt::tokio::Tokio;
-use std::error::Error;
 
 #[path = "shared/story.rs"]
 mod story;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), BoxError> {
     story::tell(&Tokio::current()).await
 }

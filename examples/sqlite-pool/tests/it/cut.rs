@@ -1,6 +1,8 @@
 //! The whole story of a transaction, cut at every await it has.
 
-use crate::support::{Cut, Database, cut, everywhere};
+mod program;
+
+use crate::support::{Cut, Database, cut, everywhere, explored};
 use moored::{CancelScope, ExitStack, Failure, Spawn, TaskGroup, task};
 use sqlite_pool::{Error, Pool};
 use std::collections::BTreeSet;
@@ -87,7 +89,7 @@ where
 {
     let database = Database::new();
     let mut cut_at = BTreeSet::new();
-    let mut rounds = 0;
+    let (mut rounds, mut cuts) = (0, 0);
     while rounds < ROUNDS || cut_at.len() < steps {
         rounds += 1;
         assert!(rounds < 1000, "only the steps {cut_at:?} were ever cut");
@@ -106,8 +108,10 @@ where
                 break;
             }
             cut_at.insert(story.step.load(SeqCst));
+            cuts += 1;
         }
     }
+    explored(&act, cuts);
 }
 
 async fn cut_at_every_await_inside_a_scope(_: impl Spawn) {

@@ -1,19 +1,19 @@
 //! Two clients share one connection; a third one's time is up while it holds the connection, a fourth one has no money.
 
-use moored::{CancelScope, Failure, Spawn, TaskGroup, checkpoint};
+use moored::{BoxError, CancelScope, Failure, Spawn, TaskGroup};
 use sqlite_pool::accounts::{TransferError, balance, create, transfer};
 use sqlite_pool::{Error as PoolError, Pool};
-use std::error::Error;
+use std::future::pending;
 use std::time::Duration;
 
-pub(crate) async fn tell(spawner: &impl Spawn) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn tell(spawner: &impl Spawn) -> Result<(), BoxError> {
     let path = std::env::temp_dir().join(format!("sqlite-pool-{}.db", std::process::id()));
     let result = accounts(spawner, &Pool::new(&path, 1)).await;
     std::fs::remove_file(path)?;
     result
 }
 
-async fn accounts(spawner: &impl Spawn, pool: &Pool) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn accounts(spawner: &impl Spawn, pool: &Pool) -> Result<(), BoxError> {
     create(pool).await?;
 
     let group: TaskGroup<'_, Failure<TransferError>> = TaskGroup::new().named("clients");
@@ -32,11 +32,8 @@ async fn accounts(spawner: &impl Spawn, pool: &Pool) -> Result<(), Box<dyn Error
     let scope = CancelScope::new().named("a slow client").timeout(Duration::from_millis(50));
     let slow = pool.transaction(async |tx| {
         tx.execute("UPDATE account SET balance = 0", ()).await?;
-        loop {
-            checkpoint().await; // it never makes up its mind
-        }
-        #[expect(unreachable_code)]
-        Ok::<(), PoolError>(())
+        // It never makes up its mind.
+        pending::<Result<(), PoolError>>().await
     });
     let cancelled = scope.run(slow).await.expect_err("it never ends by itself");
     println!("{cancelled}: rolled back, {} left", balance(pool, 1).await?);

@@ -1,0 +1,139 @@
+//! What an operation is done to: whatever fits, counted round, so that every seed is a program.
+
+use super::{Exit, Reference, Region, State};
+use crate::model::{End, ExitId, ExitPlan, Kind, Op, RegionId};
+
+impl Reference {
+    const REGIONS: usize = 40;
+
+    /// Does the operation in the book; returns it with the numbers it stands for, if there is anything to do it to.
+    pub(crate) fn apply(&mut self, op: Op) -> Option<Op> {
+        self.back = None;
+        Some(match op {
+            Op::Enter(at, kind) => Op::Enter(self.open(at, kind, Region::has_body)?, kind),
+            Op::Spawn(at) => {
+                let spawns = |region: &Region| region.kind == Kind::Group && region.has_body();
+                Op::Spawn(self.open(at, Kind::Child, spawns)?)
+            }
+            Op::Defer(at, plan) => {
+                let (stack, plan) = self.register(at, plan, false)?;
+                Op::Defer(stack, plan)
+            }
+            Op::Hold(at, plan) => {
+                let (stack, plan) = self.register(at, plan, true)?;
+                Op::Hold(stack, plan)
+            }
+            Op::PutBack(at) => {
+                let exit = self.pick_exit(at, |exit| exit.out)?;
+                self.put_back(exit);
+                Op::PutBack(exit)
+            }
+            Op::Open(at) => {
+                let exit = self.pick_exit(at, |exit| exit.plan.gated && !exit.open)?;
+                self.exit(exit).open = true;
+                Op::Open(exit)
+            }
+            Op::Cancel(at) => {
+                let asked = |r: &Region| matches!(r.kind, Kind::Scope | Kind::Group | Kind::Child);
+                let region = self.pick(at, asked)?;
+                self.cancel(region);
+                Op::Cancel(region)
+            }
+            Op::Expire(at) => {
+                let region = self.pick(at, |r| r.kind == Kind::Scope && r.has_body())?;
+                self.cancel(region);
+                Op::Expire(region)
+            }
+            // Neither has an effect on the book (R2, R13).
+            Op::Trespass(at) => {
+                Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
+            }
+            Op::Stop(at) => {
+                Op::Stop(self.pick(at, |r| matches!(r.kind, Kind::Scope | Kind::Group))?)
+            }
+            Op::Leave(at, end) => {
+                let region = self.pick(at, |r| r.has_body() && r.kind != Kind::Root)?;
+                self.leave(region, end);
+                Op::Leave(region, end)
+            }
+            Op::Drop(at) => {
+                let in_an_arm = |r: &Region| {
+                    !matches!(r.kind, Kind::Root | Kind::Child) && r.lives() && self.in_reach(r)
+                };
+                let region = self.pick(at, in_an_arm)?;
+                self.drop_region(region);
+                Op::Drop(region)
+            }
+            Op::Close(at) => {
+                let loose = self.pick(at, |region| self.may_be_closed(region))?;
+                self.regions[loose].state = State::Leaving;
+                Op::Close(loose)
+            }
+        })
+    }
+
+    /// The next step on the way to the program's end, done in the book: values come back, gates open, bodies end, the
+    /// newest first, so that nothing is abandoned. `None` when the root has ended.
+    pub(crate) fn let_go(&mut self) -> Option<Op> {
+        if let Some(op) = self.apply(Op::PutBack(0)).or_else(|| self.apply(Op::Open(0))) {
+            return Some(op);
+        }
+        let mut newest_first = (0..self.regions.len()).rev();
+        if let Some(loose) = newest_first.clone().find(|id| self.may_be_closed(&self.regions[*id]))
+        {
+            self.regions[loose].state = State::Leaving;
+            return Some(Op::Close(loose));
+        }
+        let region = newest_first.find(|id| self.regions[*id].has_body())?;
+        self.leave(region, End::Fine);
+        Some(Op::Leave(region, End::Fine))
+    }
+
+    /// After the root was dropped: every value that is out comes back.
+    pub(crate) fn put_everything_back(&mut self) -> Vec<Op> {
+        let out = |(id, exit): (&ExitId, &Exit)| exit.out.then_some(*id);
+        let out: Vec<_> = self.exits.iter().filter_map(out).collect();
+        out.iter().for_each(|id| self.put_back(*id));
+        out.into_iter().map(Op::PutBack).collect()
+    }
+
+    fn pick(&self, at: usize, fits: impl Fn(&Region) -> bool) -> Option<RegionId> {
+        let fit: Vec<_> = (0..self.regions.len()).filter(|id| fits(&self.regions[*id])).collect();
+        (!fit.is_empty()).then(|| fit[at % fit.len()])
+    }
+
+    fn pick_exit(&self, at: usize, fits: impl Fn(&Exit) -> bool) -> Option<ExitId> {
+        let fit: Vec<_> =
+            self.exits.iter().filter(|(_, exit)| fits(exit)).map(|(id, _)| *id).collect();
+        (!fit.is_empty()).then(|| fit[at % fit.len()])
+    }
+
+    /// Opens a region inside one that fits, and returns that one.
+    fn open(&mut self, at: usize, kind: Kind, fits: impl Fn(&Region) -> bool) -> Option<RegionId> {
+        let around = self.pick(at, fits)?;
+        (self.regions.len() < Self::REGIONS).then(|| self.add_region(kind, around))?;
+        Some(around)
+    }
+
+    fn register(&mut self, at: usize, plan: ExitPlan, out: bool) -> Option<(RegionId, ExitPlan)> {
+        let stack = self.pick(at, |region| match region.kind {
+            Kind::Stack => region.has_body(),
+            _ => self.may_be_closed(region),
+        })?;
+        // A loose stack may be gone by then, and what is lent out knows no stack.
+        let then = plan.then && !out && self.regions[stack].kind == Kind::Stack;
+        let plan = ExitPlan { then, ..plan };
+        self.add_exit(self.next_exit, stack, plan, out);
+        self.next_exit += 1;
+        Some((stack, plan))
+    }
+
+    /// Whether the body around, which has the region, can still do something with it.
+    fn in_reach(&self, region: &Region) -> bool {
+        self.regions[region.parent].has_body()
+    }
+
+    fn may_be_closed(&self, region: &Region) -> bool {
+        region.kind == Kind::Loose && region.state == State::Open && self.in_reach(region)
+    }
+}

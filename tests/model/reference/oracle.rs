@@ -1,0 +1,268 @@
+//! What the real program did, held against the book: in every step, whenever it is at rest, and at the end.
+
+use super::{Late, Reference, Region, Stage, State};
+use crate::model::{End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
+
+macro_rules! ensure {
+    ($holds:expr, $($text:tt)+) => {
+        if !$holds {
+            return Err(format!($($text)+));
+        }
+    };
+}
+
+impl Reference {
+    /// What happened since the last operation, until nobody was woken any more.
+    pub(crate) fn observe(&mut self, events: Vec<Event>) -> Result<(), String> {
+        self.settle();
+        for event in events {
+            self.happened(event)?;
+            self.settle();
+        }
+        self.whose_turn_has_come();
+        self.bodies_and_returns()?;
+        self.nothing_is_stuck()
+    }
+
+    fn happened(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::ExitBegan(id) => self.exit_began(id)?,
+            Event::ExitEnded(id) => {
+                let exit = self.exit(id);
+                ensure!(exit.stage == Stage::Running, "exit {id} ended as {:?} (R14)", exit.stage);
+                ensure!(!exit.plan.gated || exit.open, "exit {id} went through a closed gate");
+                exit.stage = Stage::Ended;
+                let (host, panicked) = (exit.host, exit.plan.end == End::Panic);
+                self.regions[host].panicked |= panicked;
+            }
+            // R14: what is registered while a stack unwinds is its next exit.
+            Event::Followed(id, next) => {
+                let region = self.exits[&id].region;
+                let left = !self.regions[region].lives();
+                ensure!(
+                    left == next.is_none(),
+                    "exit {id} registered {next:?} in a region that was left: {left} (R14)"
+                );
+                if let Some(next) = next {
+                    let plan = ExitPlan { end: End::Fine, gated: false, then: false };
+                    self.add_exit(next, region, plan, false);
+                }
+            }
+            Event::BodyGone(region) => {
+                ensure!(self.bodies_gone.insert(region), "body {region} was dropped twice");
+            }
+            Event::Returned(region, outcome) => {
+                let before = self.returned.insert(region, outcome);
+                ensure!(before.is_none(), "region {region} returned twice");
+                self.returned(region, outcome)?;
+            }
+            Event::Told(what) => *self.told.entry(what).or_default() += 1,
+            Event::ToldStillHeld => self.told_still_held += 1,
+            Event::ToldUnclaimed => self.told_unclaimed += 1,
+            Event::Lost(exits) => self.told_lost += exits,
+            Event::Broken(what) => return Err(what),
+        }
+        Ok(())
+    }
+
+    /// R14: once, in its turn, and only while its region is being left or after that.
+    fn exit_began(&mut self, id: ExitId) -> Result<(), String> {
+        let Some(exit) = self.exits.get(&id) else {
+            return Err(format!("exit {id} was never registered"));
+        };
+        let stage = exit.stage;
+        ensure!(stage == Stage::Registered, "exit {id} began, and was {stage:?} (R8, R14)");
+        ensure!(!exit.out, "exit {id} began while its value was out");
+        let late = exit.late;
+        if late == Late::No {
+            let state = self.regions[exit.region].state;
+            ensure!(
+                exit.abandoned.is_some() || state == State::Leaving,
+                "exit {id} began while its region was {state:?}"
+            );
+            let first = self.exits.keys().find(|first| self.precedes(**first, id));
+            ensure!(first.is_none(), "exit {id} began before {first:?} had ended (R7, R14)");
+        } else {
+            self.exit(id).late = Late::Yes;
+            self.expected_still_held += usize::from(late == Late::Maybe);
+        }
+        self.exit(id).stage = Stage::Running;
+        Ok(())
+    }
+
+    /// R8, R9, R15, R16: when a region returns, and what.
+    fn returned(&self, id: RegionId, outcome: Outcome) -> Result<(), String> {
+        let region = &self.regions[id];
+        ensure!(
+            region.state == State::Left,
+            "region {id} returned before everything inside had left (R8, R16)"
+        );
+        let records = matches!(region.kind, Kind::Stack | Kind::Loose | Kind::Group);
+        let own_failures = self.exits.values().any(|exit| {
+            exit.host == id
+                && exit.stage == Stage::Ended
+                && exit.plan.end == End::Error
+                && exit.late != Late::Yes
+        });
+        let expected = match () {
+            _ if region.panicked => Outcome::Panicked,
+            _ if region.failed => Outcome::Failed,
+            _ if region.cut_short => Outcome::Cancelled,
+            _ if records && own_failures => Outcome::ExitsFailed,
+            _ => Outcome::Fine,
+        };
+        // A record also takes what regions inside had no room for.
+        let also = records && expected == Outcome::Fine && outcome == Outcome::ExitsFailed;
+        ensure!(
+            outcome == expected || also,
+            "region {id} ({:?}) returned {outcome:?}, expected {expected:?} (R15)",
+            region.kind
+        );
+        Ok(())
+    }
+
+    /// The only thing that is not foretold: when an exit's turn comes while its value is out. A value that has just come
+    /// back, and whose exit has not begun, was not late.
+    fn whose_turn_has_come(&mut self) {
+        let back = self.back.take().and_then(|id| self.exits.get_mut(&id));
+        if let Some(exit) = back.filter(|exit| exit.late == Late::Maybe) {
+            exit.late = Late::No;
+        }
+        let ids: Vec<ExitId> = self.exits.keys().copied().collect();
+        for id in &ids {
+            let exit = &self.exits[id];
+            let unwinding =
+                exit.abandoned.is_some() || self.regions[exit.region].state == State::Leaving;
+            let waits = |first: &ExitId| self.precedes(*first, *id);
+            if exit.out && exit.late == Late::No && unwinding && !ids.iter().any(waits) {
+                self.exit(*id).late = Late::Maybe;
+            }
+        }
+    }
+
+    /// R6, R7, R16, R17: bodies are gone, and regions have returned, that should, and no others.
+    fn bodies_and_returns(&self) -> Result<(), String> {
+        for (id, region) in self.regions.iter().enumerate() {
+            let kind = region.kind;
+            if kind != Kind::Loose {
+                let (there, expected) = (!self.bodies_gone.contains(&id), region.has_body());
+                ensure!(
+                    there == expected,
+                    "the body of region {id} ({kind:?}) is there: {there}, expected: {expected} (R6, R7, R16, R17)"
+                );
+            }
+            // What a child returns is its group's.
+            if kind != Kind::Child {
+                let left = region.state == State::Left;
+                let returned = self.returned.contains_key(&id);
+                ensure!(
+                    left == returned,
+                    "region {id} ({kind:?}) returned: {returned}, expected: {left} (R16)"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// R8: what was adopted runs at once, beside the body; what leaves waits for nothing but an exit at its gate.
+    fn nothing_is_stuck(&self) -> Result<(), String> {
+        for (id, region) in self.regions.iter().enumerate().filter(|(_, region)| region.lives()) {
+            let mine = || self.exits.iter().filter(move |(_, exit)| exit.host == id);
+            let adopted = || mine().filter(|(_, exit)| exit.region != id || exit.late == Late::Yes);
+            let waiting = adopted().find(|(_, exit)| exit.pending());
+            if let Some((waiting, _)) = waiting {
+                ensure!(
+                    adopted().any(|(_, exit)| exit.blocked()),
+                    "exit {waiting}, adopted by region {id}, waits for nothing (R8)"
+                );
+            } else if region.state == State::Leaving {
+                let waiting = mine().find(|(_, exit)| exit.pending()).map(|(id, _)| id);
+                ensure!(
+                    waiting.is_none() || mine().any(|(_, exit)| exit.blocked()),
+                    "region {id} ({:?}) is stuck before exit {waiting:?}",
+                    region.kind
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds at the very end.
+    pub(crate) fn finish(&mut self) -> Result<(), String> {
+        if !self.root_dropped && self.regions[0].state == State::Open {
+            return Ok(());
+        }
+        self.every_exit_ran_or_was_lost()?;
+        self.every_end_was_told()?;
+        let known = |what: &String| what.starts_with("exit ") || what.starts_with("body ");
+        let strange = self.told.keys().find(|what| !known(what));
+        ensure!(strange.is_none(), "told of {strange:?}");
+        if !self.root_dropped {
+            ensure!(
+                self.told_still_held == self.expected_still_held,
+                "{} exits were told to be still held, expected {}",
+                self.told_still_held,
+                self.expected_still_held
+            );
+        }
+        Ok(())
+    }
+
+    fn times_told(&self, what: &str) -> usize {
+        self.told.get(what).copied().unwrap_or_default()
+    }
+
+    /// R8: every exit. R15: its failure, once.
+    fn every_exit_ran_or_was_lost(&self) -> Result<(), String> {
+        for (id, exit) in &self.exits {
+            let over = matches!(exit.stage, Stage::Ended | Stage::Lost);
+            ensure!(over, "exit {id} neither ran nor was reported lost (R8)");
+            let fails = exit.stage == Stage::Ended && exit.plan.end != End::Fine;
+            let told = self.times_told(&format!("exit {id}"));
+            ensure!(
+                told == usize::from(fails),
+                "exit {id} failed: {fails}; told {told} times (R15)"
+            );
+        }
+        let lost = self.exits.values().filter(|exit| exit.stage == Stage::Lost).count();
+        ensure!(
+            self.told_lost == lost,
+            "{} exits were reported lost, expected {lost} (R8)",
+            self.told_lost
+        );
+        Ok(())
+    }
+
+    /// R15: how every body ended, once, unless nobody is there who could be told.
+    fn every_end_was_told(&self) -> Result<(), String> {
+        for (id, region) in self.regions.iter().enumerate() {
+            let fails = matches!(region.end, Some(End::Error | End::Panic));
+            let told = self.times_told(&format!("body {id}"));
+            ensure!(told <= usize::from(fails), "body {id} was told {told} times (R15)");
+            let teller = match region.kind {
+                Kind::Child => &self.regions[region.parent],
+                _ => region,
+            };
+            // A panic goes on in place of the values that would have told of errors.
+            let masked = region.end == Some(End::Error) && teller.panicked;
+            let dropped = |region: &Region| region.state == State::Dropped;
+            if fails && !masked && !dropped(region) && !dropped(teller) {
+                ensure!(told == 1, "nobody was told how body {id} ended (R15)");
+            }
+        }
+        // Nobody can claim an error whose `run` was dropped, or went on with a panic instead of returning.
+        let silent = |id: RegionId| {
+            self.regions[id].state == State::Dropped
+                || self.returned.get(&id) == Some(&Outcome::Panicked)
+        };
+        let unclaimed = self.regions.iter().enumerate().filter(|(id, region)| {
+            region.end == Some(End::Error) && (silent(*id) || silent(region.parent))
+        });
+        ensure!(
+            self.told_unclaimed <= unclaimed.count(),
+            "{} errors were told to be unclaimed (R15)",
+            self.told_unclaimed
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! What follows from what is done: each rule once. Where none is named, the step is how the book keeps to the one above it.
+
+use super::{Abandoned, Exit, Late, Reference, Stage, State};
+use crate::model::{End, ExitId, Kind, RegionId};
+
+impl Reference {
+    /// R1: a region is entered where it is run, a loose stack by its first use; once.
+    pub(super) fn enter(&mut self, region: RegionId) {
+        self.next_number += 1;
+        self.regions[region].entered.get_or_insert(self.next_number);
+    }
+
+    /// R6, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; it drops the
+    /// body, and it reaches a group's children.
+    pub(super) fn cancel(&mut self, region: RegionId) {
+        let at = &mut self.regions[region];
+        if !at.lives() || at.cancelled {
+            return;
+        }
+        at.cancelled = true;
+        if at.has_body() {
+            at.cut_short = true;
+            self.end_body(region);
+        }
+        self.children(region).into_iter().for_each(|child| self.cancel(child));
+    }
+
+    /// R17: a body that does not end well cancels what is beside it in its group, as one more child.
+    pub(super) fn leave(&mut self, region: RegionId, end: End) {
+        self.end_body(region);
+        let at = &mut self.regions[region];
+        at.end = Some(end);
+        at.failed |= end == End::Error;
+        at.panicked |= end == End::Panic;
+        if at.kind == Kind::Group && end != End::Fine {
+            self.cancel(region);
+        }
+    }
+
+    /// R7, R16: what is inside a body ends with it, but not a group's children, nor what is inside them.
+    fn end_body(&mut self, region: RegionId) {
+        self.regions[region].state = State::Leaving;
+        let children = self.children(region);
+        let within = |id, child: &RegionId| id == *child || self.is_inside(id, *child);
+        let mut inside = self.inside(region);
+        inside.retain(|id| !children.iter().any(|child| within(*id, child)));
+        self.abandon(&inside, Some(region));
+    }
+
+    /// The body around drops a region, with everything inside.
+    pub(super) fn drop_region(&mut self, region: RegionId) {
+        let around = self.regions[region].parent;
+        self.abandon_tree(region, Some(around));
+    }
+
+    /// Nothing is around the root.
+    pub(crate) fn drop_root(&mut self) {
+        self.root_dropped = true;
+        self.abandon_tree(0, None);
+    }
+
+    fn abandon_tree(&mut self, region: RegionId, host: Option<RegionId>) {
+        let mut dropped = self.inside(region);
+        dropped.push(region);
+        self.abandon(&dropped, host);
+    }
+
+    /// R8: the exits of dropped regions, their own and those that they had adopted, go to `host`; where there is none, they
+    /// are lost.
+    fn abandon(&mut self, dropped: &[RegionId], host: Option<RegionId>) {
+        self.events += 1;
+        for region in dropped {
+            self.regions[*region].state = State::Dropped;
+        }
+        let runs_later_by_itself = |exit: &Exit| exit.late == Late::Yes && exit.out;
+        for exit in self.exits.values_mut().filter(|exit| dropped.contains(&exit.host)) {
+            if matches!(exit.stage, Stage::Ended | Stage::Lost) || runs_later_by_itself(exit) {
+                continue;
+            }
+            match host {
+                Some(host) => {
+                    let half_way = exit.stage == Stage::Running;
+                    exit.abandoned = Some(Abandoned { event: self.events, half_way });
+                    exit.host = host;
+                }
+                None => exit.stage = Stage::Lost,
+            }
+        }
+    }
+
+    /// R8: an exit whose turn had come while its value was out goes, with the value, to the nearest region that lives.
+    pub(super) fn put_back(&mut self, id: ExitId) {
+        self.back = Some(id);
+        let host = self.nearest_live(self.exits[&id].region);
+        let exit = self.exit(id);
+        exit.out = false;
+        if exit.late == Late::Yes && exit.stage == Stage::Registered {
+            match host {
+                Some(host) => exit.host = host,
+                None => exit.stage = Stage::Lost,
+            }
+        }
+    }
+
+    /// Whether `first` has to have ended before `then` may begin.
+    ///
+    /// R14: last in, first out, within a region. R7: what was abandoned inside a region before the region's own; of what one
+    /// event abandoned, the half-way one first, then the innermost region's, then the newest region's. Between tasks there
+    /// is no order.
+    pub(super) fn precedes(&self, first: ExitId, then: ExitId) -> bool {
+        let (p, e) = (&self.exits[&first], &self.exits[&then]);
+        if first == then || !p.pending() || p.late == Late::Yes {
+            return false;
+        }
+        if p.region == e.region {
+            let exits = &self.regions[p.region].exits;
+            let at = |id| exits.iter().position(|other| *other == id);
+            return at(first) > at(then);
+        }
+        let (inside, outside) = (&self.regions[p.region], &self.regions[e.region]);
+        let inner = self.is_inside(p.region, e.region);
+        if p.host == e.region && e.host == e.region && inner {
+            return true;
+        }
+        let (Some(p), Some(e)) = (&p.abandoned, &e.abandoned) else { return false };
+        let newer = inside.entered > outside.entered;
+        p.event == e.event && (inner || inside.task == outside.task && (newer || p.half_way))
+    }
+
+    /// R8, R16: a region is left when every exit that it answers for has ended, and every child has left.
+    pub(super) fn settle(&mut self) {
+        let has_exits = |book: &Reference, id| {
+            book.exits.values().any(|exit: &Exit| exit.host == id && exit.pending())
+        };
+        while let Some(id) = (0..self.regions.len()).rev().find(|id| {
+            self.regions[*id].state == State::Leaving
+                && !has_exits(self, *id)
+                && self.children(*id).is_empty()
+        }) {
+            self.left(id);
+        }
+    }
+
+    fn left(&mut self, id: RegionId) {
+        self.regions[id].state = State::Left;
+        // R15: an exit whose value is out is told, and nothing waits for it.
+        for exit in self.exits.values_mut() {
+            if exit.host == id && exit.out && exit.late != Late::Yes {
+                exit.late = Late::Yes;
+                self.expected_still_held += 1;
+            }
+        }
+        let region = &self.regions[id];
+        let (kind, group, failed, panicked) =
+            (region.kind, region.parent, region.failed, region.panicked);
+        // R17: the first failure of a child cancels the others, and the body.
+        if kind == Kind::Child && (failed || panicked) {
+            self.regions[group].failed |= failed;
+            self.regions[group].panicked |= panicked;
+            self.cancel(group);
+        }
+    }
+}
