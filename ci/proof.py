@@ -6,8 +6,8 @@
                                          all of them where none is named, and writes down how much each of their tests
                                          explored
 
-The seeded bugs are ci/mutants.sh's; it writes docs/proof/mutants.json. A test stands for the rules that its name begins
-with: r08_r16_… for R8 and R16.
+The seeded bugs are ci/mutants.sh's; it writes docs/proof/mutants.json. The lines that no test runs are ci/coverage.py's. A
+test stands for the rules that its name begins with: r08_r16_… for R8 and R16.
 """
 
 import json
@@ -153,7 +153,7 @@ def page():
 
 
 def coverage_lines():
-    """Which lines the tests run, and which they do not; by hand, since it needs an llvm that this repository does not ask for."""
+    """Which lines the tests run, and which they do not, with the reason: what ci/coverage.py wrote."""
     told = raw("coverage", {})
     if not told:
         return []

@@ -59,9 +59,6 @@ impl<F: Future> Future for Shield<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut run = self.project().run;
-        if let Some(polled) = run.as_mut().poll_quick(cx) {
-            return polled;
-        }
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
         let frame = run.frame();
         let (value, panic) = match ended {

@@ -123,7 +123,8 @@ impl fmt::Display for Misuse {
 impl Error for Misuse {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Misuse::WrongTask(wrong) => Some(wrong),
+            // What is in the box, so that it can be told by its type.
+            Misuse::WrongTask(wrong) => Some(&**wrong),
             _ => None,
         }
     }

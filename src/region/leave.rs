@@ -42,6 +42,12 @@ impl Node {
         reason
     }
 
+    /// Leaves the scope that `stay`, which has left, was the only run in: who looks later hears of the same.
+    pub(super) fn leave_as(self: &Arc<Self>, stay: &Arc<Self>) {
+        let dropped_for = stay.inner.lock().rest_seen().and_then(|rest| rest.dropped_for.clone());
+        drop(self.leave_now(dropped_for));
+    }
+
     /// Marks a region as left that was left before it had a node, unless that was done.
     pub(super) fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>, task: u64) {
         {

@@ -3,7 +3,8 @@
 use crate::support::{Gate, Reports, hand, yield_now};
 use futures::future::{Either, select};
 use moored::local::{ExitStack, TaskGroup};
-use moored::{CancelScope, Cause, ExitFailure};
+use moored::testing::MockClock;
+use moored::{CancelScope, Cause, ExitFailure, task};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::pin::pin;
@@ -160,4 +161,195 @@ fn r08_local_exits_that_a_thread_leaves_behind_are_reported() {
     .join()
     .unwrap();
     assert_eq!(reports.of("left-on-a-thread").len(), 1);
+}
+
+#[test]
+fn r08_a_local_exit_that_reaches_another_thread_fails_and_its_own_thread_reports_it_lost() {
+    let reports = Reports::watch();
+    let gate = Gate::new();
+    let line = line!() + 6;
+    let body = {
+        let gate = gate.clone();
+        async move {
+            {
+                let stack = ExitStack::new();
+                stack.defer(pending::<()>());
+            }
+            gate.wait().await;
+            Ok::<_, &str>(())
+        }
+    };
+    let stack = moored::ExitStack::new();
+    let mut run = hand(stack.run(body));
+    std::thread::scope(|threads| threads.spawn(|| run.pending()).join().unwrap());
+    let place = format!("local.rs:{line}:");
+    let told = reports.of("local exit stacks of a thread that has ended");
+    assert!(matches!(&told[..], [one] if one.contains(&place)), "{told:?}");
+    gate.open();
+    let failure = run.ready().unwrap_err();
+    let text = failure.to_string();
+    assert!(text.contains(&place) && text.contains("cannot run on another thread"), "{text}");
+}
+
+#[test]
+fn r17_a_local_group_follows_its_policy() {
+    let group: TaskGroup<'_, i32> = TaskGroup::new().named("local").keep_going().max_causes(1);
+    let failure = hand(group.run(async {
+        for number in 0..3 {
+            group.spawn(async move { Err::<(), _>(number) });
+        }
+        Ok(())
+    }))
+    .drive()
+    .unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Child { error: 0, .. }));
+    assert_eq!(failure.omitted(), 2);
+
+    let group: TaskGroup<'_, i32> = TaskGroup::new().first_success();
+    let mut first = None;
+    hand(group.run(async {
+        group.spawn(pending::<Result<(), i32>>());
+        group.spawn(async { Err::<(), _>(1) });
+        first = Some(group.spawn(async { Ok(Rc::new(7)) }));
+        Ok(())
+    }))
+    .drive()
+    .unwrap();
+    assert_eq!(*hand(first.unwrap().join()).ready().unwrap(), 7);
+}
+
+#[test]
+fn r16_a_local_group_with_a_limit_runs_no_more_at_once() {
+    let (running, most) = (Cell::new(0), Cell::new(0));
+    let group: TaskGroup<'_, ()> = TaskGroup::new().limit(2);
+    assert!(group.is_empty());
+    let results = group.results();
+    let mut run = hand(group.run(async {
+        for _ in 0..5 {
+            group.spawn(async {
+                running.set(running.get() + 1);
+                most.set(most.get().max(running.get()));
+                yield_now().await;
+                running.set(running.get() - 1);
+                Ok(())
+            });
+        }
+        assert_eq!(group.len(), 5);
+        Ok(())
+    }));
+    run.drive().unwrap();
+    assert_eq!(most.get(), 2);
+    drop(run);
+    let mut all = hand(futures::StreamExt::count(results));
+    assert_eq!(all.ready(), 5);
+}
+
+#[test]
+fn r03_a_local_group_is_asked_to_stop_and_cancelled_like_any_other() {
+    let group: TaskGroup<'_, &str> = TaskGroup::new().named("asked");
+    let spawner = group.spawner().clone();
+    let stopped = Cell::new(false);
+    let mut run = hand(group.run(async {
+        spawner
+            .spawn(async {
+                moored::stop_requested().await;
+                stopped.set(true);
+                pending::<Result<(), &str>>().await
+            })
+            .unwrap();
+        pending::<Result<(), &str>>().await
+    }));
+    run.pending();
+    group.stop();
+    run.pending();
+    assert!(stopped.get() && !group.is_cancelled());
+    group.cancel();
+    group.cancel_because("too late: the first reason wins");
+    assert!(group.is_cancelled() && group.handle().is_cancelled());
+    let failure = run.ready().unwrap_err();
+    let Cause::Cancelled(reason) = failure.cause() else { panic!("{failure}") };
+    assert_eq!(reason.message(), None);
+    drop(run);
+    drop(group);
+    let rejected = spawner.spawn(async { Ok(()) }).unwrap_err();
+    assert!(rejected.to_string().starts_with("cannot spawn into task group at "), "{rejected}");
+}
+
+#[test]
+fn r10_a_local_group_that_is_cancelled_with_a_message_tells_it() {
+    let group: TaskGroup<'_, &str> = TaskGroup::default();
+    group.cancel_because("enough");
+    let failure = hand(group.run(pending::<Result<(), &str>>())).ready().unwrap_err();
+    assert!(failure.to_string().starts_with("cancelled: enough (at "), "{failure}");
+}
+
+#[test]
+fn r02_what_another_task_asks_of_a_local_region_is_handed_back() {
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let stack = ExitStack::default();
+    let mut owner = hand(task(async {
+        stack.defer(async {});
+        group
+            .run(async {
+                task(async {
+                    let rejected = group.try_spawn(async { Ok(()) }).unwrap_err();
+                    assert!(rejected.to_string().contains(" may not spawn task group at "));
+                    hand(rejected.into_inner()).ready().unwrap();
+                    let (value, _) =
+                        stack.try_hold(Rc::new(1), |_| async {}).unwrap_err().into_inner();
+                    assert_eq!(*value, 1);
+                    assert_eq!(stack.len(), 1);
+                })
+                .await;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(stack.owner(), moored::task::current());
+    }));
+    owner.drive();
+    drop(owner);
+    let mut foreign = hand(task(async {
+        let rejected = stack.release().unwrap_err();
+        assert!(rejected.to_string().contains(" may not release exit stack at "), "{rejected}");
+        rejected.into_inner()
+    }));
+    assert_eq!(foreign.drive().len(), 1);
+}
+
+#[test]
+fn r04_a_local_stack_is_handed_over_to_another_task_of_its_thread() {
+    let log = Log::default();
+    let mut first = hand(task(async {
+        let stack = ExitStack::new().named("handed over");
+        stack.defer(entry(&log, "first"));
+        stack.defer(entry(&log, "second"));
+        let rest = stack.pop_all();
+        assert!(stack.is_empty() && rest.len() == 2);
+        stack.close().await.unwrap();
+        rest.release().unwrap()
+    }));
+    let released = first.drive();
+    assert!(log.borrow().is_empty());
+    let mut second = hand(task(async {
+        let stack = released.adopt();
+        assert_eq!(stack.owner(), moored::task::current());
+        stack.close().await.unwrap();
+    }));
+    second.drive();
+    assert_eq!(*log.borrow(), ["second", "first"]);
+}
+
+#[test]
+fn r14_a_local_exit_has_the_grace_of_its_stack() {
+    let clock = MockClock::new();
+    let second = std::time::Duration::from_secs(1);
+    let body = async {
+        let stack = ExitStack::new().grace(second);
+        stack.defer(pending::<()>());
+        stack.close().await.unwrap_err()
+    };
+    let error = moored::testing::hand(task(body).clock(clock.clone())).drive_with(&clock);
+    let cause = error.failure().unwrap().cause();
+    assert!(matches!(cause, Cause::Exit(ExitFailure::TimedOut { grace, .. }) if *grace == second));
 }

@@ -1,6 +1,6 @@
 //! Who is inside what, and what is told of it.
 
-use crate::support::{Gate, hand, yield_now};
+use crate::support::{Gate, hand, lose, yield_now};
 use moored::{CancelScope, ExitStack, TaskGroup, inspect, task};
 use std::future::pending;
 
@@ -103,4 +103,25 @@ fn a_timeline_has_a_bar_for_each_region_that_was_left() {
     let named = |event: &&serde_json::Value| event["ph"] == "M" && event["tid"] == bar["tid"];
     let row = events.iter().find(named).unwrap();
     assert!(row["args"]["name"].as_str().unwrap().ends_with("(row)"));
+}
+
+#[test]
+fn a_snapshot_shows_a_region_that_runs_what_was_abandoned_in_it() {
+    let gate = Gate::new();
+    let scope = CancelScope::new().named("snap-adopts");
+    let mut run = hand(scope.run(async {
+        let stack = ExitStack::new();
+        stack.defer(gate.wait());
+        lose(stack.run(pending::<Result<(), ()>>())).await;
+    }));
+    run.pending();
+    let open = inspect::snapshot();
+    let region = open.regions().iter().find(|region| region.name.as_deref() == Some("snap-adopts"));
+    let region = region.unwrap();
+    assert_eq!((region.kind, &*region.waits_for), ("cancel scope", "exits that it adopted"));
+    gate.open();
+    run.ready().unwrap();
+    let recording = inspect::record();
+    let timeline = recording.finish();
+    assert_eq!(format!("{timeline:?}"), format!("Timeline {{ regions: {}, .. }}", timeline.len()));
 }

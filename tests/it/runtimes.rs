@@ -380,3 +380,47 @@ fn r08_exits_of_children_on_a_tokio_runtime_that_is_dropped_are_run_by_the_group
         log.is(&["exit"]);
     }
 }
+
+/// A task that a test asks to be run, and how it hears of its end.
+fn told() -> (BoxTask, std::sync::mpsc::Receiver<&'static str>) {
+    let (tell, told) = std::sync::mpsc::channel();
+    (Box::pin(async move { tell.send("ran").unwrap() }), told)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn r08_what_a_tokio_spawner_keeps_runs_tasks_on_the_same_runtime() {
+    let spawner = Tokio::current();
+    let (task, ran) = told();
+    spawner.spawn(task).unwrap();
+    assert_eq!(ran.recv(), Ok("ran"));
+    let kept = spawner.keep().unwrap();
+    drop(spawner);
+    let (task, ran) = told();
+    kept.spawn(task).unwrap();
+    assert_eq!(ran.recv(), Ok("ran"));
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn r08_what_a_smol_spawner_keeps_runs_tasks_as_long_as_its_executor_lives() {
+    use moored::rt::smol::Smol;
+    let (task, ran) = told();
+    Smol::default().spawn(task).unwrap();
+    assert_eq!(ran.recv(), Ok("ran"));
+    let (task, ran) = told();
+    Smol::global().keep().unwrap().spawn(task).unwrap();
+    assert_eq!(ran.recv(), Ok("ran"));
+
+    let executor = std::sync::Arc::new(smol::Executor::new());
+    let spawner = Smol::new(std::sync::Arc::clone(&executor));
+    let kept = spawner.keep().unwrap();
+    let (task, ran) = told();
+    kept.spawn(task).unwrap();
+    assert!(executor.try_tick());
+    assert_eq!(ran.recv(), Ok("ran"));
+    drop((spawner, executor));
+    let (task, ran) = told();
+    let Refused(task) = kept.spawn(task).unwrap_err();
+    block_on(task);
+    assert_eq!(ran.recv(), Ok("ran"), "what was refused was handed back whole");
+}

@@ -442,3 +442,29 @@ fn r07_r08_an_exit_that_a_dropped_body_registers_on_its_way_goes_home_with_the_o
     run.drive().unwrap();
     log.is(&["late", "early"]);
 }
+
+#[test]
+fn r07_one_who_waits_for_a_region_lent_beyond_its_task_hears_of_what_is_cancelled_around() {
+    let outer = CancelScope::new();
+    let mut waits = None;
+    let mut run = hand(outer.run(async {
+        let lent = CancelScope::new();
+        let handle = lent.handle();
+        let mut inside = Box::pin(lent.run(pending::<()>()));
+        // The task in which it was entered ends, and stays between it and the scope around, for its name.
+        task(async { assert!(poll_once(&mut inside).await.is_pending()) }).await;
+        let mut cancelled = handle.cancelled();
+        assert!(poll_once(&mut cancelled).await.is_pending());
+        waits = Some((cancelled, handle));
+        pending::<()>().await
+    }));
+    run.pending();
+    let before = run.wakes.count();
+    outer.cancel_because("around");
+    assert!(run.wakes.count() > before);
+    run.ready().unwrap_err();
+    drop(run);
+    let (cancelled, handle) = waits.unwrap();
+    hand(cancelled).ready();
+    assert_eq!(handle.reason().unwrap().message(), Some("around"));
+}

@@ -145,7 +145,7 @@ impl Frame {
     pub(in crate::region) fn leave_draft(&self, draft: &Draft) {
         if let (Some(outside), Some(node)) = (draft.made(), &self.node) {
             if !Arc::ptr_eq(outside, node) {
-                outside.leave_dynamic();
+                outside.leave_as(node);
             }
         }
     }

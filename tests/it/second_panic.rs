@@ -1,0 +1,240 @@
+//! Panics that come second: of a drop after a value, of an exit after its panic, where nobody waits any more (R15, R18).
+
+use crate::support::{Gate, Loud, Reports, boom, hand, lose, panic_text, yield_now};
+use moored::testing::MockClock;
+use moored::{
+    CancelScope, Cause, Clock, ExitFailure, ExitStack, ReasonKind, Sleep, TaskGroup, fail_after,
+    move_on_after, shield, task,
+};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Ready at once; its drop panics.
+struct LoudlyReady(#[allow(dead_code, reason = "its drop is what matters")] Loud);
+
+impl Future for LoudlyReady {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+fn loudly_ready() -> LoudlyReady {
+    LoudlyReady(Loud("dropped"))
+}
+
+#[test]
+fn r15_a_body_that_ends_and_panics_in_its_drop_panics_after_the_exits() {
+    let scope = CancelScope::new();
+    assert_eq!(panic_text(|| hand(scope.run(loudly_ready())).poll().is_ready()), "dropped");
+    assert_eq!(panic_text(|| hand(task(loudly_ready())).poll().is_ready()), "dropped");
+    assert_eq!(panic_text(|| hand(shield(loudly_ready())).poll().is_ready()), "dropped");
+    let entered = CancelScope::new().enter().unwrap();
+    assert_eq!(panic_text(|| hand(entered.run(loudly_ready())).poll().is_ready()), "dropped");
+    let left = entered.exit().unwrap();
+    assert!(left.reason().is_none(), "a panic does not cancel it");
+}
+
+/// Abandons an exit that waits for `gate`, and panics.
+async fn panics_with_an_exit_parked(gate: Gate) {
+    let stack = ExitStack::new();
+    stack.defer(gate.wait());
+    lose(stack.run(pending::<Result<(), ()>>())).await;
+    boom("of the body")
+}
+
+#[test]
+fn r15_a_panic_of_a_timed_body_goes_on_when_its_exits_have_run() {
+    let gate = Gate::new();
+    let mut run = hand(move_on_after(SECOND, panics_with_an_exit_parked(gate.clone())));
+    run.pending();
+    gate.open();
+    assert_eq!(panic_text(|| run.poll().is_ready()), "of the body");
+    let gate = Gate::new();
+    let mut run = hand(fail_after(SECOND, panics_with_an_exit_parked(gate.clone())));
+    run.pending();
+    gate.open();
+    assert_eq!(panic_text(|| run.poll().is_ready()), "of the body");
+}
+
+#[test]
+fn r02_a_panic_of_a_body_is_not_lost_where_another_task_polls_its_exits() {
+    let gate = Gate::new();
+    let scope = CancelScope::new();
+    let mut run = Box::pin(scope.run(panics_with_an_exit_parked(gate.clone())));
+    let outer = CancelScope::new();
+    let mut around = hand(outer.run(async {
+        task(async { assert!(crate::support::poll_once(&mut run).await.is_pending()) }).await;
+        task(async { run.as_mut().await.unwrap() }).await;
+    }));
+    around.pending();
+    gate.open();
+    // The exit went home, to the task that owned it; the panic goes on.
+    assert_eq!(panic_text(|| around.drive()), "of the body");
+}
+
+#[test]
+fn r02_a_cancelled_run_that_another_task_polls_has_the_wrong_task_as_its_reason() {
+    let gate = Gate::new();
+    let scope = CancelScope::new().named("misplaced");
+    let mut run = Box::pin(scope.run(async {
+        let stack = ExitStack::new();
+        stack.defer(gate.wait());
+        lose(stack.run(pending::<Result<(), ()>>())).await;
+        pending::<()>().await
+    }));
+    let mut owner = hand(task(async {
+        assert!(crate::support::poll_once(&mut run).await.is_pending());
+        scope.cancel();
+        assert!(crate::support::poll_once(&mut run).await.is_pending(), "its exit is parked");
+        task(async {
+            let cancelled = run.as_mut().await.unwrap_err();
+            assert_eq!(cancelled.reason().kind(), ReasonKind::WrongTask);
+        })
+        .await;
+    }));
+    owner.pending();
+    gate.open();
+    owner.drive();
+}
+
+#[test]
+fn r02_a_shield_that_another_task_polls_panics_with_both_tasks() {
+    let mut shielded = Box::pin(shield(pending::<()>()));
+    hand(task(async {
+        assert!(crate::support::poll_once(&mut shielded).await.is_pending());
+    }))
+    .drive();
+    let text = panic_text(|| hand(task(shielded.as_mut())).poll().is_ready());
+    assert!(text.contains(" may not poll cancel scope at "), "{text}");
+    assert!(text.contains("it was entered by task "), "{text}");
+}
+
+#[test]
+fn r15_an_exit_that_panics_and_panics_again_in_its_drop_is_two_failures() {
+    let stack = ExitStack::new();
+    stack.defer(async {
+        let _held = Loud("in its drop");
+        yield_now().await;
+    });
+    struct Both(#[allow(dead_code, reason = "its drop is what matters")] Loud);
+    impl Future for Both {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            panic!("in its poll")
+        }
+    }
+    stack.defer(Both(Loud("in its drop, second")));
+    let outer = ExitStack::new();
+    let mut run = hand(outer.run(async {
+        let close = std::panic::AssertUnwindSafe(stack.close());
+        let payload = futures::FutureExt::catch_unwind(close).await.unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"in its poll"));
+        Ok::<_, &str>(())
+    }));
+    let failure = run.drive().unwrap_err();
+    let texts: Vec<_> = failure.causes().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].ends_with("panicked: in its drop, second"), "{}", texts[0]);
+    assert!(texts[1].ends_with("panicked: in its drop"), "{}", texts[1]);
+}
+
+#[test]
+fn r14_an_exit_that_is_cut_off_and_panics_in_its_drop_is_both_failures() {
+    let clock = MockClock::new();
+    let outer = ExitStack::new();
+    let body = async {
+        let run = outer.run(async {
+            let stack = ExitStack::new().grace(SECOND);
+            stack.defer(async {
+                let _held = Loud("cut off");
+                pending::<()>().await
+            });
+            let close = std::panic::AssertUnwindSafe(stack.close());
+            let payload = futures::FutureExt::catch_unwind(close).await.unwrap_err();
+            assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("cut off"));
+            Ok::<_, &str>(())
+        });
+        run.await.unwrap_err()
+    };
+    let failure = moored::testing::hand(task(body).clock(clock.clone())).drive_with(&clock);
+    let causes: Vec<_> = failure.causes().collect();
+    assert!(
+        matches!(causes[..], [Cause::Exit(ExitFailure::TimedOut { grace: SECOND, .. })]),
+        "{failure:?}"
+    );
+}
+
+/// A clock whose timers panic when they are dropped.
+struct LoudClock;
+
+impl Clock for LoudClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        let loud = Loud("a timer's drop");
+        Box::pin(async move {
+            let _loud = loud;
+            pending::<()>().await
+        })
+    }
+}
+
+#[test]
+fn r18_a_timer_that_panics_in_its_drop_is_reported_where_the_run_is_dropped() {
+    let reports = Reports::watch();
+    let scope = CancelScope::new().named("loud-timer").timeout(SECOND);
+    let mut run = hand(task(scope.run(pending::<()>())).clock(LoudClock));
+    run.pending();
+    drop(run);
+    let told = reports.of("loud-timer");
+    assert!(matches!(&told[..], [one] if one.contains("a timer's drop")), "{told:?}");
+}
+
+#[test]
+fn r15_a_value_that_panics_in_its_drop_beside_a_childs_panic_is_recorded() {
+    let outer = ExitStack::new();
+    let mut run = hand(outer.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let inner = group.run(async {
+            group.spawn(async {
+                let stack = ExitStack::new();
+                stack.defer(async { boom("of an exit") });
+                lose(stack.run(pending::<Result<(), ()>>())).await;
+                Ok(Loud("of the value"))
+            });
+            Ok(())
+        });
+        let inner = std::panic::AssertUnwindSafe(inner);
+        let payload = futures::FutureExt::catch_unwind(inner).await.unwrap_err();
+        assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("of an exit"));
+        Ok::<_, &str>(())
+    }));
+    let failure = run.drive().unwrap_err();
+    assert_eq!(failure.causes().count(), 1, "{failure:?}");
+    assert!(failure.to_string().ends_with("panicked: of the value"), "{failure}");
+}
+
+#[test]
+fn r15_a_child_that_was_never_polled_and_panics_in_its_drop_is_recorded_around_its_group() {
+    let outer = ExitStack::new();
+    let mut run = hand(outer.run(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let loud = Loud("of a child");
+        group.spawn(async move {
+            let _loud = loud;
+            Ok(())
+        });
+        drop(group);
+        Ok::<_, &str>(())
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(failure.to_string().ends_with("panicked: of a child"), "{failure}");
+}
