@@ -450,13 +450,13 @@ impl std::fmt::Debug for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         #[cfg(feature = "inspect")]
-        if let Some(rest) = self.inner.lock().rest_mut() {
+        if let Some(rest) = self.inner.get_mut().rest_mut() {
             register::forget(&mut rest.entry);
         }
         // A chain of 10,000 regions must not be dropped by recursion (R14).
-        let mut next = self.inner.lock().parent.take();
+        let mut next = self.inner.get_mut().parent.take();
         while let Some(node) = next {
-            next = Arc::into_inner(node).and_then(|node| node.inner.lock().parent.take());
+            next = Arc::into_inner(node).and_then(|mut node| node.inner.get_mut().parent.take());
         }
     }
 }

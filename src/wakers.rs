@@ -49,6 +49,8 @@ impl Wakers {
 
     /// Takes all wakers, to be woken or dropped outside the lock.
     pub(crate) fn take_into(&mut self, wakers: &mut Vec<Waker>) {
+        // At once: a filter does not know how many it lets through.
+        wakers.reserve(self.0.len());
         wakers.extend(self.0.iter_mut().filter_map(|(_, slot)| slot.take()));
     }
 

@@ -30,9 +30,10 @@ struct Errand {
 }
 
 impl Errand {
-    fn add<'a>(&mut self, nodes: impl Iterator<Item = &'a Weak<Node>>, signal: &Signal) {
+    fn add(&mut self, to: &Inner, signal: &Signal) {
         let (before, at) = (self.nodes.len(), self.signals.len());
-        self.nodes.extend(nodes.filter_map(Weak::upgrade).map(|node| (node, at)));
+        self.nodes.reserve(to.reach.as_ref().map_or(0, |reach| reach.links.len()));
+        self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
         if self.nodes.len() > before {
             self.signals.push(signal.clone());
         }
@@ -56,7 +57,7 @@ impl Node {
         let mut below = Errand::default();
         let run = {
             let mut inner = self.inner.lock();
-            below.add(inner.links(), &Signal::Cancel(reason.clone()));
+            below.add(&inner, &Signal::Cancel(reason.clone()));
             inner.rest().below.get_or_insert(reason);
             self.raise(&inner, BELOW | REWAKE);
             // It tells those that are not linked.
@@ -102,7 +103,7 @@ impl Node {
         if self.has(heard) {
             return;
         }
-        below.add(inner.links(), &signal);
+        below.add(&inner, &signal);
         let wakes_run = match signal {
             Signal::Cancel(reason) => {
                 inner.more().reason = Some(reason);
