@@ -204,7 +204,7 @@ impl Draft {
     }
 }
 
-/// A region in its first poll, before anything needs its node.
+/// A region in its first poll, or a child in any, before anything needs its node.
 #[derive(Clone, Copy)]
 pub(crate) struct Light {
     /// Which draft it is of: an address, which nothing else has as long as this is polled.

@@ -4,7 +4,7 @@ use crate::executors::{Kept, Threads};
 use crate::support::{Count, Gate, coarse_model, model, parked, yield_now};
 use loom::future::block_on;
 use loom::thread;
-use moored::{ChildError, Outcome, TaskGroup};
+use moored::{ChildError, Outcome, TaskGroup, TaskHandle};
 use std::future::pending;
 use std::sync::Arc;
 
@@ -30,17 +30,22 @@ fn r16_wake_of_a_child_against_poll() {
     });
 }
 
+/// A child in the task that is pending for ever, and needs no node for that.
+fn parked_child(group: &TaskGroup<'_, ()>, gone: &Count) -> TaskHandle<()> {
+    let on_drop = gone.on_drop();
+    group.spawn(async move {
+        parked(on_drop).await;
+        Ok(())
+    })
+}
+
 /// A child in the task that needed no node so far is cancelled through its handle while it becomes pending, or is: it ends.
 #[test]
 fn r03_cancel_of_a_pending_child_by_its_handle_against_its_poll() {
     model(|| {
         let gone = Count::new();
         let group: TaskGroup<'_, ()> = TaskGroup::new();
-        let on_drop = gone.on_drop();
-        let child = group.spawn(async move {
-            parked(on_drop).await;
-            Ok(())
-        });
+        let child = parked_child(&group, &gone);
         let canceller = thread::spawn(move || {
             child.cancel();
             child
@@ -58,11 +63,7 @@ fn r03_cancel_of_a_pending_child_by_a_handle_that_goes_against_its_poll() {
     model(|| {
         let gone = Count::new();
         let group: TaskGroup<'_, ()> = TaskGroup::new();
-        let on_drop = gone.on_drop();
-        let child = group.spawn(async move {
-            parked(on_drop).await;
-            Ok(())
-        });
+        let child = parked_child(&group, &gone);
         let canceller = thread::spawn(move || child.cancel());
         block_on(group.run(async { Ok(()) })).unwrap();
         assert_eq!(gone.get(), 1);
@@ -77,11 +78,7 @@ fn r16_cancel_of_a_group_against_the_polls_of_pending_children() {
         let gone = Count::new();
         let group: TaskGroup<'_, ()> = TaskGroup::new();
         for _ in 0..2 {
-            let on_drop = gone.on_drop();
-            drop(group.spawn(async move {
-                parked(on_drop).await;
-                Ok(())
-            }));
+            drop(parked_child(&group, &gone));
         }
         let handle = group.handle();
         let canceller = thread::spawn(move || handle.cancel());
@@ -99,11 +96,7 @@ fn r17_the_first_success_against_the_polls_of_a_pending_child() {
         let gone = Count::new();
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().first_success();
-        let on_drop = gone.on_drop();
-        drop(group.spawn(async move {
-            parked(on_drop).await;
-            Ok(())
-        }));
+        drop(parked_child(&group, &gone));
         drop(group.spawn_on(&threads, async { Ok(()) }));
         block_on(group.run(async { Ok(()) })).unwrap();
         assert_eq!(gone.get(), 1);

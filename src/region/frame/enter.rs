@@ -35,9 +35,8 @@ impl Frame {
         polled
     }
 
-    /// Polls a child that has no node. It stays without one where it ends, and where it is pending and its
-    /// waker can `watch` what is asked of it; else
-    /// `settle` makes it, unless it was made inside.
+    /// Polls a child that has no node. It stays without one where it ends, and where it is pending and its waker can
+    /// `watch` what is asked of it; else `settle` makes it, unless it was made inside.
     pub(in crate::region) fn poll_newborn<F: Future>(
         &mut self,
         light: Light,
@@ -54,8 +53,8 @@ impl Frame {
     }
 
     /// Polls a body in a region without a node; `settle` gives it one where it is not left in this poll, the one that
-    /// was made inside or another one, unless it is pending, none was made, and its waker can `watch`
-    /// what is asked of it meanwhile.
+    /// was made inside or another one, unless it is pending, none was made, and its waker can `watch` what is asked of it
+    /// meanwhile.
     #[inline(always)]
     fn poll_without_node<F: Future>(
         &mut self,
