@@ -96,12 +96,18 @@ mod door {
     #[derive(Debug)]
     pub(crate) struct Once<T> {
         value: std::sync::OnceLock<T>,
+        /// What the explorer does not see in `value`: who comes second waits for the first, and knows what it has done.
+        filling: Mutex<()>,
         filled: AtomicBool,
     }
 
     impl<T> Once<T> {
         pub(crate) fn new() -> Self {
-            Once { value: std::sync::OnceLock::new(), filled: AtomicBool::new(false) }
+            Once {
+                value: std::sync::OnceLock::new(),
+                filling: Mutex::new(()),
+                filled: AtomicBool::new(false),
+            }
         }
 
         pub(crate) fn get(&self) -> Option<&T> {
@@ -109,6 +115,7 @@ mod door {
         }
 
         pub(crate) fn fill(&self, value: T) -> &T {
+            let _filling = self.filling.lock();
             let value = self.value.get_or_init(|| value);
             self.filled.swap(true, Ordering::AcqRel);
             value
