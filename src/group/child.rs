@@ -175,13 +175,14 @@ impl<T, E> SignOut<T, E> {
 
     #[inline]
     fn returned(&mut self, result: Result<T, E>) {
-        match (result, &self.ledger) {
-            (Ok(value), Some(ledger)) => {
-                ledger.succeed(|| self.slot.newborn.task_id(), self.at);
+        match result {
+            Ok(value) => {
+                if let Some(ledger) = &self.ledger {
+                    ledger.succeed(|| self.slot.newborn.task_id(), self.at);
+                }
                 self.end(Ok(value));
             }
-            (Err(error), _) => self.failed(error),
-            (Ok(_), None) => {}
+            Err(error) => self.failed(error),
         }
     }
 

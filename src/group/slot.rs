@@ -61,16 +61,14 @@ impl<T> Slot<T> {
             // finds it, or it came first, and then the handle was still there to be counted.
             return !self.cancelled.fetch_or(false, Ordering::AcqRel);
         }
-        let waker = waker.clone();
+        let pending = Region::Pending(waker.clone());
         let (untouched, old) = {
             let mut inside = self.inside.lock();
             match &mut inside.region {
-                Region::Pending(before) => (true, Some(std::mem::replace(before, waker))),
-                region @ Region::None => {
-                    *region = Region::Pending(waker);
-                    (true, None)
+                region @ (Region::None | Region::Pending(_)) => {
+                    (true, std::mem::replace(region, pending))
                 }
-                _ => (false, Some(waker)),
+                _ => (false, pending),
             }
         };
         drop(old);

@@ -242,6 +242,26 @@ fn r03_a_pending_child_without_a_node_is_cancelled_by_its_handle() {
 }
 
 #[test]
+fn r03_a_child_that_another_thread_cancels_in_its_poll_ends_at_the_await_where_it_is() {
+    let own: OnceLock<TaskHandle<()>> = OnceLock::new();
+    let log = Log::new();
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        let child = group.spawn(async {
+            let _gone = OnDrop(log.clone());
+            std::thread::scope(|scope| scope.spawn(|| own.get().unwrap().cancel()).join().unwrap());
+            log.add("goes on");
+            pending::<()>().await;
+            Ok(())
+        });
+        own.set(child).unwrap();
+        Ok(())
+    }));
+    run.drive().unwrap();
+    log.is(&["goes on", "gone"]);
+}
+
+#[test]
 fn r16_pending_children_without_a_node_are_cancelled_with_their_group() {
     let log = Log::new();
     let group = Group::new();
