@@ -50,8 +50,11 @@ pub fn checkpoint() -> Checkpoint {
 /// `moored` is current.
 pub fn is_cancelled() -> bool {
     // An exit that runs is shielded from what cancelled its region (R14).
-    let disquiet = ambient::settled(|node, _| node.filter(|node| !node.is_quiet()).cloned());
-    disquiet.is_some_and(|node| node.is_cancelled())
+    let (disquiet, told) = ambient::settled(|node, _, in_child| {
+        let told = in_child && node.is_some_and(|node| node.told_below() != 0);
+        (node.filter(|node| !node.is_quiet()).cloned(), told)
+    });
+    told || disquiet.is_some_and(|node| node.is_cancelled())
 }
 
 /// Waits until the current region, or one around it up to a shield, is cancelled.
@@ -103,7 +106,7 @@ pub fn stop_requested() -> StopRequested {
 /// The earliest deadline of the current region and those around it, up to a shield (R11). `None` where
 /// there is none.
 pub fn current_deadline() -> Option<Instant> {
-    let (node, deadline) = ambient::settled(|node, deadline| (node.cloned(), deadline));
+    let (node, deadline) = ambient::settled(|node, deadline, _| (node.cloned(), deadline));
     let around = node.and_then(|node| node.effective_deadline());
     [deadline, around].into_iter().flatten().min()
 }

@@ -69,7 +69,7 @@ use crate::failure::ExitFailure;
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::spawn::Spawn;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
 use crate::unwind::Payload;
 use crate::wakers::Wakers;
 use slab::Slab;
@@ -162,6 +162,8 @@ struct More {
     exits: Vec<Exit>,
     adopted: Vec<Wave>,
     reason: Option<Reason>,
+    /// Of a group, when its children were told that they are cancelled: a number, 0 before.
+    told: u64,
     rest: Option<Box<Rest>>,
 }
 
@@ -213,6 +215,14 @@ impl Inner {
 
     fn rest_mut(&mut self) -> Option<&mut Rest> {
         self.more.as_mut()?.rest.as_deref_mut()
+    }
+
+    /// Notes when the children were told for the first time.
+    fn tell_children(&mut self) {
+        let more = self.more();
+        if more.told == 0 {
+            more.told = next_number();
+        }
     }
 
     fn reason(&self) -> Option<&Reason> {
@@ -276,12 +286,23 @@ impl Node {
         Node::with(kind, owner, flags | clocked, inner)
     }
 
-    /// A child of `parent`, a task of its own, entered and attended from the start and linked.
-    fn child(parent: &Arc<Node>, task: u64, at: &'static Location<'static>) -> Arc<Self> {
+    /// A child of `parent`, a task of its own, entered and attended from the start and linked. It was `asked` to end
+    /// before `parent` told it so.
+    fn child(
+        parent: &Arc<Node>,
+        task: u64,
+        at: &'static Location<'static>,
+        asked: Option<Reason>,
+    ) -> Arc<Self> {
         let owner = Identity { task, runtime: 0 };
         let flags = ENTERED | ATTENDED | ROOT;
         let around = Some(Arc::clone(parent));
-        Node::entered(Kind::Child, owner, flags, around, at, None).put_into(parent)
+        let node = Node::entered(Kind::Child, owner, flags, around, at, None);
+        node.tell_entered();
+        if let Some(reason) = asked {
+            drop(node.cancel(reason));
+        }
+        node.put_into(parent)
     }
 
     /// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
@@ -290,6 +311,7 @@ impl Node {
         let around = Some(Arc::clone(parent));
         let node = Node::entered(Kind::Stay, parent.owner(), flags, around, at, None);
         node.take_after(parent);
+        node.tell_entered();
         node.put_into(parent)
     }
 
@@ -307,7 +329,6 @@ impl Node {
     }
 
     fn put_into(self: Arc<Self>, parent: &Arc<Node>) -> Arc<Self> {
-        self.tell_entered();
         parent.link(&self);
         // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
         if parent.has(CANCELLED | STOP | BELOW) {

@@ -203,7 +203,7 @@ pub(crate) fn request(
 }
 
 /// With the panic of a waker, in whoever asked; while the thread unwinds it would end the process.
-pub(crate) fn go_on(panic: Option<Payload>) {
+fn go_on(panic: Option<Payload>) {
     if let (Some(panic), false) = (panic, std::thread::panicking()) {
         unwind::resume(panic);
     }

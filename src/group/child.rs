@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 pin_project! {
     /// Runs a child as a task of its own, and tells its handle and its group how it ended.
@@ -150,13 +150,12 @@ impl<T, E> SignOut<T, E> {
                     newborn.has_node();
                     made
                 }
-                None => newborn.node(group, at),
+                None => newborn.node(group, at, slot.asked()),
             };
             slot.settle(&node);
             node
         };
-        let watch = |waker: &Waker| slot.watch(waker);
-        let polled = run.as_mut().poll_newborn(light, watch, settle, cx);
+        let polled = run.as_mut().poll_newborn(light, || slot.is_let_go(), settle, cx);
         if polled.is_none() && run.as_mut().frame().is_new_draft() {
             // Nothing can become current any more: the thread is being taken down.
             self.begin(run.as_mut().frame());
@@ -168,7 +167,7 @@ impl<T, E> SignOut<T, E> {
     /// Gives the child its node, if it has none.
     fn begin(&self, frame: &mut Frame) {
         let Some(ledger) = self.ledger.as_ref().filter(|_| frame.is_new_draft()) else { return };
-        let node = self.slot.newborn.node(&ledger.node, self.at);
+        let node = self.slot.newborn.node(&ledger.node, self.at, self.slot.asked());
         self.slot.settle(&node);
         frame.begin_in(node);
     }

@@ -68,9 +68,10 @@ impl MemberWaker {
 
     /// Before the poll, so that a wake-up during the poll counts.
     pub(super) fn unqueue(&self) {
-        // Nobody else takes the mark down: where it is not up, there is nothing to be seen by others.
-        if self.queued.load(Ordering::SeqCst) {
-            self.queued.store(false, Ordering::SeqCst);
+        // Nobody else takes the mark down: where it is not up, there is nothing to be seen by others. Where it is, whoever
+        // found it up has left its news to this poll, which has to see what came before.
+        if self.queued.load(Ordering::Relaxed) {
+            self.queued.swap(false, Ordering::AcqRel);
         }
     }
 }

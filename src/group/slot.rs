@@ -3,8 +3,8 @@
 use crate::failure::ChildError;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::{Newborn, Node, ambient, current_task};
-use crate::scope::{go_on, request};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::scope::request;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, next_number};
 use crate::wakers::wake_all;
 use std::panic::Location;
 use std::task::{Context, Poll, Waker};
@@ -26,10 +26,8 @@ struct Inside<T> {
 /// A child has no node until something needs one.
 enum Region {
     None,
-    /// It is pending without one, and is to be woken where something is asked of it.
-    Pending(Waker),
-    /// Cancelled before it had a node, which will be told.
-    Cancelled(Reason),
+    /// Cancelled before it had a node, which will be told, and when: a number.
+    Cancelled(Reason, u64),
     Node(Arc<Node>),
 }
 
@@ -53,26 +51,19 @@ impl<T> Slot<T> {
         !self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Lets the child be pending without a node: `waker` is woken where something is asked of it. `false` where that
-    /// has been done.
-    pub(super) fn watch(self: &Arc<Self>, waker: &Waker) -> bool {
-        if Arc::strong_count(self) == 1 {
-            // The handle is gone: nobody can ask any more, but somebody may have. Two who change one word: either this
-            // finds it, or it came first, and then the handle was still there to be counted.
-            return !self.cancelled.fetch_or(false, Ordering::AcqRel);
+    /// Whether nobody can ask anything of the child any more, and nobody has: then it may be pending without a node.
+    pub(super) fn is_let_go(self: &Arc<Self>) -> bool {
+        // Once the handle is gone, but it may have asked before. Two who change one word: either this finds it, or it came
+        // first, and then the handle was still there to be counted.
+        Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
+    }
+
+    /// What was asked of the child before it had a node, and when.
+    pub(super) fn asked(&self) -> Option<(Reason, u64)> {
+        match &self.inside.lock().region {
+            Region::Cancelled(reason, number) => Some((reason.clone(), *number)),
+            _ => None,
         }
-        let pending = Region::Pending(waker.clone());
-        let (untouched, old) = {
-            let mut inside = self.inside.lock();
-            match &mut inside.region {
-                region @ (Region::None | Region::Pending(_)) => {
-                    (true, std::mem::replace(region, pending))
-                }
-                _ => (false, pending),
-            }
-        };
-        drop(old);
-        untouched
     }
 
     /// Puts the child's node here: whoever asks for something from now on asks the node.
@@ -81,9 +72,8 @@ impl<T> Slot<T> {
             let mut inside = self.inside.lock();
             std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
         };
-        match before {
-            Region::Cancelled(reason) => drop(node.cancel(reason)),
-            before => drop(before),
+        if let Region::Cancelled(reason, _) = before {
+            drop(node.cancel(reason));
         }
     }
 
@@ -95,21 +85,20 @@ impl<T> Slot<T> {
             return request(&node, None, at);
         }
         let reason = Reason::new(ReasonKind::Requested, None, current_task(), Some(at));
-        let before = {
+        let settled = {
             let mut inside = self.inside.lock();
             match &inside.region {
-                Region::Node(node) => Region::Node(Arc::clone(node)),
-                Region::None | Region::Pending(_) if !inside.filled => {
+                Region::Node(node) => Some(Arc::clone(node)),
+                Region::None if !inside.filled => {
                     self.cancelled.swap(true, Ordering::AcqRel);
-                    std::mem::replace(&mut inside.region, Region::Cancelled(reason))
+                    inside.region = Region::Cancelled(reason, next_number());
+                    None
                 }
-                _ => Region::None,
+                _ => None,
             }
         };
-        match before {
-            Region::Node(node) => request(&node, None, at),
-            Region::Pending(waker) => go_on(wake_all([waker])),
-            Region::None | Region::Cancelled(_) => {}
+        if let Some(node) = settled {
+            request(&node, None, at);
         }
     }
 

@@ -6,8 +6,8 @@
 //! know their parent.
 //! What is polled or dropped inside is caught, so that no unwinding passes by.
 
-use super::Node;
 use super::draft::Light;
+use super::{Kind, Node};
 use crate::sync::{Arc, ambient};
 use crate::unwind::{self, Payload};
 use std::cell::{Cell, RefCell};
@@ -253,25 +253,30 @@ fn innermost() -> Option<Arc<Node>> {
 }
 
 /// The innermost region with a node, as far as the next exit that runs: what can be asked without making nodes.
-/// What is further in was entered in this very poll, and nobody can have cancelled it; or it is a child, which is polled
-/// like this where it was not. With the earliest deadline of that.
-pub(crate) fn settled<R>(look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>) -> R) -> R {
+/// What is further in was entered in this very poll, and nobody can have cancelled it; or it is a child of that, and then
+/// it hears what that has told its children. With the earliest deadline of that, and whether there is such a child.
+pub(crate) fn settled<R>(
+    look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, bool) -> R,
+) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
-    let (node, deadline) = if base == count {
-        (None, None)
+    let (node, deadline, in_child) = if base == count {
+        (None, None, false)
     } else {
         look_at_lights(|lights| {
-            let inside = lights[base as usize..].iter().rev();
+            let lights = &lights[base as usize..];
+            let inside = lights.iter().rev();
             let node = inside.clone().find_map(|first| first.node.clone());
             let light = inside.take_while(|first| first.node.is_none());
-            (node, light.filter_map(|first| first.light.deadline).min())
+            // A child is polled with its group current, so it is the outermost.
+            let in_child = lights.first().is_some_and(|first| first.light.kind == Kind::Child);
+            (node, light.filter_map(|first| first.light.deadline).min(), in_child)
         })
     };
     if let Some(node) = node {
-        return look_at(Some(&node), deadline);
+        return look_at(Some(&node), deadline, false);
     }
     let in_exit = is(IN_EXIT);
-    look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline))
+    look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
 }
 
 /// What is known of the owner of the innermost region: the runtime's id that its root recorded, 0 where it has none,

@@ -58,7 +58,10 @@ impl Node {
         let run = {
             let mut inner = self.inner.lock();
             below.add(&inner, &Signal::Cancel(reason.clone()));
-            inner.rest().below.get_or_insert(reason);
+            if !self.has(CANCELLED) {
+                inner.rest().below.get_or_insert(reason);
+            }
+            inner.tell_children();
             self.raise(&inner, BELOW | REWAKE);
             // It tells those that are not linked.
             inner.waker.take()
@@ -93,6 +96,11 @@ impl Node {
         self.flags() & (CANCELLED | BELOW)
     }
 
+    /// When its children were told that they are cancelled, in numbers of [`next_number`](crate::sync::next_number).
+    pub(super) fn told_at(&self) -> Option<u64> {
+        self.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
+    }
+
     fn hear(&self, signal: Signal, wakers: &mut Vec<Waker>, below: &mut Errand) {
         let mut inner = self.inner.lock();
         let heard = match signal {
@@ -107,6 +115,9 @@ impl Node {
         let wakes_run = match signal {
             Signal::Cancel(reason) => {
                 inner.more().reason = Some(reason);
+                if self.kind == Kind::Group {
+                    inner.tell_children();
+                }
                 self.raise(&inner, CANCELLED);
                 // Before the waiters are taken: who registers after that finds it.
                 epoch().fetch_add(1, Ordering::Release);
@@ -145,7 +156,8 @@ impl Node {
         let (reason, stop) = {
             let inner = self.inner.lock();
             let rest = inner.rest_seen();
-            let reason = inner.reason().or_else(|| rest?.below.as_ref());
+            // What was told to the children alone came first.
+            let reason = rest.and_then(|rest| rest.below.as_ref()).or_else(|| inner.reason());
             (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
         };
         let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];

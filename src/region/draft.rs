@@ -221,7 +221,7 @@ impl Light {
     /// Its node, inside `parent`; the flag tells whether it was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
-            return Node::child(parent, self.task, self.at);
+            return Node::child(parent, self.task, self.at, None);
         }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED

@@ -37,7 +37,7 @@ pub(crate) struct Frame {
     node: Option<Arc<Node>>,
     at: &'static Location<'static>,
     stage: Stage,
-    /// Which waker the node has, unless `REWAKE` says otherwise; or, of a child without a node, which one watches.
+    /// Which waker the node has, unless `REWAKE` says otherwise.
     waker: Mark,
     extras: Option<Box<Extras>>,
 }

@@ -1,12 +1,13 @@
 //! A child that has no node: it has its identity from its spawn, and everything else when something needs it.
 //!
-//! Unlike a [draft](super::Draft), it knows its parent, may be pending as it is, and nobody else makes its node: who asks
-//! for something from outside leaves word in the child's slot and wakes it, and the child finds it when it has its node.
-//! Of what its group is told it hears from the group's `run`, which polls it.
+//! Unlike a [draft](super::Draft), it knows its parent, may be pending as it is once its handle is gone, and nobody else
+//! makes its node: who asks for something from outside leaves word in the child's slot, and the child finds it when it has
+//! its node. Of what its group is told it hears from the group's `run`, which polls it.
 
 use super::draft::Light;
 use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
 use crate::identity::TaskId;
+use crate::reason::Reason;
 use crate::sync::{Arc, next_number};
 use std::panic::Location;
 
@@ -57,10 +58,16 @@ impl Newborn {
         })
     }
 
-    /// Its node, which hears what was told to `parent` before.
-    pub(crate) fn node(&self, parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
+    /// Its node, which hears what was told to `parent` before; or what it was `asked` itself, if that came first (R10).
+    pub(crate) fn node(
+        &self,
+        parent: &Arc<Node>,
+        at: &'static Location<'static>,
+        asked: Option<(Reason, u64)>,
+    ) -> Arc<Node> {
         self.give_up_census();
-        Node::child(parent, self.task, at)
+        let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
+        Node::child(parent, self.task, at, asked.map(|(reason, _)| reason))
     }
 
     /// The node was made while it was polled.

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 /// Where a run's node comes from.
 pub(crate) trait Origin {
@@ -92,17 +92,17 @@ impl<F: Future> Run<F> {
         Run::with(Frame::draft(at), Given, body)
     }
 
-    /// A poll of a child that has no node: what it comes to, as in [`poll_quick`](Run::poll_quick). `watch` tells whether
-    /// it can be pending without one, and be woken by it; else `settle` puts its node, if it was made inside, where others find it, or makes it.
+    /// A poll of a child that has no node: what it comes to, as in [`poll_quick`](Run::poll_quick). `stays` tells whether
+    /// it may be pending without one; else `settle` puts its node, if it was made inside, where others find it, or makes it.
     pub(crate) fn poll_newborn(
         self: Pin<&mut Self>,
         light: Light,
-        watch: impl FnOnce(&Waker) -> bool,
+        stays: impl FnOnce() -> bool,
         settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let this = self.project();
-        match this.frame.poll_newborn(light, watch, settle, this.body, cx)? {
+        match this.frame.poll_newborn(light, stays, settle, this.body, cx)? {
             Quick::Value(value) => return Some(Poll::Ready(value)),
             Quick::Pending => return Some(Poll::Pending),
             Quick::Ended(ended) => *this.ended = Some(ended),

@@ -28,6 +28,7 @@ mod local;
 mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;
+mod pending;
 mod prior_art;
 mod record;
 mod resource;

@@ -215,7 +215,7 @@ fn r16_a_waker_of_a_child_that_has_ended_wakes_nobody_else_for_long() {
 }
 
 #[test]
-fn r03_a_pending_child_without_a_node_is_cancelled_by_its_handle() {
+fn r03_a_pending_child_is_cancelled_by_its_handle() {
     let log = Log::new();
     let group = Group::new();
     let handle = Mutex::new(None);
@@ -243,22 +243,61 @@ fn r03_a_pending_child_without_a_node_is_cancelled_by_its_handle() {
 
 #[test]
 fn r03_a_child_that_another_thread_cancels_in_its_poll_ends_at_the_await_where_it_is() {
-    let own: OnceLock<TaskHandle<()>> = OnceLock::new();
-    let log = Log::new();
-    let group = Group::new();
-    let mut run = hand(group.run(async {
-        let child = group.spawn(async {
-            let _gone = OnDrop(log.clone());
-            std::thread::scope(|scope| scope.spawn(|| own.get().unwrap().cancel()).join().unwrap());
-            log.add("goes on");
-            pending::<()>().await;
+    for has_node in [false, true] {
+        let own: OnceLock<TaskHandle<()>> = OnceLock::new();
+        let log = Log::new();
+        let group = Group::new();
+        let mut run = hand(group.run(async {
+            let child = group.spawn(async {
+                let _gone = OnDrop(log.clone());
+                // A wait wants to know what it is in.
+                let waits = has_node.then(|| Box::pin(moored::cancelled()));
+                assert!(waits.is_none_or(|waits| waits.now_or_never().is_none()));
+                std::thread::scope(|scope| {
+                    scope.spawn(|| own.get().unwrap().cancel()).join().unwrap();
+                });
+                log.add("goes on");
+                pending::<()>().await;
+                Ok(())
+            });
+            own.set(child).unwrap();
             Ok(())
+        }));
+        run.drive().unwrap();
+        log.is(&["goes on", "gone"]);
+    }
+}
+
+type Step<'a> = &'a dyn Fn(&TaskHandle<()>);
+
+/// The reasons of two children that have not been polled, of which the second only is asked by its handle, when the two
+/// steps have been taken.
+fn reasons(group: &Group<'_>, steps: [Step<'_>; 2]) -> [ReasonKind; 2] {
+    let mut run = hand(group.run(async {
+        let children = [(); 2].map(|()| {
+            group.spawn(async {
+                pending::<()>().await;
+                Ok(())
+            })
         });
-        own.set(child).unwrap();
-        Ok(())
+        steps.iter().for_each(|step| step(&children[1]));
+        Ok(children)
     }));
-    run.drive().unwrap();
-    log.is(&["goes on", "gone"]);
+    run.drive().unwrap().map(|child| {
+        let Err(ChildError::Cancelled(reason)) = hand(child.join()).drive() else { panic!() };
+        reason.kind()
+    })
+}
+
+#[test]
+fn r10_of_what_a_child_is_asked_before_its_first_poll_and_its_group_is_told_the_first_counts() {
+    let (asked, told) = (ReasonKind::Requested, ReasonKind::Parent);
+    let group = Group::new();
+    let handle = group.handle();
+    assert_eq!(reasons(&group, [&TaskHandle::cancel, &|_| handle.cancel()]), [told, asked]);
+    let group = Group::new();
+    let handle = group.handle();
+    assert_eq!(reasons(&group, [&|_| handle.cancel(), &TaskHandle::cancel]), [told, told]);
 }
 
 #[test]

@@ -293,3 +293,45 @@ fn r17_two_successes_against_each_other() {
         threads.join();
     });
 }
+
+/// What a thread did before it woke a child is seen by the poll that follows, whoever woke it too meanwhile.
+#[test]
+fn r16_what_came_before_a_wake_is_seen_by_the_next_poll() {
+    use loom::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Mutex;
+    use std::task::{Poll, Waker};
+    model(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        let kept: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let (seen, keeps) = (Arc::clone(&flag), Arc::clone(&kept));
+        drop(group.spawn(async move {
+            std::future::poll_fn(move |cx| {
+                if seen.load(Ordering::Relaxed) {
+                    return Poll::Ready(());
+                }
+                keeps.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            Ok(())
+        }));
+        let mut run = std::pin::pin!(group.run(async { Ok(()) }));
+        let first = std::future::poll_fn(|cx| {
+            assert!(run.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        });
+        block_on(first);
+        let waker = kept.lock().unwrap().take().unwrap();
+        *kept.lock().unwrap() = Some(waker.clone());
+        // Woken already, when another thread has something to say.
+        waker.wake_by_ref();
+        let other = thread::spawn(move || {
+            flag.store(true, Ordering::Relaxed);
+            waker.wake();
+        });
+        block_on(run).unwrap();
+        other.join().unwrap();
+        drop(kept.lock().unwrap().take());
+    });
+}

@@ -4,11 +4,10 @@ use super::super::draft::Light;
 use super::super::{Draft, Node, ROOT, ambient};
 use super::{Frame, Quick, Stage, poll_once};
 use crate::sync::Arc;
-use crate::wakers::Mark;
 use crate::wrong_task::Misuse;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 impl Frame {
     /// Polls a region that has no node yet for the first time, where that can be done; it gets a node if it needs
@@ -28,19 +27,19 @@ impl Frame {
             }
         }
         let settle = |frame: &mut Frame, node| frame.settle(draft, shared, light, node);
-        let polled = self.poll_without_node(light, |_| false, settle, body, cx);
+        let polled = self.poll_without_node(light, || false, settle, body, cx);
         if let (true, Some(Quick::Value(_))) = (shared, &polled) {
             draft.note_left();
         }
         polled
     }
 
-    /// Polls a child that has no node. It stays without one where it ends, and where it is pending and its waker can
-    /// `watch` what is asked of it; else `settle` makes it, unless it was made inside.
+    /// Polls a child that has no node. It stays without one where it ends, and where it is pending and `stays` allows it;
+    /// else `settle` makes it, unless it was made inside.
     pub(in crate::region) fn poll_newborn<F: Future>(
         &mut self,
         light: Light,
-        watch: impl FnOnce(&Waker) -> bool,
+        stays: impl FnOnce() -> bool,
         settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
         body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
@@ -49,17 +48,16 @@ impl Frame {
             frame.begin_in(settle(node));
             Ok(())
         };
-        self.poll_without_node(light, watch, settle, body, cx)
+        self.poll_without_node(light, stays, settle, body, cx)
     }
 
     /// Polls a body in a region without a node; `settle` gives it one where it is not left in this poll, the one that
-    /// was made inside or another one, unless it is pending, none was made, and its waker can `watch` what is asked of it
-    /// meanwhile.
+    /// was made inside or another one, unless it is pending, none was made, and `stays` allows it.
     #[inline(always)]
     fn poll_without_node<F: Future>(
         &mut self,
         light: Light,
-        watch: impl FnOnce(&Waker) -> bool,
+        stays: impl FnOnce() -> bool,
         settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
         mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
@@ -72,9 +70,7 @@ impl Frame {
             return value.map(Quick::Value);
         }
         if let (Ok(()), None, None, false) = (&caught, &value, &node, shielded) {
-            let mark = Mark::of(cx.waker());
-            if self.waker == mark || watch(cx.waker()) {
-                self.waker = mark;
+            if stays() {
                 return Some(Quick::Pending);
             }
         }
@@ -91,8 +87,6 @@ impl Frame {
     pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
         self.node = Some(node);
         self.stage = Stage::Inside;
-        // The node has none yet.
-        self.waker = Mark::default();
     }
 
     /// Enters a region that has no node yet, with one.
