@@ -73,6 +73,20 @@ fn r10_the_first_success_comes_before_a_later_request() {
     assert_eq!(reason.message(), Some("another child succeeded first"), "{reason}");
 }
 
+#[test]
+fn r10_a_child_that_comes_after_both_hears_of_the_first_success_and_not_of_a_later_request() {
+    let executor = Executor::new();
+    let group = Group::new().first_success();
+    let mut run = hand(group.run(async {
+        group.spawn_on(&executor, async { Ok(()) });
+        executor.run();
+        group.cancel_because("the group, later");
+        Ok(group.spawn(for_ever()))
+    }));
+    let reason = reason_of(run.drive().unwrap());
+    assert_eq!(reason.message(), Some("another child succeeded first"), "{reason}");
+}
+
 fn on_another_thread(f: impl FnOnce() + Send) {
     std::thread::scope(|threads| threads.spawn(f).join().unwrap());
 }
