@@ -102,8 +102,8 @@ impl CancelScope {
     }
 
     /// How long a request to [stop](CancelScope::stop) may last before it becomes a cancellation (R13); and
-    /// for a [shielded](CancelScope::shielded) scope, how long it holds against a cancellation from outside
-    /// (R12).
+    /// for a [shielded](CancelScope::shielded) scope, how long it holds against a cancellation from outside:
+    /// then what is inside sees it, and is dropped with what is around (R12).
     pub fn grace(self, grace: Duration) -> Self {
         self.draft.node().set_grace(grace);
         self

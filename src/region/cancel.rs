@@ -169,22 +169,23 @@ impl Node {
         Node::tell(Vec::new(), told);
     }
 
-    /// Wakes every shield below that has a run; `false` where there is none.
-    pub(super) fn wake_shields_below(self: &Arc<Self>) -> bool {
+    /// Whether there are shields below that wait for something; `wakes` wakes them.
+    pub(super) fn has_shields_below(self: &Arc<Self>, wakes: bool) -> bool {
+        let mut any = false;
         let mut wakers = Vec::new();
         let mut below = vec![Arc::downgrade(self)];
         while let Some(node) = below.pop() {
             let Some(node) = node.upgrade() else { continue };
             let mut inner = node.inner.lock();
             below.extend(inner.links().cloned());
-            if node.has(SHIELD) && !Arc::ptr_eq(&node, self) {
-                if let Some(waker) = inner.waker.take() {
+            if node.has(SHIELD) && !Arc::ptr_eq(&node, self) && inner.waker.is_some() {
+                any = true;
+                if wakes {
+                    wakers.extend(inner.waker.take());
                     node.raise(&inner, REWAKE);
-                    wakers.push(waker);
                 }
             }
         }
-        let any = !wakers.is_empty();
         wake_all(wakers);
         any
     }
@@ -195,6 +196,16 @@ impl Node {
             let nodes = vec![(Arc::clone(self), 0)];
             Node::tell(Vec::new(), Errand { nodes, signals: vec![Signal::Look] });
         }
+    }
+
+    /// The grace of a shield is over: what is cancelled around it is seen inside (R12).
+    pub(super) fn give_way(self: &Arc<Self>) {
+        {
+            let inner = self.inner.lock();
+            self.lower(&inner, SHIELD);
+        }
+        self.unsettle();
+        self.look();
     }
 
     /// Asks this region and everything inside it to wind down (R13).

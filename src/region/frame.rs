@@ -6,6 +6,7 @@
 
 mod enter;
 mod leave;
+mod shields;
 
 use super::exit::Running;
 #[cfg(feature = "tracing")]
@@ -17,6 +18,7 @@ use crate::sync::Arc;
 use crate::unwind::Payload;
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
+use shields::Asleep;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -50,8 +52,7 @@ pub(super) struct Extras {
     /// The region's own exit that has begun.
     exit: Option<Running>,
     why: Option<Leaving>,
-    /// Whether shields that this poll did not reach were woken, since the last poll that one held.
-    shields_woken: bool,
+    asleep: Asleep,
     tally: Tally,
     #[cfg(feature = "tracing")]
     span: Span,
@@ -270,7 +271,6 @@ impl Frame {
                 return self.cancelled(body);
             }
             if !shielded {
-                // What was woken now decides in the next poll.
                 let _ = self.poll_adopted(cx);
                 ambient::hold_shield();
                 return Poll::Pending;
@@ -278,10 +278,10 @@ impl Frame {
             self.poll_timers(cx);
         }
         let _ = self.poll_adopted(cx);
-        if let Some(extras) = self.extras_seen() {
-            extras.shields_woken &= !shielded;
+        if shielded {
+            self.shield_was_reached();
         }
-        if shielded || self.shields() {
+        if shielded || self.has(SHIELD) {
             ambient::hold_shield();
         }
         Poll::Pending
@@ -301,19 +301,6 @@ impl Frame {
         if let Some(extras) = self.extras_seen() {
             extras.timers = Timers::default();
         }
-    }
-
-    /// Whether a shield inside may be up that the last poll did not reach, because something between polls
-    /// only what was woken, such as `FuturesUnordered`. It is woken then, and the next poll decides (R12).
-    fn shield_is_asleep(&mut self) -> bool {
-        if !self.node().has_links() {
-            return false;
-        }
-        let extras = self.extras();
-        if std::mem::replace(&mut extras.shields_woken, true) {
-            return false;
-        }
-        self.node().wake_shields_below()
     }
 
     /// Drops the body with its region current, so that what is inside finds its way home.

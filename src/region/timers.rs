@@ -12,7 +12,6 @@ pub(super) struct Timers {
     stop: Option<Sleep>,
     /// From the cancellation of something outside until the shield gives way.
     shield: Option<Sleep>,
-    shield_is_down: bool,
 }
 
 impl Timers {
@@ -32,14 +31,9 @@ impl Frame {
         if self.has(STOP) && !self.has(CANCELLED) {
             self.poll_stop(cx);
         }
-        if self.shields() {
+        if self.has(SHIELD) {
             self.poll_shield(cx);
         }
-    }
-
-    /// Whether this region is a shield, and still one.
-    pub(super) fn shields(&mut self) -> bool {
-        self.has(SHIELD) && !self.extras_seen().is_some_and(|extras| extras.timers.shield_is_down)
     }
 
     /// Whether the timer in `place` has rung; it is gone then.
@@ -107,7 +101,7 @@ impl Frame {
             self.extras().timers.shield = timer;
         }
         if self.poll_timer(|timers| &mut timers.shield, cx) {
-            self.extras().timers.shield_is_down = true;
+            self.node().give_way();
         }
     }
 }

@@ -489,3 +489,114 @@ fn r12_a_poll_that_does_not_reach_a_shield_in_a_futures_unordered_does_not_end_i
     assert_eq!(run.drive().map_err(drop), Ok(()));
     log.is(&["first", "second"]);
 }
+
+#[test]
+fn r12_a_shield_below_two_futures_unordered_is_not_woken_for_ever() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(async {
+            let group = TaskGroup::<()>::new();
+            let inside = steps(&log, &gate);
+            let body = async {
+                group.spawn(async {
+                    let mut below: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+                    below.push(Box::pin(shield(inside)));
+                    while below.next().await.is_some() {}
+                    Ok(())
+                });
+                pending::<Result<(), ()>>().await
+            };
+            let _ = group.run(body).await;
+        }));
+        while all.next().await.is_some() {}
+    }));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["first", "second"]);
+}
+
+#[test]
+fn r12_what_is_inside_a_shield_that_gave_way_sees_what_is_cancelled_around_it() {
+    let clock = MockClock::new();
+    let outer = CancelScope::new();
+    let shielded = CancelScope::new().shielded().grace(SECOND);
+    let body = shielded.run(async {
+        let waits = moored::cancelled();
+        assert!(!moored::is_cancelled());
+        waits.await;
+        assert!(moored::is_cancelled());
+        "told"
+    });
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    outer.cancel();
+    run.pending();
+    clock.advance(SECOND);
+    assert_eq!(run.drive().unwrap().unwrap(), "told");
+}
+
+#[test]
+fn r12_a_shield_in_a_futures_unordered_that_gives_way_is_dropped_however_often_it_had_held() {
+    let clock = MockClock::new();
+    let (outer, gates) = (CancelScope::new(), [Gate::new(), Gate::new(), Gate::new()]);
+    let mut run = hand(
+        task(outer.run(async {
+            let shielded = CancelScope::new().shielded().grace(SECOND);
+            let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+            all.push(Box::pin(async {
+                let _ = shielded.run(pending::<()>()).await;
+            }));
+            for gate in &gates {
+                all.push(Box::pin(gate.wait()));
+            }
+            while all.next().await.is_some() {}
+        }))
+        .clock(clock.clone()),
+    );
+    run.pending();
+    outer.cancel();
+    run.idle();
+    for gate in &gates {
+        gate.open();
+        run.idle();
+    }
+    clock.advance(SECOND);
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_that_its_body_keeps_and_polls_no_more_holds_nothing_however_long_it_had_held() {
+    let (log, other) = (Log::new(), Gate::new());
+    let gates: Vec<Gate> = (0..20).map(|_| Gate::new()).collect();
+    let scope = CancelScope::new();
+    let inside = async {
+        for gate in &gates {
+            gate.wait().await;
+            log.add("step");
+        }
+        pending::<()>().await;
+    };
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(inside)));
+        let other = pin!(other.wait());
+        drop(select(all.next(), other).await);
+        pending::<()>().await;
+        drop(all);
+    }));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    for gate in &gates {
+        gate.open();
+        run.idle();
+    }
+    other.open();
+    assert!(run.drive().is_err());
+    log.is(&["step"; 20]);
+}

@@ -3,7 +3,9 @@
 
 use super::super::exit::run_exits;
 use super::super::observe::Phase;
-use super::super::{ATTENDED, Batch, ENTERED, Exit, INBOX, LEFT, Next, Node, ROOT, Tally, ambient};
+use super::super::{
+    ATTENDED, Batch, ENTERED, Exit, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
+};
 use super::{Extras, Frame, Stage};
 use crate::failure::{Cause, ExitFailure};
 use crate::reason::Leaving;
@@ -46,7 +48,7 @@ impl Frame {
             return Poll::Ready(());
         }
         let polled = self.poll_exits(cx, why);
-        if polled.is_pending() && self.shields() {
+        if polled.is_pending() && self.has(SHIELD) {
             ambient::hold_shield();
         }
         polled

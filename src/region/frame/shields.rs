@@ -1,0 +1,53 @@
+//! Shields that a poll of the body did not reach (R12).
+//!
+//! What polls its futures only when they are woken, such as `FuturesUnordered`, leaves a shield alone in most polls, and
+//! the shield holds all the same. A shield that the body has and will not poll again looks just so, and holds no more. To
+//! tell them apart, the shields below are woken, and the next poll decides. Such a collection also wakes itself after it
+//! has polled something: that poll, again, reaches nothing. So what was found to hold is believed for twice as many such
+//! polls as before, or it would be woken for ever.
+
+use super::Frame;
+
+/// What a cancelled region knows of the shields below it.
+pub(super) struct Asleep {
+    /// Whether they were woken since the last poll that a shield held.
+    woken: bool,
+    /// The polls since then that reached none.
+    missed: u32,
+    /// How many of these it takes to wake them.
+    patience: u32,
+}
+
+impl Default for Asleep {
+    fn default() -> Self {
+        Asleep { woken: false, missed: 0, patience: 1 }
+    }
+}
+
+impl Frame {
+    /// Whether a shield inside may be up that this poll did not reach.
+    pub(super) fn shield_is_asleep(&mut self) -> bool {
+        if !self.node().has_links() {
+            return false;
+        }
+        let asleep = &mut self.extras().asleep;
+        if asleep.woken {
+            return false;
+        }
+        asleep.missed += 1;
+        let wakes = asleep.missed >= asleep.patience;
+        asleep.woken = wakes;
+        self.node().has_shields_below(wakes)
+    }
+
+    /// A shield held this poll.
+    pub(super) fn shield_was_reached(&mut self) {
+        if let Some(extras) = self.extras_seen() {
+            let Asleep { woken, missed, patience } = &mut extras.asleep;
+            if std::mem::take(woken) {
+                *patience = patience.saturating_mul(2);
+            }
+            *missed = 0;
+        }
+    }
+}
