@@ -8,7 +8,8 @@ use super::slot::Slot;
 use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::{Ended, Frame, Run};
+use crate::region::ambient::{self, Home};
+use crate::region::{Ended, Frame, Newborn, Node, Run};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
@@ -75,6 +76,50 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_by::<Crewmate>(cx)
+    }
+}
+
+/// Who polls a child that has no node.
+trait Poller<T> {
+    /// Whether what the group is told has it polled.
+    const HEARS: bool;
+
+    /// Runs `poll` inside `group`.
+    fn inside<R>(group: &Arc<Node>, slot: &Arc<Slot<T>>, poll: impl FnOnce() -> R) -> R;
+}
+
+/// Its group's `run`.
+struct Crewmate;
+
+impl<T> Poller<T> for Crewmate {
+    const HEARS: bool = true;
+
+    #[inline]
+    fn inside<R>(_: &Arc<Node>, _: &Arc<Slot<T>>, poll: impl FnOnce() -> R) -> R {
+        poll()
+    }
+}
+
+/// A task of an executor.
+struct Executor;
+
+impl<T: Send + 'static> Poller<T> for Executor {
+    const HEARS: bool = false;
+
+    #[inline]
+    fn inside<R>(group: &Arc<Node>, slot: &Arc<Slot<T>>, poll: impl FnOnce() -> R) -> R {
+        let home: Arc<dyn Home> = Arc::clone(slot) as _;
+        let polled = ambient::within_group(Arc::clone(group), home, poll);
+        polled.unwrap_or_else(|payload| unwind::resume(payload))
+    }
+}
+
+impl<F, T, E> Child<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    fn poll_by<P: Poller<T>>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let exit = &mut *this.exit;
         let Some(ledger) = &exit.ledger else { return Poll::Ready(()) };
@@ -87,7 +132,7 @@ where
             ready!(ledger.gate.poll_turn(&mut exit.turn, cancelled, cx));
         }
         let polled = if this.run.as_mut().frame().is_new_draft() {
-            exit.poll_light(this.run.as_mut(), cx)
+            exit.poll_light::<P, F>(this.run.as_mut(), cx)
         } else {
             this.run.as_mut().poll_quick(cx)
         };
@@ -128,8 +173,8 @@ where
 
 impl<T, E> SignOut<T, E> {
     /// A poll without a node, unless there is something to be told: of the child by its handle, or of its group, whose
-    /// `run` polls it then.
-    fn poll_light<F>(
+    /// `run` polls it then. An executor's has nobody who would, and gets its node where it is pending.
+    fn poll_light<P: Poller<T>, F>(
         &self,
         mut run: Pin<&mut Run<F>>,
         cx: &mut Context<'_>,
@@ -139,7 +184,7 @@ impl<T, E> SignOut<T, E> {
     {
         let SignOut { at, slot, ledger, .. } = self;
         let (group, newborn) = (&ledger.as_ref()?.node, &slot.newborn);
-        let light = if slot.is_untouched() { newborn.light(group, at) } else { None };
+        let light = if slot.is_untouched() { newborn.light(group, at, !P::HEARS) } else { None };
         let Some(light) = light else {
             self.begin(run.as_mut().frame());
             return run.poll_quick(cx);
@@ -155,7 +200,9 @@ impl<T, E> SignOut<T, E> {
             slot.settle(&node);
             node
         };
-        let polled = run.as_mut().poll_newborn(light, || slot.is_let_go(), settle, cx);
+        let stays = || P::HEARS && slot.is_let_go();
+        let poll = || run.as_mut().poll_newborn(light, stays, settle, cx);
+        let polled = P::inside(group, slot, poll);
         if polled.is_none() && run.as_mut().frame().is_new_draft() {
             // Nothing can become current any more: the thread is being taken down.
             self.begin(run.as_mut().frame());
@@ -241,18 +288,24 @@ pin_project! {
             let this = this.project();
             let child = this.child.project();
             if let (Some(executor), true) = (this.executor.take(), child.exit.ledger.is_some()) {
-                child.run.frame().node().set_spawner(executor);
+                let frame = child.run.frame();
+                child.exit.begin(frame);
+                frame.node().set_spawner(executor);
             }
         }
     }
 }
 
-impl<F: Future<Output = Result<T, E>>, T, E> Future for Posted<F, T, E> {
+impl<F, T, E> Future for Posted<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    T: Send + 'static,
+{
     type Output = ();
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().child.poll(cx)
+        self.project().child.poll_by::<Executor>(cx)
     }
 }
 
@@ -269,8 +322,9 @@ where
     E: Send + 'static,
 {
     let (mut child, handle) = Child::new(ledger, future, at)?;
-    // It will hardly be ready at once, and here it need not compete with its siblings for its place in the group.
-    child.exit.begin(child.run.frame_mut());
+    if Newborn::WATCHED {
+        child.exit.begin(child.run.frame_mut());
+    }
     if let Err(Refused(task)) = spawner.spawn_unboxed(Posted { child, executor: spawner.keep() }) {
         // Its drop signs it out.
         drop(task);

@@ -2,7 +2,7 @@
 
 use crate::failure::ChildError;
 use crate::reason::{Reason, ReasonKind};
-use crate::region::{Newborn, Node, ambient, current_task};
+use crate::region::{Newborn, Node, ambient, ambient::Home, current_task};
 use crate::scope::request;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, next_number};
 use crate::wakers::wake_all;
@@ -66,17 +66,6 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Puts the child's node here: whoever asks for something from now on asks the node.
-    pub(super) fn settle(&self, node: &Arc<Node>) {
-        let before = {
-            let mut inside = self.inside.lock();
-            std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
-        };
-        if let Region::Cancelled(reason, _) = before {
-            drop(node.cancel(reason));
-        }
-    }
-
     /// Cancels the child, which may have no node yet.
     pub(super) fn cancel(&self, at: &'static Location<'static>) {
         // It may be polled on this very thread: then it hears of it at once.
@@ -133,5 +122,18 @@ impl<T> Slot<T> {
         };
         drop(old);
         result.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<T> Home for Slot<T> {
+    /// Puts the child's node here: whoever asks for something from now on asks the node.
+    fn settle(&self, node: &Arc<Node>) {
+        let before = {
+            let mut inside = self.inside.lock();
+            std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
+        };
+        if let Region::Cancelled(reason, _) = before {
+            drop(node.cancel(reason));
+        }
     }
 }

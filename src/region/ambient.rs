@@ -25,6 +25,11 @@ struct Here {
     count: Cell<u32>,
 }
 
+/// Where other threads find a child: its node is put here as soon as it is made, in the middle of a poll.
+pub(crate) trait Home {
+    fn settle(&self, node: &Arc<Node>);
+}
+
 /// A region in its first poll.
 struct FirstPoll {
     light: Light,
@@ -32,7 +37,7 @@ struct FirstPoll {
     node: Option<Arc<Node>>,
 }
 
-// Three, because what has nothing to be dropped costs no look at whether it has been.
+// Apart, because what has nothing to be dropped costs no look at whether it has been.
 ambient! {
     static HERE: Here = Here {
         task: Cell::new(0),
@@ -44,6 +49,10 @@ ambient! {
 ambient! {
     /// The innermost region that was made current with its node.
     static NODE: Cell<Option<Arc<Node>>> = Cell::new(None);
+}
+ambient! {
+    /// Where others find the child that is polled for the first time with `NODE` as its group.
+    static HOME: Cell<Option<Arc<dyn Home>>> = Cell::new(None);
 }
 ambient! {
     /// Regions in their first poll, innermost last.
@@ -58,6 +67,8 @@ const IN_EXIT: u32 = 1 << 1;
 const SHIELD_UP: u32 = 1 << 2;
 /// The innermost region is in its first poll and has a node, and so has what is around it.
 const MADE: u32 = 1 << 3;
+/// The outermost region without a node is a child on an executor, and `HOME` is its.
+const POSTED: u32 = 1 << 4;
 
 impl Here {
     /// Makes what `task` owns current; returns what is to be put back.
@@ -118,12 +129,29 @@ pub(super) fn watch_within<R>(
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
+    let count = next_base();
+    let flags = if in_exit { INSIDE | IN_EXIT } else { INSIDE };
+    enter_node(slot, flags, count, user_code)
+}
+
+/// The base of what is made current with its node. What is in its first poll around it gets one.
+#[inline(always)]
+fn next_base() -> u32 {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     if base != count && !is(MADE) {
         give_nodes(count as usize - 1);
     }
+    count
+}
+
+#[inline(always)]
+fn enter_node<R>(
+    slot: &mut Option<Arc<Node>>,
+    flags: u32,
+    count: u32,
+    user_code: impl FnOnce() -> R,
+) -> (Result<R, Payload>, bool) {
     let task = slot.as_ref().map_or(0, |node| node.owner_task());
-    let flags = if in_exit { INSIDE | IN_EXIT } else { INSIDE };
     let before = here(|here| here.enter(task, flags, count));
     // Where the thread-local is gone already (a thread's own destruction), no node becomes current.
     let node_before = NODE.try_with(|current| current.replace(slot.take())).ok();
@@ -132,6 +160,20 @@ pub(super) fn watch_within<R>(
         *slot = NODE.try_with(|current| current.replace(node_before)).ok().flatten();
     }
     (result, here(|here| here.leave(before)))
+}
+
+/// Polls a child on an executor for the first time: as a child in the task is, inside its `group`, and without a node. Other
+/// threads, which may ask for something in the middle of the poll, find its node at `home` once it has one.
+pub(crate) fn within_group<R>(
+    group: Arc<Node>,
+    home: Arc<dyn Home>,
+    poll: impl FnOnce() -> R,
+) -> Result<R, Payload> {
+    let count = next_base();
+    let home_before = HOME.try_with(|current| current.replace(Some(home))).ok().flatten();
+    let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, poll);
+    let _ = HOME.try_with(|current| current.set(home_before));
+    polled
 }
 
 /// As [`watch_within`], with the node, if somebody asked for it.
@@ -218,6 +260,13 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
                 lights[at - 1].node.clone().map(|node| (node, false))
             };
             let node = lights[at].light.node(parent);
+            if at == base && is(POSTED) {
+                let home = HOME.try_with(Cell::take).ok().flatten();
+                if let Some(home) = &home {
+                    home.settle(&node);
+                }
+                let _ = HOME.try_with(|current| current.set(home));
+            }
             lights[at].node = Some(node);
         }
         if at + 1 == lights.len() {
@@ -259,6 +308,10 @@ pub(crate) fn settled<R>(
     look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, bool) -> R,
 ) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
+    if base != count && is(POSTED) {
+        // Others have been able to cancel it since it was spawned: they have to find it.
+        give_nodes(base as usize);
+    }
     let (node, deadline, in_child) = if base == count {
         (None, None, false)
     } else {

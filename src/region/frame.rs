@@ -267,7 +267,7 @@ impl Frame {
                     (caught, value) => return self.go_on(caught, value, shield, true, body, cx),
                 }
             }
-            if !shielded && !self.shield_is_asleep() {
+            if !shielded && !self.shield_is_asleep(cx) {
                 return self.cancelled(body);
             }
             if !shielded {
@@ -299,7 +299,7 @@ impl Frame {
     #[inline]
     fn drop_timers(&mut self) {
         if let Some(extras) = self.extras_seen() {
-            extras.timers = Timers::default();
+            extras.timers.end_with_body();
         }
     }
 

@@ -35,17 +35,19 @@ impl Newborn {
         TaskId::moored(self.task, None)
     }
 
-    /// A poll of it without a node, where `parent` is current, and has not been told what a child hears when it comes.
-    /// A cancellation farther out it finds as any region does.
+    /// Who looks on wants to see every region from its beginning.
+    pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
+
+    /// A poll of it without a node inside `parent`, where that has not been told what a child hears when it comes. A
+    /// cancellation farther out it finds as any region does. `posted` tells whether it is not current here, but made so.
     pub(crate) fn light(
         &self,
         parent: &Arc<Node>,
         at: &'static Location<'static>,
+        posted: bool,
     ) -> Option<Light> {
-        // Who looks on wants to see every region.
-        let watched = cfg!(any(feature = "inspect", feature = "tracing"));
         let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
-        if watched || told || !ambient::is_innermost(parent) {
+        if Newborn::WATCHED || told || !(posted || ambient::is_innermost(parent)) {
             return None;
         }
         Some(Light {

@@ -15,6 +15,11 @@ pub(super) struct Timers {
 }
 
 impl Timers {
+    /// What the body was timed by; a shield holds, and gives way, until it has been left.
+    pub(super) fn end_with_body(&mut self) {
+        (self.deadline, self.stop) = (None, None);
+    }
+
     fn are_armed(&self) -> bool {
         self.deadline.is_some() || self.stop.is_some() || self.shield.is_some()
     }
@@ -90,7 +95,7 @@ impl Frame {
         }
     }
 
-    fn poll_shield(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_shield(&mut self, cx: &mut Context<'_>) {
         if self.extras().timers.shield.is_none() {
             let Some(grace) = self.node().grace() else { return };
             if self.node().timed().reason_around().is_none() {

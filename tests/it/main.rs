@@ -29,6 +29,7 @@ mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;
 mod pending;
+mod posted;
 mod prior_art;
 mod record;
 mod resource;

@@ -585,7 +585,7 @@ fn r12_a_shield_that_its_body_keeps_and_polls_no_more_holds_nothing_however_long
         let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
         all.push(Box::pin(shield(inside)));
         let other = pin!(other.wait());
-        drop(select(all.next(), other).await);
+        let _ = select(all.next(), other).await;
         pending::<()>().await;
         drop(all);
     }));
@@ -599,4 +599,118 @@ fn r12_a_shield_that_its_body_keeps_and_polls_no_more_holds_nothing_however_long
     other.open();
     assert!(run.drive().is_err());
     log.is(&["step"; 20]);
+}
+
+#[test]
+fn r12_the_grace_of_a_shield_that_is_being_left_goes_on() {
+    let (clock, gate, log) = (MockClock::new(), Gate::new(), Log::new());
+    let outer = CancelScope::new();
+    let stack = ExitStack::new();
+    let body = async {
+        let beside = async {
+            let _gone = log.on_drop("body");
+            pending::<()>().await
+        };
+        let shielded = CancelScope::new().shielded().grace(SECOND);
+        let shielded = shielded.run(async {
+            // Abandoned inside: the shield runs its exit, and then it is left.
+            let inner = ExitStack::new();
+            inner.defer(gate.wait());
+            yield_now().await;
+        });
+        let _ = join(beside, shielded).await;
+    };
+    let mut run = hand(
+        task(stack.run(async {
+            let _ = outer.run(body).await;
+            log.add("outer");
+            Ok::<(), ()>(())
+        }))
+        .clock(clock.clone()),
+    );
+    run.pending();
+    outer.cancel();
+    run.idle();
+    clock.advance(SECOND / 2);
+    run.idle();
+    log.is(&[]);
+    clock.advance(SECOND / 2);
+    run.idle();
+    log.is(&["body"]);
+    gate.open();
+    run.drive().unwrap();
+    log.is(&["body", "outer"]);
+    assert_eq!(clock.sleepers(), 0);
+}
+
+#[test]
+fn r12_the_grace_of_a_shield_inside_another_one_begins_when_that_one_gives_way() {
+    let clock = MockClock::new();
+    let outer = CancelScope::new();
+    let body = async {
+        let inner = async {
+            CancelScope::new().shielded().grace(SECOND).run(pending::<()>()).await.unwrap()
+        };
+        CancelScope::new().shielded().grace(SECOND).run(inner).await.unwrap();
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    outer.cancel();
+    run.idle();
+    clock.advance(SECOND);
+    run.idle();
+    clock.advance(SECOND);
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_in_an_executor_child_does_not_hold_the_body_around_its_group() {
+    let (executor, gate, log) = (Executor::new(), Gate::new(), Log::new());
+    let outer = CancelScope::new();
+    let waits = gate.wait();
+    let mut run = hand(outer.run(async {
+        let _gone = log.on_drop("body");
+        let group = TaskGroup::<()>::new();
+        drop(group.spawn_on(&executor, async move {
+            shield(waits).await;
+            Ok(())
+        }));
+        let _ = group.run(async { Ok(pending::<()>().await) }).await;
+    }));
+    run.pending();
+    executor.run();
+    outer.cancel();
+    run.idle();
+    log.is(&["body"]);
+    gate.open();
+    executor.run();
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_in_a_child_does_not_hold_the_body_of_its_group() {
+    let (gate, log) = (Gate::new(), Log::new());
+    let group = TaskGroup::<()>::new();
+    let (waits, other) = (gate.wait(), Gate::new());
+    let wakes = other.wait();
+    let mut run = hand(group.run(async {
+        let _gone = log.on_drop("body");
+        drop(group.spawn(async move {
+            shield(waits).await;
+            Ok(())
+        }));
+        drop(group.spawn(async move {
+            wakes.await;
+            yield_now().await;
+            Ok(())
+        }));
+        Ok(pending::<()>().await)
+    }));
+    run.idle();
+    other.open();
+    group.cancel();
+    run.idle();
+    log.is(&["body"]);
+    gate.open();
+    assert!(run.drive().is_err());
 }

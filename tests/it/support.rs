@@ -107,6 +107,11 @@ impl Log {
         async move { log.add(what) }
     }
 
+    /// Adds an entry when it is dropped.
+    pub(crate) fn on_drop(&self, what: &'static str) -> LoggedDrop {
+        LoggedDrop(self.clone(), what)
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
@@ -114,6 +119,14 @@ impl Log {
     #[track_caller]
     pub(crate) fn is(&self, expected: &[&str]) {
         assert_eq!(*self.0.lock().unwrap(), expected);
+    }
+}
+
+pub(crate) struct LoggedDrop(Log, &'static str);
+
+impl Drop for LoggedDrop {
+    fn drop(&mut self) {
+        self.0.add(self.1);
     }
 }
 

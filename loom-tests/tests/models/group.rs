@@ -1,7 +1,9 @@
 //! Children against the group that waits for them.
 
 use crate::executors::{Kept, ShuttingDown, Threads};
-use crate::support::{Count, CountOnDrop, abandons, lost, model, parked, poll_once, yield_now};
+use crate::support::{
+    Count, CountOnDrop, abandons, coarse_model, lost, model, parked, poll_once, yield_now,
+};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, Cause, ChildError, TaskGroup};
@@ -254,7 +256,7 @@ fn r08_exits_of_a_dropped_child_against_entering() {
 /// place, does not take the one that was turned away for it.
 #[test]
 fn r16_a_spawn_that_is_turned_away_against_the_end_of_the_last_child() {
-    model(|| {
+    coarse_model(|| {
         lost::reset();
         let gone = Count::new();
         let threads = Threads::default();

@@ -7,6 +7,7 @@
 //! polls as before, or it would be woken for ever.
 
 use super::Frame;
+use std::task::Context;
 
 /// What a cancelled region knows of the shields below it.
 pub(super) struct Asleep {
@@ -26,7 +27,7 @@ impl Default for Asleep {
 
 impl Frame {
     /// Whether a shield inside may be up that this poll did not reach.
-    pub(super) fn shield_is_asleep(&mut self) -> bool {
+    pub(super) fn shield_is_asleep(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.node().has_links() {
             return false;
         }
@@ -37,7 +38,12 @@ impl Frame {
         asleep.missed += 1;
         let wakes = asleep.missed >= asleep.patience;
         asleep.woken = wakes;
-        self.node().has_shields_below(wakes)
+        let any = self.node().has_shields_below(wakes);
+        if any && wakes {
+            // A shield on an executor does not have this polled.
+            cx.waker().wake_by_ref();
+        }
+        any
     }
 
     /// A shield held this poll.
