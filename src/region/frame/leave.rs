@@ -6,7 +6,7 @@ use super::super::observe::Phase;
 use super::super::{
     ATTENDED, Batch, ENTERED, Exit, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
 };
-use super::{Extras, Frame, Stage, Timers};
+use super::{Extras, Frame, Stage};
 use crate::failure::{Cause, ExitFailure};
 use crate::reason::Leaving;
 use crate::sync::Arc;
@@ -48,23 +48,13 @@ impl Frame {
             return Poll::Ready(());
         }
         let polled = self.poll_exits(cx, why);
-        if self.has(SHIELD) {
-            self.poll_leaving_shield(polled, cx);
-        }
-        polled
-    }
-
-    /// A shield holds, if its grace lets it, until it has been left.
-    #[cold]
-    fn poll_leaving_shield(&mut self, polled: Poll<()>, cx: &mut Context<'_>) {
-        if polled.is_pending() {
+        if polled.is_pending() && self.has(SHIELD) {
             self.poll_shield(cx);
             if self.has(SHIELD) {
                 ambient::hold_shield();
             }
-        } else if let Some(extras) = self.extras_seen() {
-            extras.timers = Timers::default();
         }
+        polled
     }
 
     fn poll_exits(&mut self, cx: &mut Context<'_>, why: Leaving) -> Poll<()> {
