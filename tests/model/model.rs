@@ -19,10 +19,18 @@ use reference::Reference;
 pub(crate) enum Kind {
     Root,
     Scope,
+    /// A scope that is shielded.
+    Shield,
     Stack,
     Loose,
     Group,
     Child,
+}
+
+impl Kind {
+    pub(crate) fn is_scope(self) -> bool {
+        matches!(self, Kind::Scope | Kind::Shield)
+    }
 }
 
 /// How a body or an exit ends.
@@ -82,7 +90,8 @@ impl Op {
             _ => End::Panic,
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
-        match code % 19 {
+        // New ones at the end: most of the seeds that were kept go on meaning what they did.
+        match code % 20 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -98,7 +107,8 @@ impl Op {
             15 => Op::Open(at),
             16 => Op::Expire(at),
             17 => Op::Trespass(at),
-            _ => Op::Stop(at),
+            18 => Op::Stop(at),
+            _ => Op::Enter(at, Kind::Shield),
         }
     }
 }
@@ -123,6 +133,14 @@ pub(crate) enum Event {
     Broken(String),
 }
 
+impl Event {
+    /// Whether the program did something, instead of dropping something or telling of it.
+    pub(crate) fn is_a_step(&self) -> bool {
+        use Event::{ExitBegan, ExitEnded, Followed, Returned};
+        matches!(self, ExitBegan(..) | ExitEnded(..) | Followed(..) | Returned(..))
+    }
+}
+
 /// What `run` returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -138,6 +156,8 @@ pub(crate) enum Outcome {
 /// Runs the program of `seed` in both worlds, and panics where they differ.
 pub(crate) fn check(seed: &[u8]) {
     let (head, ops) = seed.split_first().unwrap_or((&0, &[]));
+    // A program that failed, such as while proptest makes it smaller, may have left some.
+    let before = moored::testing::live_regions();
     let mut real = Real::new();
     let mut reference = Reference::new();
     let mut done = Vec::new();
@@ -176,7 +196,7 @@ pub(crate) fn check(seed: &[u8]) {
     }
     drop(real);
     let left = moored::testing::live_regions();
-    assert_eq!(left, 0, "regions live on (R19) after{}", lines(&done));
+    assert_eq!(left, before, "regions live on (R19) after{}", lines(&done));
 }
 
 fn settle(real: &mut Real, reference: &mut Reference, done: &[Op]) {

@@ -329,8 +329,10 @@ fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
 fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
     Box::pin(async move {
         let outcome = match kind {
-            Kind::Scope => {
-                let scope = Arc::new(CancelScope::new());
+            Kind::Scope | Kind::Shield => {
+                let scope = CancelScope::new();
+                let shields = kind == Kind::Shield;
+                let scope = Arc::new(if shields { scope.shielded() } else { scope });
                 let handle = scope.handle();
                 shared.with(|inside| {
                     inside.stops.insert(region, scope.handle());

@@ -218,14 +218,26 @@ impl Reference {
         (0..self.regions.len()).filter(lives).collect()
     }
 
-    fn is_inside(&self, mut region: RegionId, around: RegionId) -> bool {
+    fn is_inside(&self, region: RegionId, around: RegionId) -> bool {
+        self.way_in(around, region).is_some()
+    }
+
+    /// Whether it ends with the body of `around`: what is inside a group's child does not.
+    fn is_in_body(&self, region: RegionId, around: RegionId) -> bool {
+        let outermost = self.way_in(around, region);
+        outermost.is_some_and(|outermost| self.regions[outermost].kind != Kind::Child)
+    }
+
+    /// Of what `region` is inside, or the region itself, what stands in `around`.
+    fn way_in(&self, around: RegionId, mut region: RegionId) -> Option<RegionId> {
         while region != 0 {
-            region = self.regions[region].parent;
-            if region == around {
-                return true;
+            let parent = self.regions[region].parent;
+            if parent == around {
+                return Some(region);
             }
+            region = parent;
         }
-        false
+        None
     }
 
     fn nearest_live(&self, mut region: RegionId) -> Option<RegionId> {

@@ -13,7 +13,9 @@ impl Reference {
             Op::Enter(at, kind) => Op::Enter(self.open(at, kind, Region::has_body)?, kind),
             Op::Spawn(at) => {
                 let spawns = |region: &Region| region.kind == Kind::Group && region.has_body();
-                Op::Spawn(self.open(at, Kind::Child, spawns)?)
+                let group = self.open(at, Kind::Child, spawns)?;
+                self.spawned(self.newest_region());
+                Op::Spawn(group)
             }
             Op::Defer(at, plan) => {
                 let (stack, plan) = self.register(at, plan, false)?;
@@ -34,13 +36,13 @@ impl Reference {
                 Op::Open(exit)
             }
             Op::Cancel(at) => {
-                let asked = |r: &Region| matches!(r.kind, Kind::Scope | Kind::Group | Kind::Child);
+                let asked = |r: &Region| r.kind.is_scope() || matches!(r.kind, Kind::Group | Kind::Child);
                 let region = self.pick(at, asked)?;
                 self.cancel(region);
                 Op::Cancel(region)
             }
             Op::Expire(at) => {
-                let region = self.pick(at, |r| r.kind == Kind::Scope && r.has_body())?;
+                let region = self.pick(at, |r| r.kind.is_scope() && r.has_body())?;
                 self.cancel(region);
                 Op::Expire(region)
             }
@@ -49,7 +51,7 @@ impl Reference {
                 Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
             }
             Op::Stop(at) => {
-                Op::Stop(self.pick(at, |r| matches!(r.kind, Kind::Scope | Kind::Group))?)
+                Op::Stop(self.pick(at, |r| r.kind.is_scope() || r.kind == Kind::Group)?)
             }
             Op::Leave(at, end) => {
                 let region = self.pick(at, |r| r.has_body() && r.kind != Kind::Root)?;

@@ -15,11 +15,17 @@ impl Reference {
     /// What happened since the last operation, until nobody was woken any more.
     pub(crate) fn observe(&mut self, events: Vec<Event>) -> Result<(), String> {
         self.settle();
-        for event in events {
-            self.happened(event)?;
-            self.settle();
-        }
         self.whose_turn_has_come();
+        for (at, event) in events.iter().enumerate() {
+            if let Event::BodyGone(region) = event {
+                self.body_gone(*region, &events[at + 1..])?;
+            } else {
+                self.happened(event.clone())?;
+            }
+            self.settle();
+            self.whose_turn_has_come();
+        }
+        self.nothing_is_late_that_is_back();
         self.bodies_and_returns()?;
         self.nothing_is_stuck()
     }
@@ -48,9 +54,7 @@ impl Reference {
                     self.add_exit(next, region, plan, false);
                 }
             }
-            Event::BodyGone(region) => {
-                ensure!(self.bodies_gone.insert(region), "body {region} was dropped twice");
-            }
+            Event::BodyGone(_) => {}
             Event::Returned(region, outcome) => {
                 let before = self.returned.insert(region, outcome);
                 ensure!(before.is_none(), "region {region} returned twice");
@@ -61,6 +65,21 @@ impl Reference {
             Event::ToldUnclaimed => self.told_unclaimed += 1,
             Event::Lost(exits) => self.told_lost += exits,
             Event::Broken(what) => return Err(what),
+        }
+        Ok(())
+    }
+
+    /// R6, R12: the body of a cancelled region goes when nothing shields it. What falls with a body around it falls before
+    /// that one, with nothing done in between.
+    fn body_gone(&mut self, region: RegionId, then: &[Event]) -> Result<(), String> {
+        ensure!(self.bodies_gone.insert(region), "body {region} was dropped twice");
+        let falls = then.iter().take_while(|event| !event.is_a_step()).any(
+            |event| matches!(event, Event::BodyGone(around) if self.is_in_body(region, *around)),
+        );
+        let at = &self.regions[region];
+        if !falls && at.cancelled && at.has_body() {
+            ensure!(!self.is_held(region), "body {region} was dropped in spite of a shield (R12)");
+            self.cut(region);
         }
         Ok(())
     }
@@ -121,13 +140,16 @@ impl Reference {
         Ok(())
     }
 
-    /// The only thing that is not foretold: when an exit's turn comes while its value is out. A value that has just come
-    /// back, and whose exit has not begun, was not late.
-    fn whose_turn_has_come(&mut self) {
+    /// A value that has just come back, and whose exit has not begun, was not late.
+    fn nothing_is_late_that_is_back(&mut self) {
         let back = self.back.take().and_then(|id| self.exits.get_mut(&id));
         if let Some(exit) = back.filter(|exit| exit.late == Late::Maybe) {
             exit.late = Late::No;
         }
+    }
+
+    /// The only thing that is not foretold: when an exit's turn comes while its value is out.
+    fn whose_turn_has_come(&mut self) {
         let ids: Vec<ExitId> = self.exits.keys().copied().collect();
         for id in &ids {
             let exit = &self.exits[id];
@@ -144,6 +166,7 @@ impl Reference {
     fn bodies_and_returns(&self) -> Result<(), String> {
         for (id, region) in self.regions.iter().enumerate() {
             let kind = region.kind;
+            ensure!(!self.may_be_cut(id), "nothing holds the body of the cancelled region {id} (R6)");
             if kind != Kind::Loose {
                 let (there, expected) = (!self.bodies_gone.contains(&id), region.has_body());
                 ensure!(

@@ -10,19 +10,37 @@ impl Reference {
         self.regions[region].entered.get_or_insert(self.next_number);
     }
 
-    /// R6, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; it drops the
-    /// body, and it reaches a group's children.
+    /// R6, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; it reaches a
+    /// group's children. The body goes when it [may](Reference::may_be_cut).
     pub(super) fn cancel(&mut self, region: RegionId) {
         let at = &mut self.regions[region];
         if !at.lives() || at.cancelled {
             return;
         }
         at.cancelled = true;
-        if at.has_body() {
-            at.cut_short = true;
-            self.end_body(region);
-        }
         self.children(region).into_iter().for_each(|child| self.cancel(child));
+    }
+
+    /// R16: a child that comes late is polled once.
+    pub(super) fn spawned(&mut self, child: RegionId) {
+        if self.regions[self.regions[child].parent].cancelled {
+            self.cancel(child);
+        }
+    }
+
+    /// R6: the body of a cancelled region is dropped where it is parked. R12: not while a shield inside it holds.
+    pub(super) fn may_be_cut(&self, region: RegionId) -> bool {
+        let at = &self.regions[region];
+        at.cancelled && at.has_body() && !self.is_held(region)
+    }
+
+    pub(super) fn is_held(&self, region: RegionId) -> bool {
+        self.inside_body(region).iter().any(|id| self.regions[*id].kind == Kind::Shield)
+    }
+
+    pub(super) fn cut(&mut self, region: RegionId) {
+        self.regions[region].cut_short = true;
+        self.end_body(region);
     }
 
     /// R17: a body that does not end well cancels what is beside it in its group, as one more child.
@@ -39,12 +57,15 @@ impl Reference {
 
     /// R7, R16: what is inside a body ends with it, but not a group's children, nor what is inside them.
     fn end_body(&mut self, region: RegionId) {
+        let inside = self.inside_body(region);
         self.regions[region].state = State::Leaving;
-        let children = self.children(region);
-        let within = |id, child: &RegionId| id == *child || self.is_inside(id, *child);
-        let mut inside = self.inside(region);
-        inside.retain(|id| !children.iter().any(|child| within(*id, child)));
         self.abandon(&inside, Some(region));
+    }
+
+    fn inside_body(&self, region: RegionId) -> Vec<RegionId> {
+        let mut inside = self.inside(region);
+        inside.retain(|id| self.is_in_body(*id, region));
+        inside
     }
 
     /// The body around drops a region, with everything inside.
