@@ -36,7 +36,8 @@ impl Reference {
                 Op::Open(exit)
             }
             Op::Cancel(at) => {
-                let asked = |r: &Region| r.kind.is_scope() || matches!(r.kind, Kind::Group | Kind::Child);
+                let asked =
+                    |r: &Region| r.kind.is_scope() || matches!(r.kind, Kind::Group | Kind::Child);
                 let region = self.pick(at, asked)?;
                 self.cancel(region);
                 Op::Cancel(region)
