@@ -11,6 +11,7 @@
 mod real;
 mod reference;
 
+use moored::ReasonKind;
 use real::Real;
 use reference::Reference;
 
@@ -55,6 +56,26 @@ pub(crate) type RegionId = usize;
 /// An exit, by the order of creation.
 pub(crate) type ExitId = usize;
 
+/// Why something is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Why {
+    pub(crate) kind: ReasonKind,
+    /// Which request it was, where that can be told.
+    pub(crate) request: Option<usize>,
+    /// The task that asked or failed, by its root.
+    pub(crate) by: Option<RegionId>,
+}
+
+/// What an exit is told of why it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Because {
+    Completed,
+    Failed,
+    Cancelled(Why),
+    Panicked,
+    Abandoned,
+}
+
 /// One step. Numbers are taken modulo what there is, so that every seed is a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -79,6 +100,8 @@ pub(crate) enum Op {
     Trespass(RegionId),
     /// Asks to wind down, without a grace: nobody here listens.
     Stop(RegionId),
+    /// The body asks whether it is cancelled, and why.
+    Look(RegionId),
 }
 
 impl Op {
@@ -91,7 +114,7 @@ impl Op {
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
         // New ones at the end: most of the seeds that were kept go on meaning what they did.
-        match code % 20 {
+        match code % 21 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -108,7 +131,8 @@ impl Op {
             16 => Op::Expire(at),
             17 => Op::Trespass(at),
             18 => Op::Stop(at),
-            _ => Op::Enter(at, Kind::Shield),
+            19 => Op::Enter(at, Kind::Shield),
+            _ => Op::Look(at),
         }
     }
 }
@@ -116,13 +140,15 @@ impl Op {
 /// What happened in the real program, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    ExitBegan(ExitId),
+    ExitBegan(ExitId, Because),
     ExitEnded(ExitId),
     /// The exit registered another one in its stack; or was refused because the stack was left.
     Followed(ExitId, Option<ExitId>),
     /// A body was dropped or ended.
     BodyGone(RegionId),
-    /// `run` or `close` returned or panicked.
+    /// What a body saw: whether it is cancelled; and why, where its region has a handle that can be asked.
+    Saw(RegionId, bool, Option<Option<Why>>),
+    /// `run`, `close` or `join` returned or panicked.
     Returned(RegionId, Outcome),
     /// Somebody was told of a failure: "exit 7", "body 3".
     Told(String),
@@ -147,7 +173,7 @@ pub(crate) enum Outcome {
     Fine,
     /// The body's own error, or a child's.
     Failed,
-    Cancelled,
+    Cancelled(Why),
     /// Nothing but exits failed.
     ExitsFailed,
     Panicked,
@@ -190,6 +216,7 @@ pub(crate) fn check(seed: &[u8]) {
             }
         }
     }
+    real.join_children();
     settle(&mut real, &mut reference, &done);
     if let Err(wrong) = reference.finish() {
         panic!("{wrong}\nat the end of{}", lines(&done));

@@ -3,15 +3,15 @@
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
 use super::reference::Reference;
-use super::{End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId};
+use super::{Because, End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId, Why};
 use moored::testing::{MockClock, hand};
 use moored::{
-    CancelHandle, CancelScope, Cause, Clock, ExitFailure, ExitStack, Failure, Held, Misuse, Report,
-    TaskGroup, TaskId, task,
+    CancelHandle, CancelScope, Cause, ChildError, Clock, ExitFailure, ExitStack, Failure, Held,
+    Leaving, Misuse, Reason, Report, TaskGroup, TaskHandle, TaskId, task,
 };
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -63,8 +63,10 @@ struct Shared(Arc<Mutex<Inside>>);
 struct Inside {
     events: Vec<Event>,
     mail: BTreeMap<RegionId, Mail>,
-    cancels: BTreeMap<RegionId, Arc<dyn Fn() + Send + Sync>>,
-    stops: BTreeMap<RegionId, CancelHandle>,
+    handles: BTreeMap<RegionId, CancelHandle>,
+    children: BTreeMap<RegionId, Arc<TaskHandle<()>>>,
+    /// The region at the root of each task.
+    tasks: HashMap<TaskId, RegionId>,
     scopes: BTreeMap<RegionId, Weak<CancelScope>>,
     stacks: BTreeMap<RegionId, Weak<ExitStack>>,
     gates: BTreeMap<ExitId, Gate>,
@@ -93,6 +95,7 @@ enum Act {
     Drop(RegionId),
     Spawn(RegionId),
     Close(RegionId),
+    Look,
 }
 
 impl Shared {
@@ -118,8 +121,25 @@ impl Shared {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn cancels(&self, region: RegionId, cancel: impl Fn() + Send + Sync + 'static) {
-        self.with(|inside| inside.cancels.insert(region, Arc::new(cancel)));
+    /// Copied out, so that nobody asks it under our lock.
+    fn handle(&self, region: RegionId) -> Option<CancelHandle> {
+        self.with(|inside| inside.handles.get(&region).cloned())
+    }
+
+    fn why(&self, reason: &Reason) -> Why {
+        let request = reason.message().map(|number| number.parse().expect("a number"));
+        let by = reason.task().map(|task| self.with(|inside| inside.tasks[task]));
+        Why { kind: reason.kind(), request, by }
+    }
+
+    fn because(&self, why: &Leaving) -> Because {
+        match why {
+            Leaving::Completed => Because::Completed,
+            Leaving::Failed => Because::Failed,
+            Leaving::Cancelled(reason) => Because::Cancelled(self.why(reason)),
+            Leaving::Panicked => Because::Panicked,
+            _ => Because::Abandoned,
+        }
     }
 }
 
@@ -150,8 +170,11 @@ impl Real {
             }
             Op::PutBack(exit) => drop(self.shared.with(|inside| inside.held.remove(&exit))),
             Op::Cancel(region) => {
-                let cancel = self.shared.with(|inside| inside.cancels.get(&region).cloned());
-                cancel.into_iter().for_each(|cancel| cancel());
+                let number = reference.newest_request().to_string();
+                let handle = self.shared.handle(region);
+                handle.iter().for_each(|handle| handle.cancel_because(number.clone()));
+                let child = self.shared.with(|inside| inside.children.get(&region).cloned());
+                child.iter().for_each(|child| child.cancel());
             }
             Op::Expire(region) => {
                 let scope = self.shared.with(|inside| inside.scopes.get(&region).cloned());
@@ -166,9 +189,9 @@ impl Real {
                 }
             }
             Op::Stop(region) => {
-                let handle = self.shared.with(|inside| inside.stops.get(&region).cloned());
-                handle.iter().for_each(CancelHandle::stop);
+                self.shared.handle(region).iter().for_each(CancelHandle::stop);
             }
+            Op::Look(region) => self.shared.send(region, Act::Look),
             Op::Leave(region, end) => self.shared.send(region, Act::Leave(region, end)),
             Op::Drop(region) => self.shared.send(reference.around(region), Act::Drop(region)),
             Op::Close(region) => self.shared.send(actor(region), Act::Close(region)),
@@ -197,6 +220,22 @@ impl Real {
 
     pub(crate) fn drop_root(&mut self) {
         self.root = None;
+    }
+
+    /// What the handles of the children tell.
+    pub(crate) fn join_children(&mut self) {
+        let children = self.shared.with(|inside| std::mem::take(&mut inside.children));
+        for (region, child) in children {
+            let child = Arc::into_inner(child).expect("nobody else keeps it");
+            let outcome = match hand(child.join()).ready() {
+                Ok(()) => Outcome::Fine,
+                Err(ChildError::Failed(_)) => Outcome::Failed,
+                Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(self.shared.why(&reason)),
+                Err(ChildError::Panicked) => Outcome::Panicked,
+                Err(other) => panic!("the model does not know {other}"),
+            };
+            self.shared.event(Event::Returned(region, outcome));
+        }
     }
 
     /// Polls as an executor would: only while it is woken.
@@ -252,6 +291,10 @@ async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), Str
     let mut arms: Vec<(RegionId, BoxFuture<()>)> = Vec::new();
     let mut loose: BTreeMap<RegionId, ExitStack> = BTreeMap::new();
     std::future::poll_fn(move |cx| {
+        if let Some(id) = task::current() {
+            // The first one polled in a task is its root.
+            shared.with(|inside| *inside.tasks.entry(id).or_insert(me));
+        }
         loop {
             let act = shared.with(|inside| {
                 let mail = inside.mail.entry(me).or_default();
@@ -270,10 +313,12 @@ async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), Str
                     arms.push((region, arm(shared.clone(), region, kind)));
                 }
                 Some(Act::Defer(region, exit, plan)) => match (&place, loose.get(&region)) {
-                    (_, Some(stack)) => stack.defer(run_exit(shared.clone(), exit, plan, None)),
+                    (_, Some(stack)) => {
+                        stack.defer_with(run_exit(shared.clone(), exit, plan, None));
+                    }
                     (Place::Stack(stack), None) => {
                         let home = Arc::downgrade(stack);
-                        stack.defer(run_exit(shared.clone(), exit, plan, Some(home)));
+                        stack.defer_with(run_exit(shared.clone(), exit, plan, Some(home)));
                     }
                     _ => unreachable!("the reference asks stacks only"),
                 },
@@ -285,7 +330,7 @@ async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), Str
                     };
                     let plan = ExitPlan { then: false, ..plan };
                     let runs = run_exit(shared.clone(), exit, plan, None);
-                    let held = stack.hold(exit, move |_| runs);
+                    let held = stack.hold_with(exit, move |_, why| runs(why));
                     shared.with(|inside| inside.held.insert(exit, held));
                 }
                 Some(Act::Leave(_, End::Fine)) => return Poll::Ready(Ok(())),
@@ -305,12 +350,17 @@ async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), Str
                 Some(Act::Spawn(region)) => {
                     let Place::Group(group) = &place else { unreachable!("groups spawn") };
                     let child = group.spawn(child(shared.clone(), region));
-                    shared.cancels(region, move || child.cancel());
+                    shared.with(|inside| inside.children.insert(region, Arc::new(child)));
                 }
                 Some(Act::Close(region)) => {
                     if let Some(stack) = loose.remove(&region) {
                         arms.push((region, close(shared.clone(), region, stack)));
                     }
+                }
+                Some(Act::Look) => {
+                    let reason = shared.handle(me).map(|handle| handle.reason());
+                    let why = reason.map(|reason| reason.map(|reason| shared.why(&reason)));
+                    shared.event(Event::Saw(me, moored::is_cancelled(), why));
                 }
             }
         }
@@ -333,12 +383,10 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
                 let scope = CancelScope::new();
                 let shields = kind == Kind::Shield;
                 let scope = Arc::new(if shields { scope.shielded() } else { scope });
-                let handle = scope.handle();
                 shared.with(|inside| {
-                    inside.stops.insert(region, scope.handle());
+                    inside.handles.insert(region, scope.handle());
                     inside.scopes.insert(region, Arc::downgrade(&scope));
                 });
-                shared.cancels(region, move || handle.cancel());
                 match caught(scope.run(actor(shared.clone(), region, Place::Plain))).await {
                     Ok(Ok(Ok(()))) => Outcome::Fine,
                     Ok(Ok(Err(error))) => {
@@ -347,7 +395,7 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
                     }
                     Ok(Err(cancelled)) => {
                         cancelled.failures().iter().for_each(|f| shared.event(told(f)));
-                        Outcome::Cancelled
+                        Outcome::Cancelled(shared.why(cancelled.reason()))
                     }
                     Err(panic) => panicked(&shared, panic),
                 }
@@ -363,9 +411,7 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
             }
             Kind::Group => {
                 let group = TaskGroup::new();
-                let handle = group.handle();
-                shared.with(|inside| inside.stops.insert(region, group.handle()));
-                shared.cancels(region, move || handle.cancel());
+                shared.with(|inside| inside.handles.insert(region, group.handle()));
                 let body = actor(shared.clone(), region, Place::Group(&group));
                 match caught(group.run(body)).await {
                     Ok(result) => failure(&shared, result.err().as_ref()),
@@ -421,7 +467,7 @@ fn failure<E: ToString>(shared: &Shared, failure: Option<&Failure<E>>) -> Outcom
     }
     match failure.cause() {
         Cause::Body(_) | Cause::Child { .. } => Outcome::Failed,
-        Cause::Cancelled(_) => Outcome::Cancelled,
+        Cause::Cancelled(reason) => Outcome::Cancelled(shared.why(reason)),
         _ => Outcome::ExitsFailed,
     }
 }
@@ -462,37 +508,39 @@ fn run_exit(
     exit: ExitId,
     plan: ExitPlan,
     stack: Option<Weak<ExitStack>>,
-) -> impl Future<Output = Result<(), String>> + Send + 'static {
+) -> impl FnOnce(Leaving) -> BoxFuture<Result<(), String>> + Send + 'static {
     let owner: Option<TaskId> = task::current();
-    async move {
-        shared.event(Event::ExitBegan(exit));
-        if task::current() != owner {
-            let found = task::current();
-            shared.event(Event::Broken(format!("exit {exit} of {owner:?} runs as {found:?}")));
-        }
-        if plan.gated {
-            let shared = shared.clone();
-            std::future::poll_fn(move |cx| {
-                shared.with(|inside| {
-                    let gate = inside.gates.entry(exit).or_default();
-                    if gate.open {
-                        return Poll::Ready(());
-                    }
-                    gate.waker = Some(cx.waker().clone());
-                    Poll::Pending
+    move |why| {
+        Box::pin(async move {
+            shared.event(Event::ExitBegan(exit, shared.because(&why)));
+            if task::current() != owner {
+                let found = task::current();
+                shared.event(Event::Broken(format!("exit {exit} of {owner:?} runs as {found:?}")));
+            }
+            if plan.gated {
+                let shared = shared.clone();
+                std::future::poll_fn(move |cx| {
+                    shared.with(|inside| {
+                        let gate = inside.gates.entry(exit).or_default();
+                        if gate.open {
+                            return Poll::Ready(());
+                        }
+                        gate.waker = Some(cx.waker().clone());
+                        Poll::Pending
+                    })
                 })
-            })
-            .await;
-        }
-        if let (true, Some(stack)) = (plan.then, stack) {
-            follow(&shared, exit, stack.upgrade());
-        }
-        shared.event(Event::ExitEnded(exit));
-        match plan.end {
-            End::Fine => Ok(()),
-            End::Error => Err(format!("exit {exit}")),
-            End::Panic => resume_unwind(Box::new(format!("exit {exit}"))),
-        }
+                .await;
+            }
+            if let (true, Some(stack)) = (plan.then, stack) {
+                follow(&shared, exit, stack.upgrade());
+            }
+            shared.event(Event::ExitEnded(exit));
+            match plan.end {
+                End::Fine => Ok(()),
+                End::Error => Err(format!("exit {exit}")),
+                End::Panic => resume_unwind(Box::new(format!("exit {exit}"))),
+            }
+        })
     }
 }
 
@@ -500,7 +548,8 @@ fn run_exit(
 fn follow(shared: &Shared, exit: ExitId, stack: Option<Arc<ExitStack>>) {
     let next = exit + Reference::FOLLOWERS;
     let plan = ExitPlan { end: End::Fine, gated: false, then: false };
-    let registered = stack
-        .is_some_and(|stack| stack.try_defer(run_exit(shared.clone(), next, plan, None)).is_ok());
+    let registered = stack.is_some_and(|stack| {
+        stack.try_defer_with(run_exit(shared.clone(), next, plan, None)).is_ok()
+    });
     shared.event(Event::Followed(exit, registered.then_some(next)));
 }

@@ -16,7 +16,7 @@ mod ops;
 mod oracle;
 mod rules;
 
-use super::{End, ExitId, ExitPlan, Kind, Outcome, RegionId};
+use super::{Because, End, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,11 @@ struct Region {
     exits: Vec<ExitId>,
     /// How its body ended by itself.
     end: Option<End>,
-    cancelled: bool,
+    cancelled: Option<Why>,
+    /// What was cancelled when it was dropped, here or around.
+    dropped_for: Option<Why>,
+    /// What its exits are told.
+    because: Option<Because>,
     /// Whether the cancellation is what ended the body.
     cut_short: bool,
     /// Its body, or a child.
@@ -121,6 +125,7 @@ pub(crate) struct Reference {
     events: usize,
     /// The exit whose value has just come back.
     back: Option<ExitId>,
+    requests: usize,
     expected_still_held: usize,
     root_dropped: bool,
     // What the real program said.
@@ -150,6 +155,10 @@ impl Reference {
         self.next_exit - 1
     }
 
+    pub(crate) fn newest_request(&self) -> usize {
+        self.requests
+    }
+
     /// Whose body does what is done to the region.
     pub(crate) fn actor_of(&self, region: RegionId) -> RegionId {
         match self.regions[region].kind {
@@ -176,7 +185,9 @@ impl Reference {
             entered: None,
             exits: Vec::new(),
             end: None,
-            cancelled: false,
+            cancelled: None,
+            dropped_for: None,
+            because: None,
             cut_short: false,
             failed: false,
             panicked: false,

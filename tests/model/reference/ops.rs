@@ -1,7 +1,8 @@
 //! What an operation is done to: whatever fits, counted round, so that every seed is a program.
 
 use super::{Exit, Reference, Region, State};
-use crate::model::{End, ExitId, ExitPlan, Kind, Op, RegionId};
+use crate::model::{Because, End, ExitId, ExitPlan, Kind, Op, RegionId, Why};
+use moored::ReasonKind;
 
 impl Reference {
     const REGIONS: usize = 40;
@@ -39,14 +40,18 @@ impl Reference {
                 let asked =
                     |r: &Region| r.kind.is_scope() || matches!(r.kind, Kind::Group | Kind::Child);
                 let region = self.pick(at, asked)?;
-                self.cancel(region);
+                self.requests += 1;
+                // A child's handle takes no text.
+                let request = (self.regions[region].kind != Kind::Child).then_some(self.requests);
+                self.cancel(region, Why { kind: ReasonKind::Requested, request, by: None });
                 Op::Cancel(region)
             }
             Op::Expire(at) => {
                 let region = self.pick(at, |r| r.kind.is_scope() && r.has_body())?;
-                self.cancel(region);
+                self.cancel(region, Why { kind: ReasonKind::Deadline, request: None, by: None });
                 Op::Expire(region)
             }
+            Op::Look(at) => Op::Look(self.pick(at, Region::has_body)?),
             // Neither has an effect on the book (R2, R13).
             Op::Trespass(at) => {
                 Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
@@ -69,7 +74,7 @@ impl Reference {
             }
             Op::Close(at) => {
                 let loose = self.pick(at, |region| self.may_be_closed(region))?;
-                self.regions[loose].state = State::Leaving;
+                self.close(loose);
                 Op::Close(loose)
             }
         })
@@ -84,12 +89,17 @@ impl Reference {
         let mut newest_first = (0..self.regions.len()).rev();
         if let Some(loose) = newest_first.clone().find(|id| self.may_be_closed(&self.regions[*id]))
         {
-            self.regions[loose].state = State::Leaving;
+            self.close(loose);
             return Some(Op::Close(loose));
         }
         let region = newest_first.find(|id| self.regions[*id].has_body())?;
         self.leave(region, End::Fine);
         Some(Op::Leave(region, End::Fine))
+    }
+
+    fn close(&mut self, loose: RegionId) {
+        self.regions[loose].state = State::Leaving;
+        self.regions[loose].because = Some(Because::Completed);
     }
 
     /// After the root was dropped: every value that is out comes back.

@@ -1,7 +1,8 @@
 //! What the real program did, held against the book: in every step, whenever it is at rest, and at the end.
 
 use super::{Late, Reference, Region, Stage, State};
-use crate::model::{End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
+use crate::model::{Because, End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
+use moored::ReasonKind;
 
 macro_rules! ensure {
     ($holds:expr, $($text:tt)+) => {
@@ -32,7 +33,7 @@ impl Reference {
 
     fn happened(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::ExitBegan(id) => self.exit_began(id)?,
+            Event::ExitBegan(id, because) => self.exit_began(id, because)?,
             Event::ExitEnded(id) => {
                 let exit = self.exit(id);
                 ensure!(exit.stage == Stage::Running, "exit {id} ended as {:?} (R14)", exit.stage);
@@ -55,6 +56,13 @@ impl Reference {
                 }
             }
             Event::BodyGone(_) => {}
+            Event::Saw(region, cancelled, seen) => {
+                let why = self.why(region);
+                ensure!(
+                    cancelled == why.is_some() && seen.is_none_or(|seen| seen == why),
+                    "body {region} saw {cancelled}, {seen:?}, expected {why:?} (R6, R10, R12)"
+                );
+            }
             Event::Returned(region, outcome) => {
                 let before = self.returned.insert(region, outcome);
                 ensure!(before.is_none(), "region {region} returned twice");
@@ -77,7 +85,7 @@ impl Reference {
             |event| matches!(event, Event::BodyGone(around) if self.is_in_body(region, *around)),
         );
         let at = &self.regions[region];
-        if !falls && at.cancelled && at.has_body() {
+        if !falls && at.cancelled.is_some() && at.has_body() {
             ensure!(!self.is_held(region), "body {region} was dropped in spite of a shield (R12)");
             self.cut(region);
         }
@@ -85,7 +93,7 @@ impl Reference {
     }
 
     /// R14: once, in its turn, and only while its region is being left or after that.
-    fn exit_began(&mut self, id: ExitId) -> Result<(), String> {
+    fn exit_began(&mut self, id: ExitId, because: Because) -> Result<(), String> {
         let Some(exit) = self.exits.get(&id) else {
             return Err(format!("exit {id} was never registered"));
         };
@@ -101,6 +109,11 @@ impl Reference {
             );
             let first = self.exits.keys().find(|first| self.precedes(**first, id));
             ensure!(first.is_none(), "exit {id} began before {first:?} had ended (R7, R14)");
+            let expected = self.regions[exit.region].because;
+            ensure!(
+                Some(because) == expected,
+                "exit {id} was told {because:?}, expected {expected:?} (R10, R14)"
+            );
         } else {
             self.exit(id).late = Late::Yes;
             self.expected_still_held += usize::from(late == Late::Maybe);
@@ -109,11 +122,12 @@ impl Reference {
         Ok(())
     }
 
-    /// R8, R9, R15, R16: when a region returns, and what.
+    /// R8, R9, R10, R15, R16: when a region returns, and what.
     fn returned(&self, id: RegionId, outcome: Outcome) -> Result<(), String> {
         let region = &self.regions[id];
+        let gone = Why { kind: ReasonKind::OwnerGone, request: None, by: None };
         ensure!(
-            region.state == State::Left,
+            region.state == State::Left || region.kind == Kind::Child,
             "region {id} returned before everything inside had left (R8, R16)"
         );
         let records = matches!(region.kind, Kind::Stack | Kind::Loose | Kind::Group);
@@ -124,9 +138,12 @@ impl Reference {
                 && exit.late != Late::Yes
         });
         let expected = match () {
+            _ if region.state == State::Dropped => {
+                Outcome::Cancelled(region.dropped_for.unwrap_or(gone))
+            }
             _ if region.panicked => Outcome::Panicked,
             _ if region.failed => Outcome::Failed,
-            _ if region.cut_short => Outcome::Cancelled,
+            _ if region.cut_short => Outcome::Cancelled(region.cancelled.expect("it was cut")),
             _ if records && own_failures => Outcome::ExitsFailed,
             _ => Outcome::Fine,
         };
@@ -171,7 +188,7 @@ impl Reference {
             let known_fault = self
                 .children(id)
                 .iter()
-                .any(|child| self.regions[*child].cancelled && self.is_held(*child));
+                .any(|child| self.regions[*child].cancelled.is_some() && self.is_held(*child));
             ensure!(
                 known_fault || !self.may_be_cut(id),
                 "nothing holds the body of the cancelled region {id} (R6)"

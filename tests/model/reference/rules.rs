@@ -1,7 +1,8 @@
 //! What follows from what is done: each rule once. Where none is named, the step is how the book keeps to the one above it.
 
-use super::{Abandoned, Exit, Late, Reference, Stage, State};
-use crate::model::{End, ExitId, Kind, RegionId};
+use super::{Abandoned, Exit, Late, Reference, Region, Stage, State};
+use crate::model::{Because, End, ExitId, Kind, RegionId, Why};
+use moored::ReasonKind::{Parent, SiblingFailed};
 
 impl Reference {
     /// R1: a region is entered where it is run, a loose stack by its first use; once.
@@ -12,26 +13,52 @@ impl Reference {
 
     /// R6, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; it reaches a
     /// group's children. The body goes when it [may](Reference::may_be_cut).
-    pub(super) fn cancel(&mut self, region: RegionId) {
+    /// R10: the first reason is kept; a child's tells whether its group was asked or something in it failed.
+    pub(super) fn cancel(&mut self, region: RegionId, why: Why) {
         let at = &mut self.regions[region];
-        if !at.lives() || at.cancelled {
+        if !at.lives() || at.cancelled.is_some() {
             return;
         }
-        at.cancelled = true;
-        self.children(region).into_iter().for_each(|child| self.cancel(child));
+        at.cancelled = Some(why);
+        let kind = if why.kind == SiblingFailed { SiblingFailed } else { Parent };
+        let seen = Why { kind, ..why };
+        self.children(region).into_iter().for_each(|child| self.cancel(child, seen));
+    }
+
+    /// R6, R10, R12: what can be seen inside a region, up to a shield: its own reason, or the one of the nearest cancelled
+    /// region around it.
+    pub(super) fn why(&self, region: RegionId) -> Option<Why> {
+        let mut at = region;
+        loop {
+            let Region { cancelled, kind, parent, .. } = self.regions[at];
+            if let Some(why) = cancelled {
+                return Some(if at == region { why } else { Why { kind: Parent, ..why } });
+            }
+            if matches!(kind, Kind::Shield | Kind::Root) {
+                return None;
+            }
+            at = parent;
+        }
+    }
+
+    /// R17: what fails in a group cancels it.
+    fn fails(&mut self, group: RegionId, by: RegionId) {
+        let by = Some(self.regions[by].task);
+        self.cancel(group, Why { kind: SiblingFailed, request: None, by });
     }
 
     /// R16: a child that comes late is polled once.
     pub(super) fn spawned(&mut self, child: RegionId) {
-        if self.regions[self.regions[child].parent].cancelled {
-            self.cancel(child);
+        if let Some(why) = self.regions[self.regions[child].parent].cancelled {
+            let kind = if why.kind == SiblingFailed { SiblingFailed } else { Parent };
+            self.cancel(child, Why { kind, ..why });
         }
     }
 
     /// R6: the body of a cancelled region is dropped where it is parked. R12: not while a shield inside it holds.
     pub(super) fn may_be_cut(&self, region: RegionId) -> bool {
         let at = &self.regions[region];
-        at.cancelled && at.has_body() && !self.is_held(region)
+        at.cancelled.is_some() && at.has_body() && !self.is_held(region)
     }
 
     pub(super) fn is_held(&self, region: RegionId) -> bool {
@@ -48,10 +75,15 @@ impl Reference {
         self.end_body(region);
         let at = &mut self.regions[region];
         at.end = Some(end);
+        at.because = Some(match end {
+            End::Fine => Because::Completed,
+            End::Error => Because::Failed,
+            End::Panic => Because::Panicked,
+        });
         at.failed |= end == End::Error;
         at.panicked |= end == End::Panic;
         if at.kind == Kind::Group && end != End::Fine {
-            self.cancel(region);
+            self.fails(region, region);
         }
     }
 
@@ -91,7 +123,11 @@ impl Reference {
     fn abandon(&mut self, dropped: &[RegionId], host: Option<RegionId>) {
         self.events += 1;
         for region in dropped {
-            self.regions[*region].state = State::Dropped;
+            let why = self.why(*region);
+            let at = &mut self.regions[*region];
+            at.state = State::Dropped;
+            at.dropped_for = why;
+            at.because.get_or_insert(why.map_or(Because::Abandoned, Because::Cancelled));
         }
         let runs_later_by_itself = |exit: &Exit| exit.late == Late::Yes && exit.out;
         for exit in self.exits.values_mut().filter(|exit| dropped.contains(&exit.host)) {
@@ -178,7 +214,7 @@ impl Reference {
         if kind == Kind::Child && (failed || panicked) {
             self.regions[group].failed |= failed;
             self.regions[group].panicked |= panicked;
-            self.cancel(group);
+            self.fails(group, id);
         }
     }
 }
