@@ -102,6 +102,12 @@ pub(crate) enum Op {
     Stop(RegionId),
     /// The body asks whether it is cancelled, and why.
     Look(RegionId),
+    /// The body around lets go of a loose stack, which waits in the post.
+    Release(RegionId),
+    /// The body takes a stack out of the post.
+    Adopt(RegionId, RegionId),
+    /// The body takes a stack out of the post, and drops it as it is.
+    Discard(RegionId, RegionId),
 }
 
 impl Op {
@@ -114,7 +120,7 @@ impl Op {
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
         // New ones at the end: most of the seeds that were kept go on meaning what they did.
-        match code % 21 {
+        match code % 24 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -132,7 +138,10 @@ impl Op {
             17 => Op::Trespass(at),
             18 => Op::Stop(at),
             19 => Op::Enter(at, Kind::Shield),
-            _ => Op::Look(at),
+            20 => Op::Look(at),
+            21 => Op::Release(at),
+            22 => Op::Adopt(at, usize::from(detail)),
+            _ => Op::Discard(at, usize::from(detail)),
         }
     }
 }
@@ -140,7 +149,8 @@ impl Op {
 /// What happened in the real program, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    ExitBegan(ExitId, Because),
+    /// With what it is told, and as which task it runs, by its root.
+    ExitBegan(ExitId, Because, Option<RegionId>),
     ExitEnded(ExitId),
     /// The exit registered another one in its stack; or was refused because the stack was left.
     Followed(ExitId, Option<ExitId>),

@@ -7,7 +7,7 @@ use super::{Because, End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId, 
 use moored::testing::{MockClock, hand};
 use moored::{
     CancelHandle, CancelScope, Cause, ChildError, Clock, ExitFailure, ExitStack, Failure, Held,
-    Leaving, Misuse, Reason, Report, TaskGroup, TaskHandle, TaskId, task,
+    Leaving, Misuse, Reason, Released, Report, TaskGroup, TaskHandle, TaskId, task,
 };
 use std::any::Any;
 use std::cell::RefCell;
@@ -71,6 +71,7 @@ struct Inside {
     stacks: BTreeMap<RegionId, Weak<ExitStack>>,
     gates: BTreeMap<ExitId, Gate>,
     held: BTreeMap<ExitId, Held<ExitId>>,
+    post: BTreeMap<RegionId, Released<ExitStack>>,
 }
 
 #[derive(Default)]
@@ -96,6 +97,9 @@ enum Act {
     Spawn(RegionId),
     Close(RegionId),
     Look,
+    Release(RegionId),
+    Adopt(RegionId),
+    Discard(RegionId),
 }
 
 impl Shared {
@@ -126,9 +130,13 @@ impl Shared {
         self.with(|inside| inside.handles.get(&region).cloned())
     }
 
+    fn root_of(&self, task: &TaskId) -> RegionId {
+        self.with(|inside| inside.tasks[task])
+    }
+
     fn why(&self, reason: &Reason) -> Why {
         let request = reason.message().map(|number| number.parse().expect("a number"));
-        let by = reason.task().map(|task| self.with(|inside| inside.tasks[task]));
+        let by = reason.task().map(|task| self.root_of(task));
         Why { kind: reason.kind(), request, by }
     }
 
@@ -192,6 +200,9 @@ impl Real {
                 self.shared.handle(region).iter().for_each(CancelHandle::stop);
             }
             Op::Look(region) => self.shared.send(region, Act::Look),
+            Op::Release(region) => self.shared.send(actor(region), Act::Release(region)),
+            Op::Adopt(region, stack) => self.shared.send(region, Act::Adopt(stack)),
+            Op::Discard(region, stack) => self.shared.send(region, Act::Discard(stack)),
             Op::Leave(region, end) => self.shared.send(region, Act::Leave(region, end)),
             Op::Drop(region) => self.shared.send(reference.around(region), Act::Drop(region)),
             Op::Close(region) => self.shared.send(actor(region), Act::Close(region)),
@@ -220,6 +231,8 @@ impl Real {
 
     pub(crate) fn drop_root(&mut self) {
         self.root = None;
+        // Outside every task.
+        drop(self.shared.with(|inside| std::mem::take(&mut inside.post)));
     }
 
     /// What the handles of the children tell.
@@ -356,6 +369,19 @@ async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), Str
                     if let Some(stack) = loose.remove(&region) {
                         arms.push((region, close(shared.clone(), region, stack)));
                     }
+                }
+                Some(Act::Release(region)) => match loose.remove(&region).map(ExitStack::release) {
+                    Some(Ok(released)) => {
+                        shared.with(|inside| inside.post.insert(region, released));
+                    }
+                    refused => shared.event(Event::Broken(format!("{refused:?}"))),
+                },
+                Some(Act::Adopt(region)) => {
+                    let stack = shared.with(|inside| inside.post.remove(&region));
+                    loose.extend(stack.map(|stack| (region, stack.adopt())));
+                }
+                Some(Act::Discard(region)) => {
+                    drop(shared.with(|inside| inside.post.remove(&region)));
                 }
                 Some(Act::Look) => {
                     let reason = shared.handle(me).map(|handle| handle.reason());
@@ -502,21 +528,16 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> 
     .await
 }
 
-/// An exit. The identity is that of the task that registers it.
 fn run_exit(
     shared: Shared,
     exit: ExitId,
     plan: ExitPlan,
     stack: Option<Weak<ExitStack>>,
 ) -> impl FnOnce(Leaving) -> BoxFuture<Result<(), String>> + Send + 'static {
-    let owner: Option<TaskId> = task::current();
     move |why| {
         Box::pin(async move {
-            shared.event(Event::ExitBegan(exit, shared.because(&why)));
-            if task::current() != owner {
-                let found = task::current();
-                shared.event(Event::Broken(format!("exit {exit} of {owner:?} runs as {found:?}")));
-            }
+            let by = task::current().map(|task| shared.root_of(&task));
+            shared.event(Event::ExitBegan(exit, shared.because(&why), by));
             if plan.gated {
                 let shared = shared.clone();
                 std::future::poll_fn(move |cx| {

@@ -27,13 +27,15 @@ enum State {
     Left,
     /// Dropped instead of left.
     Dropped,
+    /// In nobody's hands (R4).
+    Released,
 }
 
 #[derive(Debug)]
 struct Region {
     kind: Kind,
     parent: RegionId,
-    /// The region whose identity its exits have: a root or a child.
+    /// The region whose identity its exits have: a root or a child (R5, R8).
     task: RegionId,
     state: State,
     /// The order of entering.

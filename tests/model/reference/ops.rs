@@ -51,6 +51,20 @@ impl Reference {
                 self.cancel(region, Why { kind: ReasonKind::Deadline, request: None, by: None });
                 Op::Expire(region)
             }
+            Op::Release(at) => {
+                let loose = self.pick(at, |region| self.may_be_closed(region))?;
+                self.release(loose);
+                Op::Release(loose)
+            }
+            Op::Adopt(at, which) => {
+                let (region, stack) = self.from_the_post(at, which)?;
+                Op::Adopt(region, stack)
+            }
+            Op::Discard(at, which) => {
+                let (region, stack) = self.from_the_post(at, which)?;
+                self.drop_region(stack);
+                Op::Discard(region, stack)
+            }
             Op::Look(at) => Op::Look(self.pick(at, Region::has_body)?),
             // Neither has an effect on the book (R2, R13).
             Op::Trespass(at) => {
@@ -83,7 +97,9 @@ impl Reference {
     /// The next step on the way to the program's end, done in the book: values come back, gates open, bodies end, the
     /// newest first, so that nothing is abandoned. `None` when the root has ended.
     pub(crate) fn let_go(&mut self) -> Option<Op> {
-        if let Some(op) = self.apply(Op::PutBack(0)).or_else(|| self.apply(Op::Open(0))) {
+        if let Some(op) =
+            [Op::PutBack(0), Op::Open(0), Op::Adopt(0, 0)].into_iter().find_map(|op| self.apply(op))
+        {
             return Some(op);
         }
         let mut newest_first = (0..self.regions.len()).rev();
@@ -95,6 +111,13 @@ impl Reference {
         let region = newest_first.find(|id| self.regions[*id].has_body())?;
         self.leave(region, End::Fine);
         Some(Op::Leave(region, End::Fine))
+    }
+
+    fn from_the_post(&mut self, at: usize, which: usize) -> Option<(RegionId, RegionId)> {
+        let region = self.pick(at, Region::has_body)?;
+        let stack = self.pick(which, |region| region.state == State::Released)?;
+        self.adopt(region, stack);
+        Some((region, stack))
     }
 
     fn close(&mut self, loose: RegionId) {

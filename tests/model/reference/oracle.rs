@@ -33,7 +33,7 @@ impl Reference {
 
     fn happened(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::ExitBegan(id, because) => self.exit_began(id, because)?,
+            Event::ExitBegan(id, because, by) => self.exit_began(id, because, by)?,
             Event::ExitEnded(id) => {
                 let exit = self.exit(id);
                 ensure!(exit.stage == Stage::Running, "exit {id} ended as {:?} (R14)", exit.stage);
@@ -93,12 +93,19 @@ impl Reference {
     }
 
     /// R14: once, in its turn, and only while its region is being left or after that.
-    fn exit_began(&mut self, id: ExitId, because: Because) -> Result<(), String> {
+    fn exit_began(
+        &mut self,
+        id: ExitId,
+        because: Because,
+        by: Option<RegionId>,
+    ) -> Result<(), String> {
         let Some(exit) = self.exits.get(&id) else {
             return Err(format!("exit {id} was never registered"));
         };
         let stage = exit.stage;
         ensure!(stage == Stage::Registered, "exit {id} began, and was {stage:?} (R8, R14)");
+        let owner = self.regions[exit.region].task;
+        ensure!(by == Some(owner), "exit {id} of task {owner} ran as {by:?} (R4, R8)");
         ensure!(!exit.out, "exit {id} began while its value was out");
         let late = exit.late;
         if late == Late::No {

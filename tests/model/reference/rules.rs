@@ -110,6 +110,23 @@ impl Reference {
     pub(crate) fn drop_root(&mut self) {
         self.root_dropped = true;
         self.abandon_tree(0, None);
+        let released = |id: &RegionId| self.regions[*id].state == State::Released;
+        let released: Vec<_> = (0..self.regions.len()).filter(released).collect();
+        self.abandon(&released, None);
+    }
+
+    /// R4: what is released is in no region and in no task.
+    pub(super) fn release(&mut self, stack: RegionId) {
+        self.enter(stack);
+        self.regions[stack].state = State::Released;
+    }
+
+    /// R4: the task that adopts a stack owns it, and the region current there is around it. It is entered anew.
+    pub(super) fn adopt(&mut self, region: RegionId, stack: RegionId) {
+        let task = self.regions[region].task;
+        let at = &mut self.regions[stack];
+        (at.parent, at.task, at.state, at.entered) = (region, task, State::Open, None);
+        self.enter(stack);
     }
 
     fn abandon_tree(&mut self, region: RegionId, host: Option<RegionId>) {
