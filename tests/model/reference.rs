@@ -1,16 +1,21 @@
 //! The book-keeper: it knows the rules, and no futures.
 //!
 //! Bodies end at once and regions leave when the exits they answer for have ended, so everything is foretold but the order
-//! among unrelated exits. Four parts:
+//! among unrelated exits. A cancelled body alone is waited for: it has to be gone when the program is at rest, unless a
+//! shield holds it, and meanwhile it may go. Four parts:
 //!
 //! - here, what the book holds;
 //! - [`rules`], what follows from what is done: each rule once, with its number, to be read beside docs/design.md;
 //! - [`ops`], what an operation is done to, so that every seed is a program;
 //! - [`oracle`], what the real program did, held against the book.
 //!
-//! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), that a request
-//! comes from outside every task (R3), whose identity an exit has (R5, R8); and that nothing lives on (R19) is asked at the
-//! end. R4, R10, R12 and R18 are not in the model: no region changes hands or is shielded, no reason is read.
+//! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), and that a
+//! request comes from outside every task (R3). That nothing lives on (R19) is asked at the end. R18 is in what the program
+//! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
+//! the hook for reports it asks every region there is, which under a lock of the crate's would wait for ever.
+//!
+//! Not in the model: shields with a grace, entered scopes, and what is released and dropped outside every task while the
+//! task that released it lives.
 
 mod ops;
 mod oracle;
