@@ -57,12 +57,17 @@ fn call_back() {
     let program = PROGRAM.try_with(|program| program.borrow().clone()).ok().flatten();
     let Some(shared) = program else { return };
     let handles = shared.with(|inside| inside.handles.values().cloned().collect::<Vec<_>>());
-    let ask = |handle: &CancelHandle| (handle.is_cancelled(), handle.reason().is_some());
-    let _ = handles.iter().map(ask).count();
+    for handle in handles {
+        let _ = (handle.is_cancelled(), handle.reason());
+    }
     let children = shared.with(|inside| inside.children.values().cloned().collect::<Vec<_>>());
-    let _ = children.iter().filter(|child| child.is_finished()).count();
+    for child in children {
+        let _ = child.is_finished();
+    }
     let stacks = shared.with(|inside| inside.stacks.values().cloned().collect::<Vec<_>>());
-    let _ = stacks.iter().filter_map(Weak::upgrade).map(|stack| stack.len()).sum::<usize>();
+    for stack in stacks.iter().filter_map(Weak::upgrade) {
+        let _ = stack.len();
+    }
     let _ = (moored::is_cancelled(), task::current());
 }
 
@@ -308,7 +313,7 @@ impl Real {
     pub(crate) fn drain(&mut self) -> Vec<Event> {
         let mut polls = 0;
         self.drains += 1;
-        if self.drains.is_multiple_of(4) {
+        if self.drains % 4 == 0 {
             self.bell = Bell::new(&self.woken);
         }
         while self.woken.swap(false, Ordering::SeqCst) {

@@ -57,11 +57,11 @@ impl Reference {
                 Op::Release(loose)
             }
             Op::Adopt(at, which) => {
-                let (region, stack) = self.from_the_post(at, which)?;
+                let (region, stack) = self.take_from_the_post(at, which)?;
                 Op::Adopt(region, stack)
             }
             Op::Discard(at, which) => {
-                let (region, stack) = self.from_the_post(at, which)?;
+                let (region, stack) = self.take_from_the_post(at, which)?;
                 self.drop_region(stack);
                 Op::Discard(region, stack)
             }
@@ -113,7 +113,7 @@ impl Reference {
         Some(Op::Leave(region, End::Fine))
     }
 
-    fn from_the_post(&mut self, at: usize, which: usize) -> Option<(RegionId, RegionId)> {
+    fn take_from_the_post(&mut self, at: usize, which: usize) -> Option<(RegionId, RegionId)> {
         let region = self.pick(at, Region::has_body)?;
         let stack = self.pick(which, |region| region.state == State::Released)?;
         self.adopt(region, stack);
