@@ -312,8 +312,8 @@ impl Real {
     /// Polls as an executor would: only while it is woken. The waker is another one from time to time.
     pub(crate) fn drain(&mut self) -> Vec<Event> {
         let mut polls = 0;
-        self.drains += 1;
-        if self.drains % 4 == 0 {
+        self.drains = (self.drains + 1) % 4;
+        if self.drains == 0 {
             self.bell = Bell::new(&self.woken);
         }
         while self.woken.swap(false, Ordering::SeqCst) {
