@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Scope,
     /// A scope that is shielded.
     Shield,
+    /// A scope that is shielded with a grace.
+    Brief,
     Stack,
     Loose,
     Group,
@@ -30,7 +32,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) fn is_scope(self) -> bool {
-        matches!(self, Kind::Scope | Kind::Shield)
+        matches!(self, Kind::Scope | Kind::Shield | Kind::Brief)
     }
 }
 
@@ -108,6 +110,8 @@ pub(crate) enum Op {
     Adopt(RegionId, RegionId),
     /// The body takes a stack out of the post, and drops it as it is.
     Discard(RegionId, RegionId),
+    /// The clock moves on by a grace.
+    Wait,
 }
 
 impl Op {
@@ -120,7 +124,7 @@ impl Op {
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
         // New ones at the end: most of the seeds that were kept go on meaning what they did.
-        match code % 24 {
+        match code % 26 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -141,7 +145,9 @@ impl Op {
             20 => Op::Look(at),
             21 => Op::Release(at),
             22 => Op::Adopt(at, usize::from(detail)),
-            _ => Op::Discard(at, usize::from(detail)),
+            23 => Op::Discard(at, usize::from(detail)),
+            24 => Op::Enter(at, Kind::Brief),
+            _ => Op::Wait,
         }
     }
 }

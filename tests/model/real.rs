@@ -257,6 +257,7 @@ impl Real {
             Op::Stop(region) => {
                 self.shared.handle(region).iter().for_each(CancelHandle::stop);
             }
+            Op::Wait => self.clock.advance(actor::GRACE),
             Op::Look(region) => self.shared.send(region, Act::Look),
             Op::Release(region) => self.shared.send(actor(region), Act::Release(region)),
             Op::Adopt(region, stack) => self.shared.send(region, Act::Adopt(stack)),

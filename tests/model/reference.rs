@@ -14,7 +14,7 @@
 //! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
 //! the hook for reports it asks every region there is, which under a lock of the crate's would wait for ever.
 //!
-//! Not in the model: shields with a grace, entered scopes, and what is released and dropped outside every task while the
+//! Not in the model: graces of stacks and of `stop`, entered scopes, and what is released and dropped outside every task while the
 //! task that released it lives.
 
 mod ops;
@@ -36,6 +36,16 @@ enum State {
     Released,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shield {
+    None,
+    Up,
+    /// Its grace has begun.
+    Falling,
+    /// Its grace is over.
+    Down,
+}
+
 #[derive(Debug)]
 struct Region {
     kind: Kind,
@@ -50,6 +60,7 @@ struct Region {
     /// How its body ended by itself.
     end: Option<End>,
     cancelled: Option<Why>,
+    shield: Shield,
     /// What was cancelled when it was dropped, here or around.
     dropped_for: Option<Why>,
     /// What its exits are told.
@@ -65,6 +76,10 @@ struct Region {
 impl Region {
     fn lives(&self) -> bool {
         matches!(self.state, State::Open | State::Leaving)
+    }
+
+    fn shields(&self) -> bool {
+        matches!(self.shield, Shield::Up | Shield::Falling)
     }
 
     /// A loose stack has none.
@@ -193,6 +208,10 @@ impl Reference {
             exits: Vec::new(),
             end: None,
             cancelled: None,
+            shield: match kind {
+                Kind::Shield | Kind::Brief => Shield::Up,
+                _ => Shield::None,
+            },
             dropped_for: None,
             because: None,
             cut_short: false,

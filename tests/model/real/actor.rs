@@ -10,6 +10,9 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
+use std::time::Duration;
+
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// Where an actor is: what it may register in or spawn into.
 pub(super) enum Place<'a> {
@@ -137,10 +140,12 @@ fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
 fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
     Box::pin(async move {
         let outcome = match kind {
-            Kind::Scope | Kind::Shield => {
-                let scope = CancelScope::new();
-                let shields = kind == Kind::Shield;
-                let scope = Arc::new(if shields { scope.shielded() } else { scope });
+            Kind::Scope | Kind::Shield | Kind::Brief => {
+                let scope = Arc::new(match kind {
+                    Kind::Shield => CancelScope::new().shielded(),
+                    Kind::Brief => CancelScope::new().shielded().grace(GRACE),
+                    _ => CancelScope::new(),
+                });
                 shared.with(|inside| {
                     inside.handles.insert(region, scope.handle());
                     inside.scopes.insert(region, Arc::downgrade(&scope));

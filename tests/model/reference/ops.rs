@@ -65,14 +65,18 @@ impl Reference {
                 self.drop_region(stack);
                 Op::Discard(region, stack)
             }
+            Op::Wait => {
+                self.graces_end();
+                Op::Wait
+            }
             Op::Look(at) => Op::Look(self.pick(at, Region::has_body)?),
             // Neither has an effect on the book (R2, R13).
             Op::Trespass(at) => {
                 Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
             }
-            Op::Stop(at) => {
-                Op::Stop(self.pick(at, |r| r.kind.is_scope() || r.kind == Kind::Group)?)
-            }
+            Op::Stop(at) => Op::Stop(
+                self.pick(at, |r| matches!(r.kind, Kind::Scope | Kind::Shield | Kind::Group))?,
+            ),
             Op::Leave(at, end) => {
                 let region = self.pick(at, |r| r.has_body() && r.kind != Kind::Root)?;
                 self.leave(region, end);

@@ -27,6 +27,7 @@ impl Reference {
             self.whose_turn_has_come();
         }
         self.nothing_is_late_that_is_back();
+        self.graces_begin();
         self.bodies_and_returns()?;
         self.nothing_is_stuck()
     }

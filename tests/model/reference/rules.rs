@@ -1,6 +1,6 @@
 //! What follows from what is done: each rule once. Where none is named, the step is how the book keeps to the one above it.
 
-use super::{Abandoned, Exit, Late, Reference, Region, Stage, State};
+use super::{Abandoned, Exit, Late, Reference, Region, Shield, Stage, State};
 use crate::model::{Because, End, ExitId, Kind, RegionId, Why};
 use moored::ReasonKind::{Parent, SiblingFailed};
 
@@ -30,15 +30,31 @@ impl Reference {
     pub(super) fn why(&self, region: RegionId) -> Option<Why> {
         let mut at = region;
         loop {
-            let Region { cancelled, kind, parent, .. } = self.regions[at];
+            let Region { cancelled, parent, .. } = self.regions[at];
             if let Some(why) = cancelled {
                 return Some(if at == region { why } else { Why { kind: Parent, ..why } });
             }
-            if matches!(kind, Kind::Shield | Kind::Root) {
+            if at == 0 || self.regions[at].shields() {
                 return None;
             }
             at = parent;
         }
+    }
+
+    /// R12: a grace begins with the first cancellation from outside.
+    pub(super) fn graces_begin(&mut self) {
+        for id in 0..self.regions.len() {
+            let at = &self.regions[id];
+            let brief = at.kind == Kind::Brief && at.shield == Shield::Up && at.lives();
+            if brief && self.why(at.parent).is_some() {
+                self.regions[id].shield = Shield::Falling;
+            }
+        }
+    }
+
+    pub(super) fn graces_end(&mut self) {
+        let falling = self.regions.iter_mut().filter(|at| at.shield == Shield::Falling);
+        falling.for_each(|at| at.shield = Shield::Down);
     }
 
     /// R17: what fails in a group cancels it.
@@ -62,7 +78,7 @@ impl Reference {
     }
 
     pub(super) fn is_held(&self, region: RegionId) -> bool {
-        self.inside_body(region).iter().any(|id| self.regions[*id].kind == Kind::Shield)
+        self.inside_body(region).iter().any(|id| self.regions[*id].shields())
     }
 
     pub(super) fn cut(&mut self, region: RegionId) {
