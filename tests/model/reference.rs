@@ -17,6 +17,7 @@
 //! Not in the model: graces of stacks and of `stop`, entered scopes, and what is released and dropped outside every task while the
 //! task that released it lives.
 
+mod faults;
 mod ops;
 mod oracle;
 mod rules;
