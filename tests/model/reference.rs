@@ -2,21 +2,23 @@
 //!
 //! Bodies end at once and regions leave when the exits they answer for have ended, so everything is foretold but the order
 //! among unrelated exits. A cancelled body alone is waited for: it has to be gone when the program is at rest, unless a
-//! shield holds it, and meanwhile it may go. Four parts:
+//! shield holds it, and meanwhile it may go. The parts:
 //!
 //! - here, what the book holds;
-//! - [`rules`], what follows from what is done: each rule once, with its number, to be read beside docs/design.md;
+//! - [`rules`] and [`cancel`], what follows from what is done: each rule once, with its number, to be read beside
+//!   docs/design.md;
 //! - [`ops`], what an operation is done to, so that every seed is a program;
-//! - [`oracle`], what the real program did, held against the book.
+//! - [`oracle`], what the real program did, held against the book; [`faults`], where it looks away.
 //!
 //! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), and that a
 //! request comes from outside every task (R3). That nothing lives on (R19) is asked at the end. R18 is in what the program
 //! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
 //! the hook for reports it asks every region there is, which under a lock of the crate's would wait for ever.
 //!
-//! Not in the model: graces of stacks and of `stop`, entered scopes, and what is released and dropped outside every task while the
-//! task that released it lives.
+//! Not in the model: graces of stacks and of `stop`, entered scopes, and what is released and dropped outside every task
+//! while the task that released it lives.
 
+mod cancel;
 mod faults;
 mod ops;
 mod oracle;

@@ -194,9 +194,8 @@ impl Reference {
     fn bodies_and_returns(&self) -> Result<(), String> {
         for (id, region) in self.regions.iter().enumerate() {
             let kind = region.kind;
-            let known_fault = self.body_may_stay_by_fault(id);
             ensure!(
-                known_fault || !self.may_be_cut(id),
+                !self.may_be_cut(id) || self.body_may_stay_by_fault(id),
                 "nothing holds the body of the cancelled region {id} (R6)"
             );
             if kind != Kind::Loose {

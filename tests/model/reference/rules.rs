@@ -1,89 +1,13 @@
 //! What follows from what is done: each rule once. Where none is named, the step is how the book keeps to the one above it.
 
-use super::{Abandoned, Exit, Late, Reference, Region, Shield, Stage, State};
-use crate::model::{Because, End, ExitId, Kind, RegionId, Why};
-use moored::ReasonKind::{Parent, SiblingFailed};
+use super::{Abandoned, Exit, Late, Reference, Stage, State};
+use crate::model::{Because, End, ExitId, Kind, RegionId};
 
 impl Reference {
     /// R1: a region is entered where it is run, a loose stack by its first use; once.
     pub(super) fn enter(&mut self, region: RegionId) {
         self.next_number += 1;
         self.regions[region].entered.get_or_insert(self.next_number);
-    }
-
-    /// R6, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; it reaches a
-    /// group's children. The body goes when it [may](Reference::may_be_cut).
-    /// R10: the first reason is kept; a child's tells whether its group was asked or something in it failed.
-    pub(super) fn cancel(&mut self, region: RegionId, why: Why) {
-        let at = &mut self.regions[region];
-        if !at.lives() || at.cancelled.is_some() {
-            return;
-        }
-        at.cancelled = Some(why);
-        let kind = if why.kind == SiblingFailed { SiblingFailed } else { Parent };
-        let seen = Why { kind, ..why };
-        self.children(region).into_iter().for_each(|child| self.cancel(child, seen));
-    }
-
-    /// R6, R10, R12: what can be seen inside a region, up to a shield: its own reason, or the one of the nearest cancelled
-    /// region around it.
-    pub(super) fn why(&self, region: RegionId) -> Option<Why> {
-        let mut at = region;
-        loop {
-            let Region { cancelled, parent, .. } = self.regions[at];
-            if let Some(why) = cancelled {
-                return Some(if at == region { why } else { Why { kind: Parent, ..why } });
-            }
-            if at == 0 || self.regions[at].shields() {
-                return None;
-            }
-            at = parent;
-        }
-    }
-
-    /// R12: a grace begins with the first cancellation from outside.
-    pub(super) fn graces_begin(&mut self) {
-        for id in 0..self.regions.len() {
-            let at = &self.regions[id];
-            let brief = at.kind == Kind::Brief && at.shield == Shield::Up && at.lives();
-            if brief && self.why(at.parent).is_some() {
-                self.regions[id].shield = Shield::Falling;
-            }
-        }
-    }
-
-    pub(super) fn graces_end(&mut self) {
-        let falling = self.regions.iter_mut().filter(|at| at.shield == Shield::Falling);
-        falling.for_each(|at| at.shield = Shield::Down);
-    }
-
-    /// R17: what fails in a group cancels it.
-    fn fails(&mut self, group: RegionId, by: RegionId) {
-        let by = Some(self.regions[by].task);
-        self.cancel(group, Why { kind: SiblingFailed, request: None, by });
-    }
-
-    /// R16: a child that comes late is polled once.
-    pub(super) fn spawned(&mut self, child: RegionId) {
-        if let Some(why) = self.regions[self.regions[child].parent].cancelled {
-            let kind = if why.kind == SiblingFailed { SiblingFailed } else { Parent };
-            self.cancel(child, Why { kind, ..why });
-        }
-    }
-
-    /// R6: the body of a cancelled region is dropped where it is parked. R12: not while a shield inside it holds.
-    pub(super) fn may_be_cut(&self, region: RegionId) -> bool {
-        let at = &self.regions[region];
-        at.cancelled.is_some() && at.has_body() && !self.is_held(region)
-    }
-
-    pub(super) fn is_held(&self, region: RegionId) -> bool {
-        self.inside_body(region).iter().any(|id| self.regions[*id].shields())
-    }
-
-    pub(super) fn cut(&mut self, region: RegionId) {
-        self.regions[region].cut_short = true;
-        self.end_body(region);
     }
 
     /// R17: a body that does not end well cancels what is beside it in its group, as one more child.
@@ -104,13 +28,13 @@ impl Reference {
     }
 
     /// R7, R16: what is inside a body ends with it, but not a group's children, nor what is inside them.
-    fn end_body(&mut self, region: RegionId) {
+    pub(super) fn end_body(&mut self, region: RegionId) {
         let inside = self.inside_body(region);
         self.regions[region].state = State::Leaving;
         self.abandon(&inside, Some(region));
     }
 
-    fn inside_body(&self, region: RegionId) -> Vec<RegionId> {
+    pub(super) fn inside_body(&self, region: RegionId) -> Vec<RegionId> {
         let mut inside = self.inside(region);
         inside.retain(|id| self.is_in_body(*id, region));
         inside
