@@ -15,8 +15,8 @@
 //! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
 //! the hook for reports it asks every region there is, which under a lock of the crate's would wait for ever.
 //!
-//! Not in the model: graces of stacks and of `stop`, entered scopes, and what is released and dropped outside every task
-//! while the task that released it lives.
+//! Not in the model: graces of stacks and of `stop`, shields that nobody polls, entered scopes, and what is released and
+//! dropped outside every task while the task that released it lives.
 
 mod cancel;
 mod faults;
