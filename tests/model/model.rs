@@ -123,7 +123,7 @@ impl Op {
             _ => End::Panic,
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
-        // New ones at the end: most of the seeds that were kept go on meaning what they did.
+        // New ones at the end, so that the seeds that were kept go on meaning what they did.
         match code % 26 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
@@ -200,7 +200,7 @@ pub(crate) fn check(seed: &[u8]) {
     let (head, ops) = seed.split_first().unwrap_or((&0, &[]));
     // A program that failed, such as while proptest makes it smaller, may have left some.
     let before = moored::testing::live_regions();
-    // From everywhere is slow.
+    // Not always: it takes time.
     let mut real = Real::new(head & 0xC0 == 0);
     let mut reference = Reference::new();
     let mut done = Vec::new();

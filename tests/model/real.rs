@@ -206,7 +206,7 @@ impl Drop for Real {
 }
 
 impl Real {
-    /// One that `calls_back` does so from everywhere.
+    /// Whether it calls back wherever the crate calls it (R18).
     pub(crate) fn new(calls_back: bool) -> Self {
         collect_reports();
         let shared = Shared::default();

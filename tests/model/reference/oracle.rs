@@ -18,11 +18,7 @@ impl Reference {
         self.settle();
         self.whose_turn_has_come();
         for (at, event) in events.iter().enumerate() {
-            if let Event::BodyGone(region) = event {
-                self.body_gone(*region, &events[at + 1..])?;
-            } else {
-                self.happened(event.clone())?;
-            }
+            self.happened(event.clone(), &events[at + 1..])?;
             self.settle();
             self.whose_turn_has_come();
         }
@@ -32,7 +28,7 @@ impl Reference {
         self.nothing_is_stuck()
     }
 
-    fn happened(&mut self, event: Event) -> Result<(), String> {
+    fn happened(&mut self, event: Event, then: &[Event]) -> Result<(), String> {
         match event {
             Event::ExitBegan(id, because, by) => self.exit_began(id, because, by)?,
             Event::ExitEnded(id) => {
@@ -56,7 +52,7 @@ impl Reference {
                     self.add_exit(next, region, plan, false);
                 }
             }
-            Event::BodyGone(_) => {}
+            Event::BodyGone(region) => self.body_gone(region, then)?,
             Event::Saw(region, cancelled, seen) => {
                 let why = self.why(region);
                 ensure!(
