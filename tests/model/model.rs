@@ -12,7 +12,7 @@ mod real;
 mod reference;
 
 use moored::ReasonKind;
-use real::Real;
+use real::{CallBack, Real};
 use reference::Reference;
 
 /// What a region is. `Loose` is a stack that is not run but used, and closed or dropped.
@@ -200,8 +200,12 @@ pub(crate) fn check(seed: &[u8]) {
     let (head, ops) = seed.split_first().unwrap_or((&0, &[]));
     // A program that failed, such as while proptest makes it smaller, may have left some.
     let before = moored::testing::live_regions();
-    // Not always: it takes time.
-    let mut real = Real::new(head & 0xC0 == 0);
+    // Not always: it takes time, and a program that is woken needlessly hides that it is not woken when it has to be.
+    let mut real = Real::new(match head >> 5 {
+        0 => CallBack::Asks,
+        1 => CallBack::Wakes,
+        _ => CallBack::No,
+    });
     let mut reference = Reference::new();
     let mut done = Vec::new();
     settle(&mut real, &mut reference, &done);

@@ -12,7 +12,7 @@ use moored::{
     CancelHandle, CancelScope, ChildError, Clock, ExitStack, Held, Leaving, Misuse, Reason,
     Released, Report, TaskHandle, TaskId, task,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,7 +55,11 @@ impl Wake for Bell {
 /// (R18).
 fn call_back() {
     let program = PROGRAM.try_with(|program| program.borrow().clone()).ok().flatten();
-    let Some(shared) = program else { return };
+    let Some((shared, wakes)) = program else { return };
+    // What it wakes calls back as well, and this has to end.
+    if CALLS_BACK.replace(true) {
+        return;
+    }
     let handles = shared.with(|inside| inside.handles.values().cloned().collect::<Vec<_>>());
     for handle in handles {
         let _ = (handle.is_cancelled(), handle.reason());
@@ -69,6 +73,19 @@ fn call_back() {
         let _ = stack.len();
     }
     let _ = (moored::is_cancelled(), task::current());
+    if wakes {
+        let wakers = |inside: &mut Inside| {
+            inside.mail.values().filter_map(|mail| mail.waker.clone()).collect::<Vec<_>>()
+        };
+        shared.with(wakers).into_iter().for_each(Waker::wake);
+    }
+    CALLS_BACK.set(false);
+}
+
+pub(crate) enum CallBack {
+    No,
+    Asks,
+    Wakes,
 }
 
 /// What calls back when it is dropped.
@@ -81,8 +98,9 @@ impl Drop for CallsBack {
 }
 
 std::thread_local! {
-    /// The program that calls back.
-    static PROGRAM: RefCell<Option<Shared>> = const { RefCell::new(None) };
+    /// The program that calls back, and whether it wakes what it can when it does.
+    static PROGRAM: RefCell<Option<(Shared, bool)>> = const { RefCell::new(None) };
+    static CALLS_BACK: Cell<bool> = const { Cell::new(false) };
     /// Where the hook's reports go: a program runs on one thread from its first step to its last.
     static REPORTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
@@ -206,11 +224,15 @@ impl Drop for Real {
 }
 
 impl Real {
-    /// Whether it calls back wherever the crate calls it (R18).
-    pub(crate) fn new(calls_back: bool) -> Self {
+    /// One that calls back does so wherever the crate calls it (R18).
+    pub(crate) fn new(calls_back: CallBack) -> Self {
         collect_reports();
         let shared = Shared::default();
-        PROGRAM.set(calls_back.then(|| shared.clone()));
+        PROGRAM.set(match calls_back {
+            CallBack::No => None,
+            CallBack::Asks => Some((shared.clone(), false)),
+            CallBack::Wakes => Some((shared.clone(), true)),
+        });
         let clock = MockClock::new();
         let root = Box::pin(task(actor(shared.clone(), 0, Place::Plain)).clock(clock.clone()));
         let woken = Arc::new(AtomicBool::new(true));
