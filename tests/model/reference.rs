@@ -13,7 +13,8 @@
 //! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), and that a
 //! request comes from outside every task (R3). That nothing lives on (R19) is asked at the end. R18 is in what the program
 //! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
-//! the hook for reports it asks every region there is, which under a lock of the crate's would wait for ever.
+//! the hook for reports it asks every region there is, and may wake every body, which under a lock of the crate's would wait
+//! for ever.
 //!
 //! Not in the model: graces of stacks and of `stop`, shields that nobody polls, entered scopes, and what is released and
 //! dropped outside every task while the task that released it lives.
