@@ -1,19 +1,21 @@
-//! The program on the crate: every body is an actor that does what arrives in its mailbox.
+//! The program on the crate: what it shares with its bodies, and the executor that polls it.
 
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
+mod actor;
+
 use super::reference::Reference;
-use super::{End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId};
+use super::{Because, End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId, Why};
+use actor::{Lent, Place, actor, text, told};
 use moored::testing::{MockClock, hand};
 use moored::{
-    CancelHandle, CancelScope, Cause, Clock, ExitFailure, ExitStack, Failure, Held, Misuse, Report,
-    TaskGroup, TaskId, task,
+    CancelHandle, CancelScope, ChildError, Clock, ExitStack, Held, Leaving, Misuse, Reason,
+    Released, Report, TaskHandle, TaskId, task,
 };
-use std::any::Any;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, Weak};
@@ -24,19 +26,81 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) struct Real {
     shared: Shared,
     root: Option<BoxFuture<Result<(), String>>>,
-    woken: Arc<Woken>,
+    woken: Arc<AtomicBool>,
+    bell: Arc<Bell>,
+    drains: usize,
     clock: MockClock,
 }
 
-struct Woken(AtomicBool);
+/// The executor's waker.
+struct Bell {
+    woken: Arc<AtomicBool>,
+    _drop: CallsBack,
+}
 
-impl Wake for Woken {
+impl Bell {
+    fn new(woken: &Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Bell { woken: Arc::clone(woken), _drop: CallsBack })
+    }
+}
+
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
+        self.woken.store(true, Ordering::SeqCst);
+        call_back();
+    }
+}
+
+/// Asks whatever can be asked, wherever the crate runs our code: if it held a lock meanwhile, it would wait for itself
+/// (R18).
+fn call_back() {
+    let program = PROGRAM.try_with(|program| program.borrow().clone()).ok().flatten();
+    let Some((shared, wakes)) = program else { return };
+    // What it wakes calls back as well, and this has to end.
+    if CALLS_BACK.replace(true) {
+        return;
+    }
+    let handles = shared.with(|inside| inside.handles.values().cloned().collect::<Vec<_>>());
+    for handle in handles {
+        let _ = (handle.is_cancelled(), handle.reason());
+    }
+    let children = shared.with(|inside| inside.children.values().cloned().collect::<Vec<_>>());
+    for child in children {
+        let _ = child.is_finished();
+    }
+    let stacks = shared.with(|inside| inside.stacks.values().cloned().collect::<Vec<_>>());
+    for stack in stacks.iter().filter_map(Weak::upgrade) {
+        let _ = stack.len();
+    }
+    let _ = (moored::is_cancelled(), task::current());
+    if wakes {
+        let wakers = |inside: &mut Inside| {
+            inside.mail.values().filter_map(|mail| mail.waker.clone()).collect::<Vec<_>>()
+        };
+        shared.with(wakers).into_iter().for_each(Waker::wake);
+    }
+    CALLS_BACK.set(false);
+}
+
+pub(crate) enum CallBack {
+    No,
+    Asks,
+    Wakes,
+}
+
+/// What calls back when it is dropped.
+struct CallsBack;
+
+impl Drop for CallsBack {
+    fn drop(&mut self) {
+        call_back();
     }
 }
 
 std::thread_local! {
+    /// The program that calls back, and whether it wakes what it can when it does.
+    static PROGRAM: RefCell<Option<(Shared, bool)>> = const { RefCell::new(None) };
+    static CALLS_BACK: Cell<bool> = const { Cell::new(false) };
     /// Where the hook's reports go: a program runs on one thread from its first step to its last.
     static REPORTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
@@ -51,6 +115,7 @@ fn collect_reports() {
                 other => Event::Broken(format!("unexpected report: {other}")),
             };
             REPORTS.with_borrow_mut(|reports| reports.push(event));
+            call_back();
         });
     });
     REPORTS.take();
@@ -63,12 +128,15 @@ struct Shared(Arc<Mutex<Inside>>);
 struct Inside {
     events: Vec<Event>,
     mail: BTreeMap<RegionId, Mail>,
-    cancels: BTreeMap<RegionId, Arc<dyn Fn() + Send + Sync>>,
-    stops: BTreeMap<RegionId, CancelHandle>,
+    handles: BTreeMap<RegionId, CancelHandle>,
+    children: BTreeMap<RegionId, Arc<TaskHandle<()>>>,
+    /// The region at the root of each task.
+    tasks: HashMap<TaskId, RegionId>,
     scopes: BTreeMap<RegionId, Weak<CancelScope>>,
     stacks: BTreeMap<RegionId, Weak<ExitStack>>,
     gates: BTreeMap<ExitId, Gate>,
-    held: BTreeMap<ExitId, Held<ExitId>>,
+    held: BTreeMap<ExitId, Held<Lent>>,
+    post: BTreeMap<RegionId, Released<ExitStack>>,
 }
 
 #[derive(Default)]
@@ -93,6 +161,10 @@ enum Act {
     Drop(RegionId),
     Spawn(RegionId),
     Close(RegionId),
+    Look,
+    Release(RegionId),
+    Adopt(RegionId),
+    Discard(RegionId),
 }
 
 impl Shared {
@@ -118,18 +190,54 @@ impl Shared {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn cancels(&self, region: RegionId, cancel: impl Fn() + Send + Sync + 'static) {
-        self.with(|inside| inside.cancels.insert(region, Arc::new(cancel)));
+    /// Copied out, so that nobody asks it under our lock.
+    fn handle(&self, region: RegionId) -> Option<CancelHandle> {
+        self.with(|inside| inside.handles.get(&region).cloned())
+    }
+
+    fn root_of(&self, task: &TaskId) -> RegionId {
+        self.with(|inside| inside.tasks[task])
+    }
+
+    fn why(&self, reason: &Reason) -> Why {
+        let request = reason.message().map(|number| number.parse().expect("a number"));
+        let by = reason.task().map(|task| self.root_of(task));
+        Why { kind: reason.kind(), request, by }
+    }
+
+    fn because(&self, why: &Leaving) -> Because {
+        match why {
+            Leaving::Completed => Because::Completed,
+            Leaving::Failed => Because::Failed,
+            Leaving::Cancelled(reason) => Because::Cancelled(self.why(reason)),
+            Leaving::Panicked => Because::Panicked,
+            _ => Because::Abandoned,
+        }
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        // Not in place, where what it drops would call back.
+        drop(PROGRAM.take());
     }
 }
 
 impl Real {
-    pub(crate) fn new() -> Self {
+    /// One that calls back does so wherever the crate calls it (R18).
+    pub(crate) fn new(calls_back: CallBack) -> Self {
         collect_reports();
         let shared = Shared::default();
+        PROGRAM.set(match calls_back {
+            CallBack::No => None,
+            CallBack::Asks => Some((shared.clone(), false)),
+            CallBack::Wakes => Some((shared.clone(), true)),
+        });
         let clock = MockClock::new();
         let root = Box::pin(task(actor(shared.clone(), 0, Place::Plain)).clock(clock.clone()));
-        Real { shared, root: Some(root), woken: Arc::new(Woken(AtomicBool::new(true))), clock }
+        let woken = Arc::new(AtomicBool::new(true));
+        let bell = Bell::new(&woken);
+        Real { shared, root: Some(root), woken, bell, drains: 0, clock }
     }
 
     pub(crate) fn apply(&mut self, op: Op, reference: &Reference) {
@@ -150,8 +258,11 @@ impl Real {
             }
             Op::PutBack(exit) => drop(self.shared.with(|inside| inside.held.remove(&exit))),
             Op::Cancel(region) => {
-                let cancel = self.shared.with(|inside| inside.cancels.get(&region).cloned());
-                cancel.into_iter().for_each(|cancel| cancel());
+                let number = reference.newest_request().to_string();
+                let handle = self.shared.handle(region);
+                handle.iter().for_each(|handle| handle.cancel_because(number.clone()));
+                let child = self.shared.with(|inside| inside.children.get(&region).cloned());
+                child.iter().for_each(|child| child.cancel());
             }
             Op::Expire(region) => {
                 let scope = self.shared.with(|inside| inside.scopes.get(&region).cloned());
@@ -166,9 +277,13 @@ impl Real {
                 }
             }
             Op::Stop(region) => {
-                let handle = self.shared.with(|inside| inside.stops.get(&region).cloned());
-                handle.iter().for_each(CancelHandle::stop);
+                self.shared.handle(region).iter().for_each(CancelHandle::stop);
             }
+            Op::Wait => self.clock.advance(actor::GRACE),
+            Op::Look(region) => self.shared.send(region, Act::Look),
+            Op::Release(region) => self.shared.send(actor(region), Act::Release(region)),
+            Op::Adopt(region, stack) => self.shared.send(region, Act::Adopt(stack)),
+            Op::Discard(region, stack) => self.shared.send(region, Act::Discard(stack)),
             Op::Leave(region, end) => self.shared.send(region, Act::Leave(region, end)),
             Op::Drop(region) => self.shared.send(reference.around(region), Act::Drop(region)),
             Op::Close(region) => self.shared.send(actor(region), Act::Close(region)),
@@ -197,14 +312,36 @@ impl Real {
 
     pub(crate) fn drop_root(&mut self) {
         self.root = None;
+        // Outside every task.
+        drop(self.shared.with(|inside| std::mem::take(&mut inside.post)));
     }
 
-    /// Polls as an executor would: only while it is woken.
+    /// What the handles of the children tell.
+    pub(crate) fn join_children(&mut self) {
+        let children = self.shared.with(|inside| std::mem::take(&mut inside.children));
+        for (region, child) in children {
+            let child = Arc::into_inner(child).expect("nobody else keeps it");
+            let outcome = match hand(child.join()).ready() {
+                Ok(()) => Outcome::Fine,
+                Err(ChildError::Failed(_)) => Outcome::Failed,
+                Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(self.shared.why(&reason)),
+                Err(ChildError::Panicked) => Outcome::Panicked,
+                Err(other) => panic!("the model does not know {other}"),
+            };
+            self.shared.event(Event::Returned(region, outcome));
+        }
+    }
+
+    /// Polls as an executor would: only while it is woken. The waker is another one from time to time.
     pub(crate) fn drain(&mut self) -> Vec<Event> {
         let mut polls = 0;
-        while self.woken.0.swap(false, Ordering::SeqCst) {
+        self.drains = (self.drains + 1) % 4;
+        if self.drains == 0 {
+            self.bell = Bell::new(&self.woken);
+        }
+        while self.woken.swap(false, Ordering::SeqCst) {
             let Some(root) = &mut self.root else { break };
-            let waker = Waker::from(Arc::clone(&self.woken));
+            let waker = Waker::from(Arc::clone(&self.bell));
             let mut cx = Context::from_waker(&waker);
             let outcome = match catch_unwind(AssertUnwindSafe(|| root.as_mut().poll(&mut cx))) {
                 Ok(Poll::Pending) => {
@@ -229,276 +366,4 @@ impl Real {
         events.extend(REPORTS.take());
         events
     }
-}
-
-/// Where an actor is: what it may register in or spawn into.
-enum Place<'a> {
-    Plain,
-    Stack(&'a Arc<ExitStack>),
-    Group(&'a TaskGroup<'static, String>),
-}
-
-struct BodyGone(Shared, RegionId);
-
-impl Drop for BodyGone {
-    fn drop(&mut self) {
-        self.0.event(Event::BodyGone(self.1));
-    }
-}
-
-/// A body: does what it is told, and polls what it has entered side by side, as `join!` would.
-async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), String> {
-    let _gone = BodyGone(shared.clone(), me);
-    let mut arms: Vec<(RegionId, BoxFuture<()>)> = Vec::new();
-    let mut loose: BTreeMap<RegionId, ExitStack> = BTreeMap::new();
-    std::future::poll_fn(move |cx| {
-        loop {
-            let act = shared.with(|inside| {
-                let mail = inside.mail.entry(me).or_default();
-                let act = mail.acts.pop_front();
-                if act.is_none() {
-                    mail.waker = Some(cx.waker().clone());
-                }
-                act
-            });
-            match act {
-                None => break,
-                Some(Act::Enter(region, Kind::Loose)) => {
-                    loose.insert(region, ExitStack::new());
-                }
-                Some(Act::Enter(region, kind)) => {
-                    arms.push((region, arm(shared.clone(), region, kind)));
-                }
-                Some(Act::Defer(region, exit, plan)) => match (&place, loose.get(&region)) {
-                    (_, Some(stack)) => stack.defer(run_exit(shared.clone(), exit, plan, None)),
-                    (Place::Stack(stack), None) => {
-                        let home = Arc::downgrade(stack);
-                        stack.defer(run_exit(shared.clone(), exit, plan, Some(home)));
-                    }
-                    _ => unreachable!("the reference asks stacks only"),
-                },
-                Some(Act::Hold(region, exit, plan)) => {
-                    let stack = match (&place, loose.get(&region)) {
-                        (_, Some(stack)) => stack,
-                        (Place::Stack(stack), None) => stack.as_ref(),
-                        _ => unreachable!("the reference asks stacks only"),
-                    };
-                    let plan = ExitPlan { then: false, ..plan };
-                    let runs = run_exit(shared.clone(), exit, plan, None);
-                    let held = stack.hold(exit, move |_| runs);
-                    shared.with(|inside| inside.held.insert(exit, held));
-                }
-                Some(Act::Leave(_, End::Fine)) => return Poll::Ready(Ok(())),
-                Some(Act::Leave(region, End::Error)) => {
-                    return Poll::Ready(Err(format!("body {region}")));
-                }
-                // Not `panic!`: nobody has to read it.
-                Some(Act::Leave(region, End::Panic)) => {
-                    resume_unwind(Box::new(format!("body {region}")))
-                }
-                Some(Act::Drop(region)) => {
-                    drop(loose.remove(&region));
-                    if let Some(at) = arms.iter().position(|(arm, _)| *arm == region) {
-                        drop(arms.remove(at));
-                    }
-                }
-                Some(Act::Spawn(region)) => {
-                    let Place::Group(group) = &place else { unreachable!("groups spawn") };
-                    let child = group.spawn(child(shared.clone(), region));
-                    shared.cancels(region, move || child.cancel());
-                }
-                Some(Act::Close(region)) => {
-                    if let Some(stack) = loose.remove(&region) {
-                        arms.push((region, close(shared.clone(), region, stack)));
-                    }
-                }
-            }
-        }
-        arms.retain_mut(|(_, arm)| arm.as_mut().poll(cx).is_pending());
-        Poll::Pending
-    })
-    .await
-}
-
-/// Boxed, because the body of a child may have children.
-fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
-    Box::pin(actor(shared, region, Place::Plain))
-}
-
-/// A region from its entering to its end, with what it returned told.
-fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
-    Box::pin(async move {
-        let outcome = match kind {
-            Kind::Scope => {
-                let scope = Arc::new(CancelScope::new());
-                let handle = scope.handle();
-                shared.with(|inside| {
-                    inside.stops.insert(region, scope.handle());
-                    inside.scopes.insert(region, Arc::downgrade(&scope));
-                });
-                shared.cancels(region, move || handle.cancel());
-                match caught(scope.run(actor(shared.clone(), region, Place::Plain))).await {
-                    Ok(Ok(Ok(()))) => Outcome::Fine,
-                    Ok(Ok(Err(error))) => {
-                        shared.event(Event::Told(error));
-                        Outcome::Failed
-                    }
-                    Ok(Err(cancelled)) => {
-                        cancelled.failures().iter().for_each(|f| shared.event(told(f)));
-                        Outcome::Cancelled
-                    }
-                    Err(panic) => panicked(&shared, panic),
-                }
-            }
-            Kind::Stack => {
-                let stack = Arc::new(ExitStack::new());
-                shared.with(|inside| inside.stacks.insert(region, Arc::downgrade(&stack)));
-                let body = actor(shared.clone(), region, Place::Stack(&stack));
-                match caught(stack.run(body)).await {
-                    Ok(result) => failure(&shared, result.err().as_ref()),
-                    Err(panic) => panicked(&shared, panic),
-                }
-            }
-            Kind::Group => {
-                let group = TaskGroup::new();
-                let handle = group.handle();
-                shared.with(|inside| inside.stops.insert(region, group.handle()));
-                shared.cancels(region, move || handle.cancel());
-                let body = actor(shared.clone(), region, Place::Group(&group));
-                match caught(group.run(body)).await {
-                    Ok(result) => failure(&shared, result.err().as_ref()),
-                    Err(panic) => panicked(&shared, panic),
-                }
-            }
-            Kind::Root | Kind::Loose | Kind::Child => unreachable!("not run by a body"),
-        };
-        shared.event(Event::Returned(region, outcome));
-    })
-}
-
-fn close(shared: Shared, region: RegionId, stack: ExitStack) -> BoxFuture<()> {
-    Box::pin(async move {
-        let outcome = match caught(stack.close()).await {
-            Ok(Ok(())) => Outcome::Fine,
-            Ok(Err(error)) => match error.failure() {
-                Some(found) => failure(&shared, Some(found)),
-                None => {
-                    shared.event(Event::Broken(error.to_string()));
-                    Outcome::Failed
-                }
-            },
-            Err(panic) => panicked(&shared, panic),
-        };
-        shared.event(Event::Returned(region, outcome));
-    })
-}
-
-fn panicked(shared: &Shared, payload: Box<dyn Any + Send>) -> Outcome {
-    shared.event(Event::Told(text(&payload)));
-    Outcome::Panicked
-}
-
-fn text(payload: &Box<dyn Any + Send>) -> String {
-    match payload.downcast_ref::<String>() {
-        Some(text) => text.clone(),
-        None => "a panic of the crate itself".to_owned(),
-    }
-}
-
-fn failure<E: ToString>(shared: &Shared, failure: Option<&Failure<E>>) -> Outcome {
-    let Some(failure) = failure else { return Outcome::Fine };
-    for cause in failure.causes() {
-        match cause {
-            Cause::Body(error) | Cause::Child { error, .. } => {
-                shared.event(Event::Told(error.to_string()));
-            }
-            Cause::Exit(failure) => shared.event(told(failure)),
-            Cause::Cancelled(_) => {}
-            other => shared.event(Event::Broken(other_cause(other))),
-        }
-    }
-    match failure.cause() {
-        Cause::Body(_) | Cause::Child { .. } => Outcome::Failed,
-        Cause::Cancelled(_) => Outcome::Cancelled,
-        _ => Outcome::ExitsFailed,
-    }
-}
-
-fn other_cause<E: ToString>(cause: &Cause<E>) -> String {
-    match cause {
-        Cause::Rejected(wrong) => wrong.to_string(),
-        _ => "a cause that the model does not know".to_owned(),
-    }
-}
-
-fn told(failure: &ExitFailure) -> Event {
-    match failure {
-        ExitFailure::Failed { error, .. } => Event::Told(error.to_string()),
-        ExitFailure::Panicked { message, .. } => Event::Told(message.clone()),
-        ExitFailure::StillHeld { .. } => Event::ToldStillHeld,
-        ExitFailure::Unclaimed { .. } => Event::ToldUnclaimed,
-        other => Event::Broken(other.to_string()),
-    }
-}
-
-/// Turns a panic of `future` into a value, as a `catch_unwind` of a user would.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = Box::pin(future);
-    std::future::poll_fn(move |cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
-    })
-    .await
-}
-
-/// An exit. The identity is that of the task that registers it.
-fn run_exit(
-    shared: Shared,
-    exit: ExitId,
-    plan: ExitPlan,
-    stack: Option<Weak<ExitStack>>,
-) -> impl Future<Output = Result<(), String>> + Send + 'static {
-    let owner: Option<TaskId> = task::current();
-    async move {
-        shared.event(Event::ExitBegan(exit));
-        if task::current() != owner {
-            let found = task::current();
-            shared.event(Event::Broken(format!("exit {exit} of {owner:?} runs as {found:?}")));
-        }
-        if plan.gated {
-            let shared = shared.clone();
-            std::future::poll_fn(move |cx| {
-                shared.with(|inside| {
-                    let gate = inside.gates.entry(exit).or_default();
-                    if gate.open {
-                        return Poll::Ready(());
-                    }
-                    gate.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                })
-            })
-            .await;
-        }
-        if let (true, Some(stack)) = (plan.then, stack) {
-            follow(&shared, exit, stack.upgrade());
-        }
-        shared.event(Event::ExitEnded(exit));
-        match plan.end {
-            End::Fine => Ok(()),
-            End::Error => Err(format!("exit {exit}")),
-            End::Panic => resume_unwind(Box::new(format!("exit {exit}"))),
-        }
-    }
-}
-
-/// What `exit` registers while it runs; numbered apart from what operations register.
-fn follow(shared: &Shared, exit: ExitId, stack: Option<Arc<ExitStack>>) {
-    let next = exit + Reference::FOLLOWERS;
-    let plan = ExitPlan { end: End::Fine, gated: false, then: false };
-    let registered = stack
-        .is_some_and(|stack| stack.try_defer(run_exit(shared.clone(), next, plan, None)).is_ok());
-    shared.event(Event::Followed(exit, registered.then_some(next)));
 }

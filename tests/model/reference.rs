@@ -1,22 +1,31 @@
 //! The book-keeper: it knows the rules, and no futures.
 //!
 //! Bodies end at once and regions leave when the exits they answer for have ended, so everything is foretold but the order
-//! among unrelated exits. Four parts:
+//! among unrelated exits. A cancelled body alone is waited for: it has to be gone when the program is at rest, unless a
+//! shield holds it, and meanwhile it may go. The parts:
 //!
 //! - here, what the book holds;
-//! - [`rules`], what follows from what is done: each rule once, with its number, to be read beside docs/design.md;
+//! - [`rules`] and [`cancel`], what follows from what is done: each rule once, with its number, to be read beside
+//!   docs/design.md;
 //! - [`ops`], what an operation is done to, so that every seed is a program;
-//! - [`oracle`], what the real program did, held against the book.
+//! - [`oracle`], what the real program did, held against the book; [`faults`], where it looks away.
 //!
-//! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), that a request
-//! comes from outside every task (R3), whose identity an exit has (R5, R8); and that nothing lives on (R19) is asked at the
-//! end. R4, R10, R12 and R18 are not in the model: no region changes hands or is shielded, no reason is read.
+//! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), and that a
+//! request comes from outside every task (R3). That nothing lives on (R19) is asked at the end. R18 is in what the program
+//! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
+//! the hook for reports it asks every region there is, and may wake every body, which under a lock of the crate's would wait
+//! for ever.
+//!
+//! Not in the model: graces of stacks and of `stop`, shields that nobody polls, entered scopes, and what is released and
+//! dropped outside every task while the task that released it lives.
 
+mod cancel;
+mod faults;
 mod ops;
 mod oracle;
 mod rules;
 
-use super::{End, ExitId, ExitPlan, Kind, Outcome, RegionId};
+use super::{Because, End, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +36,25 @@ enum State {
     Left,
     /// Dropped instead of left.
     Dropped,
+    /// In nobody's hands (R4).
+    Released,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shield {
+    None,
+    Up,
+    /// Its grace has begun.
+    Falling,
+    /// Its grace is over.
+    Down,
 }
 
 #[derive(Debug)]
 struct Region {
     kind: Kind,
     parent: RegionId,
-    /// The region whose identity its exits have: a root or a child.
+    /// The region whose identity its exits have: a root or a child (R5, R8).
     task: RegionId,
     state: State,
     /// The order of entering.
@@ -42,7 +63,12 @@ struct Region {
     exits: Vec<ExitId>,
     /// How its body ended by itself.
     end: Option<End>,
-    cancelled: bool,
+    cancelled: Option<Why>,
+    shield: Shield,
+    /// What was cancelled when it was dropped, here or around.
+    dropped_for: Option<Why>,
+    /// What its exits are told.
+    because: Option<Because>,
     /// Whether the cancellation is what ended the body.
     cut_short: bool,
     /// Its body, or a child.
@@ -54,6 +80,10 @@ struct Region {
 impl Region {
     fn lives(&self) -> bool {
         matches!(self.state, State::Open | State::Leaving)
+    }
+
+    fn shields(&self) -> bool {
+        matches!(self.shield, Shield::Up | Shield::Falling)
     }
 
     /// A loose stack has none.
@@ -121,6 +151,7 @@ pub(crate) struct Reference {
     events: usize,
     /// The exit whose value has just come back.
     back: Option<ExitId>,
+    requests: usize,
     expected_still_held: usize,
     root_dropped: bool,
     // What the real program said.
@@ -150,6 +181,10 @@ impl Reference {
         self.next_exit - 1
     }
 
+    pub(crate) fn newest_request(&self) -> usize {
+        self.requests
+    }
+
     /// Whose body does what is done to the region.
     pub(crate) fn actor_of(&self, region: RegionId) -> RegionId {
         match self.regions[region].kind {
@@ -176,7 +211,13 @@ impl Reference {
             entered: None,
             exits: Vec::new(),
             end: None,
-            cancelled: false,
+            cancelled: None,
+            shield: match kind {
+                Kind::Shield | Kind::Brief => Shield::Up,
+                _ => Shield::None,
+            },
+            dropped_for: None,
+            because: None,
             cut_short: false,
             failed: false,
             panicked: false,
@@ -218,14 +259,26 @@ impl Reference {
         (0..self.regions.len()).filter(lives).collect()
     }
 
-    fn is_inside(&self, mut region: RegionId, around: RegionId) -> bool {
+    fn is_inside(&self, region: RegionId, around: RegionId) -> bool {
+        self.way_in(around, region).is_some()
+    }
+
+    /// Whether it ends with the body of `around`: what is inside a group's child does not.
+    fn is_in_body(&self, region: RegionId, around: RegionId) -> bool {
+        let outermost = self.way_in(around, region);
+        outermost.is_some_and(|outermost| self.regions[outermost].kind != Kind::Child)
+    }
+
+    /// Of what `region` is inside, or the region itself, what stands in `around`.
+    fn way_in(&self, around: RegionId, mut region: RegionId) -> Option<RegionId> {
         while region != 0 {
-            region = self.regions[region].parent;
-            if region == around {
-                return true;
+            let parent = self.regions[region].parent;
+            if parent == around {
+                return Some(region);
             }
+            region = parent;
         }
-        false
+        None
     }
 
     fn nearest_live(&self, mut region: RegionId) -> Option<RegionId> {

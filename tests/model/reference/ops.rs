@@ -1,7 +1,8 @@
 //! What an operation is done to: whatever fits, counted round, so that every seed is a program.
 
 use super::{Exit, Reference, Region, State};
-use crate::model::{End, ExitId, ExitPlan, Kind, Op, RegionId};
+use crate::model::{Because, End, ExitId, ExitPlan, Kind, Op, RegionId, Why};
+use moored::ReasonKind;
 
 impl Reference {
     const REGIONS: usize = 40;
@@ -13,7 +14,9 @@ impl Reference {
             Op::Enter(at, kind) => Op::Enter(self.open(at, kind, Region::has_body)?, kind),
             Op::Spawn(at) => {
                 let spawns = |region: &Region| region.kind == Kind::Group && region.has_body();
-                Op::Spawn(self.open(at, Kind::Child, spawns)?)
+                let group = self.open(at, Kind::Child, spawns)?;
+                self.spawned(self.newest_region());
+                Op::Spawn(group)
             }
             Op::Defer(at, plan) => {
                 let (stack, plan) = self.register(at, plan, false)?;
@@ -34,23 +37,46 @@ impl Reference {
                 Op::Open(exit)
             }
             Op::Cancel(at) => {
-                let asked = |r: &Region| matches!(r.kind, Kind::Scope | Kind::Group | Kind::Child);
+                let asked =
+                    |r: &Region| r.kind.is_scope() || matches!(r.kind, Kind::Group | Kind::Child);
                 let region = self.pick(at, asked)?;
-                self.cancel(region);
+                self.requests += 1;
+                // A child's handle takes no text.
+                let request = (self.regions[region].kind != Kind::Child).then_some(self.requests);
+                self.cancel(region, Why { kind: ReasonKind::Requested, request, by: None });
                 Op::Cancel(region)
             }
             Op::Expire(at) => {
-                let region = self.pick(at, |r| r.kind == Kind::Scope && r.has_body())?;
-                self.cancel(region);
+                let region = self.pick(at, |r| r.kind.is_scope() && r.has_body())?;
+                self.cancel(region, Why { kind: ReasonKind::Deadline, request: None, by: None });
                 Op::Expire(region)
             }
+            Op::Release(at) => {
+                let loose = self.pick(at, |region| self.may_be_closed(region))?;
+                self.release(loose);
+                Op::Release(loose)
+            }
+            Op::Adopt(at, which) => {
+                let (region, stack) = self.take_from_the_post(at, which)?;
+                Op::Adopt(region, stack)
+            }
+            Op::Discard(at, which) => {
+                let (region, stack) = self.take_from_the_post(at, which)?;
+                self.drop_region(stack);
+                Op::Discard(region, stack)
+            }
+            Op::Wait => {
+                self.graces_end();
+                Op::Wait
+            }
+            Op::Look(at) => Op::Look(self.pick(at, Region::has_body)?),
             // Neither has an effect on the book (R2, R13).
             Op::Trespass(at) => {
                 Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
             }
-            Op::Stop(at) => {
-                Op::Stop(self.pick(at, |r| matches!(r.kind, Kind::Scope | Kind::Group))?)
-            }
+            Op::Stop(at) => Op::Stop(
+                self.pick(at, |r| matches!(r.kind, Kind::Scope | Kind::Shield | Kind::Group))?,
+            ),
             Op::Leave(at, end) => {
                 let region = self.pick(at, |r| r.has_body() && r.kind != Kind::Root)?;
                 self.leave(region, end);
@@ -66,7 +92,7 @@ impl Reference {
             }
             Op::Close(at) => {
                 let loose = self.pick(at, |region| self.may_be_closed(region))?;
-                self.regions[loose].state = State::Leaving;
+                self.close(loose);
                 Op::Close(loose)
             }
         })
@@ -75,18 +101,32 @@ impl Reference {
     /// The next step on the way to the program's end, done in the book: values come back, gates open, bodies end, the
     /// newest first, so that nothing is abandoned. `None` when the root has ended.
     pub(crate) fn let_go(&mut self) -> Option<Op> {
-        if let Some(op) = self.apply(Op::PutBack(0)).or_else(|| self.apply(Op::Open(0))) {
+        if let Some(op) =
+            [Op::PutBack(0), Op::Open(0), Op::Adopt(0, 0)].into_iter().find_map(|op| self.apply(op))
+        {
             return Some(op);
         }
         let mut newest_first = (0..self.regions.len()).rev();
         if let Some(loose) = newest_first.clone().find(|id| self.may_be_closed(&self.regions[*id]))
         {
-            self.regions[loose].state = State::Leaving;
+            self.close(loose);
             return Some(Op::Close(loose));
         }
         let region = newest_first.find(|id| self.regions[*id].has_body())?;
         self.leave(region, End::Fine);
         Some(Op::Leave(region, End::Fine))
+    }
+
+    fn take_from_the_post(&mut self, at: usize, which: usize) -> Option<(RegionId, RegionId)> {
+        let region = self.pick(at, Region::has_body)?;
+        let stack = self.pick(which, |region| region.state == State::Released)?;
+        self.adopt(region, stack);
+        Some((region, stack))
+    }
+
+    fn close(&mut self, loose: RegionId) {
+        self.regions[loose].state = State::Leaving;
+        self.regions[loose].because = Some(Because::Completed);
     }
 
     /// After the root was dropped: every value that is out comes back.

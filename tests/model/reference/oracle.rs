@@ -1,7 +1,8 @@
 //! What the real program did, held against the book: in every step, whenever it is at rest, and at the end.
 
 use super::{Late, Reference, Region, Stage, State};
-use crate::model::{End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
+use crate::model::{Because, End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
+use moored::ReasonKind;
 
 macro_rules! ensure {
     ($holds:expr, $($text:tt)+) => {
@@ -15,18 +16,21 @@ impl Reference {
     /// What happened since the last operation, until nobody was woken any more.
     pub(crate) fn observe(&mut self, events: Vec<Event>) -> Result<(), String> {
         self.settle();
-        for event in events {
-            self.happened(event)?;
-            self.settle();
-        }
         self.whose_turn_has_come();
+        for (at, event) in events.iter().enumerate() {
+            self.happened(event.clone(), &events[at + 1..])?;
+            self.settle();
+            self.whose_turn_has_come();
+        }
+        self.nothing_is_late_that_is_back();
+        self.graces_begin();
         self.bodies_and_returns()?;
         self.nothing_is_stuck()
     }
 
-    fn happened(&mut self, event: Event) -> Result<(), String> {
+    fn happened(&mut self, event: Event, then: &[Event]) -> Result<(), String> {
         match event {
-            Event::ExitBegan(id) => self.exit_began(id)?,
+            Event::ExitBegan(id, because, by) => self.exit_began(id, because, by)?,
             Event::ExitEnded(id) => {
                 let exit = self.exit(id);
                 ensure!(exit.stage == Stage::Running, "exit {id} ended as {:?} (R14)", exit.stage);
@@ -48,8 +52,14 @@ impl Reference {
                     self.add_exit(next, region, plan, false);
                 }
             }
-            Event::BodyGone(region) => {
-                ensure!(self.bodies_gone.insert(region), "body {region} was dropped twice");
+            Event::BodyGone(region) => self.body_gone(region, then)?,
+            Event::Saw(region, cancelled, seen) => {
+                let why = self.why(region);
+                ensure!(
+                    self.is_under_a_fallen_shield(region)
+                        || cancelled == why.is_some() && seen.is_none_or(|seen| seen == why),
+                    "body {region} saw {cancelled}, {seen:?}, expected {why:?} (R6, R10, R12)"
+                );
             }
             Event::Returned(region, outcome) => {
                 let before = self.returned.insert(region, outcome);
@@ -65,13 +75,35 @@ impl Reference {
         Ok(())
     }
 
+    /// R6, R12: the body of a cancelled region goes when nothing shields it. What falls with a body around it falls before
+    /// that one, with nothing done in between.
+    fn body_gone(&mut self, region: RegionId, then: &[Event]) -> Result<(), String> {
+        ensure!(self.bodies_gone.insert(region), "body {region} was dropped twice");
+        let falls = then.iter().take_while(|event| !event.is_a_step()).any(
+            |event| matches!(event, Event::BodyGone(around) if self.is_in_body(region, *around)),
+        );
+        let at = &self.regions[region];
+        if !falls && at.cancelled.is_some() && at.has_body() {
+            ensure!(!self.is_held(region), "body {region} was dropped in spite of a shield (R12)");
+            self.cut(region);
+        }
+        Ok(())
+    }
+
     /// R14: once, in its turn, and only while its region is being left or after that.
-    fn exit_began(&mut self, id: ExitId) -> Result<(), String> {
+    fn exit_began(
+        &mut self,
+        id: ExitId,
+        because: Because,
+        by: Option<RegionId>,
+    ) -> Result<(), String> {
         let Some(exit) = self.exits.get(&id) else {
             return Err(format!("exit {id} was never registered"));
         };
         let stage = exit.stage;
         ensure!(stage == Stage::Registered, "exit {id} began, and was {stage:?} (R8, R14)");
+        let owner = self.regions[exit.region].task;
+        ensure!(by == Some(owner), "exit {id} of task {owner} ran as {by:?} (R4, R8)");
         ensure!(!exit.out, "exit {id} began while its value was out");
         let late = exit.late;
         if late == Late::No {
@@ -82,6 +114,11 @@ impl Reference {
             );
             let first = self.exits.keys().find(|first| self.precedes(**first, id));
             ensure!(first.is_none(), "exit {id} began before {first:?} had ended (R7, R14)");
+            let expected = self.regions[exit.region].because;
+            ensure!(
+                Some(because) == expected || self.is_under_a_fallen_shield(exit.region),
+                "exit {id} was told {because:?}, expected {expected:?} (R10, R14)"
+            );
         } else {
             self.exit(id).late = Late::Yes;
             self.expected_still_held += usize::from(late == Late::Maybe);
@@ -90,11 +127,12 @@ impl Reference {
         Ok(())
     }
 
-    /// R8, R9, R15, R16: when a region returns, and what.
+    /// R8, R9, R10, R15, R16: when a region returns, and what.
     fn returned(&self, id: RegionId, outcome: Outcome) -> Result<(), String> {
         let region = &self.regions[id];
+        let gone = Why { kind: ReasonKind::OwnerGone, request: None, by: None };
         ensure!(
-            region.state == State::Left,
+            region.state == State::Left || region.kind == Kind::Child,
             "region {id} returned before everything inside had left (R8, R16)"
         );
         let records = matches!(region.kind, Kind::Stack | Kind::Loose | Kind::Group);
@@ -105,29 +143,42 @@ impl Reference {
                 && exit.late != Late::Yes
         });
         let expected = match () {
+            _ if region.state == State::Dropped => {
+                Outcome::Cancelled(region.dropped_for.unwrap_or(gone))
+            }
             _ if region.panicked => Outcome::Panicked,
             _ if region.failed => Outcome::Failed,
-            _ if region.cut_short => Outcome::Cancelled,
+            _ if region.cut_short => Outcome::Cancelled(region.cancelled.expect("it was cut")),
             _ if records && own_failures => Outcome::ExitsFailed,
             _ => Outcome::Fine,
         };
+        let known_fault =
+            region.state == State::Dropped && self.is_under_a_fallen_shield(region.parent);
+        // A cancelled child whose body fell with the one around it may have left just before.
+        let just_before = region.state == State::Dropped
+            && region.cancelled.is_some()
+            && region.panicked
+            && outcome == Outcome::Panicked;
         // A record also takes what regions inside had no room for.
         let also = records && expected == Outcome::Fine && outcome == Outcome::ExitsFailed;
         ensure!(
-            outcome == expected || also,
+            outcome == expected || also || just_before || known_fault,
             "region {id} ({:?}) returned {outcome:?}, expected {expected:?} (R15)",
             region.kind
         );
         Ok(())
     }
 
-    /// The only thing that is not foretold: when an exit's turn comes while its value is out. A value that has just come
-    /// back, and whose exit has not begun, was not late.
-    fn whose_turn_has_come(&mut self) {
+    /// A value that has just come back, and whose exit has not begun, was not late.
+    fn nothing_is_late_that_is_back(&mut self) {
         let back = self.back.take().and_then(|id| self.exits.get_mut(&id));
         if let Some(exit) = back.filter(|exit| exit.late == Late::Maybe) {
             exit.late = Late::No;
         }
+    }
+
+    /// The only thing that is not foretold: when an exit's turn comes while its value is out.
+    fn whose_turn_has_come(&mut self) {
         let ids: Vec<ExitId> = self.exits.keys().copied().collect();
         for id in &ids {
             let exit = &self.exits[id];
@@ -144,6 +195,10 @@ impl Reference {
     fn bodies_and_returns(&self) -> Result<(), String> {
         for (id, region) in self.regions.iter().enumerate() {
             let kind = region.kind;
+            ensure!(
+                !self.may_be_cut(id) || self.body_may_stay_by_fault(id),
+                "nothing holds the body of the cancelled region {id} (R6)"
+            );
             if kind != Kind::Loose {
                 let (there, expected) = (!self.bodies_gone.contains(&id), region.has_body());
                 ensure!(

@@ -1,7 +1,7 @@
 //! What follows from what is done: each rule once. Where none is named, the step is how the book keeps to the one above it.
 
 use super::{Abandoned, Exit, Late, Reference, Stage, State};
-use crate::model::{End, ExitId, Kind, RegionId};
+use crate::model::{Because, End, ExitId, Kind, RegionId};
 
 impl Reference {
     /// R1: a region is entered where it is run, a loose stack by its first use; once.
@@ -10,41 +10,34 @@ impl Reference {
         self.regions[region].entered.get_or_insert(self.next_number);
     }
 
-    /// R6, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; it drops the
-    /// body, and it reaches a group's children.
-    pub(super) fn cancel(&mut self, region: RegionId) {
-        let at = &mut self.regions[region];
-        if !at.lives() || at.cancelled {
-            return;
-        }
-        at.cancelled = true;
-        if at.has_body() {
-            at.cut_short = true;
-            self.end_body(region);
-        }
-        self.children(region).into_iter().for_each(|child| self.cancel(child));
-    }
-
     /// R17: a body that does not end well cancels what is beside it in its group, as one more child.
     pub(super) fn leave(&mut self, region: RegionId, end: End) {
         self.end_body(region);
         let at = &mut self.regions[region];
         at.end = Some(end);
+        at.because = Some(match end {
+            End::Fine => Because::Completed,
+            End::Error => Because::Failed,
+            End::Panic => Because::Panicked,
+        });
         at.failed |= end == End::Error;
         at.panicked |= end == End::Panic;
         if at.kind == Kind::Group && end != End::Fine {
-            self.cancel(region);
+            self.fails(region, region);
         }
     }
 
     /// R7, R16: what is inside a body ends with it, but not a group's children, nor what is inside them.
-    fn end_body(&mut self, region: RegionId) {
+    pub(super) fn end_body(&mut self, region: RegionId) {
+        let inside = self.inside_body(region);
         self.regions[region].state = State::Leaving;
-        let children = self.children(region);
-        let within = |id, child: &RegionId| id == *child || self.is_inside(id, *child);
-        let mut inside = self.inside(region);
-        inside.retain(|id| !children.iter().any(|child| within(*id, child)));
         self.abandon(&inside, Some(region));
+    }
+
+    pub(super) fn inside_body(&self, region: RegionId) -> Vec<RegionId> {
+        let mut inside = self.inside(region);
+        inside.retain(|id| self.is_in_body(*id, region));
+        inside
     }
 
     /// The body around drops a region, with everything inside.
@@ -57,6 +50,23 @@ impl Reference {
     pub(crate) fn drop_root(&mut self) {
         self.root_dropped = true;
         self.abandon_tree(0, None);
+        let released = |id: &RegionId| self.regions[*id].state == State::Released;
+        let released: Vec<_> = (0..self.regions.len()).filter(released).collect();
+        self.abandon(&released, None);
+    }
+
+    /// R4: what is released is in no region and in no task.
+    pub(super) fn release(&mut self, stack: RegionId) {
+        self.enter(stack);
+        self.regions[stack].state = State::Released;
+    }
+
+    /// R4: the task that adopts a stack owns it, and the region current there is around it. It is entered anew.
+    pub(super) fn adopt(&mut self, region: RegionId, stack: RegionId) {
+        let task = self.regions[region].task;
+        let at = &mut self.regions[stack];
+        (at.parent, at.task, at.state, at.entered) = (region, task, State::Open, None);
+        self.enter(stack);
     }
 
     fn abandon_tree(&mut self, region: RegionId, host: Option<RegionId>) {
@@ -70,7 +80,11 @@ impl Reference {
     fn abandon(&mut self, dropped: &[RegionId], host: Option<RegionId>) {
         self.events += 1;
         for region in dropped {
-            self.regions[*region].state = State::Dropped;
+            let why = self.why(*region);
+            let at = &mut self.regions[*region];
+            at.state = State::Dropped;
+            at.dropped_for = why;
+            at.because.get_or_insert(why.map_or(Because::Abandoned, Because::Cancelled));
         }
         let runs_later_by_itself = |exit: &Exit| exit.late == Late::Yes && exit.out;
         for exit in self.exits.values_mut().filter(|exit| dropped.contains(&exit.host)) {
@@ -157,7 +171,7 @@ impl Reference {
         if kind == Kind::Child && (failed || panicked) {
             self.regions[group].failed |= failed;
             self.regions[group].panicked |= panicked;
-            self.cancel(group);
+            self.fails(group, id);
         }
     }
 }

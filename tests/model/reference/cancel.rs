@@ -1,0 +1,87 @@
+//! What follows from a cancellation: whom it reaches, what is seen of it, and what holds it up.
+
+use super::{Reference, Region, Shield};
+use crate::model::{Kind, RegionId, Why};
+use moored::ReasonKind::{Parent, SiblingFailed};
+
+impl Why {
+    /// R10: what a group's children hear tells whether the group was asked or something in it failed.
+    fn below(self) -> Why {
+        let kind = if self.kind == SiblingFailed { SiblingFailed } else { Parent };
+        Why { kind, ..self }
+    }
+}
+
+impl Reference {
+    /// R6, R10, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; the first
+    /// reason stays. It reaches a group's children. The body goes when it [may](Reference::may_be_cut).
+    pub(super) fn cancel(&mut self, region: RegionId, why: Why) {
+        let at = &mut self.regions[region];
+        if !at.lives() || at.cancelled.is_some() {
+            return;
+        }
+        at.cancelled = Some(why);
+        self.children(region).into_iter().for_each(|child| self.cancel(child, why.below()));
+    }
+
+    /// R6, R10, R12: what can be seen inside a region, up to a shield: its own reason, or the one of the nearest cancelled
+    /// region around it.
+    pub(super) fn why(&self, region: RegionId) -> Option<Why> {
+        let mut at = region;
+        loop {
+            let Region { cancelled, parent, .. } = self.regions[at];
+            if let Some(why) = cancelled {
+                return Some(if at == region { why } else { Why { kind: Parent, ..why } });
+            }
+            if at == 0 || self.regions[at].shields() {
+                return None;
+            }
+            at = parent;
+        }
+    }
+
+    /// R12: a grace begins with the first cancellation from outside.
+    pub(super) fn graces_begin(&mut self) {
+        for id in 0..self.regions.len() {
+            let at = &self.regions[id];
+            let brief = at.kind == Kind::Brief && at.shield == Shield::Up && at.lives();
+            if brief && self.why(at.parent).is_some() {
+                self.regions[id].shield = Shield::Falling;
+            }
+        }
+    }
+
+    pub(super) fn graces_end(&mut self) {
+        let falling = self.regions.iter_mut().filter(|at| at.shield == Shield::Falling);
+        falling.for_each(|at| at.shield = Shield::Down);
+    }
+
+    /// R17: what fails in a group cancels it.
+    pub(super) fn fails(&mut self, group: RegionId, by: RegionId) {
+        let by = Some(self.regions[by].task);
+        self.cancel(group, Why { kind: SiblingFailed, request: None, by });
+    }
+
+    /// R16: a child that comes late is polled once.
+    pub(super) fn spawned(&mut self, child: RegionId) {
+        if let Some(why) = self.regions[self.regions[child].parent].cancelled {
+            self.cancel(child, why.below());
+        }
+    }
+
+    /// R6: the body of a cancelled region is dropped where it is parked. R12: not while a shield inside it holds.
+    pub(super) fn may_be_cut(&self, region: RegionId) -> bool {
+        let at = &self.regions[region];
+        at.cancelled.is_some() && at.has_body() && !self.is_held(region)
+    }
+
+    pub(super) fn is_held(&self, region: RegionId) -> bool {
+        self.inside_body(region).iter().any(|id| self.regions[*id].shields())
+    }
+
+    /// What ends a body in place of its own end.
+    pub(super) fn cut(&mut self, region: RegionId) {
+        self.regions[region].cut_short = true;
+        self.end_body(region);
+    }
+}
