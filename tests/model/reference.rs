@@ -8,7 +8,7 @@
 //! - [`rules`] and [`cancel`], what follows from what is done: each rule once, with its number, to be read beside
 //!   docs/design.md;
 //! - [`ops`], what an operation is done to, so that every seed is a program;
-//! - [`oracle`], what the real program did, held against the book; [`faults`], where it looks away.
+//! - [`oracle`], what the real program did, held against the book.
 //!
 //! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), and that a
 //! request comes from outside every task (R3). That nothing lives on (R19) is asked at the end. R18 is in what the program
@@ -20,7 +20,6 @@
 //! dropped outside every task while the task that released it lives.
 
 mod cancel;
-mod faults;
 mod ops;
 mod oracle;
 mod rules;

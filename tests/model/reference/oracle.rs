@@ -56,8 +56,7 @@ impl Reference {
             Event::Saw(region, cancelled, seen) => {
                 let why = self.why(region);
                 ensure!(
-                    self.is_under_a_fallen_shield(region)
-                        || cancelled == why.is_some() && seen.is_none_or(|seen| seen == why),
+                    cancelled == why.is_some() && seen.is_none_or(|seen| seen == why),
                     "body {region} saw {cancelled}, {seen:?}, expected {why:?} (R6, R10, R12)"
                 );
             }
@@ -116,7 +115,7 @@ impl Reference {
             ensure!(first.is_none(), "exit {id} began before {first:?} had ended (R7, R14)");
             let expected = self.regions[exit.region].because;
             ensure!(
-                Some(because) == expected || self.is_under_a_fallen_shield(exit.region),
+                Some(because) == expected,
                 "exit {id} was told {because:?}, expected {expected:?} (R10, R14)"
             );
         } else {
@@ -152,8 +151,6 @@ impl Reference {
             _ if records && own_failures => Outcome::ExitsFailed,
             _ => Outcome::Fine,
         };
-        let known_fault =
-            region.state == State::Dropped && self.is_under_a_fallen_shield(region.parent);
         // A cancelled child whose body fell with the one around it may have left just before.
         let just_before = region.state == State::Dropped
             && region.cancelled.is_some()
@@ -162,7 +159,7 @@ impl Reference {
         // A record also takes what regions inside had no room for.
         let also = records && expected == Outcome::Fine && outcome == Outcome::ExitsFailed;
         ensure!(
-            outcome == expected || also || just_before || known_fault,
+            outcome == expected || also || just_before,
             "region {id} ({:?}) returned {outcome:?}, expected {expected:?} (R15)",
             region.kind
         );
@@ -196,7 +193,7 @@ impl Reference {
         for (id, region) in self.regions.iter().enumerate() {
             let kind = region.kind;
             ensure!(
-                !self.may_be_cut(id) || self.body_may_stay_by_fault(id),
+                !self.may_be_cut(id),
                 "nothing holds the body of the cancelled region {id} (R6)"
             );
             if kind != Kind::Loose {
