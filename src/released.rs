@@ -12,6 +12,10 @@ pub(crate) mod sealed {
         /// Makes the current task the owner, and the region current here the parent.
         #[doc(hidden)]
         fn take_over(&self);
+
+        /// As [`take_over`](TakeOver::take_over), unless nothing is current.
+        #[doc(hidden)]
+        fn take_over_if_inside(&self);
     }
 }
 
@@ -20,7 +24,8 @@ pub(crate) mod sealed {
 /// # On drop
 ///
 /// The region is dropped by the task that drops this, as if it had adopted it: its exits go to the region
-/// current there, or on along R8's chain.
+/// current there. Outside every task they go where they would have gone had it not been released: to the nearest
+/// region around it that lives, or on along R8's chain.
 ///
 /// # Examples
 ///
@@ -59,7 +64,7 @@ impl<R: Handover> Released<R> {
 impl<R: Handover> Drop for Released<R> {
     fn drop(&mut self) {
         if let Some(region) = self.region.take() {
-            region.take_over();
+            region.take_over_if_inside();
         }
     }
 }

@@ -9,7 +9,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 /// Half of them are always the same, the other half are new ones each time, from a seed that is printed.
 /// `MODEL_SEED=n` takes that one instead; `PROPTEST_CASES=n` runs more or fewer.
 #[test]
-fn r08_r14_r15_every_exit_runs_once_in_order_and_every_failure_is_told_once() {
+fn r04_r08_r10_r12_r14_r15_r18_the_crate_does_what_the_book_says() {
     let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
     let fresh = number("MODEL_SEED").unwrap_or_else(rand_seed);
     let cases = number("PROPTEST_CASES").unwrap_or(2_000) as u32 / 2;

@@ -257,6 +257,10 @@ impl sealed::TakeOver for ExitStack {
     fn take_over(&self) {
         self.stack.take_over();
     }
+
+    fn take_over_if_inside(&self) {
+        self.stack.take_over_if_inside();
+    }
 }
 
 impl Handover for ExitStack {}

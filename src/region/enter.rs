@@ -177,6 +177,13 @@ impl Node {
         drop(former);
     }
 
+    /// For what is dropped after its owner has let go of it. What nobody takes over goes home from where it was.
+    pub(crate) fn take_over_if_inside(self: &Arc<Self>) {
+        if ambient::is_empty() == Some(false) {
+            self.take_over();
+        }
+    }
+
     pub(super) fn twice(&self, at: &'static Location<'static>) -> Misuse {
         let (name, entered_at) = {
             let inner = self.inner.lock();

@@ -126,6 +126,10 @@ impl sealed::TakeOver for EnteredScope {
     fn take_over(&self) {
         self.node.take_over();
     }
+
+    fn take_over_if_inside(&self) {
+        self.node.take_over_if_inside();
+    }
 }
 
 impl Handover for EnteredScope {}

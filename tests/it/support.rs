@@ -1,6 +1,6 @@
 //! Hand-polling, and things that count.
 
-use moored::{BoxTask, Refused, Spawn};
+use moored::{BoxTask, Misuse, Refused, Spawn, TaskId, WrongTask, task};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -349,4 +349,47 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 pub(crate) async fn lose<F: Future>(loser: F) {
     let mut loser = Box::pin(loser);
     assert!(poll_once(&mut loser).await.is_pending(), "the loser won");
+}
+
+/// Runs `body` to its end as a task of that name.
+pub(crate) fn as_owner<F: Future>(body: F) -> F::Output {
+    hand(task(body).named("owner")).drive()
+}
+
+pub(crate) async fn as_thief<F: Future>(body: F) -> F::Output {
+    task(body).named("thief").await
+}
+
+pub(crate) fn me() -> TaskId {
+    task::current().unwrap()
+}
+
+#[track_caller]
+pub(crate) fn wrong_task(misuse: &Misuse) -> &WrongTask {
+    match misuse {
+        Misuse::WrongTask(wrong) => wrong,
+        other => panic!("another misuse: {other}"),
+    }
+}
+
+/// A rejection names both tasks, the region, both places and the operation.
+#[track_caller]
+pub(crate) fn is_rejection(misuse: &Misuse, operation: &str, region: &str) {
+    let wrong = wrong_task(misuse);
+    assert_eq!(wrong.operation, operation);
+    assert_eq!(wrong.region, region);
+    assert_eq!((wrong.owner.name(), wrong.current.name()), (Some("owner"), Some("thief")));
+    let test = std::panic::Location::caller().file();
+    assert_eq!((wrong.entered_at.file(), wrong.attempted_at.file()), (test, test));
+    assert!(wrong.attempted_at.line() != wrong.entered_at.line(), "{wrong}");
+}
+
+/// Two steps with a wait between them.
+pub(crate) fn steps(log: &Log, gate: &Gate) -> impl Future<Output = ()> + Send + 'static {
+    let (log, gate) = (log.clone(), gate.clone());
+    async move {
+        log.add("first");
+        gate.wait().await;
+        log.add("second");
+    }
 }

@@ -110,6 +110,8 @@ pub(crate) enum Op {
     Adopt(RegionId, RegionId),
     /// The body takes a stack out of the post, and drops it as it is.
     Discard(RegionId, RegionId),
+    /// A stack in the post is dropped outside every task.
+    Mislay(RegionId),
     /// The clock moves on by a grace.
     Wait,
 }
@@ -145,6 +147,7 @@ impl Op {
             20 => Op::Look(at),
             21 => Op::Release(at),
             22 => Op::Adopt(at, usize::from(detail)),
+            23 if detail & 128 != 0 => Op::Mislay(at),
             23 => Op::Discard(at, usize::from(detail)),
             24 => Op::Enter(at, Kind::Brief),
             _ => Op::Wait,

@@ -284,6 +284,7 @@ impl Real {
             Op::Release(region) => self.shared.send(actor(region), Act::Release(region)),
             Op::Adopt(region, stack) => self.shared.send(region, Act::Adopt(stack)),
             Op::Discard(region, stack) => self.shared.send(region, Act::Discard(stack)),
+            Op::Mislay(stack) => drop(self.shared.with(|inside| inside.post.remove(&stack))),
             Op::Leave(region, end) => self.shared.send(region, Act::Leave(region, end)),
             Op::Drop(region) => self.shared.send(reference.around(region), Act::Drop(region)),
             Op::Close(region) => self.shared.send(actor(region), Act::Close(region)),

@@ -16,8 +16,7 @@
 //! the hook for reports it asks every region there is, and may wake every body, which under a lock of the crate's would wait
 //! for ever.
 //!
-//! Not in the model: graces of stacks and of `stop`, shields that nobody polls, entered scopes, and what is released and
-//! dropped outside every task while the task that released it lives.
+//! Not in the model: graces of stacks and of `stop`, shields that nobody polls, and entered scopes.
 
 mod cancel;
 mod ops;

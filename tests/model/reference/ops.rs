@@ -65,6 +65,11 @@ impl Reference {
                 self.drop_region(stack);
                 Op::Discard(region, stack)
             }
+            Op::Mislay(at) => {
+                let stack = self.pick(at, |region| region.state == State::Released)?;
+                self.mislay(stack);
+                Op::Mislay(stack)
+            }
             Op::Wait => {
                 self.graces_end();
                 Op::Wait

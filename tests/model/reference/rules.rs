@@ -69,6 +69,14 @@ impl Reference {
         self.enter(stack);
     }
 
+    /// R4, R8: what nobody takes over goes home from where it was.
+    pub(super) fn mislay(&mut self, stack: RegionId) {
+        let around = self.nearest_live(self.regions[stack].parent);
+        // What was left has no say in why.
+        self.regions[stack].parent = around.unwrap_or(0);
+        self.abandon(&[stack], around);
+    }
+
     fn abandon_tree(&mut self, region: RegionId, host: Option<RegionId>) {
         let mut dropped = self.inside(region);
         dropped.push(region);

@@ -1,0 +1,224 @@
+//! Shields that a poll of the body around them does not reach, because something between polls only what was woken, or
+//! nothing polls them any more (R12).
+
+use crate::support::{Executor, Gate, Log, hand, steps, yield_now};
+use futures::StreamExt;
+use futures::future::select;
+use futures::stream::FuturesUnordered;
+use moored::testing::MockClock;
+use moored::{CancelScope, TaskGroup, shield, task};
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+#[test]
+fn r12_a_shield_inside_a_futures_unordered_holds() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(steps(&log, &gate))));
+        all.push(Box::pin(pending()));
+        while all.next().await.is_some() {
+            log.add("one has ended");
+        }
+    }));
+    run.pending();
+    scope.cancel();
+    run.pending();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["first", "second", "one has ended"]);
+}
+
+#[test]
+fn r12_a_poll_that_does_not_reach_a_shield_in_a_futures_unordered_does_not_end_it() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(steps(&log, &gate))));
+        while all.next().await.is_some() {}
+    }));
+    run.pending();
+    scope.cancel();
+    run.pending();
+    // Woken by something else: nobody knows that the shield has news, because it has none.
+    run.pending();
+    gate.open();
+    assert_eq!(run.drive().map_err(drop), Ok(()));
+    log.is(&["first", "second"]);
+}
+
+#[test]
+fn r12_a_shield_below_two_futures_unordered_is_not_woken_for_ever() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(async {
+            let group = TaskGroup::<()>::new();
+            let inside = steps(&log, &gate);
+            let body = async {
+                group.spawn(async {
+                    let mut below: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+                    below.push(Box::pin(shield(inside)));
+                    while below.next().await.is_some() {}
+                    Ok(())
+                });
+                pending::<Result<(), ()>>().await
+            };
+            let _ = group.run(body).await;
+        }));
+        while all.next().await.is_some() {}
+    }));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    gate.open();
+    assert!(run.drive().is_err());
+    log.is(&["first", "second"]);
+}
+
+#[test]
+fn r12_a_shield_in_a_futures_unordered_that_gives_way_is_dropped_however_often_it_had_held() {
+    let clock = MockClock::new();
+    let (outer, gates) = (CancelScope::new(), [Gate::new(), Gate::new(), Gate::new()]);
+    let mut run = hand(
+        task(outer.run(async {
+            let shielded = CancelScope::new().shielded().grace(SECOND);
+            let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+            all.push(Box::pin(async {
+                let _ = shielded.run(pending::<()>()).await;
+            }));
+            for gate in &gates {
+                all.push(Box::pin(gate.wait()));
+            }
+            while all.next().await.is_some() {}
+        }))
+        .clock(clock.clone()),
+    );
+    run.pending();
+    outer.cancel();
+    run.idle();
+    for gate in &gates {
+        gate.open();
+        run.idle();
+    }
+    clock.advance(SECOND);
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_that_its_body_keeps_and_polls_no_more_holds_nothing_however_long_it_had_held() {
+    let (log, other) = (Log::new(), Gate::new());
+    let gates: Vec<Gate> = (0..20).map(|_| Gate::new()).collect();
+    let scope = CancelScope::new();
+    let inside = async {
+        for gate in &gates {
+            gate.wait().await;
+            log.add("step");
+        }
+        pending::<()>().await;
+    };
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(inside)));
+        let other = pin!(other.wait());
+        let _ = select(all.next(), other).await;
+        pending::<()>().await;
+        drop(all);
+    }));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    for gate in &gates {
+        gate.open();
+        run.idle();
+    }
+    other.open();
+    assert!(run.drive().is_err());
+    log.is(&["step"; 20]);
+}
+
+#[test]
+fn r12_a_shield_in_an_executor_child_does_not_hold_the_body_around_its_group() {
+    let (executor, gate, log) = (Executor::new(), Gate::new(), Log::new());
+    let outer = CancelScope::new();
+    let waits = gate.wait();
+    let mut run = hand(outer.run(async {
+        let _gone = log.on_drop("body");
+        let group = TaskGroup::<()>::new();
+        drop(group.spawn_on(&executor, async move {
+            shield(waits).await;
+            Ok(())
+        }));
+        let _ = group.run(pending::<Result<(), ()>>()).await;
+    }));
+    run.pending();
+    executor.run();
+    outer.cancel();
+    run.idle();
+    log.is(&["body"]);
+    gate.open();
+    executor.run();
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_in_a_child_does_not_hold_the_body_of_its_group() {
+    let (gate, log) = (Gate::new(), Log::new());
+    let group = TaskGroup::<()>::new();
+    let (waits, other) = (gate.wait(), Gate::new());
+    let wakes = other.wait();
+    let mut run = hand(group.run(async {
+        let _gone = log.on_drop("body");
+        drop(group.spawn(async move {
+            shield(waits).await;
+            Ok(())
+        }));
+        drop(group.spawn(async move {
+            wakes.await;
+            yield_now().await;
+            Ok(())
+        }));
+        pending::<Result<(), ()>>().await
+    }));
+    run.idle();
+    other.open();
+    group.cancel();
+    run.idle();
+    log.is(&["body"]);
+    gate.open();
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_who_waits_in_a_futures_unordered_inside_a_shield_is_woken_when_that_gives_way() {
+    let clock = MockClock::new();
+    let (outer, log) = (CancelScope::new(), Log::new());
+    let shielded = CancelScope::new().shielded().grace(SECOND);
+    let mut run = hand(
+        task(outer.run(shielded.run(async {
+            let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+            all.push(Box::pin(async {
+                moored::cancelled().await;
+                log.add("told");
+            }));
+            all.push(Box::pin(pending()));
+            while all.next().await.is_some() {}
+        })))
+        .clock(clock.clone()),
+    );
+    run.idle();
+    outer.cancel();
+    run.idle();
+    log.is(&[]);
+    clock.advance(SECOND);
+    assert!(run.drive().is_err());
+    log.is(&["told"]);
+}
