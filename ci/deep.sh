@@ -124,7 +124,8 @@ step_fuzz() {
     # kept; what is worth keeping moves to tests/model/corpus, where the property test replays it.
     mkdir -p fuzz/corpus/ops
     CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz run ops fuzz/corpus/ops tests/model/corpus -- \
-        -max_total_time="$fuzz_seconds" -max_len=361
+        -max_total_time="$fuzz_seconds" -max_len=361 2>&1 | tee "$target/fuzz.log"
+    python3 ci/proof.py --fuzzed "$target/fuzz.log"
 }
 
 step_coverage() {

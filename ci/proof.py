@@ -5,6 +5,7 @@
     python3 ci/proof.py --explore NAME..  runs `models`, `schedules`, `cuts`, `example-cuts`, `mcp-cuts` or `programs` first,
                                          all of them where none is named, and writes down how much each of their tests
                                          explored
+    python3 ci/proof.py --fuzzed LOG     writes down what a run of the fuzzer did, from what it said
 
 The seeded bugs are ci/mutants.sh's; it writes docs/proof/mutants.json. The lines that no test runs are ci/coverage.py's. A
 test stands for the rules that its name begins with: r08_r16_… for R8 and R16.
@@ -37,6 +38,7 @@ MEANS = {
     "programs": ("programs", "cargo test -p moored --features testing --test model -- --nocapture", "tests/model.rs"),
 }
 EXPLORED = re.compile(r"explored (\S+): (\d+) (\w+)")
+FUZZING = "FUZZ_SECONDS=3600 bash ci/deep.sh fuzz"
 
 
 def explore(names):
@@ -53,6 +55,18 @@ def explore(names):
             sys.exit(f"{name} told nothing of what it explored")
         RAW.mkdir(exist_ok=True)
         (RAW / f"{name}.json").write_text(json.dumps(dict(sorted(counts.items())), indent=1) + "\n")
+
+
+def fuzzed(log):
+    """The last figures of libFuzzer, which says them at its end, and only there if nothing crashed."""
+    text = Path(log).read_text(errors="replace")
+    done = re.search(r"Done (\d+) runs in (\d+) second", text)
+    if not done:
+        sys.exit(f"{log}: the fuzzer did not come to its end")
+    reached = re.findall(r"cov: (\d+) ft: (\d+)", text)[-1]
+    figures = [*done.groups(), *reached]
+    told = dict(zip(["executions", "seconds", "edges", "features"], map(int, figures)))
+    (RAW / "fuzz.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 def rules_of(test):
@@ -119,16 +133,17 @@ def page():
         "[design.md](design.md) to a line. *Tests* are those of `tests/` that bear the rule's name. *Interleavings* are",
         "loom's, all that there are up to two preemptions (one, for the largest models), in so many models. *Schedules* are",
         "random ones and PCT's, in so many tests of whole groups. *Cuts* are futures that were dropped, cancelled or made to",
-        "panic at one of their polls, at each of them in turn. *Seeded bugs* are the mutants of `ci/mutants/`, by who noticed",
-        "them first: t for tests, l for loom, s for shuttle, = for one that changes nothing that can be noticed, ? for one that is open.",
+        "panic at one of their polls, at each of them in turn. *Programs* are those that the reference model of `tests/model`",
+        "runs beside the crate in each run of the tests, and the fuzzer many more. *Seeded bugs* are the mutants of `ci/mutants/`,",
+        "by who noticed them first: t for tests, l for loom, s for shuttle, = for one that changes nothing that can be noticed, ? for one that is open.",
         "",
-        "| rule | promise | tests | interleavings | schedules | cuts | seeded bugs |",
-        "|---|---|--:|--:|--:|--:|---|",
+        "| rule | promise | tests | interleavings | schedules | cuts | programs | seeded bugs |",
+        "|---|---|--:|--:|--:|--:|--:|---|",
     ]
     letters = {"tests": "t", "loom": "l", "shuttle": "s", "equivalent": "=", "open": "?"}
     for rule, title in promises().items():
         bugs = " ".join(f"{killed[rule][by]} {letter}" for by, letter in letters.items() if killed[rule][by])
-        cells = [cell(rule, means) for means in ("models", "schedules", "cuts")]
+        cells = [cell(rule, means) for means in ("models", "schedules", "cuts", "programs")]
         lines.append(f"| R{int(rule)} | {title} | {tests[rule]} | {' | '.join(cells)} | {bugs} |")
     lines += ["", "## In all", ""]
     for means, (unit, command, where) in MEANS.items():
@@ -137,6 +152,12 @@ def page():
             lines.append(f"- {means}: {sum(counts.values()):,} {unit}; tests: {len(counts)}, in `{where}`; `{command}`")
         else:
             lines.append(f"- {means}: nothing was written down yet; `{command}`")
+    told = raw("fuzz", {})
+    if told:
+        lines.append(
+            f"- fuzzing, with AddressSanitizer: {told['executions']:,} programs in {told['seconds']:,} s, {told['edges']:,} edges and "
+            f"{told['features']:,} features reached, no crash; `{FUZZING}`"
+        )
     by_means = Counter(map(fate, mutants))
     lines.append(
         f"- seeded bugs: {len(seeded())} on the list, {len(mutants)} tried so far, of which tests noticed {by_means['tests']}, loom {by_means['loom']}, "
@@ -171,6 +192,8 @@ def main(words):
         if unknown:
             sys.exit(f"no such means: {unknown}; there are {', '.join(MEANS)}")
         explore(words[1:])
+    elif words[:1] == ["--fuzzed"]:
+        fuzzed(words[1])
     elif words == ["--check"]:
         if not PAGE.exists() or PAGE.read_text() != page():
             sys.exit("docs/proof.md is not what docs/proof/*.json say: python3 ci/proof.py")
