@@ -151,15 +151,23 @@ impl Reference {
             _ if records && own_failures => Outcome::ExitsFailed,
             _ => Outcome::Fine,
         };
-        // A cancelled child whose body fell with the one around it may have left just before.
-        let just_before = region.state == State::Dropped
-            && region.cancelled.is_some()
-            && region.panicked
-            && outcome == Outcome::Panicked;
+        // A cancelled child whose body fell with the one around it may have left just before, with a panic; and that is what
+        // those that fell after it were told.
+        let fell = |region: &Region| region.state == State::Dropped;
+        let just_before =
+            |region: &Region| fell(region) && region.cancelled.is_some() && region.panicked;
+        let before_it = match outcome {
+            Outcome::Panicked => just_before(region),
+            Outcome::Cancelled(Why { kind: ReasonKind::SiblingFailed, by: Some(by), .. }) => {
+                let first = &self.regions[by];
+                fell(region) && first.parent == region.parent && just_before(first)
+            }
+            _ => false,
+        };
         // A record also takes what regions inside had no room for.
         let also = records && expected == Outcome::Fine && outcome == Outcome::ExitsFailed;
         ensure!(
-            outcome == expected || also || just_before,
+            outcome == expected || also || before_it,
             "region {id} ({:?}) returned {outcome:?}, expected {expected:?} (R15)",
             region.kind
         );
