@@ -112,7 +112,12 @@ pub(crate) fn within<R>(
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> Result<R, Payload> {
-    let (result, shield) = watch_within(slot, in_exit, user_code);
+    told_outwards(watch_within(slot, in_exit, user_code))
+}
+
+/// Tells what is around of a shield that was polled inside and holds.
+#[inline]
+fn told_outwards<R>((result, shield): (Result<R, Payload>, bool)) -> Result<R, Payload> {
     if shield {
         hold_shield();
     }
@@ -171,9 +176,9 @@ pub(crate) fn within_group<R>(
 ) -> Result<R, Payload> {
     let count = next_base();
     let home_before = HOME.try_with(|current| current.replace(Some(home))).ok().flatten();
-    let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, poll);
+    let polled = enter_node(&mut Some(group), INSIDE | POSTED, count, poll);
     let _ = HOME.try_with(|current| current.set(home_before));
-    polled
+    told_outwards(polled)
 }
 
 /// As [`watch_within`], with the node, if somebody asked for it.

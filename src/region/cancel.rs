@@ -200,9 +200,10 @@ impl Node {
 
     /// The grace of a shield is over: what is cancelled around it is seen inside (R12).
     pub(super) fn give_way(self: &Arc<Self>) {
-        {
-            let inner = self.inner.lock();
-            self.lower(&inner, SHIELD);
+        // A stay's is that of its scope.
+        for node in [self, &self.timed()] {
+            let inner = node.inner.lock();
+            node.lower(&inner, SHIELD);
         }
         self.unsettle();
         self.look();

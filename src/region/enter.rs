@@ -6,6 +6,7 @@ use super::{
 };
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
+use crate::rt;
 use crate::sync::{Arc, Ordering, next_number};
 use crate::unwind::Payload;
 use crate::wrong_task::Misuse;
@@ -177,10 +178,14 @@ impl Node {
         drop(former);
     }
 
-    /// For what is dropped after its owner has let go of it. What nobody takes over goes home from where it was.
+    /// For what is dropped after its owner has let go of it. What nobody takes over goes home from where it was, as its
+    /// former owner's.
     pub(crate) fn take_over_if_inside(self: &Arc<Self>) {
         if ambient::is_empty() == Some(false) {
             self.take_over();
+        } else {
+            // Who drops it is no thief.
+            self.owner_runtime.store(rt::task_number(), Ordering::Relaxed);
         }
     }
 

@@ -302,3 +302,22 @@ fn r04_a_released_stack_dropped_outside_every_task_goes_where_it_would_have_gone
     run.drive().unwrap();
     log.is(&["exit", "body"]);
 }
+
+#[tokio::test]
+async fn r05_a_released_stack_dropped_in_a_bare_task_of_the_runtime_is_no_foreign_drop() {
+    let reports = Reports::watch();
+    let released = tokio::spawn(async {
+        let scope = CancelScope::new();
+        let body = async {
+            let stack = ExitStack::new().named("posted-away");
+            stack.defer(async {});
+            stack.release().unwrap()
+        };
+        scope.run(body).await.unwrap()
+    });
+    let released = released.await.unwrap();
+    tokio::spawn(async move { drop(released) }).await.unwrap();
+    let lines = reports.of("posted-away");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("lost"), "nothing around it lives: {lines:?}");
+}

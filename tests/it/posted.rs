@@ -1,5 +1,5 @@
 //! An executor child before it has been polled, and in its first poll: it needs no node so far, and is a task inside its
-//! group all the same (R1, R2, R3, R6, R8, R11).
+//! group all the same (R2, R3, R6, R8, R11, R12, R16).
 
 use crate::support::{Executor, Full, Log, hand, yield_now};
 use moored::testing::MockClock;
@@ -227,4 +227,30 @@ fn r11_an_executor_child_in_its_first_poll_sees_the_deadline_around_its_group() 
     executor.run();
     run.drive().unwrap().unwrap();
     assert_eq!(*found.lock().unwrap(), Some(due));
+}
+
+/// Polls a task in the middle of its spawn, and keeps what is pending.
+struct Inline(Arc<Mutex<Vec<moored::BoxTask>>>);
+
+impl moored::Spawn for Inline {
+    fn spawn(&self, mut task: moored::BoxTask) -> Result<(), moored::Refused> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if task.as_mut().poll(&mut cx).is_pending() {
+            self.0.lock().unwrap().push(task);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn r12_a_shield_in_the_first_poll_of_a_child_that_is_polled_inside_a_region_holds_that() {
+    let outer = CancelScope::new();
+    outer.cancel();
+    let kept = Inline(Arc::default());
+    let group = Group::new();
+    let mut run = hand(outer.run(std::future::poll_fn(|_| {
+        drop(group.spawn_on(&kept, moored::shield(pending::<Result<(), _>>())));
+        std::task::Poll::<()>::Pending
+    })));
+    assert!(run.poll().is_pending(), "a shield was polled inside in this very poll");
 }

@@ -518,3 +518,29 @@ fn r12_the_grace_of_a_shield_inside_another_one_begins_when_that_one_gives_way()
     clock.advance(SECOND);
     assert!(run.drive().is_err());
 }
+
+#[test]
+fn r12_what_is_inside_an_entered_shield_that_gave_way_sees_what_is_cancelled_around_it() {
+    let (clock, log) = (MockClock::new(), Log::new());
+    let outer = CancelScope::new();
+    let body = async {
+        let entered = CancelScope::new().shielded().grace(SECOND).enter().unwrap();
+        let run = entered.run(async {
+            assert!(!moored::is_cancelled());
+            moored::cancelled().await;
+            log.add("told");
+        });
+        let _ = run.await;
+        let again = entered.run(async { moored::is_cancelled() }).await.unwrap();
+        log.add(format!("the next run is cancelled: {again}"));
+        let _ = entered.exit();
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    outer.cancel();
+    run.idle();
+    log.is(&[]);
+    clock.advance(SECOND);
+    run.drive().unwrap();
+    log.is(&["told", "the next run is cancelled: true"]);
+}
