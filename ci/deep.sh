@@ -103,8 +103,9 @@ for line in sys.stdin:
 step_asan() {
     need rustc +nightly --version -- rustup toolchain install nightly || return 0
     # Leaks are found by the same run, at each process's end.
-    LSAN_OPTIONS="suppressions=$PWD/ci/lsan.supp" RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$target/asan \
-        cargo +nightly test --target "$host" -p moored --all-features --tests
+    export LSAN_OPTIONS="suppressions=$PWD/ci/lsan.supp" RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$target/asan
+    cargo +nightly test --target "$host" -p moored --all-features --tests
+    cargo +nightly test --target "$host" -p moored-mcp --tests
 }
 
 step_tsan() {
