@@ -318,6 +318,20 @@ fn r02_what_another_task_asks_of_a_local_region_is_handed_back() {
 }
 
 #[test]
+fn r04_a_released_local_stack_that_is_dropped_goes_to_the_region_current_at_the_drop() {
+    let log = Log::default();
+    let mut run = hand(task(async {
+        let stack = ExitStack::new();
+        stack.defer(entry(&log, "exit"));
+        let released = stack.release().unwrap();
+        task(async move { drop(released) }).await;
+        log.borrow_mut().push("home");
+    }));
+    run.drive();
+    assert_eq!(*log.borrow(), ["exit", "home"]);
+}
+
+#[test]
 fn r04_a_local_stack_is_handed_over_to_another_task_of_its_thread() {
     let log = Log::default();
     let mut first = hand(task(async {
