@@ -8,7 +8,7 @@ use super::slot::Slot;
 use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::ambient::{self, Home};
+use crate::region::ambient::Posting;
 use crate::region::{Ended, Frame, Newborn, Node, Run};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
@@ -82,22 +82,17 @@ where
 
 /// Who polls a child that has no node.
 trait Poller<T> {
-    /// Whether what the group is told has it polled.
-    const HEARS: bool;
-
-    /// Runs `poll` inside `group`.
-    fn inside<R>(group: &Arc<Node>, slot: &Arc<Slot<T>>, poll: impl FnOnce() -> R) -> R;
+    /// `None` where its group's `run` does, which polls it for what the group is told, too.
+    fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting>;
 }
 
 /// Its group's `run`.
 struct Crewmate;
 
 impl<T> Poller<T> for Crewmate {
-    const HEARS: bool = true;
-
     #[inline]
-    fn inside<R>(_: &Arc<Node>, _: &Arc<Slot<T>>, poll: impl FnOnce() -> R) -> R {
-        poll()
+    fn posting(_: &Arc<Node>, _: &Arc<Slot<T>>) -> Option<Posting> {
+        None
     }
 }
 
@@ -105,13 +100,9 @@ impl<T> Poller<T> for Crewmate {
 struct Executor;
 
 impl<T: Send + 'static> Poller<T> for Executor {
-    const HEARS: bool = false;
-
     #[inline]
-    fn inside<R>(group: &Arc<Node>, slot: &Arc<Slot<T>>, poll: impl FnOnce() -> R) -> R {
-        let home: Arc<dyn Home> = Arc::clone(slot) as _;
-        let polled = ambient::within_group(Arc::clone(group), home, poll);
-        polled.unwrap_or_else(|payload| unwind::resume(payload))
+    fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting> {
+        Some((Arc::clone(group), Arc::clone(slot) as _))
     }
 }
 
@@ -184,7 +175,9 @@ impl<T, E> SignOut<T, E> {
     {
         let SignOut { at, slot, ledger, .. } = self;
         let (group, newborn) = (&ledger.as_ref()?.node, &slot.newborn);
-        let light = if slot.is_untouched() { newborn.light(group, at, !P::HEARS) } else { None };
+        let posting = P::posting(group, slot);
+        let posted = posting.is_some();
+        let light = if slot.is_untouched() { newborn.light(group, at, posted) } else { None };
         let Some(light) = light else {
             self.begin(run.as_mut().frame());
             return run.poll_quick(cx);
@@ -200,9 +193,8 @@ impl<T, E> SignOut<T, E> {
             slot.settle(&node);
             node
         };
-        let stays = || P::HEARS && slot.is_let_go();
-        let poll = || run.as_mut().poll_newborn(light, stays, settle, cx);
-        let polled = P::inside(group, slot, poll);
+        let stays = || !posted && slot.is_let_go();
+        let polled = run.as_mut().poll_newborn(light, posting, stays, settle, cx);
         if polled.is_none() && run.as_mut().frame().is_new_draft() {
             // Nothing can become current any more: the thread is being taken down.
             self.begin(run.as_mut().frame());

@@ -66,6 +66,17 @@ impl<T> Slot<T> {
         }
     }
 
+    /// Puts the child's node here: whoever asks for something from now on asks the node.
+    pub(super) fn settle(&self, node: &Arc<Node>) {
+        let before = {
+            let mut inside = self.inside.lock();
+            std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
+        };
+        if let Region::Cancelled(reason, _) = before {
+            drop(node.cancel(reason));
+        }
+    }
+
     /// Cancels the child, which may have no node yet.
     pub(super) fn cancel(&self, at: &'static Location<'static>) {
         // It may be polled on this very thread: then it hears of it at once.
@@ -126,14 +137,9 @@ impl<T> Slot<T> {
 }
 
 impl<T> Home for Slot<T> {
-    /// Puts the child's node here: whoever asks for something from now on asks the node.
-    fn settle(&self, node: &Arc<Node>) {
-        let before = {
-            let mut inside = self.inside.lock();
-            std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
-        };
-        if let Region::Cancelled(reason, _) = before {
-            drop(node.cancel(reason));
-        }
+    fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
+        let node = self.newborn.node(group, at, self.asked());
+        self.settle(&node);
+        node
     }
 }

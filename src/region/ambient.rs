@@ -11,6 +11,7 @@ use super::{Kind, Node};
 use crate::sync::{Arc, ambient};
 use crate::unwind::{self, Payload};
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::time::Instant;
 
 /// What every poll sets and puts back.
@@ -25,10 +26,13 @@ struct Here {
     count: Cell<u32>,
 }
 
-/// Where other threads find a child: its node is put here as soon as it is made, in the middle of a poll.
+/// Where other threads find a child: it makes the child's node, and has it at once, in the middle of a poll.
 pub(crate) trait Home {
-    fn settle(&self, node: &Arc<Node>);
+    fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node>;
 }
+
+/// The group of a child on an executor, and the child's home.
+pub(crate) type Posting = (Arc<Node>, Arc<dyn Home>);
 
 /// A region in its first poll.
 struct FirstPoll {
@@ -112,12 +116,7 @@ pub(crate) fn within<R>(
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> Result<R, Payload> {
-    told_outwards(watch_within(slot, in_exit, user_code))
-}
-
-/// Tells what is around of a shield that was polled inside and holds.
-#[inline]
-fn told_outwards<R>((result, shield): (Result<R, Payload>, bool)) -> Result<R, Payload> {
+    let (result, shield) = watch_within(slot, in_exit, user_code);
     if shield {
         hold_shield();
     }
@@ -167,20 +166,6 @@ fn enter_node<R>(
     (result, here(|here| here.leave(before)))
 }
 
-/// Polls a child on an executor for the first time: as a child in the task is, inside its `group`, and without a node. Other
-/// threads, which may ask for something in the middle of the poll, find its node at `home` once it has one.
-pub(crate) fn within_group<R>(
-    group: Arc<Node>,
-    home: Arc<dyn Home>,
-    poll: impl FnOnce() -> R,
-) -> Result<R, Payload> {
-    let count = next_base();
-    let home_before = HOME.try_with(|current| current.replace(Some(home))).ok().flatten();
-    let polled = enter_node(&mut Some(group), INSIDE | POSTED, count, poll);
-    let _ = HOME.try_with(|current| current.set(home_before));
-    told_outwards(polled)
-}
-
 /// As [`watch_within`], with the node, if somebody asked for it.
 type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
 
@@ -200,6 +185,23 @@ pub(super) fn watch_light<R>(light: Light, user_code: impl FnOnce() -> R) -> Opt
     });
     let popped = LIGHTS.try_with(|lights| lights.borrow_mut().pop().and_then(|first| first.node));
     Some((result, shield, popped.ok().flatten()))
+}
+
+/// As [`watch_light`], for the first poll of a child on an executor: inside its group, as a child in the task is. Other threads,
+/// which may ask for something in the middle of the poll, find its node at `home` once it has one.
+pub(super) fn watch_posted<R>(
+    (group, home): Posting,
+    light: Light,
+    user_code: impl FnOnce() -> R,
+) -> Option<InLight<R>> {
+    let count = next_base();
+    // Either may be gone already while the list is still there.
+    NODE.try_with(|_| ()).ok()?;
+    let home_before = HOME.try_with(|current| current.replace(Some(home))).ok()?;
+    let first_poll = || watch_light(light, user_code);
+    let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
+    let _ = HOME.try_with(|current| current.set(home_before));
+    polled.unwrap_or_else(|payload| unwind::resume(payload))
 }
 
 /// Runs `poll`, and tells whether a shield inside it was polled and holds, for a group, which looks at each of
@@ -264,14 +266,11 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
             } else {
                 lights[at - 1].node.clone().map(|node| (node, false))
             };
-            let node = lights[at].light.node(parent);
-            if at == base && is(POSTED) {
-                let home = HOME.try_with(Cell::take).ok().flatten();
-                if let Some(home) = &home {
-                    home.settle(&node);
-                }
-                let _ = HOME.try_with(|current| current.set(home));
-            }
+            let light = lights[at].light;
+            let node = match parent {
+                Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light)?,
+                parent => light.node(parent),
+            };
             lights[at].node = Some(node);
         }
         if at + 1 == lights.len() {
@@ -280,6 +279,14 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
         lights[at].node.clone()
     });
     given.ok().flatten()
+}
+
+/// No user code is run by what makes a node, so that nobody finds the home missing.
+fn make_at_home(group: &Arc<Node>, light: Light) -> Option<Arc<Node>> {
+    let home = HOME.try_with(Cell::take).ok().flatten()?;
+    let node = home.make_node(group, light.at);
+    let _ = HOME.try_with(|current| current.set(Some(home)));
+    Some(node)
 }
 
 /// What stands in `NODE`.

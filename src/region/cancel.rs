@@ -40,6 +40,15 @@ impl Errand {
     }
 }
 
+/// Shields somewhere inside a region.
+#[derive(Default)]
+pub(super) struct ShieldsBelow {
+    /// One waits to be woken.
+    pub(super) asleep: bool,
+    /// One was woken, and has not been polled since.
+    pub(super) awake: bool,
+}
+
 impl Node {
     /// Cancels this region for `reason`, unless it is cancelled already or was left. Reaches what is
     /// linked below it in a loop, not by recursion (R14).
@@ -169,25 +178,27 @@ impl Node {
         Node::tell(Vec::new(), told);
     }
 
-    /// Whether there are shields below that wait for something; `wakes` wakes them.
-    pub(super) fn has_shields_below(self: &Arc<Self>, wakes: bool) -> bool {
-        let mut any = false;
+    /// Which shields there are below; `wakes` wakes those that wait for something.
+    pub(super) fn shields_below(self: &Arc<Self>, wakes: bool) -> ShieldsBelow {
+        let mut found = ShieldsBelow::default();
         let mut wakers = Vec::new();
         let mut below = vec![Arc::downgrade(self)];
         while let Some(node) = below.pop() {
             let Some(node) = node.upgrade() else { continue };
             let mut inner = node.inner.lock();
             below.extend(inner.links().cloned());
-            if node.has(SHIELD) && !Arc::ptr_eq(&node, self) && inner.waker.is_some() {
-                any = true;
-                if wakes {
-                    wakers.extend(inner.waker.take());
-                    node.raise(&inner, REWAKE);
-                }
+            if !node.has(SHIELD) || Arc::ptr_eq(&node, self) {
+                continue;
             }
+            if wakes && inner.waker.is_some() {
+                wakers.extend(inner.waker.take());
+                node.raise(&inner, REWAKE);
+            }
+            found.asleep |= inner.waker.is_some();
+            found.awake |= inner.waker.is_none() && node.has(REWAKE);
         }
         wake_all(wakers);
-        any
+        found
     }
 
     /// Tells whoever waits here or below to look again, where a link came after the cancellation.

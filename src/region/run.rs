@@ -1,5 +1,6 @@
 //! A body with its frame: what every future that enters a region is made of.
 
+use super::ambient::Posting;
 use super::frame::Quick;
 use super::{Draft, Ended, Frame, Light, Node};
 use crate::reason::Leaving;
@@ -97,12 +98,13 @@ impl<F: Future> Run<F> {
     pub(crate) fn poll_newborn(
         self: Pin<&mut Self>,
         light: Light,
+        posting: Option<Posting>,
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let this = self.project();
-        match this.frame.poll_newborn(light, stays, settle, this.body, cx)? {
+        match this.frame.poll_newborn(light, posting, stays, settle, this.body, cx)? {
             Quick::Value(value) => return Some(Poll::Ready(value)),
             Quick::Pending => return Some(Poll::Pending),
             Quick::Ended(ended) => *this.ended = Some(ended),

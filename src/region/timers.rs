@@ -96,11 +96,15 @@ impl Frame {
     }
 
     pub(super) fn poll_shield(&mut self, cx: &mut Context<'_>) {
-        if self.extras().timers.shield.is_none() {
-            let Some(grace) = self.node().grace() else { return };
-            if self.node().timed().reason_around().is_none() {
-                return;
+        let Some(grace) = self.node().grace() else { return };
+        if self.node().timed().reason_around().is_none() {
+            // Nor any more, where what was cancelled has left and this was only lent to it.
+            if let Some(extras) = self.extras_seen() {
+                extras.timers.shield = None;
             }
+            return;
+        }
+        if self.extras().timers.shield.is_none() {
             let clock = self.node().clock();
             let timer = clock.now().checked_add(grace).map(|at| clock.sleep_until(at));
             self.extras().timers.shield = timer;

@@ -222,3 +222,36 @@ fn r12_who_waits_in_a_futures_unordered_inside_a_shield_is_woken_when_that_gives
     assert!(run.drive().is_err());
     log.is(&["told"]);
 }
+
+/// `count` futures that are always ready, and a shield behind them.
+fn behind_busy_ones(count: usize) {
+    let (log, gate, scope) = (Log::new(), Gate::new(), CancelScope::new());
+    let mut run = hand(scope.run(async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        for _ in 0..count {
+            all.push(Box::pin(async {
+                loop {
+                    yield_now().await
+                }
+            }));
+        }
+        all.push(Box::pin(shield(steps(&log, &gate))));
+        while all.next().await.is_some() {}
+    }));
+    for _ in 0..40 {
+        run.pending();
+    }
+    log.is(&["first"]);
+    scope.cancel();
+    for _ in 0..40 {
+        run.pending();
+    }
+    gate.open();
+    assert!((0..100).any(|_| run.poll().is_ready()), "nothing holds it up any more");
+    log.is(&["first", "second"]);
+}
+
+#[test]
+fn r12_a_shield_behind_others_that_are_always_ready_holds_until_its_turn_comes() {
+    [1, 2, 3, 8, 20].into_iter().for_each(behind_busy_ones);
+}

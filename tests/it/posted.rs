@@ -229,14 +229,23 @@ fn r11_an_executor_child_in_its_first_poll_sees_the_deadline_around_its_group() 
     assert_eq!(*found.lock().unwrap(), Some(due));
 }
 
-/// Polls a task in the middle of its spawn, and keeps what is pending.
-struct Inline(Arc<Mutex<Vec<moored::BoxTask>>>);
+/// Keeps the tasks that are pending, which it may have polled once in the middle of the spawn.
+struct Inline {
+    polls: bool,
+    kept: Arc<Mutex<Vec<moored::BoxTask>>>,
+}
+
+impl Inline {
+    fn later(kept: &Arc<Mutex<Vec<moored::BoxTask>>>) -> Self {
+        Inline { polls: false, kept: Arc::clone(kept) }
+    }
+}
 
 impl moored::Spawn for Inline {
     fn spawn(&self, mut task: moored::BoxTask) -> Result<(), moored::Refused> {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        if task.as_mut().poll(&mut cx).is_pending() {
-            self.0.lock().unwrap().push(task);
+        if !self.polls || task.as_mut().poll(&mut cx).is_pending() {
+            self.kept.lock().unwrap().push(task);
         }
         Ok(())
     }
@@ -246,11 +255,88 @@ impl moored::Spawn for Inline {
 fn r12_a_shield_in_the_first_poll_of_a_child_that_is_polled_inside_a_region_holds_that() {
     let outer = CancelScope::new();
     outer.cancel();
-    let kept = Inline(Arc::default());
+    let kept = Inline { polls: true, kept: Arc::default() };
     let group = Group::new();
     let mut run = hand(outer.run(std::future::poll_fn(|_| {
         drop(group.spawn_on(&kept, moored::shield(pending::<Result<(), _>>())));
         std::task::Poll::<()>::Pending
     })));
     assert!(run.poll().is_pending(), "a shield was polled inside in this very poll");
+}
+
+#[test]
+fn r10_what_a_handle_asks_an_executor_child_in_its_first_poll_counts_before_what_its_group_is_told()
+{
+    let executor = Executor::new();
+    let handle: Arc<Mutex<Option<TaskHandle<()>>>> = Arc::default();
+    let group: Group<'static> = Group::new();
+    let (cancel, seen) = (group.handle(), Arc::clone(&handle));
+    let mut run = hand(group.run(async {
+        let child = group.spawn_on(&executor, async move {
+            let asks = move || {
+                seen.lock().unwrap().as_ref().unwrap().cancel();
+                cancel.cancel();
+            };
+            std::thread::spawn(asks).join().unwrap();
+            assert!(moored::is_cancelled());
+            pending::<Result<(), _>>().await
+        });
+        *handle.lock().unwrap() = Some(child);
+        pending::<Result<(), _>>().await
+    }));
+    run.pending();
+    executor.run();
+    let _ = run.drive();
+    let child = handle.lock().unwrap().take().unwrap();
+    let Err(ChildError::Cancelled(reason)) = hand(child.join()).ready() else { panic!("it ended") };
+    assert_eq!(reason.kind(), ReasonKind::Requested);
+}
+
+/// Polls a task when its thread is taken down, and keeps it if it is pending.
+struct AtTheEnd(Option<moored::BoxTask>, Arc<Mutex<Option<moored::BoxTask>>>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        let Some(mut task) = self.0.take() else { return };
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if task.as_mut().poll(&mut cx).is_pending() {
+            *self.1.lock().unwrap() = Some(task);
+        }
+    }
+}
+
+#[test]
+fn r18_an_executor_child_first_polled_while_its_thread_is_taken_down_is_in_its_group() {
+    std::thread_local! {
+        static KEPT: std::cell::RefCell<Option<AtTheEnd>> = const { std::cell::RefCell::new(None) };
+    }
+    let kept = Arc::default();
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        drop(group.spawn_on(&Inline::later(&kept), async {
+            moored::is_cancelled();
+            pending::<Result<(), _>>().await
+        }));
+        pending::<Result<(), _>>().await
+    }));
+    run.pending();
+    let task = kept.lock().unwrap().pop();
+    let pending_again = Arc::default();
+    let at_the_end = AtTheEnd(task, Arc::clone(&pending_again));
+    let thread = std::thread::spawn(move || {
+        // What is made current without a node has its place in the thread before ours, what has one comes after it: that
+        // is gone when ours is dropped.
+        hand(CancelScope::new().run(async {})).ready().unwrap();
+        KEPT.with(|kept| *kept.borrow_mut() = Some(at_the_end));
+        hand(CancelScope::new().run(pending::<()>())).pending();
+    });
+    thread.join().unwrap();
+    let task: moored::BoxTask = pending_again.lock().unwrap().take().expect("it is pending");
+    let mut task = hand(task);
+    task.pending();
+    let before = task.wakes.count();
+    group.cancel();
+    assert!(task.wakes.count() > before, "its group reaches it");
+    task.ready();
+    assert!(run.drive().is_err());
 }

@@ -544,3 +544,34 @@ fn r12_what_is_inside_an_entered_shield_that_gave_way_sees_what_is_cancelled_aro
     run.drive().unwrap();
     log.is(&["told", "the next run is cancelled: true"]);
 }
+
+#[test]
+fn r12_a_grace_ends_with_the_cancellation_that_began_it() {
+    let (clock, log, gate) = (MockClock::new(), Log::new(), Gate::new());
+    let outer = CancelScope::new();
+    let body = async {
+        let shielded = CancelScope::new().shielded().grace(SECOND);
+        let waits = async {
+            gate.wait().await;
+            log.add("done");
+        };
+        let mut lent = Box::pin(shielded.run(waits));
+        let inner = CancelScope::new();
+        let lends = async {
+            assert!(poll_once(&mut lent).await.is_pending());
+            inner.cancel();
+            assert!(poll_once(&mut lent).await.is_pending());
+        };
+        inner.run(lends).await.unwrap();
+        let _ = lent.await;
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.idle();
+    clock.advance(2 * SECOND);
+    run.idle();
+    outer.cancel();
+    run.idle();
+    gate.open();
+    let _ = run.drive();
+    log.is(&["done"]);
+}

@@ -1,5 +1,6 @@
 //! How a frame's region is entered: at its first poll, with a node or without one.
 
+use super::super::ambient::Posting;
 use super::super::draft::Light;
 use super::super::{Draft, Node, ROOT, ambient};
 use super::{Frame, Quick, Stage, poll_once};
@@ -27,7 +28,7 @@ impl Frame {
             }
         }
         let settle = |frame: &mut Frame, node| frame.settle(draft, shared, light, node);
-        let polled = self.poll_without_node(light, || false, settle, body, cx);
+        let polled = self.poll_without_node(light, None, || false, settle, body, cx);
         if let (true, Some(Quick::Value(_))) = (shared, &polled) {
             draft.note_left();
         }
@@ -35,10 +36,11 @@ impl Frame {
     }
 
     /// Polls a child that has no node. It stays without one where it ends, and where it is pending and `stays` allows it;
-    /// else `settle` makes it, unless it was made inside.
+    /// else `settle` makes it, unless it was made inside. `posting` is that of a child on an executor.
     pub(in crate::region) fn poll_newborn<F: Future>(
         &mut self,
         light: Light,
+        posting: Option<Posting>,
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
         body: Pin<&mut Option<F>>,
@@ -48,7 +50,7 @@ impl Frame {
             frame.begin_in(settle(node));
             Ok(())
         };
-        self.poll_without_node(light, stays, settle, body, cx)
+        self.poll_without_node(light, posting, stays, settle, body, cx)
     }
 
     /// Polls a body in a region without a node; `settle` gives it one where it is not left in this poll, the one that
@@ -57,6 +59,7 @@ impl Frame {
     fn poll_without_node<F: Future>(
         &mut self,
         light: Light,
+        posting: Option<Posting>,
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
         mut body: Pin<&mut Option<F>>,
@@ -64,7 +67,10 @@ impl Frame {
     ) -> Option<Quick<F::Output>> {
         let mut value = None;
         let once = poll_once(body.as_mut(), cx, &mut value);
-        let (caught, shielded, node) = ambient::watch_light(light, once)?;
+        let (caught, shielded, node) = match posting {
+            None => ambient::watch_light(light, once)?,
+            Some(posting) => ambient::watch_posted(posting, light, once)?,
+        };
         if let (Ok(()), Some(_), None) = (&caught, &value, &node) {
             self.stage = Stage::Left;
             return value.map(Quick::Value);
