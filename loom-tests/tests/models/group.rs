@@ -136,7 +136,7 @@ fn r16_end_of_a_child_against_join() {
 /// Two children fail at once: one of them is the primary, the other is not lost, and the body is cancelled.
 #[test]
 fn r17_two_failures_against_each_other() {
-    coarse_model(|| {
+    model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, u8> = TaskGroup::new();
         for n in [1, 2] {
