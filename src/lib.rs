@@ -102,6 +102,7 @@ mod identity;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod local;
+mod places;
 mod reason;
 mod region;
 mod released;

@@ -45,6 +45,7 @@ mod owner;
 #[cfg(feature = "inspect")]
 pub(crate) mod register;
 mod run;
+mod stamp;
 mod ticket;
 mod timers;
 mod voyage;

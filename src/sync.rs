@@ -4,9 +4,9 @@
 //! `--cfg loom`, and shuttle under `--cfg shuttle`. `tests/layers.rs` fails where another file names
 //! `std::sync`, `parking_lot`, loom or shuttle.
 //!
-//! Three things stay `std`'s even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks
-//! for them; [`next_number`], because numbers only have to differ; and [`Global`], which holds
-//! configuration and takes part in no protocol. [`Once`] is `std`'s too, beside a flag that the
+//! Four things stay `std`'s even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks
+//! for them; [`next_number`], because numbers only have to differ; [`Global`], which holds
+//! configuration, and [`Numbered`], which only gives things numbers: neither takes part in a protocol. [`Once`] is `std`'s too, beside a flag that the
 //! explorer sees.
 
 pub(crate) use std::sync::{Arc, Weak};
@@ -164,6 +164,42 @@ impl<T: Clone> Global<T> {
             &mut *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()),
             value,
         )
+    }
+}
+
+/// A process-wide list that only grows, in which everything has a number. It takes part in no protocol.
+pub(crate) struct Numbered<T>(std::sync::RwLock<Numbers<T>>);
+
+struct Numbers<T> {
+    by_key: std::collections::BTreeMap<usize, u16>,
+    all: Vec<T>,
+}
+
+impl<T: Copy> Numbered<T> {
+    pub(crate) const fn new() -> Self {
+        Numbered(std::sync::RwLock::new(Numbers {
+            by_key: std::collections::BTreeMap::new(),
+            all: Vec::new(),
+        }))
+    }
+
+    /// The number of what has this key, which is `value`: from 1 on. `None` where it would be too large.
+    #[cold]
+    pub(crate) fn number(&self, key: usize, value: T) -> Option<u16> {
+        let mut numbers = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Numbers { by_key, all } = &mut *numbers;
+        if let Some(number) = by_key.get(&key) {
+            return Some(*number);
+        }
+        let number = u16::try_from(all.len() + 1).ok()?;
+        all.push(value);
+        by_key.insert(key, number);
+        Some(number)
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Option<T> {
+        let numbers = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        numbers.all.get(usize::from(number).checked_sub(1)?).copied()
     }
 }
 

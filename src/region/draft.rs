@@ -8,10 +8,11 @@
 //! thread in the middle of the first poll does not find the node that was made inside meanwhile: then both stand,
 //! and the inner one becomes a [stay](super::Node::stay_in) in the other.
 
+use super::stamp::{Entry, Stamp};
 use super::{ATTENDED, DEADLINE, ENTERED, Kind, Node, ROOT, SHELTERED, ambient};
 use crate::identity::Identity;
 use crate::rt;
-use crate::sync::{Arc, AtomicBool, Mutex, Once, Ordering, next_number};
+use crate::sync::{Arc, Once, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -22,10 +23,9 @@ pub(crate) struct Draft {
     deadline: Option<Instant>,
     timeout: Option<Duration>,
     node: Once<Arc<Node>>,
-    /// Where and by whom it was entered, where others could have entered it too.
-    entered: Mutex<Option<(&'static Location<'static>, u64)>>,
-    /// Whether it has been left without a node.
-    left: AtomicBool,
+    /// Where and by whom it was entered, where others could have entered it too, and whether it has been left without
+    /// a node.
+    stamp: Stamp,
     #[cfg(feature = "testing")]
     census: super::census::Handover,
 }
@@ -38,8 +38,7 @@ impl Draft {
             deadline: None,
             timeout: None,
             node: Once::new(),
-            entered: Mutex::new(None),
-            left: AtomicBool::new(false),
+            stamp: Stamp::new(),
             #[cfg(feature = "testing")]
             census: super::census::Handover::new(),
         }
@@ -65,7 +64,7 @@ impl Draft {
     pub(crate) fn node(&self) -> &Arc<Node> {
         match self.node.get() {
             // One who leaves at this moment may not have come to the node yet: whoever looks finds it left all the same.
-            Some(node) if !self.left.load(Ordering::Acquire) || node.has_left() => node,
+            Some(node) if !self.stamp.has_left() || node.has_left() => node,
             _ => self.make_node(),
         }
     }
@@ -79,8 +78,7 @@ impl Draft {
             Some(node) => node,
             None => self.node.fill(self.fresh_node()),
         };
-        // Two who change one word: this finds that the region was left, or who leaves it finds the node.
-        if self.left.fetch_or(false, Ordering::AcqRel) {
+        if self.stamp.has_left_or_will_look() {
             self.leave(node);
         }
         node
@@ -101,8 +99,7 @@ impl Draft {
     /// Brings to a node that was made late what happened before.
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
-        let entered = *self.entered.lock();
-        if let Some((entered_at, task)) = entered {
+        if let Some((entered_at, task)) = self.stamp.entry() {
             node.born_left(entered_at, task);
         }
     }
@@ -167,28 +164,23 @@ impl Draft {
 
     /// Notes that the region is entered; an error where it was before. For a draft that others can reach.
     #[inline]
-    pub(super) fn note_entered(&self, light: &Light) -> Result<(), Box<Misuse>> {
-        self.note_entered_by(light.task, light.at)
-    }
-
-    #[inline]
-    pub(super) fn note_entered_by(
+    pub(super) fn note_entered(
         &self,
-        task: u64,
+        entry: Entry,
         at: &'static Location<'static>,
     ) -> Result<(), Box<Misuse>> {
-        let mut entered = self.entered.lock();
-        if entered.is_some() {
-            drop(entered);
-            return self.enter_twice(at);
-        }
-        *entered = Some((at, task));
-        Ok(())
+        if self.stamp.enter(entry) { Ok(()) } else { self.enter_twice(at) }
     }
 
     #[cold]
     fn enter_twice(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
-        let node = self.node();
+        let node = match (self.node(), self.stamp.entry()) {
+            // It is polled elsewhere for the first time, and the node that was made here knows nothing of that.
+            (node, Some((entered_at, task))) if !node.is_entered() => {
+                node.stand_in(entered_at, task)
+            }
+            (node, _) => Arc::clone(node),
+        };
         // The wrong task comes before every other misuse (R2).
         node.check("run", at)?;
         Err(Box::new(node.twice(at)))
@@ -197,7 +189,7 @@ impl Draft {
     /// Notes that the region has been left without a node. For a draft that others can reach.
     #[inline]
     pub(super) fn note_left(&self) {
-        self.left.swap(true, Ordering::AcqRel);
+        self.stamp.leave();
         if let Some(node) = self.node.get() {
             self.leave(node);
         }

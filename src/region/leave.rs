@@ -64,6 +64,17 @@ impl Node {
         drop(self.leave_now(None));
     }
 
+    /// What `task` would have entered at `entered_at` as this region, for texts.
+    pub(super) fn stand_in(&self, entered_at: &'static Location<'static>, task: u64) -> Arc<Node> {
+        let stand_in = Node::new(self.kind);
+        let name = self.inner.lock().name();
+        if let Some(name) = name {
+            stand_in.set_name(name);
+        }
+        stand_in.born_left(entered_at, task);
+        stand_in
+    }
+
     /// What is left to do in the region; where it is nothing, it is closed.
     pub(super) fn next_to_do(self: &Arc<Self>) -> Next {
         let (records, leave) = {

@@ -218,3 +218,28 @@ fn r07_a_wait_made_elsewhere_hears_late_of_what_was_cancelled_around() {
     drop(run);
     hand(waits.unwrap()).ready();
 }
+
+/// What a second run of `scope` ends with, as a text: an error or a panic.
+fn second_run(scope: &CancelScope) -> String {
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        hand(task(scope.run(async {}))).ready()
+    }));
+    match polled {
+        Ok(ended) => ended.unwrap_err().to_string(),
+        Err(payload) => *payload.downcast::<String>().unwrap(),
+    }
+}
+
+#[test]
+fn r02_a_second_run_elsewhere_in_the_first_poll_names_both_tasks_and_the_place() {
+    let scope = CancelScope::new();
+    let entered = line!() + 1;
+    let first = scope.run(async {
+        let owner = moored::task::current().unwrap().to_string();
+        (owner, elsewhere(|| second_run(&scope)))
+    });
+    let (owner, told) = hand(task(first)).ready().unwrap();
+    assert!(told.contains("may not run cancel scope"), "{told}");
+    assert!(told.contains(&owner), "{told}");
+    assert!(told.contains(&format!("first_poll.rs:{entered}")), "{told}");
+}

@@ -137,3 +137,34 @@ fn r09_a_handle_taken_against_leaving() {
         assert!(!handle.is_cancelled(), "a region that was left is cancelled");
     });
 }
+
+/// Two tasks run one scope for the first time at once: one enters it, and the other is told by whom it was, and where.
+#[test]
+fn r02_two_first_runs_of_one_scope() {
+    /// Who it was, where it ran, and what the run ended with.
+    fn run(scope: &CancelScope) -> (String, u32, Result<(), String>) {
+        let (mut id, mut line) = (String::new(), 0);
+        let ended = block_on(task(async {
+            id = moored::task::current().unwrap().to_string();
+            line = line!() + 1;
+            scope.run(async {}).await.map_err(|cancelled| cancelled.to_string())
+        }));
+        (id, line, ended)
+    }
+    model(|| {
+        let scope = Arc::new(CancelScope::new());
+        let other = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || run(&scope)
+        });
+        let runs = [run(&scope), other.join().unwrap()];
+        let (entered, rejected): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|(.., ended)| ended.is_ok());
+        let ([(owner, line, _)], [(_, _, Err(told))]) = (&entered[..], &rejected[..]) else {
+            panic!("both or neither entered: {entered:?} {rejected:?}");
+        };
+        let told_all = told.contains(&format!("it was entered by {owner} at "))
+            && told.contains(&format!("handle.rs:{line}:"));
+        assert!(told_all, "not told that {owner} entered in line {line}: {told}");
+    });
+}

@@ -2,6 +2,7 @@
 
 use super::super::ambient::Posting;
 use super::super::draft::Light;
+use super::super::stamp::Entry;
 use super::super::{Draft, Node, ROOT, ambient};
 use super::{Frame, Quick, Stage, poll_once};
 use crate::sync::Arc;
@@ -23,7 +24,8 @@ impl Frame {
     ) -> Option<Quick<F::Output>> {
         let light = draft.light(self.at)?;
         if shared {
-            if let Err(misuse) = draft.note_entered(&light) {
+            let entry = Entry::of(light.task, self.at)?;
+            if let Err(misuse) = draft.note_entered(entry, self.at) {
                 return Some(Quick::Misuse(misuse));
             }
         }
@@ -108,7 +110,8 @@ impl Frame {
             self.node = Some(Arc::clone(draft.node()));
         }
         if shared {
-            draft.note_entered_by(ambient::task(), self.at)?;
+            let entry = Entry::of(ambient::task(), self.at);
+            draft.note_entered(Entry::or_elsewhere(entry), self.at)?;
         }
         self.begin("run")
     }

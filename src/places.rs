@@ -1,0 +1,66 @@
+//! Numbers for places in the source: small enough to share an atomic word with something else.
+
+use crate::sync::{Numbered, ambient};
+use std::cell::Cell;
+use std::panic::Location;
+
+type Place = &'static Location<'static>;
+
+/// By address: two copies of one place have a number each, which does no harm.
+static PLACES: Numbered<Place> = Numbered::new();
+
+/// How many places a thread remembers.
+const REMEMBERED: usize = 32;
+
+ambient! {
+    /// The address of a place and its number, where the address says; a place that goes to the same one takes it.
+    static SEEN: [Cell<(usize, u16)>; REMEMBERED] = [const { Cell::new((0, 0)) }; REMEMBERED];
+}
+
+/// The number of `place`; 0 where there are too many of them: then what would be in one word needs more.
+#[inline]
+pub(crate) fn number(place: Place) -> u16 {
+    let address = std::ptr::from_ref(place).addr();
+    let (known, number) = SEEN.try_with(|seen| seen[seen_at(address)].get()).unwrap_or_default();
+    if known == address { number } else { number_anew(address, place) }
+}
+
+/// Places are three words long.
+fn seen_at(address: usize) -> usize {
+    (address / size_of::<usize>()) % REMEMBERED
+}
+
+#[cold]
+fn number_anew(address: usize, place: Place) -> u16 {
+    let number = PLACES.number(address, place).unwrap_or(0);
+    let _ = SEEN.try_with(|seen| seen[seen_at(address)].set((address, number)));
+    number
+}
+
+/// The place that has this number.
+pub(crate) fn place(number: u16) -> Option<Place> {
+    PLACES.get(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::places::{number, place};
+    use std::panic::Location;
+
+    #[track_caller]
+    fn here() -> &'static Location<'static> {
+        Location::caller()
+    }
+
+    #[test]
+    fn a_place_has_one_number_on_every_thread_and_two_places_have_two() {
+        let (one, two) = (here(), here());
+        let numbers = (number(one), number(two));
+        assert!(numbers.0 != numbers.1 && numbers.0 != 0 && numbers.1 != 0);
+        assert_eq!((number(one), number(two)), numbers);
+        let elsewhere = std::thread::spawn(move || (number(one), number(two)));
+        assert_eq!(elsewhere.join().unwrap(), numbers);
+        assert_eq!((place(numbers.0), place(numbers.1)), (Some(one), Some(two)));
+        assert_eq!(place(0), None);
+    }
+}
