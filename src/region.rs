@@ -163,6 +163,8 @@ struct More {
     exits: Vec<Exit>,
     adopted: Vec<Wave>,
     reason: Option<Reason>,
+    /// What was cancelled around a region that was dropped.
+    dropped_for: Option<Reason>,
     /// Of a group, when its children were told that they are cancelled: a number, 0 before.
     told: u64,
     rest: Option<Box<Rest>>,
@@ -180,8 +182,6 @@ struct Rest {
     stop: Option<Reason>,
     /// When the grace after a stop is over, once the region's run has seen it begin.
     stop_due: Option<Instant>,
-    /// What was cancelled around a region that was dropped.
-    dropped_for: Option<Reason>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// What it is linked in, where that is not its parent.
     link: Option<(Weak<Node>, usize)>,
@@ -228,6 +228,10 @@ impl Inner {
 
     fn reason(&self) -> Option<&Reason> {
         self.more.as_ref()?.reason.as_ref()
+    }
+
+    fn dropped_for(&self) -> Option<&Reason> {
+        self.more.as_ref()?.dropped_for.as_ref()
     }
 
     fn exits(&self) -> usize {

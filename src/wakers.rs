@@ -22,40 +22,66 @@ impl Mark {
     }
 }
 
-/// The wakers of all who wait for one event. The owner keeps it under a lock.
-///
-/// A slot outlives its waker: whoever was woken registers anew in its own slot, or gives it back.
+/// The wakers of all who wait for one event. The owner keeps it under a lock, and counts how often all were taken:
+/// a place from before that is nobody's any more.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers(Slab<Option<Waker>>);
+pub(crate) struct Wakers(Slab<Waker>);
 
 impl Wakers {
     /// Registers a waiter at its first poll, or refreshes it; returns the waker that is to be dropped
     /// outside the lock.
     #[must_use = "the old waker must be dropped outside the lock"]
     pub(crate) fn register(&mut self, key: &mut Option<usize>, waker: Waker) -> Option<Waker> {
-        match *key {
-            Some(at) => self.0[at].replace(waker),
-            None => {
-                *key = Some(self.0.insert(Some(waker)));
-                None
-            }
+        if let Some(place) = key.and_then(|at| self.0.get_mut(at)) {
+            return Some(std::mem::replace(place, waker));
         }
+        *key = Some(self.0.insert(waker));
+        None
     }
 
     #[must_use = "the waker must be dropped outside the lock"]
     pub(crate) fn remove(&mut self, key: usize) -> Option<Waker> {
-        self.0.try_remove(key).flatten()
-    }
-
-    /// Takes all wakers, to be woken or dropped outside the lock.
-    pub(crate) fn take_into(&mut self, wakers: &mut Vec<Waker>) {
-        // At once: a filter does not know how many it lets through.
-        wakers.reserve(self.0.len());
-        wakers.extend(self.0.iter_mut().filter_map(|(_, slot)| slot.take()));
+        self.0.try_remove(key)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Wakers that were taken from where they were registered, to be woken or dropped outside the lock.
+#[derive(Default)]
+pub(crate) struct Taken {
+    one_by_one: Vec<Waker>,
+    /// As they stood: to move a hundred thousand would take longer than to wake them.
+    whole: Vec<Slab<Waker>>,
+}
+
+/// How many are moved, rather than what they stand in, which would have to be made again for who waits next.
+const FEW: usize = 32;
+
+impl Taken {
+    pub(crate) fn take(&mut self, wakers: &mut Wakers) {
+        if wakers.0.len() > FEW {
+            self.whole.push(std::mem::take(&mut wakers.0));
+        } else {
+            self.one_by_one.extend(wakers.0.drain());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.one_by_one.is_empty() && self.whole.is_empty()
+    }
+
+    pub(crate) fn into_wakers(self) -> impl Iterator<Item = Waker> {
+        let whole = self.whole.into_iter().flatten().map(|(_, waker)| waker);
+        self.one_by_one.into_iter().chain(whole)
+    }
+}
+
+impl Extend<Waker> for Taken {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        self.one_by_one.extend(wakers);
     }
 }
 
@@ -66,10 +92,11 @@ impl Wakers {
 /// that hands exits over (R8, R18).
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> Option<Payload> {
     let mut first = None;
-    for waker in wakers {
+    // Not a loop: what is chained and flattened goes through it faster.
+    wakers.into_iter().for_each(|waker| {
         if let Err(payload) = unwind::catch(|| waker.wake()) {
             first.get_or_insert(payload);
         }
-    }
+    });
     first
 }

@@ -183,6 +183,10 @@ impl<T, E> SignOut<T, E> {
             return run.poll_quick(cx);
         };
         let settle = |made| {
+            if let (Some(made), true) = (&made, posted) {
+                // It is in the slot: that is its home.
+                return Arc::clone(made);
+            }
             let node = match made {
                 Some(made) => {
                     newborn.has_node();

@@ -62,7 +62,8 @@ impl Tally {
 pub(crate) struct Batch {
     pub(crate) number: u64,
     pub(crate) why: Leaving,
-    pub(crate) home: Arc<Node>,
+    /// Where they were registered: it is current while they run.
+    pub(crate) home: Option<Arc<Node>>,
     pub(crate) exits: Vec<Exit>,
 }
 
@@ -95,6 +96,8 @@ impl Wave {
             return;
         }
         let at = self.waiting.partition_point(|other| other.number < batch.number);
+        // Most waves are those of one region.
+        self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));
         self.waiting.insert(at, batch);
     }
 
@@ -102,7 +105,9 @@ impl Wave {
     /// by side where it is not.
     fn merge(&mut self, others: impl IntoIterator<Item = Wave>) {
         for mut other in others {
-            if other.task == self.task {
+            if other.task == self.task && self.is_empty() {
+                *self = other;
+            } else if other.task == self.task {
                 self.running.append(&mut other.running);
                 self.abreast.append(&mut other.abreast);
                 self.waiting.append(&mut other.waiting);
@@ -140,7 +145,7 @@ impl Wave {
             }
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
             let Batch { why, home, exits, .. } = batch;
-            match run_exits(&mut Some(Arc::clone(home)), || exits.pop(), why, cx, tally) {
+            match run_exits(home, || exits.pop(), why, cx, tally) {
                 Some(running) => self.running.push(running),
                 None => drop(self.waiting.pop()),
             }
@@ -158,8 +163,13 @@ pub(crate) struct Lane(Vec<Wave>);
 impl Lane {
     /// What reached the region since the last look: one wave for each task it came from.
     pub(crate) fn take_in(&mut self, mut arrived: Vec<Wave>) {
-        if arrived.len() == 1 {
-            return self.0.append(&mut arrived);
+        if arrived.len() <= 1 {
+            if self.0.is_empty() {
+                self.0 = arrived;
+            } else {
+                self.0.append(&mut arrived);
+            }
+            return;
         }
         arrived.sort_by_key(|wave| wave.task);
         let mut arrived = arrived.into_iter().peekable();

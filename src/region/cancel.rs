@@ -1,12 +1,13 @@
 //! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
 
 use super::{
-    BELOW, CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, SHELTERED, SHIELD, STOP,
+    BELOW, CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, Reach, SHELTERED, SHIELD,
+    STOP,
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
 use crate::unwind::Payload;
-use crate::wakers::{Mark, wake_all};
+use crate::wakers::{Mark, Taken, Wakers, wake_all};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -55,7 +56,7 @@ impl Node {
     ///
     /// Returns the first panic of a waker, for whoever asked for the cancellation.
     pub(crate) fn cancel(&self, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Vec::new(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Cancel(reason.clone()), &mut own, &mut below);
         self.tell_cancelled(&reason);
         Node::tell(own, below)
@@ -63,8 +64,8 @@ impl Node {
 
     /// Cancels the children, those that are still to come as well, but not the region itself.
     pub(crate) fn cancel_below(&self, reason: Reason) {
-        let mut below = Errand::default();
-        let run = {
+        let (mut run, mut below) = (Taken::default(), Errand::default());
+        {
             let mut inner = self.inner.lock();
             below.add(&inner, &Signal::Cancel(reason.clone()));
             if !self.has(CANCELLED) {
@@ -73,20 +74,20 @@ impl Node {
             inner.tell_children();
             self.raise(&inner, BELOW | REWAKE);
             // It tells those that are not linked.
-            inner.waker.take()
-        };
-        Node::tell(run.into_iter().collect(), below);
+            run.extend(inner.waker.take());
+        }
+        Node::tell(run, below);
     }
 
     /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
     /// around it is polled (R12).
-    fn tell(own: Vec<Waker>, mut below: Errand) -> Option<Payload> {
-        let mut wakers = Vec::new();
+    fn tell(own: Taken, mut below: Errand) -> Option<Payload> {
+        let mut wakers = Taken::default();
         while let Some((node, signal)) = below.nodes.pop() {
             let signal = node.takes(&below.signals[signal]);
             node.hear(signal, &mut wakers, &mut below);
         }
-        wake_all(wakers.into_iter().chain(own))
+        wake_all(wakers.into_wakers().chain(own.into_wakers()))
     }
 
     /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
@@ -110,7 +111,7 @@ impl Node {
         self.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
     }
 
-    fn hear(&self, signal: Signal, wakers: &mut Vec<Waker>, below: &mut Errand) {
+    fn hear(&self, signal: Signal, wakers: &mut Taken, below: &mut Errand) {
         let mut inner = self.inner.lock();
         let heard = match signal {
             Signal::Cancel(_) => LEFT | CANCELLED,
@@ -145,16 +146,16 @@ impl Node {
         if wakes_run {
             if let Some(waker) = inner.waker.take() {
                 self.raise(&inner, REWAKE);
-                wakers.push(waker);
+                wakers.extend([waker]);
             }
         }
     }
 
-    pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Vec<Waker>) {
+    pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Taken) {
         let Some(reach) = &mut inner.reach else { return };
         if !reach.waiters.is_empty() || !reach.stop_waiters.is_empty() {
-            reach.waiters.take_into(wakers);
-            reach.stop_waiters.take_into(wakers);
+            wakers.take(&mut reach.waiters);
+            wakers.take(&mut reach.stop_waiters);
             // Under the lock, as the flags are.
             self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         }
@@ -175,7 +176,7 @@ impl Node {
             told.nodes.push((Arc::clone(child), told.signals.len()));
             told.signals.push(signal);
         }
-        Node::tell(Vec::new(), told);
+        Node::tell(Taken::default(), told);
     }
 
     /// Which shields there are below; `wakes` wakes those that wait for something.
@@ -205,7 +206,7 @@ impl Node {
     pub(super) fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.is_cancelled() {
             let nodes = vec![(Arc::clone(self), 0)];
-            Node::tell(Vec::new(), Errand { nodes, signals: vec![Signal::Look] });
+            Node::tell(Taken::default(), Errand { nodes, signals: vec![Signal::Look] });
         }
     }
 
@@ -222,7 +223,7 @@ impl Node {
 
     /// Asks this region and everything inside it to wind down (R13).
     pub(crate) fn stop(&self, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Vec::new(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Stop(reason), &mut own, &mut below);
         Node::tell(own, below)
     }
@@ -263,7 +264,7 @@ impl Node {
     pub(crate) fn effective_reason(&self) -> Option<Reason> {
         {
             let inner = self.inner.lock();
-            let own = inner.reason().or_else(|| inner.rest_seen()?.dropped_for.as_ref());
+            let own = inner.reason().or_else(|| inner.dropped_for());
             if let Some(reason) = own {
                 return Some(reason.clone());
             }
@@ -323,8 +324,7 @@ impl Node {
     fn is_cancelled_in(&self, now: u64) -> bool {
         let own = {
             let inner = self.inner.lock();
-            inner.reason().is_some()
-                || inner.rest_seen().is_some_and(|rest| rest.dropped_for.is_some())
+            inner.reason().is_some() || inner.dropped_for().is_some()
         };
         let mut last = own || self.has(SHELTERED | SHIELD | LEFT);
         let mut at = self.live_parent();
@@ -400,6 +400,9 @@ impl Node {
         let waker = waker.clone();
         let (old, links_up) = {
             let mut inner = self.inner.lock();
+            if self.is_void(wait) {
+                wait.key = None;
+            }
             wait.calls = self.calls.load(Ordering::Relaxed);
             // From here on, what is cancelled around the region reaches it. One that is not inside anything yet
             // links itself when it is, because somebody waits.
@@ -419,16 +422,30 @@ impl Node {
         }
     }
 
+    /// Whether the place of `wait` is its own no more. Under the lock; without it, what was void stays void.
+    fn is_void(&self, wait: &Wait) -> bool {
+        wait.calls != self.calls.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
-        let Some(key) = wait.key.take() else { return };
-        let old = self.inner.lock().reach.as_mut().and_then(|reach| reach.waiters.remove(key));
-        drop(old);
+        drop(self.take_place(wait, |reach| &mut reach.waiters));
     }
 
     pub(crate) fn forget_stop_waiter(&self, wait: &mut Wait) {
-        let Some(key) = wait.key.take() else { return };
-        let old = self.inner.lock().reach.as_mut().and_then(|reach| reach.stop_waiters.remove(key));
-        drop(old);
+        drop(self.take_place(wait, |reach| &mut reach.stop_waiters));
+    }
+
+    fn take_place(
+        &self,
+        wait: &mut Wait,
+        among: impl FnOnce(&mut Reach) -> &mut Wakers,
+    ) -> Option<Waker> {
+        let key = wait.key.take()?;
+        if self.is_void(wait) {
+            return None;
+        }
+        let mut inner = self.inner.lock();
+        if self.is_void(wait) { None } else { among(inner.reach.as_mut()?).remove(key) }
     }
 
     pub(crate) fn set_deadline(&self, at: Instant) {

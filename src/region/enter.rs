@@ -54,7 +54,10 @@ impl Node {
         self.raise(&inner, ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
-        self.unsettle_inside(parent.as_ref());
+        // Nobody can have looked at a stack before, to find that nothing is cancelled around it.
+        if self.kind != Kind::Stack {
+            self.unsettle_inside(parent.as_ref());
+        }
         self.tell_entered();
         Some(Entry { around: parent, attended: attended != 0, awaited, timed })
     }

@@ -152,7 +152,6 @@ impl Frame {
         }
         let mut last_poll = false;
         if !self.is_calm() {
-            self.register(cx.waker());
             if self.is_timed() {
                 self.poll_timers(cx);
             }
@@ -253,6 +252,10 @@ impl Frame {
         mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
     ) -> Poll<Ended<F::Output>> {
+        if last_poll && !shielded && !self.node().has_links() {
+            // There is no shield below, and nothing to be woken for.
+            return self.cancelled(body);
+        }
         // Whoever cancels or hands over from now on wakes us; what came before is looked at below.
         self.register(cx.waker());
         if !last_poll {

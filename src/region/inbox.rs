@@ -4,6 +4,7 @@ use super::{ATTENDED, Batch, Exit, INBOX, Kind, LEFT, Node, REWAKE, Wave};
 use crate::failure::ExitFailure;
 use crate::reason::Leaving;
 use crate::report::{Report, report};
+use crate::spawn::Spawn;
 use crate::sync::Arc;
 use crate::wakers::wake_all;
 
@@ -27,9 +28,13 @@ impl Node {
 
     /// A wave of one exit of this region.
     pub(crate) fn wave_of(self: &Arc<Self>, exit: Exit, why: Leaving) -> Wave {
-        let number = self.number();
         let mut wave = Wave::new(self.owner().task);
-        wave.add_batch(Batch { number, why, home: Arc::clone(self), exits: vec![exit] });
+        wave.add_batch(Batch {
+            number: self.number(),
+            why,
+            home: Some(Arc::clone(self)),
+            exits: vec![exit],
+        });
         wave
     }
 
@@ -66,7 +71,7 @@ impl Node {
             return;
         }
         // What an executor child leaves behind runs on its executor, and its group waits for that.
-        let spawner = self.inner.lock().rest_seen().and_then(|rest| rest.spawner.clone());
+        let spawner = if self.is_task() { self.spawner() } else { None };
         if let (Some(spawner), Kind::Child) = (&spawner, self.kind()) {
             wave = match self.embark(&**spawner, wave) {
                 Ok(arrival) => self.wave_of(arrival, Leaving::Abandoned),
@@ -92,6 +97,10 @@ impl Node {
         wave.discard();
     }
 
+    fn spawner(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
+        self.inner.lock().rest_seen().and_then(|rest| rest.spawner.clone())
+    }
+
     /// As [`hand_over`](Node::hand_over), beginning with this region itself.
     pub(crate) fn hand_in(self: &Arc<Self>, wave: Wave) {
         if let Err(wave) = self.adopt(wave) {
@@ -106,7 +115,10 @@ impl Node {
             if self.has(LEFT) || !(self.has(ATTENDED) || self.kind == Kind::Group) {
                 return Err(wave);
             }
-            inner.more().adopted.push(wave);
+            let adopted = &mut inner.more().adopted;
+            // Most often it is the only one.
+            adopted.reserve_exact(usize::from(adopted.is_empty()));
+            adopted.push(wave);
             self.raise(&inner, INBOX | REWAKE);
             inner.waker.take()
         };

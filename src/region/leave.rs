@@ -8,7 +8,7 @@ use crate::reason::{Reason, ReasonKind};
 use crate::report::{Report, report};
 use crate::sync::Arc;
 use crate::unwind;
-use crate::wakers::wake_all;
+use crate::wakers::{Taken, wake_all};
 use std::panic::Location;
 use std::task::Waker;
 
@@ -22,9 +22,19 @@ pub(super) enum Next {
     Left(Vec<ExitFailure>),
 }
 
+/// What was left in a region that was closed whatever was left in it.
+#[derive(Default)]
+pub(super) struct Abandoned {
+    pub(super) waves: Vec<Wave>,
+    pub(super) exits: Vec<Exit>,
+    pub(super) records: Vec<ExitFailure>,
+    /// By which its exits are sorted among those of other regions.
+    pub(super) number: u64,
+}
+
 struct Leave {
     waker: Option<Waker>,
-    waiters: Vec<Waker>,
+    waiters: Taken,
     links: Links,
 }
 
@@ -44,7 +54,7 @@ impl Node {
 
     /// Leaves the scope that `stay`, which has left, was the only run in: who looks later hears of the same.
     pub(super) fn leave_as(self: &Arc<Self>, stay: &Arc<Self>) {
-        let dropped_for = stay.inner.lock().rest_seen().and_then(|rest| rest.dropped_for.clone());
+        let dropped_for = stay.inner.lock().dropped_for().cloned();
         drop(self.leave_now(dropped_for));
     }
 
@@ -99,45 +109,45 @@ impl Node {
     /// Closes the region whatever is left in it, which is returned.
     ///
     /// `dropped_for` is what was cancelled around it: who looks later still hears of it.
-    pub(super) fn leave_now(
-        self: &Arc<Self>,
-        dropped_for: Option<Reason>,
-    ) -> (Vec<Wave>, Vec<Exit>, Vec<ExitFailure>) {
-        let mut waiters = Vec::new();
-        let (rest, leave) = {
+    pub(super) fn leave_now(self: &Arc<Self>, dropped_for: Option<Reason>) -> Abandoned {
+        let mut waiters = Taken::default();
+        let mut abandoned = Abandoned::default();
+        let leave = {
             let mut inner = self.inner.lock();
             if dropped_for.is_some() {
-                inner.rest().dropped_for = dropped_for;
+                inner.more().dropped_for = dropped_for;
                 // Whoever cancelled what is around may be between its flag and its telling of it, and finds nobody
                 // here any more: who waits is told now, and who comes later has to look.
                 self.take_waiters(&mut inner, &mut waiters);
                 self.unsettle();
             }
             self.raise(&inner, LEFT);
-            let work = inner
-                .more
-                .as_mut()
-                .map(|more| (std::mem::take(&mut more.adopted), std::mem::take(&mut more.exits)));
-            let (adopted, exits) = work.unwrap_or_default();
-            let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
-            ((adopted, exits, records.unwrap_or_default()), self.take_leave(&mut inner))
+            if let Some(more) = &mut inner.more {
+                abandoned.waves = std::mem::take(&mut more.adopted);
+                abandoned.exits = std::mem::take(&mut more.exits);
+                abandoned.number = more.number;
+            }
+            if let Some(rest) = inner.rest_mut() {
+                abandoned.records = std::mem::take(&mut rest.records);
+            }
+            self.take_leave(&mut inner)
         };
-        wake_all(waiters);
+        wake_all(waiters.into_wakers());
         self.after_leaving(leave);
-        rest
+        abandoned
     }
 
     /// What a region that is left has to let go of, outside its lock. Its wakers too: they may hold the task that
     /// holds the node (R19).
     fn take_leave(&self, inner: &mut Inner) -> Leave {
-        let mut waiters = Vec::new();
+        let mut waiters = Taken::default();
         self.take_waiters(inner, &mut waiters);
         Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner) }
     }
 
     fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
         if waker.is_some() || !waiters.is_empty() {
-            drop(unwind::drop_each(waker.into_iter().chain(waiters)));
+            drop(unwind::drop_each(waker.into_iter().chain(waiters.into_wakers())));
         }
         self.unlink(links);
         if self.has(SHIELD | SHELTERED) {

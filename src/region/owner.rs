@@ -180,12 +180,15 @@ impl Node {
         next
     }
 
-    fn is_task(&self) -> bool {
+    pub(super) fn is_task(&self) -> bool {
         matches!(self.kind, Kind::Task | Kind::Child)
     }
 
     /// Says so where the region is dropped by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
+        if self.is_current_tasks() {
+            return;
+        }
         let at = self.entered_at().unwrap_or_else(|| Location::caller());
         if let Err(wrong) = self.check_owner("drop", at) {
             report(&Report::ForeignDrop(*wrong));

@@ -1,12 +1,13 @@
 //! Who waits for what happens to a region: told in time, registered again after a wake-up, and never left quiet.
 
-use crate::support::{Gate, Log, hand, lose, poll_once, waker_fn, yield_now};
+use crate::support::{Gate, Hand, Log, hand, lose, poll_once, waker_fn, yield_now};
 use futures::StreamExt;
 use futures::future::join;
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
 use moored::{
-    CancelScope, Clock, ExitStack, TaskGroup, current_deadline, shield, stop_requested, task,
+    CancelScope, Cancellation, Clock, ExitStack, TaskGroup, current_deadline, shield,
+    stop_requested, task,
 };
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -75,6 +76,65 @@ fn r06_r13_who_waits_for_a_cancellation_and_was_woken_by_a_stop_is_woken_again()
     scope.cancel();
     assert_eq!(wait.wakes.count(), wakes + 1);
     wait.ready();
+}
+
+/// A scope whose waiters a stop has woken, though nothing is cancelled: `before` waited then, `after` has come since.
+fn woken_in_between<R>(
+    look: impl FnOnce(&CancelScope, &mut Hand<Cancellation>, Hand<Cancellation>) -> R,
+) -> R {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let mut run = hand(scope.run(pending::<()>()));
+    run.pending();
+    let mut before = hand(handle.cancelled());
+    before.pending();
+    scope.stop();
+    assert_eq!(before.wakes.count(), 1);
+    let mut after = hand(handle.cancelled());
+    after.pending();
+    look(&scope, &mut after, before)
+}
+
+#[test]
+fn r06_who_was_woken_and_gives_up_leaves_the_place_to_who_has_it_by_now() {
+    woken_in_between(|scope, after, before| {
+        drop(before);
+        scope.cancel();
+        assert_eq!(after.wakes.count(), 1);
+        after.ready();
+    });
+}
+
+#[test]
+fn r06_who_was_woken_and_waits_again_does_not_take_the_place_of_another() {
+    woken_in_between(|scope, after, mut before| {
+        before.pending();
+        scope.cancel();
+        assert_eq!((before.wakes.count(), after.wakes.count()), (2, 1));
+        before.ready();
+        after.ready();
+    });
+}
+
+#[test]
+fn r06_few_and_many_who_wait_are_all_told_and_nobody_twice() {
+    for n in [1, 31, 32, 33, 34, 1_000] {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let mut waits: Vec<_> = (0..n).map(|_| hand(handle.cancelled())).collect();
+        waits.iter_mut().for_each(Hand::pending);
+        // One place is given back, and given to another one.
+        waits[n / 2] = hand(handle.cancelled());
+        waits[n / 2].pending();
+        for round in 1..=2 {
+            scope.stop();
+            assert!(waits.iter().all(|wait| wait.wakes.count() == 1), "of {n}, round {round}");
+        }
+        waits.iter_mut().for_each(Hand::pending);
+        scope.cancel();
+        assert!(waits.iter().all(|wait| wait.wakes.count() == 2), "of {n}");
+        waits.iter_mut().for_each(|wait| wait.ready());
+    }
 }
 
 #[test]

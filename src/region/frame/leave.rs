@@ -2,6 +2,7 @@
 //! that goes home.
 
 use super::super::exit::run_exits;
+use super::super::leave::Abandoned;
 use super::super::observe::Phase;
 use super::super::{
     ATTENDED, Batch, ENTERED, Exit, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
@@ -136,15 +137,16 @@ impl Frame {
             Some(reason) => Leaving::Cancelled(reason.clone()),
             None => Leaving::Abandoned,
         });
-        let (waves, exits, records) = node.leave_now(around);
+        let Abandoned { waves, exits, records, number } = node.leave_now(around);
         let task = node.owner().task;
         lane.take_in(waves);
         let mut wave = lane.collapse(task);
         if let Some(exit) = exit {
             wave.add_running(exit);
         }
-        let number = node.number();
-        wave.add_batch(Batch { number, why, home: Arc::clone(&node), exits });
+        if !exits.is_empty() {
+            wave.add_batch(Batch { number, why, home: Some(Arc::clone(&node)), exits });
+        }
         node.hand_over(wave);
         let mut failures = std::mem::take(&mut tally.failures);
         failures.extend(records);
