@@ -107,7 +107,7 @@ def named(contenders, start):
 
 
 def targets_table(questions):
-    lines = ["| what | against | n | to reach | measured (quartiles) | |", "|---|---|--:|--:|--:|---|"]
+    lines = ["| what | against | n | to reach | measured (quartiles) | | the floor |", "|---|---|--:|--:|--:|---|--:|"]
     for line in open(os.path.join(HERE, "targets.tsv")):
         if line.startswith("#"):
             continue
@@ -120,7 +120,9 @@ def targets_table(questions):
                 found, text = bounded(contenders, us, them, unit)
             verdict = "" if found is None else "reached" if found <= float(bound) else "not reached"
             to_reach = bound if unit == "ratio" else f"{bound} {unit}"
-            lines.append(f"| {what} | {name_of(peer)} | {n:,} | {to_reach} | {text} | {verdict} |")
+            floor = named(contenders, "floor: ") if unit == "ratio" and them else None
+            least = short((ratio(contenders[floor], contenders[them]) or [None])[0]) if floor else ""
+            lines.append(f"| {what} | {name_of(peer)} | {n:,} | {to_reach} | {text} | {verdict} | {least} |")
     return lines
 
 

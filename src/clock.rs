@@ -1,6 +1,5 @@
 //! What a runtime fills in to give deadlines a time (R11).
 
-use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,32 +27,26 @@ impl fmt::Debug for dyn Clock {
     }
 }
 
-/// The clock for a region around which no task was given one.
-#[cfg(any(feature = "timer", feature = "tokio"))]
-pub(crate) fn default() -> Arc<dyn Clock> {
+/// A timer of the clock for a region around which no task was given one.
+pub(crate) fn default_sleep(at: Instant) -> Sleep {
     #[cfg(feature = "tokio")]
     if crate::rt::tokio::inside_a_runtime() {
-        return Arc::new(crate::rt::tokio::TokioClock);
+        return crate::rt::tokio::TokioClock.sleep_until(at);
     }
     #[cfg(feature = "timer")]
-    return Arc::new(crate::rt::timer::TimerThread);
+    return crate::rt::timer::TimerThread.sleep_until(at);
     #[cfg(not(feature = "timer"))]
     panic!(
-        "no clock for a deadline: outside a tokio runtime it needs the feature `timer`, or a clock given \
-         with `Task::clock`"
+        "no clock for a deadline at {at:?}: give one with `Task::clock`, or enable the feature `timer`, or, \
+         for what runs inside a tokio runtime, `tokio`"
     );
 }
 
-/// What the default clock shows, without having to make it.
+/// What that clock shows.
 pub(crate) fn default_now() -> Instant {
+    // tokio's shows the same as any outside a runtime.
     #[cfg(feature = "tokio")]
-    if crate::rt::tokio::inside_a_runtime() {
-        return crate::rt::tokio::TokioClock.now();
-    }
+    return crate::rt::tokio::TokioClock.now();
+    #[cfg(not(feature = "tokio"))]
     Instant::now()
-}
-
-#[cfg(not(any(feature = "timer", feature = "tokio")))]
-pub(crate) fn default() -> Arc<dyn Clock> {
-    panic!("no clock for a deadline: give one with `Task::clock`, or enable the feature `timer`")
 }

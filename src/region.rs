@@ -155,7 +155,8 @@ struct Reach {
     links: Slab<Weak<Node>>,
 }
 
-/// What a region has that owns exits or was cancelled: small, as there may be one for each of thousands of children.
+/// What a region has that owns exits, has a deadline or was cancelled: small, as there may be one for each of thousands
+/// of children.
 #[derive(Default)]
 struct More {
     /// Of a stack and a group, whose exits are sorted by it.
@@ -165,6 +166,7 @@ struct More {
     reason: Option<Reason>,
     /// What was cancelled around a region that was dropped.
     dropped_for: Option<Reason>,
+    deadline: Option<Instant>,
     /// Of a group, when its children were told that they are cancelled: a number, 0 before.
     told: u64,
     rest: Option<Box<Rest>>,
@@ -175,7 +177,6 @@ struct Rest {
     name: Option<Arc<str>>,
     clock: Option<Arc<dyn Clock>>,
     timeout: Option<Duration>,
-    deadline: Option<Instant>,
     grace: Option<Duration>,
     /// What new children inherit where the region itself is not cancelled: a group that has its success.
     below: Option<Reason>,
@@ -286,7 +287,7 @@ impl Node {
         let clocked = parent.as_ref().map_or(0, |parent| parent.flags() & CLOCKED);
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
         if deadline.is_some() {
-            inner.rest().deadline = deadline;
+            inner.more().deadline = deadline;
         }
         Node::with(kind, owner, flags | clocked, inner)
     }

@@ -3,11 +3,12 @@
 //!
 //! Everything is registered outside of what is measured, and whether the cancellation reached everybody is looked at after.
 
+use benches::floor::Waiters;
 use benches::{Bench, Wakes, finish, inside_a_task, poll_with};
 use event_listener::Event;
 use moored::{CancelHandle, CancelScope, Cancellation, EnteredScope};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use stop_token::StopSource;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -187,5 +188,42 @@ fn regions(
                 Reached(tokens.waits, (tokens.root, tokens.all))
             },
         )
+        .batched(
+            "floor: a lock each, and its waker taken and woken",
+            || Floors::new(n, waiters),
+            |floors| {
+                Waiters::set_all(&floors.links);
+                assert!(floors.all[0].is_set());
+                floors
+            },
+        )
         .ask();
+}
+
+/// `n` that can be cancelled, found through one list, with a waker each or without.
+struct Floors {
+    all: Vec<Arc<Waiters>>,
+    links: Vec<Weak<Waiters>>,
+    wakes: Arc<Wakes>,
+    waits: u64,
+}
+
+impl Floors {
+    fn new(n: u64, waiters: bool) -> Self {
+        let (wakes, waker) = Wakes::new();
+        let all: Vec<_> = (0..n).map(|_| Arc::new(Waiters::default())).collect();
+        let waiting = if waiters { &all[..] } else { &[] };
+        for one in waiting {
+            one.register(&waker);
+        }
+        let links = all.iter().map(Arc::downgrade).collect();
+        Floors { links, wakes, waits: waiting.len() as u64, all }
+    }
+}
+
+impl Drop for Floors {
+    fn drop(&mut self) {
+        let told = self.all.iter().all(|one| one.is_set());
+        assert!(!told || self.wakes.count() == self.waits);
+    }
 }

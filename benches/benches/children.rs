@@ -3,6 +3,7 @@
 //! `n` is how many are spawned into a group that is made for them, or, in the last question, how many idle siblings stand
 //! beside the one that is spawned and leaves. The figure is that of one child.
 
+use benches::floor::{Place, guarded, number};
 use benches::{Bench, finish, inside_a_task, poll, yield_once};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -69,6 +70,17 @@ fn started_and_left<F>(
             }
             assert_eq!(finish(drain(&mut all)), n);
         })
+        .each("floor: FuturesUnordered of boxes, each guarded, with a place for its value", || {
+            let mut all: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+            for i in 0..n {
+                let (place, handle) = Place::new();
+                let child = child(i);
+                let body = async move { place.fill(child.await) };
+                all.push(Box::pin(guarded(number(), body)));
+                drop(handle);
+            }
+            finish(async { while all.next().await.is_some() {} });
+        })
         .each("futures: FuturesUnordered, of one type", || {
             let mut all = FuturesUnordered::new();
             for i in 0..n {
@@ -114,7 +126,8 @@ async fn drain(all: &mut (impl futures::Stream<Item = u64> + Unpin)) -> u64 {
     left
 }
 
-/// The steady state: a group that lives long, and one child that comes and goes; its value is awaited, or nobody's.
+/// The steady state: a group that lives long, and one child that comes and goes, not the first one; its value is awaited,
+/// or nobody's.
 fn one_more(bench: &mut Bench, n: u64) {
     bench
         .question("one more in-task child, joined", n)
@@ -122,10 +135,14 @@ fn one_more(bench: &mut Bench, n: u64) {
             let group = TaskGroup::<Infallible>::new();
             let body = async {
                 idle(&group, n).await;
-                watch.start();
-                for i in 0..iterations {
+                let one = async |i: u64| {
                     let child = group.spawn(async move { Ok(ready(i).await) });
                     black_box(child.join().await.unwrap());
+                };
+                one(0).await;
+                watch.start();
+                for i in 0..iterations {
+                    one(i).await;
                 }
                 watch.stop();
                 group.cancel();
@@ -135,10 +152,14 @@ fn one_more(bench: &mut Bench, n: u64) {
         })
         .custom("futures: FuturesUnordered<BoxFuture>", |iterations, watch| {
             let mut all = boxed(n);
-            watch.start();
-            for i in 0..iterations {
+            let mut one = |i: u64| {
                 all.push(Box::pin(ready(i)));
                 black_box(finish(all.next()).unwrap());
+            };
+            one(0);
+            watch.start();
+            for i in 0..iterations {
+                one(i);
             }
             watch.stop();
         })
@@ -153,13 +174,17 @@ fn one_more_without_a_value(bench: &mut Bench, n: u64) {
             let body = async {
                 idle(&group, n).await;
                 let idle = group.len();
-                watch.start();
-                for i in 0..iterations {
+                let one = async |i: u64| {
                     drop(group.spawn(async move {
                         ready(i).await;
                         Ok(())
                     }));
                     yield_once().await;
+                };
+                one(0).await;
+                watch.start();
+                for i in 0..iterations {
+                    one(i).await;
                 }
                 watch.stop();
                 assert_eq!(group.len(), idle);
@@ -170,10 +195,14 @@ fn one_more_without_a_value(bench: &mut Bench, n: u64) {
         })
         .custom("futures: FuturesUnordered<BoxFuture>", |iterations, watch| {
             let mut all = boxed(n);
-            watch.start();
-            for i in 0..iterations {
+            let mut one = |i: u64| {
                 all.push(Box::pin(ready(i)));
                 finish(all.next()).unwrap();
+            };
+            one(0);
+            watch.start();
+            for i in 0..iterations {
+                one(i);
             }
             watch.stop();
             assert_eq!(all.len() as u64, n);

@@ -3,6 +3,7 @@
 //! `n` children, ready at once or with one yield, on the current thread and on two workers. The figure is that of one. On
 //! workers whoever spawns is a task of the runtime too, as it is in a server.
 
+use benches::floor::{Inside, Place, guarded, number};
 use benches::{Bench, Runtimes, yield_once};
 use moored::TaskGroup;
 use moored::rt::tokio::Tokio;
@@ -61,6 +62,12 @@ fn children(bench: &mut Bench, name: &str, n: u64, yields: bool, run: &dyn Fn(Wo
             all_ran(Box::pin(moored::task(group(n, yields, Arc::clone(&ran)))));
         })
         .each("tokio: JoinSet", || all_ran(Box::pin(join_set(n, yields, Arc::clone(&ran)))))
+        .each(
+            "floor: tokio: spawn, guarded, with a place for its value, counted in and out",
+            || {
+                all_ran(Box::pin(floor(n, yields, Arc::clone(&ran))));
+            },
+        )
         .each("tokio-util: TaskTracker", || {
             all_ran(Box::pin(tracker(n, yields, Arc::clone(&ran))));
         })
@@ -117,6 +124,25 @@ async fn recipe(n: u64, yields: bool, ran: Arc<AtomicU64>) {
     }
     tracker.close();
     tracker.wait().await;
+}
+
+async fn floor(n: u64, yields: bool, ran: Arc<AtomicU64>) {
+    let inside = Arc::new(Inside::default());
+    for _ in 0..n {
+        let (place, handle) = Place::new();
+        let (child, counted) = (child(Arc::clone(&ran), yields), Arc::clone(&inside));
+        inside.enter();
+        tokio::spawn(async move {
+            let ended = async {
+                child.await;
+                true
+            };
+            place.fill(guarded(number(), ended).await);
+            counted.leave();
+        });
+        drop(handle);
+    }
+    inside.empty().await;
 }
 
 async fn handles(n: u64, yields: bool, ran: Arc<AtomicU64>) {

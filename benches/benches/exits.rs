@@ -3,6 +3,7 @@
 //! `n` exits in a stack that is made for them. The figure is that of one; each of ours runs under its own panic catch.
 
 use async_safe_defer::SendAsyncScope;
+use benches::floor::Exits;
 use benches::{Bench, caught, finish, inside_a_task};
 use futures::future::BoxFuture;
 use moored::ExitStack;
@@ -56,6 +57,13 @@ fn exits(bench: &mut Bench, n: u64) {
                     caught(exit()).await.unwrap();
                 }
             });
+        })
+        .each("floor: boxed futures, a lock to register each and one to take it", || {
+            let stack = Exits::default();
+            for i in 0..n {
+                stack.defer(exit(i));
+            }
+            finish(stack.unwind());
         })
         .each("by hand: boxed futures (a panic loses the rest)", || {
             let mut stack: Vec<BoxFuture<'static, ()>> = Vec::new();

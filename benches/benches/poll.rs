@@ -2,6 +2,7 @@
 //!
 //! `n` is how many guards are nested around the work.
 
+use benches::floor::guarded;
 use benches::{Bench, Runtimes, finish, inside_a_task, poll, yield_once};
 use futures::future::{AbortHandle, Abortable};
 use moored::{CancelScope, move_on_after};
@@ -80,17 +81,29 @@ fn tokens8<F: Future>(t: &CancellationToken, body: F) -> impl Future {
     token(t, token(t, token(t, token(t, four))))
 }
 
+fn floors8<F: Future>(body: F) -> impl Future {
+    let four = guarded(5, guarded(6, guarded(7, guarded(8, body))));
+    guarded(1, guarded(2, guarded(3, guarded(4, four))))
+}
+
 /// Nested statically, as the compiler sees it in a program; 64 deep in eight boxes.
 fn nested(bench: &mut Bench) {
     let parent = CancellationToken::new();
-    let (ours, theirs) = Default::default();
+    let (ours, theirs, least) = Default::default();
     {
+        let mut floors = pin!(floors8(counted(&least)));
         let mut scopes = pin!(scopes8(counted(&ours)));
         let mut tokens = pin!(tokens8(&parent, counted(&theirs)));
         bench
             .question("nested guards, per poll", 8)
             .each("moored: scopes", || again(scopes.as_mut()))
             .each("tokio-util: run_until_cancelled", || again(tokens.as_mut()))
+            .each(
+                "floor: a panic caught and a word of the thread set and put back, eight times",
+                || {
+                    again(floors.as_mut());
+                },
+            )
             .ask();
     }
     type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -106,7 +119,7 @@ fn nested(bench: &mut Bench) {
         .each("tokio-util: run_until_cancelled", || assert!(poll(tokens.as_mut()).is_pending()))
         .ask();
     if ours.get() > 0 {
-        assert!(theirs.get() > 0);
+        assert!(theirs.get() > 0 && least.get() > 0);
     }
 }
 

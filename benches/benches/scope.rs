@@ -8,7 +8,7 @@ use moored::{CancelScope, move_on_after};
 use std::future::ready;
 use std::hint::black_box;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stop_token::StopSource;
 use stop_token::future::FutureExt;
 
@@ -71,6 +71,9 @@ fn with_a_deadline(bench: &mut Bench, depth: u64) {
     bench
         .question("enter and leave, with a deadline", depth)
         .each("moored: scope", || finish(CancelScope::new().timeout(HOUR).run(one())).unwrap())
+        .each("floor: a scope without one, and a look at the clock", || {
+            (finish(CancelScope::new().run(one())).unwrap(), Instant::now())
+        })
         .each("tokio + tokio-util: timeout, child token, run_until_cancelled", || {
             let child = parent.child_token();
             finish(tokio::time::timeout(HOUR, child.run_until_cancelled(one()))).unwrap().unwrap()

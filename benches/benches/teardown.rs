@@ -2,6 +2,7 @@
 //!
 //! The figure is that of one child, from its spawn to the end of its last exit.
 
+use benches::floor::{Exits, guarded, number};
 use benches::{Bench, Runtimes};
 use moored::rt::tokio::Tokio;
 use moored::{ExitStack, TaskGroup};
@@ -64,6 +65,9 @@ fn tear_down(bench: &mut Bench, name: &str, n: u64, run: &dyn Fn(Work)) {
         .each("tokio + tokio-util: JoinSet, token (no exits: three awaits at the end)", || {
             all_left(&|counts| Box::pin(by_hand(n, counts)));
         })
+        .each("floor: JoinSet, token; three boxed exits, registered and taken under a lock", || {
+            all_left(&|counts| Box::pin(floor(n, counts)));
+        })
         .each("tokio-graceful-shutdown: subsystems (no exits: three awaits at the end)", || {
             all_left(&|counts| Box::pin(subsystems(n, counts)));
         })
@@ -118,6 +122,27 @@ async fn by_hand(n: u64, counts: Arc<Counts>) {
                 exit(Arc::clone(&counts)).await;
             }
         });
+    }
+    all_started(n, &counts).await;
+    token.cancel();
+    while let Some(joined) = set.join_next().await {
+        joined.unwrap();
+    }
+}
+
+async fn floor(n: u64, counts: Arc<Counts>) {
+    let (mut set, token) = (JoinSet::new(), CancellationToken::new());
+    for _ in 0..n {
+        let (counts, token) = (Arc::clone(&counts), token.clone());
+        set.spawn(guarded(number(), async move {
+            let stack = Exits::default();
+            for _ in 0..3 {
+                stack.defer(exit(Arc::clone(&counts)));
+            }
+            counts.started.fetch_add(1, Ordering::Relaxed);
+            token.run_until_cancelled(pending::<()>()).await;
+            stack.unwind().await;
+        }));
     }
     all_started(n, &counts).await;
     token.cancel();

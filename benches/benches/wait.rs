@@ -2,6 +2,7 @@
 //!
 //! `n` is how many others wait for the same one meanwhile.
 
+use benches::floor::Waiters;
 use benches::{Bench, Wakes, inside_a_task, poll_with};
 use event_listener::Event;
 use moored::CancelScope;
@@ -33,6 +34,8 @@ fn waits(bench: &mut Bench, n: u64) {
     let ours = waiting(n, &waker, || handle.cancelled());
     let theirs = waiting(n, &waker, || token.clone().cancelled_owned());
     let listeners = waiting(n, &waker, || event.listen());
+    let floor = Waiters::default();
+    let least: Vec<_> = (0..n).map(|_| floor.register(&waker)).collect();
     let stops = waiting(n, &waker, || stop.clone());
     bench
         .question("a wait, polled once and dropped", n)
@@ -40,6 +43,11 @@ fn waits(bench: &mut Bench, n: u64) {
         .each("tokio-util: CancellationToken::cancelled", || once(token.cancelled(), &waker))
         .each("event-listener: listen (no flag)", || once(event.listen(), &waker))
         .each("stop-token: StopToken", || once(stop.clone(), &waker))
+        .each("floor: a waker cloned, a lock to register it and one to give the place back", || {
+            let place = floor.register(&waker);
+            assert!(!floor.is_set());
+            floor.forget(place);
+        })
         .ask();
     let mut ours_again = pin!(handle.cancelled());
     let mut theirs_again = pin!(token.cancelled());
@@ -56,7 +64,7 @@ fn waits(bench: &mut Bench, n: u64) {
     assert_eq!(wakes.count(), 0);
     handle.cancel();
     assert!(wakes.count() >= n);
-    drop((ours, theirs, listeners, stops));
+    drop((ours, theirs, listeners, stops, least));
 }
 
 fn once<F: Future>(future: F, waker: &Waker) {

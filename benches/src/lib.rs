@@ -10,6 +10,7 @@
 
 mod allocations;
 mod drive;
+pub mod floor;
 mod json;
 mod pair;
 mod peers;

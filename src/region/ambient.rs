@@ -11,19 +11,25 @@ use super::{Kind, Node};
 use crate::sync::{Arc, ambient};
 use crate::unwind::{self, Payload};
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::time::Instant;
 
-/// What every poll sets and puts back.
+/// What every poll sets and puts back: nothing of it is left when nothing is polled. So none of it has to be dropped with
+/// the thread, and nobody has to look whether it has been.
 struct Here {
     /// The owner of the innermost region, 0 where none is known: every use of a region compares it.
     task: Cell<u64>,
     flags: Cell<u32>,
-    /// Where in `LIGHTS` those begin that are inside `NODE`. Those before have nodes, because something inside them was
+    /// Where in `LIGHTS` those begin that are inside `node`. Those before have nodes, because something inside them was
     /// made current with its node.
     base: Cell<u32>,
     /// How many there are in `LIGHTS`.
     count: Cell<u32>,
+    /// The innermost region that was made current with its node.
+    node: ManuallyDrop<Cell<Option<Arc<Node>>>>,
+    /// Where others find the child that is polled for the first time with `node` as its group.
+    home: ManuallyDrop<Cell<Option<Arc<dyn Home>>>>,
 }
 
 /// Where other threads find a child: it makes the child's node, and has it at once, in the middle of a poll.
@@ -41,22 +47,15 @@ struct FirstPoll {
     node: Option<Arc<Node>>,
 }
 
-// Apart, because what has nothing to be dropped costs no look at whether it has been.
 ambient! {
     static HERE: Here = Here {
         task: Cell::new(0),
         flags: Cell::new(0),
         base: Cell::new(0),
         count: Cell::new(0),
+        node: ManuallyDrop::new(Cell::new(None)),
+        home: ManuallyDrop::new(Cell::new(None)),
     };
-}
-ambient! {
-    /// The innermost region that was made current with its node.
-    static NODE: Cell<Option<Arc<Node>>> = Cell::new(None);
-}
-ambient! {
-    /// Where others find the child that is polled for the first time with `NODE` as its group.
-    static HOME: Cell<Option<Arc<dyn Home>>> = Cell::new(None);
 }
 ambient! {
     /// Regions in their first poll, innermost last.
@@ -65,13 +64,13 @@ ambient! {
 
 /// Something is current.
 const INSIDE: u32 = 1;
-/// An exit of `NODE` runs: what it enters is shielded from what cancelled its home (R14).
+/// An exit of `node` runs: what it enters is shielded from what cancelled its home (R14).
 const IN_EXIT: u32 = 1 << 1;
 /// A shield was polled, and is still up, since the innermost region was made current (R12).
 const SHIELD_UP: u32 = 1 << 2;
 /// The innermost region is in its first poll and has a node, and so has what is around it.
 const MADE: u32 = 1 << 3;
-/// The outermost region without a node is a child on an executor, and `HOME` is its.
+/// The outermost region without a node is a child on an executor, and `home` is its.
 const POSTED: u32 = 1 << 4;
 
 impl Here {
@@ -156,14 +155,13 @@ fn enter_node<R>(
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
     let task = slot.as_ref().map_or(0, |node| node.owner_task());
-    let before = here(|here| here.enter(task, flags, count));
-    // Where the thread-local is gone already (a thread's own destruction), no node becomes current.
-    let node_before = NODE.try_with(|current| current.replace(slot.take())).ok();
+    let (before, node_before) =
+        here(|here| (here.enter(task, flags, count), here.node.replace(slot.take())));
     let result = unwind::catch(user_code);
-    if let Some(node_before) = node_before {
-        *slot = NODE.try_with(|current| current.replace(node_before)).ok().flatten();
-    }
-    (result, here(|here| here.leave(before)))
+    here(|here| {
+        *slot = here.node.replace(node_before);
+        (result, here.leave(before))
+    })
 }
 
 /// As [`watch_within`], with the node, if somebody asked for it.
@@ -195,12 +193,11 @@ pub(super) fn watch_posted<R>(
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
     let count = next_base();
-    // Either may be gone already while the list is still there.
-    NODE.try_with(|_| ()).ok()?;
-    let home_before = HOME.try_with(|current| current.replace(Some(home))).ok()?;
+    let home_before = here(|here| here.home.replace(Some(home)));
     let first_poll = || watch_light(light, user_code);
     let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
-    let _ = HOME.try_with(|current| current.set(home_before));
+    let home = here(|here| here.home.replace(home_before));
+    drop(home);
     polled.unwrap_or_else(|payload| unwind::resume(payload))
 }
 
@@ -283,22 +280,22 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
 
 /// No user code is run by what makes a node, so that nobody finds the home missing.
 fn make_at_home(group: &Arc<Node>, light: Light) -> Option<Arc<Node>> {
-    let home = HOME.try_with(Cell::take).ok().flatten()?;
+    let home = here(|here| here.home.take())?;
     let node = home.make_node(group, light.at);
-    let _ = HOME.try_with(|current| current.set(Some(home)));
+    here(|here| here.home.set(Some(home)));
     Some(node)
 }
 
-/// What stands in `NODE`.
+/// What stands in `node`.
 fn innermost_made() -> Option<Arc<Node>> {
     look_at_made(|node| node.cloned())
 }
 
 /// `look_at` must not run user code; neither must that of what follows.
 fn look_at_made<R>(look_at: impl FnOnce(Option<&Arc<Node>>) -> R) -> R {
-    let node = NODE.try_with(Cell::take).ok().flatten();
+    let node = here(|here| here.node.take());
     let looked = look_at(node.as_ref());
-    let _ = NODE.try_with(|current| current.set(node));
+    here(|here| here.node.set(node));
     looked
 }
 
@@ -306,11 +303,19 @@ fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {
     LIGHTS.try_with(|lights| look_at(&lights.borrow())).unwrap_or_default()
 }
 
-/// The innermost region with a node, which is made current or in its first poll.
-fn innermost() -> Option<Arc<Node>> {
+/// The innermost region with a node, which is made current or in its first poll, if it is such a one.
+fn innermost_if(is: impl Fn(&Node) -> bool) -> Option<Arc<Node>> {
     let in_first_poll =
         look_at_lights(|lights| lights[base()..].iter().rev().find_map(|first| first.node.clone()));
-    in_first_poll.or_else(innermost_made)
+    match in_first_poll {
+        Some(node) => Some(node).filter(|node| is(node)),
+        None => look_at_made(|made| made.filter(|made| is(made)).cloned()),
+    }
+}
+
+/// The innermost region with a node.
+fn innermost() -> Option<Arc<Node>> {
+    innermost_if(|_| true)
 }
 
 /// The innermost region with a node, as far as the next exit that runs: what can be asked without making nodes.
@@ -374,7 +379,7 @@ pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
 /// The time, by the clock of the task that is current.
 pub(crate) fn now() -> Instant {
     // A region that has no node yet was given no clock.
-    match innermost().filter(|node| node.is_clocked()) {
+    match innermost_if(Node::is_clocked) {
         Some(node) => node.now(),
         None => crate::clock::default_now(),
     }

@@ -451,7 +451,7 @@ impl Node {
     pub(crate) fn set_deadline(&self, at: Instant) {
         let (waker, stays) = {
             let mut inner = self.inner.lock();
-            inner.rest().deadline = Some(at);
+            inner.more().deadline = Some(at);
             self.raise(&inner, DEADLINE | REWAKE);
             let stays: Vec<_> = inner.links().filter_map(Weak::upgrade).collect();
             (inner.waker.take(), stays)
@@ -485,7 +485,7 @@ impl Node {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().rest_seen()?.deadline
+        self.inner.lock().more.as_ref()?.deadline
     }
 
     /// The earliest deadline of this region and those around it, up to a shield (R11).

@@ -209,10 +209,10 @@ impl Node {
             self.cancel(Reason::new(ReasonKind::Deadline, None, None, self.entered_at()));
             return;
         }
-        let Some(due) = self.clock().now().checked_add(timeout) else { return };
+        let Some(due) = self.now().checked_add(timeout) else { return };
         let mut inner = self.inner.lock();
-        let rest = inner.rest();
-        rest.deadline = Some(rest.deadline.map_or(due, |deadline| deadline.min(due)));
+        let more = inner.more();
+        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
         self.raise(&inner, DEADLINE);
     }
 }

@@ -82,9 +82,9 @@ impl Running {
         if self.bound.is_none() {
             let home = self.home.as_ref();
             self.bound = home.and_then(|home| {
-                let (grace, clock) = (home.grace()?, home.clock());
-                let due = clock.now().checked_add(grace)?;
-                Some((grace, clock.sleep_until(due)))
+                let grace = home.grace()?;
+                let due = home.now().checked_add(grace)?;
+                Some((grace, home.sleep_until(due)))
             });
         }
         match &mut self.bound {

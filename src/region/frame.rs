@@ -120,14 +120,14 @@ impl Frame {
         self.extras.as_deref_mut()
     }
 
-    /// Polls a body to which nothing has happened since it was polled last; `None` where it cannot be known.
+    /// Polls the body of a region that was entered and to which nothing has happened since; `None` where it cannot be known.
     #[inline(always)]
     pub(super) fn poll_calm<F: Future>(
         &mut self,
         mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
     ) -> Option<Poll<Ended<F::Output>>> {
-        if self.stage != Stage::Inside || !self.is_uneventful(cx) || !self.is_in_its_task() {
+        if !self.is_uneventful(cx) || !self.is_in_its_task() {
             return None;
         }
         let mut value = None;

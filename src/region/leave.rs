@@ -146,8 +146,10 @@ impl Node {
     }
 
     fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
-        if waker.is_some() || !waiters.is_empty() {
-            drop(unwind::drop_each(waker.into_iter().chain(waiters.into_wakers())));
+        // What they panic with has nowhere to go: the hook has told of it.
+        let _ = unwind::catch(|| drop(waker));
+        if !waiters.is_empty() {
+            drop(unwind::drop_each(waiters.into_wakers()));
         }
         self.unlink(links);
         if self.has(SHIELD | SHELTERED) {

@@ -1,7 +1,7 @@
 //! Who owns a region, and what texts say of it (R1, R2, R5).
 
 use super::{Kind, LEFT, Node, ambient};
-use crate::clock::Clock;
+use crate::clock::{Clock, Sleep};
 use crate::identity::{Identity, TaskId};
 use crate::report::{Report, report};
 use crate::rt;
@@ -195,14 +195,17 @@ impl Node {
         }
     }
 
-    /// The clock of the nearest region around that was given one, else the default.
-    pub(super) fn clock(&self) -> Arc<dyn Clock> {
-        self.own_clock().unwrap_or_else(crate::clock::default)
-    }
-
-    /// As [`clock`](Node::clock), for the default without having to make it.
+    /// The time, by the clock of the nearest region around that was given one, else by the default one.
     pub(super) fn now(&self) -> Instant {
         self.own_clock().map_or_else(crate::clock::default_now, |clock| clock.now())
+    }
+
+    /// A timer of that clock.
+    pub(super) fn sleep_until(&self, at: Instant) -> Sleep {
+        match self.own_clock() {
+            Some(clock) => clock.sleep_until(at),
+            None => crate::clock::default_sleep(at),
+        }
     }
 
     fn own_clock(&self) -> Option<Arc<dyn Clock>> {

@@ -169,15 +169,15 @@ impl<F: Future, O: Origin> Run<F, O> {
         if this.ended.is_some() {
             return None;
         }
-        let polled = match this.origin.draft() {
-            Some(draft) if this.frame.is_new_draft() => {
-                this.frame.poll_light(draft, O::SHARED, this.body, cx)?
-            }
-            _ => match this.frame.poll_calm(this.body, cx)? {
+        if this.frame.is_inside() {
+            match this.frame.poll_calm(this.body, cx)? {
                 Poll::Pending => return Some(Poll::Pending),
-                Poll::Ready(ended) => Quick::Ended(ended),
-            },
-        };
+                Poll::Ready(ended) => *this.ended = Some(ended),
+            }
+            return None;
+        }
+        let draft = this.origin.draft().filter(|_| this.frame.is_new_draft())?;
+        let polled = this.frame.poll_light(draft, O::SHARED, this.body, cx)?;
         match polled {
             Quick::Value(value) => return Some(Poll::Ready(value)),
             Quick::Pending => return Some(Poll::Pending),

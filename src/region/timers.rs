@@ -64,7 +64,7 @@ impl Frame {
                 self.node().lower(&inner, DEADLINE);
             }
             let timed = self.node().timed();
-            let timer = timed.deadline().map(|at| timed.clock().sleep_until(at));
+            let timer = timed.deadline().map(|at| timed.sleep_until(at));
             self.extras().timers.deadline = timer;
         }
         if self.poll_timer(|timers| &mut timers.deadline, cx) {
@@ -77,16 +77,16 @@ impl Frame {
     /// A stop with a grace becomes a cancellation, for the same reason, when the grace is over (R13).
     fn poll_stop(&mut self, cx: &mut Context<'_>) {
         if self.extras().timers.stop.is_none() {
-            let (timed, clock) = (self.node().timed(), self.node().clock());
+            let timed = self.node().timed();
             let Some(grace) = timed.grace() else { return };
-            let now = clock.now();
+            let now = timed.now();
             // One grace for the region, however many runs watch it. A time that no clock can tell never comes.
             let mut inner = timed.inner.lock();
             let rest = inner.rest();
             let due = rest.stop_due.or_else(|| now.checked_add(grace));
             rest.stop_due = due;
             drop(inner);
-            self.extras().timers.stop = due.map(|at| clock.sleep_until(at));
+            self.extras().timers.stop = due.map(|at| timed.sleep_until(at));
         }
         if self.poll_timer(|timers| &mut timers.stop, cx) {
             if let Some(reason) = self.node().stop_reason() {
@@ -105,8 +105,8 @@ impl Frame {
             return;
         }
         if self.extras().timers.shield.is_none() {
-            let clock = self.node().clock();
-            let timer = clock.now().checked_add(grace).map(|at| clock.sleep_until(at));
+            let node = self.node();
+            let timer = node.now().checked_add(grace).map(|at| node.sleep_until(at));
             self.extras().timers.shield = timer;
         }
         if self.poll_timer(|timers| &mut timers.shield, cx) {

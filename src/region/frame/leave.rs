@@ -131,29 +131,32 @@ impl Frame {
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
         let around = node.effective_reason();
-        let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
-        let Extras { timers, mut lane, exit, why, mut tally, .. } = extras;
+        let mut extras = self.extras.take();
+        let why = extras.as_mut().and_then(|extras| extras.why.take());
         let why = why.unwrap_or(match &around {
             Some(reason) => Leaving::Cancelled(reason.clone()),
             None => Leaving::Abandoned,
         });
         let Abandoned { waves, exits, records, number } = node.leave_now(around);
-        let task = node.owner().task;
-        lane.take_in(waves);
-        let mut wave = lane.collapse(task);
-        if let Some(exit) = exit {
+        if extras.is_none() && waves.is_empty() && exits.is_empty() && records.is_empty() {
+            return;
+        }
+        let mut extras = extras.unwrap_or_default();
+        extras.lane.take_in(waves);
+        let mut wave = extras.lane.collapse(node.owner_task());
+        if let Some(exit) = extras.exit.take() {
             wave.add_running(exit);
         }
         if !exits.is_empty() {
             wave.add_batch(Batch { number, why, home: Some(Arc::clone(&node)), exits });
         }
         node.hand_over(wave);
-        let mut failures = std::mem::take(&mut tally.failures);
+        let mut failures = std::mem::take(&mut extras.tally.failures);
         failures.extend(records);
-        failures.extend(tally.panic.take().map(|payload| self.panicked(&payload)));
+        failures.extend(extras.tally.panic.take().map(|payload| self.panicked(&payload)));
         node.send_failures(failures);
         // Others' drops, after everything of ours is done: what panics here has nowhere to go but the hook.
-        if let Err(payload) = unwind::catch(|| drop(timers)) {
+        if let Err(payload) = unwind::catch(|| drop(extras)) {
             node.send_failures(vec![self.panicked(&payload)]);
         }
     }
