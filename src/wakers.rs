@@ -62,10 +62,12 @@ const FEW: usize = 32;
 
 impl Taken {
     pub(crate) fn take(&mut self, wakers: &mut Wakers) {
-        if wakers.0.len() > FEW {
-            self.whole.push(std::mem::take(&mut wakers.0));
-        } else {
-            self.one_by_one.extend(wakers.0.drain());
+        match wakers.0.len() {
+            0 => {}
+            // Most who wait are alone, and in the first place.
+            1 if wakers.0.contains(0) => self.one_by_one.extend(wakers.remove(0)),
+            n if n > FEW => self.whole.push(std::mem::take(&mut wakers.0)),
+            _ => self.one_by_one.extend(wakers.0.drain()),
         }
     }
 

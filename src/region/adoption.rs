@@ -5,7 +5,7 @@
 //! times, or from different tasks, have nothing to do with each other and run side by side, so that an
 //! exit that waits for another one, such as for a permit of a pool, finds it running.
 
-use super::exit::{Running, run_exits};
+use super::exit::{self, Running};
 use super::{Exit, ExitError, Node};
 use crate::failure::ExitFailure;
 use crate::reason::Leaving;
@@ -145,12 +145,13 @@ impl Wave {
             }
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
             let Batch { why, home, exits, .. } = batch;
-            match run_exits(home, || exits.pop(), why, cx, tally) {
-                Some(running) => self.running.push(running),
+            let first = exits.pop();
+            match first.and_then(|first| exit::run(first, || exits.pop(), home, why, cx, tally)) {
+                Some(running) => {
+                    self.running.push(running);
+                    return Poll::Pending;
+                }
                 None => drop(self.waiting.pop()),
-            }
-            if !self.running.is_empty() {
-                return Poll::Pending;
             }
         }
     }

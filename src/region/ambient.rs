@@ -115,11 +115,25 @@ pub(crate) fn within<R>(
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> Result<R, Payload> {
-    let (result, shield) = watch_within(slot, in_exit, user_code);
+    within_caught(slot, in_exit, || unwind::catch(user_code))
+}
+
+/// As [`within`], for what catches by itself what user code panics with.
+#[inline]
+pub(super) fn within_caught<R>(
+    slot: &mut Option<Arc<Node>>,
+    in_exit: bool,
+    caught: impl FnOnce() -> R,
+) -> R {
+    let (result, shield) = enter_node(slot, inside(in_exit), next_base(), caught);
     if shield {
         hold_shield();
     }
     result
+}
+
+fn inside(in_exit: bool) -> u32 {
+    if in_exit { INSIDE | IN_EXIT } else { INSIDE }
 }
 
 /// As [`within`]; tells too whether a shield inside it was polled and holds. Whoever goes on to be pending says so to
@@ -132,9 +146,7 @@ pub(super) fn watch_within<R>(
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
-    let count = next_base();
-    let flags = if in_exit { INSIDE | IN_EXIT } else { INSIDE };
-    enter_node(slot, flags, count, user_code)
+    enter_node(slot, inside(in_exit), next_base(), || unwind::catch(user_code))
 }
 
 /// The base of what is made current with its node. What is in its first poll around it gets one.
@@ -147,17 +159,18 @@ fn next_base() -> u32 {
     count
 }
 
+/// Nothing is put back where `caught` unwinds: it has caught what user code panics with.
 #[inline(always)]
 fn enter_node<R>(
     slot: &mut Option<Arc<Node>>,
     flags: u32,
     count: u32,
-    user_code: impl FnOnce() -> R,
-) -> (Result<R, Payload>, bool) {
+    caught: impl FnOnce() -> R,
+) -> (R, bool) {
     let task = slot.as_ref().map_or(0, |node| node.owner_task());
     let (before, node_before) =
         here(|here| (here.enter(task, flags, count), here.node.replace(slot.take())));
-    let result = unwind::catch(user_code);
+    let result = caught();
     here(|here| {
         *slot = here.node.replace(node_before);
         (result, here.leave(before))
@@ -198,7 +211,7 @@ pub(super) fn watch_posted<R>(
     let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
     let home = here(|here| here.home.replace(home_before));
     drop(home);
-    polled.unwrap_or_else(|payload| unwind::resume(payload))
+    polled
 }
 
 /// Runs `poll`, and tells whether a shield inside it was polled and holds, for a group, which looks at each of

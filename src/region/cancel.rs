@@ -32,8 +32,9 @@ struct Errand {
 
 impl Errand {
     fn add(&mut self, to: &Inner, signal: &Signal) {
+        let Some(reach) = to.reach.as_ref().filter(|reach| !reach.links.is_empty()) else { return };
         let (before, at) = (self.nodes.len(), self.signals.len());
-        self.nodes.reserve(to.reach.as_ref().map_or(0, |reach| reach.links.len()));
+        self.nodes.reserve(reach.links.len());
         self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
         if self.nodes.len() > before {
             self.signals.push(signal.clone());

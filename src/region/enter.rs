@@ -14,6 +14,7 @@ use std::panic::Location;
 
 /// What one who has entered a region knows of it.
 struct Entry {
+    /// Where it is not attended, or may have been looked at before.
     around: Option<Arc<Node>>,
     /// Whether it is attended, too.
     attended: bool,
@@ -50,16 +51,18 @@ impl Node {
             inner.more().number = next_number();
         }
         inner.entered_at = Some(at);
-        inner.parent = parent.clone();
         self.raise(&inner, ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
+        // Nobody can have looked at a stack before, to find that nothing is cancelled around it.
+        let looked_at = self.kind != Kind::Stack;
+        let around = if looked_at || attended == 0 { parent.clone() } else { None };
+        inner.parent = parent;
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
-        // Nobody can have looked at a stack before, to find that nothing is cancelled around it.
-        if self.kind != Kind::Stack {
-            self.unsettle_inside(parent.as_ref());
+        if looked_at {
+            self.unsettle_inside(around.as_ref());
         }
         self.tell_entered();
-        Some(Entry { around: parent, attended: attended != 0, awaited, timed })
+        Some(Entry { around, attended: attended != 0, awaited, timed })
     }
 
     /// The flags that a region has from what it is entered in.

@@ -59,10 +59,10 @@ impl Running {
             return Poll::Ready(());
         }
         let (work, at, why) = (&mut self.work, self.registered_at, &self.why);
-        let polled = ambient::within(&mut self.home, true, || poll_work(work, at, why, cx, tally));
-        match polled {
-            Ok(Poll::Pending) => self.check_bound(cx, tally),
-            _ => Poll::Ready(()),
+        let poll = || poll_work(work, at, why, cx, tally);
+        match ambient::within_caught(&mut self.home, true, poll) {
+            Poll::Pending => self.check_bound(cx, tally),
+            Poll::Ready(()) => Poll::Ready(()),
         }
     }
 
@@ -94,27 +94,31 @@ impl Running {
     }
 }
 
-/// Runs the exits that `next` takes from the region in `home`, each under its own panic catch, as long as they end at once; most do.
-/// Returns the one that does not.
+/// Runs `first` and the exits that `next` takes from the region in `home`, each under its own panic catch, as long as they
+/// end at once; most do. Returns the one that does not.
 ///
 /// Their region is current, so that they have the identity of the task that registered them (R8).
-pub(super) fn run_exits(
-    home: &mut Option<Arc<Node>>,
+#[inline]
+pub(super) fn run(
+    first: Exit,
     mut next: impl FnMut() -> Option<Exit>,
+    home: &mut Option<Arc<Node>>,
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Option<Running> {
-    let begun = ambient::within(home, true, || {
-        while let Some(Exit { work, registered_at }) = next() {
+    let begun = ambient::within_caught(home, true, || {
+        let mut exit = Some(first);
+        while let Some(Exit { work, registered_at }) = exit {
             let mut work = Some(work);
             if poll_work(&mut work, registered_at, why, cx, tally).is_pending() {
                 return Some((work, registered_at));
             }
+            exit = next();
         }
         None
     });
-    let (work, registered_at) = begun.ok()??;
+    let (work, registered_at) = begun?;
     let mut running =
         Running { work, registered_at, why: why.clone(), home: home.clone(), bound: None };
     running.check_bound(cx, tally).is_pending().then_some(running)

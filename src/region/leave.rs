@@ -14,8 +14,8 @@ use std::task::Waker;
 
 /// What there is to do for a region that is leaving.
 pub(super) enum Next {
-    /// The exit that was registered last.
-    Exit(Exit),
+    /// The exit that was registered last, and whether others were before it.
+    Exit(Exit, bool),
     /// Something was handed over meanwhile, which comes first.
     Inbox,
     /// The failures that were sent here.
@@ -93,8 +93,10 @@ impl Node {
             if self.has(INBOX) {
                 return Next::Inbox;
             }
-            if let Some(exit) = inner.more.as_mut().and_then(|more| more.exits.pop()) {
-                return Next::Exit(exit);
+            if let Some(more) = &mut inner.more {
+                if let Some(exit) = more.exits.pop() {
+                    return Next::Exit(exit, !more.exits.is_empty());
+                }
             }
             if let Some(rest) = inner.rest_mut() {
                 records = std::mem::take(&mut rest.records);

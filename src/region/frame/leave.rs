@@ -1,11 +1,11 @@
 //! How a frame's region is left: what it adopted, its own exits, and what they ended with; or, when it is dropped, all
 //! that goes home.
 
-use super::super::exit::run_exits;
+use super::super::exit;
 use super::super::leave::Abandoned;
 use super::super::observe::Phase;
 use super::super::{
-    ATTENDED, Batch, ENTERED, Exit, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
+    ATTENDED, Batch, ENTERED, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
 };
 use super::{Extras, Frame, Stage};
 use crate::failure::{Cause, ExitFailure};
@@ -75,14 +75,14 @@ impl Frame {
                     self.node().tell_phase(Phase::Adopted);
                     true
                 }
-                _ => match self.node().next_to_do() {
-                    Next::Exit(exit) => self.run_exits(exit, &why, cx).is_pending(),
-                    Next::Inbox => false,
-                    Next::Left(records) => {
+                _ => match self.run_exits(&why, cx) {
+                    Poll::Pending => true,
+                    Poll::Ready(Next::Left(records)) => {
                         self.add_failures(records);
                         self.stage = Stage::Left;
                         return Poll::Ready(());
                     }
+                    Poll::Ready(_) => false,
                 },
             };
             if waits {
@@ -96,30 +96,36 @@ impl Frame {
         }
     }
 
-    /// Runs `first` and the exits before it, as long as they end at once.
-    fn run_exits(&mut self, first: Exit, why: &Leaving, cx: &mut Context<'_>) -> Poll<()> {
+    /// Runs the region's own exits as long as they end at once; most do. Ready with what there is to do then.
+    fn run_exits(&mut self, why: &Leaving, cx: &mut Context<'_>) -> Poll<Next> {
         let mut tally = match self.extras_seen() {
             Some(extras) => std::mem::take(&mut extras.tally),
             None => Tally::default(),
         };
-        let node = Arc::clone(self.node());
-        let mut first = Some(first);
-        let next = || {
-            let exit = first.take().or_else(|| node.take_exit())?;
-            node.tell_phase(Phase::Exit(exit.registered_at));
-            Some(exit)
+        let next = loop {
+            let (first, more) = match self.node().next_to_do() {
+                Next::Exit(exit, more) => (exit, more),
+                next => break Poll::Ready(next),
+            };
+            self.node().tell_phase(Phase::Exit(first.registered_at));
+            // Those that follow are taken while the region is current. One that is alone needs no count of references.
+            let node = more.then(|| Arc::clone(self.node()));
+            let next = || {
+                let node = node.as_ref()?;
+                let exit = node.take_exit()?;
+                node.tell_phase(Phase::Exit(exit.registered_at));
+                Some(exit)
+            };
+            let running = exit::run(first, next, &mut self.node, why, cx, &mut tally);
+            if running.is_some() {
+                self.extras().exit = running;
+                break Poll::Pending;
+            }
         };
-        let running = run_exits(&mut self.node, next, why, cx, &mut tally);
         if !tally.is_empty() {
             self.extras().tally = tally;
         }
-        match running {
-            Some(running) => {
-                self.extras().exit = Some(running);
-                Poll::Pending
-            }
-            None => Poll::Ready(()),
-        }
+        next
     }
 
     /// Leaves without having finished: everything that is left goes to the nearest live region around
