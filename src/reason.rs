@@ -84,6 +84,11 @@ impl Reason {
         Reason { kind, origin: Arc::clone(&self.origin) }
     }
 
+    /// Whether it is the same request, seen from wherever.
+    pub(crate) fn is_of(&self, other: &Reason) -> bool {
+        Arc::ptr_eq(&self.origin, &other.origin)
+    }
+
     /// As what is linked below the cancelled region sees it.
     pub(crate) fn seen_below(&self) -> Self {
         self.seen_as(match self.kind {

@@ -183,6 +183,8 @@ struct Rest {
     stop: Option<Reason>,
     /// When the grace after a stop is over, once the region's run has seen it begin.
     stop_due: Option<Instant>,
+    /// What was cancelled around a shield, and when its grace after that is over.
+    shield_due: Option<(Reason, Instant)>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// What it is linked in, where that is not its parent.
     link: Option<(Weak<Node>, usize)>,

@@ -72,8 +72,8 @@ impl<T> Slot<T> {
             let mut inside = self.inside.lock();
             std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
         };
-        if let Region::Cancelled(reason, _) = before {
-            drop(node.cancel(reason));
+        if let Region::Cancelled(reason, number) = before {
+            Newborn::ask(node, (reason, number));
         }
     }
 

@@ -7,7 +7,7 @@
 use super::draft::Light;
 use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
 use crate::identity::TaskId;
-use crate::reason::Reason;
+use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, next_number};
 use std::panic::Location;
 
@@ -70,6 +70,24 @@ impl Newborn {
         self.give_up_census();
         let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
         Node::child(parent, self.task, at, asked.map(|(reason, _)| reason))
+    }
+
+    /// Cancels `node`, which was made while it was polled, for what it was `asked` before that, and when. That counts before
+    /// what its group was told later, though the node may have heard that first (R10).
+    pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
+        let told = node.parent().and_then(|group| group.told_at());
+        let overruled = if told.is_some_and(|told| number < told) {
+            let mut inner = node.inner.lock();
+            let heard = inner.more.as_mut().and_then(|more| more.reason.as_mut());
+            heard
+                .filter(|heard| heard.kind() != ReasonKind::Requested)
+                .map(|heard| std::mem::replace(heard, reason.clone()))
+        } else {
+            None
+        };
+        drop(overruled);
+        // Unless it has heard of anything.
+        drop(node.cancel(reason));
     }
 
     /// The node was made while it was polled.

@@ -97,17 +97,28 @@ impl Frame {
 
     pub(super) fn poll_shield(&mut self, cx: &mut Context<'_>) {
         let Some(grace) = self.node().grace() else { return };
-        if self.node().timed().reason_around().is_none() {
+        let timed = self.node().timed();
+        let Some(reason) = timed.reason_around() else {
             // Nor any more, where what was cancelled has left and this was only lent to it.
             if let Some(extras) = self.extras_seen() {
                 extras.timers.shield = None;
             }
             return;
-        }
+        };
         if self.extras().timers.shield.is_none() {
-            let node = self.node();
-            let timer = node.now().checked_add(grace).map(|at| node.sleep_until(at));
-            self.extras().timers.shield = timer;
+            let now = timed.now();
+            let mut inner = timed.inner.lock();
+            // One grace for each cancellation, however many runs it meets. A time that no clock can tell never comes.
+            let begun = inner.rest_seen().and_then(|rest| rest.shield_due.as_ref());
+            let begun = begun.filter(|(begun_by, _)| begun_by.is_of(&reason)).map(|(_, due)| *due);
+            let due = begun.or_else(|| now.checked_add(grace));
+            let old = std::mem::replace(
+                &mut inner.rest().shield_due,
+                due.map(|due| (reason.clone(), due)),
+            );
+            drop(inner);
+            drop(old);
+            self.extras().timers.shield = due.map(|at| timed.sleep_until(at));
         }
         if self.poll_timer(|timers| &mut timers.shield, cx) {
             self.node().give_way();

@@ -4,7 +4,8 @@
 use crate::support::{Log, hand, yield_now};
 use futures::FutureExt;
 use moored::{
-    CancelScope, Cause, ChildError, ExitStack, ReasonKind, TaskGroup, TaskHandle, checkpoint, task,
+    CancelHandle, CancelScope, Cause, ChildError, ExitStack, ReasonKind, TaskGroup, TaskHandle,
+    checkpoint, task,
 };
 use std::future::pending;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -298,6 +299,47 @@ fn r10_of_what_a_child_is_asked_before_its_first_poll_and_its_group_is_told_the_
     let group = Group::new();
     let handle = group.handle();
     assert_eq!(reasons(&group, [&|_| handle.cancel(), &TaskHandle::cancel]), [told, told]);
+}
+
+/// What a child is cancelled for that makes its node in its first poll, after another thread has done `asks`.
+fn reason_in_first_poll(asks: fn(&TaskHandle<()>, &CancelHandle)) -> ReasonKind {
+    let child: Arc<Mutex<Option<TaskHandle<()>>>> = Arc::default();
+    let group = Group::new();
+    let (seen, told) = (Arc::clone(&child), group.handle());
+    let mut run = hand(group.run(async {
+        let spawned = group.spawn(async move {
+            let elsewhere = std::thread::spawn(move || {
+                let seen = seen.lock().unwrap();
+                asks(seen.as_ref().unwrap(), &told);
+            });
+            elsewhere.join().unwrap();
+            moored::cancelled().await;
+            pending::<Result<(), _>>().await
+        });
+        *child.lock().unwrap() = Some(spawned);
+        Ok(())
+    }));
+    drop(run.drive());
+    let joined = hand(child.lock().unwrap().take().unwrap().join()).ready();
+    let Err(ChildError::Cancelled(reason)) = joined else { panic!("{joined:?}") };
+    reason.kind()
+}
+
+#[test]
+fn r10_of_what_a_child_and_its_group_are_told_before_the_child_makes_its_node_the_first_counts() {
+    let (asked, told) = (ReasonKind::Requested, ReasonKind::Parent);
+    assert_eq!(reason_in_first_poll(|child, _| child.cancel()), asked);
+    assert_eq!(reason_in_first_poll(|_, group| group.cancel()), told);
+    let child_first = |child: &TaskHandle<()>, group: &CancelHandle| {
+        child.cancel();
+        group.cancel();
+    };
+    assert_eq!(reason_in_first_poll(child_first), asked);
+    let group_first = |child: &TaskHandle<()>, group: &CancelHandle| {
+        group.cancel();
+        child.cancel();
+    };
+    assert_eq!(reason_in_first_poll(group_first), told);
 }
 
 #[test]

@@ -575,3 +575,27 @@ fn r12_a_grace_ends_with_the_cancellation_that_began_it() {
     let _ = run.drive();
     log.is(&["done"]);
 }
+
+#[test]
+fn r12_the_runs_of_an_entered_shield_share_the_grace_of_a_cancellation() {
+    let clock = MockClock::new();
+    let (outer, log) = (CancelScope::new(), Log::new());
+    let gates = [Gate::new(), Gate::new()];
+    let body = async {
+        let scope = CancelScope::new().shielded().grace(SECOND).enter().unwrap();
+        for gate in &gates {
+            scope.run(gate.wait()).await.unwrap();
+            log.add("ran");
+        }
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.idle();
+    outer.cancel();
+    run.idle();
+    clock.advance(SECOND * 6 / 10);
+    gates[0].open();
+    run.idle();
+    log.is(&["ran"]);
+    clock.advance(SECOND * 6 / 10);
+    run.ready().unwrap_err();
+}
