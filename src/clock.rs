@@ -44,7 +44,7 @@ pub(crate) fn default_sleep(at: Instant) -> Sleep {
 
 /// What that clock shows.
 pub(crate) fn default_now() -> Instant {
-    // tokio's shows the same as any outside a runtime.
+    // Outside a runtime, tokio's shows what any does.
     #[cfg(feature = "tokio")]
     return crate::rt::tokio::TokioClock.now();
     #[cfg(not(feature = "tokio"))]

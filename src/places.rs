@@ -4,7 +4,7 @@ use crate::sync::{Numbered, ambient};
 use std::cell::Cell;
 use std::panic::Location;
 
-type Place = &'static Location<'static>;
+pub(crate) type Place = &'static Location<'static>;
 
 /// By address: two copies of one place have a number each, which does no harm.
 static PLACES: Numbered<Place> = Numbered::new();
@@ -13,7 +13,7 @@ static PLACES: Numbered<Place> = Numbered::new();
 const REMEMBERED: usize = 32;
 
 ambient! {
-    /// The address of a place and its number, where the address says; a place that goes to the same one takes it.
+    /// The address of a place and its number, in the slot that the address says; the last one with that slot stays.
     static SEEN: [Cell<(usize, u16)>; REMEMBERED] = [const { Cell::new((0, 0)) }; REMEMBERED];
 }
 

@@ -120,6 +120,8 @@ const CLOCKED: u32 = 1 << 13;
 const STAY: u32 = 1 << 14;
 /// New children inherit a cancellation that is not the region's own.
 const BELOW: u32 = 1 << 15;
+/// A child on an executor: who polls its group does not poll it.
+const AFAR: u32 = 1 << 16;
 
 pub(crate) struct Node {
     flags: AtomicU32,
@@ -295,15 +297,16 @@ impl Node {
     }
 
     /// A child of `parent`, a task of its own, entered and attended from the start and linked. It was `asked` to end
-    /// before `parent` told it so.
+    /// before `parent` told it so; `afar` is one on an executor.
     fn child(
         parent: &Arc<Node>,
         task: u64,
         at: &'static Location<'static>,
         asked: Option<Reason>,
+        afar: bool,
     ) -> Arc<Self> {
         let owner = Identity { task, runtime: 0 };
-        let flags = ENTERED | ATTENDED | ROOT;
+        let flags = ENTERED | ATTENDED | ROOT | if afar { AFAR } else { 0 };
         let around = Some(Arc::clone(parent));
         let node = Node::entered(Kind::Child, owner, flags, around, at, None);
         node.tell_entered();

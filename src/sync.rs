@@ -4,10 +4,10 @@
 //! `--cfg loom`, and shuttle under `--cfg shuttle`. `tests/layers.rs` fails where another file names
 //! `std::sync`, `parking_lot`, loom or shuttle.
 //!
-//! Four things stay `std`'s even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks
-//! for them; [`next_number`], because numbers only have to differ; [`Global`], which holds
-//! configuration, and [`Numbered`], which only gives things numbers: neither takes part in a protocol. [`Once`] is `std`'s too, beside a flag that the
-//! explorer sees.
+//! Some things stay `std`'s even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks for them;
+//! [`next_number`], because numbers only have to differ; [`Global`], which holds configuration, and
+//! [`Numbered`], which gives things numbers: neither takes part in a protocol; and [`Once`], beside a
+//! flag that the explorer sees.
 
 pub(crate) use std::sync::{Arc, Weak};
 

@@ -4,12 +4,15 @@
 // The door in src/sync.rs is the crate's; a test writes down what it sees without loom.
 #![allow(clippy::disallowed_types)]
 
-use moored::CancelScope;
 use moored::testing::hand;
+use moored::{CancelScope, ExitStack};
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
+
+/// Held by each test: a subscriber may miss a span that another thread meets for the first time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Writes down the spans that are entered and the events inside.
 #[derive(Clone, Default)]
@@ -46,6 +49,7 @@ impl Subscriber for Scribe {
 
 #[test]
 fn a_region_is_a_span_and_its_cancellation_an_event() {
+    let _alone = ALONE.lock().unwrap();
     let scribe = Scribe::default();
     tracing::subscriber::with_default(scribe.clone(), || {
         let scope = CancelScope::new().named("traced");
@@ -56,4 +60,46 @@ fn a_region_is_a_span_and_its_cancellation_an_event() {
     assert!(written.contains("span region=\"cancel scope `traced`\""), "{written}");
     assert!(written.contains("message=cancelled") && written.contains("enough"), "{written}");
     assert!(written.contains("message=left"), "{written}");
+}
+
+/// Panics whatever it is told.
+struct Broken;
+
+impl Subscriber for Broken {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "moored"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        panic!("of a subscriber")
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {
+        panic!("of a subscriber")
+    }
+    fn enter(&self, _: &Id) {
+        panic!("of a subscriber")
+    }
+    fn exit(&self, _: &Id) {
+        panic!("of a subscriber")
+    }
+}
+
+#[test]
+fn r14_a_subscriber_that_panics_breaks_off_neither_a_body_nor_an_exit() {
+    let _alone = ALONE.lock().unwrap();
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    tracing::subscriber::with_default(Broken, || {
+        let stack = ExitStack::new();
+        let body = async {
+            for exit in ["third", "second", "first"] {
+                let ran = Arc::clone(&ran);
+                stack.defer(async move { ran.lock().unwrap().push(exit) });
+            }
+            Ok::<_, std::convert::Infallible>(7)
+        };
+        assert_eq!(hand(stack.run(body)).ready().unwrap(), 7);
+        assert_eq!(moored::task::current(), None);
+    });
+    assert_eq!(*ran.lock().unwrap(), ["first", "second", "third"]);
 }

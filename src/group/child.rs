@@ -32,7 +32,7 @@ pin_project! {
             let this = this.project();
             // What is dropped before its end, if only its future, leaves what it leaves behind in its own region.
             if this.exit.ledger.is_some() {
-                this.exit.begin(this.run.frame());
+                this.exit.begin(this.run.frame(), false);
             }
         }
     }
@@ -82,6 +82,8 @@ where
 
 /// Who polls a child that has no node.
 trait Poller<T> {
+    /// Whether it is an executor.
+    const POSTED: bool;
     /// `None` where its group's `run` does, which polls it for what the group is told, too.
     fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting>;
 }
@@ -90,6 +92,8 @@ trait Poller<T> {
 struct Crewmate;
 
 impl<T> Poller<T> for Crewmate {
+    const POSTED: bool = false;
+
     #[inline]
     fn posting(_: &Arc<Node>, _: &Arc<Slot<T>>) -> Option<Posting> {
         None
@@ -100,6 +104,8 @@ impl<T> Poller<T> for Crewmate {
 struct Executor;
 
 impl<T: Send + 'static> Poller<T> for Executor {
+    const POSTED: bool = true;
+
     #[inline]
     fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting> {
         Some((Arc::clone(group), Arc::clone(slot) as _))
@@ -116,7 +122,7 @@ where
         let Some(ledger) = &exit.ledger else { return Poll::Ready(()) };
         if !ledger.gate.lets_pass(&mut exit.turn) {
             let frame = this.run.as_mut().frame();
-            exit.begin(frame);
+            exit.begin(frame, P::POSTED);
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
             let cancelled = frame.node().is_cancelled_itself();
@@ -175,11 +181,10 @@ impl<T, E> SignOut<T, E> {
     {
         let SignOut { at, slot, ledger, .. } = self;
         let (group, newborn) = (&ledger.as_ref()?.node, &slot.newborn);
-        let posting = P::posting(group, slot);
-        let posted = posting.is_some();
+        let (posting, posted) = (P::posting(group, slot), P::POSTED);
         let light = if slot.is_untouched() { newborn.light(group, at, posted) } else { None };
         let Some(light) = light else {
-            self.begin(run.as_mut().frame());
+            self.begin(run.as_mut().frame(), posted);
             return run.poll_quick(cx);
         };
         let settle = |made| {
@@ -192,7 +197,7 @@ impl<T, E> SignOut<T, E> {
                     newborn.has_node();
                     made
                 }
-                None => newborn.node(group, at, slot.asked()),
+                None => newborn.node(group, at, slot.asked(), posted),
             };
             slot.settle(&node);
             node
@@ -201,16 +206,16 @@ impl<T, E> SignOut<T, E> {
         let polled = run.as_mut().poll_newborn(light, posting, stays, settle, cx);
         if polled.is_none() && run.as_mut().frame().is_new_draft() {
             // Nothing can become current any more: the thread is being taken down.
-            self.begin(run.as_mut().frame());
+            self.begin(run.as_mut().frame(), posted);
             return run.poll_quick(cx);
         }
         polled
     }
 
     /// Gives the child its node, if it has none.
-    fn begin(&self, frame: &mut Frame) {
+    fn begin(&self, frame: &mut Frame, posted: bool) {
         let Some(ledger) = self.ledger.as_ref().filter(|_| frame.is_new_draft()) else { return };
-        let node = self.slot.newborn.node(&ledger.node, self.at, self.slot.asked());
+        let node = self.slot.newborn.node(&ledger.node, self.at, self.slot.asked(), posted);
         self.slot.settle(&node);
         frame.begin_in(node);
     }
@@ -285,7 +290,7 @@ pin_project! {
             let child = this.child.project();
             if let (Some(executor), true) = (this.executor.take(), child.exit.ledger.is_some()) {
                 let frame = child.run.frame();
-                child.exit.begin(frame);
+                child.exit.begin(frame, true);
                 frame.node().set_spawner(executor);
             }
         }
@@ -319,7 +324,7 @@ where
 {
     let (mut child, handle) = Child::new(ledger, future, at)?;
     if Newborn::WATCHED {
-        child.exit.begin(child.run.frame_mut());
+        child.exit.begin(child.run.frame_mut(), true);
     }
     if let Err(Refused(task)) = spawner.spawn_unboxed(Posted { child, executor: spawner.keep() }) {
         // Its drop signs it out.

@@ -138,7 +138,7 @@ impl<T> Slot<T> {
 
 impl<T> Home for Slot<T> {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
-        let node = self.newborn.node(group, at, self.asked());
+        let node = self.newborn.node(group, at, self.asked(), true);
         self.settle(&node);
         node
     }

@@ -1,8 +1,8 @@
 //! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
 
 use super::{
-    BELOW, CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, Reach, SHELTERED, SHIELD,
-    STOP,
+    AFAR, BELOW, CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, Reach, SHELTERED,
+    SHIELD, STOP,
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
@@ -180,13 +180,16 @@ impl Node {
         Node::tell(Taken::default(), told);
     }
 
-    /// Which shields there are below; `wakes` wakes those that wait for something.
+    /// Which shields there are below that a poll of this region may reach; `wakes` wakes those that wait for something.
     pub(super) fn shields_below(self: &Arc<Self>, wakes: bool) -> ShieldsBelow {
         let mut found = ShieldsBelow::default();
         let mut wakers = Vec::new();
         let mut below = vec![Arc::downgrade(self)];
         while let Some(node) = below.pop() {
             let Some(node) = node.upgrade() else { continue };
+            if node.has(AFAR) && !Arc::ptr_eq(&node, self) {
+                continue;
+            }
             let mut inner = node.inner.lock();
             below.extend(inner.links().cloned());
             if !node.has(SHIELD) || Arc::ptr_eq(&node, self) {
@@ -397,8 +400,8 @@ impl Node {
     }
 
     fn register_wait(self: &Arc<Self>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
-        wait.mark = Mark::of(waker);
-        let waker = waker.clone();
+        let (mark, waker) = (Mark::of(waker), waker.clone());
+        wait.mark = mark;
         let (old, links_up) = {
             let mut inner = self.inner.lock();
             if self.is_void(wait) {

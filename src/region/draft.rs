@@ -8,7 +8,7 @@
 //! thread in the middle of the first poll does not find the node that was made inside meanwhile: then both stand,
 //! and the inner one becomes a [stay](super::Node::stay_in) in the other.
 
-use super::stamp::{Entry, Stamp};
+use super::stamp::{Signature, Stamp};
 use super::{ATTENDED, DEADLINE, ENTERED, Kind, Node, ROOT, SHELTERED, ambient};
 use crate::identity::Identity;
 use crate::rt;
@@ -99,8 +99,8 @@ impl Draft {
     /// Brings to a node that was made late what happened before.
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
-        if let Some((entered_at, task)) = self.stamp.entry() {
-            node.born_left(entered_at, task);
+        if let Some((entered_at, who)) = self.stamp.entry() {
+            node.born_left(entered_at, who);
         }
     }
 
@@ -166,24 +166,27 @@ impl Draft {
     #[inline]
     pub(super) fn note_entered(
         &self,
-        entry: Entry,
+        who: Signature,
         at: &'static Location<'static>,
     ) -> Result<(), Box<Misuse>> {
-        if self.stamp.enter(entry) { Ok(()) } else { self.enter_twice(at) }
+        if self.stamp.enter(who) { Ok(()) } else { self.enter_twice(at) }
     }
 
     #[cold]
     fn enter_twice(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
         let node = match (self.node(), self.stamp.entry()) {
             // It is polled elsewhere for the first time, and the node that was made here knows nothing of that.
-            (node, Some((entered_at, task))) if !node.is_entered() => {
-                node.stand_in(entered_at, task)
-            }
+            (node, Some((entered_at, who))) if !node.is_entered() => node.stand_in(entered_at, who),
             (node, _) => Arc::clone(node),
         };
         // The wrong task comes before every other misuse (R2).
         node.check("run", at)?;
         Err(Box::new(node.twice(at)))
+    }
+
+    /// Takes that back, where it could not be polled without a node.
+    pub(super) fn note_not_entered(&self) {
+        self.stamp.take_back();
     }
 
     /// Notes that the region has been left without a node. For a draft that others can reach.
@@ -210,10 +213,19 @@ pub(crate) struct Light {
 }
 
 impl Light {
+    /// As whom it is entered: the runtime's task where that is known, because a root has no number of its own any more once
+    /// it has been left.
+    pub(super) fn who(&self) -> Identity {
+        match self.root {
+            Some(runtime) if runtime != 0 => Identity { task: 0, runtime },
+            _ => Identity { task: self.task, runtime: 0 },
+        }
+    }
+
     /// Its node, inside `parent`; the flag tells whether it was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
-            return Node::child(parent, self.task, self.at, None);
+            return Node::child(parent, self.task, self.at, None, false);
         }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED

@@ -14,7 +14,7 @@ use std::panic::Location;
 
 /// What one who has entered a region knows of it.
 struct Entry {
-    /// Where it is not attended, or may have been looked at before.
+    /// The region around, where it is still needed: where this one is not attended yet, or may have been looked at before.
     around: Option<Arc<Node>>,
     /// Whether it is attended, too.
     attended: bool,

@@ -343,8 +343,8 @@ impl Frame {
 
     #[inline(never)]
     fn register_anew(&mut self, waker: &Waker) {
-        self.waker = Mark::of(waker);
-        let waker = waker.clone();
+        let (mark, waker) = (Mark::of(waker), waker.clone());
+        self.waker = mark;
         let old = {
             let mut inner = self.node().inner.lock();
             self.node().lower(&inner, REWAKE);

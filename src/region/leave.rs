@@ -59,7 +59,11 @@ impl Node {
     }
 
     /// Marks a region as left that was left before it had a node, unless that was done.
-    pub(super) fn born_left(self: &Arc<Self>, entered_at: &'static Location<'static>, task: u64) {
+    pub(super) fn born_left(
+        self: &Arc<Self>,
+        entered_at: &'static Location<'static>,
+        owner: Identity,
+    ) {
         {
             let mut inner = self.inner.lock();
             if self.has(ENTERED) {
@@ -67,21 +71,25 @@ impl Node {
             }
             inner.entered_at = Some(entered_at);
             // For the owner's name, where that task is around.
-            inner.parent = ambient::node_of_task(task);
-            self.record_owner(Identity { task, runtime: 0 });
+            inner.parent = ambient::node_of_task(owner.task);
+            self.record_owner(owner);
             self.raise(&inner, ENTERED);
         }
         drop(self.leave_now(None));
     }
 
-    /// What `task` would have entered at `entered_at` as this region, for texts.
-    pub(super) fn stand_in(&self, entered_at: &'static Location<'static>, task: u64) -> Arc<Node> {
+    /// What `owner` would have entered at `entered_at` as this region, for texts.
+    pub(super) fn stand_in(
+        &self,
+        entered_at: &'static Location<'static>,
+        owner: Identity,
+    ) -> Arc<Node> {
         let stand_in = Node::new(self.kind);
         let name = self.inner.lock().name();
         if let Some(name) = name {
             stand_in.set_name(name);
         }
-        stand_in.born_left(entered_at, task);
+        stand_in.born_left(entered_at, owner);
         stand_in
     }
 
@@ -148,10 +156,10 @@ impl Node {
     }
 
     fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
-        // What they panic with has nowhere to go: the hook has told of it.
-        let _ = unwind::catch(|| drop(waker));
-        if !waiters.is_empty() {
-            drop(unwind::drop_each(waiters.into_wakers()));
+        // What they panic with has nowhere to go: the panic hook has told of it.
+        if waker.is_some() || !waiters.is_empty() {
+            let wakers = waker.into_iter().chain(waiters.into_wakers());
+            unwind::drop_each(wakers).into_iter().for_each(unwind::discard);
         }
         self.unlink(links);
         if self.has(SHIELD | SHELTERED) {

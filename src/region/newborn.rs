@@ -66,10 +66,12 @@ impl Newborn {
         parent: &Arc<Node>,
         at: &'static Location<'static>,
         asked: Option<(Reason, u64)>,
+        posted: bool,
     ) -> Arc<Node> {
         self.give_up_census();
         let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
-        Node::child(parent, self.task, at, asked.map(|(reason, _)| reason))
+        let asked = asked.map(|(reason, _)| reason);
+        Node::child(parent, self.task, at, asked, posted)
     }
 
     /// Cancels `node`, which was made while it was polled, for what it was `asked` before that, and when. That counts before

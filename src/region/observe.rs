@@ -1,6 +1,7 @@
 //! What is told to those who look on: `tracing` and `inspect`, each behind its feature, and nobody by default.
 //!
-//! Called outside every lock, because a subscriber is user code (R18).
+//! Called outside every lock, because a subscriber is user code (R18); and what it panics with ends there, after the panic
+//! hook has told of it, because it must not break off what it is told of.
 
 use super::Node;
 use crate::reason::Reason;
@@ -29,12 +30,34 @@ pub(super) struct Span(Option<tracing::Span>);
 #[cfg(feature = "tracing")]
 impl Span {
     /// Enters the span, which is made at the first poll.
-    pub(super) fn enter(&mut self, node: &Node) -> tracing::span::EnteredSpan {
-        let span = self.0.get_or_insert_with(|| {
-            let owner = node.owner_id().map(|task| task.to_string());
-            tracing::debug_span!(target: "moored", "region", region = node.describe(), owner)
+    pub(super) fn enter(&mut self, node: &Node) -> Entered {
+        let mut entered = None;
+        quietly(|| {
+            let span = self.0.get_or_insert_with(|| {
+                let owner = node.owner_id().map(|task| task.to_string());
+                tracing::debug_span!(target: "moored", "region", region = node.describe(), owner)
+            });
+            entered = Some(span.clone().entered());
         });
-        span.clone().entered()
+        Entered(entered)
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(super) struct Entered(Option<tracing::span::EnteredSpan>);
+
+#[cfg(feature = "tracing")]
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let entered = self.0.take();
+        quietly(|| drop(entered));
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn quietly(tell: impl FnOnce()) {
+    if let Err(payload) = crate::unwind::catch(tell) {
+        crate::unwind::discard(payload);
     }
 }
 
@@ -43,27 +66,29 @@ impl Node {
         #[cfg(feature = "inspect")]
         super::register::enter(self);
         #[cfg(feature = "tracing")]
-        tracing::trace!(target: "moored", region = self.describe(), "entered");
+        quietly(|| tracing::trace!(target: "moored", region = self.describe(), "entered"));
     }
 
     pub(super) fn tell_left(&self) {
         #[cfg(feature = "inspect")]
         super::register::leave(self);
         #[cfg(feature = "tracing")]
-        tracing::trace!(target: "moored", region = self.describe(), "left");
+        quietly(|| tracing::trace!(target: "moored", region = self.describe(), "left"));
     }
 
     pub(crate) fn tell_phase(&self, phase: Phase) {
         #[cfg(feature = "inspect")]
         super::register::note(self, phase);
         #[cfg(feature = "tracing")]
-        tracing::trace!(target: "moored", region = self.describe(), ?phase);
+        quietly(|| tracing::trace!(target: "moored", region = self.describe(), ?phase));
         let _ = phase;
     }
 
     pub(super) fn tell_cancelled(&self, reason: &Reason) {
         #[cfg(feature = "tracing")]
-        tracing::debug!(target: "moored", region = self.describe(), %reason, "cancelled");
+        quietly(
+            || tracing::debug!(target: "moored", region = self.describe(), %reason, "cancelled"),
+        );
         let _ = reason;
     }
 }

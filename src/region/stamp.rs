@@ -1,43 +1,52 @@
 //! Who entered a region that has no node, where, and whether it has been left, in one word: of two who enter at once
 //! one finds all that the other has written, and there is no lock to take (R2).
 
-use crate::places;
+use crate::identity::Identity;
+use crate::places::{self, Place};
 use crate::sync::{AtomicU64, Ordering};
-use std::panic::Location;
 
 pub(super) struct Stamp(AtomicU64);
 
 const LEFT: u64 = 1;
+/// The task's number is the runtime's: of a root, which may move with its future, and which the runtime's task may enter
+/// a second time (R5).
+const RUNTIMES: u64 = 1 << 1;
 /// Where the place is, 16 bits, and the task above it.
-const PLACE_AT: u32 = 1;
+const PLACE_AT: u32 = 2;
 const TASK_AT: u32 = PLACE_AT + u16::BITS;
 
-/// An entry that does not fit: the region's node tells of it.
-const ELSEWHERE: Entry = Entry(!LEFT);
+/// What does not fit: all that is known is that it was entered. Its node tells of it, once that has been.
+const ELSEWHERE: Signature = Signature(!(LEFT | RUNTIMES));
 
 /// Who enters, and where.
 #[derive(Clone, Copy)]
-pub(super) struct Entry(u64);
+pub(super) struct Signature(u64);
 
-impl Entry {
-    /// `None` where one of the two does not fit: after 140,000,000,000,000 tasks, or 65,535 places.
+impl Signature {
+    /// `None` where one of the two does not fit: after 70,000,000,000,000 tasks, or 65,535 places.
     #[inline]
-    pub(super) fn of(task: u64, at: &'static Location<'static>) -> Option<Entry> {
+    pub(super) fn of(who: Identity, at: Place) -> Option<Signature> {
         let place = u64::from(places::number(at));
+        let (task, kind) = if who.runtime == 0 { (who.task, 0) } else { (who.runtime, RUNTIMES) };
         let fits = place != 0 && task < (ELSEWHERE.0 >> TASK_AT);
-        fits.then_some(Entry((task << TASK_AT) | (place << PLACE_AT)))
+        fits.then_some(Signature((task << TASK_AT) | (place << PLACE_AT) | kind))
     }
 
-    pub(super) fn or_elsewhere(entry: Option<Entry>) -> Entry {
-        entry.unwrap_or(ELSEWHERE)
+    pub(super) fn or_elsewhere(signature: Option<Signature>) -> Signature {
+        signature.unwrap_or(ELSEWHERE)
     }
 
-    fn read(word: u64) -> Option<(&'static Location<'static>, u64)> {
-        let place = (word >> PLACE_AT) & u64::from(u16::MAX);
+    fn read(word: u64) -> Option<(Place, Identity)> {
         if word & !LEFT == ELSEWHERE.0 {
             return None;
         }
-        Some((places::place(u16::try_from(place).ok()?)?, word >> TASK_AT))
+        let place = (word >> PLACE_AT) & u64::from(u16::MAX);
+        let (place, number) = (places::place(u16::try_from(place).ok()?)?, word >> TASK_AT);
+        let who = match word & RUNTIMES {
+            0 => Identity { task: number, runtime: 0 },
+            _ => Identity { task: 0, runtime: number },
+        };
+        Some((place, who))
     }
 }
 
@@ -49,13 +58,19 @@ impl Stamp {
 
     /// `false` where somebody has entered before.
     #[inline]
-    pub(super) fn enter(&self, entry: Entry) -> bool {
-        self.0.compare_exchange(0, entry.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    pub(super) fn enter(&self, who: Signature) -> bool {
+        self.0.compare_exchange(0, who.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Where it was entered, and by which task, 0 where that is not known. `None` before, and where its node tells.
-    pub(super) fn entry(&self) -> Option<(&'static Location<'static>, u64)> {
-        Entry::read(self.0.load(Ordering::Acquire))
+    /// It was not entered after all, and will be with a node.
+    #[cold]
+    pub(super) fn take_back(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+
+    /// Where it was entered, and by whom. `None` before, and where its node tells.
+    pub(super) fn entry(&self) -> Option<(Place, Identity)> {
+        Signature::read(self.0.load(Ordering::Acquire))
     }
 
     /// Notes that the region is left.
@@ -79,31 +94,43 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Stamp};
+    use super::{Signature, Stamp};
+    use crate::identity::Identity;
     use std::panic::Location;
+
+    fn task(task: u64) -> Identity {
+        Identity { task, runtime: 0 }
+    }
 
     #[test]
     fn what_is_written_is_read_and_the_first_one_counts() {
         let at = Location::caller();
-        let stamp = Stamp::new();
-        assert!(stamp.entry().is_none() && !stamp.has_left());
-        assert!(stamp.enter(Entry::of(7, at).unwrap()));
-        assert!(!stamp.enter(Entry::of(8, at).unwrap()));
-        assert_eq!(stamp.entry(), Some((at, 7)));
-        stamp.leave();
-        assert!(stamp.has_left() && stamp.has_left_or_will_look());
-        assert_eq!(stamp.entry(), Some((at, 7)));
-        assert!(!stamp.enter(Entry::of(8, at).unwrap()));
+        for who in [task(7), Identity { task: 0, runtime: 7 }] {
+            let stamp = Stamp::new();
+            assert!(stamp.entry().is_none() && !stamp.has_left());
+            assert!(stamp.enter(Signature::of(who, at).unwrap()));
+            assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
+            assert_eq!(stamp.entry(), Some((at, who)));
+            stamp.leave();
+            assert!(stamp.has_left() && stamp.has_left_or_will_look());
+            assert_eq!(stamp.entry(), Some((at, who)));
+            assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_for_the_node_to_tell() {
         let at = Location::caller();
-        let largest = (1 << 47) - 2;
-        assert_eq!(Entry::read(Entry::of(largest, at).unwrap().0), Some((at, largest)));
-        assert!(Entry::of(largest + 1, at).is_none() && Entry::of(u64::MAX, at).is_none());
+        let largest = (1 << 46) - 2;
+        let who = [task(largest), Identity { task: 0, runtime: largest }];
+        for who in who {
+            assert_eq!(Signature::read(Signature::of(who, at).unwrap().0), Some((at, who)));
+        }
+        assert!(Signature::of(task(largest + 1), at).is_none());
+        assert!(Signature::of(Identity { task: 1, runtime: u64::MAX }, at).is_none());
         let stamp = Stamp::new();
-        assert!(stamp.enter(Entry::or_elsewhere(None)) && !stamp.enter(Entry::of(8, at).unwrap()));
+        assert!(stamp.enter(Signature::or_elsewhere(None)));
+        assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
         stamp.leave();
         assert!(stamp.entry().is_none() && stamp.has_left());
     }

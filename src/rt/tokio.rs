@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Sleep};
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::Arc;
+use crate::unwind;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
@@ -67,7 +68,12 @@ pub(crate) struct TokioClock;
 
 impl Clock for TokioClock {
     fn now(&self) -> Instant {
-        ::tokio::time::Instant::now().into_std()
+        // It panics at a thread's end, once its own thread-local is gone, if its clock has ever been paused.
+        let now = unwind::catch(|| ::tokio::time::Instant::now().into_std());
+        now.unwrap_or_else(|payload| {
+            unwind::discard(payload);
+            Instant::now()
+        })
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {

@@ -255,3 +255,63 @@ fn behind_busy_ones(count: usize) {
 fn r12_a_shield_behind_others_that_are_always_ready_holds_until_its_turn_comes() {
     [1, 2, 3, 8, 20].into_iter().for_each(behind_busy_ones);
 }
+
+#[test]
+fn r12_a_shield_in_an_executor_child_does_not_hold_the_body_beside_it() {
+    let (first, second, executor) = (Gate::new(), Gate::new(), Executor::new());
+    let group: TaskGroup<'static, ()> = TaskGroup::new();
+    let mut run = hand(group.run(async {
+        let waits = second.wait();
+        drop(group.spawn_on(&executor, async move {
+            shield(waits).await;
+            Ok(())
+        }));
+        let mut all: FuturesUnordered<_> = [shield(first.wait())].into_iter().collect();
+        all.next().await;
+        pending::<Result<(), ()>>().await
+    }));
+    run.idle();
+    executor.run();
+    group.cancel();
+    executor.run();
+    run.idle();
+    // Somebody polls it who has no reason to: that one reaches no shield.
+    run.pending();
+    run.idle();
+    executor.run();
+    first.open();
+    run.idle();
+    executor.run();
+    second.open();
+    executor.run();
+    assert_eq!(executor.len(), 0, "the child has left");
+    run.drive().unwrap_err();
+}
+
+#[test]
+fn r12_a_shield_asleep_in_an_executor_child_holds_that_child() {
+    let (gate, log, executor) = (Gate::new(), Log::new(), Executor::new());
+    let group: TaskGroup<'static, ()> = TaskGroup::new();
+    let mut run = hand(group.run(async {
+        let (waits, log) = (gate.wait(), log.clone());
+        drop(group.spawn_on(&executor, async move {
+            let steps = async move {
+                waits.await;
+                log.add("done");
+            };
+            let mut all: FuturesUnordered<_> = [shield(steps)].into_iter().collect();
+            all.next().await;
+            pending::<Result<(), ()>>().await
+        }));
+        Ok(())
+    }));
+    run.idle();
+    executor.run();
+    group.cancel();
+    executor.run();
+    run.idle();
+    gate.open();
+    executor.run();
+    log.is(&["done"]);
+    run.drive().unwrap();
+}

@@ -46,5 +46,6 @@ mod stack;
 mod stop;
 mod task;
 mod teach;
+mod thread_end;
 mod threads;
 mod waits;

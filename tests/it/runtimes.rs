@@ -424,3 +424,37 @@ fn r08_what_a_smol_spawner_keeps_runs_tasks_as_long_as_its_executor_lives() {
     block_on(task);
     assert_eq!(ran.recv(), Ok("ran"), "what was refused was handed back whole");
 }
+
+#[test]
+fn r05_a_second_run_in_the_same_tokio_task_is_a_second_run_and_no_wrong_task() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for waits in [false, true] {
+        let twice = async move {
+            let scope = CancelScope::new();
+            let body = async {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+            };
+            scope.run(body).await.unwrap();
+            scope.run(async {}).await
+        };
+        let ended = runtime.block_on(async { tokio::spawn(twice).await });
+        let text = ended.unwrap_err().into_panic().downcast::<String>().unwrap();
+        assert!(text.contains("entered once"), "waits: {waits}: {text}");
+    }
+}
+
+#[test]
+fn r02_a_second_run_in_another_tokio_task_is_the_wrong_tasks() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let scope = std::sync::Arc::new(CancelScope::new());
+        let first = std::sync::Arc::clone(&scope);
+        tokio::spawn(async move { first.run(async {}).await.unwrap() }).await.unwrap();
+        let second = tokio::spawn(async move { scope.run(async {}).await.unwrap_err() }).await;
+        let told = second.unwrap().to_string();
+        assert!(told.contains("may not run cancel scope"), "{told}");
+        assert!(told.contains("it was entered by tokio task "), "{told}");
+    });
+}

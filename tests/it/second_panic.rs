@@ -238,3 +238,24 @@ fn r15_a_child_that_was_never_polled_and_panics_in_its_drop_is_recorded_around_i
     let failure = run.drive().unwrap_err();
     assert!(failure.to_string().ends_with("panicked: of a child"), "{failure}");
 }
+
+#[test]
+fn r18_a_waker_whose_drop_panics_with_what_panics_in_its_own_drop_does_not_replace_the_value() {
+    struct DropsLoudly;
+    impl std::task::Wake for DropsLoudly {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+    impl Drop for DropsLoudly {
+        fn drop(&mut self) {
+            std::panic::panic_any(Loud("of what it panicked with"));
+        }
+    }
+    let (scope, gate) = (CancelScope::new(), Gate::new());
+    let mut run = Box::pin(scope.run(gate.wait()));
+    let waker = std::task::Waker::from(std::sync::Arc::new(DropsLoudly));
+    assert!(run.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    gate.open();
+    let polled = run.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Ok(()))), "{polled:?}");
+}

@@ -5,7 +5,7 @@ use crate::support::{Count, model, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind, stop_requested, task};
-use std::future::pending;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -91,6 +91,26 @@ fn r18_stop_against_a_listener_that_gives_up() {
         };
         block_on(task(scope.run(listens)).clock(StubClock::new())).unwrap();
         stopper.join().unwrap();
+    });
+}
+
+/// One who waits gives up while a stop wakes all who wait, and while another one comes and may get its place: that one
+/// hears of the cancellation.
+#[test]
+fn r06_one_who_gives_up_against_one_who_comes_after_a_stop() {
+    model(|| {
+        let handle = CancelScope::new().handle();
+        let mut fickle = Box::pin(handle.cancelled());
+        assert!(poll_once(fickle.as_mut()).is_pending());
+        let gives_up = thread::spawn(move || drop(fickle));
+        handle.stop();
+        let wakes = Arc::new(Count::new());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut steady = pin!(handle.cancelled());
+        assert!(steady.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        handle.cancel();
+        assert_eq!(wakes.get(), 1, "who came after the stop is not told");
+        gives_up.join().unwrap();
     });
 }
 

@@ -2,9 +2,11 @@
 
 use super::super::ambient::Posting;
 use super::super::draft::Light;
-use super::super::stamp::Entry;
+use super::super::stamp::Signature;
 use super::super::{Draft, Node, ROOT, ambient};
 use super::{Frame, Quick, Stage, poll_once};
+use crate::identity::Identity;
+use crate::rt;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use std::future::Future;
@@ -24,15 +26,18 @@ impl Frame {
     ) -> Option<Quick<F::Output>> {
         let light = draft.light(self.at)?;
         if shared {
-            let entry = Entry::of(light.task, self.at)?;
-            if let Err(misuse) = draft.note_entered(entry, self.at) {
+            let who = Signature::of(light.who(), self.at)?;
+            if let Err(misuse) = draft.note_entered(who, self.at) {
                 return Some(Quick::Misuse(misuse));
             }
         }
         let settle = |frame: &mut Frame, node| frame.settle(draft, shared, light, node);
         let polled = self.poll_without_node(light, None, || false, settle, body, cx);
-        if let (true, Some(Quick::Value(_))) = (shared, &polled) {
-            draft.note_left();
+        match &polled {
+            Some(Quick::Value(_)) if shared => draft.note_left(),
+            // The thread is being taken down, and nothing can be polled without a node.
+            None if shared => draft.note_not_entered(),
+            _ => {}
         }
         polled
     }
@@ -110,8 +115,10 @@ impl Frame {
             self.node = Some(Arc::clone(draft.node()));
         }
         if shared {
-            let entry = Entry::of(ambient::task(), self.at);
-            draft.note_entered(Entry::or_elsewhere(entry), self.at)?;
+            let task = ambient::task();
+            let runtime = if task == 0 { rt::task_number() } else { 0 };
+            let who = Signature::of(Identity { task, runtime }, self.at);
+            draft.note_entered(Signature::or_elsewhere(who), self.at)?;
         }
         self.begin("run")
     }

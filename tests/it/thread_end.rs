@@ -1,0 +1,112 @@
+//! What is polled while its thread is taken down, by the drop of a thread-local: some of the crate's own, and of a runtime's,
+//! is gone by then, and nothing panics (R18).
+
+use crate::support::{Log, hand};
+use moored::{CancelScope, ExitStack, TaskGroup, task};
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+struct AtTheEnd(RefCell<Option<Box<dyn FnOnce()>>>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.borrow_mut().take() {
+            work();
+        }
+    }
+}
+
+std::thread_local! {
+    static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) };
+}
+
+/// Runs `work` at the end of a thread that has done `before`: what that has used is dropped before what was used first,
+/// which calls `work`.
+fn at_the_end(before: fn(), work: impl FnOnce() + Send + 'static) {
+    let (told, done) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let work = move || {
+            work();
+            told.send(()).unwrap();
+        };
+        AT_THE_END.with(|end| *end.0.borrow_mut() = Some(Box::new(work)));
+        before();
+    });
+    // A panic in the drop of a thread-local ends the process.
+    thread.join().unwrap();
+    done.recv().unwrap();
+}
+
+/// Has this thread's list of regions in their first poll made.
+fn uses_scopes() {
+    hand(CancelScope::new().run(async { CancelScope::new().run(async {}).await.unwrap() }))
+        .ready()
+        .unwrap();
+}
+
+#[test]
+fn r18_a_scope_at_the_end_of_its_thread_is_entered_once() {
+    at_the_end(uses_scopes, || hand(CancelScope::new().run(async {})).ready().unwrap());
+    at_the_end(uses_scopes, || {
+        let stack = ExitStack::new();
+        let body = async {
+            let scope = CancelScope::new();
+            scope.run(async {}).await.unwrap();
+            scope.handle().cancel();
+            assert!(!scope.is_cancelled(), "it has been left");
+            Ok::<_, Infallible>(())
+        };
+        hand(stack.run(body)).ready().unwrap();
+    });
+    at_the_end(uses_scopes, || {
+        let group = TaskGroup::<Infallible>::new();
+        let body = async {
+            let child =
+                group.spawn(async { Ok(CancelScope::new().run(async { 1 }).await.unwrap()) });
+            Ok(child.join().await.unwrap())
+        };
+        assert_eq!(hand(group.run(body)).drive().unwrap(), 1);
+    });
+}
+
+#[test]
+fn r14_exits_at_the_end_of_their_thread_run_as_their_task() {
+    let log = Log::new();
+    let seen = log.clone();
+    at_the_end(uses_scopes, move || {
+        let stack = ExitStack::new();
+        let body = async {
+            stack.defer(seen.entry("first"));
+            let (owner, log) = (task::current(), seen.clone());
+            stack.defer(async move {
+                log.add(if task::current() == owner { "its task" } else { "another" });
+            });
+            Ok::<_, Infallible>(())
+        };
+        hand(stack.run(body)).ready().unwrap();
+    });
+    log.is(&["its task", "first"]);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn r18_a_timeout_at_the_end_of_a_thread_whose_runtime_has_paused_its_clock() {
+    let paused = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async { tokio::time::sleep(HOUR).await });
+        uses_scopes();
+    };
+    at_the_end(paused, || hand(CancelScope::new().timeout(HOUR).run(async {})).ready().unwrap());
+    at_the_end(paused, || {
+        let scope = CancelScope::new().timeout(HOUR);
+        let mut run = hand(scope.run(pending::<()>()));
+        run.pending();
+        scope.cancel();
+        run.ready().unwrap_err();
+    });
+}
