@@ -19,6 +19,13 @@ pub(crate) fn drop_each<T>(items: impl IntoIterator<Item = T>) -> Vec<Payload> {
     items.into_iter().filter_map(|item| catch(|| drop(item)).err()).collect()
 }
 
+/// Drops what nobody can be told of if its drop panics; the panic hook has told of it then.
+pub(crate) fn drop_quietly<T>(item: T) {
+    if let Err(payload) = catch(|| drop(item)) {
+        discard(payload);
+    }
+}
+
 /// Drops what a panic carried. That may panic in turn, and there it ends: the last payload is leaked.
 pub(crate) fn discard(payload: Payload) {
     if let Err(another) = catch(|| drop(payload)) {

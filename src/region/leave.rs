@@ -157,9 +157,11 @@ impl Node {
 
     fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
         // What they panic with has nowhere to go: the panic hook has told of it.
-        if waker.is_some() || !waiters.is_empty() {
-            let wakers = waker.into_iter().chain(waiters.into_wakers());
-            unwind::drop_each(wakers).into_iter().for_each(unwind::discard);
+        if let Some(waker) = waker {
+            unwind::drop_quietly(waker);
+        }
+        if !waiters.is_empty() {
+            waiters.into_wakers().for_each(unwind::drop_quietly);
         }
         self.unlink(links);
         if self.has(SHIELD | SHELTERED) {
