@@ -455,6 +455,7 @@ fn r02_a_second_run_in_another_tokio_task_is_the_wrong_tasks() {
         let second = tokio::spawn(async move { scope.run(async {}).await.unwrap_err() }).await;
         let told = second.unwrap().to_string();
         assert!(told.contains("may not run cancel scope"), "{told}");
-        assert!(told.contains("it was entered by tokio task "), "{told}");
+        // As its own number, where it has a node, or as the runtime's.
+        assert!(told.contains("it was entered by ") && told.contains("task "), "{told}");
     });
 }
