@@ -318,12 +318,12 @@ fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {
 
 /// The innermost region with a node, which is made current or in its first poll, if it is such a one.
 fn innermost_if(is: impl Fn(&Node) -> bool) -> Option<Arc<Node>> {
-    let in_first_poll =
-        look_at_lights(|lights| lights[base()..].iter().rev().find_map(|first| first.node.clone()));
-    match in_first_poll {
-        Some(node) => Some(node).filter(|node| is(node)),
-        None => look_at_made(|made| made.filter(|made| is(made)).cloned()),
-    }
+    let if_it_is = |node: &Arc<Node>| is(node).then(|| Arc::clone(node));
+    let in_first_poll = look_at_lights(|lights| {
+        let made = lights[base()..].iter().rev().find_map(|first| first.node.as_ref());
+        made.map(if_it_is)
+    });
+    in_first_poll.unwrap_or_else(|| look_at_made(|made| made.and_then(if_it_is)))
 }
 
 /// The innermost region with a node.
