@@ -47,7 +47,7 @@ impl Frame {
         }
         let found = self.node().shields_below(wakes);
         if waits && found.awake {
-            // One on an executor does not have this polled.
+            // What was woken need not have this polled: it may have a waker of its own.
             cx.waker().wake_by_ref();
         }
         found.awake || (found.asleep && !waits)
