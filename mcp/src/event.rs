@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::report::{Outcome, ServerReport, SessionInfo};
+use crate::report::{LeavePhase, Outcome, ServerReport, SessionInfo};
 
 /// One step of one session.
 #[derive(Debug, Clone)]
@@ -42,18 +42,4 @@ pub enum EventKind {
     Leaving(LeavePhase),
     /// The session has been left; this is its last event.
     Left(Box<ServerReport>),
-}
-
-/// The phases of leaving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LeavePhase {
-    /// The DELETE of an HTTP session is on the wire.
-    Delete,
-    /// The child's standard input is closed, and it may exit by itself.
-    EndOfInput,
-    /// SIGTERM was sent.
-    Terminate,
-    /// SIGKILL was sent.
-    Kill,
 }

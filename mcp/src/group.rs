@@ -302,6 +302,7 @@ impl State {
             }
         }
         CloseReport {
+            version: CloseReport::VERSION,
             clean: servers.iter().all(|server| server.leave.clean),
             connect_ms: first.zip(last).map_or(0, |(first, last)| millis(last - first)),
             leave_ms: millis(ended - began),

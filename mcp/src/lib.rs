@@ -76,12 +76,12 @@ mod session;
 mod wire;
 
 pub use error::{CallError, ConnectError, SharedError};
-pub use event::{Event, EventKind, LeavePhase};
+pub use event::{Event, EventKind};
 pub use group::SessionGroup;
 pub use params::{
     CallOptions, GroupOptions, HttpParams, Policy, ServerParams, StdioParams, Transport,
 };
 pub use report::{
-    CloseReport, ComponentInfo, ComponentKind, Delete, ErrorReport, ExitStatusReport, LeaveReport,
-    Outcome, ServerReport, SessionInfo, TransportKind,
+    CloseReport, ComponentInfo, ComponentKind, Delete, ErrorReport, ExitStatusReport, LeavePhase,
+    LeaveReport, Outcome, PhaseReport, ServerReport, SessionInfo, TransportKind,
 };

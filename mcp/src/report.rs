@@ -105,6 +105,30 @@ pub struct ErrorReport {
     pub exit_status: Option<ExitStatusReport>,
 }
 
+/// The phases of leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeavePhase {
+    /// The DELETE of an HTTP session is on the wire.
+    Delete,
+    /// The child's standard input is closed, and it may exit by itself.
+    EndOfInput,
+    /// SIGTERM was sent.
+    Terminate,
+    /// SIGKILL was sent.
+    Kill,
+}
+
+/// How long one phase of leaving took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Which phase.
+    pub phase: LeavePhase,
+    /// From its beginning to the beginning of the next one, or to the end of what it waited for.
+    pub ms: u64,
+}
+
 /// How a session was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaveReport {
@@ -112,6 +136,8 @@ pub struct LeaveReport {
     pub clean: bool,
     /// How long leaving took.
     pub ms: u64,
+    /// The phases it came to, in order. A child that had exited before has none.
+    pub phases: Vec<PhaseReport>,
     /// What became of the DELETE.
     pub delete: Delete,
     /// What was sent to the child's process group, in order.
@@ -130,6 +156,7 @@ impl LeaveReport {
         Self {
             clean: true,
             ms: 0,
+            phases: Vec::new(),
             delete: Delete::NotApplicable,
             signals: Vec::new(),
             exit_status: None,
@@ -179,6 +206,8 @@ pub struct ServerReport {
     pub prompts: usize,
     /// How many resources.
     pub resources: usize,
+    /// What went wrong without standing in the way: noise on stdout, an item of a list that cannot be read.
+    pub warnings: Vec<String>,
     /// How it was left.
     pub leave: LeaveReport,
 }
@@ -186,6 +215,8 @@ pub struct ServerReport {
 /// The whole group, after it has been left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloseReport {
+    /// The version of this contract: [`CloseReport::VERSION`].
+    pub version: u32,
     /// Whether every server was left cleanly.
     pub clean: bool,
     /// Wall time from the first attempt to the last outcome.
@@ -197,6 +228,9 @@ pub struct CloseReport {
 }
 
 impl CloseReport {
+    /// The version of the machine contract that these types describe. A field that is added leaves it as it is.
+    pub const VERSION: u32 = 1;
+
     /// Whether every server came up and was left cleanly: what exit status 0 says.
     pub fn all_well(&self) -> bool {
         self.clean && self.servers.iter().all(|server| server.outcome == Outcome::Ok)

@@ -15,9 +15,8 @@ use tokio::time::Instant;
 
 use super::ProcessGroup;
 use super::census::Census;
-use crate::event::LeavePhase;
 use crate::order::{Order, OrderWatch};
-use crate::report::ExitStatusReport;
+use crate::report::{ExitStatusReport, LeavePhase};
 
 /// SIGKILL goes out this long before the end of the budget, or at half of a budget that is shorter than two of these.
 const KILL_RESERVE: Duration = Duration::from_millis(500);

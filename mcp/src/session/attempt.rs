@@ -73,6 +73,7 @@ impl Berth<'_> {
         self.stack.defer(exits::stop_link(
             self.session.clone(),
             self.shared.clone(),
+            self.leaving.clone(),
             held.process.clone(),
             held.stop.clone(),
         ));

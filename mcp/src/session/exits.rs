@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::leaving::Leaving;
 use super::pump::Pump;
 use super::{Session, Shared};
-use crate::event::{EventKind, LeavePhase};
+use crate::event::EventKind;
 use crate::order::OrderWatch;
 use crate::process::ProcessGroup;
 use crate::process::teardown::{self, Graces};
+use crate::report::LeavePhase;
 use crate::wire::LinkEnd;
 use crate::wire::http::HttpSession;
 
@@ -39,11 +40,12 @@ pub(super) struct Suppressed(String);
 pub(super) async fn stop_link(
     session: Arc<Session>,
     shared: Arc<Shared>,
+    leaving: Leaving,
     process: Option<Arc<ProcessGroup>>,
     stop: CancellationToken,
 ) {
     if process.is_some_and(|process| process.status().is_none()) {
-        session.tell(&shared, || EventKind::Leaving(LeavePhase::EndOfInput));
+        begin_phase(&session, &shared, &leaving, LeavePhase::EndOfInput);
     }
     stop.cancel();
 }
@@ -65,9 +67,10 @@ pub(super) async fn end_session(
     http: Arc<HttpSession>,
 ) -> Result<(), Suppressed> {
     if http.has_session() {
-        session.tell(&shared, || EventKind::Leaving(LeavePhase::Delete));
+        begin_phase(&session, &shared, &leaving, LeavePhase::Delete);
     }
     let (delete, fault) = http.delete(&shared.delete_turns, session.watch.clone()).await;
+    leaving.end_phase();
     leaving.deleted(delete);
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
 }
@@ -83,9 +86,10 @@ pub(super) async fn leave_child(
     // A child that does not read: what it was to read goes with the pipe.
     writer.end(share(&session.watch, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
-    let on_phase = |phase| session.tell(&shared, || EventKind::Leaving(phase));
+    let on_phase = |phase| begin_phase(&session, &shared, &leaving, phase);
     let mut left =
         teardown::leave(&process, &shared.census, graces, session.watch.clone(), on_phase).await;
+    leaving.end_phase();
     let fault = left.fault.take();
     leaving.child(left);
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
@@ -95,6 +99,12 @@ pub(super) async fn leave_child(
 /// its group took them along.
 pub(super) async fn drain(reader: Pump, tail: Pump) {
     tokio::join!(reader.end(DRAIN), tail.end(DRAIN));
+}
+
+/// Says that leaving has come to `phase`, to the views and in the report.
+fn begin_phase(session: &Session, shared: &Shared, leaving: &Leaving, phase: LeavePhase) {
+    leaving.phase(phase);
+    session.tell(shared, || EventKind::Leaving(phase));
 }
 
 /// One part in `parts` of the time that the order leaves; none when forced.

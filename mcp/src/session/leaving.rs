@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::process::teardown::ChildLeft;
-use crate::report::{Delete, LeaveReport};
+use crate::report::{Delete, LeavePhase, LeaveReport, PhaseReport};
 
 /// The growing record.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct Leaving(Arc<Mutex<Record>>);
 #[derive(Debug, Default)]
 struct Record {
     began: Option<Instant>,
+    phase: Option<(LeavePhase, Instant)>,
+    phases: Vec<PhaseReport>,
     delete: Option<Delete>,
     child: Option<ChildLeft>,
 }
@@ -23,6 +25,18 @@ impl Leaving {
     /// Leaving begins now.
     pub(crate) fn begin(&self) {
         self.0.lock().began.get_or_insert_with(Instant::now);
+    }
+
+    /// A phase begins, and with it ends the one before.
+    pub(crate) fn phase(&self, phase: LeavePhase) {
+        let mut record = self.0.lock();
+        record.end_phase();
+        record.phase = Some((phase, Instant::now()));
+    }
+
+    /// The phase under way is over; what follows belongs to none.
+    pub(crate) fn end_phase(&self) {
+        self.0.lock().end_phase();
     }
 
     /// What became of the DELETE.
@@ -39,7 +53,9 @@ impl Leaving {
     /// neither child nor DELETE.
     pub(crate) fn report(&self, was_up: bool, suppressed: Vec<String>) -> LeaveReport {
         let mut record = self.0.lock();
+        record.end_phase();
         let mut report = LeaveReport::nothing();
+        report.phases = std::mem::take(&mut record.phases);
         report.suppressed = suppressed;
         report.delete = record.delete.unwrap_or(Delete::NotApplicable);
         let had_child = record.child.is_some();
@@ -53,6 +69,14 @@ impl Leaving {
         }
         report.clean = report.judge();
         report
+    }
+}
+
+impl Record {
+    fn end_phase(&mut self) {
+        if let Some((phase, began)) = self.phase.take() {
+            self.phases.push(PhaseReport { phase, ms: millis(began.elapsed()) });
+        }
     }
 }
 

@@ -72,6 +72,13 @@ struct Life {
     held: Option<Held>,
 }
 
+impl Life {
+    /// Everything worth telling that stood in nobody's way, from the first attempt to now.
+    fn warnings(&self) -> Vec<String> {
+        self.held.as_ref().map(|held| held.recorder.warnings()).unwrap_or_default()
+    }
+}
+
 /// Connects and serves. `Ok` is a session that came up and was asked to leave.
 async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let Berth { session, shared, .. } = berth;
@@ -148,8 +155,9 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
             description: offer.description,
         })
         .collect();
-    let mut warnings = held.recorder.notes();
-    warnings.extend(offers.warnings);
+    for warning in offers.warnings {
+        held.recorder.warn(warning);
+    }
     let info = SessionInfo {
         name: name.clone(),
         transport: session.kind(),
@@ -158,7 +166,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
         tools: Live::count(&components, ComponentKind::Tool),
         prompts: Live::count(&components, ComponentKind::Prompt),
         resources: Live::count(&components, ComponentKind::Resource),
-        warnings,
+        warnings: held.recorder.warnings(),
     };
     Live { info, components, caller: link.caller() }
 }
@@ -211,6 +219,7 @@ fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveRepo
         tools: info.map_or(0, |info| info.tools),
         prompts: info.map_or(0, |info| info.prompts),
         resources: info.map_or(0, |info| info.resources),
+        warnings: life.warnings(),
         leave,
     };
     let error = match (info, fault, &report.error) {

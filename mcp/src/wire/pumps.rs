@@ -171,7 +171,7 @@ mod tests {
         let said: &[u8] = b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n";
         read(said, inbox, recorder.clone()).await;
         assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Response(_))));
-        assert_eq!(recorder.notes(), ["not a message, on standard output: Welcome!"]);
+        assert_eq!(recorder.warnings(), ["not a message, on standard output: Welcome!"]);
     }
 
     #[tokio::test]

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 
 use crate::fault::Fault;
 
-/// Notes beyond these add nothing a reader would miss.
+/// Notes beyond these add nothing a reader would miss: a server may repeat its noise for ever.
 const NOTES: usize = 16;
+/// Warnings beyond these are counted only. There are more of them than notes, because each names another item.
+const WARNINGS: usize = 256;
 
 /// The memory of one connection.
 #[derive(Debug, Default)]
@@ -19,8 +21,30 @@ struct Recorded {
     phase: Option<String>,
     fault: Option<Fault>,
     connected: bool,
-    notes: Vec<String>,
+    notes: Bounded<NOTES>,
+    warnings: Bounded<WARNINGS>,
+}
+
+/// The first `N` texts, and how many came after them.
+#[derive(Debug, Default)]
+struct Bounded<const N: usize> {
+    kept: Vec<String>,
     left_out: usize,
+}
+
+impl<const N: usize> Bounded<N> {
+    fn push(&mut self, text: String) {
+        if self.kept.len() < N {
+            self.kept.push(text);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = String> {
+        let more = (self.left_out > 0).then(|| format!("and {} more of the kind", self.left_out));
+        self.kept.iter().cloned().chain(more)
+    }
 }
 
 impl Recorder {
@@ -55,23 +79,36 @@ impl Recorder {
         recorded.fault = None;
     }
 
-    /// Something worth telling that stood in nobody's way.
+    /// Noise that stood in nobody's way, such as a line on standard output that is no message.
     pub(crate) fn note(&self, note: impl Into<String>) {
-        let mut recorded = self.0.lock();
-        if recorded.notes.len() < NOTES {
-            recorded.notes.push(note.into());
-        } else {
-            recorded.left_out += 1;
-        }
+        self.0.lock().notes.push(note.into());
     }
 
-    /// The notes so far.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    /// A finding about the server that stood in nobody's way, such as an item of a list that cannot be read.
+    pub(crate) fn warn(&self, warning: impl Into<String>) {
+        self.0.lock().warnings.push(warning.into());
+    }
+
+    /// The notes so far, then the warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let recorded = self.0.lock();
-        let mut notes = recorded.notes.clone();
-        if recorded.left_out > 0 {
-            notes.push(format!("and {} more of the kind", recorded.left_out));
+        recorded.notes.texts().chain(recorded.warnings.texts()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_does_not_push_out_a_warning() {
+        let recorder = Recorder::default();
+        for line in 0..NOTES + 2 {
+            recorder.note(format!("noise {line}"));
         }
-        notes
+        recorder.warn("a finding");
+        let warnings = recorder.warnings();
+        assert_eq!(warnings.len(), NOTES + 2, "{warnings:?}");
+        assert_eq!(warnings[NOTES..], ["and 2 more of the kind", "a finding"]);
     }
 }

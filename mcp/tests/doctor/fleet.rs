@@ -16,6 +16,12 @@ fn keys(value: &Value) -> Vec<&str> {
     keys
 }
 
+/// The names of the phases in which a server was left.
+fn phases(server: &Value) -> Vec<&str> {
+    let phases = server["leave"]["phases"].as_array().expect("a list");
+    phases.iter().filter_map(|it| it["phase"].as_str()).collect()
+}
+
 #[test]
 fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
     let place = Place::new();
@@ -26,7 +32,7 @@ fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
     assert_eq!(place.leftovers(), Vec::<String>::new());
 
     let report = run.report();
-    assert_eq!(report["clean"], false);
+    assert_eq!((&report["version"], &report["clean"]), (&json!(1), &json!(false)));
     let names: Vec<&str> = report["servers"]
         .as_array()
         .expect("a list")
@@ -63,9 +69,12 @@ fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
     assert_eq!(refused["error"]["chain"][0], refused["error"]["message"]);
     assert_eq!(
         refused["leave"],
-        json!({"clean": true, "ms": 0, "delete": "not_applicable", "signals": [],
+        json!({"clean": true, "ms": 0, "phases": [], "delete": "not_applicable", "signals": [],
                "exit_status": null, "survivors": [], "suppressed": []})
     );
+
+    assert_eq!(phases(healthy), ["delete"]);
+    assert_eq!(phases(child), ["end_of_input"]);
 
     let hanging = server(&report, "delete-hangs");
     assert_eq!(hanging["outcome"], "ok");
@@ -77,6 +86,7 @@ fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
     assert_eq!(stubborn["outcome"], "ok");
     assert_eq!(stubborn["leave"]["signals"], json!(["SIGTERM", "SIGKILL"]));
     assert_eq!(stubborn["leave"]["exit_status"], json!({"signal": 9}));
+    assert_eq!(phases(stubborn), ["end_of_input", "terminate", "kill"]);
     assert_eq!(stubborn["leave"]["clean"], false);
     assert_eq!(stubborn["leave"]["survivors"], json!([]));
 }
@@ -85,7 +95,7 @@ fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
 fn the_json_has_the_fields_of_the_contract_and_no_others() {
     let run = Place::new().run(&["doctor", "--json", "--budget", "1s"]);
     let report = run.report();
-    assert_eq!(keys(&report), ["clean", "connect_ms", "leave_ms", "servers"]);
+    assert_eq!(keys(&report), ["clean", "connect_ms", "leave_ms", "servers", "version"]);
     for server in report["servers"].as_array().expect("a list") {
         assert_eq!(
             keys(server),
@@ -99,13 +109,26 @@ fn the_json_has_the_fields_of_the_contract_and_no_others() {
                 "prompts",
                 "resources",
                 "tools",
-                "transport"
+                "transport",
+                "warnings"
             ]
         );
         assert_eq!(
             keys(&server["leave"]),
-            ["clean", "delete", "exit_status", "ms", "signals", "suppressed", "survivors"]
+            [
+                "clean",
+                "delete",
+                "exit_status",
+                "ms",
+                "phases",
+                "signals",
+                "suppressed",
+                "survivors"
+            ]
         );
+        for phase in server["leave"]["phases"].as_array().expect("a list") {
+            assert_eq!(keys(phase), ["ms", "phase"]);
+        }
         if !server["error"].is_null() {
             assert_eq!(keys(&server["error"]), ["chain", "exit_status", "message", "stderr_tail"]);
         }

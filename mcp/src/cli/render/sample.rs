@@ -16,6 +16,7 @@ fn up(name: &str, transport: TransportKind, era: &str, leave: LeaveReport) -> Se
         tools: 3,
         prompts: 1,
         resources: 1,
+        warnings: Vec::new(),
         leave,
     }
 }
@@ -37,6 +38,7 @@ fn failed(
         tools: 0,
         prompts: 0,
         resources: 0,
+        warnings: Vec::new(),
         leave,
     }
 }
@@ -104,5 +106,11 @@ pub(crate) fn report() -> CloseReport {
             },
         ),
     ];
-    CloseReport { clean: false, connect_ms: 14, leave_ms: 5_001, servers }
+    CloseReport {
+        version: CloseReport::VERSION,
+        clean: false,
+        connect_ms: 14,
+        leave_ms: 5_001,
+        servers,
+    }
 }
