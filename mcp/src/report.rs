@@ -194,9 +194,10 @@ pub struct ServerReport {
     pub transport: TransportKind,
     /// The protocol revision agreed on, such as `2025-11-25`; `None` where it never came to that.
     pub era: Option<String>,
-    /// What became of the attempt to connect.
+    /// What became of the attempt to connect. A server that is up, but of whose lists one could not be read, is not
+    /// [`Ok`](Outcome::Ok) here.
     pub outcome: Outcome,
-    /// Why it is not connected, or what ended it later.
+    /// Why it is not connected, what ended it later, or which list could not be read.
     pub error: Option<ErrorReport>,
     /// From the start of the attempt to its outcome; `None` where there was no attempt.
     pub connect_ms: Option<u64>,
@@ -254,8 +255,10 @@ pub struct SessionInfo {
     pub prompts: usize,
     /// How many resources.
     pub resources: usize,
-    /// What went wrong without standing in the way: one kind of list that could not be read, noise on stdout.
+    /// What went wrong without standing in the way: noise on stdout, an item of a list that cannot be read.
     pub warnings: Vec<String>,
+    /// The first list that could not be read; the session is up all the same, with everything else it offers.
+    pub list_error: Option<ErrorReport>,
 }
 
 /// What a component is.
@@ -268,6 +271,8 @@ pub enum ComponentKind {
     Prompt,
     /// Something to read.
     Resource,
+    /// A pattern of addresses to read; its wire name is the pattern.
+    ResourceTemplate,
 }
 
 /// One thing a connected server offers.
@@ -277,7 +282,7 @@ pub struct ComponentInfo {
     pub hooked: String,
     /// The server that offers it.
     pub server: String,
-    /// What the server calls it; a resource's address.
+    /// What the server calls it; a resource's address, or a template's pattern of addresses.
     pub wire: String,
     /// What it is.
     pub kind: ComponentKind,

@@ -104,6 +104,8 @@ pub(crate) struct Finished {
     pub(crate) report: ServerReport,
     /// Why it never came up.
     pub(crate) error: Option<ConnectError>,
+    /// What ended it, where nobody asked for its end.
+    pub(crate) ended_by: Option<Fault>,
 }
 
 /// One session of a group.
@@ -264,11 +266,13 @@ impl Session {
                 report: fault.report(None),
                 source: Some(Arc::new(fault)),
             },
-            Stage::Left(finished) => match &finished.report.error {
-                Some(report) => {
-                    CallError::ServerGone { server, report: report.clone(), source: None }
-                }
-                None => CallError::Closing(server),
+            Stage::Left(finished) => match (&finished.ended_by, &finished.report.error) {
+                (Some(fault), Some(report)) => CallError::ServerGone {
+                    server,
+                    report: report.clone(),
+                    source: Some(Arc::new(fault.clone())),
+                },
+                _ => CallError::Closing(server),
             },
             Stage::Connecting | Stage::Up(_) | Stage::Leaving { fault: None } => {
                 CallError::Closing(server)

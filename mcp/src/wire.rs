@@ -37,7 +37,7 @@ pub(crate) mod recorder;
 
 use self::body::Flattened;
 use self::http::{HttpError, HttpSession, SessionClient};
-pub(crate) use self::lists::Offers;
+pub(crate) use self::lists::{Gone, Offers, Sieve};
 use self::recorder::Recorder;
 
 /// Noted where the era probe was answered on the server's behalf.
@@ -144,8 +144,12 @@ impl Link {
     }
 
     /// Reads what the server offers.
-    pub(crate) async fn offers(&self, page_cap: usize) -> Offers {
-        lists::read(&self.peer, page_cap).await
+    pub(crate) async fn offers(
+        &self,
+        page_cap: usize,
+        recorder: &Recorder,
+    ) -> Result<Offers, Gone> {
+        lists::read(&self.peer, page_cap, recorder).await
     }
 
     /// What calls go through.

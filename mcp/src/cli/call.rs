@@ -4,7 +4,9 @@ mod target;
 
 use std::process::ExitCode;
 
-use moored_mcp::{CallError, CallOptions, ErrorReport, Policy, ServerParams, SessionGroup};
+use moored_mcp::{
+    CallError, CallOptions, ErrorReport, Policy, ServerParams, ServerReport, SessionGroup,
+};
 use serde_json::{Map, Value};
 
 use super::args::CallArgs;
@@ -26,8 +28,9 @@ struct Order {
 
 /// What became of the call, before the servers were left.
 enum Called {
-    /// The tool answered: its result, which may be an error of its own.
-    Answer(Value),
+    /// The tool answered: its result, which may be an error of its own. Of these servers another list failed, which the
+    /// call did not need.
+    Answer { result: Value, incomplete: Vec<String> },
     /// There is no result: why, a line each, and the exit status that says so.
     Nothing { why: Vec<String>, status: u8 },
 }
@@ -66,9 +69,16 @@ async fn call(group: &SessionGroup, order: Order) -> Called {
     let Order { target, arguments, servers, options } = order;
     let connected = group.connect_many(servers, Policy::BestEffort).await;
     let mut why = Vec::new();
-    for error in connected.into_iter().filter_map(Result::err) {
-        why.push(words::failure(error.server(), error.outcome(), error.report()));
-        why.extend(last_words(error.report()));
+    let mut incomplete = Vec::new();
+    for connected in connected {
+        match connected {
+            Ok(info) if info.list_error.is_some() => incomplete.push(info.name),
+            Ok(_) => {}
+            Err(error) => {
+                why.push(words::failure(error.server(), error.outcome(), error.report()));
+                why.extend(last_words(error.report()));
+            }
+        }
     }
     if !why.is_empty() {
         why.extend(target.advice());
@@ -76,10 +86,14 @@ async fn call(group: &SessionGroup, order: Order) -> Called {
     }
     let hooked = match target.find(&group.list()) {
         Ok(hooked) => hooked,
+        // Why a list failed is among the warnings.
+        Err(why) if !incomplete.is_empty() => {
+            return Called::Nothing { why: vec![why], status: FAILED };
+        }
         Err(why) => return Called::Nothing { why: vec![why], status: WRONG_USE },
     };
     match group.call_tool(&hooked, arguments, options).await {
-        Ok(result) => Called::Answer(result),
+        Ok(result) => Called::Answer { result, incomplete },
         Err(error) => {
             let mut why = vec![words::chain(&error)];
             if let CallError::ServerGone { report, .. } = &error {
@@ -97,8 +111,11 @@ fn last_words(report: &ErrorReport) -> impl Iterator<Item = String> {
 
 /// Prints what there is to print, and decides the exit status.
 fn conclude(ended: Ended<Called>) -> ExitCode {
+    output::warn_of(&ended.report.servers);
+    let mut unneeded = Vec::new();
     let mut status = match ended.work {
-        Some(Called::Answer(result)) => {
+        Some(Called::Answer { result, incomplete }) => {
+            unneeded = incomplete;
             // Pretty or not is the same to a program, and a person may be reading.
             output::print(&format!("{result:#}"));
             let tool_failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
@@ -115,7 +132,8 @@ fn conclude(ended: Ended<Called>) -> ExitCode {
         let how = words::verdict(&server.leave).join(", ");
         output::warn(&format!("server {:?} was left unclean: {how}", server.name));
     }
-    if status == 0 && !ended.report.all_well() {
+    let well = |server: &ServerReport| words::is_up(server) || unneeded.contains(&server.name);
+    if status == 0 && !(ended.report.clean && ended.report.servers.iter().all(well)) {
         status = FAILED;
     }
     ended.caught.map_or(ExitCode::from(status), |caught| caught.status())

@@ -96,6 +96,10 @@ fn headline(servers: &[ServerParams], embedded: bool) -> String {
 }
 
 fn report(report: &CloseReport, audience: Audience) {
+    // The tree has them in their places already, on the same terminal.
+    if audience != Audience::Terminal {
+        output::warn_of(&report.servers);
+    }
     match audience {
         Audience::Machine => match serde_json::to_string_pretty(report) {
             Ok(json) => output::print(&json),

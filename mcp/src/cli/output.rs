@@ -5,6 +5,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use moored_mcp::ServerReport;
+
 use super::render::words;
 
 /// Writes `text` and a line break to stdout. A reader that is gone has all it wanted.
@@ -26,6 +28,15 @@ pub(crate) fn signed(text: &str) -> String {
 /// Writes a warning to stderr.
 pub(crate) fn warn(text: &str) {
     complain(&format!("warning: {text}"));
+}
+
+/// Writes what went wrong with the servers without standing in the way.
+pub(crate) fn warn_of(servers: &[ServerReport]) {
+    for server in servers {
+        for warning in &server.warnings {
+            warn(&format!("server {:?}: {warning}", server.name));
+        }
+    }
 }
 
 /// Who reads the report.

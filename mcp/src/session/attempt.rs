@@ -18,7 +18,7 @@ use crate::wire::http::{HttpSession, shared};
 use crate::wire::pipe::{PipeTransport, Probe};
 use crate::wire::pumps::{self, StderrTail};
 use crate::wire::recorder::Recorder;
-use crate::wire::{Link, LinkEnd};
+use crate::wire::{Link, LinkEnd, Sieve};
 
 /// Messages under way in each direction. More than that, and the faster side waits.
 const QUEUE: usize = 64;
@@ -108,7 +108,8 @@ impl Berth<'_> {
         let (incoming, inbox) = mpsc::channel(QUEUE);
         let writing = pumps::write(pipes.stdin, outgoing, held.stop.clone(), recorder.clone());
         let writer = Pump::start(self.pumps, "stdin", writing);
-        let reading = pumps::read(pipes.stdout, incoming, recorder.clone());
+        let sieve: Arc<Sieve> = Arc::default();
+        let reading = pumps::read(pipes.stdout, incoming, recorder.clone(), sieve.clone());
         let reader = Pump::start(self.pumps, "stdout", reading);
         let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
         self.stack.defer(exits::drain(reader, tail));
@@ -126,6 +127,7 @@ impl Berth<'_> {
             inbox,
             stop: held.stop.clone(),
             recorder: held.recorder.clone(),
+            sieve,
             probe: Probe::new(self.shared.options.discover_timeout),
         })
     }
@@ -166,8 +168,7 @@ impl Held {
     pub(super) async fn lost(&self) -> Fault {
         let ended = async {
             self.end.ended().await;
-            let closed = || Fault::new(Outcome::Other, "the server closed the connection");
-            self.recorder.recorded_fault().unwrap_or_else(closed)
+            self.recorder.recorded_fault().unwrap_or_else(|| self.closed())
         };
         let Some(process) = &self.process else {
             return ended.await;
@@ -177,6 +178,15 @@ impl Held {
             status = process.exited() => self.exited(status),
             fault = ended => self.explained(fault).await,
         }
+    }
+
+    /// The fault of a server that is there and speaks no more.
+    fn closed(&self) -> Fault {
+        let what = match self.process {
+            Some(_) => "the server closed its standard output",
+            None => "the server closed the connection",
+        };
+        Fault::new(Outcome::ProtocolError, format!("{what}{}", self.during()))
     }
 
     /// A broken pipe has a reason. Where it is that the child has exited, that is the fault.
@@ -190,10 +200,15 @@ impl Held {
         }
     }
 
+    /// What the session was about when something happened to it.
+    fn during(&self) -> String {
+        let phase = self.recorder.current_phase();
+        phase.map(|phase| format!(" while {phase}")).unwrap_or_default()
+    }
+
     /// The fault of a child that has ended by itself.
     fn exited(&self, status: ExitStatusReport) -> Fault {
-        let during = self.recorder.current_phase();
-        let during = during.map(|phase| format!(" while {phase}")).unwrap_or_default();
+        let during = self.during();
         let how = match status {
             ExitStatusReport::Code(code) => format!("the server exited with status {code}{during}"),
             ExitStatusReport::Signal(signal) => {

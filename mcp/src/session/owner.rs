@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::report::{
     ComponentInfo, ComponentKind, LeaveReport, Outcome, ServerReport, SessionInfo,
 };
-use crate::wire::{Link, Offers};
+use crate::wire::{Gone, Link, Offers};
 
 /// The whole life of a session: a group for its pumps, inside it a stack for its exits, inside that the session itself.
 /// What went wrong stands in one record, the session's own failure first.
@@ -70,6 +70,8 @@ struct Life {
     /// Set once it is up.
     info: Option<SessionInfo>,
     held: Option<Held>,
+    /// A list that could not be read.
+    list_fault: Option<Fault>,
 }
 
 impl Life {
@@ -90,6 +92,7 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let (held, link, offers) = attempted?;
 
     held.recorder.connected();
+    life.list_fault = offers.fault.clone();
     let up = up(session, &held, &link, offers, began);
     let info = up.info.clone();
     if !session.come_up(up) {
@@ -119,10 +122,13 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
         let link = attempt::handshake(&acquired, ready).await?;
         acquired.recorder.phase("reading what the server offers");
         let offers = tokio::select! {
-            offers = link.offers(options.page_cap) => offers,
+            offers = link.offers(options.page_cap, &acquired.recorder) => offers,
             fault = acquired.lost() => return Err(fault),
         };
-        Ok((acquired, link, offers))
+        match offers {
+            Ok(offers) => Ok((acquired, link, offers)),
+            Err(Gone) => Err(acquired.lost().await),
+        }
     });
     let relay = async {
         orders.asked_to_leave(options.budget).await;
@@ -155,9 +161,6 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
             description: offer.description,
         })
         .collect();
-    for warning in offers.warnings {
-        held.recorder.warn(warning);
-    }
     let info = SessionInfo {
         name: name.clone(),
         transport: session.kind(),
@@ -167,6 +170,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
         prompts: Live::count(&components, ComponentKind::Prompt),
         resources: Live::count(&components, ComponentKind::Resource),
         warnings: held.recorder.warnings(),
+        list_error: offers.fault.map(|fault| fault.report(None)),
     };
     Live { info, components, caller: link.caller() }
 }
@@ -202,7 +206,9 @@ fn begin_leaving(berth: Berth<'_>, life: &Life, fault: Option<&Fault>) {
 /// The report of a session that has been left.
 fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveReport) -> Finished {
     let tail = || life.held.as_ref().and_then(|held| held.stderr.as_ref()).map(|tail| tail.text());
-    let error = fault.as_ref().map(|fault| fault.report(tail()));
+    // What ended it says more than a list that could not be read.
+    let worst = fault.as_ref().or(life.list_fault.as_ref());
+    let error = worst.map(|fault| fault.report(tail()));
     let clock = *session.clock.lock();
     let info = life.info.as_ref();
     let connect_ms = match (clock.began, clock.outcome) {
@@ -213,7 +219,7 @@ fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveRepo
         name: session.params.name.clone(),
         transport: session.kind(),
         era: info.and_then(|info| info.era.clone()),
-        outcome: fault.as_ref().map_or(Outcome::Ok, |fault| fault.outcome),
+        outcome: worst.map_or(Outcome::Ok, |fault| fault.outcome),
         error,
         connect_ms,
         tools: info.map_or(0, |info| info.tools),
@@ -222,16 +228,16 @@ fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveRepo
         warnings: life.warnings(),
         leave,
     };
-    let error = match (info, fault, &report.error) {
+    let error = match (info, &fault, &report.error) {
         (None, Some(fault), Some(told)) => Some(ConnectError::new(
             session.params.name.clone(),
             fault.outcome,
             told.clone(),
-            Arc::new(fault),
+            Arc::new(fault.clone()),
         )),
         _ => None,
     };
-    Finished { report, error }
+    Finished { report, error, ended_by: fault }
 }
 
 /// Sees to it that those who wait for the end of a session get one, even where its owner was dropped or has panicked.
@@ -273,11 +279,8 @@ pub(crate) fn reject(session: &Arc<Session>, shared: &Arc<Shared>, fault: Fault)
 
 /// The error of a session that came up and was gone before its caller looked.
 pub(crate) fn ended(session: &Session, finished: &Finished) -> ConnectError {
-    let fault = interrupted();
-    let report = finished.report.error.clone().unwrap_or_else(|| fault.report(None));
-    let outcome = match finished.report.outcome {
-        Outcome::Ok => Outcome::Closing,
-        other => other,
-    };
-    ConnectError::new(session.params.name.clone(), outcome, report, Arc::new(fault))
+    let fault = finished.ended_by.clone().unwrap_or_else(interrupted);
+    let told = finished.report.error.clone().filter(|_| finished.ended_by.is_some());
+    let report = told.unwrap_or_else(|| fault.report(None));
+    ConnectError::new(session.params.name.clone(), fault.outcome, report, Arc::new(fault))
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::failure::Failure;
+use super::Sieve;
 use super::body::{self, BodyError, Flattened};
 use super::message::{Kind, probe_answer, probe_aware};
 use super::recorder::Recorder;
@@ -59,6 +60,7 @@ pub(crate) struct HttpSession {
     /// The exchanges under way. A DELETE waits for them: one of them may be about to learn the session's id.
     exchanges: TaskTracker,
     open: Mutex<Open>,
+    sieve: Sieve,
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +80,20 @@ impl HttpSession {
     ) -> Self {
         let shown_url = shared::shown(url);
         let url = url.into();
-        let (exchanges, open) = (TaskTracker::new(), Mutex::default());
+        let exchanges = TaskTracker::new();
         exchanges.close();
-        Self { url, shown_url, headers, client, recorder, stop, probe_timeout, exchanges, open }
+        Self {
+            url,
+            shown_url,
+            headers,
+            client,
+            recorder,
+            stop,
+            probe_timeout,
+            exchanges,
+            open: Mutex::default(),
+            sieve: Sieve::default(),
+        }
     }
 
     /// The address, as rmcp wants it.
@@ -111,6 +124,7 @@ impl SessionClient {
         let _under_way = session.exchanges.token();
         let kind = Kind::of(&message);
         session.recorder.phase(kind.phase());
+        session.sieve.watch(&message);
         let version = headers.get(PROTOCOL_VERSION).cloned();
         // `initialize` begins anew: what the probe spoke no longer counts.
         if version.is_some() || kind.is_initialize() {
@@ -166,7 +180,9 @@ impl SessionClient {
         }
         if is(&response, JSON) {
             let bytes = body::bounded(response, body::JSON_LIMIT).await?;
-            let answer = serde_json::from_slice::<ServerJsonRpcMessage>(&bytes)
+            let answer = session
+                .sieve
+                .read(&bytes)
                 .map_err(|error| BodyError::not_a_message(error, &bytes))?;
             let answer = probe_aware(message, kind, answer);
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
@@ -181,18 +197,24 @@ impl SessionClient {
         }))
     }
 
-    /// A response stream that ends with the session and records how it broke.
+    /// A response stream that ends with the session, records how it broke, and has its lists sifted.
     fn watched(&self, events: SseEvents) -> SseEvents {
         let session = self.0.clone();
         let stop = session.stop.clone();
         events
-            .inspect(move |event| {
-                if let Err(error) = event {
+            .map(move |event| match event {
+                Ok(mut event) => {
+                    let sifted = event.data.as_ref().and_then(|text| session.sieve.rewrite(text));
+                    event.data = sifted.or(event.data);
+                    Ok(event)
+                }
+                Err(error) => {
                     session.recorder.fault(Fault::caused(
                         Outcome::Unreachable,
                         format!("the response stream of {} broke", session.shown_url),
-                        Flattened::of(error),
+                        Flattened::of(&error),
                     ));
+                    Err(error)
                 }
             })
             .take_until(stop.cancelled_owned())

@@ -3,11 +3,21 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rmcp::model::PaginatedRequestParams;
+use rmcp::model::{MetaObject, PaginatedRequestParams};
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use rmcp::transport::common::client_side_sse::ExponentialBackoff;
 
-use crate::report::ComponentKind;
+mod sieve;
+
+pub(crate) use self::sieve::Sieve;
+use self::sieve::{Findings, List};
+use super::recorder::Recorder;
+use super::{CallFailure, call_failure};
+use crate::fault::Fault;
+use crate::report::{ComponentKind, Outcome};
+
+/// JSON-RPC's "method not found".
+const METHOD_NOT_FOUND: i64 = -32601;
 
 /// One thing a server offers.
 #[derive(Debug, Clone)]
@@ -20,27 +30,46 @@ pub(crate) struct Offer {
     pub(crate) description: Option<String>,
 }
 
-/// Everything it offers, and what could not be read.
+/// Everything a server offers, as far as it can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
     pub(crate) all: Vec<Offer>,
-    pub(crate) warnings: Vec<String>,
+    /// The first list that could not be read, or not to its end.
+    pub(crate) fault: Option<Fault>,
 }
 
-/// Reads the kinds of list that the server says it has, side by side. One that fails is a warning; the rest stands.
-pub(crate) async fn read(peer: &Peer<RoleClient>, page_cap: usize) -> Offers {
+/// The session ended while its lists were read; what ended it is known elsewhere.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Reads the kinds of list that the server says it has, side by side. One that fails does not touch the others; what is
+/// wrong with a list goes to the recorder as a warning.
+pub(crate) async fn read(
+    peer: &Peer<RoleClient>,
+    page_cap: usize,
+    recorder: &Recorder,
+) -> Result<Offers, Gone> {
     let capabilities = peer.peer_info().map(|info| info.capabilities.clone()).unwrap_or_default();
-    let tools = pages("tools", capabilities.tools.is_some(), page_cap, |params| async move {
-        let page = peer.list_tools(params).await?;
+    let tools = pages(List::Tools, page_cap, recorder, |params| async move {
+        let mut page = peer.list_tools(params).await?;
+        let mut findings = Findings::take(page.meta.as_mut());
+        let names: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
+        // In the newer era the protocol tells clients to drop such a tool, and rmcp does.
+        let dropped = findings.tools.iter().filter(|name| !names.contains(name.as_str()));
+        findings.warnings.extend(dropped.map(|name| {
+            format!(
+                "the tool {name:?} is left out: an `x-mcp-header` of its inputSchema is not valid"
+            )
+        }));
         let offers = page.tools.into_iter().map(|tool| Offer {
             kind: ComponentKind::Tool,
             name: tool.name.to_string(),
             wire: tool.name.into_owned(),
             description: tool.description.map(|text| text.into_owned()),
         });
-        Ok((offers.collect(), page.next_cursor))
+        Ok(Page { offers: offers.collect(), next: page.next_cursor, findings })
     });
-    let prompts = pages("prompts", capabilities.prompts.is_some(), page_cap, |params| async move {
+    let prompts = pages(List::Prompts, page_cap, recorder, |params| async move {
         let page = peer.list_prompts(params).await?;
         let offers = page.prompts.into_iter().map(|prompt| Offer {
             kind: ComponentKind::Prompt,
@@ -48,69 +77,130 @@ pub(crate) async fn read(peer: &Peer<RoleClient>, page_cap: usize) -> Offers {
             wire: prompt.name,
             description: prompt.description,
         });
-        Ok((offers.collect(), page.next_cursor))
+        Ok(Page::new(offers, page.next_cursor, page.meta))
     });
-    let resources =
-        pages("resources", capabilities.resources.is_some(), page_cap, |params| async move {
-            let page = peer.list_resources(params).await?;
-            let offers = page.resources.into_iter().map(|resource| Offer {
-                kind: ComponentKind::Resource,
-                name: resource.name,
-                wire: resource.uri,
-                description: resource.description,
-            });
-            Ok((offers.collect(), page.next_cursor))
+    let resources = pages(List::Resources, page_cap, recorder, |params| async move {
+        let page = peer.list_resources(params).await?;
+        let offers = page.resources.into_iter().map(|resource| Offer {
+            kind: ComponentKind::Resource,
+            name: resource.name,
+            wire: resource.uri,
+            description: resource.description,
         });
+        Ok(Page::new(offers, page.next_cursor, page.meta))
+    });
+    let templates = pages(List::Templates, page_cap, recorder, |params| async move {
+        let page = peer.list_resource_templates(params).await?;
+        let offers = page.resource_templates.into_iter().map(|template| Offer {
+            kind: ComponentKind::ResourceTemplate,
+            name: template.name,
+            wire: template.uri_template,
+            description: template.description,
+        });
+        Ok(Page::new(offers, page.next_cursor, page.meta))
+    });
+    let (tools, prompts, resources, templates) = tokio::join!(
+        offered(capabilities.tools.is_some(), tools),
+        offered(capabilities.prompts.is_some(), prompts),
+        offered(capabilities.resources.is_some(), resources),
+        offered(capabilities.resources.is_some(), templates),
+    );
     let mut offers = Offers::default();
-    let (tools, prompts, resources) = tokio::join!(tools, prompts, resources);
-    for (list, warning) in [tools, prompts, resources] {
-        offers.all.extend(list);
-        offers.warnings.extend(warning);
+    for list in [tools, prompts, resources, templates] {
+        let list = list?;
+        offers.all.extend(list.all);
+        offers.fault = offers.fault.or(list.fault);
     }
-    offers
+    Ok(offers)
 }
 
-/// One page: what it lists, and the cursor of the next one.
-type Page = Result<(Vec<Offer>, Option<String>), ServiceError>;
+/// Reads a list where there is one.
+async fn offered(
+    is_offered: bool,
+    list: impl Future<Output = Result<Offers, Gone>>,
+) -> Result<Offers, Gone> {
+    if is_offered { list.await } else { Ok(Offers::default()) }
+}
 
-/// All pages of one list, and why it ends early where it does.
-async fn pages<F>(
-    what: &str,
-    offered: bool,
-    cap: usize,
-    page: impl Fn(Option<PaginatedRequestParams>) -> F,
-) -> (Vec<Offer>, Option<String>)
-where
-    F: Future<Output = Page>,
-{
-    let mut all = Vec::new();
-    if !offered {
-        return (all, None);
+/// One page: what it lists, the cursor of the next one, and what was wrong with it.
+struct Page {
+    offers: Vec<Offer>,
+    next: Option<String>,
+    findings: Findings,
+}
+
+impl Page {
+    fn new(
+        offers: impl Iterator<Item = Offer>,
+        next: Option<String>,
+        mut meta: Option<MetaObject>,
+    ) -> Self {
+        Self { offers: offers.collect(), next, findings: Findings::take(meta.as_mut()) }
     }
+}
+
+/// All pages of one list. It ends early, with a warning, where a page cannot be read or there is no end of them.
+async fn pages<F>(
+    list: List,
+    cap: usize,
+    recorder: &Recorder,
+    page: impl Fn(Option<PaginatedRequestParams>) -> F,
+) -> Result<Offers, Gone>
+where
+    F: Future<Output = Result<Page, ServiceError>>,
+{
+    let mut read = Offers::default();
     let mut seen = HashSet::new();
     let mut cursor: Option<String> = None;
-    for _ in 0..cap {
+    for number in 1..=cap {
+        let place = match number {
+            1 => list.method().to_owned(),
+            _ => format!("{}, page {number}", list.method()),
+        };
         let params = PaginatedRequestParams::default().with_cursor(cursor.take());
-        match page(Some(params)).await {
-            Ok((offers, next)) => {
-                all.extend(offers);
-                match next {
-                    None => return (all, None),
-                    Some(next) if !seen.insert(next.clone()) => {
-                        return (
-                            all,
-                            Some(format!("the list of {what} repeats its cursor {next:?}")),
-                        );
+        let failed = match page(Some(params)).await.map_err(call_failure) {
+            Ok(page) => {
+                read.all.extend(page.offers);
+                for warning in page.findings.warnings {
+                    recorder.warn(format!("{place}: {warning}"));
+                }
+                match (page.findings.fault, page.next) {
+                    (Some(why), _) => Fault::new(Outcome::ProtocolError, why),
+                    (None, None) => return Ok(read),
+                    (None, Some(next)) => {
+                        if !seen.insert(next.clone()) {
+                            recorder.warn(format!("{place}: the list repeats its cursor {next:?}"));
+                            return Ok(read);
+                        }
+                        cursor = Some(next);
+                        continue;
                     }
-                    Some(next) => cursor = Some(next),
                 }
             }
-            Err(error) => {
-                return (all, Some(format!("the list of {what} cannot be read: {error}")));
+            Err(CallFailure::Gone) => return Err(Gone),
+            // A server with resources need not have templates of them.
+            Err(CallFailure::Rejected { code: METHOD_NOT_FOUND, .. })
+                if list == List::Templates && number == 1 =>
+            {
+                return Ok(read);
             }
-        }
+            Err(CallFailure::Rejected { code, message }) => {
+                let text = format!("the server rejected it: {message} (code {code})");
+                Fault::new(Outcome::ProtocolError, text)
+            }
+            Err(CallFailure::Failed(fault)) => fault,
+        };
+        let outcome = match failed.outcome {
+            Outcome::ProtocolError => Outcome::ProtocolError,
+            _ => Outcome::UpstreamError,
+        };
+        let fault = Fault::caused(outcome, format!("{place} cannot be read"), failed);
+        recorder.warn(fault.line());
+        read.fault = Some(fault);
+        return Ok(read);
     }
-    (all, Some(format!("the list of {what} has more than {cap} pages")))
+    recorder.warn(format!("{} has more than {cap} pages", list.method()));
+    Ok(read)
 }
 
 /// How a lost event stream is asked for again: ever less often, and not for ever.

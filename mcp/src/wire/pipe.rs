@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Sieve;
 use super::message::{Kind, method_not_found, refuses_as_legacy, request_id};
 use super::recorder::Recorder;
 
@@ -35,6 +36,7 @@ pub(crate) struct PipeTransport {
     pub(crate) inbox: mpsc::Receiver<ServerJsonRpcMessage>,
     pub(crate) stop: CancellationToken,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) sieve: Arc<Sieve>,
     pub(crate) probe: Probe,
 }
 
@@ -87,6 +89,7 @@ impl Transport<RoleClient> for PipeTransport {
     ) -> impl Future<Output = Result<(), PipeError>> + Send + 'static {
         let kind = Kind::of(&message);
         self.recorder.phase(kind.phase());
+        self.sieve.watch(&message);
         if kind.is_probe() {
             self.probe.pending =
                 request_id(&message).map(|id| (id.clone(), Instant::now() + self.probe.timeout));

@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::body;
 use super::recorder::Recorder;
+use super::{Sieve, body};
 use crate::fault::Fault;
 use crate::report::Outcome;
 
@@ -53,6 +53,7 @@ pub(crate) async fn read(
     pipe: impl AsyncRead + Unpin,
     inbox: mpsc::Sender<ServerJsonRpcMessage>,
     recorder: Arc<Recorder>,
+    sieve: Arc<Sieve>,
 ) {
     let mut pipe = BufReader::with_capacity(64 * 1024, pipe);
     let mut line = Vec::new();
@@ -78,7 +79,7 @@ pub(crate) async fn read(
         let Some(text) = body::preview(&line) else {
             continue;
         };
-        match serde_json::from_slice::<ServerJsonRpcMessage>(&line) {
+        match sieve.read(&line) {
             Ok(message) => {
                 if inbox.send(message).await.is_err() {
                     let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
@@ -169,7 +170,7 @@ mod tests {
         let (inbox, mut messages) = mpsc::channel(4);
         let recorder = Arc::new(Recorder::default());
         let said: &[u8] = b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n";
-        read(said, inbox, recorder.clone()).await;
+        read(said, inbox, recorder.clone(), Arc::default()).await;
         assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Response(_))));
         assert_eq!(recorder.warnings(), ["not a message, on standard output: Welcome!"]);
     }

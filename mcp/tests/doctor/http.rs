@@ -122,3 +122,51 @@ fn where_the_budget_is_spent_no_delete_is_sent() {
     assert_eq!(web["leave"]["clean"], false);
     assert_eq!(stub.count("DELETE"), 0);
 }
+
+#[test]
+fn a_list_that_cannot_be_read_is_status_1_and_said_everywhere() {
+    for status in [401, 500] {
+        let stub = Stub::start("tools/list", Answer::Status(status));
+        let place = Place::new();
+        let (run, report) = place.examine(&[("web", at(stub.url()))], &[]);
+        run.expect(1);
+        let web = server(&report, "web");
+        assert_eq!((&web["outcome"], &web["tools"]), (&json!("upstream_error"), &json!(0)));
+        assert_eq!(web["era"], "2025-11-25");
+        assert_eq!(web["error"]["message"], "tools/list cannot be read");
+        assert!(cause(web).contains(&status.to_string()), "{web:#}");
+        assert_eq!(web["leave"]["clean"], true, "{web:#}");
+        let warning = web["warnings"][0].as_str().expect("a text");
+        assert!(run.stderr.contains(warning), "{}", run.stderr);
+
+        let run = place.run(&["doctor", &place.config(&[("web", at(stub.url()))])]);
+        run.expect(1);
+        assert!(run.stdout.contains("upstream error, 1 warning"), "{}", run.stdout);
+        assert!(run.stdout.contains("  web: upstream error: "), "{}", run.stdout);
+
+        let run = place.run(&["call", &place.config(&[("web", at(stub.url()))]), "web/echo", "{}"]);
+        run.expect(1);
+        assert!(run.stderr.contains("tools/list cannot be read"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_item_that_cannot_be_read_is_a_warning_and_status_0() {
+    let stub = Stub::start("tools/list", Answer::OneBadTool);
+    let place = Place::new();
+    let (run, report) = place.examine(&[("web", at(stub.url()))], &[]);
+    run.expect(0);
+    let web = server(&report, "web");
+    assert_eq!((&web["outcome"], &web["tools"]), (&json!("ok"), &json!(1)));
+    let warning =
+        "tools/list: tools[0] \"bad\" cannot be read and is left out: missing field `inputSchema`";
+    assert_eq!(web["warnings"], json!([warning]));
+    assert_eq!(run.stderr, format!("moored-mcp: warning: server \"web\": {warning}\n"));
+
+    let config = place.config(&[("web", at(stub.url()))]);
+    let run = place.run(&["doctor", &config]);
+    run.expect(0);
+    assert!(run.stdout.contains(" up, 1 warning "), "{}", run.stdout);
+    assert!(run.stdout.contains("tools[0] \"bad\""), "{}", run.stdout);
+    place.run(&["call", &config, "web/echo", "{}"]).expect(0);
+}

@@ -22,6 +22,8 @@ pub(crate) enum Answer {
     TooOld,
     /// Nothing, with the connection held open.
     Hang,
+    /// A page of tools of which one cannot be read.
+    OneBadTool,
 }
 
 /// A running stub. Its threads end with the test's process.
@@ -116,6 +118,11 @@ fn serve(
             Ok(())
         }
         Answer::Status(status) => reply(stream, status, None),
+        Answer::OneBadTool => {
+            let tools = json!([{"name": "bad"}, {"name": "echo", "inputSchema": {}}]);
+            let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": tools}});
+            reply(stream, 200, Some(answer.to_string()))
+        }
         Answer::TooOld => {
             let supported = json!({"supported": ["2025-06-18", "2025-11-25"]});
             let error = json!({"code": -32022, "message": "too new", "data": supported});

@@ -1,10 +1,10 @@
 //! What a server offers, where it does not make it easy.
 
-use moored_mcp::{CallOptions, ComponentKind, Outcome};
+use moored_mcp::{CallError, CallOptions, ComponentKind, Outcome, ServerParams, SessionGroup};
 use serde_json::{Map, Value, json};
 
 use crate::support::http::{Reply, Request, Server, legacy};
-use crate::support::{at, brisk_group, within_limit};
+use crate::support::{at, brisk_group, shell, within_limit};
 
 fn result(request: &Request, value: Value) -> Reply {
     Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
@@ -24,6 +24,12 @@ fn offering(page: impl Fn(&Request) -> Option<Reply> + Send + Sync) -> impl Fn(&
         .with("mcp-session-id", "s-1"),
         _ => page(request).unwrap_or_else(|| legacy(request)),
     }
+}
+
+/// Calls a tool of a scripted server, which answers with the text.
+async fn call(group: &SessionGroup, tool: &str) -> Result<Value, CallError> {
+    let arguments = Map::from_iter([("text".to_owned(), json!("ahoy"))]);
+    group.call_tool(tool, arguments, CallOptions::default()).await
 }
 
 #[tokio::test]
@@ -83,7 +89,7 @@ async fn a_repeating_cursor_ends_the_list_with_a_warning() {
 }
 
 #[tokio::test]
-async fn one_kind_of_list_that_fails_is_a_warning_and_the_rest_stands() {
+async fn one_kind_of_list_that_fails_is_the_outcome_and_the_rest_stands() {
     within_limit(async {
         let server = Server::start(offering(|request| match request.rpc.as_str() {
             "prompts/list" => Some(Reply::status(500)),
@@ -95,8 +101,211 @@ async fn one_kind_of_list_that_fails_is_a_warning_and_the_rest_stands() {
         let info = group.connect(at("s", &server.url)).await.expect("up");
         assert_eq!(info.tools, 1);
         let [warning] = &info.warnings[..] else { panic!("{info:?}") };
-        assert!(warning.contains("prompts") && warning.contains("500"), "{warning}");
+        assert!(warning.contains("prompts/list") && warning.contains("500"), "{warning}");
+        assert!(info.list_error.is_some(), "{info:?}");
+        call(&group, "s/echo").await.expect("the tools stand");
+        let report = group.close().await;
+        assert!(report.clean && !report.all_well(), "{report:?}");
+        let [server] = &report.servers[..] else { panic!("{report:?}") };
+        assert_eq!((server.outcome, server.tools), (Outcome::UpstreamError, 1));
+        assert_eq!(server.warnings, info.warnings);
+        let error = server.error.as_ref().expect("why");
+        assert_eq!(error.message, "prompts/list cannot be read");
+        assert!(error.chain[1].contains("500"), "{error:?}");
+        // It was left because it was asked to be.
+        let late = call(&group, "s/echo").await;
+        assert!(matches!(late, Err(CallError::Closing(_))), "{late:?}");
+    })
+    .await;
+}
+
+/// What a list may be answered with, and what is made of it where no item can be read.
+fn failing_lists() -> Vec<(Reply, Outcome, &'static str)> {
+    let rpc = |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": 0, "result": value}));
+    vec![
+        (Reply::status(401), Outcome::UpstreamError, "401"),
+        (Reply::status(403), Outcome::UpstreamError, "403"),
+        (Reply::status(500), Outcome::UpstreamError, "500"),
+        (Reply::Reset, Outcome::UpstreamError, "connection closed"),
+        (rpc(json!({})), Outcome::ProtocolError, "is missing"),
+        (rpc(json!([])), Outcome::ProtocolError, "an array, not an object"),
+        (Reply::status(200).with("content-type", "text/html"), Outcome::ProtocolError, "text/html"),
+    ]
+}
+
+/// The same answer, to this request.
+fn addressed(reply: Reply, request: &Request) -> Reply {
+    let Reply::Answer { status, headers, body } = reply else { return reply };
+    let body = match serde_json::from_str::<Value>(&body) {
+        Ok(mut answer) => {
+            answer["id"] = request.id.clone();
+            answer.to_string()
+        }
+        Err(_) => body,
+    };
+    Reply::Answer { status, headers, body }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_as_a_whole_is_never_a_list_of_nothing() {
+    const LISTS: [&str; 4] =
+        ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+    within_limit(async {
+        for failing in LISTS {
+            for (reply, outcome, why) in failing_lists() {
+                let server = Server::start(offering(move |request| match &*request.rpc {
+                    rpc if rpc == failing => Some(addressed(reply.clone(), request)),
+                    "prompts/list" => Some(result(request, json!({"prompts": []}))),
+                    "resources/list" => Some(result(request, json!({"resources": []}))),
+                    _ => None,
+                }))
+                .await;
+                let group = brisk_group();
+                let info = group.connect(at("s", &server.url)).await.expect("up");
+                let [warning] = &info.warnings[..] else { panic!("{info:?}") };
+                assert!(warning.starts_with(failing) && warning.contains(why), "{warning}");
+                let report = group.close().await;
+                assert!(report.clean, "{report:?}");
+                assert_eq!(report.servers[0].outcome, outcome, "{failing}: {warning}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn templates_are_listed_and_a_server_need_not_have_them() {
+    within_limit(async {
+        for has_templates in [true, false] {
+            let server = Server::start(offering(move |request| match &*request.rpc {
+                "prompts/list" => Some(result(request, json!({"prompts": []}))),
+                "resources/list" => Some(result(request, json!({"resources": []}))),
+                "resources/templates/list" if has_templates => Some(result(
+                    request,
+                    json!({"resourceTemplates": [{"name": "day", "uriTemplate": "log:///{day}"}, {"name": "x"}]}),
+                )),
+                _ => None,
+            }))
+            .await;
+            let group = brisk_group();
+            let info = group.connect(at("s", &server.url)).await.expect("up");
+            let listed = group.list();
+            let template = listed.iter().find(|it| it.kind == ComponentKind::ResourceTemplate);
+            let wire = template.map(|it| (it.hooked.as_str(), it.wire.as_str()));
+            assert_eq!(wire, has_templates.then_some(("s/day", "log:///{day}")));
+            assert_eq!(info.warnings.len(), usize::from(has_templates), "{info:?}");
+            assert!(group.close().await.all_well());
+        }
+    })
+    .await;
+}
+
+/// A page of tools with one in the middle that cannot be read.
+fn mixed_tools() -> Value {
+    json!({"tools": [
+        {"name": "one", "inputSchema": {"type": "object"}},
+        {"name": "bad", "inputSchema": {"type": "object"}, "icons": "picture.png"},
+        {"name": "two", "inputSchema": {"type": "object"}},
+    ]})
+}
+
+#[tokio::test]
+async fn a_bad_item_is_named_and_the_others_stand_as_json_and_as_events() {
+    within_limit(async {
+        for as_events in [false, true] {
+            let server = Server::start(offering(move |request| match &*request.rpc {
+                "tools/list" if as_events => {
+                    let page = json!({"jsonrpc": "2.0", "id": request.id, "result": mixed_tools()});
+                    let events = Reply::status(200).with("content-type", "text/event-stream");
+                    Some(events.saying(format!("data: {page}\n\n")))
+                }
+                "tools/list" => Some(result(request, mixed_tools())),
+                "prompts/list" => Some(result(request, json!({"prompts": [{"name": "p"}, {}]}))),
+                "resources/list" => Some(result(
+                    request,
+                    json!({"resources": [{"name": "no address"}, {"name": "r", "uri": "file:///r"}]}),
+                )),
+                _ => None,
+            }))
+            .await;
+            let group = brisk_group();
+            let info = group.connect(at("s", &server.url)).await.expect("up");
+            assert_eq!((info.tools, info.prompts, info.resources), (2, 1, 1), "{info:?}");
+            for named in [r#"tools/list: tools[1] "bad" "#, "prompts/list: prompts[1] ", "resources[0] "] {
+                assert!(info.warnings.iter().any(|it| it.contains(named)), "{named}: {info:?}");
+            }
+            assert!(info.warnings.iter().any(|it| it.contains("`icons`")), "{info:?}");
+            call(&group, "s/two").await.expect("it stands");
+            let report = group.close().await;
+            assert!(report.all_well(), "{report:?}");
+            assert_eq!(report.servers[0].warnings, info.warnings);
+        }
+    })
+    .await;
+}
+
+/// A stdio server of the older era in `sh`, which runs `on_list` when it is asked for its tools. `$id` is the request's.
+fn listing_shell(on_list: &str) -> ServerParams {
+    let script = r#"
+        while read -r line; do
+            id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+            case $line in
+            *'"initialize"'*) echo '{"jsonrpc":"2.0","id":'$id',"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"sh","version":"1"}}}' ;;
+            *'"tools/list"'*) ON_LIST ;;
+            *'"server/discover"'*) echo '{"jsonrpc":"2.0","id":'$id',"error":{"code":-32601,"message":"no"}}' ;;
+            esac
+        done"#;
+    shell("s", &script.replace("ON_LIST", on_list))
+}
+
+#[tokio::test]
+async fn a_bad_item_is_named_and_the_others_stand_over_a_pipe() {
+    within_limit(async {
+        let page = mixed_tools();
+        let answer = format!(r#"echo '{{"jsonrpc":"2.0","id":'$id',"result":{page}}}'"#);
+        let group = brisk_group();
+        let info = group.connect(listing_shell(&answer)).await.expect("up");
+        assert_eq!(info.tools, 2, "{info:?}");
+        let [warning] = &info.warnings[..] else { panic!("{info:?}") };
+        assert!(warning.contains(r#"tools[1] "bad""#) && warning.contains("`icons`"), "{warning}");
         assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_while_it_lists_is_not_up() {
+    within_limit(async {
+        for (on_list, outcome, why) in [
+            (
+                "exit 3",
+                Outcome::Exited,
+                "exited with status 3 while waiting for the answer to tools/list",
+            ),
+            ("kill -9 $$", Outcome::Exited, "ended by signal 9"),
+            ("exec >&-; sleep 20", Outcome::ProtocolError, "closed its standard output"),
+        ] {
+            let group = brisk_group();
+            let error = group.connect(listing_shell(on_list)).await.expect_err("it went away");
+            assert_eq!(error.outcome(), outcome, "{error}");
+            assert!(error.to_string().contains(why), "{error}");
+            let report = group.close().await;
+            assert!(!report.all_well(), "{report:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_rejected_over_a_pipe_is_the_outcome() {
+    within_limit(async {
+        let answer =
+            r#"echo '{"jsonrpc":"2.0","id":'$id',"error":{"code":-32603,"message":"no database"}}'"#;
+        let group = brisk_group();
+        let info = group.connect(listing_shell(answer)).await.expect("up");
+        assert!(info.warnings[0].contains("no database"), "{info:?}");
+        let report = group.close().await;
+        assert_eq!(report.servers[0].outcome, Outcome::ProtocolError);
     })
     .await;
 }

@@ -77,8 +77,10 @@ impl View for Live {
         let Some(branch) = self.branches.get(event.index) else { return };
         let Some(text) = line(&event.kind) else { return };
         match &event.kind {
-            EventKind::Up(_) => {
-                branch.settled(&style("✔").green(), &text);
+            EventKind::Up(info) => {
+                let well = info.warnings.is_empty();
+                let mark = if well { style("✔").green() } else { style("!").yellow() };
+                branch.settled(&mark, &text);
                 self.up += 1;
                 self.head.inc(1);
             }
@@ -88,7 +90,7 @@ impl View for Live {
             }
             EventKind::Lost { .. } => branch.settled(&style("✘").red(), &text),
             // A server that never came up has been counted, and its failure stays in sight.
-            EventKind::Left(report) if words::is_up(report) => {
+            EventKind::Left(report) if words::was_up(report) => {
                 let mark =
                     if report.leave.clean { style("✔").green() } else { style("!").yellow() };
                 branch.settled(&mark, &text);
@@ -183,6 +185,7 @@ mod tests {
             prompts: 0,
             resources: 0,
             warnings: Vec::new(),
+            list_error: None,
         }))
     }
 

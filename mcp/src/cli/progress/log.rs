@@ -44,9 +44,12 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
             let era = info.era.as_deref().map_or("no era".to_owned(), words::plain);
             let offers = words::offers(info.tools, info.prompts, info.resources);
             let mut text = format!("up, {era}: {offers}");
-            for warning in &info.warnings {
+            if let [first, more @ ..] = &info.warnings[..] {
                 text.push_str("; ");
-                text.push_str(&words::short(warning));
+                text.push_str(&words::short(first));
+                if !more.is_empty() {
+                    text.push_str(&format!("; {}", words::count(more.len(), "more warning")));
+                }
             }
             text
         }
@@ -56,7 +59,7 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
         EventKind::Lost { message } => format!("lost: {}", words::short(message)),
         EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
         EventKind::Left(report)
-            if words::is_up(report) || !words::nothing_to_leave(&report.leave) =>
+            if words::was_up(report) || !words::nothing_to_leave(&report.leave) =>
         {
             let how = words::left(report.transport, &report.leave);
             format!("left in {}: {how}", show_ms(report.leave.ms))

@@ -43,10 +43,17 @@ fn failed(
     }
 }
 
-/// Two that are well, two that failed, two that were left unclean.
+/// One with an item that cannot be read.
+fn doubtful() -> ServerReport {
+    let warnings = vec!["tools/list: tools[1] \"x\" cannot be read: \u{1b}[2J".into()];
+    let leave = LeaveReport { ms: 2, delete: Delete::NotSupported, ..LeaveReport::nothing() };
+    ServerReport { warnings, ..up("odd", TransportKind::Http, "2025-11-25", leave) }
+}
+
+/// Two that are well, two that failed, two that were left unclean, one that is doubtful.
 pub(crate) fn report() -> CloseReport {
     let nothing = LeaveReport::nothing;
-    let servers = vec![
+    let mut servers = vec![
         up(
             "web",
             TransportKind::Http,
@@ -106,6 +113,7 @@ pub(crate) fn report() -> CloseReport {
             },
         ),
     ];
+    servers.insert(2, doubtful());
     CloseReport {
         version: CloseReport::VERSION,
         clean: false,

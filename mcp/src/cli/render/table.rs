@@ -49,14 +49,18 @@ pub(crate) fn render(report: &CloseReport) -> String {
 }
 
 fn row(server: &ServerReport) -> [String; 9] {
-    let up = words::is_up(server);
+    let up = words::was_up(server);
     let nothing = !up && words::nothing_to_leave(&server.leave);
+    let mut outcome = words::outcome(server.outcome).to_owned();
+    if !server.warnings.is_empty() {
+        outcome.push_str(&format!(", {}", words::count(server.warnings.len(), "warning")));
+    }
     let dash = || "-".to_owned();
     [
         words::plain(&server.name),
         words::transport(server.transport).to_owned(),
         server.era.as_deref().map_or_else(dash, words::plain),
-        words::outcome(server.outcome).to_owned(),
+        outcome,
         server.connect_ms.map_or_else(dash, show_ms),
         if up { words::offers(server.tools, server.prompts, server.resources) } else { dash() },
         if nothing { dash() } else { show_ms(server.leave.ms) },
@@ -65,19 +69,22 @@ fn row(server: &ServerReport) -> [String; 9] {
     ]
 }
 
-/// The whole chain of a failure, and the last lines of the child.
+/// The whole chain of a failure, the last lines of the child, and the warnings.
 fn details(server: &ServerReport) -> Vec<String> {
-    let Some(error) = &server.error else { return Vec::new() };
-    let mut lines = vec![format!("{}:", words::plain(&server.name))];
-    lines.extend(
-        error
-            .chain
-            .iter()
-            .enumerate()
-            .map(|(depth, text)| format!("  {}{}", "  ".repeat(depth), words::plain(text))),
-    );
-    lines.extend(words::tail(error).into_iter().map(|line| format!("  stderr | {line}")));
-    lines
+    let mut lines = Vec::new();
+    if let Some(error) = &server.error {
+        let chain = error.chain.iter().enumerate();
+        lines.extend(
+            chain.map(|(depth, text)| format!("{}{}", "  ".repeat(depth), words::plain(text))),
+        );
+        lines.extend(words::tail(error).into_iter().map(|line| format!("stderr | {line}")));
+    }
+    lines.extend(words::warnings(&server.warnings).into_iter().map(|it| format!("warning: {it}")));
+    if lines.is_empty() {
+        return lines;
+    }
+    let name = format!("{}:", words::plain(&server.name));
+    std::iter::once(name).chain(lines.into_iter().map(|line| format!("  {line}"))).collect()
 }
 
 #[cfg(test)]
@@ -108,10 +115,12 @@ mod tests {
         assert!(text.contains(
             "gone:\n  cannot reach http://127.0.0.1:9/mcp\n    tcp connect error\n      Connection refused (os error 111)\n"
         ), "{text}");
+        assert!(row("odd ").contains(" up, 1 warning 12 ms "), "{text}");
+        assert!(text.contains("odd:\n  warning: tools/list: tools[1] \"x\" cannot"), "{text}");
         assert!(text.contains("  stderr | no \u{fffd}[31mlicence\n"), "{text}");
         assert!(
             text.ends_with(
-                "4 of 6 came up, 4 of 6 left cleanly\n  \
+                "5 of 7 came up, 5 of 7 left cleanly\n  \
              gone: unreachable: Connection refused (os error 111)\n  \
              crash: exited: the server is gone (exit status 7)\n  \
              slow: its DELETE was not answered in time\n  \

@@ -43,12 +43,12 @@ fn branch(lines: &mut Vec<String>, server: &ServerReport, last: bool, width: usi
     let outcome = format!("{}{after}", words::outcome(server.outcome));
     let (mark, outcome) = if !words::is_up(server) {
         (style("✘").red(), style(outcome).red())
-    } else if server.leave.clean {
+    } else if server.leave.clean && server.warnings.is_empty() {
         (style("✔").green(), style(outcome).green())
     } else {
         (style("!").yellow(), style(outcome).green())
     };
-    let offers = if words::is_up(server) {
+    let offers = if words::was_up(server) {
         format!(", {}", words::offers(server.tools, server.prompts, server.resources))
     } else {
         String::new()
@@ -74,7 +74,12 @@ fn branch(lines: &mut Vec<String>, server: &ServerReport, last: bool, width: usi
                 .map(|line| format!("{} {line}", style("stderr │").dim())),
         );
     }
-    if words::is_up(server) || !words::nothing_to_leave(&server.leave) {
+    twigs.extend(
+        words::warnings(&server.warnings)
+            .into_iter()
+            .map(|text| format!("{} {text}", style("!").yellow())),
+    );
+    if words::was_up(server) || !words::nothing_to_leave(&server.leave) {
         let left = words::left(server.transport, &server.leave);
         let left = format!("left in {}: {left}", show_ms(server.leave.ms));
         twigs.push(if server.leave.clean { left } else { style(left).yellow().to_string() });
@@ -95,11 +100,14 @@ mod tests {
         console::set_colors_enabled(false);
         let text = render(&sample::report());
         let expected = "\
-6 servers · connected in 14 ms · left in 5.0 s
+7 servers · connected in 14 ms · left in 5.0 s
 ├─ ✔ web   http  2025-11-25 up after 12 ms, 3 tools, 1 prompt, 1 resource
 │     left in 2 ms: DELETE ended the session
 ├─ ✔ files stdio 2026-07-28 up after 12 ms, 3 tools, 1 prompt, 1 resource
 │     left in 9 ms: exit status 0
+├─ ! odd   http  2025-11-25 up after 12 ms, 3 tools, 1 prompt, 1 resource
+│     ! tools/list: tools[1] \"x\" cannot be read: \u{fffd}[2J
+│     left in 2 ms: DELETE not supported
 ├─ ✘ gone  http  -          unreachable after 1 ms
 │     cannot reach http://127.0.0.1:9/mcp
 │       tcp connect error
@@ -114,7 +122,7 @@ mod tests {
 └─ ! mule  stdio 2026-07-28 up after 12 ms, 3 tools, 1 prompt, 1 resource
       left in 4.0 s: SIGTERM, SIGKILL, ended by SIGKILL
 
-4 of 6 came up, 4 of 6 left cleanly
+5 of 7 came up, 5 of 7 left cleanly
   gone: unreachable: Connection refused (os error 111)
   crash: exited: the server is gone (exit status 7)
   slow: its DELETE was not answered in time

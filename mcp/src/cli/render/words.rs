@@ -46,9 +46,27 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Whether the server was connected.
+/// Whether the server came up, with every list it announced, and stayed.
 pub(crate) fn is_up(server: &ServerReport) -> bool {
     server.outcome == Outcome::Ok
+}
+
+/// Whether the server was connected at some time.
+pub(crate) fn was_up(server: &ServerReport) -> bool {
+    server.era.is_some()
+}
+
+/// How many warnings of one server are shown to a person.
+const WARNINGS: usize = 10;
+
+/// What went wrong without standing in the way: as much of it as a person reads.
+pub(crate) fn warnings(warnings: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = warnings.iter().take(WARNINGS).map(|text| plain(text)).collect();
+    match warnings.len().saturating_sub(WARNINGS) {
+        0 => {}
+        more => shown.push(format!("and {} more", count(more, "warning"))),
+    }
+    shown
 }
 
 /// The innermost cause, where the truth is, with the exit status where there is one.

@@ -1,0 +1,406 @@
+//! A page of a list without the items that cannot be read.
+//!
+//! rmcp reads a page as a whole, so that one tool without an `inputSchema` takes all the others with it. Our transports
+//! see the page first: they let the readable items through, typed as rmcp expects them, and put what was found wrong into
+//! the page's `_meta`, from where [`read`](super::read) takes it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, MetaObject, Prompt, RequestId, Resource,
+    ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Where the findings stand in a page's `_meta`. A server's own entry of that name is replaced.
+const FINDINGS: &str = "moored/findings";
+/// Bad items of a page beyond these are counted only.
+const NAMED: usize = 256;
+/// The longest name or reason that is shown of somebody else's text, in characters.
+const SHOWN: usize = 160;
+
+/// The kinds of list that a server may offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl List {
+    /// The list that a message asks for.
+    fn asked_by(message: &ClientJsonRpcMessage) -> Option<(RequestId, Self)> {
+        let ClientJsonRpcMessage::Request(request) = message else { return None };
+        let list = match request.request {
+            ClientRequest::ListToolsRequest(_) => Self::Tools,
+            ClientRequest::ListPromptsRequest(_) => Self::Prompts,
+            ClientRequest::ListResourcesRequest(_) => Self::Resources,
+            ClientRequest::ListResourceTemplatesRequest(_) => Self::Templates,
+            _ => return None,
+        };
+        Some((request.id.clone(), list))
+    }
+
+    /// The method of its requests.
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "tools/list",
+            Self::Prompts => "prompts/list",
+            Self::Resources => "resources/list",
+            Self::Templates => "resources/templates/list",
+        }
+    }
+
+    /// The field of a page that holds the items.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+
+    /// The fields of an item that may be absent, and that some servers send as null.
+    fn optional(self) -> &'static [&'static str] {
+        match self {
+            Self::Tools => &["title", "description", "outputSchema", "annotations", "icons"],
+            Self::Prompts => &["title", "description", "arguments", "icons"],
+            Self::Resources => {
+                &["title", "description", "mimeType", "size", "annotations", "icons"]
+            }
+            Self::Templates => &["title", "description", "mimeType", "annotations", "icons"],
+        }
+    }
+
+    /// Why an item cannot be read, with the path to the field where it is known.
+    fn fault(self, item: &Value) -> Option<String> {
+        match self {
+            Self::Tools => fault::<Tool>(item),
+            Self::Prompts => fault::<Prompt>(item),
+            Self::Resources => fault::<Resource>(item),
+            Self::Templates => fault::<ResourceTemplate>(item),
+        }
+    }
+
+    /// A page as rmcp has it.
+    fn typed(self, page: Value) -> serde_json::Result<ServerResult> {
+        Ok(match self {
+            Self::Tools => ServerResult::ListToolsResult(serde_json::from_value(page)?),
+            Self::Prompts => ServerResult::ListPromptsResult(serde_json::from_value(page)?),
+            Self::Resources => ServerResult::ListResourcesResult(serde_json::from_value(page)?),
+            Self::Templates => {
+                ServerResult::ListResourceTemplatesResult(serde_json::from_value(page)?)
+            }
+        })
+    }
+}
+
+/// What was found wrong with a page.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Findings {
+    /// Why the page cannot be read at all.
+    pub(super) fault: Option<String>,
+    /// The items that cannot be read, and other oddities, a line each.
+    pub(super) warnings: Vec<String>,
+    /// The names of the tools that were let through. rmcp may drop some of them.
+    pub(super) tools: Vec<String>,
+}
+
+impl Findings {
+    /// Takes the findings out of a page's `_meta`.
+    pub(super) fn take(meta: Option<&mut MetaObject>) -> Self {
+        let findings = meta.and_then(|meta| meta.0.remove(FINDINGS));
+        findings.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+    }
+}
+
+/// The list requests under way, whose answers are sifted.
+#[derive(Debug, Default)]
+pub(crate) struct Sieve(Mutex<HashMap<RequestId, List>>);
+
+impl Sieve {
+    /// Remembers the request where it is one for a list.
+    pub(crate) fn watch(&self, message: &ClientJsonRpcMessage) {
+        if let Some((id, list)) = List::asked_by(message) {
+            self.0.lock().insert(id, list);
+        }
+    }
+
+    /// Reads a message of the server; a page of a list is sifted.
+    pub(crate) fn read(&self, text: &[u8]) -> serde_json::Result<ServerJsonRpcMessage> {
+        if self.0.lock().is_empty() {
+            return serde_json::from_slice(text);
+        }
+        self.sift(serde_json::from_slice(text)?).or_else(serde_json::from_value)
+    }
+
+    /// The same for rmcp to read: the text of a sifted page, or `None` where there is nothing to sift.
+    pub(crate) fn rewrite(&self, text: &str) -> Option<String> {
+        if self.0.lock().is_empty() {
+            return None;
+        }
+        let page = self.sift(serde_json::from_str(text).ok()?).ok()?;
+        serde_json::to_string(&page).ok()
+    }
+
+    /// The page that `message` answers with; the message itself where it is something else.
+    fn sift(&self, mut message: Value) -> Result<ServerJsonRpcMessage, Value> {
+        let is_result = message["jsonrpc"] == "2.0"
+            && message.get("result").is_some()
+            && message.get("error").is_none();
+        let id = message.get("id").and_then(|id| RequestId::deserialize(id).ok());
+        let Some(id) = id.filter(|_| is_result) else { return Err(message) };
+        let Some(list) = self.0.lock().remove(&id) else { return Err(message) };
+        Ok(JsonRpcMessage::response(page(list, message["result"].take()), id))
+    }
+}
+
+/// The readable part of a page, with the findings in its `_meta`.
+fn page(list: List, result: Value) -> ServerResult {
+    let mut findings = Findings::default();
+    let mut fields = match result {
+        Value::Object(fields) => fields,
+        other => {
+            findings.fault = Some(format!("the result is {}, not an object", kind(&other)));
+            Map::new()
+        }
+    };
+    let items = match fields.remove(list.field()) {
+        Some(Value::Array(items)) => items,
+        Some(other) => {
+            let found = kind(&other);
+            findings.fault = Some(format!("`{}` is {found}, not an array", list.field()));
+            Vec::new()
+        }
+        None => {
+            findings.fault.get_or_insert_with(|| format!("`{}` is missing", list.field()));
+            Vec::new()
+        }
+    };
+    let items = readable(list, items, &mut findings);
+    match fields.get("nextCursor") {
+        // Some servers say with an empty cursor that there is no further page.
+        Some(Value::String(cursor)) if !cursor.is_empty() => {}
+        None | Some(Value::Null | Value::String(_)) => drop(fields.remove("nextCursor")),
+        Some(other) => {
+            let text =
+                format!("`nextCursor` is {}, not a string: what follows is lost", kind(other));
+            findings.warnings.push(text);
+            fields.remove("nextCursor");
+        }
+    }
+    if !matches!(fields.get("_meta"), None | Some(Value::Null | Value::Object(_))) {
+        findings.warnings.push("`_meta` is not an object".into());
+        fields.remove("_meta");
+    }
+    fields.insert(list.field().into(), items.into());
+    if let Some(fault) = list.typed(fields.clone().into()).err() {
+        findings.warnings.push(format!("a field beside the items cannot be read: {fault}"));
+        fields.retain(|name, _| name == list.field() || name == "nextCursor");
+    }
+    let findings = serde_json::to_value(findings).unwrap_or_default();
+    match fields.get_mut("_meta") {
+        Some(Value::Object(meta)) => drop(meta.insert(FINDINGS.into(), findings)),
+        _ => drop(
+            fields.insert("_meta".into(), Map::from_iter([(FINDINGS.into(), findings)]).into()),
+        ),
+    }
+    // It was read above, or holds nothing any more that could be wrong.
+    list.typed(fields.into()).unwrap_or_else(|_| ServerResult::empty(()))
+}
+
+/// The items that can be read; the findings name the others.
+fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value> {
+    let mut bad = 0_usize;
+    let mut nulls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let label = || label(list, index, &item);
+        if let Some(fault) = list.fault(&item) {
+            bad += 1;
+            if bad <= NAMED {
+                let text = format!("{} cannot be read and is left out: {fault}", label());
+                findings.warnings.push(text);
+            }
+            continue;
+        }
+        for field in list.optional().iter().filter(|field| item.get(**field) == Some(&Value::Null))
+        {
+            nulls.entry(field).or_default().push(label());
+        }
+        if let (List::Tools, Some(name)) = (list, item["name"].as_str()) {
+            findings.tools.push(name.to_owned());
+        }
+        kept.push(item);
+    }
+    if bad > NAMED {
+        findings.warnings.push(format!("{} more items cannot be read", bad - NAMED));
+    }
+    for (field, labels) in nulls {
+        let more = labels.len().saturating_sub(1);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        findings.warnings.push(format!(
+            "`{field}` is null in {}{more}, which some clients refuse; it may only be left out",
+            labels[0]
+        ));
+    }
+    kept
+}
+
+/// What an item is called: its place, and the name it gives itself.
+fn label(list: List, index: usize, item: &Value) -> String {
+    let place = format!("{}[{index}]", list.field());
+    let names = ["name", "uri", "uriTemplate"];
+    match names.iter().find_map(|field| item.get(field)?.as_str()) {
+        Some(name) => format!("{place} {:?}", short(name)),
+        None => place,
+    }
+}
+
+/// Why `item` is no `T`, with the path to the field where it is known.
+fn fault<T: serde::de::DeserializeOwned>(item: &Value) -> Option<String> {
+    if !item.is_object() {
+        return Some(format!("it is {}, not an object", kind(item)));
+    }
+    let error = serde_path_to_error::deserialize::<_, T>(item).err()?;
+    let path = error.path().to_string();
+    let said = in_words_of_json(&error.into_inner().to_string());
+    Some(short(&if path == "." { said } else { format!("`{path}`: {said}") }))
+}
+
+/// A reader of JSON knows arrays and objects, and no types of Rust.
+fn in_words_of_json(said: &str) -> String {
+    match said.split_once(", expected struct ") {
+        Some((found, _)) => format!("{found}, expected an object"),
+        None => said
+            .replace("expected a sequence", "expected an array")
+            .replace("expected a map", "expected an object")
+            .replace("invalid type: sequence", "invalid type: array")
+            .replace("invalid type: map", "invalid type: object"),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The names of the tools that are let through, and the findings.
+    fn tools(result: Value) -> (Vec<String>, Findings) {
+        let ServerResult::ListToolsResult(mut page) = page(List::Tools, result) else {
+            panic!("not a page of tools")
+        };
+        let names = page.tools.iter().map(|tool| tool.name.to_string()).collect();
+        (names, Findings::take(page.meta.as_mut()))
+    }
+
+    fn tool(name: &str) -> Value {
+        json!({"name": name, "inputSchema": {"type": "object"}})
+    }
+
+    #[test]
+    fn good_items_stand_beside_bad_ones_and_each_bad_one_is_named_with_its_field() {
+        let mut icon = tool("icon");
+        icon["icons"] = json!("picture.png");
+        let mut nested = tool("nested");
+        nested["icons"] = json!([{"src": 5}]);
+        let (names, findings) = tools(json!({"tools": [
+            tool("good"), {"name": "bare"}, icon, nested, null, {"inputSchema": {}}, tool("last"),
+        ]}));
+        assert_eq!(names, ["good", "last"]);
+        assert_eq!(findings.fault, None);
+        assert_eq!(
+            findings.warnings,
+            [
+                r#"tools[1] "bare" cannot be read and is left out: missing field `inputSchema`"#,
+                r#"tools[2] "icon" cannot be read and is left out: `icons`: invalid type: string "picture.png", expected an array"#,
+                r#"tools[3] "nested" cannot be read and is left out: `icons[0].src`: invalid type: integer `5`, expected a string"#,
+                "tools[4] cannot be read and is left out: it is null, not an object",
+                "tools[5] cannot be read and is left out: missing field `name`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_null_where_only_absence_is_allowed_is_told_and_costs_nothing() {
+        let mut odd = tool("odd");
+        odd["description"] = Value::Null;
+        let (names, findings) = tools(json!({"tools": [tool("good"), odd, odd]}));
+        assert_eq!(names, ["good", "odd", "odd"]);
+        let [warning] = &findings.warnings[..] else { panic!("{findings:?}") };
+        let expected = r#"`description` is null in tools[1] "odd" and 1 more"#;
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+
+    #[test]
+    fn a_page_that_is_none_says_why() {
+        for (result, why) in [
+            (json!({}), "`tools` is missing"),
+            (json!({"tools": {"a": 1}}), "`tools` is an object, not an array"),
+            (json!({"tools": null}), "`tools` is null, not an array"),
+            (json!([]), "the result is an array, not an object"),
+            (Value::Null, "the result is null, not an object"),
+        ] {
+            let (names, findings) = tools(result);
+            assert!(names.is_empty());
+            assert_eq!(findings.fault.as_deref(), Some(why));
+        }
+    }
+
+    #[test]
+    fn a_bad_field_beside_the_items_takes_no_item_with_it() {
+        let fields = [json!({"nextCursor": 5}), json!({"_meta": "x"}), json!({"ttlMs": "soon"})];
+        for field in fields {
+            let mut result = json!({"tools": [tool("good")]});
+            let extra = field.as_object().expect("an object").clone();
+            result.as_object_mut().expect("an object").extend(extra);
+            let (names, findings) = tools(result);
+            assert_eq!((names.len(), findings.warnings.len()), (1, 1), "{field}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_cursor_ends_the_list() {
+        let page = page(List::Prompts, json!({"prompts": [], "nextCursor": ""}));
+        let ServerResult::ListPromptsResult(page) = page else { panic!("{page:?}") };
+        assert_eq!(page.next_cursor, None);
+    }
+
+    #[test]
+    fn a_servers_own_findings_are_replaced() {
+        let (_, findings) = tools(json!({
+            "tools": [], "_meta": {"moored/findings": {"fault": "a lie", "warnings": [], "tools": []}},
+        }));
+        assert_eq!(findings.fault, None);
+    }
+
+    #[test]
+    fn a_page_of_bad_items_is_told_in_bounded_space() {
+        let (_, findings) = tools(json!({"tools": vec![Value::Null; 10_000]}));
+        assert_eq!(findings.warnings.len(), NAMED + 1);
+        assert_eq!(findings.warnings[NAMED], "9744 more items cannot be read");
+    }
+}
