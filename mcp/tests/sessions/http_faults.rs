@@ -55,7 +55,7 @@ async fn an_unreachable_server_has_nothing_to_leave() {
         let leave = serde_json::to_value(&report.servers[0].leave).expect("JSON");
         assert_eq!(
             leave,
-            json!({"clean": true, "ms": 0, "delete": "not_applicable", "signals": [],
+            json!({"clean": true, "ms": 0, "phases": [], "delete": "not_applicable", "signals": [],
                 "exit_status": null, "survivors": [], "suppressed": []})
         );
     })
