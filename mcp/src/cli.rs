@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+pub(crate) use render::words;
 
 /// The exit status of a run that was asked for in the wrong way. Nothing was started.
 const WRONG_USE: u8 = 2;

@@ -5,6 +5,7 @@
 
 pub(crate) mod handler;
 pub(crate) mod http;
+pub(crate) mod planted;
 pub(crate) mod stdio;
 
 use std::io;

@@ -33,7 +33,8 @@ pub(crate) enum Command {
 /// `moored-mcp doctor`.
 ///
 /// Exit status: 0 where every server came up and left cleanly, 1 where one did not, 2 where the
-/// command line or the configuration was wrong, 130 and 143 after SIGINT and SIGTERM.
+/// command line or the configuration was wrong, 130 and 143 after SIGINT and SIGTERM. Of the
+/// embedded fleet: 0 where every diagnosis is the planted one.
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
@@ -60,7 +61,8 @@ CONFIG is what desktop clients keep:
       \"web\": {\"url\": \"https://host/mcp\", \"headers\": {\"Authorization\": \"Bearer ..\"}}}}
 
 Durations take ms, s and m: 250ms, 10s, 2m.
-Exit status: 0 all servers came up and left cleanly; 1 some server failed or left unclean;
+Exit status: 0 all servers came up and left cleanly; 1 some server failed, left unclean, or has a
+list that cannot be read (without CONFIG: 0 all diagnoses are the planted ones, 1 some are not);
 2 the command line or the configuration was wrong, and nothing was started;
 130 or 143 after SIGINT or SIGTERM, once everything was left. A second signal kills at once.";
 

@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
+use console::Style;
 use moored_mcp::{CloseReport, Event, EventKind, Policy, ServerParams, SessionGroup};
 use tokio::sync::broadcast::Receiver;
 
 use super::args::DoctorArgs;
 use super::output::{self, Audience};
 use super::progress::Progress;
+use super::render::fold::fold;
 use super::signals::Signals;
 use super::{FAILED, WRONG_USE, config, render, voyage};
 use crate::fleet::Fleet;
+use crate::fleet::planted::Verdict;
 
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
@@ -21,7 +24,7 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         Err(error) => return fail(&format!("cannot catch signals: {error}")),
     };
     let audience = Audience::find(args.json);
-    let (servers, _fleet) = match &args.config {
+    let (servers, fleet) = match &args.config {
         Some(path) => match config::load(path) {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| output::warn(warning));
@@ -39,7 +42,8 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     };
 
     if audience != Audience::Machine {
-        output::print(&headline(&servers, args.config.is_none()));
+        let line = headline(&servers, args.config.is_none());
+        output::print(&fold(&line, "", "", output::width()).join("\n"));
     }
     let group = SessionGroup::start(args.limits.options());
     let progress = Progress::follow(&group, &servers, audience);
@@ -48,11 +52,34 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     progress.finish().await;
     report(&ended.report, audience);
 
-    match ended.caught {
-        Some(caught) => caught.status(),
-        None if ended.report.all_well() => ExitCode::SUCCESS,
-        None => ExitCode::from(FAILED),
+    if let Some(caught) = ended.caught {
+        return caught.status();
     }
+    let well = match fleet {
+        Some(_) => compare(&ended.report, audience),
+        None => ended.report.all_well(),
+    };
+    if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// Says whether the diagnoses of the embedded fleet are the planted ones.
+fn compare(report: &CloseReport, audience: Audience) -> bool {
+    let verdict = Verdict::of(report);
+    let (right, width) = (verdict.is_right(), output::width());
+    let lines = verdict.lines().into_iter();
+    match audience {
+        // The report is all that stdout is for.
+        Audience::Machine if right => {}
+        Audience::Machine => lines.for_each(|line| output::complain(line.trim_start())),
+        Audience::Terminal | Audience::Pipe => {
+            let colour = if right { Style::new().green() } else { Style::new().red() };
+            let colour = if audience == Audience::Terminal { colour.bold() } else { Style::new() };
+            for line in lines.flat_map(|line| fold(&line, "", "    ", width)) {
+                output::print(&colour.apply_to(line).to_string());
+            }
+        }
+    }
+    right
 }
 
 /// Connects until every server has an outcome.
@@ -89,7 +116,7 @@ async fn settled(mut events: Receiver<Event>, count: usize) {
 fn headline(servers: &[ServerParams], embedded: bool) -> String {
     let count = render::words::count(servers.len(), "server");
     if embedded {
-        format!("no configuration given: the embedded fleet, {count}, 3 of them faulty on purpose")
+        format!("no configuration given: the embedded fleet, {count}, 3 faulty on purpose")
     } else {
         format!("connecting to {count}")
     }
@@ -105,8 +132,8 @@ fn report(report: &CloseReport, audience: Audience) {
             Ok(json) => output::print(&json),
             Err(error) => output::complain(&format!("the report is no JSON: {error}")),
         },
-        Audience::Terminal => output::print(&render::tree::render(report)),
-        Audience::Pipe => output::print(&render::table::render(report)),
+        Audience::Terminal => output::print(&render::tree::render(report, output::width())),
+        Audience::Pipe => output::print(&render::table::render(report, output::width())),
     }
 }
 

@@ -39,6 +39,15 @@ pub(crate) fn warn_of(servers: &[ServerReport]) {
     }
 }
 
+/// How wide the lines on stdout may be: as wide as the terminal, or as `COLUMNS` says, or 80.
+pub(crate) fn width() -> usize {
+    const USUAL: usize = 80;
+    const NARROWEST: usize = 40;
+    let terminal = console::Term::stdout().size_checked().map(|(_, columns)| columns.into());
+    let columns = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+    terminal.or_else(columns).filter(|width| *width > 0).unwrap_or(USUAL).max(NARROWEST)
+}
+
 /// Who reads the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {

@@ -49,8 +49,15 @@ impl Place {
 
     /// Starts the program.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, &[])
+    }
+
+    /// Starts the program with these variables.
+    pub(crate) fn start_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Running {
         let mut child = Command::new(BINARY)
             .args(args)
+            .env_remove("COLUMNS")
+            .envs(variables.iter().copied())
             // A child inherits it, so everything of this place can be found again.
             .env("TMPDIR", self.dir.path())
             .env_remove("NO_COLOR")

@@ -7,20 +7,24 @@ use moored_mcp::{Event, EventKind, LeavePhase, ServerParams, TransportKind};
 use super::View;
 use crate::cli::duration::show_ms;
 use crate::cli::output;
+use crate::cli::render::fold::{columns, fold};
 use crate::cli::render::words;
 
 /// Prints each event with the time since the start.
 #[derive(Debug)]
 pub(crate) struct Log {
     start: Instant,
+    /// The columns of the longest name.
+    names: usize,
+    /// The columns of a line.
     width: usize,
 }
 
 impl Log {
     /// A log that lines up the names of `servers`.
     pub(crate) fn new(servers: &[ServerParams]) -> Self {
-        let width = servers.iter().map(|s| words::plain(&s.name).chars().count()).max();
-        Self { start: Instant::now(), width: width.unwrap_or(0) }
+        let names = servers.iter().map(|s| columns(&words::plain(&s.name))).max();
+        Self { start: Instant::now(), names: names.unwrap_or(0), width: output::width() }
     }
 }
 
@@ -30,7 +34,12 @@ impl View for Log {
             let since = event.at.saturating_duration_since(self.start).as_millis();
             let since = u64::try_from(since).map_or_else(|_| "-".to_owned(), show_ms);
             let name = words::plain(&event.name);
-            output::print(&format!("{since:>8}  {name:width$}  {text}", width = self.width));
+            let padding = " ".repeat(self.names.saturating_sub(columns(&name)));
+            let line = format!("{name}{padding}  {text}");
+            // What goes on stands below the text, or a little to the right where names are long.
+            let next = " ".repeat((10 + self.names + 2).min(self.width / 3));
+            let lines = fold(&line, &format!("{since:>8}  "), &next, self.width);
+            output::print(&lines.join("\n"));
         }
     }
 

@@ -122,3 +122,22 @@ pub(crate) fn report() -> CloseReport {
         servers,
     }
 }
+
+/// The same with long words everywhere.
+pub(crate) fn wide() -> CloseReport {
+    let long = |text: &str| format!("{text} {}", "with-a-very-long-name ".repeat(5));
+    let mut report = report();
+    let [plain, named, odd, gone, crash, .., mule] = &mut report.servers[..] else {
+        unreachable!("the sample has seven servers")
+    };
+    plain.name = "healthy-http".into();
+    named.name = long("files").replace(' ', "-");
+    odd.warnings = vec![long("tools/list: tools[1]")];
+    for error in [&mut gone.error, &mut crash.error].into_iter().flatten() {
+        error.chain.push(format!("cannot reach http://127.0.0.1/{}", "x".repeat(200)));
+        error.chain.extend((0..30).map(|depth| format!("cause {depth}")));
+        error.stderr_tail = Some(long("Error: \u{4e16}\u{754c}"));
+    }
+    mule.leave.suppressed = vec![long("DELETE failed")];
+    report
+}

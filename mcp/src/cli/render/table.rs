@@ -1,90 +1,160 @@
-//! The report as a table, for a pipe or a file: one row a server, the causes below it.
+//! The report as a table, for a pipe or a file: one row a server, what does not fit below it.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use moored_mcp::{CloseReport, ServerReport};
 
+use super::fold::{columns, fold};
 use super::words;
 use crate::cli::duration::show_ms;
 
-/// Renders the report.
-pub(crate) fn render(report: &CloseReport) -> String {
-    let mut table = Table::new();
+/// Renders the report, no line wider than `width`. The facts for which a row has no room stand below the table.
+pub(crate) fn render(report: &CloseReport, width: usize) -> String {
+    let fits =
+        |layout: &&&[Column]| table(report, layout).lines().all(|line| columns(&line) <= width);
+    let layout = *LAYOUTS.iter().find(fits).unwrap_or(&NARROWEST);
+    let mut table = table(report, layout);
+    // Where even the narrowest does not fit, names are cut in two.
+    let constraint = |column: &Column| match column {
+        Column::Server => ColumnConstraint::UpperBoundary(Width::Percentage(100)),
+        _ => ColumnConstraint::ContentWidth,
+    };
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        // A file has no width, and a row that is cut in two is hard to search.
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header([
-            "server",
-            "transport",
-            "era",
-            "outcome",
-            "after",
-            "offers",
-            "left in",
-            "how it left",
-            "clean",
-        ])
-        .add_rows(report.servers.iter().map(row));
-    for column in [4, 6] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.style_mut().row_separator = comfy_table::LineStyle::none();
-
-    let mut text = format!("{}\n", table.trim_fmt());
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width.try_into().unwrap_or(u16::MAX))
+        .set_constraints(layout.iter().map(constraint));
+    let mut lines: Vec<String> = table.trim_fmt().lines().map(str::to_owned).collect();
     for server in &report.servers {
-        for line in details(server) {
-            text.push_str(&line);
-            text.push('\n');
-        }
+        lines.extend(details(server, layout, width));
     }
-    text.push_str(&format!(
-        "connected in {}, left in {}\n",
+    lines.push(format!(
+        "connected in {}, left in {}",
         show_ms(report.connect_ms),
         show_ms(report.leave_ms)
     ));
-    text.push_str(&super::summary(report).join("\n"));
-    text
+    lines.extend(super::summary(report, width));
+    lines.join("\n")
 }
 
-fn row(server: &ServerReport) -> [String; 9] {
-    let up = words::was_up(server);
-    let nothing = !up && words::nothing_to_leave(&server.leave);
-    let mut outcome = words::outcome(server.outcome).to_owned();
-    if !server.warnings.is_empty() {
-        outcome.push_str(&format!(", {}", words::count(server.warnings.len(), "warning")));
-    }
-    let dash = || "-".to_owned();
+/// A column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Server,
+    Transport,
+    Era,
+    Outcome,
+    After,
+    Offers,
+    LeftIn,
+    How,
+    Clean,
+}
+
+/// From the widest to the narrowest.
+const LAYOUTS: [&[Column]; 3] = {
+    use Column::{After, Clean, Era, How, LeftIn, Offers, Outcome, Server, Transport};
     [
-        words::plain(&server.name),
-        words::transport(server.transport).to_owned(),
-        server.era.as_deref().map_or_else(dash, words::plain),
-        outcome,
-        server.connect_ms.map_or_else(dash, show_ms),
-        if up { words::offers(server.tools, server.prompts, server.resources) } else { dash() },
-        if nothing { dash() } else { show_ms(server.leave.ms) },
-        if nothing { dash() } else { words::left(server.transport, &server.leave) },
-        if server.leave.clean { "yes" } else { "NO" }.to_owned(),
+        &[Server, Transport, Era, Outcome, After, Offers, LeftIn, How, Clean],
+        &[Server, Transport, Era, Outcome, After, LeftIn, Clean],
+        NARROWEST,
     ]
+};
+const NARROWEST: &[Column] = &[Column::Server, Column::Outcome, Column::Clean];
+/// What a narrow table leaves out, in the order in which it is told below.
+const LEFT_OUT: [Column; 6] = {
+    use Column::{After, Era, How, LeftIn, Offers, Transport};
+    [Transport, Era, After, Offers, LeftIn, How]
+};
+
+impl Column {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Transport => "via",
+            Self::Era => "era",
+            Self::Outcome => "outcome",
+            Self::After => "after",
+            Self::Offers => "offers",
+            Self::LeftIn => "left in",
+            Self::How => "how it left",
+            Self::Clean => "clean",
+        }
+    }
+
+    /// What a server has in this column.
+    fn cell(self, server: &ServerReport) -> Option<String> {
+        let was_up = words::was_up(server);
+        let was_left = was_up || !words::nothing_to_leave(&server.leave);
+        match self {
+            Self::Server => Some(words::plain(&server.name)),
+            Self::Transport => Some(words::transport(server.transport).to_owned()),
+            Self::Era => server.era.as_deref().map(words::plain),
+            Self::Outcome => {
+                let mark = if server.warnings.is_empty() { "" } else { " (!)" };
+                Some(format!("{}{mark}", words::outcome(server.outcome)))
+            }
+            Self::After => server.connect_ms.map(show_ms),
+            Self::Offers => {
+                was_up.then(|| words::offers(server.tools, server.prompts, server.resources))
+            }
+            Self::LeftIn => was_left.then(|| show_ms(server.leave.ms)),
+            Self::How => was_left.then(|| words::left(server.transport, &server.leave)),
+            Self::Clean => Some(if server.leave.clean { "yes" } else { "NO" }.to_owned()),
+        }
+    }
+
+    /// The same outside of the table.
+    fn fact(self, server: &ServerReport) -> Option<String> {
+        let cell = self.cell(server)?;
+        Some(match self {
+            Self::After => format!("after {cell}"),
+            Self::LeftIn => format!("left in {cell}"),
+            _ => cell,
+        })
+    }
 }
 
-/// The whole chain of a failure, the last lines of the child, and the warnings.
-fn details(server: &ServerReport) -> Vec<String> {
+/// A table as wide as its contents.
+fn table(report: &CloseReport, layout: &[Column]) -> Table {
+    let row = |server| layout.iter().map(move |it| it.cell(server).unwrap_or_else(|| "-".into()));
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        // A row that is cut in two is hard to search.
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(layout.iter().map(|column| column.title()))
+        .add_rows(report.servers.iter().map(row));
+    for (column, rendered) in layout.iter().zip(table.column_iter_mut()) {
+        rendered.set_padding((0, 1));
+        if let Column::After | Column::LeftIn = column {
+            rendered.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.style_mut().row_separator = comfy_table::LineStyle::none();
+    table
+}
+
+/// What the row of a server does not tell: the facts that the layout leaves out, the whole chain of its failure, the last
+/// lines of the child, the warnings.
+fn details(server: &ServerReport, layout: &[Column], width: usize) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut say = |lead: &str, text: &str| {
+        let next = " ".repeat(columns(lead) + 2);
+        lines.extend(fold(text, lead, &next, width));
+    };
+    let left_out = LEFT_OUT.iter().filter(|column| !layout.contains(column));
+    let facts: Vec<String> = left_out.filter_map(|column| column.fact(server)).collect();
+    if server.error.is_some() || !server.warnings.is_empty() || !facts.is_empty() {
+        let text = format!("{}: {}", words::plain(&server.name), facts.join("; "));
+        say("", text.trim_end());
+    }
     if let Some(error) = &server.error {
-        let chain = error.chain.iter().enumerate();
-        lines.extend(
-            chain.map(|(depth, text)| format!("{}{}", "  ".repeat(depth), words::plain(text))),
-        );
-        lines.extend(words::tail(error).into_iter().map(|line| format!("stderr | {line}")));
+        for (depth, text) in error.chain.iter().enumerate() {
+            say(&"  ".repeat(depth.min(words::DEEPEST) + 1), &words::plain(text));
+        }
+        words::tail(error).iter().for_each(|line| say("  stderr | ", line));
     }
-    lines.extend(words::warnings(&server.warnings).into_iter().map(|it| format!("warning: {it}")));
-    if lines.is_empty() {
-        return lines;
-    }
-    let name = format!("{}:", words::plain(&server.name));
-    std::iter::once(name).chain(lines.into_iter().map(|line| format!("  {line}"))).collect()
+    words::warnings(&server.warnings).iter().for_each(|text| say("  (!) ", text));
+    lines
 }
 
 #[cfg(test)]
@@ -94,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_server_has_a_row_and_every_failure_its_chain() {
-        let text = render(&sample::report());
+        let text = render(&sample::report(), 160);
         let row = |name: &str| {
             text.lines()
                 .find(|line| line.trim_start().starts_with(name))
@@ -115,8 +185,8 @@ mod tests {
         assert!(text.contains(
             "gone:\n  cannot reach http://127.0.0.1:9/mcp\n    tcp connect error\n      Connection refused (os error 111)\n"
         ), "{text}");
-        assert!(row("odd ").contains(" up, 1 warning 12 ms "), "{text}");
-        assert!(text.contains("odd:\n  warning: tools/list: tools[1] \"x\" cannot"), "{text}");
+        assert!(row("odd ").contains(" up (!) 12 ms "), "{text}");
+        assert!(text.contains("odd:\n  (!) tools/list: tools[1] \"x\" cannot"), "{text}");
         assert!(text.contains("  stderr | no \u{fffd}[31mlicence\n"), "{text}");
         assert!(
             text.ends_with(
@@ -132,7 +202,32 @@ mod tests {
 
     #[test]
     fn nothing_in_it_can_move_a_cursor() {
-        let text = render(&sample::report());
+        let text = render(&sample::report(), 160);
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+    #[test]
+    fn no_line_is_wider_than_it_may_be_and_nothing_is_lost() {
+        for width in [40, 60, 80, 132] {
+            let text = render(&sample::wide(), width);
+            let widest = text.lines().map(columns).max();
+            assert!(widest <= Some(width), "{width}: {widest:?}\n{text}");
+            for fact in ["3 tools", "SIGKILL", "DELETE not", "cause 29"] {
+                assert!(text.contains(fact), "{width}: {fact}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn in_eighty_columns_no_row_is_cut_in_two() {
+        let text = render(&sample::report(), 80);
+        let row = text.lines().find(|line| line.trim_start().starts_with("mule ")).expect("a row");
+        let row = row.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(row, "mule stdio 2026-07-28 up 12 ms 4.0 s NO");
+        assert!(
+            text.contains(
+                "\nmule: 3 tools, 1 prompt, 1 resource; SIGTERM, SIGKILL, ended by SIGKILL\n"
+            ),
+            "{text}"
+        );
     }
 }

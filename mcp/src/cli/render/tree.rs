@@ -3,37 +3,65 @@
 use console::{Style, style};
 use moored_mcp::{CloseReport, ServerReport};
 
+use super::fold::{columns, fold};
 use super::words;
 use crate::cli::duration::show_ms;
 
-/// Renders the report. Colours are used where the terminal wants them.
-pub(crate) fn render(report: &CloseReport) -> String {
-    let width = report.servers.iter().map(|s| words::plain(&s.name).chars().count()).max();
-    let mut lines = vec![format!(
-        "{} {}",
-        style(words::count(report.servers.len(), "server")).bold(),
-        style(format!(
-            "· connected in {} · left in {}",
-            show_ms(report.connect_ms),
-            show_ms(report.leave_ms)
-        ))
-        .dim()
-    )];
+/// Renders the report, no line wider than `width`. Colours are used where the terminal wants them.
+pub(crate) fn render(report: &CloseReport, width: usize) -> String {
+    let names = report.servers.iter().map(|s| columns(&words::plain(&s.name))).max();
+    let head = format!(
+        "{} · connected in {} · left in {}",
+        words::count(report.servers.len(), "server"),
+        show_ms(report.connect_ms),
+        show_ms(report.leave_ms)
+    );
+    let head = fold(&head, "", "  ", width).into_iter();
+    let mut lines: Vec<String> = head.map(|line| style(line).bold().to_string()).collect();
     let last = report.servers.len().saturating_sub(1);
     for (at, server) in report.servers.iter().enumerate() {
-        branch(&mut lines, server, at == last, width.unwrap_or(0));
+        let (fork, stem) = if at == last { ("└─", "  ") } else { ("├─", "│ ") };
+        let (head, mut twigs) = branch(server, names.unwrap_or(0), width.saturating_sub(3));
+        lines.push(format!("{fork} {head}"));
+        twigs.extend(details(server));
+        let twigs = twigs.into_iter().flat_map(|twig| twig.lines(width.saturating_sub(6)));
+        lines.extend(twigs.map(|twig| format!("{stem}    {twig}")));
     }
     lines.push(String::new());
     let well = if report.all_well() { Style::new().green() } else { Style::new().red() };
-    for (at, line) in super::summary(report).into_iter().enumerate() {
+    for (at, line) in super::summary(report, width).into_iter().enumerate() {
         lines.push(if at == 0 { well.apply_to(line).bold().to_string() } else { line });
     }
     lines.join("\n")
 }
 
-fn branch(lines: &mut Vec<String>, server: &ServerReport, last: bool, width: usize) {
-    let (fork, stem) = if last { ("└─", "  ") } else { ("├─", "│ ") };
-    let name = format!("{:width$}", words::plain(&server.name));
+/// A text below a branch.
+struct Twig {
+    depth: usize,
+    /// Stands before each of its lines.
+    lead: &'static str,
+    text: String,
+    style: Style,
+}
+
+impl Twig {
+    fn new(text: String, style: Style) -> Self {
+        Self { depth: 0, lead: "", text, style }
+    }
+
+    fn lines(self, width: usize) -> impl Iterator<Item = String> {
+        let indent = "  ".repeat(self.depth);
+        let taken = indent.len() + columns(self.lead);
+        let lead = Style::new().dim().apply_to(self.lead).to_string();
+        fold(&self.text, "", "", width.saturating_sub(taken))
+            .into_iter()
+            .map(move |line| format!("{indent}{lead}{}", self.style.apply_to(line)))
+    }
+}
+
+/// A server's own line, and what does not fit on it.
+fn branch(server: &ServerReport, names: usize, width: usize) -> (String, Vec<Twig>) {
+    let name = words::plain(&server.name);
     let how = format!(
         "{:5} {:10}",
         words::transport(server.transport),
@@ -41,53 +69,71 @@ fn branch(lines: &mut Vec<String>, server: &ServerReport, last: bool, width: usi
     );
     let after = server.connect_ms.map(|ms| format!(" after {}", show_ms(ms))).unwrap_or_default();
     let outcome = format!("{}{after}", words::outcome(server.outcome));
-    let (mark, outcome) = if !words::is_up(server) {
-        (style("✘").red(), style(outcome).red())
+    let (mark, mut colour) = if !words::is_up(server) {
+        (style("✘").red(), Style::new().red())
     } else if server.leave.clean && server.warnings.is_empty() {
-        (style("✔").green(), style(outcome).green())
+        (style("✔").green(), Style::new().green())
     } else {
-        (style("!").yellow(), style(outcome).green())
+        (style("!").yellow(), Style::new().green())
     };
-    let offers = if words::was_up(server) {
-        format!(", {}", words::offers(server.tools, server.prompts, server.resources))
-    } else {
-        String::new()
-    };
-    lines.push(format!(
-        "{fork} {mark} {} {} {outcome}{offers}",
+    let mut below = Vec::new();
+    let mut offers = String::new();
+    if words::was_up(server) {
+        offers = format!(", {}", words::offers(server.tools, server.prompts, server.resources));
+    }
+    // The mark, and a space after each of the first three.
+    let taken = 4 + names.max(columns(&name)) + columns(&how) + columns(&outcome);
+    if taken > width {
+        let mut name = fold(&name, "", "", width.saturating_sub(3)).into_iter();
+        let head = format!("{mark} {}", style(name.next().unwrap_or_default()).bold());
+        below.extend(name.map(|rest| Twig::new(rest, Style::new().bold())));
+        let rest =
+            format!("{} {outcome}{offers}", how.split_whitespace().collect::<Vec<_>>().join(" "));
+        below.push(Twig::new(rest, colour));
+        return (head, below);
+    }
+    if taken + columns(&offers) > width {
+        below.push(Twig::new(offers.split_off(2), Style::new()));
+        offers.clear();
+    }
+    colour = colour.clone();
+    let padding = " ".repeat(names.saturating_sub(columns(&name)));
+    let head = format!(
+        "{mark} {}{padding} {} {}{offers}",
         style(name).bold(),
-        style(how).dim()
-    ));
+        style(how).dim(),
+        colour.apply_to(outcome)
+    );
+    (head, below)
+}
 
+/// Why it failed, what was odd, and how it was left.
+fn details(server: &ServerReport) -> Vec<Twig> {
+    let plain = Style::new;
     let mut twigs = Vec::new();
     if let Some(error) = &server.error {
-        let depth = error.chain.len().saturating_sub(1);
-        for (at, text) in error.chain.iter().enumerate() {
+        let innermost = error.chain.len().saturating_sub(1);
+        for (depth, text) in error.chain.iter().enumerate() {
             // The innermost is the true cause: that one has to be seen.
-            let text = style(words::plain(text));
-            let text = if at == depth { text.red().bold() } else { text.dim() };
-            twigs.push(format!("{}{text}", "  ".repeat(at)));
+            let style = if depth == innermost { plain().red().bold() } else { plain().dim() };
+            twigs.push(Twig {
+                depth: depth.min(words::DEEPEST),
+                ..Twig::new(words::plain(text), style)
+            });
         }
-        twigs.extend(
-            words::tail(error)
-                .into_iter()
-                .map(|line| format!("{} {line}", style("stderr │").dim())),
-        );
+        let said = words::tail(error).into_iter();
+        twigs.extend(said.map(|line| Twig { lead: "stderr │ ", ..Twig::new(line, plain()) }));
     }
-    twigs.extend(
-        words::warnings(&server.warnings)
-            .into_iter()
-            .map(|text| format!("{} {text}", style("!").yellow())),
-    );
+    let odd = words::warnings(&server.warnings).into_iter();
+    twigs.extend(odd.map(|text| Twig { lead: "! ", ..Twig::new(text, plain().yellow()) }));
     if words::was_up(server) || !words::nothing_to_leave(&server.leave) {
         let left = words::left(server.transport, &server.leave);
         let left = format!("left in {}: {left}", show_ms(server.leave.ms));
-        twigs.push(if server.leave.clean { left } else { style(left).yellow().to_string() });
+        twigs.push(Twig::new(left, if server.leave.clean { plain() } else { plain().yellow() }));
     }
-    twigs.extend(
-        words::remarks(&server.leave).into_iter().map(|text| style(text).yellow().to_string()),
-    );
-    lines.extend(twigs.into_iter().map(|twig| format!("{stem}    {twig}")));
+    let remarks = words::remarks(&server.leave).into_iter();
+    twigs.extend(remarks.map(|text| Twig::new(text, plain().yellow())));
+    twigs
 }
 
 #[cfg(test)]
@@ -98,7 +144,7 @@ mod tests {
     #[test]
     fn every_server_is_a_branch_with_its_cause_and_its_leave() {
         console::set_colors_enabled(false);
-        let text = render(&sample::report());
+        let text = render(&sample::report(), 80);
         let expected = "\
 7 servers · connected in 14 ms · left in 5.0 s
 ├─ ✔ web   http  2025-11-25 up after 12 ms, 3 tools, 1 prompt, 1 resource
@@ -128,5 +174,15 @@ mod tests {
   slow: its DELETE was not answered in time
   mule: it had to be killed";
         assert_eq!(text, expected, "\n{text}\n");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_it_may_be() {
+        console::set_colors_enabled(false);
+        for width in [40, 60, 80] {
+            let text = render(&sample::wide(), width);
+            let widest = text.lines().map(columns).max();
+            assert!(widest <= Some(width), "{width}: {widest:?}\n{text}");
+        }
     }
 }

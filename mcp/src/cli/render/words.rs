@@ -56,6 +56,9 @@ pub(crate) fn was_up(server: &ServerReport) -> bool {
     server.era.is_some()
 }
 
+/// How far a chain of causes is indented; deeper ones stand below one another.
+pub(crate) const DEEPEST: usize = 8;
+
 /// How many warnings of one server are shown to a person.
 const WARNINGS: usize = 10;
 
