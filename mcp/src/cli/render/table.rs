@@ -124,7 +124,7 @@ fn table(report: &CloseReport, layout: &[Column]) -> Table {
         .set_header(layout.iter().map(|column| column.title()))
         .add_rows(report.servers.iter().map(row));
     for (column, rendered) in layout.iter().zip(table.column_iter_mut()) {
-        rendered.set_padding((0, 1));
+        rendered.set_padding((u16::from(*column == Column::Server), 1));
         if let Column::After | Column::LeftIn = column {
             rendered.set_cell_alignment(CellAlignment::Right);
         }
