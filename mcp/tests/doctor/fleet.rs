@@ -206,7 +206,7 @@ fn out_of_a_pipe_every_line_fits_eighty_columns_or_what_columns_says() {
         assert!(widest <= Some(width), "{widest:?}\n{}", run.stdout);
         // What there is room for stands in the row.
         let one_row = run.stdout.lines().any(|line| {
-            line.starts_with("stubborn-child")
+            line.starts_with(" stubborn-child ")
                 && line.contains("2026-07-28")
                 && line.contains("SIGKILL")
         });
