@@ -76,7 +76,10 @@ pub enum CallError {
         limit: std::time::Duration,
     },
     /// The server answered with a protocol error.
-    #[error("server {server:?} rejected the call: {message} (code {code})")]
+    #[error(
+        "server {server:?} rejected the call: {message} (code {code}){}",
+        .data.as_ref().map(|data| format!(": {data}")).unwrap_or_default()
+    )]
     Rejected {
         /// The server.
         server: String,
@@ -84,6 +87,8 @@ pub enum CallError {
         code: i64,
         /// The server's words.
         message: String,
+        /// What the server gave beside them.
+        data: Option<serde_json::Value>,
     },
     /// The request failed on its way; the session may stand.
     #[error("server {server:?}: {}", .report.message)]
@@ -91,7 +96,7 @@ pub enum CallError {
         /// The server.
         server: String,
         /// What happened.
-        report: ErrorReport,
+        report: Box<ErrorReport>,
         /// The failure itself.
         #[source]
         source: Option<SharedError>,
@@ -102,7 +107,7 @@ pub enum CallError {
         /// The server.
         server: String,
         /// What ended it.
-        report: ErrorReport,
+        report: Box<ErrorReport>,
         /// The failure itself.
         #[source]
         source: Option<SharedError>,
@@ -110,4 +115,7 @@ pub enum CallError {
     /// The group or the session is being left.
     #[error("server {0:?} is closing")]
     Closing(String),
+    /// The session was left before the call.
+    #[error("server {0:?} was left and is no longer connected")]
+    Left(String),
 }

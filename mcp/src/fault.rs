@@ -53,6 +53,7 @@ impl Fault {
             message: self.message.clone(),
             chain: chain(self),
             stderr_tail,
+            stderr_error: None,
             exit_status: self.exit,
         }
     }
@@ -82,6 +83,43 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
         next = current.source();
     }
     texts
+}
+
+/// The chain of an error that cannot be cloned, as an error that can.
+#[derive(Debug, Clone)]
+pub(crate) struct Flattened {
+    text: String,
+    source: Option<Box<Flattened>>,
+}
+
+impl Flattened {
+    /// Copies the texts from `error` inwards.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        Self {
+            text: error.to_string(),
+            source: error.source().map(|source| Box::new(Self::of(source))),
+        }
+    }
+
+    /// An error for each text, the first one outermost; `None` where there is no text.
+    pub(crate) fn from_texts(texts: Vec<String>) -> Option<Self> {
+        texts
+            .into_iter()
+            .rev()
+            .fold(None, |source, text| Some(Self { text, source: source.map(Box::new) }))
+    }
+}
+
+impl std::fmt::Display for Flattened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Flattened {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
 }
 
 #[cfg(test)]

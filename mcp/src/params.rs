@@ -110,7 +110,8 @@ pub struct GroupOptions {
     pub term_grace: Duration,
     /// How long a server may leave the era probe (`server/discover`) unanswered before it is taken for a legacy one.
     pub discover_timeout: Duration,
-    /// The limit of a call that names none of its own; `None` waits as long as the session lives.
+    /// The limit of a call that names none of its own: a minute unless it is set. `None` waits as long as the session
+    /// lives.
     pub call_timeout: Option<Duration>,
     /// How many session DELETEs are sent at once, over the whole group. One that is not answered soon no longer counts.
     pub delete_concurrency: usize,
@@ -126,7 +127,7 @@ impl Default for GroupOptions {
             eof_grace: Duration::from_secs(2),
             term_grace: Duration::from_secs(2),
             discover_timeout: Duration::from_secs(2),
-            call_timeout: None,
+            call_timeout: Some(Duration::from_secs(60)),
             delete_concurrency: 64,
             page_cap: 1_000,
         }

@@ -101,6 +101,10 @@ pub struct ErrorReport {
     pub chain: Vec<String>,
     /// The last 4 KiB of what the child wrote to its standard error; `None` for HTTP.
     pub stderr_tail: Option<String>,
+    /// The first line of its standard error that begins with "Error", for a person to read. It may have been pushed out
+    /// of the tail.
+    #[serde(skip)]
+    pub stderr_error: Option<String>,
     /// How the child ended, where it did so by itself.
     pub exit_status: Option<ExitStatusReport>,
 }

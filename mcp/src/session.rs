@@ -12,9 +12,11 @@ use crate::fault::Fault;
 use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
 use crate::process::census::Census;
-use crate::report::{ComponentInfo, ComponentKind, ServerReport, SessionInfo, TransportKind};
+use crate::report::{
+    ComponentInfo, ComponentKind, Outcome, ServerReport, SessionInfo, TransportKind,
+};
 use crate::wire::Caller;
-use crate::wire::http::shared::{Kind as ClientKind, client};
+use crate::wire::http::client::{Client, Kind as ClientKind};
 
 mod attempt;
 mod exits;
@@ -29,7 +31,7 @@ pub(crate) use self::leaving::millis;
 pub(crate) struct Shared {
     pub(crate) options: GroupOptions,
     /// The HTTP clients, one of a kind, each built when the first server needs it and let go when the group has been left.
-    clients: Mutex<Vec<(ClientKind, Result<reqwest::Client, Fault>)>>,
+    clients: Mutex<Vec<(ClientKind, Result<Client, Fault>)>>,
     /// Bounds the DELETEs under way.
     delete_turns: Semaphore,
     /// Who is alive in the groups of the children.
@@ -53,13 +55,13 @@ impl Shared {
     }
 
     /// The client for `url`.
-    fn client(&self, url: &str) -> Result<reqwest::Client, Fault> {
+    fn client(&self, url: &str) -> Result<Client, Fault> {
         let kind = ClientKind::of(url);
         let mut clients = self.clients.lock();
         let found =
             clients.iter().find(|(built, _)| *built == kind).map(|(_, client)| client.clone());
         found.unwrap_or_else(|| {
-            let client = client(kind);
+            let client = Client::new(kind);
             clients.push((kind, client.clone()));
             client
         })
@@ -240,12 +242,12 @@ impl Session {
         };
         let server = self.params.name.clone();
         match failure {
-            CallFailure::Rejected { code, message } => {
-                Err(CallError::Rejected { server, code, message })
+            CallFailure::Rejected { code, message, data } => {
+                Err(CallError::Rejected { server, code, message, data })
             }
             CallFailure::Failed(fault) => Err(CallError::Failed {
                 server,
-                report: fault.report(None),
+                report: fault.report(None).into(),
                 source: Some(Arc::new(fault)),
             }),
             // The owner sees the same end and knows its cause: a moment, and it has said so.
@@ -263,20 +265,27 @@ impl Session {
         match stage {
             Stage::Leaving { fault: Some(fault) } => CallError::ServerGone {
                 server,
-                report: fault.report(None),
+                report: fault.report(None).into(),
                 source: Some(Arc::new(fault)),
             },
             Stage::Left(finished) => match (&finished.ended_by, &finished.report.error) {
                 (Some(fault), Some(report)) => CallError::ServerGone {
                     server,
-                    report: report.clone(),
+                    report: report.clone().into(),
                     source: Some(Arc::new(fault.clone())),
                 },
-                _ => CallError::Closing(server),
+                _ => CallError::Left(server),
             },
-            Stage::Connecting | Stage::Up(_) | Stage::Leaving { fault: None } => {
-                CallError::Closing(server)
+            // The protocol loop has let go of the call, and of nothing else.
+            Stage::Up(_) => {
+                let fault = Fault::new(Outcome::Other, "the call was given up before its answer");
+                CallError::Failed {
+                    server,
+                    report: fault.report(None).into(),
+                    source: Some(Arc::new(fault)),
+                }
             }
+            Stage::Connecting | Stage::Leaving { fault: None } => CallError::Closing(server),
         }
     }
 

@@ -17,6 +17,7 @@ use rmcp::service::{
     serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::Transport;
+use rmcp::transport::common::client_side_sse::NeverRetry;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpClientWorker,
 };
@@ -24,20 +25,27 @@ use rmcp::transport::worker::WorkerTransport;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 
 mod body;
+mod events;
 pub(crate) mod http;
+mod incoming;
+mod lines;
 mod lists;
 mod message;
+pub(crate) mod pending;
 pub(crate) mod pipe;
 pub(crate) mod pumps;
 pub(crate) mod recorder;
+mod skeleton;
+pub(crate) mod stderr;
+mod undelivered;
 
-use self::body::Flattened;
 use self::http::{HttpError, HttpSession, SessionClient};
-pub(crate) use self::lists::{Gone, Offers, Sieve};
+pub(crate) use self::lists::{Gone, Offers};
+use self::message::rejection;
 use self::recorder::Recorder;
 
 /// Noted where the era probe was answered on the server's behalf.
@@ -122,7 +130,8 @@ impl Link {
     ) -> Result<Self, Refusal> {
         let mut config = StreamableHttpClientTransportConfig::with_uri(session.url());
         config.custom_headers = session.headers();
-        config.retry_config = Arc::new(lists::stream_retries());
+        // Our streams are asked for again by ourselves.
+        config.retry_config = Arc::new(NeverRetry::default());
         let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
         let transport = WorkerTransport::spawn_with_ct(worker, stop.child_token());
         Self::open(transport, stop, end, recorder).await
@@ -162,7 +171,7 @@ impl Link {
 #[derive(Debug)]
 pub(crate) enum CallFailure {
     /// The server's own error.
-    Rejected { code: i64, message: String },
+    Rejected { code: i64, message: String, data: Option<Value> },
     /// This request failed; the session may stand.
     Failed(Fault),
     /// The connection is gone; what ended it is known elsewhere.
@@ -191,8 +200,8 @@ impl Caller {
             CallToolResponse::Complete(result) => serde_json::to_value(result),
             CallToolResponse::InputRequired(result) => serde_json::to_value(result),
             CallToolResponse::Task(result) => serde_json::to_value(result),
-            other => {
-                let text = format!("an answer of an unknown kind: {other:?}");
+            _ => {
+                let text = "the answer to tools/call is of an unknown kind";
                 return Err(CallFailure::Failed(Fault::new(Outcome::ProtocolError, text)));
             }
         };
@@ -206,9 +215,14 @@ impl Caller {
 /// What an error of rmcp is to a call.
 fn call_failure(error: ServiceError) -> CallFailure {
     match error {
-        ServiceError::McpError(error) => {
-            CallFailure::Rejected { code: error.code.0.into(), message: error.message.into_owned() }
-        }
+        ServiceError::McpError(error) => match undelivered::fault(&error) {
+            Some(fault) => CallFailure::Failed(fault),
+            None => CallFailure::Rejected {
+                code: error.code.0.into(),
+                message: error.message.into_owned(),
+                data: error.data,
+            },
+        },
         ServiceError::TransportSend(error) => match error.error.downcast_ref::<HttpError>() {
             Some(HttpError::Client(fault)) => CallFailure::Failed(fault.clone()),
             Some(HttpError::TransportChannelClosed) | None => CallFailure::Gone,
@@ -226,11 +240,10 @@ fn handshake_fault(error: &ClientInitializeError) -> Fault {
     match error {
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => handshake_fault(fallback),
         ClientInitializeError::JsonRpcError(error) => {
-            let text = format!(
-                "the server rejected initialize: {} (code {})",
-                error.message, error.code.0
-            );
-            Fault::new(Outcome::ProtocolError, text)
+            undelivered::fault(error).unwrap_or_else(|| {
+                let text = format!("the server rejected initialize: {}", rejection(error));
+                Fault::new(Outcome::ProtocolError, text)
+            })
         }
         ClientInitializeError::Cancelled => {
             Fault::new(Outcome::Closing, "the attempt was interrupted")

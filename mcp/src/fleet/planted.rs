@@ -130,6 +130,7 @@ mod tests {
                 message: "cannot reach it".into(),
                 chain: vec!["cannot reach it".into(), format!("{} (os error 111)", planted.cause)],
                 stderr_tail: None,
+                stderr_error: None,
                 exit_status: None,
             }),
             connect_ms: None,

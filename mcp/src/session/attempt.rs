@@ -14,11 +14,13 @@ use crate::fault::Fault;
 use crate::params::{HttpParams, StdioParams, Transport};
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ExitStatusReport, Outcome};
-use crate::wire::http::{HttpSession, shared};
+use crate::wire::http::{HttpSession, headers};
+use crate::wire::pending::Pending;
 use crate::wire::pipe::{PipeTransport, Probe};
-use crate::wire::pumps::{self, StderrTail};
+use crate::wire::pumps;
 use crate::wire::recorder::Recorder;
-use crate::wire::{Link, LinkEnd, Sieve};
+use crate::wire::stderr::StderrTail;
+use crate::wire::{Link, LinkEnd};
 
 /// Messages under way in each direction. More than that, and the faster side waits.
 const QUEUE: usize = 64;
@@ -81,9 +83,11 @@ impl Berth<'_> {
     }
 
     fn http(self, params: &HttpParams, held: &Held) -> Result<Arc<HttpSession>, Fault> {
+        let (headers, dropped) = headers::given(&params.headers)?;
+        dropped.into_iter().for_each(|header| held.recorder.warn(header));
         let http = Arc::new(HttpSession::new(
             &params.url,
-            shared::headers(&params.headers)?,
+            headers,
             self.shared.client(&params.url)?,
             held.recorder.clone(),
             held.stop.clone(),
@@ -108,8 +112,8 @@ impl Berth<'_> {
         let (incoming, inbox) = mpsc::channel(QUEUE);
         let writing = pumps::write(pipes.stdin, outgoing, held.stop.clone(), recorder.clone());
         let writer = Pump::start(self.pumps, "stdin", writing);
-        let sieve: Arc<Sieve> = Arc::default();
-        let reading = pumps::read(pipes.stdout, incoming, recorder.clone(), sieve.clone());
+        let pending = Arc::new(Pending::default());
+        let reading = pumps::read(pipes.stdout, incoming, pending.clone(), recorder.clone());
         let reader = Pump::start(self.pumps, "stdout", reading);
         let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
         self.stack.defer(exits::drain(reader, tail));
@@ -126,8 +130,8 @@ impl Berth<'_> {
             outbox,
             inbox,
             stop: held.stop.clone(),
+            pending,
             recorder: held.recorder.clone(),
-            sieve,
             probe: Probe::new(self.shared.options.discover_timeout),
         })
     }

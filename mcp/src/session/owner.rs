@@ -13,8 +13,9 @@ use crate::error::ConnectError;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::report::{
-    ComponentInfo, ComponentKind, LeaveReport, Outcome, ServerReport, SessionInfo,
+    ComponentInfo, ComponentKind, ErrorReport, LeaveReport, Outcome, ServerReport, SessionInfo,
 };
+use crate::wire::stderr::StderrTail;
 use crate::wire::{Gone, Link, Offers};
 
 /// The whole life of a session: a group for its pumps, inside it a stack for its exits, inside that the session itself.
@@ -205,10 +206,13 @@ fn begin_leaving(berth: Berth<'_>, life: &Life, fault: Option<&Fault>) {
 
 /// The report of a session that has been left.
 fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveReport) -> Finished {
-    let tail = || life.held.as_ref().and_then(|held| held.stderr.as_ref()).map(|tail| tail.text());
+    let stderr = life.held.as_ref().and_then(|held| held.stderr.as_ref());
     // What ended it says more than a list that could not be read.
     let worst = fault.as_ref().or(life.list_fault.as_ref());
-    let error = worst.map(|fault| fault.report(tail()));
+    let error = worst.map(|fault| ErrorReport {
+        stderr_error: stderr.and_then(StderrTail::first_error),
+        ..fault.report(stderr.map(StderrTail::text))
+    });
     let clock = *session.clock.lock();
     let info = life.info.as_ref();
     let connect_ms = match (clock.began, clock.outcome) {

@@ -4,47 +4,45 @@
 //! stopped, every failure is classified and kept with its chain intact, the session id is seen as soon as its header
 //! arrives, and rmcp's own DELETE is a no-op, because leaving sends ours and keeps its status.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use reqwest::Response;
+use reqwest::header::CONTENT_TYPE;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::{
-    AuthRequiredError, InsufficientScopeError, SseError, StreamableHttpClient, StreamableHttpError,
+    AuthRequiredError, InsufficientScopeError, StreamableHttpClient, StreamableHttpError,
     StreamableHttpPostResponse,
 };
-use sse_stream::Sse;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::client::Client;
 use self::failure::Failure;
-use super::Sieve;
-use super::body::{self, BodyError, Flattened};
-use super::message::{Kind, probe_answer, probe_aware};
+use self::headers::{Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
+use self::stream::{ResponseStream, RmcpEvents, Way};
+use super::incoming::{self, Incoming};
+use super::message::{Kind, answered_id, probe_answer, probe_aware};
+use super::pending::{Pending, Waits};
 use super::recorder::Recorder;
+use super::{body, events, undelivered};
 use crate::fault::Fault;
-use crate::report::Outcome;
 
+pub(crate) mod client;
 pub(crate) mod delete;
 mod failure;
-pub(crate) mod shared;
+pub(crate) mod headers;
+mod proxy;
+mod resend;
+mod stream;
 
-const SESSION_ID: &str = "mcp-session-id";
-const PROTOCOL_VERSION: &str = "mcp-protocol-version";
-const LAST_EVENT_ID: &str = "last-event-id";
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// rmcp's error around our fault.
 pub(crate) type HttpError = StreamableHttpError<Fault>;
-
-type Headers = HashMap<HeaderName, HeaderValue>;
-type SseEvents = BoxStream<'static, Result<Sse, SseError>>;
 
 /// One HTTP session: what its requests need, and what a DELETE has to name.
 #[derive(Debug)]
@@ -53,14 +51,14 @@ pub(crate) struct HttpSession {
     /// The address without what might be a secret, for texts.
     shown_url: String,
     headers: Headers,
-    client: reqwest::Client,
+    client: Client,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
     probe_timeout: Duration,
+    pending: Arc<Pending>,
     /// The exchanges under way. A DELETE waits for them: one of them may be about to learn the session's id.
     exchanges: TaskTracker,
     open: Mutex<Open>,
-    sieve: Sieve,
 }
 
 #[derive(Debug, Default)]
@@ -73,14 +71,14 @@ impl HttpSession {
     pub(crate) fn new(
         url: &str,
         headers: Headers,
-        client: reqwest::Client,
+        client: Client,
         recorder: Arc<Recorder>,
         stop: CancellationToken,
         probe_timeout: Duration,
     ) -> Self {
-        let shown_url = shared::shown(url);
+        let shown_url = headers::shown(url);
         let url = url.into();
-        let exchanges = TaskTracker::new();
+        let (exchanges, pending, open) = (TaskTracker::new(), Arc::default(), Mutex::default());
         exchanges.close();
         Self {
             url,
@@ -90,9 +88,9 @@ impl HttpSession {
             recorder,
             stop,
             probe_timeout,
+            pending,
             exchanges,
-            open: Mutex::default(),
-            sieve: Sieve::default(),
+            open,
         }
     }
 
@@ -104,6 +102,39 @@ impl HttpSession {
     /// The user's headers.
     pub(crate) fn headers(&self) -> Headers {
         self.headers.clone()
+    }
+
+    /// Takes note of the revision that the server has chosen: every request from now on has to name it, a DELETE after a
+    /// handshake that fails included.
+    fn negotiated(&self, answer: &ServerJsonRpcMessage) {
+        if let ServerJsonRpcMessage::Response(response) = answer
+            && let ServerResult::InitializeResult(result) = &response.result
+        {
+            let version = HeaderValue::from_str(result.protocol_version.as_str());
+            self.open.lock().protocol_version = version.ok();
+        }
+    }
+
+    /// Reads a body that has to be the answer to the request that waits.
+    fn answer(&self, body: &[u8], waits: &Waits) -> Result<ServerJsonRpcMessage, Failure> {
+        let message = match incoming::read(body, &self.pending, waits.id()) {
+            Incoming::Blank => return Err(Failure::NotAnAnswer("an empty body".into())),
+            Incoming::Noise(what) => return Err(Failure::NotAnAnswer(what)),
+            Incoming::Message(message, mark) => {
+                if let Some(mark) = mark {
+                    self.recorder.warn(mark);
+                }
+                message
+            }
+        };
+        match answered_id(&message) {
+            None => Err(Failure::NotAnAnswer("a request or a notification".into())),
+            Some(_) if !waits.still() => match undelivered::fault_in(&message) {
+                Some(fault) => Err(Failure::Told(fault)),
+                None => Ok(message),
+            },
+            Some(id) => Err(Failure::NotAnAnswer(format!("the answer to another request ({id})"))),
+        }
     }
 }
 
@@ -124,8 +155,7 @@ impl SessionClient {
         let _under_way = session.exchanges.token();
         let kind = Kind::of(&message);
         session.recorder.phase(kind.phase());
-        session.sieve.watch(&message);
-        let version = headers.get(PROTOCOL_VERSION).cloned();
+        let version = headers.get(&PROTOCOL_VERSION).cloned();
         // `initialize` begins anew: what the probe spoke no longer counts.
         if version.is_some() || kind.is_initialize() {
             session.open.lock().protocol_version = version;
@@ -156,118 +186,137 @@ impl SessionClient {
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let session = &*self.0;
         let had_session = session_id.is_some();
-        let request = prepared(session.client.post(&*session.url), session_id, headers);
-        let response = request.json(message).send().await;
-        let response = response.map_err(|error| Failure::Send(error.without_url()))?;
-        let new_id = header(&response, SESSION_ID);
+        let waits = session.pending.waits(message);
+        let response = resend::send(&session.client, kind.is_repeatable(), |client| {
+            prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
+        })
+        .await?;
+        let new_id = headers::text(&response, &SESSION_ID);
         if kind.is_initialize() && response.status().is_success() && new_id.is_some() {
             session.open.lock().session_id.clone_from(&new_id);
         }
         if !response.status().is_success() {
-            return refused(message, kind, response, had_session).await;
+            return refused(session, message, kind, response, had_session, &waits).await;
         }
         if !kind.expects_answer() {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
-        if is(&response, EVENT_STREAM) {
-            let events = body::events(response.bytes_stream(), max_event);
+        if let Some(coding) = headers::unknown_coding(&response) {
+            let what = format!("the content coding {coding:?}, which was not asked for");
+            return Err(Failure::Unexpected(what));
+        }
+        if headers::is(&response, EVENT_STREAM) {
+            let session_id = session_id.map(|id| id.to_string()).or_else(|| new_id.clone());
+            let way = Way { session_id, headers, max_event };
+            let stream =
+                ResponseStream::of_request(self.clone(), kind.clone(), waits, way, response);
             if !kind.is_lifecycle() {
-                return Ok(StreamableHttpPostResponse::Sse(self.watched(events), new_id));
+                return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
             }
             // The handshake's answer is read here, where its faults can be recorded and its time is bounded.
-            let answer = probe_aware(message, kind, body::first_answer(events).await?);
+            let answer = probe_aware(message, kind, stream.answer().await?);
+            session.negotiated(&answer);
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
-        if is(&response, JSON) {
+        if headers::is(&response, JSON) {
             let bytes = body::bounded(response, body::JSON_LIMIT).await?;
-            let answer = session
-                .sieve
-                .read(&bytes)
-                .map_err(|error| BodyError::not_a_message(error, &bytes))?;
-            let answer = probe_aware(message, kind, answer);
+            let answer = probe_aware(message, kind, session.answer(&bytes, &waits)?);
+            session.negotiated(&answer);
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
         if kind.is_probe() {
             return Ok(StreamableHttpPostResponse::Json(probe_answer(message), None));
         }
-        Err(Failure::Unexpected(match header(&response, CONTENT_TYPE.as_str()) {
-            _ if response.status() != StatusCode::OK => format!("HTTP {}", response.status()),
-            Some(content_type) => format!("the content type {content_type:?}"),
-            None => "no content type".into(),
-        }))
+        Err(Failure::Unexpected(other_content(&response)))
     }
 
-    /// A response stream that ends with the session, records how it broke, and has its lists sifted.
-    fn watched(&self, events: SseEvents) -> SseEvents {
-        let session = self.0.clone();
-        let stop = session.stop.clone();
-        events
-            .map(move |event| match event {
-                Ok(mut event) => {
-                    let sifted = event.data.as_ref().and_then(|text| session.sieve.rewrite(text));
-                    event.data = sifted.or(event.data);
-                    Ok(event)
-                }
-                Err(error) => {
-                    session.recorder.fault(Fault::caused(
-                        Outcome::Unreachable,
-                        format!("the response stream of {} broke", session.shown_url),
-                        Flattened::of(&error),
-                    ));
-                    Err(error)
-                }
-            })
-            .take_until(stop.cancelled_owned())
-            .boxed()
+    /// Posts the answer to a request of the server that came before the handshake was over.
+    async fn post_early(&self, answer: &ClientJsonRpcMessage, way: &Way) -> Result<(), Failure> {
+        let session = &*self.0;
+        let response = resend::send(&session.client, true, |client| {
+            let request = client.post(&*session.url);
+            prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
+        })
+        .await?;
+        if response.status().is_success() { Ok(()) } else { Err(Failure::of(response).await.0) }
     }
 
+    /// Asks for a stream of events: that of the session, or the rest of one that was lost.
+    async fn get(&self, way: &Way, last_event_id: Option<&str>) -> Result<Response, Failure> {
+        let session = &*self.0;
+        let response = resend::send(&session.client, true, |client| {
+            let request = client.get(&*session.url);
+            let request = prepared(request, way.session_id.as_deref(), &way.headers);
+            match last_event_id {
+                Some(id) => request.header(LAST_EVENT_ID, id),
+                None => request,
+            }
+        })
+        .await?;
+        if !response.status().is_success() {
+            return Err(Failure::of(response).await.0);
+        }
+        if !headers::is(&response, EVENT_STREAM) {
+            return Err(Failure::Unexpected(other_content(&response)));
+        }
+        Ok(response)
+    }
+
+    /// Opens the stream of the session.
     async fn open_stream(
         &self,
-        session_id: Option<Arc<str>>,
-        last_event_id: Option<String>,
-        headers: Headers,
-        max_event: usize,
-    ) -> Result<SseEvents, HttpError> {
+        way: Way,
+        last_id: Option<String>,
+    ) -> Result<RmcpEvents, HttpError> {
         let session = &*self.0;
-        let mut request = prepared(session.client.get(&*session.url), session_id, headers);
-        if let Some(id) = last_event_id {
-            request = request.header(LAST_EVENT_ID, id);
-        }
-        let response = tokio::select! {
+        let opened = tokio::select! {
             biased;
             () = session.stop.cancelled() => return Err(HttpError::TransportChannelClosed),
-            response = request.send() => response.map_err(|error| Failure::Send(error.without_url())),
+            opened = self.get(&way, last_id.as_deref()) => opened,
         };
-        let kind = Kind::OneWay;
-        let as_error = |failure: Failure| failure.error(failure.fault(session, &kind));
-        let response = response.map_err(as_error)?;
-        match response.status() {
-            StatusCode::METHOD_NOT_ALLOWED => Err(HttpError::ServerDoesNotSupportSse),
-            // These two rmcp does not try again.
-            StatusCode::UNAUTHORIZED => {
+        match opened {
+            Ok(response) => {
+                Ok(ResponseStream::of_session(self.clone(), way, response).into_events())
+            }
+            // These rmcp does not try again.
+            Err(Failure::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => {
+                Err(HttpError::ServerDoesNotSupportSse)
+            }
+            Err(Failure::Status { status: StatusCode::UNAUTHORIZED, .. }) => {
                 Err(HttpError::AuthRequired(AuthRequiredError::new(String::new())))
             }
-            StatusCode::FORBIDDEN => {
+            Err(Failure::Status { status: StatusCode::FORBIDDEN, .. }) => {
                 Err(HttpError::InsufficientScope(InsufficientScopeError::new(String::new(), None)))
             }
-            status if !status.is_success() => Err(as_error(Failure::status(&response))),
-            _ if is(&response, EVENT_STREAM) => {
-                Ok(self.watched(body::events(response.bytes_stream(), max_event)))
-            }
-            _ => Err(HttpError::UnexpectedContentType(header(&response, CONTENT_TYPE.as_str()))),
+            Err(failure) => Err(failure.error(failure.fault(session, &Kind::Stream))),
         }
+    }
+}
+
+/// A content that is neither of the two which the protocol has.
+fn other_content(response: &Response) -> String {
+    match headers::text(response, &CONTENT_TYPE) {
+        _ if response.status() != StatusCode::OK => format!("HTTP {}", response.status()),
+        Some(content_type) => format!("the content type {content_type:?}"),
+        None => "no content type".into(),
     }
 }
 
 /// What a status other than 2xx comes to.
 async fn refused(
+    session: &HttpSession,
     message: &ClientJsonRpcMessage,
     kind: &Kind,
-    response: reqwest::Response,
+    response: Response,
     had_session: bool,
+    waits: &Waits,
 ) -> Result<StreamableHttpPostResponse, Failure> {
     let status = response.status();
-    let failure = Failure::status(&response);
+    if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
+        return Err(Failure::Expired);
+    }
+    let is_json = headers::is(&response, JSON);
+    let (failure, text) = Failure::of(response).await;
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(failure);
     }
@@ -275,48 +324,19 @@ async fn refused(
     if kind.is_probe() {
         return Ok(StreamableHttpPostResponse::Json(probe_answer(message), None));
     }
-    if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
-        return Err(Failure::Expired);
+    // The server's own words about one request say more than its status, unless it is the server that failed.
+    if is_json
+        && kind.expects_answer()
+        && status.is_client_error()
+        && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
+    {
+        return Ok(StreamableHttpPostResponse::Json(answer, None));
     }
-    let is_json = is(&response, JSON);
-    let text = body::bounded(response, body::ERROR_LIMIT).await.unwrap_or_default();
-    let answer = is_json.then(|| serde_json::from_slice::<ServerJsonRpcMessage>(&text).ok());
-    match answer.flatten() {
-        // The server's own words about one request say more than its status, unless it is the server that failed.
-        Some(answer @ ServerJsonRpcMessage::Error(_))
-            if kind.expects_answer() && !status.is_server_error() =>
-        {
-            Ok(StreamableHttpPostResponse::Json(answer, None))
-        }
-        Some(ServerJsonRpcMessage::Error(error)) => {
-            Err(failure.saying(Some(error.error.message.into_owned())))
-        }
-        _ => Err(failure.saying(body::preview(&text))),
-    }
+    Err(failure)
 }
 
-/// A request with the headers of the protocol and of the user.
-fn prepared(
-    request: reqwest::RequestBuilder,
-    session_id: Option<Arc<str>>,
-    headers: Headers,
-) -> reqwest::RequestBuilder {
-    let mut request = request.header(ACCEPT, "text/event-stream, application/json");
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    match session_id {
-        Some(id) => request.header(SESSION_ID, &*id),
-        None => request,
-    }
-}
-
-fn header(response: &reqwest::Response, name: &str) -> Option<String> {
-    response.headers().get(name)?.to_str().ok().map(str::to_owned)
-}
-
-fn is(response: &reqwest::Response, mime: &str) -> bool {
-    header(response, CONTENT_TYPE.as_str()).is_some_and(|value| value.starts_with(mime))
+fn way(session_id: Option<Arc<str>>, headers: Headers, max_event: usize) -> Way {
+    Way { session_id: session_id.map(|id| id.to_string()), headers, max_event }
 }
 
 impl StreamableHttpClient for SessionClient {
@@ -330,7 +350,7 @@ impl StreamableHttpClient for SessionClient {
         _auth_header: Option<String>,
         headers: Headers,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
-        self.post(message, session_id, headers, body::EVENT_LIMIT).await
+        self.post(message, session_id, headers, events::EVENT_LIMIT).await
     }
 
     async fn post_message_with_max_sse_event_size(
@@ -363,8 +383,8 @@ impl StreamableHttpClient for SessionClient {
         last_event_id: Option<String>,
         _auth_header: Option<String>,
         headers: Headers,
-    ) -> Result<SseEvents, HttpError> {
-        self.open_stream(session_id, last_event_id, headers, body::EVENT_LIMIT).await
+    ) -> Result<RmcpEvents, HttpError> {
+        self.open_stream(way(session_id, headers, events::EVENT_LIMIT), last_event_id).await
     }
 
     async fn get_stream_with_max_sse_event_size(
@@ -375,7 +395,7 @@ impl StreamableHttpClient for SessionClient {
         _auth_header: Option<String>,
         headers: Headers,
         max_event: usize,
-    ) -> Result<SseEvents, HttpError> {
-        self.open_stream(session_id, last_event_id, headers, max_event).await
+    ) -> Result<RmcpEvents, HttpError> {
+        self.open_stream(way(session_id, headers, max_event), last_event_id).await
     }
 }

@@ -1,11 +1,9 @@
 //! What a server offers, read page by page, and never without end.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use rmcp::model::{MetaObject, PaginatedRequestParams};
 use rmcp::service::{Peer, RoleClient, ServiceError};
-use rmcp::transport::common::client_side_sse::ExponentialBackoff;
 
 mod sieve;
 
@@ -184,7 +182,7 @@ where
             {
                 return Ok(read);
             }
-            Err(CallFailure::Rejected { code, message }) => {
+            Err(CallFailure::Rejected { code, message, .. }) => {
                 let text = format!("the server rejected it: {message} (code {code})");
                 Fault::new(Outcome::ProtocolError, text)
             }
@@ -201,12 +199,4 @@ where
     }
     recorder.warn(format!("{} has more than {cap} pages", list.method()));
     Ok(read)
-}
-
-/// How a lost event stream is asked for again: ever less often, and not for ever.
-pub(crate) fn stream_retries() -> ExponentialBackoff {
-    let mut retries = ExponentialBackoff::default();
-    retries.max_times = Some(8);
-    retries.max_delay = Some(Duration::from_secs(30));
-    retries
 }

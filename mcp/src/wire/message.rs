@@ -5,6 +5,8 @@ use rmcp::model::{
     RequestId, ServerJsonRpcMessage,
 };
 
+use super::body::preview;
+
 /// The kind of an outgoing message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -18,7 +20,28 @@ pub(crate) enum Kind {
     Request(String),
     /// An answer or a notification.
     OneWay,
+    /// The stream on which a server says what it was not asked.
+    Stream,
 }
+
+/// The requests that may be sent twice: they read, or the second one changes nothing.
+const REPEATABLE: [&str; 15] = [
+    "completion/complete",
+    "logging/setLevel",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "subscriptions/listen",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tools/list",
+];
 
 impl Kind {
     /// The kind of `message`.
@@ -58,6 +81,16 @@ impl Kind {
         matches!(self, Self::Probe | Self::Initialize | Self::Request(_))
     }
 
+    /// Whether it may be sent again where it is not known if the server has seen it. A tool may do things, so a call may
+    /// not. A second `initialize` begins a second session, of which the server is told nothing more; a server forgets
+    /// those.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Request(method) => REPEATABLE.contains(&method.as_str()),
+            _ => true,
+        }
+    }
+
     /// What it is called in a text.
     pub(crate) fn subject(&self) -> &str {
         match self {
@@ -66,6 +99,7 @@ impl Kind {
             Self::Initialized => "notifications/initialized",
             Self::Request(method) => method,
             Self::OneWay => "a message",
+            Self::Stream => "the request for its stream of events",
         }
     }
 
@@ -85,6 +119,26 @@ pub(crate) fn request_id(message: &ClientJsonRpcMessage) -> Option<&RequestId> {
         ClientJsonRpcMessage::Request(request) => Some(&request.id),
         _ => None,
     }
+}
+
+/// The request that a message answers.
+pub(crate) fn answered_id(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
+    match message {
+        ServerJsonRpcMessage::Response(response) => Some(&response.id),
+        ServerJsonRpcMessage::Error(error) => error.id.as_ref(),
+        _ => None,
+    }
+}
+
+/// A server's error in one line, with the data that it gave.
+pub(crate) fn rejection(error: &ErrorData) -> String {
+    let mut line = format!("{} (code {})", error.message, error.code.0);
+    let data = error.data.as_ref().filter(|data| !data.is_null()).map(ToString::to_string);
+    if let Some(data) = data.and_then(|data| preview(data.as_bytes())) {
+        line.push_str(": ");
+        line.push_str(&data);
+    }
+    line
 }
 
 /// The answer that a legacy server should have given to the probe: it does not know the method.

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Sieve;
 use super::message::{Kind, method_not_found, refuses_as_legacy, request_id};
+use super::pending::Pending;
 use super::recorder::Recorder;
 
 /// The child takes, or gives, nothing any more.
@@ -35,8 +35,8 @@ pub(crate) struct PipeTransport {
     pub(crate) outbox: mpsc::Sender<Bytes>,
     pub(crate) inbox: mpsc::Receiver<ServerJsonRpcMessage>,
     pub(crate) stop: CancellationToken,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) sieve: Arc<Sieve>,
     pub(crate) probe: Probe,
 }
 
@@ -89,7 +89,7 @@ impl Transport<RoleClient> for PipeTransport {
     ) -> impl Future<Output = Result<(), PipeError>> + Send + 'static {
         let kind = Kind::of(&message);
         self.recorder.phase(kind.phase());
-        self.sieve.watch(&message);
+        self.pending.sent(&message);
         if kind.is_probe() {
             self.probe.pending =
                 request_id(&message).map(|id| (id.clone(), Instant::now() + self.probe.timeout));

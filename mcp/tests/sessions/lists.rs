@@ -114,7 +114,7 @@ async fn one_kind_of_list_that_fails_is_the_outcome_and_the_rest_stands() {
         assert!(error.chain[1].contains("500"), "{error:?}");
         // It was left because it was asked to be.
         let late = call(&group, "s/echo").await;
-        assert!(matches!(late, Err(CallError::Closing(_))), "{late:?}");
+        assert!(matches!(late, Err(CallError::Left(_))), "{late:?}");
     })
     .await;
 }

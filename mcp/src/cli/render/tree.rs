@@ -160,6 +160,7 @@ mod tests {
 │         Connection refused (os error 111)
 ├─ ✘ crash stdio -          exited after 1 ms
 │     the server is gone
+│     stderr │ Error: it began here
 │     stderr │ first line
 │     stderr │ no \u{fffd}[31mlicence
 │     left in 0 ms: exit status 7

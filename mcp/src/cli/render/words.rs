@@ -92,11 +92,14 @@ pub(crate) fn failure(server: &str, outcome_: Outcome, error: &ErrorReport) -> S
 /// How much of a child's last words is shown.
 const TAIL_LINES: usize = 5;
 
-/// The last lines of what a child said, made harmless.
+/// The last lines of what a child said, made harmless, and before them the line that names an error: a stack trace often
+/// stands between the two.
 pub(crate) fn tail(error: &ErrorReport) -> Vec<String> {
     let said = error.stderr_tail.as_deref().unwrap_or_default();
     let lines: Vec<&str> = said.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| plain(line)).collect()
+    let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+    let error = error.stderr_error.as_deref().filter(|line| !last.contains(line));
+    error.into_iter().chain(last.iter().copied()).map(plain).collect()
 }
 
 /// An error and what caused it, outermost first, neighbours that say the same left out.

@@ -7,7 +7,8 @@ use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{HttpSession, SESSION_ID};
+use super::headers::{PROTOCOL_VERSION, prepared};
+use super::{HttpSession, resend};
 use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
@@ -41,15 +42,13 @@ impl HttpSession {
             turn = turns.acquire() => turn,
         };
         let mut turn = Some(turn);
-        let mut request = self.client.delete(&*self.url).header(SESSION_ID, id);
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
+        let mut headers = self.headers.clone();
+        if let Some(version) = self.open.lock().protocol_version.clone() {
+            headers.insert(PROTOCOL_VERSION, version);
         }
-        let version = self.open.lock().protocol_version.clone();
-        if let Some(version) = version {
-            request = request.header(super::PROTOCOL_VERSION, version);
-        }
-        let mut sent = pin!(request.send());
+        let mut sent = pin!(resend::send(&self.client, true, |client| {
+            prepared(client.delete(&*self.url), Some(&id), &headers)
+        }));
         let mut turn_over = pin!(tokio::time::sleep(TURN));
         let answer = loop {
             tokio::select! {

@@ -1,27 +1,40 @@
 //! What a failed exchange is called, decided where status, headers and error chain are still at hand.
 
-use reqwest::StatusCode;
-use reqwest::header::WWW_AUTHENTICATE;
+use std::time::Duration;
 
-use super::{HttpError, HttpSession, header};
-use crate::fault::Fault;
+use reqwest::StatusCode;
+
+use super::{HttpError, HttpSession, body, headers, proxy};
+use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
-use crate::wire::body::{BodyError, Flattened};
-use crate::wire::message::Kind;
+use crate::wire::body::BodyError;
+use crate::wire::message::{Kind, rejection};
 
 /// A failed exchange.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The request did not get through.
     Send(reqwest::Error),
-    /// The answer did not come whole, or is no message.
+    /// The answer did not come whole, or is too large.
     Body(BodyError),
-    /// An error status, with the challenge of a 401 or 403 and the server's words.
-    Status { status: StatusCode, challenge: Option<String>, words: Option<String> },
+    /// An error status, with the challenges of a 401 or 403 and the server's words.
+    Status { status: StatusCode, challenges: Vec<String>, words: Option<String> },
+    /// A redirect that is not followed.
+    Redirect { status: StatusCode, location: Option<String> },
     /// 404 to a request of a session: rmcp begins a new one.
     Expired,
     /// An answer of another kind.
     Unexpected(String),
+    /// A body that is no answer to the request.
+    NotAnAnswer(String),
+    /// The response stream broke off.
+    Broken(Flattened),
+    /// The response stream ended before the answer. It held a text that was no message, where there was one.
+    NoAnswer { noise: Option<String> },
+    /// The response stream was lost, and asking for the rest of it brought nothing.
+    NotResumed { tries: u32, over: Duration, last: Box<Failure> },
+    /// It has been told already.
+    Told(Fault),
 }
 
 impl From<BodyError> for Failure {
@@ -30,23 +43,38 @@ impl From<BodyError> for Failure {
     }
 }
 
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Send(error.without_url())
+    }
+}
+
 impl Failure {
-    /// The status of an answer, with its challenge.
-    pub(super) fn status(response: &reqwest::Response) -> Self {
-        Self::Status {
-            status: response.status(),
-            challenge: header(response, WWW_AUTHENTICATE.as_str()),
-            words: None,
+    /// The failure that an answer with an error status is, with the server's words, and those words whole.
+    pub(super) async fn of(response: reqwest::Response) -> (Self, Vec<u8>) {
+        let status = response.status();
+        if status.is_redirection() {
+            let location = headers::location(&response);
+            return (Self::Redirect { status, location }, Vec::new());
         }
+        let challenges = headers::challenges(&response);
+        let text = body::bounded(response, body::ERROR_LIMIT).await.unwrap_or_default();
+        (Self::Status { status, challenges, words: words(&text) }, text)
     }
 
-    /// The same with the server's words.
-    pub(super) fn saying(self, said: Option<String>) -> Self {
+    /// Whether asking again has no use.
+    pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Status { status, challenge, .. } => {
-                Self::Status { status, challenge, words: said }
+            Self::Send(error) => error.is_builder(),
+            Self::Status { status, .. } => {
+                status.is_client_error()
+                    && !matches!(
+                        *status,
+                        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+                    )
             }
-            other => other,
+            Self::Body(_) | Self::Broken(_) | Self::NoAnswer { .. } => false,
+            _ => true,
         }
     }
 
@@ -63,15 +91,27 @@ impl Failure {
         let url = &session.shown_url;
         let to = kind.subject();
         match self {
-            Self::Send(error) | Self::Body(BodyError::Broken(error)) => sending(url, to, error),
-            Self::Body(BodyError::Stream(cause)) => Fault::caused(
+            Self::Send(error) | Self::Body(BodyError::Broken(error)) => sending(session, to, error),
+            Self::Broken(cause) => Fault::caused(
                 Outcome::Unreachable,
                 format!("the answer of {url} to {to} broke off"),
                 cause.clone(),
             ),
-            Self::Body(error) => Fault::new(
+            Self::Body(error @ BodyError::TooLarge(_)) => Fault::new(
                 Outcome::ProtocolError,
-                format!("{url} answered {to} with what is not MCP: {error}"),
+                format!("the answer of {url} to {to} cannot be read: {error}"),
+            ),
+            Self::NoAnswer { noise } => {
+                let mut text =
+                    format!("the response stream of {url} to {to} ended without an answer");
+                if let Some(noise) = noise {
+                    text.push_str(&format!(" (it held an event that is {noise})"));
+                }
+                Fault::new(Outcome::ProtocolError, text)
+            }
+            Self::NotAnAnswer(what) => Fault::new(
+                Outcome::ProtocolError,
+                format!("{url} answered {to} with what is no answer: {what}"),
             ),
             Self::Unexpected(what) => {
                 Fault::new(Outcome::ProtocolError, format!("{url} answered {to} with {what}"))
@@ -80,31 +120,73 @@ impl Failure {
                 Outcome::UpstreamError,
                 format!("{url} no longer knows the session (HTTP 404 to {to})"),
             ),
-            Self::Status { status, challenge, words } => {
-                let mut text = match *status {
-                    StatusCode::UNAUTHORIZED => format!("{url} asks for authorization (HTTP 401)"),
-                    StatusCode::FORBIDDEN => format!("{url} forbids access (HTTP 403)"),
-                    _ => format!("{url} answered HTTP {status} to {to}"),
-                };
-                if kind.is_initialize()
-                    && matches!(*status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
-                {
-                    text.push_str(
-                        " (so does a server that speaks only the removed HTTP+SSE transport)",
-                    );
-                }
-                for more in [challenge, words].into_iter().flatten() {
-                    text.push_str(": ");
-                    text.push_str(more);
-                }
-                Fault::new(by_status(*status), text)
+            Self::NotResumed { tries, over, last } => {
+                let last = last.fault(session, kind);
+                let text = format!(
+                    "the response stream of {url} to {to} was lost and not resumed in {tries} tries over {over:.1?}"
+                );
+                Fault::caused(last.outcome, text, last)
             }
+            Self::Redirect { status, location } => {
+                let to_where = location.as_deref().unwrap_or("nowhere: it names no location");
+                let text = format!(
+                    "{url} answered {to} with a redirect that is not followed (HTTP {status}) to {to_where}"
+                );
+                Fault::new(Outcome::UpstreamError, text)
+            }
+            Self::Status { status, challenges, words } => {
+                refused(session, kind, *status, challenges, words.as_deref())
+            }
+            Self::Told(fault) => fault.clone(),
         }
     }
 }
 
+/// An error status, with everything that was said beside it.
+fn refused(
+    session: &HttpSession,
+    kind: &Kind,
+    status: StatusCode,
+    challenges: &[String],
+    words: Option<&str>,
+) -> Fault {
+    let url = &session.shown_url;
+    let mut text = match status {
+        StatusCode::UNAUTHORIZED => format!("{url} asks for authorization (HTTP 401)"),
+        StatusCode::FORBIDDEN => format!("{url} forbids access (HTTP 403)"),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => match proxy::on_the_way_to(&session.url) {
+            Some(proxy) => format!("the proxy {proxy} asks for authorization (HTTP 407)"),
+            None => format!("{url} asks for authorization as a proxy does (HTTP 407)"),
+        },
+        _ => format!("{url} answered HTTP {status} to {}", kind.subject()),
+    };
+    if kind.is_initialize()
+        && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+    {
+        text.push_str(" (so does a server that speaks only the removed HTTP+SSE transport)");
+    }
+    for more in challenges.iter().map(String::as_str).chain(words) {
+        text.push_str(": ");
+        text.push_str(more);
+    }
+    Fault::new(by_status(status), text)
+}
+
+/// What a server says in a body beside an error status: the text of its JSON-RPC error, or how the body begins.
+fn words(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Error {
+        error: rmcp::model::ErrorData,
+    }
+    match serde_json::from_slice::<Error>(body) {
+        Ok(Error { error }) => Some(rejection(&error)),
+        Err(_) => body::preview(body),
+    }
+}
+
 /// A request that did not get through, by what `reqwest` knows of the reason.
-fn sending(url: &str, to: &str, error: &reqwest::Error) -> Fault {
+fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
+    let url = &session.shown_url;
     let (outcome, text) = if error.is_timeout() {
         (Outcome::TimedOut, format!("{url} did not answer {to} in time"))
     } else if error.is_builder() {
@@ -113,6 +195,15 @@ fn sending(url: &str, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::UpstreamError, format!("{url} redirects without end"))
     } else if error.is_body() || error.is_decode() {
         (Outcome::Unreachable, format!("the answer of {url} to {to} broke off"))
+    } else if error.is_connect()
+        && let Some(proxy) = proxy::on_the_way_to(&session.url)
+    {
+        let text = if proxy::is_of_the_network(error) {
+            format!("cannot reach the proxy {proxy} on the way to {url}")
+        } else {
+            format!("cannot reach {url} through the proxy {proxy}")
+        };
+        (Outcome::Unreachable, text)
     } else {
         (Outcome::Unreachable, format!("cannot reach {url}"))
     };
@@ -121,7 +212,9 @@ fn sending(url: &str, to: &str, error: &reqwest::Error) -> Fault {
 
 fn by_status(status: StatusCode) -> Outcome {
     match status {
-        StatusCode::UNAUTHORIZED => Outcome::AuthRequired,
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Outcome::AuthRequired
+        }
         StatusCode::FORBIDDEN => Outcome::Forbidden,
         _ => Outcome::UpstreamError,
     }

@@ -138,13 +138,9 @@ impl Sieve {
         self.sift(serde_json::from_slice(text)?).or_else(serde_json::from_value)
     }
 
-    /// The same for rmcp to read: the text of a sifted page, or `None` where there is nothing to sift.
-    pub(crate) fn rewrite(&self, text: &str) -> Option<String> {
-        if self.0.lock().is_empty() {
-            return None;
-        }
-        let page = self.sift(serde_json::from_str(text).ok()?).ok()?;
-        serde_json::to_string(&page).ok()
+    /// A request has its answer, or waits for it no more.
+    pub(crate) fn forget(&self, id: &RequestId) {
+        self.0.lock().remove(id);
     }
 
     /// The page that `message` answers with; the message itself where it is something else.

@@ -1,16 +1,13 @@
 //! The HTTP client that the sessions of a group share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
-use http::{HeaderName, HeaderValue};
-
+use super::resend::Watched;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
 /// The most redirects that are followed.
 const REDIRECTS: usize = 5;
-/// Headers that belong to the protocol.
-const RESERVED: [&str; 3] = ["accept", "mcp-session-id", "last-event-id"];
 
 /// Where a proxy for `http://` is named. It may itself be reached by TLS.
 const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
@@ -36,24 +33,60 @@ impl Kind {
     }
 }
 
-/// Builds the client that all sessions of a kind share: one pool of connections, one set of roots.
+/// The client that all sessions of a kind share: one pool of connections, one set of roots.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    kind: Kind,
+    pooled: reqwest::Client,
+    unpooled: Arc<OnceLock<reqwest::Client>>,
+}
+
+impl Client {
+    /// Builds a client.
+    pub(crate) fn new(kind: Kind) -> Result<Self, Fault> {
+        let pooled = builder(kind).build().map_err(|error| {
+            Fault::caused(Outcome::Other, "cannot set up the HTTP client", error)
+        })?;
+        Ok(Self { kind, pooled, unpooled: Arc::default() })
+    }
+
+    /// The client that keeps connections for further requests.
+    pub(super) fn pooled(&self) -> &reqwest::Client {
+        &self.pooled
+    }
+
+    /// The client that makes a new connection for each request; `None` where it cannot be set up. It is built when it is
+    /// first needed, which is rare.
+    pub(super) fn unpooled(&self) -> Option<&reqwest::Client> {
+        if let Some(client) = self.unpooled.get() {
+            return Some(client);
+        }
+        let client = builder(self.kind).pool_max_idle_per_host(0).build().ok()?;
+        Some(self.unpooled.get_or_init(|| client))
+    }
+}
+
+/// What both clients have in common.
 ///
-/// A redirect is followed only to where it came from: the headers a user gave for one server are not for another.
-pub(crate) fn client(kind: Kind) -> Result<reqwest::Client, Fault> {
-    let same_origin = reqwest::redirect::Policy::custom(|attempt| {
+/// A redirect is followed only where it keeps the request as it is (307 and 308), and only to where it came from: 301,
+/// 302 and 303 turn a POST into a GET, and the headers a user gave for one server are not for another.
+fn builder(kind: Kind) -> reqwest::ClientBuilder {
+    let as_it_is = reqwest::redirect::Policy::custom(|attempt| {
         let from = attempt.previous().last().map(reqwest::Url::origin);
+        let keeps_request = matches!(attempt.status().as_u16(), 307 | 308);
         if attempt.previous().len() > REDIRECTS {
             attempt.error("too many redirects")
-        } else if from == Some(attempt.url().origin()) {
+        } else if keeps_request && from == Some(attempt.url().origin()) {
             attempt.follow()
         } else {
             attempt.stop()
         }
     });
-    let builder = reqwest::Client::builder().redirect(same_origin);
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .connector_layer(Watched::layer())
+        .redirect(as_it_is);
     with_tls(builder, kind)
-        .build()
-        .map_err(|error| Fault::caused(Outcome::Other, "cannot set up the HTTP client", error))
 }
 
 /// rustls on ring, with the platform's roots where they may be needed.
@@ -72,37 +105,6 @@ fn with_tls(builder: reqwest::ClientBuilder, _kind: Kind) -> reqwest::ClientBuil
     builder
 }
 
-/// The headers a user gave, checked.
-pub(crate) fn headers(
-    given: &BTreeMap<String, String>,
-) -> Result<HashMap<HeaderName, HeaderValue>, Fault> {
-    let mut headers = HashMap::new();
-    for (name, value) in given {
-        let (Ok(parsed), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
-        else {
-            let text = format!("the header {name:?} cannot be sent as it is");
-            return Err(Fault::new(Outcome::Other, text));
-        };
-        if RESERVED.contains(&parsed.as_str()) {
-            let text = format!("the header {name:?} belongs to the protocol");
-            return Err(Fault::new(Outcome::Other, text));
-        }
-        headers.insert(parsed, value);
-    }
-    Ok(headers)
-}
-
-/// An address as it may be shown: without user, password and query, which may be secrets.
-pub(crate) fn shown(url: &str) -> String {
-    let Ok(mut url) = reqwest::Url::parse(url) else {
-        return url.to_owned();
-    };
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,12 +115,6 @@ mod tests {
         for url in ["https://127.0.0.1/mcp", "HTTPS://127.0.0.1/mcp", "not an address"] {
             assert_eq!(Kind::of(url), Kind::Tls, "{url}");
         }
-        client(Kind::Plain).expect("a client without roots");
-    }
-
-    #[test]
-    fn what_may_be_a_secret_is_not_shown() {
-        assert_eq!(shown("http://me:pw@127.0.0.1:1/mcp?key=1"), "http://127.0.0.1:1/mcp");
-        assert_eq!(shown("not an address"), "not an address");
+        Client::new(Kind::Plain).expect("a client without roots");
     }
 }

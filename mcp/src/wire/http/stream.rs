@@ -1,0 +1,310 @@
+//! A response stream: read by the HTML standard, and asked for again where it was lost, within bounds.
+//!
+//! rmcp would do both, but it drops what it cannot read, and it asks without end where the answers bring nothing. So it is
+//! given a stream that holds messages only. The last of them is the answer: the server's, or the fault that stands in its
+//! place.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use reqwest::Response;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientResult, ErrorData, ServerJsonRpcMessage, ServerRequest,
+};
+use rmcp::transport::streamable_http_client::SseError;
+use sse_stream_of_rmcp::Sse;
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::headers::Headers;
+use super::{HttpSession, SessionClient};
+use crate::fault::Flattened;
+use crate::wire::events::{self, Events};
+use crate::wire::incoming::{self, Incoming};
+use crate::wire::message::{Kind, answered_id};
+use crate::wire::pending::Waits;
+use crate::wire::undelivered;
+
+/// What rmcp reads.
+pub(super) type RmcpEvents = BoxStream<'static, Result<Sse, SseError>>;
+
+/// A stream that was held open this long had its use, even if nothing came over it.
+const HELD: Duration = Duration::from_secs(5);
+/// How long a message of ours on behalf of rmcp may take.
+const EARLY_ANSWER: Duration = Duration::from_secs(2);
+
+/// How often, and for how long, a lost stream is asked for while that brings nothing.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    tries: u32,
+    /// The wait before the first try; it doubles from try to try.
+    first: Duration,
+    longest: Duration,
+    over: Duration,
+}
+
+/// Somebody waits for the answer.
+const FOR_AN_ANSWER: Patience = Patience {
+    tries: 5,
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(4),
+    over: Duration::from_secs(30),
+};
+
+/// Nobody waits: it is the stream for what a server has to say by itself.
+const FOR_NOTHING_IN_PARTICULAR: Patience = Patience {
+    tries: 8,
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+    over: Duration::from_secs(180),
+};
+
+/// What a stream is asked for with.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub(super) session_id: Option<String>,
+    pub(super) headers: Headers,
+    pub(super) max_event: usize,
+}
+
+/// A stream under way.
+pub(super) struct ResponseStream {
+    client: SessionClient,
+    kind: Kind,
+    /// The request that the stream is to answer; `None` for the stream of the session.
+    waits: Option<Waits>,
+    way: Way,
+    patience: Patience,
+    events: Events,
+    opened: Instant,
+    last_id: Option<String>,
+    retry: Option<Duration>,
+    noise: Option<String>,
+    tries: u32,
+    fruitless_since: Option<Instant>,
+}
+
+impl ResponseStream {
+    /// The stream that answers a request.
+    pub(super) fn of_request(
+        client: SessionClient,
+        kind: Kind,
+        waits: Waits,
+        way: Way,
+        response: Response,
+    ) -> Self {
+        Self::new(client, kind, Some(waits), way, FOR_AN_ANSWER, response)
+    }
+
+    /// The stream of the session.
+    pub(super) fn of_session(client: SessionClient, way: Way, response: Response) -> Self {
+        Self::new(client, Kind::Stream, None, way, FOR_NOTHING_IN_PARTICULAR, response)
+    }
+
+    fn new(
+        client: SessionClient,
+        kind: Kind,
+        waits: Option<Waits>,
+        way: Way,
+        patience: Patience,
+        response: Response,
+    ) -> Self {
+        Self {
+            client,
+            kind,
+            waits,
+            patience,
+            events: events::events(response.bytes_stream(), way.max_event),
+            way,
+            opened: Instant::now(),
+            last_id: None,
+            retry: None,
+            noise: None,
+            tries: 0,
+            fruitless_since: None,
+        }
+    }
+
+    fn session(&self) -> &HttpSession {
+        &self.client.0
+    }
+
+    /// The next message; `None` where the stream is at its end and nothing is missing.
+    async fn next(&mut self) -> Result<Option<ServerJsonRpcMessage>, Failure> {
+        loop {
+            match self.events.next().await {
+                Some(Ok(event)) => {
+                    if let Some(message) = self.take(event) {
+                        (self.tries, self.fruitless_since) = (0, None);
+                        return Ok(Some(message));
+                    }
+                }
+                _ if self.waits.as_ref().is_some_and(|waits| !waits.still()) => return Ok(None),
+                Some(Err(error)) if events::is_too_large(&error) => {
+                    return Err(Failure::Broken(Flattened::of(&error)));
+                }
+                Some(Err(error)) => self.resume(Failure::Broken(Flattened::of(&error))).await?,
+                None => {
+                    let noise = self.noise.clone();
+                    self.resume(Failure::NoAnswer { noise }).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes in one event; a message is returned.
+    fn take(&mut self, event: sse_stream::Sse) -> Option<ServerJsonRpcMessage> {
+        let data = events::message(&event);
+        let expected = self.waits.as_ref().and_then(Waits::id);
+        let incoming =
+            data.map(|data| incoming::read(data.as_bytes(), &self.session().pending, expected));
+        if let Some(retry) = event.retry {
+            self.retry = Some(Duration::from_millis(retry));
+        }
+        if let Some(id) = event.id {
+            // An id without text takes the last one back, as the standard has it.
+            self.last_id = Some(id).filter(|id| !id.is_empty());
+        }
+        match incoming? {
+            Incoming::Message(message, mark) => {
+                if let Some(mark) = mark {
+                    self.session().recorder.warn(mark);
+                }
+                Some(message)
+            }
+            Incoming::Noise(what) => {
+                let from = &self.session().shown_url;
+                self.session().recorder.note(format!("an event of {from} is {what}"));
+                self.noise = Some(what);
+                None
+            }
+            Incoming::Blank => None,
+        }
+    }
+
+    /// Asks for the rest of the stream, or says that it is lost.
+    async fn resume(&mut self, loss: Failure) -> Result<(), Failure> {
+        if self.waits.is_some() && self.last_id.is_none() {
+            return Err(loss);
+        }
+        if self.opened.elapsed() >= HELD {
+            (self.tries, self.fruitless_since) = (0, None);
+        }
+        let since = *self.fruitless_since.get_or_insert_with(Instant::now);
+        let mut last = loss;
+        loop {
+            let wait = self.wait();
+            let over = since.elapsed();
+            if self.tries == self.patience.tries || over + wait > self.patience.over {
+                return Err(self.not_resumed(over, last));
+            }
+            tokio::time::sleep(wait).await;
+            self.tries += 1;
+            let last_id = self.last_id.as_deref();
+            match self.client.get(&self.way, last_id).await {
+                Ok(response) => {
+                    let bytes = response.bytes_stream();
+                    self.events = events::events(bytes, self.way.max_event);
+                    self.opened = Instant::now();
+                    return Ok(());
+                }
+                Err(refused) if refused.is_final() => {
+                    return Err(self.not_resumed(since.elapsed(), refused));
+                }
+                Err(failed) => last = failed,
+            }
+        }
+    }
+
+    fn not_resumed(&self, over: Duration, last: Failure) -> Failure {
+        Failure::NotResumed { tries: self.tries, over, last: Box::new(last) }
+    }
+
+    /// The wait before the next try: what the server has asked for, and more where that has brought nothing before.
+    fn wait(&self) -> Duration {
+        let doubled = self.patience.first.saturating_mul(1 << self.tries.min(16));
+        let ours = doubled.min(self.patience.longest);
+        match self.retry {
+            Some(theirs) if self.tries == 0 => theirs,
+            Some(theirs) => theirs.max(ours),
+            None => ours,
+        }
+    }
+
+    /// Reads on to the answer. Requests of the server that come before it are answered here: rmcp does not hear them.
+    pub(super) async fn answer(mut self) -> Result<ServerJsonRpcMessage, Failure> {
+        loop {
+            match self.next().await? {
+                None => return Err(Failure::NoAnswer { noise: self.noise.take() }),
+                Some(ServerJsonRpcMessage::Request(request)) => {
+                    let answer = match request.request {
+                        ServerRequest::PingRequest(_) => {
+                            ClientJsonRpcMessage::response(ClientResult::empty(()), request.id)
+                        }
+                        _ => {
+                            let error =
+                                ErrorData::invalid_request("not before the session is up", None);
+                            ClientJsonRpcMessage::error(error, Some(request.id))
+                        }
+                    };
+                    let posted = self.client.post_early(&answer, &self.way);
+                    if tokio::time::timeout(EARLY_ANSWER, posted).await.is_err() {
+                        let recorder = &self.session().recorder;
+                        recorder.warn(
+                            "a request of the server before the handshake was not answered in time",
+                        );
+                    }
+                }
+                Some(message) => match answered_id(&message) {
+                    // What waits no more has been read: this is its answer.
+                    Some(_) if self.waits.as_ref().is_some_and(|waits| !waits.still()) => {
+                        return match undelivered::fault_in(&message) {
+                            Some(fault) => Err(Failure::Told(fault)),
+                            None => Ok(message),
+                        };
+                    }
+                    Some(id) => {
+                        self.session()
+                            .recorder
+                            .note(format!("an answer to no request of ours ({id})"));
+                    }
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// The stream as rmcp reads it. It does not fail, and it does not end before the answer: rmcp would ask for it again.
+    pub(super) fn into_events(self) -> RmcpEvents {
+        let stop = self.session().stop.clone();
+        let events = stream::unfold(Some(self), |state| async move {
+            let mut stream = state?;
+            let failure = match stream.next().await {
+                Ok(Some(message)) => return Some((event(&message), Some(stream))),
+                Ok(None) => return None,
+                Err(failure) => failure,
+            };
+            let fault = failure.fault(stream.session(), &stream.kind);
+            match stream.waits.as_ref().and_then(Waits::id) {
+                Some(id) => {
+                    stream.session().recorder.fault(fault.clone());
+                    Some((event(&undelivered::answer(id.clone(), &fault)), None))
+                }
+                None => {
+                    stream.session().recorder.warn(fault.line());
+                    // The session goes on without this stream.
+                    std::future::pending().await
+                }
+            }
+        });
+        events.take_until(stop.cancelled_owned()).boxed()
+    }
+}
+
+/// A message as an event of rmcp's.
+fn event(message: &ServerJsonRpcMessage) -> Result<Sse, SseError> {
+    // It was read from JSON, so it can be written as JSON.
+    let data = serde_json::to_string(message).unwrap_or_default();
+    Ok(Sse::default().data(data))
+}

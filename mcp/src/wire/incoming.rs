@@ -1,0 +1,401 @@
+//! One message on its way in, from bytes to what rmcp is given.
+//!
+//! A text that carries the id of a waiting request is the answer to that request, however broken it is: the request fails
+//! at once and says why. Everything else that is no message is noise.
+
+use std::borrow::Cow;
+
+use rmcp::model::{RequestId, ServerJsonRpcMessage, ServerResult};
+use serde_json::{Map, Value};
+
+use super::body::preview;
+use super::message::{Kind, rejection};
+use super::pending::Pending;
+use super::skeleton::Skeleton;
+use super::undelivered;
+use crate::fault::Fault;
+use crate::report::Outcome;
+
+/// The mark of UTF-8 that some writers put before a text.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// What a text has come to.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
+pub(crate) enum Incoming {
+    /// Nothing was said.
+    Blank,
+    /// A message, and what had to be mended in it.
+    Message(ServerJsonRpcMessage, Option<&'static str>),
+    /// A text that is for nobody, as one line that says what it is.
+    Noise(String),
+}
+
+/// Reads one text. `expected` is the request that the text is the answer to where it names none.
+pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Incoming {
+    let text = text.strip_prefix(BOM).unwrap_or(text).trim_ascii();
+    if text.is_empty() {
+        return Incoming::Blank;
+    }
+    if let Ok(message) = pending.read(text) {
+        return admit(message, text, None, pending, expected);
+    }
+    let mended = mended(text);
+    let mark = matches!(mended, Cow::Owned(_))
+        .then_some("text that is not Unicode is shown with U+FFFD in its place");
+    if mark.is_some()
+        && let Ok(message) = pending.read(mended.as_bytes())
+    {
+        return admit(message, mended.as_bytes(), mark, pending, expected);
+    }
+    let broken = match serde_json::from_str(&mended) {
+        Ok(Value::Object(object)) => broken(&object, pending),
+        Ok(_) => None,
+        Err(error) => Skeleton::of(mended.as_bytes())
+            .answers()
+            .and_then(|id| pending.named(id))
+            .map(|(id, kind)| (id, kind, error.to_string())),
+    };
+    let shown = preview(mended.as_bytes()).unwrap_or_default();
+    match broken {
+        Some((id, kind, why)) => unreadable(id, &kind, &format!("{why}: {shown}"), pending),
+        None => Incoming::Noise(format!("not a message: {shown}")),
+    }
+}
+
+/// The failure of the request `id`, whose answer came and cannot be read.
+pub(crate) fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incoming {
+    pending.answered(&id);
+    let text = format!("the answer to {} cannot be read: {why}", kind.subject());
+    let fault = Fault::new(Outcome::ProtocolError, text);
+    Incoming::Message(undelivered::answer(id, &fault), None)
+}
+
+/// Looks at a message that rmcp can read.
+fn admit(
+    message: ServerJsonRpcMessage,
+    text: &[u8],
+    mark: Option<&'static str>,
+    pending: &Pending,
+    expected: Option<&RequestId>,
+) -> Incoming {
+    match message {
+        ServerJsonRpcMessage::Response(response) => {
+            let Some((id, kind)) = pending.named(&response.id) else {
+                return Incoming::Message(ServerJsonRpcMessage::Response(response), mark);
+            };
+            let is_answer = matches!(response.result, ServerResult::InitializeResult(_));
+            if kind.is_initialize() && !is_answer {
+                let shown = preview(text).unwrap_or_default();
+                let why = format!("{}: {shown}", lacking(text));
+                return unreadable(id, &kind, &why, pending);
+            }
+            pending.answered(&id);
+            Incoming::Message(ServerJsonRpcMessage::Response(response), mark)
+        }
+        ServerJsonRpcMessage::Error(mut error) => {
+            let waiting = match &error.id {
+                Some(id) => pending.named(id).map(|(id, _)| id),
+                None => expected.cloned().or_else(|| pending.only()),
+            };
+            match (waiting, &error.id) {
+                (Some(id), _) => {
+                    pending.answered(&id);
+                    error.id = Some(id);
+                }
+                // Which of several requests it is for, the caller may know.
+                (None, None) => {}
+                (None, Some(id)) => {
+                    let what = rejection(&error.error);
+                    return Incoming::Noise(format!(
+                        "an error for no request of ours ({id}): {what}"
+                    ));
+                }
+            }
+            Incoming::Message(ServerJsonRpcMessage::Error(error), mark)
+        }
+        other => Incoming::Message(other, mark),
+    }
+}
+
+/// The request that a JSON object answers though it is no message, and why it is none.
+fn broken(object: &Map<String, Value>, pending: &Pending) -> Option<(RequestId, Kind, String)> {
+    if object.contains_key("method") {
+        return None;
+    }
+    let id = match object.get("id")? {
+        Value::String(text) => RequestId::String(text.as_str().into()),
+        number => {
+            let text = format!("{{\"id\":{number}}}");
+            Skeleton::of(text.as_bytes()).answers()?.clone()
+        }
+    };
+    let (id, kind) = pending.named(&id)?;
+    Some((id, kind, wrong_in(object)))
+}
+
+/// What is wrong with an answer that is well-formed JSON.
+fn wrong_in(object: &Map<String, Value>) -> String {
+    match object.get("jsonrpc") {
+        None => return r#"it has no "jsonrpc""#.into(),
+        Some(version) if version != "2.0" => {
+            return format!(r#"its "jsonrpc" is {version} and not "2.0""#);
+        }
+        Some(_) => {}
+    }
+    match (object.get("result"), object.get("error")) {
+        (None, None) => r#"it has neither "result" nor "error""#.into(),
+        (Some(_), Some(Value::Null)) => r#"it has "error": null beside "result""#.into(),
+        (Some(_), Some(_)) => r#"it has both "result" and "error""#.into(),
+        (None, Some(Value::Object(error))) => match (error.get("code"), error.get("message")) {
+            (None, _) => r#"its "error" has no "code""#.into(),
+            (_, None) => r#"its "error" has no "message""#.into(),
+            (Some(code), _) if !code.is_i64() => {
+                r#"the "code" of its "error" is no whole number"#.into()
+            }
+            _ => r#"the "message" of its "error" is no text"#.into(),
+        },
+        (None, Some(Value::Null)) => r#"its "error" is null"#.into(),
+        (None, Some(_)) => r#"its "error" is no object"#.into(),
+        (Some(_), None) => r#"its "result" or its "id" has the wrong shape"#.into(),
+    }
+}
+
+/// What an answer to `initialize` lacks.
+fn lacking(text: &[u8]) -> String {
+    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    let result = &answer["result"];
+    let is_text: fn(&Value) -> bool = Value::is_string;
+    let is_object: fn(&Value) -> bool = Value::is_object;
+    for (field, value, is_right) in [
+        ("protocolVersion", &result["protocolVersion"], is_text),
+        ("capabilities", &result["capabilities"], is_object),
+        ("serverInfo", &result["serverInfo"], is_object),
+        ("serverInfo.name", &result["serverInfo"]["name"], is_text),
+        ("serverInfo.version", &result["serverInfo"]["version"], is_text),
+    ] {
+        if value.is_null() {
+            return format!("it has no {field:?}");
+        }
+        if !is_right(value) {
+            return format!("its {field:?} has the wrong shape");
+        }
+    }
+    r#"a field of "capabilities" or "serverInfo" has the wrong shape"#.into()
+}
+
+/// The text as Unicode: bytes that are not UTF-8, and escapes that stand for half of a character, become U+FFFD.
+fn mended(text: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(text);
+    match without_lone_surrogates(&text) {
+        Some(mended) => Cow::Owned(mended),
+        None => text,
+    }
+}
+
+/// The text with every escaped surrogate that has no partner replaced; `None` where there is none.
+fn without_lone_surrogates(text: &str) -> Option<String> {
+    let escape = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut mended: Option<String> = None;
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        at += found;
+        match (escape(at), escape(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => at += 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                let mended = mended.get_or_insert_default();
+                mended.push_str(&text[copied..at]);
+                mended.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            (Some(_), _) => at += 6,
+            // The escaped character is ASCII in JSON; in a text that is not, it may be longer.
+            (None, _) => at += 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
+        }
+    }
+    let mut mended = mended?;
+    mended.push_str(&text[copied..]);
+    Some(mended)
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{CallToolRequestParams, ClientJsonRpcMessage, ClientRequest};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A request with `id`, as it goes out.
+    fn request(method: &str, id: i64) -> ClientJsonRpcMessage {
+        let params = match method {
+            "initialize" => json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "test", "version": "1"},
+            }),
+            _ => json!({"name": "echo"}),
+        };
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        serde_json::from_value(request).expect("a request")
+    }
+
+    fn waiting(method: &str, id: i64) -> Pending {
+        let pending = Pending::default();
+        pending.sent(&request(method, id));
+        pending
+    }
+
+    /// What the one waiting request, `tools/call` with the id 3, is told.
+    fn told(text: &[u8]) -> Result<String, String> {
+        let pending = waiting("tools/call", 3);
+        match read(text, &pending, None) {
+            Incoming::Message(ServerJsonRpcMessage::Response(response), _) => {
+                Ok(serde_json::to_string(&response.result).expect("JSON"))
+            }
+            Incoming::Message(ServerJsonRpcMessage::Error(error), _) => {
+                assert_eq!(error.id, Some(RequestId::Number(3)));
+                assert_eq!(pending.only(), None, "it waits no more");
+                let fault = undelivered::fault(&error.error);
+                Err(fault.map_or_else(|| rejection(&error.error), |fault| fault.to_string()))
+            }
+            Incoming::Message(..) => panic!("no answer"),
+            Incoming::Blank => Err("blank".into()),
+            Incoming::Noise(what) => {
+                assert_eq!(pending.only(), Some(RequestId::Number(3)), "it still waits");
+                Err(what)
+            }
+        }
+    }
+
+    #[test]
+    fn the_requests_of_the_tests_are_of_their_kinds() {
+        let ClientJsonRpcMessage::Request(call) = request("tools/call", 3) else { panic!() };
+        assert!(matches!(call.request, ClientRequest::CallToolRequest(_)));
+        let _ = CallToolRequestParams::new("echo");
+        assert!(Kind::of(&request("initialize", 1)).is_initialize());
+    }
+
+    #[test]
+    fn a_broken_answer_fails_its_request_and_says_why() {
+        for (text, why) in [
+            (r#"{"id":3,"result":{}}"#, r#"it has no "jsonrpc""#),
+            (r#"{"jsonrpc":"1.0","id":3,"result":{}}"#, r#"its "jsonrpc" is "1.0""#),
+            (r#"{"jsonrpc":2.0,"id":3,"result":{}}"#, r#"its "jsonrpc" is 2.0"#),
+            (r#"{"jsonrpc":"2.0","id":3}"#, r#"neither "result" nor "error""#),
+            (r#"{"jsonrpc":"2.0","id":3,"error":null}"#, r#"its "error" is null"#),
+            (r#"{"jsonrpc":"2.0","id":3,"error":null,"result":{}}"#, r#""error": null beside"#),
+            (r#"{"jsonrpc":"2.0","id":3,"error":{"message":"m"},"result":{}}"#, "it has both"),
+            (r#"{"jsonrpc":"2.0","id":3,"error":"no"}"#, r#"its "error" is no object"#),
+            (r#"{"jsonrpc":"2.0","id":3,"error":{"message":"m"}}"#, r#"has no "code""#),
+            (r#"{"jsonrpc":"2.0","id":3,"error":{"code":1}}"#, r#"has no "message""#),
+            (r#"{"jsonrpc":"2.0","id":3,"error":{"code":"E","message":"m"}}"#, "no whole number"),
+            (r#"{"jsonrpc":"2.0","id":3.0,"result":{"content":[]}"#, "EOF while parsing"),
+            (r#"{"jsonrpc":"2.0","id":3,"result":{"content":["#, "EOF while parsing"),
+            (r#"{"jsonrpc":"2.0","id":3,"result":NaN}"#, "expected value"),
+            (r#"{"result":{"content":[,]},"jsonrpc":"2.0","id":"3"}"#, "expected value"),
+        ] {
+            let told = told(text.as_bytes()).expect_err(text);
+            assert!(
+                told.starts_with("the answer to tools/call cannot be read: "),
+                "{text}: {told}"
+            );
+            assert!(told.contains(why), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_noise() {
+        for text in [
+            "Listening on port 80",
+            r#"{"level":"info","msg":"up"}"#,
+            r#"{"id":4,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":3,"method":7}"#,
+            "[1,2]",
+            "3",
+        ] {
+            let told = told(text.as_bytes()).expect_err(text);
+            assert!(told.starts_with("not a message: "), "{text}: {told}");
+        }
+        let foreign = r#"{"jsonrpc":"2.0","id":9,"error":{"code":1,"message":"m"}}"#;
+        assert_eq!(
+            told(foreign.as_bytes()),
+            Err("an error for no request of ours (9): m (code 1)".into())
+        );
+        assert_eq!(told(b" \r\n"), Err("blank".into()));
+    }
+
+    #[test]
+    fn text_that_is_not_unicode_is_delivered_with_its_place_marked() {
+        for text in [
+            &b"{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"x\":\"a\xff\xfeb\"}}"[..],
+            br#"{"jsonrpc":"2.0","id":3,"result":{"x":"a\ud800b"}}"#,
+            br#"{"jsonrpc":"2.0","id":3,"result":{"x":"a\uDC00\ud800b"}}"#,
+        ] {
+            let shown = String::from_utf8_lossy(text);
+            let told = told(text).expect(&shown);
+            assert!(told.contains("\u{fffd}"), "{shown}: {told}");
+        }
+        let paired = br#"{"jsonrpc":"2.0","id":3,"result":{"x":"\\ud800 \ud83d\ude00"}}"#;
+        assert_eq!(told(paired), Ok("{\"x\":\"\\\\ud800 \u{1f600}\"}".into()));
+    }
+
+    #[test]
+    fn a_mark_before_a_text_is_no_part_of_it() {
+        let text = b"\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"x\":1}}\r\n";
+        assert_eq!(told(text), Ok(r#"{"x":1}"#.into()));
+    }
+
+    #[test]
+    fn an_error_without_an_id_is_for_the_only_request() {
+        let text = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}"#;
+        assert_eq!(told(text), Err("what? (code -32700)".into()));
+        let pending = waiting("tools/call", 3);
+        pending.sent(&request("tools/call", 4));
+        let unknown = read(text, &pending, None);
+        assert!(
+            matches!(unknown, Incoming::Message(ServerJsonRpcMessage::Error(it), _) if it.id.is_none())
+        );
+        assert!(matches!(read(text, &pending, Some(&RequestId::Number(4))), Incoming::Message(..)));
+        assert_eq!(pending.only(), Some(RequestId::Number(3)));
+    }
+
+    #[test]
+    fn what_initialize_lacks_is_named() {
+        let whole = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "serverInfo": {"name": "s", "version": "1"},
+        });
+        let mut cases = vec![(whole.clone(), None)];
+        for field in ["protocolVersion", "capabilities", "serverInfo"] {
+            let mut without = whole.clone();
+            without.as_object_mut().expect("an object").remove(field);
+            cases.push((without, Some(format!("it has no {field:?}"))));
+            let mut wrong = whole.clone();
+            wrong[field] = json!(7);
+            cases.push((wrong, Some(format!("its {field:?} has the wrong shape"))));
+        }
+        let mut nameless = whole;
+        nameless["serverInfo"] = json!({"version": "1"});
+        cases.push((nameless, Some("it has no \"serverInfo.name\"".into())));
+        for (result, lacks) in cases {
+            let text = json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string();
+            let told = match read(text.as_bytes(), &waiting("initialize", 1), None) {
+                Incoming::Message(ServerJsonRpcMessage::Error(error), _) => {
+                    undelivered::fault(&error.error).expect("ours").to_string()
+                }
+                Incoming::Message(..) => String::new(),
+                other => panic!("{other:?}"),
+            };
+            match lacks {
+                None => assert_eq!(told, ""),
+                Some(lacks) => assert!(told.contains(&lacks), "{text}: {told}"),
+            }
+        }
+    }
+}

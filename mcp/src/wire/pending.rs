@@ -1,0 +1,103 @@
+//! The requests that wait for an answer.
+//!
+//! An answer that rmcp could not read would never reach its request. Therefore the reader looks here whether a broken
+//! message carries the id of a request that waits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
+
+use super::lists::Sieve;
+use super::message::Kind;
+
+/// The requests of one connection that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    waiting: Mutex<HashMap<RequestId, Kind>>,
+    sieve: Sieve,
+}
+
+impl Pending {
+    /// Takes note of a message that goes out: a request waits from now on, a cancelled one no longer does.
+    pub(crate) fn sent(&self, message: &ClientJsonRpcMessage) {
+        match message {
+            ClientJsonRpcMessage::Request(request) => {
+                self.sieve.watch(message);
+                self.waiting.lock().insert(request.id.clone(), Kind::of(message));
+            }
+            ClientJsonRpcMessage::Notification(notification) => {
+                if let ClientNotification::CancelledNotification(cancelled) =
+                    &notification.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.answered(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The same for as long as the returned value lives.
+    pub(crate) fn waits(self: &Arc<Self>, message: &ClientJsonRpcMessage) -> Waits {
+        self.sent(message);
+        let id = super::message::request_id(message).cloned();
+        Waits { pending: self.clone(), id }
+    }
+
+    /// The request that an answer with this id is for. `"7"` is taken for `7`, as rmcp does.
+    pub(crate) fn named(&self, id: &RequestId) -> Option<(RequestId, Kind)> {
+        let pending = self.waiting.lock();
+        let found = |id: &RequestId| Some((id.clone(), pending.get(id)?.clone()));
+        found(id).or_else(|| match id {
+            RequestId::String(text) => found(&RequestId::Number(text.parse().ok()?)),
+            RequestId::Number(_) => None,
+        })
+    }
+
+    /// The request that waits, where it is the only one.
+    pub(crate) fn only(&self) -> Option<RequestId> {
+        let pending = self.waiting.lock();
+        let mut ids = pending.keys();
+        ids.next().filter(|_| pending.len() == 1).cloned()
+    }
+
+    /// A request has its answer.
+    pub(crate) fn answered(&self, id: &RequestId) {
+        self.waiting.lock().remove(id);
+        self.sieve.forget(id);
+    }
+
+    /// Reads a message. The items of a list that cannot be read are taken out of it.
+    pub(crate) fn read(&self, text: &[u8]) -> serde_json::Result<ServerJsonRpcMessage> {
+        self.sieve.read(text)
+    }
+}
+
+/// A request that waits until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    pending: Arc<Pending>,
+    id: Option<RequestId>,
+}
+
+impl Waits {
+    /// The request; `None` for a message that wants no answer.
+    pub(crate) fn id(&self) -> Option<&RequestId> {
+        self.id.as_ref()
+    }
+
+    /// Whether the answer has not come, on whatever stream.
+    pub(crate) fn still(&self) -> bool {
+        self.id.as_ref().is_some_and(|id| self.pending.waiting.lock().contains_key(id))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.pending.answered(id);
+        }
+    }
+}
