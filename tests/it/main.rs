@@ -48,4 +48,6 @@ mod task;
 mod teach;
 mod thread_end;
 mod threads;
+mod turns;
+mod unseen;
 mod waits;

@@ -1,6 +1,6 @@
 //! Exits that are handed over from one thread while the region that would run them leaves on another.
 
-use crate::support::{Count, lost, model, poll_once};
+use crate::support::{Count, lost, model, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ExitStack, Failure, task};
@@ -168,5 +168,36 @@ fn r08_a_held_value_that_comes_back_against_leaving() {
         }))
         .unwrap();
         assert_eq!((ran.get(), lost::count()), (1, 0));
+    });
+}
+
+/// A task that ends on another thread, with a failure of what it adopted, while the stack in which it was polled first is
+/// being left: the failure stands in the record of the stack, or is reported, and in no case is it both or neither.
+#[test]
+fn r15_a_failure_that_is_sent_against_leaving_its_record() {
+    model(|| {
+        lost::reset_with_unrecorded();
+        let away: Arc<Mutex<Option<Away>>> = Arc::default();
+        let mut elsewhere = None;
+        let stack = ExitStack::new();
+        let left: Result<(), Failure<()>> = block_on(stack.run(async {
+            let mut lent: Away = Box::pin(task(async {
+                let inner = ExitStack::new();
+                inner.defer(async { Err("of an exit") });
+                yield_now().await;
+                drop(inner);
+            }));
+            assert!(poll_once(lent.as_mut()).is_pending());
+            *away.lock().unwrap() = Some(lent);
+            let away = Arc::clone(&away);
+            elsewhere = Some(thread::spawn(move || {
+                let task = away.lock().unwrap().take();
+                block_on(task.unwrap());
+            }));
+            Ok(())
+        }));
+        elsewhere.unwrap().join().unwrap();
+        let recorded = left.map_or_else(|failure| failure.causes().count(), |()| 0);
+        assert_eq!(recorded + lost::unrecorded(), 1);
     });
 }

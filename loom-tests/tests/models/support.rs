@@ -145,7 +145,7 @@ pub(crate) async fn abandons<O: ExitOutput>(
     stack.run(body).await.map_err(drop)
 }
 
-/// How often exits were reported lost in the model that runs on this thread.
+/// How often exits were reported lost in the model that runs on this thread, and failures that have no record.
 ///
 /// Loom runs all threads of a model on one thread of the system, so a thread-local of `std` belongs to one model even
 /// where the tests run in parallel.
@@ -153,7 +153,10 @@ pub(crate) mod lost {
     use std::cell::Cell;
     use std::sync::Once;
 
-    std::thread_local! { static LOST: Cell<usize> = const { Cell::new(0) }; }
+    std::thread_local! {
+        static LOST: Cell<usize> = const { Cell::new(0) };
+        static UNRECORDED: Cell<Option<usize>> = const { Cell::new(None) };
+    }
 
     pub(crate) fn reset() {
         static HOOK: Once = Once::new();
@@ -162,10 +165,27 @@ pub(crate) mod lost {
                 moored::Report::LostExits { registered_at, .. } => {
                     LOST.set(LOST.get() + registered_at.len());
                 }
-                other => panic!("unexpected report: {other}"),
+                other => match UNRECORDED.get() {
+                    Some(count) if matches!(other, moored::Report::Unrecorded { .. }) => {
+                        UNRECORDED.set(Some(count + 1));
+                    }
+                    _ => panic!("unexpected report: {other}"),
+                },
             });
         });
         LOST.set(0);
+        UNRECORDED.set(None);
+    }
+
+    /// As [`reset`], in a model in which a failure may come too late for a record.
+    pub(crate) fn reset_with_unrecorded() {
+        reset();
+        UNRECORDED.set(Some(0));
+    }
+
+    /// How often failures were reported that have no record.
+    pub(crate) fn unrecorded() -> usize {
+        UNRECORDED.get().unwrap_or(0)
     }
 
     pub(crate) fn count() -> usize {

@@ -1,0 +1,195 @@
+//! Children that start, wait for their turn and end while nobody looks: each of these was broken once in a seeded bug that
+//! no other test noticed (R16, R17).
+
+use crate::support::{Executor, Gate, Log, Wakes, hand};
+use futures::StreamExt;
+use moored::{BoxTask, Ready, Refused, Spawn, TaskGroup, shield};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+type Group<'env> = TaskGroup<'env, &'static str>;
+
+impl Gate {
+    /// A child that waits for it.
+    fn wait_ok(&self) -> impl Future<Output = Result<(), &'static str>> + Send + 'static {
+        let waits = self.wait();
+        async {
+            waits.await;
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn r16_the_last_executor_child_wakes_a_group_whose_results_were_asked_for() {
+    let (executor, gate) = (Executor::new(), Gate::new());
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        drop(group.results());
+        Ok(())
+    }));
+    for _ in 0..2 {
+        group.spawn_on(&executor, gate.wait_ok());
+    }
+    executor.run();
+    run.idle();
+    let before = run.wakes.count();
+    gate.open();
+    executor.run();
+    assert!(run.wakes.count() > before, "the last child has left, and nobody woke the group");
+    run.ready().unwrap();
+}
+
+#[test]
+fn r16_a_start_that_is_dropped_after_ready_cancels_nothing_though_nobody_took_the_value() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let group = Group::new();
+    let mut start = hand(group.start(|ready: Ready<'_, i32>| async {
+        ready(7);
+        gate.wait().await;
+        log.add("served");
+        Ok(())
+    }));
+    start.pending();
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.idle();
+    drop(start);
+    run.idle();
+    gate.open();
+    run.drive().unwrap();
+    log.is(&["served"]);
+}
+
+#[test]
+fn r16_a_child_in_line_that_its_executor_drops_leaves_the_line() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let [first, second, third] = [Executor::new(), Executor::new(), Executor::new()];
+    let group = Group::new().limit(1);
+    let mut run = hand(group.run(async { Ok(()) }));
+    for (executor, name) in [(&first, "first"), (&second, "second"), (&third, "third")] {
+        let (log, gate) = (log.clone(), gate.clone());
+        group.spawn_on(executor, async move {
+            log.add(name);
+            gate.wait().await;
+            Ok(())
+        });
+        executor.run();
+    }
+    run.idle();
+    second.shut_down();
+    gate.open();
+    first.run();
+    third.run();
+    log.is(&["first", "third"]);
+    run.drive().unwrap();
+}
+
+/// Polls as a task that is woken through `wakes`.
+fn poll_as<F: Future + ?Sized>(future: Pin<&mut F>, wakes: &Arc<Wakes>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
+}
+
+#[test]
+fn r16_a_start_that_changes_tasks_is_woken_where_it_was_polled_last() {
+    let (gate, wakes) = (Gate::new(), [Wakes::new(), Wakes::new()]);
+    let group = Group::new();
+    let mut start = Box::pin(group.start(|ready| async {
+        gate.wait().await;
+        ready(7);
+        pending().await
+    }));
+    let mut run = hand(group.run(pending::<Result<(), _>>()));
+    run.idle();
+    for wakes in &wakes {
+        assert!(poll_as(start.as_mut(), wakes).is_pending());
+    }
+    gate.open();
+    run.idle();
+    assert_eq!(wakes.each_ref().map(|wakes| wakes.count()), [0, 1]);
+    assert!(matches!(poll_as(start.as_mut(), &wakes[1]), Poll::Ready(Ok(7))));
+}
+
+/// Keeps one task.
+#[derive(Clone, Default)]
+struct Shelf(Arc<Mutex<Option<BoxTask>>>);
+
+impl Spawn for Shelf {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        *self.0.lock().unwrap() = Some(task);
+        Ok(())
+    }
+}
+
+#[test]
+fn r16_a_child_in_line_whose_executor_changes_its_waker_is_called_through_the_last_one() {
+    let (shelf, gate, wakes) = (Shelf::default(), Gate::new(), [Wakes::new(), Wakes::new()]);
+    let group = Group::new().limit(1);
+    let mut run = hand(group.run(async { Ok(()) }));
+    group.spawn(gate.wait_ok());
+    run.idle();
+    let child = group.spawn_on(&shelf, async { Ok(7) });
+    let mut task = shelf.0.lock().unwrap().take().unwrap();
+    for wakes in &wakes {
+        assert!(poll_as(task.as_mut(), wakes).is_pending());
+    }
+    gate.open();
+    run.idle();
+    assert!(wakes[1].count() > 0, "its turn has come, and nobody polls it");
+    assert!(poll_as(task.as_mut(), &wakes[1]).is_ready());
+    run.ready().unwrap();
+    assert_eq!(hand(child.join()).ready().unwrap(), 7);
+}
+
+#[test]
+fn r16_a_child_that_is_cancelled_in_line_runs_at_once_and_is_not_counted() {
+    let (log, holds) = (Log::new(), Gate::new());
+    let [first, last] = [Gate::new(), Gate::new()];
+    let group = Group::new().limit(1);
+    let mut run = hand(group.run(async { Ok(()) }));
+    group.spawn(first.wait_ok());
+    let second = group.spawn(async {
+        log.add("second");
+        shield(holds.wait()).await;
+        pending::<Result<(), _>>().await
+    });
+    group.spawn(async {
+        log.add("third");
+        last.wait_ok().await
+    });
+    run.idle();
+    log.is(&[]);
+    second.cancel();
+    run.idle();
+    log.is(&["second"]);
+    first.open();
+    run.idle();
+    // The second one is still inside, beyond the limit.
+    log.is(&["second", "third"]);
+    last.open();
+    holds.open();
+    run.drive().unwrap();
+}
+
+#[test]
+fn r17_every_reader_of_results_is_woken_when_a_child_ends() {
+    let (executor, gate) = (Executor::new(), Gate::new());
+    let group = Group::new();
+    let mut readers = [group.results(), group.results()]
+        .map(|mut results| hand(async move { results.next().await.is_some() }));
+    let mut run = hand(group.run(async { Ok(()) }));
+    group.spawn_on(&executor, gate.wait_ok());
+    executor.run();
+    run.idle();
+    for reader in &mut readers {
+        reader.pending();
+    }
+    gate.open();
+    executor.run();
+    for reader in &mut readers {
+        assert!(reader.wakes.count() > 0, "a reader sleeps on");
+        assert!(reader.ready());
+    }
+    run.drive().unwrap();
+}
