@@ -27,6 +27,7 @@ mod hold;
 mod leaks;
 mod limits;
 mod local;
+mod looks;
 mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;

@@ -1,9 +1,10 @@
 //! Children that start, wait for their turn and end while nobody looks: each of these was broken once in a seeded bug that
 //! no other test noticed (R16, R17).
 
-use crate::support::{Executor, Gate, Log, Wakes, hand};
+use crate::support::{Executor, Gate, Log, Wakes, hand, yield_now};
 use futures::StreamExt;
-use moored::{BoxTask, Ready, Refused, Spawn, TaskGroup, shield};
+use moored::testing::live_regions;
+use moored::{BoxTask, ChildError, Ready, ReasonKind, Refused, Spawn, TaskGroup, local, shield};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -192,4 +193,46 @@ fn r17_every_reader_of_results_is_woken_when_a_child_ends() {
         assert!(reader.ready());
     }
     run.drive().unwrap();
+}
+
+#[test]
+fn r19_the_handle_of_a_child_that_has_ended_keeps_no_region() {
+    let before = live_regions();
+    let group = Group::new();
+    let child = group.spawn(async {
+        yield_now().await;
+        Ok(7)
+    });
+    hand(group.run(async { Ok(()) })).drive().unwrap();
+    drop(group);
+    assert!(child.is_finished());
+    assert_eq!(live_regions(), before);
+    assert_eq!(hand(child.join()).ready().unwrap(), 7);
+}
+
+#[test]
+fn r16_a_spawner_whose_group_is_gone_says_where_it_was_made_and_where_it_was_used() {
+    let is_told = |text: String, made_at: u32| {
+        assert!(text.contains(&format!("turns.rs:{made_at}:")), "{text}");
+        assert_eq!(text.matches("turns.rs:").count(), 2, "{text}");
+        assert_eq!(text.matches(&format!("turns.rs:{made_at}:")).count(), 1, "{text}");
+    };
+    let group = Group::new();
+    let (spawner, line) = (group.spawner(), line!());
+    drop(group);
+    is_told(spawner.spawn(async { Ok(()) }).unwrap_err().to_string(), line);
+    let group: local::TaskGroup<'_, ()> = local::TaskGroup::new();
+    let (spawner, line) = (group.spawner(), line!());
+    drop(group);
+    is_told(spawner.spawn(async { Ok(()) }).unwrap_err().to_string(), line);
+}
+
+#[test]
+fn r16_the_children_of_a_local_group_that_is_never_run_are_cancelled_with_it() {
+    let group: local::TaskGroup<'_, ()> = local::TaskGroup::new();
+    let child = group.spawn(pending::<Result<(), ()>>());
+    drop(group);
+    let ended = hand(child.join()).ready().unwrap_err();
+    let ChildError::Cancelled(reason) = ended else { panic!("{ended}") };
+    assert_eq!(reason.kind(), ReasonKind::OwnerGone);
 }
