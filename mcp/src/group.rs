@@ -290,21 +290,25 @@ impl State {
 
     /// The report of what has been left by now.
     fn report(&self, began: Instant, ended: Instant) -> CloseReport {
-        let sessions = self.registry.lock().reported();
-        let mut servers = Vec::new();
-        let (mut first, mut last) = (None::<Instant>, None::<Instant>);
+        let (sessions, forgotten) = {
+            let registry = self.registry.lock();
+            (registry.reported(), registry.forgotten)
+        };
+        let mut servers: Vec<ServerReport> = Vec::new();
+        let mut clock = forgotten.clock;
         for session in sessions {
-            let clock = *session.clock.lock();
-            first = first.into_iter().chain(clock.began).min();
-            last = last.into_iter().chain(clock.outcome).max();
+            clock = clock.spanning(*session.clock.lock());
             if let Stage::Left(finished) = session.stage() {
                 servers.push(finished.report.clone());
             }
         }
         CloseReport {
             version: CloseReport::VERSION,
-            clean: servers.iter().all(|server| server.leave.clean),
-            connect_ms: first.zip(last).map_or(0, |(first, last)| millis(last - first)),
+            clean: !forgotten.unclean && servers.iter().all(|server| server.leave.clean),
+            connect_ms: clock
+                .began
+                .zip(clock.outcome)
+                .map_or(0, |(first, last)| millis(last - first)),
             leave_ms: millis(ended - began),
             servers,
         }

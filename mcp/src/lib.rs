@@ -46,11 +46,14 @@
 //! - An HTTP session that was given to us is ended by one DELETE, also where the handshake failed half-way. Nothing is
 //!   posted after it.
 //! - Closing ends within the budget, whatever servers do, and always waits for the real end.
+//! - A group that lives long stays small: of sessions that have been left, the last few hundred are remembered.
 //! - No wait depends on a server alone: a call has its limit, a list its page cap, a line its length.
 //!
 //! # What it does not do
 //!
-//! - A process that leaves its group (`setsid`) is not ours any more: it is neither signalled nor waited for.
+//! - A process that leaves its group (`setsid`) is not ours any more: it is neither signalled nor waited for. Where this
+//!   program is process 1 of a container, the dead of each group are reaped when its session is left; a process that left
+//!   its group is not, so such a container needs an init.
 //! - A DELETE needs a runtime. When the runtime is shut down before [`SessionGroup::close`], children are killed and
 //!   reaped, and sessions on HTTP servers are left to them.
 //! - Windows: process groups are a Unix thing.

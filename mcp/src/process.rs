@@ -5,7 +5,9 @@
 //! 1. The leader is not reaped before its group was swept. An unreaped leader keeps its process id taken, and with it
 //!    the id of the group: a signal to the group can never reach a stranger.
 //! 2. After the leader has been reaped nothing is signalled any more.
-//! 3. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
+//! 3. Where this process adopts orphans (it is process 1 of a container, or a subreaper), the dead of the group are reaped
+//!    one by one before its leader: the kernel gives them to us, and nobody else reaps them.
+//! 4. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -20,6 +22,7 @@ use crate::report::ExitStatusReport;
 pub(crate) mod census;
 mod ended;
 pub(crate) mod members;
+mod orphans;
 pub(crate) mod teardown;
 
 use self::census::Census;
@@ -183,6 +186,7 @@ impl ProcessGroup {
         if state.status.is_none() {
             return false;
         }
+        orphans::reap(self.leader);
         // It has ended, so this wait does not block.
         if let Some(mut child) = state.child.take() {
             let _ = child.wait();
@@ -215,8 +219,10 @@ impl Drop for ProcessGroup {
         );
         self.signal(Signal::KILL);
         if let Some(mut child) = self.state.get_mut().child.take() {
+            let leader = self.leader;
             let spawned =
                 std::thread::Builder::new().name("moored-mcp-reap".into()).spawn(move || {
+                    orphans::reap_all(leader);
                     let _ = child.wait();
                 });
             drop(spawned);

@@ -222,13 +222,14 @@ pub struct ServerReport {
 pub struct CloseReport {
     /// The version of this contract: [`CloseReport::VERSION`].
     pub version: u32,
-    /// Whether every server was left cleanly.
+    /// Whether every server was left cleanly, those included that `servers` no longer names.
     pub clean: bool,
     /// Wall time from the first attempt to the last outcome.
     pub connect_ms: u64,
     /// Wall time of closing.
     pub leave_ms: u64,
-    /// The servers in the order they were given.
+    /// The servers in the order they were given. A server that was left before the group was closed is not named any more
+    /// when its name was used again, or when many were left after it: a group that lives long remembers some hundreds.
     pub servers: Vec<ServerReport>,
 }
 

@@ -131,6 +131,16 @@ pub(crate) struct Clock {
     pub(crate) outcome: Option<Instant>,
 }
 
+impl Clock {
+    /// From the earlier beginning to the later outcome.
+    pub(crate) fn spanning(self, other: Self) -> Self {
+        Self {
+            began: self.began.into_iter().chain(other.began).min(),
+            outcome: self.outcome.into_iter().chain(other.outcome).max(),
+        }
+    }
+}
+
 impl Session {
     pub(crate) fn new(index: usize, params: ServerParams) -> Self {
         let (orders, watch) = Orders::new();
@@ -151,6 +161,11 @@ impl Session {
             Transport::Stdio(_) => TransportKind::Stdio,
             Transport::Http(_) => TransportKind::Http,
         }
+    }
+
+    /// Whether nothing of it is left.
+    pub(crate) fn has_left(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Left(_))
     }
 
     /// How far it has come.

@@ -4,6 +4,8 @@
 mod call;
 #[path = "doctor/config.rs"]
 mod config;
+#[path = "doctor/container.rs"]
+mod container;
 #[path = "doctor/faults.rs"]
 mod faults;
 #[path = "doctor/fleet.rs"]

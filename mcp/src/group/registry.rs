@@ -7,21 +7,44 @@ use tokio::time::Instant;
 use crate::fault::Fault;
 use crate::params::ServerParams;
 use crate::report::Outcome;
-use crate::session::{Session, Stage};
+use crate::session::{Clock, Session, Stage};
 
 /// How many rejected attempts are remembered for the report.
 const REJECTED: usize = 256;
+/// How many sessions that have been left are remembered for the report.
+const LEFT: usize = 256;
 
 /// The sessions of a group.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     next: usize,
-    /// In the order they were given. One that has been left stays, for the report, until its name is used again.
+    /// In the order they were given. A session that has been left stays, for the report, until its name is used again or
+    /// [`LEFT`] others have been left after it.
     sessions: Vec<Arc<Session>>,
+    /// What the report says of sessions that it no longer names.
+    pub(super) forgotten: Forgotten,
     /// Attempts that were turned away for their name.
     rejected: Vec<Arc<Session>>,
     /// Set once the group is being closed: nothing is added any more.
     pub(super) closing: Option<Closing>,
+}
+
+/// The sum of the sessions that were forgotten.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Forgotten {
+    /// One of them was not left cleanly.
+    pub(super) unclean: bool,
+    /// The earliest beginning and the latest outcome of their attempts.
+    pub(super) clock: Clock,
+}
+
+impl Forgotten {
+    fn add(&mut self, session: &Session) {
+        if let Stage::Left(finished) = session.stage() {
+            self.unclean |= !finished.report.leave.clean;
+        }
+        self.clock = self.clock.spanning(*session.clock.lock());
+    }
 }
 
 /// When closing began, and when it has to be over.
@@ -61,16 +84,31 @@ impl Registry {
             }
             return Added::Rejected(session, Fault::new(Outcome::DuplicateName, text));
         }
-        self.sessions.retain(|old| old.name != session.name);
+        self.forget_for(&session);
         self.sessions.push(session.clone());
         Added::Owned(session)
     }
 
+    /// Lets go of the sessions that need not be remembered once `newcomer` is there: the one that had its name, and the
+    /// oldest of those that have been left.
+    fn forget_for(&mut self, newcomer: &Session) {
+        let left = self.sessions.iter().filter(|session| session.has_left()).count();
+        let mut surplus = left.saturating_sub(LEFT);
+        let forgotten = &mut self.forgotten;
+        self.sessions.retain(|session| {
+            let is_surplus = surplus > 0 && session.has_left();
+            surplus -= usize::from(is_surplus);
+            let stays = !is_surplus && session.name != newcomer.name;
+            if !stays {
+                forgotten.add(session);
+            }
+            stays
+        });
+    }
+
     /// The session that holds a name: it has not been left yet.
     pub(super) fn named(&self, name: &str) -> Option<Arc<Session>> {
-        let holds = |session: &&Arc<Session>| {
-            &*session.name == name && !matches!(session.stage(), Stage::Left(_))
-        };
+        let holds = |session: &&Arc<Session>| &*session.name == name && !session.has_left();
         self.sessions.iter().find(holds).cloned()
     }
 
@@ -84,5 +122,51 @@ impl Registry {
         let mut all: Vec<_> = self.sessions.iter().chain(&self.rejected).cloned().collect();
         all.sort_by_key(|session| session.index);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::StdioParams;
+    use crate::report::LeaveReport;
+    use crate::session::owner;
+
+    /// Adds a session and leaves it at once, cleanly or not.
+    fn come_and_go(registry: &mut Registry, name: &str, clean: bool) {
+        let Added::Owned(session) = registry.add(ServerParams::stdio(name, StdioParams::new("x")))
+        else {
+            panic!("{name} is rejected")
+        };
+        let leave = LeaveReport { clean, ..LeaveReport::nothing() };
+        owner::tests::left(&session, leave);
+    }
+
+    #[test]
+    fn sessions_that_have_been_left_are_forgotten_beyond_a_bound_the_oldest_first() {
+        let mut registry = Registry::default();
+        let Added::Owned(lasting) =
+            registry.add(ServerParams::stdio("lasting", StdioParams::new("x")))
+        else {
+            panic!("the first one is rejected")
+        };
+        for round in 0..3 * LEFT {
+            come_and_go(&mut registry, &format!("s{round}"), true);
+        }
+        // The newest is remembered in any case.
+        assert_eq!(registry.sessions().len(), 1 + LEFT + 1);
+        assert_eq!(registry.sessions()[0].name, lasting.name, "what has not been left stays");
+        let newest = registry.sessions().last().map(|session| session.name.to_string());
+        assert_eq!(newest, Some(format!("s{}", 3 * LEFT - 1)));
+        assert!(!registry.forgotten.unclean);
+    }
+
+    #[test]
+    fn what_is_forgotten_still_counts() {
+        let mut registry = Registry::default();
+        come_and_go(&mut registry, "mule", false);
+        come_and_go(&mut registry, "mule", true);
+        assert_eq!(registry.sessions().len(), 1);
+        assert!(registry.forgotten.unclean);
     }
 }

@@ -25,6 +25,11 @@ impl Table {
         others.filter(|process| is_alive_in(*process, id)).collect()
     }
 
+    /// Everybody in the group `id` but its leader, the dead included where the operating system lists them.
+    pub(super) fn all_but_leader(&self, id: i32) -> Vec<i32> {
+        self.members(id).filter(|process| *process != id).collect()
+    }
+
     fn members(&self, id: i32) -> impl Iterator<Item = i32> {
         let begin = self.entries.partition_point(|(group, _)| *group < id);
         let members = self.entries[begin..].iter().take_while(move |(group, _)| *group == id);

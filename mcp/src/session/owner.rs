@@ -288,3 +288,13 @@ pub(crate) fn ended(session: &Session, finished: &Finished) -> ConnectError {
     let report = told.unwrap_or_else(|| fault.report(None));
     ConnectError::new(session.params.name.clone(), fault.outcome, report, Arc::new(fault))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Takes a session to its end without an owner.
+    pub(crate) fn left(session: &Session, leave: LeaveReport) {
+        session.advance(Stage::Left(Arc::new(finish(session, &Life::default(), None, leave))));
+    }
+}

@@ -54,8 +54,18 @@ impl Place {
 
     /// Starts the program with these variables.
     pub(crate) fn start_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Running {
-        let mut child = Command::new(BINARY)
-            .args(args)
+        let mut program = Command::new(BINARY);
+        program.args(args);
+        self.start_program(program, variables)
+    }
+
+    /// Starts another program that starts ours.
+    pub(crate) fn start_program(
+        &self,
+        mut program: Command,
+        variables: &[(&str, &str)],
+    ) -> Running {
+        let mut child = program
             .env_remove("COLUMNS")
             .envs(variables.iter().copied())
             // A child inherits it, so everything of this place can be found again.
@@ -129,6 +139,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Whether a line that was read has all of `words`.
+    pub(crate) fn said(&self, words: &[&str]) -> bool {
+        self.stdout.lines().any(|line| words.iter().all(|word| line.contains(word)))
+    }
+
     /// Waits for a line on stdout that contains all of `words`.
     pub(crate) fn line_with(&mut self, words: &[&str]) -> String {
         loop {
@@ -140,6 +155,11 @@ impl Running {
                 return line;
             }
         }
+    }
+
+    /// The process that was started.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal to the program, and to nothing else.

@@ -22,6 +22,17 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     })
 }
 
+/// The children of a process, each with the letter of its state: `Z` is a zombie.
+pub(crate) fn children(parent: u32) -> Vec<(u32, char)> {
+    let child = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        (fields.next()?.parse() == Ok(parent)).then_some((pid, state))
+    };
+    ids().filter_map(child).collect()
+}
+
 fn describe(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     format!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " "))

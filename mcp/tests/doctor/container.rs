@@ -1,0 +1,53 @@
+//! The program as process 1, which adopts every orphan there is.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::harness::{BINARY, Place, at, stdio};
+use super::processes;
+use super::stub::{Answer, Stub};
+
+/// A program that starts another one as process 1 of a namespace of its own; `None` where this machine does not let us.
+fn as_process_1() -> Option<Command> {
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]);
+        unshare.arg("--kill-child");
+        unshare
+    };
+    let tried = unshare().arg("true").output().is_ok_and(|tried| tried.status.success());
+    tried.then(unshare)
+}
+
+#[test]
+fn as_process_1_the_dead_of_a_servers_group_are_reaped_when_it_is_left() {
+    let Some(mut program) = as_process_1() else {
+        eprintln!("skipped: no process namespace can be had on this machine");
+        return;
+    };
+    let place = Place::new();
+    // It hangs on, so that there is time to look while the others have been left.
+    let stub = Stub::start("DELETE", Answer::Hang);
+    // A launcher between us and two that are killed with their group: their parent is gone before they are.
+    let launcher = format!("sleep 90 & sleep 90 & {BINARY} fleet-server --life 90s; :");
+    let config = place.config(&[
+        ("web", at(stub.url())),
+        ("grandchild", stdio(&["--grandchild"])),
+        ("launcher", json!({"command": "sh", "args": ["-c", launcher]})),
+        ("fails", json!({"command": "sh", "args": ["-c", "sleep 90 & exit 7"]})),
+    ]);
+    program.arg(BINARY).args(["doctor", &config, "--budget", "20s", "--eof-grace", "200ms"]);
+    let mut running = place.start_program(program, &[]);
+    for name in ["grandchild", "launcher", "fails"] {
+        // In whichever order they come.
+        while !running.said(&[name, "left in"]) {
+            running.line_with(&["left in"]);
+        }
+    }
+    let [(doctor, _)] = processes::children(running.id())[..] else {
+        panic!("unshare has one child")
+    };
+    assert_eq!(processes::children(doctor), [], "nobody is left, not even a zombie");
+    drop(running);
+}
