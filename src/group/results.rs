@@ -86,21 +86,28 @@ impl Stream for Results {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let waker = cx.waker().clone();
-        // Registered before the look at the gate: whoever leaves after it wakes us.
+        // Registered before the look at the gate: a child that leaves after it wakes the reader.
         let (ended, old) = {
             let mut buffer = self.channel.0.lock();
-            let ended = buffer.ended.pop_front();
-            (ended, buffer.reader.replace(waker))
+            match buffer.ended.pop_front() {
+                Some(ended) => (Some(ended), Some(waker)),
+                None => (None, buffer.reader.replace(waker)),
+            }
         };
         drop(old);
-        match ended {
-            Some(ended) => Poll::Ready(Some(ended)),
-            None if self.gate.open() == 0 => {
-                // Between the two looks the last one may have left its outcome.
-                Poll::Ready(self.channel.0.lock().ended.pop_front())
-            }
-            None => Poll::Pending,
+        if ended.is_some() {
+            return Poll::Ready(ended);
         }
+        if self.gate.open() > 0 {
+            return Poll::Pending;
+        }
+        // Between the two looks the last child may have left its outcome. The waker goes: the reader may own this stream.
+        let (ended, reader) = {
+            let mut buffer = self.channel.0.lock();
+            (buffer.ended.pop_front(), buffer.reader.take())
+        };
+        drop(reader);
+        Poll::Ready(ended)
     }
 }
 

@@ -100,12 +100,14 @@ impl<R: Resource> Future for Enter<'_, R> {
         }
         let State::Entering(entering) = &mut this.state else { return Poll::Pending };
         let entered = ready!(entering.as_mut().poll(cx));
-        this.state = State::Done;
         let call = |(), value, _| R::exit(value);
-        Poll::Ready(entered.map(|value| {
+        let held = entered.map(|value| {
             let held = this.stack.hold_at(value, (), call, this.at);
             held.unwrap_or_else(super::refuse)
-        }))
+        });
+        // After its exit is registered: the drop of the resource's future is user code, and may panic.
+        this.state = State::Done;
+        Poll::Ready(held)
     }
 }
 

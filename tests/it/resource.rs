@@ -4,7 +4,9 @@ use crate::support::{Gate, Log, Reports, boom, hand, lose, panic_text, poll_once
 use moored::{
     BoxError, CancelScope, Cause, ExitFailure, ExitStack, Misuse, Resource, TaskGroup, task,
 };
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// A connection that takes a step to open and a step to close.
 struct Connection {
@@ -336,4 +338,47 @@ fn r02_an_enter_that_was_moved_to_another_task_half_way_loses_nothing_that_was_e
     let entered = lines.contains(&"entered".to_owned());
     let left = lines.contains(&"left after 0 uses".to_owned());
     assert!(!entered || left || !reports.of("moved-enter").is_empty(), "{lines:?}");
+}
+
+#[test]
+fn r08_what_was_entered_is_left_though_the_future_that_entered_it_panics_in_its_drop() {
+    struct Door(Log);
+
+    struct EntersLoudly(Option<Log>);
+
+    impl Future for EntersLoudly {
+        type Output = Result<Log, ()>;
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(self.0.take().unwrap()))
+        }
+    }
+
+    impl Drop for EntersLoudly {
+        fn drop(&mut self) {
+            boom("in the drop of what entered");
+        }
+    }
+
+    impl Resource for Door {
+        type Value = Log;
+        type Error = ();
+
+        fn enter(self) -> impl Future<Output = Result<Log, ()>> + Send + 'static {
+            EntersLoudly(Some(self.0))
+        }
+
+        async fn exit(log: Log) -> Result<(), BoxError> {
+            log.add("left");
+            Ok(())
+        }
+    }
+
+    let log = Log::new();
+    let stack = ExitStack::new();
+    let mut entering = hand(stack.enter(Door(log.clone())));
+    assert_eq!(panic_text(|| entering.poll().map(drop)), "in the drop of what entered");
+    drop(entering);
+    log.is(&[]);
+    hand(stack.close()).ready().unwrap();
+    log.is(&["left"]);
 }

@@ -1,10 +1,13 @@
 //! Children that start, wait for their turn and end while nobody looks: each of these was broken once in a seeded bug that
 //! no other test noticed (R16, R17).
 
-use crate::support::{Executor, Gate, Log, Wakes, hand, yield_now};
+use crate::support::{Executor, Gate, Log, Wakes, boom, hand, panic_text, poll_once, yield_now};
 use futures::StreamExt;
 use moored::testing::live_regions;
-use moored::{BoxTask, ChildError, Ready, ReasonKind, Refused, Spawn, TaskGroup, local, shield};
+use moored::{
+    BoxTask, CancelScope, ChildError, ExitStack, Ready, ReasonKind, Refused, Spawn, TaskGroup,
+    local, shield, stop_requested,
+};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -235,4 +238,98 @@ fn r16_the_children_of_a_local_group_that_is_never_run_are_cancelled_with_it() {
     let ended = hand(child.join()).ready().unwrap_err();
     let ChildError::Cancelled(reason) = ended else { panic!("{ended}") };
     assert_eq!(reason.kind(), ReasonKind::OwnerGone);
+}
+
+#[test]
+fn r19_a_stream_of_results_that_is_read_to_its_end_keeps_no_waker() {
+    let (executor, gate) = (Executor::new(), Gate::new());
+    let group = Group::new();
+    group.spawn_on(&executor, gate.wait_ok());
+    executor.run();
+    let mut results = group.results();
+    let mut reader = hand(async {
+        assert!(results.next().await.is_some());
+        assert!(results.next().await.is_none());
+    });
+    reader.pending();
+    gate.open();
+    executor.run();
+    reader.ready();
+    assert_eq!(Arc::strong_count(&reader.wakes), 1);
+    drop(reader);
+    drop(results);
+    hand(group.run(async { Ok(()) })).drive().unwrap();
+}
+
+// What the docs say of a group's policies.
+
+#[test]
+fn r17_a_child_that_panics_cancels_the_others_whatever_the_policy() {
+    for group in [Group::new().keep_going(), Group::new().first_success()] {
+        let mut sibling = None;
+        let mut run = hand(group.run(async {
+            sibling = Some(group.spawn(pending::<Result<(), _>>()));
+            group.spawn(async {
+                boom("a child's panic");
+                Ok(())
+            });
+            pending::<Result<(), _>>().await
+        }));
+        assert_eq!(panic_text(|| run.drive()), "a child's panic");
+        drop(run);
+        let ended = hand(sibling.unwrap().join()).ready().unwrap_err();
+        let ChildError::Cancelled(reason) = ended else { panic!("{ended}") };
+        assert_eq!(reason.kind(), ReasonKind::SiblingFailed);
+    }
+}
+
+#[test]
+fn r16_in_a_group_that_is_cancelled_every_child_in_line_runs_to_its_first_await() {
+    let log = Log::new();
+    let group = Group::new().limit(1);
+    let mut run = hand(group.run(pending::<Result<(), _>>()));
+    let children = ["first", "second", "third"].map(|name| {
+        let log = &log;
+        group.spawn(async move {
+            log.add(name);
+            pending::<()>().await;
+            log.add("beyond it");
+            Ok(())
+        })
+    });
+    run.idle();
+    log.is(&["first"]);
+    group.cancel();
+    run.drive().unwrap_err();
+    log.is(&["first", "second", "third"]);
+    drop(children);
+}
+
+#[test]
+fn r13_a_region_in_an_exit_hears_of_its_own_stop_and_of_no_other() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let outer = CancelScope::new();
+    let stack = ExitStack::new();
+    let exit = {
+        let (log, gate) = (log.clone(), gate.clone());
+        async move {
+            let inside = CancelScope::new();
+            let mut told = Box::pin(inside.run(stop_requested()));
+            assert!(poll_once(&mut told).await.is_pending());
+            gate.wait().await;
+            assert!(poll_once(&mut told).await.is_pending());
+            inside.stop();
+            told.await.unwrap();
+            log.add("told");
+        }
+    };
+    let mut run = hand(outer.run(stack.run(async {
+        stack.defer(exit);
+        Ok::<_, ()>(())
+    })));
+    run.idle();
+    outer.stop();
+    gate.open();
+    run.drive().unwrap().unwrap();
+    log.is(&["told"]);
 }
