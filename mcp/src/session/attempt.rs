@@ -26,6 +26,8 @@ use crate::wire::{Link, LinkEnd};
 const QUEUE: usize = 64;
 /// How long a broken pipe waits for the exit that probably explains it.
 const EXIT_AFTER_PIPE: Duration = Duration::from_millis(300);
+/// How long the pipe of a process that has exited may take to come to its end. Another process may hold it open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where an attempt happens: the session, what it shares, and the regions that its owner has entered.
 #[derive(Debug, Clone, Copy)]
@@ -160,8 +162,9 @@ pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> 
         },
         status = process.exited() => status,
     };
-    // What it said last is still in the pipe.
-    match tokio::time::timeout(EXIT_AFTER_PIPE, opened).await {
+    // What it said before its end is still in the pipe, and counts. If it had said enough, what is asked next meets the end.
+    match tokio::time::timeout(LAST_WORDS, opened).await {
+        Ok(Ok(up)) => Ok(up),
         Ok(Err(refusal)) if refusal.answered => Err(refusal.fault),
         _ => Err(held.exited(status)),
     }
@@ -179,7 +182,11 @@ impl Held {
         };
         tokio::select! {
             biased;
-            status = process.exited() => self.exited(status),
+            status = process.exited() => {
+                // The answers in the pipe reach their requests first. The loop ends when it has read them all.
+                let _ = tokio::time::timeout(LAST_WORDS, self.end.ended()).await;
+                self.exited(status)
+            }
             fault = ended => self.explained(fault).await,
         }
     }

@@ -123,6 +123,8 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
         let link = attempt::handshake(&acquired, ready).await?;
         acquired.recorder.phase("reading what the server offers");
         let offers = tokio::select! {
+            // A server that has said everything has said it, even if it is gone by now.
+            biased;
             offers = link.offers(options.page_cap, &acquired.recorder) => offers,
             fault = acquired.lost() => return Err(fault),
         };

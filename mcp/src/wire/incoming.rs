@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
-use rmcp::model::{RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{CallToolResult, RequestId, ServerJsonRpcMessage, ServerResult};
 use serde_json::{Map, Value};
 
 use super::body::preview;
+use super::lists::fault;
 use super::message::{Kind, rejection};
 use super::pending::Pending;
 use super::skeleton::Skeleton;
@@ -90,6 +91,14 @@ fn admit(
                 let why = format!("{}: {shown}", lacking(text));
                 return unreadable(id, &kind, &why, pending);
             }
+            // rmcp takes any JSON for a result of some other kind, and would only say that it is unexpected.
+            let is_other = matches!(
+                response.result,
+                ServerResult::CustomResult(_) | ServerResult::EmptyResult(_)
+            );
+            if kind.is_call() && is_other {
+                return unreadable(id, &kind, &no_result(text), pending);
+            }
             pending.answered(&id);
             Incoming::Message(ServerJsonRpcMessage::Response(response), mark)
         }
@@ -116,6 +125,17 @@ fn admit(
         }
         other => Incoming::Message(other, mark),
     }
+}
+
+/// Why a result is none of a call.
+fn no_result(text: &[u8]) -> String {
+    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    let result = &answer["result"];
+    let fields = ["content", "structuredContent", "isError"];
+    if result.is_object() && fields.iter().all(|field| result.get(field).is_none()) {
+        return r#"its "result" has none of "content", "structuredContent" and "isError""#.into();
+    }
+    fault::<CallToolResult>(result).unwrap_or_else(|| r#"its "result" has the wrong shape"#.into())
 }
 
 /// The request that a JSON object answers though it is no message, and why it is none.
@@ -297,6 +317,10 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":3.0,"result":{"content":[]}"#, "EOF while parsing"),
             (r#"{"jsonrpc":"2.0","id":3,"result":{"content":["#, "EOF while parsing"),
             (r#"{"jsonrpc":"2.0","id":3,"result":NaN}"#, "expected value"),
+            (r#"{"jsonrpc":"2.0","id":3,"result":null}"#, "it is null, not an object"),
+            (r#"{"jsonrpc":"2.0","id":3,"result":{}}"#, r#"has none of "content", "structured"#),
+            (r#"{"jsonrpc":"2.0","id":3,"result":{"content":"text"}}"#, "`content`: invalid type"),
+            (r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"text"}]}}"#, "`content[0]`"),
             (r#"{"result":{"content":[,]},"jsonrpc":"2.0","id":"3"}"#, "expected value"),
         ] {
             let told = told(text.as_bytes()).expect_err(text);
@@ -332,22 +356,24 @@ mod tests {
     #[test]
     fn text_that_is_not_unicode_is_delivered_with_its_place_marked() {
         for text in [
-            &b"{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"x\":\"a\xff\xfeb\"}}"[..],
-            br#"{"jsonrpc":"2.0","id":3,"result":{"x":"a\ud800b"}}"#,
-            br#"{"jsonrpc":"2.0","id":3,"result":{"x":"a\uDC00\ud800b"}}"#,
+            &b"{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"structuredContent\":\"a\xff\xfeb\"}}"[..],
+            br#"{"jsonrpc":"2.0","id":3,"result":{"structuredContent":"a\ud800b"}}"#,
+            br#"{"jsonrpc":"2.0","id":3,"result":{"structuredContent":"a\uDC00\ud800b"}}"#,
         ] {
             let shown = String::from_utf8_lossy(text);
             let told = told(text).expect(&shown);
             assert!(told.contains("\u{fffd}"), "{shown}: {told}");
         }
-        let paired = br#"{"jsonrpc":"2.0","id":3,"result":{"x":"\\ud800 \ud83d\ude00"}}"#;
-        assert_eq!(told(paired), Ok("{\"x\":\"\\\\ud800 \u{1f600}\"}".into()));
+        let paired =
+            br#"{"jsonrpc":"2.0","id":3,"result":{"structuredContent":"\\ud800 \ud83d\ude00"}}"#;
+        assert!(told(paired).is_ok_and(|told| told.contains("\\\\ud800 \u{1f600}")));
     }
 
     #[test]
     fn a_mark_before_a_text_is_no_part_of_it() {
-        let text = b"\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"x\":1}}\r\n";
-        assert_eq!(told(text), Ok(r#"{"x":1}"#.into()));
+        let text =
+            b"\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"structuredContent\":17}}\r\n";
+        assert!(told(text).is_ok_and(|told| told.contains("17")));
     }
 
     #[test]

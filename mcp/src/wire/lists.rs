@@ -7,8 +7,8 @@ use rmcp::service::{Peer, RoleClient, ServiceError};
 
 mod sieve;
 
-pub(crate) use self::sieve::Sieve;
 use self::sieve::{Findings, List};
+pub(crate) use self::sieve::{Sieve, fault};
 use super::recorder::Recorder;
 use super::{CallFailure, call_failure};
 use crate::fault::Fault;

@@ -81,6 +81,11 @@ impl Kind {
         matches!(self, Self::Probe | Self::Initialize | Self::Request(_))
     }
 
+    /// Whether it calls a tool.
+    pub(crate) fn is_call(&self) -> bool {
+        matches!(self, Self::Request(method) if method == "tools/call")
+    }
+
     /// Whether it may be sent again where it is not known if the server has seen it. A tool may do things, so a call may
     /// not. A second `initialize` begins a second session, of which the server is told nothing more; a server forgets
     /// those.

@@ -87,6 +87,22 @@ fn a_refused_connection_ends_in_the_system_s_words() {
 }
 
 #[test]
+fn a_proxy_that_is_not_there_is_named_as_the_proxy() {
+    let place = Place::new();
+    let config = place.config(&[("web", at("http://198.51.100.7/mcp"))]);
+    // Nobody listens on port 1.
+    let proxy = [("http_proxy", "http://127.0.0.1:1"), ("no_proxy", "")];
+    let run = place.start_with(&["doctor", &config, "--json"], &proxy).finish();
+    run.expect(1);
+    let report = run.report();
+    let web = server(&report, "web");
+    assert_eq!(web["outcome"], "unreachable");
+    let said = "cannot reach the proxy http://127.0.0.1:1 on the way to http://198.51.100.7/mcp";
+    assert_eq!(web["error"]["message"], said);
+    assert_eq!(cause(web), "Connection refused (os error 111)");
+}
+
+#[test]
 fn headers_of_the_configuration_are_no_part_of_the_output() {
     let stub = Stub::start("initialize", Answer::Status(401));
     let entry = json!({"url": stub.url(), "headers": {"Authorization": "Bearer s3cr3t"}});

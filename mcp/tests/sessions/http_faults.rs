@@ -164,7 +164,8 @@ async fn initialized_answered_500_with_a_json_error_is_an_error_all_the_same() {
                 status: 500,
                 headers: vec![("content-type".into(), "application/json".into())],
                 body: json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32603, "message": "sick"}})
-                    .to_string(),
+                    .to_string()
+                    .into_bytes(),
             },
             _ => legacy(request),
         })

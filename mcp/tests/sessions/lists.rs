@@ -136,10 +136,10 @@ fn failing_lists() -> Vec<(Reply, Outcome, &'static str)> {
 /// The same answer, to this request.
 fn addressed(reply: Reply, request: &Request) -> Reply {
     let Reply::Answer { status, headers, body } = reply else { return reply };
-    let body = match serde_json::from_str::<Value>(&body) {
+    let body = match serde_json::from_slice::<Value>(&body) {
         Ok(mut answer) => {
             answer["id"] = request.id.clone();
-            answer.to_string()
+            answer.to_string().into_bytes()
         }
         Err(_) => body,
     };

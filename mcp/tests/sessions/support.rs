@@ -44,6 +44,39 @@ pub(crate) fn shell(name: &str, script: &str) -> ServerParams {
     ServerParams::stdio(name, params)
 }
 
+/// A legacy server in a few lines of shell. `on_call` is what it does when a tool is called; `id` is then the id of the
+/// request, and `say` prints an answer: `say '"result":{}'`.
+pub(crate) fn shell_server(name: &str, on_call: &str) -> ServerParams {
+    shell_server_with(name, "", on_call)
+}
+
+/// The same, doing something else first where a request matches: `before` holds cases of the shell.
+pub(crate) fn shell_server_with(name: &str, before: &str, on_call: &str) -> ServerParams {
+    let script = format!(
+        r#"
+say() {{ printf '{{"jsonrpc":"2.0","id":%s,%s}}\n' "$id" "$1"; }}
+while IFS= read -r line; do
+    id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+    case "$line" in
+    {before}
+    *'"method":"server/discover"'*) say '"error":{{"code":-32601,"message":"no such method"}}' ;;
+    *'"method":"initialize"'*) say '"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"sh","version":"1"}}}}' ;;
+    *'"method":"tools/list"'*) say '"result":{{"tools":[{{"name":"echo","inputSchema":{{"type":"object"}}}}]}}' ;;
+    *'"method":"tools/call"'*) {on_call} ;;
+    esac
+done"#
+    );
+    shell(name, &script)
+}
+
+/// Calls the tool `echo` of a server.
+pub(crate) async fn echo(
+    group: &SessionGroup,
+    server: &str,
+) -> Result<serde_json::Value, moored_mcp::CallError> {
+    group.call_tool(&format!("{server}/echo"), Default::default(), Default::default()).await
+}
+
 /// A server behind an address.
 pub(crate) fn at(name: &str, url: &str) -> ServerParams {
     ServerParams::http(name, HttpParams::new(url))

@@ -258,7 +258,7 @@ fn label(list: List, index: usize, item: &Value) -> String {
 }
 
 /// Why `item` is no `T`, with the path to the field where it is known.
-fn fault<T: serde::de::DeserializeOwned>(item: &Value) -> Option<String> {
+pub(crate) fn fault<T: serde::de::DeserializeOwned>(item: &Value) -> Option<String> {
     if !item.is_object() {
         return Some(format!("it is {}, not an object", kind(item)));
     }

@@ -13,11 +13,14 @@ use tokio::task::JoinHandle;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) verb: String,
+    pub(crate) path: String,
     /// The JSON-RPC method of a POST.
     pub(crate) rpc: String,
     pub(crate) id: Value,
     pub(crate) params: Value,
     pub(crate) headers: HashMap<String, String>,
+    /// How many requests its connection has seen before.
+    pub(crate) before: usize,
 }
 
 /// What the server does with it.
@@ -26,7 +29,13 @@ pub(crate) enum Reply {
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
-        body: String,
+        body: Vec<u8>,
+    },
+    /// Events that come without the length of the whole.
+    Events {
+        headers: Vec<(String, String)>,
+        text: String,
+        end: End,
     },
     /// Keeps the connection open and says nothing.
     Hang,
@@ -34,9 +43,24 @@ pub(crate) enum Reply {
     Reset,
 }
 
+/// How a stream of events ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As it should.
+    Whole,
+    /// In the middle.
+    Broken,
+    /// Not at all.
+    Open,
+}
+
 impl Reply {
     pub(crate) fn status(status: u16) -> Self {
-        Self::Answer { status, headers: Vec::new(), body: String::new() }
+        Self::Answer { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub(crate) fn events(text: impl Into<String>, end: End) -> Self {
+        Self::Events { headers: Vec::new(), text: text.into(), end }
     }
 
     pub(crate) fn json(value: Value) -> Self {
@@ -49,11 +73,15 @@ impl Reply {
                 headers.push((name.into(), value.into()));
                 Self::Answer { status, headers, body }
             }
+            Self::Events { mut headers, text, end } => {
+                headers.push((name.into(), value.into()));
+                Self::Events { headers, text, end }
+            }
             other => other,
         }
     }
 
-    pub(crate) fn saying(self, text: impl Into<String>) -> Self {
+    pub(crate) fn saying(self, text: impl Into<Vec<u8>>) -> Self {
         match self {
             Self::Answer { status, headers, .. } => {
                 Self::Answer { status, headers, body: text.into() }
@@ -79,7 +107,7 @@ pub(crate) fn legacy(request: &Request) -> Reply {
             "tools": [{"name": "echo", "inputSchema": {"type": "object"}}],
         })),
         ("POST", "tools/call") => result(json!({
-            "content": [{"type": "text", "text": request.params["arguments"]["text"]}],
+            "content": [{"type": "text", "text": request.params["arguments"]["text"].as_str().unwrap_or_default()}],
         })),
         ("POST", _) => Reply::json(json!({
             "jsonrpc": "2.0", "id": request.id, "error": {"code": -32601, "message": "no such method"},
@@ -143,7 +171,10 @@ async fn accept(listener: TcpListener, script: Script, log: Log) {
 
 async fn converse(stream: TcpStream, script: Script, log: Log) {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = read_request(&mut stream).await {
+    let mut before = 0;
+    while let Some(mut request) = read_request(&mut stream).await {
+        request.before = before;
+        before += 1;
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         let what = if request.verb == "DELETE" { &session } else { &request.rpc };
         log.send_modify(|log| log.push(format!("{} {what}", request.verb)));
@@ -161,9 +192,37 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
                     head.push_str(&format!("{name}: {value}\r\n"));
                 }
                 head.push_str("\r\n");
-                head.push_str(&body);
-                if stream.get_mut().write_all(head.as_bytes()).await.is_err() {
+                let answer = [head.into_bytes(), body].concat();
+                if stream.get_mut().write_all(&answer).await.is_err() {
                     return;
+                }
+            }
+            Reply::Events { headers, text, end } => {
+                let mut answer =
+                    String::from("HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\n");
+                if !headers.iter().any(|(name, _)| name == "content-type") {
+                    answer.push_str("content-type: text/event-stream\r\n");
+                }
+                for (name, value) in headers {
+                    answer.push_str(&format!("{name}: {value}\r\n"));
+                }
+                answer.push_str("\r\n");
+                if !text.is_empty() {
+                    answer.push_str(&format!("{:x}\r\n{text}\r\n", text.len()));
+                }
+                if end == End::Whole {
+                    answer.push_str("0\r\n\r\n");
+                }
+                if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+                match end {
+                    End::Whole => {}
+                    End::Broken => return,
+                    End::Open => {
+                        let _ = stream.read(&mut [0]).await;
+                        return;
+                    }
                 }
             }
         }
@@ -173,7 +232,8 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
 async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
-    let verb = line.split_whitespace().next()?.to_owned();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (verb, path) = (words.next()?, words.next()?);
     let mut headers = HashMap::new();
     loop {
         line.clear();
@@ -187,9 +247,11 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     Some(Request {
         verb,
+        path,
         rpc: message["method"].as_str().unwrap_or_default().to_owned(),
         id: message["id"].clone(),
         params: message["params"].clone(),
         headers,
+        before: 0,
     })
 }
