@@ -24,6 +24,11 @@ pub struct Event {
 pub enum EventKind {
     /// The attempt has begun.
     Connecting,
+    /// The server's process ended at the era probe. It is started again and gets `initialize` at once.
+    StartedAgain {
+        /// One line: how it ended.
+        message: String,
+    },
     /// The session is up.
     Up(Box<SessionInfo>),
     /// The attempt has failed; its clean-up follows.

@@ -39,6 +39,12 @@ impl Fault {
         Self { outcome: Outcome::Exited, message: message.into(), source: None, exit: Some(exit) }
     }
 
+    /// The same failure with a remark in its first line.
+    pub(crate) fn remarked(mut self, remark: &str) -> Self {
+        self.message.push_str(&format!(" ({remark})"));
+        self
+    }
+
     /// The failure in one line, its innermost cause included.
     pub(crate) fn line(&self) -> String {
         match chain(self).as_slice() {

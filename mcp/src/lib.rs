@@ -82,7 +82,7 @@ pub use error::{CallError, ConnectError, SharedError};
 pub use event::{Event, EventKind};
 pub use group::SessionGroup;
 pub use params::{
-    CallOptions, GroupOptions, HttpParams, Policy, ServerParams, StdioParams, Transport,
+    CallOptions, Era, GroupOptions, HttpParams, Policy, ServerParams, StdioParams, Transport,
 };
 pub use report::{
     CloseReport, ComponentInfo, ComponentKind, Delete, ErrorReport, ExitStatusReport, LeavePhase,

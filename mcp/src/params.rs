@@ -11,17 +11,38 @@ pub struct ServerParams {
     pub name: String,
     /// How the server is reached.
     pub transport: Transport,
+    /// Which era of the protocol it speaks.
+    pub era: Era,
+}
+
+/// The era of the protocol that a server speaks: with an `initialize` handshake, or with `server/discover`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Era {
+    /// Not known: the server is probed with `server/discover`, and gets `initialize` where it does not answer like a modern
+    /// one.
+    #[default]
+    Auto,
+    /// `initialize`: the revisions from 2024-11-05 to 2025-11-25. No probe is sent.
+    Legacy,
+    /// `server/discover`: the revisions from 2026-07-28 on. There is no way back to `initialize`.
+    Modern,
 }
 
 impl ServerParams {
     /// A server that is a child process speaking on its standard streams.
     pub fn stdio(name: impl Into<String>, params: StdioParams) -> Self {
-        Self { name: name.into(), transport: Transport::Stdio(params) }
+        Self { name: name.into(), transport: Transport::Stdio(params), era: Era::Auto }
     }
 
     /// A server that listens for streamable HTTP.
     pub fn http(name: impl Into<String>, params: HttpParams) -> Self {
-        Self { name: name.into(), transport: Transport::Http(params) }
+        Self { name: name.into(), transport: Transport::Http(params), era: Era::Auto }
+    }
+
+    /// Sets the era, where it is known.
+    pub fn era(mut self, era: Era) -> Self {
+        self.era = era;
+        self
     }
 
     /// What the server is, in the words an error uses: its command line or its address.
@@ -100,15 +121,19 @@ impl HttpParams {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupOptions {
-    /// From the start of an attempt to its outcome.
+    /// From a server's turn to the outcome of its attempt. Waiting for the turn does not count.
     pub connect_timeout: Duration,
+    /// How many children may be on their way up at once; the others wait for their turn. Processes that start together
+    /// share the processors, and each takes longer.
+    pub starts: usize,
     /// All of leaving, whatever the servers do. SIGKILL is sent no later than half a second before its end.
     pub budget: Duration,
     /// How long a child may take to exit after its standard input was closed.
     pub eof_grace: Duration,
     /// How long its process group may take after SIGTERM.
     pub term_grace: Duration,
-    /// How long a server may leave the era probe (`server/discover`) unanswered before it is taken for a legacy one.
+    /// How long a server may leave the era probe (`server/discover`) unanswered before it gets `initialize` as well; never
+    /// more than half of what is left of the attempt. An answer that comes later still counts.
     pub discover_timeout: Duration,
     /// The limit of a call that names none of its own: a minute unless it is set. `None` waits as long as the session
     /// lives.
@@ -122,11 +147,12 @@ pub struct GroupOptions {
 impl Default for GroupOptions {
     fn default() -> Self {
         Self {
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
+            starts: default_starts(),
             budget: Duration::from_secs(5),
             eof_grace: Duration::from_secs(2),
             term_grace: Duration::from_secs(2),
-            discover_timeout: Duration::from_secs(2),
+            discover_timeout: Duration::from_secs(10),
             call_timeout: Some(Duration::from_secs(60)),
             delete_concurrency: 64,
             page_cap: 1_000,
@@ -134,10 +160,21 @@ impl Default for GroupOptions {
     }
 }
 
+/// Twice the processors: a child that waits for its disk leaves its processor to another one.
+fn default_starts() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get() * 2)
+}
+
 impl GroupOptions {
     /// Sets the limit of a connection attempt.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
+        self
+    }
+
+    /// Sets how many children may be on their way up at once. At least one may.
+    pub fn starts(mut self, starts: usize) -> Self {
+        self.starts = starts;
         self
     }
 

@@ -203,8 +203,12 @@ pub struct ServerReport {
     pub outcome: Outcome,
     /// Why it is not connected, what ended it later, or which list could not be read.
     pub error: Option<ErrorReport>,
-    /// From the start of the attempt to its outcome; `None` where there was no attempt.
+    /// From the server's turn to the outcome of its attempt; `None` where there was no attempt.
     pub connect_ms: Option<u64>,
+    /// How long it waited for its turn to be started.
+    pub waited_ms: u64,
+    /// How often it was started: 2 where it exited on the era probe and was started again, 0 where it never had its turn.
+    pub starts: u32,
     /// How many tools it offered.
     pub tools: usize,
     /// How many prompts.
@@ -252,7 +256,7 @@ pub struct SessionInfo {
     pub transport: TransportKind,
     /// The protocol revision agreed on.
     pub era: Option<String>,
-    /// From the start of the attempt to now.
+    /// From the server's turn to the end of the attempt.
     pub connect_ms: u64,
     /// How many tools it offers.
     pub tools: usize,

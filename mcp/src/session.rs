@@ -1,9 +1,10 @@
 //! One session: what everybody may know of it and ask of it. What happens inside is its owner's alone.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::error::{CallError, ConnectError};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) options: GroupOptions,
     /// The HTTP clients, one of a kind, each built when the first server needs it and let go when the group has been left.
     clients: Mutex<Vec<(ClientKind, Result<Client, Fault>)>>,
+    /// Bounds the children that are on their way up.
+    start_turns: Arc<Semaphore>,
     /// Bounds the DELETEs under way.
     delete_turns: Semaphore,
     /// Who is alive in the groups of the children.
@@ -46,6 +49,7 @@ const EVENTS: usize = 4096;
 impl Shared {
     pub(crate) fn new(options: GroupOptions) -> Self {
         Self {
+            start_turns: Arc::new(Semaphore::new(options.starts.clamp(1, Semaphore::MAX_PERMITS))),
             delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
             options,
             clients: Mutex::default(),
@@ -110,6 +114,10 @@ pub(crate) struct Finished {
     pub(crate) ended_by: Option<Fault>,
 }
 
+/// A turn to be started. The next one has it when this is dropped.
+#[derive(Debug, Default)]
+struct Turn(Option<OwnedSemaphorePermit>);
+
 /// One session of a group.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -124,9 +132,12 @@ pub(crate) struct Session {
     pub(crate) clock: Mutex<Clock>,
 }
 
-/// The two times that make up `connect_ms`.
+/// The times that make up `waited_ms` and `connect_ms`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Clock {
+    /// How long the turn was waited for.
+    pub(crate) waited: Duration,
+    /// When the turn came.
     pub(crate) began: Option<Instant>,
     pub(crate) outcome: Option<Instant>,
 }
@@ -135,9 +146,15 @@ impl Clock {
     /// From the earlier beginning to the later outcome.
     pub(crate) fn spanning(self, other: Self) -> Self {
         Self {
+            waited: Duration::ZERO,
             began: self.began.into_iter().chain(other.began).min(),
             outcome: self.outcome.into_iter().chain(other.outcome).max(),
         }
+    }
+
+    /// From the turn to the outcome.
+    pub(crate) fn connect_ms(self) -> Option<u64> {
+        self.began.zip(self.outcome).map(|(began, outcome)| millis(outcome - began))
     }
 }
 
@@ -185,6 +202,25 @@ impl Session {
             // The sender lives in `self`.
             Err(_) => self.stage(),
         }
+    }
+
+    /// Waits for a turn to be started. Only children have to: nothing else takes this machine's processors. `None` where
+    /// the session was asked to leave before.
+    async fn turn(&self, shared: &Shared) -> Option<Turn> {
+        let mut turn = Turn::default();
+        if let Transport::Stdio(_) = self.params.transport {
+            let asked = Instant::now();
+            let mut orders = self.watch.clone();
+            let granted = tokio::select! {
+                biased;
+                _ = orders.asked_to_leave(shared.options.budget) => None,
+                granted = shared.start_turns.clone().acquire_owned() => Some(granted),
+            };
+            self.clock.lock().waited = asked.elapsed();
+            // The semaphore is never closed.
+            turn.0 = granted?.ok();
+        }
+        Some(turn)
     }
 
     /// Waits for the outcome of the attempt, its clean-up not included, and says whether the session came up.
@@ -312,11 +348,18 @@ impl Session {
     /// Tells the live views.
     fn tell(&self, shared: &Shared, kind: impl FnOnce() -> EventKind) {
         let Some(views) = shared.events.get() else { return };
+        let kind = kind();
+        // A process that is left so that it can be started again: the session is still on its way up.
+        if matches!(kind, EventKind::Leaving(_))
+            && matches!(*self.stage.borrow(), Stage::Connecting)
+        {
+            return;
+        }
         let event = Event {
             index: self.index,
             name: self.name.clone(),
             at: std::time::Instant::now(),
-            kind: kind(),
+            kind,
         };
         // Nobody listening any more is fine.
         let _ = views.send(event);

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientConfig, Implementation, ProtocolVersion,
-};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ClientConfig};
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -30,6 +28,7 @@ use crate::report::Outcome;
 
 mod body;
 mod events;
+pub(crate) mod handshake;
 pub(crate) mod http;
 mod incoming;
 mod lines;
@@ -43,13 +42,10 @@ mod skeleton;
 pub(crate) mod stderr;
 mod undelivered;
 
-use self::http::{HttpError, HttpSession, SessionClient};
+use self::handshake::{Refusal, Terms};
+use self::http::{HttpError, HttpSession, Posts, SessionClient};
 pub(crate) use self::lists::{Gone, Offers};
-use self::message::rejection;
 use self::recorder::Recorder;
-
-/// Noted where the era probe was answered on the server's behalf.
-const PROBE_IGNORED: &str = "server/discover was not answered in time: taken for a legacy server";
 
 /// The end of rmcp's loop, as many may wait for it.
 type Ended = Shared<BoxFuture<'static, ()>>;
@@ -72,16 +68,6 @@ impl LinkEnd {
     }
 }
 
-/// A handshake that came to nothing.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    /// Why.
-    pub(crate) fault: Fault,
-    /// Whether it was an answer of the server that ended it. Then nothing was broken before we hung up, and what
-    /// becomes of the server afterwards is not the cause.
-    pub(crate) answered: bool,
-}
-
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -89,9 +75,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Performs the handshake over `transport`; its loop runs until `stop` or the end of the transport.
+    /// Hands the transport to rmcp, which begins as `lifecycle` says and finds its first question answered. Its loop runs
+    /// until `stop` or the end of the transport.
     async fn open<T>(
         transport: T,
+        lifecycle: (ClientConfig, ClientLifecycleMode),
         stop: &CancellationToken,
         end: &LinkEnd,
         recorder: &Recorder,
@@ -99,23 +87,15 @@ impl Link {
     where
         T: Transport<RoleClient> + Send + 'static,
     {
-        let this_program = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let mode = ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::LATEST],
-            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
-        };
+        let (config, mode) = lifecycle;
         // A child token: rmcp cancels the one it is given when its service is dropped.
-        let service = serve_client_with_lifecycle_and_ct(
-            ClientConfig::new(Default::default(), this_program),
-            transport,
-            mode,
-            stop.child_token(),
-        )
-        .await
-        .map_err(|error| match recorder.recorded_fault() {
-            Some(fault) => Refusal { fault, answered: false },
-            None => Refusal { fault: handshake_fault(&error), answered: is_answer(&error) },
-        })?;
+        let service =
+            serve_client_with_lifecycle_and_ct(config, transport, mode, stop.child_token())
+                .await
+                .map_err(|error| {
+                let fault = recorder.recorded_fault().unwrap_or_else(|| opening_fault(&error));
+                Refusal { fault, answered: false }
+            })?;
         let peer = service.peer().clone();
         *end.0.lock() = Some(service.waiting().map(drop).boxed().shared());
         Ok(Self { peer })
@@ -124,27 +104,35 @@ impl Link {
     /// Opens a connection through the session's HTTP client.
     pub(crate) async fn over_http(
         session: Arc<HttpSession>,
+        terms: Terms,
         stop: &CancellationToken,
         end: &LinkEnd,
         recorder: &Recorder,
     ) -> Result<Self, Refusal> {
+        let agreed = handshake::agree(&mut Posts::new(session.clone()), terms, recorder).await?;
+        let lifecycle = agreed.lifecycle();
+        session.agreed(agreed);
         let mut config = StreamableHttpClientTransportConfig::with_uri(session.url());
         config.custom_headers = session.headers();
         // Our streams are asked for again by ourselves.
         config.retry_config = Arc::new(NeverRetry::default());
         let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
         let transport = WorkerTransport::spawn_with_ct(worker, stop.child_token());
-        Self::open(transport, stop, end, recorder).await
+        Self::open(transport, lifecycle, stop, end, recorder).await
     }
 
     /// Opens a connection through the session's pumps.
     pub(crate) async fn over_pipe(
-        transport: pipe::PipeTransport,
+        mut transport: pipe::PipeTransport,
+        terms: Terms,
         stop: &CancellationToken,
         end: &LinkEnd,
         recorder: &Recorder,
     ) -> Result<Self, Refusal> {
-        Self::open(transport, stop, end, recorder).await
+        let agreed = handshake::agree(&mut transport, terms, recorder).await?;
+        let lifecycle = agreed.lifecycle();
+        transport.agreed(agreed.replay());
+        Self::open(transport, lifecycle, stop, end, recorder).await
     }
 
     /// The protocol revision agreed on.
@@ -235,38 +223,16 @@ fn call_failure(error: ServiceError) -> CallFailure {
     }
 }
 
-/// What a failed handshake is called where nothing below rmcp saw a fault: then it is the answers that were wrong.
-fn handshake_fault(error: &ClientInitializeError) -> Fault {
+/// Why rmcp did not begin, where nothing below it saw a fault.
+fn opening_fault(error: &ClientInitializeError) -> Fault {
     match error {
-        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => handshake_fault(fallback),
-        ClientInitializeError::JsonRpcError(error) => {
-            undelivered::fault(error).unwrap_or_else(|| {
-                let text = format!("the server rejected initialize: {}", rejection(error));
-                Fault::new(Outcome::ProtocolError, text)
-            })
-        }
         ClientInitializeError::Cancelled => {
             Fault::new(Outcome::Closing, "the attempt was interrupted")
         }
-        ClientInitializeError::ConnectionClosed(during) => Fault::new(
-            Outcome::ProtocolError,
-            format!("the server closed the connection before the {during}"),
-        ),
         ClientInitializeError::TransportError { error, .. } => {
             let text = "the connection broke during the handshake";
             Fault::caused(Outcome::Other, text, Flattened::of(error.error.as_ref()))
         }
         other => Fault::new(Outcome::ProtocolError, format!("the handshake failed: {other}")),
-    }
-}
-
-/// Whether a handshake was ended by what the server said, and not by its silence or its end.
-fn is_answer(error: &ClientInitializeError) -> bool {
-    match error {
-        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => is_answer(fallback),
-        ClientInitializeError::Cancelled
-        | ClientInitializeError::ConnectionClosed(_)
-        | ClientInitializeError::TransportError { .. } => false,
-        _ => true,
     }
 }

@@ -59,6 +59,8 @@ CONFIG is what desktop clients keep:
   {\"mcpServers\": {
       \"files\": {\"command\": \"server\", \"args\": [\"--root\", \".\"], \"env\": {}, \"cwd\": \".\"},
       \"web\": {\"url\": \"https://host/mcp\", \"headers\": {\"Authorization\": \"Bearer ..\"}}}}
+A server may have an \"era\": \"auto\" probes it with server/discover (the default), \"legacy\" sends
+initialize at once, \"modern\" sends server/discover only.
 
 Durations take ms, s and m: 250ms, 10s, 2m.
 Exit status: 0 all servers came up and left cleanly; 1 some server failed, left unclean, or has a
@@ -100,9 +102,17 @@ tool's name was wrong; 130 or 143 after SIGINT or SIGTERM.";
 /// The time limits that both commands share.
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
-    /// How long one server may take to connect and to list what it offers.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    /// How long one server may take to connect and to list what it offers, from its turn on.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     pub connect_timeout: Duration,
+    /// How long a server may leave server/discover unanswered before it gets initialize as well.
+    ///
+    /// Never more than half of what is left of --connect-timeout. An answer that comes later still counts.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub discover_timeout: Duration,
+    /// How many stdio servers may be on their way up at once [default: twice the processors].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub starts: Option<u16>,
     /// How long leaving all servers may take together.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
     pub budget: Duration,
@@ -119,6 +129,10 @@ impl LimitArgs {
     pub(crate) fn options(&self) -> GroupOptions {
         let mut options = GroupOptions::default();
         options.connect_timeout = self.connect_timeout;
+        options.discover_timeout = self.discover_timeout;
+        if let Some(starts) = self.starts {
+            options.starts = starts.into();
+        }
         options.budget = self.budget;
         options.eof_grace = self.eof_grace;
         options.term_grace = self.term_grace;
@@ -151,7 +165,10 @@ mod tests {
         let args = doctor(&[]).expect("no argument is needed");
         assert_eq!(args.config, None);
         assert!(!args.json);
-        assert_eq!(args.limits.connect_timeout, Duration::from_secs(10));
+        assert_eq!(args.limits.connect_timeout, Duration::from_secs(30));
+        assert_eq!(args.limits.discover_timeout, Duration::from_secs(10));
+        assert_eq!(args.limits.starts, None, "twice the processors");
+        assert_eq!(args.limits.options(), GroupOptions::default());
         assert_eq!(args.limits.budget, Duration::from_secs(5));
         assert_eq!(args.limits.eof_grace, Duration::from_secs(2));
         assert_eq!(args.limits.term_grace, Duration::from_secs(2));
@@ -164,6 +181,12 @@ mod tests {
         let both = doctor(&["--fail-fast", "--best-effort"]).expect_err("a contradiction");
         assert_eq!(both.kind(), ErrorKind::ArgumentConflict);
         assert_eq!(both.exit_code(), 2);
+    }
+
+    #[test]
+    fn at_least_one_server_may_be_on_its_way_up() {
+        assert_eq!(doctor(&["--starts", "1"]).expect("valid").limits.options().starts, 1);
+        assert_eq!(doctor(&["--starts", "0"]).expect_err("none").exit_code(), 2);
     }
 
     #[test]

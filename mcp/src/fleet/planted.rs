@@ -134,6 +134,8 @@ mod tests {
                 exit_status: None,
             }),
             connect_ms: None,
+            waited_ms: 0,
+            starts: 1,
             tools: 0,
             prompts: 0,
             resources: 0,

@@ -14,9 +14,10 @@ use crate::fault::Fault;
 use crate::params::{HttpParams, StdioParams, Transport};
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ExitStatusReport, Outcome};
+use crate::wire::handshake::Terms;
 use crate::wire::http::{HttpSession, headers};
 use crate::wire::pending::Pending;
-use crate::wire::pipe::{PipeTransport, Probe};
+use crate::wire::pipe::PipeTransport;
 use crate::wire::pumps;
 use crate::wire::recorder::Recorder;
 use crate::wire::stderr::StderrTail;
@@ -93,7 +94,6 @@ impl Berth<'_> {
             self.shared.client(&params.url)?,
             held.recorder.clone(),
             held.stop.clone(),
-            self.shared.options.discover_timeout,
         ));
         self.stack.defer(exits::end_session(
             self.session.clone(),
@@ -128,25 +128,18 @@ impl Berth<'_> {
         ));
         held.stderr = Some(stderr);
         held.process = Some(process);
-        Ok(PipeTransport {
-            outbox,
-            inbox,
-            stop: held.stop.clone(),
-            pending,
-            recorder: held.recorder.clone(),
-            probe: Probe::new(self.shared.options.discover_timeout),
-        })
+        Ok(PipeTransport::new(outbox, inbox, held.stop.clone(), pending, held.recorder.clone()))
     }
 }
 
 /// Speaks to the server until the session is up. A child that exits meanwhile is the outcome, whatever the pipe looks
 /// like; but not where it had refused the handshake before it went: then its own words are.
-pub(super) async fn handshake(held: &Held, ready: Ready) -> Result<Link, Fault> {
+pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result<Link, Fault> {
     let Held { recorder, end, stop, process, .. } = held;
     let opened = async {
         match ready {
-            Ready::Pipe(transport) => Link::over_pipe(transport, stop, end, recorder).await,
-            Ready::Http(session) => Link::over_http(session, stop, end, recorder).await,
+            Ready::Pipe(transport) => Link::over_pipe(transport, terms, stop, end, recorder).await,
+            Ready::Http(session) => Link::over_http(session, terms, stop, end, recorder).await,
         }
     };
     let Some(process) = process else {
@@ -198,6 +191,12 @@ impl Held {
             None => "the server closed the connection",
         };
         Fault::new(Outcome::ProtocolError, format!("{what}{}", self.during()))
+    }
+
+    /// Whether it was the era probe that made the server's process end, as far as can be told: it was probed, and
+    /// `initialize` is not answered. Such a server can be started again.
+    pub(super) fn ended_on_probe(&self) -> bool {
+        self.process.is_some() && self.recorder.is_probing()
     }
 
     /// A broken pipe has a reason. Where it is that the child has exited, that is the fault.

@@ -69,10 +69,13 @@ pub(super) async fn end_session(
     if http.has_session() {
         begin_phase(&session, &shared, &leaving, LeavePhase::Delete);
     }
-    let (delete, fault) = http.delete(&shared.delete_turns, session.watch.clone()).await;
+    let deleted = http.delete(&shared.delete_turns, session.watch.clone()).await;
     leaving.end_phase();
-    leaving.deleted(delete);
-    fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
+    leaving.deleted(deleted.delete);
+    match deleted.faults.as_slice() {
+        [] => Ok(()),
+        faults => Err(Suppressed(faults.join("; "))),
+    }
 }
 
 /// Closes the child's input and leaves its process group.

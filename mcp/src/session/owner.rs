@@ -8,35 +8,68 @@ use tokio::time::Instant;
 use super::attempt::{self, Berth, Held};
 use super::leaving::{Leaving, millis};
 use super::pump::Pumps;
-use super::{Finished, Live, Session, Shared, Stage};
+use super::{Finished, Live, Session, Shared, Stage, Turn};
 use crate::error::ConnectError;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::report::{
     ComponentInfo, ComponentKind, ErrorReport, LeaveReport, Outcome, ServerReport, SessionInfo,
 };
+use crate::wire::handshake::Terms;
 use crate::wire::stderr::StderrTail;
 use crate::wire::{Gone, Link, Offers};
 
-/// The whole life of a session: a group for its pumps, inside it a stack for its exits, inside that the session itself.
-/// What went wrong stands in one record, the session's own failure first.
+/// The whole life of a session, from its turn to its last word. A server whose process ended at the era probe is started
+/// once more, when nothing is left of the first process.
 pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
     let mut last_word = LastWord { session: session.clone(), shared: shared.clone(), said: false };
+    let Some(turn) = session.turn(&shared).await else {
+        let (life, leave) = (Life::default(), LeaveReport::nothing());
+        refuse(&session, &shared, life, interrupted(), leave, &mut last_word);
+        return;
+    };
+    let began = Instant::now();
+    session.clock.lock().began = Some(began);
+    session.tell(&shared, || EventKind::Connecting);
+    let deadline = began + shared.options.connect_timeout;
+    let mut life = Life { turn: Some(turn), deadline: Some(deadline), ..Life::default() };
+    let mut left = start(&session, &shared, &mut life).await;
+    if let Some(ended) = life.again.take() {
+        if session.watch.current().leave_by.is_some() {
+            refuse(&session, &shared, life, interrupted(), left.leave, &mut last_word);
+            return;
+        }
+        let unclean = left_uncleanly(left.leave);
+        life.ended_on_probe = Some(ended);
+        left = start(&session, &shared, &mut life).await;
+        left.leave.suppressed.splice(0..0, unclean);
+        left.leave.clean = left.leave.judge();
+    }
+    last_word.say(finish(&session, &life, left.fault, left.leave));
+}
+
+/// What one start of a server came to.
+#[derive(Debug)]
+struct StartLeft {
+    fault: Option<Fault>,
+    leave: LeaveReport,
+}
+
+/// One start of a server: a group for its pumps, inside it a stack for its exits, inside that the session itself. What
+/// went wrong stands in one record, the session's own failure first.
+async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> StartLeft {
     let leaving = Leaving::default();
     let pumps: Pumps = TaskGroup::new().named(format!("pumps of {}", session.name)).keep_going();
     let stack = ExitStack::new().named(format!("session {}", session.name));
-    let mut life = Life::default();
+    life.starts += 1;
     let left = pumps.run(async {
-        let berth = Berth {
-            session: &session,
-            shared: &shared,
-            leaving: &leaving,
-            stack: &stack,
-            pumps: &pumps,
-        };
+        let berth = Berth { session, shared, leaving: &leaving, stack: &stack, pumps: &pumps };
         let left = stack.run(async {
-            let ended = live(berth, &mut life).await;
-            begin_leaving(berth, &life, ended.as_ref().err());
+            let ended = live(berth, life).await;
+            leaving.begin();
+            if life.again.is_none() {
+                begin_leaving(berth, life, ended.as_ref().err());
+            }
             ended
         });
         Ok(left.await)
@@ -48,7 +81,20 @@ pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
         Err(failure) => (None, vec![failure.to_string()]),
     };
     let leave = leaving.report(life.info.is_some(), suppressed);
-    last_word.say(finish(&session, &life, fault, leave));
+    StartLeft { fault, leave }
+}
+
+/// What is wrong with how the first of two processes was left. However it ended, it did so by itself.
+fn left_uncleanly(mut leave: LeaveReport) -> Option<String> {
+    leave.exit_status = None;
+    if leave.judge() {
+        return None;
+    }
+    let mut what = leave.signals.clone();
+    what.extend(leave.survivors.iter().map(|pid| format!("process {pid} still runs")));
+    what.extend(leave.suppressed.iter().cloned());
+    let what = what.join(", ");
+    Some(format!("the process that ended at server/discover was not left cleanly: {what}"))
 }
 
 /// The session's own failure, and what failed on the way out, in order.
@@ -73,6 +119,16 @@ struct Life {
     held: Option<Held>,
     /// A list that could not be read.
     list_fault: Option<Fault>,
+    /// Given back with the outcome of the attempt.
+    turn: Option<Turn>,
+    /// The end of the attempt.
+    deadline: Option<Instant>,
+    /// How often the server was started.
+    starts: u32,
+    /// Set where it is to be started again: how its process ended.
+    again: Option<String>,
+    /// How its first process ended, once the second one is there.
+    ended_on_probe: Option<String>,
 }
 
 impl Life {
@@ -85,16 +141,19 @@ impl Life {
 /// Connects and serves. `Ok` is a session that came up and was asked to leave.
 async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let Berth { session, shared, .. } = berth;
-    let began = Instant::now();
-    session.clock.lock().began = Some(began);
-    session.tell(shared, || EventKind::Connecting);
     let attempted = attempt_in_time(berth, life).await;
-    session.clock.lock().outcome = Some(Instant::now());
+    if let (Some(how), Err(_)) = (&life.again, &attempted) {
+        let message = how.clone();
+        session.tell(shared, || EventKind::StartedAgain { message });
+    } else {
+        session.clock.lock().outcome = Some(Instant::now());
+        life.turn = None;
+    }
     let (held, link, offers) = attempted?;
 
     held.recorder.connected();
     life.list_fault = offers.fault.clone();
-    let up = up(session, &held, &link, offers, began);
+    let up = up(session, &held, &link, offers);
     let info = up.info.clone();
     if !session.come_up(up) {
         return Err(interrupted());
@@ -113,14 +172,27 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
 /// from the recorded reason.
 async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Link, Offers), Fault> {
     let options = &berth.shared.options;
-    let scope = CancelScope::new().named("connect").timeout(options.connect_timeout);
+    let deadline = life.deadline.unwrap_or_else(Instant::now);
+    let time_left = deadline.saturating_duration_since(Instant::now());
+    let scope = CancelScope::new().named("connect").timeout(time_left);
     let ask = scope.handle();
     let mut orders = berth.session.watch.clone();
-    let held = &mut life.held;
+    let Life { held, again, ended_on_probe, .. } = &mut *life;
+    let terms = Terms {
+        era: berth.session.params.era,
+        probe: ended_on_probe.is_none(),
+        discover_timeout: options.discover_timeout,
+        deadline,
+    };
     let attempt = scope.run(async {
         let (acquired, ready) = berth.acquire()?;
         *held = Some(acquired.clone());
-        let link = attempt::handshake(&acquired, ready).await?;
+        let link = attempt::handshake(&acquired, ready, terms).await.inspect_err(|fault| {
+            *again = acquired.ended_on_probe().then(|| fault.line());
+        })?;
+        if let Some(how) = ended_on_probe {
+            acquired.recorder.warn(format!("{how}: it was started again"));
+        }
         acquired.recorder.phase("reading what the server offers");
         let offers = tokio::select! {
             // A server that has said everything has said it, even if it is gone by now.
@@ -151,7 +223,7 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
 }
 
 /// The session as its users see it.
-fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instant) -> Live {
+fn up(session: &Session, held: &Held, link: &Link, offers: Offers) -> Live {
     let name = &session.params.name;
     let components: Vec<ComponentInfo> = offers
         .all
@@ -168,7 +240,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers, began: Instan
         name: name.clone(),
         transport: session.kind(),
         era: link.era(),
-        connect_ms: millis(began.elapsed()),
+        connect_ms: session.clock.lock().connect_ms().unwrap_or_default(),
         tools: Live::count(&components, ComponentKind::Tool),
         prompts: Live::count(&components, ComponentKind::Prompt),
         resources: Live::count(&components, ComponentKind::Resource),
@@ -191,8 +263,7 @@ fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
 
 /// From here on only exits run. Whoever left by itself has the whole budget; an order may say less.
 fn begin_leaving(berth: Berth<'_>, life: &Life, fault: Option<&Fault>) {
-    let Berth { session, shared, leaving, .. } = berth;
-    leaving.begin();
+    let Berth { session, shared, .. } = berth;
     session.orders.leave_by(Instant::now() + shared.options.budget);
     session.advance(Stage::Leaving { fault: fault.cloned() });
     if let Some(fault) = fault {
@@ -217,17 +288,15 @@ fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveRepo
     });
     let clock = *session.clock.lock();
     let info = life.info.as_ref();
-    let connect_ms = match (clock.began, clock.outcome) {
-        (Some(began), Some(outcome)) => Some(millis(outcome - began)),
-        _ => None,
-    };
     let report = ServerReport {
         name: session.params.name.clone(),
         transport: session.kind(),
         era: info.and_then(|info| info.era.clone()),
         outcome: worst.map_or(Outcome::Ok, |fault| fault.outcome),
         error,
-        connect_ms,
+        connect_ms: clock.connect_ms(),
+        waited_ms: millis(clock.waited),
+        starts: life.starts,
         tools: info.map_or(0, |info| info.tools),
         prompts: info.map_or(0, |info| info.prompts),
         resources: info.map_or(0, |info| info.resources),
@@ -278,9 +347,24 @@ impl Drop for LastWord {
 
 /// The end of a server that was never started.
 pub(crate) fn reject(session: &Arc<Session>, shared: &Arc<Shared>, fault: Fault) {
+    let mut last_word = LastWord { session: session.clone(), shared: shared.clone(), said: false };
+    refuse(session, shared, Life::default(), fault, LeaveReport::nothing(), &mut last_word);
+}
+
+/// The end of a server that is not started, or not once more.
+fn refuse(
+    session: &Session,
+    shared: &Shared,
+    life: Life,
+    fault: Fault,
+    leave: LeaveReport,
+    last_word: &mut LastWord,
+) {
     session.tell(shared, || EventKind::Failed { outcome: fault.outcome, message: fault.line() });
-    let finished = finish(session, &Life::default(), Some(fault), LeaveReport::nothing());
-    LastWord { session: session.clone(), shared: shared.clone(), said: false }.say(finished);
+    if life.starts > 0 {
+        session.clock.lock().outcome = Some(Instant::now());
+    }
+    last_word.say(finish(session, &life, Some(fault), leave));
 }
 
 /// The error of a session that came up and was gone before its caller looked.

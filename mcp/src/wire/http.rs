@@ -5,7 +5,6 @@
 //! arrives, and rmcp's own DELETE is a no-op, because leaving sends ours and keeps its status.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
@@ -23,8 +22,9 @@ use self::client::Client;
 use self::failure::Failure;
 use self::headers::{Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
 use self::stream::{ResponseStream, RmcpEvents, Way};
+use super::handshake::{Agreed, check_version};
 use super::incoming::{self, Incoming};
-use super::message::{Kind, answered_id, probe_answer, probe_aware};
+use super::message::{Kind, answered_id, request_id};
 use super::pending::{Pending, Waits};
 use super::recorder::Recorder;
 use super::{body, events, undelivered};
@@ -34,9 +34,12 @@ pub(crate) mod client;
 pub(crate) mod delete;
 mod failure;
 pub(crate) mod headers;
+mod line;
 mod proxy;
 mod resend;
 mod stream;
+
+pub(crate) use self::line::Posts;
 
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -54,7 +57,6 @@ pub(crate) struct HttpSession {
     client: Client,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
-    probe_timeout: Duration,
     pending: Arc<Pending>,
     /// The exchanges under way. A DELETE waits for them: one of them may be about to learn the session's id.
     exchanges: TaskTracker,
@@ -64,7 +66,14 @@ pub(crate) struct HttpSession {
 #[derive(Debug, Default)]
 struct Open {
     session_id: Option<String>,
+    /// Sessions that the server has begun and that are not spoken in: it gave their ids to a probe that it refused, or to
+    /// an `initialize` that did not count in the end.
+    strays: Vec<String>,
     protocol_version: Option<HeaderValue>,
+    /// The server's answer to the first question, which rmcp will ask once more.
+    agreed: Option<Box<ServerResult>>,
+    /// Whether the handshake has come to something.
+    is_agreed: bool,
 }
 
 impl HttpSession {
@@ -74,24 +83,12 @@ impl HttpSession {
         client: Client,
         recorder: Arc<Recorder>,
         stop: CancellationToken,
-        probe_timeout: Duration,
     ) -> Self {
         let shown_url = headers::shown(url);
         let url = url.into();
         let (exchanges, pending, open) = (TaskTracker::new(), Arc::default(), Mutex::default());
         exchanges.close();
-        Self {
-            url,
-            shown_url,
-            headers,
-            client,
-            recorder,
-            stop,
-            probe_timeout,
-            pending,
-            exchanges,
-            open,
-        }
+        Self { url, shown_url, headers, client, recorder, stop, pending, exchanges, open }
     }
 
     /// The address, as rmcp wants it.
@@ -105,13 +102,54 @@ impl HttpSession {
     }
 
     /// Takes note of the revision that the server has chosen: every request from now on has to name it, a DELETE after a
-    /// handshake that fails included.
-    fn negotiated(&self, answer: &ServerJsonRpcMessage) {
+    /// handshake that fails included. It has to be one that we speak, also where a session is begun anew.
+    fn negotiated(&self, answer: &ServerJsonRpcMessage) -> Result<(), Failure> {
         if let ServerJsonRpcMessage::Response(response) = answer
             && let ServerResult::InitializeResult(result) = &response.result
         {
+            check_version(result).map_err(Failure::Told)?;
             let version = HeaderValue::from_str(result.protocol_version.as_str());
             self.open.lock().protocol_version = version.ok();
+        }
+        Ok(())
+    }
+
+    /// What the handshake came to. rmcp's own first question will be answered with it.
+    pub(crate) fn agreed(&self, agreed: Agreed) {
+        let mut open = self.open.lock();
+        open.protocol_version = HeaderValue::from_str(agreed.version().as_str()).ok();
+        if !agreed.is_legacy() {
+            // A session that was begun beside the modern era.
+            let aside = open.session_id.take();
+            open.strays.extend(aside);
+        }
+        open.agreed = Some(agreed.replay());
+        open.is_agreed = true;
+    }
+
+    /// The answer to rmcp's own first question. A later `initialize`, for a session that has expired, goes out.
+    fn replay(
+        &self,
+        message: &ClientJsonRpcMessage,
+        kind: &Kind,
+    ) -> Option<StreamableHttpPostResponse> {
+        let id = request_id(message).filter(|_| kind.opens())?.clone();
+        let mut open = self.open.lock();
+        let answer = ServerJsonRpcMessage::response(*open.agreed.take()?, id);
+        Some(StreamableHttpPostResponse::Json(answer, open.session_id.clone()))
+    }
+
+    /// An answer came with the id of a session. Whatever the answer is, that session has to be ended.
+    fn learned(&self, kind: &Kind, id: &str) {
+        let mut open = self.open.lock();
+        if kind.is_probe() {
+            open.strays.push(id.to_owned());
+        } else if kind.is_initialize() {
+            let before = open.session_id.replace(id.to_owned());
+            // A session that is begun anew takes the place of one that the server no longer knows.
+            if !open.is_agreed {
+                open.strays.extend(before);
+            }
         }
     }
 
@@ -154,6 +192,9 @@ impl SessionClient {
         let session = &*self.0;
         let _under_way = session.exchanges.token();
         let kind = Kind::of(&message);
+        if let Some(answer) = session.replay(&message, &kind) {
+            return Ok(answer);
+        }
         session.recorder.phase(kind.phase());
         let version = headers.get(&PROTOCOL_VERSION).cloned();
         // `initialize` begins anew: what the probe spoke no longer counts.
@@ -164,10 +205,6 @@ impl SessionClient {
             biased;
             () = session.stop.cancelled() => return Err(HttpError::TransportChannelClosed),
             result = self.exchange(&message, &kind, session_id, headers, max_event) => result,
-            () = tokio::time::sleep(session.probe_timeout), if kind.is_probe() => {
-                session.recorder.note(super::PROBE_IGNORED);
-                return Ok(StreamableHttpPostResponse::Json(probe_answer(&message), None));
-            }
         };
         result.map_err(|failure| {
             let fault = failure.fault(session, &kind);
@@ -192,11 +229,11 @@ impl SessionClient {
         })
         .await?;
         let new_id = headers::text(&response, &SESSION_ID);
-        if kind.is_initialize() && response.status().is_success() && new_id.is_some() {
-            session.open.lock().session_id.clone_from(&new_id);
+        if let Some(id) = &new_id {
+            session.learned(kind, id);
         }
         if !response.status().is_success() {
-            return refused(session, message, kind, response, had_session, &waits).await;
+            return refused(session, kind, response, had_session, &waits).await;
         }
         if !kind.expects_answer() {
             return Ok(StreamableHttpPostResponse::Accepted);
@@ -214,18 +251,15 @@ impl SessionClient {
                 return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
             }
             // The handshake's answer is read here, where its faults can be recorded and its time is bounded.
-            let answer = probe_aware(message, kind, stream.answer().await?);
-            session.negotiated(&answer);
+            let answer = stream.answer().await?;
+            session.negotiated(&answer)?;
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
         if headers::is(&response, JSON) {
             let bytes = body::bounded(response, body::JSON_LIMIT).await?;
-            let answer = probe_aware(message, kind, session.answer(&bytes, &waits)?);
-            session.negotiated(&answer);
+            let answer = session.answer(&bytes, &waits)?;
+            session.negotiated(&answer)?;
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
-        }
-        if kind.is_probe() {
-            return Ok(StreamableHttpPostResponse::Json(probe_answer(message), None));
         }
         Err(Failure::Unexpected(other_content(&response)))
     }
@@ -305,7 +339,6 @@ fn other_content(response: &Response) -> String {
 /// What a status other than 2xx comes to.
 async fn refused(
     session: &HttpSession,
-    message: &ClientJsonRpcMessage,
     kind: &Kind,
     response: Response,
     had_session: bool,
@@ -319,10 +352,6 @@ async fn refused(
     let (failure, text) = Failure::of(response).await;
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(failure);
-    }
-    // Whatever a server that does not know the probe makes of it: `initialize` is what tells.
-    if kind.is_probe() {
-        return Ok(StreamableHttpPostResponse::Json(probe_answer(message), None));
     }
     // The server's own words about one request say more than its status, unless it is the server that failed.
     if is_json

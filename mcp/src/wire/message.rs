@@ -1,8 +1,8 @@
 //! What kind of message goes out: whether it is part of the handshake, whether it wants an answer, what to call it.
 
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData, ProtocolVersion,
-    RequestId, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorData, RequestId,
+    ServerJsonRpcMessage,
 };
 
 use super::body::preview;
@@ -70,6 +70,11 @@ impl Kind {
 
     pub(crate) fn is_initialize(&self) -> bool {
         matches!(self, Self::Initialize)
+    }
+
+    /// Whether it is the first question of a connection, in one era or the other.
+    pub(crate) fn opens(&self) -> bool {
+        matches!(self, Self::Probe | Self::Initialize)
     }
 
     /// Whether it comes before the session is up.
@@ -144,46 +149,4 @@ pub(crate) fn rejection(error: &ErrorData) -> String {
         line.push_str(&data);
     }
     line
-}
-
-/// The answer that a legacy server should have given to the probe: it does not know the method.
-///
-/// rmcp waits ten seconds for a server that ignores the probe, and takes some answers of legacy servers for failures;
-/// with this one it goes on to `initialize`.
-pub(crate) fn probe_answer(probe: &ClientJsonRpcMessage) -> ServerJsonRpcMessage {
-    method_not_found(request_id(probe).cloned())
-}
-
-/// "Method not found", to `id`.
-pub(crate) fn method_not_found(id: Option<RequestId>) -> ServerJsonRpcMessage {
-    let error =
-        ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "server/discover was not understood", None);
-    ServerJsonRpcMessage::error(error, id)
-}
-
-/// The answer as rmcp is to see it: a refused probe that makes the server a legacy one says so.
-pub(crate) fn probe_aware(
-    message: &ClientJsonRpcMessage,
-    kind: &Kind,
-    answer: ServerJsonRpcMessage,
-) -> ServerJsonRpcMessage {
-    match &answer {
-        ServerJsonRpcMessage::Error(error)
-            if kind.is_probe() && refuses_as_legacy(&error.error) =>
-        {
-            probe_answer(message)
-        }
-        _ => answer,
-    }
-}
-
-/// Whether a refused probe names revisions that all have a handshake. rmcp takes that for the end; it is the answer to
-/// the question that the probe asks.
-pub(crate) fn refuses_as_legacy(error: &ErrorData) -> bool {
-    let supported = error.data.as_ref().and_then(|data| data.get("supported")).cloned();
-    let supported: Vec<ProtocolVersion> =
-        supported.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default();
-    error.code == ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
-        && !supported.is_empty()
-        && supported.iter().all(ProtocolVersion::has_initialize)
 }

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rmcp::RoleClient;
-use rmcp::model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientResult, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage,
+    ServerRequest, ServerResult,
+};
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Kind, method_not_found, refuses_as_legacy, request_id};
+use super::handshake::{Line, Said};
+use super::message::{Kind, request_id};
 use super::pending::Pending;
 use super::recorder::Recorder;
 
@@ -32,52 +35,88 @@ pub(crate) enum PipeError {
 /// The transport handed to rmcp.
 #[derive(Debug)]
 pub(crate) struct PipeTransport {
-    pub(crate) outbox: mpsc::Sender<Bytes>,
-    pub(crate) inbox: mpsc::Receiver<ServerJsonRpcMessage>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) pending: Arc<Pending>,
-    pub(crate) recorder: Arc<Recorder>,
-    pub(crate) probe: Probe,
-}
-
-/// The era probe that is under way, and the one that was answered on the server's behalf.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    timeout: Duration,
-    pending: Option<(RequestId, Instant)>,
-    given_up: Option<RequestId>,
-}
-
-impl Probe {
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self { timeout, pending: None, given_up: None }
-    }
+    outbox: mpsc::Sender<Bytes>,
+    inbox: mpsc::Receiver<ServerJsonRpcMessage>,
+    stop: CancellationToken,
+    pending: Arc<Pending>,
+    recorder: Arc<Recorder>,
+    /// The server's answer to the first question, which rmcp will ask once more.
+    agreed: Option<Box<ServerResult>>,
+    /// That answer and the id that rmcp asked with, once it has.
+    replay: Option<(RequestId, Box<ServerResult>)>,
 }
 
 impl PipeTransport {
-    /// Looks at a message on its way in; `None` drops it.
-    fn admit(&mut self, message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
-        let (id, understood) = match &message {
-            ServerJsonRpcMessage::Response(response) => {
-                (Some(&response.id), matches!(response.result, ServerResult::DiscoverResult(_)))
-            }
-            ServerJsonRpcMessage::Error(error) => {
-                (error.id.as_ref(), !refuses_as_legacy(&error.error))
-            }
-            _ => return Some(message),
-        };
-        // The answer that was given in its place is the one that counts.
-        if id.is_some() && id == self.probe.given_up.as_ref() {
-            return None;
-        }
-        let pending = self.probe.pending.as_ref().map(|(id, _)| id);
-        if pending.is_some() && (id.is_none() || id == pending) {
-            let id = self.probe.pending.take().map(|(id, _)| id);
-            // A server that answers an unknown method with an empty result is a legacy one as well.
-            return Some(if understood { message } else { method_not_found(id) });
-        }
-        Some(message)
+    /// A transport over the queues of a session's pumps.
+    pub(crate) fn new(
+        outbox: mpsc::Sender<Bytes>,
+        inbox: mpsc::Receiver<ServerJsonRpcMessage>,
+        stop: CancellationToken,
+        pending: Arc<Pending>,
+        recorder: Arc<Recorder>,
+    ) -> Self {
+        Self { outbox, inbox, stop, pending, recorder, agreed: None, replay: None }
     }
+
+    /// What rmcp's own first question will be answered with.
+    pub(crate) fn agreed(&mut self, answer: Box<ServerResult>) {
+        self.agreed = Some(answer);
+    }
+
+    /// Answers a request that comes before the session is up. A ping is all that a server may send so early.
+    fn answer_early(&self, id: RequestId, request: &ServerRequest) {
+        let answer = match request {
+            ServerRequest::PingRequest(_) => {
+                ClientJsonRpcMessage::response(ClientResult::empty(()), id)
+            }
+            _ => {
+                let text = "not before the session is up";
+                let error = ErrorData::new(ErrorCode::INVALID_REQUEST, text, None);
+                ClientJsonRpcMessage::error(error, Some(id))
+            }
+        };
+        // Where the queue is full the child does not read, and an answer that nobody reads can be left out.
+        if let Ok(line) = line(&answer) {
+            let _full = self.outbox.try_send(line);
+        }
+    }
+}
+
+impl Line for PipeTransport {
+    async fn ask(&mut self, request: ClientJsonRpcMessage) -> bool {
+        self.pending.sent(&request);
+        match line(&request) {
+            Ok(line) => self.outbox.send(line).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    async fn hear(&mut self) -> Option<(Option<RequestId>, Said)> {
+        loop {
+            match self.inbox.recv().await? {
+                ServerJsonRpcMessage::Response(response) => {
+                    return Some((Some(response.id), Said::Result(Box::new(response.result))));
+                }
+                ServerJsonRpcMessage::Error(error) => {
+                    return Some((error.id, Said::error(error.error)));
+                }
+                ServerJsonRpcMessage::Request(request) => {
+                    self.answer_early(request.id, &request.request);
+                }
+                ServerJsonRpcMessage::Notification(_) => {}
+            }
+        }
+    }
+
+    /// rmcp ignores an answer that belongs to no request of its own.
+    async fn settle(&mut self, _patience: Duration) {}
+}
+
+/// A message as it goes through the pipe.
+fn line(message: &ClientJsonRpcMessage) -> Result<Bytes, PipeError> {
+    let mut line = serde_json::to_vec(message).map_err(PipeError::Encode)?;
+    line.push(b'\n');
+    Ok(line.into())
 }
 
 impl Transport<RoleClient> for PipeTransport {
@@ -88,43 +127,37 @@ impl Transport<RoleClient> for PipeTransport {
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), PipeError>> + Send + 'static {
         let kind = Kind::of(&message);
-        self.recorder.phase(kind.phase());
-        self.pending.sent(&message);
-        if kind.is_probe() {
-            self.probe.pending =
-                request_id(&message).map(|id| (id.clone(), Instant::now() + self.probe.timeout));
+        if let Some(id) = request_id(&message).filter(|_| kind.opens()) {
+            self.replay = self.agreed.take().map(|answer| (id.clone(), answer));
+        }
+        let replayed = self.replay.is_some();
+        if !replayed {
+            self.recorder.phase(kind.phase());
+            self.pending.sent(&message);
         }
         let outbox = self.outbox.clone();
         let stop = self.stop.clone();
         async move {
-            let mut line = serde_json::to_vec(&message).map_err(PipeError::Encode)?;
-            line.push(b'\n');
+            if replayed {
+                return Ok(());
+            }
+            let line = line(&message)?;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(PipeError::Closed),
-                sent = outbox.send(line.into()) => sent.map_err(|_| PipeError::Closed),
+                sent = outbox.send(line) => sent.map_err(|_| PipeError::Closed),
             }
         }
     }
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
-        loop {
-            let deadline = self.probe.pending.as_ref().map(|(_, deadline)| *deadline);
-            let message = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return None,
-                message = self.inbox.recv() => message?,
-                () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await },
-                    if deadline.is_some() =>
-                {
-                    self.recorder.note(super::PROBE_IGNORED);
-                    self.probe.given_up = self.probe.pending.take().map(|(id, _)| id);
-                    return Some(method_not_found(self.probe.given_up.clone()));
-                }
-            };
-            if let Some(message) = self.admit(message) {
-                return Some(message);
-            }
+        if let Some((id, answer)) = self.replay.take() {
+            return Some(ServerJsonRpcMessage::response(*answer, id));
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            message = self.inbox.recv() => message,
         }
     }
 

@@ -21,6 +21,7 @@ struct Recorded {
     phase: Option<String>,
     fault: Option<Fault>,
     connected: bool,
+    probing: bool,
     notes: Bounded<NOTES>,
     warnings: Bounded<WARNINGS>,
 }
@@ -77,6 +78,16 @@ impl Recorder {
         let mut recorded = self.0.lock();
         recorded.connected = true;
         recorded.fault = None;
+    }
+
+    /// Whether the server's end would now be its answer to the era probe.
+    pub(crate) fn probing(&self, probing: bool) {
+        self.0.lock().probing = probing;
+    }
+
+    /// Whether the server was probed, and has not answered `initialize` yet.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.0.lock().probing
     }
 
     /// Noise that stood in nobody's way, such as a line on standard output that is no message.

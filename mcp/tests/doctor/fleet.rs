@@ -108,8 +108,10 @@ fn the_json_has_the_fields_of_the_contract_and_no_others() {
                 "outcome",
                 "prompts",
                 "resources",
+                "starts",
                 "tools",
                 "transport",
+                "waited_ms",
                 "warnings"
             ]
         );

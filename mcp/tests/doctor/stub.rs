@@ -110,6 +110,8 @@ fn serve(
     log.lock().push(what.clone());
     // The test may have stopped listening.
     let _gone = asked.send(what.clone());
+    // A session begins with `initialize`.
+    let session = what != "server/discover";
     let chosen = if what == question { answer } else { Answer::Well };
     match chosen {
         Answer::Hang => {
@@ -117,29 +119,29 @@ fn serve(
             let _end = reader.read(&mut [0]);
             Ok(())
         }
-        Answer::Status(status) => reply(stream, status, None),
+        Answer::Status(status) => reply(stream, status, None, session),
         Answer::OneBadTool => {
             let tools = json!([{"name": "bad"}, {"name": "echo", "inputSchema": {}}]);
             let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": tools}});
-            reply(stream, 200, Some(answer.to_string()))
+            reply(stream, 200, Some(answer.to_string()), session)
         }
         Answer::TooOld => {
             let supported = json!({"supported": ["2025-06-18", "2025-11-25"]});
             let error = json!({"code": -32022, "message": "too new", "data": supported});
             let answer = json!({"jsonrpc": "2.0", "id": message["id"], "error": error});
-            reply(stream, 200, Some(answer.to_string()))
+            reply(stream, 200, Some(answer.to_string()), session)
         }
         Answer::Well => match what.as_str() {
-            "DELETE" => reply(stream, 200, None),
-            "GET" => reply(stream, 405, None),
-            _ if message["id"].is_null() => reply(stream, 202, None),
+            "DELETE" => reply(stream, 200, None, session),
+            "GET" => reply(stream, 405, None, session),
+            _ if message["id"].is_null() => reply(stream, 202, None, session),
             method => {
                 let mut answer = json!({"jsonrpc": "2.0", "id": message["id"]});
                 match result(method, &message["params"]) {
                     Some(result) => answer["result"] = result,
                     None => answer["error"] = json!({"code": -32601, "message": "no such method"}),
                 }
-                reply(stream, 200, Some(answer.to_string()))
+                reply(stream, 200, Some(answer.to_string()), session)
             }
         },
     }
@@ -162,13 +164,19 @@ fn result(method: &str, params: &Value) -> Option<Value> {
     })
 }
 
-fn reply(mut stream: TcpStream, status: u16, body: Option<String>) -> std::io::Result<()> {
+fn reply(
+    mut stream: TcpStream,
+    status: u16,
+    body: Option<String>,
+    session: bool,
+) -> std::io::Result<()> {
     let body = body.unwrap_or_default();
     let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let session = if session { format!("Mcp-Session-Id: {SESSION}\r\n") } else { String::new() };
     let challenge = if status == 401 { "WWW-Authenticate: Bearer\r\n" } else { "" };
     write!(
         stream,
-        "HTTP/1.1 {status} Stub\r\n{kind}{challenge}Mcp-Session-Id: {SESSION}\r\n\
+        "HTTP/1.1 {status} Stub\r\n{kind}{challenge}{session}\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )?;

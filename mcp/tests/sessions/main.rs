@@ -2,6 +2,7 @@
 
 mod connect;
 mod cut;
+mod eras;
 mod group;
 mod http_faults;
 mod http_streams;
@@ -10,6 +11,8 @@ mod invariants;
 mod leave;
 mod lists;
 mod real_server;
+mod starts;
 mod stdio_answers;
 mod stdio_faults;
 mod support;
+mod versions;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use moored_mcp::{GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams};
 
 pub(crate) mod http;
+pub(crate) mod script;
 
 /// Every test ends within this time, one way or the other.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use moored_mcp::{HttpParams, ServerParams, StdioParams, Transport};
+use moored_mcp::{Era, HttpParams, ServerParams, StdioParams, Transport};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -18,6 +18,7 @@ struct Fields {
     cwd: Option<Json>,
     url: Option<Json>,
     headers: Option<Json>,
+    era: Option<Json>,
 }
 
 /// Turns one entry into parameters, adding to `warnings` what it passes over.
@@ -33,7 +34,8 @@ pub(crate) fn read(
     if name.is_empty() {
         return Err("a server needs a name that is not empty".to_owned());
     }
-    let fields = sort(name, value, warnings)?;
+    let mut fields = sort(name, value, warnings)?;
+    let era = fields.era.take().map(era).transpose()?.unwrap_or_default();
     let transport = match (fields.command, fields.url) {
         (Some(_), Some(_)) => {
             return Err("both \"command\" and \"url\": a server has one of them".to_owned());
@@ -62,7 +64,7 @@ pub(crate) fn read(
             Transport::Http(HttpParams { url, headers })
         }
     };
-    Ok(ServerParams { name: name.to_owned(), transport })
+    Ok(ServerParams { name: name.to_owned(), transport, era })
 }
 
 /// Puts each key in its place; `null` counts as not written.
@@ -80,6 +82,7 @@ fn sort(name: &str, value: Json, warnings: &mut Vec<String>) -> Result<Fields, S
             "cwd" => &mut fields.cwd,
             "url" => &mut fields.url,
             "headers" => &mut fields.headers,
+            "era" => &mut fields.era,
             _ => {
                 warnings.push(format!(
                     "server {name:?}: unknown key {key:?} is ignored{}",
@@ -131,6 +134,15 @@ fn filled(key: &str, value: Json) -> Result<String, String> {
         return Err(format!("{key:?} is empty"));
     }
     Ok(text)
+}
+
+fn era(value: Json) -> Result<Era, String> {
+    match text("era", value)?.as_str() {
+        "auto" => Ok(Era::Auto),
+        "legacy" => Ok(Era::Legacy),
+        "modern" => Ok(Era::Modern),
+        other => Err(format!("\"era\" {other:?}: expected \"auto\", \"legacy\" or \"modern\"")),
+    }
 }
 
 fn args(value: Json) -> Result<Vec<String>, String> {

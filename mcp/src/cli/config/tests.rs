@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use moored_mcp::{ServerParams, Transport};
+use moored_mcp::{Era, ServerParams, Transport};
 
 use super::{Config, parse};
 
@@ -115,6 +115,23 @@ fn unknown_keys_are_warned_of_and_ignored() {
             r#"server "b": "args" goes with "command" and is ignored"#,
         ]
     );
+}
+
+#[test]
+fn an_era_is_read_and_a_wrong_one_refused() {
+    let config = valid(
+        r#"{"mcpServers": {
+            "a": {"command": "x", "era": "legacy"},
+            "b": {"url": "http://h/", "era": "modern"},
+            "c": {"url": "http://h/", "era": "auto"},
+            "d": {"url": "http://h/"}
+        }}"#,
+    );
+    let eras: Vec<_> = config.servers.iter().map(|server| server.era).collect();
+    assert_eq!(eras, [Era::Legacy, Era::Modern, Era::Auto, Era::Auto]);
+    assert_eq!(config.warnings, [""; 0]);
+    let why = refused(&one(r#"{"command": "x", "era": "old"}"#));
+    assert!(why.contains(r#""era" "old": expected"#), "{why}");
 }
 
 #[test]

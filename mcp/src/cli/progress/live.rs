@@ -97,6 +97,7 @@ impl View for Live {
                 self.leaving();
                 self.head.inc(1);
             }
+            EventKind::StartedAgain { .. } => branch.busy(&text),
             EventKind::Leaving(_) => {
                 branch.busy(&text);
                 self.leaving();

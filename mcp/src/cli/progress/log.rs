@@ -65,6 +65,9 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
         EventKind::Failed { outcome, message } => {
             format!("{}: {}", words::outcome(*outcome), words::short(message))
         }
+        EventKind::StartedAgain { message } => {
+            format!("started again: {}", words::short(message))
+        }
         EventKind::Lost { message } => format!("lost: {}", words::short(message)),
         EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
         EventKind::Left(report)

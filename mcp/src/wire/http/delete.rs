@@ -3,12 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::headers::{PROTOCOL_VERSION, prepared};
-use super::{HttpSession, resend};
+use super::{HttpSession, Open, resend};
 use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
@@ -16,29 +17,76 @@ use crate::report::Delete;
 /// How long a DELETE holds its turn. One that hangs longer waits on, but not in the way of others.
 const TURN: Duration = Duration::from_millis(500);
 
-/// What became of it, and the fault where there was one.
-pub(crate) type Deleted = (Delete, Option<String>);
+/// What became of the DELETEs of a session, and their faults.
+#[derive(Debug)]
+pub(crate) struct Deleted {
+    pub(crate) delete: Delete,
+    pub(crate) faults: Vec<String>,
+}
+
+impl Default for Deleted {
+    fn default() -> Self {
+        Self::of(Delete::NotApplicable)
+    }
+}
+
+impl Deleted {
+    fn of(delete: Delete) -> Self {
+        Self { delete, faults: Vec::new() }
+    }
+
+    /// One more DELETE. The first one's outcome stands, unless a later one is worse.
+    fn join(&mut self, other: Self) {
+        if self.delete == Delete::NotApplicable
+            || (self.delete.is_clean() && !other.delete.is_clean())
+        {
+            self.delete = other.delete;
+        }
+        self.faults.extend(other.faults);
+    }
+}
+
+impl Open {
+    /// The sessions to end, the one that was spoken in first.
+    fn take_ids(&mut self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for id in self.session_id.take().into_iter().chain(std::mem::take(&mut self.strays)) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+}
 
 impl HttpSession {
     /// Whether the server has given us a session to end.
     pub(crate) fn has_session(&self) -> bool {
-        self.open.lock().session_id.is_some()
+        let open = self.open.lock();
+        open.session_id.is_some() || !open.strays.is_empty()
     }
 
-    /// Ends the session, once. It may take as long as the order allows; `turns` bounds how many DELETEs of a group are
-    /// under way. The session has been stopped before.
+    /// Ends the session, once, and with it those that were begun beside it. It may take as long as the order allows;
+    /// `turns` bounds how many DELETEs of a group are under way. The session has been stopped before.
     pub(crate) async fn delete(&self, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
         tokio::select! {
             biased;
             () = self.exchanges.wait() => {}
             () = out_of_time(&mut orders) => {}
         }
-        let Some(id) = self.open.lock().session_id.take() else {
-            return (Delete::NotApplicable, None);
-        };
+        let ids = self.open.lock().take_ids();
+        let each = ids.into_iter().map(|id| self.delete_one(id, turns, orders.clone()));
+        let mut all = Deleted::default();
+        for deleted in join_all(each).await {
+            all.join(deleted);
+        }
+        all
+    }
+
+    async fn delete_one(&self, id: String, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
         let turn = tokio::select! {
             biased;
-            () = out_of_time(&mut orders) => return (Delete::NotSent, None),
+            () = out_of_time(&mut orders) => return Deleted::of(Delete::NotSent),
             turn = turns.acquire() => turn,
         };
         let mut turn = Some(turn);
@@ -54,11 +102,11 @@ impl HttpSession {
             tokio::select! {
                 biased;
                 answer = &mut sent => break answer,
-                () = out_of_time(&mut orders) => return (Delete::TimedOut, None),
+                () = out_of_time(&mut orders) => return Deleted::of(Delete::TimedOut),
                 () = &mut turn_over, if turn.is_some() => turn = None,
             }
         };
-        match answer.map(|response| response.status()) {
+        let (delete, fault) = match answer.map(|response| response.status()) {
             Ok(status) if status.is_success() => (Delete::Terminated, None),
             Ok(StatusCode::METHOD_NOT_ALLOWED) => (Delete::NotSupported, None),
             Ok(StatusCode::NOT_FOUND) => (Delete::AlreadyGone, None),
@@ -67,7 +115,8 @@ impl HttpSession {
                 let chain = fault::chain(&error.without_url()).join(": ");
                 (Delete::Failed, Some(format!("DELETE failed: {chain}")))
             }
-        }
+        };
+        Deleted { delete, faults: fault.into_iter().collect() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -41,6 +42,8 @@ pub(crate) enum Reply {
     Hang,
     /// Closes the connection without a word.
     Reset,
+    /// The same after a while, as a server that is slow to start.
+    After(Duration, Box<Reply>),
 }
 
 /// How a stream of events ends.
@@ -81,6 +84,10 @@ impl Reply {
         }
     }
 
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        Self::After(delay, Box::new(self))
+    }
+
     pub(crate) fn saying(self, text: impl Into<Vec<u8>>) -> Self {
         match self {
             Self::Answer { status, headers, .. } => {
@@ -115,6 +122,37 @@ pub(crate) fn legacy(request: &Request) -> Reply {
         ("GET", _) => Reply::status(405),
         ("DELETE", _) => Reply::status(200),
         _ => Reply::status(400),
+    }
+}
+
+/// What a healthy server of the modern era answers.
+pub(crate) fn modern(request: &Request) -> Reply {
+    let answer =
+        |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}));
+    match (request.verb.as_str(), request.rpc.as_str()) {
+        ("POST", "server/discover") => answer(json!({
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}},
+            "ttlMs": 0,
+            "cacheScope": "private",
+        })),
+        ("POST", "tools/list") => answer(json!({
+            "resultType": "complete",
+            "tools": [{"name": "echo", "inputSchema": {"type": "object"}}],
+            "ttlMs": 0,
+            "cacheScope": "private",
+        })),
+        ("POST", "initialize") => Reply::json(json!({
+            "jsonrpc": "2.0",
+            "id": request.id,
+            "error": {
+                "code": -32022,
+                "message": "Unsupported protocol version",
+                "data": {"supported": ["2026-07-28"], "requested": "2025-11-25"},
+            },
+        })),
+        _ => Reply::status(404),
     }
 }
 
@@ -178,7 +216,13 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         let what = if request.verb == "DELETE" { &session } else { &request.rpc };
         log.send_modify(|log| log.push(format!("{} {what}", request.verb)));
-        match script(&request) {
+        let mut reply = script(&request);
+        while let Reply::After(delay, then) = reply {
+            tokio::time::sleep(delay).await;
+            reply = *then;
+        }
+        match reply {
+            Reply::After(..) => unreachable!("waited for above"),
             Reply::Hang => {
                 // Until the client lets go.
                 let _ = stream.read(&mut [0]).await;

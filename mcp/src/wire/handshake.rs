@@ -1,0 +1,399 @@
+//! The handshake: which era a server speaks, and on which revision both sides agree.
+//!
+//! rmcp can do this, but its probe has a constant limit, it throws a late answer away, and it takes some answers of
+//! legacy servers for failures. So the questions are asked here, over a [`Line`] that both transports provide. rmcp is
+//! started afterwards and asks its own first question, which the transport answers with the server's true answer (see
+//! [`Agreed::replay`]).
+//!
+//! In [`Era::Auto`] the server is probed with `server/discover`. A server that refuses the probe, or leaves it
+//! unanswered for too long, gets `initialize`. An answer to the probe that comes later still counts.
+
+use std::time::Duration;
+
+use rmcp::model::{
+    ClientConfig, ClientJsonRpcMessage, ClientRequest, DiscoverRequest, DiscoverRequestParams,
+    ErrorData, Implementation, InitializeRequest, ProtocolVersion, RequestId, RequestMetaObject,
+    ServerResult,
+};
+use rmcp::service::ClientLifecycleMode;
+use tokio::time::Instant;
+
+use self::era::{Initialized, Verdict};
+use super::recorder::Recorder;
+use super::undelivered;
+use crate::fault::Fault;
+use crate::params::Era;
+use crate::report::Outcome;
+
+mod era;
+
+pub(crate) use self::era::check_version;
+
+/// The id of the first question. rmcp counts its own requests from 0, and a server must not see an id twice; a server
+/// may keep ids in 32 bits.
+const FIRST_ID: i64 = 1_000_000_000;
+/// How long the other answer may take when `initialize` was accepted while the probe was open. A server that was slow to
+/// start answers both at about the same time.
+const LATE: Duration = Duration::from_millis(300);
+
+/// A connection on which questions are asked. Answers come in any order.
+pub(crate) trait Line {
+    /// Sends a request. `false` where the connection is closed.
+    async fn ask(&mut self, request: ClientJsonRpcMessage) -> bool;
+
+    /// The next answer, with its id where it has one; `None` where the connection is closed and everything that came
+    /// before was heard.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: an answer is returned or stays to be heard.
+    async fn hear(&mut self) -> Option<(Option<RequestId>, Said)>;
+
+    /// Gives answers that nobody waits for any more a moment to come, where they may hold something to leave.
+    async fn settle(&mut self, patience: Duration);
+}
+
+/// What a server makes of a question.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Result(Box<ServerResult>),
+    Error(ErrorData),
+    /// No JSON-RPC answer: an HTTP status, a connection that was closed, a body that is something else.
+    Failed(Fault),
+}
+
+impl Said {
+    /// An error of the server, or the reason why its answer could not be delivered.
+    pub(crate) fn error(error: ErrorData) -> Self {
+        match undelivered::fault(&error) {
+            Some(fault) => Self::Failed(fault),
+            None => Self::Error(error),
+        }
+    }
+}
+
+/// How a handshake is to be held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) era: Era,
+    /// Whether a server of an unknown era is probed. It is not when the probe made it exit once.
+    pub(crate) probe: bool,
+    /// How long the probe may stay unanswered before `initialize` is sent.
+    pub(crate) discover_timeout: Duration,
+    /// The end of the attempt.
+    pub(crate) deadline: Instant,
+}
+
+impl Terms {
+    /// How long an answer to the probe is waited for: something has to be left for `initialize`.
+    fn patience(&self) -> Duration {
+        self.discover_timeout.min(self.half_of_what_is_left())
+    }
+
+    fn half_of_what_is_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()) / 2
+    }
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Why.
+    pub(crate) fault: Fault,
+    /// Whether it was an answer of the server that ended it. Then nothing was broken before we hung up, and what
+    /// becomes of the server afterwards is not the cause.
+    pub(crate) answered: bool,
+}
+
+/// What both sides agreed on, and the server's answer that says so.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    version: ProtocolVersion,
+    answer: Box<ServerResult>,
+}
+
+impl Agreed {
+    /// The revision.
+    pub(crate) fn version(&self) -> &ProtocolVersion {
+        &self.version
+    }
+
+    /// Whether `initialize` was accepted, rather than `server/discover`.
+    pub(crate) fn is_legacy(&self) -> bool {
+        matches!(*self.answer, ServerResult::InitializeResult(_))
+    }
+
+    /// How rmcp has to begin, so that its first question is the one that `answer` belongs to.
+    pub(crate) fn lifecycle(&self) -> (ClientConfig, ClientLifecycleMode) {
+        if self.is_legacy() {
+            (client(&self.version), ClientLifecycleMode::Initialize)
+        } else {
+            let preferred_versions = vec![self.version.clone()];
+            (client(&self.version), ClientLifecycleMode::Discover { preferred_versions })
+        }
+    }
+
+    /// The answer to rmcp's own first question.
+    pub(crate) fn replay(self) -> Box<ServerResult> {
+        self.answer
+    }
+}
+
+/// This program, as it introduces itself.
+fn client(version: &ProtocolVersion) -> ClientConfig {
+    let this_program = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    ClientConfig::new(Default::default(), this_program).with_protocol_version(version.clone())
+}
+
+/// Holds the handshake.
+///
+/// # Errors
+///
+/// What the server said against it, or that the connection is closed. No time limit is kept beyond the probe's: the
+/// caller drops the future at the end of the attempt, and the recorder knows the phase.
+pub(crate) async fn agree(
+    line: &mut impl Line,
+    terms: Terms,
+    recorder: &Recorder,
+) -> Result<Agreed, Refusal> {
+    let mut talk = Talk {
+        line,
+        terms,
+        recorder,
+        next_id: FIRST_ID,
+        probes: Vec::new(),
+        initialize: None,
+        discovers: 0,
+        initializes: 0,
+        given_up: None,
+    };
+    let agreed = talk.hold().await;
+    if agreed.is_ok() && talk.is_open() {
+        talk.line.settle(LATE).await;
+    }
+    if agreed.is_ok() {
+        recorder.probing(false);
+    }
+    agreed
+}
+
+/// A handshake under way.
+struct Talk<'a, L> {
+    line: &'a mut L,
+    terms: Terms,
+    recorder: &'a Recorder,
+    next_id: i64,
+    /// The probes that are not answered yet. There are two where `initialize` named a modern server meanwhile.
+    probes: Vec<RequestId>,
+    /// The `initialize` that is not answered yet.
+    initialize: Option<RequestId>,
+    /// How often each was sent.
+    discovers: u32,
+    initializes: u32,
+    /// That the probe was given up, in words.
+    given_up: Option<String>,
+}
+
+/// What was heard.
+enum Heard {
+    Probe(Said),
+    Initialize(Said),
+    TimeUp,
+    Closed,
+}
+
+impl<L: Line> Talk<'_, L> {
+    /// Asks, and hears the answers until they decide.
+    async fn hold(&mut self) -> Result<Agreed, Refusal> {
+        let may_initialize = self.terms.era != Era::Modern;
+        let may_discover = self.terms.era != Era::Legacy;
+        let patience = self.terms.patience();
+        // What `initialize` came to while the probe was open.
+        let mut accepted = None;
+        let mut rejected = None;
+        let mut until = None;
+        if may_discover && self.terms.probe {
+            self.recorder.probing(may_initialize);
+            self.discover().await;
+            until = may_initialize.then(|| Instant::now() + patience);
+        } else {
+            self.send_initialize(&ProtocolVersion::LATEST_WITH_INITIALIZE).await;
+        }
+        loop {
+            match self.hear(until).await {
+                Heard::Probe(said) => match (Verdict::of(said), accepted.take()) {
+                    (Verdict::Modern(agreed), _) | (_, Some(agreed)) => return Ok(agreed),
+                    (Verdict::Again(_), None) if self.discovers < 2 => self.discover().await,
+                    (Verdict::Refused(fault) | Verdict::Again(fault), None) => {
+                        return Err(self.refused(fault));
+                    }
+                    (Verdict::Legacy(_), None) if self.is_open() => {}
+                    // The first `initialize`, or one more: the first may have failed because the probe was in its way.
+                    (Verdict::Legacy(_), None) if may_initialize && self.initializes < 2 => {
+                        until = None;
+                        self.send_initialize(&ProtocolVersion::LATEST_WITH_INITIALIZE).await;
+                    }
+                    (Verdict::Legacy(fault), None) => {
+                        return Err(rejected.unwrap_or_else(|| self.refused(fault)));
+                    }
+                },
+                Heard::Initialize(said) => match Initialized::of(said) {
+                    Initialized::Accepted(agreed) if self.probes.is_empty() => return Ok(agreed),
+                    Initialized::Accepted(agreed) => {
+                        accepted = Some(agreed);
+                        until = Some(Instant::now() + LATE);
+                    }
+                    Initialized::OtherVersion(version, _) if self.initializes < 2 => {
+                        self.send_initialize(&version).await;
+                    }
+                    Initialized::Modern(fault) if may_discover && self.discovers < 2 => {
+                        rejected = Some(self.refused(fault));
+                        until = None;
+                        self.initializes = 2;
+                        self.discover().await;
+                    }
+                    Initialized::Rejected(fault)
+                    | Initialized::OtherVersion(_, fault)
+                    | Initialized::Modern(fault) => {
+                        let refusal = self.refused(fault);
+                        if self.probes.is_empty() {
+                            return Err(refusal);
+                        }
+                        rejected = Some(refusal);
+                        // The probe's answer may be what `initialize` has to wait for.
+                        until = Some(Instant::now() + self.terms.half_of_what_is_left());
+                    }
+                },
+                Heard::TimeUp => match (accepted.take(), rejected.take()) {
+                    (Some(agreed), _) => return Ok(agreed),
+                    (None, Some(refusal)) => return Err(refusal),
+                    (None, None) => {
+                        until = None;
+                        self.give_up_the_probe(patience).await;
+                    }
+                },
+                Heard::Closed => return Err(rejected.unwrap_or_else(|| self.closed())),
+            }
+        }
+    }
+
+    /// Whether an answer is still to come.
+    fn is_open(&self) -> bool {
+        !self.probes.is_empty() || self.initialize.is_some()
+    }
+
+    /// The probe has had its time. Its answer still counts where it comes.
+    async fn give_up_the_probe(&mut self, patience: Duration) {
+        self.given_up = Some(given_up(patience));
+        self.recorder.warn(given_up(patience));
+        self.send_initialize(&ProtocolVersion::LATEST_WITH_INITIALIZE).await;
+    }
+
+    /// Sends the probe. A connection that is closed is heard of next.
+    async fn discover(&mut self) {
+        let version = ProtocolVersion::LATEST;
+        let client = client(&version);
+        let mut discover = DiscoverRequest::new(DiscoverRequestParams {});
+        discover.extensions.insert(RequestMetaObject::with_client_context(
+            version,
+            client.client_info,
+            client.capabilities,
+        ));
+        self.recorder.phase("waiting for the answer to server/discover");
+        self.discovers += 1;
+        let id = self.ask(ClientRequest::DiscoverRequest(discover)).await;
+        self.probes.push(id);
+    }
+
+    async fn send_initialize(&mut self, version: &ProtocolVersion) {
+        let request = InitializeRequest::new(client(version));
+        let mut phase = "waiting for the answer to initialize".to_owned();
+        if let Some(given_up) = &self.given_up {
+            phase.push_str(&format!(" ({given_up})"));
+        }
+        self.recorder.phase(phase);
+        self.initializes += 1;
+        self.initialize = Some(self.ask(ClientRequest::InitializeRequest(request)).await);
+    }
+
+    async fn ask(&mut self, request: ClientRequest) -> RequestId {
+        let id = RequestId::Number(self.next_id);
+        self.next_id += 1;
+        let _closed = self.line.ask(ClientJsonRpcMessage::request(request, id.clone())).await;
+        id
+    }
+
+    /// The next answer to a question that is open, no later than `until`.
+    async fn hear(&mut self, until: Option<Instant>) -> Heard {
+        loop {
+            let heard = match until {
+                None => self.line.hear().await,
+                Some(until) => match tokio::time::timeout_at(until, self.line.hear()).await {
+                    Ok(heard) => heard,
+                    Err(_) => return Heard::TimeUp,
+                },
+            };
+            let Some((id, said)) = heard else { return Heard::Closed };
+            match self.asked(id.as_ref()) {
+                Some(Asked::Probe) => return Heard::Probe(said),
+                Some(Asked::Initialize) => {
+                    // From here on an exit is not the answer to the probe.
+                    self.recorder.probing(false);
+                    return Heard::Initialize(said);
+                }
+                None => {
+                    let id = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+                    self.recorder.note(format!("an answer that belongs to no request (id {id})"));
+                }
+            }
+        }
+    }
+
+    /// Which open question an answer belongs to; from now on that question is not open any more. An error without an id
+    /// belongs to the oldest one.
+    fn asked(&mut self, id: Option<&RequestId>) -> Option<Asked> {
+        let is = |asked: &RequestId| id.is_none_or(|id| answers(id, asked));
+        if let Some(at) = self.probes.iter().position(is) {
+            self.probes.remove(at);
+            return Some(Asked::Probe);
+        }
+        self.initialize.take_if(|asked| is(asked)).map(|_| Asked::Initialize)
+    }
+
+    /// The end of a handshake by an answer.
+    fn refused(&self, fault: Fault) -> Refusal {
+        self.recorder.probing(false);
+        let fault = match &self.given_up {
+            Some(given_up) => fault.remarked(given_up),
+            None => fault,
+        };
+        Refusal { fault, answered: true }
+    }
+
+    /// The end of a handshake by the end of the connection.
+    fn closed(&self) -> Refusal {
+        let fault = self.recorder.recorded_fault().unwrap_or_else(|| {
+            let phase = self.recorder.current_phase().unwrap_or_else(|| "connecting".into());
+            let text = format!("the server closed the connection while {phase}");
+            Fault::new(Outcome::ProtocolError, text)
+        });
+        Refusal { fault, answered: false }
+    }
+}
+
+/// Which question was answered.
+enum Asked {
+    Probe,
+    Initialize,
+}
+
+/// Whether `id` answers `asked`. Some servers send numbers back as strings.
+fn answers(id: &RequestId, asked: &RequestId) -> bool {
+    id == asked || matches!(id, RequestId::String(id) if **id == *asked.to_string())
+}
+
+fn given_up(patience: Duration) -> String {
+    // Half of what was left is no round number.
+    let patience = Duration::from_millis(patience.as_millis().try_into().unwrap_or(u64::MAX));
+    format!("server/discover was given up after {patience:?}")
+}
