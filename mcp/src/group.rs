@@ -88,7 +88,8 @@ impl SessionGroup {
         }
     }
 
-    /// Connects many servers at once. The results come in the order of `params`; the group as a whole never fails.
+    /// Connects many servers at once; of children, no more than [`GroupOptions::starts`] are on their way up at the same
+    /// time. The results come in the order of `params`; the group as a whole never fails.
     ///
     /// With [`Policy::FailFast`] the first failure interrupts the attempts that are still under way: they end as
     /// [`Outcome::Closing`]. What was connected before stays connected.

@@ -41,10 +41,14 @@
 //! - A failed attempt has been cleaned up when its error is returned, and when its caller has gone away the owner cleans
 //!   up all the same.
 //! - The error is the cause and never "you were cancelled": its chain goes down to the operating system's text.
+//! - A server of an unknown era is probed with `server/discover`, and whatever it makes of that, `initialize` decides. An
+//!   answer that comes late still counts. A child that exits on the probe is started again, once, when nothing is left of its
+//!   first process. [`Era`] says what is known beforehand.
+//! - Children are started by turns ([`GroupOptions::starts`]), and the time of each runs from its turn.
 //! - A child is left by end of input, then SIGTERM, then SIGKILL, each after its grace. Its process group is swept even
 //!   where its leader has gone, and only then is the leader reaped.
-//! - An HTTP session that was given to us is ended by one DELETE, also where the handshake failed half-way. Nothing is
-//!   posted after it.
+//! - An HTTP session that was given to us is ended by one DELETE, also where the handshake failed half-way, or where its id
+//!   came with a refusal. Nothing is posted after it.
 //! - Closing ends within the budget, whatever servers do, and always waits for the real end.
 //! - A group that lives long stays small: of sessions that have been left, the last few hundred are remembered.
 //! - No wait depends on a server alone: a call has its limit, a list its page cap, a line its length.

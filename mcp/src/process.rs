@@ -24,9 +24,11 @@ mod ended;
 pub(crate) mod members;
 mod orphans;
 pub(crate) mod teardown;
+pub(crate) mod unread;
 
 use self::census::Census;
 use self::ended::Ended;
+use self::unread::Unread;
 
 /// A child that leads a process group of its own.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub(crate) struct Pipes {
     pub(crate) stdin: tokio::process::ChildStdin,
     pub(crate) stdout: tokio::process::ChildStdout,
     pub(crate) stderr: tokio::process::ChildStderr,
+    pub(crate) unread: Unread,
 }
 
 impl ProcessGroup {
@@ -90,6 +93,7 @@ impl ProcessGroup {
             return Err(io::Error::other("the child came without pipes"));
         };
         let pipes = Pipes {
+            unread: Unread::of(&stdin),
             stdin: tokio::process::ChildStdin::from_std(stdin)?,
             stdout: tokio::process::ChildStdout::from_std(stdout)?,
             stderr: tokio::process::ChildStderr::from_std(stderr)?,

@@ -12,9 +12,10 @@ use super::pump::{Pump, Pumps};
 use super::{Session, Shared, exits};
 use crate::fault::Fault;
 use crate::params::{HttpParams, StdioParams, Transport};
+use crate::process::unread::Unread;
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ExitStatusReport, Outcome};
-use crate::wire::handshake::Terms;
+use crate::wire::handshake::{Refusal, Terms};
 use crate::wire::http::{HttpSession, headers};
 use crate::wire::pending::Pending;
 use crate::wire::pipe::PipeTransport;
@@ -53,7 +54,7 @@ pub(super) struct Held {
 /// A server that can be spoken to.
 #[derive(Debug)]
 pub(super) enum Ready {
-    Pipe(PipeTransport),
+    Pipe(PipeTransport, Unread),
     Http(Arc<HttpSession>),
 }
 
@@ -71,7 +72,10 @@ impl Berth<'_> {
         // The first exit registered is the last to run.
         self.stack.defer(exits::end_link(held.end.clone(), self.session.watch.clone()));
         let ready = match &self.session.params.transport {
-            Transport::Stdio(params) => Ready::Pipe(self.stdio(params, &mut held)?),
+            Transport::Stdio(params) => {
+                let (transport, unread) = self.stdio(params, &mut held)?;
+                Ready::Pipe(transport, unread)
+            }
             Transport::Http(params) => Ready::Http(self.http(params, &held)?),
         };
         // The last exit registered is the first to run: nothing is sent any more when the others do.
@@ -104,7 +108,11 @@ impl Berth<'_> {
         Ok(http)
     }
 
-    fn stdio(self, params: &StdioParams, held: &mut Held) -> Result<PipeTransport, Fault> {
+    fn stdio(
+        self,
+        params: &StdioParams,
+        held: &mut Held,
+    ) -> Result<(PipeTransport, Unread), Fault> {
         held.recorder.phase("starting the process");
         let (process, pipes) = spawn(params)?;
         let process = Arc::new(process);
@@ -128,42 +136,60 @@ impl Berth<'_> {
         ));
         held.stderr = Some(stderr);
         held.process = Some(process);
-        Ok(PipeTransport::new(outbox, inbox, held.stop.clone(), pending, held.recorder.clone()))
+        let (stop, recorder) = (held.stop.clone(), held.recorder.clone());
+        Ok((PipeTransport::new(outbox, inbox, stop, pending, recorder), pipes.unread))
     }
 }
 
-/// Speaks to the server until the session is up. A child that exits meanwhile is the outcome, whatever the pipe looks
-/// like; but not where it had refused the handshake before it went: then its own words are.
+/// Speaks to the server until the session is up.
 pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result<Link, Fault> {
     let Held { recorder, end, stop, process, .. } = held;
-    let opened = async {
-        match ready {
-            Ready::Pipe(transport) => Link::over_pipe(transport, terms, stop, end, recorder).await,
-            Ready::Http(session) => Link::over_http(session, terms, stop, end, recorder).await,
+    match (ready, process) {
+        (Ready::Http(session), _) => {
+            let opened = Link::over_http(session, terms, stop, end, recorder).await;
+            opened.map_err(|refusal| refusal.fault)
         }
-    };
-    let Some(process) = process else {
-        return opened.await.map_err(|refusal| refusal.fault);
-    };
-    tokio::pin!(opened);
-    let status = tokio::select! {
-        biased;
-        opened = &mut opened => return match opened {
-            Ok(up) => Ok(up),
-            Err(refusal) if refusal.answered => Err(refusal.fault),
-            Err(refusal) => Err(held.explained(refusal.fault).await),
-        },
-        status = process.exited() => status,
-    };
-    // What it said before its end is still in the pipe, and counts. If it had said enough, what is asked next meets the end.
-    match tokio::time::timeout(LAST_WORDS, opened).await {
-        Ok(Ok(up)) => Ok(up),
-        Ok(Err(refusal)) if refusal.answered => Err(refusal.fault),
-        _ => Err(held.exited(status)),
+        (Ready::Pipe(transport, unread), process) => {
+            let opened = Link::over_pipe(transport, terms, stop, end, recorder);
+            let opened = match process {
+                Some(process) => held.unless_exited(process, opened).await,
+                None => opened.await.map_err(|refusal| refusal.fault),
+            };
+            // A process that ended without having read a byte did not end because of the probe.
+            if opened.is_err() && unread.bytes().is_some_and(|it| it >= recorder.all_written()) {
+                recorder.probing(false);
+            }
+            opened
+        }
     }
 }
 
 impl Held {
+    /// A child that exits during the handshake is the outcome, whatever the pipe looks like; but not where it had refused
+    /// the handshake before it went: then its own words are.
+    async fn unless_exited(
+        &self,
+        process: &ProcessGroup,
+        opened: impl Future<Output = Result<Link, Refusal>>,
+    ) -> Result<Link, Fault> {
+        tokio::pin!(opened);
+        let status = tokio::select! {
+            biased;
+            opened = &mut opened => return match opened {
+                Ok(up) => Ok(up),
+                Err(refusal) if refusal.answered => Err(refusal.fault),
+                Err(refusal) => Err(self.explained(refusal.fault).await),
+            },
+            status = process.exited() => status,
+        };
+        // What it said before its end is still in the pipe, and counts. If it had said enough, what is asked next meets the end.
+        match tokio::time::timeout(LAST_WORDS, opened).await {
+            Ok(Ok(up)) => Ok(up),
+            Ok(Err(refusal)) if refusal.answered => Err(refusal.fault),
+            _ => Err(self.exited(status)),
+        }
+    }
+
     /// Ready when the session has ended by itself, with the cause.
     pub(super) async fn lost(&self) -> Fault {
         let ended = async {
@@ -193,8 +219,8 @@ impl Held {
         Fault::new(Outcome::ProtocolError, format!("{what}{}", self.during()))
     }
 
-    /// Whether it was the era probe that made the server's process end, as far as can be told: it was probed, and
-    /// `initialize` is not answered. Such a server can be started again.
+    /// Whether it was the era probe that made the server's process end, as far as can be told: it was probed, has read
+    /// something, and has not answered `initialize`. Such a server can be started again.
     pub(super) fn ended_on_probe(&self) -> bool {
         self.process.is_some() && self.recorder.is_probing()
     }

@@ -39,6 +39,7 @@ pub(crate) async fn write(
             ));
             return;
         }
+        recorder.written(line.len());
     }
 }
 

@@ -22,6 +22,7 @@ struct Recorded {
     fault: Option<Fault>,
     connected: bool,
     probing: bool,
+    written: u64,
     notes: Bounded<NOTES>,
     warnings: Bounded<WARNINGS>,
 }
@@ -88,6 +89,16 @@ impl Recorder {
     /// Whether the server was probed, and has not answered `initialize` yet.
     pub(crate) fn is_probing(&self) -> bool {
         self.0.lock().probing
+    }
+
+    /// So many more bytes were written to the server's standard input.
+    pub(crate) fn written(&self, bytes: usize) {
+        self.0.lock().written += u64::try_from(bytes).unwrap_or(u64::MAX);
+    }
+
+    /// How many bytes were written to the server's standard input.
+    pub(crate) fn all_written(&self) -> u64 {
+        self.0.lock().written
     }
 
     /// Noise that stood in nobody's way, such as a line on standard output that is no message.

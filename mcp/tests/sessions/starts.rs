@@ -94,6 +94,22 @@ async fn a_child_that_was_not_probed_is_started_once() {
 }
 
 #[tokio::test]
+async fn a_child_that_exits_without_having_read_the_probe_is_started_once() {
+    within_limit(async {
+        let group = brisk_group();
+        for (name, before) in
+            [("at once", "exit 7"), ("later", "sleep 0.3; exit 7"), ("shut", "exec <&-; exit 7")]
+        {
+            let error = group.connect(scripted(name, before, "", "")).await.expect_err("it exits");
+            assert_eq!(error.report().exit_status, Some(ExitStatusReport::Code(7)), "{name}");
+        }
+        let report = group.close().await;
+        assert!(report.servers.iter().all(|server| server.starts == 1), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_order_to_leave_while_the_first_process_is_left_starts_no_second_one() {
     within_limit(async {
         let file = tempfile::NamedTempFile::new().expect("a file");

@@ -142,7 +142,8 @@ fn details(server: &ServerReport, layout: &[Column], width: usize) -> Vec<String
         lines.extend(fold(text, lead, &next, width));
     };
     let left_out = LEFT_OUT.iter().filter(|column| !layout.contains(column));
-    let facts: Vec<String> = left_out.filter_map(|column| column.fact(server)).collect();
+    let facts = left_out.filter_map(|column| column.fact(server));
+    let facts: Vec<String> = facts.chain(words::started(server)).collect();
     if server.error.is_some() || !server.warnings.is_empty() || !facts.is_empty() {
         let text = format!("{}: {}", words::plain(&server.name), facts.join("; "));
         say("", text.trim_end());

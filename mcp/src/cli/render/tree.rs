@@ -111,6 +111,7 @@ fn branch(server: &ServerReport, names: usize, width: usize) -> (String, Vec<Twi
 fn details(server: &ServerReport) -> Vec<Twig> {
     let plain = Style::new;
     let mut twigs = Vec::new();
+    twigs.extend(words::started(server).map(|text| Twig::new(text, plain())));
     if let Some(error) = &server.error {
         let innermost = error.chain.len().saturating_sub(1);
         for (depth, text) in error.chain.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::cli::duration::show_ms;
 use moored_mcp::{
     Delete, ErrorReport, ExitStatusReport, LeaveReport, Outcome, ServerReport, TransportKind,
 };
@@ -144,6 +145,17 @@ pub(crate) fn delete(delete: Delete) -> Option<&'static str> {
         Delete::NotSent => Some("DELETE not sent"),
         Delete::NotApplicable => None,
     }
+}
+
+/// What is special about how a server was started; `None` where nothing is.
+pub(crate) fn started(server: &ServerReport) -> Option<String> {
+    // A wait that a person does not notice is none.
+    let waited = (server.waited_ms >= 100)
+        .then(|| format!("waited {} for its turn to be started", show_ms(server.waited_ms)));
+    let again = (server.starts > 1)
+        .then(|| format!("started {} times: it exited on server/discover", server.starts));
+    let all: Vec<_> = waited.into_iter().chain(again).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// How the server was left, step by step.
@@ -290,6 +302,20 @@ mod tests {
                 "it left processes 7, 8 running",
                 "a\u{fffd}[2J fault",
             ]
+        );
+    }
+
+    #[test]
+    fn a_wait_for_the_turn_and_a_second_start_are_told() {
+        let mut server = sample::report().servers.remove(0);
+        assert_eq!(started(&server), None);
+        server.waited_ms = 3_140;
+        server.starts = 2;
+        assert_eq!(
+            started(&server).as_deref(),
+            Some(
+                "waited 3.1 s for its turn to be started, started 2 times: it exited on server/discover"
+            )
         );
     }
 
