@@ -27,7 +27,7 @@ use crate::report::Outcome;
 
 mod era;
 
-pub(crate) use self::era::check_version;
+pub(crate) use self::era::{check_version, discovered};
 
 /// The id of the first question. rmcp counts its own requests from 0, and a server must not see an id twice; a server
 /// may keep ids in 32 bits.

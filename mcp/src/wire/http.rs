@@ -68,12 +68,20 @@ struct Open {
     session_id: Option<String>,
     /// Sessions that the server has begun and that are not spoken in: it gave their ids to a probe that it refused, or to
     /// an `initialize` that did not count in the end.
-    strays: Vec<String>,
+    strays: Vec<Stray>,
     protocol_version: Option<HeaderValue>,
     /// The server's answer to the first question, which rmcp will ask once more.
     agreed: Option<Box<ServerResult>>,
     /// Whether the handshake has come to something.
     is_agreed: bool,
+}
+
+/// A session that is not spoken in.
+#[derive(Debug)]
+struct Stray {
+    id: String,
+    /// The revision that it was begun with, where that is known.
+    version: Option<HeaderValue>,
 }
 
 impl HttpSession {
@@ -117,12 +125,13 @@ impl HttpSession {
     /// What the handshake came to. rmcp's own first question will be answered with it.
     pub(crate) fn agreed(&self, agreed: Agreed) {
         let mut open = self.open.lock();
-        open.protocol_version = HeaderValue::from_str(agreed.version().as_str()).ok();
         if !agreed.is_legacy() {
             // A session that was begun beside the modern era.
-            let aside = open.session_id.take();
+            let version = open.protocol_version.take();
+            let aside = open.session_id.take().map(|id| Stray { id, version });
             open.strays.extend(aside);
         }
+        open.protocol_version = HeaderValue::from_str(agreed.version().as_str()).ok();
         open.agreed = Some(agreed.replay());
         open.is_agreed = true;
     }
@@ -143,12 +152,12 @@ impl HttpSession {
     fn learned(&self, kind: &Kind, id: &str) {
         let mut open = self.open.lock();
         if kind.is_probe() {
-            open.strays.push(id.to_owned());
+            open.strays.push(Stray { id: id.to_owned(), version: None });
         } else if kind.is_initialize() {
             let before = open.session_id.replace(id.to_owned());
             // A session that is begun anew takes the place of one that the server no longer knows.
             if !open.is_agreed {
-                open.strays.extend(before);
+                open.strays.extend(before.map(|id| Stray { id, version: None }));
             }
         }
     }

@@ -9,6 +9,7 @@ use rmcp::model::{CallToolResult, RequestId, ServerJsonRpcMessage, ServerResult}
 use serde_json::{Map, Value};
 
 use super::body::preview;
+use super::handshake::discovered;
 use super::lists::fault;
 use super::message::{Kind, rejection};
 use super::pending::Pending;
@@ -81,10 +82,15 @@ fn admit(
     expected: Option<&RequestId>,
 ) -> Incoming {
     match message {
-        ServerJsonRpcMessage::Response(response) => {
+        ServerJsonRpcMessage::Response(mut response) => {
             let Some((id, kind)) = pending.named(&response.id) else {
                 return Incoming::Message(ServerJsonRpcMessage::Response(response), mark);
             };
+            if kind.is_probe()
+                && let Some(result) = discovered(text)
+            {
+                response.result = ServerResult::DiscoverResult(result);
+            }
             let is_answer = matches!(response.result, ServerResult::InitializeResult(_));
             if kind.is_initialize() && !is_answer {
                 let shown = preview(text).unwrap_or_default();

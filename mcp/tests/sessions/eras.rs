@@ -67,7 +67,15 @@ async fn a_late_discover_result_is_taken_over_http() {
 #[tokio::test]
 async fn a_slow_server_of_both_eras_is_not_downgraded_over_http() {
     within_limit(async {
-        let server = slow(dual).await;
+        let server = slow(|request| match request.verb.as_str() {
+            // The session is of the other era, and so has to be the request that ends it.
+            "DELETE" => match request.headers.get("mcp-protocol-version").map(String::as_str) {
+                LEGACY => Reply::status(204),
+                _ => Reply::status(400),
+            },
+            _ => dual(request),
+        })
+        .await;
         comes_up_late(at("slow", &server.url), MODERN).await;
         // `initialize` was sent meanwhile, and began a session that nobody speaks in.
         server.asked("DELETE s-1").await;
@@ -259,6 +267,29 @@ async fn an_empty_result_to_the_probe_is_that_of_a_legacy_server_on_both_transpo
         assert_eq!(info.era.as_deref(), LEGACY);
         let child = scripted("child", "", &say(r#""result":{}"#), &say(INITIALIZED));
         assert_eq!(group.connect(child).await.expect("up").era.as_deref(), LEGACY);
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_to_the_probe_that_names_revisions_is_enough() {
+    within_limit(async {
+        let result = json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}});
+        let bare = result.to_string();
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "server/discover" => {
+                Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": result}))
+            }
+            _ => modern(request),
+        })
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("web", &server.url)).await.expect("up");
+        assert_eq!((info.era.as_deref(), info.tools), (MODERN, 1));
+        let child = scripted("child", "", &say(&format!("\"result\":{bare}")), &say(NO_HANDSHAKE));
+        let info = group.connect(child).await.expect("up");
+        assert_eq!((info.era.as_deref(), info.tools), (MODERN, 1));
         assert!(group.close().await.all_well());
     })
     .await;

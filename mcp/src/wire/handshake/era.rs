@@ -1,6 +1,9 @@
 //! What the answers to `server/discover` and to `initialize` say about a server.
 
-use rmcp::model::{ErrorCode, ErrorData, InitializeResult, ProtocolVersion, ServerResult};
+use rmcp::model::{
+    DiscoverResult, ErrorCode, ErrorData, InitializeResult, ProtocolVersion, ServerResult,
+};
+use serde_json::{Value, json};
 
 use super::{Agreed, Said};
 use crate::fault::Fault;
@@ -116,6 +119,22 @@ impl Initialized {
             None => Self::Rejected(no_common_version(&offered)),
         }
     }
+}
+
+/// Reads an answer to the probe that names revisions, and does without the fields that say how long it may be kept.
+pub(crate) fn discovered(answer: &[u8]) -> Option<DiscoverResult> {
+    let mut answer: Value = serde_json::from_slice(answer).ok()?;
+    let result = answer.get_mut("result")?.as_object_mut()?;
+    result.get("supportedVersions")?;
+    for (field, value) in [
+        ("resultType", json!("complete")),
+        ("capabilities", json!({})),
+        ("ttlMs", json!(0)),
+        ("cacheScope", json!("private")),
+    ] {
+        result.entry(field).or_insert(value);
+    }
+    serde_json::from_value(answer.get_mut("result")?.take()).ok()
 }
 
 /// Checks the revision that a server has chosen.

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::headers::{PROTOCOL_VERSION, prepared};
-use super::{HttpSession, Open, resend};
+use super::{HttpSession, Open, Stray, resend};
 use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
@@ -47,15 +47,19 @@ impl Deleted {
 }
 
 impl Open {
-    /// The sessions to end, the one that was spoken in first.
-    fn take_ids(&mut self) -> Vec<String> {
-        let mut ids = Vec::new();
-        for id in self.session_id.take().into_iter().chain(std::mem::take(&mut self.strays)) {
-            if !ids.contains(&id) {
-                ids.push(id);
+    /// The sessions to end, the one that was spoken in first. One that names no revision was begun by a server that speaks
+    /// the agreed one, where that has sessions.
+    fn take_all(&mut self) -> Vec<Stray> {
+        let version = self.protocol_version.clone().filter(|_| self.session_id.is_some());
+        let own = self.session_id.take().map(|id| Stray { id, version: version.clone() });
+        let mut all: Vec<Stray> = Vec::new();
+        for mut session in own.into_iter().chain(std::mem::take(&mut self.strays)) {
+            if !all.iter().any(|known| known.id == session.id) {
+                session.version = session.version.or_else(|| version.clone());
+                all.push(session);
             }
         }
-        ids
+        all
     }
 }
 
@@ -74,8 +78,8 @@ impl HttpSession {
             () = self.exchanges.wait() => {}
             () = out_of_time(&mut orders) => {}
         }
-        let ids = self.open.lock().take_ids();
-        let each = ids.into_iter().map(|id| self.delete_one(id, turns, orders.clone()));
+        let sessions = self.open.lock().take_all();
+        let each = sessions.into_iter().map(|it| self.delete_one(it, turns, orders.clone()));
         let mut all = Deleted::default();
         for deleted in join_all(each).await {
             all.join(deleted);
@@ -83,7 +87,13 @@ impl HttpSession {
         all
     }
 
-    async fn delete_one(&self, id: String, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
+    async fn delete_one(
+        &self,
+        session: Stray,
+        turns: &Semaphore,
+        mut orders: OrderWatch,
+    ) -> Deleted {
+        let Stray { id, version } = session;
         let turn = tokio::select! {
             biased;
             () = out_of_time(&mut orders) => return Deleted::of(Delete::NotSent),
@@ -91,7 +101,7 @@ impl HttpSession {
         };
         let mut turn = Some(turn);
         let mut headers = self.headers.clone();
-        if let Some(version) = self.open.lock().protocol_version.clone() {
+        if let Some(version) = version {
             headers.insert(PROTOCOL_VERSION, version);
         }
         let mut sent = pin!(resend::send(&self.client, true, |client| {

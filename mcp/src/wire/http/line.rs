@@ -73,7 +73,7 @@ async fn question(
             session_id,
         )) => {
             if let (ServerResult::DiscoverResult(_), Some(id)) = (&answer.result, session_id) {
-                session.open.lock().strays.retain(|stray| *stray != id);
+                session.open.lock().strays.retain(|stray| stray.id != id);
             }
             Ok(Said::Result(Box::new(answer.result)))
         }
