@@ -1,6 +1,6 @@
 //! The command line, as a person types it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -40,6 +40,9 @@ pub(crate) enum Command {
 pub(crate) struct DoctorArgs {
     /// A JSON file with an "mcpServers" object; without one an embedded fleet is examined.
     pub config: Option<PathBuf>,
+    /// Examine the one server at this address, which needs no configuration.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub url: Option<String>,
     /// Print one JSON object on stdout, and nothing else.
     #[arg(long)]
     pub json: bool,
@@ -77,15 +80,15 @@ impl DoctorArgs {
 
 /// `moored-mcp call`.
 #[derive(Debug, Args)]
-#[command(after_help = CALL_HELP)]
+#[command(after_help = CALL_HELP, override_usage = CALL_USAGE)]
 pub(crate) struct CallArgs {
-    /// A JSON file with an "mcpServers" object.
-    pub config: PathBuf,
-    /// `server/tool`, which starts that server only; or a bare tool name that only one server has.
-    pub tool: String,
-    /// The tool's arguments: one JSON object.
-    #[arg(value_name = "JSON")]
-    pub arguments: String,
+    /// CONFIG is a JSON file with an "mcpServers" object, and left out beside --url. TOOL is `server/tool`, which starts
+    /// that server only, or a bare tool name that only one server has. JSON is the tool's arguments: one JSON object.
+    #[arg(num_args = 2..=3, required = true, value_names = ["CONFIG", "TOOL", "JSON"])]
+    words: Vec<String>,
+    /// Call a tool of the server at this address, which needs no configuration: `call TOOL JSON --url URL`.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// How long the tool may take.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
     pub timeout: Duration,
@@ -93,6 +96,37 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 }
+
+/// Where the servers of a command are found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Source<'a> {
+    /// In a configuration.
+    Config(&'a Path),
+    /// It is one server, at this address.
+    Url(&'a str),
+}
+
+impl CallArgs {
+    /// The servers, the tool and its arguments.
+    ///
+    /// # Errors
+    ///
+    /// Where there is a word too few or too many.
+    pub(crate) fn understood(&self) -> Result<(Source<'_>, &str, &str), String> {
+        match (&self.words[..], &self.url) {
+            ([config, tool, json], None) => Ok((Source::Config(Path::new(config)), tool, json)),
+            ([tool, json], Some(url)) => Ok((Source::Url(url), tool, json)),
+            (_, None) => {
+                Err("CONFIG, TOOL and JSON are wanted, or TOOL and JSON with --url".into())
+            }
+            (_, Some(_)) => Err("with --url there is no CONFIG: TOOL and JSON are wanted".into()),
+        }
+    }
+}
+
+const CALL_USAGE: &str = "\
+moored-mcp call [OPTIONS] <CONFIG> <TOOL> <JSON>
+       moored-mcp call [OPTIONS] --url <URL> <TOOL> <JSON>";
 
 const CALL_HELP: &str = "\
 Exit status: 0 the result was printed and everything left cleanly; 1 the tool reported an error,
@@ -187,6 +221,24 @@ mod tests {
     fn at_least_one_server_may_be_on_its_way_up() {
         assert_eq!(doctor(&["--starts", "1"]).expect("valid").limits.options().starts, 1);
         assert_eq!(doctor(&["--starts", "0"]).expect_err("none").exit_code(), 2);
+    }
+
+    #[test]
+    fn an_address_takes_the_place_of_a_configuration() {
+        let call = |words: &[&str]| {
+            let cli = Cli::try_parse_from(["moored-mcp", "call"].iter().chain(words));
+            match cli.expect("the words are parsed").command {
+                Command::Call(args) => args,
+                other => panic!("expected call, got {other:?}"),
+            }
+        };
+        let args = call(&["echo", "{}", "--url", "http://127.0.0.1:1/"]);
+        assert_eq!(args.understood(), Ok((Source::Url("http://127.0.0.1:1/"), "echo", "{}")));
+        let args = call(&["c.json", "echo", "{}"]);
+        assert_eq!(args.understood(), Ok((Source::Config(Path::new("c.json")), "echo", "{}")));
+        assert!(call(&["echo", "{}"]).understood().is_err());
+        assert!(call(&["c.json", "echo", "{}", "--url", "x"]).understood().is_err());
+        assert!(doctor(&["c.json", "--url", "http://127.0.0.1:1/"]).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use moored_mcp::{
 };
 use serde_json::{Map, Value};
 
-use super::args::CallArgs;
+use super::args::{CallArgs, Source};
 use super::output;
 use super::render::words;
 use super::signals::Signals;
@@ -53,14 +53,21 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
 
 /// Reads all that was typed, and starts nothing.
 fn understand(args: &CallArgs) -> Result<Order, String> {
-    let arguments = match serde_json::from_str(&args.arguments) {
+    let (source, tool, arguments) = args.understood()?;
+    let arguments = match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments,
         Ok(_) => return Err("the arguments must be one JSON object, such as '{}'".to_owned()),
         Err(error) => return Err(format!("the arguments are not valid JSON: {error}")),
     };
-    let config = config::load(&args.config).map_err(|error| error.to_string())?;
-    config.warnings.iter().for_each(|warning| output::warn(warning));
-    let (target, servers) = target::aim(&args.tool, config.servers)?;
+    let servers = match source {
+        Source::Config(path) => {
+            let config = config::load(path).map_err(|error| error.to_string())?;
+            config.warnings.iter().for_each(|warning| output::warn(warning));
+            config.servers
+        }
+        Source::Url(url) => vec![config::at(url)],
+    };
+    let (target, servers) = target::aim(tool, servers)?;
     Ok(Order { target, arguments, servers, options: CallOptions::timeout(args.timeout) })
 }
 

@@ -9,7 +9,7 @@ mod ordered;
 use std::fmt;
 use std::path::Path;
 
-use moored_mcp::ServerParams;
+use moored_mcp::{HttpParams, ServerParams};
 
 use ordered::Json;
 
@@ -46,6 +46,11 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let text =
         String::from_utf8(bytes).map_err(|_| ConfigError(format!("{shown} is not UTF-8 text")))?;
     parse(&text).map_err(|ConfigError(why)| ConfigError(format!("{shown}: {why}")))
+}
+
+/// The one server at an address that was typed, with a name that is as good as any.
+pub(crate) fn at(url: &str) -> ServerParams {
+    ServerParams::http("server", HttpParams::new(url))
 }
 
 /// Reads and checks a configuration's text.

@@ -24,8 +24,9 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         Err(error) => return fail(&format!("cannot catch signals: {error}")),
     };
     let audience = Audience::find(args.json);
-    let (servers, fleet) = match &args.config {
-        Some(path) => match config::load(path) {
+    let (servers, fleet) = match (&args.config, &args.url) {
+        (_, Some(url)) => (vec![config::at(url)], None),
+        (Some(path), None) => match config::load(path) {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| output::warn(warning));
                 (config.servers, None)
@@ -35,14 +36,14 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
                 return ExitCode::from(WRONG_USE);
             }
         },
-        None => match Fleet::start().await {
+        (None, None) => match Fleet::start().await {
             Ok(fleet) => (fleet.servers().to_vec(), Some(fleet)),
             Err(error) => return fail(&format!("cannot start the embedded fleet: {error}")),
         },
     };
 
     if audience != Audience::Machine {
-        let line = headline(&servers, args.config.is_none());
+        let line = headline(&servers, fleet.is_some());
         output::print(&fold(&line, "", "", output::width()).join("\n"));
     }
     let group = SessionGroup::start(args.limits.options());

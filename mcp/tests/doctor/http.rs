@@ -186,3 +186,19 @@ fn an_item_that_cannot_be_read_is_a_warning_and_status_0() {
     assert!(run.stdout.contains("tools[0] \"bad\""), "{}", run.stdout);
     place.run(&["call", &config, "web/echo", "{}"]).expect(0);
 }
+
+#[test]
+fn one_server_needs_an_address_and_no_configuration() {
+    let (stub, place) = (Stub::healthy(), Place::new());
+    let run = place.run(&["doctor", "--json", "--url", stub.url()]);
+    run.expect(0);
+    assert_eq!(server(&run.report(), "server")["tools"], 1);
+    for tool in ["echo", "server/echo"] {
+        let run = place.run(&["call", tool, r#"{"message": "ahoy"}"#, "--url", stub.url()]);
+        run.expect(0);
+        assert_eq!(run.report()["content"][0]["text"], "ahoy");
+    }
+    place.run(&["call", "echo", "--url", stub.url()]).expect(2);
+    place.run(&["call", "echo", "{}"]).expect_refused(&["CONFIG, TOOL and JSON"]);
+    assert_eq!(stub.count("DELETE"), 3);
+}
