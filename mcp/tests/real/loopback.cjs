@@ -2,8 +2,18 @@
 // it gets 127.0.0.1 and a port that the kernel chooses, which is written to the file PORT_FILE names.
 "use strict";
 
+const dns = require("node:dns");
 const fs = require("node:fs");
 const net = require("node:net");
+
+// An address is looked up before it is listened on, and some servers ask for their port at once. A literal one needs no
+// looking up, so its answer need not wait.
+const lookup = dns.lookup;
+dns.lookup = (host, ...rest) => {
+  if (!net.isIPv4(host)) return lookup(host, ...rest);
+  const done = rest.pop();
+  return rest[0]?.all ? done(null, [{ address: host, family: 4 }]) : done(null, host, 4);
+};
 
 const listen = net.Server.prototype.listen;
 
