@@ -51,7 +51,14 @@
 //!   came with a refusal. Nothing is posted after it.
 //! - Closing ends within the budget, whatever servers do, and always waits for the real end.
 //! - A group that lives long stays small: of sessions that have been left, the last few hundred are remembered.
-//! - No wait depends on a server alone: a call has its limit, a list its page cap, a line its length.
+//! - No wait depends on a server alone: a call has its limit (a minute where none is set), a list its page cap, a line its
+//!   length, a lost stream its tries.
+//! - What carries the id of a request answers it. An answer that is broken, too long or of the wrong shape fails its request
+//!   at once and says why; text that is not Unicode is delivered with U+FFFD in its place.
+//! - What a child said before it exited counts: the pipe is read to its end before the exit is the outcome.
+//! - A pooled HTTP connection that the server has closed costs nothing: a request that is safe to repeat is sent once more, on
+//!   a new connection, where not a byte of an answer has come (RFC 9112, section 9.3.1). All requests are but `tools/call` and
+//!   those that this crate does not know: they are sent again only where they were never written.
 //!
 //! # What it does not do
 //!

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use rmcp::model::{CallToolResult, RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{
+    CallToolResult, InitializeResult, RequestId, ServerJsonRpcMessage, ServerResult,
+};
 use serde_json::{Map, Value};
 
 use super::body::preview;
@@ -207,7 +209,8 @@ fn lacking(text: &[u8]) -> String {
             return format!("its {field:?} has the wrong shape");
         }
     }
-    r#"a field of "capabilities" or "serverInfo" has the wrong shape"#.into()
+    fault::<InitializeResult>(result)
+        .unwrap_or_else(|| r#"its "result" has the wrong shape"#.into())
 }
 
 /// The text as Unicode: bytes that are not UTF-8, and escapes that stand for half of a character, become U+FFFD.
@@ -412,6 +415,9 @@ mod tests {
             wrong[field] = json!(7);
             cases.push((wrong, Some(format!("its {field:?} has the wrong shape"))));
         }
+        let mut odd = whole.clone();
+        odd["capabilities"] = json!({"tools": {"listChanged": "yes"}});
+        cases.push((odd, Some("`capabilities.tools.listChanged`: invalid type: string".into())));
         let mut nameless = whole;
         nameless["serverInfo"] = json!({"version": "1"});
         cases.push((nameless, Some("it has no \"serverInfo.name\"".into())));

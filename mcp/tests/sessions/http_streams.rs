@@ -116,6 +116,54 @@ async fn what_the_html_standard_tells_to_ignore_is_ignored() {
 }
 
 #[tokio::test]
+async fn a_compressed_stream_is_read_event_by_event() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "tools/call" => {
+                use std::io::Write;
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+                encoder.write_all(event(&answer(request)).as_bytes()).expect("memory");
+                encoder.flush().expect("memory");
+                let text = encoder.get_ref().clone();
+                // The answer counts while the stream is still open.
+                Reply::events(text, End::Open).with("content-encoding", "gzip")
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("it comes up");
+        let began = Instant::now();
+        echo(&group, "s").await.expect("an answer");
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn text_of_a_stream_that_is_not_unicode_is_delivered() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "tools/call" => {
+                let before = format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},", request.id);
+                let after =
+                    b"\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"a\xffb\"}]}}\n\n";
+                Reply::events([before.as_bytes(), after].concat(), End::Whole)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("it comes up");
+        let answer = echo(&group, "s").await.expect("an answer");
+        assert_eq!(answer["content"][0]["text"], "a\u{fffd}b");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_request_on_the_stream_of_initialize_is_answered() {
     within_limit(async {
         let server = Server::start(|request| match request.rpc.as_str() {

@@ -35,7 +35,7 @@ pub(crate) enum Reply {
     /// Events that come without the length of the whole.
     Events {
         headers: Vec<(String, String)>,
-        text: String,
+        text: Vec<u8>,
         end: End,
     },
     /// Keeps the connection open and says nothing.
@@ -62,7 +62,7 @@ impl Reply {
         Self::Answer { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    pub(crate) fn events(text: impl Into<String>, end: End) -> Self {
+    pub(crate) fn events(text: impl Into<Vec<u8>>, end: End) -> Self {
         Self::Events { headers: Vec::new(), text: text.into(), end }
     }
 
@@ -251,13 +251,16 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
                     answer.push_str(&format!("{name}: {value}\r\n"));
                 }
                 answer.push_str("\r\n");
+                let mut answer = answer.into_bytes();
                 if !text.is_empty() {
-                    answer.push_str(&format!("{:x}\r\n{text}\r\n", text.len()));
+                    answer.extend_from_slice(format!("{:x}\r\n", text.len()).as_bytes());
+                    answer.extend_from_slice(&text);
+                    answer.extend_from_slice(b"\r\n");
                 }
                 if end == End::Whole {
-                    answer.push_str("0\r\n\r\n");
+                    answer.extend_from_slice(b"0\r\n\r\n");
                 }
-                if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+                if stream.get_mut().write_all(&answer).await.is_err() {
                     return;
                 }
                 match end {
