@@ -2,11 +2,17 @@
 
 use crate::identity::TaskId;
 use crate::reason::Reason;
+use crate::unwind;
 use crate::wrong_task::WrongTask;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
+
+/// A number of things, for a text: "1 exit", "2 exits".
+pub(crate) fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
 
 /// Any error that an exit may end with.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -108,11 +114,11 @@ pub enum ExitFailure {
         /// How long it had, from its first poll.
         grace: Duration,
     },
-    /// A child, or the body, returned an error that nobody can claim: the group's `run` was dropped, or a panic
-    /// takes the place of the record.
+    /// A child, or the body, returned an error that nobody can claim: the `run` that would have returned it was dropped, or
+    /// went on with a panic.
     #[non_exhaustive]
     Unclaimed {
-        /// Where the group was run.
+        /// Where the child was spawned; where the region was run, if it was its body.
         registered_at: &'static Location<'static>,
         /// The task that failed.
         task: TaskId,
@@ -162,7 +168,7 @@ impl fmt::Display for ExitFailure {
             }
             ExitFailure::Unclaimed { registered_at, task } => write!(
                 f,
-                "{task} failed inside what was run at {registered_at}, and nobody can claim its error: that \
+                "{task}, spawned or run at {registered_at}, failed, and nobody can claim its error: the region around \
                  was dropped, or has panicked"
             ),
             ExitFailure::StillHeld { registered_at } => write!(
@@ -183,18 +189,67 @@ impl Error for ExitFailure {
     }
 }
 
+/// Failures on their way into a record: the first ones, and how many more there were.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    pub(crate) first: Vec<ExitFailure>,
+    pub(crate) omitted: usize,
+}
+
+impl Failures {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.omitted == 0
+    }
+
+    pub(crate) fn push(&mut self, failure: ExitFailure) {
+        self.first.push(failure);
+    }
+
+    pub(crate) fn append(&mut self, mut later: Failures) {
+        self.first.append(&mut later.first);
+        self.omitted += later.omitted;
+    }
+
+    /// Counts what is over `cap`, and returns it: its drop is user code (R18).
+    #[must_use = "what is over the cap must be dropped outside the lock, quietly"]
+    pub(crate) fn trim(&mut self, cap: usize) -> Vec<ExitFailure> {
+        if self.first.len() <= cap {
+            return Vec::new();
+        }
+        let over = self.first.split_off(cap);
+        self.omitted += over.len();
+        over
+    }
+}
+
+impl From<ExitFailure> for Failures {
+    fn from(failure: ExitFailure) -> Self {
+        Failures { first: vec![failure], omitted: 0 }
+    }
+}
+
 impl<E> Failure<E> {
-    /// `None` where nothing went wrong.
-    pub(crate) fn from_causes(causes: Vec<Cause<E>>) -> Option<Self> {
-        if causes.is_empty() { None } else { Some(Failure { causes, omitted: 0 }) }
+    /// `None` where nothing went wrong. At most `cap` causes are kept, the exits last; the others are counted.
+    pub(crate) fn record(
+        mut causes: Vec<Cause<E>>,
+        exits: Failures,
+        cap: impl FnOnce() -> usize,
+    ) -> Option<Self> {
+        if causes.is_empty() && exits.is_empty() {
+            return None;
+        }
+        let (cap, mut omitted) = (cap(), exits.omitted);
+        causes.extend(exits.first.into_iter().map(Cause::Exit));
+        if causes.len() > cap {
+            let over = causes.split_off(cap);
+            omitted += over.len();
+            unwind::drop_each_quietly(over);
+        }
+        Some(Failure { causes, omitted })
     }
 
     pub(crate) fn only(cause: Cause<E>) -> Self {
         Failure { causes: vec![cause], omitted: 0 }
-    }
-
-    pub(crate) fn omitting(self, omitted: usize) -> Self {
-        Failure { omitted, ..self }
     }
 
     /// How many errors came after the record had reached its cap, and are only counted.
@@ -328,16 +383,20 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
         if f.alternate() {
             write!(f, "{:#}", self.cause())?;
             self.rest().try_for_each(|cause| write!(f, "\n  also: {cause:#}"))?;
-            match self.omitted {
-                0 => Ok(()),
-                more => write!(f, "\n  and {more} more, over the cap of the record"),
-            }
+            over_the_cap(f, self.omitted)
         } else if rest > 0 {
             write!(f, "{}", self.cause())?;
             write!(f, " (and {rest} more)")
         } else {
             write!(f, "{}", self.cause())
         }
+    }
+}
+
+fn over_the_cap(f: &mut fmt::Formatter<'_>, omitted: usize) -> fmt::Result {
+    match omitted {
+        0 => Ok(()),
+        more => write!(f, "\n  and {more} more, over the cap of the record"),
     }
 }
 
@@ -370,11 +429,11 @@ impl<E: Error + 'static> Error for Failure<E> {
 #[derive(Debug)]
 pub struct Cancelled {
     reason: Reason,
-    failures: Vec<ExitFailure>,
+    failures: Failures,
 }
 
 impl Cancelled {
-    pub(crate) fn new(reason: Reason, failures: Vec<ExitFailure>) -> Self {
+    pub(crate) fn new(reason: Reason, failures: Failures) -> Self {
         Cancelled { reason, failures }
     }
 
@@ -383,19 +442,31 @@ impl Cancelled {
         &self.reason
     }
 
-    /// Exits of dropped regions that the scope ran before it was left, and that failed, in that order.
+    /// Everything that went wrong in what the scope adopted before it was left: exits of dropped regions that failed, and
+    /// errors of their bodies and children that no record could hold, as [`ExitFailure::Unclaimed`]. In that order.
+    ///
+    /// An exit that panicked is not among them: the scope's run goes on with the panic.
     pub fn failures(&self) -> &[ExitFailure] {
-        &self.failures
+        &self.failures.first
+    }
+
+    /// How many failures came after the record had reached its cap, and are only counted.
+    pub fn omitted(&self) -> usize {
+        self.failures.omitted
     }
 }
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
-        match self.failures.len() {
+        let Failures { first, omitted } = &self.failures;
+        if f.alternate() {
+            first.iter().try_for_each(|failure| write!(f, "\n  also: {failure}"))?;
+            return over_the_cap(f, *omitted);
+        }
+        match first.len() + omitted {
             0 => Ok(()),
-            n if !f.alternate() => write!(f, " (and {n} more)"),
-            _ => self.failures.iter().try_for_each(|failure| write!(f, "\n  also: {failure}")),
+            n => write!(f, " (and {n} more)"),
         }
     }
 }

@@ -42,10 +42,12 @@ mod links;
 mod newborn;
 mod observe;
 mod owner;
+mod record;
 #[cfg(feature = "inspect")]
 pub(crate) mod register;
 mod run;
 mod stamp;
+mod tally;
 mod ticket;
 mod timers;
 mod voyage;
@@ -53,7 +55,7 @@ mod voyage;
 #[cfg(feature = "testing")]
 pub use census::live_regions;
 
-pub(crate) use adoption::{Batch, Lane, Tally, Wave};
+pub(crate) use adoption::{Batch, Lane, Wave};
 pub(crate) use cancel::Wait;
 pub(crate) use draft::{Draft, Light};
 pub(crate) use exit::{Exit, ExitError, ExitWork};
@@ -63,15 +65,15 @@ pub(crate) use newborn::Newborn;
 pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
 pub(crate) use run::Run;
+pub(crate) use tally::{Caught, Tally};
 pub(crate) use ticket::Ticket;
 
 use crate::clock::Clock;
-use crate::failure::ExitFailure;
+use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
-use crate::unwind::Payload;
 use crate::wakers::Wakers;
 use slab::Slab;
 use std::panic::Location;
@@ -190,9 +192,12 @@ struct Rest {
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// What it is linked in, where that is not its parent.
     link: Option<(Weak<Node>, usize)>,
-    records: Vec<ExitFailure>,
+    /// Sent here, until the region's run takes them up.
+    records: Failures,
+    /// How many failures its record keeps, where that was set.
+    cap: Option<usize>,
     /// An exit's, kept for whoever goes on leaving a stack that was handed back.
-    panic: Option<Payload>,
+    panic: Option<Caught>,
     #[cfg(feature = "inspect")]
     entry: register::Entry,
 }
@@ -311,7 +316,7 @@ impl Node {
         let node = Node::entered(Kind::Child, owner, flags, around, at, None);
         node.tell_entered();
         if let Some(reason) = asked {
-            drop(node.cancel(reason));
+            node.cancel(reason);
         }
         node.put_into(parent)
     }

@@ -1,6 +1,6 @@
 //! What has no record to go into: told to a hook, never silently dropped (R8, R15).
 
-use crate::failure::ExitFailure;
+use crate::failure::{ExitFailure, counted};
 use crate::sync::{Arc, Global};
 use crate::unwind;
 use crate::wrong_task::WrongTask;
@@ -10,7 +10,7 @@ use std::panic::Location;
 
 /// Something that no result could tell of.
 ///
-/// `Display` is one line and names the region and the place.
+/// `Display` names the region and the place. It is one line where the errors and panics in it are.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Report {
@@ -21,14 +21,27 @@ pub enum Report {
         region: String,
         /// Where each was registered, newest first.
         registered_at: Vec<&'static Location<'static>>,
+        /// The stack of each, in the same order, with the task that owns it, as texts show them.
+        stacks: Vec<String>,
     },
     /// An exit failed, or a panic was followed by failures, where no record was open.
+    ///
+    /// A scope has a record only if it is cancelled. Where no stack and no group is around it, a failure is reported when it
+    /// happens, and stands in [`Cancelled::failures`](crate::Cancelled::failures) as well if the scope is cancelled later.
     #[non_exhaustive]
     Unrecorded {
         /// The region in which it happened.
         region: String,
         /// What failed.
         failure: ExitFailure,
+    },
+    /// A region was dropped whose record had reached its cap: how many failures it had only counted.
+    #[non_exhaustive]
+    Omitted {
+        /// The region in which they happened.
+        region: String,
+        /// How many.
+        failures: usize,
     },
     /// An entered scope was left while something still ran inside it, because its future was leaked. That
     /// was cancelled, and cannot enter anything any more.
@@ -46,23 +59,35 @@ pub enum Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Report::LostExits { region, registered_at } => {
-                write!(
-                    f,
-                    "{} exits of {region} are lost: no enclosing region lives",
-                    registered_at.len()
-                )?;
-                registered_at.iter().try_for_each(|place| write!(f, "; registered at {place}"))
+            Report::LostExits { region, registered_at, stacks } => {
+                let (exits, are) =
+                    (counted(registered_at.len(), "exit"), verb(registered_at.len()));
+                write!(f, "{exits} of {region} {are} lost: no enclosing region lives")?;
+                let mut stacks = stacks.iter();
+                registered_at.iter().try_for_each(|place| match stacks.next() {
+                    Some(stack) => write!(f, "; registered at {place} in {stack}"),
+                    None => write!(f, "; registered at {place}"),
+                })
             }
             Report::Unrecorded { region, failure } => write!(f, "in {region}: {failure}"),
+            Report::Omitted { region, failures } => write!(
+                f,
+                "in {region}: {} over the cap of a record that was dropped",
+                counted(*failures, "more failure")
+            ),
             Report::StillInUse { region, runs } => write!(
                 f,
-                "{region} was left with {runs} runs inside it that were leaked; they are cancelled, and \
-                 nobody polls them to their end"
+                "{region} was left with {} inside it whose futures were leaked: cancelled, and polled by nobody to \
+                 the end",
+                counted(*runs, "run")
             ),
             Report::ForeignDrop(wrong) => write!(f, "{wrong}"),
         }
     }
+}
+
+fn verb(subjects: usize) -> &'static str {
+    if subjects == 1 { "is" } else { "are" }
 }
 
 type Hook = Arc<dyn Fn(&Report) + Send + Sync>;
@@ -78,13 +103,30 @@ pub fn set_report_hook(hook: impl Fn(&Report) + Send + Sync + 'static) {
     drop(HOOK.replace(Some(Arc::new(hook))));
 }
 
-pub(crate) fn report(report: &Report) {
+/// Tells of `report`, and drops it. It may arise while unwinding, where a second panic would abort the process: so each piece
+/// of user code is caught, from the hook and a subscriber to the `Display` and the drop of an error in the report.
+pub(crate) fn report(report: Report) {
+    tell(&report);
+    unwind::drop_quietly(report);
+}
+
+/// As [`report`], for a failure that a record may still tell of, and which is returned.
+pub(crate) fn report_failure(region: String, failure: ExitFailure) -> ExitFailure {
+    let report = Report::Unrecorded { region, failure };
+    tell(&report);
+    match report {
+        Report::Unrecorded { failure, .. } => failure,
+        _ => unreachable!("it was made above"),
+    }
+}
+
+fn tell(report: &Report) {
     #[cfg(feature = "tracing")]
-    drop(unwind::catch(|| tracing::warn!(target: "moored", "{report}")));
+    unwind::quietly(|| tracing::warn!(target: "moored", "{}", unwind::text(report)));
     match HOOK.get() {
-        // A report may arise while unwinding, where a second panic would abort the process.
-        Some(hook) => drop(unwind::catch(|| hook(report))),
+        // The hook itself is dropped in here too, if another one has taken its place meanwhile.
+        Some(hook) => unwind::quietly(move || hook(report)),
         // Not `eprintln!`, which panics where standard error cannot be written.
-        None => drop(writeln!(std::io::stderr(), "moored: {report}")),
+        None => drop(writeln!(std::io::stderr(), "moored: {}", unwind::text(report))),
     }
 }

@@ -198,14 +198,16 @@ pub(crate) fn request(
 ) {
     if !node.is_cancelled_itself() && !node.has_left() {
         let by = region::current_task();
-        go_on(node.cancel(Reason::new(ReasonKind::Requested, message, by, Some(at))));
+        go_on(node.cancel_for_user(Reason::new(ReasonKind::Requested, message, by, Some(at))));
     }
 }
 
 /// With the panic of a waker, in whoever asked; while the thread unwinds it would end the process.
 fn go_on(panic: Option<Payload>) {
-    if let (Some(panic), false) = (panic, std::thread::panicking()) {
-        unwind::resume(panic);
+    match panic {
+        Some(panic) if std::thread::panicking() => unwind::discard(panic),
+        Some(panic) => unwind::resume(panic),
+        None => {}
     }
 }
 
@@ -254,13 +256,16 @@ impl<F: Future> ScopeRun<'_, F> {
             },
         };
         let frame = run.frame();
-        let (result, panic) = match ended {
-            Ended::Value(value) => (Some(Ok(value)), None),
-            Ended::Cancelled(reason) => (Some(Err(reason)), None),
-            Ended::Misplaced(wrong, _) => (Some(Err(Reason::misplaced(wrong))), None),
-            Ended::Panicked(panic) => (None, Some(panic)),
+        let result = match ended {
+            Ended::Value(value) => Some(Ok(value)),
+            Ended::Cancelled(reason) => Some(Err(reason)),
+            Ended::Misplaced(wrong, value) => {
+                frame.drop_value(value);
+                Some(Err(Reason::misplaced(wrong)))
+            }
+            Ended::Panicked => None,
         };
-        if let Some(panic) = frame.take_panic(panic) {
+        if let Some(panic) = frame.take_panic(None) {
             frame.resume(panic, result);
         }
         match result {

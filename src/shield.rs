@@ -61,14 +61,14 @@ impl<F: Future> Future for Shield<F> {
         let mut run = self.project().run;
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
         let frame = run.frame();
-        let (value, panic) = match ended {
-            Ok(Ended::Value(value) | Ended::Misplaced(_, Some(value))) => (Some(value), None),
-            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+        let value = match ended {
+            Ok(Ended::Value(value) | Ended::Misplaced(_, Some(value))) => Some(value),
+            Ok(Ended::Panicked) => None,
             Ok(Ended::Misplaced(wrong, None)) => panic!("{wrong}"),
             // Its node is in nobody else's hands.
-            Ok(Ended::Cancelled(_)) | Err(_) => (None, None),
+            Ok(Ended::Cancelled(_)) | Err(_) => None,
         };
-        if let Some(panic) = frame.take_panic(panic) {
+        if let Some(panic) = frame.take_panic(None) {
             frame.resume(panic, value);
         }
         frame.send_failures();

@@ -434,6 +434,10 @@ impl ExitStack {
         self.len() == 0
     }
 
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     pub(crate) fn admit(
         &self,
         operation: &'static str,
@@ -538,23 +542,32 @@ where
             },
         };
         let frame = run.frame();
-        let (mut value, mut causes, mut body_panic) = (None, Vec::new(), None);
+        let (mut value, mut causes) = (None, Vec::new());
         match ended {
             Ended::Value(Ok(returned)) => value = Some(returned),
             Ended::Value(Err(error)) => causes.push(Cause::Body(error)),
             Ended::Cancelled(reason) => causes.push(Cause::Cancelled(reason)),
             Ended::Misplaced(wrong, returned) => {
-                causes.extend(returned.and_then(Result::err).map(Cause::Body));
+                match returned {
+                    Some(Ok(returned)) => value = Some(returned),
+                    Some(Err(error)) => causes.push(Cause::Body(error)),
+                    None => {}
+                }
                 causes.push(Cause::Cancelled(Reason::misplaced(wrong)));
             }
-            Ended::Panicked(panic) => body_panic = Some(panic),
+            Ended::Panicked => {}
         }
-        if let Some(panic) = frame.take_panic(body_panic) {
-            frame.unclaimed(&causes);
+        if frame.has_failures() || !causes.is_empty() {
+            frame.drop_value(value.take());
+        }
+        if let Some(panic) = frame.take_panic(None) {
+            if causes.iter().any(|cause| matches!(cause, Cause::Body(_))) {
+                frame.unclaimed();
+            }
             frame.resume(panic, (value, causes));
         }
-        causes.extend(frame.take_failures().into_iter().map(Cause::Exit));
-        Poll::Ready(match (Failure::from_causes(causes), value) {
+        let failures = frame.take_failures();
+        Poll::Ready(match (Failure::record(causes, failures, || frame.node().cap()), value) {
             (Some(failure), _) => Err(failure),
             (None, Some(value)) => Ok(value),
             (None, None) => return Poll::Pending,

@@ -112,13 +112,12 @@ impl<F: Future> Future for Task<F> {
         }
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
         let frame = run.frame();
-        let (value, panic) = match ended {
-            Ok(Ended::Value(value)) => (Some(value), None),
-            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+        let value = match ended {
+            Ok(Ended::Value(value)) => Some(value),
             // Its node is in nobody's hands who could cancel it, run it twice, or own it otherwise.
-            Ok(Ended::Cancelled(_) | Ended::Misplaced(..)) | Err(_) => (None, None),
+            Ok(Ended::Panicked | Ended::Cancelled(_) | Ended::Misplaced(..)) | Err(_) => None,
         };
-        match (frame.take_panic(panic), value) {
+        match (frame.take_panic(None), value) {
             (Some(panic), value) => frame.resume(panic, value),
             (None, Some(value)) => {
                 frame.send_failures();

@@ -137,15 +137,18 @@ impl<F: Future> MoveOn<F> {
         let mut run = self.project().run;
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
         let frame = run.frame();
-        let (result, panic) = match ended {
-            Ok(Ended::Value(value)) => (Some(Ok(value)), None),
-            Ok(Ended::Cancelled(reason)) => (Some(Err(reason)), None),
-            Ok(Ended::Misplaced(wrong, _)) => (Some(Err(Reason::misplaced(wrong))), None),
-            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
+        let result = match ended {
+            Ok(Ended::Value(value)) => Some(Ok(value)),
+            Ok(Ended::Cancelled(reason)) => Some(Err(reason)),
+            Ok(Ended::Misplaced(wrong, value)) => {
+                frame.drop_value(value);
+                Some(Err(Reason::misplaced(wrong)))
+            }
+            Ok(Ended::Panicked) => None,
             // Its node is in nobody else's hands.
-            Err(_) => (None, None),
+            Err(_) => None,
         };
-        if let Some(panic) = frame.take_panic(panic) {
+        if let Some(panic) = frame.take_panic(None) {
             frame.resume(panic, result);
         }
         frame.send_failures();

@@ -1,10 +1,11 @@
 //! Panics of user code: caught, carried, resumed; and drops that go on after one (R15, R18).
 
 use std::any::Any;
+use std::fmt::{self, Write};
 pub(crate) use std::panic::resume_unwind as resume;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a panic carried.
+/// What a panic carried. Its drop is user code: see [`discard`].
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// Runs user code and turns its panic into a value.
@@ -21,7 +22,18 @@ pub(crate) fn drop_each<T>(items: impl IntoIterator<Item = T>) -> Vec<Payload> {
 
 /// Drops what nobody can be told of if its drop panics; the panic hook has told of it then.
 pub(crate) fn drop_quietly<T>(item: T) {
-    if let Err(payload) = catch(|| drop(item)) {
+    quietly(|| drop(item));
+}
+
+/// As [`drop_quietly`], one by one.
+pub(crate) fn drop_each_quietly<T>(items: impl IntoIterator<Item = T>) {
+    items.into_iter().for_each(drop_quietly);
+}
+
+/// Runs user code that must not break off what calls it, and that nobody waits for: its panic ends here, after the panic hook
+/// has told of it.
+pub(crate) fn quietly(user_code: impl FnOnce()) {
+    if let Err(payload) = catch(user_code) {
         discard(payload);
     }
 }
@@ -34,12 +46,28 @@ pub(crate) fn discard(payload: Payload) {
 }
 
 /// The text of a panic, for a record that has to tell of it.
-pub(crate) fn message(payload: &Payload) -> String {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
+pub(crate) fn into_message(payload: Payload) -> String {
+    let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
     } else {
         "a panic without a text".to_owned()
+    };
+    discard(payload);
+    message
+}
+
+/// The text of something whose `Display` may be a user's: as much of it as was written before it panicked.
+pub(crate) fn text(shown: &impl fmt::Display) -> String {
+    let mut text = String::new();
+    match catch(|| write!(text, "{shown}")) {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => text.push_str(" (the rest of this text could not be written)"),
+        Err(payload) => {
+            discard(payload);
+            text.push_str(" (the rest of this text could not be written: its `Display` panicked)");
+        }
     }
+    text
 }

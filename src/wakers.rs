@@ -87,17 +87,25 @@ impl Extend<Waker> for Taken {
     }
 }
 
-/// Wakes all, whatever any of them does.
-///
-/// A panic of a waker, an executor's fault, is returned. Where a user asked for what wakes, it goes on there;
-/// elsewhere it ends, after the panic hook has told of it: it must not break off what wakes, such as the drop
-/// that hands exits over (R8, R18).
-pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> Option<Payload> {
+/// Wakes all, whatever any of them does. What one panics with ends here, after the panic hook has told of it: it must not
+/// break off what wakes, such as the drop that hands exits over (R8, R18).
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    if let Some(payload) = wake_all_of(wakers) {
+        unwind::discard(payload);
+    }
+}
+
+/// As [`wake_all`]; returns the first panic of a waker, an executor's fault, which goes on where a user asked for what wakes.
+#[must_use = "a payload must not be dropped where its drop could panic"]
+pub(crate) fn wake_all_of(wakers: impl IntoIterator<Item = Waker>) -> Option<Payload> {
     let mut first = None;
     // Not a loop: what is chained and flattened goes through it faster.
     wakers.into_iter().for_each(|waker| {
         if let Err(payload) = unwind::catch(|| waker.wake()) {
-            first.get_or_insert(payload);
+            match first {
+                None => first = Some(payload),
+                Some(_) => unwind::discard(payload),
+            }
         }
     });
     first

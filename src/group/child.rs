@@ -149,14 +149,14 @@ where
             }
         };
         let frame = this.run.frame();
-        let (result, panic) = match ended {
-            Ok(Ended::Value(result)) => (Some(Ok(result)), None),
-            Ok(Ended::Cancelled(reason)) => (Some(Err(reason)), None),
-            Ok(Ended::Misplaced(wrong, _)) => (Some(Err(Reason::misplaced(wrong))), None),
-            Ok(Ended::Panicked(panic)) => (None, Some(panic)),
-            Err(_) => (None, None),
+        let result = match ended {
+            Ok(Ended::Value(result)) => Some(Ok(result)),
+            Ok(Ended::Cancelled(reason)) => Some(Err(reason)),
+            Ok(Ended::Misplaced(wrong, _)) => Some(Err(Reason::misplaced(wrong))),
+            Ok(Ended::Panicked) => None,
+            Err(_) => None,
         };
-        let panic = frame.take_panic(panic);
+        let panic = frame.take_panic(None);
         frame.send_failures();
         match (panic, result) {
             (Some(panic), result) => this.exit.panicked(panic, result),

@@ -1,11 +1,11 @@
 //! The gate of a group: counts who is inside, closes behind the last one, and limits how many run.
 
 use crate::reason::Leaving;
-use crate::region::{ExitError, ExitWork};
+use crate::region::{Caught, ExitError, ExitWork, Node};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// One word counts the children and closes the group: a spawn either is counted before the group looks whether it is
 /// empty, or finds it closed (R16).
@@ -19,11 +19,19 @@ pub(crate) struct Gate {
     watched: AtomicBool,
     /// Whether `run` was dropped, or never polled.
     abandoned: AtomicBool,
-    /// Woken when the last child has left.
-    waiting: Mutex<Option<Waker>>,
+    waiting: Mutex<Waiting>,
     /// Whether there is a limit.
     limited: AtomicBool,
     line: Mutex<Line>,
+}
+
+/// Who waits for the last child to leave.
+#[derive(Default)]
+struct Waiting {
+    waker: Option<Waker>,
+    /// Whether that is a region which adopted the wait, and goes on with the panic of a child.
+    adopted: bool,
+    panic: Option<Caught>,
 }
 
 const CLOSED: u64 = 1;
@@ -80,7 +88,7 @@ impl Gate {
             inside: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            waiting: Mutex::new(None),
+            waiting: Mutex::default(),
             limited: AtomicBool::new(false),
             line: Mutex::new(Line::default()),
         }
@@ -110,7 +118,7 @@ impl Gate {
         // Before the look for whoever waits, who registers before the look at the count.
         let before = self.inside.fetch_sub(ONE, Ordering::AcqRel);
         if before / ONE == 1 {
-            let waiting = self.waiting.lock().take();
+            let waiting = self.waiting.lock().waker.take();
             crate::wakers::wake_all(waiting);
         }
         before
@@ -168,7 +176,7 @@ impl Gate {
         };
         drop(line);
         drop(old);
-        polled.map(|next| drop(crate::wakers::wake_all(next)))
+        polled.map(crate::wakers::wake_all)
     }
 
     /// Tells everybody who leaves from now on that somebody wants to know.
@@ -196,14 +204,24 @@ impl Gate {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
-        let old = self.waiting.lock().replace(waker);
+        let old = self.waiting.lock().waker.replace(waker);
         drop(old);
         if !self.close() {
             return Poll::Pending;
         }
-        let own = self.waiting.lock().take();
+        let own = self.waiting.lock().waker.take();
         drop(own);
         Poll::Ready(())
+    }
+
+    /// Gives a panic of a child to the region that waits for the children, or hands it back where none does.
+    pub(super) fn panics(&self, panic: Caught) -> Result<(), Caught> {
+        let mut waiting = self.waiting.lock();
+        if !waiting.adopted || waiting.panic.is_some() {
+            return Err(panic);
+        }
+        waiting.panic = Some(panic);
+        Ok(())
     }
 
     fn close(&self) -> bool {
@@ -219,7 +237,18 @@ impl Gate {
 }
 
 /// The wait for executor children whose group's `run` was dropped, as an abandoned exit (R16).
-pub(super) struct WaitForChildren(pub(super) Arc<Gate>);
+pub(super) struct WaitForChildren {
+    /// The group.
+    node: Arc<Node>,
+    gate: Arc<Gate>,
+}
+
+impl WaitForChildren {
+    pub(super) fn new(node: Arc<Node>, gate: Arc<Gate>) -> Self {
+        gate.waiting.lock().adopted = true;
+        WaitForChildren { node, gate }
+    }
+}
 
 impl ExitWork for WaitForChildren {
     fn poll(
@@ -227,6 +256,22 @@ impl ExitWork for WaitForChildren {
         cx: &mut Context<'_>,
         _: &Leaving,
     ) -> Poll<Result<(), ExitError>> {
-        self.0.poll_close(cx).map(Ok)
+        ready!(self.gate.poll_close(cx));
+        let panic = self.gate.waiting.lock().panic.take();
+        Poll::Ready(panic.map_or(Ok(()), |panic| Err(ExitError::Panicked(panic))))
+    }
+}
+
+impl Drop for WaitForChildren {
+    /// Nobody waits any more: a panic is a failure like others.
+    fn drop(&mut self) {
+        let panic = {
+            let mut waiting = self.gate.waiting.lock();
+            waiting.adopted = false;
+            waiting.panic.take()
+        };
+        if let Some(panic) = panic {
+            self.node.send_failures(panic.into_failure().into());
+        }
     }
 }

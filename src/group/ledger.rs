@@ -2,10 +2,10 @@
 
 use super::gate::{Gate, Turn};
 use super::results::{Channel, Outcome};
-use crate::failure::{Cause, ExitFailure};
+use crate::failure::{Cause, ExitFailure, Failures};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
-use crate::region::Node;
+use crate::region::{Caught, Node};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::unwind::{self, Payload};
 use std::panic::Location;
@@ -23,11 +23,11 @@ pub(crate) struct Ledger<E> {
 struct Book<E> {
     policy: Policy,
     /// Real errors, in the order in which they completed.
-    causes: Vec<Cause<E>>,
+    causes: Vec<Recorded<E>>,
     cap: usize,
     /// How many errors came after the cap was reached.
     omitted: usize,
-    panic: Option<Payload>,
+    panic: Option<Caught>,
     /// A child has returned `Ok` in a group that waits for the first one.
     succeeded: bool,
     channels: Vec<Weak<Channel>>,
@@ -40,11 +40,40 @@ pub(crate) enum Policy {
     FirstSuccess,
 }
 
+/// An error, with where the child was spawned or the group run.
+struct Recorded<E> {
+    cause: Cause<E>,
+    at: &'static Location<'static>,
+}
+
 /// How a group ended.
 pub(super) struct Settled<E> {
-    pub(super) causes: Vec<Cause<E>>,
+    causes: Vec<Recorded<E>>,
     pub(super) omitted: usize,
-    pub(super) panic: Option<Payload>,
+    pub(super) panic: Option<Caught>,
+}
+
+impl<E> Settled<E> {
+    pub(super) fn is_clean(&self) -> bool {
+        self.causes.is_empty()
+    }
+
+    pub(super) fn take_causes(&mut self) -> Vec<Cause<E>> {
+        std::mem::take(&mut self.causes).into_iter().map(|recorded| recorded.cause).collect()
+    }
+
+    /// Whose errors they are, for a record that cannot hold the errors themselves.
+    pub(super) fn unclaimed(&self, node: &Node) -> Failures {
+        let unclaimed = self.causes.iter().filter_map(|Recorded { cause, at }| {
+            let task = match cause {
+                Cause::Child { task, .. } => task.clone(),
+                Cause::Body(_) => node.owner_id()?,
+                _ => return None,
+            };
+            Some(ExitFailure::Unclaimed { registered_at: at, task })
+        });
+        Failures { first: unclaimed.collect(), omitted: self.omitted }
+    }
 }
 
 impl<E> Ledger<E> {
@@ -90,7 +119,7 @@ impl<E> Ledger<E> {
         let (policy, over) = {
             let mut book = self.book.lock();
             let over = if book.causes.len() < book.cap {
-                book.causes.push(cause);
+                book.causes.push(Recorded { cause, at });
                 None
             } else {
                 book.omitted += 1;
@@ -98,7 +127,9 @@ impl<E> Ledger<E> {
             };
             (book.policy, over)
         };
-        drop(over);
+        if let Err(payload) = unwind::catch(|| drop(over)) {
+            self.panicked(payload, by.clone(), at);
+        }
         if policy == Policy::FailFast || (from_body && policy == Policy::FirstSuccess) {
             self.cancel(by, at);
         }
@@ -130,74 +161,82 @@ impl<E> Ledger<E> {
         by: Option<TaskId>,
         at: &'static Location<'static>,
     ) {
+        let caught = Caught::new(payload, at);
         let later = {
             let mut book = self.book.lock();
             match book.panic {
                 None => {
-                    book.panic = Some(payload);
+                    book.panic = Some(caught);
                     None
                 }
-                Some(_) => Some(payload),
+                Some(_) => Some(caught),
             }
         };
-        if let Some(payload) = later {
+        if let Some(later) = later {
             // The first one takes the record's place, so this one goes to the next record outwards.
-            self.send_panic(&payload, at);
+            self.node.send_failures(later.into_failure().into());
         }
         self.cancel(by, at);
         self.settle_outwards_if_abandoned();
+    }
+
+    /// The body has panicked: the group's frame keeps the panic.
+    pub(super) fn body_panicked(&self, at: &'static Location<'static>) {
+        self.cancel(self.node.owner_id(), at);
+    }
+
+    /// The drop of a child that nobody polls any more has panicked: what a drop panics with is told, and goes on nowhere.
+    pub(super) fn dropped_loudly(&self, payload: Payload, at: &'static Location<'static>) {
+        self.node.send_failures(Caught::new(payload, at).into_failure().into());
+        self.cancel(None, at);
     }
 
     fn cancel(&self, by: Option<TaskId>, at: &'static Location<'static>) {
         self.node.cancel(Reason::new(ReasonKind::SiblingFailed, None, by, Some(at)));
     }
 
-    fn send_panic(&self, payload: &Payload, at: &'static Location<'static>) {
-        let message = unwind::message(payload);
-        self.node.send_failures(vec![ExitFailure::Panicked { registered_at: at, message }]);
-    }
-
     /// Everything that went wrong, when the last child has left.
     pub(super) fn settle(&self) -> Settled<E> {
-        let mut book = self.book.lock();
-        let mut causes = std::mem::take(&mut book.causes);
-        let mut omitted = std::mem::take(&mut book.omitted);
-        let panic = book.panic.take();
-        let succeeded = book.succeeded;
-        drop(book);
+        let (mut settled, succeeded) = {
+            let mut book = self.book.lock();
+            let causes = std::mem::take(&mut book.causes);
+            let omitted = std::mem::take(&mut book.omitted);
+            (Settled { causes, omitted, panic: book.panic.take() }, book.succeeded)
+        };
         if succeeded {
             // Children that failed before another one succeeded are no failure of the group.
-            let (children, rest) =
-                causes.into_iter().partition(|c| matches!(c, Cause::Child { .. }));
-            causes = rest;
-            omitted = 0;
-            drop::<Vec<Cause<E>>>(children);
+            let of_children =
+                |recorded: &Recorded<E>| matches!(recorded.cause, Cause::Child { .. });
+            let (children, rest) = settled.causes.into_iter().partition(of_children);
+            (settled.causes, settled.omitted) = (rest, 0);
+            self.drop_errors(children);
         }
-        Settled { causes, omitted, panic }
+        settled
     }
 
-    /// What went wrong in a group whose `run` was dropped has no record of its own: it goes to the next one
-    /// outwards (R15).
+    /// Errors that no record tells of. What their drops panic with is told further out.
+    fn drop_errors(&self, errors: Vec<Recorded<E>>) {
+        let mut failures = Failures::default();
+        for Recorded { cause, at } in errors {
+            if let Err(payload) = unwind::catch(|| drop(cause)) {
+                failures.push(Caught::new(payload, at).into_failure());
+            }
+        }
+        self.node.send_failures(failures);
+    }
+
+    /// What went wrong in a group whose `run` was dropped has no record of its own: it goes to the next one outwards, and a
+    /// panic to the region that waits for the children, if one does (R15).
     pub(super) fn settle_outwards_if_abandoned(&self) {
         if !self.gate.is_abandoned() {
             return;
         }
         let settled = self.settle();
-        let at = self.node.entered_at().unwrap_or_else(|| Location::caller());
-        if let Some(payload) = &settled.panic {
-            self.send_panic(payload, at);
-        }
-        let mut failures = Vec::new();
-        for cause in &settled.causes {
-            let task = match cause {
-                Cause::Child { task, .. } => Some(task.clone()),
-                Cause::Body(_) => self.node.owner_id(),
-                _ => None,
-            };
-            failures.extend(task.map(|task| ExitFailure::Unclaimed { registered_at: at, task }));
-        }
+        let mut failures = settled.unclaimed(&self.node);
+        let panic = settled.panic.and_then(|panic| self.gate.panics(panic).err());
+        failures.first.extend(panic.map(Caught::into_failure));
         self.node.send_failures(failures);
-        drop(unwind::drop_each(settled.causes));
+        self.drop_errors(settled.causes);
     }
 
     /// Counts one more child, unless the group has closed.

@@ -1,11 +1,13 @@
 //! The future that polls a group: its body, its in-task children, and the way out.
 
+use super::ledger::Settled;
 use super::members::Members;
 use super::shared::Shared;
-use crate::failure::{Cause, Failure};
+use crate::failure::{Cause, Failure, Failures};
 use crate::reason::{Leaving, Reason};
 use crate::region::{Ended, Frame, Phase, ambient};
 use crate::sync::Arc;
+use crate::unwind::Payload;
 use crate::wrong_task::{Misuse, WrongTask};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -32,7 +34,7 @@ pin_project! {
                 this.crew.frame.report_foreign_drop();
                 this.crew.frame.clear(this.body);
                 let value = this.value.take();
-                let _ = this.crew.frame.within(|| drop(value));
+                this.crew.frame.drop_within(value);
                 this.crew.abandon();
             }
         }
@@ -84,11 +86,26 @@ impl<E, M> Crew<'_, E, M> {
     /// The run is polled by a task that does not own the group: everything goes home (R2).
     fn misplaced(&mut self, wrong: Box<WrongTask>) -> Failure<E> {
         // Before the rest goes outwards: this result is a record, too.
-        let mut causes = self.shared.ledger.settle().causes;
+        let mut settled = self.shared.ledger.settle();
+        let panic = self.frame.take_panic(settled.panic.take());
+        let mut failures = self.frame.take_failures();
+        failures.omitted += settled.omitted;
         self.abandon();
+        if let Some(panic) = panic {
+            self.go_on(panic, settled, failures);
+        }
+        let mut causes = settled.take_causes();
         causes.push(Cause::Cancelled(Reason::misplaced(wrong.clone())));
-        let only = Cause::Cancelled(Reason::misplaced(wrong));
-        Failure::from_causes(causes).unwrap_or_else(|| Failure::only(only))
+        let node = &self.shared.ledger.node;
+        Failure::record(causes, failures, || node.cap())
+            .unwrap_or_else(|| Failure::only(Cause::Cancelled(Reason::misplaced(wrong))))
+    }
+
+    /// Goes on with a panic, in place of the record.
+    fn go_on(&mut self, panic: Payload, settled: Settled<E>, failures: Failures) -> ! {
+        self.frame.add_failures(failures);
+        self.frame.add_failures(settled.unclaimed(&self.shared.ledger.node));
+        self.frame.resume(panic, settled)
     }
 }
 
@@ -138,9 +155,7 @@ where
             Ended::Value(Err(error)) => {
                 ledger.fail(Cause::Body(error), ledger.node.owner_id(), crew.at);
             }
-            Ended::Panicked(payload) => {
-                ledger.panicked(payload, ledger.node.owner_id(), crew.at);
-            }
+            Ended::Panicked => ledger.body_panicked(crew.at),
             Ended::Cancelled(reason) => crew.cancelled = Some(reason),
             Ended::Misplaced(wrong, _) => return Poll::Ready(Some(crew.misplaced(wrong))),
         }
@@ -186,20 +201,24 @@ where
         crew.shared.ready.clear();
         crew.done = true;
 
-        let settled = crew.shared.ledger.settle();
-        let mut causes = settled.causes;
-        let value = this.value.take();
-        if let Some(panic) = crew.frame.take_panic(settled.panic) {
-            crew.frame.unclaimed(&causes);
-            crew.frame.resume(panic, (value, causes));
+        let mut settled = crew.shared.ledger.settle();
+        let mut value = this.value.take();
+        if crew.frame.has_failures() || !settled.is_clean() {
+            crew.frame.drop_value(value.take());
         }
+        if let Some(panic) = crew.frame.take_panic(settled.panic.take()) {
+            crew.frame.drop_value(value);
+            crew.go_on(panic, settled, Failures::default());
+        }
+        let (mut causes, omitted) = (settled.take_causes(), settled.omitted);
         if let (true, Some(reason)) = (causes.is_empty(), crew.cancelled.take()) {
             causes.push(Cause::Cancelled(reason));
         }
-        let exits = crew.frame.take_failures();
-        causes.extend(exits.into_iter().map(Cause::Exit));
-        match (Failure::from_causes(causes), value) {
-            (Some(failure), _) => Poll::Ready(Err(failure.omitting(settled.omitted))),
+        let mut exits = crew.frame.take_failures();
+        exits.omitted += omitted;
+        let node = &crew.shared.ledger.node;
+        match (Failure::record(causes, exits, || node.cap()), value) {
+            (Some(failure), _) => Poll::Ready(Err(failure)),
             (None, Some(value)) => Poll::Ready(value.map_err(|error| {
                 // An error went to the ledger and never got here.
                 Failure::only(Cause::Body(error))

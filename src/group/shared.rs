@@ -51,6 +51,7 @@ impl<E, M> Shared<E, M> {
 
     pub(crate) fn set_cap(&self, cap: usize) {
         self.ledger.set_cap(cap);
+        self.ledger.node.set_cap(cap);
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -119,7 +120,7 @@ impl<E, M> Shared<E, M> {
         let arrivals = std::mem::take(&mut *self.arrivals.lock());
         for payload in unwind::drop_each(arrivals) {
             let at = self.ledger.node.entered_at().unwrap_or_else(|| Location::caller());
-            self.ledger.panicked(payload, None, at);
+            self.ledger.dropped_loudly(payload, at);
         }
     }
 
@@ -138,21 +139,23 @@ impl<E, M> Shared<E, M> {
             drop_members()
         });
         for payload in dropped.unwrap_or_else(|payload| vec![payload]) {
-            self.ledger.panicked(payload, None, at);
+            self.ledger.dropped_loudly(payload, at);
         }
+        // What has gone wrong so far has nobody who waits for it.
+        self.ledger.settle_outwards_if_abandoned();
         if gate.open() > 0 {
             node.cancel(match node.effective_reason() {
                 Some(reason) => reason.seen_as(ReasonKind::Parent),
                 None => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
             });
-            let wait = |gate| Exit { work: Box::pin(WaitForChildren(gate)), registered_at: at };
-            if let Err(gate) = node.push_exit(Arc::clone(gate), wait) {
-                node.hand_over(node.wave_of(wait(gate), Leaving::Abandoned));
+            let wait = |wait: WaitForChildren| Exit { work: Box::pin(wait), registered_at: at };
+            let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
+            if let Err(children) = node.push_exit(children, wait) {
+                node.hand_over(node.wave_of(wait(children), Leaving::Abandoned));
             }
         }
         frame.abandon();
         self.ready.clear();
-        self.ledger.settle_outwards_if_abandoned();
     }
 
     /// The group itself is dropped: where it was never run, so is what was spawned.

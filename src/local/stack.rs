@@ -97,7 +97,10 @@ impl ExitStack {
         F::Output: ExitOutput,
     {
         let at = Location::caller();
-        self.stack.register("defer", at, exit, |exit| Ticket::new(Deferred::future(exit), at))
+        let node = self.stack.node();
+        self.stack.register("defer", at, exit, |exit| {
+            Ticket::new(Deferred::future(exit), at, Arc::downgrade(node))
+        })
     }
 
     /// As [`defer`](ExitStack::defer), with an exit that is told why it runs.
@@ -128,8 +131,13 @@ impl ExitStack {
         F::Output: ExitOutput,
     {
         let at = Location::caller();
+        let node = self.stack.node();
         self.stack.register("defer", at, exit, |exit| {
-            Ticket::new(Deferred::closure(move |why: &Leaving| Ok(exit(why.clone()))), at)
+            Ticket::new(
+                Deferred::closure(move |why: &Leaving| Ok(exit(why.clone()))),
+                at,
+                Arc::downgrade(node),
+            )
         })
     }
 
@@ -164,17 +172,18 @@ impl ExitStack {
     {
         let at = Location::caller();
         let slot: Arc<Slot<T, LocalLater<T>>> = Slot::new();
-        let back = Arc::clone(&slot);
+        let (back, node) = (Arc::clone(&slot), self.stack.node());
+        let home = Arc::downgrade(node);
         let registered = self.stack.register("hold", at, give_back, |give_back| {
             let work = Deferred::closure(move |_: &Leaving| {
                 reclaim(&back, give_back, |give_back| {
                     LocalLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit { work: Box::pin(Ticket::new(work, at)), registered_at: at }
+                        Exit { work: Box::pin(Ticket::new(work, at, home)), registered_at: at }
                     })
                 })
             });
-            Ticket::new(work, at)
+            Ticket::new(work, at, Arc::downgrade(node))
         });
         match registered {
             Ok(()) => Ok(Held::new(value, slot)),

@@ -6,57 +6,12 @@
 //! exit that waits for another one, such as for a permit of a pool, finds it running.
 
 use super::exit::{self, Running};
-use super::{Exit, ExitError, Node};
-use crate::failure::ExitFailure;
+use super::{Exit, Node, Tally};
 use crate::reason::Leaving;
 use crate::sync::Arc;
-use crate::unwind::{self, Payload};
+use crate::unwind;
 use std::panic::Location;
 use std::task::{Context, Poll};
-
-/// What exits ended with, until a record takes it.
-#[derive(Default)]
-pub(crate) struct Tally {
-    pub(crate) failures: Vec<ExitFailure>,
-    /// The first panic, to be resumed when everything has left (R15).
-    pub(crate) panic: Option<Payload>,
-}
-
-impl Tally {
-    pub(super) fn is_empty(&self) -> bool {
-        self.failures.is_empty() && self.panic.is_none()
-    }
-
-    /// A panic that has nobody to go on in.
-    pub(super) fn panic_as_failure(&mut self, node: &Node) -> Option<ExitFailure> {
-        let payload = self.panic.take()?;
-        let registered_at = node.entered_at().unwrap_or_else(|| Location::caller());
-        Some(ExitFailure::Panicked { registered_at, message: unwind::message(&payload) })
-    }
-
-    pub(super) fn exit_ended(
-        &mut self,
-        registered_at: &'static Location<'static>,
-        outcome: Result<Result<(), ExitError>, Payload>,
-    ) {
-        let failure = match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(ExitError::Failed(error))) => ExitFailure::Failed { registered_at, error },
-            Ok(Err(ExitError::TimedOut(grace))) => ExitFailure::TimedOut { registered_at, grace },
-            Ok(Err(ExitError::StillHeld)) => ExitFailure::StillHeld { registered_at },
-            Err(payload) => {
-                if self.panic.is_none() {
-                    self.panic = Some(payload);
-                    return;
-                }
-                let message = unwind::message(&payload);
-                unwind::discard(payload);
-                ExitFailure::Panicked { registered_at, message }
-            }
-        };
-        self.failures.push(failure);
-    }
-}
 
 /// The exits of one region that were not begun, oldest first.
 pub(crate) struct Batch {
@@ -127,13 +82,26 @@ impl Wave {
         running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
     }
 
-    /// Where the exits were registered, in the order in which they would have run.
-    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
-        let running = self.running.iter().map(Running::registered_at);
-        let abreast = self.abreast.iter().flat_map(Wave::places);
-        let waiting = self.waiting.iter().rev();
-        let waiting = waiting.flat_map(|b| b.exits.iter().rev().map(|exit| exit.registered_at));
-        running.chain(abreast).chain(waiting).collect()
+    /// Where the exits were registered, and in what, in the order in which they would have run; without those that somebody has
+    /// told of. To be told of now.
+    pub(crate) fn exits(&self) -> impl Iterator<Item = (&'static Location<'static>, String)> {
+        let mut exits = Vec::new();
+        self.list(&mut exits);
+        exits.into_iter()
+    }
+
+    fn list(&self, exits: &mut Vec<(&'static Location<'static>, String)>) {
+        let name = |home: Option<&Arc<Node>>| {
+            home.map_or_else(|| "an exit stack".into(), |home| home.describe_with_owner())
+        };
+        let running = self.running.iter().filter(|exit| exit.claim());
+        exits.extend(running.map(|exit| (exit.registered_at(), name(exit.home()))));
+        self.abreast.iter().for_each(|wave| wave.list(exits));
+        for batch in self.waiting.iter().rev() {
+            let stack = name(batch.home.as_ref());
+            let begun = batch.exits.iter().rev().filter(|exit| exit.work.claim());
+            exits.extend(begun.map(|exit| (exit.registered_at, stack.clone())));
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {

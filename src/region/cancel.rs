@@ -6,8 +6,8 @@ use super::{
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
-use crate::unwind::Payload;
-use crate::wakers::{Mark, Taken, Wakers, wake_all};
+use crate::unwind::{self, Payload};
+use crate::wakers::{Mark, Taken, Wakers, wake_all, wake_all_of};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -54,13 +54,17 @@ pub(super) struct ShieldsBelow {
 impl Node {
     /// Cancels this region for `reason`, unless it is cancelled already or was left. Reaches what is
     /// linked below it in a loop, not by recursion (R14).
-    ///
-    /// Returns the first panic of a waker, for whoever asked for the cancellation.
-    pub(crate) fn cancel(&self, reason: Reason) -> Option<Payload> {
+    pub(crate) fn cancel(&self, reason: Reason) {
+        self.cancel_for_user(reason).map(unwind::discard);
+    }
+
+    /// As [`cancel`](Node::cancel); returns the first panic of a waker, which goes on in the user code that asked.
+    #[must_use = "a payload must not be dropped where its drop could panic"]
+    pub(crate) fn cancel_for_user(&self, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Cancel(reason.clone()), &mut own, &mut below);
         self.tell_cancelled(&reason);
-        Node::tell(own, below)
+        Node::tell_all(own, below)
     }
 
     /// Cancels the children, those that are still to come as well, but not the region itself.
@@ -82,13 +86,18 @@ impl Node {
 
     /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
     /// around it is polled (R12).
-    fn tell(own: Taken, mut below: Errand) -> Option<Payload> {
+    fn tell(own: Taken, below: Errand) {
+        Node::tell_all(own, below).map(unwind::discard);
+    }
+
+    /// As [`tell`](Node::tell); returns the first panic of a waker.
+    fn tell_all(own: Taken, mut below: Errand) -> Option<Payload> {
         let mut wakers = Taken::default();
         while let Some((node, signal)) = below.nodes.pop() {
             let signal = node.takes(&below.signals[signal]);
             node.hear(signal, &mut wakers, &mut below);
         }
-        wake_all(wakers.into_wakers().chain(own.into_wakers()))
+        wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
     }
 
     /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
@@ -226,10 +235,11 @@ impl Node {
     }
 
     /// Asks this region and everything inside it to wind down (R13).
+    #[must_use = "a payload must not be dropped where its drop could panic"]
     pub(crate) fn stop(&self, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Stop(reason), &mut own, &mut below);
-        Node::tell(own, below)
+        Node::tell_all(own, below)
     }
 
     pub(super) fn stop_reason(&self) -> Option<Reason> {

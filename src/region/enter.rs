@@ -1,14 +1,13 @@
 //! How a region is entered: its owner, its parent and its place are recorded, once (R1, R4, R5).
 
 use super::{
-    ATTENDED, CLOCKED, DEADLINE, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD,
-    ambient,
+    ATTENDED, CLOCKED, Caught, DEADLINE, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED,
+    SHIELD, ambient,
 };
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
 use crate::rt;
 use crate::sync::{Arc, Ordering, next_number};
-use crate::unwind::Payload;
 use crate::wrong_task::Misuse;
 use std::panic::Location;
 
@@ -79,7 +78,7 @@ impl Node {
         self: &Arc<Self>,
         operation: &'static str,
         at: &'static Location<'static>,
-    ) -> Result<Option<Payload>, Misuse> {
+    ) -> Result<Option<Caught>, Misuse> {
         let entry = if self.has(ENTERED) { None } else { self.enter_around(at, ATTENDED) };
         // Not where somebody else has entered it meanwhile.
         let fresh = entry.is_some();

@@ -1,6 +1,6 @@
 //! One exit: what was registered, and its single run (R14).
 
-use super::{Node, Tally, ambient};
+use super::{Caught, Node, Tally, ambient};
 use crate::clock::Sleep;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
@@ -19,11 +19,17 @@ pub(crate) trait ExitWork {
         cx: &mut Context<'_>,
         why: &Leaving,
     ) -> Poll<Result<(), ExitError>>;
+
+    /// Whether nobody has told of this exit yet, so that the caller, who will not run it, has to.
+    fn claim(&self) -> bool {
+        true
+    }
 }
 
-#[derive(Debug)]
 pub(crate) enum ExitError {
     Failed(BoxError),
+    /// It waited for something that panicked.
+    Panicked(Caught),
     StillHeld,
     /// It was cut off after this long.
     TimedOut(Duration),
@@ -51,6 +57,16 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn registered_at(&self) -> &'static Location<'static> {
         self.registered_at
+    }
+
+    /// The region that registered it.
+    pub(super) fn home(&self) -> Option<&Arc<Node>> {
+        self.home.as_ref()
+    }
+
+    /// As that of [`ExitWork`].
+    pub(super) fn claim(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.claim())
     }
 
     /// Polls it once; ready when it has ended, however it ended, and `tally` knows.

@@ -6,6 +6,7 @@
 
 mod enter;
 mod leave;
+mod record;
 mod shields;
 
 use super::exit::Running;
@@ -13,6 +14,7 @@ use super::exit::Running;
 use super::observe::Span;
 use super::timers::Timers;
 use super::{CANCELLED, DEADLINE, INBOX, Lane, Node, REWAKE, ROOT, SHIELD, STOP, Tally, ambient};
+use crate::failure::Failures;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::sync::Arc;
 use crate::unwind::Payload;
@@ -27,7 +29,8 @@ use std::task::{Context, Poll, Waker};
 /// How a body ended.
 pub(crate) enum Ended<T> {
     Value(T),
-    Panicked(Payload),
+    /// The frame has the panic; see [`take_panic`](Frame::take_panic).
+    Panicked,
     Cancelled(Reason),
     /// Polled by a task that does not own the region; its exits went home (R2). The value, where the body
     /// had ended already.
@@ -54,6 +57,8 @@ pub(super) struct Extras {
     why: Option<Leaving>,
     asleep: Asleep,
     tally: Tally,
+    /// Of a scope: failures that the hook was told of, for a cancellation that may come later.
+    reported: Failures,
     #[cfg(feature = "tracing")]
     span: Span,
 }
@@ -169,7 +174,7 @@ impl Frame {
         body: Pin<&mut Option<F>>,
     ) -> Poll<Ended<F::Output>> {
         self.clear(body);
-        self.abandon();
+        self.abandon_keeping();
         Poll::Ready(Ended::Misplaced(wrong, None))
     }
 
@@ -237,9 +242,11 @@ impl Frame {
                 Poll::Ready(Ended::Value(value))
             }
             None => {
+                // Before what its drop may panic with.
+                self.keep_panic(payload);
                 self.clear(body);
                 self.extras().why = Some(Leaving::Panicked);
-                Poll::Ready(Ended::Panicked(payload))
+                Poll::Ready(Ended::Panicked)
             }
         }
     }
@@ -316,6 +323,13 @@ impl Frame {
     /// Runs `user_code`, such as the drop of a group's children, with the region current.
     pub(crate) fn within<R>(&mut self, user_code: impl FnOnce() -> R) -> Result<R, Payload> {
         ambient::within(&mut self.node, false, user_code)
+    }
+
+    /// Drops what the body left, with the region current; a panic of the drop is kept.
+    pub(crate) fn drop_within<T>(&mut self, left: T) {
+        if let Err(payload) = self.within(|| drop(left)) {
+            self.keep_panic(payload);
+        }
     }
 
     #[inline]

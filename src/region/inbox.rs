@@ -1,7 +1,7 @@
 //! A region's exits, and what other regions send it: exits to adopt, failures to record (R8, R14, R15).
 
 use super::{ATTENDED, Batch, Exit, INBOX, Kind, LEFT, Node, REWAKE, Wave};
-use crate::failure::ExitFailure;
+use crate::failure::Failures;
 use crate::reason::Leaving;
 use crate::report::{Report, report};
 use crate::spawn::Spawn;
@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// The run's side of the inbox: what was handed over, and the failures that were sent here.
-    pub(super) fn take_inbox(&self) -> (Vec<Wave>, Vec<ExitFailure>) {
+    pub(super) fn take_inbox(&self) -> (Vec<Wave>, Failures) {
         let mut inner = self.inner.lock();
         self.lower(&inner, INBOX);
         let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
@@ -93,7 +93,15 @@ impl Node {
                 Err(refused) => wave = refused,
             }
         }
-        report(&Report::LostExits { region: self.describe(), registered_at: wave.places() });
+        self.report_lost(wave);
+    }
+
+    /// For exits that nobody will run any more.
+    pub(super) fn report_lost(&self, wave: Wave) {
+        let (registered_at, stacks): (Vec<_>, Vec<_>) = wave.exits().unzip();
+        if !registered_at.is_empty() {
+            report(Report::LostExits { region: self.describe(), registered_at, stacks });
+        }
         wave.discard();
     }
 
@@ -124,29 +132,5 @@ impl Node {
         };
         wake_all(waker);
         Ok(())
-    }
-
-    /// Sends failures without a record of their own to the nearest record outwards, else to the hook
-    /// (R15).
-    pub(crate) fn send_failures(&self, failures: Vec<ExitFailure>) {
-        if failures.is_empty() {
-            return;
-        }
-        let mut at = self.live_parent();
-        while let Some(node) = at {
-            if matches!(node.kind, Kind::Stack | Kind::Group) {
-                let mut inner = node.inner.lock();
-                if !node.has(LEFT) && node.has(ATTENDED) {
-                    inner.rest().records.extend(failures);
-                    node.raise(&inner, INBOX);
-                    return;
-                }
-            }
-            at = node.live_parent();
-        }
-        let region = self.describe();
-        for failure in failures {
-            report(&Report::Unrecorded { region: region.clone(), failure });
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::links::Links;
 use super::{ENTERED, Exit, INBOX, Inner, LEFT, Node, SHELTERED, SHIELD, Wave, ambient};
-use crate::failure::ExitFailure;
+use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
 use crate::report::{Report, report};
@@ -19,7 +19,7 @@ pub(super) enum Next {
     /// Something was handed over meanwhile, which comes first.
     Inbox,
     /// The failures that were sent here.
-    Left(Vec<ExitFailure>),
+    Left(Failures),
 }
 
 /// What was left in a region that was closed whatever was left in it.
@@ -27,7 +27,7 @@ pub(super) enum Next {
 pub(super) struct Abandoned {
     pub(super) waves: Vec<Wave>,
     pub(super) exits: Vec<Exit>,
-    pub(super) records: Vec<ExitFailure>,
+    pub(super) records: Failures,
     /// By which its exits are sorted among those of other regions.
     pub(super) number: u64,
 }
@@ -44,7 +44,7 @@ impl Node {
         let reason = self.inner.lock().reason().cloned();
         let stays = self.stays();
         if stays > 0 {
-            report(&Report::StillInUse { region: self.describe(), runs: stays });
+            report(Report::StillInUse { region: self.describe(), runs: stays });
             // A stay that was leaked does not outlive the scope.
             self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
         }
@@ -97,7 +97,7 @@ impl Node {
     pub(super) fn next_to_do(self: &Arc<Self>) -> Next {
         let (records, leave) = {
             let mut inner = self.inner.lock();
-            let mut records = Vec::new();
+            let mut records = Failures::default();
             if self.has(INBOX) {
                 return Next::Inbox;
             }
@@ -161,7 +161,7 @@ impl Node {
             unwind::drop_quietly(waker);
         }
         if !waiters.is_empty() {
-            waiters.into_wakers().for_each(unwind::drop_quietly);
+            unwind::drop_each_quietly(waiters.into_wakers());
         }
         self.unlink(links);
         if self.has(SHIELD | SHELTERED) {

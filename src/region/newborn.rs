@@ -89,7 +89,7 @@ impl Newborn {
         };
         drop(overruled);
         // Unless it has heard of anything.
-        drop(node.cancel(reason));
+        node.cancel(reason);
     }
 
     /// The node was made while it was polled.

@@ -117,6 +117,14 @@ impl Node {
         self.describe_as(name)
     }
 
+    /// As [`describe`](Node::describe), with the task that owns it, by its number.
+    pub(super) fn describe_with_owner(&self) -> String {
+        match self.owner_id() {
+            Some(owner) if !self.is_task() => format!("{} of {owner}", self.describe()),
+            _ => self.describe(),
+        }
+    }
+
     pub(super) fn describe_as(&self, name: Option<Arc<str>>) -> String {
         let noun = match self.kind() {
             Kind::Task | Kind::Child => "task",
@@ -191,7 +199,7 @@ impl Node {
         }
         let at = self.entered_at().unwrap_or_else(|| Location::caller());
         if let Err(wrong) = self.check_owner("drop", at) {
-            report(&Report::ForeignDrop(*wrong));
+            report(Report::ForeignDrop(*wrong));
         }
     }
 

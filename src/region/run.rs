@@ -72,8 +72,11 @@ pin_project! {
                 this.frame.report_foreign_drop();
                 // Before the exits are handed over, so that what the body abandons comes here (R7).
                 this.frame.clear(this.body);
+                if this.frame.is_failed_child() {
+                    this.frame.unclaimed();
+                }
                 let ended = this.ended.take();
-                let _ = this.frame.within(|| drop(ended));
+                this.frame.drop_within(ended);
                 this.frame.abandon();
                 after_leaving(this.frame, this.origin);
             }
@@ -216,17 +219,17 @@ impl<F: Future, O: Origin> Run<F, O> {
             *this.ended = Some(ready!(this.frame.poll_body(this.body, cx)));
         } else if let Err(wrong) = this.frame.check_poller() {
             // The body has ended, the exits have not: they go home, and its end is told all the same.
-            this.frame.abandon();
+            this.frame.abandon_keeping();
             after_leaving(this.frame, this.origin);
             return match this.ended.take() {
                 Some(Ended::Value(value)) => Poll::Ready(Ok(Ended::Misplaced(wrong, Some(value)))),
-                Some(Ended::Panicked(panic)) => Poll::Ready(Ok(Ended::Panicked(panic))),
+                Some(Ended::Panicked) => Poll::Ready(Ok(Ended::Panicked)),
                 _ => Poll::Ready(Ok(Ended::Misplaced(wrong, None))),
             };
         }
         let why = match this.ended {
             Some(Ended::Value(value)) => why(value),
-            Some(Ended::Panicked(_)) => Leaving::Panicked,
+            Some(Ended::Panicked) => Leaving::Panicked,
             Some(Ended::Cancelled(reason)) => Leaving::Cancelled(reason.clone()),
             Some(Ended::Misplaced(..)) | None => Leaving::Abandoned,
         };

@@ -1,69 +1,94 @@
 //! Exits that stay on their thread.
 //!
-//! What is not `Send` cannot sit in a node, which handles reach from anywhere. It sits in a thread-local,
-//! and the node has a ticket for it, which travels like any exit and is good on that thread only.
+//! What is not `Send` cannot sit in a node, which handles reach from anywhere. Its work stays in a table of its thread, under
+//! a number, and the node has a ticket with that number, which travels like any exit.
+//!
+//! On another thread a ticket is of no use: its exit has failed there, or is lost. The thread whose exit it is drops the work
+//! when it ends. Of the two threads the first one tells of the exit, and the other keeps silent.
 
-use super::{ExitError, ExitWork};
+use super::{ExitError, ExitWork, Node};
+use crate::failure::ExitFailure;
 use crate::reason::Leaving;
 use crate::report::{Report, report};
-use crate::sync::{ambient, next_number};
+use crate::sync::{Arc, Mutex, Weak, ambient};
+use crate::unwind;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-struct Cloakroom {
-    coats: Slab<Coat>,
+/// What stays on a thread.
+#[derive(Default)]
+struct Table {
+    kept: Slab<Kept>,
+    claims: Arc<Claims>,
 }
 
-struct Coat {
+struct Kept {
     /// `None` while it is polled.
     work: Option<Pin<Box<dyn ExitWork>>>,
     registered_at: &'static Location<'static>,
+    stack: Weak<Node>,
+}
+
+/// Which exits of a thread others have told of.
+#[derive(Default)]
+pub(super) struct Claims(Mutex<Claimed>);
+
+#[derive(Default)]
+struct Claimed {
+    by_others: BTreeSet<usize>,
+    /// The thread has told of all the others.
+    thread_ended: bool,
+}
+
+impl Claims {
+    /// Whether nobody has told of the exit yet, so that the caller has to.
+    fn claim(&self, key: usize) -> bool {
+        let mut claimed = self.0.lock();
+        !claimed.thread_ended && claimed.by_others.insert(key)
+    }
 }
 
 ambient! {
-    static COATS: RefCell<Cloakroom> = RefCell::new(Cloakroom { coats: Slab::new() });
+    /// Made with the first local exit of a thread.
+    static TABLE: RefCell<Option<Table>> = RefCell::new(None);
 }
 
-ambient! {
-    static THREAD: Cell<u64> = Cell::new(0);
+/// `None` where the thread is being taken down. `look` must not run user code, which may register exits itself.
+fn table<R>(look: impl FnOnce(&mut Table) -> R) -> Option<R> {
+    TABLE.try_with(|table| look(table.borrow_mut().get_or_insert_default())).ok()
 }
 
-fn thread() -> u64 {
-    let number = |thread: &Cell<u64>| {
-        if thread.get() == 0 {
-            thread.set(next_number());
-        }
-        thread.get()
-    };
-    THREAD.try_with(number).unwrap_or(0)
-}
-
-/// A claim on work that stays on its thread.
-pub(crate) struct Ticket {
-    thread: u64,
-    key: usize,
-}
+/// A claim on work that stays on its thread. `None` where it was registered while its thread was being taken down: the work
+/// is leaked then, because nothing keeps it, and this is no place to drop it.
+pub(crate) struct Ticket(Option<(Arc<Claims>, usize)>);
 
 impl Ticket {
+    /// Under the lock of `stack`: it only moves.
     pub(crate) fn new(
         work: impl ExitWork + 'static,
         registered_at: &'static Location<'static>,
+        stack: Weak<Node>,
     ) -> Self {
-        let coat = Coat { work: Some(Box::pin(work)), registered_at };
-        let key = COATS.with(|room| room.borrow_mut().coats.insert(coat));
-        Ticket { thread: thread(), key }
+        let mut kept = Some(Kept { work: Some(Box::pin(work)), registered_at, stack });
+        let ticket = table(|table| {
+            let key = kept.take().map(|kept| table.kept.insert(kept))?;
+            Some((Arc::clone(&table.claims), key))
+        });
+        std::mem::forget(kept);
+        Ticket(ticket.flatten())
     }
+}
 
-    fn take(&self) -> Option<Pin<Box<dyn ExitWork>>> {
-        let take = |room: &RefCell<Cloakroom>| {
-            room.borrow_mut().coats.get_mut(self.key).and_then(|coat| coat.work.take())
-        };
-        COATS.try_with(take).ok().flatten()
-    }
+/// The number, where it is one of the thread that runs.
+fn key_here(claims: &Arc<Claims>, key: usize) -> Option<usize> {
+    let is_here = |table: &Table| Arc::ptr_eq(&table.claims, claims);
+    let here = TABLE.try_with(|table| table.borrow().as_ref().is_some_and(is_here));
+    here.unwrap_or(false).then_some(key)
 }
 
 impl ExitWork for Ticket {
@@ -72,47 +97,78 @@ impl ExitWork for Ticket {
         cx: &mut Context<'_>,
         why: &Leaving,
     ) -> Poll<Result<(), ExitError>> {
-        if self.thread != thread() {
-            return Poll::Ready(Err(ExitError::Failed(Box::new(WrongThread))));
-        }
-        let Some(mut work) = self.take() else { return Poll::Ready(Ok(())) };
-        // Out of the thread-local while user code runs: it may register exits itself.
+        let Some((claims, key)) = &self.0 else {
+            return Poll::Ready(Err(ExitError::Failed(Box::new(ThreadEnded))));
+        };
+        let Some(key) = key_here(claims, *key) else {
+            let wrong = WrongThread { reported: !claims.claim(*key) };
+            return Poll::Ready(Err(ExitError::Failed(Box::new(wrong))));
+        };
+        let work = table(|table| table.kept.get_mut(key)?.work.take());
+        let Some(mut work) = work.flatten() else { return Poll::Ready(Ok(())) };
         let polled = work.as_mut().poll(cx, why);
         if polled.is_pending() {
-            let _ = COATS.try_with(|room| {
-                if let Some(coat) = room.borrow_mut().coats.get_mut(self.key) {
-                    coat.work = Some(work);
-                }
-            });
+            table(|table| table.kept.get_mut(key).map(|kept| kept.work = Some(work)));
         }
         polled
+    }
+
+    fn claim(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|(claims, key)| key_here(claims, *key).is_some() || claims.claim(*key))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // On another thread the work cannot be dropped: it stays until its own thread ends.
-        if self.thread == thread() {
-            let coat = COATS.try_with(|room| room.borrow_mut().coats.try_remove(self.key));
-            drop(coat);
+        let Some((claims, key)) = &self.0 else { return };
+        match key_here(claims, *key) {
+            Some(key) => drop(table(|table| table.kept.try_remove(key))),
+            // Who had it has told of it: as failed, or as lost.
+            None => drop(claims.claim(*key)),
         }
     }
 }
 
-impl Drop for Cloakroom {
+impl Drop for Table {
+    /// Each piece of user code is caught: a panic in a thread-local's drop ends the process (R18).
     fn drop(&mut self) {
-        let left: Vec<_> = self.coats.drain().collect();
-        if !left.is_empty() {
-            report(&Report::LostExits {
-                region: "local exit stacks of a thread that has ended".to_owned(),
-                registered_at: left.iter().rev().map(|coat| coat.registered_at).collect(),
-            });
+        let told = {
+            let mut claimed = self.claims.0.lock();
+            claimed.thread_ended = true;
+            std::mem::take(&mut claimed.by_others)
+        };
+        let kept: Vec<_> = std::mem::take(&mut self.kept).into_iter().collect();
+        let lost = kept.iter().rev().filter(|(key, _)| !told.contains(key));
+        let (registered_at, stacks): (Vec<_>, Vec<_>) = lost.map(|(_, kept)| kept.place()).unzip();
+        if !registered_at.is_empty() {
+            let region = "local exit stacks of a thread that has ended".to_owned();
+            report(Report::LostExits { region, registered_at, stacks });
         }
+        unwind::drop_each_quietly(kept);
+    }
+}
+
+impl Kept {
+    fn place(&self) -> (&'static Location<'static>, String) {
+        let stack = self.stack.upgrade();
+        let stack = stack.map_or_else(|| "an exit stack".into(), |node| node.describe_with_owner());
+        (self.registered_at, stack)
     }
 }
 
 #[derive(Debug)]
-struct WrongThread;
+struct WrongThread {
+    /// Its own thread has reported it lost, so that the hook knows.
+    reported: bool,
+}
+
+/// Whether the hook was told of the same exit before.
+pub(super) fn was_reported(failure: &ExitFailure) -> bool {
+    let ExitFailure::Failed { error, .. } = failure else { return false };
+    error.downcast_ref::<WrongThread>().is_some_and(|wrong| wrong.reported)
+}
 
 impl fmt::Display for WrongThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,3 +180,17 @@ impl fmt::Display for WrongThread {
 }
 
 impl std::error::Error for WrongThread {}
+
+#[derive(Debug)]
+struct ThreadEnded;
+
+impl fmt::Display for ThreadEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a local exit cannot be kept by a thread that is ending; register it before the thread's \
+             thread-locals are dropped",
+        )
+    }
+}
+
+impl std::error::Error for ThreadEnded {}

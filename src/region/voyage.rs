@@ -1,16 +1,15 @@
 //! Exits that an executor runs, because no region is left that could (R8).
 
 use super::adoption::Wave;
-use super::{Exit, ExitError, ExitWork, Node, Tally};
+use super::{Caught, Exit, ExitError, ExitWork, Node, Tally};
 use crate::reason::Leaving;
-use crate::report::{Report, report};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::{Arc, Mutex};
 use crate::unwind;
 use crate::wakers::wake_all;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// A wave on a task of its own.
 struct Voyage {
@@ -29,6 +28,9 @@ struct Course {
     /// Whether the executor still has the chance to refuse: dropping the voyage then is no loss.
     offered: bool,
     ended: bool,
+    /// Whether somebody waits for the end, and goes on with a panic.
+    awaited: bool,
+    panic: Option<Caught>,
     waiting: Option<Waker>,
 }
 
@@ -41,7 +43,14 @@ impl Node {
         spawner: &(dyn Spawn + Send + Sync),
         wave: Wave,
     ) -> Result<Exit, Wave> {
-        let course = Course { wave: Some(wave), offered: true, ended: false, waiting: None };
+        let course = Course {
+            wave: Some(wave),
+            offered: true,
+            ended: false,
+            awaited: true,
+            panic: None,
+            waiting: None,
+        };
         let shared = Arc::new(Shared(Mutex::new(course)));
         let voyage = Voyage {
             node: Arc::clone(self),
@@ -50,8 +59,10 @@ impl Node {
             tally: Tally::default(),
         };
         // A spawner that panics has refused: this runs in a drop, where the panic could not go on.
-        if let Ok(Err(Refused(voyage))) = unwind::catch(|| spawner.spawn(Box::pin(voyage))) {
-            drop(voyage);
+        match unwind::catch(|| spawner.spawn(Box::pin(voyage))) {
+            Ok(Ok(())) => {}
+            Ok(Err(Refused(voyage))) => drop(voyage),
+            Err(payload) => unwind::discard(payload),
         }
         let refused = {
             let mut course = shared.0.lock();
@@ -63,7 +74,8 @@ impl Node {
             None => {
                 let registered_at =
                     self.entered_at().unwrap_or_else(|| std::panic::Location::caller());
-                Ok(Exit { work: Box::pin(Arrival(shared)), registered_at })
+                let work = Box::pin(Arrival { node: Arc::clone(self), shared });
+                Ok(Exit { work, registered_at })
             }
         }
     }
@@ -78,9 +90,10 @@ impl Future for Voyage {
             this.wave = Some(wave);
         }
         let Some(wave) = &mut this.wave else { return Poll::Ready(()) };
-        if wave.poll(cx, &mut this.tally).is_pending() {
-            return Poll::Pending;
-        }
+        let polled = wave.poll(cx, &mut this.tally);
+        // The region that waits may wait for long: what failed is told now.
+        this.node.send_failures(this.tally.take_failures());
+        ready!(polled);
         this.wave = None;
         Poll::Ready(())
     }
@@ -88,29 +101,43 @@ impl Future for Voyage {
 
 impl Drop for Voyage {
     fn drop(&mut self) {
-        let (lost, waiting) = {
+        let unbegun = {
+            let mut course = self.shared.0.lock();
+            if course.offered && course.wave.is_some() {
+                // The executor refuses: the wave goes back to `embark`.
+                course.ended = true;
+                return;
+            }
+            course.wave.take()
+        };
+        if let Some(lost) = self.wave.take().or(unbegun) {
+            // Not offered again: an executor that drops it once would do so for ever.
+            self.node.report_lost(lost);
+        }
+        let mut panic = self.tally.take_panic(None);
+        self.node.send_failures(self.tally.take_failures());
+        // Last: a region that finds the voyage ended is left, and what failed must be in its record by then (R15).
+        let waiting = {
             let mut course = self.shared.0.lock();
             course.ended = true;
-            let unbegun = if course.offered { None } else { course.wave.take() };
-            (self.wave.take().or(unbegun), course.waiting.take())
+            if course.awaited {
+                course.panic = panic.take();
+            }
+            course.waiting.take()
         };
-        if let Some(lost) = lost {
-            // Not offered again: an executor that drops it once would do so for ever.
-            report(&Report::LostExits {
-                region: self.node.describe(),
-                registered_at: lost.places(),
-            });
-            lost.discard();
+        if let Some(panic) = panic {
+            self.node.send_failures(panic.into_failure().into());
         }
-        let mut failures = std::mem::take(&mut self.tally.failures);
-        failures.extend(self.tally.panic_as_failure(&self.node));
-        self.node.send_failures(failures);
         wake_all(waiting);
     }
 }
 
 /// The wait for a voyage, as an exit of the region that has to wait.
-struct Arrival(Arc<Shared>);
+struct Arrival {
+    /// The region whose exits they are.
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+}
 
 impl ExitWork for Arrival {
     fn poll(
@@ -119,11 +146,31 @@ impl ExitWork for Arrival {
         _: &Leaving,
     ) -> Poll<Result<(), ExitError>> {
         let waker = cx.waker().clone();
-        let (ended, old) = {
-            let mut course = self.0.0.lock();
-            (course.ended, course.waiting.replace(waker))
+        let (ended, panic, old) = {
+            let mut course = self.shared.0.lock();
+            (course.ended, course.panic.take(), course.waiting.replace(waker))
         };
-        drop(old);
-        if ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+        unwind::drop_quietly(old);
+        match panic {
+            // The region that adopted this exit goes on with it when everything has left.
+            Some(panic) => Poll::Ready(Err(ExitError::Panicked(panic))),
+            None if ended => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Arrival {
+    /// Nobody waits any more: a panic is a failure like others.
+    fn drop(&mut self) {
+        let (panic, old) = {
+            let mut course = self.shared.0.lock();
+            course.awaited = false;
+            (course.panic.take(), course.waiting.take())
+        };
+        unwind::drop_quietly(old);
+        if let Some(panic) = panic {
+            self.node.send_failures(panic.into_failure().into());
+        }
     }
 }

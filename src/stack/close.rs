@@ -1,7 +1,7 @@
 //! Leaving a stack that was entered by its first use.
 
 use super::ExitStack;
-use crate::failure::{Cause, Failure};
+use crate::failure::Failure;
 use crate::reason::Leaving;
 use crate::region::{Frame, Node};
 use crate::sync::Arc;
@@ -58,7 +58,7 @@ impl<S> Future for Close<S> {
             this.frame.resume(panic, ());
         }
         let failures = this.frame.take_failures();
-        Poll::Ready(match Failure::from_causes(failures.into_iter().map(Cause::Exit).collect()) {
+        Poll::Ready(match Failure::record(Vec::new(), failures, || this.frame.node().cap()) {
             Some(failure) => Err(CloseError(Kind::Failed(failure))),
             None => Ok(()),
         })

@@ -158,7 +158,7 @@ fn r04_a_released_stack_dropped_where_nothing_is_current_is_reported_lost() {
     drop(released);
     let lines = reports.of("adrift");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("1 exits of exit stack `adrift` are lost"), "{lines:?}");
+    assert!(lines[0].contains("1 exit of exit stack `adrift` is lost"), "{lines:?}");
 }
 
 #[test]

@@ -172,6 +172,8 @@ pub(crate) enum Event {
     /// Somebody was told of a failure: "exit 7", "body 3".
     Told(String),
     ToldStillHeld,
+    /// The same, of one that was not told of before, or was by a scope that had no record then.
+    ToldStillHeldOrAgain,
     /// Somebody was told that an error was lost with the `run` that would have returned it.
     ToldUnclaimed,
     Lost(usize),

@@ -103,6 +103,22 @@ std::thread_local! {
     static CALLS_BACK: Cell<bool> = const { Cell::new(false) };
     /// Where the hook's reports go: a program runs on one thread from its first step to its last.
     static REPORTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+    /// What scopes have reported because they had no record: a cancellation that comes later tells of it again.
+    static REPORTED: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a cancelled scope tells of for the first time.
+fn told_first(failure: &moored::ExitFailure) -> Option<Event> {
+    let event = told(failure);
+    REPORTED.with_borrow_mut(|reported| match reported.iter().position(|before| *before == event) {
+        // Which one it is nobody can tell.
+        Some(_) if event == Event::ToldStillHeld => Some(Event::ToldStillHeldOrAgain),
+        Some(at) => {
+            reported.swap_remove(at);
+            None
+        }
+        None => Some(event),
+    })
 }
 
 fn collect_reports() {
@@ -111,7 +127,13 @@ fn collect_reports() {
         moored::set_report_hook(|report| {
             let event = match report {
                 Report::LostExits { registered_at, .. } => Event::Lost(registered_at.len()),
-                Report::Unrecorded { failure, .. } => told(failure),
+                Report::Unrecorded { failure, region, .. } => {
+                    let event = told(failure);
+                    if region == "cancel scope" {
+                        REPORTED.with_borrow_mut(|reported| reported.push(event.clone()));
+                    }
+                    event
+                }
                 other => Event::Broken(format!("unexpected report: {other}")),
             };
             REPORTS.with_borrow_mut(|reports| reports.push(event));
@@ -119,6 +141,7 @@ fn collect_reports() {
         });
     });
     REPORTS.take();
+    REPORTED.take();
 }
 
 #[derive(Clone, Default)]

@@ -157,6 +157,7 @@ pub(crate) struct Reference {
     returned: BTreeMap<RegionId, Outcome>,
     told: BTreeMap<String, usize>,
     told_still_held: usize,
+    told_or_again: usize,
     told_unclaimed: usize,
     told_lost: usize,
 }

@@ -170,7 +170,7 @@ impl Frame {
         let panic = self.node().attend(operation, self.at)?;
         self.stage = Stage::Inside;
         if let Some(panic) = panic {
-            self.keep_panic(panic);
+            self.keep_caught(panic);
         }
         Ok(())
     }

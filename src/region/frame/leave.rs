@@ -8,10 +8,9 @@ use super::super::{
     ATTENDED, Batch, ENTERED, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
 };
 use super::{Extras, Frame, Stage};
-use crate::failure::{Cause, ExitFailure};
 use crate::reason::Leaving;
 use crate::sync::Arc;
-use crate::unwind::{self, Payload};
+use crate::unwind;
 use std::panic::Location;
 use std::task::{Context, Poll};
 
@@ -29,6 +28,7 @@ impl Frame {
             }
             let Extras { lane, tally, .. } = self.extras();
             let polled = lane.poll(cx, tally);
+            self.tell_failures();
             // An exit may itself have abandoned something.
             if !self.has(INBOX) {
                 return polled;
@@ -67,6 +67,7 @@ impl Frame {
                 Some(Extras { exit: Some(exit), tally, .. }) => {
                     if exit.poll(cx, tally).is_ready() {
                         self.extras().exit = None;
+                        self.tell_failures();
                         continue;
                     }
                     true
@@ -124,6 +125,7 @@ impl Frame {
         };
         if !tally.is_empty() {
             self.extras().tally = tally;
+            self.tell_failures();
         }
         next
     }
@@ -134,6 +136,15 @@ impl Frame {
         if self.stage != Stage::Inside {
             return;
         }
+        self.abandon_keeping();
+        if let Some(extras) = self.extras_seen() {
+            extras.tally.panic_as_failure();
+            self.send_failures();
+        }
+    }
+
+    /// As [`abandon`](Frame::abandon), for a run that returns all the same: its result tells of what went wrong so far.
+    pub(crate) fn abandon_keeping(&mut self) {
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
         let around = node.effective_reason();
@@ -157,13 +168,16 @@ impl Frame {
             wave.add_batch(Batch { number, why, home: Some(Arc::clone(&node)), exits });
         }
         node.hand_over(wave);
-        let mut failures = std::mem::take(&mut extras.tally.failures);
-        failures.extend(records);
-        failures.extend(extras.tally.panic.take().map(|payload| self.panicked(&payload)));
-        node.send_failures(failures);
-        // Others' drops, after everything of ours is done: what panics here has nowhere to go but the hook.
+        let mut tally = std::mem::take(&mut extras.tally);
+        tally.failures.append(records);
+        let reported = std::mem::take(&mut extras.reported);
+        // Others' drops, after everything of ours is done.
         if let Err(payload) = unwind::catch(|| drop(extras)) {
-            node.send_failures(vec![self.panicked(&payload)]);
+            tally.panicked(payload, self.at);
+        }
+        if !(tally.is_empty() && reported.is_empty()) {
+            let extras = self.extras();
+            (extras.tally, extras.reported) = (tally, reported);
         }
     }
 
@@ -175,13 +189,13 @@ impl Frame {
         }
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
-        let Extras { mut lane, exit, tally, .. } =
+        let Extras { mut lane, exit, mut tally, .. } =
             self.extras.take().map(|extras| *extras).unwrap_or_default();
         let mut wave = lane.collapse(node.owner().task);
         if let Some(exit) = exit {
             wave.add_running(exit);
         }
-        let Tally { mut failures, panic } = tally;
+        let (panic, failures) = (tally.take_panic(None), tally.take_failures());
         let waker = {
             let mut inner = node.inner.lock();
             if !wave.is_empty() {
@@ -190,7 +204,7 @@ impl Frame {
             }
             if panic.is_some() || !failures.is_empty() {
                 let rest = inner.rest();
-                rest.records.append(&mut failures);
+                rest.records.append(failures);
                 rest.panic = panic;
             }
             node.lower(&inner, ATTENDED);
@@ -199,78 +213,11 @@ impl Frame {
         drop(waker);
     }
 
-    /// The panic to go on with when everything has left: the body's or the first exit's. A second one
-    /// becomes a record (R15), and so does an exit's while the thread unwinds already, where it would end
-    /// the process.
-    pub(crate) fn take_panic(&mut self, body: Option<Payload>) -> Option<Payload> {
-        let at = self.at;
-        let Some(Extras { tally, .. }) = self.extras.as_deref_mut() else { return body };
-        if body.is_some() || std::thread::panicking() {
-            if let Some(payload) = tally.panic.take() {
-                let message = unwind::message(&payload);
-                tally.failures.push(ExitFailure::Panicked { registered_at: at, message });
-            }
-            return body;
-        }
-        tally.panic.take()
-    }
-
-    /// Notes the tasks whose errors a panic takes the place of: the errors themselves nobody can claim (R15).
-    pub(crate) fn unclaimed<E>(&mut self, causes: &[Cause<E>]) {
-        let own = self.node().owner_id();
-        let tasks = causes.iter().filter_map(|cause| match cause {
-            Cause::Child { task, .. } => Some(task.clone()),
-            Cause::Body(_) => own.clone(),
-            _ => None,
-        });
-        let registered_at = self.at;
-        let unclaimed = tasks.map(|task| ExitFailure::Unclaimed { registered_at, task });
-        self.add_failures(unclaimed.collect());
-    }
-
-    /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.
-    pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
-        if let Err(second) = unwind::catch(|| drop(result)) {
-            self.add_failures(vec![self.panicked(&second)]);
-        }
-        self.send_failures();
-        unwind::resume(panic);
-    }
-
-    pub(super) fn panicked(&self, payload: &Payload) -> ExitFailure {
-        ExitFailure::Panicked { registered_at: self.at, message: unwind::message(payload) }
-    }
-
-    /// Sends the failures so far to the nearest record outwards (R15).
-    #[inline]
-    pub(crate) fn send_failures(&mut self) {
-        if self.extras.is_some() {
-            let failures = self.take_failures();
-            self.node().send_failures(failures);
-        }
-    }
-
     /// Says so where the region is dropped by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
         if self.stage == Stage::Inside && !self.has(ROOT) {
             self.node().report_foreign_drop();
         }
-    }
-
-    pub(super) fn keep_panic(&mut self, payload: Payload) {
-        self.extras().tally.panic.get_or_insert(payload);
-    }
-
-    pub(super) fn add_failures(&mut self, failures: Vec<ExitFailure>) {
-        if !failures.is_empty() {
-            self.extras().tally.failures.extend(failures);
-        }
-    }
-
-    /// The failures so far, for a record.
-    pub(crate) fn take_failures(&mut self) -> Vec<ExitFailure> {
-        let extras = self.extras_seen();
-        extras.map(|extras| std::mem::take(&mut extras.tally.failures)).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The user's code: bodies that do what arrives in their mailboxes, and exits that wait for their gates.
 
-use super::{Act, BoxFuture, CallsBack, Shared, call_back};
+use super::{Act, BoxFuture, CallsBack, Shared, call_back, told_first};
 use crate::model::reference::Reference;
 use crate::model::{End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
 use moored::{CancelScope, Cause, ExitFailure, ExitStack, Failure, Leaving, TaskGroup, task};
@@ -157,7 +157,8 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
                         Outcome::Failed
                     }
                     Ok(Err(cancelled)) => {
-                        cancelled.failures().iter().for_each(|f| shared.event(told(f)));
+                        let told = cancelled.failures().iter().filter_map(told_first);
+                        told.for_each(|told| shared.event(told));
                         Outcome::Cancelled(shared.why(cancelled.reason()))
                     }
                     Err(panic) => panicked(&shared, panic),

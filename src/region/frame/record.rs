@@ -1,0 +1,118 @@
+//! What went wrong in a frame's region, until its result tells of it, or a record further out (R15).
+
+use super::super::{Caught, Kind};
+use super::{Extras, Frame};
+use crate::failure::{ExitFailure, Failures};
+use crate::reason::Leaving;
+use crate::sync::Arc;
+use crate::unwind::{self, Payload};
+
+impl Frame {
+    /// The panic to go on with when everything has left: the first one, of the body, of an exit, or `other`. A later one
+    /// becomes a failure (R15), and so does an exit's while the thread unwinds already, where it would end the process.
+    pub(crate) fn take_panic(&mut self, other: Option<Caught>) -> Option<Payload> {
+        let Some(Extras { tally, why, .. }) = self.extras.as_deref_mut() else {
+            return other.map(Caught::into_payload);
+        };
+        let of_exits = other.is_none() && !matches!(why, Some(Leaving::Panicked));
+        if of_exits && std::thread::panicking() {
+            tally.panic_as_failure();
+        }
+        tally.take_panic(other).map(Caught::into_payload)
+    }
+
+    /// Notes an error of the body that nobody can claim, because a panic takes its place, or its run was dropped (R15).
+    pub(crate) fn unclaimed(&mut self) {
+        let owner = self.node().owner_id();
+        let error = owner.map(|task| ExitFailure::Unclaimed { registered_at: self.at, task });
+        self.extras().tally.failures.first.extend(error);
+    }
+
+    /// Whether a child has returned an error, and waits for exits.
+    pub(in crate::region) fn is_failed_child(&self) -> bool {
+        self.node().kind() == Kind::Child
+            && self
+                .extras
+                .as_ref()
+                .is_some_and(|extras| matches!(extras.why, Some(Leaving::Failed)))
+    }
+
+    /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.
+    pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
+        self.drop_value(result);
+        if let Some(extras) = self.extras_seen() {
+            extras.tally.panic_as_failure();
+        }
+        self.send_failures();
+        unwind::resume(panic);
+    }
+
+    /// Drops a value whose place a failure takes: a panic of its drop goes on in place of both, and hides neither (R15).
+    pub(crate) fn drop_value<R>(&mut self, value: R) {
+        if let Err(payload) = unwind::catch(|| drop(value)) {
+            self.keep_panic(payload);
+        }
+    }
+
+    /// Whether there are failures for a record.
+    pub(crate) fn has_failures(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.tally.failures.is_empty())
+    }
+
+    /// Sends the failures so far to the nearest record outwards (R15).
+    #[inline]
+    pub(crate) fn send_failures(&mut self) {
+        if let Some(extras) = self.extras_seen() {
+            let failures = extras.tally.take_failures();
+            let reported = std::mem::take(&mut extras.reported);
+            unwind::drop_each_quietly(reported.first);
+            self.node().send_failures(failures);
+        }
+    }
+
+    /// Bounds the failures of a record, and tells of those of a region that has none when they happen, not when it is left
+    /// (R15, R19).
+    pub(super) fn tell_failures(&mut self) {
+        match self.extras_seen() {
+            Some(extras) if !extras.tally.failures.is_empty() => {}
+            _ => return,
+        }
+        let node = Arc::clone(self.node());
+        let Extras { tally, reported, .. } = self.extras();
+        let over = if node.is_record() || node.is_cancelled_itself() {
+            tally.failures.trim(node.cap())
+        } else if !node.may_take_failures() {
+            return node.send_failures(tally.take_failures());
+        } else if node.has_record_around() {
+            // They go there, or into a cancellation.
+            tally.failures.trim(node.cap())
+        } else {
+            reported.append(node.report_failures(tally.take_failures()));
+            reported.trim(node.cap())
+        };
+        unwind::drop_each_quietly(over);
+    }
+
+    pub(super) fn keep_panic(&mut self, payload: Payload) {
+        let at = self.at;
+        self.extras().tally.panicked(payload, at);
+    }
+
+    pub(super) fn keep_caught(&mut self, caught: Caught) {
+        self.extras().tally.caught(caught);
+    }
+
+    pub(crate) fn add_failures(&mut self, failures: Failures) {
+        if !failures.is_empty() {
+            self.extras().tally.failures.append(failures);
+        }
+    }
+
+    /// The failures so far, for a record.
+    pub(crate) fn take_failures(&mut self) -> Failures {
+        let Some(extras) = self.extras_seen() else { return Failures::default() };
+        let mut failures = std::mem::take(&mut extras.reported);
+        failures.append(extras.tally.take_failures());
+        failures
+    }
+}

@@ -1,0 +1,105 @@
+//! Where failures go that the region in which they happened cannot tell of: to the nearest record outwards, else to the hook
+//! (R15). A record keeps the first ones and counts the others, whatever way they came (R19).
+
+use super::ticket;
+use super::{ATTENDED, INBOX, Inner, Kind, LEFT, Node, REWAKE};
+use crate::failure::Failures;
+use crate::report::{Report, report, report_failure};
+use crate::unwind;
+use crate::wakers::wake_all;
+
+/// How many failures a record keeps where nothing else was set.
+const CAP: usize = 1024;
+
+impl Node {
+    /// Whether what its run ends with may tell of failures: a stack's and a group's does, a scope's if it is cancelled.
+    pub(super) fn may_take_failures(&self) -> bool {
+        self.is_record() || matches!(self.kind(), Kind::Scope | Kind::Stay)
+    }
+
+    /// Whether what its run ends with tells of every failure.
+    pub(super) fn is_record(&self) -> bool {
+        matches!(self.kind, Kind::Stack | Kind::Group)
+    }
+
+    /// Whether a record is around that will take what this region cannot tell of.
+    pub(super) fn has_record_around(&self) -> bool {
+        let mut at = self.live_parent();
+        while let Some(node) = at {
+            if node.is_record() && node.has(ATTENDED) {
+                return true;
+            }
+            at = node.live_parent();
+        }
+        false
+    }
+
+    /// Sends failures without a record of their own to the nearest region outwards that may tell of them, else to the hook
+    /// (R15).
+    pub(crate) fn send_failures(&self, mut failures: Failures) {
+        if failures.is_empty() {
+            return;
+        }
+        let mut at = self.live_parent();
+        while let Some(node) = at {
+            if node.may_take_failures() {
+                match node.take_record(failures) {
+                    Ok(()) => return,
+                    Err(back) => failures = back,
+                }
+            }
+            at = node.live_parent();
+        }
+        unwind::drop_each_quietly(self.report_failures(failures).first);
+    }
+
+    /// Notes failures that were sent here, unless the region has left or nobody runs it.
+    fn take_record(&self, failures: Failures) -> Result<(), Failures> {
+        let (waker, over) = {
+            let mut inner = self.inner.lock();
+            if self.has(LEFT) || !self.has(ATTENDED) {
+                return Err(failures);
+            }
+            let cap = self.cap_in(&inner);
+            let records = &mut inner.rest().records;
+            records.append(failures);
+            let over = records.trim(cap);
+            // The run of a scope may have to tell of them at once.
+            let waker = if self.is_record() { None } else { inner.waker.take() };
+            self.raise(&inner, INBOX | if waker.is_some() { REWAKE } else { 0 });
+            (waker, over)
+        };
+        unwind::drop_each_quietly(over);
+        wake_all(waker);
+        Ok(())
+    }
+
+    /// Tells the hook of failures that no record will, and returns them.
+    pub(super) fn report_failures(&self, failures: Failures) -> Failures {
+        let Failures { first, omitted } = failures;
+        let region = self.describe();
+        let tell = |failure| match ticket::was_reported(&failure) {
+            true => failure,
+            false => report_failure(region.clone(), failure),
+        };
+        let first = first.into_iter().map(tell).collect();
+        if omitted > 0 {
+            report(Report::Omitted { region: region.clone(), failures: omitted });
+        }
+        Failures { first, omitted }
+    }
+
+    /// Bounds what its record keeps (R15).
+    pub(crate) fn set_cap(&self, cap: usize) {
+        self.inner.lock().rest().cap = Some(cap.max(1));
+    }
+
+    /// How many failures its record keeps.
+    pub(crate) fn cap(&self) -> usize {
+        self.cap_in(&self.inner.lock())
+    }
+
+    fn cap_in(&self, inner: &Inner) -> usize {
+        inner.rest_seen().and_then(|rest| rest.cap).unwrap_or(CAP)
+    }
+}

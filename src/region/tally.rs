@@ -1,0 +1,107 @@
+//! What went wrong in a region, until a result or a record further out takes it (R15).
+
+use super::ExitError;
+use crate::failure::{ExitFailure, Failures};
+use crate::sync::next_number;
+use crate::unwind::{self, Payload};
+use std::panic::Location;
+
+/// A panic that was caught, to be resumed when everything has left.
+pub(crate) struct Caught {
+    payload: Payload,
+    registered_at: &'static Location<'static>,
+    /// Panics that were caught later have a larger one.
+    number: u64,
+}
+
+impl Caught {
+    /// Not in a hot path: the number is taken only where something panicked.
+    pub(crate) fn new(payload: Payload, registered_at: &'static Location<'static>) -> Self {
+        Caught { payload, registered_at, number: next_number() }
+    }
+
+    pub(crate) fn into_failure(self) -> ExitFailure {
+        let Caught { payload, registered_at, .. } = self;
+        ExitFailure::Panicked { registered_at, message: unwind::into_message(payload) }
+    }
+
+    pub(crate) fn into_payload(self) -> Payload {
+        self.payload
+    }
+}
+
+/// What a region's body and exits ended with.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) failures: Failures,
+    /// The first panic, and how many of `failures` came before it.
+    panic: Option<(Caught, usize)>,
+}
+
+impl Tally {
+    pub(super) fn is_empty(&self) -> bool {
+        self.failures.is_empty() && self.panic.is_none()
+    }
+
+    /// Keeps the first panic; a second one is a failure (R15).
+    pub(crate) fn panicked(&mut self, payload: Payload, registered_at: &'static Location<'static>) {
+        self.caught(Caught::new(payload, registered_at));
+    }
+
+    /// As [`panicked`](Tally::panicked), for a panic that was caught elsewhere.
+    pub(super) fn caught(&mut self, caught: Caught) {
+        if self.panic.is_none() {
+            self.panic = Some((caught, self.failures.first.len()));
+        } else {
+            self.failures.push(caught.into_failure());
+        }
+    }
+
+    pub(super) fn exit_ended(
+        &mut self,
+        registered_at: &'static Location<'static>,
+        outcome: Result<Result<(), ExitError>, Payload>,
+    ) {
+        self.failures.push(match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(ExitError::Failed(error))) => ExitFailure::Failed { registered_at, error },
+            Ok(Err(ExitError::TimedOut(grace))) => ExitFailure::TimedOut { registered_at, grace },
+            Ok(Err(ExitError::Panicked(caught))) => return self.caught(caught),
+            Ok(Err(ExitError::StillHeld)) => ExitFailure::StillHeld { registered_at },
+            Err(payload) => return self.panicked(payload, registered_at),
+        });
+    }
+
+    /// The panic to go on with: this one, or `other` where that came first. The later one becomes a failure, in its place.
+    pub(super) fn take_panic(&mut self, other: Option<Caught>) -> Option<Caught> {
+        match (self.panic.take(), other) {
+            (Some((own, before)), Some(other)) if own.number < other.number => {
+                self.failures.first.insert(before, other.into_failure());
+                Some(own)
+            }
+            (Some(own), Some(other)) => {
+                self.panic = Some(own);
+                self.panic_as_failure();
+                Some(other)
+            }
+            (own, other) => own.map(|(own, _)| own).or(other),
+        }
+    }
+
+    /// Makes the panic one of the failures, where it has nobody to go on in.
+    pub(super) fn panic_as_failure(&mut self) {
+        if let Some((caught, before)) = self.panic.take() {
+            // Some of those before it may have been told of meanwhile.
+            let at = before.min(self.failures.first.len());
+            self.failures.first.insert(at, caught.into_failure());
+        }
+    }
+
+    /// The failures so far. What panics is still to come.
+    pub(crate) fn take_failures(&mut self) -> Failures {
+        if let Some((_, before)) = &mut self.panic {
+            *before = 0;
+        }
+        std::mem::take(&mut self.failures)
+    }
+}
