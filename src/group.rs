@@ -146,7 +146,7 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
-    /// Keeps at most `n` errors, at least one, and counts the rest (R15). 1024 where it is not set.
+    /// Keeps at most `n` errors and failures of exits, at least one, and counts the rest (R15). 1024 where it is not set.
     pub fn max_causes(self, n: usize) -> Self {
         self.shared.set_cap(n);
         self

@@ -100,6 +100,12 @@ impl ExitStack {
         self
     }
 
+    /// Keeps at most `n` failures, at least one, and counts the rest (R15). 1024 where it is not set.
+    pub fn max_causes(self, n: usize) -> Self {
+        self.node.set_cap(n);
+        self
+    }
+
     /// Registers `exit`: a future that returns nothing, or a `Result` whose error is recorded.
     ///
     /// Registered while the stack unwinds, it runs next (R14).

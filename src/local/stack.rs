@@ -71,6 +71,11 @@ impl ExitStack {
         ExitStack::of(self.stack.grace(grace))
     }
 
+    /// Bounds the record; see [`ExitStack::max_causes`](crate::ExitStack::max_causes).
+    pub fn max_causes(self, n: usize) -> Self {
+        ExitStack::of(self.stack.max_causes(n))
+    }
+
     /// Registers `exit`; see [`ExitStack::defer`](crate::ExitStack::defer).
     ///
     /// # Panics

