@@ -55,7 +55,9 @@ impl Node {
     /// Cancels this region for `reason`, unless it is cancelled already or was left. Reaches what is
     /// linked below it in a loop, not by recursion (R14).
     pub(crate) fn cancel(&self, reason: Reason) {
-        self.cancel_for_user(reason).map(unwind::discard);
+        if let Some(payload) = self.cancel_for_user(reason) {
+            unwind::discard(payload);
+        }
     }
 
     /// As [`cancel`](Node::cancel); returns the first panic of a waker, which goes on in the user code that asked.
@@ -87,7 +89,9 @@ impl Node {
     /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
     /// around it is polled (R12).
     fn tell(own: Taken, below: Errand) {
-        Node::tell_all(own, below).map(unwind::discard);
+        if let Some(payload) = Node::tell_all(own, below) {
+            unwind::discard(payload);
+        }
     }
 
     /// As [`tell`](Node::tell); returns the first panic of a waker.
