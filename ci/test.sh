@@ -9,4 +9,4 @@ $command
 
 # The same without those who look on (`inspect`, `tracing`): for them every region has a node from the start, and otherwise
 # only where something needs one.
-cargo test -p moored --features testing,tokio,smol --test it --test panic --test model
+cargo test -p moored --features testing,tokio,smol --test it --test panic --test no_hook --test model
