@@ -8,6 +8,7 @@ mod adoption;
 mod affinity;
 mod asleep;
 mod auto_traits;
+mod claims;
 mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]
