@@ -18,5 +18,7 @@ mod http;
 mod processes;
 #[path = "doctor/signals.rs"]
 mod signals;
+#[path = "doctor/starts.rs"]
+mod starts;
 #[path = "doctor/stub.rs"]
 mod stub;
