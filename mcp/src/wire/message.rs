@@ -1,8 +1,8 @@
 //! What kind of message goes out: whether it is part of the handshake, whether it wants an answer, what to call it.
 
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorData, RequestId,
-    ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, ClientResult, ErrorData, RequestId,
+    ServerJsonRpcMessage, ServerRequest,
 };
 
 use super::body::preview;
@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     OneWay,
     /// The stream on which a server says what it was not asked.
     Stream,
+    /// The end of the session on the server.
+    Delete,
 }
 
 /// The requests that may be sent twice: they read, or the second one changes nothing.
@@ -92,8 +94,7 @@ impl Kind {
     }
 
     /// Whether it may be sent again where it is not known if the server has seen it. A tool may do things, so a call may
-    /// not. A second `initialize` begins a second session, of which the server is told nothing more; a server forgets
-    /// those.
+    /// not. A second `initialize` may leave a first session of which nobody has the id: the server has to let that expire.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Self::Request(method) => REPEATABLE.contains(&method.as_str()),
@@ -110,6 +111,7 @@ impl Kind {
             Self::Request(method) => method,
             Self::OneWay => "a message",
             Self::Stream => "the request for its stream of events",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -149,4 +151,17 @@ pub(crate) fn rejection(error: &ErrorData) -> String {
         line.push_str(&data);
     }
     line
+}
+
+/// The answer to a request that comes before the session is up. A ping is all that a server may send so early.
+pub(crate) fn early_answer(id: RequestId, request: &ServerRequest) -> ClientJsonRpcMessage {
+    match request {
+        ServerRequest::PingRequest(_) => {
+            ClientJsonRpcMessage::response(ClientResult::empty(()), id)
+        }
+        _ => {
+            let error = ErrorData::invalid_request("not before the session is up", None);
+            ClientJsonRpcMessage::error(error, Some(id))
+        }
+    }
 }

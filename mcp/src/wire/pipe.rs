@@ -9,15 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use rmcp::RoleClient;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientResult, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage,
-    ServerRequest, ServerResult,
+    ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerRequest, ServerResult,
 };
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{Line, Said};
-use super::message::{Kind, request_id};
+use super::message::{Kind, early_answer, request_id};
 use super::pending::Pending;
 use super::recorder::Recorder;
 
@@ -63,18 +62,9 @@ impl PipeTransport {
         self.agreed = Some(answer);
     }
 
-    /// Answers a request that comes before the session is up. A ping is all that a server may send so early.
+    /// Answers a request that comes before the session is up.
     fn answer_early(&self, id: RequestId, request: &ServerRequest) {
-        let answer = match request {
-            ServerRequest::PingRequest(_) => {
-                ClientJsonRpcMessage::response(ClientResult::empty(()), id)
-            }
-            _ => {
-                let text = "not before the session is up";
-                let error = ErrorData::new(ErrorCode::INVALID_REQUEST, text, None);
-                ClientJsonRpcMessage::error(error, Some(id))
-            }
-        };
+        let answer = early_answer(id, request);
         // Where the queue is full the child does not read, and an answer that nobody reads can be left out.
         if let Ok(line) = line(&answer) {
             let _full = self.outbox.try_send(line);

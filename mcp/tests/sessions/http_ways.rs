@@ -274,3 +274,26 @@ async fn an_answer_that_is_none_fails_its_call_at_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_delete_that_is_refused_says_what_the_server_said() {
+    within_limit(async {
+        for (reply, said) in [
+            (Reply::status(500).saying("out of order"), "HTTP 500"),
+            (Reply::status(500).saying("out of order"), "out of order"),
+            (Reply::status(302).with("location", "/elsewhere"), "/elsewhere"),
+        ] {
+            let server = Server::start(move |request| match request.verb.as_str() {
+                "DELETE" => reply.clone(),
+                _ => legacy(request),
+            })
+            .await;
+            let group = brisk_group();
+            group.connect(at("s", &server.url)).await.expect("it comes up");
+            let leave = group.close().await.servers[0].leave.clone();
+            assert_eq!(leave.delete, Delete::Failed);
+            assert!(leave.suppressed[0].contains(said), "{leave:?}");
+        }
+    })
+    .await;
+}

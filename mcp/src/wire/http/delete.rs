@@ -8,12 +8,14 @@ use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::failure::Failure;
 use super::headers::{PROTOCOL_VERSION, prepared};
 use super::open::Stray;
 use super::{HttpSession, resend};
 use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
+use crate::wire::message::Kind;
 
 /// How long a DELETE holds its turn. One that hangs longer waits on, but not in the way of others.
 const TURN: Duration = Duration::from_millis(500);
@@ -88,9 +90,18 @@ impl HttpSession {
         if let Some(version) = version {
             headers.insert(PROTOCOL_VERSION, version);
         }
-        let mut sent = pin!(resend::send(&self.client, true, |client| {
-            prepared(client.delete(&*self.url), Some(&id), &headers)
-        }));
+        let mut sent = pin!(async {
+            let response = resend::send(&self.client, true, |client| {
+                prepared(client.delete(&*self.url), Some(&id), &headers)
+            });
+            let response = response.await?;
+            match response.status() {
+                status if status.is_success() => Ok(Delete::Terminated),
+                StatusCode::METHOD_NOT_ALLOWED => Ok(Delete::NotSupported),
+                StatusCode::NOT_FOUND => Ok(Delete::AlreadyGone),
+                _ => Err(Failure::of(response).await.0),
+            }
+        });
         let mut turn_over = pin!(tokio::time::sleep(TURN));
         let answer = loop {
             tokio::select! {
@@ -100,17 +111,13 @@ impl HttpSession {
                 () = &mut turn_over, if turn.is_some() => turn = None,
             }
         };
-        let (delete, fault) = match answer.map(|response| response.status()) {
-            Ok(status) if status.is_success() => (Delete::Terminated, None),
-            Ok(StatusCode::METHOD_NOT_ALLOWED) => (Delete::NotSupported, None),
-            Ok(StatusCode::NOT_FOUND) => (Delete::AlreadyGone, None),
-            Ok(status) => (Delete::Failed, Some(format!("DELETE was answered HTTP {status}"))),
-            Err(error) => {
-                let chain = fault::chain(&error.without_url()).join(": ");
-                (Delete::Failed, Some(format!("DELETE failed: {chain}")))
+        match answer {
+            Ok(delete) => Deleted::of(delete),
+            Err(failure) => {
+                let chain = fault::chain(&failure.fault(self, &Kind::Delete)).join(": ");
+                Deleted { delete: Delete::Failed, faults: vec![format!("DELETE failed: {chain}")] }
             }
-        };
-        Deleted { delete, faults: fault.into_iter().collect() }
+        }
     }
 }
 

@@ -9,9 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use reqwest::Response;
-use rmcp::model::{
-    ClientJsonRpcMessage, ClientResult, ErrorData, ServerJsonRpcMessage, ServerRequest,
-};
+use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_client::SseError;
 use sse_stream_of_rmcp::Sse;
 use tokio::time::Instant;
@@ -22,7 +20,7 @@ use super::{HttpSession, SessionClient};
 use crate::fault::Flattened;
 use crate::wire::events::{self, Events};
 use crate::wire::incoming::{self, Incoming};
-use crate::wire::message::{Kind, answered_id};
+use crate::wire::message::{Kind, answered_id, early_answer};
 use crate::wire::pending::Waits;
 use crate::wire::undelivered;
 
@@ -238,16 +236,7 @@ impl ResponseStream {
             match self.next().await? {
                 None => return Err(Failure::NoAnswer { noise: self.noise.take() }),
                 Some(ServerJsonRpcMessage::Request(request)) => {
-                    let answer = match request.request {
-                        ServerRequest::PingRequest(_) => {
-                            ClientJsonRpcMessage::response(ClientResult::empty(()), request.id)
-                        }
-                        _ => {
-                            let error =
-                                ErrorData::invalid_request("not before the session is up", None);
-                            ClientJsonRpcMessage::error(error, Some(request.id))
-                        }
-                    };
+                    let answer = early_answer(request.id, &request.request);
                     let posted = self.client.post_early(&answer, &self.way);
                     if tokio::time::timeout(EARLY_ANSWER, posted).await.is_err() {
                         let recorder = &self.session().recorder;
