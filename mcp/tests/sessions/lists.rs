@@ -3,7 +3,7 @@
 use moored_mcp::{CallError, CallOptions, ComponentKind, Outcome, ServerParams, SessionGroup};
 use serde_json::{Map, Value, json};
 
-use crate::support::http::{Reply, Request, Server, legacy};
+use crate::support::http::{Reply, Request, Server, legacy, modern};
 use crate::support::{at, brisk_group, shell, within_limit};
 
 fn result(request: &Request, value: Value) -> Reply {
@@ -240,6 +240,75 @@ async fn a_bad_item_is_named_and_the_others_stand_as_json_and_as_events() {
             assert!(report.all_well(), "{report:?}");
             assert_eq!(report.servers[0].warnings, info.warnings);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_the_newer_era_a_tool_that_the_protocol_tells_clients_to_drop_is_named_as_well() {
+    within_limit(async {
+        let server = Server::start(|request| match &*request.rpc {
+            "tools/list" => {
+                let mut page = mixed_tools();
+                page["resultType"] = json!("complete");
+                page["tools"][2]["inputSchema"]["properties"] =
+                    json!({"region": {"type": "string", "x-mcp-header": ""}});
+                result(request, page)
+            }
+            _ => modern(request),
+        })
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("s", &server.url)).await.expect("up");
+        assert_eq!((info.era.as_deref(), info.tools), (Some("2026-07-28"), 1), "{info:?}");
+        for named in [r#"tools[1] "bad" "#, r#"the tool "two" is left out: an `x-mcp-header`"#] {
+            assert!(info.warnings.iter().any(|it| it.contains(named)), "{named}: {info:?}");
+        }
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_the_newer_era_a_list_that_fails_is_the_outcome() {
+    within_limit(async {
+        for (reply, outcome, why) in failing_lists() {
+            let server = Server::start(move |request| match &*request.rpc {
+                "tools/list" => addressed(reply.clone(), request),
+                _ => modern(request),
+            })
+            .await;
+            let group = brisk_group();
+            let info = group.connect(at("s", &server.url)).await.expect("up");
+            let [warning] = &info.warnings[..] else { panic!("{info:?}") };
+            assert!(warning.starts_with("tools/list") && warning.contains(why), "{warning}");
+            let report = group.close().await;
+            assert_eq!(report.servers[0].outcome, outcome, "{warning}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_items_before_a_page_that_fails_stand() {
+    within_limit(async {
+        let server = Server::start(offering(|request| match &*request.rpc {
+            "tools/list" if request.params["cursor"].is_null() => Some(result(
+                request,
+                json!({"tools": [{"name": "t", "inputSchema": {}}], "nextCursor": "2"}),
+            )),
+            "tools/list" => Some(Reply::status(502)),
+            "prompts/list" => Some(result(request, json!({"prompts": []}))),
+            "resources/list" => Some(result(request, json!({"resources": []}))),
+            _ => None,
+        }))
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("s", &server.url)).await.expect("up");
+        assert_eq!(info.tools, 1, "{info:?}");
+        let [warning] = &info.warnings[..] else { panic!("{info:?}") };
+        assert!(warning.starts_with("tools/list, page 2 cannot be read: "), "{warning}");
+        assert_eq!(group.close().await.servers[0].outcome, Outcome::UpstreamError);
     })
     .await;
 }
