@@ -175,8 +175,10 @@ impl Gate {
             (Poll::Pending, [None, None])
         };
         drop(line);
+        // The next one first, whatever the drop of a waker does.
+        let polled = polled.map(crate::wakers::wake_all);
         drop(old);
-        polled.map(crate::wakers::wake_all)
+        polled
     }
 
     /// Tells everybody who leaves from now on that somebody wants to know.

@@ -86,25 +86,27 @@ impl<R, E> Start<R, E> {
         Start { handshake, task, child: Some((child, join)) }
     }
 
-    /// What the child has reported, if it has.
-    fn take(&self, waker: Option<&Waker>) -> Option<Result<R, Failure<E>>> {
-        let new = waker.cloned();
+    /// What the child has reported, if it has. Otherwise `waker` is registered for the report; without one the
+    /// handshake is over, and a report that comes later is dropped by the child.
+    ///
+    /// Looking and giving up are one step under one lock: between two, the child could report a value that nobody
+    /// takes.
+    fn take(&self, mut waker: Option<Waker>) -> Option<Result<R, Failure<E>>> {
         let mut state = self.handshake.0.lock();
-        let (report, old) = match mem::replace(&mut *state, State::Over) {
-            State::Ready(value) => (Some(Ok(value)), None),
+        let before = mem::replace(&mut *state, State::Over);
+        if matches!(before, State::Waiting(_)) && waker.is_some() {
+            *state = State::Waiting(waker.take());
+        }
+        // The drops of wakers and of values are user code: they come after the lock (R18).
+        drop(state);
+        match before {
+            State::Ready(value) => Some(Ok(value)),
             State::Failed(error) => {
                 let task = self.task.clone();
-                (Some(Err(Failure::only(Cause::Child { task, error }))), None)
+                Some(Err(Failure::only(Cause::Child { task, error })))
             }
-            State::Waiting(old) => {
-                *state = State::Waiting(new);
-                (None, old)
-            }
-            State::Over => (None, None),
-        };
-        drop(state);
-        drop(old);
-        report
+            State::Waiting(_) | State::Over => None,
+        }
     }
 }
 
@@ -117,7 +119,8 @@ impl<R, E> Future for Start<R, E> {
         let this = &mut *self;
         let Some((_, join)) = &mut this.child else { return Poll::Pending };
         let joined = Pin::new(join).poll(cx);
-        let report = this.take(Some(cx.waker())).or_else(|| match joined {
+        let waker = joined.is_pending().then(|| cx.waker().clone());
+        let report = this.take(waker).or_else(|| match joined {
             Poll::Pending => None,
             Poll::Ready(Err(ChildError::Cancelled(reason))) => {
                 Some(Err(Failure::only(Cause::Cancelled(reason))))
@@ -127,7 +130,6 @@ impl<R, E> Future for Start<R, E> {
         });
         match report {
             Some(report) => {
-                *this.handshake.0.lock() = State::Over;
                 this.child = None;
                 Poll::Ready(report)
             }
@@ -140,7 +142,10 @@ impl<R, E> Drop for Start<R, E> {
     fn drop(&mut self) {
         if let Some((child, _)) = &self.child {
             // Whoever waited has gone: the child is cancelled, and its group waits for it.
-            let left = mem::replace(&mut *self.handshake.0.lock(), State::Over);
+            let left = {
+                let mut state = self.handshake.0.lock();
+                mem::replace(&mut *state, State::Over)
+            };
             if matches!(left, State::Waiting(_)) {
                 child.cancel();
             }

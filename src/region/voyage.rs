@@ -86,8 +86,9 @@ impl Future for Voyage {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let Some(wave) = this.shared.0.lock().wave.take() {
-            this.wave = Some(wave);
+        let unbegun = this.shared.0.lock().wave.take();
+        if unbegun.is_some() {
+            this.wave = unbegun;
         }
         let Some(wave) = &mut this.wave else { return Poll::Ready(()) };
         let polled = wave.poll(cx, &mut this.tally);

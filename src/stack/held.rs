@@ -106,9 +106,11 @@ where
             drop(state);
             Ok(give_back(value))
         }
-        _ => {
+        before => {
             let home = ambient::current().map(|(node, _)| node);
             *state = State::Awaited(later(give_back), home);
+            drop(state);
+            drop(before);
             Err(ExitError::StillHeld)
         }
     }
@@ -146,7 +148,11 @@ impl<T, M: Later<T>> Drop for Held<T, M> {
                     home.hand_in(home.wave_of(exit, Leaving::Abandoned));
                 }
             }
-            _ => *state = State::Back(value),
+            before => {
+                *state = State::Back(value);
+                drop(state);
+                drop(before);
+            }
         }
     }
 }

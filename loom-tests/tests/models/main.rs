@@ -22,6 +22,7 @@ mod handle;
 mod links;
 mod posted;
 mod shield;
+mod start;
 mod stop;
 mod voyage;
 mod wakers;
