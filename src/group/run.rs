@@ -35,7 +35,7 @@ pin_project! {
                 this.crew.frame.clear(this.body);
                 let value = this.value.take();
                 this.crew.frame.drop_within(value);
-                this.crew.abandon();
+                this.crew.abandon(None);
             }
         }
     }
@@ -76,29 +76,32 @@ impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
 }
 
 impl<E, M> Crew<'_, E, M> {
-    /// Nobody polls the group any more.
-    fn abandon(&mut self) {
+    /// Nobody polls the group any more. `why` is what its executor children are told, if it is not their owner's end.
+    fn abandon(&mut self, why: Option<Reason>) {
         let members = &mut self.members;
-        self.shared.abandon(&mut self.frame, self.at, || members.drop_all());
+        self.shared.abandon(&mut self.frame, self.at, why, || members.drop_all());
         self.done = true;
     }
 
-    /// The run is polled by a task that does not own the group: everything goes home (R2).
-    fn misplaced(&mut self, wrong: Box<WrongTask>) -> Failure<E> {
+    /// The run is polled by a task that does not own the group: everything goes home (R2). `value` is what the body
+    /// had returned.
+    fn misplaced<V>(&mut self, wrong: Box<WrongTask>, value: V) -> Failure<E> {
+        self.frame.drop_within(value);
         // Before the rest goes outwards: this result is a record, too.
         let mut settled = self.shared.ledger.settle();
         let panic = self.frame.take_panic(settled.panic.take());
         let mut failures = self.frame.take_failures();
         failures.omitted += settled.omitted;
-        self.abandon();
+        let reason = Reason::misplaced(wrong);
+        self.abandon(Some(reason.clone()));
         if let Some(panic) = panic {
             self.go_on(panic, settled, failures);
         }
         let mut causes = settled.take_causes();
-        causes.push(Cause::Cancelled(Reason::misplaced(wrong.clone())));
+        causes.push(Cause::Cancelled(reason.clone()));
         let node = &self.shared.ledger.node;
         Failure::record(causes, failures, || node.cap())
-            .unwrap_or_else(|| Failure::only(Cause::Cancelled(Reason::misplaced(wrong))))
+            .unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
     }
 
     /// Goes on with a panic, in place of the record.
@@ -157,7 +160,9 @@ where
             }
             Ended::Panicked => ledger.body_panicked(crew.at),
             Ended::Cancelled(reason) => crew.cancelled = Some(reason),
-            Ended::Misplaced(wrong, _) => return Poll::Ready(Some(crew.misplaced(wrong))),
+            Ended::Misplaced(wrong, value) => {
+                return Poll::Ready(Some(crew.misplaced(wrong, value)));
+            }
         }
         Poll::Ready(None)
     }
@@ -179,7 +184,8 @@ where
                 return Poll::Ready(Err(failure));
             }
         } else if let Err(wrong) = self.crew.frame.check_poller() {
-            return Poll::Ready(Err(self.project().crew.misplaced(wrong)));
+            let this = self.project();
+            return Poll::Ready(Err(this.crew.misplaced(wrong, this.value.take())));
         }
         let this = self.project();
         let crew = this.crew;

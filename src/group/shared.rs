@@ -125,11 +125,13 @@ impl<E, M> Shared<E, M> {
     }
 
     /// Nobody polls the group any more: `drop_members` drops the in-task children, the executor children
-    /// are cancelled, and the wait for them becomes an exit (R16).
+    /// are cancelled, and the wait for them becomes an exit (R16). They are told `why`, unless something around the
+    /// group is cancelled; without a reason, that their owner is gone.
     pub(super) fn abandon(
         &self,
         frame: &mut Frame,
         at: &'static Location<'static>,
+        why: Option<Reason>,
         drop_members: impl FnOnce() -> Vec<unwind::Payload>,
     ) {
         let Ledger { node, gate, .. } = &*self.ledger;
@@ -144,9 +146,10 @@ impl<E, M> Shared<E, M> {
         // What has gone wrong so far has nobody who waits for it.
         self.ledger.settle_outwards_if_abandoned();
         if gate.open() > 0 {
-            node.cancel(match node.effective_reason() {
-                Some(reason) => reason.seen_as(ReasonKind::Parent),
-                None => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
+            node.cancel(match (node.effective_reason(), why) {
+                (Some(reason), _) => reason.seen_as(ReasonKind::Parent),
+                (None, Some(why)) => why,
+                (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
             });
             let wait = |wait: WaitForChildren| Exit { work: Box::pin(wait), registered_at: at };
             let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
@@ -169,6 +172,6 @@ impl<E, M> Shared<E, M> {
         // What it leaves behind goes to the region that is current here.
         node.enter(at);
         let mut frame = Frame::entered(Arc::clone(node), at);
-        self.abandon(&mut frame, at, Vec::new);
+        self.abandon(&mut frame, at, None, Vec::new);
     }
 }

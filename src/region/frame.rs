@@ -32,8 +32,8 @@ pub(crate) enum Ended<T> {
     /// The frame has the panic; see [`take_panic`](Frame::take_panic).
     Panicked,
     Cancelled(Reason),
-    /// Polled by a task that does not own the region; its exits went home (R2). The value, where the body
-    /// had ended already.
+    /// Polled by a task that does not own the region; the region is abandoned, and its exits go home (R2). The value,
+    /// where the body had ended already.
     Misplaced(Box<WrongTask>, Option<T>),
 }
 
@@ -167,6 +167,7 @@ impl Frame {
         self.go_on(caught, value, shielded, last_poll, body, cx)
     }
 
+    /// Drops the body. The region is still entered: its caller abandons it, because a group tells its children first.
     #[cold]
     fn misplaced<F: Future>(
         &mut self,
@@ -174,7 +175,6 @@ impl Frame {
         body: Pin<&mut Option<F>>,
     ) -> Poll<Ended<F::Output>> {
         self.clear(body);
-        self.abandon_keeping();
         Poll::Ready(Ended::Misplaced(wrong, None))
     }
 

@@ -216,7 +216,11 @@ impl<F: Future, O: Origin> Run<F, O> {
                 this.frame.reject();
                 return Poll::Ready(Err(misuse));
             }
-            *this.ended = Some(ready!(this.frame.poll_body(this.body, cx)));
+            let ended = ready!(this.frame.poll_body(this.body, cx));
+            if matches!(ended, Ended::Misplaced(..)) {
+                this.frame.abandon_keeping();
+            }
+            *this.ended = Some(ended);
         } else if let Err(wrong) = this.frame.check_poller() {
             // The body has ended, the exits have not: they go home, and its end is told all the same.
             this.frame.abandon_keeping();
