@@ -23,14 +23,20 @@
 
 use crate::region::register::{self, Found, Span};
 use crate::region::{Kind, Phase};
-use crate::sync::Arc;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+/// How deep regions are shown inside each other. Those that are deeper stand one after the other in the region at this
+/// depth, each with its depth as a number.
+const NESTED: usize = 32;
+
 /// The open regions of this process, as a forest: what was entered inside what.
 ///
-/// `Display` is a tree with a line for each region.
+/// `Display` is a tree with a line for each region. A snapshot takes time and room in proportion to the number of regions:
+/// however deep they are inside each other, a tree is no deeper than 32. What is deeper is one list, in which each region
+/// is followed by what is inside it, with [its depth](Region::depth).
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     roots: Vec<Region>,
@@ -60,7 +66,9 @@ pub struct Region {
     pub stopping: bool,
     /// How many exits are registered and have not begun.
     pub exits: usize,
-    /// What was entered inside it, oldest first.
+    /// How many regions are around it.
+    pub depth: usize,
+    /// What was entered inside it, oldest first; at a depth of 31 all that is inside it, however deep.
     pub inside: Vec<Region>,
 }
 
@@ -68,25 +76,51 @@ pub struct Region {
 /// meanwhile may be in it or not.
 pub fn snapshot() -> Snapshot {
     let now = Instant::now();
-    let mut found = register::found();
-    found.sort_by_key(|region| region.number);
-    let mut regions: Vec<(Found, Vec<Region>)> =
-        found.into_iter().map(|region| (region, Vec::new())).collect();
+    let mut open = Vec::new();
     let mut roots = Vec::new();
-    // Youngest first: whatever is inside a region was entered after it.
-    while let Some((region, mut inside)) = regions.pop() {
-        inside.reverse();
-        let parent = region.parent.as_ref().and_then(|parent| {
-            regions.iter().rposition(|(other, _)| Arc::ptr_eq(&other.node, parent))
-        });
-        let shown = Region::of(&region, inside, now);
-        match parent {
-            Some(parent) => regions[parent].1.push(shown),
-            None => roots.push(shown),
+    for (found, depth) in outermost_first(register::found()) {
+        close_to(level(depth), &mut open, &mut roots);
+        open.push(Region::of(&found, depth, now));
+    }
+    close_to(0, &mut open, &mut roots);
+    Snapshot { roots }
+}
+
+/// Each region with its depth, followed by what is inside it, oldest first.
+fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
+    let places: HashMap<u64, usize> =
+        found.iter().enumerate().map(|(place, region)| (region.number, place)).collect();
+    let mut roots = Vec::new();
+    let mut inside = vec![Vec::new(); found.len()];
+    // Youngest first, because the next one is taken from the end.
+    for (place, region) in found.iter().enumerate().rev() {
+        match region.parent.and_then(|parent| places.get(&parent)) {
+            Some(parent) => inside[*parent].push(place),
+            None => roots.push(place),
         }
     }
-    roots.reverse();
-    Snapshot { roots }
+    let mut found: Vec<_> = found.into_iter().map(Some).collect();
+    let mut next: Vec<(usize, usize)> = roots.into_iter().map(|place| (place, 0)).collect();
+    let mut sorted = Vec::with_capacity(found.len());
+    while let Some((place, depth)) = next.pop() {
+        next.extend(inside[place].iter().map(|place| (*place, depth + 1)));
+        sorted.extend(found[place].take().map(|region| (region, depth)));
+    }
+    sorted
+}
+
+/// Where in the tree a region of this depth stands.
+fn level(depth: usize) -> usize {
+    depth.min(NESTED)
+}
+
+/// Puts what is open at this level and below where it belongs.
+fn close_to(level: usize, open: &mut Vec<Region>, roots: &mut Vec<Region>) {
+    while open.len() > level {
+        if let Some(region) = open.pop() {
+            open.last_mut().map_or(&mut *roots, |around| &mut around.inside).push(region);
+        }
+    }
 }
 
 impl Snapshot {
@@ -95,14 +129,46 @@ impl Snapshot {
         &self.roots
     }
 
+    /// Every region, each followed by what is inside it.
+    fn all(&self) -> impl Iterator<Item = &Region> {
+        let mut rest = vec![self.roots.iter()];
+        std::iter::from_fn(move || {
+            loop {
+                match rest.last_mut()?.next() {
+                    Some(region) => {
+                        rest.push(region.inside.iter());
+                        return Some(region);
+                    }
+                    None => drop(rest.pop()),
+                }
+            }
+        })
+    }
+
     /// The forest as JSON: an array of regions. Times are milliseconds.
     pub fn to_json(&self) -> String {
-        Value::Array(self.roots.iter().map(Region::to_value).collect()).to_string()
+        let mut json = String::from("[");
+        let mut open = 0;
+        for region in self.all() {
+            let level = level(region.depth);
+            if open > level {
+                json.extend(std::iter::repeat_n("]}", open - level));
+                json.push(',');
+            }
+            open = level + 1;
+            let own = region.own_values().to_string();
+            // Its brace is closed behind what is inside.
+            json.push_str(own.strip_suffix('}').unwrap_or(&own));
+            json.push_str(",\"inside\":[");
+        }
+        json.extend(std::iter::repeat_n("]}", open));
+        json.push(']');
+        json
     }
 }
 
 impl Region {
-    fn of(found: &Found, inside: Vec<Region>, now: Instant) -> Self {
+    fn of(found: &Found, depth: usize, now: Instant) -> Self {
         Region {
             kind: match found.kind {
                 Kind::Task | Kind::Child => "task",
@@ -124,11 +190,13 @@ impl Region {
             cancelled: found.cancelled,
             stopping: found.stopped,
             exits: found.exits,
-            inside,
+            depth,
+            inside: Vec::new(),
         }
     }
 
-    fn to_value(&self) -> Value {
+    /// All but what is inside.
+    fn own_values(&self) -> Value {
         json!({
             "kind": self.kind,
             "name": self.name,
@@ -140,12 +208,15 @@ impl Region {
             "cancelled": self.cancelled,
             "stopping": self.stopping,
             "exits": self.exits,
-            "inside": self.inside.iter().map(Region::to_value).collect::<Vec<_>>(),
+            "depth": self.depth,
         })
     }
+}
 
-    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        write!(f, "{:width$}{}", "", self.kind, width = depth * 2)?;
+impl fmt::Display for Region {
+    /// One line, without what is inside.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
         if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
@@ -159,14 +230,19 @@ impl Region {
         if self.exits > 0 {
             write!(f, ", {} exits to run", self.exits)?;
         }
-        writeln!(f, ", waits {:.1?} for {}", self.waiting_for, self.waits_for)?;
-        self.inside.iter().try_for_each(|region| region.write(f, depth + 1))
+        write!(f, ", waits {:.1?} for {}", self.waiting_for, self.waits_for)
     }
 }
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.roots.iter().try_for_each(|region| region.write(f, 0))
+        self.all().try_for_each(|region| {
+            write!(f, "{:width$}", "", width = level(region.depth) * 2)?;
+            if region.depth >= NESTED {
+                write!(f, "(depth {}) ", region.depth)?;
+            }
+            writeln!(f, "{region}")
+        })
     }
 }
 
@@ -216,28 +292,26 @@ impl Timeline {
     /// As trace events in JSON, which Perfetto and Chromium's trace viewer open: a row for each task, a bar
     /// for each region. Times are microseconds since the recording began.
     pub fn to_trace_json(&self) -> String {
-        let mut rows: Vec<String> = Vec::new();
+        let mut rows: HashMap<String, usize> = HashMap::new();
         let mut events = Vec::new();
         for span in &self.spans {
             let owner = span.owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
-            let row = rows.iter().position(|row| *row == owner).unwrap_or_else(|| {
-                rows.push(owner);
-                rows.len() - 1
-            });
+            let next = rows.len() + 1;
+            let row = *rows.entry(owner).or_insert(next);
             let since = |at: Instant| micros(at.saturating_duration_since(self.began));
             let began = since(span.entered);
             events.push(json!({
                 "name": span.region,
                 "ph": "X",
                 "pid": 1,
-                "tid": row + 1,
+                "tid": row,
                 "ts": began,
                 "dur": since(span.left).saturating_sub(began),
                 "args": { "entered_at": span.entered_at.map(ToString::to_string) },
             }));
         }
-        events.extend(rows.iter().enumerate().map(|(row, name)| {
-            json!({ "name": "thread_name", "ph": "M", "pid": 1, "tid": row + 1, "args": { "name": name } })
+        events.extend(rows.iter().map(|(name, row)| {
+            json!({ "name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": { "name": name } })
         }));
         json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string()
     }

@@ -138,7 +138,7 @@ pub(crate) struct Node {
     place: AtomicU32,
     inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
-    _census: census::Census,
+    census: census::Handover,
 }
 
 /// What every region needs; the rest is in boxes of their own, for those that need any of it.
@@ -280,7 +280,7 @@ impl Node {
             place: AtomicU32::new(links::NOWHERE),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
-            _census: census::Census::new(),
+            census: census::Handover::new(),
         })
     }
 

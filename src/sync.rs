@@ -235,6 +235,26 @@ impl<T: Clone> Register<T> {
     }
 }
 
+/// Looks that may go on side by side, and can be kept out. No user code runs during either.
+#[cfg(feature = "inspect")]
+pub(crate) struct Looks(std::sync::RwLock<()>);
+
+#[cfg(feature = "inspect")]
+impl Looks {
+    pub(crate) const fn new() -> Self {
+        Looks(std::sync::RwLock::new(()))
+    }
+
+    pub(crate) fn join(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn keep_out(&self) -> std::sync::RwLockWriteGuard<'_, ()> {
+        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
 /// A process-wide setting that is on or off.
 #[cfg(feature = "inspect")]
 pub(crate) struct Switch(std::sync::atomic::AtomicBool);

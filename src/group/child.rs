@@ -194,7 +194,7 @@ impl<T, E> SignOut<T, E> {
             }
             let node = match made {
                 Some(made) => {
-                    newborn.has_node();
+                    newborn.has_node(&made);
                     made
                 }
                 None => newborn.node(group, at, slot.asked(), posted),

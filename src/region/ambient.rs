@@ -279,7 +279,12 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
             let light = lights[at].light;
             let node = match parent {
                 Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light)?,
-                parent => light.node(parent),
+                parent => {
+                    let node = light.node(parent);
+                    #[cfg(feature = "testing")]
+                    node.count_as_draft();
+                    node
+                }
             };
             lights[at].node = Some(node);
         }

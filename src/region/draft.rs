@@ -112,11 +112,10 @@ impl Draft {
 
     /// Puts the node here that was made inside; returns the one that is here.
     pub(super) fn settle(&self, node: Arc<Node>) -> &Arc<Node> {
-        self.hand_over_census();
         self.node.fill(node)
     }
 
-    fn hand_over_census(&self) {
+    pub(super) fn hand_over_census(&self) {
         #[cfg(feature = "testing")]
         self.census.give_up();
     }

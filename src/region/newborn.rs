@@ -92,9 +92,12 @@ impl Newborn {
         node.cancel(reason);
     }
 
-    /// The node was made while it was polled.
-    pub(crate) fn has_node(&self) {
+    /// `node` was made while it was polled.
+    pub(crate) fn has_node(&self, node: &Node) {
         self.give_up_census();
+        #[cfg(feature = "testing")]
+        node.count_as_node();
+        let _ = node;
     }
 
     fn give_up_census(&self) {

@@ -87,7 +87,12 @@ impl Node {
     }
 
     /// The owner's id, with its name: that of the task region around this one.
-    pub(crate) fn owner_id(self: &Node) -> Option<TaskId> {
+    pub(crate) fn owner_id(&self) -> Option<TaskId> {
+        self.owner_id_past(drop)
+    }
+
+    /// As [`owner_id`](Node::owner_id); `walked_past` gets the regions on the way to that task.
+    pub(super) fn owner_id_past(&self, mut walked_past: impl FnMut(Arc<Node>)) -> Option<TaskId> {
         let owner = self.owner();
         if owner.task == 0 {
             return (owner.runtime != 0).then(|| TaskId::runtime(owner.runtime));
@@ -101,9 +106,12 @@ impl Node {
                 break;
             }
             if node.is_task() {
-                return Some(TaskId::moored(owner.task, node.inner.lock().name()));
+                let name = node.inner.lock().name();
+                walked_past(node);
+                return Some(TaskId::moored(owner.task, name));
             }
             at = node.parent();
+            walked_past(node);
         }
         Some(TaskId::moored(owner.task, None))
     }
@@ -160,13 +168,17 @@ impl Node {
     /// The nearest live ancestor: the effective parent (R1).
     ///
     /// Regions that were left are walked past once: the parent is set past them, so that a chain of them
-    /// costs nothing the next time, and is let go of (R19). A task stays, for its name and its clock.
+    /// costs nothing the next time, and is let go of (R19). A region keeps a task that was left, for its name; a task
+    /// keeps one only for a clock.
     pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
         let first = self.parent()?;
         if !first.has(LEFT) {
             return Some(first);
         }
-        let skips = |node: &mut Arc<Node>| node.has(LEFT) && !node.is_task();
+        let keeps = |task: &Node| {
+            !self.is_task() || (task.given_clock().is_some() && self.given_clock().is_none())
+        };
+        let skips = |node: &mut Arc<Node>| node.has(LEFT) && !(node.is_task() && keeps(node));
         let mut next = Some(Arc::clone(&first));
         while let Some(node) = next.take_if(skips) {
             next = node.parent();
@@ -175,11 +187,7 @@ impl Node {
             let mut inner = self.inner.lock();
             // Unless it was handed over meanwhile.
             let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
-            if same && next.is_some() {
-                std::mem::replace(&mut inner.parent, next.clone())
-            } else {
-                None
-            }
+            if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
         };
         drop((skipped, first));
         while let Some(node) = next.take_if(|node| node.has(LEFT)) {
@@ -220,19 +228,21 @@ impl Node {
         if !self.is_clocked() {
             return None;
         }
-        let clock_of =
-            |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.clock.clone());
-        if let Some(clock) = clock_of(self) {
+        if let Some(clock) = self.given_clock() {
             return Some(clock);
         }
         let mut at = self.parent();
         while let Some(node) = at {
-            if let Some(clock) = clock_of(&node) {
+            if let Some(clock) = node.given_clock() {
                 return Some(clock);
             }
             at = node.parent();
         }
         None
+    }
+
+    fn given_clock(&self) -> Option<Arc<dyn Clock>> {
+        self.inner.lock().rest_seen().and_then(|rest| rest.clock.clone())
     }
 }
 

@@ -1,9 +1,11 @@
 //! The register of open regions (feature `inspect`).
 
 use super::observe::Phase;
-use super::{CANCELLED, Kind, Node, STOP};
+use super::{CANCELLED, Kind, LEFT, Node, STOP};
 use crate::identity::TaskId;
-use crate::sync::{Arc, Register, Weak, next_number};
+use crate::sync::{Arc, Looks, Register, Weak, next_number};
+use crate::unwind;
+use std::collections::HashMap;
 use std::panic::Location;
 use std::time::Instant;
 
@@ -22,8 +24,10 @@ pub(super) struct Entry {
 
 /// An open region, as it is found.
 pub(crate) struct Found {
-    pub(crate) node: Arc<Node>,
+    /// In the order of entering: no other region has the same.
     pub(crate) number: u64,
+    /// The number of the nearest live region around it.
+    pub(crate) parent: Option<u64>,
     pub(crate) kind: Kind,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) owner: Option<TaskId>,
@@ -34,7 +38,6 @@ pub(crate) struct Found {
     pub(crate) cancelled: bool,
     pub(crate) stopped: bool,
     pub(crate) exits: usize,
-    pub(crate) parent: Option<Arc<Node>>,
 }
 
 /// A region that has been left, for a timeline.
@@ -98,19 +101,54 @@ pub(crate) fn record(on: bool) -> Vec<Span> {
     ENDED.take()
 }
 
+/// Every open region, in the order of entering.
+///
+/// What is looked at is held meanwhile, and may be left and let go of by everybody else. The drop of what a region owns
+/// is user code, so it comes after the look (R18).
 pub(crate) fn found() -> Vec<Found> {
-    let nodes: Vec<_> = OPEN.all().iter().filter_map(Weak::upgrade).collect();
-    nodes.into_iter().filter_map(look).collect()
+    let (mut found, dead) = {
+        let _look = LOOKS.join();
+        let mut held: Vec<_> = OPEN.all().iter().filter_map(Weak::upgrade).collect();
+        let mut owners = HashMap::new();
+        let mut found = Vec::with_capacity(held.len());
+        for at in 0..held.len() {
+            let node = Arc::clone(&held[at]);
+            found.extend(look(&node, &mut owners, &mut held));
+            held.push(node);
+        }
+        (found, let_go(held))
+    };
+    unwind::drop_each(dead).into_iter().for_each(unwind::discard);
+    found.sort_unstable_by_key(|region: &Found| region.number);
+    found
 }
 
-fn look(node: Arc<Node>) -> Option<Found> {
-    let owner = node.owner_id();
-    let parent = node.live_parent();
+/// Looks at one region. A task's id is kept among `owners`, so that its name is not searched from each of its regions.
+/// What is walked past is put to what is `held`.
+fn look(
+    node: &Arc<Node>,
+    owners: &mut HashMap<(u64, u64), Option<TaskId>>,
+    held: &mut Vec<Arc<Node>>,
+) -> Option<Found> {
+    let owner = node.owner();
+    let owner = owners.entry((owner.task, owner.runtime));
+    let owner = owner.or_insert_with(|| node.owner_id_past(|node| held.push(node))).clone();
+    let mut around = node.parent();
+    while let Some(left) = around.take_if(|around| around.has(LEFT)) {
+        around = left.parent();
+        held.push(left);
+    }
+    let parent = around.as_ref().and_then(|around| {
+        let inner = around.inner.lock();
+        inner.rest_seen().map(|rest| rest.entry.number)
+    });
+    held.extend(around);
     let inner = node.inner.lock();
     let rest = inner.rest_seen()?;
     let (entered, (phase, since)) = (rest.entry.entered?, rest.entry.phase?);
-    let found = Found {
+    Some(Found {
         number: rest.entry.number,
+        parent,
         kind: node.kind(),
         name: rest.name.clone(),
         owner,
@@ -121,9 +159,30 @@ fn look(node: Arc<Node>) -> Option<Found> {
         cancelled: node.has(CANCELLED),
         stopped: node.has(STOP),
         exits: inner.exits(),
-        parent,
-        node: Arc::clone(&node),
-    };
-    drop(inner);
-    Some(found)
+    })
+}
+
+/// Lets go of what was `held`, and returns the regions that nobody else has: counted no longer, and not dropped yet.
+fn let_go(held: Vec<Arc<Node>>) -> Vec<Node> {
+    let mut dead = Vec::new();
+    for node in held {
+        // The region around it may be held by nothing else, either.
+        let mut next = Some(node);
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.inner.get_mut().parent.take();
+            #[cfg(feature = "testing")]
+            node.count_out();
+            dead.push(node);
+        }
+    }
+    dead
+}
+
+static LOOKS: Looks = Looks::new();
+
+/// Waits until no look is under way. While the guard is kept, nobody holds a region for a snapshot only.
+#[cfg(feature = "testing")]
+#[must_use = "looks go on when it is dropped"]
+pub(super) fn without_looks() -> impl Sized {
+    LOOKS.keep_out()
 }

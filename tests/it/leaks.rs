@@ -293,3 +293,46 @@ fn r19_a_mock_clock_gives_its_timers_back() {
     drop(run);
     assert_eq!(Arc::strong_count(&wakes), 1);
 }
+
+#[test]
+fn r19_a_region_is_counted_once_in_its_first_poll_and_after_it() {
+    let counted = || {
+        let scope = CancelScope::new();
+        // A handle needs the node of the region that is polled for the first time, and of what is around it.
+        let now = moored::testing::live_regions();
+        drop(scope.handle());
+        now
+    };
+    let mut run = hand(task(async {
+        let scope = CancelScope::new();
+        let inner = async {
+            let entered = CancelScope::new().enter().unwrap();
+            assert_eq!(
+                moored::testing::live_regions(),
+                3,
+                "the task, the scope, and what was entered"
+            );
+            drop(entered);
+            assert_eq!(counted(), 3);
+            yield_now().await;
+            assert_eq!(moored::testing::live_regions(), 2);
+        };
+        scope.run(inner).await.unwrap();
+        drop(scope);
+        assert_eq!(moored::testing::live_regions(), 1);
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        drop(group.spawn(async {
+            drop(CancelScope::new().enter().unwrap());
+            assert_eq!(moored::testing::live_regions(), 3, "the task, the group, and the child");
+            yield_now().await;
+            assert_eq!(moored::testing::live_regions(), 3);
+            Ok(())
+        }));
+        group.run(async { Ok(()) }).await.unwrap();
+        drop(group);
+        assert_eq!(moored::testing::live_regions(), 1);
+    }));
+    run.drive();
+    drop(run);
+    assert_eq!(moored::testing::live_regions(), 0);
+}

@@ -140,6 +140,9 @@ impl Frame {
             (None, None) => light.node(ambient::current()),
             (Some(inside), _) => inside,
         };
+        draft.hand_over_census();
+        #[cfg(feature = "testing")]
+        node.count_as_node();
         if shared {
             let settled = draft.settle(Arc::clone(&node));
             if !Arc::ptr_eq(settled, &node) {
