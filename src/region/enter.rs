@@ -92,7 +92,7 @@ impl Node {
             self.link_up_if(entry.awaited);
             return Ok(None);
         }
-        let around = entry.and_then(|entry| entry.around);
+        let mut around = entry.and_then(|entry| entry.around);
         let (awaited, panic) = {
             let mut inner = self.inner.lock();
             if self.has(LEFT) && operation != "run" {
@@ -111,12 +111,13 @@ impl Node {
                 // and to the region around that. Where there is none, it is its own root; and only if it was
                 // never anybody's may it move with its future (R5).
                 drop(inner);
-                let around = around.or_else(|| Some(ambient::current()?.0));
+                around = around.or_else(|| Some(ambient::current()?.0));
                 inner = self.inner.lock();
-                match around {
+                match &around {
                     Some(around) => {
                         self.owner_task.store(around.owner().task, Ordering::Relaxed);
-                        inner.parent.get_or_insert(around);
+                        // Not moved in: where there is a parent already, it would be dropped under the lock.
+                        inner.parent.get_or_insert_with(|| Arc::clone(around));
                         self.unsettle();
                     }
                     None => {
@@ -163,17 +164,28 @@ impl Node {
         let (parent, in_exit) = ambient::current().unzip();
         let in_exit = in_exit.unwrap_or(false);
         let owner = Node::owner_in(parent.as_ref());
-        let (former, link, awaited) = {
+        if let Some(parent) = &parent {
+            self.move_out_of_the_way_to(parent);
+        }
+        {
             let mut inner = self.inner.lock();
             self.record_owner(owner);
-            self.lower(&inner, LINKED | SHELTERED | CLOCKED);
+            self.lower(&inner, SHELTERED | CLOCKED);
             self.raise(&inner, Node::inherited(parent.as_ref(), in_exit));
-            let awaited = inner.is_awaited();
             if let Some(more) = &mut inner.more {
                 // Entered anew, as far as the order of exits goes.
                 more.number = next_number();
             }
-            let link = self.take_link(&mut inner);
+        }
+        self.move_into(parent);
+    }
+
+    /// Makes `parent` the region around this one.
+    fn move_into(self: &Arc<Self>, parent: Option<Arc<Node>>) {
+        let (former, link, awaited) = {
+            let mut inner = self.inner.lock();
+            self.lower(&inner, LINKED);
+            let (awaited, link) = (inner.is_awaited(), self.take_link(&mut inner));
             (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
         self.unsettle_inside(parent.as_ref());
@@ -181,6 +193,19 @@ impl Node {
         self.drop_link(link);
         self.link_up_if(awaited || was_linked);
         drop(former);
+    }
+
+    /// This region is about to be inside `inner`. Where it is around that, it would be inside itself, and a walk outwards
+    /// would not end: what was entered in it and is around `inner` goes to the region around this one first.
+    fn move_out_of_the_way_to(self: &Arc<Self>, inner: &Arc<Node>) {
+        let mut at = Some(Arc::clone(inner));
+        while let Some(node) = at {
+            let around = node.live_parent();
+            if around.as_ref().is_some_and(|around| Arc::ptr_eq(around, self)) {
+                return node.move_into(self.live_parent());
+            }
+            at = around;
+        }
     }
 
     /// For what is dropped after its owner has let go of it. What nobody takes over goes home from where it was, as its

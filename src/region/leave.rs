@@ -36,6 +36,8 @@ struct Leave {
     waker: Option<Waker>,
     waiters: Taken,
     links: Links,
+    /// The region around it was left before it was.
+    outlives_parent: bool,
 }
 
 impl Node {
@@ -64,14 +66,15 @@ impl Node {
         entered_at: &'static Location<'static>,
         owner: Identity,
     ) {
+        // For the owner's name, where that task is around. Before the lock, because the look takes those of others.
+        let parent = ambient::node_of_task(owner.task);
         {
             let mut inner = self.inner.lock();
             if self.has(ENTERED) {
                 return;
             }
             inner.entered_at = Some(entered_at);
-            // For the owner's name, where that task is around.
-            inner.parent = ambient::node_of_task(owner.task);
+            inner.parent = parent;
             self.record_owner(owner);
             self.raise(&inner, ENTERED);
         }
@@ -152,10 +155,12 @@ impl Node {
     fn take_leave(&self, inner: &mut Inner) -> Leave {
         let mut waiters = Taken::default();
         self.take_waiters(inner, &mut waiters);
-        Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner) }
+        let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
+        Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner), outlives_parent }
     }
 
-    fn after_leaving(self: &Arc<Self>, Leave { waker, waiters, links }: Leave) {
+    fn after_leaving(self: &Arc<Self>, leave: Leave) {
+        let Leave { waker, waiters, links, outlives_parent } = leave;
         // What they panic with has nowhere to go: the panic hook has told of it.
         if let Some(waker) = waker {
             unwind::drop_quietly(waker);
@@ -164,6 +169,11 @@ impl Node {
             unwind::drop_each_quietly(waiters.into_wakers());
         }
         self.unlink(links);
+        if outlives_parent {
+            // Later regions may be inside this one, and keep it. Regions of which each is entered inside the one before
+            // would keep all that came before (R19).
+            drop(self.live_parent());
+        }
         if self.has(SHIELD | SHELTERED) {
             // It holds nothing off any more.
             self.unsettle();

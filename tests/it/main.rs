@@ -8,7 +8,7 @@ mod adoption;
 mod affinity;
 mod asleep;
 mod auto_traits;
-mod claims;
+mod chains;
 mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]
@@ -29,6 +29,7 @@ mod leaks;
 mod limits;
 mod local;
 mod looks;
+mod moved;
 mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;
@@ -36,6 +37,7 @@ mod pending;
 mod posted;
 mod prior_art;
 mod record;
+mod reentrant;
 mod resource;
 mod rules;
 mod runtimes;

@@ -1,0 +1,183 @@
+//! Regions of which each is entered inside the one before: what was left is let go of, however long it goes on (R1, R19).
+
+use crate::support::{Gate, hand, yield_now};
+use moored::testing::{MockClock, live_regions};
+use moored::{CancelScope, EnteredScope, ExitStack, ReasonKind, TaskGroup, task};
+use std::cell::RefCell;
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+const STEPS: usize = 1_000;
+
+/// A chain that keeps what was left has more than this many regions soon.
+const FEW: usize = 12;
+
+/// Takes `STEPS` steps, and looks after each how many regions live.
+#[track_caller]
+fn roll<T>(before: usize, first: T, mut step: impl FnMut(T) -> T) {
+    let mut at = first;
+    for steps in 1..=STEPS {
+        at = step(at);
+        let more = live_regions() - before;
+        assert!(more <= FEW, "{more} regions live after {steps} steps");
+    }
+    drop(at);
+    // What the last one left behind its task runs now.
+    assert!(live_regions() - before <= 1, "regions live on");
+}
+
+fn enter() -> EnteredScope {
+    CancelScope::new().enter().unwrap()
+}
+
+fn enter_inside(outer: &EnteredScope) -> EnteredScope {
+    hand(outer.run(async { enter() })).ready().unwrap()
+}
+
+fn exit_after(outer: EnteredScope, inner: EnteredScope) -> EnteredScope {
+    outer.exit().unwrap();
+    inner
+}
+
+/// The same outside every task and in one.
+fn in_and_outside_a_task(chain: impl Fn()) {
+    chain();
+    hand(task(async { chain() })).drive();
+    assert_eq!(live_regions(), 0);
+}
+
+#[test]
+fn r19_scopes_entered_each_inside_the_one_before() {
+    in_and_outside_a_task(|| {
+        roll(live_regions(), enter(), |outer| {
+            let inner = enter_inside(&outer);
+            exit_after(outer, inner)
+        });
+        // Left by a drop.
+        roll(live_regions(), enter(), |outer| enter_inside(&outer));
+    });
+}
+
+#[test]
+fn r19_scopes_that_are_handed_on_each_into_the_one_before() {
+    in_and_outside_a_task(|| {
+        roll(live_regions(), enter(), |outer| {
+            let released = enter().release().unwrap();
+            let inner = hand(outer.run(async { released.adopt() })).ready().unwrap();
+            exit_after(outer, inner)
+        });
+        roll(live_regions(), enter(), |outer| {
+            let released = enter_inside(&outer).release().unwrap();
+            outer.exit().unwrap();
+            released.adopt()
+        });
+    });
+}
+
+#[test]
+fn r19_stacks_first_used_each_inside_the_one_before() {
+    let used = || {
+        let stack = ExitStack::new();
+        stack.defer(yield_now());
+        stack
+    };
+    in_and_outside_a_task(|| {
+        roll(live_regions(), used(), |outer| {
+            hand(outer.run(async { Ok::<_, ()>(used()) })).drive().unwrap()
+        });
+    });
+}
+
+type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+
+fn poll(run: &mut Boxed) -> Poll<()> {
+    hand(poll_fn(|cx| run.as_mut().poll(cx))).poll()
+}
+
+/// Begins each run inside the one before, lends it outwards, and lets it go on when the one before has ended.
+#[track_caller]
+fn roll_lent<R: Future<Output = ()> + 'static>(run: fn(Boxed) -> R) {
+    let next: Rc<RefCell<Option<Boxed>>> = Rc::default();
+    let begin = || {
+        let (gate, next) = (Gate::new(), Rc::clone(&next));
+        let mut opened = Box::pin(gate.wait());
+        let body = poll_fn(move |cx| {
+            // Out of the slot, into which the inner one looks as well.
+            let inner = next.take();
+            if let Some(mut inner) = inner {
+                assert!(inner.as_mut().poll(cx).is_pending());
+                next.replace(Some(inner));
+            }
+            opened.as_mut().poll(cx)
+        });
+        (Box::pin(run(Box::pin(body))) as Boxed, gate)
+    };
+    let before = live_regions();
+    let mut first = begin();
+    assert!(poll(&mut first.0).is_pending());
+    roll(before, first, |(mut outer, gate)| {
+        let (inner, its_gate) = begin();
+        next.replace(Some(inner));
+        assert!(poll(&mut outer).is_pending());
+        let inner = next.take().unwrap();
+        gate.open();
+        assert!(poll(&mut outer).is_ready());
+        (inner, its_gate)
+    });
+}
+
+#[test]
+fn r19_runs_begun_each_inside_the_one_before_and_lent_outwards() {
+    in_and_outside_a_task(|| {
+        roll_lent(|body| async move { CancelScope::new().run(body).await.unwrap() });
+        roll_lent(|body| async move {
+            let stack = ExitStack::new();
+            stack.run(async { Ok::<_, ()>(body.await) }).await.unwrap();
+        });
+        roll_lent(|body| async move {
+            let group: TaskGroup<'_, ()> = TaskGroup::new();
+            group.run(async { Ok(body.await) }).await.unwrap();
+        });
+        roll_lent(|body| async move { task(body).await });
+        roll_lent(|body| async move { task(body).clock(MockClock::new()).await });
+    });
+}
+
+#[test]
+fn r11_what_is_lent_out_of_a_task_keeps_the_clock_of_a_task_further_out_that_was_left() {
+    let clock = MockClock::new();
+    let lend = |run: &mut Boxed| assert!(poll(run).is_pending());
+    let scope = CancelScope::new().timeout(Duration::from_secs(1)).named("lent");
+    let mut inner: Boxed = Box::pin(task(async move {
+        let late = scope.run(pending::<()>()).await.unwrap_err();
+        assert_eq!(late.reason().kind(), ReasonKind::Deadline);
+    }));
+    hand(task(async { task(async { lend(&mut inner) }).await }).clock(clock.clone())).ready();
+    assert!(poll(&mut inner).is_pending());
+    clock.advance(Duration::from_secs(1));
+    assert!(poll(&mut inner).is_ready());
+}
+
+#[test]
+fn r04_a_scope_that_is_adopted_inside_one_that_was_entered_in_it_is_inside_that_one() {
+    let chain = || {
+        let before = live_regions();
+        let a = enter();
+        let b = enter_inside(&a);
+        let c = enter_inside(&b);
+        let released = a.release().unwrap();
+        // Each of the three would be inside the next.
+        let a = hand(c.run(async { released.adopt() })).ready().unwrap();
+        assert!(![&a, &b, &c].iter().any(|scope| scope.handle().is_cancelled()));
+        a.handle().cancel();
+        assert!(a.handle().is_cancelled() && !b.handle().is_cancelled());
+        b.handle().cancel();
+        assert!(c.handle().is_cancelled());
+        drop((a, b, c));
+        assert_eq!(live_regions(), before);
+    };
+    in_and_outside_a_task(chain);
+}
