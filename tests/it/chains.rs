@@ -1,4 +1,5 @@
 //! Regions of which each is entered inside the one before: what was left is let go of, however long it goes on (R1, R19).
+#![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Gate, hand, yield_now};
 use moored::testing::{MockClock, live_regions};

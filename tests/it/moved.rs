@@ -1,4 +1,5 @@
 //! A `run` that another task polls on: everything inside it is told, and its owner goes on (R2, R8, R16).
+#![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{
     Executor, Gate, Log, as_owner, as_thief, boom, hand, panic_text, poll_once, yield_now,

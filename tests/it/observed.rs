@@ -1,4 +1,5 @@
 //! Who is inside what, and what is told of it.
+#![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Gate, hand, lose, yield_now};
 use moored::testing::live_regions;

@@ -1,5 +1,6 @@
 //! Wakers and values that call back in when they are woken and when they are *dropped*, in every place that keeps one
 //! (R18). A callback under a lock would wait for that lock for ever.
+#![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Executor, Gate, Reports, hand, poll_once, yield_now};
 use futures::Stream;
@@ -130,8 +131,11 @@ async fn leaves_exit(gate: Gate) -> Result<(), Called> {
     stack.run(pending::<Result<(), ()>>()).await.map_or(Ok(()), Ok)
 }
 
+/// What it is, and how to make one.
+type Named<T> = (&'static str, fn() -> T);
+
 /// Every place that keeps a waker.
-fn rooms() -> Vec<(&'static str, fn() -> Room)> {
+fn rooms() -> Vec<Named<Room>> {
     vec![
         ("a scope's run", || {
             let scope = CancelScope::new();
@@ -380,7 +384,7 @@ fn r18_a_start_that_is_over_drops_a_value_that_comes_late_outside_its_lock() {
 }
 
 /// Values in every place that keeps one, with how they are let go of.
-fn values() -> Vec<(&'static str, fn())> {
+fn values() -> Vec<Named<()>> {
     fn called(group: &Group) -> Called {
         Called(Back::to(group))
     }
