@@ -6,6 +6,9 @@ use moored::testing::live_regions;
 use moored::{CancelScope, EnteredScope, ExitStack, TaskGroup, inspect, task};
 use std::future::pending;
 
+/// There is one recording in a process, so the tests that record take turns.
+static RECORDS: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// The line of the tree that names `region`, with its indentation.
 #[track_caller]
 fn line(tree: &str, region: &str) -> String {
@@ -88,6 +91,7 @@ fn a_leaked_run_does_not_stay_in_the_snapshot_for_ever() {
 
 #[test]
 fn a_timeline_has_a_bar_for_each_region_that_was_left() {
+    let _turn = RECORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let recording = inspect::record();
     hand(
         task(async {
@@ -123,6 +127,7 @@ fn a_snapshot_shows_a_region_that_runs_what_was_abandoned_in_it() {
     assert_eq!((region.kind, &*region.waits_for), ("cancel scope", "exits that it adopted"));
     gate.open();
     run.ready().unwrap();
+    let _turn = RECORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let recording = inspect::record();
     let timeline = recording.finish();
     assert_eq!(format!("{timeline:?}"), format!("Timeline {{ regions: {}, .. }}", timeline.len()));
