@@ -42,6 +42,15 @@ pub(crate) fn default_sleep(at: Instant) -> Sleep {
     );
 }
 
+/// Whether there is such a timer.
+pub(crate) fn has_default() -> bool {
+    #[cfg(feature = "tokio")]
+    if crate::rt::tokio::inside_a_runtime() {
+        return true;
+    }
+    cfg!(feature = "timer")
+}
+
 /// What that clock shows.
 pub(crate) fn default_now() -> Instant {
     // Outside a runtime, tokio's shows what any does.

@@ -124,6 +124,11 @@ const STAY: u32 = 1 << 14;
 const BELOW: u32 = 1 << 15;
 /// A child on an executor: who polls its group does not poll it.
 const AFAR: u32 = 1 << 16;
+/// Cancelled, and a shield inside has kept the body for once: the children of the groups inside are cancelled (R12).
+const HELD: u32 = 1 << 17;
+
+/// How long a cancelled region waits for a shield that it has woken, where nothing else is set.
+const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Node {
     flags: AtomicU32,
@@ -189,6 +194,8 @@ struct Rest {
     stop_due: Option<Instant>,
     /// What was cancelled around a shield, and when its grace after that is over.
     shield_due: Option<(Reason, Instant)>,
+    /// How long what is inside waits for a shield that it has woken.
+    patience: Option<Duration>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// What it is linked in, where that is not its parent.
     link: Option<(Weak<Node>, usize)>,
@@ -417,6 +424,17 @@ impl Node {
 
     fn grace(&self) -> Option<Duration> {
         self.inner.lock().rest_seen()?.grace
+    }
+
+    pub(crate) fn set_shield_patience(&self, patience: Duration) {
+        self.inner.lock().rest().patience = Some(patience);
+    }
+
+    /// As it was set for the nearest region around that it was set for.
+    fn shield_patience(&self) -> Duration {
+        let set = |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.patience);
+        let mut around = std::iter::successors(self.parent(), |node| node.parent());
+        set(self).or_else(|| around.find_map(|node| set(&node))).unwrap_or(SHIELD_PATIENCE)
     }
 
     /// By which exits of different regions of one task are sorted.

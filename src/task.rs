@@ -15,6 +15,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// Gives a future an identity and a root region, and nothing else.
 ///
@@ -92,6 +93,22 @@ impl<F: Future> Task<F> {
     /// on `spawner` (R8). What that drops unfinished is [reported](crate::set_report_hook) lost.
     pub fn on_abandon(mut self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
         self.run.origin().node().set_spawner(Arc::new(spawner));
+        self
+    }
+
+    /// How long a cancelled region inside waits for a shield that is polled no more; 100 ms where it is not set. Inherited
+    /// by everything inside and by what it spawns.
+    ///
+    /// A region that is cancelled keeps its body while a [`shield`](crate::shield()) inside is polled (R12). Where a poll of
+    /// the body did not reach the shield, because `FuturesUnordered` and the like poll only what was woken, the region wakes
+    /// the shield to see. If it has not been polled by the time given here after that, the body has let go of it, and is
+    /// dropped. Set more where a task that was woken may have to wait longer than that for its turn, and
+    /// [`Duration::MAX`] where a body that keeps such a shield is never to be dropped.
+    ///
+    /// It is measured by the task's clock. Where there is no timer at all, see [`Clock`], the time is looked at whenever the
+    /// region is polled.
+    pub fn shield_patience(mut self, time: Duration) -> Self {
+        self.run.origin().node().set_shield_patience(time);
         self
     }
 

@@ -214,6 +214,15 @@ impl<E> Ledger<E> {
         settled
     }
 
+    /// Whether the outcome tells of something real.
+    pub(super) fn has_failed(&self) -> bool {
+        let book = self.book.lock();
+        let counts = |recorded: &Recorded<E>| {
+            !(book.succeeded && matches!(recorded.cause, Cause::Child { .. }))
+        };
+        book.panic.is_some() || book.causes.iter().any(counts)
+    }
+
     /// Errors that no record tells of. What their drops panic with is told further out.
     fn drop_errors(&self, errors: Vec<Recorded<E>>) {
         let mut failures = Failures::default();

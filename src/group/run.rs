@@ -196,12 +196,19 @@ where
         if crew.members.are_shielded() {
             ambient::hold_shield();
         }
+        if crew.shared.open() > 0 {
+            crew.shared.node().link_up_once();
+        }
         if !crew.body_ended {
             return Poll::Pending;
         }
         crew.frame.poll_meanwhile(cx);
         crew.shared.ledger.node.tell_phase(Phase::Children);
         ready!(crew.shared.ledger.gate.poll_close(cx));
+        let caught = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();
+        if caught && crew.frame.waits_for_outer(cx) {
+            return Poll::Pending;
+        }
         let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
         ready!(crew.frame.poll_leave(cx, why));
         crew.shared.ready.clear();

@@ -1,8 +1,8 @@
 //! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
 
 use super::{
-    AFAR, BELOW, CANCELLED, DEADLINE, ENTERED, Inner, Kind, LEFT, Node, REWAKE, Reach, SHELTERED,
-    SHIELD, STOP,
+    AFAR, ATTENDED, BELOW, CANCELLED, DEADLINE, ENTERED, HELD, Inner, Kind, LEFT, Node, REWAKE,
+    Reach, SHELTERED, SHIELD, STOP,
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
@@ -18,6 +18,10 @@ enum Signal {
     Cancel(Reason),
     /// The region itself is asked to wind down.
     Stop(Reason),
+    /// The children of the region are cancelled, also those that are spawned later, and the region itself is not.
+    Children(Reason),
+    /// A cancelled region around keeps its body for a shield: the children of every group inside are cancelled.
+    Held(Reason),
     /// Something around it was told so: whoever waits looks again, and a shield has to be polled to hold.
     Look,
 }
@@ -33,22 +37,17 @@ struct Errand {
 impl Errand {
     fn add(&mut self, to: &Inner, signal: &Signal) {
         let Some(reach) = to.reach.as_ref().filter(|reach| !reach.links.is_empty()) else { return };
+        let signal = match signal {
+            Signal::Children(reason) => Signal::Cancel(reason.clone()),
+            signal => signal.clone(),
+        };
         let (before, at) = (self.nodes.len(), self.signals.len());
         self.nodes.reserve(reach.links.len());
         self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
         if self.nodes.len() > before {
-            self.signals.push(signal.clone());
+            self.signals.push(signal);
         }
     }
-}
-
-/// Shields somewhere inside a region.
-#[derive(Default)]
-pub(super) struct ShieldsBelow {
-    /// One waits to be woken.
-    pub(super) asleep: bool,
-    /// One was woken, and has not been polled since.
-    pub(super) awake: bool,
 }
 
 impl Node {
@@ -71,19 +70,23 @@ impl Node {
 
     /// Cancels the children, those that are still to come as well, but not the region itself.
     pub(crate) fn cancel_below(&self, reason: Reason) {
-        let (mut run, mut below) = (Taken::default(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Errand::default());
+        self.hear(Signal::Children(reason), &mut own, &mut below);
+        Node::tell(own, below);
+    }
+
+    /// Notes that the body of this region, which is cancelled, waits for a shield inside. Nothing else waits for it: the
+    /// children of the groups inside are cancelled now (R12).
+    pub(super) fn hold(&self) {
+        let mut below = Errand::default();
         {
-            let mut inner = self.inner.lock();
-            below.add(&inner, &Signal::Cancel(reason.clone()));
-            if !self.has(CANCELLED) {
-                inner.rest().below.get_or_insert(reason);
+            let inner = self.inner.lock();
+            self.raise(&inner, HELD);
+            if let Some(reason) = inner.reason() {
+                below.add(&inner, &Signal::Held(reason.seen_as(ReasonKind::Parent)));
             }
-            inner.tell_children();
-            self.raise(&inner, BELOW | REWAKE);
-            // It tells those that are not linked.
-            run.extend(inner.waker.take());
         }
-        Node::tell(run, below);
+        Node::tell(Taken::default(), below);
     }
 
     /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
@@ -98,21 +101,26 @@ impl Node {
     fn tell_all(own: Taken, mut below: Errand) -> Option<Payload> {
         let mut wakers = Taken::default();
         while let Some((node, signal)) = below.nodes.pop() {
-            let signal = node.takes(&below.signals[signal]);
-            node.hear(signal, &mut wakers, &mut below);
+            if let Some(signal) = node.takes(&below.signals[signal]) {
+                node.hear(signal, &mut wakers, &mut below);
+            }
         }
         wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
     }
 
     /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
-    /// what is around it, or survives it, and only looks.
-    fn takes(&self, signal: &Signal) -> Signal {
-        match (self.kind(), signal) {
-            (Kind::Child, Signal::Cancel(reason)) => Signal::Cancel(reason.seen_below()),
+    /// what is around it, or survives it, and only looks. That another shield holds ends at a shield.
+    fn takes(&self, signal: &Signal) -> Option<Signal> {
+        Some(match (self.kind(), signal) {
+            (_, Signal::Held(_)) if self.has(SHIELD | SHELTERED) => return None,
+            (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
+                Signal::Cancel(reason.seen_below())
+            }
+            (_, Signal::Held(_)) => signal.clone(),
             (Kind::Stay, Signal::Cancel(_)) => signal.clone(),
             (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
             _ => Signal::Look,
-        }
+        })
     }
 
     /// What a group's children hear that have no node: their group's `run` polls them when it is more than it was.
@@ -130,7 +138,7 @@ impl Node {
         let heard = match signal {
             Signal::Cancel(_) => LEFT | CANCELLED,
             Signal::Stop(_) => LEFT | STOP,
-            Signal::Look => 0,
+            Signal::Children(_) | Signal::Held(_) | Signal::Look => 0,
         };
         if self.has(heard) {
             return;
@@ -154,7 +162,19 @@ impl Node {
                 // The run has to see that its grace begins.
                 inner.rest().grace.is_some()
             }
-            Signal::Look => self.has(SHIELD),
+            Signal::Held(_) if self.kind != Kind::Group => return,
+            Signal::Children(reason) | Signal::Held(reason) => {
+                if !self.has(CANCELLED) {
+                    inner.rest().below.get_or_insert(reason);
+                }
+                inner.tell_children();
+                self.raise(&inner, BELOW);
+                // It polls those of its children that are not linked.
+                true
+            }
+            // A shield, to be polled. A region that was cancelled too, to see whether it is still for others to catch
+            // that (R9).
+            Signal::Look => self.has(SHIELD | CANCELLED),
         };
         self.take_waiters(&mut inner, wakers);
         if wakes_run {
@@ -193,38 +213,68 @@ impl Node {
         Node::tell(Taken::default(), told);
     }
 
-    /// Which shields there are below that a poll of this region may reach; `wakes` wakes those that wait for something.
-    pub(super) fn shields_below(self: &Arc<Self>, wakes: bool) -> ShieldsBelow {
-        let mut found = ShieldsBelow::default();
+    /// Whether there is a shield below that a poll of this region may reach.
+    pub(super) fn has_shield_below(&self) -> bool {
+        self.any_shield_below(|_, _| true)
+    }
+
+    /// Wakes the shields below, to see which of them are polled.
+    pub(super) fn wake_shields_below(&self) {
         let mut wakers = Vec::new();
-        let mut below = vec![Arc::downgrade(self)];
+        self.any_shield_below(|shield, inner| {
+            if let Some(waker) = inner.waker.take() {
+                shield.raise(inner, REWAKE);
+                wakers.push(waker);
+            }
+            false
+        });
+        wake_all(wakers);
+    }
+
+    /// `is_it` is asked under the shield's lock. Not in the body are the region's own children, and what is inside a child
+    /// on an executor. An entered scope shields nothing where nothing runs in it.
+    fn any_shield_below(&self, mut is_it: impl FnMut(&Node, &mut Inner) -> bool) -> bool {
+        let mut below: Vec<_> = self.inner.lock().links().filter_map(Weak::upgrade).collect();
+        below.retain(|node| node.kind != Kind::Child);
         while let Some(node) = below.pop() {
-            let Some(node) = node.upgrade() else { continue };
-            if node.has(AFAR) && !Arc::ptr_eq(&node, self) {
+            if node.has(AFAR) {
                 continue;
             }
             let mut inner = node.inner.lock();
-            below.extend(inner.links().cloned());
-            if !node.has(SHIELD) || Arc::ptr_eq(&node, self) {
-                continue;
+            if node.has(SHIELD) && node.has(ATTENDED) && is_it(&node, &mut inner) {
+                return true;
             }
-            if wakes && inner.waker.is_some() {
-                wakers.extend(inner.waker.take());
-                node.raise(&inner, REWAKE);
-            }
-            found.asleep |= inner.waker.is_some();
-            found.awake |= inner.waker.is_none() && node.has(REWAKE);
+            below.extend(inner.links().filter_map(Weak::upgrade));
         }
-        wake_all(wakers);
-        found
+        false
     }
 
     /// Tells whoever waits here or below to look again, where a link came after the cancellation.
     pub(super) fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.is_cancelled() {
-            let nodes = vec![(Arc::clone(self), 0)];
-            Node::tell(Taken::default(), Errand { nodes, signals: vec![Signal::Look] });
+            self.look_again(self.held_around().map(Signal::Held));
         }
+    }
+
+    /// A cancelled region around it was left, and this one was not inside any more: what is cancelled here counts now.
+    pub(super) fn look_after(self: &Arc<Self>) {
+        self.look_again(None);
+    }
+
+    fn look_again(self: &Arc<Self>, held: Option<Signal>) {
+        let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
+        let nodes = (0..signals.len()).map(|at| (Arc::clone(self), at)).collect();
+        Node::tell(Taken::default(), Errand { nodes, signals });
+    }
+
+    /// Why the nearest region around this one, up to a shield, is cancelled that keeps its body for another shield.
+    fn held_around(&self) -> Option<Reason> {
+        if self.has(SHELTERED | SHIELD | LEFT) {
+            return None;
+        }
+        let held = self.around().find(|node| node.has(HELD))?;
+        let inner = held.inner.lock();
+        inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
     }
 
     /// The grace of a shield is over: what is cancelled around it is seen inside (R12).
@@ -292,18 +342,25 @@ impl Node {
 
     /// The reason of the nearest cancelled region around this one, up to the next shield.
     pub(super) fn reason_around(&self) -> Option<Reason> {
-        let mut at = self.live_parent();
-        while let Some(node) = at {
-            if node.has(CANCELLED) {
-                let inner = node.inner.lock();
-                return inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent));
-            }
-            if node.has(SHELTERED | SHIELD) {
-                return None;
-            }
-            at = node.live_parent();
-        }
-        None
+        let cancelled = self.around().find(|node| node.has(CANCELLED))?;
+        let inner = cancelled.inner.lock();
+        inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
+    }
+
+    /// The live regions around this one, as far as the next shield, which is the last.
+    pub(super) fn around(&self) -> impl Iterator<Item = Arc<Node>> {
+        std::iter::successors(self.live_parent(), |node| {
+            if node.has(SHELTERED | SHIELD) { None } else { node.live_parent() }
+        })
+    }
+
+    /// Whether a region around this one, up to a shield, is cancelled as well: the outermost of them catches it, and drops
+    /// this one (R9). An entered scope has no body that it could drop; what runs inside it does that.
+    pub(super) fn is_caught_outside(self: &Arc<Self>) -> bool {
+        // A stay is its scope.
+        let node = self.timed();
+        let drops = |node: Arc<Node>| node.has(CANCELLED) && node.has(ATTENDED);
+        !node.has(SHELTERED | SHIELD | LEFT) && node.around().any(drops)
     }
 
     /// Whether this region or one around it, up to a shield, is cancelled.
@@ -508,15 +565,31 @@ impl Node {
 
     /// The earliest deadline of this region and those around it, up to a shield (R11).
     pub(crate) fn effective_deadline(&self) -> Option<Instant> {
-        let mut earliest = self.deadline();
-        let mut last = self.has(SHELTERED | SHIELD | LEFT);
-        let mut at = self.live_parent();
-        while let (Some(node), false) = (at, last) {
-            earliest = [earliest, node.deadline()].into_iter().flatten().min();
-            last = node.has(SHELTERED | SHIELD);
-            at = node.live_parent();
+        let inside = self.has(SHELTERED | SHIELD | LEFT);
+        let around = (!inside).then(|| self.around());
+        let around = around.into_iter().flatten().filter_map(|node| node.deadline());
+        self.deadline().into_iter().chain(around).min()
+    }
+
+    /// Cancels the region because its time is over, and before it every region around it whose time is: of two deadlines
+    /// at one instant the outer one counts, and this one may have been polled first (R9).
+    pub(super) fn expire(&self) {
+        let expired =
+            |node: &Node| Reason::new(ReasonKind::Deadline, None, None, node.entered_at());
+        if !self.has(SHELTERED | SHIELD | LEFT) {
+            let now = self.now();
+            let mut overdue = Vec::new();
+            for node in self.around() {
+                let foreign = node.keeps_a_clock();
+                overdue.extend(node.deadline().filter(|at| *at <= now).map(|_| Arc::clone(&node)));
+                // What is farther out has another time.
+                if foreign {
+                    break;
+                }
+            }
+            overdue.iter().rev().for_each(|node| drop(node.cancel(expired(node))));
         }
-        earliest
+        drop(self.cancel(expired(self)));
     }
 }
 

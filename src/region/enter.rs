@@ -5,7 +5,6 @@ use super::{
     SHIELD, ambient,
 };
 use crate::identity::Identity;
-use crate::reason::{Reason, ReasonKind};
 use crate::rt;
 use crate::sync::{Arc, Ordering, next_number};
 use crate::wrong_task::Misuse;
@@ -233,7 +232,7 @@ impl Node {
         let Some(timeout) = timeout else { return };
         if timeout.is_zero() {
             // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
-            self.cancel(Reason::new(ReasonKind::Deadline, None, None, self.entered_at()));
+            self.expire();
             return;
         }
         let Some(due) = self.now().checked_add(timeout) else { return };

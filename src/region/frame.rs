@@ -20,7 +20,7 @@ use crate::sync::Arc;
 use crate::unwind::Payload;
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
-use shields::Asleep;
+use shields::Watch;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -55,7 +55,7 @@ pub(super) struct Extras {
     /// The region's own exit that has begun.
     exit: Option<Running>,
     why: Option<Leaving>,
-    asleep: Asleep,
+    watch: Watch,
     tally: Tally,
     /// Of a scope: failures that the hook was told of, for a cancellation that may come later.
     reported: Failures,
@@ -277,20 +277,13 @@ impl Frame {
                     (caught, value) => return self.go_on(caught, value, shield, true, body, cx),
                 }
             }
-            if !shielded && !self.shield_is_asleep(cx) {
-                return self.cancelled(body);
-            }
+            shielded = self.waits_for_shield(shielded, cx);
             if !shielded {
-                let _ = self.poll_adopted(cx);
-                ambient::hold_shield();
-                return Poll::Pending;
+                return self.cancelled(body);
             }
             self.poll_timers(cx);
         }
         let _ = self.poll_adopted(cx);
-        if shielded {
-            self.shield_was_reached();
-        }
         if shielded || self.has(SHIELD) {
             ambient::hold_shield();
         }
@@ -310,6 +303,7 @@ impl Frame {
     fn drop_timers(&mut self) {
         if let Some(extras) = self.extras_seen() {
             extras.timers.end_with_body();
+            extras.watch = Watch::default();
         }
     }
 

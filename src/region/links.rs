@@ -1,6 +1,6 @@
 //! The links through which a cancellation reaches other regions (R7, invariant 5).
 
-use super::{Inner, Kind, LEFT, LINKED, Node, SHELTERED};
+use super::{CANCELLED, Inner, Kind, LEFT, LINKED, Node, ROOT, SHELTERED};
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
@@ -114,6 +114,15 @@ impl Node {
         self.inner.lock().links().next().is_some()
     }
 
+    /// For a group, once it has children: a cancellation far out has to find them though no poll reaches them (R12). A
+    /// root has nothing around it, and what is entered in an exit is sheltered.
+    #[inline]
+    pub(crate) fn link_up_once(self: &Arc<Self>) {
+        if !self.has(LINKED | ROOT | SHELTERED) {
+            self.link_up();
+        }
+    }
+
     /// All links of a region that was left: it gets no others.
     pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
         let up = self.take_link(inner);
@@ -135,6 +144,9 @@ impl Node {
             // Not always this region: who was linking it may have gone on to another one.
             child.drop_link(link);
             child.link_up();
+            if self.has(CANCELLED) {
+                child.look_after();
+            }
         }
     }
 }

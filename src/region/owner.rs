@@ -224,6 +224,17 @@ impl Node {
         }
     }
 
+    /// A timer of that clock, where there is any that can be armed here.
+    pub(super) fn timer(&self, at: Instant) -> Option<Sleep> {
+        let timed = self.own_clock().is_some() || crate::clock::has_default();
+        timed.then(|| self.sleep_until(at))
+    }
+
+    /// Whether it was given a clock of its own, instead of inheriting one.
+    pub(super) fn keeps_a_clock(&self) -> bool {
+        self.inner.lock().rest_seen().is_some_and(|rest| rest.clock.is_some())
+    }
+
     fn own_clock(&self) -> Option<Arc<dyn Clock>> {
         if !self.is_clocked() {
             return None;

@@ -231,6 +231,9 @@ impl<F: Future, O: Origin> Run<F, O> {
                 _ => Poll::Ready(Ok(Ended::Misplaced(wrong, None))),
             };
         }
+        if matches!(this.ended, Some(Ended::Cancelled(_))) && this.frame.waits_for_outer(cx) {
+            return Poll::Pending;
+        }
         let why = match this.ended {
             Some(Ended::Value(value)) => why(value),
             Some(Ended::Panicked) => Leaving::Panicked,

@@ -2,7 +2,6 @@
 
 use super::{CANCELLED, DEADLINE, Frame, SHIELD, STOP};
 use crate::clock::Sleep;
-use crate::reason::{Reason, ReasonKind};
 use std::task::Context;
 
 #[derive(Default)]
@@ -68,9 +67,7 @@ impl Frame {
             self.extras().timers.deadline = timer;
         }
         if self.poll_timer(|timers| &mut timers.deadline, cx) {
-            let timed = self.node().timed();
-            let entered_at = timed.inner.lock().entered_at;
-            timed.cancel(Reason::new(ReasonKind::Deadline, None, None, entered_at));
+            self.node().timed().expire();
         }
     }
 

@@ -1,9 +1,9 @@
 //! Shields that a poll of the body around them does not reach, because something between polls only what was woken, or
 //! nothing polls them any more (R12).
 
-use crate::support::{Executor, Gate, Hand, Log, hand, steps, yield_now};
+use crate::support::{Executor, Gate, Hand, Log, hand, poll_once, steps, yield_now};
 use futures::StreamExt;
-use futures::future::select;
+use futures::future::{join, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
 use moored::{CancelScope, TaskGroup, shield, task};
@@ -115,7 +115,7 @@ fn r12_a_shield_in_a_futures_unordered_that_gives_way_is_dropped_however_often_i
 
 #[test]
 fn r12_a_shield_that_its_body_keeps_and_polls_no_more_holds_nothing_however_long_it_had_held() {
-    let (log, other) = (Log::new(), Gate::new());
+    let (clock, log, other) = (MockClock::new(), Log::new(), Gate::new());
     let gates: Vec<Gate> = (0..20).map(|_| Gate::new()).collect();
     let scope = CancelScope::new();
     let inside = async {
@@ -125,23 +125,24 @@ fn r12_a_shield_that_its_body_keeps_and_polls_no_more_holds_nothing_however_long
         }
         pending::<()>().await;
     };
-    let mut run = hand(scope.run(async {
+    let body = async {
         let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
         all.push(Box::pin(shield(inside)));
         let other = pin!(other.wait());
         let _ = select(all.next(), other).await;
         pending::<()>().await;
         drop(all);
-    }));
+    };
+    let mut run = moored::testing::hand(task(scope.run(body)).clock(clock.clone()));
     run.pending();
     scope.cancel();
-    run.idle();
     for gate in &gates {
         gate.open();
-        run.idle();
+        idle(&mut run);
+        clock.advance(SECOND);
     }
     other.open();
-    assert!(run.drive().is_err());
+    assert!(run.drive_with(&clock).is_err());
     log.is(&["step"; 20]);
 }
 
@@ -223,37 +224,294 @@ fn r12_who_waits_in_a_futures_unordered_inside_a_shield_is_woken_when_that_gives
     log.is(&["told"]);
 }
 
-/// `count` futures that are always ready, and a shield behind them.
-fn behind_busy_ones(count: usize) {
-    let (log, gate, scope) = (Log::new(), Gate::new(), CancelScope::new());
-    let mut run = hand(scope.run(async {
-        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
-        for _ in 0..count {
-            all.push(Box::pin(async {
-                loop {
-                    yield_now().await
-                }
-            }));
+/// As [`Hand::idle`], for the hand of the crate, which a clock can drive.
+fn idle<F: Future>(run: &mut moored::testing::Hand<F>) {
+    for _ in 0..10_000 {
+        let before = run.wakes();
+        run.pending();
+        if run.wakes() == before {
+            return;
         }
-        all.push(Box::pin(shield(steps(&log, &gate))));
-        while all.next().await.is_some() {}
-    }));
-    for _ in 0..40 {
+    }
+    panic!("not idle after 10,000 polls");
+}
+
+/// What is always ready.
+fn busy() -> Boxed<'static> {
+    Box::pin(async {
+        loop {
+            yield_now().await
+        }
+    })
+}
+
+/// `count` futures that are always ready, and a shield behind them, in what `collects` them.
+fn behind_busy_ones<'a, C: Future + Send>(
+    count: usize,
+    log: &'a Log,
+    collects: impl FnOnce(Vec<Boxed<'a>>) -> C,
+) {
+    let (gate, scope) = (Gate::new(), CancelScope::new());
+    let mut all: Vec<Boxed<'a>> = (0..count).map(|_| busy()).collect();
+    all.push(Box::pin(shield(steps(log, &gate))));
+    // No time passes, however long the polls take.
+    let mut run = hand(task(scope.run(collects(all))).clock(MockClock::new()));
+    let some = count + 40;
+    for _ in 0..some {
         run.pending();
     }
     log.is(&["first"]);
     scope.cancel();
-    for _ in 0..40 {
+    for _ in 0..some {
         run.pending();
     }
     gate.open();
-    assert!((0..100).any(|_| run.poll().is_ready()), "nothing holds it up any more");
+    assert!((0..2 * some).any(|_| run.poll().is_ready()), "nothing holds it up any more");
     log.is(&["first", "second"]);
 }
 
 #[test]
-fn r12_a_shield_behind_others_that_are_always_ready_holds_until_its_turn_comes() {
-    [1, 2, 3, 8, 20].into_iter().for_each(behind_busy_ones);
+fn r12_a_shield_beside_any_number_of_others_that_are_always_ready_holds_until_its_turn_comes() {
+    for count in [0, 1, 2, 3, 8, 20, 29, 30, 31, 32, 33, 100, 1000] {
+        behind_busy_ones(count, &Log::new(), |all| async {
+            let mut all: FuturesUnordered<_> = all.into_iter().collect();
+            while all.next().await.is_some() {}
+        });
+        behind_busy_ones(count, &Log::new(), futures::future::join_all);
+        behind_busy_ones(count, &Log::new(), |all| async {
+            let group: TaskGroup<'_, ()> = TaskGroup::new();
+            for one in all {
+                drop(group.spawn(async {
+                    one.await;
+                    Ok(())
+                }));
+            }
+            group.run(pending::<Result<(), ()>>()).await
+        });
+    }
+}
+
+const PATIENCE: Duration = Duration::from_millis(100);
+const INSTANT: Duration = Duration::from_nanos(1);
+
+/// A body that polls a shield once and keeps it.
+async fn keeps_a_shield(log: Log) {
+    let mut kept = pin!(shield(pending::<()>()));
+    assert!(poll_once(&mut kept).await.is_pending());
+    let _gone = log.on_drop("body");
+    pending::<()>().await;
+}
+
+#[test]
+fn r12_a_shield_that_is_kept_holds_for_its_time_after_it_was_woken_to_see() {
+    let (clock, log, scope) = (MockClock::new(), Log::new(), CancelScope::new());
+    let mut run = hand(task(scope.run(keeps_a_shield(log.clone()))).clock(clock.clone()));
+    run.pending();
+    clock.advance(10 * SECOND);
+    scope.cancel();
+    run.idle();
+    clock.advance(PATIENCE - INSTANT);
+    // However often it is polled in that time.
+    for _ in 0..100 {
+        run.idle();
+    }
+    log.is(&[]);
+    clock.advance(INSTANT);
+    assert!(run.ready().is_err());
+    assert_eq!(clock.sleepers(), 0);
+}
+
+#[test]
+fn r12_how_long_a_shield_that_is_kept_holds_is_set_for_a_task_and_what_it_spawns() {
+    let (clock, executor, outer) = (MockClock::new(), Executor::new(), CancelScope::new());
+    let (inside, posted) = (Log::new(), Log::new());
+    let body = async {
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let log = posted.clone();
+        drop(group.spawn_on(&executor, async move {
+            keeps_a_shield(log).await;
+            Ok(())
+        }));
+        let log = inside.clone();
+        drop(group.spawn(async move {
+            keeps_a_shield(log).await;
+            Ok(())
+        }));
+        outer.run(group.run(pending::<Result<(), ()>>())).await
+    };
+    let body = task(body).shield_patience(3 * SECOND).clock(clock.clone());
+    let mut run = hand(body);
+    run.pending();
+    executor.run();
+    outer.cancel();
+    run.idle();
+    executor.run();
+    clock.advance(3 * SECOND - INSTANT);
+    run.idle();
+    executor.run();
+    inside.is(&[]);
+    posted.is(&[]);
+    clock.advance(INSTANT);
+    while run.poll().is_pending() {
+        executor.run();
+    }
+    inside.is(&["body"]);
+    posted.is(&["body"]);
+}
+
+#[test]
+fn r12_a_patience_without_end_never_drops_what_a_kept_shield_is_in() {
+    let (clock, log, scope) = (MockClock::new(), Log::new(), CancelScope::new());
+    let run = task(scope.run(keeps_a_shield(log.clone()))).clock(clock.clone());
+    let mut run = hand(run.shield_patience(Duration::MAX));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    clock.advance(1_000_000 * SECOND);
+    run.idle();
+    assert_eq!((clock.sleepers(), log.lines().len()), (0, 0));
+}
+
+#[test]
+fn r12_a_shield_that_is_let_go_in_the_poll_that_reached_it_holds_for_a_bounded_time() {
+    let (clock, scope, other) = (MockClock::new(), CancelScope::new(), Gate::new());
+    let body = async {
+        let kept = pin!(shield(pending::<()>()));
+        // The shield is polled, and then the other one is ready.
+        let _ = select(kept, pin!(other.wait())).await;
+        pending::<()>().await;
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    other.open();
+    run.idle();
+    clock.advance(PATIENCE);
+    run.idle();
+    clock.advance(PATIENCE);
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_that_is_polled_holds_beside_one_that_is_kept() {
+    let (clock, scope, gate, log) =
+        (MockClock::new(), CancelScope::new(), Gate::new(), Log::new());
+    let body = async {
+        let mut kept = pin!(shield(pending::<()>()));
+        assert!(poll_once(&mut kept).await.is_pending());
+        let mut all: FuturesUnordered<_> = [shield(steps(&log, &gate))].into_iter().collect();
+        all.next().await;
+        pending::<()>().await;
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.pending();
+    scope.cancel();
+    for _ in 0..20 {
+        run.idle();
+        clock.advance(PATIENCE);
+    }
+    gate.open();
+    run.idle();
+    log.is(&["first", "second"]);
+    clock.advance(PATIENCE);
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_a_shield_that_holds_asleep_is_looked_at_a_few_times_in_its_time_and_not_in_a_loop() {
+    let (clock, scope, gate) = (MockClock::new(), CancelScope::new(), Gate::new());
+    let body = async {
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(shield(gate.wait())));
+        all.push(Box::pin(pending()));
+        while all.next().await.is_some() {}
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    let before = run.wakes.count();
+    for _ in 0..10 {
+        run.idle();
+        clock.advance(PATIENCE);
+    }
+    let wakes = run.wakes.count() - before;
+    assert!(wakes <= 40, "{wakes} wakes in a second");
+}
+
+#[test]
+fn r12_a_shield_that_is_polled_in_every_poll_needs_no_timer_once_that_was_seen() {
+    let (clock, scope, gate) = (MockClock::new(), CancelScope::new(), Gate::new());
+    let mut run = hand(task(scope.run(shield(gate.wait()))).clock(clock.clone()));
+    run.pending();
+    scope.cancel();
+    let before = run.wakes.count();
+    run.idle();
+    assert_eq!(run.wakes.count(), before, "nothing has to be woken to see");
+    clock.advance(PATIENCE);
+    run.idle();
+    assert_eq!(clock.sleepers(), 0);
+    gate.open();
+    run.drive().unwrap();
+}
+
+#[test]
+fn r12_a_child_that_keeps_a_shield_is_held_for_its_time_wherever_it_runs() {
+    let (clock, executor, gate) = (MockClock::new(), Executor::new(), Gate::new());
+    let logs = [Log::new(), Log::new()];
+    let outer = CancelScope::new();
+    let body = async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let [inside, posted] = logs.clone();
+        drop(group.spawn(async move {
+            keeps_a_shield(inside).await;
+            Ok(())
+        }));
+        drop(group.spawn_on(&executor, async move {
+            keeps_a_shield(posted).await;
+            Ok(())
+        }));
+        let _ = join(group.run(pending::<Result<(), ()>>()), shield(gate.wait())).await;
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    executor.run();
+    outer.cancel();
+    for _ in 0..3 {
+        run.idle();
+        executor.run();
+    }
+    logs.iter().for_each(|log| log.is(&[]));
+    clock.advance(PATIENCE);
+    for _ in 0..3 {
+        run.idle();
+        executor.run();
+    }
+    clock.advance(PATIENCE);
+    for _ in 0..3 {
+        run.idle();
+        executor.run();
+    }
+    logs.iter().for_each(|log| log.is(&["body"]));
+    gate.open();
+    assert!(run.drive().is_err());
+}
+
+#[test]
+fn r12_an_entered_shield_in_which_nothing_runs_holds_nothing() {
+    let (log, scope) = (Log::new(), CancelScope::new());
+    let mut run = hand(scope.run(async {
+        let entered = CancelScope::new().shielded().enter().unwrap();
+        entered.run(yield_now()).await.unwrap();
+        let _gone = log.on_drop("body");
+        pending::<()>().await;
+        drop(entered);
+    }));
+    run.idle();
+    scope.cancel();
+    assert!(run.ready().is_err());
+    log.is(&["body"]);
 }
 
 /// Whether it ends when it is polled only for wakes that were not `seen` yet.

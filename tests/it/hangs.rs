@@ -285,15 +285,16 @@ fn r07_a_group_that_a_loop_no_longer_polls_does_not_hold_up_a_cancellation() {
 
 #[test]
 fn r12_a_shield_that_a_loop_no_longer_polls_does_not_hold_up_a_cancellation() {
-    let scope = CancelScope::new();
-    let mut run = hand(scope.run(async {
+    let (clock, scope) = (MockClock::new(), CancelScope::new());
+    let body = async {
         let mut left_behind = pin!(shield(pending::<()>()));
         assert!(poll_once(&mut left_behind).await.is_pending());
         pending::<()>().await
-    }));
+    };
+    let mut run = moored::testing::hand(task(scope.run(body)).clock(clock.clone()));
     run.pending();
     scope.cancel();
-    assert!(run.drive().is_err());
+    assert!(run.drive_with(&clock).is_err());
 }
 
 #[test]

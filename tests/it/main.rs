@@ -8,7 +8,9 @@ mod adoption;
 mod affinity;
 mod asleep;
 mod auto_traits;
+mod beside_shields;
 mod chains;
+mod claims;
 mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]
@@ -33,6 +35,7 @@ mod moved;
 mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;
+mod outermost;
 mod pending;
 mod posted;
 mod prior_art;

@@ -288,25 +288,26 @@ fn r12_a_shield_that_select_drops_loses_its_shield() {
 
 #[test]
 fn r12_a_shield_that_is_no_longer_polled_loses_its_shield() {
-    let (log, gate) = (Log::new(), Gate::new());
+    let (clock, log, gate) = (MockClock::new(), Log::new(), Gate::new());
     let scope = CancelScope::new();
-    let mut run = hand(scope.run(async {
+    let body = async {
         let mut left_behind = pin!(shield(steps(&log, &gate)));
         assert!(poll_once(&mut left_behind).await.is_pending());
         pending::<()>().await;
-    }));
+    };
+    let mut run = moored::testing::hand(task(scope.run(body)).clock(clock.clone()));
     run.pending();
     scope.cancel();
-    assert!(run.drive().is_err(), "what nobody polls holds nothing up");
+    assert!(run.drive_with(&clock).is_err(), "what nobody polls holds nothing up for long");
     log.is(&["first"]);
 }
 
 #[test]
 fn r12_a_shield_lent_to_a_timed_scope_survives_it() {
-    let (log, gate) = (Log::new(), Gate::new());
+    let (clock, log, gate) = (MockClock::new(), Log::new(), Gate::new());
     let mut lent = Box::pin(shield(steps(&log, &gate)));
     let scope = CancelScope::new();
-    let mut run = hand(async {
+    let body = async {
         let mut inside = Box::pin(scope.run(async {
             match select(&mut lent, pin!(yield_now())).await {
                 Either::Left(_) => panic!("it waits"),
@@ -319,8 +320,8 @@ fn r12_a_shield_lent_to_a_timed_scope_survives_it() {
         assert!(inside.await.is_err(), "it is not polled any more, so it holds nothing up");
         gate.open();
         lent.await;
-    });
-    run.drive();
+    };
+    moored::testing::hand(task(body).clock(clock.clone())).drive_with(&clock);
     log.is(&["first", "second"]);
 }
 

@@ -98,6 +98,8 @@ pub(crate) enum Op {
     Open(ExitId),
     /// The deadline of a scope is moved to now.
     Expire(RegionId),
+    /// The deadline of a scope is moved to the next tick of the clock, where others may be.
+    Due(RegionId),
     /// Another task registers in a stack.
     Trespass(RegionId),
     /// Asks to wind down, without a grace: nobody here listens.
@@ -112,7 +114,7 @@ pub(crate) enum Op {
     Discard(RegionId, RegionId),
     /// A stack in the post is dropped outside every task.
     Mislay(RegionId),
-    /// The clock moves on by a grace.
+    /// The clock moves on by a tick, which is as long as a grace.
     Wait,
 }
 
@@ -140,6 +142,7 @@ impl Op {
             13 => Op::Spawn(at),
             14 => Op::Close(at),
             15 => Op::Open(at),
+            16 if detail & 128 != 0 => Op::Due(at),
             16 => Op::Expire(at),
             17 => Op::Trespass(at),
             18 => Op::Stop(at),

@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -287,12 +288,8 @@ impl Real {
                 let child = self.shared.with(|inside| inside.children.get(&region).cloned());
                 child.iter().for_each(|child| child.cancel());
             }
-            Op::Expire(region) => {
-                let scope = self.shared.with(|inside| inside.scopes.get(&region).cloned());
-                if let Some(scope) = scope.and_then(|scope| scope.upgrade()) {
-                    scope.set_deadline(self.clock.now());
-                }
-            }
+            Op::Expire(region) => self.set_deadline(region, self.clock.now()),
+            Op::Due(region) => self.set_deadline(region, self.clock.now() + actor::GRACE),
             Op::Trespass(region) => {
                 let stack = self.shared.with(|inside| inside.stacks.get(&region).cloned());
                 if let Some(stack) = stack.and_then(|stack| stack.upgrade()) {
@@ -319,6 +316,13 @@ impl Real {
                 });
                 waker.into_iter().for_each(Waker::wake);
             }
+        }
+    }
+
+    fn set_deadline(&self, region: RegionId, at: Instant) {
+        let scope = self.shared.with(|inside| inside.scopes.get(&region).cloned());
+        if let Some(scope) = scope.and_then(|scope| scope.upgrade()) {
+            scope.set_deadline(at);
         }
     }
 

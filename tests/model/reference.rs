@@ -62,6 +62,10 @@ struct Region {
     /// How its body ended by itself.
     end: Option<End>,
     cancelled: Option<Why>,
+    /// Of a group: why its children are cancelled where it is not, those that are spawned later too.
+    children_cancelled: Option<Why>,
+    /// At which tick of the clock its deadline is.
+    due: Option<usize>,
     shield: Shield,
     /// What was cancelled when it was dropped, here or around.
     dropped_for: Option<Why>,
@@ -150,6 +154,7 @@ pub(crate) struct Reference {
     /// The exit whose value has just come back.
     back: Option<ExitId>,
     requests: usize,
+    ticks: usize,
     expected_still_held: usize,
     root_dropped: bool,
     // What the real program said.
@@ -211,6 +216,8 @@ impl Reference {
             exits: Vec::new(),
             end: None,
             cancelled: None,
+            children_cancelled: None,
+            due: None,
             shield: match kind {
                 Kind::Shield | Kind::Brief => Shield::Up,
                 _ => Shield::None,

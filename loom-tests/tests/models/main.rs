@@ -20,6 +20,7 @@ mod entered;
 mod group;
 mod handle;
 mod links;
+mod outermost;
 mod posted;
 mod shield;
 mod start;

@@ -5,7 +5,7 @@ use super::super::exit;
 use super::super::leave::Abandoned;
 use super::super::observe::Phase;
 use super::super::{
-    ATTENDED, Batch, ENTERED, INBOX, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
+    ATTENDED, Batch, ENTERED, INBOX, Kind, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
 };
 use super::{Extras, Frame, Stage};
 use crate::reason::Leaving;
@@ -40,6 +40,20 @@ impl Frame {
     pub(crate) fn poll_meanwhile(&mut self, cx: &mut Context<'_>) {
         self.register(cx.waker());
         let _ = self.poll_adopted(cx);
+    }
+
+    /// Whether the region, whose body was dropped because it is cancelled, is not left: something around it is cancelled
+    /// too, catches that, and drops it (R9). It goes on with what it adopted.
+    pub(crate) fn waits_for_outer(&mut self, cx: &mut Context<'_>) -> bool {
+        // A child ends for its group, whatever is cancelled around that.
+        if self.node().kind() == Kind::Child || !self.node().is_caught_outside() {
+            return false;
+        }
+        // Only lent to what is around, it is woken when that has left.
+        self.node().link_up();
+        self.register(cx.waker());
+        let pending = self.poll_adopted(cx).is_pending();
+        pending || self.extras_seen().is_none_or(|extras| extras.tally.panic.is_none())
     }
 
     /// Leaves the region: what it adopted first, then its own exits, last in first out, then it closes.

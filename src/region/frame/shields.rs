@@ -1,66 +1,78 @@
-//! Shields that a poll of the body did not reach (R12).
+//! What a cancelled region knows of the shields inside it (R12).
 //!
-//! What polls its futures only when they are woken, such as `FuturesUnordered`, leaves a shield alone in most polls, and
-//! the shield holds all the same. A shield that the body has and will not poll again looks just so, and holds no more. To
-//! tell them apart, the shields below are woken: one that is polled next in a poll of this body holds. Such a collection
-//! also wakes itself after it has polled something: that poll, again, reaches nothing. So what was found to hold is
-//! believed for twice as many such polls as before, or it would be woken for ever.
+//! `FuturesUnordered` and the like poll only what was woken: most polls of such a body do not reach a shield inside, and
+//! the shield holds all the same. A shield that the body keeps and polls no more looks the same in a poll, and must not
+//! hold. To tell them apart, the region wakes the shields below. If none was polled within the patience after that, the
+//! body is dropped.
+//!
+//! The shields are woken once in that time and not oftener, because `FuturesUnordered` wakes itself whenever it has polled
+//! something: the poll that follows reaches nothing again.
 
+use super::super::HELD;
 use super::Frame;
+use crate::clock::Sleep;
 use std::task::Context;
+use std::time::Instant;
 
-/// How many polls one that was woken may take to be polled: `FuturesUnordered` polls no more than two at once that are
-/// always ready.
-const POLLS: u32 = 16;
-
-/// What a cancelled region knows of the shields below it.
-pub(super) struct Asleep {
-    /// The polls since they were woken, if they were since the last poll that a shield held.
-    woken: u32,
-    /// The polls since then that reached none.
-    missed: u32,
-    /// How many of these it takes to wake them.
-    patience: u32,
-}
-
-impl Default for Asleep {
-    fn default() -> Self {
-        Asleep { woken: 0, missed: 0, patience: 1 }
-    }
+#[derive(Default)]
+pub(super) struct Watch {
+    /// When the shields below were woken last.
+    woken: Option<Instant>,
+    /// None of them has been polled since.
+    unseen: bool,
+    /// When to look again. `None` where the last look found a shield that is polled.
+    next: Option<Instant>,
+    /// For that instant. Without a timer, the time is looked at in every poll.
+    timer: Option<(Instant, Sleep)>,
 }
 
 impl Frame {
-    /// Whether a shield inside may be up that this poll did not reach.
-    pub(super) fn shield_is_asleep(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.node().has_links() {
+    /// Whether a shield inside keeps the body, after a poll that `reached` one or did not.
+    pub(super) fn waits_for_shield(&mut self, reached: bool, cx: &mut Context<'_>) -> bool {
+        if !reached && !self.node().has_shield_below() {
             return false;
         }
-        let Asleep { woken, missed, patience } = &mut self.extras().asleep;
-        let wakes = *woken == 0 && {
-            *missed += 1;
-            *missed >= *patience
-        };
-        *woken += u32::from(wakes || *woken > 0);
-        let waits = *woken > 0;
-        if *woken > POLLS {
-            return false;
+        if !self.has(HELD) {
+            self.node().hold();
         }
-        let found = self.node().shields_below(wakes);
-        if waits && found.awake {
-            // What was woken need not have this polled: it may have a waker of its own.
-            cx.waker().wake_by_ref();
+        let (now, patience) = (self.node().now(), self.node().shield_patience());
+        let Watch { woken, unseen, next, .. } = &mut self.extras().watch;
+        let over = next.is_some_and(|at| at <= now);
+        let later = now.checked_add(patience);
+        if reached {
+            // The body may have let go of it later in this poll, so there is a second look. That one is enough: nothing but
+            // our timer, or our wake of the shield, led to it.
+            let second = std::mem::take(unseen) || over;
+            *next = if second { None } else { next.or(later) };
+        } else if *unseen {
+            if over {
+                return false;
+            }
+        } else {
+            match woken.map(|at| at.checked_add(patience)) {
+                Some(again) if again.is_none_or(|again| again > now) => *next = again,
+                _ => {
+                    (*woken, *unseen, *next) = (Some(now), true, later);
+                    self.node().wake_shields_below();
+                }
+            }
         }
-        found.awake || (found.asleep && !waits)
+        self.poll_watch(cx);
+        true
     }
 
-    /// A shield held this poll.
-    pub(super) fn shield_was_reached(&mut self) {
-        if let Some(extras) = self.extras_seen() {
-            let Asleep { woken, missed, patience } = &mut extras.asleep;
-            if std::mem::take(woken) > 0 {
-                *patience = patience.saturating_mul(2);
-            }
-            *missed = 0;
+    fn poll_watch(&mut self, cx: &mut Context<'_>) {
+        let Watch { next, timer, .. } = &mut self.extras().watch;
+        let next = *next;
+        if timer.as_ref().map(|(at, _)| *at) != next {
+            let armed = next.and_then(|at| Some((at, self.node().timer(at)?)));
+            self.extras().watch.timer = armed;
+        }
+        let Some((_, timer)) = &mut self.extras().watch.timer else { return };
+        if timer.as_mut().poll(cx).is_ready() {
+            // It rang between the look at the clock and this.
+            self.extras().watch.timer = None;
+            cx.waker().wake_by_ref();
         }
     }
 }

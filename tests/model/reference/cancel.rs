@@ -2,7 +2,7 @@
 
 use super::{Reference, Region, Shield};
 use crate::model::{Kind, RegionId, Why};
-use moored::ReasonKind::{Parent, SiblingFailed};
+use moored::ReasonKind::{Deadline, Parent, SiblingFailed};
 
 impl Why {
     /// R10: what a group's children hear tells whether the group was asked or something in it failed.
@@ -40,6 +40,59 @@ impl Reference {
         }
     }
 
+    /// R9: where a region is cancelled, and another one around it up to a shield, the outermost catches: `run` of the inner
+    /// one stays pending until it is dropped, unless it has something real to tell (R15). A child ends for its group.
+    pub(super) fn is_caught_outside(&self, region: RegionId) -> bool {
+        let at = &self.regions[region];
+        let nothing_real = at.cut_short && !at.failed && !at.panicked;
+        nothing_real && at.kind != Kind::Child && !at.shields() && self.why(at.parent).is_some()
+    }
+
+    /// R12: a shield protects what is inside it. Where it keeps the body of a cancelled region, the children of every group
+    /// inside that region are cancelled, those that are spawned later too.
+    pub(super) fn cancel_beside_shields(&mut self) {
+        if self.regions.iter().all(|at| at.cancelled.is_none()) {
+            return;
+        }
+        for group in 0..self.regions.len() {
+            let Some(why) = self.held_around(group) else { continue };
+            let at = &mut self.regions[group];
+            if at.cancelled.is_none() {
+                at.children_cancelled.get_or_insert(why);
+            }
+            self.children(group).into_iter().for_each(|child| self.cancel(child, why.below()));
+        }
+    }
+
+    /// Why the nearest region around a group, up to a shield and within the task, is cancelled that keeps its body.
+    fn held_around(&self, group: RegionId) -> Option<Why> {
+        if self.regions[group].kind != Kind::Group || !self.regions[group].lives() {
+            return None;
+        }
+        let mut id = group;
+        while id != 0 {
+            id = self.regions[id].parent;
+            let at = &self.regions[id];
+            if let (Some(why), true) = (at.cancelled, at.has_body() && self.is_held(id)) {
+                return Some(Why { kind: Parent, ..why });
+            }
+            if at.shields() || at.kind == Kind::Child {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// R9, R11: the deadlines that have come by this tick. They cancel the regions that still have their bodies.
+    pub(super) fn deadlines_pass(&mut self) {
+        for id in 0..self.regions.len() {
+            let at = &self.regions[id];
+            if at.has_body() && at.due.is_some_and(|due| due <= self.ticks) {
+                self.cancel(id, Why { kind: Deadline, request: None, by: None });
+            }
+        }
+    }
+
     /// R12: a grace begins with the first cancellation from outside.
     pub(super) fn graces_begin(&mut self) {
         for id in 0..self.regions.len() {
@@ -64,7 +117,8 @@ impl Reference {
 
     /// R16: a child that comes late is polled once.
     pub(super) fn spawned(&mut self, child: RegionId) {
-        if let Some(why) = self.regions[self.regions[child].parent].cancelled {
+        let group = &self.regions[self.regions[child].parent];
+        if let Some(why) = group.children_cancelled.or(group.cancelled) {
             self.cancel(child, why.below());
         }
     }

@@ -70,7 +70,14 @@ impl Reference {
                 self.mislay(stack);
                 Op::Mislay(stack)
             }
+            Op::Due(at) => {
+                let region = self.pick(at, |r| r.kind.is_scope() && r.has_body())?;
+                self.regions[region].due = Some(self.ticks + 1);
+                Op::Due(region)
+            }
             Op::Wait => {
+                self.ticks += 1;
+                self.deadlines_pass();
                 self.graces_end();
                 Op::Wait
             }

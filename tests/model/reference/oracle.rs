@@ -15,17 +15,22 @@ macro_rules! ensure {
 impl Reference {
     /// What happened since the last operation, until nobody was woken any more.
     pub(crate) fn observe(&mut self, events: Vec<Event>) -> Result<(), String> {
-        self.settle();
-        self.whose_turn_has_come();
+        self.follow();
         for (at, event) in events.iter().enumerate() {
             self.happened(event.clone(), &events[at + 1..])?;
-            self.settle();
-            self.whose_turn_has_come();
+            self.follow();
         }
         self.nothing_is_late_that_is_back();
         self.graces_begin();
         self.bodies_and_returns()?;
         self.nothing_is_stuck()
+    }
+
+    /// What follows from what happened before anything else does.
+    fn follow(&mut self) {
+        self.settle();
+        self.cancel_beside_shields();
+        self.whose_turn_has_come();
     }
 
     fn happened(&mut self, event: Event, then: &[Event]) -> Result<(), String> {

@@ -149,7 +149,8 @@ impl Reference {
         p.event == e.event && (inner || inside.task == outside.task && (newer || p.half_way))
     }
 
-    /// R8, R16: a region is left when every exit that it answers for has ended, and every child has left.
+    /// R8, R16: a region is left when every exit that it answers for has ended, and every child has left; R9: unless it is
+    /// for a region around it to catch what ended its body.
     pub(super) fn settle(&mut self) {
         let has_exits = |book: &Reference, id| {
             book.exits.values().any(|exit: &Exit| exit.host == id && exit.pending())
@@ -158,6 +159,7 @@ impl Reference {
             self.regions[*id].state == State::Leaving
                 && !has_exits(self, *id)
                 && self.children(*id).is_empty()
+                && !self.is_caught_outside(*id)
         }) {
             self.left(id);
         }

@@ -1,0 +1,83 @@
+//! Two regions in each other that are cancelled at once (R9), and what a cancellation reaches beside a shield (R12).
+
+use crate::executors::Threads;
+use crate::support::{Count, Gate, coarse_model, model};
+use loom::future::block_on;
+use loom::thread;
+use moored::{CancelScope, TaskGroup, shield};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+
+/// The outer scope is cancelled before the inner one: what follows the inner one never goes on. Who sees the inner
+/// cancellation sees the outer one.
+#[test]
+fn r09_the_inner_of_two_cancelled_scopes_does_not_go_on() {
+    model(|| {
+        let (outer, inner, resumed) = (CancelScope::new(), CancelScope::new(), Count::new());
+        let handles = [outer.handle(), inner.handle()];
+        let canceller = thread::spawn(move || handles.map(|handle| handle.cancel()));
+        let body = async {
+            let _ = inner.run(pending::<()>()).await;
+            resumed.add();
+        };
+        block_on(outer.run(body)).unwrap_err();
+        assert_eq!(resumed.get(), 0, "the inner scope caught what was for the outer one");
+        canceller.join().unwrap();
+    });
+}
+
+/// In whatever order two threads cancel them, the outer one ends: an inner one that waits to be dropped is dropped.
+#[test]
+fn r09_cancel_of_the_outer_scope_against_cancel_of_the_inner_one() {
+    coarse_model(|| {
+        let (outer, inner) = (CancelScope::new(), CancelScope::new());
+        let (first, second) = (outer.handle(), inner.handle());
+        let cancellers =
+            [thread::spawn(move || first.cancel()), thread::spawn(move || second.cancel())];
+        let body = async {
+            let _ = inner.run(pending::<()>()).await;
+            pending::<()>().await;
+        };
+        block_on(outer.run(body)).unwrap_err();
+        cancellers.map(|thread| thread.join().unwrap());
+    });
+}
+
+/// Opens its gate when it is dropped.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+/// A shield waits for a child of a group beside it to be gone: the cancellation reaches that child, or both wait for ever.
+#[test]
+fn r12_cancel_reaches_a_child_on_an_executor_beside_a_shield() {
+    coarse_model(|| {
+        let (threads, gate, outer) = (Threads::default(), Gate::new(), CancelScope::new());
+        let handle = outer.handle();
+        let canceller = thread::spawn(move || handle.cancel());
+        let body = async {
+            let group: TaskGroup<'static, ()> = TaskGroup::new();
+            let opens = Opens(Arc::clone(&gate));
+            drop(group.spawn_on(&threads, async move {
+                let _opens = opens;
+                pending::<Result<(), ()>>().await
+            }));
+            let mut run = pin!(group.run(pending::<Result<(), ()>>()));
+            let mut shielded = pin!(shield(gate.wait()));
+            poll_fn(|cx| {
+                let _ = run.as_mut().poll(cx);
+                shielded.as_mut().poll(cx)
+            })
+            .await;
+            poll_fn(|cx| run.as_mut().poll(cx).map(drop)).await;
+        };
+        block_on(outer.run(body)).unwrap_err();
+        threads.join();
+        canceller.join().unwrap();
+    });
+}
