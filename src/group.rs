@@ -41,6 +41,10 @@ use std::panic::Location;
 /// the task that polls `run` and may borrow what lives longer than the group; executor children
 /// ([`spawn_on`](TaskGroup::spawn_on)) run in parallel and are `'static`. There is no parallel borrowing.
 ///
+/// A cancellation of a region around the group drops the group with its body. Where a [`shield`](crate::shield())
+/// elsewhere in that body holds this up, the children are cancelled at once all the same, and each is held by shields of
+/// its own alone (R12).
+///
 /// The first failure cancels the other children and the body, and all that went wrong stands in one
 /// [`Failure`](crate::Failure) (R15, R17). After Trio's nursery.
 ///
@@ -337,7 +341,9 @@ impl<'env, E> TaskGroup<'env, E> {
     /// A [`Failure`](crate::Failure): the first real error to complete, the body counting as one more
     /// child, then the others, then the exits that failed. [`Cause::Cancelled`](crate::Cause::Cancelled)
     /// where the group was cancelled before the body had ended and nothing real went wrong; a group that is
-    /// cancelled after that, and whose children leave cleanly, is `Ok` (R15).
+    /// cancelled after that, and whose children leave cleanly, is `Ok` (R15). Where a region around the group, up to a
+    /// shield, is cancelled as well and nothing real went wrong, that one catches: `run` stays pending until it is dropped
+    /// (R9).
     ///
     /// # Panics
     ///

@@ -25,7 +25,11 @@ use std::time::{Duration, Instant};
 ///
 /// A local variable; [`run`](CancelScope::run) enters it and leaves it, once. Cancelling is a request and
 /// allowed from any task or thread (R3); it lands at an await: the body is polled once more, and if it is
-/// still pending it is dropped where it is parked (R6). A scope catches its own cancellation only (R9).
+/// still pending it is dropped where it is parked (R6).
+///
+/// A scope catches its own cancellation only (R9). Where a region around it, up to a [shield](crate::shield()), is
+/// cancelled as well, the outermost catches: `run` of the inner scope stays pending until it is dropped, so that nothing
+/// goes on inside a region that is cancelled. Of two deadlines at one instant the outer one counts.
 ///
 /// After Trio's `CancelScope`, without its shared stack: where a scope belongs is decided by what is being
 /// polled, so scopes in two arms of a `join!` are siblings.
@@ -112,8 +116,8 @@ impl CancelScope {
     /// Holds against cancellation from outside: while this scope is polled, what is around it is not
     /// dropped (R12).
     ///
-    /// It protects from outside only: its own [`cancel`](CancelScope::cancel) and deadline count. One that
-    /// is no longer polled, such as the loser of a `select!`, loses its shield and nothing else. Without a
+    /// It protects from outside only: its own [`cancel`](CancelScope::cancel) and deadline count. It protects its body and
+    /// nothing beside it, and holds while it is polled; see [`shield`](crate::shield()). Without a
     /// [grace](CancelScope::grace) it holds for as long as its body takes.
     pub fn shielded(self) -> Self {
         self.draft.node().set_shielded();
@@ -143,7 +147,8 @@ impl CancelScope {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`], with the first reason, where this scope was cancelled and the body did not finish.
+    /// [`Cancelled`], with the first reason, where this scope was cancelled and the body did not finish; unless a region
+    /// around it, up to a shield, is cancelled as well, which catches in its place (R9).
     ///
     /// # Panics
     ///

@@ -12,6 +12,15 @@ use std::task::{Context, Poll, ready};
 /// Runs `future` to its end, whatever is cancelled around it: while this is polled, the body of a cancelled
 /// region around it is not dropped (R12).
 ///
+/// It protects `future`, and nothing else. The children of every [`TaskGroup`](crate::TaskGroup) inside the
+/// cancelled region are cancelled at once, in the task and on executors. But what is in the same body, such as the
+/// other arms of a `join!`, lives on until this has ended, because the body has to be polled for it.
+///
+/// It has to be polled. Under something that polls only what was woken, such as `FuturesUnordered` or `join_all`, it
+/// is woken to see, and holds beside any number of siblings that are always ready. One that is kept and polled no
+/// more, such as the loser of a `select!` by reference, holds for 100 ms after it was woken; see
+/// [`Task::shield_patience`](crate::Task::shield_patience).
+///
 /// What is around waits for as long as `future` takes; bound it with [`fail_after`](crate::fail_after)
 /// inside, or use a [shielded](crate::CancelScope::shielded) scope with a grace. After Trio's
 /// `CancelScope(shield=True)`.
