@@ -196,8 +196,9 @@ where
         if crew.members.are_shielded() {
             ambient::hold_shield();
         }
-        if crew.shared.open() > 0 {
-            crew.shared.node().link_up_once();
+        if crew.shared.node().may_link_up() && crew.shared.open() > 0 {
+            // A cancellation far out has to find its children, though no poll may reach the group (R12).
+            crew.shared.node().link_up();
         }
         if !crew.body_ended {
             return Poll::Pending;

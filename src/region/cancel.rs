@@ -285,6 +285,12 @@ impl Node {
             node.lower(&inner, SHIELD);
         }
         self.unsettle();
+        // A cancelled region around that is held by another shield still finds that after this poll, and tells what is
+        // inside this one as well.
+        for node in self.around().filter(|node| node.has(HELD)) {
+            let inner = node.inner.lock();
+            node.lower(&inner, HELD);
+        }
         self.look();
     }
 

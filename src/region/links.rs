@@ -114,13 +114,11 @@ impl Node {
         self.inner.lock().links().next().is_some()
     }
 
-    /// For a group, once it has children: a cancellation far out has to find them though no poll reaches them (R12). A
-    /// root has nothing around it, and what is entered in an exit is sheltered.
+    /// Whether something is around it that it is not linked in: not around a root, and not for what is entered in an exit,
+    /// which is sheltered.
     #[inline]
-    pub(crate) fn link_up_once(self: &Arc<Self>) {
-        if !self.has(LINKED | ROOT | SHELTERED) {
-            self.link_up();
-        }
+    pub(crate) fn may_link_up(&self) -> bool {
+        !self.has(LINKED | ROOT | SHELTERED)
     }
 
     /// All links of a region that was left: it gets no others.

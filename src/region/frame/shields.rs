@@ -40,8 +40,8 @@ impl Frame {
         let over = next.is_some_and(|at| at <= now);
         let later = now.checked_add(patience);
         if reached {
-            // The body may have let go of it later in this poll, so there is a second look. That one is enough: nothing but
-            // our timer, or our wake of the shield, led to it.
+            // The body may have let go of the shield later in this poll, so there is a second look: in the poll that the
+            // timer leads to, or the wake of the shield.
             let second = std::mem::take(unseen) || over;
             *next = if second { None } else { next.or(later) };
         } else if *unseen {

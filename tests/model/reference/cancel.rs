@@ -73,8 +73,9 @@ impl Reference {
         while id != 0 {
             id = self.regions[id].parent;
             let at = &self.regions[id];
-            if let (Some(why), true) = (at.cancelled, at.has_body() && self.is_held(id)) {
-                return Some(Why { kind: Parent, ..why });
+            if let (Some(why), true) = (at.cancelled, at.has_body()) {
+                // Else all in it is dropped with its body.
+                return self.is_held(id).then_some(Why { kind: Parent, ..why });
             }
             if at.shields() || at.kind == Kind::Child {
                 return None;
