@@ -395,8 +395,7 @@ fn r12_a_shield_that_is_let_go_in_the_poll_that_reached_it_holds_for_a_bounded_t
 
 #[test]
 fn r12_a_shield_that_is_polled_holds_beside_one_that_is_kept() {
-    let (clock, scope, gate, log) =
-        (MockClock::new(), CancelScope::new(), Gate::new(), Log::new());
+    let (clock, scope, gate, log) = (MockClock::new(), CancelScope::new(), Gate::new(), Log::new());
     let body = async {
         let mut kept = pin!(shield(pending::<()>()));
         assert!(poll_once(&mut kept).await.is_pending());

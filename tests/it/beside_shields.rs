@@ -238,8 +238,7 @@ fn r12_a_group_that_no_poll_of_the_body_reaches_is_told_all_the_same() {
 
 #[test]
 fn r12_what_is_inside_a_shield_is_reached_when_that_gives_way_and_not_before() {
-    let (clock, log, gate, executor) =
-        (MockClock::new(), Log::new(), Gate::new(), Executor::new());
+    let (clock, log, gate, executor) = (MockClock::new(), Log::new(), Gate::new(), Executor::new());
     let outer = CancelScope::new();
     let group: TaskGroup<'_, ()> = TaskGroup::new();
     let body = async {

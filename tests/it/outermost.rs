@@ -6,8 +6,8 @@ use futures::future::{Either, join, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
 use moored::{
-    CancelScope, Cause, ExitStack, ReasonKind, TaskGroup, fail_after, fail_at, local, move_on_after,
-    move_on_at, shield, task,
+    CancelScope, Cause, ExitStack, ReasonKind, TaskGroup, fail_after, fail_at, local,
+    move_on_after, move_on_at, shield, task,
 };
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
