@@ -64,6 +64,8 @@ struct Region {
     cancelled: Option<Why>,
     /// Of a group: why its children are cancelled where it is not, those that are spawned later too.
     children_cancelled: Option<Why>,
+    /// Of a group: whether a cancellation from far out finds it, because it or something in it has had children or a shield.
+    found: bool,
     /// At which tick of the clock its deadline is.
     due: Option<usize>,
     shield: Shield,
@@ -217,6 +219,7 @@ impl Reference {
             end: None,
             cancelled: None,
             children_cancelled: None,
+            found: false,
             due: None,
             shield: match kind {
                 Kind::Shield | Kind::Brief => Shield::Up,

@@ -49,12 +49,18 @@ impl Reference {
     }
 
     /// R12: a shield protects what is inside it. Where it keeps the body of a cancelled region, the children of every group
-    /// inside that region are cancelled, those that are spawned later too.
+    /// inside that region are cancelled, those that are spawned later too. Which cancellation it is, of several, is decided
+    /// when the first child comes.
     pub(super) fn cancel_beside_shields(&mut self) {
-        if self.regions.iter().all(|at| at.cancelled.is_none()) {
-            return;
-        }
         for group in 0..self.regions.len() {
+            let shown = |id: &RegionId| {
+                matches!(self.regions[*id].kind, Kind::Child | Kind::Shield | Kind::Brief)
+            };
+            let found = self.regions[group].found || self.inside(group).iter().any(shown);
+            self.regions[group].found = found;
+            if !found {
+                continue;
+            }
             let Some(why) = self.held_around(group) else { continue };
             let at = &mut self.regions[group];
             if at.cancelled.is_none() {
