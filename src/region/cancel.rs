@@ -593,9 +593,11 @@ impl Node {
                     break;
                 }
             }
-            overdue.iter().rev().for_each(|node| drop(node.cancel(expired(node))));
+            for node in overdue.iter().rev() {
+                node.cancel(expired(node));
+            }
         }
-        drop(self.cancel(expired(self)));
+        self.cancel(expired(self));
     }
 }
 

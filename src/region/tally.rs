@@ -39,6 +39,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Whether there is a panic to go on with.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.panic.is_some()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.failures.is_empty() && self.panic.is_none()
     }

@@ -53,7 +53,7 @@ impl Frame {
         self.node().link_up();
         self.register(cx.waker());
         let pending = self.poll_adopted(cx).is_pending();
-        pending || self.extras_seen().is_none_or(|extras| extras.tally.panic.is_none())
+        pending || self.extras_seen().is_none_or(|extras| !extras.tally.has_panicked())
     }
 
     /// Leaves the region: what it adopted first, then its own exits, last in first out, then it closes.
