@@ -10,7 +10,6 @@ mod asleep;
 mod auto_traits;
 mod beside_shields;
 mod chains;
-mod claims;
 mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]
