@@ -11,13 +11,12 @@
 use std::time::Duration;
 
 use rmcp::model::{
-    ClientConfig, ClientJsonRpcMessage, ClientRequest, DiscoverRequest, DiscoverRequestParams,
-    ErrorData, Implementation, InitializeRequest, ProtocolVersion, RequestId, RequestMetaObject,
-    ServerResult,
+    ClientJsonRpcMessage, ClientRequest, DiscoverRequest, DiscoverRequestParams, ErrorData,
+    InitializeRequest, ProtocolVersion, RequestId, RequestMetaObject, ServerResult,
 };
-use rmcp::service::ClientLifecycleMode;
 use tokio::time::Instant;
 
+use self::agreed::client;
 use self::era::{Initialized, Verdict};
 use super::recorder::Recorder;
 use super::undelivered;
@@ -25,8 +24,10 @@ use crate::fault::Fault;
 use crate::params::Era;
 use crate::report::Outcome;
 
+mod agreed;
 mod era;
 
+pub(crate) use self::agreed::Agreed;
 pub(crate) use self::era::{check_version, discovered};
 
 /// The id of the first question. rmcp counts its own requests from 0, and a server must not see an id twice; a server
@@ -103,46 +104,6 @@ pub(crate) struct Refusal {
     /// Whether it was an answer of the server that ended it. Then nothing was broken before we hung up, and what
     /// becomes of the server afterwards is not the cause.
     pub(crate) answered: bool,
-}
-
-/// What both sides agreed on, and the server's answer that says so.
-#[derive(Debug)]
-pub(crate) struct Agreed {
-    version: ProtocolVersion,
-    answer: Box<ServerResult>,
-}
-
-impl Agreed {
-    /// The revision.
-    pub(crate) fn version(&self) -> &ProtocolVersion {
-        &self.version
-    }
-
-    /// Whether `initialize` was accepted, rather than `server/discover`.
-    pub(crate) fn is_legacy(&self) -> bool {
-        matches!(*self.answer, ServerResult::InitializeResult(_))
-    }
-
-    /// How rmcp has to begin, so that its first question is the one that `answer` belongs to.
-    pub(crate) fn lifecycle(&self) -> (ClientConfig, ClientLifecycleMode) {
-        if self.is_legacy() {
-            (client(&self.version), ClientLifecycleMode::Initialize)
-        } else {
-            let preferred_versions = vec![self.version.clone()];
-            (client(&self.version), ClientLifecycleMode::Discover { preferred_versions })
-        }
-    }
-
-    /// The answer to rmcp's own first question.
-    pub(crate) fn replay(self) -> Box<ServerResult> {
-        self.answer
-    }
-}
-
-/// This program, as it introduces itself.
-fn client(version: &ProtocolVersion) -> ClientConfig {
-    let this_program = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    ClientConfig::new(Default::default(), this_program).with_protocol_version(version.clone())
 }
 
 /// Holds the handshake.

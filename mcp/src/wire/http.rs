@@ -21,10 +21,11 @@ use tokio_util::task::TaskTracker;
 use self::client::Client;
 use self::failure::Failure;
 use self::headers::{Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
+use self::open::Open;
 use self::stream::{ResponseStream, RmcpEvents, Way};
 use super::handshake::{Agreed, check_version};
 use super::incoming::{self, Incoming};
-use super::message::{Kind, answered_id, request_id};
+use super::message::{Kind, answered_id};
 use super::pending::{Pending, Waits};
 use super::recorder::Recorder;
 use super::{body, events, undelivered};
@@ -35,6 +36,7 @@ pub(crate) mod delete;
 mod failure;
 pub(crate) mod headers;
 mod line;
+mod open;
 mod proxy;
 mod resend;
 mod stream;
@@ -61,27 +63,6 @@ pub(crate) struct HttpSession {
     /// The exchanges under way. A DELETE waits for them: one of them may be about to learn the session's id.
     exchanges: TaskTracker,
     open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    session_id: Option<String>,
-    /// Sessions that the server has begun and that are not spoken in: it gave their ids to a probe that it refused, or to
-    /// an `initialize` that did not count in the end.
-    strays: Vec<Stray>,
-    protocol_version: Option<HeaderValue>,
-    /// The server's answer to the first question, which rmcp will ask once more.
-    agreed: Option<Box<ServerResult>>,
-    /// Whether the handshake has come to something.
-    is_agreed: bool,
-}
-
-/// A session that is not spoken in.
-#[derive(Debug)]
-struct Stray {
-    id: String,
-    /// The revision that it was begun with, where that is known.
-    version: Option<HeaderValue>,
 }
 
 impl HttpSession {
@@ -124,42 +105,7 @@ impl HttpSession {
 
     /// What the handshake came to. rmcp's own first question will be answered with it.
     pub(crate) fn agreed(&self, agreed: Agreed) {
-        let mut open = self.open.lock();
-        if !agreed.is_legacy() {
-            // A session that was begun beside the modern era.
-            let version = open.protocol_version.take();
-            let aside = open.session_id.take().map(|id| Stray { id, version });
-            open.strays.extend(aside);
-        }
-        open.protocol_version = HeaderValue::from_str(agreed.version().as_str()).ok();
-        open.agreed = Some(agreed.replay());
-        open.is_agreed = true;
-    }
-
-    /// The answer to rmcp's own first question. A later `initialize`, for a session that has expired, goes out.
-    fn replay(
-        &self,
-        message: &ClientJsonRpcMessage,
-        kind: &Kind,
-    ) -> Option<StreamableHttpPostResponse> {
-        let id = request_id(message).filter(|_| kind.opens())?.clone();
-        let mut open = self.open.lock();
-        let answer = ServerJsonRpcMessage::response(*open.agreed.take()?, id);
-        Some(StreamableHttpPostResponse::Json(answer, open.session_id.clone()))
-    }
-
-    /// An answer came with the id of a session. Whatever the answer is, that session has to be ended.
-    fn learned(&self, kind: &Kind, id: &str) {
-        let mut open = self.open.lock();
-        if kind.is_probe() {
-            open.strays.push(Stray { id: id.to_owned(), version: None });
-        } else if kind.is_initialize() {
-            let before = open.session_id.replace(id.to_owned());
-            // A session that is begun anew takes the place of one that the server no longer knows.
-            if !open.is_agreed {
-                open.strays.extend(before.map(|id| Stray { id, version: None }));
-            }
-        }
+        self.open.lock().agreed(agreed);
     }
 
     /// Reads a body that has to be the answer to the request that waits.
@@ -201,7 +147,7 @@ impl SessionClient {
         let session = &*self.0;
         let _under_way = session.exchanges.token();
         let kind = Kind::of(&message);
-        if let Some(answer) = session.replay(&message, &kind) {
+        if let Some(answer) = session.open.lock().replay(&message, &kind) {
             return Ok(answer);
         }
         session.recorder.phase(kind.phase());
@@ -239,7 +185,7 @@ impl SessionClient {
         .await?;
         let new_id = headers::text(&response, &SESSION_ID);
         if let Some(id) = &new_id {
-            session.learned(kind, id);
+            session.open.lock().learned(kind, id);
         }
         if !response.status().is_success() {
             return refused(session, kind, response, had_session, &waits).await;

@@ -169,7 +169,7 @@ async fn children_that_wait_for_their_turn_have_all_their_time_when_it_comes() {
 #[tokio::test]
 async fn a_turn_is_given_back_by_a_child_that_fails_and_by_one_that_stays_up() {
     within_limit(async {
-        let limits = brisk().starts(1).connect_timeout(Duration::from_millis(600));
+        let limits = brisk().starts(1).connect_timeout(Duration::from_millis(1_500));
         let group = SessionGroup::start(limits.discover_timeout(Duration::from_millis(50)));
         let servers = vec![
             scripted("mute", "", ":", ":"),

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::headers::{PROTOCOL_VERSION, prepared};
-use super::{HttpSession, Open, Stray, resend};
+use super::open::Stray;
+use super::{HttpSession, resend};
 use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
@@ -45,23 +46,6 @@ impl Deleted {
             self.delete = other.delete;
         }
         self.faults.extend(other.faults);
-    }
-}
-
-impl Open {
-    /// The sessions to end, the one that was spoken in first. One that names no revision was begun by a server that speaks
-    /// the agreed one, where that has sessions.
-    fn take_all(&mut self) -> Vec<Stray> {
-        let version = self.protocol_version.clone().filter(|_| self.session_id.is_some());
-        let own = self.session_id.take().map(|id| Stray { id, version: version.clone() });
-        let mut all: Vec<Stray> = Vec::new();
-        for mut session in own.into_iter().chain(std::mem::take(&mut self.strays)) {
-            if !all.iter().any(|known| known.id == session.id) {
-                session.version = session.version.or_else(|| version.clone());
-                all.push(session);
-            }
-        }
-        all
     }
 }
 

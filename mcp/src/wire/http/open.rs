@@ -1,0 +1,84 @@
+//! What a server has opened for us: the session that is spoken in, those beside it, and the answer that opened it.
+
+use http::HeaderValue;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage, ServerResult};
+use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
+
+use crate::wire::handshake::Agreed;
+use crate::wire::message::{Kind, request_id};
+
+/// What is open.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    pub(super) session_id: Option<String>,
+    /// Sessions that the server has begun and that are not spoken in: it gave their ids to a probe that it refused, or to
+    /// an `initialize` that did not count in the end.
+    pub(super) strays: Vec<Stray>,
+    pub(super) protocol_version: Option<HeaderValue>,
+    /// The server's answer to the first question, which rmcp will ask once more.
+    answer: Option<Box<ServerResult>>,
+    /// Whether the handshake has come to something.
+    is_agreed: bool,
+}
+
+/// A session that is not spoken in.
+#[derive(Debug)]
+pub(super) struct Stray {
+    pub(super) id: String,
+    /// The revision that it was begun with, where that is known.
+    pub(super) version: Option<HeaderValue>,
+}
+
+impl Open {
+    /// The handshake has come to something.
+    pub(super) fn agreed(&mut self, agreed: Agreed) {
+        if !agreed.is_legacy() {
+            // A session that was begun beside the modern era.
+            let version = self.protocol_version.take();
+            let aside = self.session_id.take().map(|id| Stray { id, version });
+            self.strays.extend(aside);
+        }
+        self.protocol_version = HeaderValue::from_str(agreed.version().as_str()).ok();
+        self.answer = Some(agreed.replay());
+        self.is_agreed = true;
+    }
+
+    /// The answer to rmcp's own first question. A later `initialize`, for a session that has expired, goes out.
+    pub(super) fn replay(
+        &mut self,
+        message: &ClientJsonRpcMessage,
+        kind: &Kind,
+    ) -> Option<StreamableHttpPostResponse> {
+        let id = request_id(message).filter(|_| kind.opens())?.clone();
+        let answer = ServerJsonRpcMessage::response(*self.answer.take()?, id);
+        Some(StreamableHttpPostResponse::Json(answer, self.session_id.clone()))
+    }
+
+    /// An answer came with the id of a session. Whatever the answer is, that session has to be ended.
+    pub(super) fn learned(&mut self, kind: &Kind, id: &str) {
+        if kind.is_probe() {
+            self.strays.push(Stray { id: id.to_owned(), version: None });
+        } else if kind.is_initialize() {
+            let before = self.session_id.replace(id.to_owned());
+            // A session that is begun anew takes the place of one that the server no longer knows.
+            if !self.is_agreed {
+                self.strays.extend(before.map(|id| Stray { id, version: None }));
+            }
+        }
+    }
+
+    /// The sessions to end, the one that was spoken in first. One that names no revision was begun by a server that speaks
+    /// the agreed one, where that has sessions.
+    pub(super) fn take_all(&mut self) -> Vec<Stray> {
+        let version = self.protocol_version.clone().filter(|_| self.session_id.is_some());
+        let own = self.session_id.take().map(|id| Stray { id, version: version.clone() });
+        let mut all: Vec<Stray> = Vec::new();
+        for mut session in own.into_iter().chain(std::mem::take(&mut self.strays)) {
+            if !all.iter().any(|known| known.id == session.id) {
+                session.version = session.version.or_else(|| version.clone());
+                all.push(session);
+            }
+        }
+        all
+    }
+}
