@@ -73,6 +73,10 @@ pub fn cancelled() -> CurrentCancelled {
 /// Waits until the current region, or one around it, is asked to wind down with `stop` (R13). Shields do
 /// not keep that out.
 ///
+/// An exit is not told: it winds down already, and has to finish. In an exit this never resolves, and in a region that
+/// is entered inside an exit it resolves for the stop of a region that is inside the exit too, and for no other. It
+/// never resolves where nothing of `moored` is current.
+///
 /// # Cancel safety
 ///
 /// Dropping the future loses nothing.

@@ -115,6 +115,9 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// Lets the others go on where a child or the body fails: `run` collects all errors (R17).
+    ///
+    /// A panic is no such failure: a child that panics cancels the other children and the body under every policy, and
+    /// `run` goes on with the panic when they have left (R15).
     pub fn keep_going(self) -> Self {
         self.shared.set_policy(Policy::KeepGoing);
         self
@@ -122,6 +125,9 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Cancels the other children as soon as one returns `Ok`. Failures of children are reported only where
     /// none succeeds. The value comes through the child's handle; the body goes on.
+    ///
+    /// An error of the body cancels the children, and is reported whether one succeeded or not. A child that panics
+    /// cancels the other children and the body, and `run` goes on with the panic, though another child succeeded (R15).
     ///
     /// ```
     /// use moored::TaskGroup;
@@ -144,7 +150,11 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// Lets at most `n` children run at once, at least one; the others wait for their turn in the order of
-    /// their spawns. One that is cancelled meanwhile does not wait any more.
+    /// their spawns.
+    ///
+    /// A child that is cancelled while it waits does not wait any more, and does not count: it runs to its first await
+    /// at once, so that its own exits are in place (R16), beside the `n` that have their turn. In a group that is
+    /// cancelled that is every child that waits. A limit bounds the work of a group, not what winds down in it.
     pub fn limit(self, n: usize) -> Self {
         self.shared.set_limit(n);
         self

@@ -4,6 +4,11 @@
 //! rules are the same. Exits of a dropped stack are adopted by the region around it, which is on the same
 //! thread wherever the executor is one-threaded; what is left when the thread ends is
 //! [reported](crate::set_report_hook) lost.
+//!
+//! # Task affinity
+//!
+//! A thread is not a task. A region of this module belongs to the task that entered it, as every region does (R2): on
+//! one thread, too, another task is rejected.
 
 mod group;
 mod stack;

@@ -118,7 +118,10 @@ impl<E> Ledger<E> {
         let from_body = matches!(cause, Cause::Body(_));
         let (policy, over) = {
             let mut book = self.book.lock();
-            let over = if book.causes.len() < book.cap {
+            // The body's error counts whoever succeeds, and the children's may all turn out to be none: it has a place beyond
+            // the cap until that is known.
+            let beyond = from_body && book.policy == Policy::FirstSuccess;
+            let over = if book.causes.len() < book.cap || beyond {
                 book.causes.push(Recorded { cause, at });
                 None
             } else {

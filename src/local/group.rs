@@ -17,6 +17,11 @@ use std::panic::Location;
 ///
 /// Everything said there holds.
 ///
+/// # Task affinity
+///
+/// As [`TaskGroup`](crate::TaskGroup). The group and its spawners cannot be sent, so all who spawn are on its thread; a
+/// [handle](TaskGroup::handle) may go anywhere.
+///
 /// # On drop
 ///
 /// As [`TaskGroup`](crate::TaskGroup).
@@ -89,9 +94,14 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Spawns a child in this task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
     ///
+    /// # Task affinity
+    ///
+    /// The task that owns the group, and anyone on its thread before the group is entered. Other tasks use a
+    /// [`spawner`](TaskGroup::spawner).
+    ///
     /// # Panics
     ///
-    /// When the group was left, and from a task that does not own it.
+    /// When the group was left, and from a task that does not own it; see [`try_spawn`](TaskGroup::try_spawn).
     #[track_caller]
     pub fn spawn<F, T>(&self, future: F) -> TaskHandle<T>
     where
@@ -126,6 +136,10 @@ impl<'env, E> TaskGroup<'env, E> {
     /// # Cancel safety
     ///
     /// Dropping the future before the child is ready cancels the child; the group waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The child's own error, a cancellation, or that the child ended without having said that it is ready.
     ///
     /// # Panics
     ///
@@ -166,9 +180,20 @@ impl<'env, E> TaskGroup<'env, E> {
     /// Dropping the future drops the body and the children; their exits go to the nearest enclosing live region
     /// (R8).
     ///
+    /// # Task affinity
+    ///
+    /// The task that polls it first owns the group. Where the group is another task's, the body is not started and the
+    /// cause is [`Cause::Rejected`](crate::Cause::Rejected); where the future is moved between polls, the body and the
+    /// children are dropped (R2).
+    ///
     /// # Errors
     ///
     /// A [`Failure`](crate::Failure), the first real error first.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of the body or of a child, after everything has left. When it is polled, if the group was
+    /// run before.
     #[track_caller]
     pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, LocalBoxChild<'env>>
     where

@@ -24,6 +24,11 @@ pub type Held<T> = crate::stack::Held<T, LocalLater<T>>;
 /// Everything said there holds. An exit that is adopted by a region polled on another thread cannot run
 /// there: it is recorded as failed, and its work is dropped where it is, when its thread ends.
 ///
+/// # Task affinity
+///
+/// As [`ExitStack`](crate::ExitStack). The stack cannot be sent either, so it is
+/// [released](ExitStack::release) to tasks of its thread only.
+///
 /// # On drop
 ///
 /// As [`ExitStack`](crate::ExitStack).
@@ -80,7 +85,8 @@ impl ExitStack {
     ///
     /// # Panics
     ///
-    /// From a task that does not own the stack, and when the stack was left.
+    /// From a task that does not own the stack, and when the stack was left; see
+    /// [`try_defer`](ExitStack::try_defer).
     #[track_caller]
     pub fn defer<F>(&self, exit: F)
     where
@@ -203,9 +209,19 @@ impl ExitStack {
     ///
     /// Dropping the future drops the body first; then the exits go to the nearest enclosing live region (R8).
     ///
+    /// # Task affinity
+    ///
+    /// The task that entered the stack. Where another one polls this first, the body is not started and the cause is
+    /// [`Cause::Rejected`](crate::Cause::Rejected); where the future is moved between polls, the body is dropped (R2).
+    ///
     /// # Errors
     ///
     /// A [`Failure`](crate::Failure) with the body's error first, then those of the exits.
+    ///
+    /// # Panics
+    ///
+    /// With the body's panic, or an exit's, after all exits have run. When it is polled, if the stack was run before or
+    /// was left.
     #[track_caller]
     pub fn run<F, T, E>(&self, body: F) -> StackRun<'_, F, ExitStack>
     where
@@ -223,6 +239,10 @@ impl ExitStack {
     /// # Errors
     ///
     /// [`CloseError`](crate::CloseError), from a task that does not own the stack, or with what failed.
+    ///
+    /// # Panics
+    ///
+    /// With an exit's panic, after all exits have run.
     #[track_caller]
     pub fn close(self) -> Close<ExitStack> {
         self.stack.close_as(Location::caller(), ExitStack::of)

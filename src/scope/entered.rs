@@ -67,15 +67,21 @@ impl EnteredScope {
     ///
     /// Dropping the future drops the body; its exits go to the region around the scope (R8).
     ///
+    /// # Task affinity
+    ///
+    /// The task that owns the scope: the one that entered or [adopted](Released::adopt) it. Where another task polls
+    /// the future first, the body is not started; where it polls it later, the body is dropped. Both resolve to
+    /// [`Cancelled`](crate::Cancelled) with [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) (R2), and the
+    /// scope goes on.
+    ///
     /// # Errors
     ///
-    /// [`Cancelled`](crate::Cancelled) where the scope was cancelled and the body did not finish; where the
-    /// future is polled by a task that does not own the scope, with
-    /// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask).
+    /// [`Cancelled`](crate::Cancelled), with the first reason, where the scope was cancelled and the body did not
+    /// finish.
     ///
     /// # Panics
     ///
-    /// With the body's panic.
+    /// With the body's panic, after what was abandoned inside has run. The scope goes on.
     #[track_caller]
     pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
         let at = Location::caller();

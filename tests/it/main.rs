@@ -10,6 +10,7 @@ mod asleep;
 mod auto_traits;
 mod beside_shields;
 mod chains;
+mod claims;
 mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]

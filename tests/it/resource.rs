@@ -382,3 +382,16 @@ fn r08_what_was_entered_is_left_though_the_future_that_entered_it_panics_in_its_
     hand(stack.close()).ready().unwrap();
     log.is(&["left"]);
 }
+
+#[test]
+fn r14_an_enter_that_has_resolved_is_idle_also_after_its_stack_was_left() {
+    let log = Log::new();
+    let stack = ExitStack::new();
+    let mut entering = hand(stack.enter(Connection::open(&log)));
+    let body = async {
+        drop(entering.drive());
+        Ok::<_, ()>(())
+    };
+    hand(stack.run(body)).drive().unwrap();
+    entering.pending();
+}

@@ -5,8 +5,8 @@ use crate::support::{Executor, Gate, Log, Wakes, boom, hand, panic_text, poll_on
 use futures::StreamExt;
 use moored::testing::live_regions;
 use moored::{
-    BoxTask, CancelScope, ChildError, ExitStack, Ready, ReasonKind, Refused, Spawn, TaskGroup,
-    local, shield, stop_requested,
+    BoxTask, CancelScope, Cause, ChildError, ExitStack, Ready, ReasonKind, Refused, Spawn,
+    TaskGroup, local, shield, stop_requested,
 };
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -281,6 +281,94 @@ fn r17_a_child_that_panics_cancels_the_others_whatever_the_policy() {
         let ChildError::Cancelled(reason) = ended else { panic!("{ended}") };
         assert_eq!(reason.kind(), ReasonKind::SiblingFailed);
     }
+}
+
+#[test]
+fn r17_an_error_of_the_body_cancels_the_children_that_wait_for_a_first_success() {
+    let group = Group::new().first_success();
+    let mut run = hand(group.run(async {
+        group.spawn(pending::<Result<(), _>>());
+        Err::<(), _>("of the body")
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Body("of the body")), "{failure:?}");
+}
+
+#[test]
+fn r15_an_error_of_the_body_is_told_though_children_had_filled_the_record_before_one_succeeded() {
+    let group = Group::new().first_success().max_causes(1);
+    let mut run = hand(group.run(async {
+        let failed = group.spawn(async { Err::<(), _>("of a child") });
+        failed.join().await.unwrap_err();
+        group.spawn(async { Ok(()) }).join().await.unwrap();
+        Err::<(), _>("of the body")
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Body("of the body")), "{failure:?}");
+    assert_eq!((failure.causes().count(), failure.omitted()), (1, 0));
+}
+
+#[test]
+fn r15_where_none_succeeds_the_errors_over_the_cap_are_counted_the_bodys_too() {
+    let group = Group::new().first_success().max_causes(1);
+    let mut run = hand(group.run(async {
+        for error in ["first", "second"] {
+            group.spawn(async move { Err::<(), _>(error) }).join().await.unwrap_err();
+        }
+        Err::<(), _>("of the body")
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Child { error: "first", .. }), "{failure:?}");
+    assert_eq!((failure.causes().count(), failure.omitted()), (1, 2));
+}
+
+#[test]
+fn r10_executor_children_of_a_group_that_is_dropped_by_a_cancellation_are_told_of_that() {
+    let executor = Executor::new();
+    let scope = CancelScope::new();
+    let group = Group::new();
+    let child = group.spawn_on(&executor, pending::<Result<(), _>>());
+    let mut run = hand(scope.run(async {
+        let _ = group.run(pending::<Result<(), _>>()).await;
+    }));
+    run.pending();
+    executor.run();
+    scope.cancel_because("enough");
+    let _ = run.poll();
+    executor.run();
+    run.drive().unwrap_err();
+    let ended = hand(child.join()).ready().unwrap_err();
+    let ChildError::Cancelled(reason) = ended else { panic!("{ended}") };
+    assert_eq!((reason.kind(), reason.message()), (ReasonKind::Parent, Some("enough")));
+}
+
+#[test]
+fn r16_a_join_that_changes_tasks_is_woken_where_it_was_polled_last() {
+    let (executor, gate, wakes) = (Executor::new(), Gate::new(), [Wakes::new(), Wakes::new()]);
+    let group = Group::new();
+    let mut join = Box::pin(group.spawn_on(&executor, gate.wait_ok()).join());
+    executor.run();
+    for wakes in &wakes {
+        assert!(poll_as(join.as_mut(), wakes).is_pending());
+    }
+    gate.open();
+    executor.run();
+    assert_eq!(wakes.each_ref().map(|wakes| wakes.count()), [0, 1]);
+    assert!(poll_as(join.as_mut(), &wakes[1]).is_ready());
+    hand(group.run(async { Ok(()) })).drive().unwrap();
+}
+
+#[test]
+fn r16_a_spawn_into_a_group_whose_run_was_dropped_hands_the_future_back() {
+    let group = Group::new();
+    let spawner = group.spawner();
+    let mut run = hand(group.run(pending::<Result<(), _>>()));
+    run.pending();
+    drop(run);
+    let rejected = spawner.spawn(async { Ok(7) }).unwrap_err();
+    assert_eq!(hand(rejected.into_inner()).ready(), Ok(7));
+    let rejected = spawner.spawn_on(&Executor::new(), async { Ok(7) }).unwrap_err();
+    assert_eq!(hand(rejected.into_inner()).ready(), Ok(7));
 }
 
 #[test]

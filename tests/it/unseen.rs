@@ -222,6 +222,45 @@ fn r15_a_stack_that_is_handed_back_half_closed_keeps_the_failures_of_its_exits()
 }
 
 #[test]
+fn r15_the_panic_of_an_exit_is_told_though_the_half_closed_stack_is_handed_back_and_dropped() {
+    let gate = Gate::new();
+    let outer = ExitStack::new();
+    let failure: Failure<()> = as_owner(outer.run(async {
+        let stack = ExitStack::new();
+        stack.defer(gate.wait());
+        stack.defer(async { boom("the first to run") });
+        let mut close = stack.close();
+        assert!(poll_once(&mut close).await.is_pending());
+        let Poll::Ready(Err(rejected)) = as_thief(poll_once(&mut close)).await else {
+            panic!("a thief closed it")
+        };
+        drop(rejected.into_inner().unwrap());
+        gate.open();
+        Ok(())
+    }))
+    .unwrap_err();
+    let exit = only_exit(&failure);
+    assert!(exit.to_string().contains("the first to run"), "{exit}");
+}
+
+#[test]
+fn r15_the_error_of_a_body_is_told_where_another_task_polls_its_exits() {
+    let gate = Gate::new();
+    as_owner(async {
+        let stack = ExitStack::new();
+        let mut run = Box::pin(stack.run(async {
+            stack.defer(gate.wait());
+            Err::<(), _>("of the body")
+        }));
+        assert!(poll_once(&mut run).await.is_pending());
+        let failure = as_thief(run).await.unwrap_err();
+        assert!(matches!(failure.cause(), Cause::Body("of the body")), "{failure:?}");
+        assert!(matches!(failure.rest().next(), Some(Cause::Cancelled(_))), "{failure:?}");
+        gate.open();
+    });
+}
+
+#[test]
 fn r15_failures_of_what_a_shield_a_time_limit_or_a_task_adopted_go_into_the_record_around() {
     let in_a_shield = ExitStack::new();
     let body = async {

@@ -244,6 +244,12 @@ impl Node {
         }
         self.report_foreign_drop();
         let at = self.entered_at().unwrap_or_else(|| Location::caller());
-        Frame::entered(Arc::clone(self), at).abandon();
+        let mut frame = Frame::entered(Arc::clone(self), at);
+        // Of an exit that ran before the stack was handed back half closed.
+        let kept = self.inner.lock().rest_mut().and_then(|rest| rest.panic.take());
+        if let Some(panic) = kept {
+            frame.keep_panic(panic);
+        }
+        frame.abandon();
     }
 }
