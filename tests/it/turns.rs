@@ -298,8 +298,9 @@ fn r17_an_error_of_the_body_cancels_the_children_that_wait_for_a_first_success()
 fn r15_an_error_of_the_body_is_told_though_children_had_filled_the_record_before_one_succeeded() {
     let group = Group::new().first_success().max_causes(1);
     let mut run = hand(group.run(async {
-        let failed = group.spawn(async { Err::<(), _>("of a child") });
-        failed.join().await.unwrap_err();
+        for error in ["of a child", "of another one"] {
+            group.spawn(async move { Err::<(), _>(error) }).join().await.unwrap_err();
+        }
         group.spawn(async { Ok(()) }).join().await.unwrap();
         Err::<(), _>("of the body")
     }));
