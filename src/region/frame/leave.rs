@@ -248,7 +248,7 @@ impl Node {
         // Of an exit that ran before the stack was handed back half closed.
         let kept = self.inner.lock().rest_mut().and_then(|rest| rest.panic.take());
         if let Some(panic) = kept {
-            frame.keep_panic(panic);
+            frame.keep_caught(panic);
         }
         frame.abandon();
     }
