@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::component::ComponentKind;
 use crate::report::{ErrorReport, Outcome};
 
 /// An error as it is passed around: shared, because the same one goes to the caller and into the report.
@@ -67,10 +68,18 @@ pub enum CallError {
     /// No connected server offers a tool of that name.
     #[error("no connected server offers the tool {0:?}")]
     UnknownTool(String),
+    /// No connected server offers a prompt, a resource or a template of that name.
+    #[error("no connected server offers the {kind} {name:?}")]
+    Unknown {
+        /// What was asked for.
+        kind: ComponentKind,
+        /// The name or the address.
+        name: String,
+    },
     /// The time for the call was over; the server was told.
     #[error("the call to {tool:?} was not answered within {limit:?}")]
     TimedOut {
-        /// The hooked name.
+        /// The name of the tool, or of what else was asked for.
         tool: String,
         /// The limit that was reached.
         limit: std::time::Duration,
@@ -118,4 +127,14 @@ pub enum CallError {
     /// The session was left before the call.
     #[error("server {0:?} was left and is no longer connected")]
     Left(String),
+}
+
+impl CallError {
+    /// The error of a name that nobody has.
+    pub(crate) fn unknown(kind: ComponentKind, name: &str) -> Self {
+        match kind {
+            ComponentKind::Tool => Self::UnknownTool(name.to_owned()),
+            kind => Self::Unknown { kind, name: name.to_owned() },
+        }
+    }
 }

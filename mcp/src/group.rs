@@ -5,23 +5,22 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::registry::{Added, Closing, Registry};
-use crate::error::{CallError, ConnectError};
+use crate::component::{ComponentInfo, ComponentKind};
+use crate::error::ConnectError;
 use crate::event::Event;
 use crate::fault::Fault;
-use crate::params::{CallOptions, GroupOptions, Policy, ServerParams};
-use crate::report::{
-    CloseReport, ComponentInfo, ComponentKind, Outcome, ServerReport, SessionInfo,
-};
+use crate::params::{GroupOptions, Policy, ServerParams};
+use crate::report::{CloseReport, Outcome, ServerReport, SessionInfo};
 use crate::session::{Finished, Session, Shared, Stage, millis, owner};
 
 mod keeper;
 mod registry;
+mod requests;
 
 /// Sessions that are connected, used and left together.
 ///
@@ -125,7 +124,7 @@ impl SessionGroup {
         outcomes(attempts).await
     }
 
-    /// What the connected servers offer, in the order in which the servers were given.
+    /// What the connected servers offer, of every kind, in the order in which the servers were given.
     pub fn list(&self) -> Vec<ComponentInfo> {
         let mut all = Vec::new();
         for session in self.0.state.registry.lock().sessions() {
@@ -136,56 +135,26 @@ impl SessionGroup {
         all
     }
 
-    /// Calls a tool by its hooked name, `server/tool`. The answer is the server's result as JSON, `isError` included.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`]: an unknown name, the server's own error, the limit, or what became of the session. A call resolves
-    /// exactly once, whatever happens meanwhile.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future tells the server that nobody waits any more; the session stands.
-    pub async fn call_tool(
-        &self,
-        hooked: &str,
-        args: Map<String, Value>,
-        options: CallOptions,
-    ) -> Result<Value, CallError> {
-        let limit = options.timeout.or(self.0.state.shared.options.call_timeout);
-        let (session, live, wire) = self.route(hooked)?;
-        session.call(&live, hooked, wire, args, limit).await
-    }
-
-    /// The session and the wire name behind a hooked name. Names of servers may hold slashes, so it is the servers that
-    /// are asked, not the name that is split.
-    fn route(
-        &self,
-        hooked: &str,
-    ) -> Result<(Arc<Session>, Arc<crate::session::Live>, String), CallError> {
-        let registry = self.0.state.registry.lock();
-        let mut down = None;
-        for session in registry.sessions() {
-            let Some(tool) =
-                hooked.strip_prefix(&*session.name).and_then(|rest| rest.strip_prefix('/'))
-            else {
-                continue;
-            };
-            match session.stage() {
-                Stage::Up(live) => {
-                    let is_it = |component: &&ComponentInfo| {
-                        component.kind == ComponentKind::Tool && component.wire == tool
-                    };
-                    if let Some(found) = live.components.iter().find(is_it) {
-                        let wire = found.wire.clone();
-                        return Ok((session.clone(), live, wire));
-                    }
-                    down.get_or_insert(CallError::UnknownTool(hooked.to_owned()));
-                }
-                stage => down = Some(session.gone(stage)),
+    /// What the connected servers offer of one kind, in the order in which the servers were given.
+    pub fn components(&self, kind: ComponentKind) -> Vec<ComponentInfo> {
+        let mut all = Vec::new();
+        for session in self.0.state.registry.lock().sessions() {
+            if let Stage::Up(live) = session.stage() {
+                all.extend(live.all(kind).cloned());
             }
         }
-        Err(down.unwrap_or_else(|| CallError::UnknownTool(hooked.to_owned())))
+        all
+    }
+
+    /// One component by its hooked name. `None` where no connected server offers it.
+    pub fn component(&self, kind: ComponentKind, hooked: &str) -> Option<ComponentInfo> {
+        self.0.state.registry.lock().sessions().iter().find_map(|session| {
+            let place = session.offered.get()?.place(kind, hooked)?;
+            match session.stage() {
+                Stage::Up(live) => live.components.get(place).cloned(),
+                _ => None,
+            }
+        })
     }
 
     /// Leaves one session and says how. `None` where no session holds the name. It may be asked by any task, in any

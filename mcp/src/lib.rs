@@ -78,6 +78,8 @@
 #[cfg(not(unix))]
 compile_error!("moored-mcp leaves children by their process groups, which only Unix has");
 
+mod answer;
+mod component;
 mod error;
 mod event;
 mod fault;
@@ -89,13 +91,16 @@ mod report;
 mod session;
 mod wire;
 
+pub use answer::{CompleteResult, Completion, Progress, PromptResult, ResourceResult, ToolResult};
+pub use component::{ComponentInfo, ComponentKind};
 pub use error::{CallError, ConnectError, SharedError};
 pub use event::{Event, EventKind};
 pub use group::SessionGroup;
 pub use params::{
-    CallOptions, Era, GroupOptions, HttpParams, Policy, ServerParams, StdioParams, Transport,
+    CallOptions, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy, ServerParams,
+    StdioParams, Transport,
 };
 pub use report::{
-    CloseReport, ComponentInfo, ComponentKind, Delete, ErrorReport, ExitStatusReport, LeavePhase,
-    LeaveReport, Outcome, PhaseReport, ServerReport, SessionInfo, TransportKind,
+    CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,
+    PhaseReport, ServerReport, SessionInfo, TransportKind,
 };

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::answer::Progress;
 
 /// One server of a group: the name it is known by, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,16 +224,91 @@ pub enum Policy {
     FailFast,
 }
 
-/// What a caller may say about one call.
+/// What a caller may say about one request: a call, a prompt, a resource, a completion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallOptions {
-    /// The limit of this call; the group's where `None`.
+    /// The limit of this request; the group's where `None`.
     pub timeout: Option<Duration>,
+    /// Where it is set, every notification of progress starts the limit anew, and this is the limit of the whole.
+    pub longest: Option<Duration>,
+    /// What the request says beside the protocol, in its `_meta`. The token of its progress is added to it.
+    pub meta: Map<String, Value>,
+    /// Called with the progress of the request, by the task that waits for its answer.
+    pub on_progress: Option<OnProgress>,
 }
 
 impl CallOptions {
-    /// Limits the call.
+    /// Limits the request.
     pub fn timeout(limit: Duration) -> Self {
-        Self { timeout: Some(limit) }
+        Self { timeout: Some(limit), ..Self::default() }
+    }
+
+    /// Lets progress start the limit anew, up to `longest` in total.
+    pub fn longest(mut self, longest: Duration) -> Self {
+        self.longest = Some(longest);
+        self
+    }
+
+    /// Sends `meta` as the request's `_meta`.
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.meta = meta;
+        self
+    }
+
+    /// Calls `each` with every step that the server tells of. It runs in the task that waits for the answer, in the order
+    /// of the server's notifications and before the answer is returned. While it is behind by more than 64, newer ones are
+    /// left out.
+    pub fn on_progress(mut self, each: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.on_progress = Some(OnProgress(Arc::new(each)));
+        self
+    }
+}
+
+/// A callback for progress; see [`CallOptions::on_progress`].
+#[derive(Clone)]
+pub struct OnProgress(Arc<dyn Fn(&Progress) + Send + Sync>);
+
+impl OnProgress {
+    pub(crate) fn call(&self, progress: &Progress) {
+        (self.0)(progress);
+    }
+}
+
+impl std::fmt::Debug for OnProgress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnProgress")
+    }
+}
+
+/// The same callback, not one that does the same.
+impl PartialEq for OnProgress {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OnProgress {}
+
+/// The argument that [`complete`](crate::SessionGroup::complete) asks proposals for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompleteArgs {
+    /// Its name.
+    pub argument: String,
+    /// What is typed so far.
+    pub value: String,
+    /// Arguments that have their values already.
+    pub context: BTreeMap<String, String>,
+}
+
+impl CompleteArgs {
+    /// Proposals for `argument` that go on from `value`.
+    pub fn new(argument: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { argument: argument.into(), value: value.into(), context: BTreeMap::new() }
+    }
+
+    /// Names the value that another argument has.
+    pub fn given(mut self, argument: impl Into<String>, value: impl Into<String>) -> Self {
+        self.context.insert(argument.into(), value.into());
+        self
     }
 }

@@ -269,32 +269,3 @@ pub struct SessionInfo {
     /// The first list that could not be read; the session is up all the same, with everything else it offers.
     pub list_error: Option<ErrorReport>,
 }
-
-/// What a component is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ComponentKind {
-    /// Something to call.
-    Tool,
-    /// A prompt template.
-    Prompt,
-    /// Something to read.
-    Resource,
-    /// A pattern of addresses to read; its wire name is the pattern.
-    ResourceTemplate,
-}
-
-/// One thing a connected server offers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComponentInfo {
-    /// `server/name`: what the group calls it.
-    pub hooked: String,
-    /// The server that offers it.
-    pub server: String,
-    /// What the server calls it; a resource's address, or a template's pattern of addresses.
-    pub wire: String,
-    /// What it is.
-    pub kind: ComponentKind,
-    /// The server's own words about it.
-    pub description: Option<String>,
-}

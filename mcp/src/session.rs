@@ -7,25 +7,27 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use crate::error::{CallError, ConnectError};
+use crate::component::{ComponentInfo, ComponentKind};
+use crate::error::ConnectError;
 use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
 use crate::process::census::Census;
-use crate::report::{
-    ComponentInfo, ComponentKind, Outcome, ServerReport, SessionInfo, TransportKind,
-};
+use crate::report::{ServerReport, SessionInfo, TransportKind};
 use crate::wire::Caller;
 use crate::wire::http::client::{Client, Kind as ClientKind};
 
+mod asking;
 mod attempt;
 mod exits;
 mod leaving;
+mod offered;
 pub(crate) mod owner;
 mod pump;
 
 pub(crate) use self::leaving::millis;
+use self::offered::Offered;
 
 /// What the sessions of a group share.
 #[derive(Debug)]
@@ -128,6 +130,8 @@ pub(crate) struct Session {
     pub(crate) orders: Orders,
     watch: OrderWatch,
     stage: watch::Sender<Stage>,
+    /// Set once it has come up.
+    pub(crate) offered: OnceLock<Offered>,
     /// When its attempt began and when it had an outcome.
     pub(crate) clock: Mutex<Clock>,
 }
@@ -168,6 +172,7 @@ impl Session {
             orders,
             watch,
             stage: watch::channel(Stage::Connecting).0,
+            offered: OnceLock::new(),
             clock: Mutex::default(),
         }
     }
@@ -246,6 +251,8 @@ impl Session {
 
     /// Lets its users see it, unless it was asked to leave before it was up.
     fn come_up(&self, live: Live) -> bool {
+        // It comes up once.
+        self.offered.get_or_init(|| Offered::of(&live.components));
         self.stage.send_if_modified(|stage| {
             let wanted = self.watch.current().leave_by.is_none();
             if wanted {
@@ -263,80 +270,6 @@ impl Session {
             {
                 return finished;
             }
-        }
-    }
-
-    /// Calls a tool by its wire name, or says why there is no result. It resolves once: with the answer, at the limit,
-    /// or with what became of the session.
-    pub(crate) async fn call(
-        &self,
-        live: &Live,
-        hooked: &str,
-        wire: String,
-        args: serde_json::Map<String, serde_json::Value>,
-        limit: Option<std::time::Duration>,
-    ) -> Result<serde_json::Value, CallError> {
-        use crate::wire::CallFailure;
-        let failure = tokio::select! {
-            biased;
-            answer = live.caller.call(wire, args) => match answer {
-                Ok(value) => return Ok(value),
-                Err(failure) => failure,
-            },
-            stage = self.wait_until(|stage| !matches!(stage, Stage::Up(_))) => {
-                return Err(self.gone(stage));
-            }
-            () = tokio::time::sleep(limit.unwrap_or_default()), if limit.is_some() => {
-                let limit = limit.unwrap_or_default();
-                return Err(CallError::TimedOut { tool: hooked.to_owned(), limit });
-            }
-        };
-        let server = self.params.name.clone();
-        match failure {
-            CallFailure::Rejected { code, message, data } => {
-                Err(CallError::Rejected { server, code, message, data })
-            }
-            CallFailure::Failed(fault) => Err(CallError::Failed {
-                server,
-                report: fault.report(None).into(),
-                source: Some(Arc::new(fault)),
-            }),
-            // The owner sees the same end and knows its cause: a moment, and it has said so.
-            CallFailure::Gone => {
-                let down = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
-                let stage = tokio::time::timeout(std::time::Duration::from_secs(1), down).await;
-                Err(self.gone(stage.unwrap_or_else(|_| self.stage())))
-            }
-        }
-    }
-
-    /// What a call to this session gets when it is not up.
-    pub(crate) fn gone(&self, stage: Stage) -> CallError {
-        let server = self.params.name.clone();
-        match stage {
-            Stage::Leaving { fault: Some(fault) } => CallError::ServerGone {
-                server,
-                report: fault.report(None).into(),
-                source: Some(Arc::new(fault)),
-            },
-            Stage::Left(finished) => match (&finished.ended_by, &finished.report.error) {
-                (Some(fault), Some(report)) => CallError::ServerGone {
-                    server,
-                    report: report.clone().into(),
-                    source: Some(Arc::new(fault.clone())),
-                },
-                _ => CallError::Left(server),
-            },
-            // The protocol loop has let go of the call, and of nothing else.
-            Stage::Up(_) => {
-                let fault = Fault::new(Outcome::Other, "the call was given up before its answer");
-                CallError::Failed {
-                    server,
-                    report: fault.report(None).into(),
-                    source: Some(Arc::new(fault)),
-                }
-            }
-            Stage::Connecting | Stage::Leaving { fault: None } => CallError::Closing(server),
         }
     }
 

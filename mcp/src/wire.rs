@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use rmcp::model::{CallToolRequestParams, CallToolResponse, ClientConfig};
+use rmcp::model::ClientConfig;
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -20,12 +20,14 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpClientWorker,
 };
 use rmcp::transport::worker::WorkerTransport;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 
+mod answers;
+mod ask;
 mod body;
 mod events;
 pub(crate) mod handshake;
@@ -42,6 +44,7 @@ mod skeleton;
 pub(crate) mod stderr;
 mod undelivered;
 
+pub(crate) use self::ask::{Caller, Question};
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
 pub(crate) use self::lists::{Gone, Offers};
@@ -164,40 +167,6 @@ pub(crate) enum CallFailure {
     Failed(Fault),
     /// The connection is gone; what ended it is known elsewhere.
     Gone,
-}
-
-/// Sends requests over an open connection; any task may.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller(Peer<RoleClient>);
-
-impl Caller {
-    /// Calls a tool by its wire name.
-    ///
-    /// # Cancel safety
-    ///
-    /// A call that is dropped before its answer tells the server so, without waiting.
-    pub(crate) async fn call(
-        &self,
-        tool: String,
-        args: Map<String, Value>,
-    ) -> Result<Value, CallFailure> {
-        let mut params = CallToolRequestParams::new(tool);
-        params.arguments = Some(args);
-        let answer = self.0.call_tool_once(params).await.map_err(call_failure)?;
-        let value = match answer {
-            CallToolResponse::Complete(result) => serde_json::to_value(result),
-            CallToolResponse::InputRequired(result) => serde_json::to_value(result),
-            CallToolResponse::Task(result) => serde_json::to_value(result),
-            _ => {
-                let text = "the answer to tools/call is of an unknown kind";
-                return Err(CallFailure::Failed(Fault::new(Outcome::ProtocolError, text)));
-            }
-        };
-        value.map_err(|error| {
-            let text = "the answer cannot be written as JSON";
-            CallFailure::Failed(Fault::caused(Outcome::ProtocolError, text, error))
-        })
-    }
 }
 
 /// What an error of rmcp is to a call.

@@ -9,12 +9,11 @@ use super::attempt::{self, Berth, Held};
 use super::leaving::{Leaving, millis};
 use super::pump::Pumps;
 use super::{Finished, Live, Session, Shared, Stage, Turn};
+use crate::component::{ComponentInfo, ComponentKind};
 use crate::error::ConnectError;
 use crate::event::EventKind;
 use crate::fault::Fault;
-use crate::report::{
-    ComponentInfo, ComponentKind, ErrorReport, LeaveReport, Outcome, ServerReport, SessionInfo,
-};
+use crate::report::{ErrorReport, LeaveReport, Outcome, ServerReport, SessionInfo};
 use crate::wire::handshake::Terms;
 use crate::wire::stderr::StderrTail;
 use crate::wire::{Gone, Link, Offers};
@@ -234,6 +233,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers) -> Live {
             wire: offer.wire,
             kind: offer.kind,
             description: offer.description,
+            raw: offer.raw,
         })
         .collect();
     let info = SessionInfo {

@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use rmcp::model::{
-    CallToolResult, InitializeResult, RequestId, ServerJsonRpcMessage, ServerResult,
+    CustomResult, InitializeResult, RequestId, ServerJsonRpcMessage, ServerNotification,
+    ServerResult,
 };
 use serde_json::{Map, Value};
 
+use super::answers;
 use super::body::preview;
 use super::handshake::discovered;
 use super::lists::fault;
@@ -99,13 +101,10 @@ fn admit(
                 let why = format!("{}: {shown}", lacking(text));
                 return unreadable(id, &kind, &why, pending);
             }
-            // rmcp takes any JSON for a result of some other kind, and would only say that it is unexpected.
-            let is_other = matches!(
-                response.result,
-                ServerResult::CustomResult(_) | ServerResult::EmptyResult(_)
-            );
-            if kind.is_call() && is_other {
-                return unreadable(id, &kind, &no_result(text), pending);
+            if let ServerResult::CustomResult(CustomResult(result)) = &response.result
+                && let Some(why) = answers::wrong(&kind, result)
+            {
+                return unreadable(id, &kind, &why, pending);
             }
             pending.answered(&id);
             Incoming::Message(ServerJsonRpcMessage::Response(response), mark)
@@ -131,19 +130,14 @@ fn admit(
             }
             Incoming::Message(ServerJsonRpcMessage::Error(error), mark)
         }
-        other => Incoming::Message(other, mark),
+        ServerJsonRpcMessage::Notification(notification) => {
+            if let ServerNotification::ProgressNotification(told) = &notification.notification {
+                pending.progressed(&told.params);
+            }
+            Incoming::Message(ServerJsonRpcMessage::Notification(notification), mark)
+        }
+        request @ ServerJsonRpcMessage::Request(_) => Incoming::Message(request, mark),
     }
-}
-
-/// Why a result is none of a call.
-fn no_result(text: &[u8]) -> String {
-    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
-    let result = &answer["result"];
-    let fields = ["content", "structuredContent", "isError"];
-    if result.is_object() && fields.iter().all(|field| result.get(field).is_none()) {
-        return r#"its "result" has none of "content", "structuredContent" and "isError""#.into();
-    }
-    fault::<CallToolResult>(result).unwrap_or_else(|| r#"its "result" has the wrong shape"#.into())
 }
 
 /// The request that a JSON object answers though it is no message, and why it is none.

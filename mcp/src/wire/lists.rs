@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use rmcp::model::{MetaObject, PaginatedRequestParams};
+use rmcp::model::PaginatedRequestParams;
 use rmcp::service::{Peer, RoleClient, ServiceError};
+use serde_json::{Map, Value};
 
 mod sieve;
 
@@ -11,8 +12,9 @@ use self::sieve::{Findings, List};
 pub(crate) use self::sieve::{Sieve, fault};
 use super::recorder::Recorder;
 use super::{CallFailure, call_failure};
+use crate::component::ComponentKind;
 use crate::fault::Fault;
-use crate::report::{ComponentKind, Outcome};
+use crate::report::Outcome;
 
 /// JSON-RPC's "method not found".
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -26,6 +28,8 @@ pub(crate) struct Offer {
     /// The name requests use.
     pub(crate) wire: String,
     pub(crate) description: Option<String>,
+    /// The item of the list, as it came.
+    pub(crate) raw: Map<String, Value>,
 }
 
 /// Everything a server offers, as far as it can be read.
@@ -50,52 +54,26 @@ pub(crate) async fn read(
     let capabilities = peer.peer_info().map(|info| info.capabilities.clone()).unwrap_or_default();
     let tools = pages(List::Tools, page_cap, recorder, |params| async move {
         let mut page = peer.list_tools(params).await?;
-        let mut findings = Findings::take(page.meta.as_mut());
-        let names: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
-        // In the newer era the protocol tells clients to drop such a tool, and rmcp does.
-        let dropped = findings.tools.iter().filter(|name| !names.contains(name.as_str()));
-        findings.warnings.extend(dropped.map(|name| {
-            format!(
-                "the tool {name:?} is left out: an `x-mcp-header` of its inputSchema is not valid"
-            )
-        }));
-        let offers = page.tools.into_iter().map(|tool| Offer {
-            kind: ComponentKind::Tool,
-            name: tool.name.to_string(),
-            wire: tool.name.into_owned(),
-            description: tool.description.map(|text| text.into_owned()),
-        });
-        Ok(Page { offers: offers.collect(), next: page.next_cursor, findings })
+        let mut findings = Findings::take(page.meta.as_mut(), &page.tools);
+        // In the newer era the protocol tells clients to drop a tool with a bad header, and rmcp does.
+        let kept: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
+        findings.drop_all_but(&kept);
+        Ok(Page { findings, next: page.next_cursor })
     });
     let prompts = pages(List::Prompts, page_cap, recorder, |params| async move {
-        let page = peer.list_prompts(params).await?;
-        let offers = page.prompts.into_iter().map(|prompt| Offer {
-            kind: ComponentKind::Prompt,
-            name: prompt.name.clone(),
-            wire: prompt.name,
-            description: prompt.description,
-        });
-        Ok(Page::new(offers, page.next_cursor, page.meta))
+        let mut page = peer.list_prompts(params).await?;
+        let findings = Findings::take(page.meta.as_mut(), &page.prompts);
+        Ok(Page { findings, next: page.next_cursor })
     });
     let resources = pages(List::Resources, page_cap, recorder, |params| async move {
-        let page = peer.list_resources(params).await?;
-        let offers = page.resources.into_iter().map(|resource| Offer {
-            kind: ComponentKind::Resource,
-            name: resource.name,
-            wire: resource.uri,
-            description: resource.description,
-        });
-        Ok(Page::new(offers, page.next_cursor, page.meta))
+        let mut page = peer.list_resources(params).await?;
+        let findings = Findings::take(page.meta.as_mut(), &page.resources);
+        Ok(Page { findings, next: page.next_cursor })
     });
     let templates = pages(List::Templates, page_cap, recorder, |params| async move {
-        let page = peer.list_resource_templates(params).await?;
-        let offers = page.resource_templates.into_iter().map(|template| Offer {
-            kind: ComponentKind::ResourceTemplate,
-            name: template.name,
-            wire: template.uri_template,
-            description: template.description,
-        });
-        Ok(Page::new(offers, page.next_cursor, page.meta))
+        let mut page = peer.list_resource_templates(params).await?;
+        let findings = Findings::take(page.meta.as_mut(), &page.resource_templates);
+        Ok(Page { findings, next: page.next_cursor })
     });
     let (tools, prompts, resources, templates) = tokio::join!(
         offered(capabilities.tools.is_some(), tools),
@@ -120,21 +98,10 @@ async fn offered(
     if is_offered { list.await } else { Ok(Offers::default()) }
 }
 
-/// One page: what it lists, the cursor of the next one, and what was wrong with it.
+/// One page: what it lists and what was wrong with it, and the cursor of the next one.
 struct Page {
-    offers: Vec<Offer>,
-    next: Option<String>,
     findings: Findings,
-}
-
-impl Page {
-    fn new(
-        offers: impl Iterator<Item = Offer>,
-        next: Option<String>,
-        mut meta: Option<MetaObject>,
-    ) -> Self {
-        Self { offers: offers.collect(), next, findings: Findings::take(meta.as_mut()) }
-    }
+    next: Option<String>,
 }
 
 /// All pages of one list. It ends early, with a warning, where a page cannot be read or there is no end of them.
@@ -158,7 +125,7 @@ where
         let params = PaginatedRequestParams::default().with_cursor(cursor.take());
         let failed = match page(Some(params)).await.map_err(call_failure) {
             Ok(page) => {
-                read.all.extend(page.offers);
+                read.all.extend(page.findings.items.into_iter().map(|item| list.offer(item)));
                 for warning in page.findings.warnings {
                     recorder.warn(format!("{place}: {warning}"));
                 }

@@ -88,11 +88,6 @@ impl Kind {
         matches!(self, Self::Probe | Self::Initialize | Self::Request(_))
     }
 
-    /// Whether it calls a tool.
-    pub(crate) fn is_call(&self) -> bool {
-        matches!(self, Self::Request(method) if method == "tools/call")
-    }
-
     /// Whether it may be sent again where it is not known if the server has seen it. A tool may do things, so a call may
     /// not. A second `initialize` may leave a first session of which nobody has the id: the server has to let that expire.
     pub(crate) fn is_repeatable(&self) -> bool {

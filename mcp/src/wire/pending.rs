@@ -7,15 +7,36 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta,
+    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage,
+};
 
+use super::ask::ProgressSink;
 use super::lists::Sieve;
 use super::message::Kind;
+use crate::answer::Progress;
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    kind: Kind,
+    /// Where its progress goes, and by which token that is known.
+    progress: Option<(ProgressToken, ProgressSink)>,
+}
+
+impl Waiting {
+    fn of(request: &ClientRequest, kind: Kind) -> Self {
+        let sink = request.extensions().get::<ProgressSink>().cloned();
+        let token = request.get_meta().get_progress_token();
+        Self { kind, progress: token.zip(sink) }
+    }
+}
 
 /// The requests of one connection that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    waiting: Mutex<HashMap<RequestId, Kind>>,
+    waiting: Mutex<HashMap<RequestId, Waiting>>,
     sieve: Sieve,
 }
 
@@ -25,7 +46,8 @@ impl Pending {
         match message {
             ClientJsonRpcMessage::Request(request) => {
                 self.sieve.watch(message);
-                self.waiting.lock().insert(request.id.clone(), Kind::of(message));
+                let waiting = Waiting::of(&request.request, Kind::of(message));
+                self.waiting.lock().insert(request.id.clone(), waiting);
             }
             ClientJsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) =
@@ -49,7 +71,7 @@ impl Pending {
     /// The request that an answer with this id is for. `"7"` is taken for `7`, as rmcp does.
     pub(crate) fn named(&self, id: &RequestId) -> Option<(RequestId, Kind)> {
         let pending = self.waiting.lock();
-        let found = |id: &RequestId| Some((id.clone(), pending.get(id)?.clone()));
+        let found = |id: &RequestId| Some((id.clone(), pending.get(id)?.kind.clone()));
         found(id).or_else(|| match id {
             RequestId::String(text) => found(&RequestId::Number(text.parse().ok()?)),
             RequestId::Number(_) => None,
@@ -67,6 +89,15 @@ impl Pending {
     pub(crate) fn answered(&self, id: &RequestId) {
         self.waiting.lock().remove(id);
         self.sieve.forget(id);
+    }
+
+    /// The server has come this far with a request.
+    pub(crate) fn progressed(&self, told: &ProgressNotificationParam) {
+        let waiting = self.waiting.lock();
+        let mut sinks = waiting.values().filter_map(|waiting| waiting.progress.as_ref());
+        if let Some((_, sink)) = sinks.find(|(token, _)| *token == told.progress_token) {
+            sink.send(Progress::new(told.progress, told.total, told.message.clone()));
+        }
     }
 
     /// Reads a message. The items of a list that cannot be read are taken out of it.

@@ -1,5 +1,6 @@
 //! The library against servers that misbehave: each test is one fault, and what is right then.
 
+mod components;
 mod connect;
 mod cut;
 mod eras;
@@ -11,6 +12,7 @@ mod invariants;
 mod leave;
 mod lists;
 mod real_server;
+mod requests;
 mod starts;
 mod stdio_answers;
 mod stdio_faults;

@@ -54,8 +54,8 @@ impl ServerHandler for Greeter {
 }
 
 /// Serves until it is dropped.
-struct Serving {
-    url: String,
+pub(crate) struct Serving {
+    pub(crate) url: String,
     books: Arc<LocalSessionManager>,
     task: AbortHandle,
 }
@@ -66,10 +66,16 @@ impl Drop for Serving {
     }
 }
 
-async fn serve(versions: &'static [ProtocolVersion]) -> Serving {
+/// The revisions with a handshake.
+pub(crate) static LEGACY: std::sync::LazyLock<&'static [ProtocolVersion]> =
+    std::sync::LazyLock::new(|| {
+        ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE)
+    });
+
+pub(crate) async fn serve(server: impl ServerHandler + Clone + Sync) -> Serving {
     let books = Arc::new(LocalSessionManager::default());
     let mcp = StreamableHttpService::new(
-        move || Ok(Greeter { versions }),
+        move || Ok(server.clone()),
         books.clone(),
         StreamableHttpServerConfig::default(),
     );
@@ -92,8 +98,7 @@ async fn serve(versions: &'static [ProtocolVersion]) -> Serving {
 #[tokio::test]
 async fn a_legacy_session_is_ended_in_the_servers_books() {
     within_limit(async {
-        let legacy = ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE);
-        let server = serve(legacy).await;
+        let server = serve(Greeter { versions: *LEGACY }).await;
         let group = brisk_group();
         let info = group.connect(at("s", &server.url)).await.expect("up");
         assert_eq!(info.era.as_deref(), Some("2025-11-25"));
@@ -111,7 +116,7 @@ async fn a_legacy_session_is_ended_in_the_servers_books() {
 #[tokio::test]
 async fn the_stateless_era_has_no_session_to_end() {
     within_limit(async {
-        let server = serve(ProtocolVersion::KNOWN_VERSIONS).await;
+        let server = serve(Greeter { versions: ProtocolVersion::KNOWN_VERSIONS }).await;
         let group = brisk_group();
         let info = group.connect(at("s", &server.url)).await.expect("up");
         assert_eq!(info.era.as_deref(), Some("2026-07-28"));

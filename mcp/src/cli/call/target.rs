@@ -115,6 +115,7 @@ fn listing<'a>(names: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use moored_mcp::HttpParams;
+    use serde_json::Map;
 
     use super::*;
 
@@ -129,6 +130,7 @@ mod tests {
             wire: wire.to_owned(),
             kind: ComponentKind::Tool,
             description: None,
+            raw: Map::new(),
         }
     }
 

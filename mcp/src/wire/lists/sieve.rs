@@ -1,21 +1,30 @@
 //! A page of a list without the items that cannot be read.
 //!
 //! rmcp reads a page as a whole, so that one tool without an `inputSchema` takes all the others with it. Our transports
-//! see the page first: they let the readable items through, typed as rmcp expects them, and put what was found wrong into
-//! the page's `_meta`, from where [`read`](super::read) takes it.
+//! see the page first: they let the readable items through, typed as rmcp expects them. The same items as they came and what
+//! was found wrong go into the page's `_meta`, from where [`read`](super::read) takes them: rmcp's types keep no field that
+//! they do not know.
+//!
+//! The answer to a call and to its like is not typed at all: it is let through as it is (see [`answers`](super::super::answers)).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, MetaObject, Prompt, RequestId, Resource,
-    ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
+    ClientJsonRpcMessage, ClientRequest, CustomResult, JsonRpcMessage, MetaObject, Prompt,
+    RequestId, Resource, ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::answers;
+use super::Offer;
+use crate::component::ComponentKind;
+
 /// Where the findings stand in a page's `_meta`. A server's own entry of that name is replaced.
 const FINDINGS: &str = "moored/findings";
+/// Where the readable items stand there, as they came.
+const ITEMS: &str = "moored/items";
 /// Bad items of a page beyond these are counted only.
 const NAMED: usize = 256;
 /// The longest name or reason that is shown of somebody else's text, in characters.
@@ -52,6 +61,20 @@ impl List {
             Self::Resources => "resources/list",
             Self::Templates => "resources/templates/list",
         }
+    }
+
+    /// What an item offers.
+    pub(super) fn offer(self, item: Map<String, Value>) -> Offer {
+        let text = |field: &str| item.get(field).and_then(Value::as_str).map(str::to_owned);
+        let name = text("name").unwrap_or_default();
+        let (kind, wire) = match self {
+            Self::Tools => (ComponentKind::Tool, None),
+            Self::Prompts => (ComponentKind::Prompt, None),
+            Self::Resources => (ComponentKind::Resource, text("uri")),
+            Self::Templates => (ComponentKind::ResourceTemplate, text("uriTemplate")),
+        };
+        let wire = wire.unwrap_or_else(|| name.clone());
+        Offer { kind, name, wire, description: text("description"), raw: item }
     }
 
     /// The field of a page that holds the items.
@@ -99,38 +122,73 @@ impl List {
     }
 }
 
-/// What was found wrong with a page.
+/// What was found on a page.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Findings {
     /// Why the page cannot be read at all.
     pub(super) fault: Option<String>,
     /// The items that cannot be read, and other oddities, a line each.
     pub(super) warnings: Vec<String>,
-    /// The names of the tools that were let through. rmcp may drop some of them.
-    pub(super) tools: Vec<String>,
+    /// The items that can be read, as they came.
+    #[serde(skip)]
+    pub(super) items: Vec<Map<String, Value>>,
 }
 
 impl Findings {
-    /// Takes the findings out of a page's `_meta`.
-    pub(super) fn take(meta: Option<&mut MetaObject>) -> Self {
-        let findings = meta.and_then(|meta| meta.0.remove(FINDINGS));
-        findings.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+    /// Takes the findings out of a page's `_meta`. Where nothing was put there, the typed items have to do.
+    pub(super) fn take(meta: Option<&mut MetaObject>, typed: &[impl Serialize]) -> Self {
+        let (findings, items) = match meta {
+            Some(meta) => (meta.0.remove(FINDINGS), meta.0.remove(ITEMS)),
+            None => (None, None),
+        };
+        let items = items.or_else(|| serde_json::to_value(typed).ok());
+        let items = items.and_then(|items| serde_json::from_value(items).ok()).unwrap_or_default();
+        let findings: Option<Self> = findings.and_then(|it| serde_json::from_value(it).ok());
+        Self { items, ..findings.unwrap_or_default() }
+    }
+
+    /// Drops the tools that are none of `kept`, and says so.
+    pub(super) fn drop_all_but(&mut self, kept: &HashSet<&str>) {
+        let warnings = &mut self.warnings;
+        self.items.retain(|item| {
+            let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+            let is_kept = kept.contains(name);
+            if !is_kept {
+                warnings.push(format!(
+                    "the tool {name:?} is left out: an `x-mcp-header` of its inputSchema is not valid"
+                ));
+            }
+            is_kept
+        });
     }
 }
 
-/// The list requests under way, whose answers are sifted.
+/// What the answer of a request is let through as.
+#[derive(Debug, Clone, Copy)]
+enum Mesh {
+    /// A page of a list, sifted.
+    Page(List),
+    /// Whatever it is.
+    Whole,
+}
+
+/// The requests under way whose answers rmcp is not to read by itself.
 #[derive(Debug, Default)]
-pub(crate) struct Sieve(Mutex<HashMap<RequestId, List>>);
+pub(crate) struct Sieve(Mutex<HashMap<RequestId, Mesh>>);
 
 impl Sieve {
-    /// Remembers the request where it is one for a list.
+    /// Remembers the request where its answer is not for rmcp to read.
     pub(crate) fn watch(&self, message: &ClientJsonRpcMessage) {
-        if let Some((id, list)) = List::asked_by(message) {
-            self.0.lock().insert(id, list);
+        let watched = match List::asked_by(message) {
+            Some((id, list)) => Some((id, Mesh::Page(list))),
+            None => answers::asked_by(message).map(|id| (id, Mesh::Whole)),
+        };
+        if let Some((id, mesh)) = watched {
+            self.0.lock().insert(id, mesh);
         }
     }
 
-    /// Reads a message of the server; a page of a list is sifted.
+    /// Reads a message of the server; the answer to a request that is watched is sifted.
     pub(crate) fn read(&self, text: &[u8]) -> serde_json::Result<ServerJsonRpcMessage> {
         if self.0.lock().is_empty() {
             return serde_json::from_slice(text);
@@ -143,15 +201,29 @@ impl Sieve {
         self.0.lock().remove(id);
     }
 
-    /// The page that `message` answers with; the message itself where it is something else.
+    /// The answer that `message` is; the message itself where it is something else.
     fn sift(&self, mut message: Value) -> Result<ServerJsonRpcMessage, Value> {
         let is_result = message["jsonrpc"] == "2.0"
             && message.get("result").is_some()
             && message.get("error").is_none();
         let id = message.get("id").and_then(|id| RequestId::deserialize(id).ok());
         let Some(id) = id.filter(|_| is_result) else { return Err(message) };
-        let Some(list) = self.0.lock().remove(&id) else { return Err(message) };
-        Ok(JsonRpcMessage::response(page(list, message["result"].take()), id))
+        let Some((id, mesh)) = self.watched(&id) else { return Err(message) };
+        let result = message["result"].take();
+        let result = match mesh {
+            Mesh::Page(list) => page(list, result),
+            Mesh::Whole => ServerResult::CustomResult(CustomResult(result)),
+        };
+        Ok(JsonRpcMessage::response(result, id))
+    }
+
+    /// The request that an answer with this id is for, which is watched no more. `"7"` is taken for `7`, as rmcp does.
+    fn watched(&self, id: &RequestId) -> Option<(RequestId, Mesh)> {
+        let mut watched = self.0.lock();
+        watched.remove_entry(id).or_else(|| match id {
+            RequestId::String(text) => watched.remove_entry(&RequestId::Number(text.parse().ok()?)),
+            RequestId::Number(_) => None,
+        })
     }
 }
 
@@ -193,18 +265,19 @@ fn page(list: List, result: Value) -> ServerResult {
         findings.warnings.push("`_meta` is not an object".into());
         fields.remove("_meta");
     }
+    let raw = Value::from(items.clone());
     fields.insert(list.field().into(), items.into());
     if let Some(fault) = list.typed(fields.clone().into()).err() {
         findings.warnings.push(format!("a field beside the items cannot be read: {fault}"));
         fields.retain(|name, _| name == list.field() || name == "nextCursor");
     }
-    let findings = serde_json::to_value(findings).unwrap_or_default();
-    match fields.get_mut("_meta") {
-        Some(Value::Object(meta)) => drop(meta.insert(FINDINGS.into(), findings)),
-        _ => drop(
-            fields.insert("_meta".into(), Map::from_iter([(FINDINGS.into(), findings)]).into()),
-        ),
-    }
+    let mut meta = match fields.remove("_meta") {
+        Some(Value::Object(meta)) => meta,
+        _ => Map::new(),
+    };
+    meta.insert(FINDINGS.into(), serde_json::to_value(findings).unwrap_or_default());
+    meta.insert(ITEMS.into(), raw);
+    fields.insert("_meta".into(), meta.into());
     // It was read above, or holds nothing any more that could be wrong.
     list.typed(fields.into()).unwrap_or_else(|_| ServerResult::empty(()))
 }
@@ -227,9 +300,6 @@ fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value
         for field in list.optional().iter().filter(|field| item.get(**field) == Some(&Value::Null))
         {
             nulls.entry(field).or_default().push(label());
-        }
-        if let (List::Tools, Some(name)) = (list, item["name"].as_str()) {
-            findings.tools.push(name.to_owned());
         }
         kept.push(item);
     }
@@ -310,7 +380,7 @@ mod tests {
             panic!("not a page of tools")
         };
         let names = page.tools.iter().map(|tool| tool.name.to_string()).collect();
-        (names, Findings::take(page.meta.as_mut()))
+        (names, Findings::take(page.meta.as_mut(), &page.tools))
     }
 
     fn tool(name: &str) -> Value {
@@ -388,9 +458,9 @@ mod tests {
     #[test]
     fn a_servers_own_findings_are_replaced() {
         let (_, findings) = tools(json!({
-            "tools": [], "_meta": {"moored/findings": {"fault": "a lie", "warnings": [], "tools": []}},
+            "tools": [], "_meta": {"moored/findings": {"fault": "a lie", "warnings": []}, "moored/items": [{"name": "planted"}]},
         }));
-        assert_eq!(findings.fault, None);
+        assert_eq!((findings.fault, findings.items), (None, vec![]));
     }
 
     #[test]

@@ -1,0 +1,44 @@
+//! Whether an address may come from a pattern of addresses.
+
+/// Whether `address` may be an expansion of `template` (RFC 6570): the literal parts stand in it, in their order, the first
+/// one at its beginning and the last one at its end. A template that begins with an expression fits nothing, because it would
+/// fit everything.
+pub(super) fn fits(template: &str, address: &str) -> bool {
+    let Some((first, mut template)) = template.split_once('{') else {
+        return template == address;
+    };
+    let Some(mut address) = address.strip_prefix(first).filter(|_| !first.is_empty()) else {
+        return false;
+    };
+    loop {
+        let Some((_, rest)) = template.split_once('}') else { return false };
+        let Some((literal, next)) = rest.split_once('{') else { return address.ends_with(rest) };
+        let Some(at) = address.find(literal) else { return false };
+        address = &address[at + literal.len()..];
+        template = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn literals_stand_in_their_order() {
+        for (template, address, right) in [
+            ("file:///{path}", "file:///a/b", true),
+            ("file:///{path}", "http://a", false),
+            ("db://{table}/rows/{id}.json", "db://a/rows/7.json", true),
+            ("db://{table}/rows/{id}.json", "db://a/rows/7.txt", false),
+            ("db://{table}/rows/{id}.json", "db://a/cols/7.json", false),
+            ("x://a{?q}", "x://a?q=1", true),
+            ("x://a", "x://a", true),
+            ("{+any}", "x://a", false),
+            ("x://{", "x://a", false),
+            ("x://{a}b{c}b", "x://b", false),
+            ("x://{a}ä{c}", "x://1ä2", true),
+        ] {
+            assert_eq!(fits(template, address), right, "{template} {address}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What users ask of a session that is up, and what a request gets when it is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Live, Session, Stage};
+use crate::answer::Progress;
+use crate::error::CallError;
+use crate::fault::Fault;
+use crate::params::CallOptions;
+use crate::report::Outcome;
+use crate::wire::{CallFailure, Question};
+
+/// How many notifications of progress wait for a callback that is slow.
+const PROGRESS: usize = 64;
+/// How long the owner may take to say what ended the session, once the protocol loop has let go of a request.
+const CAUSE: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Asks for what the group calls `name`, or says why there is no result. It resolves once: with the answer, at the
+    /// limit, or with what became of the session.
+    ///
+    /// # Cancel safety
+    ///
+    /// A request that is dropped before its answer tells the server so, without waiting.
+    pub(crate) async fn ask(
+        &self,
+        live: &Live,
+        name: &str,
+        question: Question,
+        options: CallOptions,
+        usual: Option<Duration>,
+    ) -> Result<Value, CallError> {
+        let CallOptions { timeout, longest, meta, on_progress } = options;
+        let idle = timeout.or(usual);
+        let began = Instant::now();
+        let within = |from: Instant| {
+            let idle = idle.map(|idle| (from + idle, idle));
+            let total = longest.map(|longest| (began + longest, longest));
+            idle.into_iter().chain(total).min()
+        };
+        let mut end = within(began);
+        let wants_progress = on_progress.is_some() || longest.is_some();
+        let (sender, mut progress) = mpsc::channel(PROGRESS);
+        let told = |progress: &Progress| {
+            if let Some(each) = &on_progress {
+                each.call(progress);
+            }
+        };
+        let asking = live.caller.ask(question, meta, wants_progress.then_some(sender));
+        tokio::pin!(asking);
+        let gone = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
+        tokio::pin!(gone);
+        let failure = loop {
+            tokio::select! {
+                biased;
+                answer = &mut asking => {
+                    // What the server told before its answer is there, and nothing comes after it.
+                    while let Ok(step) = progress.try_recv() {
+                        told(&step);
+                    }
+                    match answer {
+                        Ok(value) => return Ok(value),
+                        Err(failure) => break failure,
+                    }
+                }
+                stage = &mut gone => return Err(self.gone(stage)),
+                Some(step) = progress.recv(), if wants_progress => {
+                    if longest.is_some() {
+                        end = within(Instant::now());
+                    }
+                    told(&step);
+                }
+                () = until(end) => {
+                    let limit = end.map(|(_, limit)| limit).unwrap_or_default();
+                    return Err(CallError::TimedOut { tool: name.to_owned(), limit });
+                }
+            }
+        };
+        let server = self.params.name.clone();
+        match failure {
+            CallFailure::Rejected { code, message, data } => {
+                Err(CallError::Rejected { server, code, message, data })
+            }
+            CallFailure::Failed(fault) => Err(CallError::Failed {
+                server,
+                report: fault.report(None).into(),
+                source: Some(Arc::new(fault)),
+            }),
+            // The owner sees the same end and knows its cause: a moment, and it has said so.
+            CallFailure::Gone => {
+                let stage = tokio::time::timeout(CAUSE, gone).await;
+                Err(self.gone(stage.unwrap_or_else(|_| self.stage())))
+            }
+        }
+    }
+
+    /// What a request to this session gets when it is not up.
+    pub(crate) fn gone(&self, stage: Stage) -> CallError {
+        let server = self.params.name.clone();
+        match stage {
+            Stage::Leaving { fault: Some(fault) } => CallError::ServerGone {
+                server,
+                report: fault.report(None).into(),
+                source: Some(Arc::new(fault)),
+            },
+            Stage::Left(finished) => match (&finished.ended_by, &finished.report.error) {
+                (Some(fault), Some(report)) => CallError::ServerGone {
+                    server,
+                    report: report.clone().into(),
+                    source: Some(Arc::new(fault.clone())),
+                },
+                _ => CallError::Left(server),
+            },
+            // The protocol loop has let go of the call, and of nothing else.
+            Stage::Up(_) => {
+                let fault = Fault::new(Outcome::Other, "the call was given up before its answer");
+                CallError::Failed {
+                    server,
+                    report: fault.report(None).into(),
+                    source: Some(Arc::new(fault)),
+                }
+            }
+            Stage::Connecting | Stage::Leaving { fault: None } => CallError::Closing(server),
+        }
+    }
+}
+
+/// Ready at `end`; never, where there is none.
+async fn until(end: Option<(Instant, Duration)>) {
+    match end {
+        Some((at, _)) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,53 @@
+//! The answers to calls and their like, kept as they came.
+//!
+//! rmcp's types keep no field that they do not know. Therefore such an answer is handed on as plain JSON, once it is seen to
+//! be an answer of the right kind.
+
+use rmcp::model::{
+    CallToolResult, ClientJsonRpcMessage, ClientRequest, CompleteResult, CreateTaskResult,
+    GetPromptResult, InputRequiredResult, ReadResourceResult, RequestId,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::lists::fault;
+use super::message::Kind;
+
+/// The request whose answer is kept as it comes; `None` where `message` is no such request.
+pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    let is_kept = matches!(
+        request.request,
+        ClientRequest::CallToolRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::CompleteRequest(_)
+    );
+    is_kept.then(|| request.id.clone())
+}
+
+/// Why `result` is no answer to a request of this kind; `None` where it is one, or where the kind is not known here.
+pub(super) fn wrong(kind: &Kind, result: &Value) -> Option<String> {
+    let Kind::Request(method) = kind else { return None };
+    let why = match method.as_str() {
+        "tools/call" if CreateTaskResult::deserialize(result).is_ok() => None,
+        "tools/call" => no_call(result),
+        "prompts/get" => fault::<GetPromptResult>(result),
+        "resources/read" => fault::<ReadResourceResult>(result),
+        "completion/complete" => fault::<CompleteResult>(result),
+        _ => None,
+    };
+    // A server of the newer era may ask for more before it answers.
+    why.filter(|_| InputRequiredResult::deserialize(result).is_err())
+}
+
+/// Why a result is none of a call.
+fn no_call(result: &Value) -> Option<String> {
+    let fields = ["content", "structuredContent", "isError"];
+    if result.is_object() && fields.iter().all(|field| result.get(field).is_none()) {
+        return Some(
+            r#"its "result" has none of "content", "structuredContent" and "isError""#.into(),
+        );
+    }
+    fault::<CallToolResult>(result)
+}

@@ -1,0 +1,136 @@
+//! What a user asks of a server, and the way of one request from there to its answer.
+
+use futures_util::FutureExt;
+use rmcp::model::{
+    ArgumentInfo, CallToolRequest, CallToolRequestParams, CancelledNotification,
+    CancelledNotificationParam, ClientRequest, CompleteRequest, CompleteRequestParams,
+    CompletionContext, GetExtensions, GetPromptRequest, GetPromptRequestParams, MetaObject,
+    ReadResourceRequest, ReadResourceRequestParams, Reference, RequestId, RequestMetaObject,
+    ServerResult,
+};
+use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use super::{CallFailure, call_failure};
+use crate::answer::Progress;
+use crate::component::ComponentKind;
+use crate::fault::Fault;
+use crate::params::CompleteArgs;
+use crate::report::Outcome;
+
+/// A request for one component, by its wire name.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// `tools/call`.
+    Call { tool: String, args: Map<String, Value> },
+    /// `prompts/get`.
+    Prompt { name: String, args: Map<String, Value> },
+    /// `resources/read`.
+    Read { uri: String },
+    /// `completion/complete`, of a prompt or of a template.
+    Complete { kind: ComponentKind, wire: String, args: CompleteArgs },
+}
+
+impl Question {
+    fn request(self) -> ClientRequest {
+        match self {
+            Self::Call { tool, args } => {
+                let mut params = CallToolRequestParams::new(tool);
+                params.arguments = Some(args);
+                ClientRequest::CallToolRequest(CallToolRequest::new(params))
+            }
+            Self::Prompt { name, args } => {
+                let mut params = GetPromptRequestParams::new(name);
+                params.arguments = Some(args).filter(|args| !args.is_empty());
+                ClientRequest::GetPromptRequest(GetPromptRequest::new(params))
+            }
+            Self::Read { uri } => {
+                let params = ReadResourceRequestParams::new(uri);
+                ClientRequest::ReadResourceRequest(ReadResourceRequest::new(params))
+            }
+            Self::Complete { kind, wire, args } => {
+                let reference = match kind {
+                    ComponentKind::Prompt => Reference::for_prompt(wire),
+                    _ => Reference::for_resource(wire),
+                };
+                let argument = ArgumentInfo::new(args.argument, args.value);
+                let mut params = CompleteRequestParams::new(reference, argument);
+                if !args.context.is_empty() {
+                    let context = args.context.into_iter().collect();
+                    params.context = Some(CompletionContext::with_arguments(context));
+                }
+                ClientRequest::CompleteRequest(CompleteRequest::new(params))
+            }
+        }
+    }
+}
+
+/// Where the progress of a request goes. It travels with the request to our transport, which sees the server's messages in
+/// their order; rmcp hands out notifications in none.
+#[derive(Debug, Clone)]
+pub(crate) struct ProgressSink(mpsc::Sender<Progress>);
+
+impl ProgressSink {
+    /// Passes a notification on, unless too many wait already.
+    pub(super) fn send(&self, progress: Progress) {
+        let _full_or_gone = self.0.try_send(progress);
+    }
+}
+
+/// Sends requests over an open connection; any task may.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub(super) Peer<RoleClient>);
+
+impl Caller {
+    /// Asks, and returns the `result` of the answer as it came.
+    ///
+    /// # Cancel safety
+    ///
+    /// A request that is dropped before its answer tells the server so, without waiting.
+    pub(crate) async fn ask(
+        &self,
+        question: Question,
+        meta: Map<String, Value>,
+        progress: Option<mpsc::Sender<Progress>>,
+    ) -> Result<Value, CallFailure> {
+        let mut request = question.request();
+        if let Some(sender) = progress {
+            request.extensions_mut().insert(ProgressSink(sender));
+        }
+        let mut options = PeerRequestOptions::no_options();
+        if !meta.is_empty() {
+            options = options.with_meta(RequestMetaObject(MetaObject(meta)));
+        }
+        let sent = self.0.send_request_with_option(request, options).await;
+        let handle = sent.map_err(call_failure)?;
+        let mut unanswered = Unanswered { peer: &self.0, id: Some(handle.id.clone()) };
+        let answer = handle.await_response().await;
+        unanswered.id = None;
+        match answer.map_err(call_failure)? {
+            ServerResult::CustomResult(result) => Ok(result.0),
+            // Our transports let no other one through; rmcp has others all the same.
+            other => serde_json::to_value(other).map_err(|error| {
+                let text = "the answer cannot be written as JSON";
+                CallFailure::Failed(Fault::caused(Outcome::ProtocolError, text, error))
+            }),
+        }
+    }
+}
+
+/// A request that the server is told not to answer any more, should this be dropped.
+struct Unanswered<'a> {
+    peer: &'a Peer<RoleClient>,
+    id: Option<RequestId>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let reason = Some("request abandoned by the caller".to_owned());
+        let told = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
+        let telling = self.peer.send_notification(told.into());
+        // The first poll puts it into rmcp's queue. It has to be one that tokio does not put off, because it is the only one.
+        let _queued = tokio::task::unconstrained(telling).now_or_never();
+    }
+}
