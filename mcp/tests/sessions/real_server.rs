@@ -72,7 +72,7 @@ pub(crate) static LEGACY: std::sync::LazyLock<&'static [ProtocolVersion]> =
         ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE)
     });
 
-pub(crate) async fn serve(server: impl ServerHandler + Clone + Sync) -> Serving {
+pub(crate) async fn serve(server: impl ServerHandler + Clone) -> Serving {
     let books = Arc::new(LocalSessionManager::default());
     let mcp = StreamableHttpService::new(
         move || Ok(server.clone()),

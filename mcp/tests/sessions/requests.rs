@@ -1,7 +1,7 @@
 //! What is asked by name: calls, prompts, resources, completions, against the protocol's own server, in both eras.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use moored_mcp::{
@@ -230,14 +230,13 @@ async fn the_meta_of_a_call_reaches_the_server() {
 #[tokio::test]
 async fn progress_is_told_in_order_and_before_the_answer() {
     in_both_eras(async |group: SessionGroup| {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let telling = told.clone();
+        let (telling, told) = std::sync::mpsc::channel();
         let options = options().on_progress(move |step| {
-            telling.lock().expect("no panic").push((step.progress, step.message.clone()));
+            telling.send((step.progress, step.message.clone())).expect("it is listened to");
         });
         group.call_tool("s/count", Map::new(), options).await.expect("an answer");
         let step = |step: u8| (f64::from(step), Some(format!("step {step}")));
-        assert_eq!(*told.lock().expect("no panic"), [step(1), step(2), step(3)]);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [step(1), step(2), step(3)]);
     })
     .await;
 }
