@@ -34,7 +34,7 @@ impl std::fmt::Display for ComponentKind {
 /// included; the methods read the usual fields from there. A field of an unexpected type reads as absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentInfo {
-    /// What the group calls it.
+    /// What the group calls it: see [`Names`](crate::Names). Of several with the same name, the first one has it.
     pub hooked: String,
     /// The server that offers it.
     pub server: String,

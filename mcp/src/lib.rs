@@ -33,6 +33,8 @@
 //! - *owner*: one task for each session, which connects, serves and leaves it. What it acquires (a child process, an HTTP
 //!   session, pumps) has its exit on the owner's own [`moored::ExitStack`] before anything else can fail. Siblings share
 //!   no stack.
+//! - [`ComponentInfo`]: a tool, prompt, resource or template that a server offers, with the server's own JSON, under the
+//!   name that the group has for it ([`Names`]: legal as the name of a tool wherever language models are given some).
 //! - [`ServerReport`] and [`CloseReport`]: what became of a server, and of all. They serialise to the machine contract of
 //!   the command.
 //!
@@ -84,6 +86,7 @@ mod error;
 mod event;
 mod fault;
 mod group;
+mod names;
 mod order;
 mod params;
 mod process;
@@ -96,6 +99,7 @@ pub use component::{ComponentInfo, ComponentKind};
 pub use error::{CallError, ConnectError, SharedError};
 pub use event::{Event, EventKind};
 pub use group::SessionGroup;
+pub use names::Names;
 pub use params::{
     CallOptions, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy, ServerParams,
     StdioParams, Transport,

@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::answer::Progress;
+use crate::names::Names;
 
 /// One server of a group: the name it is known by, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerParams {
-    /// Unique in its group; the part before the slash in `server/tool`.
+    /// Unique in its group; a part of the names that the group has for its components.
     pub name: String,
     /// How the server is reached.
     pub transport: Transport,
@@ -147,6 +148,8 @@ pub struct GroupOptions {
     pub delete_concurrency: usize,
     /// How many pages of one list are read before the server is taken to repeat itself.
     pub page_cap: usize,
+    /// What the group calls the components of its servers.
+    pub names: Names,
 }
 
 impl Default for GroupOptions {
@@ -161,6 +164,7 @@ impl Default for GroupOptions {
             call_timeout: Some(Duration::from_secs(60)),
             delete_concurrency: 64,
             page_cap: 1_000,
+            names: Names::default(),
         }
     }
 }
@@ -210,6 +214,12 @@ impl GroupOptions {
     /// Sets the limit of calls that name none.
     pub fn call_timeout(mut self, limit: Option<Duration>) -> Self {
         self.call_timeout = limit;
+        self
+    }
+
+    /// Sets what the group calls the components of its servers.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
         self
     }
 }

@@ -38,7 +38,8 @@ pub enum Outcome {
     ProtocolError,
     /// An HTTP error of the server or of something before it.
     UpstreamError,
-    /// The name is taken; nothing was started.
+    /// The name is taken: that of the server, and nothing was started; or that of one of its components, and what was
+    /// started is left again.
     DuplicateName,
     /// The attempt was interrupted: the group is closing, another server failed fast, or the caller went away.
     Closing,

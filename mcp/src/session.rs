@@ -22,11 +22,13 @@ mod asking;
 mod attempt;
 mod exits;
 mod leaving;
+mod naming;
 mod offered;
 pub(crate) mod owner;
 mod pump;
 
 pub(crate) use self::leaving::millis;
+use self::naming::Claims;
 use self::offered::Offered;
 
 /// What the sessions of a group share.
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     start_turns: Arc<Semaphore>,
     /// Bounds the DELETEs under way.
     delete_turns: Semaphore,
+    /// Who holds which names.
+    claims: Arc<Claims>,
     /// Who is alive in the groups of the children.
     census: Census,
     /// Made for the first view: a group that nobody watches has nobody to tell.
@@ -55,6 +59,7 @@ impl Shared {
             delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
             options,
             clients: Mutex::default(),
+            claims: Arc::default(),
             census: Census::default(),
             events: OnceLock::new(),
         }

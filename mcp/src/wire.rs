@@ -47,7 +47,7 @@ mod undelivered;
 pub(crate) use self::ask::{Caller, Question};
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
-pub(crate) use self::lists::{Gone, Offers};
+pub(crate) use self::lists::{Gone, Offer, Offers};
 use self::recorder::Recorder;
 
 /// The end of rmcp's loop, as many may wait for it.

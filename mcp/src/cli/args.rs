@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use moored_mcp::{GroupOptions, Policy};
+use moored_mcp::{GroupOptions, Names, Policy};
 
 use super::duration;
 use crate::fleet::stdio::StdioServerArgs;
@@ -161,7 +161,7 @@ pub(crate) struct LimitArgs {
 impl LimitArgs {
     /// The same limits, as the session group takes them.
     pub(crate) fn options(&self) -> GroupOptions {
-        let mut options = GroupOptions::default();
+        let mut options = GroupOptions::default().names(Names::slash());
         options.connect_timeout = self.connect_timeout;
         options.discover_timeout = self.discover_timeout;
         if let Some(starts) = self.starts {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::attempt::{self, Berth, Held};
 use super::leaving::{Leaving, millis};
+use super::naming::{self, Claim};
 use super::pump::Pumps;
 use super::{Finished, Live, Session, Shared, Stage, Turn};
 use crate::component::{ComponentInfo, ComponentKind};
@@ -116,6 +117,8 @@ struct Life {
     /// Set once it is up.
     info: Option<SessionInfo>,
     held: Option<Held>,
+    /// The names of its components, until they are withdrawn.
+    claim: Option<Claim>,
     /// A list that could not be read.
     list_fault: Option<Fault>,
     /// Given back with the outcome of the attempt.
@@ -152,7 +155,11 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
 
     held.recorder.connected();
     life.list_fault = offers.fault.clone();
-    let up = up(session, &held, &link, offers);
+    let names = &shared.options.names;
+    let (components, warnings) = naming::named(names, &session.name, offers.all)?;
+    warnings.into_iter().for_each(|warning| held.recorder.warn(warning));
+    life.claim = Some(shared.claims.claim(&session.name, &components)?);
+    let up = up(session, &held, &link, components, offers.fault);
     let info = up.info.clone();
     if !session.come_up(up) {
         return Err(interrupted());
@@ -222,22 +229,15 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
 }
 
 /// The session as its users see it.
-fn up(session: &Session, held: &Held, link: &Link, offers: Offers) -> Live {
-    let name = &session.params.name;
-    let components: Vec<ComponentInfo> = offers
-        .all
-        .into_iter()
-        .map(|offer| ComponentInfo {
-            hooked: format!("{name}/{}", offer.name),
-            server: name.clone(),
-            wire: offer.wire,
-            kind: offer.kind,
-            description: offer.description,
-            raw: offer.raw,
-        })
-        .collect();
+fn up(
+    session: &Session,
+    held: &Held,
+    link: &Link,
+    components: Vec<ComponentInfo>,
+    list_fault: Option<Fault>,
+) -> Live {
     let info = SessionInfo {
-        name: name.clone(),
+        name: session.params.name.clone(),
         transport: session.kind(),
         era: link.era(),
         connect_ms: session.clock.lock().connect_ms().unwrap_or_default(),
@@ -245,7 +245,7 @@ fn up(session: &Session, held: &Held, link: &Link, offers: Offers) -> Live {
         prompts: Live::count(&components, ComponentKind::Prompt),
         resources: Live::count(&components, ComponentKind::Resource),
         warnings: held.recorder.warnings(),
-        list_error: offers.fault.map(|fault| fault.report(None)),
+        list_error: list_fault.map(|fault| fault.report(None)),
     };
     Live { info, components, caller: link.caller() }
 }
@@ -262,10 +262,12 @@ fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
 }
 
 /// From here on only exits run. Whoever left by itself has the whole budget; an order may say less.
-fn begin_leaving(berth: Berth<'_>, life: &Life, fault: Option<&Fault>) {
+fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
     let Berth { session, shared, .. } = berth;
     session.orders.leave_by(Instant::now() + shared.options.budget);
     session.advance(Stage::Leaving { fault: fault.cloned() });
+    // Now that its components are withdrawn, another session may have their names.
+    life.claim = None;
     if let Some(fault) = fault {
         session.tell(shared, || {
             let message = fault.line();

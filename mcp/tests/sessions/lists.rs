@@ -62,7 +62,7 @@ async fn all_pages_are_read() {
         assert!(info.warnings.is_empty(), "{info:?}");
         let resource = group.list().into_iter().find(|it| it.kind == ComponentKind::Resource);
         let resource = resource.expect("one");
-        assert_eq!((resource.hooked.as_str(), resource.wire.as_str()), ("s/r", "file:///r"));
+        assert_eq!((resource.hooked.as_str(), resource.wire.as_str()), ("s__r", "file:///r"));
         assert!(group.close().await.all_well());
     })
     .await;
@@ -192,7 +192,7 @@ async fn templates_are_listed_and_a_server_need_not_have_them() {
             let listed = group.list();
             let template = listed.iter().find(|it| it.kind == ComponentKind::ResourceTemplate);
             let wire = template.map(|it| (it.hooked.as_str(), it.wire.as_str()));
-            assert_eq!(wire, has_templates.then_some(("s/day", "log:///{day}")));
+            assert_eq!(wire, has_templates.then_some(("s__day", "log:///{day}")));
             assert_eq!(info.warnings.len(), usize::from(has_templates), "{info:?}");
             assert!(group.close().await.all_well());
         }

@@ -11,6 +11,7 @@ mod http_ways;
 mod invariants;
 mod leave;
 mod lists;
+mod names;
 mod real_server;
 mod requests;
 mod starts;
