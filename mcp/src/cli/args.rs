@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(args.limits.connect_timeout, Duration::from_secs(30));
         assert_eq!(args.limits.discover_timeout, Duration::from_secs(10));
         assert_eq!(args.limits.starts, None, "twice the processors");
-        assert_eq!(args.limits.options(), GroupOptions::default());
+        assert_eq!(args.limits.options(), GroupOptions::default().names(Names::slash()));
         assert_eq!(args.limits.budget, Duration::from_secs(5));
         assert_eq!(args.limits.eof_grace, Duration::from_secs(2));
         assert_eq!(args.limits.term_grace, Duration::from_secs(2));
