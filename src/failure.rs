@@ -1,5 +1,9 @@
 //! The record of everything that went wrong while leaving; nothing in it is masked (R15).
 
+mod convert;
+
+pub use convert::AnyError;
+
 use crate::identity::TaskId;
 use crate::reason::Reason;
 use crate::unwind;
@@ -336,19 +340,33 @@ impl<E> Failure<Failure<E>> {
     }
 }
 
-impl<E: fmt::Display> fmt::Display for Cause<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E> Cause<E> {
+    /// One line, or with `tree` a line for each source of an exit's error below it; `show` writes an error of body or
+    /// child, which may have only one of `Display` and `Debug`.
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        tree: bool,
+        show: impl Fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
         match self {
-            Cause::Body(error) => fmt::Display::fmt(error, f),
+            Cause::Body(error) => show(error, f),
             Cause::Child { task, error } => {
                 write!(f, "{task}: ")?;
-                fmt::Display::fmt(error, f)
+                show(error, f)
             }
-            Cause::Exit(failure) => fmt::Display::fmt(failure, f),
+            Cause::Exit(failure) if tree => write!(f, "{failure:#}"),
+            Cause::Exit(failure) => write!(f, "{failure}"),
             Cause::Cancelled(reason) => write!(f, "{reason}"),
             Cause::NotReady { task } => write!(f, "{task} ended without saying that it is ready"),
             Cause::Rejected(wrong) => write!(f, "{wrong}"),
         }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, f.alternate(), fmt::Display::fmt)
     }
 }
 
@@ -377,19 +395,19 @@ impl<E: Error + 'static> Error for Cause<E> {
     }
 }
 
-impl<E: fmt::Display> fmt::Display for Failure<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = self.causes.len() - 1 + self.omitted;
-        if f.alternate() {
-            write!(f, "{:#}", self.cause())?;
-            self.rest().try_for_each(|cause| write!(f, "\n  also: {cause:#}"))?;
-            over_the_cap(f, self.omitted)
-        } else if rest > 0 {
-            write!(f, "{}", self.cause())?;
-            write!(f, " (and {rest} more)")
-        } else {
-            write!(f, "{}", self.cause())
+impl<E> Failure<E> {
+    /// A line for the primary cause and one for each of the rest.
+    fn write_tree(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        show: impl Fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        self.cause().write(f, true, &show)?;
+        for cause in self.rest() {
+            f.write_str("\n  also: ")?;
+            cause.write(f, true, &show)?;
         }
+        over_the_cap(f, self.omitted)
     }
 }
 
@@ -400,9 +418,31 @@ fn over_the_cap(f: &mut fmt::Formatter<'_>, omitted: usize) -> fmt::Result {
     }
 }
 
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.write_tree(f, fmt::Display::fmt);
+        }
+        write!(f, "{}", self.cause())?;
+        match self.causes.len() - 1 + self.omitted {
+            0 => Ok(()),
+            rest => write!(f, " (and {rest} more)"),
+        }
+    }
+}
+
+/// The tree of `{:#}`, with each error of body and children in its own `Debug`, because that is what `unwrap` and a
+/// `main` that returns the failure print. `{:#?}` shows the fields. After `anyhow::Error`.
 impl<E: fmt::Debug> fmt::Debug for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failure").field("causes", &self.causes).finish()
+        if f.alternate() {
+            return f
+                .debug_struct("Failure")
+                .field("causes", &self.causes)
+                .field("omitted", &self.omitted)
+                .finish();
+        }
+        self.write_tree(f, fmt::Debug::fmt)
     }
 }
 

@@ -126,7 +126,7 @@ pub use checkpoint::{
     is_cancelled, stop_requested,
 };
 pub use clock::{Clock, Sleep};
-pub use failure::{BoxError, Cancelled, Cause, ChildError, ExitFailure, Failure};
+pub use failure::{AnyError, BoxError, Cancelled, Cause, ChildError, ExitFailure, Failure};
 pub use group::{
     BoxChild, GroupRun, GroupSpawner, Join, LocalBoxChild, LocalReady, Outcome, Ready, Results,
     Start, TaskGroup, TaskHandle,
@@ -136,7 +136,8 @@ pub use reason::{Leaving, Reason, ReasonKind};
 pub use released::{Handover, Released};
 pub use report::{Report, set_report_hook};
 pub use scope::{
-    CancelHandle, CancelScope, Cancellation, EnterError, EnteredScope, Left, ScopeRun,
+    CancelHandle, CancelScope, Cancellation, DropGuard, EnterError, EnteredScope, Left, ScopeRun,
+    StopRequest,
 };
 pub use shield::{Shield, shield};
 pub use spawn::{BoxTask, Refused, Spawn};

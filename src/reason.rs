@@ -51,6 +51,8 @@ pub struct Reason {
 
 #[derive(Debug)]
 struct Origin {
+    /// What the region that was asked first was told.
+    kind: ReasonKind,
     message: Option<Cow<'static, str>>,
     task: Option<TaskId>,
     location: Option<&'static Location<'static>>,
@@ -64,13 +66,17 @@ impl Reason {
         task: Option<TaskId>,
         location: Option<&'static Location<'static>>,
     ) -> Self {
-        Reason { kind, origin: Arc::new(Origin { message, task, location, wrong_task: None }) }
+        Reason {
+            kind,
+            origin: Arc::new(Origin { kind, message, task, location, wrong_task: None }),
+        }
     }
 
     pub(crate) fn misplaced(wrong_task: Box<WrongTask>) -> Self {
         Reason {
             kind: ReasonKind::WrongTask,
             origin: Arc::new(Origin {
+                kind: ReasonKind::WrongTask,
                 message: None,
                 task: Some(wrong_task.current.clone()),
                 location: Some(wrong_task.attempted_at),
@@ -100,6 +106,34 @@ impl Reason {
     /// What kind of thing cancelled the region.
     pub fn kind(&self) -> ReasonKind {
         self.kind
+    }
+
+    /// What kind of thing the cancellation began with, wherever it is read.
+    ///
+    /// Further in, [`kind`](Reason::kind) is [`Parent`](ReasonKind::Parent) whatever happened outside. This tells a
+    /// time-out from a shutdown there too, such as in an exit that was told [`Leaving::Cancelled`].
+    ///
+    /// ```
+    /// use moored::{CancelScope, ExitStack, Leaving, ReasonKind};
+    /// use std::time::Duration;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let scope = CancelScope::new().timeout(Duration::from_millis(1));
+    /// let stack = ExitStack::new();
+    /// let body = async {
+    ///     stack.defer_with(|why| async move {
+    ///         let Leaving::Cancelled(reason) = why else { panic!("{why:?}") };
+    ///         assert_eq!(reason.kind(), ReasonKind::Parent);
+    ///         assert_eq!(reason.root_kind(), ReasonKind::Deadline);
+    ///     });
+    ///     std::future::pending::<Result<(), ()>>().await
+    /// };
+    /// let cancelled = scope.run(stack.run(body)).await.unwrap_err();
+    /// assert!(cancelled.failures().is_empty());
+    /// # });
+    /// ```
+    pub fn root_kind(&self) -> ReasonKind {
+        self.origin.kind
     }
 
     /// The text given with `cancel_because`, if any.

@@ -4,7 +4,7 @@ mod entered;
 mod handle;
 
 pub use entered::{EnterError, EnteredScope, Left};
-pub use handle::{CancelHandle, Cancellation};
+pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest};
 
 use crate::failure::Cancelled;
 use crate::reason::{Leaving, Reason, ReasonKind};

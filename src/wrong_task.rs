@@ -154,6 +154,17 @@ impl<T> Rejected<T> {
     pub fn into_inner(self) -> T {
         self.value
     }
+
+    /// Why it was refused, by value: an error that any signature takes, because what was passed in is dropped. With it,
+    /// `?` works on a spawn whose future is not `Sync`: `spawner.spawn(child).map_err(Rejected::into_error)?`.
+    pub fn into_error(self) -> Misuse {
+        self.misuse
+    }
+
+    /// Why it was refused, and what was passed in.
+    pub fn into_parts(self) -> (Misuse, T) {
+        (self.misuse, self.value)
+    }
 }
 
 impl<T> fmt::Debug for Rejected<T> {

@@ -2,12 +2,15 @@
 
 use super::handle::TaskHandle;
 use super::shared::{BoxChild, Shared};
-use crate::spawn::Spawn;
+use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, Weak};
 use crate::wrong_task::{Misuse, Rejected};
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// A future that came too late: its group has closed.
 pub(crate) struct Closed<F>(pub(crate) F);
@@ -92,6 +95,32 @@ impl<'env, E> GroupSpawner<'env, E> {
 
     fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
         Rejected::new(Misuse::group_gone(self.made_at, at), future)
+    }
+}
+
+/// A group runs what is spawned on it as in-task children, each of which ends well. So
+/// `task(..).on_abandon(group.spawner())` sends what a dropped task leaves behind to a group, which waits for it.
+impl<E: Send + 'static> Spawn for GroupSpawner<'static, E> {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        let child = Plain { task, error: PhantomData };
+        match GroupSpawner::spawn(self, child) {
+            Ok(_) => Ok(()),
+            Err(rejected) => Err(Refused(rejected.into_inner().task)),
+        }
+    }
+}
+
+/// A task as a child that does not fail.
+struct Plain<E> {
+    task: BoxTask,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<E> Future for Plain<E> {
+    type Output = Result<(), E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.task.as_mut().poll(cx).map(Ok)
     }
 }
 

@@ -86,6 +86,92 @@ impl CancelHandle {
     pub fn cancelled(&self) -> Cancellation {
         Cancellation { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
     }
+
+    /// Waits until the region, or one around it, is asked to wind down with `stop` (R13).
+    ///
+    /// For what runs outside the region, in a task of somebody else, such as the future that a server takes as
+    /// its shutdown signal. A body inside the region uses [`stop_requested`](crate::stop_requested). A
+    /// cancellation is no stop: wait for [`cancelled`](CancelHandle::cancelled) beside it. It never resolves if
+    /// nobody asks before the region is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let scope = moored::CancelScope::new();
+    /// let handle = scope.handle();
+    /// let server = std::thread::spawn(move || {
+    ///     futures::executor::block_on(handle.stop_requested());
+    ///     "drained"
+    /// });
+    /// scope.stop();
+    /// assert_eq!(server.join().unwrap(), "drained");
+    /// # });
+    /// ```
+    pub fn stop_requested(&self) -> StopRequest {
+        StopRequest { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
+    }
+
+    /// A guard that cancels the region when it is dropped, unless it is [disarmed](DropGuard::disarm).
+    ///
+    /// A handle alone is no guard: its drop does nothing. For a group, `group.handle().drop_guard()`. After
+    /// tokio-util's `CancellationToken::drop_guard`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use moored::CancelScope;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let scope = CancelScope::new();
+    /// let guard = scope.handle().drop_guard();
+    /// std::thread::spawn(move || drop(guard)); // whoever holds it is gone, however that came about
+    /// scope.run(std::future::pending::<()>()).await.unwrap_err();
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn drop_guard(self) -> DropGuard {
+        DropGuard { handle: self, armed: true, made_at: Location::caller() }
+    }
+}
+
+/// Cancels a region when it is dropped. Made by [`CancelHandle::drop_guard`].
+///
+/// # On drop
+///
+/// The region is cancelled; the reason tells where the guard was made, because a drop has no place of its own. The
+/// panic of a waker is not let out while the thread unwinds.
+#[must_use = "dropping it cancels the region"]
+pub struct DropGuard {
+    handle: CancelHandle,
+    armed: bool,
+    made_at: &'static Location<'static>,
+}
+
+impl DropGuard {
+    /// Gives the handle back; nothing is cancelled.
+    pub fn disarm(mut self) -> CancelHandle {
+        self.armed = false;
+        self.handle.clone()
+    }
+}
+
+impl Drop for DropGuard {
+    fn drop(&mut self) {
+        if self.armed {
+            request(&self.handle.node, None, self.made_at);
+        }
+    }
+}
+
+impl fmt::Debug for DropGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DropGuard").field(&self.handle).finish()
+    }
 }
 
 impl fmt::Debug for CancelHandle {
@@ -131,5 +217,45 @@ impl Drop for Cancellation {
 impl fmt::Debug for Cancellation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Cancellation").field(&self.node).finish()
+    }
+}
+
+/// The future of [`CancelHandle::stop_requested`].
+#[must_use = "futures do nothing unless polled"]
+pub struct StopRequest {
+    node: Arc<Node>,
+    wait: Wait,
+    done: bool,
+}
+
+impl Future for StopRequest {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.node.wait_stopped(&mut this.wait, cx.waker()) {
+            this.node.forget_stop_waiter(&mut this.wait);
+            this.done = true;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl futures_core::FusedFuture for StopRequest {
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for StopRequest {
+    fn drop(&mut self) {
+        self.node.forget_stop_waiter(&mut self.wait);
+    }
+}
+
+impl fmt::Debug for StopRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StopRequest").field(&self.node).finish()
     }
 }

@@ -11,6 +11,7 @@ mod auto_traits;
 mod beside_shields;
 mod chains;
 mod claims;
+mod convert;
 mod cut;
 mod deadlines;
 #[cfg(feature = "smol")]
@@ -23,6 +24,7 @@ mod fused;
 mod grace;
 mod group;
 mod groups;
+mod handle;
 mod handover;
 mod hangs;
 mod helpers;

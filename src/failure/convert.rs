@@ -1,0 +1,110 @@
+//! How a failure comes to be with `?`, and becomes an error that any signature takes.
+
+use super::{BoxError, Cause, Failure};
+use std::error::Error;
+use std::fmt;
+
+/// An error of the body, so that `?` works on both in a body that returns `Result<_, Failure<E>>`.
+///
+/// ```
+/// use moored::{ExitStack, Failure};
+///
+/// # futures::executor::block_on(async {
+/// async fn query() -> Result<u32, std::fmt::Error> {
+///     Err(std::fmt::Error)
+/// }
+///
+/// async fn nested() -> Result<u32, Failure<std::fmt::Error>> {
+///     let stack = ExitStack::new();
+///     let body = async {
+///         let rows = query().await?; // a plain error
+///         Ok::<_, Failure<std::fmt::Error>>(rows)
+///     };
+///     let rows = stack.run(body).await?; // the record of a nested region, made flat
+///     Ok(rows)
+/// }
+/// assert!(nested().await.is_err());
+/// # });
+/// ```
+impl<E> From<E> for Failure<E> {
+    fn from(error: E) -> Self {
+        Failure::only(Cause::Body(error))
+    }
+}
+
+/// One record of two nested ones: see [`flatten`](Failure::flatten).
+impl<E> From<Failure<Failure<E>>> for Failure<E> {
+    fn from(nested: Failure<Failure<E>>) -> Self {
+        nested.flatten()
+    }
+}
+
+impl<E: Into<BoxError>> Failure<E> {
+    /// The same record as a plain error: `Error + Send + Sync + 'static`, whatever `E` is.
+    ///
+    /// For signatures that take any error, such as `anyhow::Result` or `Box<dyn Error>`. Nothing of the record is
+    /// lost: the result is a [`Failure`] with the same causes in the same order, and its `source` is the chain of
+    /// the primary cause.
+    ///
+    /// ```
+    /// use moored::{BoxError, ExitStack, Failure};
+    ///
+    /// # futures::executor::block_on(async {
+    /// async fn save() -> Result<(), BoxError> {
+    ///     let stack = ExitStack::new();
+    ///     let saved: Result<(), Failure<BoxError>> = stack
+    ///         .run(async {
+    ///             stack.defer(async { Err("the lock is gone") });
+    ///             Err("disk is full".into())
+    ///         })
+    ///         .await;
+    ///     Ok(saved.map_err(Failure::into_error)?)
+    /// }
+    /// let error = save().await.unwrap_err();
+    /// assert_eq!(error.to_string(), "disk is full (and 1 more)");
+    /// # });
+    /// ```
+    pub fn into_error(self) -> Failure<AnyError> {
+        self.map(|error| AnyError(error.into()))
+    }
+
+    /// As [`into_error`](Failure::into_error), in a box: `map_err(Failure::boxed)?` where the function returns a
+    /// [`BoxError`]. `downcast` finds a `Failure<AnyError>` in it.
+    pub fn boxed(self) -> BoxError {
+        Box::new(self.into_error())
+    }
+}
+
+/// An error of any type, as [`Failure::into_error`] keeps it: its texts and its `source` are those of the error
+/// inside.
+pub struct AnyError(BoxError);
+
+impl AnyError {
+    /// The error inside, to be looked at or downcast.
+    pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+
+    /// The error inside.
+    pub fn into_inner(self) -> BoxError {
+        self.0
+    }
+}
+
+impl fmt::Display for AnyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for AnyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Error for AnyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
