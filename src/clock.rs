@@ -13,6 +13,10 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 /// Given to a task with [`Task::clock`](crate::Task::clock) and inherited by everything inside it. Without
 /// one, deadlines use tokio's timer inside a tokio runtime (feature `tokio`), else a timer thread (feature
 /// `timer`, on by default).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` tells no time",
+    note = "use `testing::MockClock` (feature `testing`), or implement `Clock`, which is `Send + Sync + 'static`"
+)]
 pub trait Clock: Send + Sync + 'static {
     /// The present instant. Must never go back.
     fn now(&self) -> Instant;

@@ -97,6 +97,9 @@ use std::panic::Location;
 /// group.spawn(async { group.cancel(); Ok(()) }); // `group` does not live long enough
 /// # }
 /// ```
+#[doc(alias = "nursery")]
+#[doc(alias = "JoinSet")]
+#[doc(alias = "TaskTracker")]
 pub struct TaskGroup<'env, E> {
     shared: Arc<Shared<E, BoxChild<'env>>>,
 }
@@ -144,6 +147,8 @@ impl<'env, E> TaskGroup<'env, E> {
     /// assert_eq!(winner.unwrap().unwrap(), "from the third mirror");
     /// # });
     /// ```
+    #[doc(alias = "select")]
+    #[doc(alias = "race")]
     pub fn first_success(self) -> Self {
         self.shared.set_policy(Policy::FirstSuccess);
         self
@@ -324,6 +329,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// assert_eq!(failed.await.unwrap_err().causes().count(), 1);
     /// # });
     /// ```
+    #[doc(alias = "join_next")]
     pub fn results(&self) -> Results {
         self.shared.results()
     }

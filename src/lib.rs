@@ -93,11 +93,18 @@
 //! Rust 1.85 or newer.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod checkpoint;
 mod clock;
 mod failure;
 mod group;
+// Pages without code: they are there for rustdoc, and for its tests where every feature is on that they use.
+#[cfg(all(
+    doc,
+    any(not(doctest), all(feature = "inspect", feature = "testing", feature = "tokio"))
+))]
+pub mod guide;
 mod identity;
 #[cfg(feature = "inspect")]
 pub mod inspect;

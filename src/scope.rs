@@ -77,6 +77,7 @@ use std::time::{Duration, Instant};
 /// scope.run(std::future::pending::<()>()).await.unwrap_err();
 /// # }
 /// ```
+#[doc(alias = "CancellationToken")]
 pub struct CancelScope {
     draft: Draft,
 }

@@ -12,6 +12,11 @@ pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 ///
 /// An executor may drop a task before its end, as a runtime does when it shuts down; the group then sees
 /// the child as cancelled and takes over its exits (R8, R16).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` runs no children",
+    label = "not an executor",
+    note = "use `rt::tokio::Tokio::current()` (feature `tokio`) or `rt::smol::Smol` (feature `smol`), or implement `Spawn`"
+)]
 pub trait Spawn {
     /// Runs `task`, or hands it back where the executor takes no more.
     fn spawn(&self, task: BoxTask) -> Result<(), Refused>;

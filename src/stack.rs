@@ -77,6 +77,8 @@ use std::time::Duration;
 /// assert_eq!(result.unwrap(), 7);
 /// # });
 /// ```
+#[doc(alias = "AsyncExitStack")]
+#[doc(alias = "AsyncDrop")]
 pub struct ExitStack {
     node: Arc<Node>,
 }

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 /// assert_eq!(late.await, None);
 /// # });
 /// ```
+#[doc(alias = "timeout")]
 #[track_caller]
 pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
     let mut draft = Draft::new(Kind::Scope);
@@ -73,6 +74,7 @@ pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
 /// assert!(late.await.unwrap_err().to_string().starts_with("timed out"));
 /// # });
 /// ```
+#[doc(alias = "timeout")]
 #[track_caller]
 pub fn fail_after<F: Future>(time: Duration, future: F) -> FailAt<F> {
     FailAt { inner: move_on_after(time, future) }

@@ -37,6 +37,7 @@ use std::task::{Context, Poll};
 /// assert_eq!(cancelled.reason().message(), Some("shutting down"));
 /// # });
 /// ```
+#[doc(alias = "CancellationToken")]
 #[derive(Clone)]
 pub struct CancelHandle {
     node: Arc<Node>,

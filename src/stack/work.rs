@@ -11,6 +11,11 @@ use std::task::{Context, Poll};
 /// What an exit may return: nothing, or a `Result` whose error can be boxed.
 ///
 /// Sealed: the two are all there are.
+#[diagnostic::on_unimplemented(
+    message = "an exit cannot return `{Self}`",
+    label = "an exit returns `()`, or a `Result<(), E>` whose `E` can be boxed",
+    note = "end the exit with `;` or `Ok(())`, and turn its error into a `BoxError` with `map_err`"
+)]
 pub trait ExitOutput: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<(), BoxError>;
