@@ -1,0 +1,12 @@
+// An exit that returns something: nobody would get it.
+use moored::ExitStack;
+
+async fn outer() {
+    let stack = ExitStack::new();
+    stack.defer(async { 7 });
+    stack.close().await.unwrap();
+}
+
+fn main() {
+    drop(outer());
+}
