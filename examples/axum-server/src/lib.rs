@@ -1,0 +1,117 @@
+//! An axum server whose requests are undone when their client goes away, and whose shutdown waits for that.
+//!
+//! axum drops a handler's future when the client hangs up, in the middle of whatever it awaits. Here each request is a
+//! [task](moored::task()) with a deadline, and what it borrowed is given back by an exit. Where the task is dropped, its
+//! exits go to a group that runs beside the server ([`on_abandon`](moored::Task::on_abandon)); the server ends when
+//! that group has.
+
+#![forbid(unsafe_code)]
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Router, serve};
+use moored::{
+    CancelHandle, ExitStack, Failure, GroupSpawner, TaskGroup, checkpoint, fail_after, task,
+};
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+
+/// The connections that nobody uses, as a database pool has them.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    free: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Pool {
+    /// A pool of `size` connections.
+    #[must_use]
+    pub fn new(size: u32) -> Self {
+        Pool { free: Arc::new(Mutex::new((0..size).collect())) }
+    }
+
+    /// How many connections nobody uses.
+    pub async fn available(&self) -> usize {
+        self.free.lock().await.len()
+    }
+
+    async fn take(&self) -> Option<u32> {
+        self.free.lock().await.pop()
+    }
+
+    /// Resetting a connection takes a round trip: async code, which no `Drop` can do.
+    async fn give_back(self, connection: u32) {
+        checkpoint().await;
+        self.free.lock().await.push(connection);
+    }
+}
+
+/// What every handler gets.
+#[derive(Clone, Debug)]
+struct App {
+    pool: Pool,
+    /// How long a request may take.
+    limit: Duration,
+    /// Where exits of requests go whose client has gone away.
+    leftovers: GroupSpawner<'static, Infallible>,
+}
+
+/// Answers with the connection that was used. A slow page never ends by itself.
+async fn page(State(app): State<App>, Path(name): Path<String>) -> Result<String, StatusCode> {
+    let App { pool, limit, leftovers } = app;
+    let request = async move {
+        let stack = ExitStack::new().named("request").grace(Duration::from_secs(1));
+        let answer: Result<String, Failure<StatusCode>> = stack
+            .run(async {
+                let connection = pool.take().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+                // An exit owns what it uses: it may run when this body is gone.
+                let back = pool.clone();
+                let connection = stack.hold(connection, |connection| back.give_back(connection));
+                match name.as_str() {
+                    "slow" => std::future::pending().await,
+                    name => Ok(format!("{name}, through connection {}", *connection)),
+                }
+            })
+            .await;
+        answer.map_err(|failure| match failure.into_cause() {
+            moored::Cause::Body(status) => status,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        })
+    };
+    // The deadline is inside the task, so that what it cuts off is undone before the answer is sent.
+    let limited = task(fail_after(limit, request)).named("request").on_abandon(leftovers);
+    limited.await.unwrap_or(Err(StatusCode::GATEWAY_TIMEOUT))
+}
+
+/// Serves until `shutdown`'s region is asked to stop; ends when the last request, and whatever the others have left
+/// behind, has ended.
+///
+/// # Cancel safety
+///
+/// Dropped, it drops the server; requests under way leave their exits to the region around.
+///
+/// # Errors
+///
+/// Where the listener fails.
+pub async fn run(
+    listener: TcpListener,
+    pool: Pool,
+    limit: Duration,
+    shutdown: CancelHandle,
+) -> io::Result<()> {
+    let group: TaskGroup<'static, Infallible> = TaskGroup::new().named("leftovers");
+    let app = App { pool, limit, leftovers: group.spawner() };
+    let router = Router::new().route("/{name}", get(page)).with_state(app);
+    let served = group
+        .run(async {
+            // axum polls this in a task of its own, where no region of ours is current: so it asks the handle.
+            let signal = async move { shutdown.stop_requested().await };
+            Ok(serve(listener, router).with_graceful_shutdown(signal).await)
+        })
+        .await;
+    served.unwrap_or_else(|failure| Err(io::Error::other(failure)))
+}
