@@ -174,7 +174,8 @@ impl<'env, E> TaskGroup<'env, E> {
     /// Spawns a child in this task. It may borrow what lives longer than the group.
     ///
     /// It starts when `run` is polled next. In a group that is cancelled it still runs to its first await,
-    /// so that its own exits are in place (R16).
+    /// so that its own exits are in place (R16). A child that is not `Send`, because it holds an `Rc` say, goes into a
+    /// [`local::TaskGroup`](crate::local::TaskGroup).
     ///
     /// # Task affinity
     ///
@@ -341,7 +342,7 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// Enters the group at the first poll, runs `body` beside the children, and leaves when the last child
-    /// has left.
+    /// has left. A body that has nothing to return ends with `Ok(())`.
     ///
     /// # Cancel safety
     ///

@@ -98,6 +98,7 @@
 mod checkpoint;
 mod clock;
 mod failure;
+pub mod future;
 mod group;
 // Pages without code: they are there for rustdoc, and for its tests where every feature is on that they use.
 #[cfg(all(
@@ -128,33 +129,25 @@ mod unwind;
 mod wakers;
 mod wrong_task;
 
-pub use checkpoint::{
-    Checkpoint, CurrentCancelled, StopRequested, cancelled, checkpoint, current_deadline,
-    is_cancelled, stop_requested,
-};
+pub use checkpoint::{cancelled, checkpoint, current_deadline, is_cancelled, stop_requested};
 pub use clock::{Clock, Sleep};
 pub use failure::{AnyError, BoxError, Cancelled, Cause, ChildError, ExitFailure, Failure};
-pub use group::{
-    BoxChild, GroupRun, GroupSpawner, Join, LocalBoxChild, LocalReady, Outcome, Ready, Results,
-    Start, TaskGroup, TaskHandle,
-};
+pub use group::{GroupSpawner, Outcome, TaskGroup, TaskHandle};
 pub use identity::TaskId;
 pub use reason::{Leaving, Reason, ReasonKind};
 pub use released::{Handover, Released};
 pub use report::{Report, set_report_hook};
-pub use scope::{
-    CancelHandle, CancelScope, Cancellation, DropGuard, EnterError, EnteredScope, Left, ScopeRun,
-    StopRequest,
-};
-pub use shield::{Shield, shield};
+pub use scope::{CancelHandle, CancelScope, DropGuard, EnterError, EnteredScope, Left};
+pub use shield::shield;
 pub use spawn::{BoxTask, Refused, Spawn};
-pub use stack::{
-    Close, CloseError, Enter, ExitOutput, ExitStack, Held, Later, LocalLater, Resource, SendLater,
-    StackRun,
-};
+pub use stack::{CloseError, ExitOutput, ExitStack, Held, Resource};
 pub use task::{Task, task};
-pub use timeout::{FailAt, MoveOn, TimedOut, fail_after, fail_at, move_on_after, move_on_at};
+pub use timeout::{TimedOut, fail_after, fail_at, move_on_after, move_on_at};
 pub use wrong_task::{Misuse, Rejected, WrongTask};
+
+// They stand in `future`; here too, so that they are found under the crate's own name.
+#[doc(hidden)]
+pub use future::*;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

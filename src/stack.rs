@@ -50,6 +50,11 @@ use std::time::Duration;
 /// `defer` and `hold` panic and their `try_` twins hand back what was passed in; `close` and `run` resolve
 /// to an error, and the owner can still do it.
 ///
+/// Which tasks are told apart depends on what is known of them (R5): a plain tokio task is known with the feature `tokio`
+/// only. So a stack that is kept in a struct, made in one task and closed in another may pass without the feature and be
+/// refused with it. [Release](ExitStack::release) it where it was made, and [adopt](crate::Released::adopt) it where it is
+/// closed, in every set-up. The crate's guide has such a client on its page for libraries.
+///
 /// # On drop
 ///
 /// Exits that have not run go to the nearest enclosing live region, or are
@@ -302,7 +307,8 @@ impl ExitStack {
 
     /// Enters the stack unless its first use did, runs `body`, runs the exits, and leaves.
     ///
-    /// However the body ends, it is dropped before the first exit runs: what it held is back by then.
+    /// However the body ends, it is dropped before the first exit runs: what it held is back by then. A body that cannot
+    /// fail ends with `Ok::<_, Infallible>(())`.
     ///
     /// # Cancel safety
     ///
