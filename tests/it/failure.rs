@@ -456,7 +456,7 @@ fn r15_a_failure_is_debug_and_can_be_taken_apart() {
     }))
     .ready()
     .unwrap_err();
-    assert!(format!("{failure:?}").starts_with("Failure"));
+    assert!(format!("{failure:#?}").starts_with("Failure"));
     let causes: Vec<_> = failure.into_causes().collect();
     assert!(matches!(causes[0], Cause::Body("body")));
     assert!(matches!(causes[1], Cause::Exit(ExitFailure::Failed { .. })));

@@ -98,7 +98,7 @@ fn r15_a_mapped_record_keeps_what_has_no_error_in_it() {
     assert!(texts[2].contains("may not run exit stack"), "{}", texts[2]);
     for failure in &mapped {
         assert!(failure.source().is_none(), "{failure} has no error below it");
-        assert!(format!("{failure:?}").contains("Failure"));
+        assert!(format!("{failure:#?}").contains("Failure"));
     }
     let debug = format!("{:?}", mapped[2]);
     assert!(debug.contains("Rejected(WrongTask"), "{debug}");

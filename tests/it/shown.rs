@@ -155,12 +155,16 @@ fn r15_a_failure_shows_each_of_its_causes() {
     .drive();
     shows(
         failure,
-        &["Failure", "Body(\"of the body\")", "Child { task: TaskId(", "Exit(Failed", "of an exit"],
+        &[
+            "\"of the body\"\n  also: task ",
+            ": \"of a child\"\n  also: exit registered at ",
+            "failed: of an exit",
+        ],
     );
     let stack = ExitStack::new();
     stack.defer(async { Err("of an exit") });
     let error = hand(stack.close()).ready().unwrap_err();
-    shows(error, &["Failure", "Exit(Failed", "of an exit"]);
+    shows(error, &["exit registered at ", "failed: of an exit"]);
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn r10_a_reason_shows_its_kind_its_message_and_its_place() {
     let run = group.run(pending::<Result<(), ()>>());
     group.cancel_because("over");
     let failure: Failure<()> = hand(run).ready().unwrap_err();
-    shows(&failure, &["Cancelled(Reason", "over"]);
+    shows(&failure, &["cancelled: over (at "]);
     let mut start = hand(async {
         let group: TaskGroup<'_, ()> = TaskGroup::new();
         let silent = group.run(async {
