@@ -188,5 +188,5 @@ fn r10_a_reason_shows_its_kind_its_message_and_its_place() {
     });
     let failure = start.drive();
     assert!(matches!(failure.cause(), Cause::NotReady { .. }));
-    shows(failure, &["NotReady { task: TaskId("]);
+    shows(failure, &["ended without saying that it is ready"]);
 }
