@@ -28,9 +28,9 @@ struct Order {
 
 /// What became of the call, before the servers were left.
 enum Called {
-    /// The tool answered: its result, which may be an error of its own. Of these servers another list failed, which the
-    /// call did not need.
-    Answer { result: Value, incomplete: Vec<String> },
+    /// The tool of the server `by` answered: its result, which may be an error of its own. Of the servers in `incomplete`
+    /// another list failed, which the call did not need.
+    Answer { result: Value, by: String, incomplete: Vec<String> },
     /// There is no result: why, a line each, and the exit status that says so.
     Nothing { why: Vec<String>, status: u8 },
 }
@@ -91,16 +91,16 @@ async fn call(group: &SessionGroup, order: Order) -> Called {
         why.extend(target.advice());
         return Called::Nothing { why, status: FAILED };
     }
-    let hooked = match target.find(&group.list()) {
-        Ok(hooked) => hooked,
+    let tool = match target.find(&group.list()) {
+        Ok(tool) => tool,
         // Why a list failed is among the warnings.
         Err(why) if !incomplete.is_empty() => {
             return Called::Nothing { why: vec![why], status: FAILED };
         }
         Err(why) => return Called::Nothing { why: vec![why], status: WRONG_USE },
     };
-    match group.call_tool(&hooked, arguments, options).await {
-        Ok(result) => Called::Answer { result, incomplete },
+    match group.call_tool(&tool.hooked, arguments, options).await {
+        Ok(result) => Called::Answer { result, by: tool.server, incomplete },
         Err(error) => {
             let mut why = vec![words::chain(&error)];
             if let CallError::ServerGone { report, .. } = &error {
@@ -119,10 +119,12 @@ fn last_words(report: &ErrorReport) -> impl Iterator<Item = String> {
 /// Prints what there is to print, and decides the exit status.
 fn conclude(ended: Ended<Called>) -> ExitCode {
     output::warn_of(&ended.report.servers);
-    let mut unneeded = Vec::new();
+    let mut spared = Vec::new();
     let mut status = match ended.work {
-        Some(Called::Answer { result, incomplete }) => {
-            unneeded = incomplete;
+        Some(Called::Answer { result, by, incomplete }) => {
+            spared = incomplete;
+            // It has answered. Whether it exits by itself after that, or when it is left, is chance.
+            spared.push(by);
             // Pretty or not is the same to a program, and a person may be reading.
             output::print(&format!("{result:#}"));
             let tool_failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
@@ -139,9 +141,17 @@ fn conclude(ended: Ended<Called>) -> ExitCode {
         let how = words::verdict(&server.leave).join(", ");
         output::warn(&format!("server {:?} was left unclean: {how}", server.name));
     }
-    let well = |server: &ServerReport| words::is_up(server) || unneeded.contains(&server.name);
-    if status == 0 && !(ended.report.clean && ended.report.servers.iter().all(well)) {
-        status = FAILED;
+    if status == 0 {
+        let well = |server: &&ServerReport| words::is_up(server) || spared.contains(&server.name);
+        for server in ended.report.servers.iter().filter(|server| !well(server)) {
+            for fault in words::faults(server) {
+                output::complain(&format!("server {:?}: {fault}", server.name));
+            }
+            status = FAILED;
+        }
+        if !ended.report.clean {
+            status = FAILED;
+        }
     }
     ended.caught.map_or(ExitCode::from(status), |caught| caught.status())
 }

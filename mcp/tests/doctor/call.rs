@@ -116,6 +116,40 @@ fn a_server_that_dies_of_the_call_is_told_by_its_status() {
     assert!(run.stderr.contains("exited with status 7"), "{}", run.stderr);
 }
 
+/// A child that answers one call and then ends as `end` says.
+fn answers_and(end: &str) -> Value {
+    let script = format!(
+        r#"
+answer() {{ printf '{{"jsonrpc":"2.0","id":%s,%s}}\n' "$id" "$1"; }}
+while IFS= read -r line; do
+    id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+    case "$line" in
+        *'"initialize"'*) answer '"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"sh","version":"1"}}}}' ;;
+        *'"tools/list"'*) answer '"result":{{"tools":[{{"name":"echo","inputSchema":{{"type":"object"}}}}]}}' ;;
+        *'"tools/call"'*) answer '"result":{{"content":[{{"type":"text","text":"done"}}]}}'; {end} ;;
+    esac
+done"#
+    );
+    json!({"command": "sh", "args": ["-c", script], "era": "legacy"})
+}
+
+#[test]
+fn a_server_that_answers_and_then_exits_has_answered() {
+    let place = Place::new();
+    // Whether the exit or the end of the command is seen first is chance: neither may matter.
+    for end in ["exit 0", "exit 1", "exec >&-; sleep 0.05; exit 0"].repeat(4) {
+        let config = place.config(&[("child", answers_and(end))]);
+        let run = place.run(&["call", &config, "child/echo", "{}"]);
+        run.expect(0);
+        assert_eq!((text(&run).as_str(), run.stderr.as_str()), ("done", ""), "{end}");
+    }
+    let config = place.config(&[("child", answers_and("kill -9 $$"))]);
+    let run = place.run(&["call", &config, "child/echo", "{}"]);
+    run.expect(1);
+    assert_eq!(text(&run), "done");
+    assert!(run.stderr.contains("SIGKILL"), "{}", run.stderr);
+}
+
 #[test]
 fn a_server_that_does_not_come_up_ends_with_status_1_and_its_cause() {
     let place = Place::new();

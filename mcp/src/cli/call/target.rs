@@ -61,16 +61,18 @@ impl Target {
     /// # Errors
     ///
     /// Where there is none, or more than one.
-    pub(crate) fn find(&self, offered: &[ComponentInfo]) -> Result<String, String> {
+    pub(crate) fn find(&self, offered: &[ComponentInfo]) -> Result<ComponentInfo, String> {
         let tools = || offered.iter().filter(|c| c.kind == ComponentKind::Tool);
-        let fits: Vec<&ComponentInfo> = match self {
+        let mut fits: Vec<&ComponentInfo> = match self {
             Target::Of { server, tool } => {
                 tools().filter(|c| c.server == *server && c.wire == *tool).collect()
             }
             Target::Bare(tool) => tools().filter(|c| c.wire == *tool).collect(),
         };
+        // A server may list a tool twice.
+        fits.dedup_by(|one, other| one.hooked == other.hooked);
         match (fits.as_slice(), self) {
-            ([one], _) => Ok(one.hooked.clone()),
+            ([one], _) => Ok((*one).clone()),
             ([], Target::Of { server, tool }) => Err(format!(
                 "server {server:?} has no tool {tool:?}{}",
                 listing(tools().map(|c| c.wire.as_str()))
@@ -106,6 +108,7 @@ fn listing<'a>(names: impl Iterator<Item = &'a str>) -> String {
         return "; there is no tool at all".to_owned();
     }
     names.sort_unstable();
+    names.dedup();
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -174,8 +177,9 @@ mod tests {
 
     #[test]
     fn a_bare_name_has_to_be_unique() {
-        let offered = [tool("a", "echo"), tool("b", "echo"), tool("b", "add")];
-        let bare = |name: &str| Target::Bare(name.into()).find(&offered);
+        let offered = [tool("a", "echo"), tool("b", "echo"), tool("b", "add"), tool("b", "add")];
+        let bare =
+            |name: &str| Target::Bare(name.into()).find(&offered).map(|found| found.hooked);
         assert_eq!(bare("add"), Ok("b/add".to_owned()));
         assert_eq!(
             bare("echo"),
