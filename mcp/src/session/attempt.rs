@@ -45,6 +45,7 @@ pub(super) struct Berth<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) recorder: Arc<Recorder>,
+    pending: Arc<Pending>,
     pub(super) end: LinkEnd,
     pub(super) stop: CancellationToken,
     pub(super) stderr: Option<StderrTail>,
@@ -64,6 +65,7 @@ impl Berth<'_> {
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
         let mut held = Held {
             recorder: Arc::default(),
+            pending: Arc::default(),
             end: LinkEnd::default(),
             stop: CancellationToken::new(),
             stderr: None,
@@ -97,6 +99,7 @@ impl Berth<'_> {
             headers,
             self.shared.client(&params.url)?,
             held.recorder.clone(),
+            held.pending.clone(),
             held.stop.clone(),
         ));
         self.stack.defer(exits::end_session(
@@ -122,7 +125,7 @@ impl Berth<'_> {
         let (incoming, inbox) = mpsc::channel(QUEUE);
         let writing = pumps::write(pipes.stdin, outgoing, held.stop.clone(), recorder.clone());
         let writer = Pump::start(self.pumps, "stdin", writing);
-        let pending = Arc::new(Pending::default());
+        let pending = held.pending.clone();
         let reading = pumps::read(pipes.stdout, incoming, pending.clone(), recorder.clone());
         let reader = Pump::start(self.pumps, "stdout", reading);
         let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
@@ -236,10 +239,16 @@ impl Held {
         }
     }
 
+    /// What the session is about: the oldest request without an answer, or how far it has come.
+    pub(super) fn phase(&self) -> Option<String> {
+        // The phase of a handshake says more than its open questions.
+        let open = self.pending.oldest().filter(|kind| !kind.opens()).map(|kind| kind.phase());
+        open.or_else(|| self.recorder.current_phase())
+    }
+
     /// What the session was about when something happened to it.
     fn during(&self) -> String {
-        let phase = self.recorder.current_phase();
-        phase.map(|phase| format!(" while {phase}")).unwrap_or_default()
+        self.phase().map(|phase| format!(" while {phase}")).unwrap_or_default()
     }
 
     /// The fault of a child that has ended by itself.

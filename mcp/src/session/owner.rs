@@ -256,7 +256,7 @@ fn interrupted() -> Fault {
 }
 
 fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
-    let phase = life.held.as_ref().and_then(|held| held.recorder.current_phase());
+    let phase = life.held.as_ref().and_then(Held::phase);
     let phase = phase.unwrap_or_else(|| "connecting".into());
     Fault::new(Outcome::TimedOut, format!("not connected within {limit:?}: still {phase}"))
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, InsufficientScopeError, StreamableHttpClient, StreamableHttpError,
     StreamableHttpPostResponse,
@@ -71,11 +71,12 @@ impl HttpSession {
         headers: Headers,
         client: Client,
         recorder: Arc<Recorder>,
+        pending: Arc<Pending>,
         stop: CancellationToken,
     ) -> Self {
         let shown_url = headers::shown(url);
         let url = url.into();
-        let (exchanges, pending, open) = (TaskTracker::new(), Arc::default(), Mutex::default());
+        let (exchanges, open) = (TaskTracker::new(), Mutex::default());
         exchanges.close();
         Self { url, shown_url, headers, client, recorder, stop, pending, exchanges, open }
     }
@@ -110,24 +111,28 @@ impl HttpSession {
 
     /// Reads a body that has to be the answer to the request that waits.
     fn answer(&self, body: &[u8], waits: &Waits) -> Result<ServerJsonRpcMessage, Failure> {
-        let message = match incoming::read(body, &self.pending, waits.id()) {
-            Incoming::Blank => return Err(Failure::NotAnAnswer("an empty body".into())),
-            Incoming::Noise(what) => return Err(Failure::NotAnAnswer(what)),
-            Incoming::Message(message, mark) => {
-                if let Some(mark) = mark {
-                    self.recorder.warn(mark);
+        let mut what = "an empty body".to_owned();
+        for incoming in incoming::read(body, &self.pending, waits.id()) {
+            what = match incoming {
+                Incoming::Noise(what) => what,
+                Incoming::Message(message, mark) => {
+                    if let Some(mark) = mark {
+                        self.recorder.warn(mark);
+                    }
+                    if waits.is_answered_by(&message) {
+                        return match undelivered::fault_in(&message) {
+                            Some(fault) => Err(Failure::Told(fault)),
+                            None => Ok(message),
+                        };
+                    }
+                    match answered_id(&message) {
+                        Some(id) => format!("the answer to another request ({id})"),
+                        None => "a request or a notification".into(),
+                    }
                 }
-                message
-            }
-        };
-        match answered_id(&message) {
-            None => Err(Failure::NotAnAnswer("a request or a notification".into())),
-            Some(_) if !waits.still() => match undelivered::fault_in(&message) {
-                Some(fault) => Err(Failure::Told(fault)),
-                None => Ok(message),
-            },
-            Some(id) => Err(Failure::NotAnAnswer(format!("the answer to another request ({id})"))),
+            };
         }
+        Err(Failure::NotAnAnswer(what))
     }
 }
 
@@ -150,7 +155,9 @@ impl SessionClient {
         if let Some(answer) = session.open.lock().replay(&message, &kind) {
             return Ok(answer);
         }
-        session.recorder.phase(kind.phase());
+        if kind.is_lifecycle() {
+            session.recorder.phase(kind.phase());
+        }
         let version = headers.get(&PROTOCOL_VERSION).cloned();
         // `initialize` begins anew: what the probe spoke no longer counts.
         if version.is_some() || kind.is_initialize() {
@@ -183,7 +190,7 @@ impl SessionClient {
             prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
         })
         .await?;
-        let new_id = headers::text(&response, &SESSION_ID);
+        let new_id = headers::text(&response, &SESSION_ID).filter(|id| !id.is_empty());
         if let Some(id) = &new_id {
             session.open.lock().learned(kind, id);
         }
@@ -300,11 +307,20 @@ async fn refused(
     waits: &Waits,
 ) -> Result<StreamableHttpPostResponse, Failure> {
     let status = response.status();
-    if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
-        return Err(Failure::Expired);
-    }
     let is_json = headers::is(&response, JSON);
     let (failure, text) = Failure::of(response).await;
+    if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
+        // A server that does not know the method knows the session, whatever status it gives.
+        if is_json
+            && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
+            && is_unknown_method(&answer)
+        {
+            return Ok(StreamableHttpPostResponse::Json(answer, None));
+        }
+        // In a new session the same answer has another reason.
+        let is_first = session.open.lock().expires(waits.id());
+        return Err(if is_first { Failure::Expired } else { failure });
+    }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(failure);
     }
@@ -317,6 +333,10 @@ async fn refused(
         return Ok(StreamableHttpPostResponse::Json(answer, None));
     }
     Err(failure)
+}
+
+fn is_unknown_method(answer: &ServerJsonRpcMessage) -> bool {
+    matches!(answer, ServerJsonRpcMessage::Error(error) if error.error.code == ErrorCode::METHOD_NOT_FOUND)
 }
 
 fn way(session_id: Option<Arc<str>>, headers: Headers, max_event: usize) -> Way {

@@ -29,22 +29,38 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 pub(crate) enum Incoming {
-    /// Nothing was said.
-    Blank,
     /// A message, and what had to be mended in it.
     Message(ServerJsonRpcMessage, Option<&'static str>),
     /// A text that is for nobody, as one line that says what it is.
     Noise(String),
 }
 
-/// Reads one text. `expected` is the request that the text is the answer to where it names none.
-pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Incoming {
+/// Reads one text: nothing where it is blank, several messages where it is a batch. `expected` is the request that the
+/// text is the answer to where it names none.
+pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec<Incoming> {
     let text = text.strip_prefix(BOM).unwrap_or(text).trim_ascii();
-    if text.is_empty() {
-        return Incoming::Blank;
+    match batch(text) {
+        _ if text.is_empty() => Vec::new(),
+        Some(items) => {
+            items.iter().flat_map(|item| read_one(item.as_bytes(), pending, expected)).collect()
+        }
+        None => read_one(text, pending, expected),
     }
+}
+
+/// The messages of a batch, which the revision 2025-03-26 has.
+fn batch(text: &[u8]) -> Option<Vec<String>> {
+    if !text.starts_with(b"[") {
+        return None;
+    }
+    let items: Vec<Value> = serde_json::from_str(&mended(text)).ok()?;
+    let is_batch = !items.is_empty() && items.iter().all(Value::is_object);
+    is_batch.then(|| items.iter().map(Value::to_string).collect())
+}
+
+fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec<Incoming> {
     if let Ok(message) = pending.read(text) {
-        return admit(message, text, None, pending, expected);
+        return vec![admit(message, text, None, pending, expected)];
     }
     let mended = mended(text);
     let mark = matches!(mended, Cow::Owned(_))
@@ -52,25 +68,36 @@ pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>)
     if mark.is_some()
         && let Ok(message) = pending.read(mended.as_bytes())
     {
-        return admit(message, mended.as_bytes(), mark, pending, expected);
+        return vec![admit(message, mended.as_bytes(), mark, pending, expected)];
     }
-    let broken = match serde_json::from_str(&mended) {
-        Ok(Value::Object(object)) => broken(&object, pending),
-        Ok(_) => None,
-        Err(error) => Skeleton::of(mended.as_bytes())
-            .answers()
-            .and_then(|id| pending.named(id))
-            .map(|(id, kind)| (id, kind, error.to_string())),
-    };
     let shown = preview(mended.as_bytes()).unwrap_or_default();
-    match broken {
-        Some((id, kind, why)) => unreadable(id, &kind, &format!("{why}: {shown}"), pending),
-        None => Incoming::Noise(format!("not a message: {shown}")),
+    let answered = match serde_json::from_str(&mended) {
+        Ok(Value::Object(object)) => {
+            let broken = broken(&object, pending, expected).into_iter();
+            let told = broken
+                .map(|(id, kind, why)| unreadable(id, &kind, &format!("{why}: {shown}"), pending));
+            told.collect()
+        }
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let skeleton = Skeleton::of(mended.as_bytes());
+            answered(&skeleton, &format!("{error}: {shown}"), pending)
+        }
+    };
+    if answered.is_empty() {
+        return vec![Incoming::Noise(format!("not a message: {shown}"))];
     }
+    answered
+}
+
+/// The failures of the waiting requests that a text answers of which only the outline is of use.
+pub(crate) fn answered(skeleton: &Skeleton, why: &str, pending: &Pending) -> Vec<Incoming> {
+    let named = skeleton.answers().filter_map(|id| pending.named(id));
+    named.map(|(id, kind)| unreadable(id, &kind, why, pending)).collect()
 }
 
 /// The failure of the request `id`, whose answer came and cannot be read.
-pub(crate) fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incoming {
+fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incoming {
     pending.answered(&id);
     let text = format!("the answer to {} cannot be read: {why}", kind.subject());
     let fault = Fault::new(Outcome::ProtocolError, text);
@@ -88,7 +115,10 @@ fn admit(
     match message {
         ServerJsonRpcMessage::Response(mut response) => {
             let Some((id, kind)) = pending.named(&response.id) else {
-                return Incoming::Message(ServerJsonRpcMessage::Response(response), mark);
+                return Incoming::Noise(format!(
+                    "an answer to no waiting request ({})",
+                    response.id
+                ));
             };
             if kind.is_probe()
                 && let Some(result) = discovered(text)
@@ -107,6 +137,7 @@ fn admit(
                 return unreadable(id, &kind, &why, pending);
             }
             pending.answered(&id);
+            response.id = id;
             Incoming::Message(ServerJsonRpcMessage::Response(response), mark)
         }
         ServerJsonRpcMessage::Error(mut error) => {
@@ -141,19 +172,34 @@ fn admit(
 }
 
 /// The request that a JSON object answers though it is no message, and why it is none.
-fn broken(object: &Map<String, Value>, pending: &Pending) -> Option<(RequestId, Kind, String)> {
+fn broken(
+    object: &Map<String, Value>,
+    pending: &Pending,
+    expected: Option<&RequestId>,
+) -> Option<(RequestId, Kind, String)> {
     if object.contains_key("method") {
         return None;
     }
-    let id = match object.get("id")? {
-        Value::String(text) => RequestId::String(text.as_str().into()),
-        number => {
-            let text = format!("{{\"id\":{number}}}");
-            Skeleton::of(text.as_bytes()).answers()?.clone()
+    let id = match object.get("id") {
+        Some(Value::String(text)) => Some(RequestId::String(text.as_str().into())),
+        Some(Value::Number(number)) => {
+            Skeleton::of(format!("{{\"id\":{number}}}").as_bytes()).answers().next().cloned()
         }
+        _ => None,
     };
-    let (id, kind) = pending.named(&id)?;
-    Some((id, kind, wrong_in(object)))
+    if let Some(id) = id {
+        let (id, kind) = pending.named(&id)?;
+        return Some((id, kind, wrong_in(object)));
+    }
+    // A line of some log may have a "result" as well.
+    let is_answer = object.contains_key("jsonrpc")
+        && (object.contains_key("result") || object.contains_key("error"));
+    let (id, kind) = pending.named(&expected.cloned().or_else(|| pending.only())?)?;
+    let why = match object.get("id") {
+        None => r#"it has no "id""#.to_owned(),
+        Some(id) => format!(r#"its "id" is {id}"#),
+    };
+    is_answer.then_some((id, kind, why))
 }
 
 /// What is wrong with an answer that is well-formed JSON.
@@ -172,8 +218,10 @@ fn wrong_in(object: &Map<String, Value>) -> String {
         (None, Some(Value::Object(error))) => match (error.get("code"), error.get("message")) {
             (None, _) => r#"its "error" has no "code""#.into(),
             (_, None) => r#"its "error" has no "message""#.into(),
-            (Some(code), _) if !code.is_i64() => {
-                r#"the "code" of its "error" is no whole number"#.into()
+            (Some(code), _)
+                if code.as_i64().and_then(|code| i32::try_from(code).ok()).is_none() =>
+            {
+                r#"the "code" of its "error" is no whole number of 32 bits"#.into()
             }
             _ => r#"the "message" of its "error" is no text"#.into(),
         },
@@ -273,11 +321,19 @@ mod tests {
         pending
     }
 
+    /// The only thing that a text has come to.
+    fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Incoming {
+        let mut all = read(text, pending, expected);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
     /// What the one waiting request, `tools/call` with the id 3, is told.
     fn told(text: &[u8]) -> Result<String, String> {
         let pending = waiting("tools/call", 3);
-        match read(text, &pending, None) {
+        match read_one(text, &pending, None) {
             Incoming::Message(ServerJsonRpcMessage::Response(response), _) => {
+                assert_eq!(response.id, RequestId::Number(3));
                 Ok(serde_json::to_string(&response.result).expect("JSON"))
             }
             Incoming::Message(ServerJsonRpcMessage::Error(error), _) => {
@@ -287,7 +343,6 @@ mod tests {
                 Err(fault.map_or_else(|| rejection(&error.error), |fault| fault.to_string()))
             }
             Incoming::Message(..) => panic!("no answer"),
-            Incoming::Blank => Err("blank".into()),
             Incoming::Noise(what) => {
                 assert_eq!(pending.only(), Some(RequestId::Number(3)), "it still waits");
                 Err(what)
@@ -325,6 +380,16 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":3,"result":{"content":"text"}}"#, "`content`: invalid type"),
             (r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"text"}]}}"#, "`content[0]`"),
             (r#"{"result":{"content":[,]},"jsonrpc":"2.0","id":"3"}"#, "expected value"),
+            (r#"{"jsonrpc":"2.0","id":3,"error":{"code":1e99,"message":"m"}}"#, "of 32 bits"),
+            (r#"{"jsonrpc":"2.0","id":null,"result":{"content":[]}}"#, r#"its "id" is null"#),
+            (r#"{"jsonrpc":"2.0","id":true,"result":{"content":[]}}"#, r#"its "id" is true"#),
+            (r#"{"jsonrpc":"2.0","id":3.5,"result":{"content":[]}}"#, r#"its "id" is 3.5"#),
+            (r#"{"jsonrpc":"2.0","result":{"content":[]}}"#, r#"it has no "id""#),
+            (r#"{"jsonrpc":"2.0","error":null}"#, r#"it has no "id""#),
+            (r#"[{"jsonrpc":"2.0","id":3,"result":NaN}]"#, "expected value"),
+            (r#"[info] {"jsonrpc":"2.0","id":3,"result":{}}"#, "expected"),
+            ("\x1b[2K{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{}}", "expected value"),
+            (r#"{"jsonrpc":"2.0","method":"m"}{"jsonrpc":"2.0","id":3,"result":{}}"#, "trailing"),
         ] {
             let told = told(text.as_bytes()).expect_err(text);
             assert!(
@@ -341,8 +406,11 @@ mod tests {
             "Listening on port 80",
             r#"{"level":"info","msg":"up"}"#,
             r#"{"id":4,"result":{}}"#,
+            r#"{"level":"info","result":"up"}"#,
+            r#"{"jsonrpc":"2.0","id":null}"#,
             r#"{"jsonrpc":"2.0","id":3,"method":7}"#,
             "[1,2]",
+            "[]",
             "3",
         ] {
             let told = told(text.as_bytes()).expect_err(text);
@@ -353,7 +421,32 @@ mod tests {
             told(foreign.as_bytes()),
             Err("an error for no request of ours (9): m (code 1)".into())
         );
-        assert_eq!(told(b" \r\n"), Err("blank".into()));
+        let late = br#"{"jsonrpc":"2.0","id":9,"result":{}}"#;
+        assert_eq!(told(late), Err("an answer to no waiting request (9)".into()));
+        assert!(read(b" \r\n", &waiting("tools/call", 3), None).is_empty());
+    }
+
+    #[test]
+    fn every_message_of_a_batch_is_read() {
+        let pending = waiting("tools/call", 3);
+        pending.sent(&request("tools/call", 4));
+        pending.sent(&request("tools/call", 5));
+        let text = br#"[
+            {"jsonrpc":"2.0","method":"notifications/tools/list_changed"},
+            {"jsonrpc":"2.0","id":4,"result":{"structuredContent":"\ud800"}},
+            {"jsonrpc":"2.0","id":3,"error":null},
+            {"jsonrpc":"2.0","id":77,"result":{}}
+        ]"#;
+        let all = read(text, &pending, None);
+        let [Incoming::Message(..), answer, broken, Incoming::Noise(_)] = &all[..] else {
+            panic!("{all:?}")
+        };
+        let Incoming::Message(ServerJsonRpcMessage::Response(answer), _) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(answer.id, RequestId::Number(4));
+        assert!(matches!(broken, Incoming::Message(ServerJsonRpcMessage::Error(_), _)));
+        assert_eq!(pending.only(), Some(RequestId::Number(5)));
     }
 
     #[test]
@@ -385,11 +478,12 @@ mod tests {
         assert_eq!(told(text), Err("what? (code -32700)".into()));
         let pending = waiting("tools/call", 3);
         pending.sent(&request("tools/call", 4));
-        let unknown = read(text, &pending, None);
+        let unknown = read_one(text, &pending, None);
         assert!(
             matches!(unknown, Incoming::Message(ServerJsonRpcMessage::Error(it), _) if it.id.is_none())
         );
-        assert!(matches!(read(text, &pending, Some(&RequestId::Number(4))), Incoming::Message(..)));
+        let known = read_one(text, &pending, Some(&RequestId::Number(4)));
+        assert!(matches!(known, Incoming::Message(..)));
         assert_eq!(pending.only(), Some(RequestId::Number(3)));
     }
 
@@ -417,7 +511,7 @@ mod tests {
         cases.push((nameless, Some("it has no \"serverInfo.name\"".into())));
         for (result, lacks) in cases {
             let text = json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string();
-            let told = match read(text.as_bytes(), &waiting("initialize", 1), None) {
+            let told = match read_one(text.as_bytes(), &waiting("initialize", 1), None) {
                 Incoming::Message(ServerJsonRpcMessage::Error(error), _) => {
                     undelivered::fault(&error.error).expect("ours").to_string()
                 }

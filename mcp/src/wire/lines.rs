@@ -10,7 +10,7 @@ pub(crate) const LINE_LIMIT: usize = 16 * 1024 * 1024;
 /// What was read.
 #[derive(Debug)]
 pub(crate) enum Line {
-    /// A line. The last one counts without its end as well.
+    /// A line, which [`Lines::line`] has. The last one counts without its end as well.
     Whole,
     /// A line beyond the limit, of which the outline is left.
     TooLong(Skeleton),
@@ -18,38 +18,70 @@ pub(crate) enum Line {
     End,
 }
 
-/// Reads one line into `line`, which never grows beyond the limit.
-pub(crate) async fn next(
-    pipe: &mut (impl AsyncBufRead + Unpin),
-    line: &mut Vec<u8>,
-) -> std::io::Result<Line> {
-    line.clear();
-    let mut too_long: Option<Skeleton> = None;
-    loop {
-        let chunk = pipe.fill_buf().await?;
-        if chunk.is_empty() {
-            return Ok(match too_long {
-                Some(skeleton) => Line::TooLong(skeleton),
-                None if line.is_empty() => Line::End,
-                None => Line::Whole,
-            });
-        }
-        let (taken, ended) = match chunk.iter().position(|byte| *byte == b'\n') {
-            Some(end) => (end + 1, true),
-            None => (chunk.len(), false),
-        };
-        if too_long.is_none() && line.len() + taken > LINE_LIMIT {
-            too_long = Some(Skeleton::of(line));
-            // What was kept is not only cleared but given back.
-            *line = Vec::new();
-        }
-        match &mut too_long {
-            Some(skeleton) => skeleton.feed(&chunk[..taken]),
-            None => line.extend_from_slice(&chunk[..taken]),
-        }
-        pipe.consume(taken);
-        if ended {
-            return Ok(too_long.map_or(Line::Whole, Line::TooLong));
+/// The lines of a pipe.
+#[derive(Debug)]
+pub(crate) struct Lines<P> {
+    pipe: P,
+    line: Vec<u8>,
+    /// Whether the pipe is inside of a line that was told already.
+    inside: bool,
+}
+
+impl<P: AsyncBufRead + Unpin> Lines<P> {
+    pub(crate) fn of(pipe: P) -> Self {
+        Self { pipe, line: Vec::new(), inside: false }
+    }
+
+    /// The line that was read last.
+    pub(crate) fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// What is left of the pipe.
+    pub(crate) fn into_rest(self) -> P {
+        self.pipe
+    }
+
+    /// Reads one line, and keeps no more than the limit of it. A line that is too long and is known to hold an answer is
+    /// told at once: its end may never come.
+    pub(crate) async fn next(&mut self) -> std::io::Result<Line> {
+        self.line.clear();
+        let mut too_long: Option<Skeleton> = None;
+        loop {
+            let chunk = self.pipe.fill_buf().await?;
+            if chunk.is_empty() {
+                return Ok(match too_long {
+                    Some(skeleton) => Line::TooLong(skeleton),
+                    None if self.line.is_empty() => Line::End,
+                    None => Line::Whole,
+                });
+            }
+            let (taken, ended) = match chunk.iter().position(|byte| *byte == b'\n') {
+                Some(end) => (end + 1, true),
+                None => (chunk.len(), false),
+            };
+            if self.inside {
+                self.inside = !ended;
+                self.pipe.consume(taken);
+                continue;
+            }
+            if too_long.is_none() && self.line.len() + taken > LINE_LIMIT {
+                too_long = Some(Skeleton::of(&self.line));
+                // What was kept is not only cleared but given back.
+                self.line = Vec::new();
+            }
+            match &mut too_long {
+                Some(skeleton) => skeleton.feed(&chunk[..taken]),
+                None => self.line.extend_from_slice(&chunk[..taken]),
+            }
+            self.pipe.consume(taken);
+            if ended {
+                return Ok(too_long.map_or(Line::Whole, Line::TooLong));
+            }
+            if let Some(skeleton) = too_long.take_if(|skeleton| skeleton.has_answer()) {
+                self.inside = true;
+                return Ok(Line::TooLong(skeleton));
+            }
         }
     }
 }
@@ -57,25 +89,45 @@ pub(crate) async fn next(
 #[cfg(test)]
 mod tests {
     use rmcp::model::RequestId;
-    use tokio::io::BufReader;
+    use tokio::io::{AsyncWriteExt, BufReader};
 
     use super::*;
 
     #[tokio::test]
     async fn a_line_beyond_the_limit_is_skipped_and_known_by_its_id() {
-        let mut said = b"{\"result\":{\"text\":\"".to_vec();
-        said.resize(LINE_LIMIT + 10, b'x');
-        said.extend_from_slice(b"\"},\"jsonrpc\":\"2.0\",\"id\":7}\nshort\nlast");
-        let mut pipe = BufReader::new(&said[..]);
-        let mut line = Vec::new();
-        let Ok(Line::TooLong(skeleton)) = next(&mut pipe, &mut line).await else {
-            panic!("too long");
-        };
-        assert_eq!(skeleton.answers(), Some(&RequestId::Number(7)));
-        assert!(matches!(next(&mut pipe, &mut line).await, Ok(Line::Whole)));
-        assert_eq!(line, b"short\n");
-        assert!(matches!(next(&mut pipe, &mut line).await, Ok(Line::Whole)));
-        assert_eq!(line, b"last");
-        assert!(matches!(next(&mut pipe, &mut line).await, Ok(Line::End)));
+        for (before, after) in [
+            (r#"{"result":{"text":""#, r#""},"jsonrpc":"2.0","id":7}"#),
+            (r#"{"jsonrpc":"2.0","id":7,"result":{"text":""#, r#""}}"#),
+            (r#"[{"id":7,"result":{"text":""#, r#""}},{"method":"m"}]"#),
+        ] {
+            let mut said = before.as_bytes().to_vec();
+            said.resize(LINE_LIMIT + 100_000, b'x');
+            said.extend_from_slice(after.as_bytes());
+            said.extend_from_slice(b"\nshort\nlast");
+            let mut lines = Lines::of(BufReader::new(&said[..]));
+            let Ok(Line::TooLong(skeleton)) = lines.next().await else {
+                panic!("too long");
+            };
+            assert_eq!(skeleton.answers().collect::<Vec<_>>(), [&RequestId::Number(7)]);
+            assert!(matches!(lines.next().await, Ok(Line::Whole)));
+            assert_eq!(lines.line(), b"short\n");
+            assert!(matches!(lines.next().await, Ok(Line::Whole)));
+            assert_eq!(lines.line(), b"last");
+            assert!(matches!(lines.next().await, Ok(Line::End)));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_beyond_the_limit_is_told_though_its_line_never_ends() {
+        let (mut server, pipe) = tokio::io::duplex(64 * 1024);
+        let said = [br#"{"id":7,"result":""#, &vec![b'x'; LINE_LIMIT][..]].concat();
+        let mut lines = Lines::of(BufReader::new(pipe));
+        let (written, line) = tokio::join!(server.write_all(&said), lines.next());
+        written.expect("written");
+        assert!(matches!(line, Ok(Line::TooLong(_))), "{line:?}");
+        let (written, line) = tokio::join!(server.write_all(b"xx\"}\nnext\n"), lines.next());
+        written.expect("written");
+        assert!(matches!(line, Ok(Line::Whole)), "{line:?}");
+        assert_eq!(lines.line(), b"next\n");
     }
 }

@@ -21,23 +21,32 @@ use crate::answer::Progress;
 #[derive(Debug)]
 struct Waiting {
     kind: Kind,
+    /// Its place in the order of sending.
+    place: u64,
     /// Where its progress goes, and by which token that is known.
     progress: Option<(ProgressToken, ProgressSink)>,
 }
 
 impl Waiting {
-    fn of(request: &ClientRequest, kind: Kind) -> Self {
+    fn of(request: &ClientRequest, kind: Kind, place: u64) -> Self {
         let sink = request.extensions().get::<ProgressSink>().cloned();
         let token = request.get_meta().get_progress_token();
-        Self { kind, progress: token.zip(sink) }
+        Self { kind, place, progress: token.zip(sink) }
     }
 }
 
 /// The requests of one connection that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    waiting: Mutex<HashMap<RequestId, Waiting>>,
+    waiting: Mutex<Table>,
     sieve: Sieve,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    requests: HashMap<RequestId, Waiting>,
+    /// How many were sent so far.
+    sent: u64,
 }
 
 impl Pending {
@@ -46,8 +55,10 @@ impl Pending {
         match message {
             ClientJsonRpcMessage::Request(request) => {
                 self.sieve.watch(message);
-                let waiting = Waiting::of(&request.request, Kind::of(message));
-                self.waiting.lock().insert(request.id.clone(), waiting);
+                let mut table = self.waiting.lock();
+                table.sent += 1;
+                let waiting = Waiting::of(&request.request, Kind::of(message), table.sent);
+                table.requests.insert(request.id.clone(), waiting);
             }
             ClientJsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) =
@@ -70,8 +81,8 @@ impl Pending {
 
     /// The request that an answer with this id is for. `"7"` is taken for `7`, as rmcp does.
     pub(crate) fn named(&self, id: &RequestId) -> Option<(RequestId, Kind)> {
-        let pending = self.waiting.lock();
-        let found = |id: &RequestId| Some((id.clone(), pending.get(id)?.kind.clone()));
+        let table = self.waiting.lock();
+        let found = |id: &RequestId| Some((id.clone(), table.requests.get(id)?.kind.clone()));
         found(id).or_else(|| match id {
             RequestId::String(text) => found(&RequestId::Number(text.parse().ok()?)),
             RequestId::Number(_) => None,
@@ -80,21 +91,28 @@ impl Pending {
 
     /// The request that waits, where it is the only one.
     pub(crate) fn only(&self) -> Option<RequestId> {
-        let pending = self.waiting.lock();
-        let mut ids = pending.keys();
-        ids.next().filter(|_| pending.len() == 1).cloned()
+        let table = self.waiting.lock();
+        let mut ids = table.requests.keys();
+        ids.next().filter(|_| table.requests.len() == 1).cloned()
+    }
+
+    /// The request that has waited longest.
+    pub(crate) fn oldest(&self) -> Option<Kind> {
+        let table = self.waiting.lock();
+        let oldest = table.requests.values().min_by_key(|waiting| waiting.place);
+        oldest.map(|waiting| waiting.kind.clone())
     }
 
     /// A request has its answer.
     pub(crate) fn answered(&self, id: &RequestId) {
-        self.waiting.lock().remove(id);
+        self.waiting.lock().requests.remove(id);
         self.sieve.forget(id);
     }
 
     /// The server has come this far with a request.
     pub(crate) fn progressed(&self, told: &ProgressNotificationParam) {
-        let waiting = self.waiting.lock();
-        let mut sinks = waiting.values().filter_map(|waiting| waiting.progress.as_ref());
+        let table = self.waiting.lock();
+        let mut sinks = table.requests.values().filter_map(|waiting| waiting.progress.as_ref());
         if let Some((_, sink)) = sinks.find(|(token, _)| *token == told.progress_token) {
             sink.send(Progress::new(told.progress, told.total, told.message.clone()));
         }
@@ -119,9 +137,14 @@ impl Waits {
         self.id.as_ref()
     }
 
+    /// Whether a message is the answer that is waited for. What was read names the request by the id that it was sent with.
+    pub(crate) fn is_answered_by(&self, message: &ServerJsonRpcMessage) -> bool {
+        self.id.is_some() && super::message::answered_id(message) == self.id.as_ref()
+    }
+
     /// Whether the answer has not come, on whatever stream.
     pub(crate) fn still(&self) -> bool {
-        self.id.as_ref().is_some_and(|id| self.pending.waiting.lock().contains_key(id))
+        self.id.as_ref().is_some_and(|id| self.pending.waiting.lock().requests.contains_key(id))
     }
 }
 

@@ -122,7 +122,9 @@ impl Transport<RoleClient> for PipeTransport {
         }
         let replayed = self.replay.is_some();
         if !replayed {
-            self.recorder.phase(kind.phase());
+            if kind.is_lifecycle() {
+                self.recorder.phase(kind.phase());
+            }
             self.pending.sent(&message);
         }
         let outbox = self.outbox.clone();

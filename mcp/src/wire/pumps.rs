@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::incoming::{self, Incoming};
-use super::lines::{self, LINE_LIMIT, Line};
+use super::lines::{LINE_LIMIT, Line, Lines};
 use super::pending::Pending;
 use super::recorder::Recorder;
 use crate::fault::Fault;
@@ -51,17 +51,19 @@ pub(crate) async fn read(
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
 ) {
-    let mut pipe = BufReader::with_capacity(64 * 1024, pipe);
-    let mut line = Vec::new();
+    let mut lines = Lines::of(BufReader::with_capacity(64 * 1024, pipe));
     loop {
-        let incoming = match lines::next(&mut pipe, &mut line).await {
-            Ok(Line::Whole) => incoming::read(&line, &pending, None),
+        let incoming = match lines.next().await {
+            Ok(Line::Whole) => incoming::read(lines.line(), &pending, None),
             Ok(Line::TooLong(skeleton)) => {
                 let why = format!("its line has more than {LINE_LIMIT} bytes");
-                match skeleton.answers().and_then(|id| pending.named(id)) {
-                    Some((id, kind)) => incoming::unreadable(id, &kind, &why, &pending),
-                    None => Incoming::Noise(format!("a line of more than {LINE_LIMIT} bytes")),
+                let answered = incoming::answered(&skeleton, &why, &pending);
+                if answered.is_empty() {
+                    recorder.note(format!(
+                        "a line of more than {LINE_LIMIT} bytes, on standard output"
+                    ));
                 }
+                answered
             }
             Ok(Line::End) => return,
             Err(error) => {
@@ -73,16 +75,18 @@ pub(crate) async fn read(
                 return;
             }
         };
-        match incoming {
-            Incoming::Blank => {}
-            Incoming::Noise(what) => recorder.note(format!("{what}, on standard output")),
-            Incoming::Message(message, mark) => {
-                if let Some(mark) = mark {
-                    recorder.warn(mark);
-                }
-                if inbox.send(message).await.is_err() {
-                    let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
-                    return;
+        for incoming in incoming {
+            match incoming {
+                Incoming::Noise(what) => recorder.note(format!("{what}, on standard output")),
+                Incoming::Message(message, mark) => {
+                    if let Some(mark) = mark {
+                        recorder.warn(mark);
+                    }
+                    if inbox.send(message).await.is_err() {
+                        let mut rest = lines.into_rest();
+                        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+                        return;
+                    }
                 }
             }
         }
@@ -97,9 +101,10 @@ mod tests {
     async fn a_banner_before_the_first_message_is_noted_and_skipped() {
         let (inbox, mut messages) = mpsc::channel(4);
         let recorder = Arc::new(Recorder::default());
-        let said: &[u8] = b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n";
+        let said: &[u8] =
+            b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
         read(said, inbox, Arc::default(), recorder.clone()).await;
-        assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Response(_))));
+        assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
         assert_eq!(recorder.warnings(), ["not a message: Welcome!, on standard output"]);
     }
 }

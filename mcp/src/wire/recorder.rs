@@ -79,6 +79,7 @@ impl Recorder {
         let mut recorded = self.0.lock();
         recorded.connected = true;
         recorded.fault = None;
+        recorded.phase = None;
     }
 
     /// Whether the server's end would now be its answer to the era probe.

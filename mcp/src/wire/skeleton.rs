@@ -1,12 +1,15 @@
-//! The outline of a message: the id and the method that stand at its top level.
+//! The outline of a text: of each object in it, the id and the method that stand at its top level.
 //!
-//! It is read byte by byte, without keeping the message, so it can be had from a line that is too long to keep and from
-//! a text that breaks off in the middle. A request whose answer is broken is found by it.
+//! It is read byte by byte, without keeping the text, so it can be had from a line that is too long to keep and from
+//! a text that breaks off in the middle. A request whose answer is broken is found by it, also where the answer stands
+//! behind something else, beside another message, or in a batch.
 
 use rmcp::model::RequestId;
 
 /// Names and ids beyond this are of no use.
 const KEPT: usize = 256;
+/// The most answers that are found in one text.
+const FOUND: usize = 64;
 
 /// Reads an outline.
 #[derive(Debug, Default)]
@@ -19,6 +22,9 @@ pub(crate) struct Skeleton {
     number: Vec<u8>,
     id: Option<RequestId>,
     has_method: bool,
+    has_outcome: bool,
+    /// The answers among the objects that have ended.
+    found: Vec<RequestId>,
 }
 
 /// Where in the outermost object the reader is.
@@ -55,8 +61,19 @@ impl Skeleton {
         }
     }
 
-    /// The request that this message answers; `None` where it is no answer or where its id was not met.
-    pub(crate) fn answers(&self) -> Option<&RequestId> {
+    /// The requests that this text answers, as far as it was read.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &RequestId> {
+        self.found.iter().chain(self.under_way())
+    }
+
+    /// Whether the text holds an answer for certain: an id beside a result or an error. An id alone may yet turn out to be
+    /// that of a request.
+    pub(crate) fn has_answer(&self) -> bool {
+        !self.found.is_empty() || (self.has_outcome && self.under_way().is_some())
+    }
+
+    /// The request that the object under way answers.
+    fn under_way(&self) -> Option<&RequestId> {
         self.id.as_ref().filter(|_| !self.has_method)
     }
 
@@ -78,6 +95,7 @@ impl Skeleton {
         match self.place {
             Place::Key => {
                 self.has_method |= text == b"method";
+                self.has_outcome |= text == b"result" || text == b"error";
                 self.key = text;
             }
             Place::Value if self.key == b"id" => {
@@ -89,6 +107,9 @@ impl Skeleton {
 
     fn outside(&mut self, byte: u8) {
         match byte {
+            b'{' if self.depth == 0 => self.depth = 1,
+            // What stands around the objects may be anything.
+            _ if self.depth == 0 => {}
             b'"' => {
                 let text = if self.depth == 1 { Text::Kept(Vec::new()) } else { Text::Skipped };
                 self.string = Some(text);
@@ -96,7 +117,10 @@ impl Skeleton {
             b'{' | b'[' => self.depth += 1,
             b'}' | b']' => {
                 self.number_ended();
-                self.depth = self.depth.saturating_sub(1);
+                self.depth -= 1;
+                if self.depth == 0 {
+                    self.object_ended();
+                }
             }
             _ if self.depth != 1 => {}
             b':' => self.place = Place::Value,
@@ -109,6 +133,13 @@ impl Skeleton {
             }
             _ => {}
         }
+    }
+
+    fn object_ended(&mut self) {
+        let id = self.id.take().filter(|_| !self.has_method && self.found.len() < FOUND);
+        self.found.extend(id);
+        (self.has_method, self.has_outcome) = (false, false);
+        (self.place, self.key) = (Place::Key, Vec::new());
     }
 
     /// A number counts once something follows it: before that it may go on.
@@ -135,29 +166,53 @@ fn whole_number(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
+    fn answers(skeleton: &Skeleton) -> Vec<RequestId> {
+        skeleton.answers().cloned().collect()
+    }
+
     #[test]
     fn an_answer_is_known_by_its_id_however_it_is_broken() {
-        let seven = Some(RequestId::Number(7));
-        for (text, id) in [
-            (r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"ty"#, seven.clone()),
-            (r#"{"result":{"id":1,"s":"\"id\":2,{"},"jsonrpc":"2.0","id":7}"#, seven.clone()),
-            (r#"{ "id" : 7.0 , "error" : null }"#, seven.clone()),
-            (r#"{"id":"7","result":nonsense}"#, Some(RequestId::String("7".into()))),
-            ("{\"id\":7,\"result\":\"\\ud800\"}", seven.clone()),
+        let seven = || vec![RequestId::Number(7)];
+        for (text, ids) in [
+            (r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"ty"#, seven()),
+            (r#"{"result":{"id":1,"s":"\"id\":2,{"},"jsonrpc":"2.0","id":7}"#, seven()),
+            (r#"{ "id" : 7.0 , "error" : null }"#, seven()),
+            (r#"{"id":"7","result":nonsense}"#, vec![RequestId::String("7".into())]),
+            ("{\"id\":7,\"result\":\"\\ud800\"}", seven()),
             // A number at the very end may go on.
-            (r#"{"result":{},"id":7"#, None),
-            (r#"{"id":7,"method":"ping"}"#, None),
-            (r#"{"method":"ping","id":7,"#, None),
-            (r#"{"id":null,"error":{}}"#, None),
-            (r#"{"id":7.5,"result":{}}"#, None),
-            (r#"[{"id":7,"result":{}}]"#, None),
-            ("Listening on id:7, port 80", None),
-            ("", None),
+            (r#"{"result":{},"id":7"#, vec![]),
+            (r#"{"id":7,"method":"ping"}"#, vec![]),
+            (r#"{"method":"ping","id":7,"#, vec![]),
+            (r#"{"id":null,"error":{}}"#, vec![]),
+            (r#"{"id":7.5,"result":{}}"#, vec![]),
+            // Beside other things.
+            (r#"[{"id":7,"result":{}}]"#, seven()),
+            (r#"[{"method":"m","params":[{"id":1}]},{"id":7,"result":{}},{"#, seven()),
+            (r#"{"method":"m"}{"id":7,"result":{}}"#, seven()),
+            (r#"{"id":6,"result":[]} {"id":7,"#, vec![RequestId::Number(6), RequestId::Number(7)]),
+            ("\x1b[2K\x1b[32m{\"id\":7,\"result\":{}}", seven()),
+            (r#"[info] 5" screen: {"id":7,"result":{}}"#, seven()),
+            ("Listening on id:7, port 80", vec![]),
+            ("}]\"{", vec![]),
+            ("", vec![]),
         ] {
-            assert_eq!(Skeleton::of(text.as_bytes()).answers(), id.as_ref(), "{text}");
+            assert_eq!(answers(&Skeleton::of(text.as_bytes())), ids, "{text}");
             let mut by_bytes = Skeleton::default();
             text.as_bytes().chunks(1).for_each(|byte| by_bytes.feed(byte));
-            assert_eq!(by_bytes.answers(), id.as_ref(), "byte by byte: {text}");
+            assert_eq!(answers(&by_bytes), ids, "byte by byte: {text}");
+        }
+    }
+
+    #[test]
+    fn an_id_alone_may_be_that_of_a_request() {
+        for (text, certain) in [
+            (r#"{"id":7,"params":{"#, false),
+            (r#"{"id":7,"result":{"#, true),
+            (r#"{"result":{},"id":7,"#, true),
+            (r#"{"id":7,"method":"m","result":{"#, false),
+            (r#"[{"id":7,"result":{}},{"id":8,"#, true),
+        ] {
+            assert_eq!(Skeleton::of(text.as_bytes()).has_answer(), certain, "{text}");
         }
     }
 }

@@ -250,8 +250,74 @@ async fn a_resumption_that_is_refused_for_good_is_not_repeated() {
             _ => Reply::events("id: 1\nretry: 10\ndata:\n\n", End::Whole),
         })
         .await;
-        assert!(report.message.contains("in 1 tries"), "{report:?}");
+        assert!(report.message.contains("in 1 try over"), "{report:?}");
+        let cause = report.chain.last().expect("a cause");
+        assert!(cause.contains("404") && cause.contains("its stream of events"), "{report:?}");
         assert!(took < Duration::from_secs(2), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_resumption_that_is_asked_for_too_late_is_told_so() {
+    within_limit(async {
+        let (report, took) =
+            failure_of_post(|_| Reply::events("id: 1\nretry: 3600000\ndata:\n\n", End::Whole))
+                .await;
+        assert!(report.message.contains("asks for a wait of 3600s"), "{report:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_after_each_message_is_not_asked_for_without_a_pause() {
+    within_limit(async {
+        let server = Server::start(|request| match (request.verb.as_str(), request.rpc.as_str()) {
+            ("GET", _) if !request.headers.contains_key("last-event-id") => Reply::status(405),
+            (_, "tools/call") | ("GET", _) => {
+                let news = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+                Reply::events(format!("id: 1\nretry: 0\n{}", event(&news)), End::Whole)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("it comes up");
+        let options = CallOptions::timeout(Duration::from_secs(1));
+        let error = group.call_tool("s/echo", Default::default(), options).await.expect_err("late");
+        assert!(matches!(error, CallError::TimedOut { .. }), "{error:?}");
+        let asked = server.log().iter().filter(|line| line.starts_with("GET")).count();
+        assert!((2..=7).contains(&asked), "{asked}");
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_behind_one_for_nobody_or_in_a_batch_is_delivered() {
+    within_limit(async {
+        for behind in [true, false] {
+            let server = Server::start(move |request| match request.rpc.as_str() {
+                "tools/call" if behind => {
+                    let other = json!({"jsonrpc": "2.0", "id": 777, "result": {}});
+                    let text = [event(&other), event(&answer(request))].concat();
+                    Reply::events(text, End::Whole)
+                }
+                "tools/call" => Reply::events(event(&json!([answer(request)])), End::Whole),
+                "tools/list" | "initialize" => {
+                    let Reply::Answer { body, .. } = legacy(request) else { panic!() };
+                    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+                    Reply::json(json!([answer])).with("mcp-session-id", "s-1")
+                }
+                _ => legacy(request),
+            })
+            .await;
+            let group = brisk_group();
+            group.connect(at("s", &server.url)).await.expect("it comes up");
+            echo(&group, "s").await.expect("an answer");
+            assert!(group.close().await.all_well());
+        }
     })
     .await;
 }

@@ -227,6 +227,11 @@ async fn a_compressed_answer_is_read_and_an_unknown_coding_named() {
         let server = coded("br").await;
         let error = brisk_group().connect(at("s", &server.url)).await.expect_err("brotli");
         assert!(error.to_string().contains("the content coding \"br\""), "{error}");
+        // It says so, and is not.
+        let server = coded("deflate").await;
+        let error = brisk_group().connect(at("s", &server.url)).await.expect_err("no deflate");
+        assert_eq!(error.outcome(), Outcome::ProtocolError, "{error}");
+        assert!(error.to_string().contains("to initialize cannot be read"), "{error}");
     })
     .await;
 }
@@ -256,7 +261,10 @@ async fn a_header_of_the_protocol_in_the_configuration_is_dropped_with_a_warning
 async fn an_answer_that_is_none_fails_its_call_at_once() {
     within_limit(async {
         for (body, why) in [
-            (json!({"jsonrpc": "2.0", "id": 4_711, "result": {}}), "the answer to another request"),
+            (
+                json!({"jsonrpc": "2.0", "id": 4_711, "result": {}}),
+                "an answer to no waiting request (4711)",
+            ),
             (json!({"jsonrpc": "2.0", "method": "ping", "id": 1}), "a request or a notification"),
             (json!({"ok": true}), "not a message"),
         ] {

@@ -1,10 +1,12 @@
 //! What a server offers, where it does not make it easy.
 
+use std::time::Duration;
+
 use moored_mcp::{CallError, CallOptions, ComponentKind, Outcome, ServerParams, SessionGroup};
 use serde_json::{Map, Value, json};
 
 use crate::support::http::{Reply, Request, Server, legacy, modern};
-use crate::support::{at, brisk_group, shell, within_limit};
+use crate::support::{at, brisk, brisk_group, shell, until, within_limit};
 
 fn result(request: &Request, value: Value) -> Reply {
     Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
@@ -360,6 +362,79 @@ async fn a_server_that_goes_away_while_it_lists_is_not_up() {
             assert!(error.to_string().contains(why), "{error}");
             let report = group.close().await;
             assert!(!report.all_well(), "{report:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_never_answered_is_the_one_that_a_time_out_names() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "initialize" => result(
+                request,
+                json!({"protocolVersion": "2025-11-25",
+                    "capabilities": {"tools": {}, "prompts": {}, "resources": {}},
+                    "serverInfo": {"name": "s", "version": "0"}}),
+            ),
+            "prompts/list" => Reply::Hang,
+            "resources/list" => result(request, json!({"resources": []})),
+            _ => legacy(request),
+        })
+        .await;
+        let group = SessionGroup::start(brisk().connect_timeout(Duration::from_millis(1_500)));
+        let error = group.connect(at("s", &server.url)).await.expect_err("no list");
+        assert_eq!(error.outcome(), Outcome::TimedOut);
+        let text = error.to_string();
+        assert!(text.contains("still waiting for the answer to prompts/list"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_exits_when_nothing_is_asked_waited_for_nothing() {
+    within_limit(async {
+        let answer = r#"echo '{"jsonrpc":"2.0","id":'$id',"result":{"tools":[{"name":"echo","inputSchema":{}}]}}'; exit 3"#;
+        let group = brisk_group();
+        // Its end may be seen before the caller is told that it came up.
+        let _up_or_gone = group.connect(listing_shell(answer)).await;
+        until(|| group.list().is_empty()).await;
+        let report = group.close().await;
+        let error = report.servers[0].error.as_ref().expect("it has ended");
+        assert_eq!(error.message, "the server exited with status 3");
+        assert_eq!(report.servers[0].tools, 1, "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_404_that_is_not_about_the_session_is_told_in_the_servers_words() {
+    within_limit(async {
+        let no_tools = |request: &Request| {
+            let error = json!({"code": -32601, "message": "no tools"});
+            Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "error": error})).of_status(404)
+        };
+        let no_route = |_: &Request| Reply::status(404).saying("no such route");
+        type Script = fn(&Request) -> Reply;
+        let replies: [(Script, _, _); 2] = [
+            (no_route, "HTTP 404 Not Found to tools/list: no such route", 2),
+            (no_tools, "no tools", 1),
+        ];
+        for (reply, words, times) in replies {
+            let server = Server::start(move |request| match request.rpc.as_str() {
+                "tools/list" => reply(request),
+                _ => legacy(request),
+            })
+            .await;
+            let group = brisk_group();
+            let info = group.connect(at("s", &server.url)).await.expect("up");
+            let error = info.list_error.expect("no list").chain.join(": ");
+            assert!(error.contains(words), "{error}");
+            // A session that the server may have forgotten is begun anew once.
+            let count = |what: &str| server.log().iter().filter(|line| *line == what).count();
+            assert_eq!(count("POST tools/list"), times, "{:?}", server.log());
+            assert_eq!(count("POST initialize"), times, "{:?}", server.log());
+            group.close().await;
         }
     })
     .await;

@@ -97,6 +97,27 @@ async fn a_broken_answer_fails_its_call_at_once_and_says_why() {
 }
 
 #[tokio::test]
+async fn an_answer_in_a_batch_or_behind_an_answer_for_nobody_is_delivered() {
+    within_limit(async {
+        let answer = r#"{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}"#;
+        for on_call in [
+            format!(r#"printf '[{answer}]\n' "$id""#),
+            format!(
+                r#"printf '[{{"jsonrpc":"2.0","method":"notifications/x"}},{answer}]\n' "$id""#
+            ),
+            format!(r#"printf '{{"jsonrpc":"2.0","id":777,"result":{{}}}}\n{answer}\n' "$id""#),
+        ] {
+            let group = brisk_group();
+            group.connect(shell_server("s", &on_call)).await.expect("it comes up");
+            let answer = echo(&group, "s").await;
+            assert!(answer.is_ok(), "{on_call}: {answer:?}");
+            assert!(group.close().await.all_well());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_on_a_line_beyond_the_limit_fails_its_call_at_once() {
     within_limit(async {
         let on_call = r#"printf '{"result":{"text":"'; head -c 17000000 /dev/zero | tr '\0' x; printf '"},"jsonrpc":"2.0","id":%s}\n' "$id""#;

@@ -1,5 +1,7 @@
 //! Servers that choose a protocol version which this client does not speak.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use moored_mcp::{Delete, Era, Outcome, ServerParams};
 use serde_json::json;
 
@@ -51,6 +53,49 @@ async fn an_unknown_version_from_initialize_is_named_and_its_session_ended() {
                 names_the_version(child.era(era), version, Delete::NotApplicable).await;
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_version_that_has_no_handshake_is_not_one_to_answer_initialize_with() {
+    within_limit(async {
+        let version = "2026-07-28";
+        let server = Server::start(choosing(version)).await;
+        names_the_version(at("web", &server.url), version, Delete::Terminated).await;
+        assert_eq!(server.deletes(), 1);
+        // Where the server speaks it in its own era, that era is taken.
+        let probes = AtomicUsize::new(0);
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "server/discover" if probes.fetch_add(1, Ordering::SeqCst) == 0 => Reply::status(503),
+            "initialize" => choosing(version)(request),
+            _ => modern(request),
+        })
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("web", &server.url)).await.expect("a modern server");
+        assert_eq!((info.era.as_deref(), info.tools), (Some(version), 1));
+        group.close().await;
+        assert_eq!(server.deletes(), 1, "the session that nobody speaks in: {:?}", server.log());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_no_text_spoils_no_other() {
+    within_limit(async {
+        let versions = json!(["2025-11-25", 5, null, "2026-07-28"]);
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "server/discover" => Reply::json(json!({
+                "jsonrpc": "2.0", "id": request.id, "result": {"supportedVersions": versions},
+            })),
+            _ => modern(request),
+        })
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("web", &server.url)).await.expect("a modern server");
+        assert_eq!(info.era.as_deref(), Some("2026-07-28"));
+        assert!(group.close().await.all_well());
     })
     .await;
 }

@@ -178,8 +178,7 @@ mod tests {
     #[test]
     fn a_bare_name_has_to_be_unique() {
         let offered = [tool("a", "echo"), tool("b", "echo"), tool("b", "add"), tool("b", "add")];
-        let bare =
-            |name: &str| Target::Bare(name.into()).find(&offered).map(|found| found.hooked);
+        let bare = |name: &str| Target::Bare(name.into()).find(&offered).map(|found| found.hooked);
         assert_eq!(bare("add"), Ok("b/add".to_owned()));
         assert_eq!(
             bare("echo"),

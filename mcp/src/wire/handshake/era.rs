@@ -86,6 +86,13 @@ impl Initialized {
             Said::Error(error) => Self::of_error(&error),
             Said::Result(answer) => match &*answer {
                 ServerResult::InitializeResult(result) => match check_version(result) {
+                    Ok(()) if !has_handshake(&result.protocol_version) => {
+                        let text = format!(
+                            "the server answered initialize with the protocol version {:?}, which has no initialize",
+                            result.protocol_version.as_str()
+                        );
+                        Self::Modern(Fault::new(Outcome::ProtocolError, text))
+                    }
                     Ok(()) => {
                         let version = result.protocol_version.clone();
                         Self::Accepted(Agreed { version, answer })
@@ -125,7 +132,8 @@ impl Initialized {
 pub(crate) fn discovered(answer: &[u8]) -> Option<DiscoverResult> {
     let mut answer: Value = serde_json::from_slice(answer).ok()?;
     let result = answer.get_mut("result")?.as_object_mut()?;
-    result.get("supportedVersions")?;
+    let offered = result.get_mut("supportedVersions")?.as_array_mut()?;
+    offered.retain(Value::is_string);
     for (field, value) in [
         ("resultType", json!("complete")),
         ("capabilities", json!({})),
@@ -155,6 +163,10 @@ pub(crate) fn check_version(result: &InitializeResult) -> Result<(), Fault> {
     Err(Fault::new(Outcome::ProtocolError, text))
 }
 
+fn has_handshake(version: &ProtocolVersion) -> bool {
+    ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE).contains(version)
+}
+
 /// The newest revision of `offered` that begins with `initialize` and is known here.
 fn with_handshake(offered: &[ProtocolVersion]) -> Option<ProtocolVersion> {
     let known = ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE);
@@ -163,8 +175,9 @@ fn with_handshake(offered: &[ProtocolVersion]) -> Option<ProtocolVersion> {
 
 /// The revisions that an error names as supported.
 fn supported(error: &ErrorData) -> Vec<ProtocolVersion> {
-    let named = error.data.as_ref().and_then(|data| data.get("supported")).cloned();
-    named.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default()
+    let named = error.data.as_ref().and_then(|data| data.get("supported")?.as_array());
+    let each = named.into_iter().flatten();
+    each.filter_map(|version| serde_json::from_value(version.clone()).ok()).collect()
 }
 
 fn no_common_version(offered: &[ProtocolVersion]) -> Fault {

@@ -1,5 +1,6 @@
 //! What a failed exchange is called, decided where status, headers and error chain are still at hand.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -32,7 +33,7 @@ pub(super) enum Failure {
     /// The response stream ended before the answer. It held a text that was no message, where there was one.
     NoAnswer { noise: Option<String> },
     /// The response stream was lost, and asking for the rest of it brought nothing.
-    NotResumed { tries: u32, over: Duration, last: Box<Failure> },
+    NotResumed { tries: u32, over: Duration, wait: Duration, last: Box<Failure> },
     /// It has been told already.
     Told(Fault),
 }
@@ -53,8 +54,10 @@ impl Failure {
     /// The failure that an answer with an error status is, with the server's words, and those words whole.
     pub(super) async fn of(response: reqwest::Response) -> (Self, Vec<u8>) {
         let status = response.status();
-        if status.is_redirection() {
-            let location = headers::location(&response);
+        let location = headers::location(&response);
+        if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+            || (status.is_redirection() && location.is_some())
+        {
             return (Self::Redirect { status, location }, Vec::new());
         }
         let challenges = headers::challenges(&response);
@@ -120,11 +123,15 @@ impl Failure {
                 Outcome::UpstreamError,
                 format!("{url} no longer knows the session (HTTP 404 to {to})"),
             ),
-            Self::NotResumed { tries, over, last } => {
+            Self::NotResumed { tries, over, wait, last } => {
                 let last = last.fault(session, kind);
-                let text = format!(
-                    "the response stream of {url} to {to} was lost and not resumed in {tries} tries over {over:.1?}"
-                );
+                let how = match tries {
+                    0 => format!(": the server asks for a wait of {wait:?}, which is too long"),
+                    1 => format!(" in 1 try over {over:.1?}"),
+                    _ => format!(" in {tries} tries over {over:.1?}"),
+                };
+                let text =
+                    format!("the response stream of {url} to {to} was lost and not resumed{how}");
                 Fault::caused(last.outcome, text, last)
             }
             Self::Redirect { status, location } => {
@@ -193,6 +200,8 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::Other, format!("{url:?} is not an address to connect to"))
     } else if error.is_redirect() {
         (Outcome::UpstreamError, format!("{url} redirects without end"))
+    } else if (error.is_body() || error.is_decode()) && is_malformed(error) {
+        (Outcome::ProtocolError, format!("the answer of {url} to {to} cannot be read"))
     } else if error.is_body() || error.is_decode() {
         (Outcome::Unreachable, format!("the answer of {url} to {to} broke off"))
     } else if error.is_connect()
@@ -208,6 +217,28 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::Unreachable, format!("cannot reach {url}"))
     };
     Fault::caused(outcome, text, Flattened::of(error))
+}
+
+/// Whether a body came and is not what its head says: it cannot be decompressed. The connection has no part in that.
+fn is_malformed(error: &reqwest::Error) -> bool {
+    let mut next = std::error::Error::source(error);
+    let mut is_of_the_decoder = false;
+    while let Some(cause) = next {
+        if cause.is::<hyper::Error>() {
+            return false;
+        }
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            if error.kind() == ErrorKind::UnexpectedEof || error.raw_os_error().is_some() {
+                return false;
+            }
+            is_of_the_decoder = true;
+            // An error inside of an `io::Error` is not its source.
+            next = error.get_ref().map(|inner| inner as _);
+        } else {
+            next = cause.source();
+        }
+    }
+    is_of_the_decoder
 }
 
 fn by_status(status: StatusCode) -> Outcome {

@@ -97,7 +97,8 @@ pub(super) fn challenges(response: &Response) -> Vec<String> {
 
 /// Where a redirect leads, as it may be shown.
 pub(super) fn location(response: &Response) -> Option<String> {
-    let location = text(response, &LOCATION)?;
+    let location = response.headers().get(LOCATION)?.as_bytes();
+    let location = String::from_utf8_lossy(location).into_owned();
     let location = response.url().join(&location).map_or(location, Into::into);
     Some(shown(&location))
 }

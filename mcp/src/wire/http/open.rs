@@ -1,7 +1,9 @@
 //! What a server has opened for us: the session that is spoken in, those beside it, and the answer that opened it.
 
+use std::collections::HashSet;
+
 use http::HeaderValue;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 
 use crate::wire::handshake::Agreed;
@@ -19,6 +21,8 @@ pub(super) struct Open {
     answer: Option<Box<ServerResult>>,
     /// Whether the handshake has come to something.
     is_agreed: bool,
+    /// The requests that met a session which the server no longer knew. Each of them is sent once more, in a new session.
+    expired: HashSet<RequestId>,
 }
 
 /// A session that is not spoken in.
@@ -65,6 +69,17 @@ impl Open {
                 self.strays.extend(before.map(|id| Stray { id, version: None }));
             }
         }
+    }
+
+    /// A request was answered as if its session were unknown. Says whether that is to be believed: not of the session that
+    /// was begun for it.
+    pub(super) fn expires(&mut self, request: Option<&RequestId>) -> bool {
+        let Some(request) = request else { return true };
+        if self.expired.remove(request) {
+            return false;
+        }
+        self.expired.insert(request.clone());
+        true
     }
 
     /// The sessions to end, the one that was spoken in first. One that names no revision was begun by a server that speaks

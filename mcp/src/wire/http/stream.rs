@@ -4,6 +4,7 @@
 //! given a stream that holds messages only. The last of them is the answer: the server's, or the fault that stands in its
 //! place.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -20,7 +21,7 @@ use super::{HttpSession, SessionClient};
 use crate::fault::Flattened;
 use crate::wire::events::{self, Events};
 use crate::wire::incoming::{self, Incoming};
-use crate::wire::message::{Kind, answered_id, early_answer};
+use crate::wire::message::{Kind, early_answer};
 use crate::wire::pending::Waits;
 use crate::wire::undelivered;
 
@@ -75,12 +76,16 @@ pub(super) struct ResponseStream {
     way: Way,
     patience: Patience,
     events: Events,
+    /// What was read and not taken yet.
+    messages: VecDeque<ServerJsonRpcMessage>,
     opened: Instant,
     last_id: Option<String>,
     retry: Option<Duration>,
     noise: Option<String>,
     tries: u32,
     fruitless_since: Option<Instant>,
+    /// Whether it was lost before.
+    is_resumed: bool,
 }
 
 impl ResponseStream {
@@ -114,6 +119,7 @@ impl ResponseStream {
             waits,
             patience,
             events: events::events(response.bytes_stream(), way.max_event),
+            messages: VecDeque::new(),
             way,
             opened: Instant::now(),
             last_id: None,
@@ -121,6 +127,7 @@ impl ResponseStream {
             noise: None,
             tries: 0,
             fruitless_since: None,
+            is_resumed: false,
         }
     }
 
@@ -131,13 +138,12 @@ impl ResponseStream {
     /// The next message; `None` where the stream is at its end and nothing is missing.
     async fn next(&mut self) -> Result<Option<ServerJsonRpcMessage>, Failure> {
         loop {
+            if let Some(message) = self.messages.pop_front() {
+                (self.tries, self.fruitless_since) = (0, None);
+                return Ok(Some(message));
+            }
             match self.events.next().await {
-                Some(Ok(event)) => {
-                    if let Some(message) = self.take(event) {
-                        (self.tries, self.fruitless_since) = (0, None);
-                        return Ok(Some(message));
-                    }
-                }
+                Some(Ok(event)) => self.take(event),
                 _ if self.waits.as_ref().is_some_and(|waits| !waits.still()) => return Ok(None),
                 Some(Err(error)) if events::is_too_large(&error) => {
                     return Err(Failure::Broken(Flattened::of(&error)));
@@ -151,33 +157,31 @@ impl ResponseStream {
         }
     }
 
-    /// Takes in one event; a message is returned.
-    fn take(&mut self, event: sse_stream::Sse) -> Option<ServerJsonRpcMessage> {
-        let data = events::message(&event);
+    /// Takes in one event and the messages in it.
+    fn take(&mut self, event: sse_stream::Sse) {
+        let data = events::message(&event).unwrap_or_default().as_bytes();
         let expected = self.waits.as_ref().and_then(Waits::id);
-        let incoming =
-            data.map(|data| incoming::read(data.as_bytes(), &self.session().pending, expected));
+        for incoming in incoming::read(data, &self.session().pending, expected) {
+            match incoming {
+                Incoming::Message(message, mark) => {
+                    if let Some(mark) = mark {
+                        self.session().recorder.warn(mark);
+                    }
+                    self.messages.push_back(message);
+                }
+                Incoming::Noise(what) => {
+                    let from = &self.session().shown_url;
+                    self.session().recorder.note(format!("an event of {from} is {what}"));
+                    self.noise = Some(what);
+                }
+            }
+        }
         if let Some(retry) = event.retry {
             self.retry = Some(Duration::from_millis(retry));
         }
         if let Some(id) = event.id {
             // An id without text takes the last one back, as the standard has it.
             self.last_id = Some(id).filter(|id| !id.is_empty());
-        }
-        match incoming? {
-            Incoming::Message(message, mark) => {
-                if let Some(mark) = mark {
-                    self.session().recorder.warn(mark);
-                }
-                Some(message)
-            }
-            Incoming::Noise(what) => {
-                let from = &self.session().shown_url;
-                self.session().recorder.note(format!("an event of {from} is {what}"));
-                self.noise = Some(what);
-                None
-            }
-            Incoming::Blank => None,
         }
     }
 
@@ -195,10 +199,11 @@ impl ResponseStream {
             let wait = self.wait();
             let over = since.elapsed();
             if self.tries == self.patience.tries || over + wait > self.patience.over {
-                return Err(self.not_resumed(over, last));
+                return Err(self.not_resumed(over, wait, last));
             }
             tokio::time::sleep(wait).await;
             self.tries += 1;
+            self.is_resumed = true;
             let last_id = self.last_id.as_deref();
             match self.client.get(&self.way, last_id).await {
                 Ok(response) => {
@@ -207,24 +212,28 @@ impl ResponseStream {
                     self.opened = Instant::now();
                     return Ok(());
                 }
-                Err(refused) if refused.is_final() => {
-                    return Err(self.not_resumed(since.elapsed(), refused));
+                Err(failed) => {
+                    let is_final = failed.is_final();
+                    last = Failure::Told(failed.fault(self.session(), &Kind::Stream));
+                    if is_final {
+                        return Err(self.not_resumed(since.elapsed(), wait, last));
+                    }
                 }
-                Err(failed) => last = failed,
             }
         }
     }
 
-    fn not_resumed(&self, over: Duration, last: Failure) -> Failure {
-        Failure::NotResumed { tries: self.tries, over, last: Box::new(last) }
+    fn not_resumed(&self, over: Duration, wait: Duration, last: Failure) -> Failure {
+        Failure::NotResumed { tries: self.tries, over, wait, last: Box::new(last) }
     }
 
-    /// The wait before the next try: what the server has asked for, and more where that has brought nothing before.
+    /// The wait before the next try: what the server has asked for, and more where that has brought nothing before. A
+    /// server that breaks off after each message may not make us ask without a pause.
     fn wait(&self) -> Duration {
         let doubled = self.patience.first.saturating_mul(1 << self.tries.min(16));
         let ours = doubled.min(self.patience.longest);
         match self.retry {
-            Some(theirs) if self.tries == 0 => theirs,
+            Some(theirs) if !self.is_resumed => theirs,
             Some(theirs) => theirs.max(ours),
             None => ours,
         }
@@ -245,21 +254,15 @@ impl ResponseStream {
                         );
                     }
                 }
-                Some(message) => match answered_id(&message) {
-                    // What waits no more has been read: this is its answer.
-                    Some(_) if self.waits.as_ref().is_some_and(|waits| !waits.still()) => {
-                        return match undelivered::fault_in(&message) {
-                            Some(fault) => Err(Failure::Told(fault)),
-                            None => Ok(message),
-                        };
-                    }
-                    Some(id) => {
-                        self.session()
-                            .recorder
-                            .note(format!("an answer to no request of ours ({id})"));
-                    }
-                    None => {}
-                },
+                Some(message)
+                    if self.waits.as_ref().is_some_and(|waits| waits.is_answered_by(&message)) =>
+                {
+                    return match undelivered::fault_in(&message) {
+                        Some(fault) => Err(Failure::Told(fault)),
+                        None => Ok(message),
+                    };
+                }
+                Some(_) => {}
             }
         }
     }

@@ -84,6 +84,13 @@ impl Reply {
         }
     }
 
+    pub(crate) fn of_status(self, status: u16) -> Self {
+        match self {
+            Self::Answer { headers, body, .. } => Self::Answer { status, headers, body },
+            other => other,
+        }
+    }
+
     pub(crate) fn after(self, delay: Duration) -> Self {
         Self::After(delay, Box::new(self))
     }
