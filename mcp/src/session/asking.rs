@@ -39,9 +39,10 @@ impl Session {
         let idle = timeout.or(usual);
         let began = Instant::now();
         let within = |from: Instant| {
-            let idle = idle.map(|idle| (from + idle, idle));
-            let total = longest.map(|longest| (began + longest, longest));
-            idle.into_iter().chain(total).min()
+            // A limit beyond the end of the clock is none.
+            let end =
+                |from: Instant, limit: Option<Duration>| Some((from.checked_add(limit?)?, limit?));
+            end(from, idle).into_iter().chain(end(began, longest)).min()
         };
         let mut end = within(began);
         let wants_progress = on_progress.is_some() || longest.is_some();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use moored_mcp::{
     CallError, CallOptions, CompleteArgs, CompleteResult, ComponentKind, PromptResult,
-    ResourceResult, SessionGroup, ToolResult,
+    ResourceResult, ServerParams, SessionGroup, ToolResult,
 };
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
@@ -362,6 +362,51 @@ async fn progress_starts_the_limit_anew_up_to_the_longest() {
         let late = group.call_tool("s/echo", Map::new(), limits).await;
         let Err(CallError::TimedOut { limit, .. }) = late else { panic!("{late:?}") };
         assert_eq!(limit, Duration::from_millis(300));
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+/// A child that tells of three steps of a call, `pause` seconds apart, and then answers.
+fn stepping(pause: &str) -> ServerParams {
+    shell_server(
+        "s",
+        &format!(
+            r#"token=$(printf '%s' "$line" | sed -n 's/.*"progressToken":\([0-9]*\).*/\1/p')
+            for step in 1 2 3; do
+                sleep {pause}
+                printf '{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":%s,"progress":%s,"total":3}}}}\n' "$token" "$step"
+            done
+            say '"result":{{"content":[]}}'"#
+        ),
+    )
+}
+
+#[tokio::test]
+async fn progress_of_a_child_is_told_and_starts_the_limit_anew() {
+    within_limit(async {
+        let group = brisk_group();
+        group.connect(stepping("1")).await.expect("up");
+        let (telling, told) = std::sync::mpsc::channel();
+        // The call takes three seconds, each step one.
+        let limits = CallOptions::timeout(Duration::from_millis(2_500))
+            .longest(Duration::MAX)
+            .on_progress(move |step| telling.send((step.progress, step.total)).expect("heard"));
+        group.call_tool("s/echo", Map::new(), limits).await.expect("an answer");
+        let step = |step: u8| (f64::from(step), Some(3.0));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [step(1), step(2), step(3)]);
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_beyond_the_end_of_time_is_none() {
+    within_limit(async {
+        let group = brisk_group();
+        group.connect(stepping("0")).await.expect("up");
+        let endless = CallOptions::timeout(Duration::MAX);
+        group.call_tool("s/echo", Map::new(), endless).await.expect("an answer");
         assert!(group.close().await.all_well());
     })
     .await;
