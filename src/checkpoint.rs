@@ -61,7 +61,8 @@ pub fn is_cancelled() -> bool {
 ///
 /// A cancelled body is polled once more and then dropped where it is parked (R6): what follows this has
 /// until the next await. It never resolves where nothing of `moored` is current, nor in an exit, which is
-/// shielded.
+/// shielded. Where it depends on the deadline of an [`EnteredScope`](crate::EnteredScope), it waits for that itself,
+/// because nothing else may be polled there (R11).
 ///
 /// # Cancel safety
 ///
@@ -186,7 +187,7 @@ impl Future for CurrentCancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| node.wait_cancelled(wait, cx.waker()), Node::forget_waiter)
+        self.0.poll(|node, wait| node.wait_cancelled(wait, cx), Node::forget_waiter)
     }
 }
 

@@ -49,6 +49,7 @@ mod run;
 mod stamp;
 mod tally;
 mod ticket;
+mod time;
 mod timers;
 mod voyage;
 
@@ -108,7 +109,7 @@ const REWAKE: u32 = 1 << 6;
 const ROOT: u32 = 1 << 7;
 /// Entered inside an exit: cancellation of what is outside does not reach in.
 const SHELTERED: u32 = 1 << 8;
-/// A deadline is set, and the run has not seen it yet.
+/// A time of the region has changed, and its run has not seen that yet.
 const DEADLINE: u32 = 1 << 9;
 /// Linked into its parent, invariant 5.
 const LINKED: u32 = 1 << 10;
@@ -116,7 +117,7 @@ const LINKED: u32 = 1 << 10;
 const STOP: u32 = 1 << 11;
 /// Not dropped by what is cancelled outside, while it is polled (R12).
 const SHIELD: u32 = 1 << 12;
-/// It, or a task around it, was given a clock of its own.
+/// It, or a task around it, may have been given a clock of its own.
 const CLOCKED: u32 = 1 << 13;
 /// A scope that became a stay in another one: its kind is [`Kind::Stay`].
 const STAY: u32 = 1 << 14;
@@ -126,6 +127,8 @@ const BELOW: u32 = 1 << 15;
 const AFAR: u32 = 1 << 16;
 /// Cancelled, and a shield inside has kept the body for once: the children of the groups inside are cancelled (R12).
 const HELD: u32 = 1 << 17;
+/// Entered by a call, with times that no run watches; see `time.rs`.
+const UNWATCHED: u32 = 1 << 18;
 
 /// How long a cancelled region waits for a shield that it has woken, where nothing else is set.
 const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
@@ -300,7 +303,9 @@ impl Node {
         at: &'static Location<'static>,
         deadline: Option<Instant>,
     ) -> Arc<Self> {
-        let clocked = parent.as_ref().map_or(0, |parent| parent.flags() & CLOCKED);
+        // A group whose children are spawned before it is entered may come to be in a task with a clock.
+        let clocks = |parent: &Arc<Node>| parent.has(CLOCKED) || !parent.has(ENTERED);
+        let clocked = if parent.as_ref().is_some_and(clocks) { CLOCKED } else { 0 };
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
         if deadline.is_some() {
             inner.more().deadline = deadline;
@@ -409,7 +414,9 @@ impl Node {
     }
 
     pub(crate) fn set_grace(&self, grace: Duration) {
-        self.inner.lock().rest().grace = Some(grace);
+        let mut inner = self.inner.lock();
+        inner.rest().grace = Some(grace);
+        self.raise(&inner, if self.has(STOP) { DEADLINE } else { 0 });
     }
 
     pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawn + Send + Sync>) {
@@ -420,10 +427,6 @@ impl Node {
     pub(crate) fn set_shielded(&self) {
         let inner = self.inner.lock();
         self.raise(&inner, SHIELD);
-    }
-
-    fn grace(&self) -> Option<Duration> {
-        self.inner.lock().rest_seen()?.grace
     }
 
     pub(crate) fn set_shield_patience(&self, patience: Duration) {
@@ -450,6 +453,11 @@ impl Node {
         self.has(ENTERED)
     }
 
+    /// Whether it is a scope that was entered by a call: it has no run of its own.
+    fn is_entered_by_call(&self) -> bool {
+        self.kind() == Kind::Scope && self.has(ENTERED) && !self.has(ATTENDED)
+    }
+
     fn kind(&self) -> Kind {
         if self.has(STAY) { Kind::Stay } else { self.kind }
     }
@@ -469,7 +477,7 @@ impl Node {
         self.flags() & any_of != 0
     }
 
-    /// Whether it, or a task around it, was given a clock of its own.
+    /// Whether it, or a task around it, may have been given a clock of its own.
     fn is_clocked(&self) -> bool {
         self.has(CLOCKED)
     }

@@ -54,6 +54,10 @@ pub enum Report {
     },
     /// A region was dropped by a task that does not own it. Its exits went home (R2).
     ForeignDrop(WrongTask),
+    /// A region was polled by a task that does not own it, in a future whose output has no room to say so:
+    /// [`move_on_after`](crate::move_on_after), [`move_on_at`](crate::move_on_at), and
+    /// [`shield`](crate::shield) where its future had ended before. Its exits went home (R2).
+    ForeignPoll(WrongTask),
 }
 
 impl fmt::Display for Report {
@@ -81,7 +85,7 @@ impl fmt::Display for Report {
                  the end",
                 counted(*runs, "run")
             ),
-            Report::ForeignDrop(wrong) => write!(f, "{wrong}"),
+            Report::ForeignDrop(wrong) | Report::ForeignPoll(wrong) => write!(f, "{wrong}"),
         }
     }
 }

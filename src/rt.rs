@@ -1,11 +1,16 @@
 //! The runtimes that fill in [`Clock`](crate::Clock) and [`Spawn`](crate::Spawn), each behind its feature.
 
+mod delay;
 #[cfg(feature = "smol")]
 pub mod smol;
 #[cfg(feature = "timer")]
-pub(crate) mod timer;
+mod timer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+
+pub(crate) use delay::Delay;
+
+use std::time::Instant;
 
 /// The running task's id in its runtime, 0 where none is known.
 pub(crate) fn task_number() -> u64 {
@@ -13,4 +18,13 @@ pub(crate) fn task_number() -> u64 {
     return tokio::task_number();
     #[cfg(not(feature = "tokio"))]
     0
+}
+
+/// The present instant, by the clock that a [`Delay`] goes by here.
+pub(crate) fn now() -> Instant {
+    // Outside a runtime, tokio's clock shows what any does.
+    #[cfg(feature = "tokio")]
+    return tokio::now();
+    #[cfg(not(feature = "tokio"))]
+    Instant::now()
 }

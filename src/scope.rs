@@ -179,9 +179,9 @@ impl CancelScope {
         stop(self.draft.node(), Location::caller());
     }
 
-    /// Whether this scope, or a region around it, is cancelled.
+    /// Whether this scope, or a region around it, is cancelled; see [`CancelHandle::is_cancelled`].
     pub fn is_cancelled(&self) -> bool {
-        self.draft.node().is_cancelled()
+        self.draft.node().is_cancelled_by_now()
     }
 
     /// A handle that asks for cancellation from anywhere.
@@ -191,21 +191,29 @@ impl CancelScope {
 }
 
 /// Asks `node` to wind down at somebody's request.
-pub(crate) fn stop(node: &Node, at: &'static Location<'static>) {
+pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
+    look_at_clock(node);
     let by = region::current_task();
     go_on(node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at))));
 }
 
 /// Cancels `node` at somebody's request.
 pub(crate) fn request(
-    node: &Node,
+    node: &Arc<Node>,
     message: Option<Cow<'static, str>>,
     at: &'static Location<'static>,
 ) {
+    look_at_clock(node);
     if !node.is_cancelled_itself() && !node.has_left() {
         let by = region::current_task();
         go_on(node.cancel_for_user(Reason::new(ReasonKind::Requested, message, by, Some(at))));
     }
+}
+
+/// A time that has come counts before the request. A clock that panics does not keep the request from being made, also in
+/// a drop.
+fn look_at_clock(node: &Arc<Node>) {
+    unwind::quietly(|| node.look_at_clock());
 }
 
 /// With the panic of a waker, in whoever asked; while the thread unwinds it would end the process.

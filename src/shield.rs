@@ -2,6 +2,7 @@
 
 use crate::reason::Leaving;
 use crate::region::{Ended, Kind, Node, Run};
+use crate::report::{Report, report};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -29,10 +30,16 @@ use std::task::{Context, Poll, ready};
 ///
 /// Dropped by something else, such as `select!`, it protects from nothing: `future` is dropped.
 ///
+/// # Task affinity
+///
+/// The task that polls it first owns it (R2). Polled by another one it panics; where `future` has ended, and what
+/// that abandoned was still running, its value is returned all the same and the attempt is
+/// [reported](crate::set_report_hook).
+///
 /// # Panics
 ///
-/// With the panic of `future`. When it is polled by another task than before: a shield has no value for a
-/// future that may not be polled any more.
+/// With the panic of `future`. When it is polled by another task than before, and `future` has not ended: a
+/// shield has no value for a future that may not be polled any more.
 ///
 /// # Examples
 ///
@@ -71,7 +78,11 @@ impl<F: Future> Future for Shield<F> {
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
         let frame = run.frame();
         let value = match ended {
-            Ok(Ended::Value(value) | Ended::Misplaced(_, Some(value))) => Some(value),
+            Ok(Ended::Value(value)) => Some(value),
+            Ok(Ended::Misplaced(wrong, Some(value))) => {
+                report(Report::ForeignPoll(*wrong));
+                Some(value)
+            }
             Ok(Ended::Panicked) => None,
             Ok(Ended::Misplaced(wrong, None)) => panic!("{wrong}"),
             // Its node is in nobody else's hands.

@@ -2,6 +2,7 @@
 
 use crate::reason::{Leaving, Reason};
 use crate::region::{Draft, Ended, Kind, Run};
+use crate::report::{Report, report};
 use pin_project_lite::pin_project;
 use std::error::Error;
 use std::fmt;
@@ -19,6 +20,12 @@ use std::time::{Duration, Instant};
 /// # Cancel safety
 ///
 /// As that of `future`.
+///
+/// # Task affinity
+///
+/// The task that polls it first owns it. Polled by another one, it drops `future` and resolves to `None` at once,
+/// which is no time-out: the attempt is [reported](crate::set_report_hook), and [`fail_after`] tells of it in its
+/// error (R2). One that nothing of `moored` encloses may move between tasks (R5).
 ///
 /// # Panics
 ///
@@ -47,6 +54,14 @@ pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
 /// # Cancel safety
 ///
 /// As that of `future`.
+///
+/// # Task affinity
+///
+/// As that of [`move_on_after`].
+///
+/// # Panics
+///
+/// With the panic of `future`.
 #[track_caller]
 pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
     let mut draft = Draft::new(Kind::Scope);
@@ -60,9 +75,18 @@ pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
 ///
 /// As that of `future`.
 ///
+/// # Task affinity
+///
+/// The task that polls it first owns it. Polled by another one, it drops `future` and fails at once, with
+/// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) (R2).
+///
 /// # Errors
 ///
 /// [`TimedOut`], with the recorded reason.
+///
+/// # Panics
+///
+/// With the panic of `future`.
 ///
 /// # Examples
 ///
@@ -86,9 +110,17 @@ pub fn fail_after<F: Future>(time: Duration, future: F) -> FailAt<F> {
 ///
 /// As that of `future`.
 ///
+/// # Task affinity
+///
+/// As that of [`fail_after`].
+///
 /// # Errors
 ///
 /// [`TimedOut`], with the recorded reason.
+///
+/// # Panics
+///
+/// With the panic of `future`.
 #[track_caller]
 pub fn fail_at<F: Future>(at: Instant, future: F) -> FailAt<F> {
     FailAt { inner: move_on_at(at, future) }
@@ -162,7 +194,14 @@ impl<F: Future> Future for MoveOn<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_run(cx).map(Result::ok)
+        self.poll_run(cx).map(|result| result.map_err(told).ok())
+    }
+}
+
+/// `None` has no room for another reason than the time.
+fn told(reason: Reason) {
+    if let Some(wrong) = reason.wrong_task() {
+        report(Report::ForeignPoll(wrong.clone()));
     }
 }
 

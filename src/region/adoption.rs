@@ -56,6 +56,12 @@ impl Wave {
         self.waiting.insert(at, batch);
     }
 
+    /// For a wave that moves to where another runtime may poll it.
+    pub(super) fn disarm(&mut self) {
+        self.running.iter_mut().for_each(Running::disarm);
+        self.abreast.iter_mut().for_each(Wave::disarm);
+    }
+
     /// Takes in what was abandoned in the same breath: one order for all where the task is the same, side
     /// by side where it is not.
     fn merge(&mut self, others: impl IntoIterator<Item = Wave>) {

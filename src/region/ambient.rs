@@ -399,6 +399,6 @@ pub(crate) fn now() -> Instant {
     // A region that has no node yet was given no clock.
     match innermost_if(Node::is_clocked) {
         Some(node) => node.now(),
-        None => crate::clock::default_now(),
+        None => crate::rt::now(),
     }
 }

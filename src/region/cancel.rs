@@ -1,15 +1,15 @@
 //! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
 
+use super::time::WaitTimer;
 use super::{
     AFAR, ATTENDED, BELOW, CANCELLED, DEADLINE, ENTERED, HELD, Inner, Kind, LEFT, Node, REWAKE,
-    Reach, SHELTERED, SHIELD, STOP,
+    Reach, SHELTERED, SHIELD, STOP, UNWATCHED,
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
 use crate::unwind::{self, Payload};
 use crate::wakers::{Mark, Taken, Wakers, wake_all, wake_all_of};
-use std::task::Waker;
-use std::time::Instant;
+use std::task::{Context, Waker};
 
 /// What travels down the links when a region is cancelled.
 #[derive(Clone)]
@@ -104,6 +104,10 @@ impl Node {
             if let Some(signal) = node.takes(&below.signals[signal]) {
                 node.hear(signal, &mut wakers, &mut below);
             }
+            if node.has(UNWATCHED) {
+                // Whatever its clock does, the others are told.
+                unwind::quietly(|| node.begin_graces());
+            }
         }
         wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
     }
@@ -156,11 +160,18 @@ impl Node {
                 true
             }
             Signal::Stop(reason) => {
-                inner.rest().stop = Some(reason);
-                self.raise(&inner, STOP);
+                let rest = inner.rest();
+                rest.stop = Some(reason);
+                let grace = rest.grace.is_some();
+                // The run has to see that its grace begins. A scope that was entered by a call has none.
+                let times = match grace {
+                    true if self.is_entered_by_call() => UNWATCHED,
+                    true => DEADLINE,
+                    false => 0,
+                };
+                self.raise(&inner, STOP | times);
                 epoch().fetch_add(1, Ordering::Release);
-                // The run has to see that its grace begins.
-                inner.rest().grace.is_some()
+                grace
             }
             Signal::Held(_) if self.kind != Kind::Group => return,
             Signal::Children(reason) | Signal::Held(reason) => {
@@ -256,7 +267,8 @@ impl Node {
         }
     }
 
-    /// A cancelled region around it was left, and this one was not inside any more: what is cancelled here counts now.
+    /// What is around it has changed, or by which clock its times are told: a cancelled region around it was left, and
+    /// what is cancelled here counts now; or it has times now.
     pub(super) fn look_after(self: &Arc<Self>) {
         self.look_again(None);
     }
@@ -296,10 +308,18 @@ impl Node {
 
     /// Asks this region and everything inside it to wind down (R13).
     #[must_use = "a payload must not be dropped where its drop could panic"]
-    pub(crate) fn stop(&self, reason: Reason) -> Option<Payload> {
+    pub(crate) fn stop(self: &Arc<Self>, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Stop(reason), &mut own, &mut below);
-        Node::tell_all(own, below)
+        // What its clock panics with is told once everybody is.
+        let begun = unwind::catch(|| self.begin_graces());
+        match (Node::tell_all(own, below), begun) {
+            (Some(first), Err(second)) => {
+                unwind::discard(second);
+                Some(first)
+            }
+            (first, begun) => first.or(begun.err()),
+        }
     }
 
     pub(super) fn stop_reason(&self) -> Option<Reason> {
@@ -393,16 +413,18 @@ impl Node {
     #[cold]
     fn is_cancelled_from_outside(&self) -> bool {
         let now = epoch().load(Ordering::Acquire);
-        let cancelled = self.is_cancelled_in(now);
-        if !cancelled && !self.is_stopped() {
+        let mut unwatched = false;
+        let cancelled = self.is_cancelled_in(now, &mut unwatched);
+        if !cancelled && !unwatched && !self.is_stopped() {
             self.quieten(now);
         }
         cancelled
     }
 
     /// As [`effective_reason`](Node::effective_reason), without the reason, and as far as the next region that is
-    /// quiet.
-    fn is_cancelled_in(&self, now: u64) -> bool {
+    /// quiet. Notes too whether there are times on the way that no run watches.
+    fn is_cancelled_in(&self, now: u64, unwatched: &mut bool) -> bool {
+        *unwatched = self.has(UNWATCHED);
         let own = {
             let inner = self.inner.lock();
             inner.reason().is_some() || inner.dropped_for().is_some()
@@ -413,6 +435,7 @@ impl Node {
             if node.has(CANCELLED) {
                 return true;
             }
+            *unwatched |= node.has(UNWATCHED);
             last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
             at = node.live_parent();
         }
@@ -432,6 +455,11 @@ impl Node {
         }
     }
 
+    /// Whether nothing is cancelled or stopped here or around, and no time stands there that no run watches.
+    pub(super) fn is_found_quiet(&self) -> bool {
+        self.is_quiet() || (!self.is_cancelled() && self.is_quiet())
+    }
+
     /// What is around the region has changed, or what a shield held off from others: all look again.
     pub(super) fn unsettle(&self) {
         epoch().fetch_add(1, Ordering::Release);
@@ -444,19 +472,50 @@ impl Node {
         }
     }
 
+    /// As [`is_cancelled`](Node::is_cancelled), for a question from outside: what no run watches is looked at by the clock.
+    #[inline]
+    pub(crate) fn is_cancelled_by_now(self: &Arc<Self>) -> bool {
+        !self.is_quiet() && {
+            self.look_at_clocks();
+            self.is_cancelled()
+        }
+    }
+
     /// Registers a waiter, or returns `true` where the region is cancelled.
-    ///
-    /// It looks after it has registered: a cancellation first sets its flag and then empties the slots, so
-    /// either the look finds the flag or the slot is found. The other order loses a wake-up: look, flag,
-    /// empty, register.
-    pub(crate) fn wait_cancelled(self: &Arc<Self>, wait: &mut Wait, waker: &Waker) -> bool {
+    #[inline]
+    pub(crate) fn wait_cancelled(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
         if self.has(CANCELLED) {
             return true;
         }
-        if !self.waits(wait, waker) {
-            self.register_wait(wait, waker, false);
+        let as_it_was = self.waits(wait, cx.waker()) && self.is_quiet();
+        !as_it_was && self.wait_anew(wait, cx)
+    }
+
+    /// It looks after it has registered: a cancellation first sets its flag and then empties the slots, so
+    /// either the look finds the flag or the slot is found. The other order loses a wake-up: look, flag,
+    /// empty, register.
+    fn wait_anew(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
+        if !self.waits(wait, cx.waker()) {
+            let calls = wait.calls;
+            self.register_wait(wait, cx.waker(), false);
+            if wait.calls != calls {
+                // Told to look: the times may be others.
+                wait.timer = None;
+            }
         }
-        self.is_cancelled()
+        if self.is_cancelled() {
+            return true;
+        }
+        let own = wait.from_outside && wait.timed;
+        if !own && self.is_quiet() {
+            return false;
+        }
+        let cancelled = self.poll_unwatched(&mut wait.timer, own, cx);
+        if wait.timer.is_some() {
+            // Every poll is to come here, for the timer.
+            wait.mark = Mark::default();
+        }
+        cancelled
     }
 
     /// Waits for [`stop`](Node::stop), as [`wait_cancelled`](Node::wait_cancelled) for a cancellation.
@@ -485,6 +544,8 @@ impl Node {
                 wait.key = None;
             }
             wait.calls = self.calls.load(Ordering::Relaxed);
+            wait.timed = inner.more.as_ref().is_some_and(|more| more.deadline.is_some())
+                || inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
             // From here on, what is cancelled around the region reaches it. One that is not inside anything yet
             // links itself when it is, because somebody waits.
             let links_up = self.has(ENTERED) && inner.parent.is_some() && !self.is_linked_up();
@@ -509,6 +570,7 @@ impl Node {
     }
 
     pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
+        wait.timer = None;
         drop(self.take_place(wait, |reach| &mut reach.waiters));
     }
 
@@ -529,25 +591,6 @@ impl Node {
         if self.is_void(wait) { None } else { among(inner.reach.as_mut()?).remove(key) }
     }
 
-    pub(crate) fn set_deadline(&self, at: Instant) {
-        let (waker, stays) = {
-            let mut inner = self.inner.lock();
-            inner.more().deadline = Some(at);
-            self.raise(&inner, DEADLINE | REWAKE);
-            let stays: Vec<_> = inner.links().filter_map(Weak::upgrade).collect();
-            (inner.waker.take(), stays)
-        };
-        wake_all(waker);
-        for stay in stays.iter().filter(|node| node.kind() == Kind::Stay) {
-            let waker = {
-                let mut inner = stay.inner.lock();
-                stay.raise(&inner, DEADLINE | REWAKE);
-                inner.waker.take()
-            };
-            wake_all(waker);
-        }
-    }
-
     /// How many runs are inside this scope.
     pub(super) fn stays(&self) -> usize {
         let below: Vec<_> = {
@@ -555,49 +598,6 @@ impl Node {
             inner.links().filter_map(Weak::upgrade).collect()
         };
         below.iter().filter(|node| node.kind() == Kind::Stay).count()
-    }
-
-    /// The region whose deadline this one's run watches.
-    pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
-        match self.kind() {
-            Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),
-            _ => Arc::clone(self),
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().more.as_ref()?.deadline
-    }
-
-    /// The earliest deadline of this region and those around it, up to a shield (R11).
-    pub(crate) fn effective_deadline(&self) -> Option<Instant> {
-        let inside = self.has(SHELTERED | SHIELD | LEFT);
-        let around = (!inside).then(|| self.around());
-        let around = around.into_iter().flatten().filter_map(|node| node.deadline());
-        self.deadline().into_iter().chain(around).min()
-    }
-
-    /// Cancels the region because its time is over, and before it every region around it whose time is: of two deadlines
-    /// at one instant the outer one counts, and this one may have been polled first (R9).
-    pub(super) fn expire(&self) {
-        let expired =
-            |node: &Node| Reason::new(ReasonKind::Deadline, None, None, node.entered_at());
-        if !self.has(SHELTERED | SHIELD | LEFT) {
-            let now = self.now();
-            let mut overdue = Vec::new();
-            for node in self.around() {
-                let foreign = node.keeps_a_clock();
-                overdue.extend(node.deadline().filter(|at| *at <= now).map(|_| Arc::clone(&node)));
-                // What is farther out has another time.
-                if foreign {
-                    break;
-                }
-            }
-            for node in overdue.iter().rev() {
-                node.cancel(expired(node));
-            }
-        }
-        self.cancel(expired(self));
     }
 }
 
@@ -608,4 +608,15 @@ pub(crate) struct Wait {
     /// What the place was filled with, and how often it had been emptied by then.
     mark: Mark,
     calls: u32,
+    /// Whether the region may not be being polled: then its own times are no less this wait's business.
+    from_outside: bool,
+    /// Whether the region had times of its own.
+    timed: bool,
+    timer: Option<WaitTimer>,
+}
+
+impl Wait {
+    pub(crate) fn from_outside() -> Self {
+        Wait { from_outside: true, ..Wait::default() }
+    }
 }

@@ -46,7 +46,8 @@ impl Draft {
 
     /// Cancels the region at `at`, or at what was given before, whichever is earlier.
     pub(crate) fn set_deadline(&mut self, at: Instant) {
-        self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
+        let at = self.deadline.map_or(at, |before| before.min(at));
+        self.deadline = Some(at);
         if let Some(node) = self.node.get() {
             node.set_deadline(at);
         }

@@ -1,8 +1,8 @@
 //! How a region is entered: its owner, its parent and its place are recorded, once (R1, R4, R5).
 
 use super::{
-    ATTENDED, CLOCKED, Caught, DEADLINE, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED,
-    SHIELD, ambient,
+    ATTENDED, CLOCKED, Caught, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD,
+    UNWATCHED, ambient,
 };
 use crate::identity::Identity;
 use crate::rt;
@@ -57,6 +57,7 @@ impl Node {
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         if looked_at {
+            self.quiet.store(0, Ordering::Relaxed);
             self.unsettle_inside(around.as_ref());
         }
         self.tell_entered();
@@ -148,8 +149,11 @@ impl Node {
         if self.has(ENTERED) {
             return Err(self.twice(at));
         }
+        // Beside the draft's own.
+        let known = Arc::strong_count(self) > 1;
         self.enter(at);
         self.start_timeout();
+        self.begin_unwatched(known);
         let awaited = self.inner.lock().is_awaited();
         self.link_up_if(awaited);
         Ok(())
@@ -187,11 +191,17 @@ impl Node {
             let (awaited, link) = (inner.is_awaited(), self.take_link(&mut inner));
             (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
-        self.unsettle_inside(parent.as_ref());
+        if parent.is_some_and(|parent| !parent.is_found_quiet()) {
+            self.unsettle();
+        }
         let was_linked = link.is_some();
         self.drop_link(link);
         self.link_up_if(awaited || was_linked);
         drop(former);
+        if awaited && self.has(UNWATCHED) {
+            // Its clock may be another one.
+            self.look_after();
+        }
     }
 
     /// This region is about to be inside `inner`. Where it is around that, it would be inside itself, and a walk outwards
@@ -224,21 +234,5 @@ impl Node {
             (inner.name(), inner.entered_at.unwrap_or(at))
         };
         Misuse::EnteredTwice { region: self.describe_as(name), entered_at, attempted_at: at }
-    }
-
-    /// A relative deadline starts when the region is entered (R11).
-    fn start_timeout(&self) {
-        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
-        let Some(timeout) = timeout else { return };
-        if timeout.is_zero() {
-            // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
-            self.expire();
-            return;
-        }
-        let Some(due) = self.now().checked_add(timeout) else { return };
-        let mut inner = self.inner.lock();
-        let more = inner.more();
-        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
-        self.raise(&inner, DEADLINE);
     }
 }

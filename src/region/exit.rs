@@ -1,11 +1,13 @@
 //! One exit: what was registered, and its single run (R14).
 
 use super::{Caught, Node, Tally, ambient};
-use crate::clock::Sleep;
+use crate::clock::Timer;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
 use crate::sync::Arc;
-use crate::unwind;
+use crate::unwind::{self, Payload};
+use std::error::Error;
+use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -51,7 +53,7 @@ pub(crate) struct Running {
     /// identity of the task that registered it (R8).
     home: Option<Arc<Node>>,
     /// Set at the first poll that is pending; abandonment never extends it.
-    bound: Option<(Duration, Sleep)>,
+    bound: Option<(Duration, Timer)>,
 }
 
 impl Running {
@@ -76,16 +78,25 @@ impl Running {
         }
         let (work, at, why) = (&mut self.work, self.registered_at, &self.why);
         let poll = || poll_work(work, at, why, cx, tally);
-        match ambient::within_caught(&mut self.home, true, poll) {
-            Poll::Pending => self.check_bound(cx, tally),
-            Poll::Ready(()) => Poll::Ready(()),
+        if ambient::within_caught(&mut self.home, true, poll).is_pending() {
+            ready!(self.check_bound(cx, tally));
         }
+        if let Some(bound) = self.bound.take() {
+            if let Err(payload) = unwind::catch(|| drop(bound)) {
+                tally.exit_ended(at, Ok(Err(clock_panicked(payload))));
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Cuts the exit off where its time is over.
     fn check_bound(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        let grace = ready!(self.poll_bound(cx));
-        tally.exit_ended(self.registered_at, Ok(Err(ExitError::TimedOut(grace))));
+        // A clock that panics is this exit's failure, and nobody else's.
+        let cut_off = match unwind::catch(|| self.poll_bound(cx)) {
+            Ok(polled) => ExitError::TimedOut(ready!(polled)),
+            Err(payload) => clock_panicked(payload),
+        };
+        tally.exit_ended(self.registered_at, Ok(Err(cut_off)));
         let work = self.work.take();
         if let Err(payload) = ambient::within(&mut self.home, true, || drop(work)) {
             tally.exit_ended(self.registered_at, Err(payload));
@@ -100,15 +111,41 @@ impl Running {
             self.bound = home.and_then(|home| {
                 let grace = home.grace()?;
                 let due = home.now().checked_add(grace)?;
-                Some((grace, home.sleep_until(due)))
+                Some((grace, home.timer(due)))
             });
         }
         match &mut self.bound {
-            Some((grace, timer)) => timer.as_mut().poll(cx).map(|()| *grace),
+            Some((grace, timer)) => timer.poll(cx).map(|()| *grace),
             None => Poll::Pending,
         }
     }
+
+    /// It will be polled elsewhere, or nowhere: its bound stays, and what tells it there is made there.
+    pub(super) fn disarm(&mut self) {
+        if let Some((_, timer)) = &mut self.bound {
+            timer.disarm();
+        }
+    }
 }
+
+fn clock_panicked(payload: Payload) -> ExitError {
+    ExitError::Failed(Box::new(ClockPanicked(unwind::into_message(payload))))
+}
+
+#[derive(Debug)]
+struct ClockPanicked(String);
+
+impl fmt::Display for ClockPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the clock of its stack's grace panicked: {}; give its task a clock that works where the exit runs",
+            self.0
+        )
+    }
+}
+
+impl Error for ClockPanicked {}
 
 /// Runs `first` and the exits that `next` takes from the region in `home`, each under its own panic catch, as long as they
 /// end at once; most do. Returns the one that does not.

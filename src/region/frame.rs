@@ -12,12 +12,13 @@ mod shields;
 use super::exit::Running;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
+use super::time::Times;
 use super::timers::Timers;
 use super::{CANCELLED, DEADLINE, INBOX, Lane, Node, REWAKE, ROOT, SHIELD, STOP, Tally, ambient};
 use crate::failure::Failures;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::sync::Arc;
-use crate::unwind::Payload;
+use crate::unwind::{self, Payload};
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
 use shields::Watch;
@@ -158,7 +159,9 @@ impl Frame {
         let mut last_poll = false;
         if !self.is_calm() {
             if self.is_timed() {
-                self.poll_timers(cx);
+                if let Err(payload) = self.poll_timers(Times::All, cx) {
+                    return self.go_on_unwinding(payload, None, body);
+                }
             }
             last_poll = self.has(CANCELLED);
         }
@@ -227,7 +230,7 @@ impl Frame {
         !self.has(events) && self.extras.is_none()
     }
 
-    /// What the body, or its drop after it had a value, panicked with.
+    /// What the body, its drop after it had a value, or the clock that times it panicked with.
     #[cold]
     fn go_on_unwinding<F: Future>(
         &mut self,
@@ -266,7 +269,9 @@ impl Frame {
         // Whoever cancels or hands over from now on wakes us; what came before is looked at below.
         self.register(cx.waker());
         if !last_poll {
-            self.poll_timers(cx);
+            if let Err(payload) = self.poll_timers(Times::All, cx) {
+                return self.go_on_unwinding(payload, None, body);
+            }
         }
         if self.has(CANCELLED) {
             if !last_poll {
@@ -277,11 +282,16 @@ impl Frame {
                     (caught, value) => return self.go_on(caught, value, shield, true, body, cx),
                 }
             }
-            shielded = self.waits_for_shield(shielded, cx);
+            match unwind::catch(|| self.waits_for_shield(shielded, cx)) {
+                Ok(waits) => shielded = waits,
+                Err(payload) => return self.go_on_unwinding(payload, None, body),
+            }
             if !shielded {
                 return self.cancelled(body);
             }
-            self.poll_timers(cx);
+            if let Err(payload) = self.poll_timers(Times::All, cx) {
+                return self.go_on_unwinding(payload, None, body);
+            }
         }
         let _ = self.poll_adopted(cx);
         if shielded || self.has(SHIELD) {
@@ -301,9 +311,10 @@ impl Frame {
 
     #[inline]
     fn drop_timers(&mut self) {
-        if let Some(extras) = self.extras_seen() {
-            extras.timers.end_with_body();
-            extras.watch = Watch::default();
+        let Some(extras) = self.extras_seen() else { return };
+        let timers = (extras.timers.end_with_body(), std::mem::take(&mut extras.watch));
+        if let Err(payload) = unwind::catch(|| drop(timers)) {
+            self.keep_panic(payload);
         }
     }
 

@@ -70,6 +70,7 @@ impl Node {
         if wave.is_empty() {
             return;
         }
+        wave.disarm();
         // What an executor child leaves behind runs on its executor, and its group waits for that.
         let spawner = if self.is_task() { self.spawner() } else { None };
         if let (Some(spawner), Kind::Child) = (&spawner, self.kind()) {

@@ -1,14 +1,12 @@
 //! Who owns a region, and what texts say of it (R1, R2, R5).
 
 use super::{Kind, LEFT, Node, ambient};
-use crate::clock::{Clock, Sleep};
 use crate::identity::{Identity, TaskId};
 use crate::report::{Report, report};
 use crate::rt;
 use crate::sync::{Arc, Ordering};
 use crate::wrong_task::{Misuse, WrongTask};
 use std::panic::Location;
-use std::time::Instant;
 
 impl Node {
     #[inline]
@@ -209,51 +207,6 @@ impl Node {
         if let Err(wrong) = self.check_owner("drop", at) {
             report(Report::ForeignDrop(*wrong));
         }
-    }
-
-    /// The time, by the clock of the nearest region around that was given one, else by the default one.
-    pub(super) fn now(&self) -> Instant {
-        self.own_clock().map_or_else(crate::clock::default_now, |clock| clock.now())
-    }
-
-    /// A timer of that clock.
-    pub(super) fn sleep_until(&self, at: Instant) -> Sleep {
-        match self.own_clock() {
-            Some(clock) => clock.sleep_until(at),
-            None => crate::clock::default_sleep(at),
-        }
-    }
-
-    /// A timer of that clock, where there is any that can be armed here.
-    pub(super) fn timer(&self, at: Instant) -> Option<Sleep> {
-        let timed = self.own_clock().is_some() || crate::clock::has_default();
-        timed.then(|| self.sleep_until(at))
-    }
-
-    /// Whether it was given a clock of its own, instead of inheriting one.
-    pub(super) fn keeps_a_clock(&self) -> bool {
-        self.inner.lock().rest_seen().is_some_and(|rest| rest.clock.is_some())
-    }
-
-    fn own_clock(&self) -> Option<Arc<dyn Clock>> {
-        if !self.is_clocked() {
-            return None;
-        }
-        if let Some(clock) = self.given_clock() {
-            return Some(clock);
-        }
-        let mut at = self.parent();
-        while let Some(node) = at {
-            if let Some(clock) = node.given_clock() {
-                return Some(clock);
-            }
-            at = node.parent();
-        }
-        None
-    }
-
-    fn given_clock(&self) -> Option<Arc<dyn Clock>> {
-        self.inner.lock().rest_seen().and_then(|rest| rest.clock.clone())
     }
 }
 

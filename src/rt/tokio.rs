@@ -1,11 +1,14 @@
 //! tokio: a spawner for its runtime, its timer, and its tasks' ids (feature `tokio`).
 
-use crate::clock::{Clock, Sleep};
+use crate::clock::Sleep;
 use crate::spawn::{BoxTask, Refused, Spawn};
-use crate::sync::Arc;
+use crate::sync::{Arc, ambient};
 use crate::unwind;
+use ::tokio::runtime::{Handle, Id};
+use std::cell::Cell;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Spawns a group's children on a tokio runtime.
@@ -17,7 +20,7 @@ pub struct Tokio(Arc<Kept>);
 
 /// What children keep, one for all of them.
 #[derive(Debug)]
-struct Kept(::tokio::runtime::Handle);
+struct Kept(Handle);
 
 impl Tokio {
     /// The runtime that this is called in.
@@ -27,11 +30,11 @@ impl Tokio {
     /// Outside a tokio runtime.
     #[track_caller]
     pub fn current() -> Self {
-        Tokio::new(::tokio::runtime::Handle::current())
+        Tokio::new(Handle::current())
     }
 
     /// The runtime of `handle`, from anywhere.
-    pub fn new(handle: ::tokio::runtime::Handle) -> Self {
+    pub fn new(handle: Handle) -> Self {
         Tokio(Arc::new(Kept(handle)))
     }
 }
@@ -62,27 +65,74 @@ impl Spawn for Kept {
     }
 }
 
-/// tokio's timer, and its paused test clock.
-#[derive(Debug)]
-pub(crate) struct TokioClock;
+/// Where the timer of a [`Delay`](super::Delay) was made.
+#[derive(Default)]
+pub(super) struct MadeIn {
+    /// `None` outside a runtime, and in one that has no timer.
+    runtime: Option<Id>,
+    /// The task that polled it last, 0 where none was known. A task stays in its runtime, so that most polls need not
+    /// ask which that is.
+    task: u64,
+}
 
-impl Clock for TokioClock {
-    fn now(&self) -> Instant {
-        // It panics at a thread's end, once its own thread-local is gone, if its clock has ever been paused.
-        let now = unwind::catch(|| ::tokio::time::Instant::now().into_std());
-        now.unwrap_or_else(|payload| {
-            unwind::discard(payload);
-            Instant::now()
-        })
+impl MadeIn {
+    /// Polls a timer of the runtime that is current here, which is in `sleep` or is made for `at`. `None` where there is
+    /// no such runtime, or it has no timer: then `sleep` holds none of tokio's.
+    pub(super) fn poll(
+        &mut self,
+        at: Instant,
+        sleep: &mut Option<Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<()>> {
+        let runtime = self.come_here(sleep)?;
+        // tokio panics where a runtime was built without a timer, or has shut down, and offers no way to ask.
+        let polled = unwind::catch(|| {
+            let tokios = || -> Sleep { Box::pin(::tokio::time::sleep_until(at.into())) };
+            sleep.get_or_insert_with(tokios).as_mut().poll(cx)
+        });
+        match polled {
+            Ok(Poll::Pending) => return Some(Poll::Pending),
+            Ok(Poll::Ready(())) if now() >= at => return Some(Poll::Ready(())),
+            // A runtime that shuts down lets all its timers ring.
+            Ok(Poll::Ready(())) => {}
+            Err(payload) => unwind::discard(payload),
+        }
+        WITHOUT_TIMER.with(|without| without.set(Some(runtime)));
+        *sleep = None;
+        *self = MadeIn::default();
+        None
     }
 
-    fn sleep_until(&self, at: Instant) -> Sleep {
-        Box::pin(::tokio::time::sleep_until(at.into()))
+    /// The runtime that is current here, if it has a timer; another one's timer is given back.
+    fn come_here(&mut self, sleep: &mut Option<Sleep>) -> Option<Id> {
+        let task = task_number();
+        if task != 0 && task == self.task {
+            return self.runtime;
+        }
+        let current = Handle::try_current().ok().map(|handle| handle.id());
+        let without = WITHOUT_TIMER.with(Cell::get);
+        let runtime = current.filter(|current| without != Some(*current));
+        if runtime != self.runtime {
+            *sleep = None;
+        }
+        *self = MadeIn { runtime, task };
+        runtime
     }
 }
 
-pub(crate) fn inside_a_runtime() -> bool {
-    ::tokio::runtime::Handle::try_current().is_ok()
+ambient! {
+    /// The runtime that was last found to have no timer: each thread finds out once, because the panic hook tells of it.
+    static WITHOUT_TIMER: Cell<Option<Id>> = Cell::new(None);
+}
+
+/// What tokio's clock shows, which tests can pause.
+pub(super) fn now() -> Instant {
+    // It panics at a thread's end, once its own thread-local is gone, if its clock has ever been paused.
+    let now = unwind::catch(|| ::tokio::time::Instant::now().into_std());
+    now.unwrap_or_else(|payload| {
+        unwind::discard(payload);
+        Instant::now()
+    })
 }
 
 /// The running tokio task's id as a number, 0 outside one.

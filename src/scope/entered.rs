@@ -18,10 +18,18 @@ use std::panic::Location;
 /// It does not become current by itself: two entered scopes are siblings, and may be left in any order. It
 /// is current inside [`run`](EnteredScope::run).
 ///
+/// Its times act while nothing runs in it, too: its [deadline](CancelScope::timeout), and its
+/// [grace](CancelScope::grace) after a [stop](CancelHandle::stop), or, where it is
+/// [shielded](CancelScope::shielded), after a cancellation around it (R11). [`CancelHandle::cancelled`] resolves when
+/// such a time comes. [`CancelHandle::is_cancelled`], [`CancelHandle::reason`] and [`exit`](EnteredScope::exit) look
+/// at the clock when they are called; a time that has come counts before a request that is made after it. A check
+/// from inside, such as [`is_cancelled`](crate::is_cancelled), does not look: a future that runs in the scope is
+/// woken when the time comes.
+///
 /// # Task affinity
 ///
 /// The task that entered it runs futures in it and leaves it (R2); [`release`](EnteredScope::release)
-/// hands it over (R4).
+/// hands it over (R4), and from then on its times are told by the clock of the task that adopts it.
 ///
 /// # On drop
 ///
@@ -98,7 +106,7 @@ impl EnteredScope {
         self.node.owner_id()
     }
 
-    /// Leaves the scope.
+    /// Leaves the scope, and tells why it was cancelled, if it was: by a request, or by a time that had come.
     ///
     /// Where something still runs inside it, because its future was leaked, that is cancelled, and
     /// [reported](crate::set_report_hook) once.
@@ -109,7 +117,10 @@ impl EnteredScope {
     #[track_caller]
     pub fn exit(self) -> Result<Left, Rejected<EnteredScope>> {
         match self.node.check("exit", Location::caller()) {
-            Ok(()) => Ok(Left { reason: self.node.leave_dynamic() }),
+            Ok(()) => {
+                self.node.look_at_clock();
+                Ok(Left { reason: self.node.leave_dynamic() })
+            }
             Err(misuse) => Err(Rejected::new(misuse, self)),
         }
     }

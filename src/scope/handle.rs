@@ -67,25 +67,30 @@ impl CancelHandle {
         stop(&self.node, Location::caller());
     }
 
-    /// Whether the region, or one around it, is cancelled.
+    /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen it
+    /// pass; that of an [`EnteredScope`](crate::EnteredScope) counts when it has passed.
     pub fn is_cancelled(&self) -> bool {
-        self.node.is_cancelled()
+        self.node.is_cancelled_by_now()
     }
 
     /// Why it is cancelled, if it is. A region that is cancelled with what is around it has
     /// [`ReasonKind::Parent`](crate::ReasonKind::Parent).
     pub fn reason(&self) -> Option<Reason> {
+        self.node.look_at_clocks();
         self.node.effective_reason()
     }
 
     /// Waits until the region, or one around it, is cancelled. It never resolves if that does not happen
     /// before the region is left.
     ///
+    /// It waits for the region's own deadline too, and for those of entered scopes around it, whether anything is
+    /// polled in them or not: when the time has come it cancels them (R11).
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub fn cancelled(&self) -> Cancellation {
-        Cancellation { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
+        Cancellation { node: Arc::clone(&self.node), wait: Wait::from_outside(), done: false }
     }
 
     /// Waits until the region, or one around it, is asked to wind down with `stop` (R13).
@@ -194,7 +199,7 @@ impl Future for Cancellation {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.node.wait_cancelled(&mut this.wait, cx.waker()) {
+        if this.node.wait_cancelled(&mut this.wait, cx) {
             this.node.forget_waiter(&mut this.wait);
             this.done = true;
             return Poll::Ready(());

@@ -47,11 +47,12 @@ impl MockClock {
         MockClock { face: Arc::new(Face(Mutex::new(time))) }
     }
 
-    /// Moves the clock on by `by`, and wakes whoever slept until then.
+    /// Moves the clock on by `by`, and wakes whoever slept until then. It stops at the last instant that can be
+    /// represented.
     pub fn advance(&self, by: Duration) {
         let due: Vec<Waker> = {
             let mut time = self.face.0.lock();
-            time.now += by;
+            time.now = saturating_add(time.now, by);
             let now = time.now;
             let due = time.sleepers.iter_mut().filter(|(_, (at, _))| *at <= now);
             due.filter_map(|(_, (_, waker))| waker.take()).collect()
@@ -78,6 +79,20 @@ impl MockClock {
     pub fn sleepers(&self) -> usize {
         self.face.0.lock().sleepers.len()
     }
+}
+
+/// `now + by`, or the last instant that can be represented.
+fn saturating_add(now: Instant, by: Duration) -> Instant {
+    now.checked_add(by).unwrap_or_else(|| {
+        let (mut last, mut step) = (now, by / 2);
+        while !step.is_zero() {
+            match last.checked_add(step) {
+                Some(later) => last = later,
+                None => step /= 2,
+            }
+        }
+        last
+    })
 }
 
 impl Default for MockClock {

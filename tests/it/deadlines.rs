@@ -1,6 +1,6 @@
 //! Deadlines: absolute and relative, changeable, seen from inside, and no timer for nothing (R11).
 
-use crate::support::{Executor, Gate, Log, hand, poll_once, yield_now};
+use crate::support::{Executor, Gate, Log, Reports, hand, lose, poll_once, yield_now};
 use moored::testing::MockClock;
 use moored::{
     CancelScope, Clock, ExitStack, ReasonKind, TaskGroup, TimedOut, current_deadline, fail_after,
@@ -507,4 +507,78 @@ async fn r11_tokios_paused_clock_moves_graces() {
     stack.defer(pending::<()>());
     stack.close().await.unwrap_err();
     assert_eq!(start.elapsed(), 60 * SECOND);
+}
+
+#[test]
+fn r11_of_two_deadlines_the_earlier_one_counts_named_or_not() {
+    for named in [false, true] {
+        let clock = MockClock::new();
+        let start = clock.now();
+        let scope = if named { CancelScope::new().named("twice") } else { CancelScope::new() };
+        let scope = scope.deadline(start + SECOND).deadline(start + 3 * SECOND);
+        on(&clock, scope.run(pending::<()>())).unwrap_err();
+        assert_eq!(clock.now() - start, SECOND);
+    }
+}
+
+// From another task.
+
+/// Polls `timed` in a task of its own, then in another one of the same region.
+async fn moved<F: Future>(timed: F) -> F::Output {
+    let mut timed = Box::pin(timed);
+    task(async { assert!(poll_once(&mut timed).await.is_pending()) }).named("owner").await;
+    task(timed).named("thief").await
+}
+
+#[test]
+fn r02_a_move_on_polled_by_another_task_is_no_time_out_and_the_hook_is_told() {
+    let (reports, clock) = (Reports::watch(), MockClock::new());
+    let log = Log::new();
+    let waits = async {
+        let _dropped = log.on_drop("dropped");
+        pending::<()>().await
+    };
+    on(&clock, async {
+        assert_eq!(moved(move_on_after(SECOND, waits)).await, None);
+        log.is(&["dropped"]);
+        assert_eq!(moved(move_on_at(clock.now() + SECOND, pending::<()>())).await, None);
+    });
+    let told = reports.of("(thief)");
+    assert_eq!(told.len(), 2, "{told:?}");
+    for told in told {
+        assert!(told.contains("poll") && told.contains("(owner)"), "{told}");
+    }
+    assert_eq!(clock.sleepers(), 0);
+}
+
+#[test]
+fn r02_a_fail_after_polled_by_another_task_tells_of_it_itself() {
+    let (reports, clock) = (Reports::watch(), MockClock::new());
+    on(&clock, async {
+        let after = moved(fail_after(SECOND, pending::<()>())).await.unwrap_err();
+        let at = moved(fail_at(clock.now() + SECOND, pending::<()>())).await.unwrap_err();
+        for failed in [after, at] {
+            assert_eq!(failed.reason().kind(), ReasonKind::WrongTask);
+        }
+    });
+    assert!(reports.of("(thief)").is_empty(), "once is enough");
+}
+
+#[test]
+fn r02_a_shield_whose_future_has_ended_gives_its_value_to_another_task_and_the_hook_is_told() {
+    let (reports, gate) = (Reports::watch(), Gate::new());
+    let body = async {
+        let ends = shield(async {
+            let stack = ExitStack::new();
+            stack.defer(gate.wait());
+            lose(stack.run(pending::<Result<(), ()>>())).await;
+            7
+        });
+        let mut ends = Box::pin(ends);
+        task(async { assert!(poll_once(&mut ends).await.is_pending()) }).named("owner").await;
+        assert_eq!(task(ends).named("thief").await, 7);
+        gate.open();
+    };
+    hand(task(body)).drive();
+    assert_eq!(reports.of("(thief)").len(), 1);
 }

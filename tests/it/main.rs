@@ -11,6 +11,7 @@ mod auto_traits;
 mod beside_shields;
 mod chains;
 mod claims;
+mod clocks;
 mod convert;
 mod cut;
 mod deadlines;

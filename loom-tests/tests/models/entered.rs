@@ -1,11 +1,13 @@
 //! Scopes that are entered by a call, and regions that change hands, against cancelling.
 
+use crate::clock::{SECOND, StubClock};
 use crate::support::{Count, lost, model, parked};
 use loom::future::block_on;
 use loom::thread;
-use moored::{CancelScope, ExitStack, ReasonKind, task};
+use moored::{CancelScope, Clock, ExitStack, ReasonKind, task};
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A run inside an entered scope is cancelled with it, whether it begins before or after; and so is the next one.
 #[test]
@@ -63,6 +65,60 @@ fn r09_cancel_against_exit() {
             Some(reason) => assert_eq!(reason.message(), Some("asked")),
             None => assert!(!asked_in_time || handle.reason().is_some()),
         }
+    });
+}
+
+/// A wait for a scope that is entered with a deadline meanwhile, and in which nothing runs: whichever comes first, the
+/// wait has the deadline's timer, and no other thread would cancel the scope.
+#[test]
+fn r11_a_wait_against_entering_with_a_deadline() {
+    model(|| {
+        let clock = StubClock::new();
+        let scope = CancelScope::new().deadline(clock.now() + SECOND);
+        let handle = scope.handle();
+        let waiter = thread::spawn(move || {
+            block_on(handle.cancelled());
+            handle.reason().unwrap().kind()
+        });
+        let entered = block_on(task(async { scope.enter().unwrap() }).clock(clock.clone()));
+        clock.tick();
+        assert_eq!(waiter.join().unwrap(), ReasonKind::Deadline);
+        drop(entered);
+    });
+}
+
+/// A wait for an entered scope that is told to stop meanwhile, with a grace that is over at once.
+#[test]
+fn r13_a_wait_against_a_stop_of_what_nothing_runs_in() {
+    model(|| {
+        let clock = StubClock::new();
+        let scope = CancelScope::new().grace(Duration::ZERO);
+        let entered = block_on(task(async { scope.enter().unwrap() }).clock(clock));
+        let handle = entered.handle();
+        let waiter = thread::spawn(move || {
+            block_on(handle.cancelled());
+            handle.is_cancelled()
+        });
+        entered.handle().stop();
+        assert!(waiter.join().unwrap());
+    });
+}
+
+/// Two that ask when a deadline has passed: both find it, and it is the same reason.
+#[test]
+fn r11_two_questions_against_each_other() {
+    model(|| {
+        let clock = StubClock::new();
+        let scope = CancelScope::new().deadline(clock.now());
+        let entered = block_on(task(async { scope.enter().unwrap() }).clock(clock));
+        let handle = entered.handle();
+        let other = thread::spawn({
+            let handle = handle.clone();
+            move || handle.is_cancelled()
+        });
+        handle.cancel_because("too late");
+        assert!(other.join().unwrap());
+        assert_eq!(handle.reason().unwrap().kind(), ReasonKind::Deadline);
     });
 }
 

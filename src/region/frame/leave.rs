@@ -4,6 +4,7 @@
 use super::super::exit;
 use super::super::leave::Abandoned;
 use super::super::observe::Phase;
+use super::super::time::Times;
 use super::super::{
     ATTENDED, Batch, ENTERED, INBOX, Kind, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
 };
@@ -64,7 +65,9 @@ impl Frame {
         }
         let polled = self.poll_exits(cx, why);
         if polled.is_pending() && self.has(SHIELD) {
-            self.poll_shield(cx);
+            if let Err(payload) = self.poll_timers(Times::OfShield, cx) {
+                self.keep_panic(payload);
+            }
             if self.has(SHIELD) {
                 ambient::hold_shield();
             }

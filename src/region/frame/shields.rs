@@ -10,8 +10,8 @@
 
 use super::super::HELD;
 use super::Frame;
-use crate::clock::Sleep;
-use std::task::Context;
+use crate::clock::Timer;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(super) struct Watch {
     /// When to look again. `None` where the last look found a shield that is polled.
     next: Option<Instant>,
     /// For that instant. Without a timer, the time is looked at in every poll.
-    timer: Option<(Instant, Sleep)>,
+    timer: Option<Timer>,
 }
 
 impl Frame {
@@ -64,12 +64,12 @@ impl Frame {
     fn poll_watch(&mut self, cx: &mut Context<'_>) {
         let Watch { next, timer, .. } = &mut self.extras().watch;
         let next = *next;
-        if timer.as_ref().map(|(at, _)| *at) != next {
-            let armed = next.and_then(|at| Some((at, self.node().timer(at)?)));
+        if timer.as_ref().map(Timer::at) != next {
+            let armed = next.map(|at| self.node().timer(at));
             self.extras().watch.timer = armed;
         }
-        let Some((_, timer)) = &mut self.extras().watch.timer else { return };
-        if timer.as_mut().poll(cx).is_ready() {
+        let Some(timer) = &mut self.extras().watch.timer else { return };
+        if let Some(Poll::Ready(())) = timer.poll_if_told(cx) {
             // It rang between the look at the clock and this.
             self.extras().watch.timer = None;
             cx.waker().wake_by_ref();

@@ -1,0 +1,358 @@
+//! The times of a region: its deadline, the grace after a stop, the grace of a shield (R11, R12, R13).
+//!
+//! # Invariants
+//!
+//! 1. A time is an instant in the node. [`next_due`](Node::next_due) tells which is next, and
+//!    [`come_due`](Node::come_due) acts on those that have come; nothing else compares instants.
+//! 2. A timer belongs to what is polled, not to the node: a pending run holds one for the next time of its region, and
+//!    so does a wait for a cancellation that no run may be watching. It goes by the clock of where it is polled.
+//! 3. `UNWATCHED` stands on a region that was entered by a call and has times. No run is there to watch them, so they
+//!    are looked at by the waits and the questions that depend on them. Neither such a region nor what is inside it is
+//!    quiet, so that no question passes it by.
+//! 4. A region that was left has no times.
+
+use super::{
+    CANCELLED, DEADLINE, ENTERED, Kind, LEFT, Node, REWAKE, SHELTERED, SHIELD, STOP, UNWATCHED,
+};
+use crate::clock::{Clock, Timer};
+use crate::reason::{Reason, ReasonKind};
+use crate::rt;
+use crate::sync::{Arc, Mutex, Weak};
+use crate::wakers::{Taken, wake_all};
+use std::ops::ControlFlow;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+/// Which of a region's times count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    All,
+    /// Those of a region whose body has ended.
+    OfShield,
+}
+
+impl Node {
+    /// The next of this region's times. A grace that begins with what has happened begins now.
+    pub(super) fn next_due(self: &Arc<Self>, times: Times) -> Option<Instant> {
+        if self.has(LEFT) {
+            return None;
+        }
+        let of_body = match times {
+            Times::All => [self.deadline_due(), self.stop_due()],
+            Times::OfShield => [None; 2],
+        };
+        of_body.into_iter().chain([self.shield_due()]).flatten().min()
+    }
+
+    /// Acts on the times that have come when it is `now`.
+    pub(super) fn come_due(self: &Arc<Self>, now: Instant, times: Times) {
+        let has_come = |due: Option<Instant>| due.filter(|due| *due <= now);
+        if times == Times::All {
+            let (deadline, stop) = (has_come(self.deadline_due()), has_come(self.stop_due()));
+            match (deadline, stop) {
+                // The first that came is the reason (R10).
+                (Some(deadline), stop) if stop.is_none_or(|stop| deadline <= stop) => {
+                    self.expire(now)
+                }
+                (_, Some(_)) => {
+                    if let Some(reason) = self.stop_reason() {
+                        self.cancel(reason);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if has_come(self.shield_due()).is_some() {
+            self.give_way();
+        }
+    }
+
+    /// Cancels the region because its deadline has passed, which was no earlier than `now`, and before it every region
+    /// around it whose deadline has passed: of two deadlines at one instant the outer one counts, and this one may have
+    /// been polled first (R9).
+    fn expire(&self, now: Instant) {
+        let expired =
+            |node: &Node| Reason::new(ReasonKind::Deadline, None, None, node.entered_at());
+        if !self.has(SHELTERED | SHIELD | LEFT) {
+            let now = now.max(self.now());
+            let mut overdue = Vec::new();
+            for node in self.around() {
+                let foreign = node.given_clock().is_some();
+                overdue.extend(node.deadline().filter(|at| *at <= now).map(|_| Arc::clone(&node)));
+                // What is farther out has another time.
+                if foreign {
+                    break;
+                }
+            }
+            for node in overdue.iter().rev() {
+                node.cancel(expired(node));
+            }
+        }
+        self.cancel(expired(self));
+    }
+
+    fn deadline_due(&self) -> Option<Instant> {
+        if self.has(CANCELLED) { None } else { self.deadline() }
+    }
+
+    /// When a stop becomes a cancellation, for the same reason (R13): one grace for the region, however many watch it.
+    /// A time that no clock can tell never comes.
+    fn stop_due(&self) -> Option<Instant> {
+        if !self.has(STOP) || self.has(CANCELLED) {
+            return None;
+        }
+        let grace = {
+            let inner = self.inner.lock();
+            let rest = inner.rest_seen()?;
+            if rest.stop_due.is_some() {
+                return rest.stop_due;
+            }
+            rest.grace?
+        };
+        let due = self.now().checked_add(grace)?;
+        Some(*self.inner.lock().rest().stop_due.get_or_insert(due))
+    }
+
+    /// When a shield gives way to what is cancelled around it (R12): one grace for each cancellation, however many runs
+    /// it meets.
+    fn shield_due(self: &Arc<Self>) -> Option<Instant> {
+        if !self.has(SHIELD) {
+            return None;
+        }
+        let grace = self.grace()?;
+        // Nor any more, where what was cancelled has left and this was only lent to it.
+        let reason = self.reason_around()?;
+        let begun = {
+            let inner = self.inner.lock();
+            let begun = inner.rest_seen().and_then(|rest| rest.shield_due.as_ref());
+            begun.filter(|(begun_by, _)| begun_by.is_of(&reason)).map(|(_, due)| *due)
+        };
+        if begun.is_some() {
+            return begun;
+        }
+        let due = self.now().checked_add(grace)?;
+        let old = self.inner.lock().rest().shield_due.replace((reason, due));
+        drop(old);
+        Some(due)
+    }
+
+    /// The region whose times this one's run watches.
+    pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
+        match self.kind() {
+            Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),
+            _ => Arc::clone(self),
+        }
+    }
+
+    /// A relative deadline starts when the region is entered (R11).
+    pub(super) fn start_timeout(&self) {
+        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
+        let Some(timeout) = timeout else { return };
+        if timeout.is_zero() {
+            // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
+            self.expire(self.now());
+            return;
+        }
+        let Some(due) = self.now().checked_add(timeout) else { return };
+        let mut inner = self.inner.lock();
+        let more = inner.more();
+        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
+        self.raise(&inner, DEADLINE);
+    }
+
+    /// Changes the deadline; all that watch it look at it again.
+    pub(crate) fn set_deadline(&self, at: Instant) {
+        let mut woken = Taken::default();
+        let below: Vec<_> = {
+            let mut inner = self.inner.lock();
+            inner.more().deadline = Some(at);
+            self.raise(&inner, DEADLINE | REWAKE);
+            woken.extend(inner.waker.take());
+            self.take_waiters(&mut inner, &mut woken);
+            inner.links().filter_map(Weak::upgrade).collect()
+        };
+        for stay in below.iter().filter(|node| node.kind() == Kind::Stay) {
+            let mut inner = stay.inner.lock();
+            stay.raise(&inner, DEADLINE | REWAKE);
+            woken.extend(inner.waker.take());
+        }
+        wake_all(woken.into_wakers());
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.inner.lock().more.as_ref()?.deadline
+    }
+
+    pub(super) fn grace(&self) -> Option<Duration> {
+        self.inner.lock().rest_seen()?.grace
+    }
+
+    /// The earliest deadline of this region and those around it, up to a shield (R11).
+    pub(crate) fn effective_deadline(self: &Arc<Self>) -> Option<Instant> {
+        let mut earliest = None;
+        self.each_around(|node| {
+            earliest = [earliest, node.deadline()].into_iter().flatten().min();
+            ControlFlow::<()>::Continue(())
+        });
+        earliest
+    }
+
+    /// Looks at this region and at those around it whose cancellation counts here, innermost first.
+    fn each_around<B>(
+        self: &Arc<Self>,
+        mut look_at: impl FnMut(&Arc<Node>) -> ControlFlow<B>,
+    ) -> Option<B> {
+        let mut at = Some(Arc::clone(self));
+        while let Some(node) = at {
+            if let ControlFlow::Break(found) = look_at(&node) {
+                return Some(found);
+            }
+            if node.has(SHELTERED | SHIELD) || (node.has(LEFT) && Arc::ptr_eq(&node, self)) {
+                return None;
+            }
+            at = node.live_parent();
+        }
+        None
+    }
+}
+
+/// Times that no run watches (invariant 3).
+impl Node {
+    /// For a region that is entered by a call now, with nothing inside it yet. `known` tells whether others have it.
+    pub(super) fn begin_unwatched(self: &Arc<Self>, known: bool) {
+        let awaited = {
+            let inner = self.inner.lock();
+            let grace = inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
+            let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
+            let timed = deadline || (grace && self.has(STOP | SHIELD));
+            if !timed {
+                return;
+            }
+            self.raise(&inner, UNWATCHED);
+            inner.is_awaited()
+        };
+        self.begin_graces();
+        if known {
+            // It may have been found quiet.
+            self.unsettle();
+        }
+        if awaited {
+            // Waits from before the entry arm no timer: there was no time then.
+            self.look_after();
+        }
+    }
+
+    /// Begins the graces of what has just happened, where no run is there that would.
+    pub(super) fn begin_graces(self: &Arc<Self>) {
+        if self.has(UNWATCHED) {
+            self.stop_due();
+            self.shield_due();
+        }
+    }
+
+    /// For a question from outside: acts on the times, here and around, that have come and that no run watches.
+    #[cold]
+    pub(crate) fn look_at_clocks(self: &Arc<Self>) {
+        self.each_around(|node| {
+            node.look_at_clock();
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    /// As [`look_at_clocks`](Node::look_at_clocks), for this region alone.
+    pub(crate) fn look_at_clock(self: &Arc<Self>) {
+        if !self.has(UNWATCHED) {
+            return;
+        }
+        if let Some(due) = self.next_due(Times::All) {
+            let now = self.now();
+            if due <= now {
+                self.come_due(now, Times::All);
+            }
+        }
+    }
+
+    /// Polls the timer of a wait for the times that it depends on and that no run may be watching; whether one has come
+    /// that cancels this region. `own` tells that this region's own are among them.
+    pub(super) fn poll_unwatched(
+        self: &Arc<Self>,
+        timer: &mut Option<WaitTimer>,
+        own: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let waited_for = |node: &Arc<Node>| {
+            node.has(UNWATCHED) || (own && Arc::ptr_eq(node, self) && node.has(ENTERED))
+        };
+        loop {
+            if timer.is_none() {
+                *timer = self.next_of(waited_for);
+            }
+            let Some(armed) = timer else { return false };
+            let armed = armed.get_mut();
+            if armed.poll(cx).is_pending() {
+                return false;
+            }
+            let now = armed.at();
+            *timer = None;
+            self.each_around(|node| {
+                if waited_for(node) {
+                    node.come_due(now, Times::All);
+                }
+                ControlFlow::<()>::Continue(())
+            });
+            if self.is_cancelled() {
+                return true;
+            }
+        }
+    }
+
+    /// A timer for the next of the times here and around of the regions that are `waited_for`.
+    fn next_of(self: &Arc<Self>, waited_for: impl Fn(&Arc<Node>) -> bool) -> Option<WaitTimer> {
+        let mut next: Option<(Instant, Arc<Node>)> = None;
+        self.each_around(|node| {
+            let due = if waited_for(node) { node.next_due(Times::All) } else { None };
+            if let Some(due) = due.filter(|due| next.as_ref().is_none_or(|(next, _)| due < next)) {
+                next = Some((due, Arc::clone(node)));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        next.map(|(due, node)| Box::new(Mutex::new(node.timer(due))))
+    }
+}
+
+/// The timer of a wait. Nobody takes the lock: it makes the wait `Sync`, which a timer is not.
+pub(super) type WaitTimer = Box<Mutex<Timer>>;
+
+/// By which clock.
+impl Node {
+    /// The time, by the clock of the nearest region around that was given one, else by that of the runtime that is current.
+    pub(super) fn now(&self) -> Instant {
+        self.own_clock().map_or_else(rt::now, |clock| clock.now())
+    }
+
+    /// A timer of that clock.
+    pub(super) fn timer(&self, at: Instant) -> Timer {
+        Timer::new(at, self.own_clock())
+    }
+
+    fn own_clock(&self) -> Option<Arc<dyn Clock>> {
+        if !self.is_clocked() {
+            return None;
+        }
+        if let Some(clock) = self.given_clock() {
+            return Some(clock);
+        }
+        let mut at = self.parent();
+        while let Some(node) = at {
+            if let Some(clock) = node.given_clock() {
+                return Some(clock);
+            }
+            at = node.parent();
+        }
+        None
+    }
+
+    pub(super) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
+        self.inner.lock().rest_seen().and_then(|rest| rest.clock.clone())
+    }
+}

@@ -1,0 +1,55 @@
+//! A timer of the runtime that polls it (R11).
+
+use crate::clock::Sleep;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Ready at an instant, by the timer of the runtime that polls it now.
+///
+/// Polled by another runtime than before it is made anew there, so that it needs nothing of the runtime that it left,
+/// which may be parked or gone.
+pub(crate) struct Delay {
+    at: Instant,
+    sleep: Option<Sleep>,
+    #[cfg(feature = "tokio")]
+    made_in: super::tokio::MadeIn,
+}
+
+impl Delay {
+    pub(crate) fn new(at: Instant) -> Self {
+        Delay {
+            at,
+            sleep: None,
+            #[cfg(feature = "tokio")]
+            made_in: super::tokio::MadeIn::default(),
+        }
+    }
+
+    /// `None` where nothing tells the time: the runtime has no timer, and no feature gives another one.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        #[cfg(feature = "tokio")]
+        if let Some(polled) = self.made_in.poll(self.at, &mut self.sleep, cx) {
+            return Some(polled);
+        }
+        if self.sleep.is_none() {
+            self.sleep = sleep_anywhere(self.at);
+        }
+        Some(self.sleep.as_mut()?.as_mut().poll(cx))
+    }
+
+    /// Gives the timer back; the next poll makes it anew.
+    pub(crate) fn disarm(&mut self) {
+        self.sleep = None;
+    }
+}
+
+/// A timer for where no runtime has one.
+fn sleep_anywhere(at: Instant) -> Option<Sleep> {
+    #[cfg(feature = "timer")]
+    return Some(super::timer::sleep_until(at));
+    #[cfg(not(feature = "timer"))]
+    {
+        let _ = at;
+        None
+    }
+}
