@@ -2,13 +2,13 @@
 
 mod args;
 mod call;
-mod config;
 mod doctor;
 pub(crate) mod duration;
 mod output;
 mod progress;
 mod render;
 mod signals;
+mod source;
 mod voyage;
 
 use std::process::ExitCode;

@@ -74,7 +74,8 @@
 //! # Features
 //!
 //! - `tls` (default): `https://`, with rustls on ring.
-//! - `cli` (default): the command `moored-mcp`. A library that uses this one turns it off.
+//! - `config`: the module `config`, which reads the files that other programs keep their servers in.
+//! - `cli` (default, with `config`): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
 
 #[cfg(not(unix))]
@@ -82,6 +83,8 @@ compile_error!("moored-mcp leaves children by their process groups, which only U
 
 mod answer;
 mod component;
+#[cfg(feature = "config")]
+pub mod config;
 mod error;
 mod event;
 mod fault;

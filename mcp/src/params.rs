@@ -1,6 +1,7 @@
 //! What a caller says before anything is started: which servers, and within which limits.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct ServerParams {
     pub transport: Transport,
     /// Which era of the protocol it speaks.
     pub era: Era,
+    /// The limit of a call of its tools that names none; the group's where `None`.
+    pub call_timeout: Option<Duration>,
 }
 
 /// The era of the protocol that a server speaks: with an `initialize` handshake, or with `server/discover`.
@@ -37,12 +40,22 @@ pub enum Era {
 impl ServerParams {
     /// A server that is a child process speaking on its standard streams.
     pub fn stdio(name: impl Into<String>, params: StdioParams) -> Self {
-        Self { name: name.into(), transport: Transport::Stdio(params), era: Era::Auto }
+        Self::new(name.into(), Transport::Stdio(params))
     }
 
     /// A server that listens for streamable HTTP.
     pub fn http(name: impl Into<String>, params: HttpParams) -> Self {
-        Self { name: name.into(), transport: Transport::Http(params), era: Era::Auto }
+        Self::new(name.into(), Transport::Http(params))
+    }
+
+    fn new(name: String, transport: Transport) -> Self {
+        Self { name, transport, era: Era::Auto, call_timeout: None }
+    }
+
+    /// Limits calls of its tools.
+    pub fn call_timeout(mut self, limit: Duration) -> Self {
+        self.call_timeout = Some(limit);
+        self
     }
 
     /// Sets the era, where it is known.
@@ -78,7 +91,7 @@ pub enum Transport {
 }
 
 /// A server that is a child process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct StdioParams {
     /// The program, looked up on `PATH` when it has no slash.
     pub command: String,
@@ -107,8 +120,20 @@ impl StdioParams {
     }
 }
 
+/// Shows the names of variables without their values, which are often credentials.
+impl fmt::Debug for StdioParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StdioParams")
+            .field("command", &self.command)
+            .field("args", &self.args)
+            .field("env", &Hidden(&self.env))
+            .field("cwd", &self.cwd)
+            .finish()
+    }
+}
+
 /// A server behind streamable HTTP.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HttpParams {
     /// The address of the endpoint, path included.
     pub url: String,
@@ -120,6 +145,25 @@ impl HttpParams {
     /// A server at `url`, without headers of its own.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+}
+
+/// Shows the names of headers without their values, which are often credentials.
+impl fmt::Debug for HttpParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpParams")
+            .field("url", &self.url)
+            .field("headers", &Hidden(&self.headers))
+            .finish()
+    }
+}
+
+/// A map with its values hidden.
+struct Hidden<'a>(&'a BTreeMap<String, String>);
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|name| (name, format_args!("..")))).finish()
     }
 }
 
@@ -141,8 +185,8 @@ pub struct GroupOptions {
     /// How long a server may leave the era probe (`server/discover`) unanswered before it gets `initialize` as well; never
     /// more than half of what is left of the attempt. An answer that comes later still counts.
     pub discover_timeout: Duration,
-    /// The limit of a call that names none of its own: a minute unless it is set. `None` waits as long as the session
-    /// lives.
+    /// The limit of a call that names none of its own, to a server that has none either: a minute unless it is set. `None`
+    /// waits as long as the session lives.
     pub call_timeout: Option<Duration>,
     /// How many session DELETEs are sent at once, over the whole group. One that is not answered soon no longer counts.
     pub delete_concurrency: usize,
@@ -237,7 +281,7 @@ pub enum Policy {
 /// What a caller may say about one request: a call, a prompt, a resource, a completion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallOptions {
-    /// The limit of this request; the group's where `None`.
+    /// The limit of this request; the server's where `None`, and the group's where that has none.
     pub timeout: Option<Duration>,
     /// Where it is set, every notification of progress starts the limit anew, and this is the limit of the whole.
     pub longest: Option<Duration>,

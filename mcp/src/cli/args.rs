@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use moored_mcp::config::parse_duration;
 use moored_mcp::{GroupOptions, Names, Policy};
 
-use super::duration;
 use crate::fleet::stdio::StdioServerArgs;
 
 /// Connects to MCP servers, and leaves them cleanly.
@@ -38,7 +38,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
-    /// A JSON file with an "mcpServers" object; without one an embedded fleet is examined.
+    /// A file that lists servers, JSON or YAML; without one an embedded fleet is examined.
     pub config: Option<PathBuf>,
     /// Examine the one server at this address, which needs no configuration.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
@@ -58,11 +58,13 @@ pub(crate) struct DoctorArgs {
 }
 
 const DOCTOR_HELP: &str = "\
-CONFIG is what desktop clients keep:
+CONFIG is what desktop clients (\"mcpServers\"), VS Code (\"servers\") and LiteLLM (\"mcp_servers\", YAML) keep:
   {\"mcpServers\": {
       \"files\": {\"command\": \"server\", \"args\": [\"--root\", \".\"], \"env\": {}, \"cwd\": \".\"},
       \"web\": {\"url\": \"https://host/mcp\", \"headers\": {\"Authorization\": \"Bearer ..\"}}}}
-A server may have an \"era\": \"auto\" probes it with server/discover (the default), \"legacy\" sends
+Comments and trailing commas are fine. ${NAME}, ${env:NAME}, ${NAME:-default} and os.environ/NAME are
+variables of the environment. \"disabled\": true leaves a server out; \"timeout\" limits its calls, in
+milliseconds or as \"30s\". A server may have an \"era\": \"auto\" probes it with server/discover (the default), \"legacy\" sends
 initialize at once, \"modern\" sends server/discover only.
 
 Durations take ms, s and m: 250ms, 10s, 2m.
@@ -82,16 +84,16 @@ impl DoctorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = CALL_HELP, override_usage = CALL_USAGE)]
 pub(crate) struct CallArgs {
-    /// CONFIG is a JSON file with an "mcpServers" object, and left out beside --url. TOOL is `server/tool`, which starts
+    /// CONFIG is a file that lists servers, and left out beside --url. TOOL is `server/tool`, which starts
     /// that server only, or a bare tool name that only one server has. JSON is the tool's arguments: one JSON object.
     #[arg(num_args = 2..=3, required = true, value_names = ["CONFIG", "TOOL", "JSON"])]
     words: Vec<String>,
     /// Call a tool of the server at this address, which needs no configuration: `call TOOL JSON --url URL`.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// How long the tool may take.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
-    pub timeout: Duration,
+    /// How long the tool may take [default: the server's "timeout" in CONFIG, or 5s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
     /// The other time limits.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -137,24 +139,24 @@ tool's name was wrong; 130 or 143 after SIGINT or SIGTERM.";
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
     /// How long one server may take to connect and to list what it offers, from its turn on.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
     /// How long a server may leave server/discover unanswered before it gets initialize as well.
     ///
     /// Never more than half of what is left of --connect-timeout. An answer that comes later still counts.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub discover_timeout: Duration,
     /// How many stdio servers may be on their way up at once [default: twice the processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub starts: Option<u16>,
     /// How long leaving all servers may take together.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     pub budget: Duration,
     /// How long a child may take to exit after its stdin was closed.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration)]
     pub eof_grace: Duration,
     /// How long a child may take to exit after SIGTERM.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration)]
     pub term_grace: Duration,
 }
 

@@ -3,6 +3,7 @@
 mod target;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use moored_mcp::{
     CallError, CallOptions, ErrorReport, Policy, ServerParams, ServerReport, SessionGroup,
@@ -14,8 +15,11 @@ use super::output;
 use super::render::words;
 use super::signals::Signals;
 use super::voyage::{self, Ended};
-use super::{FAILED, WRONG_USE, config};
+use super::{FAILED, WRONG_USE, source};
 use target::Target;
+
+/// How long a tool may take where neither the command line nor the configuration says.
+const UNLESS_SAID: Duration = Duration::from_secs(5);
 
 /// All that was typed, understood.
 struct Order {
@@ -59,16 +63,16 @@ fn understand(args: &CallArgs) -> Result<Order, String> {
         Ok(_) => return Err("the arguments must be one JSON object, such as '{}'".to_owned()),
         Err(error) => return Err(format!("the arguments are not valid JSON: {error}")),
     };
-    let servers = match source {
-        Source::Config(path) => {
-            let config = config::load(path).map_err(|error| error.to_string())?;
-            config.warnings.iter().for_each(|warning| output::warn(warning));
-            config.servers
-        }
-        Source::Url(url) => vec![config::at(url)],
+    let mut servers = match source {
+        Source::Config(path) => source::load(path)?,
+        Source::Url(url) => vec![source::at(url)],
     };
+    for server in &mut servers {
+        server.call_timeout.get_or_insert(UNLESS_SAID);
+    }
+    let options = CallOptions { timeout: args.timeout, ..CallOptions::default() };
     let (target, servers) = target::aim(tool, servers)?;
-    Ok(Order { target, arguments, servers, options: CallOptions::timeout(args.timeout) })
+    Ok(Order { target, arguments, servers, options })
 }
 
 /// Connects, finds the tool, calls it.

@@ -12,7 +12,7 @@ use super::output::{self, Audience};
 use super::progress::Progress;
 use super::render::fold::fold;
 use super::signals::Signals;
-use super::{FAILED, WRONG_USE, config, render, voyage};
+use super::{FAILED, WRONG_USE, render, source, voyage};
 use crate::fleet::Fleet;
 use crate::fleet::planted::Verdict;
 
@@ -25,14 +25,11 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     };
     let audience = Audience::find(args.json);
     let (servers, fleet) = match (&args.config, &args.url) {
-        (_, Some(url)) => (vec![config::at(url)], None),
-        (Some(path), None) => match config::load(path) {
-            Ok(config) => {
-                config.warnings.iter().for_each(|warning| output::warn(warning));
-                (config.servers, None)
-            }
-            Err(error) => {
-                output::complain(&error.to_string());
+        (_, Some(url)) => (vec![source::at(url)], None),
+        (Some(path), None) => match source::load(path) {
+            Ok(servers) => (servers, None),
+            Err(why) => {
+                output::complain(&why);
                 return ExitCode::from(WRONG_USE);
             }
         },

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use moored_mcp::config::parse_duration;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::handler::{Eras, FleetHandler};
-use crate::cli::duration;
 use gate::{Gate, Gated};
 
 /// `moored-mcp fleet-server`: how this server misbehaves.
@@ -63,7 +63,7 @@ pub(crate) struct StdioServerArgs {
     pid_file: Option<std::path::PathBuf>,
     /// Exit by itself after this long, whatever the other flags say: a test that fails must not
     /// leave a process for ever.
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     life: Duration,
     /// Be the grandchild: do nothing at all.
     #[arg(long, hide = true)]

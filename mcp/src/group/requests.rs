@@ -131,7 +131,7 @@ impl SessionGroup {
         options: CallOptions,
     ) -> Result<Value, CallError> {
         let Route { session, live } = route;
-        let usual = self.0.state.shared.options.call_timeout;
+        let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);
         session.ask(&live, name, question, options, usual).await
     }
 

@@ -74,13 +74,13 @@ fn a_wrong_command_line_is_refused() {
 fn unknown_keys_are_warned_of_on_stderr() {
     let place = Place::new();
     let mut entry = stdio(&[]);
-    entry["timeout"] = json!(5);
+    entry["autoApprove"] = json!([]);
     let (run, report) = place.examine(&[("one", entry)], &[]);
     run.expect(0);
     assert_eq!(report["clean"], true);
     assert_eq!(
         run.stderr,
-        "moored-mcp: warning: server \"one\": unknown key \"timeout\" is ignored\n"
+        "moored-mcp: warning: server \"one\": unknown key \"autoApprove\" is ignored\n"
     );
 }
 
@@ -99,6 +99,29 @@ fn of_a_name_that_is_there_twice_the_later_one_is_not_started() {
     assert_eq!(servers[2]["connect_ms"], Value::Null);
     assert_eq!(servers[2]["leave"]["clean"], true);
     assert!(!place.file("started").exists());
+}
+
+#[test]
+fn a_configuration_in_yaml_with_variables_is_examined_and_called() {
+    let place = Place::new();
+    let entry = stdio(&[]);
+    let text = format!(
+        "mcp_servers:\n  one:\n    transport: stdio\n    command: ${{env:SERVER}}\n    args: {}\n    env: {{TOKEN: os.environ/TOKEN}}\n  off:\n    command: touch\n    args: ['{}']\n    disabled: true\n",
+        entry["args"],
+        place.file("started").display()
+    );
+    let config = place.config_text(&text);
+    place.run(&["doctor", &config]).expect_refused(&["servers.json:4", "SERVER", "\"one\""]);
+    let server = entry["command"].as_str().expect("a command");
+    let variables = [("SERVER", server), ("TOKEN", "t")];
+    let run = place.start_with(&["doctor", &config, "--json"], &variables).finish();
+    run.expect(0);
+    assert!(run.stderr.contains("\"off\": it is switched off"), "{}", run.stderr);
+    assert!(!place.file("started").exists());
+    place
+        .start_with(&["call", &config, "one/echo", r#"{"message": "ahoy"}"#], &variables)
+        .finish()
+        .expect(0);
 }
 
 #[test]

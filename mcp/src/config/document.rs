@@ -1,0 +1,146 @@
+//! A configuration as it is written: objects keep their order and the keys that stand there twice, values keep their lines.
+//!
+//! The order decides the order of the report, and a server that is named twice must be seen twice.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::error::{ConfigError, ConfigErrorKind};
+use super::{jsonc, yaml};
+
+/// A configuration as it is written, before variables are filled in and before anything is checked.
+///
+/// It comes from a text ([`parse`](Self::parse)), or out of a larger file of a program's own: it is `Deserialize` for every
+/// format that describes itself. Lines are known of a text only. It is `Serialize` too, with its placeholders unfilled.
+#[derive(Clone, PartialEq)]
+pub struct Document {
+    pub(super) root: Node,
+    pub(super) format: Format,
+}
+
+/// How the text was written, as far as it matters to its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A string is in quotes, and a number is no string.
+    Json,
+    /// A string needs no quotes, so a number or a truth value may be meant as one.
+    Yaml,
+}
+
+/// What the name of a file says of its format. The content decides first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Json,
+    Yaml,
+    Otherwise,
+}
+
+/// A value and the line it is on; line 0 where lines are not known.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub line: usize,
+    /// The bytes of the text that it takes up, as long as they are of use.
+    pub span: Option<Range<usize>>,
+    pub value: Value,
+}
+
+/// Two nodes are equal where they say the same, wherever they stand.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.node == other.node
+    }
+}
+
+/// One key of an object with its value.
+#[derive(Clone)]
+pub(super) struct Pair {
+    pub key: String,
+    pub line: usize,
+    pub node: Node,
+}
+
+#[derive(Clone, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Text(String),
+    /// A number or a truth value, as it is spelled.
+    Bare(String),
+    List(Vec<Node>),
+    Object(Vec<Pair>),
+}
+
+impl Value {
+    /// What this is, for a sentence such as "expected a string, found a list". Never the value, which may be a credential.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Text(_) => "a string",
+            Value::Bare(_) if self.truth().is_some() => "a truth value",
+            Value::Bare(_) => "a number",
+            Value::List(_) => "a list",
+            Value::Object(_) => "an object",
+        }
+    }
+
+    pub(super) fn truth(&self) -> Option<bool> {
+        match self {
+            Value::Bare(word) if word.eq_ignore_ascii_case("true") => Some(true),
+            Value::Bare(word) if word.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl Document {
+    /// Reads a text: JSON with comments and trailing commas where it begins like JSON (a brace, a bracket or a comment of
+    /// its kind), YAML otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrorKind::Syntax`], with the line.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Self::parse_named(text, Named::Otherwise)
+    }
+
+    pub(super) fn parse_named(text: &str, named: Named) -> Result<Self, ConfigError> {
+        // Some editors put a byte order mark first; it is no part of the text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if looks_like_json(text) {
+            let wrong = match jsonc::read(text) {
+                Ok(root) => return Ok(Self { root, format: Format::Json }),
+                Err(wrong) => wrong,
+            };
+            // YAML may begin with a brace too; JSON with a mistake in it is not to pass as YAML.
+            if named == Named::Yaml {
+                return yaml::read(text).map(|root| Self { root, format: Format::Yaml });
+            }
+            return Err(wrong);
+        }
+        match yaml::read(text) {
+            Ok(root) => Ok(Self { root, format: Format::Yaml }),
+            // A file that is called JSON is told what is wrong with it as JSON.
+            Err(_) if named == Named::Json => Err(jsonc::read(text)
+                .err()
+                .unwrap_or_else(|| ConfigError::new(ConfigErrorKind::Syntax, "not valid JSON"))),
+            Err(wrong) => Err(wrong),
+        }
+    }
+}
+
+fn looks_like_json(text: &str) -> bool {
+    let text = text.trim_start();
+    ["{", "[", "//", "/*"].iter().any(|start| text.starts_with(start))
+}
+
+/// Shows no value: it may be a credential.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("format", &self.format).finish_non_exhaustive()
+    }
+}
