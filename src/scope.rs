@@ -149,7 +149,8 @@ impl CancelScope {
     /// # Errors
     ///
     /// [`Cancelled`], with the first reason, where this scope was cancelled and the body did not finish; unless a region
-    /// around it, up to a shield, is cancelled as well, which catches in its place (R9).
+    /// around it, up to a shield, is cancelled as well, which catches in its place (R9). Below a nested `block_on` that one
+    /// cannot: put a [`shield`](crate::shield()) around what is blocked on.
     ///
     /// # Panics
     ///

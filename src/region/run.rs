@@ -72,7 +72,7 @@ pin_project! {
                 this.frame.report_foreign_drop();
                 // Before the exits are handed over, so that what the body abandons comes here (R7).
                 this.frame.clear(this.body);
-                if this.frame.is_failed_child() {
+                if this.frame.has_error_to_tell() {
                     this.frame.unclaimed();
                 }
                 let ended = this.ended.take();

@@ -4,7 +4,8 @@ use crate::support::{
     Executor, Gate, Loud, Reports, boom, hand, lose, panic_text, poll_once, yield_now,
 };
 use moored::{
-    BoxTask, CancelScope, Cause, ExitFailure, ExitStack, Failure, Refused, Spawn, TaskGroup, task,
+    BoxTask, CancelScope, Cause, ExitFailure, ExitStack, Failure, Refused, Spawn, TaskGroup, local,
+    task,
 };
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -257,6 +258,40 @@ fn r15_an_error_of_a_child_whose_exits_run_when_its_group_is_dropped_is_unclaime
     gate.open();
     let failure = run.drive().unwrap_err();
     assert!(matches!(failure.cause(), Cause::Exit(ExitFailure::Unclaimed { .. })), "{failure:?}");
+}
+
+#[test]
+fn r15_an_error_of_a_body_whose_exits_run_when_its_stacks_run_is_dropped_is_unclaimed() {
+    for is_local in [false, true] {
+        let (scope, gate) = (CancelScope::new(), Gate::new());
+        let exit = gate.wait();
+        let body = async {
+            if is_local {
+                let stack = local::ExitStack::new();
+                let failing = async {
+                    stack.defer(exit);
+                    Err::<(), _>("of a body")
+                };
+                return stack.run(failing).await;
+            }
+            let stack = ExitStack::new();
+            let failing = async {
+                stack.defer(exit);
+                Err::<(), _>("of a body")
+            };
+            stack.run(failing).await
+        };
+        let mut run = hand(scope.run(body));
+        run.pending();
+        scope.cancel();
+        run.idle();
+        gate.open();
+        let cancelled = run.drive().map(drop).unwrap_err();
+        assert!(
+            matches!(cancelled.failures(), [ExitFailure::Unclaimed { .. }]),
+            "local {is_local}: {cancelled:?}"
+        );
+    }
 }
 
 // When, and how much.

@@ -44,6 +44,31 @@ fn r09_cancel_of_the_outer_scope_against_cancel_of_the_inner_one() {
     });
 }
 
+/// A scope in a child leaves its cancellation to the scope around its group, which was only lent to that one: when that one
+/// has left on another thread, the scope is woken, and catches.
+#[test]
+fn r09_what_waits_for_the_outer_scope_is_woken_when_that_leaves_on_another_thread() {
+    coarse_model(|| {
+        let (threads, outer, inner) = (Threads::default(), CancelScope::new(), CancelScope::new());
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        outer.cancel();
+        inner.cancel();
+        let body = async {
+            let child = async move { Ok(inner.run(pending::<()>()).await.is_err()) };
+            Ok(group.spawn_on(&threads, child).join().await.unwrap())
+        };
+        block_on(async {
+            let mut lent = pin!(group.run(body));
+            let caught = match outer.run(lent.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_) => lent.await,
+            };
+            assert!(caught.unwrap());
+        });
+        threads.join();
+    });
+}
+
 /// Opens its gate when it is dropped.
 struct Opens(Arc<Gate>);
 

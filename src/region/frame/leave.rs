@@ -53,6 +53,10 @@ impl Frame {
         // Only lent to what is around, it is woken when that has left.
         self.node().link_up();
         self.register(cx.waker());
+        // T1 looks; T2 leaves what is around and wakes nobody here; T1 registers, and sleeps.
+        if !self.node().is_caught_outside() {
+            return false;
+        }
         let pending = self.poll_adopted(cx).is_pending();
         pending || self.extras_seen().is_none_or(|extras| !extras.tally.has_panicked())
     }

@@ -1,6 +1,6 @@
 //! What went wrong in a frame's region, until its result tells of it, or a record further out (R15).
 
-use super::super::{Caught, Kind};
+use super::super::Caught;
 use super::{Extras, Frame};
 use crate::failure::{ExitFailure, Failures};
 use crate::reason::Leaving;
@@ -28,13 +28,9 @@ impl Frame {
         self.extras().tally.failures.first.extend(error);
     }
 
-    /// Whether a child has returned an error, and waits for exits.
-    pub(in crate::region) fn is_failed_child(&self) -> bool {
-        self.node().kind() == Kind::Child
-            && self
-                .extras
-                .as_ref()
-                .is_some_and(|extras| matches!(extras.why, Some(Leaving::Failed)))
+    /// Whether the body has returned an error, which its run tells when the exits have run.
+    pub(in crate::region) fn has_error_to_tell(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| matches!(extras.why, Some(Leaving::Failed)))
     }
 
     /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.
