@@ -28,7 +28,7 @@ use crate::region::{Kind, Node};
 use crate::scope::{CancelHandle, request};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
-use crate::wrong_task::Rejected;
+use crate::wrong_task::{Rejected, accepted};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -155,7 +155,7 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// Lets at most `n` children run at once, at least one; the others wait for their turn in the order of
-    /// their spawns.
+    /// their spawns, in this task and on executors alike: one whose executor has not polled it yet keeps its place.
     ///
     /// A child that is cancelled while it waits does not wait any more, and does not count: it runs to its first await
     /// at once, so that its own exits are in place (R16), beside the `n` that have their turn. In a group that is
@@ -193,7 +193,7 @@ impl<'env, E> TaskGroup<'env, E> {
         T: Send + 'env,
         E: Send + 'env,
     {
-        self.try_spawn(future).unwrap_or_else(|rejected| panic!("{rejected}"))
+        accepted(self.try_spawn(future))
     }
 
     /// As [`spawn`](TaskGroup::spawn).
@@ -234,7 +234,7 @@ impl<'env, E> TaskGroup<'env, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.try_spawn_on(spawner, future).unwrap_or_else(|rejected| panic!("{rejected}"))
+        accepted(self.try_spawn_on(spawner, future))
     }
 
     /// As [`spawn_on`](TaskGroup::spawn_on).

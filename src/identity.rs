@@ -1,5 +1,6 @@
 //! Who a task is, and when two identities are the same one (R1, R5).
 
+use crate::names::Shown;
 use crate::sync::Arc;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -71,7 +72,7 @@ impl fmt::Display for TaskId {
             Source::Runtime => write!(f, "tokio task {}", self.number)?,
         }
         match &self.name {
-            Some(name) => write!(f, " ({name})"),
+            Some(name) => write!(f, " ({})", Shown(name)),
             None => Ok(()),
         }
     }

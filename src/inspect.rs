@@ -21,6 +21,8 @@
 //! # });
 //! ```
 
+use crate::failure::counted;
+use crate::names::{Shown, is_escaped};
 use crate::region::register::{self, Found, Span};
 use crate::region::{Kind, Phase};
 use serde_json::{Value, json};
@@ -163,7 +165,7 @@ impl Snapshot {
         }
         json.extend(std::iter::repeat_n("]}", open));
         json.push(']');
-        json
+        escaped(json)
     }
 }
 
@@ -218,7 +220,7 @@ impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;
         if let Some(name) = &self.name {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", Shown(name))?;
         }
         if let Some(owner) = &self.owner {
             write!(f, " of {owner}")?;
@@ -228,7 +230,7 @@ impl fmt::Display for Region {
             f.write_str(if said { what } else { "" })?;
         }
         if self.exits > 0 {
-            write!(f, ", {} exits to run", self.exits)?;
+            write!(f, ", {} to run", counted(self.exits, "exit"))?;
         }
         write!(f, ", waits {:.1?} for {}", self.waiting_for, self.waits_for)
     }
@@ -313,7 +315,7 @@ impl Timeline {
         events.extend(rows.iter().map(|(name, row)| {
             json!({ "name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": { "name": name } })
         }));
-        json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string()
+        escaped(json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string())
     }
 }
 
@@ -321,6 +323,18 @@ impl fmt::Debug for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeline").field("regions", &self.spans.len()).finish_non_exhaustive()
     }
+}
+
+/// JSON in which names have escapes for all that [`Shown`] escapes: JSON itself asks for fewer.
+fn escaped(json: String) -> String {
+    if !json.contains(is_escaped) {
+        return json;
+    }
+    let escape = |char: char| match is_escaped(char) {
+        true => format!("\\u{:04x}", u32::from(char)),
+        false => char.to_string(),
+    };
+    json.chars().map(escape).collect()
 }
 
 fn millis(time: Duration) -> u64 {

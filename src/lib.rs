@@ -110,6 +110,7 @@ mod identity;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod local;
+mod names;
 mod places;
 mod reason;
 mod region;

@@ -1,6 +1,7 @@
 //! Why something was cancelled: kept from the first request to the last error that tells of it (R10).
 
 use crate::identity::TaskId;
+use crate::names::Shown;
 use crate::sync::Arc;
 use crate::wrong_task::WrongTask;
 use std::borrow::Cow;
@@ -172,7 +173,7 @@ impl fmt::Display for Reason {
             ReasonKind::Shutdown => "cancelled: its executor dropped it",
         })?;
         if let Some(message) = &self.origin.message {
-            write!(f, ": {message}")?;
+            write!(f, ": {}", Shown(message))?;
         }
         match (&self.origin.task, self.origin.location) {
             (Some(task), Some(location)) => write!(f, " (by {task} at {location})"),

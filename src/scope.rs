@@ -251,6 +251,7 @@ impl<F: Future> Future for ScopeRun<'_, F> {
     type Output = Result<F::Output, Cancelled>;
 
     #[inline]
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().run.poll_quick(cx) {
             Some(polled) => polled.map(Ok),
@@ -261,13 +262,14 @@ impl<F: Future> Future for ScopeRun<'_, F> {
 
 impl<F: Future> ScopeRun<'_, F> {
     #[inline(never)]
+    #[track_caller]
     fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut run = self.project().run;
         let ended = match ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed)) {
             Ok(ended) => ended,
             Err(misuse) => match *misuse {
                 Misuse::WrongTask(wrong) => Ended::Misplaced(wrong, None),
-                misuse => panic!("{misuse}"),
+                misuse => misuse.panic(),
             },
         };
         let frame = run.frame();

@@ -73,6 +73,7 @@ pin_project! {
 impl<F: Future> Future for Shield<F> {
     type Output = F::Output;
 
+    #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut run = self.project().run;
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));

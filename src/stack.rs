@@ -18,7 +18,7 @@ use crate::reason::{Leaving, Reason};
 use crate::region::{Ended, Exit, Kind, Node, Run};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
-use crate::wrong_task::{Misuse, Rejected};
+use crate::wrong_task::{Misuse, Rejected, accepted};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -127,7 +127,7 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        self.try_defer(exit).unwrap_or_else(refuse);
+        accepted(self.try_defer(exit));
     }
 
     /// As [`defer`](ExitStack::defer).
@@ -168,7 +168,7 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        self.try_defer_with(exit).unwrap_or_else(refuse);
+        accepted(self.try_defer_with(exit));
     }
 
     /// As [`defer_with`](ExitStack::defer_with).
@@ -217,7 +217,7 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        self.try_hold(value, give_back).unwrap_or_else(refuse)
+        accepted(self.try_hold(value, give_back))
     }
 
     /// As [`hold`](ExitStack::hold), with an exit that is told why it runs: the natural form of a
@@ -249,7 +249,7 @@ impl ExitStack {
         F::Output: ExitOutput,
     {
         let call = |give_back: C, value, why| give_back(value, why);
-        self.hold_at(value, give_back, call, Location::caller()).unwrap_or_else(refuse)
+        accepted(self.hold_at(value, give_back, call, Location::caller()))
     }
 
     /// As [`hold`](ExitStack::hold).
@@ -413,7 +413,9 @@ impl ExitStack {
     #[track_caller]
     pub fn pop_all(&self) -> ExitStack {
         let at = Location::caller();
-        self.admit("pop_all", at).unwrap_or_else(|misuse| panic!("{misuse}"));
+        if let Err(misuse) = self.admit("pop_all", at) {
+            misuse.panic();
+        }
         let stack = ExitStack::new();
         stack.node.enter(at);
         self.node.move_exits_to(&stack.node);
@@ -486,11 +488,6 @@ impl ExitStack {
     }
 }
 
-#[track_caller]
-fn refuse<T, R>(rejected: Rejected<T>) -> R {
-    panic!("{rejected}")
-}
-
 impl sealed::TakeOver for ExitStack {
     fn take_over(&self) {
         self.node.take_over();
@@ -537,6 +534,7 @@ where
 {
     type Output = Result<T, Failure<E>>;
 
+    #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut run = self.project().run;
         let why = |result: &Result<T, E>| match result {
@@ -552,7 +550,7 @@ where
                 Misuse::WrongTask(wrong) => {
                     return Poll::Ready(Err(Failure::only(Cause::Rejected(*wrong))));
                 }
-                misuse => panic!("{misuse}"),
+                misuse => misuse.panic(),
             },
         };
         let frame = run.frame();

@@ -39,9 +39,12 @@ impl fmt::Display for WrongTask {
         write!(
             f,
             "{current} may not {operation} {region} at {attempted_at}: it was entered by {owner} at \
-             {entered_at}, and only that task leaves it; ask through a `CancelHandle`, or hand it over \
-             with `release` and `adopt`"
-        )
+             {entered_at}, and only that task "
+        )?;
+        f.write_str(match *operation {
+            "spawn" => "spawns into it; spawn through a `GroupSpawner`, which that task makes with `spawner()`",
+            _ => "leaves it; ask through a `CancelHandle`, or hand it over with `release` and `adopt`",
+        })
     }
 }
 
@@ -88,6 +91,12 @@ pub enum Misuse {
 }
 
 impl Misuse {
+    /// Panics in the caller.
+    #[track_caller]
+    pub(crate) fn panic(&self) -> ! {
+        panic!("{self}")
+    }
+
     /// A spawn through a spawner whose group is gone; all that is known of it is where that was made.
     pub(crate) fn group_gone(
         made_at: &'static Location<'static>,
@@ -164,6 +173,15 @@ impl<T> Rejected<T> {
     /// Why it was refused, and what was passed in.
     pub fn into_parts(self) -> (Misuse, T) {
         (self.misuse, self.value)
+    }
+}
+
+/// What a plain `defer`, `hold` or `spawn` returns; panics in the caller where it was refused.
+#[track_caller]
+pub(crate) fn accepted<R, T>(result: Result<R, Rejected<T>>) -> R {
+    match result {
+        Ok(accepted) => accepted,
+        Err(rejected) => panic!("{rejected}"),
     }
 }
 

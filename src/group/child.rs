@@ -63,8 +63,9 @@ where
         }
         let slot = Slot::new();
         let handle = TaskHandle::new(Arc::clone(&slot));
+        let turn = ledger.gate.line_up(slot.newborn.task());
         let ledger = Some(Arc::clone(ledger));
-        let exit = SignOut { at, slot, turn: Turn::New, ledger };
+        let exit = SignOut { at, slot, turn, ledger };
         Ok((Child { run: Run::newborn(future, at), exit }, handle))
     }
 }
@@ -126,7 +127,8 @@ where
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
             let cancelled = frame.node().is_cancelled_itself();
-            ready!(ledger.gate.poll_turn(&mut exit.turn, cancelled, cx));
+            let task = exit.slot.newborn.task();
+            ready!(ledger.gate.poll_turn(&mut exit.turn, task, cancelled, cx));
         }
         let polled = if this.run.as_mut().frame().is_new_draft() {
             exit.poll_light::<P, F>(this.run.as_mut(), cx)

@@ -44,14 +44,15 @@ const ONE: u64 = 1 << 2;
 struct Line {
     limit: Option<usize>,
     running: usize,
-    /// Who waits for a turn, first come first served.
+    /// Who waits for a turn, by the number of the task: in the order of the spawns. One that has not been polled yet has its
+    /// place without a waker, so that none that was spawned later goes before it.
     waiting: BTreeMap<u64, Option<Waker>>,
-    next_ticket: u64,
 }
 
 /// A child's place in a group that limits how many run.
 #[derive(Default)]
 pub(super) enum Turn {
+    /// Spawned before there was a limit, and not polled yet.
     #[default]
     New,
     InLine(u64),
@@ -75,7 +76,7 @@ impl Line {
                 self.running -= 1;
                 None
             }
-            Turn::InLine(ticket) => self.waiting.remove(&ticket).flatten(),
+            Turn::InLine(task) => self.waiting.remove(&task).flatten(),
             Turn::New | Turn::Free => None,
         };
         [own, self.call_first()]
@@ -134,6 +135,15 @@ impl Gate {
         self.abandoned.load(Ordering::Acquire)
     }
 
+    /// The place of a child that is spawned now.
+    pub(super) fn line_up(&self, task: u64) -> Turn {
+        if !self.limited.load(Ordering::Relaxed) {
+            return Turn::New;
+        }
+        self.line.lock().waiting.insert(task, None);
+        Turn::InLine(task)
+    }
+
     /// Whether a child need not wait for its turn, or has had it: without a lock.
     pub(super) fn lets_pass(&self, turn: &mut Turn) -> bool {
         if matches!(turn, Turn::New) && !self.limited.load(Ordering::Relaxed) {
@@ -147,32 +157,24 @@ impl Gate {
     pub(super) fn poll_turn(
         &self,
         turn: &mut Turn,
+        task: u64,
         cancelled: bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let waker = Some(cx.waker().clone());
         let mut line = self.line.lock();
-        let ticket = match *turn {
-            Turn::InLine(ticket) => Some(ticket),
-            _ => None,
-        };
-        let first = line.waiting.first_key_value().is_none_or(|(first, _)| Some(*first) == ticket);
+        let first = line.waiting.first_key_value().is_none_or(|(first, _)| *first >= task);
         let room = line.limit.is_none_or(|limit| line.running < limit);
         let (polled, old) = if cancelled || line.limit.is_none() || (first && room) {
             let counted = !cancelled && line.limit.is_some();
             line.running += usize::from(counted);
             *turn = if counted { Turn::Running } else { Turn::Free };
-            let left = ticket.and_then(|ticket| line.waiting.remove(&ticket)).flatten();
+            let left = line.waiting.remove(&task).flatten();
             // Whoever is first now may have room as well.
-            (Poll::Ready(line.call_first()), [waker, left])
-        } else if let Some(place) = ticket.and_then(|ticket| line.waiting.get_mut(&ticket)) {
-            (Poll::Pending, [std::mem::replace(place, waker), None])
+            (Poll::Ready(line.call_first()), left)
         } else {
-            let ticket = line.next_ticket;
-            line.next_ticket += 1;
-            line.waiting.insert(ticket, waker);
-            *turn = Turn::InLine(ticket);
-            (Poll::Pending, [None, None])
+            *turn = Turn::InLine(task);
+            (Poll::Pending, line.waiting.insert(task, waker).flatten())
         };
         drop(line);
         // The next one first, whatever the drop of a waker does.

@@ -137,6 +137,7 @@ where
     F: Future<Output = Result<T, E>>,
 {
     /// Ready when the body has ended; an early result where it never will.
+    #[track_caller]
     fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Failure<E>>> {
         let this = self.project();
         let crew = this.crew;
@@ -147,7 +148,7 @@ where
                 Misuse::WrongTask(wrong) => {
                     return Poll::Ready(Some(Failure::only(Cause::Rejected(*wrong))));
                 }
-                misuse => panic!("{misuse}"),
+                misuse => misuse.panic(),
             }
         }
         let ended = ready!(crew.frame.poll_body(this.body, cx));
@@ -175,6 +176,7 @@ where
 {
     type Output = Result<T, Failure<E>>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.crew.done {
             return Poll::Pending;

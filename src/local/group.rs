@@ -7,7 +7,7 @@ use crate::group::{
 use crate::region::{Kind, Node};
 use crate::scope::{CancelHandle, request, stop};
 use crate::sync::{Arc, Weak};
-use crate::wrong_task::{Misuse, Rejected};
+use crate::wrong_task::{Misuse, Rejected, accepted};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -109,7 +109,7 @@ impl<'env, E> TaskGroup<'env, E> {
         T: 'env,
         E: 'env,
     {
-        self.try_spawn(future).unwrap_or_else(|rejected| panic!("{rejected}"))
+        accepted(self.try_spawn(future))
     }
 
     /// As [`spawn`](TaskGroup::spawn).

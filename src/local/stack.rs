@@ -8,7 +8,7 @@ use crate::stack::{
     Close, Deferred, ExitOutput, ExitStack as Stack, LocalLater, Slot, StackRun, reclaim,
 };
 use crate::sync::Arc;
-use crate::wrong_task::Rejected;
+use crate::wrong_task::{Rejected, accepted};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -93,7 +93,7 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        self.try_defer(exit).unwrap_or_else(|rejected| panic!("{rejected}"));
+        accepted(self.try_defer(exit));
     }
 
     /// As [`defer`](ExitStack::defer).
@@ -126,7 +126,7 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        self.try_defer_with(exit).unwrap_or_else(|rejected| panic!("{rejected}"));
+        accepted(self.try_defer_with(exit));
     }
 
     /// As [`defer_with`](ExitStack::defer_with).
@@ -165,7 +165,7 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        self.try_hold(value, give_back).unwrap_or_else(|rejected| panic!("{rejected}"))
+        accepted(self.try_hold(value, give_back))
     }
 
     /// As [`hold`](ExitStack::hold).

@@ -31,6 +31,11 @@ impl Newborn {
         std::ptr::from_ref(self).addr()
     }
 
+    /// Its task's number, which is larger in a child that is spawned later.
+    pub(crate) fn task(&self) -> u64 {
+        self.task
+    }
+
     pub(crate) fn task_id(&self) -> TaskId {
         TaskId::moored(self.task, None)
     }

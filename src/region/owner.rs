@@ -2,6 +2,7 @@
 
 use super::{Kind, LEFT, Node, ambient};
 use crate::identity::{Identity, TaskId};
+use crate::names::Shown;
 use crate::report::{Report, report};
 use crate::rt;
 use crate::sync::{Arc, Ordering};
@@ -139,7 +140,7 @@ impl Node {
             Kind::Group => "task group",
         };
         match name {
-            Some(name) => format!("{noun} `{name}`"),
+            Some(name) => format!("{noun} `{}`", Shown(&name)),
             None => noun.to_owned(),
         }
     }

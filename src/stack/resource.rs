@@ -86,13 +86,16 @@ impl<R: Resource> Unpin for Enter<'_, R> {}
 impl<R: Resource> Future for Enter<'_, R> {
     type Output = Result<Held<R::Value>, R::Error>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let State::Done = this.state {
             return Poll::Pending;
         }
         // At every poll, so that nothing is entered where its exit could not be registered.
-        this.stack.admit("enter", this.at).unwrap_or_else(|misuse| panic!("{misuse}"));
+        if let Err(misuse) = this.stack.admit("enter", this.at) {
+            misuse.panic();
+        }
         if let State::New(_) = this.state {
             if let State::New(resource) = std::mem::replace(&mut this.state, State::Done) {
                 this.state = State::Entering(Box::pin(resource.enter()));

@@ -42,6 +42,7 @@ pub fn hand<F: Future>(future: F) -> Hand<F> {
 
 impl<F: Future> Hand<F> {
     /// Polls it once.
+    #[track_caller]
     pub fn poll(&mut self) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
