@@ -20,22 +20,20 @@ impl fmt::Display for Shown<'_> {
 /// Whether `char` is a control character, or one of Unicode's that breaks lines or turns the direction of writing.
 pub(crate) fn is_escaped(char: char) -> bool {
     let marks = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'];
-    let turns = ('\u{202a}'..='\u{202e}').contains(&char) || ('\u{2066}'..='\u{2069}').contains(&char);
+    let turns =
+        ('\u{202a}'..='\u{202e}').contains(&char) || ('\u{2066}'..='\u{2069}').contains(&char);
     char.is_control() || marks.contains(&char) || turns
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Shown;
+    use crate::names::Shown;
 
     #[test]
     fn a_name_stays_as_it_is_and_what_would_change_its_line_is_escaped() {
         assert_eq!(Shown("session `gîthub` 🙂\\").to_string(), "session `gîthub` 🙂\\");
         let hostile = "a\nb\r\t\u{1b}[31m\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{0}";
         let shown = Shown(hostile).to_string();
-        assert_eq!(
-            shown,
-            "a\\nb\\r\\t\\u{1b}[31m\\u{7f}\\u{85}\\u{2028}\\u{2029}\\u{202e}\\0"
-        );
+        assert_eq!(shown, "a\\nb\\r\\t\\u{1b}[31m\\u{7f}\\u{85}\\u{2028}\\u{2029}\\u{202e}\\0");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{ExitStack, Held};
 use crate::failure::BoxError;
+use crate::wrong_task::accepted;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -106,7 +107,7 @@ impl<R: Resource> Future for Enter<'_, R> {
         let call = |(), value, _| R::exit(value);
         let held = entered.map(|value| {
             let held = this.stack.hold_at(value, (), call, this.at);
-            held.unwrap_or_else(super::refuse)
+            accepted(held)
         });
         // After its exit is registered: the drop of the resource's future is user code, and may panic.
         this.state = State::Done;

@@ -30,9 +30,16 @@ fn message(
     entered: u32,
 ) -> String {
     let file = file!();
+    let advice = match operation {
+        "spawn" => {
+            "and only that task spawns into it; spawn through a `GroupSpawner`, which that task makes \
+             with `spawner()`"
+        }
+        _ => ADVICE,
+    };
     format!(
         "{thief} may not {operation} {region} at {file}:{attempted}: it was entered by {owner} at \
-         {file}:{entered}, {ADVICE}"
+         {file}:{entered}, {advice}"
     )
 }
 

@@ -54,6 +54,7 @@ mod shield;
 mod shown;
 mod stack;
 mod stop;
+mod surface;
 mod task;
 mod teach;
 mod thread_end;

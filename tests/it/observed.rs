@@ -39,7 +39,7 @@ fn a_snapshot_shows_what_is_open_who_owns_it_and_what_it_waits_for() {
     assert!(outer.starts_with("task") && scope.starts_with("  cancel"), "{tree}");
     assert!(scope.contains("(snap-task)") && scope.contains("stopping"), "{tree}");
     assert!(
-        stack.contains("1 exits to run") && stack.contains("for the exit registered at"),
+        stack.contains("1 exit to run") && stack.contains("for the exit registered at"),
         "{tree}"
     );
     assert!(stack.contains(file!()), "{tree}");
