@@ -46,49 +46,53 @@ impl Node {
 
     /// Acts on the times that have come when it is `now`.
     pub(super) fn come_due(self: &Arc<Self>, now: Instant, times: Times) {
-        let has_come = |due: Option<Instant>| due.filter(|due| *due <= now);
         if times == Times::All {
-            let (deadline, stop) = (has_come(self.deadline_due()), has_come(self.stop_due()));
-            match (deadline, stop) {
-                // The first that came is the reason (R10).
-                (Some(deadline), stop) if stop.is_none_or(|stop| deadline <= stop) => {
-                    self.expire(now)
-                }
-                (_, Some(_)) => {
-                    if let Some(reason) = self.stop_reason() {
-                        self.cancel(reason);
-                    }
-                }
-                _ => {}
+            if let Some(reason) = self.reason_due(now) {
+                self.expire(reason, now);
             }
         }
-        if has_come(self.shield_due()).is_some() {
+        if self.shield_due().is_some_and(|due| due <= now) {
             self.give_way();
         }
     }
 
-    /// Cancels the region because its deadline has passed, which was no earlier than `now`, and before it every region
-    /// around it whose deadline has passed: of two deadlines at one instant the outer one counts, and this one may have
-    /// been polled first (R9).
-    fn expire(&self, now: Instant) {
-        let expired =
-            |node: &Node| Reason::new(ReasonKind::Deadline, None, None, node.entered_at());
+    /// Why the region is to be cancelled when it is `now`: of its deadline and the end of its grace after a stop, the one
+    /// that came first is the reason (R10).
+    fn reason_due(&self, now: Instant) -> Option<Reason> {
+        let has_come = |due: Option<Instant>| due.filter(|due| *due <= now);
+        match (has_come(self.deadline_due()), has_come(self.stop_due())) {
+            (Some(deadline), stop) if stop.is_none_or(|stop| deadline <= stop) => {
+                Some(self.deadline_reason())
+            }
+            (_, Some(_)) => self.stop_reason(),
+            _ => None,
+        }
+    }
+
+    fn deadline_reason(&self) -> Reason {
+        Reason::new(ReasonKind::Deadline, None, None, self.entered_at())
+    }
+
+    /// Cancels the region for `reason`, because a time of it has come, which was no earlier than `now`; and before it every
+    /// region around it of which a time has come too. Of two times at one instant the outer one counts, and this region may
+    /// have been polled first (R9).
+    fn expire(&self, reason: Reason, now: Instant) {
         if !self.has(SHELTERED | SHIELD | LEFT) {
             let now = now.max(self.now());
             let mut overdue = Vec::new();
             for node in self.around() {
                 let foreign = node.given_clock().is_some();
-                overdue.extend(node.deadline().filter(|at| *at <= now).map(|_| Arc::clone(&node)));
+                overdue.extend(node.reason_due(now).map(|reason| (Arc::clone(&node), reason)));
                 // What is farther out has another time.
                 if foreign {
                     break;
                 }
             }
-            for node in overdue.iter().rev() {
-                node.cancel(expired(node));
+            for (node, reason) in overdue.into_iter().rev() {
+                node.cancel(reason);
             }
         }
-        self.cancel(expired(self));
+        self.cancel(reason);
     }
 
     fn deadline_due(&self) -> Option<Instant> {
@@ -150,7 +154,7 @@ impl Node {
         let Some(timeout) = timeout else { return };
         if timeout.is_zero() {
             // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
-            self.expire(self.now());
+            self.expire(self.deadline_reason(), self.now());
             return;
         }
         let Some(due) = self.now().checked_add(timeout) else { return };

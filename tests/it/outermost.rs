@@ -554,3 +554,60 @@ fn r09_a_timeout_in_a_cancelled_scope_is_not_told() {
     assert!(run.drive().is_err());
     log.is(&[]);
 }
+
+#[test]
+fn r09_a_stop_whose_grace_ends_at_the_instant_of_an_inner_deadline_counts_across_tasks() {
+    let (clock, log, executor) = (MockClock::new(), Log::new(), Executor::new());
+    let outer = CancelScope::new().grace(SECOND);
+    let body = async {
+        let group = TaskGroup::<()>::new();
+        let log = log.clone();
+        drop(group.spawn_on(&executor, async move {
+            let _ = move_on_after(SECOND, pending::<()>()).await;
+            log.add("resumed");
+            Ok(())
+        }));
+        let _ = group.run(pending::<Result<(), ()>>()).await;
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    outer.stop();
+    run.pending();
+    executor.run();
+    clock.advance(SECOND);
+    // The child is polled before the outer scope, which has not seen yet that its grace is over.
+    executor.run();
+    assert!(outer.is_cancelled());
+    while run.poll().is_pending() {
+        executor.run();
+    }
+    log.is(&[]);
+}
+
+#[test]
+fn r09_an_outer_deadline_at_the_instant_at_which_an_inner_grace_ends_counts_across_tasks() {
+    let (clock, log, executor) = (MockClock::new(), Log::new(), Executor::new());
+    let outer = CancelScope::new().timeout(SECOND);
+    let body = async {
+        let group = TaskGroup::<()>::new();
+        let log = log.clone();
+        drop(group.spawn_on(&executor, async move {
+            let inner = CancelScope::new().grace(SECOND);
+            inner.stop();
+            let _ = inner.run(pending::<()>()).await;
+            log.add("resumed");
+            Ok(())
+        }));
+        let _ = group.run(pending::<Result<(), ()>>()).await;
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    executor.run();
+    clock.advance(SECOND);
+    executor.run();
+    assert!(outer.is_cancelled());
+    while run.poll().is_pending() {
+        executor.run();
+    }
+    log.is(&[]);
+}
