@@ -68,7 +68,7 @@ impl Story {
                         tx.execute("INSERT INTO entry VALUES (2)", ()).await?;
                         self.step();
                         self.finished.fetch_add(1, SeqCst);
-                        Ok(())
+                        Ok::<_, Error>(())
                     };
                     connection.transaction(insert).await?;
                 }
