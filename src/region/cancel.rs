@@ -373,6 +373,11 @@ impl Node {
         inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
     }
 
+    /// Whether the region itself was cancelled, by the request behind `reason`.
+    pub(super) fn is_cancelled_for(&self, reason: &Reason) -> bool {
+        self.has(CANCELLED) && self.inner.lock().reason().is_some_and(|own| own.is_of(reason))
+    }
+
     /// The live regions around this one, as far as the next shield, which is the last.
     pub(super) fn around(&self) -> impl Iterator<Item = Arc<Node>> {
         std::iter::successors(self.live_parent(), |node| {

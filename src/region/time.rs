@@ -128,11 +128,13 @@ impl Node {
         let reason = self.reason_around()?;
         let begun = {
             let inner = self.inner.lock();
-            let begun = inner.rest_seen().and_then(|rest| rest.shield_due.as_ref());
-            begun.filter(|(begun_by, _)| begun_by.is_of(&reason)).map(|(_, due)| *due)
+            inner.rest_seen().and_then(|rest| rest.shield_due.clone())
         };
-        if begun.is_some() {
-            return begun;
+        if let Some((by, due)) = begun {
+            // It began with the first cancellation, which need not be the nearest one, and goes on while that lasts.
+            if by.is_of(&reason) || self.around().any(|node| node.is_cancelled_for(&by)) {
+                return Some(due);
+            }
         }
         let due = self.now().checked_add(grace)?;
         let old = self.inner.lock().rest().shield_due.replace((reason, due));

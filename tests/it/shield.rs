@@ -600,3 +600,21 @@ fn r12_the_runs_of_an_entered_shield_share_the_grace_of_a_cancellation() {
     clock.advance(SECOND * 6 / 10);
     run.ready().unwrap_err();
 }
+
+#[test]
+fn r12_a_grace_goes_on_where_something_nearer_is_cancelled_meanwhile() {
+    let clock = MockClock::new();
+    let (outer, inner) = (CancelScope::new(), CancelScope::new());
+    let shield = CancelScope::new().shielded().grace(2 * SECOND);
+    let mut run =
+        hand(task(outer.run(inner.run(shield.run(pending::<()>())))).clock(clock.clone()));
+    run.pending();
+    outer.cancel_because("first");
+    run.pending();
+    clock.advance(SECOND);
+    inner.cancel();
+    run.pending();
+    clock.advance(SECOND);
+    let cancelled = run.drive().unwrap_err();
+    assert_eq!(cancelled.reason().message(), Some("first"));
+}

@@ -40,7 +40,7 @@ fn r09_cancel_of_the_outer_scope_against_cancel_of_the_inner_one() {
             pending::<()>().await;
         };
         block_on(outer.run(body)).unwrap_err();
-        cancellers.map(|thread| thread.join().unwrap());
+        cancellers.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
