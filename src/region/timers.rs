@@ -36,14 +36,16 @@ impl Frame {
     ) -> Result<(), Payload> {
         // What a shield's grace depends on may change without a word.
         let shields = self.has(SHIELD) && self.node().grace().is_some();
-        let changed = self.has(DEADLINE) || shields;
+        // Read once: a mark that is set after this stays, and its setter has woken us.
+        let marked = self.has(DEADLINE);
+        let changed = marked || shields;
         if !changed && !self.is_timed() {
             return Ok(());
         }
         if self.extras_seen().is_some_and(|extras| extras.timers.broken) {
             return Ok(());
         }
-        if self.has(DEADLINE) {
+        if marked {
             let inner = self.node().inner.lock();
             self.node().lower(&inner, DEADLINE);
         }
