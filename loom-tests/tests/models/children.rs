@@ -177,7 +177,7 @@ fn r03_cancel_of_a_child_against_join() {
 /// Two children where one may run at a time: never two at once, and the one that waits is called.
 #[test]
 fn r16_the_end_of_a_turn_against_waiting_for_one() {
-    model(|| {
+    coarse_model(|| {
         let inside = Count::new();
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
@@ -283,7 +283,7 @@ async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)
 /// group returns without a failure.
 #[test]
 fn r17_two_successes_against_each_other() {
-    model(|| {
+    coarse_model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().first_success();
         let children = [1, 2].map(|n| group.spawn_on(&threads, async move { Ok(n) }));

@@ -1,7 +1,7 @@
 //! Deadlines, whose timer is another thread, against what else may happen to a scope.
 
 use crate::clock::{SECOND, StubClock};
-use crate::support::{Count, model, parked, poll_once};
+use crate::support::{Count, coarse_model, model, parked, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, Clock, ReasonKind, task};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// is dropped once.
 #[test]
 fn r10_cancel_against_deadline() {
-    model(|| {
+    coarse_model(|| {
         let dropped = Count::new();
         let clock = StubClock::new();
         let scope = CancelScope::new().timeout(SECOND);
