@@ -1,13 +1,13 @@
-//! The direction of the crate's imports, and what may be named where.
+//! The direction of the crate's imports, and the names that only some files may use.
 //!
-//! The floors are the table in docs/design.md, section 2: a room is a file of `src/` with the folder beside it, and may
-//! import from its own floor and from those below, the ground floor being 0. Read as text, comments and literals left
-//! out, because a rule about sources has to hold for every feature and every cfg.
+//! The floors are the table in docs/design.md, section 2. A room is a file of `src/` with the folder beside it, and may
+//! import from its own floor and from those below; the ground floor is 0. Sources are read as text, without comments
+//! and literals, because a rule about sources has to hold for every feature and every cfg.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What only `src/sync.rs` may name, so that loom or shuttle can take its place.
+/// The names that only `src/sync.rs` may use, so that loom or shuttle can take their place.
 const SHARED_MEMORY: [&str; 6] =
     ["std::sync", "core::sync", "alloc::sync", "parking_lot", "loom", "shuttle"];
 
@@ -170,7 +170,7 @@ fn shown(target: &str, path: &[String]) -> String {
     format!("crate::{}", path[from..].join("::"))
 }
 
-/// Every path of the source, those of a `use` tree one by one. A single name is a path of one part.
+/// Every path of the source; those of a `use` tree one by one. A single name is a path of one part.
 fn paths(tokens: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Programs of regions, made at random, against a small reference; see `model/model.rs`.
+//! Random programs of regions, checked against a small reference model; see `model/model.rs`.
 
 #[path = "model/model.rs"]
 mod model;
@@ -6,8 +6,8 @@ mod model;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
-/// Half of them are always the same, the other half are new ones each time, from a seed that is printed.
-/// `MODEL_SEED=n` takes that one instead; `PROPTEST_CASES=n` runs more or fewer.
+/// Half of the programs are the same in each run. The other half come from a fresh seed, which is
+/// printed. `MODEL_SEED=n` sets that seed; `PROPTEST_CASES=n` sets the number of programs.
 #[test]
 fn r04_r08_r10_r12_r14_r15_r18_the_crate_does_what_the_book_says() {
     let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
@@ -18,7 +18,8 @@ fn r04_r08_r10_r12_r14_r15_r18_the_crate_does_what_the_book_says() {
         let config = ProptestConfig {
             cases,
             max_shrink_iters: 20_000,
-            // No file of failures: a seed that fails is printed, and goes into `model/corpus` with its fix.
+            // No file of failures: the seed of a failure is printed, and is added to `model/corpus` with
+            // its fix.
             failure_persistence: None,
             ..ProptestConfig::default()
         };
@@ -34,7 +35,7 @@ fn r04_r08_r10_r12_r14_r15_r18_the_crate_does_what_the_book_says() {
         });
         ran.unwrap_or_else(|failure| panic!("{failure}"));
     }
-    // The form that ci/proof.py reads: every rule that the book holds the program against, or the program itself.
+    // The form that ci/proof.py reads: the rules that the reference checks, or that the program itself checks.
     let rules = "r01_r02_r03_r04_r06_r07_r08_r09_r10_r12_r14_r15_r16_r17_r18_r19";
     println!("explored {rules}_the_crate_does_what_the_book_says: {} programs", 2 * cases);
 }
@@ -44,7 +45,7 @@ fn rand_seed() -> u64 {
     std::hash::RandomState::new().hash_one("a fresh seed")
 }
 
-/// What the fuzzer found worth keeping, and what was once a bug.
+/// The corpus: seeds that the fuzzer kept, and seeds that once showed a bug.
 #[test]
 fn every_seed_of_the_corpus_replays() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model/corpus");

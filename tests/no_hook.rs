@@ -1,5 +1,5 @@
-//! User code that panics where nobody set a report hook, and where a thread ends: none of it comes out of a drop (R18). A binary
-//! of its own, because a hook that was set stays set.
+//! User code that panics without a report hook, and at the end of a thread: no such panic leaves a drop (R18). A binary
+//! of its own, because a hook cannot be unset.
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
 use moored::{CancelScope, ExitStack, local};
@@ -14,7 +14,7 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// An error whose text panics, and whose drop does.
+/// An error whose `Display` panics, and whose drop panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -35,7 +35,7 @@ impl Drop for Unspeakable {
     }
 }
 
-/// What a panic carries whose drop panics again.
+/// A panic payload whose drop panics again.
 struct LoudPayload;
 
 impl Drop for LoudPayload {
@@ -46,7 +46,7 @@ impl Drop for LoudPayload {
     }
 }
 
-/// Adopts an exit that fails with what can neither be told nor dropped.
+/// Adopts an exit that fails with an error that can neither be formatted nor dropped.
 fn scope_with_an_unspeakable_failure() {
     let scope = CancelScope::new();
     let left = poll(scope.run(async { ExitStack::new().defer(async { Err(Unspeakable) }) }));
@@ -74,7 +74,7 @@ fn r18_an_error_whose_text_panics_does_not_abort_while_unwinding() {
     assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"first"));
 }
 
-/// Panics when it is dropped with what panics in its own drop.
+/// Panics when it is dropped, with a payload that panics in its own drop.
 struct Loud(Arc<AtomicUsize>);
 
 impl Drop for Loud {
@@ -122,7 +122,7 @@ fn r18_a_local_exit_that_is_registered_while_its_thread_is_taken_down_does_not_a
     }
     let ended = std::thread::spawn(|| {
         AT_THE_END.with_borrow_mut(|end| *end = Some(Registers(local::ExitStack::new())));
-        // What was used later is dropped first.
+        // A thread-local that was used later is dropped first.
         let stack = local::ExitStack::new();
         stack.defer(async {});
         assert!(poll(stack.close()).is_ready());

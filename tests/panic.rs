@@ -187,7 +187,8 @@ fn r15_a_body_that_panics_while_it_is_dropped_still_has_its_exits_run() {
     hand(stack.close()).ready().unwrap();
     log.is(&["exit"]);
 
-    // Further in, where what would have resumed it is dropped itself: the cancelled scope tells of it, and the exits run.
+    // Further inside: the stack that would have resumed the panic is dropped itself. The cancelled scope reports it,
+    // and the exits run.
     let reports = Reports::watch();
     let log = Log::new();
     let scope = CancelScope::new();
@@ -490,7 +491,7 @@ fn r18_user_drops_that_call_back_in_do_not_deadlock() {
             pending::<Result<(), ()>>().await
         };
         let _ = scope.run(stack.run(body)).await;
-        // A value that nobody wants, in the hands of a group.
+        // A value without a `join`, which the group holds.
         let group: TaskGroup<'_, ()> = TaskGroup::new();
         let value = calls_back();
         drop(group.spawn(async move { Ok(value) }));

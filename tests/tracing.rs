@@ -1,7 +1,7 @@
-//! What is told to `tracing`: alone in its process, because a subscriber that comes while other threads meet a
-//! span for the first time may miss it.
+//! The spans and events of the feature `tracing`. Alone in its process, because a subscriber that comes while
+//! other threads meet a span for the first time may miss it.
 
-// The door in src/sync.rs is the crate's; a test writes down what it sees without loom.
+// `src/sync.rs` is the door for the crate's own memory. A test needs no loom.
 #![allow(clippy::disallowed_types)]
 
 use moored::testing::hand;
@@ -62,7 +62,7 @@ fn a_region_is_a_span_and_its_cancellation_an_event() {
     assert!(written.contains("message=left"), "{written}");
 }
 
-/// Panics whatever it is told.
+/// A subscriber that panics in every call.
 struct Broken;
 
 impl Subscriber for Broken {

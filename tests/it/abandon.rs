@@ -299,8 +299,8 @@ impl<K: Spawn + Send + Sync + 'static> Spawn for Kept<K> {
     }
 }
 
-/// Drops a child that has exits where it is parked, and tells what the group did before and after the
-/// executor had a turn.
+/// Drops a child that has exits, and logs the state of the group before and after the executor has
+/// polled. The child is dropped at the await where it is parked.
 fn dropped_child<K: Spawn + Send + Sync + 'static>(
     log: &Log,
     kept: K,

@@ -1,4 +1,5 @@
-//! Where abandoned exits go, in which order, and under whose name (R7, R8).
+//! The region that adopts abandoned exits, the order in which they run, and the task as which
+//! they run (R7, R8).
 
 use crate::support::{
     Executor, Gate, Log, OnDrop, Reports, boom, hand, lose, poll_once, yield_now,
@@ -79,7 +80,8 @@ fn r07_struct_fields_unwind_newest_entered_first() {
     let log = Log::new();
     let scope = CancelScope::new();
     let mut run = hand(scope.run(async {
-        // Fields are dropped as declared, which is the younger one first here and last below.
+        // Fields are dropped in the order of their declaration: here the younger stack first,
+        // below the younger stack last.
         let one = Session { younger: ExitStack::new(), elder: ExitStack::new() };
         one.elder.defer(log.entry("one elder"));
         one.younger.defer(log.entry("one younger"));
@@ -241,7 +243,8 @@ fn r08_adopting_wakes_the_region() {
     }));
     run.pending();
     assert_eq!(run.wakes.count(), 0);
-    // From outside every task: nothing is held against an unknown identity, and nobody polls the scope now.
+    // Dropped outside every task: an unknown identity is not rejected (R5), and no poll of the scope is
+    // under way.
     drop(elsewhere.lock().unwrap().take());
     assert_eq!(run.wakes.count(), 1);
     run.pending();
@@ -348,7 +351,7 @@ fn r08_an_adopted_exit_may_use_what_its_task_owns() {
                 let stack = ExitStack::new();
                 let (theirs, log) = (Arc::clone(&shared), log.clone());
                 stack.defer(async move {
-                    // As its owner, although the scope polls it.
+                    // The exit acts as its owner, although the scope polls it.
                     theirs.try_defer(async {}).unwrap();
                     log.add(format!("{}", theirs.len()));
                 });

@@ -1,5 +1,5 @@
-//! Each misuse of each region: the whole message, what is handed back, and that the owner can still leave
-//! (R2); and what must not be rejected (R5).
+//! Each misuse of each region is rejected: tests for the whole message, the value that is handed back,
+//! and that the owner can still leave (R2). Then the uses that must not be rejected (R5).
 
 use crate::support::{
     Executor, Gate, Log, Reports, block_on, hand, panic_text, poll_once, yield_now,
@@ -67,7 +67,7 @@ fn as_owner<F: Future>(body: F) -> F::Output {
     hand(task(body).named("owner")).drive()
 }
 
-/// Runs `body` as the task `thief`, and tells who that was.
+/// Runs `body` as the task `thief`, and returns that task's id with the output.
 async fn as_thief<F: Future>(body: F) -> (F::Output, TaskId) {
     task(async { (body.await, task::current().unwrap()) }).named("thief").await
 }
@@ -686,7 +686,7 @@ fn r05_an_unknown_identity_is_never_rejected() {
     let log = Log::new();
     let stack = Arc::new(ExitStack::new());
     as_owner(async { stack.defer(log.entry("owner's")) });
-    // A thread that nothing is known of may do what only the owner may.
+    // A thread without a known task may do everything that the owner may do.
     let theirs = Arc::clone(&stack);
     let entry = log.entry("unknown thread's");
     std::thread::spawn(move || theirs.try_defer(entry).unwrap()).join().unwrap();

@@ -1,5 +1,5 @@
-//! Shields that a poll of the body around them does not reach, because something between polls only what was woken, or
-//! nothing polls them any more (R12).
+//! Shields that a poll of the cancelled region does not reach. Either a combinator in between polls only futures that
+//! were woken, or the body has stopped polling the shield (R12).
 
 use crate::support::{Executor, Gate, Hand, Log, hand, poll_once, steps, yield_now};
 use futures::StreamExt;
@@ -47,7 +47,8 @@ fn r12_a_poll_that_does_not_reach_a_shield_in_a_futures_unordered_does_not_end_i
     run.pending();
     scope.cancel();
     run.pending();
-    // Woken by something else: nobody knows that the shield has news, because it has none.
+    // Another wake-up polls the region. The shield was not woken, because the gate is still
+    // closed.
     run.pending();
     gate.open();
     assert_eq!(run.drive().map_err(drop), Ok(()));
@@ -236,7 +237,7 @@ fn idle<F: Future>(run: &mut moored::testing::Hand<F>) {
     panic!("not idle after 10,000 polls");
 }
 
-/// What is always ready.
+/// A future that wakes itself in each poll.
 fn busy() -> Boxed<'static> {
     Box::pin(async {
         loop {
@@ -245,7 +246,7 @@ fn busy() -> Boxed<'static> {
     })
 }
 
-/// `count` futures that are always ready, and a shield behind them, in what `collects` them.
+/// `collects` gets `count` futures that wake themselves in each poll, and a shield behind them.
 fn behind_busy_ones<'a, C: Future + Send>(
     count: usize,
     log: &'a Log,
@@ -311,7 +312,7 @@ fn r12_a_shield_that_is_kept_holds_for_its_time_after_it_was_woken_to_see() {
     scope.cancel();
     run.idle();
     clock.advance(PATIENCE - INSTANT);
-    // However often it is polled in that time.
+    // The number of polls in that time does not matter.
     for _ in 0..100 {
         run.idle();
     }
@@ -513,7 +514,7 @@ fn r12_an_entered_shield_in_which_nothing_runs_holds_nothing() {
     log.is(&["body"]);
 }
 
-/// Whether it ends when it is polled only for wakes that were not `seen` yet.
+/// Polls `run` once for each wake that is not in `seen` yet; returns whether it has ended.
 fn polled_while_woken<F: Future>(run: &mut Hand<F>, executor: &Executor, seen: &mut usize) -> bool {
     while *seen != run.wakes.count() {
         *seen = run.wakes.count();
@@ -544,7 +545,7 @@ fn r12_a_shield_in_an_executor_child_does_not_hold_the_body_beside_it() {
     group.cancel();
     executor.run();
     run.idle();
-    // Somebody polls it who has no reason to: that one reaches no shield.
+    // A poll without a wake-up: it reaches no shield.
     run.pending();
     run.idle();
     executor.run();

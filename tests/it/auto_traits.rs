@@ -57,7 +57,7 @@ impl Future for Pinned {
 }
 
 pinned_down! {
-    // What one holds and shares: a region may be lent to whoever asks.
+    // Values that a user holds and shares: a region may be lent to other threads.
     CancelScope: true true true;
     CancelHandle: true true true;
     ExitStack: true true true;
@@ -72,7 +72,8 @@ pinned_down! {
     Held<()>: true true true;
     Held<Cell<()>>: true false true;
 
-    // Futures: as Send as their bodies; nobody needs to share one.
+    // Futures: as `Send` as their bodies. They need not be `Sync`, because a future is polled
+    // through `&mut`.
     Task<SendBody>: true false true;
     Task<NotSendBody>: false false true;
     Task<Pinned>: true false false;
@@ -126,7 +127,8 @@ pinned_down! {
     rt::smol::Smol: true true true;
 }
 
-/// An async block's future is as Send as what it holds, also with every region inside.
+/// The future of an async block is as `Send` as the values that it holds, also with every
+/// region inside.
 #[test]
 fn a_body_with_every_region_inside_is_send() {
     fn send<T: Send>(_: T) {}

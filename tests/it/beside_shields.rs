@@ -1,4 +1,5 @@
-//! A shield protects what is inside it, and nothing else: what a cancellation reaches though it waits for a shield (R12).
+//! A shield protects the futures inside it and nothing else: a cancellation reaches the children of groups beside the
+//! shield while the body waits for the shield (R12).
 
 use crate::support::{Executor, Gate, Log, hand, steps, yield_now};
 use futures::StreamExt;

@@ -1,4 +1,5 @@
-//! Regions of which each is entered inside the one before: what was left is let go of, however long it goes on (R1, R19).
+//! Chains of regions, each entered inside the one before: memory of regions that were left is freed, however long the
+//! chain grows (R1, R19).
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Gate, hand, yield_now};
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 const STEPS: usize = 1_000;
 
-/// A chain that keeps what was left has more than this many regions soon.
+/// A chain that keeps the regions that were left soon has more than this many.
 const FEW: usize = 12;
 
-/// Takes `STEPS` steps, and looks after each how many regions live.
+/// Takes `STEPS` steps, and checks after each step how many regions live.
 #[track_caller]
 fn roll<T>(before: usize, first: T, mut step: impl FnMut(T) -> T) {
     let mut at = first;
@@ -26,7 +27,7 @@ fn roll<T>(before: usize, first: T, mut step: impl FnMut(T) -> T) {
         assert!(more <= FEW, "{more} regions live after {steps} steps");
     }
     drop(at);
-    // What the last one left behind its task runs now.
+    // Runs the exits that the last step abandoned in its task.
     assert!(live_regions() - before <= 1, "regions live on");
 }
 
@@ -98,7 +99,7 @@ fn poll(run: &mut Boxed) -> Poll<()> {
     hand(poll_fn(|cx| run.as_mut().poll(cx))).poll()
 }
 
-/// Begins each run inside the one before, lends it outwards, and lets it go on when the one before has ended.
+/// Begins each run inside the run before, lends it outwards, and polls it on when the run before has ended.
 #[track_caller]
 fn roll_lent<R: Future<Output = ()> + 'static>(run: fn(Boxed) -> R) {
     let next: Rc<RefCell<Option<Boxed>>> = Rc::default();
@@ -106,7 +107,7 @@ fn roll_lent<R: Future<Output = ()> + 'static>(run: fn(Boxed) -> R) {
         let (gate, next) = (Gate::new(), Rc::clone(&next));
         let mut opened = Box::pin(gate.wait());
         let body = poll_fn(move |cx| {
-            // Out of the slot, into which the inner one looks as well.
+            // Taken out of the slot, because the inner run takes from the slot as well.
             let inner = next.take();
             if let Some(mut inner) = inner {
                 assert!(inner.as_mut().poll(cx).is_pending());

@@ -1,4 +1,5 @@
-//! What the docs of the local flavour and of an entered scope say of tasks and of panics (R2, R15).
+//! Statements in the docs of the local flavour and of entered scopes about tasks and panics (R2,
+//! R15).
 
 use crate::support::{Log, as_owner, as_thief, boom, hand, panic_text, poll_once, yield_now};
 use moored::{CancelScope, Cause, ReasonKind, local};

@@ -1,4 +1,5 @@
-//! Whose clock tells a time: that of the runtime that polls now, or the one a task was given (R11).
+//! The clock that measures a deadline: that of the runtime that polls the region, or the clock that
+//! the task was given (R11).
 
 use crate::support::{
     Executor, Gate, Log, Reports, block_on, hand, panic_text, poll_once, yield_now,
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Long enough that what is polled at once is polled before it.
+/// Long enough that a future which is polled immediately is polled before it has passed.
 const SOON: Duration = Duration::from_millis(30);
 
 fn with_time() -> Runtime {
@@ -31,7 +32,7 @@ fn without_time() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// Every way to end a wait by the time: each returns when its time has come.
+/// Every way to end a wait by time: each returns once its deadline has passed.
 async fn all_times() {
     assert_eq!(move_on_after(SOON, pending::<()>()).await, None);
     let scope = CancelScope::new().deadline(Instant::now() + SOON);
@@ -50,7 +51,7 @@ async fn all_times() {
     assert_eq!(entered.exit().unwrap().reason().unwrap().kind(), ReasonKind::Deadline);
 }
 
-// Where the time is told.
+// Which clock is used.
 
 #[test]
 fn r11_every_time_comes_in_a_tokio_runtime_that_has_one() {
@@ -169,7 +170,8 @@ fn r11_a_wait_for_an_entered_scope_moves_with_its_deadline() {
 
 // An exit that moves.
 
-/// Two exits of a child on a runtime that goes, the second of them half-way: what the group says, and which have ended.
+/// Two exits of a child on a runtime that shuts down, the second of them half-way. Returns the group's outcome, and the
+/// exits that have ended.
 fn orphaned(clock: Option<Arc<dyn Clock>>) -> (Result<(), String>, Vec<String>) {
     let (log, gate, half_way) = (Log::new(), Gate::new(), Gate::new());
     let going = with_time();
@@ -257,7 +259,7 @@ fn r08_an_exit_that_moves_makes_its_timer_anew_where_it_goes_on() {
     let mut run = Box::pin(task(body).clock(TokiosTimers));
     assert!(parked.block_on(poll_once(&mut run)).is_pending());
     gate.open();
-    // The exit goes to the task, whose runtime is another one by now.
+    // The exit goes to the task, which another runtime polls by now.
     going_on.block_on(async { tokio::time::timeout(30 * SECOND, run).await }).unwrap();
 }
 

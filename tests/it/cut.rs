@@ -1,6 +1,6 @@
-//! Everything is cut everywhere: each shape is dropped, cancelled, or made to panic at its k-th poll, for every k, and in
-//! each place that may be around it. Whatever was registered has run once and in order when the place has been left, no
-//! wake-up is lost on the way, and nothing is left of it (R6, R7, R8, R14, R16, R19).
+//! Cuts at every poll: each shape is dropped, cancelled, or made to panic at its k-th poll, for every k, inside each
+//! kind of enclosing region. When the enclosing region has been left, every registered exit has run once and in order,
+//! no wake-up was lost on the way, and no region is alive (R6, R7, R8, R14, R16, R19).
 
 mod examples;
 
@@ -20,7 +20,8 @@ use std::time::Duration;
 type Story = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Shape = fn(Book) -> Story;
 
-/// What was registered, by stack; an exit takes itself off when it begins, and finds itself on top.
+/// The registered exits, by stack. An exit removes itself when it begins, and checks that it is the
+/// last of its stack.
 #[derive(Clone, Default)]
 struct Book {
     open: Arc<Mutex<Vec<Vec<usize>>>>,
@@ -234,7 +235,7 @@ fn drive<F: Future>(hand: &mut Hand<F>, book: &Book) -> F::Output {
     for _ in 0..10_000 {
         let before = hand.wakes.count();
         if let Poll::Ready(output) = hand.poll() {
-            // What the executor was handed and nobody waits for.
+            // The executor may hold tasks that no region waits for.
             book.executor.run();
             return output;
         }
@@ -370,10 +371,10 @@ fn r11_out_of_time_anywhere() {
     });
 }
 
-/// What a story panics with, without a word.
+/// The panic payload of a cut. It is raised by `resume_unwind`, which prints no message.
 struct Cut;
 
-/// The story panics at its k-th poll, in place of what it would have done.
+/// The story panics at its k-th poll, before it does anything in that poll.
 #[test]
 fn r15_panicking_anywhere() {
     everywhere(|book, mut story, polls| {
@@ -394,7 +395,8 @@ fn r15_panicking_anywhere() {
     });
 }
 
-/// The task itself is dropped at its k-th poll, and a scope in another task, which it was first polled in, takes it in.
+/// The task itself is dropped at its k-th poll. It was first polled inside a scope of another task, so that scope
+/// adopts its exits.
 #[test]
 fn r08_a_task_dropped_anywhere_goes_to_where_it_was_first_polled() {
     everywhere(|book, story, polls| {
@@ -413,7 +415,8 @@ fn r08_a_task_dropped_anywhere_goes_to_where_it_was_first_polled() {
     });
 }
 
-/// The harness finds what it is for: a story that loses an exit, and one that is woken by nobody.
+/// The harness finds the two faults that it is made for: a story that loses an exit, and a story
+/// that nothing wakes.
 #[test]
 fn the_harness_bites() {
     let book = Book::default();

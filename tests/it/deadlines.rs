@@ -163,7 +163,7 @@ fn r11_an_entered_scopes_relative_deadline_starts_at_enter() {
     assert_eq!(seen, Some(start + 3 * SECOND));
 }
 
-// What is seen from inside.
+// The deadline as a body inside sees it.
 
 #[test]
 fn r11_current_deadline_is_the_minimum_of_everything_around() {

@@ -1,16 +1,17 @@
-//! What is detectable, by how the code runs (R5). A row is a way to run, and has three tests: who is known to
-//! run, what is rejected, what is accepted.
+//! Which misuse is detectable, by the environment in which the code runs (R5). A row of the table is an
+//! environment, and has three tests: the current task, the operations that are rejected, and those that are
+//! accepted. "None" is an unknown identity.
 //!
 //! | how the code runs | known | rejected | accepted |
 //! |---|---|---|---|
 //! | moored task | itself | any other task's | its own |
 //! | tokio task | tokio's id | other tokio tasks', moored tasks' | its own |
-//! | `block_on` body | nobody | nothing | everything |
-//! | `LocalSet` | tokio's id; nobody in `run_until` of a `block_on` | as a tokio task | its own |
-//! | smol task | nobody; a region in it is a root | nothing outside that root | everything |
-//! | plain thread | nobody | nothing | everything |
-//! | scoped thread | nobody, not even the task that started it | nothing, but from a task in it | everything |
-//! | nested `block_on` | the task around it | as that task | what is that task's |
+//! | `block_on` body | none | nothing | everything |
+//! | `LocalSet` | tokio's id; none in `run_until` of a `block_on` | as a tokio task | its own |
+//! | smol task | none; a region in it is a root | nothing outside that root | everything |
+//! | plain thread | none | nothing | everything |
+//! | scoped thread | none, not even the task that started it | nothing, but from a task in it | everything |
+//! | nested `block_on` | the task around it | as that task | everything of that task |
 //! | drop at a runtime's shutdown | the task that is dropped | as that task | its own |
 
 use crate::support::{block_on, hand, poll_once, yield_now};
@@ -41,7 +42,7 @@ fn of_a_tokio_task() -> Arc<ExitStack> {
     })
 }
 
-/// A stack that somebody has entered of whom nothing is known.
+/// A stack that was entered outside every known task.
 fn of_nobody() -> Arc<ExitStack> {
     let stack = ExitStack::new();
     stack.defer(async {});
@@ -49,7 +50,7 @@ fn of_nobody() -> Arc<ExitStack> {
     Arc::new(stack)
 }
 
-/// Whether what runs now may register an exit.
+/// Whether the current task may register an exit.
 fn admits(stack: &ExitStack) -> bool {
     match stack.try_defer(async {}) {
         Ok(()) => true,
@@ -68,9 +69,9 @@ fn is_tokios(id: Option<&TaskId>) -> bool {
     id.is_some_and(|id| id.to_string().starts_with("tokio task "))
 }
 
-/// Closes what a test has entered, so that nothing is reported lost.
+/// Closes a stack that a test has entered, so that nothing is reported lost.
 fn close(stack: Arc<ExitStack>) {
-    // A thread of its own, of which nothing is known.
+    // On a thread of its own, because a thread without a known task may close every stack.
     std::thread::spawn(move || block_on(Arc::into_inner(stack).unwrap().close()).unwrap())
         .join()
         .unwrap();
@@ -402,7 +403,7 @@ fn r05_nested_block_on_accepted_is_what_the_task_around_it_owns() {
 
 // Dropped by a runtime that shuts down.
 
-/// Tells, when it is dropped, who runs and whether each stack admits it.
+/// Sends, when it is dropped, the current task and whether each stack admits it.
 struct AtDrop {
     tell: Sender<(Option<TaskId>, Vec<bool>)>,
     stacks: Vec<Arc<ExitStack>>,
@@ -415,7 +416,7 @@ impl Drop for AtDrop {
     }
 }
 
-/// Parks in a task of a runtime that then shuts down, and tells what the drop saw.
+/// Parks in a task of a runtime that then shuts down; returns the values that the drop sent.
 fn at_shutdown<F>(
     make: impl FnOnce(AtDrop) -> F,
     foreign: &[Arc<ExitStack>],
@@ -483,7 +484,7 @@ fn r05_shutdown_accepted_is_what_the_dropped_task_owns() {
     close(slot.lock().unwrap().take().unwrap());
 }
 
-// And what holds in every row.
+// The rules that hold in every row.
 
 #[test]
 fn r05_an_in_task_child_is_a_task_of_its_own_wherever_its_group_runs() {

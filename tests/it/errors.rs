@@ -5,7 +5,7 @@ use moored::{CancelScope, ChildError, ExitStack, TaskGroup, fail_after, task};
 use std::future::pending;
 use std::time::Duration;
 
-/// Whether one of the document's texts fits: what stands between `‹` and `›` is anything.
+/// Whether one of the document's texts matches; a part between `‹` and `›` matches any text.
 fn documented(text: &str) -> bool {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
     let page = std::fs::read_to_string(page).unwrap();

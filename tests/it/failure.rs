@@ -1,4 +1,4 @@
-//! What leaving returns: a primary and the ordered rest; nothing is masked (R15).
+//! The outcome of leaving: a primary cause and the ordered rest; nothing is masked (R15).
 
 use crate::support::{
     Executor, Gate, Log, Loud, Reports, boom, hand, lose, panic_text, poll_once, yield_now,
@@ -80,7 +80,8 @@ fn r15_every_end_of_a_body_with_every_end_of_two_exits() {
                 };
                 if let Some((first, _)) = panicked.next() {
                     assert_eq!(panic_text(|| run.drive()), *first, "{name}");
-                    // No record of its own, and none around: what was not resumed is told to the hook.
+                    // The region has no record, and none is around it, so every failure but the first
+                    // is reported to the hook.
                     let told = reports.of(&name);
                     let expected: Vec<_> = all
                         .iter()
@@ -126,7 +127,7 @@ fn r15_every_end_of_a_child_with_every_end_of_the_body_and_of_a_sibling() {
                             yield_now().await;
                             sibling.of("sibling")
                         });
-                        // Long enough to be dropped where somebody else fails first.
+                        // Pending long enough to be dropped when a child fails first.
                         for _ in 0..5 {
                             yield_now().await;
                         }
@@ -324,7 +325,7 @@ fn r15_an_interrupted_exit_never_replaces_an_error() {
     run.pending();
     gate.open();
     let cancelled = run.ready().unwrap_err();
-    // The body's own error completed first; nobody is left to claim it.
+    // The body's own error completed first, and no caller is left to receive it.
     let [body, exit] = cancelled.failures() else { panic!("{cancelled:#}") };
     assert!(matches!(body, ExitFailure::Unclaimed { .. }), "{body}");
     assert_eq!(ending(&exit.to_string()), "failed: late");

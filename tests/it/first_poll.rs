@@ -1,5 +1,6 @@
-//! What other threads ask of a scope while it is polled for the first time: it has no node then, and the one that they
-//! have made and the one that was made inside are one region (R3, R6). None of these has a name, which would make its node.
+//! Requests of other threads to a scope during its first poll. The scope has no node then: the other thread makes one,
+//! the poll may make another, and both must act as one region (R3, R6). No scope here has a name, because a name makes
+//! the node at once.
 
 use crate::support::{hand, panic_text, poll_once, yield_now};
 use moored::{CancelHandle, CancelScope, EnteredScope, ReasonKind, task};
@@ -10,12 +11,12 @@ use std::thread;
 const fn is_sync<T: Sync>() {}
 const _: () = is_sync::<CancelScope>();
 
-/// What `ask` returns on a thread of its own, while this one waits.
+/// Returns the result of `ask`, called on another thread while this thread waits.
 fn elsewhere<R: Send>(ask: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| scope.spawn(ask).join().unwrap())
 }
 
-/// Makes a node inside: a wait wants to know what it is in.
+/// Makes a node inside: a wait for a cancellation needs the node of the region around it.
 async fn look_inside() {
     let mut cancelled = moored::cancelled();
     assert!(poll_once(&mut cancelled).await.is_pending());
@@ -39,7 +40,7 @@ fn r03_a_handle_that_another_thread_makes_in_the_first_poll_cancels_the_run() {
     assert!(handle.unwrap().is_cancelled());
 }
 
-/// A first poll in which a node is made inside and `ask` is called elsewhere.
+/// A first poll in which a node is made inside, and `ask` is called on another thread.
 async fn first_poll<R: Send>(ask: impl FnOnce() -> R + Send) -> R {
     look_inside().await;
     elsewhere(ask)
@@ -118,7 +119,7 @@ fn r07_a_wait_made_elsewhere_hears_of_what_is_cancelled_around() {
     let mut run = hand(outer.run(async {
         let body = async {
             look_inside().await;
-            // Before there is anything around it, as far as the other thread can know.
+            // Nothing is around the scope yet, as far as the other thread can know.
             let mut cancelled = elsewhere(|| inner.handle().cancelled());
             assert!(poll_once(&mut cancelled).await.is_pending());
             *told.borrow_mut() = Some(cancelled);
@@ -219,7 +220,7 @@ fn r07_a_wait_made_elsewhere_hears_late_of_what_was_cancelled_around() {
     hand(waits.unwrap()).ready();
 }
 
-/// What a second run of `scope` ends with, as a text: an error or a panic.
+/// The outcome of a second run of `scope`, as a text: an error or a panic.
 fn second_run(scope: &CancelScope) -> String {
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         hand(task(scope.run(async {}))).ready()

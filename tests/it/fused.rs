@@ -1,4 +1,4 @@
-//! Futures that have ended: they say so, and whoever polls them all the same waits for ever.
+//! Futures that have ended: `is_terminated` tells so, and a further poll is pending for ever.
 
 use crate::support::{hand, poll_once};
 use futures::future::{FusedFuture, pending};
@@ -107,7 +107,7 @@ fn a_wait_is_terminated_once_it_is_over() {
     let handle = scope.handle();
     hand(scope.run(async {
         is_over(moored::stop_requested(), || handle.stop()).await;
-        // Nobody waits in these any more when they are dropped.
+        // Both waits are dropped: the first is over, the second is still pending.
         let (mut stopped, mut cancelled) = (moored::stop_requested(), moored::cancelled());
         assert!(poll_once(&mut stopped).await.is_ready());
         assert!(poll_once(&mut cancelled).await.is_pending());

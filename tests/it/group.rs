@@ -652,7 +652,7 @@ fn r16_a_hundred_thousand_children_at_once_leave_within_one_run() {
 
 #[test]
 fn r16_a_run_left_behind_by_select_goes_on_when_it_is_polled_again() {
-    // Like FuturesUnordered, a group polls its in-task children only while it is polled.
+    // A group polls its in-task children only while it is polled, as `FuturesUnordered` does.
     let log = Log::new();
     let group: TaskGroup<'_, ()> = TaskGroup::new();
     let gate = Gate::new();
@@ -750,7 +750,7 @@ fn r18_a_child_whose_joiner_has_a_panicking_waker_is_counted_out() {
     let waker = waker_fn(|| panic!("waker"));
     assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     gate.open();
-    // Whatever becomes of the panic, the run ends, and the value is there.
+    // Whether the panic is resumed or not, the run ends, and the value is there.
     let _ = catch_unwind(AssertUnwindSafe(|| run.drive()));
     assert_eq!(group.len(), 0);
     assert!(matches!(
@@ -803,7 +803,7 @@ fn r07_a_lent_groups_children_survive_though_its_cancellation_is_awaited() {
             }));
             assert!(poll_once(&mut timed_run).await.is_pending());
             timed.cancel();
-            // Whoever waits may be told; the group was only lent.
+            // The poll may end the wait. The group was only lent to the timed scope.
             let _ = poll_once(&mut timed_run).await;
         }
         gate.open();

@@ -145,7 +145,7 @@ fn r16_a_child_cancelled_before_ready_is_told_as_cancelled() {
         }
         Ok("told")
     }));
-    // The body is cancelled as well: whichever of the two is polled first, nothing hangs.
+    // The body is cancelled as well: neither order of the two polls may hang.
     match run.drive() {
         Ok(told) => assert_eq!(told, "told"),
         Err(failure) => assert!(matches!(failure.cause(), Cause::Cancelled(_)), "{failure:?}"),
@@ -757,7 +757,8 @@ fn r19_a_hundred_thousand_starts_leave_nothing_behind() {
 
 #[test]
 fn r19_thirty_thousand_in_line_are_cancelled_without_a_search_for_each() {
-    // The least of a few, because others may have the processor meanwhile.
+    // The minimum of a few measurements, because other processes may use the processor
+    // meanwhile.
     let least = |n: usize| {
         let timed = |_| {
             let group = Group::new().limit(1);

@@ -1,4 +1,4 @@
-//! What a handle can wait for and guard, from outside the region (R3, R13).
+//! Waits and guards through a handle, from outside the region (R3, R13).
 
 use crate::support::{Log, block_on, hand, panic_text};
 use moored::{CancelScope, ExitStack, GroupSpawner, ReasonKind, Rejected, TaskGroup, task};
@@ -33,7 +33,7 @@ fn r13_a_stop_of_what_is_around_counts_and_a_cancellation_does_not() {
     waits.pending();
     outer.stop();
     waits.ready();
-    // One that is asked for after the fact is ready at once.
+    // A wait that is made after the request is ready at once.
     hand(inner.handle().stop_requested()).ready();
 }
 

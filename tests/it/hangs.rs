@@ -1,5 +1,5 @@
-//! What others hang on: each of these cancels, goes on, or leaves (R7, R8). A test that hangs would be found
-//! pending with nobody to wake it.
+//! Programs that hang with other libraries: each of these cancels, goes on, or leaves (R7, R8). A hang would
+//! show as a pending run that nothing wakes.
 
 use crate::support::{Executor, Gate, Log, block_on, hand, lose, poll_once, yield_now};
 use futures::FutureExt;
@@ -139,7 +139,8 @@ fn r07_a_checkpoint_in_a_lent_region_goes_on_after_the_scope_it_was_lent_to() {
             moored::checkpoint().await;
             "went on"
         }));
-        // Somebody waits for it meanwhile, and is told of what is around it as long as that is around it.
+        // A wait through the handle sees the cancellation of an enclosing region only while that region
+        // encloses the scope.
         let mut waiting = pin!(told.cancelled());
         assert!(poll_once(&mut waiting).await.is_pending());
         assert!(move_on_after(SECOND, &mut lent).await.is_none());
@@ -585,7 +586,7 @@ fn r08_two_losers_that_wait_for_each_others_permit_in_their_exits_both_end() {
     let pool = Arc::new(tokio::sync::Semaphore::new(0));
     let scope = CancelScope::new();
     let run = scope.run(async {
-        // The exit of the one waits for what the exit of the other gives.
+        // The exit of `taker` waits for the permit that the exit of `giver` gives back.
         let (taker, giver) = (ExitStack::new(), ExitStack::new());
         let (take, give) = (Arc::clone(&pool), Arc::clone(&pool));
         let mut first: Boxed<'_, ()> = Box::pin(async {

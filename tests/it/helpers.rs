@@ -1,4 +1,5 @@
-//! The helpers of the feature `testing`: what they say of a future that is not where the test thought.
+//! The helpers of the feature `testing`: their messages about a future that is not in the state that
+//! the test expected.
 
 use crate::support::panic_text;
 use moored::testing::{MockClock, hand};

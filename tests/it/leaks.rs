@@ -1,4 +1,4 @@
-//! No reference cycle survives leaving: a test for each that design section 5 names (R19).
+//! No reference cycle survives leaving: a test for each cycle that is possible by design (R19).
 
 use crate::support::{Executor, Gate, Log, Wakes, hand, lose, poll_once, yield_now};
 use moored::testing::MockClock;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-/// A task as many executors have it: whoever holds its waker holds its future.
+/// A task as many executors allocate it: each of its wakers keeps the future alive.
 struct ArcTask(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
 
 impl Wake for ArcTask {
@@ -21,7 +21,7 @@ impl ArcTask {
         Arc::new(ArcTask(Mutex::new(Some(Box::pin(future)))))
     }
 
-    /// Polls it once. One that is ready keeps its future until it is dropped, as a bad executor does.
+    /// Polls it once. A future that is ready is kept until the task is dropped, as some executors do.
     fn poll(self: &Arc<Self>) -> bool {
         let waker = Waker::from(Arc::clone(self));
         let mut future = self.0.lock().unwrap();
@@ -114,7 +114,8 @@ fn r19_a_group_that_was_left_keeps_neither_waker_nor_children() {
 
 #[test]
 fn r19_a_child_that_holds_its_groups_spawner_does_not_outlive_the_group() {
-    // Spawned and never run: the queue that holds the child is held by the spawner that the child holds.
+    // Spawned and never run: the spawner holds the queue, the queue the child, and the child the
+    // spawner.
     let alive = Arc::new(());
     let spawner = {
         let group: TaskGroup<'static, ()> = TaskGroup::new();
@@ -160,7 +161,7 @@ fn r19_an_executor_child_that_holds_its_groups_spawner_is_gone_when_it_ends() {
     run.pending();
     exec.run();
     run.drive().unwrap();
-    // The value waits for whoever joins.
+    // The value is kept for a `join`.
     assert_eq!(Arc::strong_count(&alive), 2);
     drop(handle);
     assert_eq!(Arc::strong_count(&alive), 1);
@@ -242,7 +243,8 @@ fn r19_a_handle_keeps_nothing_of_its_region_alive() {
 
 #[test]
 fn r19_a_scope_that_lives_for_ever_forgets_who_waited_inside_it() {
-    // Each round links an inner scope up, because somebody waits for its cancellation.
+    // Each round links an inner scope outwards, because a wait for its cancellation is
+    // registered.
     let gate = Gate::new();
     let log = Log::new();
     let scope = CancelScope::new();
@@ -298,7 +300,7 @@ fn r19_a_mock_clock_gives_its_timers_back() {
 fn r19_a_region_is_counted_once_in_its_first_poll_and_after_it() {
     let counted = || {
         let scope = CancelScope::new();
-        // A handle needs the node of the region that is polled for the first time, and of what is around it.
+        // The handle makes the nodes of the region in its first poll and of the regions around it.
         let now = moored::testing::live_regions();
         drop(scope.handle());
         now

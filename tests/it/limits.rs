@@ -1,4 +1,5 @@
-//! Children that wait for their turn, and children that are started: dropped, cancelled and polled for nothing meanwhile.
+//! Children that wait for their turn, and children that are started: dropped, cancelled and polled without a wake-up
+//! meanwhile.
 
 use crate::support::{Gate, Hand, Log, hand};
 use moored::{
@@ -32,7 +33,7 @@ fn r16_a_child_that_waits_for_its_turn_is_dropped_with_its_group_unpolled() {
     log.is(&[]);
 }
 
-/// Keeps what it is given, to be polled by hand, woken or not.
+/// Keeps the spawned tasks, to be polled by hand, woken or not.
 #[derive(Clone, Default)]
 struct Shelf(Arc<Mutex<Vec<Hand<BoxTask>>>>);
 

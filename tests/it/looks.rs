@@ -1,4 +1,4 @@
-//! What a region is asked while it is entered, handed over and left: each of these was broken once in a seeded bug that no
+//! Questions to a region that is being entered, handed over or left. Each of these tests catches a seeded bug that no
 //! other test noticed (R2 to R4, R6, R7, R11).
 
 use crate::support::{Log, hand, poll_once};

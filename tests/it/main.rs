@@ -1,4 +1,4 @@
-//! The behaviour of the crate, a module per noun; every test is named after the rule that it stands for.
+//! The behaviour of the crate, a module per noun. Every test is named after the rule that it tests.
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
 mod support;

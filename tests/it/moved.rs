@@ -1,4 +1,5 @@
-//! A `run` that another task polls on: everything inside it is told, and its owner goes on (R2, R8, R16).
+//! A `run` that another task polls on: every region inside it is cancelled or told so, and its owner goes
+//! on (R2, R8, R16).
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{
@@ -10,7 +11,7 @@ use moored::{
 use std::future::{Future, pending};
 use std::pin::Pin;
 
-/// Where the body of the run is when the other task polls it.
+/// The state of the body when the other task polls the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Body {
     Parked,
@@ -28,7 +29,7 @@ impl Body {
     }
 }
 
-/// A child that leaves an exit behind where it is dropped.
+/// A child that abandons an exit at the await where it is dropped.
 async fn child(log: Log, name: &'static str) -> Result<(), &'static str> {
     let stack = ExitStack::new();
     stack.defer(log.entry(format!("exit of {name}")));
@@ -39,7 +40,8 @@ fn is_of_the_wrong_task<E>(failure: &Failure<E>) -> bool {
     matches!(failure.cause(), Cause::Cancelled(reason) if reason.kind() == ReasonKind::WrongTask)
 }
 
-/// Runs `body` as the owner, to its end, and the executor with it, both only while they are woken.
+/// Runs `body` as the task `owner` to its end, and the executor beside it; both are polled only
+/// when they are woken.
 fn drive_with(executor: &Executor, body: impl Future<Output = ()>) {
     let mut owner = hand(task(body).named("owner"));
     for _ in 0..100 {
@@ -97,7 +99,7 @@ fn r16_the_owner_waits_for_a_child_on_an_executor_whose_groups_run_another_task_
                 let group: TaskGroup<'_, ()> = TaskGroup::new();
                 let (wait, left) = (gate.wait(), log.clone());
                 drop(group.spawn_on(&executor, async move {
-                    // Outlives its cancellation.
+                    // The shield lets it outlive its cancellation.
                     moored::shield(wait).await;
                     left.add("the child");
                     Ok(())
@@ -140,7 +142,7 @@ fn r16_children_of_a_local_group_are_dropped_when_another_task_polls_its_run() {
     }
 }
 
-/// A group with a child on the executor, inside a region whose run another task polls.
+/// A group with a child on the executor, inside a region whose run the other task polls.
 fn inside<'a>(
     executor: &'a Executor,
     log: &Log,

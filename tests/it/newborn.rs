@@ -1,5 +1,5 @@
-//! A child of a group before it has been polled, in its first poll, and pending before anything needed its node: it is a
-//! task with an identity, a parent and a handle all the same (R1, R3, R8, R13, R16).
+//! A child of a group before its first poll, in its first poll, and pending before it has a node: it is a task with an
+//! identity, a parent and a handle all the same (R1, R3, R8, R13, R16).
 
 use crate::support::{Log, hand, yield_now};
 use futures::FutureExt;
@@ -199,7 +199,7 @@ fn r16_a_waker_of_a_child_that_has_ended_wakes_nobody_else_for_long() {
             Ok(())
         });
         yield_now().await;
-        // It has the place of the one that has left.
+        // The child takes the place of the child that has left.
         group.spawn(async {
             for turn in 0..3 {
                 log.add(format!("turn {turn}"));
@@ -251,7 +251,7 @@ fn r03_a_child_that_another_thread_cancels_in_its_poll_ends_at_the_await_where_i
         let mut run = hand(group.run(async {
             let child = group.spawn(async {
                 let _gone = OnDrop(log.clone());
-                // A wait wants to know what it is in.
+                // A wait for a cancellation makes the node of the region around it.
                 let waits = has_node.then(|| Box::pin(moored::cancelled()));
                 assert!(waits.is_none_or(|waits| waits.now_or_never().is_none()));
                 std::thread::scope(|scope| {
@@ -271,8 +271,8 @@ fn r03_a_child_that_another_thread_cancels_in_its_poll_ends_at_the_await_where_i
 
 type Step<'a> = &'a dyn Fn(&TaskHandle<()>);
 
-/// The reasons of two children that have not been polled, of which the second only is asked by its handle, when the two
-/// steps have been taken.
+/// The reasons of two unpolled children after the two steps have been taken. Only the second child is asked through its
+/// handle.
 fn reasons(group: &Group<'_>, steps: [Step<'_>; 2]) -> [ReasonKind; 2] {
     let mut run = hand(group.run(async {
         let children = [(); 2].map(|()| {
@@ -301,7 +301,8 @@ fn r10_of_what_a_child_is_asked_before_its_first_poll_and_its_group_is_told_the_
     assert_eq!(reasons(&group, [&|_| handle.cancel(), &TaskHandle::cancel]), [told, told]);
 }
 
-/// What a child is cancelled for that makes its node in its first poll, after another thread has done `asks`.
+/// The reason for which a child is cancelled that makes its node in its first poll, after another thread has
+/// called `asks`.
 fn reason_in_first_poll(asks: fn(&TaskHandle<()>, &CancelHandle)) -> ReasonKind {
     let child: Arc<Mutex<Option<TaskHandle<()>>>> = Arc::default();
     let group = Group::new();

@@ -1,4 +1,4 @@
-//! Who is inside what, and what is told of it.
+//! The region tree that `inspect` shows, and the text and timeline made of it.
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Gate, hand, lose, yield_now};
@@ -146,7 +146,8 @@ fn nested(depth: usize) -> Vec<EnteredScope> {
     chain
 }
 
-/// The lines of the chain of this thread: other tests' regions are in the snapshot as well.
+/// The lines of the chain of this thread. The snapshot contains the regions of other tests as
+/// well.
 fn of_chain(snapshot: &inspect::Snapshot, owner: &str) -> Vec<String> {
     let text = snapshot.to_string();
     text.lines().filter(|line| line.contains(owner)).map(str::to_owned).collect()
@@ -180,7 +181,7 @@ fn r14_a_snapshot_of_ten_thousand_regions_inside_each_other_does_not_recurse() {
 fn r14_what_is_deep_in_a_snapshot_is_a_list_with_depths() {
     on_a_thread("snap-list", || {
         let chain = nested(100);
-        // One beside the others, at a depth that is told as a number.
+        // A region beside the chain, at a depth that is written as a number.
         let beside = CancelScope::new().named("beside");
         let beside = hand(chain[60].run(async { beside.enter().unwrap() })).ready().unwrap();
         let open = inspect::snapshot();
@@ -197,7 +198,7 @@ fn r14_what_is_deep_in_a_snapshot_is_a_list_with_depths() {
         assert!(lines[101].contains("(depth 62) cancel scope `beside`"), "{}", lines[101]);
         assert!(lines[32..].iter().all(|line| depth_of(line) == 64));
 
-        // As deep as a parser of JSON follows.
+        // Nested as deep as a JSON parser follows.
         let json: serde_json::Value = serde_json::from_str(&open.to_json()).unwrap();
         let find = |regions: &serde_json::Value, name: &str| {
             let mut regions = regions.as_array().unwrap().iter();
@@ -213,7 +214,7 @@ fn r14_what_is_deep_in_a_snapshot_is_a_list_with_depths() {
         assert!(deep.iter().all(|region| region["inside"].as_array().unwrap().is_empty()));
         assert_eq!(find(&region["inside"], "beside")["depth"], 62);
 
-        // And as the values themselves have it.
+        // The same in the values of the snapshot.
         let find = |regions: &[inspect::Region], name: &str| {
             regions.iter().position(|region| region.name.as_deref() == Some(name)).unwrap()
         };
@@ -243,13 +244,14 @@ fn r14_the_text_and_the_json_of_a_chain_grow_with_its_length_only() {
             (text, json)
         };
         let (short, long) = (sizes(500), sizes(4_000));
-        // Numbers have more digits.
+        // Longer output has numbers with more digits.
         assert!(long.0 < short.0 * 10, "{short:?} {long:?}");
         assert!(long.1 < (short.1 + 200_000) * 10, "{short:?} {long:?}");
     });
 }
 
-/// Seconds tell little: what is asked is whether eight times as many take more than some thirty times as long.
+/// Compares two durations instead of bounding one, because machines differ: eight times as many regions must
+/// take less than about thirty times as long.
 #[test]
 fn r14_a_snapshot_takes_time_in_proportion_to_its_regions() {
     on_a_thread("snap-time", || {
@@ -284,7 +286,7 @@ fn the_json_of_a_snapshot_tells_how_long_a_region_waits_and_how_long_it_is_open(
     let wait = gate.wait();
     drop(group.spawn(async move { Ok(wait.await) }));
     let mut run = hand(group.run(async {
-        // Open for a while before it waits for its children.
+        // The group is open for a while before it waits for its children.
         let start = std::time::Instant::now();
         while start.elapsed().as_millis() < 20 {
             std::hint::spin_loop();
@@ -326,7 +328,7 @@ fn r19_regions_are_counted_exactly_while_another_thread_takes_snapshots() {
     for _ in 0..10_000 {
         let outer = CancelScope::new().enter().unwrap();
         let inner = hand(outer.run(async { CancelScope::new().enter().unwrap() })).ready().unwrap();
-        // Both, and the run in which the inner one was entered.
+        // Both scopes, and the run in which the inner one was entered.
         wrong += usize::from(live_regions() != before + 3);
         drop(outer);
         drop(inner);

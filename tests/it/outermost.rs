@@ -1,4 +1,4 @@
-//! Of regions in each other that are cancelled, the outermost catches (R9).
+//! Of nested regions that are cancelled, the outermost catches (R9).
 
 use crate::support::{Executor, Gate, Log, hand, poll_once, steps, yield_now};
 use futures::StreamExt;
@@ -192,7 +192,7 @@ fn r09_what_was_lent_in_a_collection_is_woken_when_the_outer_scope_has_left() {
 
 // Deadlines.
 
-/// Runs `body` in a scope whose deadline is in a second; it must not go on when that has passed.
+/// Runs `body` in a scope with a deadline in one second. The body must not go on after it.
 #[track_caller]
 fn is_caught_outside<F: Future>(body: impl FnOnce(MockClock, Log) -> F) {
     let (clock, log) = (MockClock::new(), Log::new());
@@ -470,7 +470,8 @@ fn r09_a_scope_in_a_run_of_an_entered_scope_leaves_it_to_that_one() {
         };
         let cancelled = entered.run(body).await.unwrap_err();
         assert_eq!(cancelled.reason().message(), Some("entered"));
-        // It is still cancelled, but nothing of it is around what runs outside it.
+        // The entered scope is still cancelled, but it is not around a region that runs outside
+        // it.
         CancelScope::new().timeout(Duration::ZERO).run(pending::<()>()).await.unwrap_err();
     });
     run.drive();

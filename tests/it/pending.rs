@@ -1,5 +1,5 @@
-//! Children in the task that are pending, with a node or without: what is asked of them and of their group meanwhile is
-//! heard, in its order (R3, R6, R7, R8, R10, R12, R16).
+//! In-task children that are pending, with and without a node: a request to them or to their group takes effect
+//! meanwhile, and the first request decides the reason (R3, R6, R7, R8, R10, R12, R16).
 
 use crate::support::{Executor, Log, hand, poll_once, yield_now};
 use futures::FutureExt;
@@ -278,7 +278,7 @@ fn r19_a_handle_that_is_kept_keeps_no_waker_once_its_child_was_dropped() {
     assert!(child.is_finished());
 }
 
-/// Cancels a sibling where it is dropped.
+/// Cancels a sibling when it is dropped.
 struct Cancels(Arc<Mutex<Vec<TaskHandle<()>>>>);
 
 impl Drop for Cancels {

@@ -1,5 +1,5 @@
-//! An executor child before it has been polled, and in its first poll: it needs no node so far, and is a task inside its
-//! group all the same (R2, R3, R6, R8, R11, R12, R16).
+//! An executor child before and during its first poll: it has no node yet, and is a task inside its group all the same
+//! (R2, R3, R6, R8, R11, R12, R16).
 
 use crate::support::{Executor, Full, Log, hand, yield_now};
 use moored::testing::MockClock;
@@ -229,7 +229,8 @@ fn r11_an_executor_child_in_its_first_poll_sees_the_deadline_around_its_group() 
     assert_eq!(*found.lock().unwrap(), Some(due));
 }
 
-/// Keeps the tasks that are pending, which it may have polled once in the middle of the spawn.
+/// Keeps the tasks that are pending. With `polls`, each task is polled once inside the call of
+/// `spawn`.
 struct Inline {
     polls: bool,
     kept: Arc<Mutex<Vec<moored::BoxTask>>>,
@@ -324,8 +325,9 @@ fn r18_an_executor_child_first_polled_while_its_thread_is_taken_down_is_in_its_g
     let pending_again = Arc::default();
     let at_the_end = AtTheEnd(task, Arc::clone(&pending_again));
     let thread = std::thread::spawn(move || {
-        // What is made current without a node has its place in the thread before ours, what has one comes after it: that
-        // is gone when ours is dropped.
+        // The thread drops its thread-locals in reverse order of their first use. The list of drafts is used before
+        // ours, so it still exists when ours is dropped; thread-locals that only a region with a node uses are first
+        // used after ours, so they are gone by then.
         hand(CancelScope::new().run(async {})).ready().unwrap();
         KEPT.with(|kept| *kept.borrow_mut() = Some(at_the_end));
         hand(CancelScope::new().run(pending::<()>())).pending();

@@ -1,8 +1,8 @@
-//! The lessons of prior art (shared/prior-art.md, section 0): each reproduced failure of others has its twin
-//! here, named after it, `p01` to `p15`, and behind it the rule that answers it.
+//! Failures of other libraries: each failure that was reproduced has its twin here, named `p01` to `p15`,
+//! with the rule that prevents it.
 //!
-//! A *session* is what those failures are about: a stack with an exit, and a pump that runs until the
-//! session is left.
+//! A *session* stands for the clients in those failures: a stack with an exit, and a pump that runs
+//! until the session is left.
 
 use crate::support::{
     Executor, Gate, Log, Reports, block_on, hand, panic_text, poll_once, yield_now,
@@ -22,7 +22,7 @@ struct Session {
 }
 
 impl Session {
-    /// Connects, and has the pump told off by the exit.
+    /// Connects. The exit stops the pump.
     fn open(log: &Log, pumps: &Executor, name: &'static str) -> Self {
         let stack = ExitStack::new().named(name);
         let (log, running) = (log.clone(), Gate::new());
@@ -222,14 +222,14 @@ fn r04_p05_entering_in_a_child_and_leaving_in_the_parent_takes_a_handover() {
         released.adopt().close().await.unwrap();
         let rejected = kept.close().await.unwrap_err();
         assert!(matches!(rejected.rejected(), Some(Misuse::WrongTask(_))));
-        // Its exits are not lost for that.
+        // Dropping the rejected value does not lose its exits.
         drop(rejected);
     }))
     .drive();
     log.is(&["released", "kept"]);
 }
 
-/// An entered scope whose task goes on when the gate opens, in reach of everybody.
+/// An entered scope in a shared slot. Its task goes on when the gate opens.
 fn entered_elsewhere(
     slot: &Arc<Mutex<Option<EnteredScope>>>,
     gate: &Gate,
@@ -274,7 +274,7 @@ fn r02_p07_a_child_that_leaves_its_groups_own_region_is_told_at_the_call() {
             }
         });
         let told = child.join().await.unwrap();
-        // The group is as it was: it takes another child.
+        // The group is unchanged: it takes another child.
         group.spawn(async { Ok(()) }).join().await.unwrap();
         Ok(told)
     };
@@ -485,7 +485,7 @@ fn r15_p14_an_error_is_not_lost_when_its_clean_up_cancels_and_awaits() {
         yield_now().await;
         Err::<(), _>("the real one")
     }));
-    // An error that the body has returned is delivered (R6); what is left is shielded (R14).
+    // An error that the body has returned is delivered (R6), and leaving is shielded (R14).
     let failure = hand(task(run)).drive().unwrap().unwrap_err();
     assert!(matches!(failure.cause(), Cause::Body("the real one")));
     log.is(&["cleaned up"]);

@@ -23,7 +23,7 @@ impl fmt::Display for Code {
 
 impl Error for Code {}
 
-/// What a group comes to whose body, child and adopted exit fail.
+/// The failure of a group whose body, child and adopted exit fail.
 async fn everything_fails() -> Failure<i32> {
     let group: TaskGroup<'_, i32> = TaskGroup::new().keep_going();
     let run = group.run(async {
@@ -63,7 +63,7 @@ fn r15_a_mapped_record_has_the_same_causes_in_the_same_order() {
     assert_eq!(errors, [Code(1), Code(2)]);
 }
 
-/// Records of one cause each that has no error of the user's in it.
+/// Failures with one cause each, none of which is an error of the user.
 async fn without_an_error() -> [Failure<i32>; 3] {
     let group: TaskGroup<'_, i32> = TaskGroup::new();
     group.cancel_because("enough");

@@ -1,5 +1,5 @@
-//! Wakers and values that call back in when they are woken and when they are *dropped*, in every place that keeps one
-//! (R18). A callback under a lock would wait for that lock for ever.
+//! Wakers and values that call back into the crate when they are woken and when they are *dropped*, in every place
+//! that stores a waker or a value (R18). A callback under a lock would wait for that lock for ever.
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Executor, Gate, Reports, hand, poll_once, yield_now};
@@ -20,7 +20,8 @@ const SECOND: Duration = Duration::from_secs(1);
 type Group = TaskGroup<'static, Called>;
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Runs `test` on a thread of its own, and fails where it does not end: one that waits for a lock for ever.
+/// Runs `test` on a thread of its own, and fails if the thread does not end, because then it waits for a
+/// lock for ever.
 #[track_caller]
 fn ends(name: &str, test: impl FnOnce() + Send + 'static) {
     let (ended, end) = std::sync::mpsc::channel();
@@ -34,7 +35,7 @@ fn ends(name: &str, test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// What is called back: everything that may be asked from anywhere.
+/// The calls that a callback makes: every request that is allowed from any thread.
 #[derive(Clone, Default)]
 struct Back {
     handle: Option<CancelHandle>,
@@ -52,7 +53,7 @@ impl Back {
     fn call(&self) {
         if let Some(handle) = &self.handle {
             assert!(!handle.is_cancelled() || handle.reason().is_some());
-            // A place among the waiters, taken and given up.
+            // Registers a waiter and removes it again.
             let _ = hand(handle.cancelled()).poll();
             handle.stop();
             handle.cancel();
@@ -91,7 +92,8 @@ impl Drop for Called {
     }
 }
 
-/// A future that keeps a waker somewhere, what its waker may call, and what makes it go on.
+/// A future that stores a waker somewhere; the calls that the waker makes; and an action that
+/// lets the future go on.
 struct Room {
     future: Boxed,
     back: Back,
@@ -103,7 +105,7 @@ fn room(future: impl Future + 'static, back: Back, finish: impl FnOnce() + 'stat
     Room { future, back, finish: Box::new(finish) }
 }
 
-/// Keeps what it is given, to be polled by hand.
+/// Keeps the spawned tasks, to be polled by hand.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<BoxTask>>>);
 
@@ -124,17 +126,17 @@ fn group_run(group: Group, body: impl Future<Output = Result<(), Called>> + 'sta
     Box::pin(async move { drop(group.run(body).await) })
 }
 
-/// Leaves an exit behind that waits at `gate`.
+/// Abandons an exit that waits at `gate`.
 async fn leaves_exit(gate: Gate) -> Result<(), Called> {
     let stack = ExitStack::new();
     stack.defer(gate.wait());
     stack.run(pending::<Result<(), ()>>()).await.map_or(Ok(()), Ok)
 }
 
-/// What it is, and how to make one.
+/// A name, and a function that makes the value.
 type Named<T> = (&'static str, fn() -> T);
 
-/// Every place that keeps a waker.
+/// Every place that stores a waker.
 fn rooms() -> Vec<Named<Room>> {
     vec![
         ("a scope's run", || {
@@ -282,7 +284,7 @@ fn rooms() -> Vec<Named<Room>> {
             let back = Back { other: Some(Arc::new(move || say(&ready))), ..Back::default() };
             let mut run = group_run(group, pending());
             room(start, back, move || {
-                // The child ends without a word.
+                // The child ends without reporting ready.
                 handle.cancel();
                 assert!(hand(poll_fn(|cx| run.as_mut().poll(cx))).poll().is_ready());
             })
@@ -300,7 +302,7 @@ fn rooms() -> Vec<Named<Room>> {
 
 type Said = Arc<Mutex<Option<Ready<'static, Called>>>>;
 
-/// A start, its group, and what its child says when it is ready, which anybody may say.
+/// A start, its group, and its child's `Ready`, in a slot that every caller can reach.
 fn start() -> (impl Future + 'static, Group, Said) {
     let group = Group::new();
     let said = Said::default();
@@ -322,7 +324,7 @@ fn poll(future: &mut Boxed, waker: &Waker) -> bool {
     future.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
 }
 
-/// Polls with a waker of which nobody else has a copy afterwards; `true` where the wait is over.
+/// Polls with a waker that has no other copy; returns `true` if the wait is over.
 fn register(room: &mut Room) -> bool {
     let waker = Waker::from(Arc::new(Called(room.back.clone())));
     poll(&mut room.future, &waker)
@@ -334,7 +336,7 @@ fn r18_wakers_that_call_back_when_they_are_replaced() {
         ends(name, move || {
             let mut room = make();
             assert!(!register(&mut room));
-            // What is called back may have ended the wait.
+            // The callback may have ended the wait.
             for _ in 0..3 {
                 if register(&mut room) {
                     break;
@@ -383,7 +385,7 @@ fn r18_a_start_that_is_over_drops_a_value_that_comes_late_outside_its_lock() {
     });
 }
 
-/// Values in every place that keeps one, with how they are let go of.
+/// A value in every place that stores values, and the action that drops it.
 fn values() -> Vec<Named<()>> {
     fn called(group: &Group) -> Called {
         Called(Back::to(group))

@@ -1,4 +1,5 @@
-//! What is entered and left asynchronously: registered only once it has been entered (R14, R8).
+//! Resources: asynchronous enter and exit. The exit is registered only once enter has succeeded
+//! (R14, R8).
 
 use crate::support::{Gate, Log, Reports, boom, hand, lose, panic_text, poll_once, yield_now};
 use moored::{
@@ -328,7 +329,7 @@ fn r02_an_enter_that_was_moved_to_another_task_half_way_loses_nothing_that_was_e
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hand(entering).poll()))
         })
         .await;
-        // Whether the other task is told by a panic or by nothing: what was entered is left.
+        // Whether the other task sees a panic or nothing, a resource that was entered is left.
         drop(ended);
         stack.close().await.unwrap();
     }))

@@ -644,7 +644,7 @@ fn r11_an_adopted_exit_keeps_the_clock_of_its_task() {
         let inner = task(async {
             let stack = ExitStack::new();
             stack.defer(async {
-                // Abandoned in its turn, so that what was left is walked past.
+                // Abandoned in its turn, so that a walk outwards passes a region that was left.
                 let deeper = ExitStack::new();
                 deeper.defer(async {
                     let scope = CancelScope::new().timeout(SECOND);

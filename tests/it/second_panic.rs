@@ -1,4 +1,5 @@
-//! Panics that come second: of a drop after a value, of an exit after its panic, where nobody waits any more (R15, R18).
+//! Second panics, after which no caller waits: of a drop after the value was returned, and of an exit after its first
+//! panic (R15, R18).
 
 use crate::support::{Gate, Loud, Reports, boom, hand, lose, panic_text, yield_now};
 use moored::testing::MockClock;

@@ -1,4 +1,4 @@
-//! What is around a shield waits for it, and only while it is polled (R12).
+//! A cancelled region waits for a shield inside it, and only while the shield is polled (R12).
 
 use crate::support::{Executor, Gate, Log, hand, lose, poll_once, steps, yield_now};
 use futures::future::{Either, join, select};
@@ -157,7 +157,7 @@ fn r12_two_cancellations_further_out_wait_as_well() {
     assert_eq!(log.lines()[..2], ["first", "second"]);
 }
 
-// In whatever polls it.
+// Inside each kind of combinator.
 
 #[test]
 fn r12_a_shield_in_a_join_arm_holds_both_arms() {

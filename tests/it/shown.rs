@@ -1,4 +1,5 @@
-//! What `{:?}` shows: a name and a place where there is one, never what a user has in it, and never by waiting for a lock.
+//! The output of `{:?}`: a name and a place where there are some, never a user's value, and never by waiting for a
+//! lock.
 
 use crate::support::{hand, lose};
 use futures::future::pending;

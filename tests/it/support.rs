@@ -1,4 +1,4 @@
-//! Hand-polling, and things that count.
+//! Helpers: polling by hand, counters, a log, an executor.
 
 use moored::{BoxTask, Misuse, Refused, Spawn, TaskId, WrongTask, task};
 use std::cell::Cell;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Counts how often it was woken.
+/// Counts wake-ups.
 #[derive(Default)]
 pub(crate) struct Wakes(AtomicUsize);
 
@@ -58,7 +58,7 @@ impl<F: Future> Hand<F> {
         }
     }
 
-    /// Polls as an executor would, until nobody wakes it; it must not end.
+    /// Polls as an executor would, until no wake-up is left. The future must not end.
     #[track_caller]
     pub(crate) fn idle(&mut self) {
         for _ in 0..10_000 {
@@ -85,7 +85,7 @@ impl<F: Future> Hand<F> {
     }
 }
 
-/// What happened, in order.
+/// A log of events, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -130,7 +130,7 @@ impl Drop for LoggedDrop {
     }
 }
 
-/// Closed until it is opened; any number of futures may wait for it.
+/// A gate that stays closed until it is opened. Any number of futures may wait for it.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
 
@@ -161,7 +161,7 @@ impl Gate {
     }
 }
 
-/// Pending once, woken at once.
+/// Pending once, and wakes itself at once.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
@@ -191,11 +191,11 @@ impl Drop for OnDrop {
     }
 }
 
-/// An executor that polls by hand, and only what was woken.
+/// An executor that is driven by hand, and polls only tasks that were woken.
 #[derive(Clone, Default)]
 pub(crate) struct Executor(Arc<Mutex<Vec<Spawned>>>);
 
-/// A task, and how often it had been woken when it was polled last.
+/// A task, and the number of its wake-ups at its last poll.
 type Spawned = (Hand<BoxTask>, usize);
 
 impl Executor {
@@ -203,7 +203,7 @@ impl Executor {
         Executor::default()
     }
 
-    /// Polls until nobody is woken.
+    /// Polls until no task is woken.
     pub(crate) fn run(&self) {
         loop {
             // A task may spawn, so the list is not locked while one is polled.
@@ -230,7 +230,7 @@ impl Executor {
         }
     }
 
-    /// Drops every task where it is, as a runtime does when it shuts down.
+    /// Drops every task at its current await, as a runtime does when it shuts down.
     pub(crate) fn shut_down(&self) {
         let tasks = std::mem::take(&mut *self.0.lock().unwrap());
         drop(tasks);
@@ -249,7 +249,7 @@ impl Spawn for Executor {
     }
 }
 
-/// Takes nothing.
+/// A spawner that refuses every task.
 pub(crate) struct Full;
 
 impl Spawn for Full {
@@ -269,7 +269,7 @@ impl Drop for Loud {
     }
 }
 
-/// The text of the panic that `f` ends with.
+/// The text of the panic with which `f` ends.
 #[track_caller]
 pub(crate) fn panic_text<R>(f: impl FnOnce() -> R) -> String {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
@@ -294,8 +294,8 @@ pub(crate) fn waker_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
 
 static HOOK: Mutex<()> = Mutex::new(());
 
-/// The reports of this process while it lives. The hook is process-wide, so tests that read it take turns;
-/// other tests' reports may be among them, so names make a test's own ones known.
+/// The reports of this process while it lives. The hook is process-wide, so tests that read it take turns.
+/// Reports of other tests may be among them, so a test finds its own by names.
 pub(crate) struct Reports {
     lines: Arc<Mutex<Vec<String>>>,
     _turn: std::sync::MutexGuard<'static, ()>,
@@ -310,19 +310,19 @@ impl Reports {
         Reports { lines, _turn: turn }
     }
 
-    /// Those that tell of `name`.
+    /// The reports that contain `name`.
     pub(crate) fn of(&self, name: &str) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         lines.iter().filter(|line| line.contains(name)).cloned().collect()
     }
 }
 
-/// Panics with `text`, and has a return type.
+/// Panics with `text`. Its return type is `()`, not `!`.
 pub(crate) fn boom(text: &'static str) {
     panic!("{text}")
 }
 
-/// Polls `future` once with the waker of the task that asks.
+/// Polls `future` once with the waker of the current task.
 pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
@@ -345,13 +345,14 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Polls `loser` until it waits for something, and drops it, as a `select!` does with the arm that lost.
+/// Polls `loser` once, expects it to be pending, and drops it, as a `select!` does with the arm that
+/// lost.
 pub(crate) async fn lose<F: Future>(loser: F) {
     let mut loser = Box::pin(loser);
     assert!(poll_once(&mut loser).await.is_pending(), "the loser won");
 }
 
-/// Runs `body` to its end as a task of that name.
+/// Runs `body` to its end as a task named `owner`.
 pub(crate) fn as_owner<F: Future>(body: F) -> F::Output {
     hand(task(body).named("owner")).drive()
 }

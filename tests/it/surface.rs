@@ -1,4 +1,5 @@
-//! What users see: whose turn it is, where a panic says it happened, and names that try to be more than names (R2, R8, R16).
+//! Texts and places that users see: the task that a spawn or turn belongs to, the place of a panic, and names with
+//! control characters (R2, R8, R16).
 
 use crate::support::{Executor, Gate, Log, Reports, hand, panic_text, poll_once, yield_now};
 use moored::{CancelScope, ExitStack, TaskGroup, local, task};

@@ -1,4 +1,4 @@
-//! Errors that teach, in the hands of those who pass them on: one line, a tree, a chain of sources, `?`, and
+//! Errors in the hands of a caller that passes them on: one line, a tree, a chain of sources, `?`, and
 //! reports as `anyhow` and `eyre` print them (R15).
 
 use crate::support::{Gate, hand, poll_once};
@@ -32,7 +32,7 @@ fn layers() -> Layer {
     Layer("cannot save", Some(Box::new(Layer("disk full", Some(Box::new(Layer("quota", None)))))))
 }
 
-/// What `anyhow` and `eyre` are made of: any error, boxed by `?`.
+/// A stand-in for `anyhow::Error` and `eyre::Report`: any error, boxed by `?`.
 struct Report(BoxError);
 
 impl<E: Error + Send + Sync + 'static> From<E> for Report {

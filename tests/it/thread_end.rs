@@ -1,5 +1,5 @@
-//! What is polled while its thread is taken down, by the drop of a thread-local: some of the crate's own, and of a runtime's,
-//! is gone by then, and nothing panics (R18).
+//! Polls during thread exit, in the drop of a thread-local. Some thread-locals of the crate and of the runtime are
+//! destroyed by then, and nothing panics (R18).
 
 use crate::support::{Log, hand};
 use moored::{CancelScope, ExitStack, TaskGroup, task};
@@ -24,8 +24,8 @@ std::thread_local! {
     static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) };
 }
 
-/// Runs `work` at the end of a thread that has done `before`: what that has used is dropped before what was used first,
-/// which calls `work`.
+/// Runs `work` at the end of a thread that has called `before`. Thread-locals are dropped in reverse order of their
+/// first use: those of `before` first, then the one that calls `work`.
 fn at_the_end(before: fn(), work: impl FnOnce() + Send + 'static) {
     let (told, done) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -41,7 +41,7 @@ fn at_the_end(before: fn(), work: impl FnOnce() + Send + 'static) {
     done.recv().unwrap();
 }
 
-/// Has this thread's list of regions in their first poll made.
+/// Makes this thread's list of drafts.
 fn uses_scopes() {
     hand(CancelScope::new().run(async { CancelScope::new().run(async {}).await.unwrap() }))
         .ready()

@@ -1,5 +1,5 @@
-//! The same on real threads: what two of them do at once, many times with a shifting skew. The loom models
-//! look at every order; these look at the real machine (and ThreadSanitizer at these).
+//! Races on real threads: two threads act at once, many times with a shifting skew. The loom models
+//! explore every order; these tests run on the real machine, and ThreadSanitizer runs these.
 
 use crate::support::{Executor, Reports, Wakes, block_on, hand, poll_once, yield_now};
 use moored::{BoxTask, CancelScope, ExitStack, Refused, Spawn, TaskGroup, checkpoint};
@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 
 const ROUNDS: u32 = 300;
 
-/// Nobody goes on before everybody has come.
+/// A barrier: a thread goes on when `n` threads have arrived.
 struct Spin(AtomicUsize);
 
 impl Spin {
@@ -70,7 +70,7 @@ fn r03_a_wait_that_races_the_entry_hears_of_an_outer_cancellation() {
 
 #[test]
 fn r16_a_spawn_that_races_the_drop_of_run_is_refused_or_cancelled() {
-    // What is lost here is reported, and not looked at.
+    // Lost exits are reported here; the reports are ignored.
     let _quiet = Reports::watch();
     for n in 0..ROUNDS {
         let exec = Executor::new();
@@ -109,7 +109,7 @@ fn r16_an_in_task_spawn_that_races_the_drop_of_run_leaves_no_wait_behind() {
 
 #[test]
 fn r02_try_defer_that_races_the_leaving_hands_back() {
-    // What is lost here is reported, and not looked at.
+    // Lost exits are reported here; the reports are ignored.
     let _quiet = Reports::watch();
     for n in 0..ROUNDS {
         let stack = ExitStack::new();
@@ -134,7 +134,7 @@ fn r02_try_defer_that_races_the_leaving_hands_back() {
 
 #[test]
 fn r02_try_hold_that_races_the_leaving_hands_back() {
-    // What is lost here is reported, and not looked at.
+    // Lost exits are reported here; the reports are ignored.
     let _quiet = Reports::watch();
     for n in 0..ROUNDS {
         let stack = ExitStack::new();

@@ -1,4 +1,5 @@
-//! What goes wrong in what was left behind: who tells of it, when, and how much of it is kept (R15, R19).
+//! Failures in abandoned exits and children: which region reports them, when, and how many are kept (R15,
+//! R19).
 
 use crate::support::{
     Executor, Gate, Loud, Reports, boom, hand, lose, panic_text, poll_once, yield_now,
@@ -71,9 +72,9 @@ fn r15_the_panic_of_an_adopted_exit_that_came_before_the_bodys_is_the_one_that_g
     assert!(failure.to_string().ends_with("panicked: of the body"), "{failure}");
 }
 
-// What a dropped group leaves behind.
+// Children and exits of a dropped group.
 
-/// Drops each child at its first poll, and keeps everything that comes after.
+/// Drops each child at its first poll, and keeps every later task.
 #[derive(Clone, Default)]
 struct DropsChildren(Arc<Mutex<Vec<BoxTask>>>);
 
@@ -109,7 +110,7 @@ impl DropsChildren {
     }
 }
 
-/// A child that leaves an exit behind.
+/// A child that abandons an exit.
 async fn leaves(
     exit: impl Future<Output = Result<(), &'static str>> + Send + 'static,
 ) -> Result<(), &'static str> {
@@ -180,7 +181,7 @@ fn r15_a_child_that_panics_after_its_group_was_dropped_is_resumed_where_the_wait
     let reports = Reports::watch();
     gate.open();
     exec.run();
-    // The first goes on; the second has no record, and is told when it happens.
+    // The first panic is resumed. The second has no record, so it is reported when it happens.
     assert!(matches!(&reports.of("panicked: second")[..], [_]));
     assert_eq!(panic_text(|| run.drive()), "first");
 }
@@ -294,7 +295,7 @@ fn r15_an_error_of_a_body_whose_exits_run_when_its_stacks_run_is_dropped_is_uncl
     }
 }
 
-// When, and how much.
+// The time and the number of reports.
 
 #[test]
 fn r15_what_fails_in_a_task_is_told_when_it_happens_and_not_when_the_task_ends() {
@@ -327,7 +328,7 @@ fn r15_what_fails_in_a_scope_without_a_record_around_is_told_when_it_happens() {
     }));
     run.pending();
     assert_eq!(reports.of("scope tells at once").len(), 1);
-    // A cancellation that comes later has it in its record as well.
+    // A later cancellation has the failure in its record as well.
     scope.cancel();
     assert_eq!(run.ready().unwrap_err().failures().len(), 1);
     assert_eq!(reports.of("scope tells at once").len(), 1);
@@ -443,7 +444,7 @@ fn r19_a_scope_that_lives_for_ever_keeps_no_more_than_its_cap() {
     assert!(cancelled.to_string().ends_with("(and 3000 more)"), "{cancelled}");
 }
 
-// A value in whose place a failure stands.
+// A value that is dropped because a failure is returned instead.
 
 #[test]
 fn r15_a_value_that_panics_in_its_drop_does_not_hide_the_failure_that_takes_its_place() {

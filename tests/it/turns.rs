@@ -1,5 +1,5 @@
-//! Children that start, wait for their turn and end while nobody looks: each of these was broken once in a seeded bug that
-//! no other test noticed (R16, R17).
+//! Children that start, wait for their turn and end while their group is not polled. Each of these tests catches a
+//! seeded bug that no other test noticed (R16, R17).
 
 use crate::support::{Executor, Gate, Log, Wakes, boom, hand, panic_text, poll_once, yield_now};
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 type Group<'env> = TaskGroup<'env, &'static str>;
 
 impl Gate {
-    /// A child that waits for it.
+    /// A child that waits at the gate.
     fn wait_ok(&self) -> impl Future<Output = Result<(), &'static str>> + Send + 'static {
         let waits = self.wait();
         async {
@@ -169,7 +169,7 @@ fn r16_a_child_that_is_cancelled_in_line_runs_at_once_and_is_not_counted() {
     log.is(&["second"]);
     first.open();
     run.idle();
-    // The second one is still inside, beyond the limit.
+    // The second child is still inside, beyond the limit.
     log.is(&["second", "third"]);
     last.open();
     holds.open();
@@ -261,7 +261,7 @@ fn r19_a_stream_of_results_that_is_read_to_its_end_keeps_no_waker() {
     hand(group.run(async { Ok(()) })).drive().unwrap();
 }
 
-// What the docs say of a group's policies.
+// Statements in the docs about a group's policies.
 
 #[test]
 fn r17_a_child_that_panics_cancels_the_others_whatever_the_policy() {

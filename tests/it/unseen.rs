@@ -1,4 +1,4 @@
-//! Exits on their way out, and the failures they leave: each of these was broken once in a seeded bug that no other test
+//! Abandoned exits, and the failures that they return. Each of these tests catches a seeded bug that no other test
 //! noticed (R8, R14, R15).
 
 use crate::support::{
@@ -34,7 +34,7 @@ fn abandon_a_failure() {
     ExitStack::new().defer(async { Err("of an exit") });
 }
 
-/// What the one cause of `failure` says.
+/// The only cause of `failure`, which is an exit's.
 #[track_caller]
 fn only_exit<E>(failure: &Failure<E>) -> &ExitFailure {
     assert_eq!(failure.rest().count(), 0);
@@ -73,7 +73,7 @@ fn r08_what_another_task_left_behind_runs_beside_the_half_run_exit_that_waits_fo
     log.is(&["both have ended"]);
 }
 
-/// A stack that has adopted what another task left behind, in a run that never ends by itself.
+/// A stack that has adopted the exits of another task, in a run that never ends by itself.
 async fn adopts(exit: impl Future<Output = ()> + Send + 'static) {
     let stack = ExitStack::new();
     let body = async {
@@ -177,7 +177,7 @@ fn r14_an_exit_that_is_abandoned_after_its_bodys_end_is_told_how_that_ended() {
     log.is(&["Completed"]);
 }
 
-// What exits fail with.
+// Failures of exits.
 
 #[test]
 fn r15_an_exit_that_fails_and_panics_in_its_drop_is_both() {
@@ -308,7 +308,7 @@ fn r15_a_failure_that_reached_a_record_which_is_then_dropped_goes_into_the_next_
 
 // Exits on an executor.
 
-/// An executor that runs what a child leaves behind.
+/// An executor that runs the exits that a child abandons.
 struct Keeps(Executor);
 
 impl Spawn for Keeps {

@@ -1,4 +1,5 @@
-//! Who waits for what happens to a region: told in time, registered again after a wake-up, and never left quiet.
+//! Waits for a region's cancellation, stop or end: woken in time, registered again after a wake-up, and never
+//! missed by a quiet region.
 
 use crate::support::{Gate, Hand, Log, hand, lose, poll_once, waker_fn, yield_now};
 use futures::StreamExt;
@@ -78,7 +79,8 @@ fn r06_r13_who_waits_for_a_cancellation_and_was_woken_by_a_stop_is_woken_again()
     wait.ready();
 }
 
-/// A scope whose waiters a stop has woken, though nothing is cancelled: `before` waited then, `after` has come since.
+/// A scope whose waiters a stop has woken, though nothing is cancelled. `before` was waiting then; `after` has
+/// registered since.
 fn woken_in_between<R>(
     look: impl FnOnce(&CancelScope, &mut Hand<Cancellation>, Hand<Cancellation>) -> R,
 ) -> R {
@@ -200,7 +202,7 @@ fn r16_two_who_leave_at_once_make_room_for_two() {
     run.pending();
     log.is(&["one", "two"]);
     gate.open();
-    // Whoever is called passes the rest of the room on.
+    // A child that gets its turn calls the next one while there is room.
     (0..3).for_each(|_| run.pending());
     log.is(&["one", "two", "three", "four"]);
 }
@@ -263,7 +265,7 @@ fn r13_a_look_for_cancellations_does_not_hide_a_stop_around() {
     let (outer, inner) = (CancelScope::new(), CancelScope::new());
     let handle = inner.handle();
     let mut run = hand(outer.run(inner.run(async {
-        // Before the stop and after it: nothing is cancelled, and what is found to be so is noted.
+        // Before and after the stop nothing is cancelled, and a look outwards notes that.
         assert!(!handle.is_cancelled() && !stopping().await);
         outer.stop();
         assert!(stopping().await);
@@ -360,7 +362,8 @@ fn r12_a_shield_is_reached_by_the_very_poll_that_would_drop_the_body() {
     let (gate, never) = (Gate::new(), Gate::new());
     let scope = CancelScope::new();
     let mut run = hand(scope.run(async {
-        // It polls only what was woken; and again at once where that is all there is in it.
+        // It polls only futures that were woken. With a single future inside, it would wake
+        // itself after each poll.
         let inside: [Boxed; 2] = [Box::pin(shield(gate.wait())), Box::pin(never.wait())];
         let mut inside: FuturesUnordered<_> = inside.into_iter().collect();
         inside.next().await;

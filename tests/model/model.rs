@@ -1,12 +1,13 @@
-//! One model of what regions promise, shared by the property test and the fuzz target.
+//! The model of the regions' rules, shared by the property test and the fuzz target.
 //!
-//! A seed is bytes; three of them are an operation. Each is done twice: by the crate ([`real`]), in a program whose
-//! regions do what they are told, and by a small book-keeper ([`reference`]), which knows the rules and no futures. After
-//! every operation the program is polled as an executor would, only while it is woken, and what happened is held against
-//! what the reference allows and expects: which bodies live, which regions have returned, which exits began, in which
-//! order, under whose identity, and that every failure is told exactly once.
+//! A seed is a string of bytes; three bytes are an operation. Each operation is applied twice: to a program on the
+//! crate ([`real`]), whose regions act on command, and to a reference ([`reference`]), which knows the rules and no
+//! futures. After every operation the program is polled as an executor would, only while it is woken. Then its events
+//! are compared with those that the reference allows and expects: which bodies live, which regions have returned, which
+//! exits began, in which order, under which identity, and that every failure is reported exactly once.
 //!
-//! Bytes and not a derived type, so that a file of the fuzzer's corpus replays as a unit test on the stable toolchain.
+//! Seeds are bytes and not a derived type, so that a file of the fuzzer's corpus replays as a unit test on the stable
+//! toolchain.
 
 mod real;
 mod reference;
@@ -15,7 +16,8 @@ use moored::ReasonKind;
 use real::{CallBack, Real};
 use reference::Reference;
 
-/// What a region is. `Loose` is a stack that is not run but used, and closed or dropped.
+/// The kind of a region. `Loose` is a stack that is not run: it is used, and then closed or
+/// dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Root,
@@ -58,17 +60,17 @@ pub(crate) type RegionId = usize;
 /// An exit, by the order of creation.
 pub(crate) type ExitId = usize;
 
-/// Why something is cancelled.
+/// The reason of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Why {
     pub(crate) kind: ReasonKind,
-    /// Which request it was, where that can be told.
+    /// The number of the request, if the kind of reason has one.
     pub(crate) request: Option<usize>,
-    /// The task that asked or failed, by its root.
+    /// The task that asked or failed, by its root region.
     pub(crate) by: Option<RegionId>,
 }
 
-/// What an exit is told of why it runs.
+/// The reason that an exit is given for running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Because {
     Completed,
@@ -78,13 +80,14 @@ pub(crate) enum Because {
     Abandoned,
 }
 
-/// One step. Numbers are taken modulo what there is, so that every seed is a program.
+/// One step. Numbers are taken modulo the number of candidates, so that every seed is a
+/// program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// The body of a region opens another one inside.
+    /// The body of a region enters another region inside.
     Enter(RegionId, Kind),
     Defer(RegionId, ExitPlan),
-    /// Lends a value out, for the operation `PutBack`.
+    /// Lends a value, for the operation `PutBack`.
     Hold(RegionId, ExitPlan),
     PutBack(ExitId),
     Cancel(RegionId),
@@ -98,23 +101,24 @@ pub(crate) enum Op {
     Open(ExitId),
     /// The deadline of a scope is moved to now.
     Expire(RegionId),
-    /// The deadline of a scope is moved to the next tick of the clock, where others may be.
+    /// The deadline of a scope is moved to the next tick of the clock, where other deadlines
+    /// may be.
     Due(RegionId),
-    /// Another task registers in a stack.
+    /// Another task registers an exit in a stack.
     Trespass(RegionId),
-    /// Asks to wind down, without a grace: nobody here listens.
+    /// Requests a stop without a grace. No body of the model listens to it.
     Stop(RegionId),
-    /// The body asks whether it is cancelled, and why.
+    /// The body asks whether it is cancelled, and for which reason.
     Look(RegionId),
-    /// The body around lets go of a loose stack, which waits in the post.
+    /// The body around a loose stack releases it. The stack is then unowned.
     Release(RegionId),
-    /// The body takes a stack out of the post.
+    /// The body adopts an unowned stack.
     Adopt(RegionId, RegionId),
-    /// The body takes a stack out of the post, and drops it as it is.
+    /// The body takes an unowned stack, and drops it without adopting it.
     Discard(RegionId, RegionId),
-    /// A stack in the post is dropped outside every task.
+    /// An unowned stack is dropped outside every task.
     Mislay(RegionId),
-    /// The clock moves on by a tick, which is as long as a grace.
+    /// The clock advances by a tick, which is as long as a grace.
     Wait,
 }
 
@@ -127,7 +131,7 @@ impl Op {
             _ => End::Panic,
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
-        // New ones at the end, so that the seeds that were kept go on meaning what they did.
+        // New operations come last, so that the seeds of the corpus keep their meaning.
         match code % 26 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
@@ -158,57 +162,61 @@ impl Op {
     }
 }
 
-/// What happened in the real program, in order.
+/// An event of the real program, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// With what it is told, and as which task it runs, by its root.
+    /// With its reason, and the task as which it runs, by that task's root region.
     ExitBegan(ExitId, Because, Option<RegionId>),
     ExitEnded(ExitId),
-    /// The exit registered another one in its stack; or was refused because the stack was left.
+    /// The exit registered another exit in its stack, or was refused because the stack was
+    /// left.
     Followed(ExitId, Option<ExitId>),
     /// A body was dropped or ended.
     BodyGone(RegionId),
-    /// What a body saw: whether it is cancelled; and why, where its region has a handle that can be asked.
+    /// The answers that a body got: whether it is cancelled; and the reason, if its region has a handle.
     Saw(RegionId, bool, Option<Option<Why>>),
     /// `run`, `close` or `join` returned or panicked.
     Returned(RegionId, Outcome),
-    /// Somebody was told of a failure: "exit 7", "body 3".
+    /// A failure was reported: "exit 7", "body 3".
     Told(String),
     ToldStillHeld,
-    /// The same, of one that was not told of before, or was by a scope that had no record then.
+    /// The same, where the report may be the second: a scope without a record may have reported
+    /// the value before.
     ToldStillHeldOrAgain,
-    /// Somebody was told that an error was lost with the `run` that would have returned it.
+    /// An error was reported as unclaimed, because the `run` that would have returned it was
+    /// dropped.
     ToldUnclaimed,
     Lost(usize),
     Broken(String),
 }
 
 impl Event {
-    /// Whether the program did something, instead of dropping something or telling of it.
+    /// Whether the event is a step of the program, and not a drop or a report.
     pub(crate) fn is_a_step(&self) -> bool {
         use Event::{ExitBegan, ExitEnded, Followed, Returned};
         matches!(self, ExitBegan(..) | ExitEnded(..) | Followed(..) | Returned(..))
     }
 }
 
-/// What `run` returned.
+/// The result of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Fine,
     /// The body's own error, or a child's.
     Failed,
     Cancelled(Why),
-    /// Nothing but exits failed.
+    /// Only exits failed.
     ExitsFailed,
     Panicked,
 }
 
-/// Runs the program of `seed` in both worlds, and panics where they differ.
+/// Runs the program of `seed` on the crate and in the reference, and panics where they differ.
 pub(crate) fn check(seed: &[u8]) {
     let (head, ops) = seed.split_first().unwrap_or((&0, &[]));
-    // A program that failed, such as while proptest makes it smaller, may have left some.
+    // A program that failed earlier in this process, as while proptest shrinks it, may have
+    // left some.
     let before = moored::testing::live_regions();
-    // Not always: it takes time, and a program that is woken needlessly hides that it is not woken when it has to be.
+    // Not in every program: it takes time, and a program that is woken without need hides a missing wake-up.
     let mut real = Real::new(match head >> 5 {
         0 => CallBack::Asks,
         1 => CallBack::Wakes,
@@ -217,7 +225,7 @@ pub(crate) fn check(seed: &[u8]) {
     let mut reference = Reference::new();
     let mut done = Vec::new();
     settle(&mut real, &mut reference, &done);
-    // A program of more than this shows nothing that a shorter one does not.
+    // Longer programs have shown no fault that a shorter program does not.
     for op in ops.chunks_exact(3).take(120) {
         let op = Op::decode([op[0], op[1], op[2]]);
         if let Some(op) = reference.apply(op) {
@@ -237,7 +245,7 @@ pub(crate) fn check(seed: &[u8]) {
             }
         }
         _ => {
-            // Everything is let go, and has to come to its end.
+            // Every region is ended, and must come to its end.
             while let Some(op) = reference.let_go() {
                 done.push(op);
                 real.apply(op, &reference);

@@ -1,4 +1,5 @@
-//! The program on the crate: what it shares with its bodies, and the executor that polls it.
+//! The program on the crate: the state that it shares with its bodies, and the executor that
+//! polls it.
 
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
@@ -52,12 +53,12 @@ impl Wake for Bell {
     }
 }
 
-/// Asks whatever can be asked, wherever the crate runs our code: if it held a lock meanwhile, it would wait for itself
-/// (R18).
+/// Makes every request that is allowed, wherever the crate runs user code. Under a lock of the crate this would
+/// deadlock (R18).
 fn call_back() {
     let program = PROGRAM.try_with(|program| program.borrow().clone()).ok().flatten();
     let Some((shared, wakes)) = program else { return };
-    // What it wakes calls back as well, and this has to end.
+    // A waker that is called here calls back as well, so the recursion is cut.
     if CALLS_BACK.replace(true) {
         return;
     }
@@ -89,7 +90,7 @@ pub(crate) enum CallBack {
     Wakes,
 }
 
-/// What calls back when it is dropped.
+/// Calls back when it is dropped.
 struct CallsBack;
 
 impl Drop for CallsBack {
@@ -99,20 +100,20 @@ impl Drop for CallsBack {
 }
 
 std::thread_local! {
-    /// The program that calls back, and whether it wakes what it can when it does.
+    /// The program that calls back, and whether it wakes bodies when it does.
     static PROGRAM: RefCell<Option<(Shared, bool)>> = const { RefCell::new(None) };
     static CALLS_BACK: Cell<bool> = const { Cell::new(false) };
-    /// Where the hook's reports go: a program runs on one thread from its first step to its last.
+    /// The reports of the hook. A program runs on one thread from its first step to its last.
     static REPORTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
-    /// What scopes have reported because they had no record: a cancellation that comes later tells of it again.
+    /// Failures that scopes have reported because they had no record. A later cancellation reports them again.
     static REPORTED: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a cancelled scope tells of for the first time.
+/// The failure, if the cancelled scope is the first to report it.
 fn told_first(failure: &moored::ExitFailure) -> Option<Event> {
     let event = told(failure);
     REPORTED.with_borrow_mut(|reported| match reported.iter().position(|before| *before == event) {
-        // Which one it is nobody can tell.
+        // Reports of this kind carry no number, so the two cannot be matched.
         Some(_) if event == Event::ToldStillHeld => Some(Event::ToldStillHeldOrAgain),
         Some(at) => {
             reported.swap_remove(at);
@@ -175,10 +176,10 @@ struct Gate {
     waker: Option<Waker>,
 }
 
-/// What an actor is told to do.
+/// A command to an actor.
 enum Act {
     Enter(RegionId, Kind),
-    /// In the actor's own stack, or in a loose one of its.
+    /// In the actor's own stack, or in one of its loose stacks.
     Defer(RegionId, ExitId, ExitPlan),
     Hold(RegionId, ExitId, ExitPlan),
     Leave(RegionId, End),
@@ -197,7 +198,8 @@ impl Shared {
     }
 
     fn event(&self, event: Event) {
-        // Behind what was reported meanwhile, so that the order is the one in which it happened.
+        // After the reports made meanwhile, so that events keep the order in which they
+        // happened.
         let reports = REPORTS.take();
         self.with(|inside| {
             inside.events.extend(reports);
@@ -214,7 +216,7 @@ impl Shared {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Copied out, so that nobody asks it under our lock.
+    /// Cloned, so that the handle is not used under the lock of the test.
     fn handle(&self, region: RegionId) -> Option<CancelHandle> {
         self.with(|inside| inside.handles.get(&region).cloned())
     }
@@ -242,13 +244,13 @@ impl Shared {
 
 impl Drop for Real {
     fn drop(&mut self) {
-        // Not in place, where what it drops would call back.
+        // Taken out before it is dropped, because its drop calls back and reads the slot.
         drop(PROGRAM.take());
     }
 }
 
 impl Real {
-    /// One that calls back does so wherever the crate calls it (R18).
+    /// With `calls_back`, the program makes requests wherever the crate calls user code (R18).
     pub(crate) fn new(calls_back: CallBack) -> Self {
         collect_reports();
         let shared = Shared::default();
@@ -265,7 +267,7 @@ impl Real {
     }
 
     pub(crate) fn apply(&mut self, op: Op, reference: &Reference) {
-        // A loose stack has no actor of its own.
+        // A loose stack has no actor: that of the body around it acts.
         let actor = |region| reference.actor_of(region);
         match op {
             Op::Enter(region, kind) => {
@@ -326,7 +328,7 @@ impl Real {
         }
     }
 
-    /// R2: what another task registers is handed back, and nothing has happened.
+    /// R2: the exit that another task registers is handed back, and nothing has changed.
     fn trespass(&self, region: RegionId, stack: &ExitStack) {
         let shared = self.shared.clone();
         let exit =
@@ -344,7 +346,7 @@ impl Real {
         drop(self.shared.with(|inside| std::mem::take(&mut inside.post)));
     }
 
-    /// What the handles of the children tell.
+    /// The results of the children, from their handles.
     pub(crate) fn join_children(&mut self) {
         let children = self.shared.with(|inside| std::mem::take(&mut inside.children));
         for (region, child) in children {
@@ -360,7 +362,7 @@ impl Real {
         }
     }
 
-    /// Polls as an executor would: only while it is woken. The waker is another one from time to time.
+    /// Polls as an executor would, only while it is woken. The waker is changed from time to time.
     pub(crate) fn drain(&mut self) -> Vec<Event> {
         let mut polls = 0;
         self.drains = (self.drains + 1) % 4;

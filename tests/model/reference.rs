@@ -1,22 +1,24 @@
-//! The book-keeper: it knows the rules, and no futures.
+//! The reference: it knows the rules, and no futures.
 //!
-//! Bodies end at once and regions leave when the exits they answer for have ended, so everything is foretold but the order
-//! among unrelated exits. A cancelled body alone is waited for: it has to be gone when the program is at rest, unless a
-//! shield holds it, and meanwhile it may go. The parts:
+//! Bodies end at once, and regions leave when the exits that they wait for have ended. So every event is determined but
+//! the order among unrelated exits. The body of a cancelled region is an exception: it may be dropped at any poll, and
+//! must be gone when the program is at rest, unless a shield holds it. The parts:
 //!
-//! - here, what the book holds;
-//! - [`rules`] and [`cancel`], what follows from what is done: each rule once, with its number, to be read beside
-//!   docs/design.md;
-//! - [`ops`], what an operation is done to, so that every seed is a program;
-//! - [`oracle`], what the real program did, held against the book.
+//! - here, the state of the reference;
+//! - [`rules`] and [`cancel`], the consequences of an operation: each rule once, with its number, to be read
+//!   beside docs/design.md;
+//! - [`ops`], the choice of the region or exit that an operation applies to, so that every seed
+//!   is a program;
+//! - [`oracle`], the comparison of the real program's events with the state here.
 //!
-//! Some rules are kept by the program itself: that a foreign task is rejected and nothing has happened (R2), and that a
-//! request comes from outside every task (R3). That nothing lives on (R19) is asked at the end. R18 is in what the program
-//! does where the crate calls it: in its wakers and their drops, in drops of bodies, exits and lent values, in exits and in
-//! the hook for reports it asks every region there is, and may wake every body, which under a lock of the crate's would wait
-//! for ever.
+//! Some rules are checked by the real program itself: that a foreign task is rejected without a change (R2), and that a
+//! request comes from outside every task (R3). That no region lives on (R19) is checked at the end. R18 is checked by
+//! callbacks: in wakers and their drops, in drops of bodies, exits and lent values, in exits and in the report hook,
+//! the program makes every request to every region, and may wake every body. Under a lock of the crate this would
+//! deadlock.
 //!
-//! Not in the model: graces of stacks and of `stop`, shields that nobody polls, and entered scopes.
+//! Not in the model: graces of stacks and of `stop`, shields that are no longer polled, and entered
+//! scopes.
 
 mod cancel;
 mod ops;
@@ -34,7 +36,7 @@ enum State {
     Left,
     /// Dropped instead of left.
     Dropped,
-    /// In nobody's hands (R4).
+    /// Unowned (R4).
     Released,
 }
 
@@ -57,27 +59,29 @@ struct Region {
     state: State,
     /// The order of entering.
     entered: Option<usize>,
-    /// Its own, oldest first.
+    /// Its own exits, oldest first.
     exits: Vec<ExitId>,
     /// How its body ended by itself.
     end: Option<End>,
     cancelled: Option<Why>,
-    /// Of a group: why its children are cancelled where it is not, those that are spawned later too.
+    /// Of a group: the reason for which its children are cancelled although the group is not,
+    /// including children that are spawned later.
     children_cancelled: Option<Why>,
-    /// Of a group: whether a cancellation from far out finds it, because it or something in it has had children or a shield.
+    /// Of a group: whether a cancellation further out reaches it. It does once the group, or a region inside it, has
+    /// had children or a shield.
     found: bool,
-    /// At which tick of the clock its deadline is.
+    /// The tick of the clock at which its deadline is.
     due: Option<usize>,
     shield: Shield,
-    /// What was cancelled when it was dropped, here or around.
+    /// The reason of the cancellation, here or around, under which it was dropped.
     dropped_for: Option<Why>,
-    /// What its exits are told.
+    /// The reason that its exits are given.
     because: Option<Because>,
-    /// Whether the cancellation is what ended the body.
+    /// Whether the cancellation ended the body.
     cut_short: bool,
-    /// Its body, or a child.
+    /// Whether its body or a child failed.
     failed: bool,
-    /// Its body, a child, or an exit that it ran.
+    /// Whether its body, a child, or an exit that it ran panicked.
     panicked: bool,
 }
 
@@ -90,7 +94,7 @@ impl Region {
         matches!(self.shield, Shield::Up | Shield::Falling)
     }
 
-    /// A loose stack has none.
+    /// A loose stack has no body.
     fn has_body(&self) -> bool {
         self.state == State::Open && self.kind != Kind::Loose
     }
@@ -107,9 +111,9 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Late {
     No,
-    /// Its value is out, and its turn may have come.
+    /// Its value is lent, and its turn may have come.
     Maybe,
-    /// Its turn came while its value was out; it runs by itself when it is back.
+    /// Its turn came while its value was lent; it runs by itself when the value is back.
     Yes,
 }
 
@@ -118,12 +122,12 @@ struct Exit {
     region: RegionId,
     plan: ExitPlan,
     stage: Stage,
-    /// Its gate.
+    /// Whether its gate is open.
     open: bool,
-    /// Its value is lent out.
+    /// Whether its value is lent.
     out: bool,
     late: Late,
-    /// Who runs it: its own region, or since it was abandoned the one that adopted it.
+    /// The region that runs it: its own, or the region that has adopted it.
     host: RegionId,
     abandoned: Option<Abandoned>,
 }
@@ -136,7 +140,7 @@ struct Abandoned {
 }
 
 impl Exit {
-    /// Whether anything has to wait for it.
+    /// Whether a region has to wait for it.
     fn pending(&self) -> bool {
         matches!(self.stage, Stage::Registered | Stage::Running) && !self.out
     }
@@ -159,7 +163,7 @@ pub(crate) struct Reference {
     ticks: usize,
     expected_still_held: usize,
     root_dropped: bool,
-    // What the real program said.
+    // The events of the real program.
     bodies_gone: BTreeSet<RegionId>,
     returned: BTreeMap<RegionId, Outcome>,
     told: BTreeMap<String, usize>,
@@ -170,7 +174,7 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// What an exit registers is numbered by this much above the exit.
+    /// An exit that an exit registers has this number above that of the exit.
     pub(crate) const FOLLOWERS: ExitId = 1000;
 
     pub(crate) fn new() -> Self {
@@ -191,7 +195,7 @@ impl Reference {
         self.requests
     }
 
-    /// Whose body does what is done to the region.
+    /// The region whose body carries out an operation on `region`.
     pub(crate) fn actor_of(&self, region: RegionId) -> RegionId {
         match self.regions[region].kind {
             Kind::Loose => self.regions[region].parent,
@@ -262,7 +266,7 @@ impl Reference {
         (0..self.regions.len()).filter(|id| of_it(&self.regions[*id])).collect()
     }
 
-    /// Everything inside the region that was not left.
+    /// Every region inside that was not left.
     fn inside(&self, region: RegionId) -> Vec<RegionId> {
         let lives = |id: &RegionId| self.regions[*id].lives() && self.is_inside(*id, region);
         (0..self.regions.len()).filter(lives).collect()
@@ -272,13 +276,13 @@ impl Reference {
         self.way_in(around, region).is_some()
     }
 
-    /// Whether it ends with the body of `around`: what is inside a group's child does not.
+    /// Whether it ends with the body of `around`. A region inside a group's child does not.
     fn is_in_body(&self, region: RegionId, around: RegionId) -> bool {
         let outermost = self.way_in(around, region);
         outermost.is_some_and(|outermost| self.regions[outermost].kind != Kind::Child)
     }
 
-    /// Of what `region` is inside, or the region itself, what stands in `around`.
+    /// The region that stands directly in `around` and contains `region`, or is `region`.
     fn way_in(&self, around: RegionId, mut region: RegionId) -> Option<RegionId> {
         while region != 0 {
             let parent = self.regions[region].parent;

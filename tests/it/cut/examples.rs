@@ -1,8 +1,8 @@
-//! The examples as programs, and the README's, cut everywhere: what each of them promises to its reader holds wherever it
-//! ends. What a program prints tells what it has done.
+//! The programs of the examples and of the README, cut at every poll: the promise that each makes to its reader holds
+//! at every cut. The lines that a program prints show which steps it has done.
 //!
-//! Under tokio on one thread, whose clock is paused: it moves on as soon as nobody is woken, so no time is waited for, and
-//! a wake-up that is lost shows as an hour that has passed.
+//! They run under tokio on one thread with a paused clock. The clock advances as soon as no task is woken, so the test
+//! does not wait for real time, and a lost wake-up shows as an hour that has passed.
 
 use crate::support::{Reports, panic_text};
 use futures::FutureExt;
@@ -24,7 +24,7 @@ std::thread_local! {
     static PRINTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What the programs below have in place of the standard one.
+/// Replaces the standard macro in the programs below: lines are recorded instead of printed.
 macro_rules! println {
     ($($text:tt)*) => { super::PRINTED.with_borrow_mut(|lines| lines.push(format!($($text)*))) };
 }
@@ -36,7 +36,8 @@ mod readme;
 mod select_loser;
 
 type Story = Pin<Box<dyn Future<Output = ()> + Send>>;
-/// Holds what was printed against what the program promises, at the end of the region around it.
+/// Checks the recorded lines against the program's promise, when the region around the program
+/// has ended.
 type Promise = Box<dyn Fn(&[String])>;
 type Program = (&'static str, fn() -> Play);
 
@@ -114,8 +115,8 @@ fn everybody_says_goodbye(lines: &[String], goodbyes: &AtomicUsize) {
     assert_eq!(goodbyes.load(SeqCst), open, "connections that said goodbye");
 }
 
-/// Plays each program for 0, 1, 2, … polls until it is over before it is cut. `way` cuts it, ends the region around it, and
-/// tells whether it was cut.
+/// Plays each program with a cut after 0, 1, 2, … polls, until the program ends before the cut. `way` cuts it, ends the
+/// region around it, and returns whether it was cut.
 fn everywhere(way: impl AsyncFn(usize, Story) -> bool) {
     let reports = Reports::watch();
     let mut cuts = 0;
@@ -127,14 +128,14 @@ fn everywhere(way: impl AsyncFn(usize, Story) -> bool) {
         assert!(polls > 1, "{name} has no await to be cut at");
         cuts += polls;
     }
-    // Every place in the programs is a place in this folder.
+    // Every place in the programs is in this folder.
     assert_eq!(reports.of("it/cut/"), [""; 0]);
     // The form that ci/proof.py reads.
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     std::println!("explored {name}: {cuts} cuts");
 }
 
-/// Plays one program, and looks what has become of it.
+/// Plays one program, and checks the result.
 fn play(name: &str, program: Play, polls: usize, way: impl AsyncFn(usize, Story) -> bool) -> bool {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
@@ -142,10 +143,11 @@ fn play(name: &str, program: Play, polls: usize, way: impl AsyncFn(usize, Story)
     let played = runtime.block_on(async { timeout(AN_HOUR, way(polls, story)).await });
     let was_cut = played.unwrap_or_else(|_| panic!("nobody woke it, {name} cut at {polls}"));
     let lines = PRINTED.take();
-    // Shown where a promise is broken.
+    // Printed only if a promise is broken.
     eprintln!("{name} cut at {polls}: {lines:?}");
     promise(&lines);
-    // Whoever shuts the server down is outside it.
+    // The task that shuts the server down is outside the region that was cut, so it gets time
+    // to end.
     runtime.block_on(async { sleep(Duration::from_millis(50)).await });
     PRINTED.take();
     let tasks = runtime.metrics().num_alive_tasks();
@@ -178,7 +180,7 @@ fn r08_the_examples_are_dropped_anywhere_inside_each_region() {
     everywhere(async |polls, story| task(shield(cut(polls, story))).await.is_none());
 }
 
-/// Dropped with a scope around it, which is itself dropped at each of its polls: exits are taken over while they run.
+/// Dropped with a scope around it, which is itself dropped at each of its polls: exits are adopted while they run.
 #[test]
 fn r07_the_examples_are_dropped_anywhere_at_two_depths() {
     const OUTER: usize = 6;
@@ -187,7 +189,7 @@ fn r07_the_examples_are_dropped_anywhere_at_two_depths() {
             let scope = CancelScope::new();
             match task(cut(outer, scope.run(cut(polls, story)))).await {
                 Some(played) => played.expect("nobody cancels").is_none(),
-                // The outer one came first.
+                // The outer cut came before the inner one.
                 None => polls < OUTER,
             }
         });
@@ -206,7 +208,8 @@ fn r11_the_examples_are_out_of_time_anywhere() {
     });
 }
 
-/// Has the scope around the story cancelled while it is at its k-th await; whether that came in time.
+/// Calls `ask` with the scope around the story after the story's k-th poll. Returns whether the scope
+/// was cancelled before the story had ended.
 async fn asked_at(polls: usize, mut story: Story, ask: impl Fn(&CancelScope)) -> bool {
     let scope = CancelScope::new();
     if polls == 0 {
@@ -224,10 +227,10 @@ async fn asked_at(polls: usize, mut story: Story, ask: impl Fn(&CancelScope)) ->
     scope.run(body).await.is_err()
 }
 
-/// What a program panics with, without a word.
+/// The panic payload of a cut. It is raised by `resume_unwind`, which prints no message.
 struct Cut;
 
-/// The program panics at its k-th poll, in place of what it would have done.
+/// The program panics at its k-th poll, before it does anything in that poll.
 #[test]
 fn r15_the_examples_panic_anywhere() {
     everywhere(async |polls, mut story| {
@@ -245,7 +248,7 @@ fn r15_the_examples_panic_anywhere() {
     });
 }
 
-/// The program that is cut here is the one that README.md shows.
+/// The program that is cut here is the program that README.md shows.
 #[test]
 fn the_readme_shows_the_program_that_is_cut() {
     let program =
@@ -253,7 +256,8 @@ fn the_readme_shows_the_program_that_is_cut() {
     assert!(include_str!("../../../README.md").contains(&format!("```rust\n{program}```\n")));
 }
 
-/// The harness finds what it is for: a program that loses an exit, one that leaves a task behind, one that nobody wakes.
+/// The harness finds the faults that it is made for: a program that loses an exit, a program that leaves a task behind,
+/// and a program that nothing wakes.
 #[test]
 fn the_harness_bites() {
     let bites = |story: Story, promise: fn(&[String])| {

@@ -1,4 +1,5 @@
-//! The user's code: bodies that do what arrives in their mailboxes, and exits that wait for their gates.
+//! The user code of the program: bodies that obey the commands in their mailboxes, and exits that wait
+//! for their gates.
 
 use super::{Act, BoxFuture, CallsBack, Shared, call_back, told_first};
 use crate::model::reference::Reference;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
-/// Where an actor is: what it may register in or spawn into.
+/// The region of an actor, in which it may register exits or spawn children.
 pub(super) enum Place<'a> {
     Plain,
     Stack(&'a Arc<ExitStack>),
@@ -33,14 +34,15 @@ impl Drop for BodyGone {
 /// A value that is lent out.
 pub(super) struct Lent(CallsBack);
 
-/// A body: does what it is told, and polls what it has entered side by side, as `join!` would.
+/// A body: obeys its commands, and polls the regions that it has entered side by side, as
+/// `join!` would.
 pub(super) async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Result<(), String> {
     let _gone = BodyGone(shared.clone(), me);
     let mut arms: Vec<(RegionId, BoxFuture<()>)> = Vec::new();
     let mut loose: BTreeMap<RegionId, ExitStack> = BTreeMap::new();
     std::future::poll_fn(move |cx| {
         if let Some(id) = task::current() {
-            // The first one polled in a task is its root.
+            // The first actor that is polled in a task is the root of that task.
             shared.with(|inside| *inside.tasks.entry(id).or_insert(me));
         }
         loop {
@@ -85,7 +87,7 @@ pub(super) async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Res
                 Some(Act::Leave(region, End::Error)) => {
                     return Poll::Ready(Err(format!("body {region}")));
                 }
-                // Not `panic!`: nobody has to read it.
+                // Not `panic!`, because `resume_unwind` prints no message.
                 Some(Act::Leave(region, End::Panic)) => {
                     resume_unwind(Box::new(format!("body {region}")))
                 }
@@ -136,7 +138,7 @@ fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
     Box::pin(actor(shared, region, Place::Plain))
 }
 
-/// A region from its entering to its end, with what it returned told.
+/// A region from its entry to its end. Its result is recorded as an event.
 fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
     Box::pin(async move {
         let outcome = match kind {
@@ -304,7 +306,7 @@ fn run_exit(
     }
 }
 
-/// What `exit` registers while it runs; numbered apart from what operations register.
+/// `exit` registers another exit while it runs. Its number is apart from those of operations.
 fn follow(shared: &Shared, exit: ExitId, stack: Option<Arc<ExitStack>>) {
     let next = exit + Reference::FOLLOWERS;
     let plan = ExitPlan { end: End::Fine, gated: false, then: false };

@@ -1,11 +1,13 @@
-//! What follows from a cancellation: whom it reaches, what is seen of it, and what holds it up.
+//! The consequences of a cancellation: the regions that it reaches, the answers that bodies
+//! get, and the shields that hold it up.
 
 use super::{Reference, Region, Shield};
 use crate::model::{Kind, RegionId, Why};
 use moored::ReasonKind::{Deadline, Parent, SiblingFailed};
 
 impl Why {
-    /// R10: what a group's children hear tells whether the group was asked or something in it failed.
+    /// R10: the reason of a group's children tells whether the group was asked or a part of it
+    /// failed.
     fn below(self) -> Why {
         let kind = if self.kind == SiblingFailed { SiblingFailed } else { Parent };
         Why { kind, ..self }
@@ -13,7 +15,7 @@ impl Why {
 }
 
 impl Reference {
-    /// R6, R10, R11, R16: a cancellation, whoever or whatever asks for it, comes once and only to what was not left; the first
+    /// R6, R10, R11, R16: a cancellation happens once for a region that was not left, whatever its source; the first
     /// reason stays. It reaches a group's children. The body goes when it [may](Reference::may_be_cut).
     pub(super) fn cancel(&mut self, region: RegionId, why: Why) {
         let at = &mut self.regions[region];
@@ -24,8 +26,8 @@ impl Reference {
         self.children(region).into_iter().for_each(|child| self.cancel(child, why.below()));
     }
 
-    /// R6, R10, R12: what can be seen inside a region, up to a shield: its own reason, or the one of the nearest cancelled
-    /// region around it.
+    /// R6, R10, R12: the reason that is visible inside a region, up to a shield: its own reason, or that of the nearest
+    /// cancelled region around it.
     pub(super) fn why(&self, region: RegionId) -> Option<Why> {
         let mut at = region;
         loop {
@@ -48,9 +50,9 @@ impl Reference {
         nothing_real && at.kind != Kind::Child && !at.shields() && self.why(at.parent).is_some()
     }
 
-    /// R12: a shield protects what is inside it. Where it keeps the body of a cancelled region, the children of every group
-    /// inside that region are cancelled, those that are spawned later too. Which cancellation it is, of several, is decided
-    /// when the first child comes.
+    /// R12: a shield protects the regions inside it. If a shield keeps the body of a cancelled region, the children of
+    /// every group inside that region are cancelled, including those that are spawned later. Of several cancellations,
+    /// the one that counts is decided when the first child comes.
     pub(super) fn cancel_beside_shields(&mut self) {
         for group in 0..self.regions.len() {
             let shown = |id: &RegionId| {
@@ -116,7 +118,7 @@ impl Reference {
         falling.for_each(|at| at.shield = Shield::Down);
     }
 
-    /// R17: what fails in a group cancels it.
+    /// R17: a failure in a group cancels it.
     pub(super) fn fails(&mut self, group: RegionId, by: RegionId) {
         let by = Some(self.regions[by].task);
         self.cancel(group, Why { kind: SiblingFailed, request: None, by });
@@ -140,7 +142,7 @@ impl Reference {
         self.inside_body(region).iter().any(|id| self.regions[*id].shields())
     }
 
-    /// What ends a body in place of its own end.
+    /// The body is ended by a cancellation and not by its own end.
     pub(super) fn cut(&mut self, region: RegionId) {
         self.regions[region].cut_short = true;
         self.end_body(region);

@@ -1,4 +1,5 @@
-//! What an operation is done to: whatever fits, counted round, so that every seed is a program.
+//! The region or exit that an operation applies to: the candidates are counted round, so that
+//! every seed is a program.
 
 use super::{Exit, Reference, Region, State};
 use crate::model::{Because, End, ExitId, ExitPlan, Kind, Op, RegionId, Why};
@@ -7,7 +8,8 @@ use moored::ReasonKind;
 impl Reference {
     const REGIONS: usize = 40;
 
-    /// Does the operation in the book; returns it with the numbers it stands for, if there is anything to do it to.
+    /// Applies the operation to the reference. Returns it with the numbers of its operands, or nothing if there is
+    /// no candidate.
     pub(crate) fn apply(&mut self, op: Op) -> Option<Op> {
         self.back = None;
         Some(match op {
@@ -172,7 +174,8 @@ impl Reference {
             Kind::Stack => region.has_body(),
             _ => self.may_be_closed(region),
         })?;
-        // A loose stack may be gone by then, and what is lent out knows no stack.
+        // A loose stack may be gone by then, and a lent value's exit has no access to its
+        // stack.
         let then = plan.then && !out && self.regions[stack].kind == Kind::Stack;
         let plan = ExitPlan { then, ..plan };
         self.add_exit(self.next_exit, stack, plan, out);
@@ -180,7 +183,7 @@ impl Reference {
         Some((stack, plan))
     }
 
-    /// Whether the body around, which has the region, can still do something with it.
+    /// Whether the body around the region, which holds it, can still act on it.
     fn in_reach(&self, region: &Region) -> bool {
         self.regions[region.parent].has_body()
     }

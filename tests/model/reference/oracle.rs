@@ -1,4 +1,5 @@
-//! What the real program did, held against the book: in every step, whenever it is at rest, and at the end.
+//! The comparison of the real program's events with the reference: in every step, whenever the program is
+//! at rest, and at the end.
 
 use super::{Late, Reference, Region, Stage, State};
 use crate::model::{Because, End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
@@ -13,7 +14,7 @@ macro_rules! ensure {
 }
 
 impl Reference {
-    /// What happened since the last operation, until nobody was woken any more.
+    /// The events since the last operation, until no wake-up was left.
     pub(crate) fn observe(&mut self, events: Vec<Event>) -> Result<(), String> {
         self.follow();
         for (at, event) in events.iter().enumerate() {
@@ -26,7 +27,7 @@ impl Reference {
         self.nothing_is_stuck()
     }
 
-    /// What follows from what happened before anything else does.
+    /// The immediate consequences of an event, before the next event.
     fn follow(&mut self) {
         self.settle();
         self.cancel_beside_shields();
@@ -44,7 +45,7 @@ impl Reference {
                 let (host, panicked) = (exit.host, exit.plan.end == End::Panic);
                 self.regions[host].panicked |= panicked;
             }
-            // R14: what is registered while a stack unwinds is its next exit.
+            // R14: an exit that is registered while a stack unwinds is its next exit.
             Event::Followed(id, next) => {
                 let region = self.exits[&id].region;
                 let left = !self.regions[region].lives();
@@ -80,8 +81,8 @@ impl Reference {
         Ok(())
     }
 
-    /// R6, R12: the body of a cancelled region goes when nothing shields it. What falls with a body around it falls before
-    /// that one, with nothing done in between.
+    /// R6, R12: the body of a cancelled region goes when no shield holds it. A body that falls with a body around it
+    /// falls before that body, with no step between the two.
     fn body_gone(&mut self, region: RegionId, then: &[Event]) -> Result<(), String> {
         ensure!(self.bodies_gone.insert(region), "body {region} was dropped twice");
         let falls = then.iter().take_while(|event| !event.is_a_step()).any(
@@ -132,7 +133,7 @@ impl Reference {
         Ok(())
     }
 
-    /// R8, R9, R10, R15, R16: when a region returns, and what.
+    /// R8, R9, R10, R15, R16: the time at which a region returns, and its result.
     fn returned(&self, id: RegionId, outcome: Outcome) -> Result<(), String> {
         let region = &self.regions[id];
         let gone = Why { kind: ReasonKind::OwnerGone, request: None, by: None };
@@ -157,8 +158,8 @@ impl Reference {
             _ if records && own_failures => Outcome::ExitsFailed,
             _ => Outcome::Fine,
         };
-        // A cancelled child whose body fell with the one around it may have left just before, with a panic; and that is what
-        // those that fell after it were told.
+        // A cancelled child whose body fell with the body around it may have left just before that, with a panic. The
+        // children that fell after it got this panic as their reason.
         let fell = |region: &Region| region.state == State::Dropped;
         let just_before =
             |region: &Region| fell(region) && region.cancelled.is_some() && region.panicked;
@@ -170,7 +171,7 @@ impl Reference {
             }
             _ => false,
         };
-        // A record also takes what regions inside had no room for.
+        // A record also takes the failures of regions inside that return no record.
         let also = records && expected == Outcome::Fine && outcome == Outcome::ExitsFailed;
         ensure!(
             outcome == expected || also || before_it,
@@ -180,7 +181,7 @@ impl Reference {
         Ok(())
     }
 
-    /// A value that has just come back, and whose exit has not begun, was not late.
+    /// An exit whose value has just come back, and which has not begun, was not late.
     fn nothing_is_late_that_is_back(&mut self) {
         let back = self.back.take().and_then(|id| self.exits.get_mut(&id));
         if let Some(exit) = back.filter(|exit| exit.late == Late::Maybe) {
@@ -188,7 +189,8 @@ impl Reference {
         }
     }
 
-    /// The only thing that is not foretold: when an exit's turn comes while its value is out.
+    /// The only event that is not determined: that an exit's turn comes while its value is
+    /// lent.
     fn whose_turn_has_come(&mut self) {
         let ids: Vec<ExitId> = self.exits.keys().copied().collect();
         for id in &ids {
@@ -202,7 +204,8 @@ impl Reference {
         }
     }
 
-    /// R6, R7, R16, R17: bodies are gone, and regions have returned, that should, and no others.
+    /// R6, R7, R16, R17: exactly those bodies are gone, and those regions have returned, that
+    /// the reference expects.
     fn bodies_and_returns(&self) -> Result<(), String> {
         for (id, region) in self.regions.iter().enumerate() {
             let kind = region.kind;
@@ -217,7 +220,7 @@ impl Reference {
                     "the body of region {id} ({kind:?}) is there: {there}, expected: {expected} (R6, R7, R16, R17)"
                 );
             }
-            // What a child returns is its group's.
+            // The result of a child goes to its group.
             if kind != Kind::Child {
                 let left = region.state == State::Left;
                 let returned = self.returned.contains_key(&id);
@@ -230,7 +233,8 @@ impl Reference {
         Ok(())
     }
 
-    /// R8: what was adopted runs at once, beside the body; what leaves waits for nothing but an exit at its gate.
+    /// R8: an adopted exit runs at once, beside the body. A region that leaves waits only for an exit that is at
+    /// its gate.
     fn nothing_is_stuck(&self) -> Result<(), String> {
         for (id, region) in self.regions.iter().enumerate().filter(|(_, region)| region.lives()) {
             let mine = || self.exits.iter().filter(move |(_, exit)| exit.host == id);
@@ -253,7 +257,7 @@ impl Reference {
         Ok(())
     }
 
-    /// What holds at the very end.
+    /// The conditions at the very end.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
         if !self.root_dropped && self.regions[0].state == State::Open {
             return Ok(());
@@ -300,7 +304,8 @@ impl Reference {
         Ok(())
     }
 
-    /// R15: how every body ended, once, unless nobody is there who could be told.
+    /// R15: the end of every body was reported once, unless no region was left that could
+    /// report it.
     fn every_end_was_told(&self) -> Result<(), String> {
         for (id, region) in self.regions.iter().enumerate() {
             let fails = matches!(region.end, Some(End::Error | End::Panic));
@@ -317,7 +322,7 @@ impl Reference {
                 ensure!(told == 1, "nobody was told how body {id} ended (R15)");
             }
         }
-        // Nobody can claim an error whose `run` was dropped, or went on with a panic instead of returning.
+        // No caller receives an error if its `run` was dropped, or resumed a panic instead of returning.
         let silent = |id: RegionId| {
             self.regions[id].state == State::Dropped
                 || self.returned.get(&id) == Some(&Outcome::Panicked)

@@ -1,16 +1,18 @@
-//! What follows from what is done: each rule once. Where none is named, the step is how the book keeps to the one above it.
+//! The consequences of an operation: each rule once. A function without a rule number is a step of the function above
+//! it.
 
 use super::{Abandoned, Exit, Late, Reference, Stage, State};
 use crate::model::{Because, End, ExitId, Kind, RegionId};
 
 impl Reference {
-    /// R1: a region is entered where it is run, a loose stack by its first use; once.
+    /// R1: a region is entered when it is run, a loose stack by its first use; once.
     pub(super) fn enter(&mut self, region: RegionId) {
         self.next_number += 1;
         self.regions[region].entered.get_or_insert(self.next_number);
     }
 
-    /// R17: a body that does not end well cancels what is beside it in its group, as one more child.
+    /// R17: a body that fails or panics cancels its siblings in the group, because it counts as one
+    /// more child.
     pub(super) fn leave(&mut self, region: RegionId, end: End) {
         self.end_body(region);
         let at = &mut self.regions[region];
@@ -27,7 +29,8 @@ impl Reference {
         }
     }
 
-    /// R7, R16: what is inside a body ends with it, but not a group's children, nor what is inside them.
+    /// R7, R16: the regions inside a body end with it, except a group's children and the regions inside
+    /// those.
     pub(super) fn end_body(&mut self, region: RegionId) {
         let inside = self.inside_body(region);
         self.regions[region].state = State::Leaving;
@@ -55,13 +58,14 @@ impl Reference {
         self.abandon(&released, None);
     }
 
-    /// R4: what is released is in no region and in no task.
+    /// R4: a released stack is in no region and in no task.
     pub(super) fn release(&mut self, stack: RegionId) {
         self.enter(stack);
         self.regions[stack].state = State::Released;
     }
 
-    /// R4: the task that adopts a stack owns it, and the region current there is around it. It is entered anew.
+    /// R4: the task that adopts a stack owns it, and the region current there is around it. The stack is
+    /// entered anew.
     pub(super) fn adopt(&mut self, region: RegionId, stack: RegionId) {
         let task = self.regions[region].task;
         let at = &mut self.regions[stack];
@@ -69,10 +73,11 @@ impl Reference {
         self.enter(stack);
     }
 
-    /// R4, R8: what nobody takes over goes home from where it was.
+    /// R4, R8: an unowned stack that is dropped is abandoned to the regions around its former
+    /// place.
     pub(super) fn mislay(&mut self, stack: RegionId) {
         let around = self.nearest_live(self.regions[stack].parent);
-        // What was left has no say in why.
+        // Regions that were left do not count for the reason.
         self.regions[stack].parent = around.unwrap_or(0);
         self.abandon(&[stack], around);
     }
@@ -83,7 +88,7 @@ impl Reference {
         self.abandon(&dropped, host);
     }
 
-    /// R8: the exits of dropped regions, their own and those that they had adopted, go to `host`; where there is none, they
+    /// R8: the exits of dropped regions, their own and those that they had adopted, go to `host`; without a `host` they
     /// are lost.
     fn abandon(&mut self, dropped: &[RegionId], host: Option<RegionId>) {
         self.events += 1;
@@ -110,7 +115,7 @@ impl Reference {
         }
     }
 
-    /// R8: an exit whose turn had come while its value was out goes, with the value, to the nearest region that lives.
+    /// R8: an exit whose turn came while its value was lent goes, with the value, to the nearest live region.
     pub(super) fn put_back(&mut self, id: ExitId) {
         self.back = Some(id);
         let host = self.nearest_live(self.exits[&id].region);
@@ -126,9 +131,9 @@ impl Reference {
 
     /// Whether `first` has to have ended before `then` may begin.
     ///
-    /// R14: last in, first out, within a region. R7: what was abandoned inside a region before the region's own; of what one
-    /// event abandoned, the half-way one first, then the innermost region's, then the newest region's. Between tasks there
-    /// is no order.
+    /// R14: last in, first out, within a region. R7: exits that were abandoned inside a region come before the region's
+    /// own. Of the exits that one event abandoned, the half-way exit comes first, then those of the innermost region,
+    /// then those of the newest region. Between tasks there is no order.
     pub(super) fn precedes(&self, first: ExitId, then: ExitId) -> bool {
         let (p, e) = (&self.exits[&first], &self.exits[&then]);
         if first == then || !p.pending() || p.late == Late::Yes {
@@ -149,8 +154,8 @@ impl Reference {
         p.event == e.event && (inner || inside.task == outside.task && (newer || p.half_way))
     }
 
-    /// R8, R16: a region is left when every exit that it answers for has ended, and every child has left; R9: unless it is
-    /// for a region around it to catch what ended its body.
+    /// R8, R16: a region is left when every exit that it waits for has ended, and every child has left; R9: unless a
+    /// region around it has to catch the cancellation that ended its body.
     pub(super) fn settle(&mut self) {
         let has_exits = |book: &Reference, id| {
             book.exits.values().any(|exit: &Exit| exit.host == id && exit.pending())
@@ -167,7 +172,7 @@ impl Reference {
 
     fn left(&mut self, id: RegionId) {
         self.regions[id].state = State::Left;
-        // R15: an exit whose value is out is told, and nothing waits for it.
+        // R15: an exit whose value is still lent is reported, and no region waits for it.
         for exit in self.exits.values_mut() {
             if exit.host == id && exit.out && exit.late != Late::Yes {
                 exit.late = Late::Yes;

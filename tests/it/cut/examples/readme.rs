@@ -6,7 +6,7 @@ pub(crate) async fn main() {
     let stack = ExitStack::new();
     let body = async {
         println!("begin");
-        stack.defer(async { println!("roll back") }); // printed, whatever becomes of this body
+        stack.defer(async { println!("roll back") }); // printed however this body ends
         std::future::pending::<Result<(), BoxError>>().await
     };
     let cancelled = scope.run(stack.run(body)).await.unwrap_err();
