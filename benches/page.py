@@ -107,7 +107,7 @@ def named(contenders, start):
 
 
 def targets_table(questions):
-    lines = ["| what | against | n | to reach | measured (quartiles) | | the floor |", "|---|---|--:|--:|--:|---|--:|"]
+    lines = ["| operation | against | n | to reach | measured (quartiles) | | the floor |", "|---|---|--:|--:|--:|---|--:|"]
     for line in open(os.path.join(HERE, "targets.tsv")):
         if line.startswith("#"):
             continue

@@ -1,7 +1,8 @@
-//! What does a cancellation cost for each that it reaches: many waiters of one handle, children with and without a waiter,
-//! a chain of regions?
+//! The cost of a cancellation for each waiter or region that it reaches: many waiters of one handle, children with and
+//! without a waiter, a chain of regions.
 //!
-//! Everything is registered outside of what is measured, and whether the cancellation reached everybody is looked at after.
+//! The waiters are registered outside the measured part. That the cancellation reached all of them is checked
+//! afterwards.
 
 use benches::floor::Waiters;
 use benches::{Bench, Wakes, finish, inside_a_task, poll_with};
@@ -32,7 +33,7 @@ fn main() {
     bench.end();
 }
 
-/// Futures that were polled once, and who counts their wakes.
+/// Futures that were polled once, and the counter of their wakes.
 struct Waits<F> {
     wakes: Arc<Wakes>,
     all: Vec<Pin<Box<F>>>,
@@ -114,7 +115,8 @@ fn entered_in(scope: &EnteredScope) -> EnteredScope {
     finish(scope.run(async { CancelScope::new().enter().unwrap() })).unwrap()
 }
 
-/// A root and `n` regions, each made out of those before it; the newest first, as a program leaves them.
+/// A root and `n` regions, each entered inside the region before it; the newest first, as a program
+/// leaves them.
 struct Regions {
     waits: Waits<Cancellation>,
     root: CancelHandle,

@@ -1,7 +1,7 @@
-//! What does the question cost that a hot loop asks: am I cancelled?
+//! The cost of a check in a hot loop: `is_cancelled`.
 //!
-//! `n` is the depth of what is asked. Two threads ask the same one; and while one thread cancels 100,000 children, how long
-//! is the longest answer that another thread gets?
+//! `n` is the depth of the region that is asked. In one question two threads ask the same region. The last question is
+//! the longest answer on one thread while another thread cancels 100,000 children.
 
 use benches::{Bench, ChildTokens, finish, inside_a_task, inside_scopes, on_two_threads, poll};
 use futures::future::AbortHandle;
@@ -77,7 +77,8 @@ fn where_the_code_runs(bench: &mut Bench, depth: u64) {
         .ask();
 }
 
-/// The longest answer during a cancellation, of the run with the shortest such: what disturbs only makes it longer.
+/// The longest answer during a cancellation, in the run in which it was shortest, because disturbances only make it
+/// longer.
 fn longest_stall(bench: &mut Bench) {
     let children = if bench.is_quick() { 1_000 } else { 100_000 };
     inside_a_task(|| {

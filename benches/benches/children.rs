@@ -1,7 +1,7 @@
-//! What does a child in the task cost: spawned, run and left?
+//! The cost of an in-task child: spawned, run and left.
 //!
-//! `n` is how many are spawned into a group that is made for them, or, in the last question, how many idle siblings stand
-//! beside the one that is spawned and leaves. The figure is that of one child.
+//! `n` is the number of children that are spawned into a new group. In the last question it is the number of idle
+//! siblings beside one child that is spawned and leaves. The figure is that of one child.
 
 use benches::floor::{Place, guarded, number};
 use benches::{Bench, finish, inside_a_task, poll, yield_once};
@@ -95,7 +95,8 @@ fn started_and_left<F>(
             }
             assert_eq!(finish(drain(&mut all)), n);
         });
-    // It looks at every member each time: a minute where the others take milliseconds.
+    // `FutureGroup` looks at every member in each poll: it takes a minute where the others take
+    // milliseconds.
     if n <= 100 {
         question = question.each("futures-concurrency: FutureGroup, of one type", || {
             let mut all = FutureGroup::new();
@@ -126,8 +127,8 @@ async fn drain(all: &mut (impl futures::Stream<Item = u64> + Unpin)) -> u64 {
     left
 }
 
-/// The steady state: a group that lives long, and one child that comes and goes, not the first one; its value is awaited,
-/// or nobody's.
+/// The steady state: a group that lives long, and one child that comes and goes, after the first one. Its value is
+/// awaited, or its handle is dropped.
 fn one_more(bench: &mut Bench, n: u64) {
     bench
         .question("one more in-task child, joined", n)

@@ -1,4 +1,4 @@
-//! What do two threads cost each other that use the same thing at the same time?
+//! The cost of sharing: two threads use the same object at the same time.
 //!
 //! The figure is the time of one operation on one thread while another thread does the same. Rounds in which the two did not
 //! run on two processors at the same time are done again.

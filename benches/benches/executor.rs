@@ -1,7 +1,7 @@
-//! What does a child on an executor cost: spawned, run on tokio, and waited for?
+//! The cost of an executor child: spawned, run on tokio, and waited for.
 //!
-//! `n` children, ready at once or with one yield, on the current thread and on two workers. The figure is that of one. On
-//! workers whoever spawns is a task of the runtime too, as it is in a server.
+//! `n` children, ready at once or with one yield, on the current thread and on two workers. The figure is that of one
+//! child. On workers the code that spawns is a task of the runtime too, as it is in a server.
 
 use benches::floor::{Inside, Place, guarded, number};
 use benches::{Bench, Runtimes, yield_once};
@@ -115,7 +115,8 @@ async fn tracker(n: u64, yields: bool, ran: Arc<AtomicU64>) {
     tracker.wait().await;
 }
 
-/// What the documentation of both recommends: a task that is waited for, and that a token cancels.
+/// The recipe in the documentation of both types: a task that is waited for, and that a token
+/// cancels.
 async fn recipe(n: u64, yields: bool, ran: Arc<AtomicU64>) {
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
     for _ in 0..n {

@@ -1,6 +1,6 @@
-//! What does an exit cost: registered, and run with all the others, newest first?
+//! The cost of an exit: registered, and run with all the others, newest first.
 //!
-//! `n` exits in a stack that is made for them. The figure is that of one; each of ours runs under its own panic catch.
+//! `n` exits in a new stack. The figure is that of one exit; each of ours runs under its own panic catch.
 
 use async_safe_defer::SendAsyncScope;
 use benches::floor::Exits;

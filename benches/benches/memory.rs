@@ -1,7 +1,7 @@
-//! How many bytes does it keep: an idle scope, a child in the task, a child on an executor, an exit?
+//! The memory of an idle scope, an in-task child, an executor child, and an exit.
 //!
-//! Counted, not timed: it does something only when it is built with the feature `count`. The figures are bytes that the
-//! allocator was asked for and that are in use, beside those of `n` that wait; what a future itself takes is subtracted.
+//! Memory is counted, not timed, so these benches run only in a build with the feature `count`. A figure is the bytes
+//! in use per item, among `n` items that wait, minus the size of the future itself.
 
 use benches::{
     Allocations, Bench, COUNTS, Runtimes, allocations, finish, inside_a_task, poll, poll_with,
@@ -36,7 +36,8 @@ fn main() {
     bench.end();
 }
 
-/// The bytes that `make` leaves in use for each of `N`, without a list that keeps them, and what it made.
+/// The bytes that stay in use for each of `N` calls of `make`, without the list that keeps the values;
+/// and the values.
 fn kept<T>(mut make: impl FnMut() -> T) -> (f64, Vec<T>) {
     let mut all = Vec::with_capacity(N as usize);
     let before = allocations();
@@ -131,7 +132,8 @@ fn executor_children(bench: &mut Bench) {
     let what = "an executor child that waits, beyond a tokio task of its future";
     let runtimes = Runtimes::new().unwrap();
     runtimes.current.block_on(moored::task(async {
-        // What the runtime itself keeps for so many tasks stands before anything is counted.
+        // A first round, so that the memory that the runtime keeps for this many tasks is
+        // allocated before the count begins.
         drop(bare().await);
         let (task, handles) = bare().await;
         stop(handles).await;

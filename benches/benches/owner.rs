@@ -1,5 +1,5 @@
-//! What does it cost that only the owner may do it? An operation that checks its owner, beside the read of a thread-local and
-//! the same work without a check.
+//! The cost of the owner check: an operation that checks its owner, beside the read of a thread-local and the same work
+//! without a check.
 
 use benches::{Bench, finish, inside_a_task};
 use futures::future::BoxFuture;
@@ -23,7 +23,7 @@ fn main() {
         .each("floor: a thread-local number", || CURRENT.with(|current| black_box(current).get()))
         .each("floor: a thread-local Arc, cloned", || TASK.with_borrow(|task| task.clone()))
         .ask();
-    // In batches: the exits have to go somewhere, outside of what is measured.
+    // In batches, because the exits have to be run or dropped outside the measured part.
     inside_a_task(|| {
         bench
             .question("owner check: an exit registered", AT_ONCE)

@@ -1,6 +1,6 @@
-//! What does a guard cost each time the guarded work is polled again? And around work that yields four times?
+//! The cost of a guard for each further poll of the guarded work; and around work that yields four times.
 //!
-//! `n` is how many guards are nested around the work.
+//! `n` is the number of guards nested around the work.
 
 use benches::floor::guarded;
 use benches::{Bench, Runtimes, finish, inside_a_task, poll, yield_once};
@@ -31,7 +31,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Counts its polls: a guard that does not poll what it guards would be fast.
+/// Counts its polls, because a guard that does not poll its future would seem fast.
 fn counted(polls: &Cell<u64>) -> impl Future<Output = ()> {
     poll_fn(|_| {
         polls.set(polls.get() + 1);

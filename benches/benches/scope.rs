@@ -1,6 +1,6 @@
-//! What does it cost to make a piece of work cancellable, at any depth, with and without a deadline?
+//! The cost of making a future cancellable, at any depth, with and without a deadline.
 //!
-//! The work is ready at once, so that only entering and leaving are measured. `n` is the depth at which the scope stands.
+//! The work is ready at once, so that only entering and leaving are measured. `n` is the depth of the scope.
 
 use benches::{Bench, ChildTokens, Runtimes, finish, inside_scopes, poll};
 use futures::future::{AbortHandle, Abortable};
@@ -51,7 +51,8 @@ fn enter_and_leave(bench: &mut Bench, depth: u64) {
             finish(parent.child_token().run_until_cancelled(one())).unwrap()
         });
     if depth == 1 {
-        // Neither knows of a parent: what is around has to be passed down and asked by hand.
+        // Neither knows of a parent: a program has to pass the outer handle down and check it
+        // by hand.
         question = question
             .each("futures: Abortable (no parent)", || {
                 let (handle, registration) = AbortHandle::new_pair();

@@ -1,4 +1,4 @@
-//! What does it cost to end a whole group: `n` children on an executor, with three exits each, cancelled and left?
+//! The cost of ending a whole group: `n` children on an executor, with three exits each, cancelled and left.
 //!
 //! The figure is that of one child, from its spawn to the end of its last exit.
 

@@ -1,6 +1,6 @@
-//! What does it cost to wait for a cancellation: polled once and dropped, and polled again?
+//! The cost of waiting for a cancellation: polled once and dropped, and polled again.
 //!
-//! `n` is how many others wait for the same one meanwhile.
+//! `n` is the number of other waiters meanwhile.
 
 use benches::floor::Waiters;
 use benches::{Bench, Wakes, inside_a_task, poll_with};
@@ -60,7 +60,7 @@ fn waits(bench: &mut Bench, n: u64) {
         .each("event-listener: listen (no flag)", || again(listener_again.as_mut(), &waker))
         .each("stop-token: StopToken", || again(stop_again.as_mut(), &waker))
         .ask();
-    // Nobody was woken, and everybody still waits.
+    // No waiter was woken, so all of them are still registered.
     assert_eq!(wakes.count(), 0);
     handle.cancel();
     assert!(wakes.count() >= n);

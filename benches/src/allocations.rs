@@ -1,4 +1,4 @@
-//! What was allocated so far: counted with the feature `count`, and nothing else is measured then.
+//! The count of allocations. It needs the feature `count`; such a build measures no time.
 
 /// Allocations, the bytes they asked for, and the bytes that are in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Allocations {
 }
 
 impl Allocations {
-    /// What was allocated since `before`.
+    /// The allocations since `before`.
     pub fn since(self, before: Self) -> Self {
         Allocations {
             count: self.count - before.count,
@@ -21,7 +21,7 @@ impl Allocations {
         }
     }
 
-    /// Adds what one more round allocated.
+    /// Adds the allocations of another round.
     pub fn add(&mut self, other: Self) {
         self.count += other.count;
         self.bytes += other.bytes;
@@ -36,7 +36,7 @@ pub const COUNTS: bool = cfg!(feature = "count");
 #[global_allocator]
 static COUNTER: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
-/// What the process has allocated so far, on all threads; zero where this build does not count.
+/// The allocations of the process so far, on all threads; zero in a build that does not count.
 #[cfg(feature = "count")]
 pub fn allocations() -> Allocations {
     let stats = COUNTER.stats();
@@ -48,7 +48,7 @@ pub fn allocations() -> Allocations {
     }
 }
 
-/// What the process has allocated so far, on all threads; zero where this build does not count.
+/// The allocations of the process so far, on all threads; zero in a build that does not count.
 #[cfg(not(feature = "count"))]
 pub fn allocations() -> Allocations {
     Allocations::default()

@@ -1,4 +1,4 @@
-//! Polling by hand, without an executor, whose costs would be in everything.
+//! Polling by hand, because the costs of an executor would be in every figure.
 
 use moored::CancelScope;
 use std::future::{Future, poll_fn};
@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Polls with a waker that wakes nobody.
+/// Polls with a waker that does nothing.
 #[inline]
 pub fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls with `waker`, where what is stored and woken matters.
+/// Polls with `waker`, for a measurement in which wakers are stored and woken.
 #[inline]
 pub fn poll_with<F: Future + ?Sized>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(waker))
 }
 
-/// Polls to the end. Whatever it waits for wakes itself.
+/// Polls to the end. The future has to wake itself.
 #[inline]
 pub fn finish<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
@@ -43,7 +43,7 @@ pub async fn yield_once() {
     .await;
 }
 
-/// Does `work` while a task is polled, as it is in any program that puts a task around what it spawns.
+/// Does `work` while a task is polled, as in a program that makes each future it spawns a task.
 pub fn inside_a_task<T>(work: impl FnOnce() -> T) -> T {
     finish(moored::task(async { work() }))
 }

@@ -1,7 +1,9 @@
-//! The least that the rules ask for, by hand: what stands in the way of a ratio, measured beside it.
+//! The floor: the least work that the rules ask for, written by hand and measured beside ours and
+//! the peer.
 //!
-//! Each does one job of the crate and nothing else, in safe code: no parent, no reason, no wrong task, no way home for
-//! what is left behind. It does not keep the rules; it says what the part of them costs that cannot be had for less.
+//! Each function does one job of the crate and nothing else, in safe code: no parent, no reason, no check of the task,
+//! no adoption of exits. It does not keep all rules; it shows the cost of the part of them that cannot be had for
+//! less.
 
 use crate::caught;
 use futures::future::BoxFuture;
@@ -39,8 +41,8 @@ pub async fn guarded<F: Future>(task: u64, body: F) -> F::Output {
     .await
 }
 
-/// Exits, each in a box of its own, registered and taken under a lock, because whoever drops the stack half-way has to
-/// find all that are left (R8), and one that is registered meanwhile is the next (R14).
+/// Exits, each in a box of its own, registered and taken under a lock. The lock is needed because a drop of the stack
+/// half-way has to find all exits that are left (R8), and an exit that is registered meanwhile is the next (R14).
 #[derive(Default)]
 pub struct Exits(Mutex<Vec<BoxFuture<'static, ()>>>);
 
@@ -66,7 +68,7 @@ impl fmt::Debug for Exits {
     }
 }
 
-/// Who waits for something: a flag, and the wakers under a lock (R6).
+/// The waiters for an event: a flag, and the wakers under a lock (R6).
 #[derive(Debug, Default)]
 pub struct Waiters {
     flag: AtomicBool,
@@ -115,7 +117,7 @@ impl<T> Place<T> {
         (Arc::clone(&place), place)
     }
 
-    /// Unless nobody has the handle any more.
+    /// Stores the value, unless the handle has been dropped.
     pub fn fill(self: &Arc<Self>, value: T) {
         if Arc::strong_count(self) > 1 {
             *self.0.lock() = Some(value);
@@ -123,7 +125,7 @@ impl<T> Place<T> {
     }
 }
 
-/// A count of those inside, and who waits for it to come down to nothing (R16).
+/// The number of children inside, and the waker of the wait for zero (R16).
 #[derive(Debug, Default)]
 pub struct Inside {
     count: AtomicU64,
@@ -144,7 +146,7 @@ impl Inside {
         }
     }
 
-    /// Ready when nobody is inside.
+    /// Ready when no child is inside.
     pub async fn empty(&self) {
         poll_fn(|cx: &mut Context<'_>| {
             let old = self.waits.lock().replace(cx.waker().clone());

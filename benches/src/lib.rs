@@ -1,9 +1,9 @@
 //! The harness of the benches: contenders take turns, round by round, in one process.
 //!
-//! Why not criterion: it finishes one contender before it starts the next, and what else the machine does meanwhile is
-//! then in one of them and not in the other. Only ratios within one run mean anything on a shared machine, so here every
-//! round runs each contender once (A B C A B C …), and a ratio is taken round by round. Nor does criterion count
-//! allocations, which are exact where times are not.
+//! Why not criterion: it finishes one contender before it starts the next, so a disturbance of the machine hits one
+//! contender and not the other. Only ratios within one run mean anything on a shared machine. Here every round runs
+//! each contender once (A B C A B C …), and a ratio is taken round by round. Nor does criterion count allocations,
+//! which are exact where times are not.
 //!
 //! The targets are in `benches/benches`, one for each question that a user asks. Each writes its rows to
 //! `target/bench/<target>.jsonl`, and `page.py` makes `docs/benchmarks.md` out of them.

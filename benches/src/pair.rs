@@ -5,21 +5,22 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What one thread did.
+/// The result of one thread.
 struct Ran {
     started: Instant,
     took: Duration,
-    /// `None` where the system does not tell.
+    /// `None` if the system does not tell.
     processor: Option<u64>,
 }
 
-/// Does `work` so many times on each of two threads, and adds the mean of their times.
+/// Does `work` `iterations` times on each of two threads, and adds the mean of their times.
 ///
-/// `work` gets the number of the thread, and how often to do it in this step. Whoever is done goes on, unmeasured, until the
-/// other is done too: a lock that lets one thread pass again and again would otherwise be measured without contention.
+/// `work` gets the number of the thread, and the number of repetitions in this step. A thread that is done goes on,
+/// unmeasured, until the other is done too, because a lock that lets one thread pass again and again would otherwise be
+/// measured without contention.
 ///
-/// Two threads may run by turns on one processor, which tells nothing. So they begin when each has one of its own, and the
-/// share of the time in which both were there is noted, 0 where they ended on one processor.
+/// Two threads on one processor run in turns, and such a round shows nothing. So they begin when each has a processor
+/// of its own. The share of the time in which both ran is recorded; it is 0 if they ended on one processor.
 pub fn on_two_threads(iterations: u64, watch: &mut Watch, work: impl Fn(usize, u64) + Sync) {
     const STEP: u64 = 64;
     let (seats, done) = ([AtomicU64::new(0), AtomicU64::new(0)], AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! What people write today, where it takes more than a call.
+//! The code that people write today, where it takes more than a call.
 
 use futures::future::BoxFuture;
 use std::any::Any;
@@ -9,7 +9,7 @@ use std::task::Poll;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-/// Awaits a boxed future and catches its panic: what a stack written by hand does for each exit.
+/// Awaits a boxed future and catches its panic, as a stack written by hand does for each exit.
 pub async fn caught(mut future: BoxFuture<'static, ()>) -> Result<(), Box<dyn Any + Send>> {
     poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
@@ -51,7 +51,7 @@ impl Runtimes {
     ///
     /// # Errors
     ///
-    /// What the runtimes' builders say.
+    /// Errors of the runtimes' builders.
     pub fn new() -> std::io::Result<Self> {
         let current = Builder::new_current_thread().enable_time().build()?;
         let two = Builder::new_multi_thread().worker_threads(2).enable_time().build()?;

@@ -9,14 +9,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// One bench target: what was asked on its command line, and where its rows go.
+/// One bench target: the questions that the command line selects, and the rows of its results.
 #[derive(Debug)]
 pub struct Bench {
     target: &'static str,
     filter: Option<String>,
     quick: bool,
     rows: Vec<String>,
-    /// Question and contender of whom one iteration took too long to ask again with a larger `n`, and with which `n`.
+    /// A question and a contender, with the `n` at which one iteration took too long. Such a contender is not
+    /// measured with a larger `n`.
     slow: Vec<(String, String, u64)>,
 }
 
@@ -141,13 +142,14 @@ pub struct Question<'a> {
 /// Time measured in a round of one contender. Short beside a scheduler's slice of some milliseconds: on a machine that does
 /// other things too, most rounds are then undisturbed, and the median is one of them.
 const ROUND: Duration = Duration::from_micros(600);
-/// The longest that a round may take with what is set up in it, before its iterations are doubled no more.
+/// The longest time of a round, set-up included. A round that takes longer is not given more iterations.
 const LONGEST: Duration = Duration::from_millis(30);
-/// Who takes longer than this for one iteration, with what is set up in it, is not asked with a larger `n`.
+/// The longest time of one iteration, set-up included. A contender that takes longer is not measured with a
+/// larger `n`.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 impl<'a> Question<'a> {
-    /// One iteration does so many items, and the figure is that of one.
+    /// One iteration does `items` items, and the figure is that of one item.
     pub fn items(mut self, items: u64) -> Self {
         self.items = items;
         self
@@ -161,7 +163,7 @@ impl<'a> Question<'a> {
         self
     }
 
-    /// A contender that does `work` again and again. Ours are the ones whose names begin with `moored`.
+    /// A contender that repeats `work`. Ours have names that begin with `moored`.
     pub fn each<T>(self, name: &str, mut work: impl FnMut() -> T + 'a) -> Self {
         self.custom(name, move |iterations, watch| {
             watch.time(|| {
@@ -172,8 +174,8 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// A contender that is measured in `work` alone: `set_up` comes before and the drop of what `work` returns after. So
-    /// many are set up at once that reading the clock costs little.
+    /// A contender of which only `work` is measured: `set_up` runs before, and the drop of the value that `work`
+    /// returns comes after. Many values are set up at once, so that reading the clock costs little.
     pub fn batched<S, T>(
         self,
         name: &str,
@@ -335,7 +337,8 @@ impl Contender<'_> {
     }
 }
 
-/// The value at a share of the sorted rounds; what was disturbed beyond use is not among them.
+/// The value at a share of the sorted rounds. Rounds that were disturbed beyond use are left
+/// out.
 fn at(rounds: &[f64], share: f64) -> f64 {
     let mut sorted: Vec<f64> = rounds.iter().copied().filter(|round| round.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);

@@ -1,9 +1,9 @@
-//! A stopwatch, for time or for allocations: what is set up and taken down stays outside.
+//! A stopwatch, for time or for allocations. Setting up and taking down stay outside.
 
 use crate::allocations::{Allocations, allocations};
 use std::time::{Duration, Instant};
 
-/// Adds up what its contender does inside [`time`](Watch::time), and nothing else.
+/// Adds up the time or allocations of its contender inside [`time`](Watch::time).
 #[derive(Debug, Default)]
 pub struct Watch {
     pub(crate) spent: Duration,
@@ -27,7 +27,7 @@ impl Watch {
         self.started = Some((Instant::now(), before));
     }
 
-    /// The end of what is measured.
+    /// Ends the measured part.
     pub fn stop(&mut self) {
         if let Some((started, before)) = self.started.take() {
             self.spent += started.elapsed();

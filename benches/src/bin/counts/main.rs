@@ -1,11 +1,12 @@
-//! Runs one hot path, and nothing else, for `counts.py`, which counts its instructions in callgrind.
+//! Runs one hot path and nothing else. `counts.py` runs it under callgrind, which counts the
+//! instructions.
 //!
-//! `counts --list` prints the paths: name, iterations, items of an iteration. `counts NAME [ITERATIONS]` runs one. What is
-//! counted is what runs inside [`measured`]: valgrind's `--toggle-collect` knows it by its name, so that setting up costs
-//! nothing, and every path has been run before, so that what is made once is not counted.
+//! `counts --list` prints the paths: name, iterations, items of an iteration. `counts NAME [ITERATIONS]` runs one of
+//! them. Only code inside [`measured`] is counted, because valgrind's `--toggle-collect` names that function. Setting
+//! up costs nothing, and every path has been run once before, so that one-time work is not counted.
 //!
-//! Built with the feature `count`, it prints the allocations inside `measured`; without it nothing counts, because the
-//! counter's own instructions would be in every figure.
+//! A build with the feature `count` prints the allocations inside `measured`. Other builds do not count them, because
+//! the counter's own instructions would be in every figure.
 
 mod ours;
 mod peers;
@@ -46,7 +47,7 @@ pub(crate) fn measured<T>(iterations: u64, mut work: impl FnMut() -> T) {
     }
 }
 
-/// Counts `work` and neither the setting up nor the drop of what it returns.
+/// Counts `work`, and neither `set_up` nor the drop of the value that `work` returns.
 pub(crate) fn measured_apart<S, T>(
     iterations: u64,
     mut set_up: impl FnMut() -> S,
@@ -60,7 +61,7 @@ pub(crate) fn measured_apart<S, T>(
     }
 }
 
-/// What the loop itself costs: taken off every count.
+/// The cost of the loop itself, which is subtracted from every count.
 fn empty(_: u64, iterations: u64) {
     measured(iterations, || black_box(1));
 }

@@ -1,4 +1,4 @@
-//! What people use instead, for the page: not pinned.
+//! The tools that people use instead, for the page. These counts are not pinned.
 
 use crate::{Path, measured, measured_apart, path, path_of};
 use benches::{ChildTokens, Runtimes, Wakes, caught, finish, poll, poll_with, yield_once};
