@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PINS = os.path.join(HERE, "counts.tsv")
 GROWTH = 1.03
 PER_ITEM = 1.2
-# Allocations are whole numbers but for what grows now and then: a tenth of one is a change.
+# Allocations are whole numbers, except for lists that grow now and then: a tenth of an allocation is a change.
 LOOSE = 0.1
 # A path that needs longer is one that does not scale: it is pinned as that, and gets less time to prove it again.
 SECONDS, AGAIN = 30, 5
@@ -55,7 +55,7 @@ def run(command, seconds):
 
 
 def measure(plain, counting, wanted, is_check):
-    """Path to instructions and allocations of one item, without what the loop costs."""
+    """Path to instructions and allocations of one item, without the cost of the loop."""
     counted = {}
     too_slow = {name for name, pin in read_pins()[1].items() if pin[0] is None} if is_check else set()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -154,7 +154,7 @@ def check(counted):
 
 
 def growth(counted):
-    """What costs more per item at 10,000 items than at 100 does not scale. What is too slow to count is pinned as that."""
+    """The paths that cost more per item at 10,000 items than at 100. A path that is too slow to count is pinned as that."""
     found = []
     for name, result in counted.items():
         small = name.endswith("_10000") and counted.get(name.removesuffix("10000") + "100")

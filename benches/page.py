@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes docs/benchmarks.md and its plots out of what the benches wrote. Every figure of the page comes from here.
+"""Makes docs/benchmarks.md and its plots out of the results of the benches. Every figure of the page comes from here.
 
     python3 benches/page.py [RESULTS]    RESULTS: where the *.jsonl are; target/bench by default
 
@@ -34,7 +34,7 @@ TITLES = {
 
 
 class Row:
-    """What is known of a contender in a question at one size."""
+    """The results of a contender in a question at one size."""
 
     def __init__(self, target):
         self.target = target
@@ -177,7 +177,7 @@ def series(sizes):
 
 
 def exponent(points):
-    """The slope in a plot of logarithms; without n = 1, where what is paid once is all there is."""
+    """The slope in a plot of logarithms; without n = 1, where the fixed costs are the whole figure."""
     points = [point for point in points if point[0] > 1] if len(points) > 3 else points
     x, y = zip(*((math.log(n), math.log(figure)) for n, figure in points))
     return statistics.linear_regression(x, y).slope

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Builds the benches. `bash ci/bench.sh run` measures everything and makes docs/benchmarks.md; a target's name after it, and
-# a word of the question's, measure that alone: `bash ci/bench.sh run scope deadline`. `bash ci/bench.sh python` measures the
-# footnote. The page takes what rows it finds: those of other runs stay until they are measured again.
+# Builds the benches. `bash ci/bench.sh run` measures everything and makes docs/benchmarks.md. With the name of a target
+# and a word of a question it measures that alone: `bash ci/bench.sh run scope deadline`. `bash ci/bench.sh python`
+# measures the footnote. The page uses all rows that it finds: those of other runs stay until they are measured again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
 
 case ${1:-build} in
 build)
-    # Without link-time optimisation and in many units: nobody measures here, and it halves the time.
+    # Without link-time optimisation and in many units: this build is not measured, and it takes half
+    # the time.
     CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench -p benches --benches --no-run
     ;;
 run)

@@ -5,8 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-# `--lib`: what a feature leaves unused, or lacks, shows in the library; the tests ask for their features themselves.
-# `-p moored`: in one run with its members a crate gets the features of all of them.
+# `--lib`: code that is unused, or missing, without a feature shows in the library; the tests ask for their features
+# themselves.
 for features in "--no-default-features" "" \
     "--no-default-features --features tokio" "--no-default-features --features smol" \
     "--no-default-features --features testing" "--all-features"; do

@@ -1,10 +1,10 @@
-"""Holds what the tests do not run against ci/coverage.toml, where each such line has its reason.
+"""Compares the lines that no test runs with ci/coverage.toml, where each such line has its reason.
 
     python3 ci/coverage.py LCOV      writes docs/proof/coverage.json from a report of `cargo llvm-cov report --lcov`
-    python3 ci/coverage.py --check   whether the lines that have a reason are still in the sources: seconds, for the gate
+    python3 ci/coverage.py --check   checks that the lines with a reason are still in the sources: seconds, for the gate
 
-Both fail where a reason's line is gone, the first where a line that no test runs has no reason. Lines are told by their
-text, so that a change elsewhere in the file does not touch them. ci/deep.sh makes the report: its step `coverage`.
+Both fail if the line of a reason is gone; the first fails if a line that no test runs has no reason. Lines are identified
+by their text, so that a change elsewhere in the file does not touch them. ci/deep.sh makes the report: its step `coverage`.
 """
 
 import json
@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 REASONS = tomllib.loads((ROOT / "ci/coverage.toml").read_text())["not_run"]
 ABOUT = (
-    "With every feature, and again without those who look on, where a region gets a node only when it needs one. "
-    "Doc tests are not counted. What is not run, by the function that it is in:"
+    "With every feature, and again without `inspect` and `tracing`, where a region gets a node only when it needs one. "
+    "Doc tests are not counted. The lines that are not run, by function:"
 )
 
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# What takes too long, or tools too rare, for every run: `bash ci/deep.sh`, or `bash ci/deep.sh STEP..`.
+# Steps that take too long, or need tools too rare, for every run: `bash ci/deep.sh`, or `bash
+# ci/deep.sh STEP..`.
 #
-# A step whose tool is missing is skipped, with the command that installs the tool. Miri is not here: nobody has run it.
+# A step whose tool is missing is skipped, with the command that installs the tool. Miri is not here: it was never run
+# on the crate.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 self=$PWD/ci/deep.sh
@@ -86,8 +88,8 @@ step_machete() {
     cargo machete
 }
 
-# The behaviour, without the runtimes, whose threads it serialises for minutes. Only what is lost for good is an error:
-# a runtime keeps memory until the process ends.
+# The behaviour, without the runtimes, because valgrind serialises their threads for minutes. Only memory that is lost
+# for good is an error, because a runtime keeps memory until the process ends.
 step_valgrind() {
     need valgrind --version -- apt-get install valgrind || return 0
     local binary
@@ -110,9 +112,10 @@ step_asan() {
 
 step_tsan() {
     need rustc +nightly --version -- rustup toolchain install nightly || return 0
-    # The prebuilt std is not instrumented, which the second flag allows, and so the sanitizer is blind to std's locks.
-    # Hence no `inspect` and no `smol`, whose registers stand behind them, and tokio with parking_lot's locks, which it
-    # sees; and no backtraces, which std prints under a lock of its own. What is left is in tsan.supp.
+    # The prebuilt std is not instrumented, which the second flag allows, so the sanitizer does not see std's locks.
+    # Hence no `inspect` and no `smol`, whose registers use those locks, and tokio with parking_lot's locks, which the
+    # sanitizer sees. And no backtraces, which std prints under a lock of its own. The remaining false reports are in
+    # tsan.supp.
     TSAN_OPTIONS="suppressions=$PWD/ci/tsan.supp" RUST_BACKTRACE=0 CARGO_TARGET_DIR=$target/tsan \
         RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
         cargo +nightly test --target "$host" -p moored --features testing,tokio,tokio/parking_lot --test it
@@ -121,8 +124,8 @@ step_tsan() {
 step_fuzz() {
     need rustc +nightly --version -- rustup toolchain install nightly || return 0
     need cargo fuzz --version -- cargo install --locked cargo-fuzz || return 0
-    # A seed is at most 361 bytes of use: one, and 120 operations of three. New finds go into fuzz/corpus, which is not
-    # kept; what is worth keeping moves to tests/model/corpus, where the property test replays it.
+    # A seed is at most 361 bytes long: one, and 120 operations of three. New finds go into fuzz/corpus, which is not
+    # kept. A find that is worth keeping moves to tests/model/corpus, where the property test replays it.
     mkdir -p fuzz/corpus/ops "$target"
     CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz run ops fuzz/corpus/ops tests/model/corpus -- \
         -max_total_time="$fuzz_seconds" -max_len=361 2>&1 | tee "$target/fuzz.log"

@@ -10,7 +10,7 @@ doctor=${CARGO_TARGET_DIR:-target}/debug/moored-mcp
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# For a person first: what a fresh clone shows.
+# The human-readable output first, as a fresh clone shows it.
 "$doctor" doctor | tee "$work/shown"
 [ "$(tail -n 1 "$work/shown")" = "all 5 diagnoses are the planted ones" ] || { echo "the last line is another one"; exit 1; }
 
@@ -19,7 +19,8 @@ if ! command -v python3 >/dev/null; then
     exit 0
 fi
 
-# TMPDIR reaches every child, which is how what is left running can be found afterwards.
+# TMPDIR reaches every child process, so that processes that are left running can be found
+# afterwards.
 status=0
 started=$(date +%s%N)
 TMPDIR=$work "$doctor" doctor --json >"$work/report.json" 2>"$work/stderr" || status=$?

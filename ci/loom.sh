@@ -11,5 +11,6 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom
 # times. A model that deadlocks aborts the process instead of failing: its name then stands in the panic's text.
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2}
 cargo test --release -p loom-tests --test models "$@"
-# A library on top: that its author can do the same. A name given to this script is one of the models above.
+# A library on top: its author can check it in the same way. A name given to this script is one of the
+# models above.
 [ $# -gt 0 ] || cargo test --release -p moored-example-loom-on-top --test race

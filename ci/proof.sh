@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What is said to be proved: every seeded bug and every line that need not be run still fit the sources, and docs/proof.md
-# is what the runs wrote down. What makes the figures takes long and is in ci/deep.sh: `proof`, `seeded` and `coverage`.
+# The claims of docs/proof.md: every seeded bug and every line that need not be run still fit the sources, and the page
+# matches the recorded results. The steps that make the figures take long and are in ci/deep.sh: `proof`, `seeded` and
+# `coverage`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

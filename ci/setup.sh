@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the other scripts need beside the toolchain of rust-toolchain.toml, which rustup installs by itself.
+# The tools that the other scripts need beside the toolchain of rust-toolchain.toml, which rustup installs
+# by itself.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -20,7 +20,7 @@ pub(crate) async fn serve(connection: usize, goodbyes: Arc<AtomicUsize>) -> Resu
     let left: Result<(), Failure<Infallible>> = stack
         .run(async {
             stack.defer_with(move |why| async move {
-                // Awaits as it likes: an exit is shielded from what cancelled the body.
+                // May await: an exit is shielded from the cancellation of the body.
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 match why {
                     Leaving::Cancelled(reason) => println!("connection {connection}: {reason}"),

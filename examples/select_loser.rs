@@ -1,7 +1,7 @@
 //! The loser of a `select!` gives its permit back, with an async exit, while the winner goes on.
 //!
 //! Two mirrors are asked for the same file, over a pool of two connections; the first answer wins. Dropping the loser
-//! would skip whatever it had to do on the way out. Here its exit runs in the scope around both, beside the winner.
+//! would skip its clean-up. Here its exit runs in the scope around both, beside the winner.
 //!
 //! `cargo run --example select_loser`
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A connection. It is good for the next user only after it was reset, and that takes a round trip.
 pub(crate) struct Connection(pub(crate) &'static str);
 
-/// The connections that nobody uses.
+/// The free connections.
 pub(crate) type Pool = Arc<Mutex<Vec<Connection>>>;
 
 impl Connection {

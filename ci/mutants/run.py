@@ -1,16 +1,16 @@
 """Seeds one bug at a time and looks whether a test, a model or a schedule notices it.
 
-    ci/mutants.sh                all of them; results go to docs/proof/mutants.json
-    ci/mutants.sh WORD..         those whose name, file or check has one of the words in it
-    ci/mutants.sh --rest WORD..  of those, the ones that have no result yet
-    ci/mutants.sh --check        only whether each one's old text stands in its file, once: seconds
+    ci/mutants.sh                all mutants; results go to docs/proof/mutants.json
+    ci/mutants.sh WORD..         the mutants with one of the words in their name, file or check
+    ci/mutants.sh --rest WORD..  of those mutants, the ones without a result
+    ci/mutants.sh --check        checks only that each old text stands in its file once: seconds
     ci/mutants.sh --list
 
-A mutant is an entry of ci/mutants/*.toml: a file, an old text, the new text, and the check that should notice, which is
-tried first: `tests`, `loom` or `shuttle`, with a filter. Where that does not notice, the others are tried whole, and what
-noticed is what is noted down. A mutant that nothing can notice says why in `equivalent`. It is an error if another one
-survives, if an equivalent one is noticed, if one does not compile, or if its old text is gone: then the code has moved on,
-and the mutant has to follow.
+A mutant is an entry of ci/mutants/*.toml: a file, an old text, the new text, and a check: `tests`, `loom` or `shuttle`,
+with a filter. The check is tried first. If it does not notice the mutant, the others are tried whole, and the check that
+noticed is recorded. A mutant without a visible effect has the reason in `equivalent`. It is an error if any other mutant
+survives, if an equivalent mutant is noticed, if a mutant does not compile, or if its old text is gone: then the code has
+changed, and the mutant has to follow.
 """
 
 import json
@@ -24,14 +24,14 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# A copy of the tree, and what is built of it: cargo takes crates of the same name, in two trees, for the same one.
+# A copy of the tree, and its build: cargo takes crates of the same name, in two trees, for the same crate.
 SCRATCH = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutants"
 TREE, BUILD = SCRATCH / "tree", SCRATCH / "build"
 RESULTS = ROOT / "docs/proof/mutants.json"
 # A lost wake-up may show as a test that hangs.
 PATIENCE = int(os.environ.get("MUTANT_SECONDS", "300"))
 
-# A mutant is built once and run once, so what counts is the time to build it again.
+# A mutant is built once and run once, so the profile minimises the time of a rebuild.
 PROFILE = {
     "CARGO_PROFILE_DEV_DEBUG": "false",
     "CARGO_PROFILE_TEST_DEBUG": "false",
@@ -74,7 +74,7 @@ def mutants():
 
 
 def misfits(found):
-    """What has moved on: a mutant has to say exactly what it changes."""
+    """The mutants that no longer fit: an old text must stand in its file once."""
     names = [mutant["name"] for mutant in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"two mutants are called {name!r}"
@@ -87,7 +87,7 @@ def misfits(found):
 
 
 def copy_tree():
-    """What git knows of, as it is now. Only what differs is written, so that cargo builds only that."""
+    """Copies the files that git tracks. Only changed files are written, so that cargo builds only those."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     files = {Path(name.decode()) for name in files.split(b"\0") if name and (ROOT / name.decode()).is_file()}
     for old in TREE.rglob("*"):
@@ -123,7 +123,7 @@ def run(command, env, patience=PATIENCE):
 
 
 def notices(check):
-    """Which of the check's tests fails on the tree as it is; None where none does."""
+    """The test of the check that fails on the tree; None if none fails."""
     kind, *filters = check.split()
     command = CHECKS[kind]["run"].split()
     status, output = run(command + ["--no-run"], CHECKS[kind]["env"], patience=None)

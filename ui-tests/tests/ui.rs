@@ -1,4 +1,5 @@
-//! What must not compile does not, for the reason that is pinned beside it; and its good twin does.
+//! Programs that must not compile are rejected, for the reason that is pinned beside each; its good
+//! twin compiles.
 
 use std::collections::BTreeSet;
 use std::path::Path;

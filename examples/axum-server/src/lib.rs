@@ -1,9 +1,9 @@
-//! An axum server whose requests are undone when their client goes away, and whose shutdown waits for that.
+//! An axum server that undoes a request when its client disconnects, and whose shutdown waits for that.
 //!
-//! axum drops a handler's future when the client hangs up, in the middle of whatever it awaits. Here each request is a
-//! [task](moored::task()) with a deadline, and what it borrowed is given back by an exit. Where the task is dropped, its
-//! exits go to a group that runs beside the server ([`on_abandon`](moored::Task::on_abandon)); the server ends when
-//! that group has.
+//! axum drops a handler's future when the client disconnects, at the await where it is parked. Here each request is a
+//! [task](moored::task()) with a deadline, and an exit gives back the connection that it borrowed. When the task is
+//! dropped, its exits go to a group that runs beside the server ([`on_abandon`](moored::Task::on_abandon)); the server
+//! ends when that group has ended.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-/// The connections that nobody uses, as a database pool has them.
+/// The free connections, as a database pool has them.
 #[derive(Clone, Debug)]
 pub struct Pool {
     free: Arc<Mutex<Vec<u32>>>,
@@ -34,7 +34,7 @@ impl Pool {
         Pool { free: Arc::new(Mutex::new((0..size).collect())) }
     }
 
-    /// How many connections nobody uses.
+    /// The number of free connections.
     pub async fn available(&self) -> usize {
         self.free.lock().await.len()
     }
@@ -50,13 +50,13 @@ impl Pool {
     }
 }
 
-/// What every handler gets.
+/// The state that every handler gets.
 #[derive(Clone, Debug)]
 struct App {
     pool: Pool,
     /// How long a request may take.
     limit: Duration,
-    /// Where exits of requests go whose client has gone away.
+    /// Runs the exits of requests whose client has disconnected.
     leftovers: GroupSpawner<'static, Infallible>,
 }
 
@@ -68,7 +68,7 @@ async fn page(State(app): State<App>, Path(name): Path<String>) -> Result<String
         let answer: Result<String, Failure<StatusCode>> = stack
             .run(async {
                 let connection = pool.take().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-                // An exit owns what it uses: it may run when this body is gone.
+                // An exit owns the values it uses, because it may run when this body is gone.
                 let back = pool.clone();
                 let connection = stack.hold(connection, |connection| back.give_back(connection));
                 match name.as_str() {
@@ -82,13 +82,14 @@ async fn page(State(app): State<App>, Path(name): Path<String>) -> Result<String
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         })
     };
-    // The deadline is inside the task, so that what it cuts off is undone before the answer is sent.
+    // The deadline is inside the task, so that a request that it cuts off is undone before the
+    // answer is sent.
     let limited = task(fail_after(limit, request)).named("request").on_abandon(leftovers);
     limited.await.unwrap_or(Err(StatusCode::GATEWAY_TIMEOUT))
 }
 
-/// Serves until `shutdown`'s region is asked to stop; ends when the last request, and whatever the others have left
-/// behind, has ended.
+/// Serves until `shutdown`'s region is asked to stop. Ends when the last request has ended, and every exit that a
+/// dropped request has left behind.
 ///
 /// # Cancel safety
 ///

@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
     if let Ok(at) = listener.local_addr() {
         println!("http://{at}/hello, http://{at}/slow");
     }
-    // Ten seconds after the request to stop, what still runs is cancelled.
+    // Ten seconds after the request to stop, requests that still run are cancelled.
     let scope = CancelScope::new().named("server").grace(Duration::from_secs(10));
     let handle = scope.handle();
     tokio::spawn(async move {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Starts a server: where it listens, what asks it to stop, and its end.
+/// Starts a server; returns its address, the handle that stops it, and its task.
 async fn start(
     pool: &Pool,
     limit: Duration,

@@ -1,9 +1,9 @@
-//! A hub that sends each message to all who have subscribed, until it is closed: a library that stands on `moored`, and
-//! whose races are model-checked together with it.
+//! A hub that sends each message to every subscriber, until it is closed: a library on top of `moored`, whose races are
+//! model-checked together with it.
 //!
-//! Each subscriber is a child of the hub's group, so that [`Hub::run`] returns when the last one has left. Anybody may
-//! close the hub, from any thread, through a [`CancelHandle`]. The two meet in [`Door::subscribe`], which has to do with a
-//! hub that is being closed on another thread: `tests/race.rs` explores every way in which they can.
+//! Each subscriber is a child of the hub's group, so that [`Hub::run`] returns when the last one has left. The hub may
+//! be closed from any thread, through a [`CancelHandle`]. [`Door::subscribe`] may race with a thread that closes the
+//! hub: `tests/race.rs` explores every interleaving of the two.
 
 #![allow(
     clippy::disallowed_types,
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use sync::Mutex;
 
-/// Sends each message to everybody who has subscribed.
+/// Sends each message to every subscriber.
 #[derive(Debug)]
 pub struct Hub {
     group: TaskGroup<'static, Infallible>,
@@ -74,7 +74,7 @@ impl Hub {
         }
     }
 
-    /// Sends `message` to whoever has subscribed by now; tells how many that is.
+    /// Sends `message` to every subscriber; returns their number.
     pub fn send(&self, message: u32) -> usize {
         let queues = self.queues.lock().unwrap().clone();
         queues.iter().for_each(|queue| queue.put(message));
@@ -124,7 +124,7 @@ impl Queue {
             waiting.messages.push_back(message);
             waiting.reader.take()
         };
-        // Not under the lock: a waker is somebody else's code.
+        // Not under the lock, because a waker is foreign code.
         reader.into_iter().for_each(Waker::wake);
     }
 

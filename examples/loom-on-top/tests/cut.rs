@@ -22,7 +22,7 @@ impl Drop for OnDrop {
     }
 }
 
-/// What a hub runs beside: three messages, and then its end.
+/// Runs a hub, sends three messages beside it, and closes it.
 async fn run(hub: &Hub) {
     let mut running = pin!(hub.run());
     let mut sending = pin!(async {
@@ -99,7 +99,7 @@ fn it_is_cut_anywhere_by_a_cancellation() {
     });
 }
 
-/// What a run panics with, without a word.
+/// The panic payload of a cut. It is raised by `resume_unwind`, which prints no message.
 struct Cut;
 
 #[test]

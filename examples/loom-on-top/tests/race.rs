@@ -32,7 +32,8 @@ fn closing_against_subscribing() {
     });
 }
 
-/// Closed while a message is sent: whoever was told that it is there has it or was closed, and nobody waits for ever.
+/// Closed while a message is sent: every subscriber that was counted gets it or was closed, and no subscriber waits
+/// for ever.
 #[test]
 fn closing_against_sending() {
     loom::model(|| {

@@ -8,7 +8,7 @@ use moored::Failure;
 pub enum TransferError {
     /// There is less on the account than that.
     Insufficient {
-        /// What there is.
+        /// The amount that is on the account.
         balance: i64,
     },
     /// The database refused.
@@ -89,7 +89,7 @@ pub async fn transfer(
     .await
 }
 
-/// What is on an account.
+/// The balance of an account.
 ///
 /// # Cancel safety
 ///

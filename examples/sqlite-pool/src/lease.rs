@@ -5,7 +5,7 @@ use async_sqlite::{Client, ClientBuilder, Error};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// One message for each connection that nobody has: the connection, or only its permit where it was not opened yet.
+/// One message for each free connection: the connection, or only its permit if it was not opened yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
     path: Arc<PathBuf>,
@@ -40,7 +40,7 @@ impl Slots {
 
 /// A permit, with its connection.
 ///
-/// Its drop gives the permit back whatever happens, so that a pool never shrinks; only [`give_back`](Self::give_back)
+/// Its drop gives the permit back in every case, so that a pool never shrinks; only [`give_back`](Self::give_back)
 /// gives the connection back as well.
 pub(crate) struct Lease {
     slots: Slots,
@@ -61,8 +61,8 @@ impl Lease {
         self.client.as_ref()
     }
 
-    /// The exit: rolls back what a caller left open, and gives the connection back. One that does not obey is closed,
-    /// which rolls back too.
+    /// The exit: rolls back a transaction that a caller left open, and gives the connection back. If the rollback
+    /// fails, the connection is closed, which rolls back too.
     pub(crate) async fn give_back(mut self) -> Result<(), Error> {
         let Some(client) = &self.client else { return Ok(()) };
         let reset = client
@@ -75,7 +75,7 @@ impl Lease {
             })
             .await;
         if reset.is_err() {
-            // What is told is why it had to be closed.
+            // The error that is returned is the reason why it had to be closed.
             let _ = client.close().await;
         }
         self.is_clean = reset.is_ok();

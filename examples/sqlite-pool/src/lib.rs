@@ -18,8 +18,8 @@
 //! # }
 //! ```
 //!
-//! The body's end decides: where it returned `Ok`, the transaction is committed, even if its future is dropped while the
-//! commit is under way; in every other case it is rolled back.
+//! The body's end decides: if it returned `Ok`, the transaction is committed, even if its future is dropped during the
+//! commit. In every other case it is rolled back.
 
 pub mod accounts;
 mod lease;
@@ -36,7 +36,8 @@ pub use async_sqlite::Error;
 
 /// A pool of connections to one database. Clones are the same pool.
 ///
-/// Connections are opened when they are first needed. Whoever takes one holds its permit until an exit gives it back.
+/// Connections are opened when they are first needed. A caller that takes one holds its permit until an exit gives it
+/// back.
 #[derive(Clone, Debug)]
 pub struct Pool {
     slots: Slots,
@@ -62,12 +63,12 @@ impl Pool {
         self.slots.available()
     }
 
-    /// Waits for a connection and lends it out until `stack` is left: then an exit of `stack` rolls back whatever was
-    /// left open, and gives it back.
+    /// Waits for a connection and lends it out until `stack` is left: then an exit of `stack` rolls back a
+    /// transaction that was left open, and gives the connection back.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes nothing that is not given back.
+    /// Dropping the future loses no connection: one that was taken is given back.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl Pool {
     /// Where `stack` belongs to another task or was left.
     pub async fn connection(&self, stack: &ExitStack) -> Result<Connection, Error> {
         let lease = self.slots.take().await;
-        // Registered before anything is opened, and with no await in between.
+        // Registered before the connection is opened, and with no await in between.
         let mut lease = stack.hold(lease, Lease::give_back);
         lease.open().await?;
         Ok(Connection { lease, turn: Arc::default() })
@@ -118,8 +119,8 @@ impl Pool {
 #[derive(Debug)]
 pub struct Connection {
     lease: Held<Lease>,
-    /// An exit that ends a transaction has it until that is over. Where a transaction lost a `select!`, its exit runs
-    /// beside whatever comes next, and that has to wait.
+    /// The exit that ends a transaction holds it until the transaction has ended. If a transaction lost a `select!`,
+    /// its exit runs beside the calls that come next, and those have to wait.
     turn: Arc<Mutex<()>>,
 }
 
@@ -128,7 +129,7 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future skips the call where it has not begun. Whatever is called next runs after it.
+    /// Dropping the future skips the call if it has not begun. The next call runs after it.
     ///
     /// # Errors
     ///
@@ -164,7 +165,8 @@ impl Connection {
     async fn begin(&self, stack: &ExitStack) -> Result<Transaction<'_>, Error> {
         let turn = self.turn.lock_arc().await;
         let client = self.client().clone();
-        // Registered before the transaction begins: a BEGIN whose answer nobody waits for any more may have run.
+        // Registered before the transaction begins, because a BEGIN may have run although its answer is no
+        // longer awaited.
         stack.defer_with(move |why| async move {
             let commit = matches!(why, Leaving::Completed);
             let ended = client.conn(move |connection| end(connection, commit)).await;
@@ -204,7 +206,7 @@ impl Transaction<'_> {
         self.connection
             .client()
             .conn(|connection| {
-                // Without this, what follows would be committed one by one.
+                // Without this check, the following calls would be committed one by one.
                 if connection.is_autocommit() { Err(rolled_back()) } else { call(connection) }
             })
             .await
@@ -245,7 +247,7 @@ impl Transaction<'_> {
     }
 }
 
-/// Ends a transaction, whatever became of it; none is open afterwards.
+/// Ends a transaction, in whatever state it is; none is open afterwards.
 fn end(connection: &rusqlite::Connection, commit: bool) -> rusqlite::Result<()> {
     match (connection.is_autocommit(), commit) {
         // It never began, or SQLite rolled it back.

@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
-/// A task that changes threads.
+/// A task that moves between threads.
 type Away = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An exit whose task is dropped by another thread while the region around it leaves runs exactly once, or is reported
@@ -68,7 +68,7 @@ fn r14_registering_an_exit_against_leaving() {
 }
 
 /// A `run` to which exits are handed over while it registers its waker runs them, and has a waker in place afterwards:
-/// what comes next wakes it as well.
+/// a later hand-over wakes it as well.
 #[test]
 fn r08_adoption_against_registration() {
     model(|| {
@@ -105,8 +105,8 @@ fn r08_adoption_against_registration() {
     });
 }
 
-/// One level deeper: what comes too late for the inner region goes on to the outer one, and is never lost as
-/// long as that one is there.
+/// One level deeper: exits that come too late for the inner region go on to the outer one, and are never
+/// lost as long as the outer region lives.
 #[test]
 fn r08_adoption_goes_on_to_the_next_region() {
     model(|| {
@@ -171,8 +171,9 @@ fn r08_a_held_value_that_comes_back_against_leaving() {
     });
 }
 
-/// A task that ends on another thread, with a failure of what it adopted, while the stack in which it was polled first is
-/// being left: the failure stands in the record of the stack, or is reported, and in no case is it both or neither.
+/// A task ends on another thread while the stack in which it was first polled is being left. The task has a failure of
+/// an exit that it adopted. The failure stands in the record of the stack, or is reported, and in no case is it both or
+/// neither.
 #[test]
 fn r15_a_failure_that_is_sent_against_leaving_its_record() {
     model(|| {

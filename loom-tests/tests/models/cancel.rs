@@ -1,4 +1,4 @@
-//! Cancelling against everything that a scope's own task does.
+//! Cancelling against every step of the scope's own task.
 
 use crate::support::{Count, Gate, model, parked, poll_once};
 use loom::future::block_on;
@@ -68,8 +68,8 @@ fn r06_cancel_against_completion() {
     });
 }
 
-/// A `run` that is dropped while it is being cancelled drops its body once, and leaves no waker behind in what the
-/// handle keeps alive.
+/// A `run` that is dropped while it is being cancelled drops its body once, and leaves no waker in the node that
+/// the handle keeps alive.
 #[test]
 fn r09_cancel_against_drop_of_run() {
     model(|| {
@@ -96,7 +96,8 @@ fn r09_cancel_against_drop_of_run() {
     });
 }
 
-/// What a region was left as, it stays: a request that comes while it is being left is before that or acts on nobody.
+/// A region keeps the state in which it was left: a request that comes while it is being left takes effect before
+/// that, or has no effect.
 #[test]
 fn r09_cancel_against_leaving() {
     model(|| {
@@ -155,7 +156,7 @@ fn r18_cancel_against_a_waiter_that_gives_up() {
     });
 }
 
-/// Of two cancellations the first wins: one reason, the same for whoever asks, from the first look to the error.
+/// Of two cancellations the first wins: one reason, the same for every caller, from the first look to the error.
 #[test]
 fn r10_two_cancels_against_each_other() {
     model(|| {
@@ -164,7 +165,8 @@ fn r10_two_cancels_against_each_other() {
             let handle = scope.handle();
             move || {
                 handle.cancel_because(name);
-                // Whoever has asked sees a reason at once, be it the other's.
+                // A caller that has made a request sees a reason at once, its own or that of
+                // the other.
                 assert!(handle.is_cancelled());
                 handle.reason().unwrap().message().unwrap().to_owned()
             }

@@ -1,4 +1,4 @@
-//! Children in the task, which other threads wake and cancel; and what a group offers beside: turns, results, starting.
+//! In-task children, which other threads wake and cancel; and further parts of a group: turns, results, starting.
 
 use crate::executors::{Kept, Threads};
 use crate::support::{Count, Gate, coarse_model, model, parked, yield_now};
@@ -30,7 +30,7 @@ fn r16_wake_of_a_child_against_poll() {
     });
 }
 
-/// A child in the task that is pending for ever, and needs no node for that.
+/// An in-task child that is pending for ever, and needs no node for that.
 fn parked_child(group: &TaskGroup<'_, ()>, gone: &Count) -> TaskHandle<()> {
     let on_drop = gone.on_drop();
     group.spawn(async move {
@@ -39,7 +39,7 @@ fn parked_child(group: &TaskGroup<'_, ()>, gone: &Count) -> TaskHandle<()> {
     })
 }
 
-/// A child in the task that needed no node so far is cancelled through its handle while it becomes pending, or is: it ends.
+/// An in-task child without a node is cancelled through its handle while it becomes pending, or is pending: it ends.
 #[test]
 fn r03_cancel_of_a_pending_child_by_its_handle_against_its_poll() {
     model(|| {
@@ -57,7 +57,8 @@ fn r03_cancel_of_a_pending_child_by_its_handle_against_its_poll() {
     });
 }
 
-/// As above, by a handle that is dropped at once: whoever becomes pending finds nobody who could ask, but somebody has.
+/// As above, by a handle that is dropped at once: the child becomes pending, finds that no handle is left that could
+/// cancel it, and still has to notice the cancellation that came before.
 #[test]
 fn r03_cancel_of_a_pending_child_by_a_handle_that_goes_against_its_poll() {
     model(|| {
@@ -71,7 +72,7 @@ fn r03_cancel_of_a_pending_child_by_a_handle_that_goes_against_its_poll() {
     });
 }
 
-/// Children in the task that needed no node so far are cancelled with their group while they become pending, or are.
+/// In-task children without nodes are cancelled with their group while they become pending, or are pending.
 #[test]
 fn r16_cancel_of_a_group_against_the_polls_of_pending_children() {
     model(|| {
@@ -88,8 +89,8 @@ fn r16_cancel_of_a_group_against_the_polls_of_pending_children() {
     });
 }
 
-/// A child on an executor returns the first success while one in the task, which needed no node so far, is pending or
-/// becomes it: that one ends.
+/// An executor child returns the first success while an in-task child without a node is pending or becomes pending:
+/// the in-task child ends.
 #[test]
 fn r17_the_first_success_against_the_polls_of_a_pending_child() {
     model(|| {
@@ -159,7 +160,7 @@ fn r16_cancel_against_linking_and_unlinking_a_child() {
     });
 }
 
-/// A child's handle is joined on another thread while the child is cancelled: whoever joins is told.
+/// A child's handle is joined on another thread while the child is cancelled: the join ends.
 #[test]
 fn r03_cancel_of_a_child_against_join() {
     model(|| {
@@ -215,7 +216,7 @@ fn r16_cancel_against_waiting_for_a_turn() {
     });
 }
 
-/// Whoever reads the results while a child ends gets its outcome, and then the end.
+/// A reader of the results gets the outcome of a child that ends meanwhile, and then the end.
 #[test]
 fn r16_the_end_of_a_child_against_reading_results() {
     model(|| {
@@ -237,7 +238,7 @@ fn r16_the_end_of_a_child_against_reading_results() {
     });
 }
 
-/// Whoever begins to read the results while a child ends gets its outcome, or nothing, and then the end.
+/// A reader that begins while a child ends gets its outcome, or nothing, and then the end.
 #[test]
 fn r16_the_end_of_a_child_against_beginning_to_read_results() {
     model(|| {
@@ -258,7 +259,7 @@ fn r16_the_end_of_a_child_against_beginning_to_read_results() {
     });
 }
 
-/// Whoever reads the results after the end, while a spawn is turned away, gets the end.
+/// A reader that reads after the end, while a spawn is turned away, gets the end.
 #[test]
 fn r16_a_spawn_that_is_turned_away_against_reading_results() {
     model(|| {
@@ -271,7 +272,7 @@ fn r16_a_spawn_that_is_turned_away_against_reading_results() {
     });
 }
 
-/// Without a crate for it: loom's flag reaches every crate of the graph.
+/// Written by hand, because loom's flag reaches every crate of the graph.
 async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)> {
     std::future::poll_fn(|cx| {
         futures_core::Stream::poll_next(std::pin::Pin::new(&mut *results), cx)
@@ -294,7 +295,8 @@ fn r17_two_successes_against_each_other() {
     });
 }
 
-/// What a thread did before it woke a child is seen by the poll that follows, whoever woke it too meanwhile.
+/// The writes of a thread before it wakes a child are visible to the poll that follows, even if another
+/// thread has woken the child meanwhile.
 #[test]
 fn r16_what_came_before_a_wake_is_seen_by_the_next_poll() {
     use loom::sync::atomic::{AtomicBool, Ordering};
@@ -324,7 +326,7 @@ fn r16_what_came_before_a_wake_is_seen_by_the_next_poll() {
         block_on(first);
         let waker = kept.lock().unwrap().take().unwrap();
         *kept.lock().unwrap() = Some(waker.clone());
-        // Woken already, when another thread has something to say.
+        // The child is woken already when the other thread wakes it.
         waker.wake_by_ref();
         let other = thread::spawn(move || {
             flag.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Deadlines, whose timer is another thread, against what else may happen to a scope.
+//! Deadlines, whose timer is another thread, against other events of a scope.
 
 use crate::clock::{SECOND, StubClock};
 use crate::support::{Count, coarse_model, model, parked, poll_once};
@@ -9,8 +9,8 @@ use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
-/// A deadline that passes while somebody cancels: one of the two is the reason, the same for whoever asks, and the body
-/// is dropped once.
+/// A deadline passes while another thread cancels: one of the two is the reason, the same for every caller, and the
+/// body is dropped once.
 #[test]
 fn r10_cancel_against_deadline() {
     coarse_model(|| {
@@ -42,7 +42,8 @@ fn r10_cancel_against_deadline() {
     });
 }
 
-/// A deadline that is passed while the `run` that has to watch it is polled is seen: nothing else would wake it.
+/// A deadline that is set while the `run` that has to watch it is polled is seen, because no later event would
+/// wake the `run`.
 #[test]
 fn r11_setting_a_deadline_against_poll() {
     model(|| {
@@ -58,7 +59,7 @@ fn r11_setting_a_deadline_against_poll() {
     });
 }
 
-/// The same where the run has a deadline already, which its first poll takes note of: the earlier one counts.
+/// The same where the run has a deadline already, which its first poll reads: the earlier deadline counts.
 #[test]
 fn r11_setting_an_earlier_deadline_against_the_first_poll() {
     model(|| {
@@ -74,7 +75,7 @@ fn r11_setting_an_earlier_deadline_against_the_first_poll() {
     });
 }
 
-/// The same where the deadline is that of a scope around: the run that watches it is another one's, further out.
+/// The same where the deadline is that of an enclosing scope: another run watches it, further out.
 #[test]
 fn r11_setting_a_deadline_against_poll_of_what_is_inside() {
     model(|| {

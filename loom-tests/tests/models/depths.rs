@@ -1,4 +1,4 @@
-//! Those who wait inside a region that is being cancelled and dropped, at one depth or at several.
+//! Waiters inside a region that is being cancelled and dropped, at one depth or at several.
 
 use crate::support::{coarse_model, poll_once};
 use loom::future::block_on;
@@ -7,8 +7,8 @@ use moored::CancelScope;
 use std::future::pending;
 use std::pin::pin;
 
-/// A waiter at a region that is dropped with a cancelled one around it is told, whether the region is dropped before the
-/// cancellation got as far as the waiter or after.
+/// A waiter at a region that is dropped with a cancelled region around it is woken, whether the region is dropped
+/// before the cancellation reached the waiter or after.
 #[test]
 fn r07_waiting_against_being_dropped_with_a_cancelled_region() {
     coarse_model(|| {
@@ -26,7 +26,8 @@ fn r07_waiting_against_being_dropped_with_a_cancelled_region() {
     });
 }
 
-/// Two waiters at different depths, of which the deeper one links what both need, are both told.
+/// Two waiters at different depths, where the deeper one links the regions that both need, are
+/// both woken.
 #[test]
 fn r07_two_depths_against_the_cancellation_of_an_ancestor() {
     coarse_model(|| {

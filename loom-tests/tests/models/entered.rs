@@ -28,7 +28,7 @@ fn r06_cancel_against_a_run_inside_an_entered_scope() {
     });
 }
 
-/// Runs on two threads where nobody is known: both are linked and unlinked while the scope is cancelled.
+/// Runs on two threads without a known task: both are linked and unlinked while the scope is cancelled.
 #[test]
 fn r06_cancel_against_two_runs_inside_an_entered_scope() {
     model(|| {
@@ -68,8 +68,8 @@ fn r09_cancel_against_exit() {
     });
 }
 
-/// A wait for a scope that is entered with a deadline meanwhile, and in which nothing runs: whichever comes first, the
-/// wait has the deadline's timer, and no other thread would cancel the scope.
+/// A wait for a scope that is entered with a deadline meanwhile, and in which nothing runs. In both orders the wait
+/// arms the deadline's timer, because no other thread would cancel the scope.
 #[test]
 fn r11_a_wait_against_entering_with_a_deadline() {
     model(|| {
@@ -104,7 +104,7 @@ fn r13_a_wait_against_a_stop_of_what_nothing_runs_in() {
     });
 }
 
-/// Two that ask when a deadline has passed: both find it, and it is the same reason.
+/// Two threads ask when a deadline has passed: both get the same reason.
 #[test]
 fn r11_two_questions_against_each_other() {
     model(|| {
@@ -122,8 +122,8 @@ fn r11_two_questions_against_each_other() {
     });
 }
 
-/// A scope that is released by one task and adopted by another, on another thread, while somebody cancels it: a run
-/// inside it there is cancelled.
+/// A scope that is released by one task and adopted by another task, on another thread, while a third cancels it: a
+/// run inside it there is cancelled.
 #[test]
 fn r04_handover_of_a_scope_against_cancel() {
     model(|| {
@@ -146,7 +146,7 @@ fn r04_handover_of_a_scope_against_cancel() {
 }
 
 /// A stack that is adopted inside a scope which is cancelled meanwhile: its exit runs exactly once, before the scope is
-/// left, and nobody else runs it.
+/// left.
 #[test]
 fn r04_handover_of_a_stack_against_cancel_of_its_new_home() {
     model(|| {
@@ -173,8 +173,8 @@ fn r04_handover_of_a_stack_against_cancel_of_its_new_home() {
     });
 }
 
-/// A released scope that is dropped on another thread while somebody cancels it and waits for that: nobody waits for
-/// ever, and nothing is kept.
+/// A released scope that is dropped on another thread while a third thread cancels it and waits for that: the wait
+/// ends, and no region is kept.
 #[test]
 fn r04_drop_of_what_was_released_against_cancel() {
     model(|| {

@@ -1,4 +1,4 @@
-//! Executors of a thread or two, as small as loom needs them.
+//! Executors with a thread or two, as small as loom needs them.
 
 use crate::support::poll_once;
 use loom::future::block_on;
@@ -62,8 +62,8 @@ impl Spawn for Kept {
     }
 }
 
-/// An executor that a child's abandoned exits can travel on: it polls the first task once and drops it, as one that
-/// aborts does; what comes afterwards it polls to its end, or drops as well.
+/// An executor that also takes a child's abandoned exits. It polls the first task once and drops it, as an executor
+/// that aborts does. Later tasks are polled to their end, or dropped as well.
 #[derive(Clone, Default)]
 pub(crate) struct Aborting {
     threads: Arc<Threads>,
@@ -77,7 +77,7 @@ impl Aborting {
     }
 
     pub(crate) fn join(&self) {
-        // What a thread spawns while it is joined comes into the list behind it.
+        // A task that is spawned while its thread is joined comes to the end of the list.
         while let Some(thread) = self.next() {
             thread.join().unwrap();
         }

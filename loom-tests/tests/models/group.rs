@@ -43,7 +43,7 @@ fn r16_spawn_against_close() {
     });
 }
 
-/// The same for a child on an executor.
+/// The same for an executor child.
 #[test]
 fn r16_spawn_on_an_executor_against_close() {
     model(|| {
@@ -120,7 +120,7 @@ fn r16_end_of_a_child_against_run() {
     });
 }
 
-/// Whoever joins a child while it ends gets its value.
+/// A join of a child that ends meanwhile gets its value.
 #[test]
 fn r16_end_of_a_child_against_join() {
     model(|| {
@@ -252,8 +252,8 @@ fn r08_exits_of_a_dropped_child_against_entering() {
     });
 }
 
-/// `run` is dropped while its executor child ends, and a spawn comes too late: whoever waits for the last child, in its
-/// place, does not take the one that was turned away for it.
+/// `run` is dropped while its executor child ends, and a spawn comes too late: the wait for the last child, which has
+/// moved outwards, does not count the spawn that was turned away.
 #[test]
 fn r16_a_spawn_that_is_turned_away_against_the_end_of_the_last_child() {
     coarse_model(|| {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 /// A handle whose scope is left and dropped while it asks, waits and looks: the run ends in one of two ways, a region
-/// that was left acts on nobody, and nobody keeps it but its handle.
+/// that was left acts on nothing, and only its handle keeps it alive.
 #[test]
 fn r09_a_handle_against_the_end_of_its_scope() {
     model(|| {
@@ -39,7 +39,7 @@ fn r09_a_handle_against_the_end_of_its_scope() {
         handle.cancel();
         assert_eq!(wakes.get(), woken, "a region that was left woke somebody");
         let _ = (handle.is_cancelled(), handle.reason());
-        // Somebody who comes late registers nothing in what is left.
+        // A wait that comes late registers nothing in a region that was left.
         let _ = poll_once(pin!(handle.cancelled()));
         drop(handle);
         assert_eq!(moored::testing::live_regions(), 0, "a region outlives its handles");
@@ -88,8 +88,8 @@ fn r03_cancel_by_reference_against_the_first_poll() {
     });
 }
 
-/// A scope that another thread looks at while it is left by its first poll, without anybody having asked it for anything
-/// before, is left for whoever asks it afterwards.
+/// A scope that another thread looks at while its first poll leaves it, without an earlier request, is left for every
+/// later caller.
 #[test]
 fn r09_a_look_by_reference_against_leaving() {
     model(|| {
@@ -121,8 +121,8 @@ fn r01_ids_are_given_out_once() {
     });
 }
 
-/// A handle that another thread takes while the scope is left by its first poll, without anybody having asked it for
-/// anything, acts on nobody afterwards.
+/// A handle that another thread takes while the first poll leaves the scope, without an earlier request, has no
+/// effect afterwards.
 #[test]
 fn r09_a_handle_taken_against_leaving() {
     model(|| {
@@ -138,10 +138,11 @@ fn r09_a_handle_taken_against_leaving() {
     });
 }
 
-/// Two tasks run one scope for the first time at once: one enters it, and the other is told by whom it was, and where.
+/// Two tasks run one scope for the first time at once: one enters it, and the other gets an error with the owner and
+/// the place.
 #[test]
 fn r02_two_first_runs_of_one_scope() {
-    /// Who it was, where it ran, and what the run ended with.
+    /// The task's id, the line of the run, and its outcome.
     fn run(scope: &CancelScope) -> (String, u32, Result<(), String>) {
         let (mut id, mut line) = (String::new(), 0);
         let ended = block_on(task(async {

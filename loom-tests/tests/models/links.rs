@@ -1,4 +1,4 @@
-//! Waiting for the cancellation of a region from another thread, against what happens around the region.
+//! Waiting for the cancellation of a region from another thread, against events around the region.
 
 use crate::support::{Count, model, poll_once, yield_now};
 use loom::future::block_on;
@@ -10,10 +10,10 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// A task that changes threads.
+/// A task that moves between threads.
 type Away = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A waiter that registers at an inner region while an outer one is being cancelled is told.
+/// A waiter that registers at an inner region while an outer one is being cancelled is woken.
 #[test]
 fn r07_registration_against_the_cancellation_of_an_ancestor() {
     model(|| {
@@ -28,7 +28,7 @@ fn r07_registration_against_the_cancellation_of_an_ancestor() {
     });
 }
 
-/// Two waiters that link the same region at once are both told.
+/// Two waiters that link the same region at once are both woken.
 #[test]
 fn r07_two_registrations_against_the_cancellation_of_an_ancestor() {
     model(|| {
@@ -46,7 +46,8 @@ fn r07_two_registrations_against_the_cancellation_of_an_ancestor() {
     });
 }
 
-/// A waiter that came before its region was entered is told of what is cancelled around it.
+/// A waiter that registered before its region was entered is woken by a cancellation around the
+/// region.
 #[test]
 fn r01_registration_against_entering() {
     model(|| {
@@ -61,8 +62,8 @@ fn r01_registration_against_entering() {
     });
 }
 
-/// A region that was lent to one in the middle, which is left while a waiter registers, belongs to the outer one from
-/// then on: the waiter is told of that one's cancellation.
+/// A region that was lent to a middle region, which is left while a waiter registers, is inside the outer region from
+/// then on: a cancellation of the outer region wakes the waiter.
 #[test]
 fn r01_registration_against_the_leaving_of_a_parent() {
     model(|| {
@@ -73,7 +74,7 @@ fn r01_registration_against_the_leaving_of_a_parent() {
         let mut run = pin!(outer.run(async {
             let mut lent = pin!(inner.run(pending::<()>()));
             let mut polls = 0;
-            // Polls what is lent once, and is left at the second poll.
+            // Polls the lent future once, and is left at the second poll.
             let polls_once = std::future::poll_fn(|_| {
                 polls += 1;
                 match polls {
@@ -92,7 +93,8 @@ fn r01_registration_against_the_leaving_of_a_parent() {
     });
 }
 
-/// The same where both happen on threads of their own, so that each can come in anywhere in the other.
+/// The same where both happen on threads of their own, so that each can be interleaved anywhere in the
+/// other.
 #[test]
 fn r01_registration_against_a_parent_that_another_thread_leaves() {
     model(|| {
@@ -123,8 +125,8 @@ fn r01_registration_against_a_parent_that_another_thread_leaves() {
     });
 }
 
-/// A region and one inside it that leave at once, on two threads, give back their own places among the links of the one
-/// around them, and not that of a third one, which is told of the cancellation.
+/// A region and another one inside it leave at once, on two threads. Each gives back its own place among the links of
+/// the region around, and not the place of a third region, which the cancellation still reaches.
 #[test]
 fn r07_two_that_leave_at_once_against_a_third_that_is_linked() {
     model(|| {
@@ -160,7 +162,7 @@ fn r07_two_that_leave_at_once_against_a_third_that_is_linked() {
     });
 }
 
-/// A region that was lent to one in the middle, which is cancelled and left while a waiter registers, is not cancelled
+/// A region that was lent to a middle region, which is cancelled and left while a waiter registers, is not cancelled
 /// with it: it survives.
 #[test]
 fn r07_registration_against_the_cancellation_of_a_borrower() {

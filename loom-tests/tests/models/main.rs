@@ -1,10 +1,10 @@
-//! Models: what two or three threads may do to one region at once, each with the one property that must hold in every
+//! Models: two or three threads act on one region at once. Each model has the one property that must hold in every
 //! interleaving.
 //!
 //! `bash ci/loom.sh` runs them. A lost wake-up shows as loom's "deadlock", because `block_on` then waits for ever.
-//! Handles and counters that only check are `std`'s, so that loom explores the crate and not the test.
+//! Handles and counters that only check are those of `std`, so that loom explores the crate and not the test.
 #![cfg(loom)]
-// See above: what only checks stays outside the door that src/sync.rs is.
+// See above: state that only checks does not use the types of src/sync.rs.
 #![allow(clippy::disallowed_types)]
 
 mod clock;

@@ -1,4 +1,4 @@
-//! Two regions in each other that are cancelled at once (R9), and what a cancellation reaches beside a shield (R12).
+//! Two nested regions that are cancelled at once (R9), and the reach of a cancellation beside a shield (R12).
 
 use crate::executors::Threads;
 use crate::support::{Count, Gate, coarse_model, model};
@@ -9,8 +9,8 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 
-/// The outer scope is cancelled before the inner one: what follows the inner one never goes on. Who sees the inner
-/// cancellation sees the outer one.
+/// The outer scope is cancelled before the inner one: the code after the inner scope never runs, because a thread
+/// that sees the inner cancellation sees the outer one.
 #[test]
 fn r09_the_inner_of_two_cancelled_scopes_does_not_go_on() {
     model(|| {
@@ -27,7 +27,8 @@ fn r09_the_inner_of_two_cancelled_scopes_does_not_go_on() {
     });
 }
 
-/// In whatever order two threads cancel them, the outer one ends: an inner one that waits to be dropped is dropped.
+/// Two threads cancel them in either order: the outer one ends, because an inner one that waits to be dropped is
+/// dropped.
 #[test]
 fn r09_cancel_of_the_outer_scope_against_cancel_of_the_inner_one() {
     coarse_model(|| {
@@ -44,8 +45,8 @@ fn r09_cancel_of_the_outer_scope_against_cancel_of_the_inner_one() {
     });
 }
 
-/// A scope in a child leaves its cancellation to the scope around its group, which was only lent to that one: when that one
-/// has left on another thread, the scope is woken, and catches.
+/// A scope in a child leaves its cancellation to an outer scope, to which the group was only lent. When the outer scope
+/// has left on another thread, the inner scope is woken, and catches.
 #[test]
 fn r09_what_waits_for_the_outer_scope_is_woken_when_that_leaves_on_another_thread() {
     coarse_model(|| {

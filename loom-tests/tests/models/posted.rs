@@ -1,4 +1,4 @@
-//! A child on an executor in its first poll, which has no node until something needs one, and what others ask of it then.
+//! An executor child in its first poll, which has no node until one is needed, and the requests that reach it then.
 
 use crate::executors::Threads;
 use crate::support::model;
@@ -8,7 +8,8 @@ use moored::TaskGroup;
 use std::future::pending;
 use std::sync::Arc;
 
-/// Says so once somebody has asked for the cancellation; a child that has read that sees it in the same poll.
+/// A flag that is set after the request to cancel. A child that has read it must see the cancellation in the
+/// same poll.
 struct Asked(AtomicBool);
 
 impl Asked {
@@ -21,7 +22,7 @@ impl Asked {
     }
 
     fn look(&self) {
-        // The node that the first look makes is the one that is asked.
+        // The first look makes the node that the later request reaches.
         let _ = moored::is_cancelled();
         if self.0.load(Ordering::Acquire) {
             assert!(moored::is_cancelled(), "it was asked, and does not see it");
@@ -29,7 +30,8 @@ impl Asked {
     }
 }
 
-/// A child's handle cancels it while it is polled for the first time: what it looks at then, and its end.
+/// A child's handle cancels it while it is polled for the first time: the child sees the cancellation in
+/// that poll, and ends.
 #[test]
 fn r06_cancel_of_a_child_against_its_first_poll_that_looks() {
     model(|| {
@@ -67,7 +69,7 @@ fn r06_cancel_of_a_group_against_the_first_poll_of_a_child_that_looks() {
     });
 }
 
-/// A child becomes pending in its first poll, without having asked for anything, while its handle cancels it.
+/// A child becomes pending in its first poll, without a look for a cancellation, while its handle cancels it.
 #[test]
 fn r03_cancel_of_a_child_against_its_getting_a_node() {
     model(|| {

@@ -1,4 +1,4 @@
-//! Shields that come up and go down while something around them is cancelled.
+//! Shields that are entered and left while a region around them is cancelled.
 
 use crate::support::{Count, Gate, coarse_model, model, yield_now};
 use loom::future::block_on;
@@ -7,8 +7,8 @@ use moored::{CancelScope, ReasonKind, shield};
 use std::future::pending;
 use std::sync::Arc;
 
-/// What a shield covers comes to its end although the cancellation comes before, while or after it is polled; and what
-/// follows it is cancelled: the shield's end is not the end of the cancellation.
+/// A shielded future comes to its end whether the cancellation comes before, while or after it is polled. The code
+/// after the shield is cancelled, because leaving a shield does not end the cancellation.
 #[test]
 fn r12_cancel_against_a_shield_that_waits() {
     model(|| {
@@ -35,7 +35,8 @@ fn r12_cancel_against_a_shield_that_waits() {
     });
 }
 
-/// A shield that comes up while the cancellation arrives: what it covers did not begin, or came to its end.
+/// A shield that is entered while the cancellation arrives: the shielded future did not begin, or came to
+/// its end.
 #[test]
 fn r12_cancel_against_a_shield_that_comes_up() {
     model(|| {
@@ -59,7 +60,8 @@ fn r12_cancel_against_a_shield_that_comes_up() {
     });
 }
 
-/// A shielded scope's own cancellation counts, whatever is cancelled around it at the same time.
+/// A shielded scope's own cancellation counts, even if a region around it is cancelled at the
+/// same time.
 #[test]
 fn r12_cancel_of_the_shield_against_cancel_around_it() {
     coarse_model(|| {

@@ -1,4 +1,4 @@
-//! A child that is started against the one who waits until it is ready.
+//! A child that is started, against the wait until it is ready.
 
 use crate::support::{Count, CountOnDrop, model, poll_once};
 use loom::future::block_on;
@@ -11,10 +11,10 @@ use std::task::{Context, Wake, Waker};
 
 type Group = TaskGroup<'static, ()>;
 
-/// What is reported counts when it is dropped.
+/// The `Ready` of a started child. Its value is counted when it is dropped.
 type Says = Ready<'static, CountOnDrop>;
 
-/// A group in which a child is started that does nothing, and what says that it is ready.
+/// A group in which a child is started that does nothing, and the child's `Ready`.
 fn start(group: &Group) -> (impl Future<Output = Result<CountOnDrop, moored::Failure<()>>>, Says) {
     let mut says = None;
     let start = group.start(|ready| {
@@ -24,7 +24,8 @@ fn start(group: &Group) -> (impl Future<Output = Result<CountOnDrop, moored::Fai
     (start, says.unwrap())
 }
 
-/// Ready is said on another thread while the wait for it begins: the value gets there, and no wake-up is lost.
+/// `Ready` is called on another thread while the wait for it begins: the value arrives, and no wake-up is
+/// lost.
 #[test]
 fn r16_ready_against_the_wait_for_it() {
     model(|| {
@@ -41,7 +42,8 @@ fn r16_ready_against_the_wait_for_it() {
     });
 }
 
-/// Ready is said while nobody waits any more: the value is dropped once, and the child is cancelled unless it came first.
+/// `Ready` is called while the wait is dropped: the value is dropped once, and the child is cancelled unless `Ready`
+/// came first.
 #[test]
 fn r16_ready_against_the_drop_of_the_wait() {
     model(|| {
@@ -59,8 +61,8 @@ fn r16_ready_against_the_drop_of_the_wait() {
     });
 }
 
-/// Ready is said on another thread while the child ends without a word: the wait ends with the value or
-/// without one, and a value that nobody gets is dropped once.
+/// `Ready` is called on another thread while the child ends without it: the wait ends with the value or
+/// without one, and a value that does not arrive is dropped once.
 #[test]
 fn r16_ready_against_the_end_of_the_child() {
     model(|| {
@@ -83,7 +85,7 @@ fn r16_ready_against_the_end_of_the_child() {
     });
 }
 
-/// Says that the child is ready when it is dropped, as a waker that keeps what it would wake may.
+/// Calls `Ready` when it is dropped, as a waker may that owns the task it wakes.
 struct SaysOnDrop(Mutex<Option<(Says, CountOnDrop)>>);
 
 impl Wake for SaysOnDrop {
@@ -98,8 +100,8 @@ impl Drop for SaysOnDrop {
     }
 }
 
-/// The waker of the wait says ready when it is dropped, while the group and with it the child is cancelled: it is dropped
-/// outside the lock that ready takes (R18).
+/// The waker of the wait calls `Ready` when it is dropped, while the group and with it the child is cancelled: the
+/// waker is dropped outside the lock that `Ready` takes (R18).
 #[test]
 fn r18_a_waker_that_says_ready_against_the_end_of_the_child() {
     model(|| {

@@ -1,4 +1,4 @@
-//! The first phase, asking to wind down, against the second and against those who listen.
+//! The first phase, a request to stop, against the second phase and against listeners.
 
 use crate::clock::{SECOND, StubClock};
 use crate::support::{Count, model, poll_once, yield_now};
@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-/// A body that winds down when asked, and is cancelled meanwhile: it comes to its end or is dropped, and in no case it
+/// A body that winds down on request, and is cancelled meanwhile: it comes to its end or is dropped, and in no case
 /// waits for ever.
 #[test]
 fn r13_stop_against_cancel() {
@@ -31,7 +31,7 @@ fn r13_stop_against_cancel() {
     });
 }
 
-/// Whoever begins to listen inside while the outermost region is asked to wind down is told, through a shield too.
+/// A listener that registers inside while the outermost region is asked to stop is woken, through a shield too.
 #[test]
 fn r13_stop_against_registration() {
     model(|| {
@@ -46,8 +46,8 @@ fn r13_stop_against_registration() {
     });
 }
 
-/// Whoever begins to listen where another thread is about to link the region, and has not come to the outermost one yet,
-/// is told as well: the other one looks when it is there.
+/// A listener registers while another thread is linking the region, and has not reached the outermost one yet. The
+/// listener is woken as well, because the other thread looks when it has reached it.
 #[test]
 fn r13_stop_against_a_registration_that_is_left_to_somebody_else() {
     model(|| {
@@ -73,7 +73,8 @@ fn r13_stop_against_a_registration_that_is_left_to_somebody_else() {
     });
 }
 
-/// Of two listeners in one region, one that gives up while the stop comes takes nothing from the other.
+/// Of two listeners in one region, a listener that is dropped while the stop comes takes no wake-up
+/// from the other.
 #[test]
 fn r18_stop_against_a_listener_that_gives_up() {
     model(|| {
@@ -94,8 +95,8 @@ fn r18_stop_against_a_listener_that_gives_up() {
     });
 }
 
-/// One who waits gives up while a stop wakes all who wait, and while another one comes and may get its place: that one
-/// hears of the cancellation.
+/// A waiter is dropped while a stop wakes all waiters, and while another waiter registers and may get the same place:
+/// the new waiter hears of the cancellation.
 #[test]
 fn r06_one_who_gives_up_against_one_who_comes_after_a_stop() {
     model(|| {
@@ -114,7 +115,8 @@ fn r06_one_who_gives_up_against_one_who_comes_after_a_stop() {
     });
 }
 
-/// A stop whose grace runs out, while somebody else cancels: one reason, the first one, and it stays.
+/// The grace of a stop runs out while another thread cancels: one reason, the first one, and it
+/// stays.
 #[test]
 fn r13_the_end_of_a_grace_against_cancel() {
     model(|| {
@@ -141,8 +143,8 @@ fn r13_the_end_of_a_grace_against_cancel() {
     });
 }
 
-/// A stop that comes while its region's run is polled: the run sees that the grace begins. Nothing but the stop wakes it
-/// for that.
+/// A stop that comes while its region's run is polled: the run sees that the grace begins, because only the stop wakes
+/// it for that.
 #[test]
 fn r13_stop_with_a_grace_against_poll() {
     model(|| {
@@ -153,7 +155,8 @@ fn r13_stop_with_a_grace_against_poll() {
             let clock = clock.clone();
             move || {
                 handle.stop();
-                // Whoever sleeps by now wakes; and whoever goes to sleep later sleeps for no more than the next second.
+                // A timer that is armed by now fires; a timer that is armed later waits for no more than the next
+                // second.
                 while !clock.is_slept_on() {
                     thread::yield_now();
                 }

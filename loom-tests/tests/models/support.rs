@@ -1,4 +1,4 @@
-//! What the models share.
+//! Helpers of the models.
 
 use moored::{ExitOutput, ExitStack};
 use std::future::{Future, pending};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// As `loom::model`; says how many interleavings there were.
+/// As `loom::model`; prints the number of interleavings.
 pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
     explore(model, loom::model);
 }
@@ -80,12 +80,12 @@ impl Wake for Count {
     }
 }
 
-/// Polls once, with a waker that nobody listens to.
+/// Polls once, with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Pending for ever; says when it is dropped.
+/// Pending for ever; counts its drop.
 pub(crate) async fn parked(dropped: CountOnDrop) {
     let _dropped = dropped;
     pending::<()>().await;
@@ -104,7 +104,7 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-/// Closed until another thread opens it; one future waits for it.
+/// A gate that is closed until another thread opens it. One future waits for it.
 #[derive(Default)]
 pub(crate) struct Gate {
     open: loom::sync::atomic::AtomicBool,
@@ -145,7 +145,8 @@ pub(crate) async fn abandons<O: ExitOutput>(
     stack.run(body).await.map_err(drop)
 }
 
-/// How often exits were reported lost in the model that runs on this thread, and failures that have no record.
+/// The number of reports of lost exits in the model that runs on this thread, and of failures that have no
+/// record.
 ///
 /// Loom runs all threads of a model on one thread of the system, so a thread-local of `std` belongs to one model even
 /// where the tests run in parallel.
@@ -183,7 +184,7 @@ pub(crate) mod lost {
         UNRECORDED.set(Some(0));
     }
 
-    /// How often failures were reported that have no record.
+    /// The number of reports of failures that have no record.
     pub(crate) fn unrecorded() -> usize {
         UNRECORDED.get().unwrap_or(0)
     }

@@ -1,4 +1,5 @@
-//! What a child on an executor abandons: its exits travel on a task of the same executor, and its group waits for them.
+//! The exits that an executor child abandons: they run on a task of the same executor, and the child's group waits for
+//! them.
 
 use crate::executors::Aborting;
 use crate::support::{Count, abandons, lost, model, poll_once};
@@ -22,8 +23,8 @@ fn r08_exits_on_their_voyage_against_run() {
     });
 }
 
-/// A voyage that the executor drops is reported lost, once; the group does not wait for it for ever, and nobody runs the
-/// exits a second time.
+/// A task of abandoned exits that the executor drops is reported lost, once. The group does not wait for it for ever,
+/// and no exit runs a second time.
 #[test]
 fn r08_a_voyage_that_is_dropped_against_run() {
     model(|| {
@@ -34,12 +35,14 @@ fn r08_a_voyage_that_is_dropped_against_run() {
         drop(group.spawn_on(&executor, abandons(ran.entry())));
         block_on(group.run(async { Ok(()) })).unwrap();
         executor.join();
-        // Run by the group where the executor dropped it before it had said that it takes it: that is a refusal.
+        // The group runs the exits if the executor dropped their task before it accepted it, because that is a
+        // refusal.
         assert_eq!(ran.get() + lost::count(), 1);
     });
 }
 
-/// The voyage goes on while the group is cancelled: an exit is shielded from that.
+/// The task of abandoned exits goes on while the group is cancelled, because an exit is
+/// shielded from that.
 #[test]
 fn r14_exits_on_their_voyage_against_cancel() {
     model(|| {
@@ -55,7 +58,8 @@ fn r14_exits_on_their_voyage_against_cancel() {
     });
 }
 
-/// The group's `run` is dropped while its child's exits travel: the region around waits for them.
+/// The group's `run` is dropped while its child's exits run on their task: the region around
+/// waits for them.
 #[test]
 fn r16_exits_on_their_voyage_against_drop_of_run() {
     model(|| {
@@ -75,7 +79,7 @@ fn r16_exits_on_their_voyage_against_drop_of_run() {
     });
 }
 
-/// An exit that fails on its voyage: the group that waits for it tells of the failure, whenever it looks.
+/// An exit fails on its task: the group that waits for it reports the failure, whenever it looks.
 #[test]
 fn r15_a_failure_on_a_voyage_against_run() {
     model(|| {

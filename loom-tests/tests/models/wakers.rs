@@ -1,4 +1,4 @@
-//! Wakers that are no good: they call back in, they panic, they do something when they are dropped.
+//! Misbehaving wakers: they call back into the crate, panic, or act when they are dropped.
 
 use crate::support::{Count, model, poll_once};
 use loom::future::block_on;
@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
-/// Calls back into the region that wakes it, and into the one that drops it.
+/// Calls back into the region that wakes it, and into the region that drops it.
 struct Meddler {
     handle: CancelHandle,
     wakes: Count,
@@ -20,7 +20,7 @@ impl Meddler {
     fn meddle(&self) {
         self.handle.cancel();
         assert!(self.handle.is_cancelled() && self.handle.reason().is_some());
-        // Registers, and gives up.
+        // Registers a waiter, and drops it.
         let _ = poll_once(pin!(self.handle.cancelled()));
     }
 }
@@ -38,7 +38,8 @@ impl Drop for Meddler {
     }
 }
 
-/// Wakers that call back in, woken by two threads at once: nobody waits for a lock that he holds.
+/// Wakers that call back into the crate, woken by two threads at once: no thread waits for a lock
+/// that it holds.
 #[test]
 fn r18_two_cancels_against_a_waker_that_calls_back_in() {
     model(|| {
@@ -60,7 +61,8 @@ fn r18_two_cancels_against_a_waker_that_calls_back_in() {
     });
 }
 
-/// A waker whose drop calls back in, replaced by another one while the region is cancelled.
+/// A waker whose drop calls back into the crate, replaced by another one while the region is
+/// cancelled.
 #[test]
 fn r18_cancel_against_the_drop_of_a_waker_that_calls_back_in() {
     model(|| {
@@ -83,7 +85,8 @@ struct Faulty;
 
 impl Wake for Faulty {
     fn wake(self: Arc<Self>) {
-        // Not `panic!`: nobody has to read it, and loom runs this thousands of times.
+        // Not `panic!`, because `resume_unwind` prints no message, and loom runs this thousands
+        // of times.
         resume_unwind(Box::new("a faulty waker"));
     }
 }
@@ -110,7 +113,7 @@ fn r18_two_cancels_against_a_waker_that_panics() {
         let here = catch_unwind(AssertUnwindSafe(|| scope.cancel())).is_err();
         good.join().unwrap();
         let there = other.join().unwrap();
-        // Whoever's cancellation it was is told of the panic, once.
+        // The thread whose cancellation took effect gets the panic, once.
         assert!(here != there, "here: {here}, there: {there}");
     });
 }

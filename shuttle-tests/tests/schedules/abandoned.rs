@@ -1,4 +1,4 @@
-//! What is dropped in the middle, by its task or by its executor.
+//! Futures that are dropped half-way, by their task or by their executor.
 
 use crate::book::Book;
 use crate::support::{Threads, block_on, dawdle, explore, random};
@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-/// An executor that drops tasks as it likes, and refuses some: each exit has run once or was reported lost once; and from
-/// the moment at which the group's `run` has returned, none runs any more.
+/// An executor that drops tasks at random, and refuses some: each exit has run once or was reported lost once, and no
+/// exit runs after the group's `run` has returned.
 #[test]
 fn r08_exits_of_children_that_the_executor_drops() {
     explore(|| {
@@ -76,8 +76,8 @@ fn r08_r16_exits_of_a_group_that_is_dropped() {
     });
 }
 
-/// A task that moves between threads from poll to poll, and is dropped on one of them, while the scope that it is lent to
-/// leaves: its exits run in the scope, or are lost, and none of them runs twice.
+/// A task that moves between threads from poll to poll, and is dropped on one of them, while the scope that it is lent
+/// to leaves: its exits run in the scope, or are lost, and no exit runs twice.
 #[test]
 fn r08_exits_of_a_task_that_is_dropped_elsewhere() {
     explore(|| {
@@ -99,7 +99,7 @@ fn r08_exits_of_a_task_that_is_dropped_elsewhere() {
     });
 }
 
-/// Polls what is lent so often, woken or not, unless it is ready before.
+/// Polls `future` up to `polls` times, woken or not, until it is ready.
 async fn poll_so_often<F: Future + Unpin>(mut polls: usize, future: &mut F) {
     std::future::poll_fn(|cx| {
         if polls == 0 || Pin::new(&mut *future).poll(cx).is_ready() {

@@ -1,4 +1,5 @@
-//! The book of exits: what was registered, what began in which order, what ended, what was lost.
+//! The book of exits: the exits that were registered, that began, in their order, that ended,
+//! and that were lost.
 
 use crate::support::dawdle;
 use moored::{ExitStack, task};
@@ -6,7 +7,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::sync::{Arc, Mutex, Once};
 
-/// Kept by one iteration.
+/// The book of one iteration.
 #[derive(Clone, Default)]
 pub(crate) struct Book(Arc<Mutex<Pages>>);
 
@@ -20,7 +21,8 @@ struct Pages {
 }
 
 std::thread_local! {
-    /// Shuttle runs all threads of an iteration on one of the system, so this belongs to one test.
+    /// Shuttle runs all threads of an iteration on one system thread, so this value belongs to one
+    /// test.
     static LOST: RefCell<usize> = const { RefCell::new(0) };
 }
 
@@ -83,14 +85,14 @@ impl Book {
         }
     }
 
-    /// Everything that was registered has run to its end.
+    /// Every registered exit has run to its end.
     #[track_caller]
     pub(crate) fn is_closed(&self) {
         let (registered, running, ended) = self.figures();
         assert_eq!((ended, running, LOST.take()), (registered, 0, 0));
     }
 
-    /// Everything that was registered has run to its end, or was reported lost.
+    /// Every registered exit has run to its end, or was reported lost.
     #[track_caller]
     pub(crate) fn is_accounted_for(&self) {
         let (registered, _, ended) = self.figures();

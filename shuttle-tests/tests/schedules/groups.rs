@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const CHILDREN: usize = 3;
 
-/// What counts who is inside.
+/// Counts the children that are inside.
 #[derive(Clone, Default)]
 struct Inside(Arc<AtomicUsize>);
 
@@ -30,10 +30,10 @@ impl Drop for Guard {
 }
 
 /// Children that have children, through a spawner, while the group is cancelled from another thread: every exit has run
-/// and nobody is inside when `run` returns.
+/// and no child is inside when `run` returns.
 #[test]
 fn r16_no_child_outlives_a_group_that_is_cancelled() {
-    /// Boxed, because it has itself inside.
+    /// Boxed, because its type is recursive.
     fn child(
         book: Book,
         inside: Inside,
@@ -81,8 +81,8 @@ fn r16_no_child_outlives_a_group_that_is_cancelled() {
     });
 }
 
-/// Children in the task and on threads, some of which fail: every error is told once, the group returns, and where one
-/// failure is enough the body goes as well.
+/// Children in the task and on threads, some of which fail: every error is reported once, the group returns, and if
+/// one failure is enough the body is cancelled as well.
 #[test]
 fn r15_r17_every_error_is_told_once() {
     explore(|| {
@@ -116,7 +116,7 @@ fn r15_r17_every_error_is_told_once() {
         };
         let failure = block_on(group.run(body)).unwrap_err();
         let errors = failure.causes().filter(|cause| matches!(cause, Cause::Child { .. }));
-        // An error counts once it is returned; whoever was cancelled before that has none.
+        // An error counts once it is returned; a child that was cancelled before has none.
         assert_eq!(errors.count(), failed.load(SeqCst));
         assert!(!keeps_going || failed.load(SeqCst) == CHILDREN);
         book.is_closed();
@@ -124,8 +124,8 @@ fn r15_r17_every_error_is_told_once() {
     });
 }
 
-/// More children than may run at once, joined on other threads, one of them cancelled: everybody gets a turn or is
-/// cancelled, and whoever joins is told.
+/// More children than may run at once, joined on other threads, one of them cancelled: each child gets a turn or
+/// is cancelled, and every join ends.
 #[test]
 fn r16_everybody_has_a_turn() {
     explore(|| {
@@ -135,7 +135,7 @@ fn r16_everybody_has_a_turn() {
         for n in 0..4 {
             let (book, inside) = (book.clone(), inside.clone());
             let child = group.spawn_on(&threads, async move {
-                // One that was cancelled before its turn need not wait for it, to get as far as its first await.
+                // A child that was cancelled before its turn is polled to its first await without a turn.
                 let _guard = (n != 2).then(|| Guard(inside.enter()));
                 assert!(inside.0.load(SeqCst) <= 2, "three at once");
                 book.stack(1, dawdle()).await;

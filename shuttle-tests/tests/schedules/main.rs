@@ -1,9 +1,10 @@
-//! What loom cannot hold: whole groups with exits on many threads, under thousands of random schedules.
+//! Tests that are too large for loom: whole groups with exits on many threads, under thousands of
+//! random schedules.
 //!
-//! `bash ci/shuttle.sh` runs them. A failure prints the schedule; how it is replayed stands in `support.rs`. As in the
-//! models, what only checks is `std`'s, so that shuttle explores the crate and not the test.
+//! `bash ci/shuttle.sh` runs them. A failure prints the schedule; `support.rs` tells how it is replayed. As in the
+//! models, state that only checks is that of `std`, so that shuttle explores the crate and not the test.
 #![cfg(shuttle)]
-// See above: what only checks stays outside the door that src/sync.rs is.
+// See above: state that only checks does not use the types of src/sync.rs.
 #![allow(clippy::disallowed_types)]
 
 mod book;

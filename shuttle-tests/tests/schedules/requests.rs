@@ -8,7 +8,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// Whoever waits at a region that is being cancelled, or inside it, is told: three nested scopes, a waiter at each, and
+/// Every waiter at a region that is being cancelled, or inside it, is woken: three nested scopes, a waiter at each, and
 /// the outermost one cancelled at any time after it was entered.
 #[test]
 fn r07_whoever_waits_is_told() {
@@ -36,8 +36,8 @@ fn r07_whoever_waits_is_told() {
     });
 }
 
-/// A group in a group on threads, whose members are shielded in part: what is shielded comes to its end, and the rest goes
-/// when the outermost one is cancelled.
+/// A group in a group on threads, some of whose members are shielded: a shielded future comes to its end, and the
+/// others are dropped when the outermost group is cancelled.
 #[test]
 fn r12_what_is_shielded_comes_to_its_end() {
     explore(|| {

@@ -1,8 +1,9 @@
 //! Schedules, and executors for them.
 //!
-//! Each test runs under random and under PCT schedules, from a seed that never changes and from one that is new each time.
-//! Both are printed. `SHUTTLE_SEED=n` takes that seed alone; `SHUTTLE_REPLAY=schedule`, with what a failure printed, or with
-//! the path of a file that has it, replays one schedule; `SHUTTLE_ITERATIONS=n` runs more or fewer of each kind.
+//! Each test runs under random and under PCT schedules, from a fixed seed and from a seed that is new each time. Both
+//! seeds are printed. `SHUTTLE_SEED=n` runs that seed alone. `SHUTTLE_REPLAY=schedule` replays one schedule: the text
+//! that a failure printed, or the path of a file that contains it. `SHUTTLE_ITERATIONS=n` sets the number of iterations
+//! of each kind.
 
 use moored::{BoxTask, Refused, Spawn};
 use shuttle::rand::Rng;
@@ -14,7 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// How many points PCT changes a thread's priority at: bugs of that depth it finds with a probability that is known.
+/// The number of points at which PCT changes a thread's priority. It finds a bug of that depth with a known
+/// probability.
 const DEPTH: usize = 3;
 
 pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
@@ -47,7 +49,7 @@ pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
     }
 }
 
-/// A number below `bound`, which the schedule remembers.
+/// A number below `bound`, which is part of the schedule.
 pub(crate) fn random(bound: usize) -> usize {
     shuttle::rand::thread_rng().gen_range(0..bound)
 }
@@ -81,7 +83,7 @@ fn drive<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     for poll in 1..=polls {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return Some(output),
-            // The thread is not unparked for what nobody wakes: a lost wake-up is shuttle's deadlock.
+            // The thread is unparked only by a wake-up, so a lost wake-up is a deadlock in shuttle.
             Poll::Pending if poll < polls => thread::park(),
             Poll::Pending => {}
         }
@@ -105,7 +107,8 @@ impl Threads {
         Threads::default()
     }
 
-    /// One that may drop a task after any of its first polls, as a runtime does that shuts down.
+    /// An executor that may drop a task after any of its first polls, as a runtime does when it
+    /// shuts down.
     pub(crate) fn that_aborts() -> Self {
         Threads { aborts: true, ..Threads::default() }
     }
@@ -124,7 +127,7 @@ impl Threads {
 impl Spawn for Threads {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
         let polls = match (self.aborts, random(8)) {
-            // It takes no more.
+            // Refuses the task.
             (true, 7) => return Err(Refused(task)),
             (true, polls) if polls < 5 => polls,
             _ => usize::MAX,

@@ -1,4 +1,4 @@
-// A child that borrows what is dropped before its group.
+// A child that borrows a value which is dropped before its group.
 use moored::TaskGroup;
 
 async fn outer() {

@@ -1,4 +1,4 @@
-// An exit that is not `Send`: it may be run by whoever adopts it, on another thread.
+// An exit that is not `Send`: the region that adopts it may run it on another thread.
 use moored::ExitStack;
 use std::rc::Rc;
 

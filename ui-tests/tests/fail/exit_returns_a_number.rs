@@ -1,4 +1,4 @@
-// An exit that returns something: nobody would get it.
+// An exit that returns a value: no caller would get it.
 use moored::ExitStack;
 
 async fn outer() {

@@ -1,4 +1,4 @@
-// It may borrow what lives longer than the group.
+// A child may borrow a value that lives longer than the group.
 use moored::TaskGroup;
 
 async fn outer() {

@@ -1,4 +1,4 @@
-// A new stack for what comes afterwards.
+// A new stack for the exits that come afterwards.
 use moored::ExitStack;
 
 async fn outer() {

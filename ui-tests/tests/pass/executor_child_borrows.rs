@@ -1,4 +1,4 @@
-// It owns what it needs.
+// An executor child owns its values.
 use moored::TaskGroup;
 use moored::rt::tokio::Tokio;
 

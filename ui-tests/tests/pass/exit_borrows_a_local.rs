@@ -1,4 +1,4 @@
-// An exit owns what it needs.
+// An exit owns its values.
 use moored::ExitStack;
 
 async fn outer() {

@@ -1,4 +1,4 @@
-// What the exit owns can be sent.
+// The values that the exit owns are `Send`.
 use moored::ExitStack;
 use std::sync::Arc;
 

@@ -97,11 +97,11 @@ where
             // A new pool, so that opening the connection is cut as well.
             let (story, pool) = (Arc::new(Story::default()), database.pool(1));
             let was_cut = act(story.clone(), pool.clone(), n).await;
-            // Nothing is open, nothing half done, nothing missing; and what is there is no matter of luck: a body that
-            // came to its end is committed, and no other one.
+            // No transaction is open, none is half done, and no connection is missing. The rows are determined as
+            // well: a body that came to its end is committed, and no other.
             assert_eq!(pool.available(), 1, "cut at {n}");
             assert_eq!(database.rows(), 2 * story.finished.load(SeqCst), "cut at {n}");
-            // And the pool is as good as before.
+            // The pool still works.
             Story::default().transaction(&pool).await.unwrap();
             assert_eq!(database.rows(), 2, "cut at {n}");
             if !was_cut {

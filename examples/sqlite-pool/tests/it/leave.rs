@@ -81,7 +81,8 @@ async fn a_connection_whose_transaction_lost_a_select_goes_on(_: impl Spawn) {
                 _ = loser => unreachable!(),
                 _ = has_begun.recv() => {}
             }
-            // What the loser left behind runs beside this body: neither of these may come in between.
+            // The exits of the loser run beside this body: neither of these statements may come in
+            // between.
             let count = "SELECT count(*) FROM entry WHERE id = 1";
             let count =
                 connection.call(|connection| connection.query_row(count, (), |row| row.get(0)));
@@ -276,7 +277,8 @@ async fn with_nothing_around_it_the_connection_is_closed(_: impl Spawn) {
         _ = insert_and_wait(&pool, async || begun.send(()).await.unwrap()) => unreachable!(),
         _ = has_begun.recv() => {}
     }
-    // Its exits are lost, which `moored` reports. What was not given back is not used again.
+    // Its exits are lost, which `moored` reports. A connection that was not given back is not
+    // used again.
     assert_eq!(pool.available(), 1);
     assert_eq!(database.rows_within(Duration::from_secs(60)), 0);
     insert(&pool).await.unwrap();

@@ -107,7 +107,7 @@ impl Database {
     }
 }
 
-/// Tells how many cuts were made, in the form that ci/proof.py reads. `act` stands in the test, whose name it bears.
+/// Prints the number of cuts, in the form that ci/proof.py reads. `act` stands in the test, whose name it bears.
 pub(crate) fn explored<F>(act: &F, cuts: usize) {
     let path = std::any::type_name_of_val(act);
     let test = path.split([':', '<']).find(|part| part.starts_with("cut_at_"));
@@ -117,9 +117,11 @@ pub(crate) fn explored<F>(act: &F, cuts: usize) {
 /// How a future is cut.
 #[derive(Clone, Debug)]
 pub(crate) enum Cut {
-    /// It is dropped as soon as it waits: what it asked for may have begun or not.
+    /// It is dropped as soon as it waits: the operation that it asked for may have begun or
+    /// not.
     AtOnce,
-    /// It is dropped when it is woken: what it waited for has happened, and it never learns.
+    /// It is dropped when it is woken: the event that it waited for has happened, and it never
+    /// sees it.
     Unseen,
     /// The scope around it is cancelled as soon as it waits.
     Cancel(CancelHandle),

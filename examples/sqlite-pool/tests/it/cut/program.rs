@@ -73,7 +73,8 @@ async fn cut_at_every_await_of_the_program_by_a_cancelled_scope(spawner: impl Sp
                 false
             }
             Err(cancelled) => {
-                // A transfer that was refused, and cut while it was rolled back: its error has nobody to go to.
+                // A transfer that was refused, and cut while it was rolled back: no caller is left for its
+                // error.
                 let unclaimed =
                     |failure: &ExitFailure| matches!(failure, ExitFailure::Unclaimed { .. });
                 let failures = cancelled.failures();
