@@ -35,39 +35,40 @@ use std::future::Future;
 use std::panic::Location;
 
 /// A cancel scope with children: its [`run`](TaskGroup::run) returns when the last child has left,
-/// whatever happened (R16).
+/// in every case (R16).
 ///
 /// A child is a task of its own. In-task children ([`spawn`](TaskGroup::spawn)) run concurrently inside
-/// the task that polls `run` and may borrow what lives longer than the group; executor children
+/// the task that polls `run` and may borrow values that live longer than the group; executor children
 /// ([`spawn_on`](TaskGroup::spawn_on)) run in parallel and are `'static`. There is no parallel borrowing.
 ///
-/// A cancellation of a region around the group drops the group with its body. Where a [`shield`](crate::shield())
-/// elsewhere in that body holds this up, the children are cancelled at once all the same, and each is held by shields of
-/// its own alone (R12).
+/// A cancellation of a region around the group drops the group with its body. If a [`shield`](crate::shield())
+/// elsewhere in that body delays this, the children are cancelled at once all the same, and each is held only by
+/// shields of its own (R12).
 ///
-/// The first failure cancels the other children and the body, and all that went wrong stands in one
+/// The first failure cancels the other children and the body, and all failures are in one
 /// [`Failure`](crate::Failure) (R15, R17). After Trio's nursery.
 ///
-/// `'env` is what in-task children may borrow from; `E` is the error of the body and of every child.
+/// `'env` is the lifetime of the values that in-task children may borrow; `E` is the error of the
+/// body and of every child.
 ///
 /// # Task affinity
 ///
-/// The task that polls `run` first owns the group: it alone spawns through it and leaves it (R2). Anybody
-/// may cancel it (R3), and spawn through a [`spawner`](TaskGroup::spawner).
+/// The task that polls `run` first owns the group: only this task spawns through the group and leaves it
+/// (R2). Any task or thread may cancel it (R3), and spawn through a [`spawner`](TaskGroup::spawner).
 ///
 /// # On drop
 ///
 /// Dropping `run` drops the body and the in-task children, cancels the executor children, and leaves the
 /// wait for them to the nearest enclosing live region (R8, R16). A group that is dropped without having
-/// been run does the same with what was spawned.
+/// been run does the same with its children.
 ///
 /// # Comparison
 ///
 /// `JoinSet` aborts its tasks and forgets their errors when it is dropped; `TaskTracker` waits and does not
 /// cancel; `FuturesUnordered` and moro stop polling when they are dropped, and run nothing asynchronous on
 /// the way out. For a plain stream of results without errors or clean-up, use `FuturesUnordered`. Like
-/// that one, a group polls its in-task children only while its `run` is polled: a `run` that a `select!`
-/// left behind and keeps holds whatever its children hold.
+/// `FuturesUnordered`, a group polls its in-task children only while its `run` is polled: a `run` that a
+/// `select!` left pending keeps everything that its children hold.
 ///
 /// # Examples
 ///
@@ -111,26 +112,26 @@ impl<'env, E> TaskGroup<'env, E> {
         TaskGroup { shared: Shared::new(Node::new(Kind::Group)) }
     }
 
-    /// Names the group, for texts.
+    /// Sets the name of the group, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
         self.node().set_name(name.into());
         self
     }
 
-    /// Lets the others go on where a child or the body fails: `run` collects all errors (R17).
+    /// Lets the others go on when a child or the body fails: `run` collects all errors (R17).
     ///
-    /// A panic is no such failure: a child that panics cancels the other children and the body under every policy, and
-    /// `run` goes on with the panic when they have left (R15).
+    /// A panic is not such a failure: a child that panics cancels the other children and the body under every policy,
+    /// and `run` resumes the panic when they have left (R15).
     pub fn keep_going(self) -> Self {
         self.shared.set_policy(Policy::KeepGoing);
         self
     }
 
-    /// Cancels the other children as soon as one returns `Ok`. Failures of children are reported only where
-    /// none succeeds. The value comes through the child's handle; the body goes on.
+    /// Cancels the other children as soon as a child returns `Ok`. Failures of children are reported only
+    /// if none succeeds. The value comes through the child's handle; the body goes on.
     ///
-    /// An error of the body cancels the children, and is reported whether one succeeded or not. A child that panics
-    /// cancels the other children and the body, and `run` goes on with the panic, though another child succeeded (R15).
+    /// An error of the body cancels the children, and is reported whether a child succeeded or not. A child that panics
+    /// cancels the other children and the body, and `run` resumes the panic, even if another child succeeded (R15).
     ///
     /// ```
     /// use moored::TaskGroup;
@@ -154,32 +155,32 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
-    /// Lets at most `n` children run at once, at least one; the others wait for their turn in the order of
-    /// their spawns, in this task and on executors alike: one whose executor has not polled it yet keeps its place.
+    /// Lets at most `n` children run at once, at least one. The others wait for their turn in the order of their
+    /// spawns, in this task and on executors alike: a child that its executor has not polled yet keeps its place.
     ///
     /// A child that is cancelled while it waits does not wait any more, and does not count: it runs to its first await
-    /// at once, so that its own exits are in place (R16), beside the `n` that have their turn. In a group that is
-    /// cancelled that is every child that waits. A limit bounds the work of a group, not what winds down in it.
+    /// at once, so that its own exits are in place (R16), beside the `n` that have their turn. In a cancelled group
+    /// that is every waiting child. A limit bounds the work of a group, not its clean-up.
     pub fn limit(self, n: usize) -> Self {
         self.shared.set_limit(n);
         self
     }
 
-    /// Keeps at most `n` errors and failures of exits, at least one, and counts the rest (R15). 1024 where it is not set.
+    /// Keeps at most `n` errors and failures of exits, at least one, and counts the rest (R15). The default is 1024.
     pub fn max_causes(self, n: usize) -> Self {
         self.shared.set_cap(n);
         self
     }
 
-    /// Spawns a child in this task. It may borrow what lives longer than the group.
+    /// Spawns a child in this task. It may borrow values that live longer than the group.
     ///
-    /// It starts when `run` is polled next. In a group that is cancelled it still runs to its first await,
-    /// so that its own exits are in place (R16). A child that is not `Send`, because it holds an `Rc` say, goes into a
+    /// It starts at the next poll of `run`. In a cancelled group it still runs to its first await, so that its own
+    /// exits are in place (R16). A child that is not `Send`, for example because it holds an `Rc`, goes into a
     /// [`local::TaskGroup`](crate::local::TaskGroup).
     ///
     /// # Task affinity
     ///
-    /// The task that owns the group, and anyone before the group is entered. Everybody else uses a
+    /// The task that owns the group, and any task before the group is entered. Other tasks use a
     /// [`spawner`](TaskGroup::spawner).
     ///
     /// # Panics
@@ -217,8 +218,8 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Spawns a child on an executor.
     ///
-    /// An executor that refuses the child, or drops it before its end, makes it a cancelled one, with
-    /// [`ReasonKind::Shutdown`](crate::ReasonKind::Shutdown); its exits are run by the group (R8).
+    /// If the executor refuses the child, or drops it before its end, the child counts as cancelled,
+    /// with [`ReasonKind::Shutdown`](crate::ReasonKind::Shutdown); the group runs its exits (R8).
     ///
     /// # Task affinity
     ///
@@ -260,9 +261,11 @@ impl<'env, E> TaskGroup<'env, E> {
         }
     }
 
-    /// Spawns a child in this task and waits until it says that it is ready, by calling `ready(value)`.
+    /// Spawns a child in this task and waits until the child reports that it is ready, by calling
+    /// `ready(value)`.
     ///
-    /// Until then its errors are the caller's and not the group's. After Trio's `nursery.start`.
+    /// Until then its errors go to the caller and not to the group. After Trio's
+    /// `nursery.start`.
     ///
     /// ```
     /// use moored::TaskGroup;
@@ -290,7 +293,7 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// The child's own error as [`Cause::Child`](crate::Cause::Child);
     /// [`Cause::Cancelled`](crate::Cause::Cancelled); or
-    /// [`Cause::NotReady`](crate::Cause::NotReady) where it ended without a word.
+    /// [`Cause::NotReady`](crate::Cause::NotReady) if it ended without calling `ready`.
     ///
     /// # Panics
     ///
@@ -312,7 +315,8 @@ impl<'env, E> TaskGroup<'env, E> {
         Start::new(handshake, child)
     }
 
-    /// How children end, as they end, from now on; buffered only while the stream exists.
+    /// The outcomes of children, in the order in which they end, from now on. They are buffered
+    /// only while the stream exists.
     ///
     /// ```
     /// use futures::StreamExt;
@@ -342,7 +346,7 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// Enters the group at the first poll, runs `body` beside the children, and leaves when the last child
-    /// has left. A body that has nothing to return ends with `Ok(())`.
+    /// has left. A body without a value ends with `Ok(())`.
     ///
     /// # Cancel safety
     ///
@@ -355,12 +359,11 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Errors
     ///
-    /// A [`Failure`](crate::Failure): the first real error to complete, the body counting as one more
-    /// child, then the others, then the exits that failed. [`Cause::Cancelled`](crate::Cause::Cancelled)
-    /// where the group was cancelled before the body had ended and nothing real went wrong; a group that is
-    /// cancelled after that, and whose children leave cleanly, is `Ok` (R15). Where a region around the group, up to a
-    /// shield, is cancelled as well and nothing real went wrong, that one catches: `run` stays pending until it is dropped
-    /// (R9).
+    /// A [`Failure`](crate::Failure): the first real error to complete, the body counting as one more child, then the
+    /// others, then the exits that failed. [`Cause::Cancelled`](crate::Cause::Cancelled) if the group was cancelled
+    /// before the body had ended and no real error occurred. A group that is cancelled after that, and whose children
+    /// leave cleanly, is `Ok` (R15). If a region around the group, up to a shield, is cancelled as well and no real
+    /// error occurred, the outer region catches: `run` stays pending until it is dropped (R9).
     ///
     /// # Panics
     ///
@@ -380,7 +383,7 @@ impl<'env, E> TaskGroup<'env, E> {
         request(self.node(), None, Location::caller());
     }
 
-    /// As [`cancel`](TaskGroup::cancel), with a text that every error tells.
+    /// As [`cancel`](TaskGroup::cancel), with a message that every error shows.
     #[track_caller]
     pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
         request(self.node(), Some(message.into()), Location::caller());
@@ -402,7 +405,7 @@ impl<'env, E> TaskGroup<'env, E> {
         CancelHandle::new(Arc::clone(self.node()))
     }
 
-    /// How many children have not left yet.
+    /// The number of children that have not left yet.
     pub fn len(&self) -> usize {
         self.shared.open()
     }

@@ -1,4 +1,4 @@
-//! A child: its future, its handle's slot, and the book it signs out of.
+//! A child: its future, its handle's slot, and the ledger that counts it.
 
 use super::gate::Turn;
 use super::handle::TaskHandle;
@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 pin_project! {
-    /// Runs a child as a task of its own, and tells its handle and its group how it ended.
+    /// Runs a child as a task of its own, and reports its end to its handle and its group.
     pub(crate) struct Child<F: Future<Output = Result<T, E>>, T, E> {
         #[pin]
         run: Run<F>,
@@ -30,7 +30,8 @@ pin_project! {
     impl<F: Future<Output = Result<T, E>>, T, E> PinnedDrop for Child<F, T, E> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // What is dropped before its end, if only its future, leaves what it leaves behind in its own region.
+            // Dropped before its end, or never polled: the exits that its future abandons belong to its own
+            // region, so it needs its node now.
             if this.exit.ledger.is_some() {
                 this.exit.begin(this.run.frame(), false);
             }
@@ -52,7 +53,7 @@ impl<F, T, E> Child<F, T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
-    /// A child that is counted in, or the future handed back where the group has closed.
+    /// A child that has been counted in, or the future handed back if the group has closed.
     pub(super) fn new(
         ledger: &Arc<Ledger<E>>,
         future: F,
@@ -81,15 +82,16 @@ where
     }
 }
 
-/// Who polls a child that has no node.
+/// The kinds of task that poll a child without a node.
 trait Poller<T> {
-    /// Whether it is an executor.
+    /// Whether an executor polls the child.
     const POSTED: bool;
-    /// `None` where its group's `run` does, which polls it for what the group is told, too.
+    /// The group and the slot, for an executor. `None` for the group's `run`, which polls the
+    /// child also when the group gets a request.
     fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting>;
 }
 
-/// Its group's `run`.
+/// The group's `run`.
 struct Crewmate;
 
 impl<T> Poller<T> for Crewmate {
@@ -138,7 +140,7 @@ where
         let ended = match polled {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(result)) => {
-                // The region has been left, with nothing to tell.
+                // The region has been left, without a failure to report.
                 exit.returned(result);
                 return Poll::Ready(());
             }
@@ -171,8 +173,9 @@ where
 }
 
 impl<T, E> SignOut<T, E> {
-    /// A poll without a node, unless there is something to be told: of the child by its handle, or of its group, whose
-    /// `run` polls it then. An executor's has nobody who would, and gets its node where it is pending.
+    /// Polls the child without a node, unless it has to hear a request: to itself through its handle, or to its group,
+    /// whose `run` polls it then. A pending executor child gets its node, because no poll of the group's `run` reaches
+    /// it.
     fn poll_light<P: Poller<T>, F>(
         &self,
         mut run: Pin<&mut Run<F>>,
@@ -191,7 +194,8 @@ impl<T, E> SignOut<T, E> {
         };
         let settle = |made| {
             if let (Some(made), true) = (&made, posted) {
-                // It is in the slot: that is its home.
+                // The node is in the slot already, because the slot made it as the child's
+                // home.
                 return Arc::clone(made);
             }
             let node = match made {
@@ -207,7 +211,7 @@ impl<T, E> SignOut<T, E> {
         let stays = || !posted && slot.is_let_go();
         let polled = run.as_mut().poll_newborn(light, posting, stays, settle, cx);
         if polled.is_none() && run.as_mut().frame().is_new_draft() {
-            // Nothing can become current any more: the thread is being taken down.
+            // No region can become current any more, because the thread is exiting.
             self.begin(run.as_mut().frame(), posted);
             return run.poll_quick(cx);
         }
@@ -253,8 +257,8 @@ impl<T, E> SignOut<T, E> {
         self.end(Err(ChildError::Panicked));
     }
 
-    /// The handle first, so that it has its result when the group's `run` returns; and whatever the value's
-    /// drop does, the child is counted out.
+    /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
+    /// is counted out even if the value's drop panics.
     fn end(&mut self, result: Result<T, ChildError>) {
         let Some(ledger) = self.ledger.take() else { return };
         let outcome = Outcome::of(&result);
@@ -279,7 +283,7 @@ impl<T, E> Drop for SignOut<T, E> {
 }
 
 pin_project! {
-    /// An executor child, with the executor that runs what it leaves behind.
+    /// An executor child, with the executor that runs the exits it abandons.
     struct Posted<F: Future<Output = Result<T, E>>, T, E> {
         #[pin]
         child: Child<F, T, E>,
@@ -312,7 +316,7 @@ where
     }
 }
 
-/// Spawns an executor child, or hands the future back where the group has closed.
+/// Spawns an executor child, or hands the future back if the group has closed.
 pub(super) fn spawn_on<F, T, E>(
     ledger: &Arc<Ledger<E>>,
     spawner: &impl Spawn,
@@ -329,7 +333,7 @@ where
         child.exit.begin(child.run.frame_mut(), true);
     }
     if let Err(Refused(task)) = spawner.spawn_unboxed(Posted { child, executor: spawner.keep() }) {
-        // Its drop signs it out.
+        // The drop of the child signs it out.
         drop(task);
     }
     Ok(handle)

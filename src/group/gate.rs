@@ -1,4 +1,5 @@
-//! The gate of a group: counts who is inside, closes behind the last one, and limits how many run.
+//! The gate of a group: counts the children inside, closes behind the last one, and limits how
+//! many run.
 
 use crate::reason::Leaving;
 use crate::region::{Caught, ExitError, ExitWork, Node};
@@ -7,13 +8,14 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-/// One word counts the children and closes the group: a spawn either is counted before the group looks whether it is
-/// empty, or finds it closed (R16).
+/// One word counts the children and closes the group: a spawn is either counted before the group checks whether it
+/// is empty, or finds the group closed (R16).
 ///
-/// It knows nothing of what children borrow or return, so that the wait for them can outlive the group.
+/// The gate does not name the types that children borrow or return, so that the wait for them can
+/// outlive the group.
 pub(crate) struct Gate {
-    /// How many are inside, in units of `ONE`, with `CLOSED` and `WATCHED`: all three in one word, so that of two who
-    /// change it the second knows of the first.
+    /// The number of children inside, in units of `ONE`, with `CLOSED` and `WATCHED`. Every change is a
+    /// read-modify-write of this one word, so changes are totally ordered, and a later one sees the earlier.
     inside: AtomicU64,
     /// Raised before `WATCHED`.
     watched: AtomicBool,
@@ -25,27 +27,27 @@ pub(crate) struct Gate {
     line: Mutex<Line>,
 }
 
-/// Who waits for the last child to leave.
+/// The wait for the last child to leave.
 #[derive(Default)]
 struct Waiting {
     waker: Option<Waker>,
-    /// Whether that is a region which adopted the wait, and goes on with the panic of a child.
+    /// Whether a region has adopted the wait. It goes on with the panic of a child.
     adopted: bool,
     panic: Option<Caught>,
 }
 
 const CLOSED: u64 = 1;
-/// Somebody wants to know how children end.
+/// A stream of results is open, so a child that leaves has to wake its reader.
 const WATCHED: u64 = 1 << 1;
 const ONE: u64 = 1 << 2;
 
-/// Who may run, where that is limited.
+/// The children that may run, in a group with a limit.
 #[derive(Default)]
 struct Line {
     limit: Option<usize>,
     running: usize,
-    /// Who waits for a turn, by the number of the task: in the order of the spawns. One that has not been polled yet has its
-    /// place without a waker, so that none that was spawned later goes before it.
+    /// The children that wait for a turn, by the number of their task: in the order of the spawns. A child that has not
+    /// been polled yet has its place without a waker, so that no later child goes before it.
     waiting: BTreeMap<u64, Option<Waker>>,
 }
 
@@ -62,14 +64,14 @@ pub(super) enum Turn {
 }
 
 impl Line {
-    /// The waker of who is first in line, where there is room for it.
+    /// The waker of the first child in line, if there is room for it.
     fn call_first(&mut self) -> Option<Waker> {
         let room = self.limit.is_none_or(|limit| self.running < limit);
         let (_, first) = self.waiting.iter_mut().next().filter(|_| room)?;
         first.take()
     }
 
-    /// A child has left, wherever it was; returns what is to be woken or dropped.
+    /// A child has left, in whatever turn; returns the wakers to be woken.
     fn leave(&mut self, turn: &Turn) -> [Option<Waker>; 2] {
         let own = match *turn {
             Turn::Running => {
@@ -108,15 +110,17 @@ impl Gate {
     pub(super) fn admit(&self) -> bool {
         let admitted = self.inside.fetch_add(ONE, Ordering::AcqRel) & CLOSED == 0;
         if !admitted {
-            // Whoever waits for the last one may have seen it counted.
+            // The wait for the last child may have seen the count with this one.
             self.count_out();
         }
         admitted
     }
 
-    /// Counts one out, and returns what stood in `inside`.
+    /// Counts a child out, and returns the former value of `inside`.
     fn count_out(&self) -> u64 {
-        // Before the look for whoever waits, who registers before the look at the count.
+        // The count goes down before the waker is taken; `poll_close` registers its waker
+        // before it reads the count. In the other order a wake-up is lost: this thread finds no
+        // waker; the waiter registers, reads the old count and sleeps; this thread counts down.
         let before = self.inside.fetch_sub(ONE, Ordering::AcqRel);
         if before / ONE == 1 {
             let waiting = self.waiting.lock().waker.take();
@@ -125,7 +129,7 @@ impl Gate {
         before
     }
 
-    /// Closes the group because nobody will poll its `run` any more.
+    /// Closes the group, because its `run` is not polled any more.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         self.inside.fetch_or(CLOSED, Ordering::AcqRel);
@@ -135,7 +139,7 @@ impl Gate {
         self.abandoned.load(Ordering::Acquire)
     }
 
-    /// The place of a child that is spawned now.
+    /// The turn of a child that is spawned now.
     pub(super) fn line_up(&self, task: u64) -> Turn {
         if !self.limited.load(Ordering::Relaxed) {
             return Turn::New;
@@ -144,7 +148,7 @@ impl Gate {
         Turn::InLine(task)
     }
 
-    /// Whether a child need not wait for its turn, or has had it: without a lock.
+    /// Whether a child need not wait for its turn, or has its turn already. Takes no lock.
     pub(super) fn lets_pass(&self, turn: &mut Turn) -> bool {
         if matches!(turn, Turn::New) && !self.limited.load(Ordering::Relaxed) {
             *turn = Turn::Free;
@@ -152,8 +156,8 @@ impl Gate {
         matches!(turn, Turn::Running | Turn::Free)
     }
 
-    /// Ready when it is the child's turn, or when it need not wait for one. To be called where the gate does not
-    /// [let it pass](Gate::lets_pass).
+    /// Ready when it is the child's turn, or when the child need not wait for a turn. To be called if the gate
+    /// does not [let it pass](Gate::lets_pass).
     pub(super) fn poll_turn(
         &self,
         turn: &mut Turn,
@@ -170,20 +174,21 @@ impl Gate {
             line.running += usize::from(counted);
             *turn = if counted { Turn::Running } else { Turn::Free };
             let left = line.waiting.remove(&task).flatten();
-            // Whoever is first now may have room as well.
+            // The child that is first now may have room as well.
             (Poll::Ready(line.call_first()), left)
         } else {
             *turn = Turn::InLine(task);
             (Poll::Pending, line.waiting.insert(task, waker).flatten())
         };
         drop(line);
-        // The next one first, whatever the drop of a waker does.
+        // The next child is woken before the old waker is dropped, because that drop may panic.
         let polled = polled.map(crate::wakers::wake_all);
         drop(old);
         polled
     }
 
-    /// Tells everybody who leaves from now on that somebody wants to know.
+    /// Marks that a stream of results is open: every child that leaves from now on has to wake
+    /// its reader.
     pub(super) fn watch(&self) {
         self.watched.store(true, Ordering::Release);
         self.inside.fetch_or(WATCHED, Ordering::AcqRel);
@@ -193,7 +198,7 @@ impl Gate {
         self.watched.load(Ordering::Acquire)
     }
 
-    /// A child has left, wherever it was; `true` where somebody wants to know.
+    /// A child has left, in whatever turn; `true` if a stream of results is open.
     pub(super) fn left(&self, turn: &Turn) -> bool {
         if self.limited.load(Ordering::Relaxed) {
             let wakers = self.line.lock().leave(turn);
@@ -202,7 +207,7 @@ impl Gate {
         self.count_out() & WATCHED != 0
     }
 
-    /// Closes the group and is ready when nobody is inside.
+    /// Closes the group; ready when no child is inside.
     pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.close() {
             return Poll::Ready(());
@@ -218,7 +223,8 @@ impl Gate {
         Poll::Ready(())
     }
 
-    /// Gives a panic of a child to the region that waits for the children, or hands it back where none does.
+    /// Gives a panic of a child to the region that waits for the children, or hands it back if no region
+    /// does.
     pub(super) fn panics(&self, panic: Caught) -> Result<(), Caught> {
         let mut waiting = self.waiting.lock();
         if !waiting.adopted || waiting.panic.is_some() {
@@ -229,7 +235,7 @@ impl Gate {
     }
 
     fn close(&self) -> bool {
-        // The last word, which a load need not see.
+        // A read-modify-write, because a load might return an older value of the count.
         let inside = self.inside.fetch_or(0, Ordering::AcqRel);
         let closed = inside | CLOSED;
         inside < ONE
@@ -267,7 +273,7 @@ impl ExitWork for WaitForChildren {
 }
 
 impl Drop for WaitForChildren {
-    /// Nobody waits any more: a panic is a failure like others.
+    /// The region that waited is gone: a panic becomes a failure like others.
     fn drop(&mut self) {
         let panic = {
             let mut waiting = self.gate.waiting.lock();

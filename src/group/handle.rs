@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A child of a [`TaskGroup`](crate::TaskGroup): wait for its value, cancel it, know its id.
+/// A child of a [`TaskGroup`](crate::TaskGroup): its value, its cancellation, its id.
 ///
 /// # On drop
 ///
@@ -18,8 +18,8 @@ use std::task::{Context, Poll};
 ///
 /// # Comparison
 ///
-/// tokio's `JoinHandle` has the child's panic and detaches it on drop; here the panic and the error go to the
-/// group, and no child is detached. A child whose value nobody wants needs no handle.
+/// tokio's `JoinHandle` returns the child's panic and detaches the child on drop; here the panic and the
+/// error go to the group, and no child is detached. A child whose value is not needed needs no handle.
 ///
 /// # Examples
 ///

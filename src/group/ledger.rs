@@ -1,4 +1,5 @@
-//! The book of a group: what went wrong, in the order in which it did (R15, R17).
+//! The ledger of a group: its errors and panics, in the order in which they happened (R15,
+//! R17).
 
 use super::gate::{Gate, Turn};
 use super::results::{Channel, Outcome};
@@ -10,8 +11,8 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::unwind::{self, Payload};
 use std::panic::Location;
 
-/// Shared with every child. It knows nothing of what in-task children borrow, so that an executor child
-/// can hold it.
+/// Shared with every child. Its type does not name the lifetime that in-task children borrow, so that
+/// an executor child can hold it.
 pub(crate) struct Ledger<E> {
     pub(super) node: Arc<Node>,
     pub(super) gate: Arc<Gate>,
@@ -25,10 +26,10 @@ struct Book<E> {
     /// Real errors, in the order in which they completed.
     causes: Vec<Recorded<E>>,
     cap: usize,
-    /// How many errors came after the cap was reached.
+    /// The number of errors that came after the cap was reached.
     omitted: usize,
     panic: Option<Caught>,
-    /// A child has returned `Ok` in a group that waits for the first one.
+    /// Whether a child has returned `Ok` under the policy `FirstSuccess`.
     succeeded: bool,
     channels: Vec<Weak<Channel>>,
 }
@@ -40,7 +41,7 @@ pub(crate) enum Policy {
     FirstSuccess,
 }
 
-/// An error, with where the child was spawned or the group run.
+/// An error, with the place where the child was spawned or the group was run.
 struct Recorded<E> {
     cause: Cause<E>,
     at: &'static Location<'static>,
@@ -62,7 +63,7 @@ impl<E> Settled<E> {
         std::mem::take(&mut self.causes).into_iter().map(|recorded| recorded.cause).collect()
     }
 
-    /// Whose errors they are, for a record that cannot hold the errors themselves.
+    /// The tasks of the errors, for a record that cannot hold the errors themselves.
     pub(super) fn unclaimed(&self, node: &Node) -> Failures {
         let unclaimed = self.causes.iter().filter_map(|Recorded { cause, at }| {
             let task = match cause {
@@ -113,13 +114,14 @@ impl<E> Ledger<E> {
         channel
     }
 
-    /// Records a real error. The first one cancels everybody else, unless the policy says otherwise (R17).
+    /// Records a real error. Under the policy `FailFast` the first error cancels the other children and
+    /// the body (R17).
     pub(super) fn fail(&self, cause: Cause<E>, by: Option<TaskId>, at: &'static Location<'static>) {
         let from_body = matches!(cause, Cause::Body(_));
         let (policy, over) = {
             let mut book = self.book.lock();
-            // The body's error counts whoever succeeds, and the children's may all turn out to be none: it has a place beyond
-            // the cap until that is known.
+            // The body's error counts even if a child succeeds, while the children's errors may turn out to be no
+            // failures. So it is stored beyond the cap.
             let beyond = from_body && book.policy == Policy::FirstSuccess;
             let over = if book.causes.len() < book.cap || beyond {
                 book.causes.push(Recorded { cause, at });
@@ -157,7 +159,8 @@ impl<E> Ledger<E> {
         }
     }
 
-    /// Records a panic, which always cancels the others: it goes on when they have left (R15).
+    /// Records a panic, which always cancels the others. The first panic is resumed when they
+    /// have left (R15).
     pub(super) fn panicked(
         &self,
         payload: Payload,
@@ -176,7 +179,8 @@ impl<E> Ledger<E> {
             }
         };
         if let Some(later) = later {
-            // The first one takes the record's place, so this one goes to the next record outwards.
+            // The first panic is resumed in place of the record, so this one goes to the next
+            // record outwards.
             self.node.send_failures(later.into_failure().into());
         }
         self.cancel(by, at);
@@ -188,7 +192,7 @@ impl<E> Ledger<E> {
         self.cancel(self.node.owner_id(), at);
     }
 
-    /// The drop of a child that nobody polls any more has panicked: what a drop panics with is told, and goes on nowhere.
+    /// Records the panic of a child's drop, after the group's last poll. Such a panic is reported and not resumed.
     pub(super) fn dropped_loudly(&self, payload: Payload, at: &'static Location<'static>) {
         self.node.send_failures(Caught::new(payload, at).into_failure().into());
         self.cancel(None, at);
@@ -198,7 +202,7 @@ impl<E> Ledger<E> {
         self.node.cancel(Reason::new(ReasonKind::SiblingFailed, None, by, Some(at)));
     }
 
-    /// Everything that went wrong, when the last child has left.
+    /// The errors and the panic of the group, when the last child has left.
     pub(super) fn settle(&self) -> Settled<E> {
         let (mut settled, succeeded) = {
             let mut book = self.book.lock();
@@ -207,7 +211,7 @@ impl<E> Ledger<E> {
             (Settled { causes, omitted, panic: book.panic.take() }, book.succeeded)
         };
         if succeeded {
-            // Children that failed before another one succeeded are no failure of the group.
+            // If another child succeeded, the errors of children are no failures of the group.
             let of_children =
                 |recorded: &Recorded<E>| matches!(recorded.cause, Cause::Child { .. });
             let (children, rest) = settled.causes.into_iter().partition(of_children);
@@ -217,7 +221,7 @@ impl<E> Ledger<E> {
         settled
     }
 
-    /// Whether the outcome tells of something real.
+    /// Whether the outcome has a panic or a real error.
     pub(super) fn has_failed(&self) -> bool {
         let book = self.book.lock();
         let counts = |recorded: &Recorded<E>| {
@@ -226,7 +230,7 @@ impl<E> Ledger<E> {
         book.panic.is_some() || book.causes.iter().any(counts)
     }
 
-    /// Errors that no record tells of. What their drops panic with is told further out.
+    /// Drops errors that no record contains. The panics of their drops go outwards as failures.
     fn drop_errors(&self, errors: Vec<Recorded<E>>) {
         let mut failures = Failures::default();
         for Recorded { cause, at } in errors {
@@ -237,8 +241,8 @@ impl<E> Ledger<E> {
         self.node.send_failures(failures);
     }
 
-    /// What went wrong in a group whose `run` was dropped has no record of its own: it goes to the next one outwards, and a
-    /// panic to the region that waits for the children, if one does (R15).
+    /// The failures of a group whose `run` was dropped go to the next record outwards, because its own is gone. A panic
+    /// goes to the region that waits for the children, if there is one (R15).
     pub(super) fn settle_outwards_if_abandoned(&self) {
         if !self.gate.is_abandoned() {
             return;
@@ -255,13 +259,14 @@ impl<E> Ledger<E> {
     pub(super) fn admit(&self) -> bool {
         let admitted = self.gate.admit();
         if !admitted {
-            // Whoever reads the results may have seen it counted.
+            // A reader of the results may have seen the count with this child, and be waiting
+            // for it to end.
             self.channels().iter().for_each(|channel| channel.wake());
         }
         admitted
     }
 
-    /// A child has left: it is counted out, and whoever reads the results is told.
+    /// A child has left: it is counted out, and the readers of the results are woken.
     pub(super) fn sign_out(&self, child: impl FnOnce() -> TaskId, outcome: Outcome, turn: &Turn) {
         if self.gate.is_watched() {
             let task = child();
@@ -270,8 +275,8 @@ impl<E> Ledger<E> {
             }
         }
         if self.gate.left(turn) {
-            // After the count, so that a reader who finds nothing more knows whether anybody is inside: one who has come
-            // since the look above, too.
+            // Woken after the count, because a reader that finds no outcome decides by the count whether to wait. The
+            // channels are read anew, because a reader may have come since the look above.
             self.channels().iter().for_each(|channel| channel.wake());
         }
     }

@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Waker};
 
 pub(super) struct Members<M> {
     members: Slab<Member<M>>,
-    /// By place among the members; kept when a child leaves, for the next one there.
+    /// One waker for each place among the members; kept when a child leaves, for the next child
+    /// there.
     wakers: Vec<(Arc<MemberWaker>, Waker)>,
     woken: Vec<usize>,
-    /// Those that have arrived since the last poll.
+    /// The children that have arrived since the last poll.
     arrivals: Vec<M>,
-    /// How many had a shield up when they were polled last.
+    /// The number of members that had a shield up at their last poll.
     shielded: usize,
 }
 
@@ -36,12 +37,12 @@ impl<M> Members<M> {
         }
     }
 
-    /// Whether a shield in one of them holds.
+    /// Whether a shield in one of the members holds.
     pub(super) fn are_shielded(&self) -> bool {
         self.shielded > 0
     }
 
-    /// Drops them all; the panics of their drops are returned.
+    /// Drops all members, and returns the panics of their drops.
     pub(super) fn drop_all(&mut self) -> Vec<Payload> {
         let members = std::mem::take(&mut self.members);
         unwind::drop_each(members.into_iter().map(|(_, member)| member.future))
@@ -49,29 +50,32 @@ impl<M> Members<M> {
 }
 
 impl<M: Future<Output = ()> + Unpin> Members<M> {
-    /// Takes over who was woken and who has arrived since the last poll; `true` where that is anybody.
+    /// Takes over the members that were woken and the children that have arrived since the last poll;
+    /// `true` if there are any.
     pub(super) fn take_news(
         &mut self,
         ready: &Ready,
         arrivals: &Mutex<Vec<M>>,
         run: &Waker,
     ) -> bool {
-        // Registers `run`, before the look at the arrivals: what comes after it wakes us.
+        // Registers `run` before it looks at the arrivals, so that a later arrival wakes it.
         ready.take(&mut self.woken, run);
         std::mem::swap(&mut self.arrivals, &mut *arrivals.lock());
         !(self.woken.is_empty() && self.arrivals.is_empty())
     }
 
-    /// Counts them all as woken; `true` where there are any.
+    /// Marks all members as woken; `true` if there are any.
     pub(super) fn wake_all(&mut self) -> bool {
         self.woken.clear();
         self.woken.extend(self.members.iter().map(|(place, _)| place));
         !self.woken.is_empty()
     }
 
-    /// Polls once each who was woken, then those who have arrived. `panicked` gets what one panicked with.
+    /// Polls each member that was woken once, and then the arrivals. `panicked` gets the payload of a
+    /// member's panic.
     ///
-    /// To be called with the group current: it is what a child is in that has no node of its own.
+    /// To be called with the group current, because the group is the region around a child
+    /// without a node.
     pub(super) fn poll(&mut self, ready: &Arc<Ready>, mut panicked: impl FnMut(Payload)) {
         let mut woken = std::mem::take(&mut self.woken);
         for place in woken.drain(..) {
@@ -89,9 +93,9 @@ impl<M: Future<Output = ()> + Unpin> Members<M> {
             }
         }
         self.woken = woken;
-        // A child may spawn others meanwhile, but not into this list.
+        // A child may spawn others meanwhile, but they do not come into this list.
         for mut future in self.arrivals.drain(..) {
-            // Most end at once, and leave their place to the next.
+            // Most children end at once, and leave their place to the next.
             let vacant = self.members.vacant_entry();
             let place = vacant.key();
             if place == self.wakers.len() {

@@ -1,4 +1,4 @@
-//! Which in-task children have to be polled.
+//! The queue of the in-task children that have to be polled.
 
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::mem;
@@ -12,12 +12,12 @@ pub(super) struct Ready(Mutex<Queue>);
 #[derive(Default)]
 struct Queue {
     woken: Vec<usize>,
-    /// Wakes `run`; taken by the first who has news.
+    /// Wakes `run`; taken by the first thread that queues a child or an arrival.
     run: Option<Waker>,
 }
 
 impl Ready {
-    /// Tells `run` that there is news that is not in the queue: a child has arrived.
+    /// Wakes `run` for a child that has arrived, which is not in the queue.
     pub(super) fn notify(&self) {
         let run = self.0.lock().run.take();
         crate::wakers::wake_all(run);
@@ -32,7 +32,8 @@ impl Ready {
         crate::wakers::wake_all(run);
     }
 
-    /// Registers `run`'s waker, and swaps what was woken into `woken`, which must be empty.
+    /// Registers `run`'s waker, and swaps the queue of woken members into `woken`, which must
+    /// be empty.
     pub(super) fn take(&self, woken: &mut Vec<usize>, run: &Waker) {
         let run = run.clone();
         let old = {
@@ -43,7 +44,7 @@ impl Ready {
         drop(old);
     }
 
-    /// Lets go of `run`'s waker, and with it of the task that holds the group.
+    /// Drops `run`'s waker, and with it the reference to the task that holds the group.
     pub(super) fn clear(&self) {
         let (woken, run) = {
             let mut queue = self.0.lock();
@@ -68,8 +69,9 @@ impl MemberWaker {
 
     /// Before the poll, so that a wake-up during the poll counts.
     pub(super) fn unqueue(&self) {
-        // Nobody else takes the mark down: where it is not up, there is nothing to be seen by others. Where it is, whoever
-        // found it up has left its news to this poll, which has to see what came before.
+        // Only this function clears the mark. If it is not set, there is nothing to synchronise with. If it is set, a
+        // thread that found it set did not queue the member again and relies on this poll, so the poll has to acquire
+        // that thread's earlier writes.
         if self.queued.load(Ordering::Relaxed) {
             self.queued.swap(false, Ordering::AcqRel);
         }

@@ -1,4 +1,4 @@
-//! How children ended, as they end.
+//! The outcomes of children, in the order in which they end.
 
 use super::gate::Gate;
 use crate::failure::ChildError;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// How a child ended. Its value goes to its handle, its error to the group's failure.
+/// The end of a child. Its value goes to its handle, its error to the group's failure.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -37,7 +37,7 @@ impl Outcome {
 }
 
 /// The stream of [`TaskGroup::results`](crate::TaskGroup::results): children in the order in which they
-/// end, from when it was made.
+/// end, from when the stream was made.
 ///
 /// It yields `None` when nothing is buffered and no child is inside, and may yield more after another one
 /// was spawned.
@@ -48,7 +48,7 @@ impl Outcome {
 ///
 /// # On drop
 ///
-/// What is buffered goes; from then on nothing is buffered (R19).
+/// The buffered outcomes are dropped, and no more are buffered (R19).
 #[must_use = "streams do nothing unless polled, and buffer until they are dropped"]
 pub struct Results {
     channel: Arc<Channel>,
@@ -101,7 +101,8 @@ impl Stream for Results {
         if self.gate.open() > 0 {
             return Poll::Pending;
         }
-        // Between the two looks the last child may have left its outcome. The waker goes: the reader may own this stream.
+        // Between the two looks the last child may have left its outcome. The waker is dropped, because the reader's
+        // task may own this stream.
         let (ended, reader) = {
             let mut buffer = self.channel.0.lock();
             (buffer.ended.pop_front(), buffer.reader.take())

@@ -1,4 +1,4 @@
-//! The future that polls a group: its body, its in-task children, and the way out.
+//! The future that polls a group: its body, its in-task children, and leaving.
 
 use super::ledger::Settled;
 use super::members::Members;
@@ -17,13 +17,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 pin_project! {
-    /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` is how in-task children are kept.
+    /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` is the type in which in-task
+    /// children are kept.
     #[must_use = "futures do nothing unless polled; dropping it drops the body and the in-task children"]
     pub struct GroupRun<'a, F: Future, E, M> {
         crew: Crew<'a, E, M>,
         #[pin]
         body: Option<F>,
-        // What the body returned, unless that was an error.
+        // The value that the body returned, if it was not an error.
         value: Option<F::Output>,
     }
 
@@ -41,15 +42,15 @@ pin_project! {
     }
 }
 
-/// Everything of a run but its body.
+/// The parts of a run that do not depend on its body.
 struct Crew<'a, E, M> {
     shared: &'a Arc<Shared<E, M>>,
     frame: Frame,
     at: &'static Location<'static>,
     members: Members<M>,
-    /// What the members were polled for, of what they are to be told.
+    /// The requests to the children for which the members have been polled.
     told: u32,
-    /// Why the body was dropped, if it was.
+    /// The reason for which the body was dropped, if it was.
     cancelled: Option<Reason>,
     body_ended: bool,
     done: bool,
@@ -76,18 +77,19 @@ impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
 }
 
 impl<E, M> Crew<'_, E, M> {
-    /// Nobody polls the group any more. `why` is what its executor children are told, if it is not their owner's end.
+    /// The group's last poll is over. `why` is the reason for its executor children; by default, that their owner is
+    /// gone.
     fn abandon(&mut self, why: Option<Reason>) {
         let members = &mut self.members;
         self.shared.abandon(&mut self.frame, self.at, why, || members.drop_all());
         self.done = true;
     }
 
-    /// The run is polled by a task that does not own the group: everything goes home (R2). `value` is what the body
-    /// had returned.
+    /// The run is polled by a task that does not own the group: it is abandoned (R2). `value` is the value that the
+    /// body had returned.
     fn misplaced<V>(&mut self, wrong: Box<WrongTask>, value: V) -> Failure<E> {
         self.frame.drop_within(value);
-        // Before the rest goes outwards: this result is a record, too.
+        // Settled before the rest goes outwards, because this result is a record, too.
         let mut settled = self.shared.ledger.settle();
         let panic = self.frame.take_panic(settled.panic.take());
         let mut failures = self.frame.take_failures();
@@ -104,7 +106,7 @@ impl<E, M> Crew<'_, E, M> {
             .unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
     }
 
-    /// Goes on with a panic, in place of the record.
+    /// Resumes a panic in place of the record.
     fn go_on(&mut self, panic: Payload, settled: Settled<E>, failures: Failures) -> ! {
         self.frame.add_failures(failures);
         self.frame.add_failures(settled.unclaimed(&self.shared.ledger.node));
@@ -113,8 +115,8 @@ impl<E, M> Crew<'_, E, M> {
 }
 
 impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
-    /// Polls the children that have news, once each. To be called with the run's waker registered: what the group is told
-    /// after the look here wakes it.
+    /// Polls each child once that was woken, has arrived, or has to hear a request. To be called with the run's waker
+    /// registered, because a request to the group after the look here has to wake it.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, frame, members, told, at, .. } = self;
         let before = std::mem::replace(told, shared.ledger.node.told_below());
@@ -136,7 +138,8 @@ impl<F, T, E, M> GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
 {
-    /// Ready when the body has ended; an early result where it never will.
+    /// Ready when the body has ended; with a result if the run ends here, without waiting for
+    /// the children.
     #[track_caller]
     fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Failure<E>>> {
         let this = self.project();
@@ -199,7 +202,8 @@ where
             ambient::hold_shield();
         }
         if crew.shared.node().may_link_up() && crew.shared.open() > 0 {
-            // A cancellation far out has to find its children, though no poll may reach the group (R12).
+            // A cancellation further out has to reach its children, although no poll may reach the group
+            // (R12).
             crew.shared.node().link_up();
         }
         if !crew.body_ended {
@@ -236,7 +240,7 @@ where
         match (Failure::record(causes, exits, || node.cap()), value) {
             (Some(failure), _) => Poll::Ready(Err(failure)),
             (None, Some(value)) => Poll::Ready(value.map_err(|error| {
-                // An error went to the ledger and never got here.
+                // Unreachable: an error of the body went to the ledger.
                 Failure::only(Cause::Body(error))
             })),
             (None, None) => Poll::Pending,

@@ -1,4 +1,4 @@
-//! What a group, its `run` and its spawners share.
+//! The state that a group, its `run` and its spawners share.
 
 use super::child::{self, Child};
 use super::gate::WaitForChildren;
@@ -23,8 +23,8 @@ pub type BoxChild<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
 /// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
 pub type LocalBoxChild<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 
-/// `M` is how in-task children are kept: with `Send`, or without. They are here only until `run` takes
-/// them up.
+/// `M` is the type in which in-task children are kept, with `Send` or without. They are here only
+/// until `run` takes them up.
 pub(crate) struct Shared<E, M> {
     pub(super) ledger: Arc<Ledger<E>>,
     pub(super) ready: Arc<Ready>,
@@ -62,7 +62,7 @@ impl<E, M> Shared<E, M> {
         Results::new(self.ledger.open_channel(), Arc::clone(&self.ledger.gate))
     }
 
-    /// Spawns an in-task child, or hands the future back where the group has closed.
+    /// Spawns an in-task child, or hands the future back if the group has closed.
     pub(crate) fn spawn<F, T>(
         &self,
         future: F,
@@ -81,17 +81,17 @@ impl<E, M> Shared<E, M> {
             arrivals.len() == 1
         };
         if self.ledger.gate.is_abandoned() {
-            // Nobody will take it up any more.
+            // No later poll of `run` will take it up.
             self.drop_arrivals();
         }
         if first {
-            // Who found others here leaves it to the first of them.
+            // If there were others, the spawn of the first of them has woken `run`.
             self.ready.notify();
         }
         Ok(handle)
     }
 
-    /// Spawns an executor child, or hands the future back where the group has closed.
+    /// Spawns an executor child, or hands the future back if the group has closed.
     pub(crate) fn spawn_on<F, T>(
         &self,
         spawner: &impl Spawn,
@@ -107,7 +107,7 @@ impl<E, M> Shared<E, M> {
         child.map_err(|closed| self.closed(closed, at))
     }
 
-    /// What a spawn that found the group closed is told.
+    /// The error of a spawn that found the group closed.
     fn closed<F>(&self, Closed(future): Closed<F>, at: &'static Location<'static>) -> Rejected<F> {
         let node = &self.ledger.node;
         let entered_at = node.entered_at().unwrap_or(at);
@@ -115,7 +115,7 @@ impl<E, M> Shared<E, M> {
         Rejected::new(closed, future)
     }
 
-    /// Children that were never taken up.
+    /// Drops the children that `run` did not take up.
     fn drop_arrivals(&self) {
         let arrivals = std::mem::take(&mut *self.arrivals.lock());
         for payload in unwind::drop_each(arrivals) {
@@ -124,9 +124,9 @@ impl<E, M> Shared<E, M> {
         }
     }
 
-    /// Nobody polls the group any more: `drop_members` drops the in-task children, the executor children
-    /// are cancelled, and the wait for them becomes an exit (R16). They are told `why`, unless something around the
-    /// group is cancelled; without a reason, that their owner is gone.
+    /// The group's last poll is over: `drop_members` drops the in-task children, the executor children are
+    /// cancelled, and the wait for them becomes an exit (R16). Their reason is the cancellation of a region around
+    /// the group, if there is one; else `why`; else that their owner is gone.
     pub(super) fn abandon(
         &self,
         frame: &mut Frame,
@@ -143,7 +143,7 @@ impl<E, M> Shared<E, M> {
         for payload in dropped.unwrap_or_else(|payload| vec![payload]) {
             self.ledger.dropped_loudly(payload, at);
         }
-        // What has gone wrong so far has nobody who waits for it.
+        // The failures so far have no caller that would receive them.
         self.ledger.settle_outwards_if_abandoned();
         if gate.open() > 0 {
             node.cancel(match (node.effective_reason(), why) {
@@ -161,7 +161,7 @@ impl<E, M> Shared<E, M> {
         self.ready.clear();
     }
 
-    /// The group itself is dropped: where it was never run, so is what was spawned.
+    /// The group itself is dropped. If it was never run, its children are dropped too.
     pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
         let node = &self.ledger.node;
         if node.is_entered() {
@@ -169,7 +169,7 @@ impl<E, M> Shared<E, M> {
             self.drop_arrivals();
             return;
         }
-        // What it leaves behind goes to the region that is current here.
+        // The exits that it abandons go to the region that is current here.
         node.enter(at);
         let mut frame = Frame::entered(Arc::clone(node), at);
         self.abandon(&mut frame, at, None, Vec::new);

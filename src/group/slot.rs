@@ -1,4 +1,4 @@
-//! What a child and its handle share: the child's region, and its result.
+//! The state that a child and its handle share: the child's region, and its result.
 
 use crate::failure::ChildError;
 use crate::reason::{Reason, ReasonKind};
@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 pub(super) struct Slot<T> {
     pub(super) newborn: Newborn,
-    /// Raised when the child is cancelled before it has a node: what its polls look at without the lock.
+    /// Set when the child is cancelled before it has a node, so that its polls can check it without the
+    /// lock.
     cancelled: AtomicBool,
     inside: Mutex<Inside<T>>,
 }
@@ -23,10 +24,10 @@ struct Inside<T> {
     waiting: Option<Waker>,
 }
 
-/// A child has no node until something needs one.
+/// A child has no node until one is needed.
 enum Region {
     None,
-    /// Cancelled before it had a node, which will be told, and when: a number.
+    /// Cancelled before it had a node. The number gives the time of the request.
     Cancelled(Reason, u64),
     Node(Arc<Node>),
 }
@@ -45,20 +46,21 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Whether nothing was asked of the child before it had a node.
+    /// Whether the child has got no request before it had a node.
     #[inline]
     pub(super) fn is_untouched(&self) -> bool {
         !self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Whether nobody can ask anything of the child any more, and nobody has: then it may be pending without a node.
+    /// Whether no request can reach the child any more, and none has: then it may be pending without a node.
     pub(super) fn is_let_go(self: &Arc<Self>) -> bool {
-        // Once the handle is gone, but it may have asked before. Two who change one word: either this finds it, or it came
-        // first, and then the handle was still there to be counted.
+        // The handle may have made a request before it was dropped. Both sides change the word `cancelled`, so changes
+        // are ordered: either this read sees the request, or it came first, and then the handle still counted as a
+        // reference.
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
     }
 
-    /// What was asked of the child before it had a node, and when.
+    /// The request that reached the child before it had a node, with its number.
     pub(super) fn asked(&self) -> Option<(Reason, u64)> {
         match &self.inside.lock().region {
             Region::Cancelled(reason, number) => Some((reason.clone(), *number)),
@@ -66,7 +68,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Puts the child's node here: whoever asks for something from now on asks the node.
+    /// Stores the child's node: a later request goes to the node.
     pub(super) fn settle(&self, node: &Arc<Node>) {
         let before = {
             let mut inside = self.inside.lock();
@@ -79,7 +81,8 @@ impl<T> Slot<T> {
 
     /// Cancels the child, which may have no node yet.
     pub(super) fn cancel(&self, at: &'static Location<'static>) {
-        // It may be polled on this very thread: then it hears of it at once.
+        // The child may be polled on this very thread. Then the request goes to the node that
+        // its poll makes or has made.
         let node = self.node().or_else(|| ambient::node_of(self.newborn.id()));
         if let Some(node) = node {
             return request(&node, None, at);
@@ -107,7 +110,7 @@ impl<T> Slot<T> {
     }
 
     pub(super) fn fill(self: &Arc<Self>, result: Result<T, ChildError>) {
-        // Nobody else holds the slot once the handle is gone, and nobody can get it again.
+        // The handle is gone, and no new one can be made, so the result is not needed.
         if Arc::strong_count(self) == 1 {
             return;
         }

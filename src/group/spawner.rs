@@ -12,11 +12,11 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A future that came too late: its group has closed.
+/// A future that was spawned too late: its group has closed.
 pub(crate) struct Closed<F>(pub(crate) F);
 
 /// A handle that may spawn into a [`TaskGroup`](crate::TaskGroup), and nothing else, from any task or
-/// thread: a child that spawns children takes one with it.
+/// thread. A child that spawns children takes a spawner with it.
 ///
 /// Weak: it keeps neither the group nor a child alive. A child that is spawned while the group is failing
 /// or cancelled is waited for as well (R16).
@@ -55,7 +55,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     ///
     /// # Errors
     ///
-    /// Hands the future back where the group has closed.
+    /// Hands the future back if the group has closed.
     #[track_caller]
     pub fn spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
     where
@@ -74,7 +74,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     ///
     /// # Errors
     ///
-    /// Hands the future back where the group has closed.
+    /// Hands the future back if the group has closed.
     #[track_caller]
     pub fn spawn_on<F, T>(
         &self,
@@ -98,8 +98,8 @@ impl<'env, E> GroupSpawner<'env, E> {
     }
 }
 
-/// A group runs what is spawned on it as in-task children, each of which ends well. So
-/// `task(..).on_abandon(group.spawner())` sends what a dropped task leaves behind to a group, which waits for it.
+/// A group runs a task that is spawned on it as an in-task child that does not fail. So
+/// `task(..).on_abandon(group.spawner())` sends the exits of a dropped task to a group, which waits for them.
 impl<E: Send + 'static> Spawn for GroupSpawner<'static, E> {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
         let child = Plain { task, error: PhantomData };

@@ -1,4 +1,4 @@
-//! Starting a child that says when it is ready.
+//! Starting a child that reports when it is ready.
 
 use super::handle::{Join, TaskHandle};
 use crate::failure::{Cause, ChildError, Failure};
@@ -10,20 +10,20 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// What a child that is started calls, once, when it is ready: `ready(value)`.
+/// A function that a started child calls, once, when it is ready: `ready(value)`.
 pub type Ready<'env, R> = Box<dyn FnOnce(R) + Send + 'env>;
 
 /// As [`Ready`], for a child that stays on its thread.
 pub type LocalReady<'env, R> = Box<dyn FnOnce(R) + 'env>;
 
-/// Between the child and whoever waits for it.
+/// Shared by the child and the caller that waits for it.
 pub(crate) struct Handshake<R, E>(Mutex<State<R, E>>);
 
 enum State<R, E> {
     Waiting(Option<Waker>),
     Ready(R),
     Failed(E),
-    /// The value was reported, or whoever waited has gone: errors are the group's.
+    /// The value was reported, or the wait was dropped: from now on errors go to the group.
     Over,
 }
 
@@ -36,7 +36,7 @@ impl<R, E> Handshake<R, E> {
         drop(self.report(State::Ready(value)));
     }
 
-    /// Gives `error` to whoever waits, or hands it back where nobody does.
+    /// Gives `error` to the caller that waits, or hands it back if none does.
     pub(crate) fn fail(&self, error: E) -> Result<(), E> {
         match self.report(State::Failed(error)) {
             Some(State::Failed(error)) => Err(error),
@@ -59,7 +59,7 @@ impl<R, E> Handshake<R, E> {
     }
 }
 
-/// Runs the child; its errors are the caller's until it is ready.
+/// Runs the child; its errors go to the caller until it is ready.
 pub(crate) async fn started<R, E>(
     child: impl Future<Output = Result<(), E>>,
     handshake: Arc<Handshake<R, E>>,
@@ -86,11 +86,11 @@ impl<R, E> Start<R, E> {
         Start { handshake, task, child: Some((child, join)) }
     }
 
-    /// What the child has reported, if it has. Otherwise `waker` is registered for the report; without one the
-    /// handshake is over, and a report that comes later is dropped by the child.
+    /// Returns the child's report, if it has made one. Otherwise `waker` is registered for the report. Without
+    /// a `waker` the handshake is over, and a later report is dropped by the child.
     ///
-    /// Looking and giving up are one step under one lock: between two, the child could report a value that nobody
-    /// takes.
+    /// Looking and giving up are one step under one lock, because between two steps the child could report a
+    /// value that would never be taken.
     fn take(&self, mut waker: Option<Waker>) -> Option<Result<R, Failure<E>>> {
         let mut state = self.handshake.0.lock();
         let before = mem::replace(&mut *state, State::Over);
@@ -125,7 +125,8 @@ impl<R, E> Future for Start<R, E> {
             Poll::Ready(Err(ChildError::Cancelled(reason))) => {
                 Some(Err(Failure::only(Cause::Cancelled(reason))))
             }
-            // It ended, or panicked, without a word. The panic itself is the group's.
+            // It ended, or panicked, without calling `ready`. The panic itself goes to the
+            // group.
             Poll::Ready(_) => Some(Err(Failure::only(Cause::NotReady { task: this.task.clone() }))),
         });
         match report {
@@ -141,7 +142,7 @@ impl<R, E> Future for Start<R, E> {
 impl<R, E> Drop for Start<R, E> {
     fn drop(&mut self) {
         if let Some((child, _)) = &self.child {
-            // Whoever waited has gone: the child is cancelled, and its group waits for it.
+            // The caller waits no longer: the child is cancelled, and its group waits for it.
             let left = {
                 let mut state = self.handshake.0.lock();
                 mem::replace(&mut *state, State::Over)
