@@ -12,7 +12,7 @@
 //! let scope = CancelScope::new().timeout(Duration::from_millis(5));
 //! let stack = ExitStack::new();
 //! let body = async {
-//!     stack.defer(async { println!("roll back") }); // runs, whatever becomes of this body
+//!     stack.defer(async { println!("roll back") }); // runs however this body ends
 //!     std::future::pending::<Result<(), BoxError>>().await
 //! };
 //! let cancelled = scope.run(stack.run(body)).await.unwrap_err();
