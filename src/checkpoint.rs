@@ -1,4 +1,4 @@
-//! What a body can ask of the region it runs in (R6, R11, R13).
+//! Questions of a body to the region in which it runs (R6, R11, R13).
 
 use crate::region::{self, Node, ambient};
 use crate::sync::Arc;
@@ -8,13 +8,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Yields once to the executor, and goes no further where the current region, or one around it, is
-/// cancelled: there the body is dropped.
+/// Yields once to the executor. If the current region, or one around it, is cancelled, it stays
+/// pending, and the body is dropped there.
 ///
-/// It makes a loop that never waits for anything cancellable. After Trio's `checkpoint`.
+/// It makes a loop cancellable that never waits for a cancellable future. After Trio's
+/// `checkpoint`.
 ///
-/// Not for a nested `block_on` inside a region that is cancelled: the region cannot drop a body that it is
-/// still polling, so the wait there does not end.
+/// Not for a nested `block_on` inside a cancelled region: the region cannot drop a body that it is still
+/// polling, so the wait there does not end.
 ///
 /// # Cancel safety
 ///
@@ -46,10 +47,10 @@ pub fn checkpoint() -> Checkpoint {
     Checkpoint { yielded: false }
 }
 
-/// Whether the current region, or one around it up to a shield, is cancelled. `false` where nothing of
+/// Whether the current region, or one around it up to a shield, is cancelled. `false` if no region of
 /// `moored` is current.
 pub fn is_cancelled() -> bool {
-    // An exit that runs is shielded from what cancelled its region (R14).
+    // An exit that runs is shielded from the cancellation of its region (R14).
     let (disquiet, told) = ambient::settled(|node, _, in_child| {
         let told = in_child && node.is_some_and(|node| node.told_below() != 0);
         (node.filter(|node| !node.is_quiet()).cloned(), told)
@@ -59,10 +60,10 @@ pub fn is_cancelled() -> bool {
 
 /// Waits until the current region, or one around it up to a shield, is cancelled.
 ///
-/// A cancelled body is polled once more and then dropped where it is parked (R6): what follows this has
-/// until the next await. It never resolves where nothing of `moored` is current, nor in an exit, which is
-/// shielded. Where it depends on the deadline of an [`EnteredScope`](crate::EnteredScope), it waits for that itself,
-/// because nothing else may be polled there (R11).
+/// A cancelled body is polled once more and then dropped where it is parked (R6): the code after this wait runs
+/// until the next await. The wait never resolves if no region of `moored` is current, nor in an exit, which is
+/// shielded. If it depends on the deadline of an [`EnteredScope`](crate::EnteredScope), it waits for that deadline
+/// itself, because no future may be polled there (R11).
 ///
 /// # Cancel safety
 ///
@@ -74,9 +75,9 @@ pub fn cancelled() -> CurrentCancelled {
 /// Waits until the current region, or one around it, is asked to wind down with `stop` (R13). Shields do
 /// not keep that out.
 ///
-/// An exit is not told: it winds down already, and has to finish. In an exit this never resolves, and in a region that
-/// is entered inside an exit it resolves for the stop of a region that is inside the exit too, and for no other. It
-/// never resolves where nothing of `moored` is current.
+/// An exit does not get the request, because it winds down already, and has to finish. In an exit this never resolves.
+/// In a region that is entered inside an exit it resolves only for the stop of a region that is inside the exit too.
+/// It never resolves if no region of `moored` is current.
 ///
 /// # Cancel safety
 ///
@@ -108,7 +109,7 @@ pub fn stop_requested() -> StopRequested {
     StopRequested(Wait::new())
 }
 
-/// The earliest deadline of the current region and those around it, up to a shield (R11). `None` where
+/// The earliest deadline of the current region and those around it, up to a shield (R11). `None` if
 /// there is none.
 pub fn current_deadline() -> Option<Instant> {
     let (node, deadline) = ambient::settled(|node, deadline, _| (node.cloned(), deadline));
@@ -127,7 +128,7 @@ impl Future for Checkpoint {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if is_cancelled() {
-            // The region that is cancelled drops what is pending; nothing has to wake this.
+            // No waker is registered, because the cancelled region drops the pending body.
             return Poll::Pending;
         }
         if self.yielded {
@@ -145,9 +146,9 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-/// A wait for something that happens to the region in which it is polled first.
+/// A wait for an event of the region in which it is first polled.
 struct Wait {
-    /// `None` before the first poll, and where there is nothing to wait for.
+    /// `None` before the first poll, and if no region is current.
     node: Option<Arc<Node>>,
     wait: region::Wait,
     polled: bool,

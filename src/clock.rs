@@ -1,4 +1,5 @@
-//! What a runtime fills in to give deadlines a time, and the timer that is made of it (R11).
+//! The trait through which a runtime provides time for deadlines, and the timer made of it
+//! (R11).
 
 use crate::rt;
 use crate::sync::Arc;
@@ -12,30 +13,31 @@ use std::time::{Duration, Instant};
 /// A timer that a [`Clock`] made.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
-/// A source of time: what `now` is, and a future that is ready at an instant.
+/// A source of time: the present instant, and a future that is ready at an instant.
 ///
-/// Given to a task with [`Task::clock`](crate::Task::clock) and inherited by everything inside it. Without
-/// one, deadlines use the timer of the tokio runtime that polls them (feature `tokio`), and a timer thread
-/// (feature `timer`, on by default) in a runtime without one and outside any. A deadline that is polled in
-/// another runtime than before goes by the timer there.
+/// Given to a task with [`Task::clock`](crate::Task::clock) and inherited by every region inside it.
+/// Without a given clock, deadlines use the timer of the tokio runtime that polls them (feature `tokio`),
+/// and a timer thread (feature `timer`, on by default) in a runtime without a timer and outside any
+/// runtime. A deadline that is polled in another runtime than before uses the timer there.
 ///
-/// tokio has no way to ask whether a runtime has a timer, other than a panic, which is caught and which the panic
-/// hook tells of, once in a thread. With `panic = "abort"`, give what runs in a runtime without `enable_time` a
-/// clock. A thread that blocks its own runtime, with a nested `block_on`, blocks that runtime's timer.
+/// tokio has no way to ask whether a runtime has a timer, other than a panic. That panic is caught, and the panic
+/// hook prints it once in a thread. With `panic = "abort"`, give a clock to tasks in a runtime without
+/// `enable_time`. A thread that blocks its own runtime, with a nested `block_on`, blocks that runtime's timer.
 ///
 /// # Panics
 ///
-/// A clock that panics is taken for the body's panic by a region that waits for a deadline or a grace: its exits
-/// run, and then the panic goes on. An exit whose grace it cannot tell fails and is dropped; the others run.
+/// In a region that waits for a deadline or a grace, a panic of the clock counts as the body's panic: the exits
+/// run, and then the panic is resumed. An exit whose grace needs that clock fails and is dropped; the others
+/// run.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` tells no time",
     note = "use `testing::MockClock` (feature `testing`), or implement `Clock`, which is `Send + Sync + 'static`"
 )]
 pub trait Clock: Send + Sync + 'static {
-    /// The present instant. Must never go back.
+    /// The present instant. It must never go back.
     fn now(&self) -> Instant;
 
-    /// A future that is ready at `at` and not before. Dropping it gives the timer back.
+    /// A future that is ready at `at` and not before. Dropping it releases the timer.
     fn sleep_until(&self, at: Instant) -> Sleep;
 }
 
@@ -45,7 +47,8 @@ impl fmt::Debug for dyn Clock {
     }
 }
 
-/// A wait for an instant: the clock's that it was made with, or by the timer of the runtime that polls it.
+/// A wait for an instant: by the clock that it was made with, or by the timer of the runtime that polls
+/// it.
 pub(crate) struct Timer {
     at: Instant,
     source: Source,
@@ -56,7 +59,7 @@ enum Source {
     Given(Arc<dyn Clock>, Option<Sleep>),
 }
 
-/// How much of the time that can be represented no process sees the end of: timers round up and overflow there.
+/// The end of the range of instants that no process reaches: timers round up and overflow there.
 const BEYOND: Duration = Duration::from_secs(86_400);
 
 impl Timer {
@@ -74,7 +77,7 @@ impl Timer {
 
     /// # Panics
     ///
-    /// Where the clock does, and where there is none.
+    /// If the clock panics, and if there is no clock.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_if_told(cx).unwrap_or_else(|| {
             panic!(
@@ -85,7 +88,7 @@ impl Timer {
         })
     }
 
-    /// As [`poll`](Timer::poll); `None` where there is no clock.
+    /// As [`poll`](Timer::poll); `None` if there is no clock.
     pub(crate) fn poll_if_told(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
         if self.at.checked_add(BEYOND).is_none() {
             return Some(Poll::Pending);
@@ -96,8 +99,8 @@ impl Timer {
         }
     }
 
-    /// Gives the clock's timer back. The next poll makes one anew, where that happens: what is polled elsewhere from now
-    /// on needs nothing of the place that it left.
+    /// Releases the clock's timer. The next poll makes it anew, so that a wait which is polled elsewhere from now on
+    /// needs nothing of its former runtime.
     pub(crate) fn disarm(&mut self) {
         match &mut self.source {
             Source::Runtime(delay) => delay.disarm(),
@@ -115,7 +118,8 @@ fn poll_given(
     if let Some(made_before) = sleep {
         match unwind::catch(|| made_before.as_mut().poll(cx)) {
             Ok(polled) => return polled,
-            // The runtime it was made in may have shut down since; there may be another one here.
+            // The runtime it was made in may have shut down since; the current runtime may be
+            // another one.
             Err(payload) => unwind::discard(payload),
         }
         unwind::drop_quietly(sleep.take());

@@ -1,8 +1,8 @@
-//! The types behind the functions: futures, the stream of [`TaskGroup::results`](crate::TaskGroup::results), and what
-//! generic types are generic over.
+//! The types behind the functions: futures, the stream of [`TaskGroup::results`](crate::TaskGroup::results), and the
+//! type parameters of generic types.
 //!
-//! They are for signatures and struct fields that have to name them; everything else goes through the functions that make
-//! them. All futures are [`FusedFuture`](futures_core::FusedFuture)s, and pending once they have resolved.
+//! They are for signatures and struct fields that have to name them; other code uses the functions that make them. All
+//! futures are [`FusedFuture`](futures_core::FusedFuture)s, and pending once they have resolved.
 
 pub use crate::checkpoint::{Checkpoint, CurrentCancelled, StopRequested};
 pub use crate::group::{

@@ -1,15 +1,15 @@
-//! Who a task is, and when two identities are the same one (R1, R5).
+//! The identity of tasks, and the comparison of two identities (R1, R5).
 
 use crate::names::Shown;
 use crate::sync::Arc;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// The identity of a task: what a region records as its owner.
+/// The identity of a task, which a region records as its owner.
 ///
-/// Given by [`task`](crate::task()), by a group for each child, by a region that is entered where
-/// nothing of `moored` encloses it, or, with the feature `tokio`, by tokio. Two ids are equal when they
-/// name the same task; the name is for people and takes no part in it.
+/// Given by [`task`](crate::task()), by a group for each child, by a region that no region of `moored`
+/// encloses, or, with the feature `tokio`, by tokio. Two ids are equal when they name the same task;
+/// the name is for people and is not compared.
 ///
 /// `Display` is `task 7`, with a name `task 7 (session github)`, and `tokio task 12` for an id that is
 /// tokio's own.
@@ -84,7 +84,8 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Everything known of who runs: this crate's task number and the runtime's, 0 where unknown.
+/// The known identity of the running code: this crate's task number and the runtime's; 0 if
+/// unknown.
 ///
 /// A region that is its own root task has both, because it does not hide the runtime's id; inside a task
 /// of this crate's only the first is known (R5).
@@ -101,8 +102,8 @@ impl Identity {
         self == Identity::UNKNOWN
     }
 
-    /// Whether `current` may do what only `self`, the owner, may do: one match is enough, and where
-    /// either is unknown nothing is held against it.
+    /// Whether `current` may do everything that `self`, the owner, may do: one match is enough, and
+    /// an unknown identity is not rejected.
     pub(crate) fn admits(self, current: Identity) -> bool {
         self.is_unknown()
             || current.is_unknown()

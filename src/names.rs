@@ -1,4 +1,5 @@
-//! Names that users give, in texts: a name with a line break or a terminal's control sequence must not change what is around it.
+//! Names that users give, in texts: a name with a line break or a terminal's control sequence must not change the text
+//! around it.
 
 use std::fmt::{self, Write};
 
@@ -17,7 +18,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Whether `char` is a control character, or one of Unicode's that breaks lines or turns the direction of writing.
+/// Whether `char` is a control character, or a character of Unicode that breaks lines or changes the direction of
+/// writing.
 pub(crate) fn is_escaped(char: char) -> bool {
     let marks = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'];
     let turns =

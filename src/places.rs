@@ -1,4 +1,4 @@
-//! Numbers for places in the source: small enough to share an atomic word with something else.
+//! Numbers for places in the source: small enough to share an atomic word with other data.
 
 use crate::sync::{Numbered, ambient};
 use std::cell::Cell;
@@ -9,15 +9,17 @@ pub(crate) type Place = &'static Location<'static>;
 /// By address: two copies of one place have a number each, which does no harm.
 static PLACES: Numbered<Place> = Numbered::new();
 
-/// How many places a thread remembers.
+/// The number of places that a thread caches.
 const REMEMBERED: usize = 32;
 
 ambient! {
-    /// The address of a place and its number, in the slot that the address says; the last one with that slot stays.
+    /// The address of a place and its number, in a slot that is computed from the address. A later place replaces
+    /// an earlier one in the same slot.
     static SEEN: [Cell<(usize, u16)>; REMEMBERED] = [const { Cell::new((0, 0)) }; REMEMBERED];
 }
 
-/// The number of `place`; 0 where there are too many of them: then what would be in one word needs more.
+/// The number of `place`; 0 if there are too many places for a number, so that a caller needs more than
+/// one word.
 #[inline]
 pub(crate) fn number(place: Place) -> u16 {
     let address = std::ptr::from_ref(place).addr();

@@ -1,4 +1,4 @@
-//! Why something was cancelled: kept from the first request to the last error that tells of it (R10).
+//! The reason of a cancellation: kept from the first request to the last error that shows it (R10).
 
 use crate::identity::TaskId;
 use crate::names::Shown;
@@ -8,19 +8,19 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 
-/// What kind of thing cancelled a region.
+/// The kind of event that cancelled a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasonKind {
-    /// Somebody asked, through the region or a handle.
+    /// A request, through the region or a handle.
     Requested,
     /// The region's own deadline passed.
     Deadline,
     /// A child of the same group failed first (R17).
     SiblingFailed,
-    /// The region that this one belongs to was cancelled.
+    /// The parent of the region was cancelled.
     Parent,
-    /// What would have waited for this was dropped.
+    /// The future that would have waited for this region was dropped.
     OwnerGone,
     /// The future was polled by a task other than the one that entered it (R2).
     WrongTask,
@@ -28,7 +28,7 @@ pub enum ReasonKind {
     Shutdown,
 }
 
-/// Why a region was cancelled: the first reason wins and is never overwritten (R10).
+/// The reason of a cancellation: the first reason wins and is never overwritten (R10).
 ///
 /// Cheap to clone. `Display` is one line, `cancelled: shutting down (by task 3 at src/main.rs:10:5)`.
 ///
@@ -52,7 +52,7 @@ pub struct Reason {
 
 #[derive(Debug)]
 struct Origin {
-    /// What the region that was asked first was told.
+    /// The kind for the region that got the first request.
     kind: ReasonKind,
     message: Option<Cow<'static, str>>,
     task: Option<TaskId>,
@@ -86,17 +86,17 @@ impl Reason {
         }
     }
 
-    /// The same origin, as something further in sees it.
+    /// The same origin, as a region further in sees it.
     pub(crate) fn seen_as(&self, kind: ReasonKind) -> Self {
         Reason { kind, origin: Arc::clone(&self.origin) }
     }
 
-    /// Whether it is the same request, seen from wherever.
+    /// Whether it is the same request, whatever the kind.
     pub(crate) fn is_of(&self, other: &Reason) -> bool {
         Arc::ptr_eq(&self.origin, &other.origin)
     }
 
-    /// As what is linked below the cancelled region sees it.
+    /// As a region that is linked below the cancelled one sees it.
     pub(crate) fn seen_below(&self) -> Self {
         self.seen_as(match self.kind {
             kind @ (ReasonKind::SiblingFailed | ReasonKind::OwnerGone) => kind,
@@ -104,15 +104,16 @@ impl Reason {
         })
     }
 
-    /// What kind of thing cancelled the region.
+    /// The kind of event that cancelled the region.
     pub fn kind(&self) -> ReasonKind {
         self.kind
     }
 
-    /// What kind of thing the cancellation began with, wherever it is read.
+    /// The kind of event with which the cancellation began, also for a region further in.
     ///
-    /// Further in, [`kind`](Reason::kind) is [`Parent`](ReasonKind::Parent) whatever happened outside. This tells a
-    /// time-out from a shutdown there too, such as in an exit that was told [`Leaving::Cancelled`].
+    /// Further in, [`kind`](Reason::kind) is [`Parent`](ReasonKind::Parent), whatever the event outside. This
+    /// method distinguishes a time-out from a shutdown there too, for example in an exit that got
+    /// [`Leaving::Cancelled`].
     ///
     /// ```
     /// use moored::{CancelScope, ExitStack, Leaving, ReasonKind};
@@ -142,12 +143,13 @@ impl Reason {
         self.origin.message.as_deref()
     }
 
-    /// The task that asked, where it is known.
+    /// The task that made the request, if it is known.
     pub fn task(&self) -> Option<&TaskId> {
         self.origin.task.as_ref()
     }
 
-    /// Where it was asked: the call of `cancel`, or the place where the deadline's scope was entered.
+    /// The place of the request: the call of `cancel`, or the place where the deadline's scope was
+    /// entered.
     pub fn location(&self) -> Option<&'static Location<'static>> {
         self.origin.location
     }
@@ -195,13 +197,13 @@ impl fmt::Debug for Reason {
     }
 }
 
-/// Why an exit runs: told to what was registered with
+/// The reason why an exit runs. It is the argument of closures registered with
 /// [`defer_with`](crate::ExitStack::defer_with) or [`hold_with`](crate::ExitStack::hold_with) (R14).
 ///
-/// Decided for a stack as a whole when its body ends, or when the stack is dropped before that: an exit that
-/// is adopted by another region, or registered while the stack unwinds, is told the same as the others. So
-/// after a body that completed it is `Completed`, even where the stack's `run` is dropped while an earlier
-/// exit is parked; and what the adopting region does later changes nothing.
+/// Decided for a stack as a whole when its body ends, or when the stack is dropped before that. An exit that
+/// is adopted by another region, or registered while the stack unwinds, gets the same reason as the others.
+/// So after a body that completed it is `Completed`, even if the stack's `run` is dropped while an earlier
+/// exit is parked; later events in the adopting region change nothing.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Leaving {
@@ -211,8 +213,8 @@ pub enum Leaving {
     Failed,
     /// The body was dropped because a region around it was cancelled.
     Cancelled(Reason),
-    /// The body panicked; the panic goes on after the last exit.
+    /// The body panicked; the panic is resumed after the last exit.
     Panicked,
-    /// The body was dropped by something else: the loser of a `select!`, a timeout, an abort.
+    /// The body was dropped by other code: the loser of a `select!`, a timeout, an abort.
     Abandoned,
 }

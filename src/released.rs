@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-/// What can be handed over: an [`ExitStack`](crate::ExitStack) and an [`EnteredScope`](crate::EnteredScope).
+/// The types that can be handed over: [`ExitStack`](crate::ExitStack) and
+/// [`EnteredScope`](crate::EnteredScope).
 ///
-/// Sealed: the two are all there are.
+/// Sealed: there are no other such types.
 pub trait Handover: sealed::TakeOver {}
 
 pub(crate) mod sealed {
@@ -13,19 +14,19 @@ pub(crate) mod sealed {
         #[doc(hidden)]
         fn take_over(&self);
 
-        /// As [`take_over`](TakeOver::take_over), unless nothing is current.
+        /// As [`take_over`](TakeOver::take_over), unless no region is current.
         #[doc(hidden)]
         fn take_over_if_inside(&self);
     }
 }
 
-/// A region that its owner has let go of, until a task [adopts](Released::adopt) it.
+/// A region that its owner has released, until a task [adopts](Released::adopt) it.
 ///
 /// # On drop
 ///
-/// The region is dropped by the task that drops this, as if it had adopted it: its exits go to the region
-/// current there. Outside every task they go where they would have gone had it not been released: to the nearest
-/// region around it that lives, or on along R8's chain.
+/// The region is dropped by the current task, as if that task had adopted it: its exits go to the region that is
+/// current there. Outside every task the exits go where they would have gone without the release: to the nearest
+/// live region around it, or on along R8's chain.
 ///
 /// # Examples
 ///
@@ -53,7 +54,7 @@ impl<R: Handover> Released<R> {
         Released { region: Some(region) }
     }
 
-    /// Makes the running task the owner, and the region current here the parent.
+    /// Makes the current task the owner, and the region current here the parent.
     pub fn adopt(mut self) -> R {
         let region = self.region.take().expect("the region is here until it is adopted");
         region.take_over();

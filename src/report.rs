@@ -1,4 +1,4 @@
-//! What has no record to go into: told to a hook, never silently dropped (R8, R15).
+//! Reports of failures without a record: passed to a hook, never silently dropped (R8, R15).
 
 use crate::failure::{ExitFailure, counted};
 use crate::sync::{Arc, Global};
@@ -8,34 +8,37 @@ use std::fmt;
 use std::io::Write;
 use std::panic::Location;
 
-/// Something that no result could tell of.
+/// A failure that no result could contain.
 ///
-/// `Display` names the region and the place. It is one line where the errors and panics in it are.
+/// `Display` names the region and the place. It is one line if the errors and panics in it are.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Report {
-    /// Exits that will not run: their region was dropped where nothing of `moored` was left to run them.
+    /// Exits that will not run: their region was dropped where no region of `moored` was left to run
+    /// them.
     #[non_exhaustive]
     LostExits {
         /// The outermost region they were registered in, as texts show it.
         region: String,
-        /// Where each was registered, newest first.
+        /// The place where each was registered, newest first.
         registered_at: Vec<&'static Location<'static>>,
         /// The stack of each, in the same order, with the task that owns it, as texts show them.
         stacks: Vec<String>,
     },
-    /// An exit failed, or a panic was followed by failures, where no record was open.
+    /// An exit failed, or failures followed a panic, and no record was open.
     ///
-    /// A scope has a record only if it is cancelled. Where no stack and no group is around it, a failure is reported when it
-    /// happens, and stands in [`Cancelled::failures`](crate::Cancelled::failures) as well if the scope is cancelled later.
+    /// A scope has a record only if it is cancelled. If no stack and no group is around it, a failure is reported when
+    /// it happens, and stands in [`Cancelled::failures`](crate::Cancelled::failures) as well if the scope is cancelled
+    /// later.
     #[non_exhaustive]
     Unrecorded {
         /// The region in which it happened.
         region: String,
-        /// What failed.
+        /// The failure.
         failure: ExitFailure,
     },
-    /// A region was dropped whose record had reached its cap: how many failures it had only counted.
+    /// A region was dropped whose record had reached its cap: the number of failures that it had
+    /// only counted.
     #[non_exhaustive]
     Omitted {
         /// The region in which they happened.
@@ -43,20 +46,21 @@ pub enum Report {
         /// How many.
         failures: usize,
     },
-    /// An entered scope was left while something still ran inside it, because its future was leaked. That
-    /// was cancelled, and cannot enter anything any more.
+    /// An entered scope was left while a run was still inside it, because the run's future was leaked.
+    /// The run was cancelled, and can enter no region any more.
     #[non_exhaustive]
     StillInUse {
         /// The scope, as texts show it.
         region: String,
-        /// How many runs it had.
+        /// The number of runs inside it.
         runs: usize,
     },
     /// A region was dropped by a task that does not own it. Its exits went home (R2).
     ForeignDrop(WrongTask),
-    /// A region was polled by a task that does not own it, in a future whose output has no room to say so:
-    /// [`move_on_after`](crate::move_on_after), [`move_on_at`](crate::move_on_at), and
-    /// [`shield`](crate::shield) where its future had ended before. Its exits went home (R2).
+    /// A region was polled by a task that does not own it, in a future whose output has no room for an
+    /// error: [`move_on_after`](crate::move_on_after), [`move_on_at`](crate::move_on_at), and
+    /// [`shield`](crate::shield) if its future had ended before. Its exits were adopted by the region
+    /// around it (R2).
     ForeignPoll(WrongTask),
 }
 
@@ -98,17 +102,18 @@ type Hook = Arc<dyn Fn(&Report) + Send + Sync>;
 
 static HOOK: Global<Hook> = Global::unset();
 
-/// Sets what is called for every [`Report`]; it replaces the one before. Without one, a report is a line
-/// on standard error.
+/// Sets the hook that is called for every [`Report`]; it replaces the former hook. Without a hook, a
+/// report is a line on standard error.
 ///
-/// The hook runs wherever the report arises, drops included: it must not block, and its panic is
+/// The hook runs where the report arises, also in drops: it must not block, and its panic is
 /// swallowed.
 pub fn set_report_hook(hook: impl Fn(&Report) + Send + Sync + 'static) {
     drop(HOOK.replace(Some(Arc::new(hook))));
 }
 
-/// Tells of `report`, and drops it. It may arise while unwinding, where a second panic would abort the process: so each piece
-/// of user code is caught, from the hook and a subscriber to the `Display` and the drop of an error in the report.
+/// Passes `report` to the hook, and drops it. It may arise while unwinding, where a second panic would abort the
+/// process. So each piece of user code is caught: the hook, a subscriber, and the `Display` and the drop of an error in
+/// the report.
 pub(crate) fn report(report: Report) {
     tell(&report);
     unwind::drop_quietly(report);
@@ -128,9 +133,9 @@ fn tell(report: &Report) {
     #[cfg(feature = "tracing")]
     unwind::quietly(|| tracing::warn!(target: "moored", "{}", unwind::text(report)));
     match HOOK.get() {
-        // The hook itself is dropped in here too, if another one has taken its place meanwhile.
+        // The hook itself is dropped in here too, if another hook has replaced it meanwhile.
         Some(hook) => unwind::quietly(move || hook(report)),
-        // Not `eprintln!`, which panics where standard error cannot be written.
+        // Not `eprintln!`, which panics if standard error cannot be written.
         None => drop(writeln!(std::io::stderr(), "moored: {}", unwind::text(report))),
     }
 }

@@ -1,4 +1,5 @@
-//! The runtimes that fill in [`Clock`](crate::Clock) and [`Spawn`](crate::Spawn), each behind its feature.
+//! The runtimes for which [`Clock`](crate::Clock) and [`Spawn`](crate::Spawn) are implemented, each behind
+//! its feature.
 
 mod delay;
 #[cfg(feature = "smol")]
@@ -12,7 +13,7 @@ pub(crate) use delay::Delay;
 
 use std::time::Instant;
 
-/// The running task's id in its runtime, 0 where none is known.
+/// The running task's id in its runtime; 0 if none is known.
 pub(crate) fn task_number() -> u64 {
     #[cfg(feature = "tokio")]
     return tokio::task_number();
@@ -20,9 +21,9 @@ pub(crate) fn task_number() -> u64 {
     0
 }
 
-/// The present instant, by the clock that a [`Delay`] goes by here.
+/// The present instant, by the clock that a [`Delay`] uses here.
 pub(crate) fn now() -> Instant {
-    // Outside a runtime, tokio's clock shows what any does.
+    // Outside a runtime, tokio's clock returns the system's instant.
     #[cfg(feature = "tokio")]
     return tokio::now();
     #[cfg(not(feature = "tokio"))]

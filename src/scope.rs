@@ -21,18 +21,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// A region that can be cancelled: by anyone who holds a [`CancelHandle`], or by its deadline.
+/// A region that can be cancelled: through a [`CancelHandle`], or by its deadline.
 ///
 /// A local variable; [`run`](CancelScope::run) enters it and leaves it, once. Cancelling is a request and
 /// allowed from any task or thread (R3); it lands at an await: the body is polled once more, and if it is
 /// still pending it is dropped where it is parked (R6).
 ///
-/// A scope catches its own cancellation only (R9). Where a region around it, up to a [shield](crate::shield()), is
-/// cancelled as well, the outermost catches: `run` of the inner scope stays pending until it is dropped, so that nothing
-/// goes on inside a region that is cancelled. Of two deadlines at one instant the outer one counts.
+/// A scope catches its own cancellation only (R9). If a region around it, up to a [shield](crate::shield()), is
+/// cancelled as well, the outermost catches: `run` of the inner scope stays pending until it is dropped, so that no
+/// code after it runs inside a cancelled region. Of two deadlines at one instant the outer one counts.
 ///
-/// After Trio's `CancelScope`, without its shared stack: where a scope belongs is decided by what is being
-/// polled, so scopes in two arms of a `join!` are siblings.
+/// After Trio's `CancelScope`, without its shared stack: the parent of a scope is the region that is being
+/// polled when it is entered, so scopes in two arms of a `join!` are siblings.
 ///
 /// # On drop
 ///
@@ -42,8 +42,8 @@ use std::time::{Duration, Instant};
 /// # Comparison
 ///
 /// A `tokio_util::sync::CancellationToken` tells many tasks that work should stop and leaves the rest to
-/// them: use it where nobody has to wait for anything. A scope owns the work: when `run` returns, the body
-/// is gone and what it abandoned has run.
+/// them: use it where no task has to wait for the others. A scope owns the work: when `run` returns, the
+/// body is gone and the exits that it abandoned have run.
 ///
 /// # Examples
 ///
@@ -67,7 +67,7 @@ use std::time::{Duration, Instant};
 /// # }
 /// ```
 ///
-/// Its good twin takes a handle, which can ask but neither enter nor leave:
+/// Its good twin takes a handle, which can request but neither enter nor leave:
 ///
 /// ```
 /// # async fn outer() {
@@ -83,12 +83,12 @@ pub struct CancelScope {
 }
 
 impl CancelScope {
-    /// A scope that nothing cancels yet. It is entered by [`run`](CancelScope::run), not by this.
+    /// A scope that is not cancelled. It is entered by [`run`](CancelScope::run), not by this.
     pub fn new() -> Self {
         CancelScope { draft: Draft::new(Kind::Scope) }
     }
 
-    /// Names the scope, for texts.
+    /// Sets the name of the scope, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
         self.draft.node().set_name(name.into());
         self
@@ -100,22 +100,24 @@ impl CancelScope {
         self
     }
 
-    /// Cancels the scope when it has been entered for `timeout`. A time that no clock can tell is none.
+    /// Cancels the scope when it has been entered for `timeout`. If the end is beyond the last instant
+    /// that a clock can represent, there is no deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.draft.set_timeout(timeout);
         self
     }
 
-    /// How long a request to [stop](CancelScope::stop) may last before it becomes a cancellation (R13); and
-    /// for a [shielded](CancelScope::shielded) scope, how long it holds against a cancellation from outside:
-    /// then what is inside sees it, and is dropped with what is around (R12).
+    /// The time that a request to [stop](CancelScope::stop) may last before it becomes a cancellation (R13).
+    /// For a [shielded](CancelScope::shielded) scope it is also the time that the shield holds against a
+    /// cancellation from outside: after it, the body sees the cancellation, and is dropped with the
+    /// cancelled region (R12).
     pub fn grace(self, grace: Duration) -> Self {
         self.draft.node().set_grace(grace);
         self
     }
 
-    /// Holds against cancellation from outside: while this scope is polled, what is around it is not
-    /// dropped (R12).
+    /// Shields the body from cancellation from outside: while this scope is polled, a cancelled
+    /// region around it is not dropped (R12).
     ///
     /// It protects from outside only: its own [`cancel`](CancelScope::cancel) and deadline count. It protects its body and
     /// nothing beside it, and holds while it is polled; see [`shield`](crate::shield()). Without a
@@ -133,8 +135,8 @@ impl CancelScope {
 
     /// Enters the scope at the first poll, runs `body`, and leaves.
     ///
-    /// `Ok` is what the body returned, whatever it is and even if a cancellation came too late to stop it
-    /// (R6). No timer is armed for a body that is ready at once (R11).
+    /// `Ok` has the value that the body returned, whatever its type, even if a cancellation came too late
+    /// to stop the body (R6). No timer is armed for a body that is ready at once (R11).
     ///
     /// # Cancel safety
     ///
@@ -142,39 +144,39 @@ impl CancelScope {
     ///
     /// # Task affinity
     ///
-    /// The task that polls it first owns it. Polled by another one, it resolves to [`Cancelled`] with
+    /// The task that polls it first owns it. Polled by another task, it resolves to [`Cancelled`] with
     /// [`ReasonKind::WrongTask`] (R2); a scope that nothing of `moored` encloses may move with its future
     /// (R5).
     ///
     /// # Errors
     ///
-    /// [`Cancelled`], with the first reason, where this scope was cancelled and the body did not finish; unless a region
-    /// around it, up to a shield, is cancelled as well, which catches in its place (R9). Below a nested `block_on` that one
-    /// cannot: put a [`shield`](crate::shield()) around what is blocked on.
+    /// [`Cancelled`], with the first reason, if this scope was cancelled and the body did not finish. If a region
+    /// around it, up to a shield, is cancelled as well, that region catches instead (R9). Below a nested `block_on` it
+    /// cannot do so: put a [`shield`](crate::shield()) around the blocking future.
     ///
     /// # Panics
     ///
-    /// With the body's panic, after what was abandoned inside has run. When it is polled, if the scope was
-    /// entered before.
+    /// With the body's panic, after the exits that were abandoned inside have run. When it is polled, if
+    /// the scope was entered before.
     #[track_caller]
     pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
         ScopeRun { run: Run::draft(Some(&self.draft), body, Location::caller()) }
     }
 
-    /// Asks for cancellation, from any task or thread (R3). The first reason wins (R10).
+    /// Requests a cancellation, from any task or thread (R3). The first reason wins (R10).
     #[track_caller]
     pub fn cancel(&self) {
         request(self.draft.node(), None, Location::caller());
     }
 
-    /// As [`cancel`](CancelScope::cancel), with a text that every error tells.
+    /// As [`cancel`](CancelScope::cancel), with a message that every error shows.
     #[track_caller]
     pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
         request(self.draft.node(), Some(message.into()), Location::caller());
     }
 
-    /// Asks what is inside to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
-    /// [grace](CancelScope::grace), it becomes a cancellation when that is over.
+    /// Asks the body to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
+    /// [grace](CancelScope::grace), the request becomes a cancellation when the grace is over.
     #[track_caller]
     pub fn stop(&self) {
         stop(self.draft.node(), Location::caller());
@@ -185,20 +187,20 @@ impl CancelScope {
         self.draft.node().is_cancelled_by_now()
     }
 
-    /// A handle that asks for cancellation from anywhere.
+    /// A handle that requests a cancellation from anywhere.
     pub fn handle(&self) -> CancelHandle {
         CancelHandle::new(Arc::clone(self.draft.node()))
     }
 }
 
-/// Asks `node` to wind down at somebody's request.
+/// Asks `node` to wind down, at a user's request.
 pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
     look_at_clock(node);
     let by = region::current_task();
     go_on(node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at))));
 }
 
-/// Cancels `node` at somebody's request.
+/// Cancels `node`, at a user's request.
 pub(crate) fn request(
     node: &Arc<Node>,
     message: Option<Cow<'static, str>>,
@@ -211,13 +213,14 @@ pub(crate) fn request(
     }
 }
 
-/// A time that has come counts before the request. A clock that panics does not keep the request from being made, also in
-/// a drop.
+/// A deadline that has passed counts before the request. A panic of the clock is caught, so that the request is made
+/// all the same, also in a drop.
 fn look_at_clock(node: &Arc<Node>) {
     unwind::quietly(|| node.look_at_clock());
 }
 
-/// With the panic of a waker, in whoever asked; while the thread unwinds it would end the process.
+/// Resumes the panic of a waker in the caller that made the request; discards it while the thread
+/// unwinds, because a second panic would end the process.
 fn go_on(panic: Option<Payload>) {
     match panic {
         Some(panic) if std::thread::panicking() => unwind::discard(panic),
@@ -287,7 +290,7 @@ impl<F: Future> ScopeRun<'_, F> {
         }
         match result {
             Some(Ok(value)) => {
-                // A value has no room for them.
+                // A value has no room for the failures.
                 frame.send_failures();
                 Poll::Ready(Ok(value))
             }

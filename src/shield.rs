@@ -1,4 +1,4 @@
-//! Shields: what is around them waits (R12).
+//! Shields: a cancelled region waits for the shields inside it (R12).
 
 use crate::reason::Leaving;
 use crate::region::{Ended, Kind, Node, Run};
@@ -10,36 +10,37 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Runs `future` to its end, whatever is cancelled around it: while this is polled, the body of a cancelled
-/// region around it is not dropped (R12).
+/// Runs `future` to its end, even if a region around it is cancelled: while this is polled, the body of a
+/// cancelled region around it is not dropped (R12).
 ///
 /// It protects `future`, and nothing else. The children of every [`TaskGroup`](crate::TaskGroup) inside the
-/// cancelled region are cancelled at once, in the task and on executors. But what is in the same body, such as the
-/// other arms of a `join!`, lives on until this has ended, because the body has to be polled for it.
+/// cancelled region are cancelled at once, in the task and on executors. But other parts of the same body, such as
+/// the other arms of a `join!`, live on until this has ended, because the body has to be polled for it.
 ///
-/// It has to be polled. Under something that polls only what was woken, such as `FuturesUnordered` or `join_all`, it
-/// is woken to see, and holds beside any number of siblings that are always ready. One that is kept and polled no
-/// more, such as the loser of a `select!` by reference, holds for 100 ms after it was woken; see
-/// [`Task::shield_patience`](crate::Task::shield_patience).
+/// It has to be polled. Inside a combinator that polls only futures that were woken, such as `FuturesUnordered` or
+/// `join_all`, it is woken by the cancelled region, and holds beside any number of siblings that are always ready. A
+/// shield that is kept but no longer polled, such as the loser of a `select!` by reference, holds for 100 ms after
+/// it was woken; see [`Task::shield_patience`](crate::Task::shield_patience).
 ///
-/// What is around waits for as long as `future` takes; bound it with [`fail_after`](crate::fail_after)
-/// inside, or use a [shielded](crate::CancelScope::shielded) scope with a grace. After Trio's
-/// `CancelScope(shield=True)`.
+/// The region around waits for as long as `future` takes; bound it with
+/// [`fail_after`](crate::fail_after) inside, or use a [shielded](crate::CancelScope::shielded) scope
+/// with a grace. After Trio's `CancelScope(shield=True)`.
 ///
 /// # Cancel safety
 ///
-/// Dropped by something else, such as `select!`, it protects from nothing: `future` is dropped.
+/// A shield that is dropped by other code, such as `select!`, does not protect: `future` is
+/// dropped.
 ///
 /// # Task affinity
 ///
-/// The task that polls it first owns it (R2). Polled by another one it panics; where `future` has ended, and what
-/// that abandoned was still running, its value is returned all the same and the attempt is
+/// The task that polls it first owns it (R2). Polled by another task it panics. If `future` had ended, and only
+/// exits that it abandoned were still running, its value is returned all the same and the attempt is
 /// [reported](crate::set_report_hook).
 ///
 /// # Panics
 ///
-/// With the panic of `future`. When it is polled by another task than before, and `future` has not ended: a
-/// shield has no value for a future that may not be polled any more.
+/// With the panic of `future`. When it is polled by another task than before, and `future` has not ended,
+/// because a shield then has no value to return.
 ///
 /// # Examples
 ///
@@ -86,7 +87,7 @@ impl<F: Future> Future for Shield<F> {
             }
             Ok(Ended::Panicked) => None,
             Ok(Ended::Misplaced(wrong, None)) => panic!("{wrong}"),
-            // Its node is in nobody else's hands.
+            // Unreachable: no other code has its node.
             Ok(Ended::Cancelled(_)) | Err(_) => None,
         };
         if let Some(panic) = frame.take_panic(None) {

@@ -1,4 +1,4 @@
-//! What an executor fills in to run a group's children.
+//! The trait through which an executor runs a group's children.
 
 use crate::sync::Arc;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::pin::Pin;
 /// A child, ready to be polled by an executor.
 pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
-/// An executor that runs tasks to their end, on whatever thread.
+/// An executor that runs tasks to their end, on any thread.
 ///
 /// An executor may drop a task before its end, as a runtime does when it shuts down; the group then sees
 /// the child as cancelled and takes over its exits (R8, R16).
@@ -18,11 +18,11 @@ pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
     note = "use `rt::tokio::Tokio::current()` (feature `tokio`) or `rt::smol::Smol` (feature `smol`), or implement `Spawn`"
 )]
 pub trait Spawn {
-    /// Runs `task`, or hands it back where the executor takes no more.
+    /// Runs `task`, or hands it back if the executor takes no more.
     fn spawn(&self, task: BoxTask) -> Result<(), Refused>;
 
-    /// As [`spawn`](Spawn::spawn), for an executor that puts a task into an allocation of its own and needs no box
-    /// around it. A group spawns its children with this.
+    /// As [`spawn`](Spawn::spawn), for an executor that allocates a task itself and needs no box around it. A
+    /// group spawns its children with this.
     fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
     where
         Self: Sized,
@@ -31,9 +31,9 @@ pub trait Spawn {
         self.spawn(Box::pin(task))
     }
 
-    /// The executor itself, to be kept, by each child: where it drops a child before its end, what the child leaves behind
-    /// runs on it in a task of its own, and the group waits. With `None` the group runs it. What is kept must
-    /// not keep an executor alive that owns its tasks, such as the child that keeps it.
+    /// The executor itself, to be kept by each child. If it drops a child before its end, the exits that the child
+    /// abandons run on it in a task of their own, and the group waits. With `None` the group runs them. The returned
+    /// value must not keep an executor alive that owns its tasks, because the child that keeps it is such a task.
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
         None
     }

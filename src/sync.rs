@@ -1,13 +1,13 @@
 //! The one door to shared memory.
 //!
-//! Everything that two threads may touch comes through here, so that loom can take its place under
-//! `--cfg loom`, and shuttle under `--cfg shuttle`. `tests/layers.rs` fails where another file names
+//! All state that two threads may touch comes through here, so that loom can replace it under `--cfg
+//! loom`, and shuttle under `--cfg shuttle`. `tests/layers.rs` fails if another file names
 //! `std::sync`, `parking_lot`, loom or shuttle.
 //!
-//! Some things stay `std`'s even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks for them;
-//! [`next_number`], because numbers only have to differ; [`Global`], which holds configuration, and
-//! [`Numbered`], which gives things numbers: neither takes part in a protocol; and [`Once`], beside a
-//! flag that the explorer sees.
+//! Some types stay those of `std` even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks for
+//! them; [`next_number`], because numbers only have to differ; [`Global`], which holds configuration,
+//! and [`Numbered`], which numbers places, because neither takes part in a protocol; and [`Once`],
+//! which has a flag beside it that the explorer sees.
 
 pub(crate) use std::sync::{Arc, Weak};
 
@@ -16,7 +16,7 @@ mod door {
     pub(crate) use parking_lot::Mutex;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-    /// A place that is filled once, by whoever comes first, and read without a lock.
+    /// A place that is filled once, by the first caller, and read without a lock.
     #[derive(Debug, Default)]
     pub(crate) struct Once<T>(std::sync::OnceLock<T>);
 
@@ -30,13 +30,13 @@ mod door {
             self.0.get()
         }
 
-        /// Fills the place with `value`, unless it is filled; returns what is in it.
+        /// Fills the place with `value`, unless it is filled; returns its content.
         pub(crate) fn fill(&self, value: T) -> &T {
             self.0.get_or_init(|| value)
         }
     }
 
-    /// How many cancellations there have been in this process; see `region/cancel.rs`.
+    /// The number of cancellations in this process; see `region/cancel.rs`.
     pub(crate) fn epoch() -> &'static AtomicU64 {
         static EPOCH: AtomicU64 = AtomicU64::new(1);
         &EPOCH
@@ -96,7 +96,8 @@ mod door {
     #[derive(Debug)]
     pub(crate) struct Once<T> {
         value: std::sync::OnceLock<T>,
-        /// What the explorer does not see in `value`: who comes second waits for the first, and knows what it has done.
+        /// The explorer does not see `value`, so it sees this lock: the second caller waits for the first, and acquires
+        /// its writes.
         filling: Mutex<()>,
         filled: AtomicBool,
     }
@@ -139,7 +140,8 @@ mod door {
 
 pub(crate) use door::*;
 
-/// A number that no other call in this process gets; never 0. Later calls of one task get larger ones.
+/// A number that no other call in this process returns; never 0. Later calls of one task get larger
+/// numbers.
 pub(crate) fn next_number() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -167,7 +169,7 @@ impl<T: Clone> Global<T> {
     }
 }
 
-/// A process-wide list that only grows, in which everything has a number. It takes part in no protocol.
+/// A process-wide list that only grows, and numbers its entries. It takes part in no protocol.
 pub(crate) struct Numbered<T>(std::sync::RwLock<Numbers<T>>);
 
 struct Numbers<T> {
@@ -183,7 +185,7 @@ impl<T: Copy> Numbered<T> {
         }))
     }
 
-    /// The number of what has this key, which is `value`: from 1 on. `None` where it would be too large.
+    /// The number of the entry `value` with this key, from 1 on. `None` if it would be too large.
     #[cold]
     pub(crate) fn number(&self, key: usize, value: T) -> Option<u16> {
         let mut numbers = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -203,8 +205,7 @@ impl<T: Copy> Numbered<T> {
     }
 }
 
-/// A process-wide list for those who look on. It takes part in no protocol, and is never held while user code
-/// runs.
+/// A process-wide list for `inspect`. It takes part in no protocol, and is never held while user code runs.
 #[cfg(feature = "inspect")]
 pub(crate) struct Register<T>(std::sync::RwLock<slab::Slab<T>>);
 
@@ -235,7 +236,7 @@ impl<T: Clone> Register<T> {
     }
 }
 
-/// Looks that may go on side by side, and can be kept out. No user code runs during either.
+/// Looks that may run side by side, and can be kept out. No user code runs during either.
 #[cfg(feature = "inspect")]
 pub(crate) struct Looks(std::sync::RwLock<()>);
 

@@ -19,12 +19,13 @@ use std::time::Duration;
 
 /// Gives a future an identity and a root region, and nothing else.
 ///
-/// The output is the future's own. Regions entered inside belong to this task, and only it leaves them
-/// (R2). Exits that are abandoned inside, where no region nearer is live, run before the task ends (R8).
+/// The output is the future's own. Regions entered inside belong to this task, and only this task leaves
+/// them (R2). Exits that are abandoned inside run before the task ends, if no nearer region is live
+/// (R8).
 ///
 /// The task is entered at its first poll. It may move between threads and executors' tasks with its
-/// future: who polls it does not matter, because the identity is its own. It hides the runtime's task id
-/// from what runs inside (R5).
+/// future, because the identity is its own and does not depend on the task that polls it. It hides the
+/// runtime's task id from the regions inside (R5).
 ///
 /// # Cancel safety
 ///
@@ -38,13 +39,13 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// With the future's panic, after what was abandoned inside has run.
+/// With the future's panic, after the exits that were abandoned inside have run.
 ///
 /// # Comparison
 ///
-/// `tokio::task::Id` names a task of one runtime, and is not there in `block_on` or on another executor. A
-/// `tokio::task_local!` scope carries a value and knows nothing of who leaves. Where nothing inside uses
-/// regions, neither is this one of use.
+/// `tokio::task::Id` names a task of one runtime, and does not exist in `block_on` or on another executor.
+/// A `tokio::task_local!` scope carries a value and does not check which task leaves it. A future that
+/// enters no regions has no use for a task.
 ///
 /// # Examples
 ///
@@ -61,8 +62,8 @@ pub fn task<F: Future>(future: F) -> Task<F> {
     Task { run: Run::draft(Draft::new(Kind::Task), future, Location::caller()) }
 }
 
-/// The task that runs now: the innermost one of `moored` that is being polled or dropped on this thread,
-/// else with the feature `tokio` the tokio task's, else `None` (R5).
+/// The current task: the innermost task of `moored` that is being polled or dropped on this thread, else
+/// with the feature `tokio` the tokio task, else `None` (R5).
 ///
 /// # Examples
 ///
@@ -83,36 +84,38 @@ pin_project! {
 }
 
 impl<F: Future> Task<F> {
-    /// Names the task, for [`TaskId`]'s texts.
+    /// Sets the name of the task, for the texts of [`TaskId`].
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.run.origin().node().set_name(name.into());
         self
     }
 
-    /// Where the task is dropped before its end and no region around it is live, what it leaves behind runs
-    /// on `spawner` (R8). What that drops unfinished is [reported](crate::set_report_hook) lost.
+    /// If the task is dropped before its end and no region around it is live, the exits that it abandons
+    /// run on `spawner` (R8). Exits that `spawner` drops unfinished are [reported](crate::set_report_hook)
+    /// lost.
     pub fn on_abandon(mut self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
         self.run.origin().node().set_spawner(Arc::new(spawner));
         self
     }
 
-    /// How long a cancelled region inside waits for a shield that is polled no more; 100 ms where it is not set. Inherited
-    /// by everything inside and by what it spawns.
+    /// The time that a cancelled region inside waits for a shield that is no longer polled; 100 ms by default.
+    /// Inherited by every region inside and by the children it spawns.
     ///
-    /// A region that is cancelled keeps its body while a [`shield`](crate::shield()) inside is polled (R12). Where a poll of
-    /// the body did not reach the shield, because `FuturesUnordered` and the like poll only what was woken, the region wakes
-    /// the shield to see. If it has not been polled by the time given here after that, the body has let go of it, and is
-    /// dropped. Set more where a task that was woken may have to wait longer than that for its turn, and
-    /// [`Duration::MAX`] where a body that keeps such a shield is never to be dropped.
+    /// A cancelled region keeps its body while a [`shield`](crate::shield()) inside is polled (R12). A poll of the body
+    /// may not reach the shield, because `FuturesUnordered` and similar combinators poll only futures that were woken.
+    /// Then the region wakes the shield. If the shield has not been polled within this time, the body is considered to
+    /// have let go of it, and is dropped. Set a longer time if a woken task may have to wait longer for its turn, and
+    /// [`Duration::MAX`] if a body that keeps such a shield must never be dropped.
     ///
-    /// It is measured by the task's clock. Where there is no timer at all, see [`Clock`], the time is looked at whenever the
+    /// The time is measured by the task's clock. Without any timer, see [`Clock`], the clock is read whenever the
     /// region is polled.
     pub fn shield_patience(mut self, time: Duration) -> Self {
         self.run.origin().node().set_shield_patience(time);
         self
     }
 
-    /// Gives the task a clock, inherited by everything inside it and by what it spawns (R11).
+    /// Gives the task a clock, inherited by every region inside it and by the children it
+    /// spawns (R11).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.run.origin().node().set_clock(Arc::new(clock));
         self
@@ -131,7 +134,8 @@ impl<F: Future> Future for Task<F> {
         let frame = run.frame();
         let value = match ended {
             Ok(Ended::Value(value)) => Some(value),
-            // Its node is in nobody's hands who could cancel it, run it twice, or own it otherwise.
+            // Unreachable: no other code has its node, so it cannot be cancelled, run twice, or
+            // owned by another task.
             Ok(Ended::Panicked | Ended::Cancelled(_) | Ended::Misplaced(..)) | Err(_) => None,
         };
         match (frame.take_panic(None), value) {

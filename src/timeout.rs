@@ -12,10 +12,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Runs `future` for at most `time`, from its first poll: `None` where it did not end by then.
+/// Runs `future` for at most `time`, from its first poll: `None` if it did not end by then.
 ///
-/// A [`CancelScope`](crate::CancelScope) around one future: what it abandons is run by the region around.
-/// After Trio's `move_on_after`.
+/// A [`CancelScope`](crate::CancelScope) around one future: the region around runs the exits that
+/// `future` abandons. After Trio's `move_on_after`.
 ///
 /// # Cancel safety
 ///
@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 ///
 /// # Task affinity
 ///
-/// The task that polls it first owns it. Polled by another one, it drops `future` and resolves to `None` at once,
-/// which is no time-out: the attempt is [reported](crate::set_report_hook), and [`fail_after`] tells of it in its
-/// error (R2). One that nothing of `moored` encloses may move between tasks (R5).
+/// The task that polls it first owns it. Polled by another task, it drops `future` and resolves to `None` at
+/// once, which is no time-out: the attempt is [reported](crate::set_report_hook), and [`fail_after`] has it in
+/// its error (R2). A time-out that no region of `moored` encloses may move between tasks (R5).
 ///
 /// # Panics
 ///
@@ -77,8 +77,8 @@ pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
 ///
 /// # Task affinity
 ///
-/// The task that polls it first owns it. Polled by another one, it drops `future` and fails at once, with
-/// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) (R2).
+/// The task that polls it first owns it. Polled by another task, it drops `future` and fails at once,
+/// with [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) (R2).
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ pub struct TimedOut {
 
 impl TimedOut {
     /// The recorded reason: [`ReasonKind::Deadline`](crate::ReasonKind::Deadline), or
-    /// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) where the future was moved between tasks.
+    /// [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) if the future was moved between tasks.
     pub fn reason(&self) -> &Reason {
         &self.reason
     }
@@ -179,7 +179,7 @@ impl<F: Future> MoveOn<F> {
                 Some(Err(Reason::misplaced(wrong)))
             }
             Ok(Ended::Panicked) => None,
-            // Its node is in nobody else's hands.
+            // Unreachable: no other code has its node.
             Err(_) => None,
         };
         if let Some(panic) = frame.take_panic(None) {
@@ -198,7 +198,7 @@ impl<F: Future> Future for MoveOn<F> {
     }
 }
 
-/// `None` has no room for another reason than the time.
+/// `None` has no room for any reason but the time, so a wrong task is reported.
 fn told(reason: Reason) {
     if let Some(wrong) = reason.wrong_task() {
         report(Report::ForeignPoll(wrong.clone()));

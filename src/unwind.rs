@@ -1,26 +1,27 @@
-//! Panics of user code: caught, carried, resumed; and drops that go on after one (R15, R18).
+//! Panics of user code: caught, carried, resumed; and drops that continue after a panic (R15,
+//! R18).
 
 use std::any::Any;
 use std::fmt::{self, Write};
 pub(crate) use std::panic::resume_unwind as resume;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a panic carried. Its drop is user code: see [`discard`].
+/// The payload of a panic. Its drop is user code: see [`discard`].
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// Runs user code and turns its panic into a value.
 ///
-/// Unwind safety is asserted because whatever panicked is dropped and never polled again.
+/// Unwind safety is asserted because a future that panicked is dropped and never polled again.
 pub(crate) fn catch<R>(user_code: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(user_code))
 }
 
-/// Drops every item, whatever the drops do; their panics are returned, in order.
+/// Drops every item, even if some drops panic; returns the panics, in order.
 pub(crate) fn drop_each<T>(items: impl IntoIterator<Item = T>) -> Vec<Payload> {
     items.into_iter().filter_map(|item| catch(|| drop(item)).err()).collect()
 }
 
-/// Drops what nobody can be told of if its drop panics; the panic hook has told of it then.
+/// Drops a value whose panic has no caller to go to; the panic hook has reported it then.
 pub(crate) fn drop_quietly<T>(item: T) {
     quietly(|| drop(item));
 }
@@ -30,22 +31,22 @@ pub(crate) fn drop_each_quietly<T>(items: impl IntoIterator<Item = T>) {
     items.into_iter().for_each(drop_quietly);
 }
 
-/// Runs user code that must not break off what calls it, and that nobody waits for: its panic ends here, after the panic hook
-/// has told of it.
+/// Runs user code that must not interrupt its caller, and that no code waits for: its panic ends here, after the panic
+/// hook has reported it.
 pub(crate) fn quietly(user_code: impl FnOnce()) {
     if let Err(payload) = catch(user_code) {
         discard(payload);
     }
 }
 
-/// Drops what a panic carried. That may panic in turn, and there it ends: the last payload is leaked.
+/// Drops the payload of a panic. The drop may panic in turn; then its payload is leaked.
 pub(crate) fn discard(payload: Payload) {
     if let Err(another) = catch(|| drop(payload)) {
         std::mem::forget(another);
     }
 }
 
-/// The text of a panic, for a record that has to tell of it.
+/// The text of a panic, for a record.
 pub(crate) fn into_message(payload: Payload) -> String {
     let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()
@@ -58,7 +59,7 @@ pub(crate) fn into_message(payload: Payload) -> String {
     message
 }
 
-/// The text of something whose `Display` may be a user's: as much of it as was written before it panicked.
+/// The text of a value whose `Display` may be user code: as much of it as was written before it panicked.
 pub(crate) fn text(shown: &impl fmt::Display) -> String {
     let mut text = String::new();
     match catch(|| write!(text, "{shown}")) {

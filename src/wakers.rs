@@ -4,11 +4,11 @@ use crate::unwind::{self, Payload};
 use slab::Slab;
 use std::task::Waker;
 
-/// Which waker was registered somewhere, without keeping it: a wait that kept a waker of its own would keep the task
-/// alive that keeps the wait (R19).
+/// Identifies the waker that was registered somewhere, without keeping it. A wait that kept a waker of its own would
+/// keep alive the task that owns the wait (R19).
 ///
-/// It tells nothing once the waker was taken from where it was registered, because another one may be in the same
-/// place by then; who registers knows when that happens.
+/// The mark says nothing once the waker was taken from its place, because another waker may be in the same place
+/// by then. The code that registers knows when that happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     data: usize,
@@ -22,8 +22,8 @@ impl Mark {
     }
 }
 
-/// The wakers of all who wait for one event. The owner keeps it under a lock, and counts how often all were taken:
-/// a place from before that is nobody's any more.
+/// The wakers of all waiters for one event. The owner keeps it under a lock, and counts how often all were taken:
+/// a key from before the last take is void.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers(Slab<Waker>);
 
@@ -49,22 +49,24 @@ impl Wakers {
     }
 }
 
-/// Wakers that were taken from where they were registered, to be woken or dropped outside the lock.
+/// Wakers that were taken out of their places, to be woken or dropped outside the lock.
 #[derive(Default)]
 pub(crate) struct Taken {
     one_by_one: Vec<Waker>,
-    /// As they stood: to move a hundred thousand would take longer than to wake them.
+    /// Whole lists, because moving a hundred thousand wakers would take longer than waking
+    /// them.
     whole: Vec<Slab<Waker>>,
 }
 
-/// How many are moved, rather than what they stand in, which would have to be made again for who waits next.
+/// Up to this many wakers are moved one by one, because a list that is moved has to be allocated again for
+/// the next waiters.
 const FEW: usize = 32;
 
 impl Taken {
     pub(crate) fn take(&mut self, wakers: &mut Wakers) {
         match wakers.0.len() {
             0 => {}
-            // Most who wait are alone, and in the first place.
+            // Most waiters are alone, and in the first place.
             1 if wakers.0.contains(0) => self.one_by_one.extend(wakers.remove(0)),
             n if n > FEW => self.whole.push(std::mem::take(&mut wakers.0)),
             _ => self.one_by_one.extend(wakers.0.drain()),
@@ -87,19 +89,20 @@ impl Extend<Waker> for Taken {
     }
 }
 
-/// Wakes all, whatever any of them does. What one panics with ends here, after the panic hook has told of it: it must not
-/// break off what wakes, such as the drop that hands exits over (R8, R18).
+/// Wakes all, even if some of them panic. A waker's panic ends here, after the panic hook has reported it, because it
+/// must not interrupt the caller, such as the drop that hands exits over (R8, R18).
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     if let Some(payload) = wake_all_of(wakers) {
         unwind::discard(payload);
     }
 }
 
-/// As [`wake_all`]; returns the first panic of a waker, an executor's fault, which goes on where a user asked for what wakes.
+/// As [`wake_all`]; returns the first panic of a waker. Such a panic is a fault of the executor, and is resumed in the
+/// user code that made the request.
 #[must_use = "a payload must not be dropped where its drop could panic"]
 pub(crate) fn wake_all_of(wakers: impl IntoIterator<Item = Waker>) -> Option<Payload> {
     let mut first = None;
-    // Not a loop: what is chained and flattened goes through it faster.
+    // Not a `for` loop: `for_each` is faster on chained and flattened iterators.
     wakers.into_iter().for_each(|waker| {
         if let Err(payload) = unwind::catch(|| waker.wake()) {
             match first {

@@ -1,17 +1,17 @@
-//! Misuse: what was refused, to whom, and the way out (R2).
+//! Misuse: the operation that was refused, the tasks and places, and the way out (R2).
 
 use crate::identity::TaskId;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 
-/// An operation that only the owner of a region may do was tried by another task (R2).
+/// An operation that only the owner of a region may do was attempted by another task (R2).
 ///
 /// Nothing was changed by the attempt: the owner can still do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WrongTask {
-    /// What was tried: `defer`, `run`, `close`, …
+    /// The operation: `defer`, `run`, `close`, …
     pub operation: &'static str,
     /// The region, as texts show it: ``exit stack `session` ``.
     pub region: String,
@@ -21,7 +21,8 @@ pub struct WrongTask {
     pub entered_at: &'static Location<'static>,
     /// The task that made the attempt.
     pub current: TaskId,
-    /// Where the attempt was made. For a drop, which has no place, where the region was entered.
+    /// The place of the attempt. For a drop, which has no place, the place where the region was
+    /// entered.
     pub attempted_at: &'static Location<'static>,
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for WrongTask {
 
 impl Error for WrongTask {}
 
-/// Why an operation on a region was refused.
+/// The reason why an operation on a region was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
@@ -59,7 +60,7 @@ pub enum Misuse {
     /// The region was left before.
     #[non_exhaustive]
     Left {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// The region, as texts show it.
         region: String,
@@ -68,7 +69,8 @@ pub enum Misuse {
         /// Where the attempt was made.
         attempted_at: &'static Location<'static>,
     },
-    /// A spawn into a group that has closed, because its last child has left or nobody polls it (R16).
+    /// A spawn into a group that has closed, because its last child has left or its `run` is no longer
+    /// polled (R16).
     #[non_exhaustive]
     Closed {
         /// The group, as texts show it.
@@ -97,7 +99,8 @@ impl Misuse {
         panic!("{self}")
     }
 
-    /// A spawn through a spawner whose group is gone; all that is known of it is where that was made.
+    /// A spawn through a spawner whose group is gone. Only the place where the spawner was made is
+    /// known.
     pub(crate) fn group_gone(
         made_at: &'static Location<'static>,
         attempted_at: &'static Location<'static>,
@@ -132,14 +135,14 @@ impl fmt::Display for Misuse {
 impl Error for Misuse {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // What is in the box, so that it can be told by its type.
+            // The content of the box, so that it can be downcast.
             Misuse::WrongTask(wrong) => Some(&**wrong),
             _ => None,
         }
     }
 }
 
-/// A refusal that hands back what was passed in, so that nothing is lost (R2).
+/// A refusal that hands back the argument, so that nothing is lost (R2).
 pub struct Rejected<T> {
     misuse: Misuse,
     value: T,
@@ -154,29 +157,29 @@ impl<T> Rejected<T> {
         Rejected { misuse: self.misuse, value: wrap(self.value) }
     }
 
-    /// Why it was refused.
+    /// The reason of the refusal.
     pub fn error(&self) -> &Misuse {
         &self.misuse
     }
 
-    /// What was passed in.
+    /// The argument of the refused call.
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// Why it was refused, by value: an error that any signature takes, because what was passed in is dropped. With it,
-    /// `?` works on a spawn whose future is not `Sync`: `spawner.spawn(child).map_err(Rejected::into_error)?`.
+    /// The reason of the refusal, by value: an error that any signature takes, because the argument is dropped. With
+    /// it, `?` works on a spawn whose future is not `Sync`: `spawner.spawn(child).map_err(Rejected::into_error)?`.
     pub fn into_error(self) -> Misuse {
         self.misuse
     }
 
-    /// Why it was refused, and what was passed in.
+    /// The reason of the refusal, and the argument.
     pub fn into_parts(self) -> (Misuse, T) {
         (self.misuse, self.value)
     }
 }
 
-/// What a plain `defer`, `hold` or `spawn` returns; panics in the caller where it was refused.
+/// The result of a plain `defer`, `hold` or `spawn`; panics in the caller if it was refused.
 #[track_caller]
 pub(crate) fn accepted<R, T>(result: Result<R, Rejected<T>>) -> R {
     match result {

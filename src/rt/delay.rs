@@ -6,8 +6,8 @@ use std::time::Instant;
 
 /// Ready at an instant, by the timer of the runtime that polls it now.
 ///
-/// Polled by another runtime than before it is made anew there, so that it needs nothing of the runtime that it left,
-/// which may be parked or gone.
+/// Polled by another runtime than before it is made anew there, so that it needs nothing of its former runtime, which
+/// may be parked or gone.
 pub(crate) struct Delay {
     at: Instant,
     sleep: Option<Sleep>,
@@ -25,7 +25,7 @@ impl Delay {
         }
     }
 
-    /// `None` where nothing tells the time: the runtime has no timer, and no feature gives another one.
+    /// `None` if there is no timer: the runtime has none, and no feature provides another one.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
         #[cfg(feature = "tokio")]
         if let Some(polled) = self.made_in.poll(self.at, &mut self.sleep, cx) {
@@ -37,13 +37,13 @@ impl Delay {
         Some(self.sleep.as_mut()?.as_mut().poll(cx))
     }
 
-    /// Gives the timer back; the next poll makes it anew.
+    /// Releases the timer; the next poll makes it anew.
     pub(crate) fn disarm(&mut self) {
         self.sleep = None;
     }
 }
 
-/// A timer for where no runtime has one.
+/// The timer for runtimes without one.
 fn sleep_anywhere(at: Instant) -> Option<Sleep> {
     #[cfg(feature = "timer")]
     return Some(super::timer::sleep_until(at));

@@ -6,16 +6,17 @@ use std::future::Future;
 
 /// Spawns a group's children on a smol executor.
 ///
-/// smol gives its tasks no ids, so tasks of its own are unknown to the owner check (R5); children of a
+/// smol gives its tasks no ids, so the owner check does not know smol's own tasks (R5); children of a
 /// group are known, as everywhere.
 #[derive(Clone, Debug)]
 pub struct Smol {
-    /// Without one it is the global executor.
+    /// `None` for the global executor.
     executor: Option<Arc<::smol::Executor<'static>>>,
     kept: Arc<Kept>,
 }
 
-/// What children keep, one for all of them: weak, because an executor owns its children.
+/// The spawner that all children share and keep. It is weak, because an executor owns its
+/// children.
 #[derive(Debug)]
 struct Kept(Option<Weak<::smol::Executor<'static>>>);
 
@@ -25,7 +26,7 @@ impl Smol {
         Smol { executor: None, kept: Arc::new(Kept(None)) }
     }
 
-    /// An executor of your own. Children that it drops unfinished are seen as cancelled.
+    /// A given executor. Children that it drops unfinished count as cancelled.
     pub fn new(executor: Arc<::smol::Executor<'static>>) -> Self {
         let kept = Arc::new(Kept(Some(Arc::downgrade(&executor))));
         Smol { executor: Some(executor), kept }

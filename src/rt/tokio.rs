@@ -13,17 +13,17 @@ use std::time::Instant;
 
 /// Spawns a group's children on a tokio runtime.
 ///
-/// A runtime that shuts down drops its tasks: the children are then seen as cancelled, with
+/// A runtime that shuts down drops its tasks: the children then count as cancelled, with
 /// [`ReasonKind::Shutdown`](crate::ReasonKind::Shutdown).
 #[derive(Clone, Debug)]
 pub struct Tokio(Arc<Kept>);
 
-/// What children keep, one for all of them.
+/// The spawner that all children share and keep.
 #[derive(Debug)]
 struct Kept(Handle);
 
 impl Tokio {
-    /// The runtime that this is called in.
+    /// The runtime in which this is called.
     ///
     /// # Panics
     ///
@@ -48,7 +48,8 @@ impl Spawn for Tokio {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Not aborted on drop: the group knows when the child ends by itself.
+        // Dropping the join handle does not abort the task: the child ends by itself, and its
+        // group is woken then.
         drop(self.0.0.spawn(task));
         Ok(())
     }
@@ -65,19 +66,19 @@ impl Spawn for Kept {
     }
 }
 
-/// Where the timer of a [`Delay`](super::Delay) was made.
+/// The runtime in which the timer of a [`Delay`](super::Delay) was made.
 #[derive(Default)]
 pub(super) struct MadeIn {
-    /// `None` outside a runtime, and in one that has no timer.
+    /// `None` outside a runtime, and in a runtime without a timer.
     runtime: Option<Id>,
-    /// The task that polled it last, 0 where none was known. A task stays in its runtime, so that most polls need not
-    /// ask which that is.
+    /// The task that polled it last; 0 if none was known. A task stays in its runtime, so most polls need not look up
+    /// the runtime.
     task: u64,
 }
 
 impl MadeIn {
-    /// Polls a timer of the runtime that is current here, which is in `sleep` or is made for `at`. `None` where there is
-    /// no such runtime, or it has no timer: then `sleep` holds none of tokio's.
+    /// Polls a timer of the current runtime, which is in `sleep` or is made for `at`. `None` if there is no such
+    /// runtime, or it has no timer: then `sleep` holds no timer of tokio.
     pub(super) fn poll(
         &mut self,
         at: Instant,
@@ -85,7 +86,7 @@ impl MadeIn {
         cx: &mut Context<'_>,
     ) -> Option<Poll<()>> {
         let runtime = self.come_here(sleep)?;
-        // tokio panics where a runtime was built without a timer, or has shut down, and offers no way to ask.
+        // tokio panics if a runtime was built without a timer, or has shut down, and offers no way to ask.
         let polled = unwind::catch(|| {
             let tokios = || -> Sleep { Box::pin(::tokio::time::sleep_until(at.into())) };
             sleep.get_or_insert_with(tokios).as_mut().poll(cx)
@@ -93,7 +94,7 @@ impl MadeIn {
         match polled {
             Ok(Poll::Pending) => return Some(Poll::Pending),
             Ok(Poll::Ready(())) if now() >= at => return Some(Poll::Ready(())),
-            // A runtime that shuts down lets all its timers ring.
+            // A runtime that shuts down makes all its timers ready.
             Ok(Poll::Ready(())) => {}
             Err(payload) => unwind::discard(payload),
         }
@@ -103,7 +104,7 @@ impl MadeIn {
         None
     }
 
-    /// The runtime that is current here, if it has a timer; another one's timer is given back.
+    /// The current runtime, if it has a timer; the timer of another runtime is released.
     fn come_here(&mut self, sleep: &mut Option<Sleep>) -> Option<Id> {
         let task = task_number();
         if task != 0 && task == self.task {
@@ -121,11 +122,12 @@ impl MadeIn {
 }
 
 ambient! {
-    /// The runtime that was last found to have no timer: each thread finds out once, because the panic hook tells of it.
+    /// The runtime that was last found to have no timer: each thread finds out once, because the panic hook prints the
+    /// panic.
     static WITHOUT_TIMER: Cell<Option<Id>> = Cell::new(None);
 }
 
-/// What tokio's clock shows, which tests can pause.
+/// The instant of tokio's clock, which tests can pause.
 pub(super) fn now() -> Instant {
     // It panics at a thread's end, once its own thread-local is gone, if its clock has ever been paused.
     let now = unwind::catch(|| ::tokio::time::Instant::now().into_std());
@@ -144,7 +146,7 @@ pub(crate) fn task_number() -> u64 {
     })
 }
 
-/// Reads the number out of an id whose only public use of it is its `Hash`.
+/// Reads the number of an id, whose `Hash` is the only public way to it.
 struct NumberOf(u64);
 
 impl Hasher for NumberOf {

@@ -12,28 +12,29 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-/// A scope that was entered with [`CancelScope::enter`]: to be kept in a struct, with many futures run
+/// A scope that was entered with [`CancelScope::enter`]. It is kept in a struct, and many futures run
 /// inside it, one after the other or side by side, until it is left with [`exit`](EnteredScope::exit).
 ///
 /// It does not become current by itself: two entered scopes are siblings, and may be left in any order. It
 /// is current inside [`run`](EnteredScope::run).
 ///
-/// Its times act while nothing runs in it, too: its [deadline](CancelScope::timeout), and its
-/// [grace](CancelScope::grace) after a [stop](CancelHandle::stop), or, where it is
-/// [shielded](CancelScope::shielded), after a cancellation around it (R11). [`CancelHandle::cancelled`] resolves when
-/// such a time comes. [`CancelHandle::is_cancelled`], [`CancelHandle::reason`] and [`exit`](EnteredScope::exit) look
-/// at the clock when they are called; a time that has come counts before a request that is made after it. A check
-/// from inside, such as [`is_cancelled`](crate::is_cancelled), does not look: a future that runs in the scope is
-/// woken when the time comes.
+/// Its times act even if no future runs in it: its [deadline](CancelScope::timeout); its [grace](CancelScope::grace)
+/// after a [stop](CancelHandle::stop); or, if it is [shielded](CancelScope::shielded), its grace after a cancellation
+/// around it (R11). [`CancelHandle::cancelled`] resolves when such a time comes. [`CancelHandle::is_cancelled`],
+/// [`CancelHandle::reason`] and [`exit`](EnteredScope::exit) read the clock when they are called; a time that has
+/// come counts before a request that is made after it. A check from inside, such as
+/// [`is_cancelled`](crate::is_cancelled), does not read the clock, because a future that runs in the scope is woken
+/// when the time comes.
 ///
 /// # Task affinity
 ///
 /// The task that entered it runs futures in it and leaves it (R2); [`release`](EnteredScope::release)
-/// hands it over (R4), and from then on its times are told by the clock of the task that adopts it.
+/// hands it over (R4), and from then on its times are measured by the clock of the task that adopts
+/// it.
 ///
 /// # On drop
 ///
-/// The scope is left. Dropped by a task that does not own it, that is
+/// The scope is left. A drop by a task that does not own it is
 /// [reported](crate::set_report_hook).
 ///
 /// # Examples
@@ -54,11 +55,11 @@ pub struct EnteredScope {
 }
 
 impl CancelScope {
-    /// Enters the scope here and now, in the task that runs now. A relative deadline starts here.
+    /// Enters the scope now, in the current task. A relative deadline starts here.
     ///
     /// # Errors
     ///
-    /// [`EnterError`] where the scope was run before.
+    /// [`EnterError`] if the scope was run before.
     #[track_caller]
     pub fn enter(self) -> Result<EnteredScope, EnterError> {
         match self.draft.node().enter_dynamic(Location::caller()) {
@@ -77,38 +78,40 @@ impl EnteredScope {
     ///
     /// # Task affinity
     ///
-    /// The task that owns the scope: the one that entered or [adopted](Released::adopt) it. Where another task polls
-    /// the future first, the body is not started; where it polls it later, the body is dropped. Both resolve to
-    /// [`Cancelled`](crate::Cancelled) with [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) (R2), and the
+    /// The task that owns the scope: the task that entered or [adopted](Released::adopt) it. If another task polls
+    /// the future first, the body is not started; if another task polls it later, the body is dropped. Both resolve
+    /// to [`Cancelled`](crate::Cancelled) with [`ReasonKind::WrongTask`](crate::ReasonKind::WrongTask) (R2), and the
     /// scope goes on.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`](crate::Cancelled), with the first reason, where the scope was cancelled and the body did not
+    /// [`Cancelled`](crate::Cancelled), with the first reason, if the scope was cancelled and the body did not
     /// finish.
     ///
     /// # Panics
     ///
-    /// With the body's panic, after what was abandoned inside has run. The scope goes on.
+    /// With the body's panic, after the exits that were abandoned inside have run. The scope
+    /// goes on.
     #[track_caller]
     pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
         let at = Location::caller();
         ScopeRun { run: Run::entered(Node::stay(&self.node, at), None, body, at) }
     }
 
-    /// A handle that asks for cancellation from anywhere.
+    /// A handle that requests a cancellation from anywhere.
     pub fn handle(&self) -> CancelHandle {
         CancelHandle::new(Arc::clone(&self.node))
     }
 
-    /// The task that entered it: `None` where no task was known.
+    /// The task that entered it; `None` if no task was known.
     pub fn owner(&self) -> Option<TaskId> {
         self.node.owner_id()
     }
 
-    /// Leaves the scope, and tells why it was cancelled, if it was: by a request, or by a time that had come.
+    /// Leaves the scope. The result has the reason if the scope was cancelled: by a request, or by a time
+    /// that had come.
     ///
-    /// Where something still runs inside it, because its future was leaked, that is cancelled, and
+    /// If a future still runs inside it, because it was leaked, that run is cancelled, and
     /// [reported](crate::set_report_hook) once.
     ///
     /// # Errors
@@ -125,7 +128,7 @@ impl EnteredScope {
         }
     }
 
-    /// Lets go of the scope, so that another task can adopt it (R4).
+    /// Releases the scope, so that another task can adopt it (R4).
     ///
     /// # Errors
     ///
@@ -173,7 +176,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// Why the scope was cancelled, if it was.
+    /// The reason for which the scope was cancelled, if it was.
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
     }
@@ -183,12 +186,12 @@ impl Left {
 pub struct EnterError(Box<(Misuse, CancelScope)>);
 
 impl EnterError {
-    /// Why it was refused.
+    /// The reason of the refusal.
     pub fn error(&self) -> &Misuse {
         &self.0.0
     }
 
-    /// The scope, as it was.
+    /// The scope, unchanged.
     pub fn into_inner(self) -> CancelScope {
         self.0.1
     }

@@ -1,4 +1,4 @@
-//! Handles: they ask for cancellation, and do nothing else (R3).
+//! Handles: they request a cancellation, and do nothing else (R3).
 
 use super::{request, stop};
 use crate::reason::Reason;
@@ -11,10 +11,10 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Asks for the cancellation of one region, from any task or thread.
+/// Requests the cancellation of one region, from any task or thread.
 ///
-/// It can ask; it can neither enter nor leave (R3). It keeps nothing alive but a small node, and acts on
-/// nobody once the region was left (R9). Not for asynchronous signal handlers: it takes locks.
+/// It can neither enter nor leave the region (R3). It keeps only a small node alive, and has no effect
+/// once the region was left (R9). Not for asynchronous signal handlers, because it takes locks.
 ///
 /// # On drop
 ///
@@ -48,33 +48,34 @@ impl CancelHandle {
         CancelHandle { node }
     }
 
-    /// Asks for cancellation. The first reason wins; asking again changes nothing (R10).
+    /// Requests a cancellation. The first reason wins; a second request changes nothing (R10).
     #[track_caller]
     pub fn cancel(&self) {
         request(&self.node, None, Location::caller());
     }
 
-    /// As [`cancel`](CancelHandle::cancel), with a text that every error tells.
+    /// As [`cancel`](CancelHandle::cancel), with a message that every error shows.
     #[track_caller]
     pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
         request(&self.node, Some(message.into()), Location::caller());
     }
 
-    /// Asks the region, and everything inside it, to wind down (R13). With a
-    /// [grace](crate::CancelScope::grace), it becomes a cancellation when that is over.
+    /// Asks the region, and every region inside it, to wind down (R13). With a
+    /// [grace](crate::CancelScope::grace), the request becomes a cancellation when the grace is
+    /// over.
     #[track_caller]
     pub fn stop(&self) {
         stop(&self.node, Location::caller());
     }
 
-    /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen it
-    /// pass; that of an [`EnteredScope`](crate::EnteredScope) counts when it has passed.
+    /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen
+    /// that it passed; the deadline of an [`EnteredScope`](crate::EnteredScope) counts once it has passed.
     pub fn is_cancelled(&self) -> bool {
         self.node.is_cancelled_by_now()
     }
 
-    /// Why it is cancelled, if it is. A region that is cancelled with what is around it has
-    /// [`ReasonKind::Parent`](crate::ReasonKind::Parent).
+    /// The reason of the cancellation, if there is one. A region that is cancelled with a
+    /// region around it has [`ReasonKind::Parent`](crate::ReasonKind::Parent).
     pub fn reason(&self) -> Option<Reason> {
         self.node.look_at_clocks();
         self.node.effective_reason()
@@ -83,8 +84,8 @@ impl CancelHandle {
     /// Waits until the region, or one around it, is cancelled. It never resolves if that does not happen
     /// before the region is left.
     ///
-    /// It waits for the region's own deadline too, and for those of entered scopes around it, whether anything is
-    /// polled in them or not: when the time has come it cancels them (R11).
+    /// It waits for the region's own deadline too, and for those of entered scopes around it, even if no future
+    /// is polled in them: when the time has come, this wait cancels them (R11).
     ///
     /// # Cancel safety
     ///
@@ -95,10 +96,10 @@ impl CancelHandle {
 
     /// Waits until the region, or one around it, is asked to wind down with `stop` (R13).
     ///
-    /// For what runs outside the region, in a task of somebody else, such as the future that a server takes as
-    /// its shutdown signal. A body inside the region uses [`stop_requested`](crate::stop_requested). A
+    /// For code that runs outside the region, in a task of another library, such as the future that a server
+    /// takes as its shutdown signal. A body inside the region uses [`stop_requested`](crate::stop_requested). A
     /// cancellation is no stop: wait for [`cancelled`](CancelHandle::cancelled) beside it. It never resolves if
-    /// nobody asks before the region is left.
+    /// there is no request before the region is left.
     ///
     /// # Cancel safety
     ///
@@ -149,8 +150,8 @@ impl CancelHandle {
 ///
 /// # On drop
 ///
-/// The region is cancelled; the reason tells where the guard was made, because a drop has no place of its own. The
-/// panic of a waker is not let out while the thread unwinds.
+/// The region is cancelled. The reason has the place where the guard was made, because a drop has no place of its
+/// own. While the thread unwinds, the panic of a waker is discarded.
 #[must_use = "dropping it cancels the region"]
 pub struct DropGuard {
     handle: CancelHandle,
@@ -159,7 +160,7 @@ pub struct DropGuard {
 }
 
 impl DropGuard {
-    /// Gives the handle back; nothing is cancelled.
+    /// Returns the handle; nothing is cancelled.
     pub fn disarm(mut self) -> CancelHandle {
         self.armed = false;
         self.handle.clone()
