@@ -1,4 +1,4 @@
-//! The guide: what to know, in the order in which it is needed.
+//! The guide: concepts and recipes, in the order in which they are needed.
 //!
 //! Each page goes from the concept to its rule, from there to the usual pitfall, and ends with recipes. Every program
 //! on these pages is compiled and run by the tests.
@@ -17,19 +17,21 @@
 //! | [`loom`] | you model-check it |
 //! | [`migrating`] | you come from tokio, tokio-util, AnyIO or Trio |
 //! | [`cheat_sheet`] | you know it all and forgot a name |
-//! | [`rules`] | a text cites R8, and you want to know what that is |
+//! | [`rules`] | a text cites R8, and you want to know its meaning |
 //!
 //! # Glossary
 //!
-//! - **task**: a future with an identity. What a region records as its owner.
-//! - **region**: anything that a task enters and leaves: a task itself, a cancel scope, an exit stack, a task group.
+//! - **task**: a future with an identity, which a region records as its owner.
+//! - **region**: the object that a task enters and leaves: a task itself, a cancel scope, an exit stack, a task
+//!   group.
 //! - **enter**, **leave**: a region is entered once, at the first poll of its `run`, and left once, when its body is gone,
 //!   its children have left and its exits have run.
-//! - **owner**: the task that entered a region. Only it leaves the region.
+//! - **owner**: the task that entered a region. Only the owner leaves the region.
 //! - **exit**: async code that undoes something. Registered in a region, run when the region is left.
 //! - **abandon**: to drop a region before its exits have run, as `select!` does with its losers.
-//! - **adopt**: to take over abandoned exits. The nearest live region around does it, and is not left before they have run.
-//! - **lost**: an exit that nobody could adopt. It is reported, by name, and never silently.
+//! - **adopt**: to take over abandoned exits. The nearest live region around adopts them, and is not left before they
+//!   have run.
+//! - **lost**: an exit that no region could adopt. It is reported, by name, and never silently.
 //! - **stop**: to ask a region to wind down. **cancel**: to have its body dropped.
 
 /// Ten minutes: one program, three nouns, one habit.
@@ -40,7 +42,7 @@ pub mod start {}
 #[doc = include_str!("guide/cancellation.md")]
 pub mod cancellation {}
 
-/// Undoing things, whatever happens.
+/// Clean-up that runs in every case.
 #[doc = include_str!("guide/exits.md")]
 pub mod exits {}
 
@@ -56,11 +58,11 @@ pub mod shutdown {}
 #[doc = include_str!("guide/libraries.md")]
 pub mod libraries {}
 
-/// Records of what went wrong, `?`, and the texts of this crate's own errors.
+/// Records of failures, `?`, and the texts of this crate's own errors.
 #[doc = include_str!("guide/errors.md")]
 pub mod errors {}
 
-/// Finding what does not end.
+/// Finding the cause of a hang.
 #[doc = include_str!("guide/hangs.md")]
 pub mod hangs {}
 
