@@ -1,4 +1,4 @@
-//! The record of everything that went wrong while leaving; nothing in it is masked (R15).
+//! The record of all failures of a region; nothing in it is masked (R15).
 
 mod convert;
 
@@ -21,21 +21,21 @@ pub(crate) fn counted(number: usize, thing: &str) -> String {
 /// Any error that an exit may end with.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
-/// Everything that went wrong in a region, from its body to its last exit.
+/// All failures of a region, from its body to its last exit.
 ///
 /// A record, not one winner: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
 /// order in which it completed. The primary is the first real error, the body counting as one more child;
-/// exits come after it, in the order they ran; cancellation is primary only where nothing real exists
+/// exits come after it, in the order they ran; a cancellation is primary only if there is no real error
 /// (R15). After Kotlin's root cause with its suppressed exceptions, and Python's exception groups.
 ///
 /// `{}` is one line; `{:#}` is a tree: a line for each cause, below an exit's error a line for each of its
 /// sources, and the errors of body and children in their own `{:#}`. The `source` of a failure is the
-/// primary's, so that a chain printed from here does not repeat it.
+/// source of its primary cause, so that a printed chain does not repeat that cause.
 ///
 /// # Comparison
 ///
-/// `anyhow::Error` is one chain of causes; this is several side by side, each with its own. Where a caller
-/// wants one error, [`into_cause`](Failure::into_cause) is it.
+/// `anyhow::Error` is one chain of causes; this is several side by side, each with its own chain. A caller
+/// that wants one error takes [`into_cause`](Failure::into_cause).
 ///
 /// # Examples
 ///
@@ -62,7 +62,7 @@ pub struct Failure<E> {
     omitted: usize,
 }
 
-/// One thing that went wrong.
+/// One failure.
 #[non_exhaustive]
 pub enum Cause<E> {
     /// The body returned an error.
@@ -72,14 +72,15 @@ pub enum Cause<E> {
     Child {
         /// The child.
         task: TaskId,
-        /// What it returned.
+        /// Its error.
         error: E,
     },
     /// An exit failed.
     Exit(ExitFailure),
     /// The body was dropped because the region was cancelled.
     Cancelled(Reason),
-    /// A child that was [started](crate::TaskGroup::start) ended without having said that it is ready.
+    /// A child that was [started](crate::TaskGroup::start) ended without having reported that it is
+    /// ready.
     #[non_exhaustive]
     NotReady {
         /// The child.
@@ -98,11 +99,11 @@ pub enum ExitFailure {
     Failed {
         /// Where it was registered.
         registered_at: &'static Location<'static>,
-        /// What it returned.
+        /// Its error.
         error: BoxError,
     },
-    /// It panicked; the rest ran all the same. Also a second panic of a body, a child or a drop, which can
-    /// not go on beside the first.
+    /// It panicked; the other exits ran all the same. Also a second panic of a body, a child or a drop,
+    /// which cannot be resumed beside the first.
     #[non_exhaustive]
     Panicked {
         /// Where it was registered, run or spawned.
@@ -115,11 +116,11 @@ pub enum ExitFailure {
     TimedOut {
         /// Where it was registered.
         registered_at: &'static Location<'static>,
-        /// How long it had, from its first poll.
+        /// The time that it had, from its first poll.
         grace: Duration,
     },
-    /// A child, or the body, returned an error that nobody can claim: the `run` that would have returned it was dropped, or
-    /// went on with a panic.
+    /// A child, or the body, returned an error that no caller receives: the `run` that would have returned it was
+    /// dropped, or resumed a panic.
     #[non_exhaustive]
     Unclaimed {
         /// Where the child was spawned; where the region was run, if it was its body.
@@ -127,8 +128,8 @@ pub enum ExitFailure {
         /// The task that failed.
         task: TaskId,
     },
-    /// The value it was to put back was still in use when its turn came. The last drop of the
-    /// [`Held`](crate::Held) sends it on.
+    /// The value that it was to give back was still in use when its turn came. The last drop of
+    /// the [`Held`](crate::Held) hands the exit to the regions around.
     #[non_exhaustive]
     StillHeld {
         /// Where it was registered.
@@ -193,7 +194,7 @@ impl Error for ExitFailure {
     }
 }
 
-/// Failures on their way into a record: the first ones, and how many more there were.
+/// Failures on their way into a record: the first ones, and the number of further ones.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     pub(crate) first: Vec<ExitFailure>,
@@ -214,7 +215,7 @@ impl Failures {
         self.omitted += later.omitted;
     }
 
-    /// Counts what is over `cap`, and returns it: its drop is user code (R18).
+    /// Counts the failures over `cap`, and returns them, because their drop is user code (R18).
     #[must_use = "what is over the cap must be dropped outside the lock, quietly"]
     pub(crate) fn trim(&mut self, cap: usize) -> Vec<ExitFailure> {
         if self.first.len() <= cap {
@@ -233,7 +234,7 @@ impl From<ExitFailure> for Failures {
 }
 
 impl<E> Failure<E> {
-    /// `None` where nothing went wrong. At most `cap` causes are kept, the exits last; the others are counted.
+    /// `None` if there is no failure. At most `cap` causes are kept, the exits last; the others are counted.
     pub(crate) fn record(
         mut causes: Vec<Cause<E>>,
         exits: Failures,
@@ -256,7 +257,8 @@ impl<E> Failure<E> {
         Failure { causes: vec![cause], omitted: 0 }
     }
 
-    /// How many errors came after the record had reached its cap, and are only counted.
+    /// The number of errors that came after the record had reached its cap. They are only
+    /// counted.
     pub fn omitted(&self) -> usize {
         self.omitted
     }
@@ -266,7 +268,7 @@ impl<E> Failure<E> {
         &self.causes[0]
     }
 
-    /// Everything beside the primary, in the order in which it went wrong.
+    /// All causes but the primary, in the order in which they occurred.
     pub fn rest(&self) -> impl Iterator<Item = &Cause<E>> {
         self.causes[1..].iter()
     }
@@ -276,7 +278,7 @@ impl<E> Failure<E> {
         self.causes.iter()
     }
 
-    /// The primary cause by value. What else went wrong is dropped: read [`rest`](Failure::rest) first.
+    /// The primary cause by value. The other causes are dropped: read [`rest`](Failure::rest) first.
     pub fn into_cause(mut self) -> Cause<E> {
         self.causes.swap_remove(0)
     }
@@ -288,8 +290,8 @@ impl<E> Failure<E> {
 }
 
 impl<E> Failure<E> {
-    /// The same record with other errors of body and children: at the border of a library, or where regions
-    /// are nested whose errors differ.
+    /// The same record with other errors of body and children: for the border of a library, or for nested
+    /// regions whose errors differ.
     pub fn map<F>(self, mut wrap: impl FnMut(E) -> F) -> Failure<F> {
         let causes = self.causes.into_iter().map(|cause| match cause {
             Cause::Body(error) => Cause::Body(wrap(error)),
@@ -304,7 +306,7 @@ impl<E> Failure<E> {
 }
 
 impl<E> Failure<Failure<E>> {
-    /// One record of two nested ones: each inner record in the place where it stood, its primary first.
+    /// One record of two nested ones: each inner record in its place, its primary first.
     ///
     /// A body or a child that itself uses a stack or a group returns a `Failure`, and the region around
     /// wraps that in its own.
@@ -341,7 +343,7 @@ impl<E> Failure<Failure<E>> {
 }
 
 impl<E> Cause<E> {
-    /// One line, or with `tree` a line for each source of an exit's error below it; `show` writes an error of body or
+    /// One line, or with `tree` a line for each source of an exit's error below it. `show` writes an error of body or
     /// child, which may have only one of `Display` and `Debug`.
     fn write(
         &self,
@@ -431,8 +433,8 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     }
 }
 
-/// The tree of `{:#}`, with each error of body and children in its own `Debug`, because that is what `unwrap` and a
-/// `main` that returns the failure print. `{:#?}` shows the fields. After `anyhow::Error`.
+/// The tree of `{:#}`, with each error of body and children in its own `Debug`, because `unwrap` and a `main` that
+/// returns the failure print `Debug`. `{:#?}` shows the fields. After `anyhow::Error`.
 impl<E: fmt::Debug> fmt::Debug for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -454,7 +456,7 @@ impl<E: Error + 'static> Error for Failure<E> {
 
 /// A scope was cancelled, by request or by its deadline, and its body was dropped where it was parked.
 ///
-/// Only the scope that was cancelled returns this (R9): what is inside it is dropped, not told.
+/// Only the scope that was cancelled returns this (R9): regions inside it are dropped.
 ///
 /// # Examples
 ///
@@ -477,20 +479,21 @@ impl Cancelled {
         Cancelled { reason, failures }
     }
 
-    /// Why: the first request's reason (R10).
+    /// The reason of the first request (R10).
     pub fn reason(&self) -> &Reason {
         &self.reason
     }
 
-    /// Everything that went wrong in what the scope adopted before it was left: exits of dropped regions that failed, and
-    /// errors of their bodies and children that no record could hold, as [`ExitFailure::Unclaimed`]. In that order.
+    /// The failures of the exits that the scope adopted before it was left: first the exits of dropped regions that
+    /// failed, then errors of their bodies and children that no record could hold, as [`ExitFailure::Unclaimed`].
     ///
-    /// An exit that panicked is not among them: the scope's run goes on with the panic.
+    /// An exit that panicked is not among them, because the scope's run resumes the panic.
     pub fn failures(&self) -> &[ExitFailure] {
         &self.failures.first
     }
 
-    /// How many failures came after the record had reached its cap, and are only counted.
+    /// The number of failures that came after the record had reached its cap. They are only
+    /// counted.
     pub fn omitted(&self) -> usize {
         self.failures.omitted
     }
@@ -513,7 +516,8 @@ impl fmt::Display for Cancelled {
 
 impl Error for Cancelled {}
 
-/// Why a child has no value. The error itself always goes to the group's [`Failure`] (R17).
+/// The reason why a child has no value. The error itself always goes to the group's [`Failure`]
+/// (R17).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ChildError {
@@ -521,7 +525,7 @@ pub enum ChildError {
     Failed(TaskId),
     /// It was cancelled before it had a value.
     Cancelled(Reason),
-    /// It panicked; the group's `run` goes on with the panic when everything has left.
+    /// It panicked; the group's `run` resumes the panic when everything has left.
     Panicked,
 }
 

@@ -1,9 +1,9 @@
-//! Who is inside what (feature `inspect`): what is open, who owns it, where it was entered, what it waits for
-//! and for how long.
+//! The tree of open regions (feature `inspect`): each region, its owner, the place where it was entered, and
+//! its current wait with its duration.
 //!
-//! [`snapshot`] answers now, as a tree to read or as JSON; [`record`] answers over time, as a timeline that a
-//! trace viewer opens. With the feature on, every region is listed while it is open, at the cost of a lock
-//! and two clock reads each.
+//! [`snapshot`] shows the present state, as a tree to read or as JSON; [`record`] shows a period, as a
+//! timeline that a trace viewer opens. With the feature on, every region is listed while it is open, at the
+//! cost of a lock and two clock reads each.
 //!
 //! ```
 //! use moored::{CancelScope, checkpoint, inspect};
@@ -30,15 +30,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How deep regions are shown inside each other. Those that are deeper stand one after the other in the region at this
-/// depth, each with its depth as a number.
+/// The depth to which regions are nested in the tree. Deeper regions stand in a list in the region at this depth, each
+/// with its depth as a number.
 const NESTED: usize = 32;
 
-/// The open regions of this process, as a forest: what was entered inside what.
+/// The open regions of this process, as a forest: each region with the regions that were
+/// entered inside it.
 ///
-/// `Display` is a tree with a line for each region. A snapshot takes time and room in proportion to the number of regions:
-/// however deep they are inside each other, a tree is no deeper than 32. What is deeper is one list, in which each region
-/// is followed by what is inside it, with [its depth](Region::depth).
+/// `Display` is a tree with a line for each region. A snapshot takes time and memory in proportion to the number of
+/// regions. Regions may be nested to any depth, but the tree is no deeper than 32. Deeper regions are one list, in
+/// which each region is followed by the regions inside it, with [its depth](Region::depth).
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     roots: Vec<Region>,
@@ -54,28 +55,29 @@ pub struct Region {
     pub name: Option<String>,
     /// The task that owns it, as texts show it.
     pub owner: Option<String>,
-    /// Where it was entered: file, line, column.
+    /// The place where it was entered: file, line, column.
     pub entered_at: String,
-    /// How long ago it was entered.
+    /// The time since it was entered.
     pub open_for: Duration,
-    /// What it waits for: its body, its children, exits that it adopted, or the exit registered at a place.
+    /// Its current wait: its body, its children, exits that it adopted, or the exit registered at a place.
     pub waits_for: String,
-    /// For how long.
+    /// The duration of that wait.
     pub waiting_for: Duration,
     /// Whether it was cancelled itself.
     pub cancelled: bool,
     /// Whether it was asked to wind down.
     pub stopping: bool,
-    /// How many exits are registered and have not begun.
+    /// The number of exits that are registered and have not begun.
     pub exits: usize,
-    /// How many regions are around it.
+    /// The number of regions around it.
     pub depth: usize,
-    /// What was entered inside it, oldest first; at a depth of 31 all that is inside it, however deep.
+    /// The regions that were entered inside it, oldest first; at a depth of 31 all regions inside it,
+    /// at any depth.
     pub inside: Vec<Region>,
 }
 
-/// Looks at every open region of this process. Each is looked at by itself: a region that is entered or left
-/// meanwhile may be in it or not.
+/// Looks at every open region of this process, one after the other. A region that is entered or left
+/// meanwhile may be in the snapshot or not.
 pub fn snapshot() -> Snapshot {
     let now = Instant::now();
     let mut open = Vec::new();
@@ -88,13 +90,13 @@ pub fn snapshot() -> Snapshot {
     Snapshot { roots }
 }
 
-/// Each region with its depth, followed by what is inside it, oldest first.
+/// Each region with its depth, followed by the regions inside it, oldest first.
 fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
     let places: HashMap<u64, usize> =
         found.iter().enumerate().map(|(place, region)| (region.number, place)).collect();
     let mut roots = Vec::new();
     let mut inside = vec![Vec::new(); found.len()];
-    // Youngest first, because the next one is taken from the end.
+    // Youngest first, because the next region is taken from the end.
     for (place, region) in found.iter().enumerate().rev() {
         match region.parent.and_then(|parent| places.get(&parent)) {
             Some(parent) => inside[*parent].push(place),
@@ -111,12 +113,12 @@ fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
     sorted
 }
 
-/// Where in the tree a region of this depth stands.
+/// The level of the tree in which a region of this depth stands.
 fn level(depth: usize) -> usize {
     depth.min(NESTED)
 }
 
-/// Puts what is open at this level and below where it belongs.
+/// Moves the open regions at this level and below into their parents.
 fn close_to(level: usize, open: &mut Vec<Region>, roots: &mut Vec<Region>) {
     while open.len() > level {
         if let Some(region) = open.pop() {
@@ -131,7 +133,7 @@ impl Snapshot {
         &self.roots
     }
 
-    /// Every region, each followed by what is inside it.
+    /// Every region, each followed by the regions inside it.
     fn all(&self) -> impl Iterator<Item = &Region> {
         let mut rest = vec![self.roots.iter()];
         std::iter::from_fn(move || {
@@ -159,7 +161,7 @@ impl Snapshot {
             }
             open = level + 1;
             let own = region.own_values().to_string();
-            // Its brace is closed behind what is inside.
+            // The closing brace comes after the regions inside.
             json.push_str(own.strip_suffix('}').unwrap_or(&own));
             json.push_str(",\"inside\":[");
         }
@@ -197,7 +199,7 @@ impl Region {
         }
     }
 
-    /// All but what is inside.
+    /// All values but the regions inside.
     fn own_values(&self) -> Value {
         json!({
             "kind": self.kind,
@@ -216,7 +218,7 @@ impl Region {
 }
 
 impl fmt::Display for Region {
-    /// One line, without what is inside.
+    /// One line, without the regions inside.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;
         if let Some(name) = &self.name {
@@ -248,8 +250,8 @@ impl fmt::Display for Snapshot {
     }
 }
 
-/// Keeps every region that is left from now on, until the recording is [finished](Recording::finish). There
-/// is one recording in a process: a second one begins it anew.
+/// Keeps every region that is left from now on, until the recording is [finished](Recording::finish). A
+/// process has one recording: a second call begins it anew.
 pub fn record() -> Recording {
     register::record(true);
     Recording { began: Instant::now() }
@@ -259,7 +261,7 @@ pub fn record() -> Recording {
 ///
 /// # On drop
 ///
-/// It goes on, and keeps what is left: finish it.
+/// The recording goes on, and keeps every region that is left, until it is finished.
 #[derive(Debug)]
 #[must_use = "finish it: what is left is kept until then"]
 pub struct Recording {
@@ -281,12 +283,12 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// How many regions it has.
+    /// The number of regions in it.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether nothing was left during the recording.
+    /// Whether no region was left during the recording.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
@@ -325,7 +327,8 @@ impl fmt::Debug for Timeline {
     }
 }
 
-/// JSON in which names have escapes for all that [`Shown`] escapes: JSON itself asks for fewer.
+/// JSON in which names have escapes for all characters that [`Shown`] escapes, because JSON
+/// itself requires fewer.
 fn escaped(json: String) -> String {
     if !json.contains(is_escaped) {
         return json;

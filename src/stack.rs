@@ -30,40 +30,40 @@ use std::time::Duration;
 
 /// A region that owns async exits, run last in, first out, when the task that entered it leaves it.
 ///
-/// Two forms. [`run`](ExitStack::run) enters the stack, runs a body, and leaves. The dynamic form keeps the
-/// stack in a struct: its first use enters it, [`close`](ExitStack::close) leaves it. In both, exits run
-/// once, shielded from every cancellation, one after the other; one that fails or panics does not stop the
-/// rest (R14), and everything that went wrong stands in one [`Failure`] (R15).
+/// There are two forms. [`run`](ExitStack::run) enters the stack, runs a body, and leaves. The dynamic form
+/// keeps the stack in a struct: its first use enters it, [`close`](ExitStack::close) leaves it. In both,
+/// exits run once, shielded from every cancellation, one after the other. An exit that fails or panics does
+/// not stop the rest (R14), and all failures are in one [`Failure`] (R15).
 ///
 /// **An exit may outlast every deadline around it.** Exits are `'static`, because a stack that is dropped
 /// before they have run, by `select!`, a timeout, an abort or a cancelled body, hands them to the nearest
-/// enclosing live region, which runs them before it is left (R8). They run *beside* that region's body: what
-/// the body does next may come before them, so what they give back must be guarded by something that waits,
-/// such as the permit of a pool that the exit itself returns.
+/// enclosing live region, which runs them before it is left (R8). They run *beside* that region's body, so
+/// the body's next steps may come before them. A resource that an exit gives back must therefore be guarded
+/// by something that waits, such as the permit of a pool that the exit itself returns.
 ///
-/// A stack adopts only while it is run or closed: what is abandoned beside a stack in its dynamic form goes to
-/// the region around both.
+/// A stack adopts exits only while it is run or closed: exits that are abandoned beside a stack in its dynamic
+/// form go to the region around both.
 ///
 /// # Task affinity
 ///
-/// The first use records the task; only that task registers exits and leaves (R2). From another one
-/// `defer` and `hold` panic and their `try_` twins hand back what was passed in; `close` and `run` resolve
-/// to an error, and the owner can still do it.
+/// The first use records the task; only that task registers exits and leaves (R2). From another task
+/// `defer` and `hold` panic and their `try_` twins hand back their argument; `close` and `run` resolve to
+/// an error, and the owner can still leave the stack.
 ///
-/// Which tasks are told apart depends on what is known of them (R5): a plain tokio task is known with the feature `tokio`
-/// only. So a stack that is kept in a struct, made in one task and closed in another may pass without the feature and be
-/// refused with it. [Release](ExitStack::release) it where it was made, and [adopt](crate::Released::adopt) it where it is
-/// closed, in every set-up. The crate's guide has such a client on its page for libraries.
+/// The check can only compare tasks that are known (R5): a plain tokio task is known with the feature `tokio` only. So
+/// a stack that is kept in a struct, made in one task and closed in another may pass without the feature and be refused
+/// with it. In every set-up, [release](ExitStack::release) it in the first task, and [adopt](crate::Released::adopt) it
+/// in the task that closes it. The crate's guide has such a client on its page for libraries.
 ///
 /// # On drop
 ///
 /// Exits that have not run go to the nearest enclosing live region, or are
-/// [reported](crate::set_report_hook) lost where there is none (R8).
+/// [reported](crate::set_report_hook) lost if there is none (R8).
 ///
 /// # Comparison
 ///
-/// A `Drop` guard is right for what can be undone without waiting. `JoinSet` and `TaskTracker` own tasks,
-/// not what they leave behind.
+/// A `Drop` guard is right for clean-up that does not wait. `JoinSet` and `TaskTracker` own tasks, not
+/// the exits that tasks abandon.
 ///
 /// # Examples
 ///
@@ -94,20 +94,21 @@ impl ExitStack {
         ExitStack { node: Node::new(Kind::Stack) }
     }
 
-    /// Names the stack, for texts.
+    /// Sets the name of the stack, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
         self.node.set_name(name.into());
         self
     }
 
-    /// Bounds every exit: one that has not ended this long after its first poll is dropped, and recorded as
-    /// [`ExitFailure::TimedOut`](crate::ExitFailure::TimedOut). Abandonment never extends it (R14).
+    /// Bounds every exit: an exit that has not ended this long after its first poll is dropped, and
+    /// recorded as [`ExitFailure::TimedOut`](crate::ExitFailure::TimedOut). Abandonment never extends the
+    /// bound (R14).
     pub fn grace(self, grace: Duration) -> Self {
         self.node.set_grace(grace);
         self
     }
 
-    /// Keeps at most `n` failures, at least one, and counts the rest (R15). 1024 where it is not set.
+    /// Keeps at most `n` failures, at least one, and counts the rest (R15). The default is 1024.
     pub fn max_causes(self, n: usize) -> Self {
         self.node.set_cap(n);
         self
@@ -115,7 +116,7 @@ impl ExitStack {
 
     /// Registers `exit`: a future that returns nothing, or a `Result` whose error is recorded.
     ///
-    /// Registered while the stack unwinds, it runs next (R14).
+    /// If it is registered while the stack unwinds, it runs next (R14).
     ///
     /// # Panics
     ///
@@ -144,7 +145,7 @@ impl ExitStack {
         self.register("defer", Location::caller(), exit, Deferred::future)
     }
 
-    /// As [`defer`](ExitStack::defer), with an exit that is told why it runs.
+    /// As [`defer`](ExitStack::defer), with an exit that gets the reason why it runs.
     ///
     /// ```
     /// use moored::{ExitStack, Leaving};
@@ -188,11 +189,11 @@ impl ExitStack {
         })
     }
 
-    /// Lends `value` out, and registers `give_back`, which gets it by value when its turn comes.
+    /// Lends `value`, and registers `give_back`, which gets it by value when its turn comes.
     ///
-    /// The [`Held`] owns the value meanwhile, and its drop puts it back. Where it is still out when its turn
-    /// comes, [`ExitFailure::StillHeld`](crate::ExitFailure::StillHeld) is recorded, unwinding goes on, and
-    /// the last drop sends the exit on to the nearest live region (R8).
+    /// The [`Held`] owns the value meanwhile, and its drop gives it back. If the value is still lent when
+    /// the exit's turn comes, [`ExitFailure::StillHeld`](crate::ExitFailure::StillHeld) is recorded,
+    /// unwinding goes on, and the last drop hands the exit to the nearest live region (R8).
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -220,7 +221,7 @@ impl ExitStack {
         accepted(self.try_hold(value, give_back))
     }
 
-    /// As [`hold`](ExitStack::hold), with an exit that is told why it runs: the natural form of a
+    /// As [`hold`](ExitStack::hold), with an exit that gets the reason why it runs, as for a
     /// transaction.
     ///
     /// ```
@@ -270,7 +271,8 @@ impl ExitStack {
         self.hold_at(value, give_back, call, Location::caller())
     }
 
-    /// `call` is how the exit calls `give_back`, which is handed back as it is where it is refused.
+    /// `call` is the way in which the exit calls `give_back`. If the registration is refused,
+    /// `give_back` is handed back unchanged.
     fn hold_at<T, C, F>(
         &self,
         value: T,
@@ -286,7 +288,7 @@ impl ExitStack {
     {
         let slot = Slot::new();
         let back = Arc::clone(&slot);
-        // The value stays out here: the exit finds it in the slot when its turn comes.
+        // The value stays in the `Held`: the exit finds it in the slot when its turn comes.
         let registered = self.register("hold", at, give_back, |give_back| {
             Deferred::closure(move |why: &Leaving| {
                 let why = why.clone();
@@ -307,8 +309,8 @@ impl ExitStack {
 
     /// Enters the stack unless its first use did, runs `body`, runs the exits, and leaves.
     ///
-    /// However the body ends, it is dropped before the first exit runs: what it held is back by then. A body that cannot
-    /// fail ends with `Ok::<_, Infallible>(())`.
+    /// The body is dropped before the first exit runs, however it ends, so that values it held are back by then. A body
+    /// that cannot fail ends with `Ok::<_, Infallible>(())`.
     ///
     /// # Cancel safety
     ///
@@ -317,14 +319,14 @@ impl ExitStack {
     ///
     /// # Task affinity
     ///
-    /// The task that entered the stack. Where another one polls this first, the body is not started and
-    /// the cause is [`Cause::Rejected`]; where the future is moved between polls, the body is dropped and
-    /// the cause is [`Cause::Cancelled`] with the wrong task as its reason (R2).
+    /// The task that entered the stack. If another task polls this first, the body is not started and the
+    /// cause is [`Cause::Rejected`]. If the future is moved between polls, the body is dropped and the
+    /// cause is [`Cause::Cancelled`] with the wrong task as its reason (R2).
     ///
     /// # Errors
     ///
     /// A [`Failure`] with the body's error first, then those of the exits in the order in which they ran.
-    /// Where only exits failed, the body's value is dropped.
+    /// If only exits failed, the body's value is dropped.
     ///
     /// # Panics
     ///
@@ -355,7 +357,7 @@ impl ExitStack {
     ///
     /// # Errors
     ///
-    /// [`CloseError`]: from a task that does not own the stack, with the stack in it, unchanged; or with
+    /// [`CloseError`]: from a task that does not own the stack, with the stack in it, unchanged; or with the failures of the exits.
     /// what failed.
     ///
     /// # Panics
@@ -375,7 +377,7 @@ impl ExitStack {
         Close::new(wrap(self), node, at)
     }
 
-    /// Enters `resource`, and registers its exit once that has succeeded.
+    /// Enters `resource`, and registers its exit once entering has succeeded.
     ///
     /// # Cancel safety
     ///
@@ -393,8 +395,8 @@ impl ExitStack {
         Enter::new(self, resource, Location::caller())
     }
 
-    /// Moves all exits to a new stack, entered here and now; this one goes on without them. After Python's
-    /// `ExitStack.pop_all`.
+    /// Moves all exits to a new stack, entered here and now; the old stack goes on without them. After
+    /// Python's `ExitStack.pop_all`.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -422,7 +424,7 @@ impl ExitStack {
         stack
     }
 
-    /// Lets go of the stack, so that another task can adopt it (R4).
+    /// Releases the stack, so that another task can adopt it (R4).
     ///
     /// # Errors
     ///
@@ -435,12 +437,12 @@ impl ExitStack {
         }
     }
 
-    /// The task that entered the stack: `None` before its first use, and where no task was known.
+    /// The task that entered the stack: `None` before its first use, and if no task was known.
     pub fn owner(&self) -> Option<TaskId> {
         self.node.owner_id()
     }
 
-    /// How many exits are registered and have not begun.
+    /// The number of exits that are registered and have not begun.
     pub fn len(&self) -> usize {
         self.node.exits()
     }
@@ -459,7 +461,8 @@ impl ExitStack {
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<(), Misuse> {
-        // First, so that of two who use it for the first time at once one finds the other the owner.
+        // Entered before the check, so that of two tasks that use it for the first time at once one
+        // finds the other as its owner.
         self.node.enter(at);
         self.node.check(operation, at)?;
         if self.node.has_left() {

@@ -1,5 +1,5 @@
 //! For tests of code that uses this crate (feature `testing`): a clock that is moved by hand, futures that
-//! are polled by hand, and a count of what is left.
+//! are polled by hand, and a count of live regions.
 
 mod clock;
 mod cut;

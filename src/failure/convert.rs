@@ -1,4 +1,4 @@
-//! How a failure comes to be with `?`, and becomes an error that any signature takes.
+//! Conversions: into a failure with `?`, and into an error that any signature takes.
 
 use super::{BoxError, Cause, Failure};
 use std::error::Error;
@@ -40,7 +40,7 @@ impl<E> From<Failure<Failure<E>>> for Failure<E> {
 }
 
 impl<E: Into<BoxError>> Failure<E> {
-    /// The same record as a plain error: `Error + Send + Sync + 'static`, whatever `E` is.
+    /// The same record as a plain error: `Error + Send + Sync + 'static`, for every `E`.
     ///
     /// For signatures that take any error, such as `anyhow::Result` or `Box<dyn Error>`. Nothing of the record is
     /// lost: the result is a [`Failure`] with the same causes in the same order, and its `source` is the chain of

@@ -15,12 +15,12 @@ use std::panic::Location;
 
 /// A [`TaskGroup`](crate::TaskGroup) whose children need not be `Send`. It has in-task children only.
 ///
-/// Everything said there holds.
+/// The docs of that type apply.
 ///
 /// # Task affinity
 ///
-/// As [`TaskGroup`](crate::TaskGroup). The group and its spawners cannot be sent, so all who spawn are on its thread; a
-/// [handle](TaskGroup::handle) may go anywhere.
+/// As [`TaskGroup`](crate::TaskGroup). The group and its spawners cannot be sent, so all spawns come from its thread; a
+/// [handle](TaskGroup::handle) may be sent to other threads.
 ///
 /// # On drop
 ///
@@ -62,7 +62,7 @@ impl<'env, E> TaskGroup<'env, E> {
         TaskGroup { shared: Shared::new(Node::new(Kind::Group)) }
     }
 
-    /// Names the group, for texts.
+    /// Sets the name of the group, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
         self.node().set_name(name.into());
         self
@@ -96,8 +96,8 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Task affinity
     ///
-    /// The task that owns the group, and anyone on its thread before the group is entered. Other tasks use a
-    /// [`spawner`](TaskGroup::spawner).
+    /// The task that owns the group, and any task on its thread before the group is entered. Other tasks use
+    /// a [`spawner`](TaskGroup::spawner).
     ///
     /// # Panics
     ///
@@ -139,7 +139,8 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Errors
     ///
-    /// The child's own error, a cancellation, or that the child ended without having said that it is ready.
+    /// The child's own error, a cancellation, or that the child ended without having reported that it is
+    /// ready.
     ///
     /// # Panics
     ///
@@ -161,7 +162,8 @@ impl<'env, E> TaskGroup<'env, E> {
         Start::new(handshake, child)
     }
 
-    /// How children end, as they end; see [`TaskGroup::results`](crate::TaskGroup::results).
+    /// The outcomes of children, in the order in which they end; see
+    /// [`TaskGroup::results`](crate::TaskGroup::results).
     pub fn results(&self) -> Results {
         self.shared.results()
     }
@@ -182,8 +184,8 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Task affinity
     ///
-    /// The task that polls it first owns the group. Where the group is another task's, the body is not started and the
-    /// cause is [`Cause::Rejected`](crate::Cause::Rejected); where the future is moved between polls, the body and the
+    /// The task that polls it first owns the group. If another task owns the group, the body is not started and the
+    /// cause is [`Cause::Rejected`](crate::Cause::Rejected). If the future is moved between polls, the body and the
     /// children are dropped (R2).
     ///
     /// # Errors
@@ -202,13 +204,13 @@ impl<'env, E> TaskGroup<'env, E> {
         GroupRun::new(&self.shared, body, Location::caller())
     }
 
-    /// Asks for the cancellation of the body and of every child (R3).
+    /// Requests the cancellation of the body and of every child (R3).
     #[track_caller]
     pub fn cancel(&self) {
         request(self.node(), None, Location::caller());
     }
 
-    /// As [`cancel`](TaskGroup::cancel), with a text that every error tells.
+    /// As [`cancel`](TaskGroup::cancel), with a message that every error shows.
     #[track_caller]
     pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
         request(self.node(), Some(message.into()), Location::caller());
@@ -225,12 +227,12 @@ impl<'env, E> TaskGroup<'env, E> {
         self.node().is_cancelled()
     }
 
-    /// A handle that asks for cancellation from anywhere, other threads included.
+    /// A handle that requests a cancellation from anywhere, also from other threads.
     pub fn handle(&self) -> CancelHandle {
         CancelHandle::new(Arc::clone(self.node()))
     }
 
-    /// How many children have not left yet.
+    /// The number of children that have not left yet.
     pub fn len(&self) -> usize {
         self.shared.open()
     }
@@ -275,7 +277,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     ///
     /// # Errors
     ///
-    /// Hands the future back where the group has closed.
+    /// Hands the future back if the group has closed.
     #[track_caller]
     pub fn spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
     where

@@ -21,8 +21,8 @@ pub type Held<T> = crate::stack::Held<T, LocalLater<T>>;
 
 /// An [`ExitStack`](crate::ExitStack) whose exits need not be `Send`: neither is the stack, nor its `run`.
 ///
-/// Everything said there holds. An exit that is adopted by a region polled on another thread cannot run
-/// there: it is recorded as failed, and its work is dropped where it is, when its thread ends.
+/// The docs of that type apply. An exit that is adopted by a region polled on another thread cannot run
+/// there: it is recorded as failed, and its work is dropped on its own thread when that thread ends.
 ///
 /// # Task affinity
 ///
@@ -66,7 +66,7 @@ impl ExitStack {
         ExitStack { stack, here: PhantomData }
     }
 
-    /// Names the stack, for texts.
+    /// Sets the name of the stack, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
         ExitStack::of(self.stack.named(name))
     }
@@ -114,7 +114,7 @@ impl ExitStack {
         })
     }
 
-    /// As [`defer`](ExitStack::defer), with an exit that is told why it runs.
+    /// As [`defer`](ExitStack::defer), with an exit that gets the reason why it runs.
     ///
     /// # Panics
     ///
@@ -152,7 +152,7 @@ impl ExitStack {
         })
     }
 
-    /// Lends `value` out until its exit gets it back; see [`ExitStack::hold`](crate::ExitStack::hold).
+    /// Lends `value` until its exit gets it back; see [`ExitStack::hold`](crate::ExitStack::hold).
     ///
     /// # Panics
     ///
@@ -211,8 +211,8 @@ impl ExitStack {
     ///
     /// # Task affinity
     ///
-    /// The task that entered the stack. Where another one polls this first, the body is not started and the cause is
-    /// [`Cause::Rejected`](crate::Cause::Rejected); where the future is moved between polls, the body is dropped (R2).
+    /// The task that entered the stack. If another task polls this first, the body is not started and the cause is
+    /// [`Cause::Rejected`](crate::Cause::Rejected). If the future is moved between polls, the body is dropped (R2).
     ///
     /// # Errors
     ///
@@ -238,7 +238,8 @@ impl ExitStack {
     ///
     /// # Errors
     ///
-    /// [`CloseError`](crate::CloseError), from a task that does not own the stack, or with what failed.
+    /// [`CloseError`](crate::CloseError), from a task that does not own the stack, or with the failures
+    /// of exits.
     ///
     /// # Panics
     ///
@@ -248,7 +249,7 @@ impl ExitStack {
         self.stack.close_as(Location::caller(), ExitStack::of)
     }
 
-    /// Lets go of the stack, so that another task of this thread can adopt it (R4).
+    /// Releases the stack, so that another task of this thread can adopt it (R4).
     ///
     /// # Errors
     ///
@@ -271,12 +272,12 @@ impl ExitStack {
         ExitStack::of(self.stack.pop_all())
     }
 
-    /// The task that entered the stack: `None` before its first use, and where no task was known.
+    /// The task that entered the stack: `None` before its first use, and if no task was known.
     pub fn owner(&self) -> Option<TaskId> {
         self.stack.owner()
     }
 
-    /// How many exits are registered and have not begun.
+    /// The number of exits that are registered and have not begun.
     pub fn len(&self) -> usize {
         self.stack.len()
     }

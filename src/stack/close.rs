@@ -27,7 +27,7 @@ impl<S> Close<S> {
         Close { stack: Some(stack), frame: Frame::new(node, at) }
     }
 
-    /// Hands the stack back as it is.
+    /// Hands the stack back unchanged.
     fn reject(&mut self, misuse: Misuse) -> Poll<Result<(), CloseError<S>>> {
         self.frame.detach();
         match self.stack.take() {
@@ -84,7 +84,7 @@ impl<S: fmt::Debug> fmt::Debug for Close<S> {
     }
 }
 
-/// Why [`ExitStack::close`] did not leave cleanly.
+/// The reason why [`ExitStack::close`] did not leave cleanly.
 pub struct CloseError<S = ExitStack>(Kind<S>);
 
 enum Kind<S> {
@@ -93,7 +93,7 @@ enum Kind<S> {
 }
 
 impl<S> CloseError<S> {
-    /// The refusal, where the stack was not left: its owner still can.
+    /// The refusal, if the stack was not left: its owner still can leave it.
     pub fn rejected(&self) -> Option<&Misuse> {
         match &self.0 {
             Kind::Rejected(rejected) => Some(rejected.error()),
@@ -101,7 +101,7 @@ impl<S> CloseError<S> {
         }
     }
 
-    /// What failed, where the stack was left.
+    /// The failures, if the stack was left.
     pub fn failure(&self) -> Option<&Failure<Infallible>> {
         match &self.0 {
             Kind::Rejected(_) => None,
@@ -109,11 +109,11 @@ impl<S> CloseError<S> {
         }
     }
 
-    /// The stack as it was, where closing it was rejected.
+    /// The stack, unchanged, if closing it was rejected.
     ///
     /// # Errors
     ///
-    /// The error itself, where the stack was left.
+    /// The error itself, if the stack was left.
     pub fn into_inner(self) -> Result<S, CloseError<S>> {
         match self.0 {
             Kind::Rejected(rejected) => Ok(rejected.into_inner()),

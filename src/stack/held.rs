@@ -1,4 +1,4 @@
-//! A value that is lent out until its exit wants it back.
+//! A value that is lent until its exit gives it back.
 
 use crate::reason::Leaving;
 use crate::region::{Exit, ExitError, Node, ambient};
@@ -10,13 +10,13 @@ use std::ops::{Deref, DerefMut};
 /// A value that an [`ExitStack`](crate::ExitStack) gives back when it is left; made by
 /// [`hold`](crate::ExitStack::hold).
 ///
-/// It derefs to the value, and cannot be cloned: at any time either the holder has the value or the exit
-/// does.
+/// It derefs to the value, and cannot be cloned: at any time either the holder or the exit has the
+/// value.
 ///
 /// # On drop
 ///
-/// The value is put back for its exit. Where the exit's turn has come and gone, it is sent to the nearest
-/// live region around the stack, which runs it (R8).
+/// The value is given back to its exit. If the exit's turn has passed, the exit goes, with the value, to
+/// the nearest live region around the stack, which runs it (R8).
 #[must_use = "dropping it puts the value back for its exit"]
 pub struct Held<T, M: Later<T> = SendLater<T>> {
     // `None` only while it is dropped.
@@ -24,20 +24,21 @@ pub struct Held<T, M: Later<T> = SendLater<T>> {
     slot: Arc<Slot<T, M>>,
 }
 
-/// Where the value is put back, and what its exit left there if it came too early.
+/// The place for the value that is given back; or for its exit, if the exit's turn came first.
 pub(crate) struct Slot<T, M>(Mutex<State<T, M>>);
 
 enum State<T, M> {
     Out,
     Back(T),
-    /// The exit came before the value: how to make it, and the region it belongs to.
+    /// The exit's turn came before the value was back: the function that makes the exit, and
+    /// its region.
     Awaited(M, Option<Arc<Node>>),
     Gone,
 }
 
-/// How to make an exit whose value comes late: `Send`, or staying on its thread.
+/// The function that makes an exit whose value comes late: `Send`, or staying on its thread.
 ///
-/// Sealed: [`SendLater`] and [`LocalLater`] are all there are.
+/// Sealed: [`SendLater`] and [`LocalLater`] are the only ones.
 pub trait Later<T>: sealed::Later<T> {}
 
 mod sealed {
@@ -50,7 +51,7 @@ mod sealed {
     }
 }
 
-/// For a value that may go to any thread.
+/// For a value that may be sent to any thread.
 pub struct SendLater<T>(Box<dyn FnOnce(T) -> Exit + Send>);
 
 /// For a value that stays on its thread: [`local::Held`](crate::local::Held).
@@ -91,7 +92,8 @@ impl<T, M> Slot<T, M> {
     }
 }
 
-/// The exit's side: its future, or `StillHeld` with what `later` makes of `give_back`, to go on with.
+/// The exit's side: returns the exit's future; or `StillHeld`, and stores the function that `later`
+/// makes of `give_back` for a value that comes later.
 pub(crate) fn reclaim<T, M, C, F>(
     slot: &Slot<T, M>,
     give_back: C,

@@ -1,4 +1,4 @@
-//! What has an async enter and an async exit.
+//! Resources: types with an async enter and an async exit.
 
 use super::{ExitStack, Held};
 use crate::failure::BoxError;
@@ -9,12 +9,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Something that is entered and left asynchronously: a connection, a subscription, a lock on a server.
+/// A resource that is entered and left asynchronously: a connection, a subscription, a lock on a
+/// server.
 ///
-/// After Python's async context managers. For what takes one step. Where entering takes two, such as a permit
-/// and then a connection, a future that is cut between them has something to leave already: register an exit
-/// for each step with [`ExitStack::hold`] or [`ExitStack::defer`] before the next await. The same where the
-/// step's own future is not cancel safe.
+/// After Python's async context managers. It fits resources that are entered in one step. If entering takes
+/// two steps, such as a permit and then a connection, a future that is dropped between them has a permit to
+/// give back already: register an exit for each step with [`ExitStack::hold`] or [`ExitStack::defer`] before
+/// the next await. Do the same if the step's own future is not cancel safe.
 ///
 /// # Examples
 ///
@@ -46,12 +47,12 @@ use std::task::{Context, Poll, ready};
 /// # });
 /// ```
 pub trait Resource: Send + 'static {
-    /// What is held while it is entered.
+    /// The value that is held while the resource is entered.
     type Value: Send + 'static;
-    /// Why it could not be entered.
+    /// The error of entering.
     type Error;
 
-    /// Enters it. Where the future is dropped or fails, nothing is registered, and there must be nothing to
+    /// Enters it. If the future is dropped or fails, no exit is registered, and there must be nothing to
     /// leave.
     fn enter(self) -> impl Future<Output = Result<Self::Value, Self::Error>> + Send + 'static;
 
@@ -93,7 +94,8 @@ impl<R: Resource> Future for Enter<'_, R> {
         if let State::Done = this.state {
             return Poll::Pending;
         }
-        // At every poll, so that nothing is entered where its exit could not be registered.
+        // Checked at every poll, so that a resource is not entered if its exit could not be
+        // registered.
         if let Err(misuse) = this.stack.admit("enter", this.at) {
             misuse.panic();
         }
@@ -109,7 +111,8 @@ impl<R: Resource> Future for Enter<'_, R> {
             let held = this.stack.hold_at(value, (), call, this.at);
             accepted(held)
         });
-        // After its exit is registered: the drop of the resource's future is user code, and may panic.
+        // Set after the exit is registered, because the drop of the resource's future is user code,
+        // and may panic.
         this.state = State::Done;
         Poll::Ready(held)
     }

@@ -1,4 +1,4 @@
-//! What can be registered as an exit, in one allocation each.
+//! The kinds of work that can be registered as an exit, in one allocation each.
 
 use crate::failure::BoxError;
 use crate::reason::Leaving;
@@ -8,9 +8,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What an exit may return: nothing, or a `Result` whose error can be boxed.
+/// The types that an exit may return: `()`, or a `Result` whose error can be boxed.
 ///
-/// Sealed: the two are all there are.
+/// Sealed: there are no other such types.
 #[diagnostic::on_unimplemented(
     message = "an exit cannot return `{Self}`",
     label = "an exit returns `()`, or a `Result<(), E>` whose `E` can be boxed",
@@ -40,7 +40,7 @@ impl<E: Into<BoxError>> ExitOutput for Result<(), E> {
 }
 
 pin_project! {
-    /// A closure that makes the exit's future at the first poll, then that future.
+    /// A closure that makes the exit's future at the first poll; then that future.
     #[project = DeferredProjected]
     pub(crate) enum Deferred<C, F> {
         Closure { make: Option<C> },
@@ -85,7 +85,7 @@ where
                         .map(|output| output.into_result().map_err(ExitError::Failed));
                 }
                 DeferredProjected::Closure { make } => {
-                    // Taken, so that a closure that panicked is not called again.
+                    // Taken out, so that a closure that panicked is not called again.
                     let Some(make) = make.take() else { return Poll::Ready(Ok(())) };
                     match make(why) {
                         Ok(future) => self.set(Deferred::Future { future }),

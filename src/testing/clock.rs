@@ -47,8 +47,8 @@ impl MockClock {
         MockClock { face: Arc::new(Face(Mutex::new(time))) }
     }
 
-    /// Moves the clock on by `by`, and wakes whoever slept until then. It stops at the last instant that can be
-    /// represented.
+    /// Advances the clock by `by`, and wakes the timers that are due then. It stops at the last instant that
+    /// can be represented.
     pub fn advance(&self, by: Duration) {
         let due: Vec<Waker> = {
             let mut time = self.face.0.lock();
@@ -60,11 +60,11 @@ impl MockClock {
         wake_all(due);
     }
 
-    /// Moves the clock on to the earliest instant that somebody sleeps until, and tells how far that was.
-    /// `None` where nobody sleeps.
+    /// Advances the clock to the earliest instant of an armed timer, and returns the distance. `None` if
+    /// no timer is armed.
     ///
-    /// A loop of this and polls is a clock that jumps by itself; [`Hand::drive_with`](super::Hand::drive_with)
-    /// is that loop.
+    /// A loop of `jump` and polls is a clock that jumps by itself;
+    /// [`Hand::drive_with`](super::Hand::drive_with) is that loop.
     pub fn jump(&self) -> Option<Duration> {
         let by = {
             let time = self.face.0.lock();
@@ -75,7 +75,7 @@ impl MockClock {
         Some(by)
     }
 
-    /// How many timers are armed.
+    /// The number of armed timers.
     pub fn sleepers(&self) -> usize {
         self.face.0.lock().sleepers.len()
     }

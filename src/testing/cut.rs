@@ -6,11 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Polls `future` at most `polls` times: where it is pending then, it is dropped, and this resolves to
+/// Polls `future` at most `polls` times. If it is pending then, it is dropped, and this resolves to
 /// `None`.
 ///
-/// A story that is run for `polls` = 0, 1, 2, … until it ends has been cancelled at each of its awaits, under
-/// any executor.
+/// If a story is run with `polls` = 0, 1, 2, … until it ends, it has been cancelled at each of its awaits,
+/// under any executor.
 ///
 /// # Examples
 ///

@@ -22,7 +22,7 @@ impl Wake for Wakes {
     }
 }
 
-/// Takes a future in hand.
+/// Makes a [`Hand`] of a future.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ impl<F: Future> Hand<F> {
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    /// How often it was woken.
+    /// The number of its wake-ups.
     pub fn wakes(&self) -> u64 {
         self.wakes.0.load(Ordering::SeqCst)
     }
@@ -57,7 +57,7 @@ impl<F: Future> Hand<F> {
     ///
     /// # Panics
     ///
-    /// Where it is ready.
+    /// If it is ready.
     #[track_caller]
     pub fn pending(&mut self) {
         assert!(self.poll().is_pending(), "ready too early");
@@ -67,7 +67,7 @@ impl<F: Future> Hand<F> {
     ///
     /// # Panics
     ///
-    /// Where it is pending.
+    /// If it is pending.
     #[track_caller]
     pub fn ready(&mut self) -> F::Output {
         match self.poll() {
@@ -76,11 +76,11 @@ impl<F: Future> Hand<F> {
         }
     }
 
-    /// Polls it to its end as an executor would: again only when it was woken.
+    /// Polls it to its end as an executor would: again only after it was woken.
     ///
     /// # Panics
     ///
-    /// Where it is pending and nobody woke it, and after 100,000 polls.
+    /// If it is pending and was not woken, and after 100,000 polls.
     #[track_caller]
     pub fn drive(&mut self) -> F::Output {
         match self.drive_while(|| false) {
@@ -89,12 +89,12 @@ impl<F: Future> Hand<F> {
         }
     }
 
-    /// As [`drive`](Hand::drive), moving `clock` on to the next timer whenever nothing else is left to do:
-    /// Trio's clock that jumps by itself.
+    /// As [`drive`](Hand::drive), advancing `clock` to the next timer whenever the future was not woken,
+    /// as Trio's clock that jumps by itself.
     ///
     /// # Panics
     ///
-    /// Where it is pending, nobody woke it and nobody sleeps, and after 100,000 polls.
+    /// If it is pending, was not woken and no timer is armed; and after 100,000 polls.
     #[track_caller]
     pub fn drive_with(&mut self, clock: &MockClock) -> F::Output {
         match self.drive_while(|| clock.jump().is_some()) {
