@@ -1,31 +1,32 @@
 //! The private node that all regions share: identity, parent, cancellation, exits, adoption.
 //!
 //! Thin public types stand over it: a scope, a stack, a group and a task are a `Node` each, and a
-//! [`Frame`] polls it. A node outlives its region where a handle or a child still points at it.
+//! [`Frame`] polls it. A node outlives its region if a handle or a child still points at it.
 //!
 //! # Invariants
 //!
 //! 1. `ENTERED`, `LEFT`, `CANCELLED` and `STOP` are set once and never cleared. Each is stored under the
-//!    node's lock, so that whoever holds the lock reads the last word.
-//! 2. A node with `LEFT` has no exits, nothing adopted, no run's waker, and gets none: whoever adds does
-//!    so under the lock, after a look at `LEFT`. So an exit that is handed over meets a region that will
-//!    run it, or goes on to the next (R8).
-//! 3. The parent is set when the region is entered, and changes only where it is handed over (R4), or to
-//!    skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
-//! 4. `inner.waker` wakes the `run` that attends the node. Whoever takes it sets `REWAKE`, and the run
-//!    registers anew at its next poll.
-//! 5. A node that is linked is told of every cancellation of an ancestor. What it is told is to look: the
-//!    state is never copied, because a region that was only lent survives what it was lent to (R7). Only
-//!    children of a group and stays in a scope are cancelled themselves; they are linked from the start.
-//!    A region that is *dropped* with what is around it keeps that reason when it leaves, for who looks late.
-//! 6. Numbers grow: what is entered later in a task has the larger one. Sorting by it is last in, first
-//!    out, whatever the order of drops (R7).
+//!    node's lock, so that a thread that holds the lock reads the current value.
+//! 2. A node with `LEFT` has no exits, no adopted waves and no waker of a run, and gets none: code that
+//!    adds one does so under the lock, after it has read `LEFT`. So an exit that is handed over meets a
+//!    region that will run it, or goes on to the next (R8).
+//! 3. The parent is set when the region is entered. It changes only when the region is handed over (R4),
+//!    or to skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
+//! 4. `inner.waker` wakes the `run` that attends the node. A thread that takes it sets `REWAKE`, and
+//!    the run registers anew at its next poll.
+//! 5. A node that is linked is told of every cancellation of an ancestor. It is only told to look: the state
+//!    is never copied, because a region that was only lent survives the region it was lent to (R7). Only
+//!    children of a group and stays in a scope are cancelled themselves; they are linked from the start. A
+//!    region that is *dropped* with a cancelled region around it keeps that region's reason when it leaves,
+//!    for later questions.
+//! 6. Numbers grow: of two regions that are entered in one task, the later one has the larger number.
+//!    Sorting by it is last in, first out, whatever the order of drops (R7).
 //!
 //! # Lock order
 //!
-//! One node's lock at a time; a group's ledger may be held by the same thread never together with a
-//! node's. No user code runs under either: wakers are cloned before and woken and dropped after, exits
-//! are moved out before they are polled or dropped (R18).
+//! A thread holds one node's lock at a time, and never a group's ledger together with it. No user code
+//! runs under either: wakers are cloned before and woken and dropped after, exits are moved out before
+//! they are polled or dropped (R18).
 
 mod adoption;
 pub(crate) mod ambient;
@@ -87,7 +88,8 @@ pub(crate) enum Kind {
     /// A task that a group spawned: the group can cancel it.
     Child,
     Scope,
-    /// One of the runs inside an entered scope: cancelled with it, as it.
+    /// One of the runs inside an entered scope: cancelled with the scope, and for the same
+    /// reason.
     Stay,
     Stack,
     Group,
@@ -105,17 +107,17 @@ const LEFT: u32 = 1 << 4;
 const INBOX: u32 = 1 << 5;
 /// The run has to register its waker anew.
 const REWAKE: u32 = 1 << 6;
-/// A task of its own: who polls it does not matter.
+/// A task of its own: any task may poll it.
 const ROOT: u32 = 1 << 7;
-/// Entered inside an exit: cancellation of what is outside does not reach in.
+/// Entered inside an exit: a cancellation outside the exit does not reach it.
 const SHELTERED: u32 = 1 << 8;
 /// A time of the region has changed, and its run has not seen that yet.
 const DEADLINE: u32 = 1 << 9;
 /// Linked into its parent, invariant 5.
 const LINKED: u32 = 1 << 10;
-/// Asked to wind down (R13).
+/// A stop was requested (R13).
 const STOP: u32 = 1 << 11;
-/// Not dropped by what is cancelled outside, while it is polled (R12).
+/// Shielded: a cancellation outside does not drop it while it is polled (R12).
 const SHIELD: u32 = 1 << 12;
 /// It, or a task around it, may have been given a clock of its own.
 const CLOCKED: u32 = 1 << 13;
@@ -123,33 +125,34 @@ const CLOCKED: u32 = 1 << 13;
 const STAY: u32 = 1 << 14;
 /// New children inherit a cancellation that is not the region's own.
 const BELOW: u32 = 1 << 15;
-/// A child on an executor: who polls its group does not poll it.
+/// A child on an executor: a poll of its group does not poll it.
 const AFAR: u32 = 1 << 16;
-/// Cancelled, and a shield inside has kept the body for once: the children of the groups inside are cancelled (R12).
+/// Cancelled, and a shield inside has kept the body once: the children of the groups inside are cancelled (R12).
 const HELD: u32 = 1 << 17;
 /// Entered by a call, with times that no run watches; see `time.rs`.
 const UNWATCHED: u32 = 1 << 18;
 
-/// How long a cancelled region waits for a shield that it has woken, where nothing else is set.
+/// The default of the time that a cancelled region waits for a shield that it has woken.
 const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Node {
     flags: AtomicU32,
-    /// How often the waiters were taken: one who waits compares it, to know whether its waker is still here.
+    /// The number of times that the waiters were taken. A waiter compares it, to see whether its waker is
+    /// still registered.
     calls: AtomicU32,
-    /// The epoch in which nothing around was found cancelled; see `cancel.rs`.
+    /// The epoch in which no cancellation was found here or around; see `cancel.rs`.
     quiet: AtomicU64,
     owner_task: AtomicU64,
     owner_runtime: AtomicU64,
     kind: Kind,
-    /// Where among its parent's links it is, if it is there.
+    /// The region's place among its parent's links, if it has one there.
     place: AtomicU32,
     inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
     census: census::Handover,
 }
 
-/// What every region needs; the rest is in boxes of their own, for those that need any of it.
+/// The state that every region needs. Further state is in boxes, for the regions that need it.
 #[derive(Default)]
 struct Inner {
     parent: Option<Arc<Node>>,
@@ -159,7 +162,7 @@ struct Inner {
     more: Option<Box<More>>,
 }
 
-/// Whom a cancellation or a stop of the region reaches.
+/// The waiters and regions that a cancellation or a stop of the region reaches.
 #[derive(Default)]
 struct Reach {
     waiters: Wakers,
@@ -167,19 +170,20 @@ struct Reach {
     links: Slab<Weak<Node>>,
 }
 
-/// What a region has that owns exits, has a deadline or was cancelled: small, as there may be one for each of thousands
-/// of children.
+/// The state of a region that owns exits, has a deadline or was cancelled. It is small, because each of thousands of
+/// children may have it.
 #[derive(Default)]
 struct More {
-    /// Of a stack and a group, whose exits are sorted by it.
+    /// Of a stack and a group: the number by which their exits are sorted.
     number: u64,
     exits: Vec<Exit>,
     adopted: Vec<Wave>,
     reason: Option<Reason>,
-    /// What was cancelled around a region that was dropped.
+    /// The reason of the cancelled region around, for a region that was dropped with it.
     dropped_for: Option<Reason>,
     deadline: Option<Instant>,
-    /// Of a group, when its children were told that they are cancelled: a number, 0 before.
+    /// Of a group: the number at which its children were first told that they are cancelled; 0
+    /// before.
     told: u64,
     rest: Option<Box<Rest>>,
 }
@@ -190,23 +194,26 @@ struct Rest {
     clock: Option<Arc<dyn Clock>>,
     timeout: Option<Duration>,
     grace: Option<Duration>,
-    /// What new children inherit where the region itself is not cancelled: a group that has its success.
+    /// The reason that new children inherit although the region itself is not cancelled: in a group that
+    /// has its first success.
     below: Option<Reason>,
     stop: Option<Reason>,
-    /// When the grace after a stop is over, once the region's run has seen it begin.
+    /// The end of the grace after a stop, once the region's run has seen the stop.
     stop_due: Option<Instant>,
-    /// What was cancelled around a shield, and when its grace after that is over.
+    /// The cancellation around a shield for which its grace has begun, and the end of that
+    /// grace.
     shield_due: Option<(Reason, Instant)>,
-    /// How long what is inside waits for a shield that it has woken.
+    /// The time that the regions inside wait for a shield that they have woken.
     patience: Option<Duration>,
     spawner: Option<Arc<dyn Spawn + Send + Sync>>,
-    /// What it is linked in, where that is not its parent.
+    /// The region in which it is linked, and its place there, if that is not its parent.
     link: Option<(Weak<Node>, usize)>,
-    /// Sent here, until the region's run takes them up.
+    /// Failures that were sent here, until the region's run takes them.
     records: Failures,
-    /// How many failures its record keeps, where that was set.
+    /// The number of failures that its record keeps, if it was set.
     cap: Option<usize>,
-    /// An exit's, kept for whoever goes on leaving a stack that was handed back.
+    /// The panic of an exit, kept for the run or close that goes on with a stack that was
+    /// handed back.
     panic: Option<Caught>,
     #[cfg(feature = "inspect")]
     entry: register::Entry,
@@ -238,7 +245,7 @@ impl Inner {
         self.more.as_mut()?.rest.as_deref_mut()
     }
 
-    /// Notes when the children were told for the first time.
+    /// Records the number at which the children were first told.
     fn tell_children(&mut self) {
         let more = self.more();
         if more.told == 0 {
@@ -266,7 +273,7 @@ impl Inner {
         self.rest_seen().is_some_and(|rest| rest.timeout.is_some())
     }
 
-    /// Whether somebody may wait here or below for what happens above.
+    /// Whether there may be a waiter for events above, here or below.
     fn is_awaited(&self) -> bool {
         self.reach.as_ref().is_some_and(|reach| {
             !(reach.waiters.is_empty() && reach.stop_waiters.is_empty() && reach.links.is_empty())
@@ -303,7 +310,8 @@ impl Node {
         at: &'static Location<'static>,
         deadline: Option<Instant>,
     ) -> Arc<Self> {
-        // A group whose children are spawned before it is entered may come to be in a task with a clock.
+        // A group whose children are spawned before it is entered may later be entered in a task with a
+        // clock.
         let clocks = |parent: &Arc<Node>| parent.has(CLOCKED) || !parent.has(ENTERED);
         let clocked = if parent.as_ref().is_some_and(clocks) { CLOCKED } else { 0 };
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
@@ -313,8 +321,8 @@ impl Node {
         Node::with(kind, owner, flags | clocked, inner)
     }
 
-    /// A child of `parent`, a task of its own, entered and attended from the start and linked. It was `asked` to end
-    /// before `parent` told it so; `afar` is one on an executor.
+    /// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
+    /// that came before the parent's; `afar` marks an executor child.
     fn child(
         parent: &Arc<Node>,
         task: u64,
@@ -343,7 +351,8 @@ impl Node {
         node.put_into(parent)
     }
 
-    /// To those inside a stay it is the scope, and its run watches the scope's times.
+    /// The name and the grace of the scope, because to the regions inside it a stay is the
+    /// scope, and its run watches the scope's times.
     fn take_after(&self, scope: &Node) {
         let (name, grace) = {
             let inner = scope.inner.lock();
@@ -358,15 +367,16 @@ impl Node {
 
     fn put_into(self: Arc<Self>, parent: &Arc<Node>) -> Arc<Self> {
         parent.link(&self);
-        // Also where the parent has left: a group that was abandoned has a reason for who slipped in.
+        // Also if the parent has left, because a group that was abandoned has a reason for a child
+        // that comes late.
         if parent.has(CANCELLED | STOP | BELOW) {
             parent.catch_up(&self);
         }
         self
     }
 
-    /// Makes this region, which was entered before anybody asked for `scope`, one run inside it: both are the
-    /// same to their owner, who had a node made inside while another thread had one made outside.
+    /// Makes this region one run inside `scope`. It was entered with a node of its own, made inside, before
+    /// `scope` was made from outside by another thread: for their owner both are the same region.
     fn stay_in(self: &Arc<Self>, scope: &Arc<Node>) {
         let (parent, entered_at, link) = {
             let mut inner = self.inner.lock();
@@ -433,14 +443,14 @@ impl Node {
         self.inner.lock().rest().patience = Some(patience);
     }
 
-    /// As it was set for the nearest region around that it was set for.
+    /// The patience of the nearest region around for which one was set.
     fn shield_patience(&self) -> Duration {
         let set = |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.patience);
         let mut around = std::iter::successors(self.parent(), |node| node.parent());
         set(self).or_else(|| around.find_map(|node| set(&node))).unwrap_or(SHIELD_PATIENCE)
     }
 
-    /// By which exits of different regions of one task are sorted.
+    /// The number by which the exits of different regions of one task are sorted.
     fn number(&self) -> u64 {
         self.inner.lock().more.as_ref().map_or(0, |more| more.number)
     }
@@ -482,7 +492,7 @@ impl Node {
         self.has(CLOCKED)
     }
 
-    /// Under the lock: nobody else changes a flag meanwhile, and no read-modify-write is needed.
+    /// Under the lock no other thread changes a flag, so no read-modify-write is needed.
     fn raise(&self, _locked: &Inner, bits: u32) {
         self.flags.store(self.flags.load(Ordering::Relaxed) | bits, Ordering::Release);
     }
@@ -500,7 +510,8 @@ impl std::fmt::Debug for Node {
             Kind::Stack => "ExitStack",
             Kind::Group => "TaskGroup",
         });
-        // Never blocking: a node that is locked shows what needs no lock.
+        // Does not block: while the node is locked, only the fields that need no lock are
+        // shown.
         if let Some(inner) = self.inner.try_lock() {
             shown.field("name", &inner.name()).field("entered_at", &inner.entered_at);
             shown.field("exits", &inner.exits());

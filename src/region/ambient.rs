@@ -1,10 +1,11 @@
-//! The ambient context: which region is being polled on this thread, and what is around it.
+//! The ambient context: the region that is being polled on this thread, and the regions around
+//! it.
 //!
-//! It is set while polling and while dropping; at any other time nothing is current (R5). A region that has a node
-//! moves it into the thread-local and takes back what it put aside: what is further out hangs on the node's parents.
-//! Regions that are polled without a node, most of them for the first time, stand in a list above it, because few of them
-//! know their parent.
-//! What is polled or dropped inside is caught, so that no unwinding passes by.
+//! It is set while polling and while dropping; at any other time no region is current (R5). A poll of a region that has
+//! a node moves the node into the thread-local, puts the former node aside, and swaps them back afterwards; regions
+//! further out are the parents of the node. Regions that are polled without a node, most of them for the first time,
+//! are in a list above it, because few of them know their parent. Panics of user code are caught inside, so that no
+//! unwinding passes through.
 
 use super::draft::Light;
 use super::{Kind, Node};
@@ -15,35 +16,37 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::time::Instant;
 
-/// What every poll sets and puts back: nothing of it is left when nothing is polled. So none of it has to be dropped with
-/// the thread, and nobody has to look whether it has been.
+/// The state that every poll sets and restores. It is empty when no region is polled, so it needs no destructor, and an
+/// access need not check whether it has been destroyed.
 struct Here {
-    /// The owner of the innermost region, 0 where none is known: every use of a region compares it.
+    /// The owner of the innermost region, 0 if none is known: every use of a region compares it.
     task: Cell<u64>,
     flags: Cell<u32>,
-    /// Where in `LIGHTS` those begin that are inside `node`. Those before have nodes, because something inside them was
-    /// made current with its node.
+    /// Index of the first entry of `LIGHTS` that lies inside `node`. Every entry below it has a node, because making a
+    /// node current gives one to every region around it.
     base: Cell<u32>,
-    /// How many there are in `LIGHTS`.
+    /// The number of entries in `LIGHTS`.
     count: Cell<u32>,
     /// The innermost region that was made current with its node.
     node: ManuallyDrop<Cell<Option<Arc<Node>>>>,
-    /// Where others find the child that is polled for the first time with `node` as its group.
+    /// The place in which other threads find the child that is polled for the first time with
+    /// `node` as its group.
     home: ManuallyDrop<Cell<Option<Arc<dyn Home>>>>,
 }
 
-/// Where other threads find a child: it makes the child's node, and has it at once, in the middle of a poll.
+/// The place in which other threads find a child's node. It makes the node and stores it at once, during the
+/// child's poll.
 pub(crate) trait Home {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node>;
 }
 
-/// The group of a child on an executor, and the child's home.
+/// The group of an executor child, and the child's home.
 pub(crate) type Posting = (Arc<Node>, Arc<dyn Home>);
 
 /// A region in its first poll.
 struct FirstPoll {
     light: Light,
-    /// Once somebody asked for it.
+    /// Set when the node is needed.
     node: Option<Arc<Node>>,
 }
 
@@ -62,19 +65,20 @@ ambient! {
     static LIGHTS: RefCell<Vec<FirstPoll>> = RefCell::new(Vec::new());
 }
 
-/// Something is current.
+/// A region is current.
 const INSIDE: u32 = 1;
-/// An exit of `node` runs: what it enters is shielded from what cancelled its home (R14).
+/// An exit of `node` runs: a region that is entered in it is shielded from the cancellation of
+/// the exit's home (R14).
 const IN_EXIT: u32 = 1 << 1;
-/// A shield was polled, and is still up, since the innermost region was made current (R12).
+/// A shield that holds was polled since the innermost region was made current (R12).
 const SHIELD_UP: u32 = 1 << 2;
-/// The innermost region is in its first poll and has a node, and so has what is around it.
+/// The innermost region is in its first poll and has a node, and so have the regions around it.
 const MADE: u32 = 1 << 3;
-/// The outermost region without a node is a child on an executor, and `home` is its.
+/// The outermost region without a node is an executor child, and `home` is its home.
 const POSTED: u32 = 1 << 4;
 
 impl Here {
-    /// Makes what `task` owns current; returns what is to be put back.
+    /// Makes a region of `task` current; returns the state to be restored.
     #[inline]
     fn enter(&self, task: u64, flags: u32, base: u32) -> (u64, u32, u32) {
         (self.task.replace(task), self.flags.replace(flags), self.base.replace(base))
@@ -102,7 +106,7 @@ fn base() -> usize {
     here(|here| here.base.get()) as usize
 }
 
-/// The task that owns the innermost region, 0 where none is known.
+/// The task that owns the innermost region; 0 if none is known.
 #[inline]
 pub(crate) fn task() -> u64 {
     here(|here| here.task.get())
@@ -118,7 +122,7 @@ pub(crate) fn within<R>(
     within_caught(slot, in_exit, || unwind::catch(user_code))
 }
 
-/// As [`within`], for what catches by itself what user code panics with.
+/// As [`within`], for a closure that catches the panics of user code itself.
 #[inline]
 pub(super) fn within_caught<R>(
     slot: &mut Option<Arc<Node>>,
@@ -136,8 +140,8 @@ fn inside(in_exit: bool) -> u32 {
     if in_exit { INSIDE | IN_EXIT } else { INSIDE }
 }
 
-/// As [`within`]; tells too whether a shield inside it was polled and holds. Whoever goes on to be pending says so to
-/// what is around it, with [`hold_shield`].
+/// As [`within`]; returns as well whether a shield inside was polled and holds. A region that stays pending passes
+/// this on to the regions around it, with [`hold_shield`].
 ///
 /// The region moves into the thread-local and out of it, so that no reference is counted.
 #[inline(always)]
@@ -149,7 +153,8 @@ pub(super) fn watch_within<R>(
     enter_node(slot, inside(in_exit), next_base(), || unwind::catch(user_code))
 }
 
-/// The base of what is made current with its node. What is in its first poll around it gets one.
+/// The base for a region that is made current with its node. The regions around it that are in
+/// their first poll get nodes.
 #[inline(always)]
 fn next_base() -> u32 {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
@@ -159,7 +164,8 @@ fn next_base() -> u32 {
     count
 }
 
-/// Nothing is put back where `caught` unwinds: it has caught what user code panics with.
+/// Does not restore the state if `caught` unwinds, so `caught` has to catch the panics of user
+/// code.
 #[inline(always)]
 fn enter_node<R>(
     slot: &mut Option<Arc<Node>>,
@@ -177,10 +183,11 @@ fn enter_node<R>(
     })
 }
 
-/// As [`watch_within`], with the node, if somebody asked for it.
+/// As [`watch_within`], with the node, if it was made.
 type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
 
-/// Runs `user_code` in a region that has no node. `None` where nothing can become current.
+/// Runs `user_code` in a region that has no node. `None` if no region can become current,
+/// because the thread is exiting.
 #[inline(always)]
 pub(super) fn watch_light<R>(light: Light, user_code: impl FnOnce() -> R) -> Option<InLight<R>> {
     let task = light.task;
@@ -198,8 +205,8 @@ pub(super) fn watch_light<R>(light: Light, user_code: impl FnOnce() -> R) -> Opt
     Some((result, shield, popped.ok().flatten()))
 }
 
-/// As [`watch_light`], for the first poll of a child on an executor: inside its group, as a child in the task is. Other threads,
-/// which may ask for something in the middle of the poll, find its node at `home` once it has one.
+/// As [`watch_light`], for the first poll of an executor child: inside its group, as an in-task child is. Other threads
+/// that make a request during the poll find its node at `home` once it is made.
 pub(super) fn watch_posted<R>(
     (group, home): Posting,
     light: Light,
@@ -214,15 +221,16 @@ pub(super) fn watch_posted<R>(
     polled
 }
 
-/// Runs `poll`, and tells whether a shield inside it was polled and holds, for a group, which looks at each of
-/// its members.
+/// Runs `poll`, and returns whether a shield inside it was polled and holds. For a group, which looks at each
+/// of its members.
 pub(crate) fn watch_shields<R>(poll: impl FnOnce() -> R) -> (R, bool) {
     let before = set_shield(false);
     let polled = poll();
     (polled, set_shield(before))
 }
 
-/// A shield in what is being polled holds: nothing around it may be dropped by a cancellation in this poll.
+/// A shield inside the current poll holds: no region around it may drop its body for a cancellation in this
+/// poll.
 pub(crate) fn hold_shield() {
     set_shield(true);
 }
@@ -236,12 +244,13 @@ fn set_shield(up: bool) -> bool {
     })
 }
 
-/// Whether nothing is current. `None` where nothing can become current: in a thread's own destruction.
+/// Whether no region is current. `None` if no region can become current, because the thread is
+/// exiting.
 pub(crate) fn is_empty() -> Option<bool> {
     LIGHTS.try_with(|_| !is(INSIDE)).ok()
 }
 
-/// The current region, which is given a node if it has none, and whether an exit runs in it.
+/// The current region, which gets a node if it has none, and whether an exit runs in it.
 pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     if count == base {
@@ -251,19 +260,21 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     Some((node.or_else(|| give_nodes(count as usize - 1))?, false))
 }
 
-/// Whether `node` is what is current, and nothing in its first poll is inside it.
+/// Whether `node` is the current region, and no region in its first poll is inside it.
 pub(super) fn is_innermost(node: &Arc<Node>) -> bool {
     here(|here| here.base.get() == here.count.get())
         && look_at_made(|made| made.is_some_and(|made| Arc::ptr_eq(made, node)))
 }
 
-/// The node of the region that is `id`, if it is being polled on this thread for the first time.
+/// The node of the region with this `id`, if the region is in its first poll on this thread. The
+/// node is made if it has none.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
     let position = |lights: &[FirstPoll]| lights.iter().rposition(|first| first.light.id == id);
     give_nodes(look_at_lights(position)?)
 }
 
-/// Gives a node to the first poll `at` and to every one around it, outermost first: a node knows its parent.
+/// Gives a node to the first poll at index `at` and to every one around it, outermost first, because a node
+/// knows its parent.
 #[cold]
 fn give_nodes(at: usize) -> Option<Arc<Node>> {
     let base = base();
@@ -296,7 +307,7 @@ fn give_nodes(at: usize) -> Option<Arc<Node>> {
     given.ok().flatten()
 }
 
-/// No user code is run by what makes a node, so that nobody finds the home missing.
+/// Making a node runs no user code, so no code finds `home` empty meanwhile.
 fn make_at_home(group: &Arc<Node>, light: Light) -> Option<Arc<Node>> {
     let home = here(|here| here.home.take())?;
     let node = home.make_node(group, light.at);
@@ -304,12 +315,13 @@ fn make_at_home(group: &Arc<Node>, light: Light) -> Option<Arc<Node>> {
     Some(node)
 }
 
-/// What stands in `node`.
+/// The content of `node`.
 fn innermost_made() -> Option<Arc<Node>> {
     look_at_made(|node| node.cloned())
 }
 
-/// `look_at` must not run user code; neither must that of what follows.
+/// `look_at` must not run user code, because `node` is empty meanwhile. The same holds for the
+/// closures that the functions below take.
 fn look_at_made<R>(look_at: impl FnOnce(Option<&Arc<Node>>) -> R) -> R {
     let node = here(|here| here.node.take());
     let looked = look_at(node.as_ref());
@@ -321,7 +333,8 @@ fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {
     LIGHTS.try_with(|lights| look_at(&lights.borrow())).unwrap_or_default()
 }
 
-/// The innermost region with a node, which is made current or in its first poll, if it is such a one.
+/// The innermost region with a node, if `is` holds for it: the region that was made current with its
+/// node, or a region in its first poll.
 fn innermost_if(is: impl Fn(&Node) -> bool) -> Option<Arc<Node>> {
     let if_it_is = |node: &Arc<Node>| is(node).then(|| Arc::clone(node));
     let in_first_poll = look_at_lights(|lights| {
@@ -336,15 +349,17 @@ fn innermost() -> Option<Arc<Node>> {
     innermost_if(|_| true)
 }
 
-/// The innermost region with a node, as far as the next exit that runs: what can be asked without making nodes.
-/// What is further in was entered in this very poll, and nobody can have cancelled it; or it is a child of that, and then
-/// it hears what that has told its children. With the earliest deadline of that, and whether there is such a child.
+/// Asks the innermost region with a node, up to the next exit that runs, so that no node has to be made. Regions
+/// further in were entered in this very poll, so no other thread can have cancelled them; or the outermost of them is a
+/// child of that region, and then the requests to the region's children count for it. `look_at` also gets the earliest
+/// deadline of the regions further in, and whether there is such a child.
 pub(crate) fn settled<R>(
     look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, bool) -> R,
 ) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     if base != count && is(POSTED) {
-        // Others have been able to cancel it since it was spawned: they have to find it.
+        // Other threads may have cancelled it since it was spawned: they need its node in its
+        // slot.
         give_nodes(base as usize);
     }
     let (node, deadline, in_child) = if base == count {
@@ -367,8 +382,8 @@ pub(crate) fn settled<R>(
     look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
 }
 
-/// What is known of the owner of the innermost region: the runtime's id that its root recorded, 0 where it has none,
-/// and the innermost node of the same task. `None` where nothing is current.
+/// The owner of the innermost region: the runtime's id that its root recorded, 0 if it has none, and the innermost
+/// node of the same task. `None` if no region is current.
 pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
     let root = look_at_lights(|lights| {
         let light = lights[base()..].iter().rev().take_while(|first| first.node.is_none());
@@ -382,7 +397,7 @@ pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
     Some((runtime, innermost.filter(|node| node.owner_task() == task())))
 }
 
-/// A region that belongs to `task`, where one is current or around.
+/// A region that belongs to `task`, among the current region and those around it.
 pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
     let mut at = innermost();
     while let Some(node) = at {
@@ -394,9 +409,9 @@ pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
     None
 }
 
-/// The time, by the clock of the task that is current.
+/// The present instant, by the clock of the current task.
 pub(crate) fn now() -> Instant {
-    // A region that has no node yet was given no clock.
+    // A region without a node was given no clock.
     match innermost_if(Node::is_clocked) {
         Some(node) => node.now(),
         None => crate::rt::now(),

@@ -1,4 +1,4 @@
-//! How a cancellation is asked for, kept, and told (R3, R6, R7, R9, R10).
+//! Cancellation: how it is requested, kept, and passed on (R3, R6, R7, R9, R10).
 
 use super::time::WaitTimer;
 use super::{
@@ -11,26 +11,28 @@ use crate::unwind::{self, Payload};
 use crate::wakers::{Mark, Taken, Wakers, wake_all, wake_all_of};
 use std::task::{Context, Waker};
 
-/// What travels down the links when a region is cancelled.
+/// The signal that travels down the links when a region is cancelled.
 #[derive(Clone)]
 enum Signal {
     /// The region itself is cancelled.
     Cancel(Reason),
-    /// The region itself is asked to wind down.
+    /// The region itself gets a stop request.
     Stop(Reason),
-    /// The children of the region are cancelled, also those that are spawned later, and the region itself is not.
+    /// The children of the region are cancelled, including children that are spawned later; the region itself is
+    /// not.
     Children(Reason),
     /// A cancelled region around keeps its body for a shield: the children of every group inside are cancelled.
     Held(Reason),
-    /// Something around it was told so: whoever waits looks again, and a shield has to be polled to hold.
+    /// A region around got such a signal: waiters look again, and shields are woken, because a shield has
+    /// to be polled to hold.
     Look,
 }
 
-/// Who is still to be told what.
+/// The regions that are still to be told, and the signals for them.
 #[derive(Default)]
 struct Errand {
     nodes: Vec<(Arc<Node>, usize)>,
-    /// Each once for all that are told it.
+    /// Each signal is stored once for all regions that get it.
     signals: Vec<Signal>,
 }
 
@@ -51,15 +53,16 @@ impl Errand {
 }
 
 impl Node {
-    /// Cancels this region for `reason`, unless it is cancelled already or was left. Reaches what is
-    /// linked below it in a loop, not by recursion (R14).
+    /// Cancels this region for `reason`, unless it is cancelled already or was left. The regions
+    /// that are linked below are reached in a loop, not by recursion (R14).
     pub(crate) fn cancel(&self, reason: Reason) {
         if let Some(payload) = self.cancel_for_user(reason) {
             unwind::discard(payload);
         }
     }
 
-    /// As [`cancel`](Node::cancel); returns the first panic of a waker, which goes on in the user code that asked.
+    /// As [`cancel`](Node::cancel); returns the first panic of a waker, to be resumed in the user code that made
+    /// the request.
     #[must_use = "a payload must not be dropped where its drop could panic"]
     pub(crate) fn cancel_for_user(&self, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
@@ -68,15 +71,15 @@ impl Node {
         Node::tell_all(own, below)
     }
 
-    /// Cancels the children, those that are still to come as well, but not the region itself.
+    /// Cancels the children, including later ones, but not the region itself.
     pub(crate) fn cancel_below(&self, reason: Reason) {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Children(reason), &mut own, &mut below);
         Node::tell(own, below);
     }
 
-    /// Notes that the body of this region, which is cancelled, waits for a shield inside. Nothing else waits for it: the
-    /// children of the groups inside are cancelled now (R12).
+    /// Records that the body of this cancelled region waits for a shield inside. Only the body waits for the shield, so
+    /// the children of the groups inside are cancelled now (R12).
     pub(super) fn hold(&self) {
         let mut below = Errand::default();
         {
@@ -89,8 +92,8 @@ impl Node {
         Node::tell(Taken::default(), below);
     }
 
-    /// Wakes `own`, after everything below has been told and woken: a shield has been woken when what is
-    /// around it is polled (R12).
+    /// Wakes `own` after every region below has been told and woken, because a shield has to be woken
+    /// before the region around it is polled (R12).
     fn tell(own: Taken, below: Errand) {
         if let Some(payload) = Node::tell_all(own, below) {
             unwind::discard(payload);
@@ -105,15 +108,16 @@ impl Node {
                 node.hear(signal, &mut wakers, &mut below);
             }
             if node.has(UNWATCHED) {
-                // Whatever its clock does, the others are told.
+                // A panic of its clock does not keep the others from being told.
                 unwind::quietly(|| node.begin_graces());
             }
         }
         wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
     }
 
-    /// A child is cancelled with its group, a stay with its scope and as it; anything else is dropped with
-    /// what is around it, or survives it, and only looks. That another shield holds ends at a shield.
+    /// A child is cancelled with its group; a stay with its scope and for the same reason. Any other
+    /// region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
+    /// shield.
     fn takes(&self, signal: &Signal) -> Option<Signal> {
         Some(match (self.kind(), signal) {
             (_, Signal::Held(_)) if self.has(SHIELD | SHELTERED) => return None,
@@ -127,12 +131,14 @@ impl Node {
         })
     }
 
-    /// What a group's children hear that have no node: their group's `run` polls them when it is more than it was.
+    /// The requests that count for children without a node. If there are more than before, the group's `run` polls
+    /// those children.
     pub(crate) fn told_below(&self) -> u32 {
         self.flags() & (CANCELLED | BELOW)
     }
 
-    /// When its children were told that they are cancelled, in numbers of [`next_number`](crate::sync::next_number).
+    /// The number at which its children were told that they are cancelled, from
+    /// [`next_number`](crate::sync::next_number).
     pub(super) fn told_at(&self) -> Option<u64> {
         self.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
     }
@@ -155,7 +161,8 @@ impl Node {
                     inner.tell_children();
                 }
                 self.raise(&inner, CANCELLED);
-                // Before the waiters are taken: who registers after that finds it.
+                // The epoch is raised before the waiters are taken, so that a waiter that
+                // registers later sees it, and looks.
                 epoch().fetch_add(1, Ordering::Release);
                 true
             }
@@ -163,7 +170,8 @@ impl Node {
                 let rest = inner.rest();
                 rest.stop = Some(reason);
                 let grace = rest.grace.is_some();
-                // The run has to see that its grace begins. A scope that was entered by a call has none.
+                // The run has to see that its grace begins. A scope that was entered by a call has no
+                // run.
                 let times = match grace {
                     true if self.is_entered_by_call() => UNWATCHED,
                     true => DEADLINE,
@@ -180,11 +188,12 @@ impl Node {
                 }
                 inner.tell_children();
                 self.raise(&inner, BELOW);
-                // It polls those of its children that are not linked.
+                // The group's run is woken, because it polls the children that have no node and
+                // are not linked.
                 true
             }
-            // A shield, to be polled. A region that was cancelled too, to see whether it is still for others to catch
-            // that (R9).
+            // A shield is woken, because it has to be polled to hold. A cancelled region is woken, to check whether
+            // an outer region still has to catch (R9).
             Signal::Look => self.has(SHIELD | CANCELLED),
         };
         self.take_waiters(&mut inner, wakers);
@@ -201,17 +210,17 @@ impl Node {
         if !reach.waiters.is_empty() || !reach.stop_waiters.is_empty() {
             wakers.take(&mut reach.waiters);
             wakers.take(&mut reach.stop_waiters);
-            // Under the lock, as the flags are.
+            // Changed under the lock, as the flags are, so no read-modify-write is needed.
             self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         }
     }
 
-    /// For a child or a stay: what its region was told before it came.
+    /// For a new child or stay: passes on the requests that its region got before.
     pub(super) fn catch_up(self: &Arc<Self>, child: &Arc<Node>) {
         let (reason, stop) = {
             let inner = self.inner.lock();
             let rest = inner.rest_seen();
-            // What was told to the children alone came first.
+            // A cancellation of the children alone was recorded before one of the region.
             let reason = rest.and_then(|rest| rest.below.as_ref()).or_else(|| inner.reason());
             (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
         };
@@ -229,7 +238,7 @@ impl Node {
         self.any_shield_below(|_, _| true)
     }
 
-    /// Wakes the shields below, to see which of them are polled.
+    /// Wakes the shields below, to find out which of them are polled.
     pub(super) fn wake_shields_below(&self) {
         let mut wakers = Vec::new();
         self.any_shield_below(|shield, inner| {
@@ -242,8 +251,9 @@ impl Node {
         wake_all(wakers);
     }
 
-    /// `is_it` is asked under the shield's lock. Not in the body are the region's own children, and what is inside a child
-    /// on an executor. An entered scope shields nothing where nothing runs in it.
+    /// Searches for a shield for which `is_it` returns `true`; `is_it` runs under the shield's lock. The region's own
+    /// children and the regions inside an executor child are left out, because a poll of the body does not reach them.
+    /// An entered scope is left out as well, because it shields nothing itself: its stays do.
     fn any_shield_below(&self, mut is_it: impl FnMut(&Node, &mut Inner) -> bool) -> bool {
         let mut below: Vec<_> = self.inner.lock().links().filter_map(Weak::upgrade).collect();
         below.retain(|node| node.kind != Kind::Child);
@@ -260,15 +270,16 @@ impl Node {
         false
     }
 
-    /// Tells whoever waits here or below to look again, where a link came after the cancellation.
+    /// Tells waiters here and below to look again, if the link came after the cancellation.
     pub(super) fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.is_cancelled() {
             self.look_again(self.held_around().map(Signal::Held));
         }
     }
 
-    /// What is around it has changed, or by which clock its times are told: a cancelled region around it was left, and
-    /// what is cancelled here counts now; or it has times now.
+    /// Tells waiters here and below to look again, because the regions around have changed, or the clock or the times
+    /// of this one: a cancelled region around was left, so that a cancellation here counts now; or the region has a
+    /// deadline now.
     pub(super) fn look_after(self: &Arc<Self>) {
         self.look_again(None);
     }
@@ -279,7 +290,8 @@ impl Node {
         Node::tell(Taken::default(), Errand { nodes, signals });
     }
 
-    /// Why the nearest region around this one, up to a shield, is cancelled that keeps its body for another shield.
+    /// The reason of the nearest region around, up to a shield, that is cancelled and keeps its body for another
+    /// shield.
     fn held_around(&self) -> Option<Reason> {
         if self.has(SHELTERED | SHIELD | LEFT) {
             return None;
@@ -289,16 +301,16 @@ impl Node {
         inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
     }
 
-    /// The grace of a shield is over: what is cancelled around it is seen inside (R12).
+    /// The grace of a shield is over: a cancellation around it counts inside from now on (R12).
     pub(super) fn give_way(self: &Arc<Self>) {
-        // A stay's is that of its scope.
+        // The shield of a stay is that of its scope.
         for node in [self, &self.timed()] {
             let inner = node.inner.lock();
             node.lower(&inner, SHIELD);
         }
         self.unsettle();
-        // A cancelled region around that is held by another shield still finds that after this poll, and tells what is
-        // inside this one as well.
+        // `HELD` is cleared on the regions around. If another shield holds one of them, its next poll sets the flag
+        // again, and tells the regions inside this shield as well.
         for node in self.around().filter(|node| node.has(HELD)) {
             let inner = node.inner.lock();
             node.lower(&inner, HELD);
@@ -306,12 +318,12 @@ impl Node {
         self.look();
     }
 
-    /// Asks this region and everything inside it to wind down (R13).
+    /// Asks this region and every region inside it to wind down (R13).
     #[must_use = "a payload must not be dropped where its drop could panic"]
     pub(crate) fn stop(self: &Arc<Self>, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Stop(reason), &mut own, &mut below);
-        // What its clock panics with is told once everybody is.
+        // A panic of its clock is resumed after every region has been told.
         let begun = unwind::catch(|| self.begin_graces());
         match (Node::tell_all(own, below), begun) {
             (Some(first), Err(second)) => {
@@ -326,7 +338,7 @@ impl Node {
         self.inner.lock().rest_seen()?.stop.clone()
     }
 
-    /// Whether this region or one around it, through shields too, was asked to wind down.
+    /// Whether this region or one around it, through shields too, got a stop request.
     pub(crate) fn is_stopped(&self) -> bool {
         if self.has(STOP) {
             return true;
@@ -353,7 +365,7 @@ impl Node {
         self.has(CANCELLED)
     }
 
-    /// This region's own reason, else the one of the nearest cancelled region around it, as seen from
+    /// This region's own reason, else that of the nearest cancelled region around it, as seen from
     /// here.
     pub(crate) fn effective_reason(&self) -> Option<Reason> {
         {
@@ -385,10 +397,11 @@ impl Node {
         })
     }
 
-    /// Whether a region around this one, up to a shield, is cancelled as well: the outermost of them catches it, and drops
-    /// this one (R9). An entered scope has no body that it could drop; what runs inside it does that.
+    /// Whether a region around this one, up to a shield, is cancelled as well: the outermost of them catches, and drops
+    /// this one (R9). An entered scope is not counted, because it has no body that it could drop; the runs inside it
+    /// have.
     pub(super) fn is_caught_outside(self: &Arc<Self>) -> bool {
-        // A stay is its scope.
+        // A stay stands for its scope.
         let node = self.timed();
         let drops = |node: Arc<Node>| node.has(CANCELLED) && node.has(ATTENDED);
         !node.has(SHELTERED | SHIELD | LEFT) && node.around().any(drops)
@@ -400,11 +413,12 @@ impl Node {
         !self.is_quiet() && (self.has(CANCELLED) || self.is_cancelled_from_outside())
     }
 
-    /// Whether nothing has been cancelled or stopped anywhere since nothing was found to be, here or around.
+    /// Whether nothing has been cancelled or stopped in this process since no cancellation was found here or
+    /// around.
     ///
-    /// What can turn that round is a request, or something that changes what is around: each raises the epoch
-    /// *after* it has happened. One that reads the new epoch therefore finds it, and one that reads the old one was
-    /// first.
+    /// The answer can change by a request, or by a change of the regions around; each raises the epoch *after* it
+    /// has happened. A thread that reads the new epoch therefore finds the change. A thread that reads the old
+    /// epoch came before it.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.is_quiet_in(epoch().load(Ordering::Acquire))
@@ -427,7 +441,7 @@ impl Node {
     }
 
     /// As [`effective_reason`](Node::effective_reason), without the reason, and as far as the next region that is
-    /// quiet. Notes too whether there are times on the way that no run watches.
+    /// quiet. `unwatched` is set if a region on the way has times that no run watches.
     fn is_cancelled_in(&self, now: u64, unwatched: &mut bool) -> bool {
         *unwatched = self.has(UNWATCHED);
         let own = {
@@ -447,8 +461,8 @@ impl Node {
         own
     }
 
-    /// Notes that nothing was found, here and on the way: who asks there next need not go the same way, and in a
-    /// chain each region is walked past once.
+    /// Records that no cancellation was found, here and on the way. A later look stops at a region on the way,
+    /// so in a chain each region is walked past once.
     fn quieten(&self, now: u64) {
         self.quiet.store(now, Ordering::Relaxed);
         let mut last = self.has(SHELTERED | SHIELD | LEFT);
@@ -460,24 +474,27 @@ impl Node {
         }
     }
 
-    /// Whether nothing is cancelled or stopped here or around, and no time stands there that no run watches.
+    /// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
+    /// watches.
     pub(super) fn is_found_quiet(&self) -> bool {
         self.is_quiet() || (!self.is_cancelled() && self.is_quiet())
     }
 
-    /// What is around the region has changed, or what a shield held off from others: all look again.
+    /// The regions around this one have changed, or a shield no longer holds: every region looks
+    /// again.
     pub(super) fn unsettle(&self) {
         epoch().fetch_add(1, Ordering::Release);
     }
 
-    /// The region has come to be inside `parent`.
+    /// The region has moved into `parent`.
     pub(super) fn unsettle_inside(&self, parent: Option<&Arc<Node>>) {
         if parent.is_some_and(|parent| parent.is_cancelled() || parent.is_stopped()) {
             self.unsettle();
         }
     }
 
-    /// As [`is_cancelled`](Node::is_cancelled), for a question from outside: what no run watches is looked at by the clock.
+    /// As [`is_cancelled`](Node::is_cancelled), for a question from outside: the clock is read for times that no run
+    /// watches.
     #[inline]
     pub(crate) fn is_cancelled_by_now(self: &Arc<Self>) -> bool {
         !self.is_quiet() && {
@@ -486,7 +503,7 @@ impl Node {
         }
     }
 
-    /// Registers a waiter, or returns `true` where the region is cancelled.
+    /// Registers a waiter, or returns `true` if the region is cancelled.
     #[inline]
     pub(crate) fn wait_cancelled(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
         if self.has(CANCELLED) {
@@ -496,15 +513,15 @@ impl Node {
         !as_it_was && self.wait_anew(wait, cx)
     }
 
-    /// It looks after it has registered: a cancellation first sets its flag and then empties the slots, so
-    /// either the look finds the flag or the slot is found. The other order loses a wake-up: look, flag,
-    /// empty, register.
+    /// Looks after it has registered: a cancellation first sets its flag and then takes the waiters, so
+    /// either the look finds the flag or the waiter is taken. The other order loses a wake-up: look, flag,
+    /// take, register.
     fn wait_anew(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
         if !self.waits(wait, cx.waker()) {
             let calls = wait.calls;
             self.register_wait(wait, cx.waker(), false);
             if wait.calls != calls {
-                // Told to look: the times may be others.
+                // The waiter was woken to look, so the deadlines may have changed.
                 wait.timer = None;
             }
         }
@@ -517,7 +534,7 @@ impl Node {
         }
         let cancelled = self.poll_unwatched(&mut wait.timer, own, cx);
         if wait.timer.is_some() {
-            // Every poll is to come here, for the timer.
+            // The mark is cleared, so that every later poll comes here and polls the timer.
             wait.mark = Mark::default();
         }
         cancelled
@@ -534,7 +551,7 @@ impl Node {
         self.is_stopped()
     }
 
-    /// Whether `waker`, or one as good, is registered still.
+    /// Whether `waker`, or an equal one, is still registered.
     #[inline]
     fn waits(&self, wait: &Wait, waker: &Waker) -> bool {
         wait.mark == Mark::of(waker) && wait.calls == self.calls.load(Ordering::Acquire)
@@ -551,8 +568,8 @@ impl Node {
             wait.calls = self.calls.load(Ordering::Relaxed);
             wait.timed = inner.more.as_ref().is_some_and(|more| more.deadline.is_some())
                 || inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
-            // From here on, what is cancelled around the region reaches it. One that is not inside anything yet
-            // links itself when it is, because somebody waits.
+            // From here on a cancellation around the region reaches it. A region that is not inside another one
+            // yet links itself when it is entered, because it is awaited.
             let links_up = self.has(ENTERED) && inner.parent.is_some() && !self.is_linked_up();
             let old = if self.has(LEFT) {
                 Some(waker)
@@ -569,7 +586,8 @@ impl Node {
         }
     }
 
-    /// Whether the place of `wait` is its own no more. Under the lock; without it, what was void stays void.
+    /// Whether the place of `wait` is no longer its own. Exact under the lock; without the lock, a place
+    /// that was void stays void.
     fn is_void(&self, wait: &Wait) -> bool {
         wait.calls != self.calls.load(Ordering::Relaxed)
     }
@@ -596,7 +614,7 @@ impl Node {
         if self.is_void(wait) { None } else { among(inner.reach.as_mut()?).remove(key) }
     }
 
-    /// How many runs are inside this scope.
+    /// The number of runs inside this scope.
     pub(super) fn stays(&self) -> usize {
         let below: Vec<_> = {
             let inner = self.inner.lock();
@@ -606,14 +624,15 @@ impl Node {
     }
 }
 
-/// One who waits for something to happen to a region: a place among its waiters, and what is in it.
+/// A wait for an event of a region: a place among its waiters, and the mark of its waker.
 #[derive(Default)]
 pub(crate) struct Wait {
     key: Option<usize>,
-    /// What the place was filled with, and how often it had been emptied by then.
+    /// The waker that was registered in the place, and the number of takes at that time.
     mark: Mark,
     calls: u32,
-    /// Whether the region may not be being polled: then its own times are no less this wait's business.
+    /// Whether the wait is outside the region. The region may not be polled then, so this wait watches
+    /// the region's own times, too.
     from_outside: bool,
     /// Whether the region had times of its own.
     timed: bool,

@@ -1,12 +1,14 @@
-//! A region before it has a node: the price of a scope that nobody asks for anything.
+//! A region before it has a node: the cheap form of a scope that gets no request.
 //!
-//! A node is made when something needs one: a handle, a request, a region inside that wants to know what it is
-//! in, or the first poll that is pending. A body that is ready at its first poll leaves without (R19).
+//! A node is made when it is needed: by a handle, by a request, by a region inside that has to know its
+//! parent, or by the first poll that is pending. A body that is ready at its first poll leaves without a node
+//! (R19).
 //!
-//! Two may make it at once: what is polled inside, on this thread, through the [ambient context](super::ambient);
-//! and whoever has the scope, through its draft. On one thread they find each other's. A request from another
-//! thread in the middle of the first poll does not find the node that was made inside meanwhile: then both stand,
-//! and the inner one becomes a [stay](super::Node::stay_in) in the other.
+//! The node may be made at two places at once: by the polling thread from inside, through the [ambient
+//! context](super::ambient), and through the draft by a caller that has the scope. On one thread each finds the
+//! node of the other. A request of another thread during the first poll does not find the node that was made
+//! inside meanwhile: then both nodes exist, and the inner one becomes a [stay](super::Node::stay_in) in the
+//! other.
 
 use super::stamp::{Signature, Stamp};
 use super::{ATTENDED, DEADLINE, ENTERED, Kind, Node, ROOT, SHELTERED, ambient};
@@ -17,14 +19,14 @@ use crate::wrong_task::Misuse;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// What is known of a region that has no node, and the place for its node.
+/// The state of a region that has no node, and the slot for its node.
 pub(crate) struct Draft {
     kind: Kind,
     deadline: Option<Instant>,
     timeout: Option<Duration>,
     node: Once<Arc<Node>>,
-    /// Where and by whom it was entered, where others could have entered it too, and whether it has been left without
-    /// a node.
+    /// The place where it was entered, the owner, and whether it has been left without a node; used if other threads
+    /// can reach the draft.
     stamp: Stamp,
     #[cfg(feature = "testing")]
     census: super::census::Handover,
@@ -44,7 +46,8 @@ impl Draft {
         }
     }
 
-    /// Cancels the region at `at`, or at what was given before, whichever is earlier.
+    /// Cancels the region at `at`, or at the deadline that was set before, whichever is
+    /// earlier.
     pub(crate) fn set_deadline(&mut self, at: Instant) {
         let at = self.deadline.map_or(at, |before| before.min(at));
         self.deadline = Some(at);
@@ -64,7 +67,8 @@ impl Draft {
     #[inline]
     pub(crate) fn node(&self) -> &Arc<Node> {
         match self.node.get() {
-            // One who leaves at this moment may not have come to the node yet: whoever looks finds it left all the same.
+            // A thread that leaves may have stamped the draft and not yet marked the node. Then `make_node` marks it,
+            // so that the caller finds it left.
             Some(node) if !self.stamp.has_left() || node.has_left() => node,
             _ => self.make_node(),
         }
@@ -97,7 +101,7 @@ impl Draft {
         node
     }
 
-    /// Brings to a node that was made late what happened before.
+    /// Marks a node that was made late as entered and left, as the stamp says.
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
         if let Some((entered_at, who)) = self.stamp.entry() {
@@ -105,13 +109,13 @@ impl Draft {
         }
     }
 
-    /// The node, where it has been made.
+    /// The node, if it has been made.
     #[inline]
     pub(crate) fn made(&self) -> Option<&Arc<Node>> {
         self.node.get()
     }
 
-    /// Puts the node here that was made inside; returns the one that is here.
+    /// Stores the node that was made inside, unless there is one; returns the stored one.
     pub(super) fn settle(&self, node: Arc<Node>) -> &Arc<Node> {
         self.node.fill(node)
     }
@@ -125,10 +129,10 @@ impl Draft {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Enters the region without a node, where that can be done.
+    /// Enters the region without a node, if that is possible.
     #[inline(always)]
     pub(super) fn light(&self, at: &'static Location<'static>) -> Option<Light> {
-        // Who looks on wants to see every region.
+        // With `inspect` or `tracing` every region has a node from the start.
         let watched = cfg!(any(feature = "inspect", feature = "tracing"));
         if watched || self.node.get().is_some() {
             return None;
@@ -153,7 +157,7 @@ impl Draft {
             return None;
         };
         let Some(timeout) = self.timeout else { return Some((task, root, self.deadline)) };
-        // A relative deadline starts here (R11). One that is over at once cancels before the first poll.
+        // A relative deadline starts here (R11). A timeout of zero cancels before the first poll.
         if timeout.is_zero() {
             return None;
         }
@@ -162,7 +166,8 @@ impl Draft {
         Some((task, root, deadline))
     }
 
-    /// Notes that the region is entered; an error where it was before. For a draft that others can reach.
+    /// Records that the region is entered; an error if it was before. For a draft that other threads can
+    /// reach.
     #[inline]
     pub(super) fn note_entered(
         &self,
@@ -175,7 +180,8 @@ impl Draft {
     #[cold]
     fn enter_twice(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
         let node = match (self.node(), self.stamp.entry()) {
-            // It is polled elsewhere for the first time, and the node that was made here knows nothing of that.
+            // The region is in its first poll elsewhere, and the node that was made here is not entered. The
+            // stand-in has the owner and the place for the error.
             (node, Some((entered_at, who))) if !node.is_entered() => node.stand_in(entered_at, who),
             (node, _) => Arc::clone(node),
         };
@@ -184,12 +190,13 @@ impl Draft {
         Err(Box::new(node.twice(at)))
     }
 
-    /// Takes that back, where it could not be polled without a node.
+    /// Takes the record back, if the region could not be polled without a node.
     pub(super) fn note_not_entered(&self) {
         self.stamp.take_back();
     }
 
-    /// Notes that the region has been left without a node. For a draft that others can reach.
+    /// Records that the region has been left without a node. For a draft that other threads can
+    /// reach.
     #[inline]
     pub(super) fn note_left(&self) {
         self.stamp.leave();
@@ -199,22 +206,22 @@ impl Draft {
     }
 }
 
-/// A region in its first poll, or a child in any, before anything needs its node.
+/// A region in its first poll, or a child in any poll, while it has no node.
 #[derive(Clone, Copy)]
 pub(crate) struct Light {
-    /// Which draft it is of: an address, which nothing else has as long as this is polled.
+    /// Identifies the draft: its address, which no other object has while it is polled.
     pub(super) id: usize,
     pub(super) kind: Kind,
     pub(super) at: &'static Location<'static>,
     pub(super) task: u64,
-    /// The id of the runtime's task, 0 where it is not recorded, if this region is a task of its own.
+    /// If this region is a task of its own: the id of the runtime's task, 0 if it is not recorded.
     pub(super) root: Option<u64>,
     pub(super) deadline: Option<Instant>,
 }
 
 impl Light {
-    /// As whom it is entered: the runtime's task where that is known, because a root has no number of its own any more once
-    /// it has been left.
+    /// The identity that enters: the runtime's task if it is known, because a root's own number is never current again
+    /// once the root has been left.
     pub(super) fn who(&self) -> Identity {
         match self.root {
             Some(runtime) if runtime != 0 => Identity { task: 0, runtime },
@@ -222,7 +229,7 @@ impl Light {
         }
     }
 
-    /// Its node, inside `parent`; the flag tells whether it was entered in an exit.
+    /// Makes its node, inside `parent`; the flag tells whether it was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
             return Node::child(parent, self.task, self.at, None, false);

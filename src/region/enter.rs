@@ -1,4 +1,4 @@
-//! How a region is entered: its owner, its parent and its place are recorded, once (R1, R4, R5).
+//! Entering a region: its owner, its parent and its place are recorded, once (R1, R4, R5).
 
 use super::{
     ATTENDED, CLOCKED, Caught, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD,
@@ -10,18 +10,18 @@ use crate::sync::{Arc, Ordering, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
 
-/// What one who has entered a region knows of it.
+/// The state that the entering caller has read under the lock.
 struct Entry {
-    /// The region around, where it is still needed: where this one is not attended yet, or may have been looked at before.
+    /// The region around, if it is still needed: if this region is not attended yet, or may have been looked at before.
     around: Option<Arc<Node>>,
-    /// Whether it is attended, too.
+    /// Whether the region was attended as well.
     attended: bool,
     awaited: bool,
     timed: bool,
 }
 
 impl Node {
-    /// Records the owner, the parent and the place, unless that was done before (R1).
+    /// Records the owner, the parent and the place, unless they are recorded already (R1).
     #[inline]
     pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {
         if !self.has(ENTERED) {
@@ -29,8 +29,8 @@ impl Node {
         }
     }
 
-    /// As [`enter`](Node::enter), where the caller is the one who enters. `attended` is raised in a region that is
-    /// inside another one and belongs to that one's owner.
+    /// As [`enter`](Node::enter); `None` if the region was entered before. `attended` is raised if the region is
+    /// inside another region and belongs to that region's owner.
     fn enter_around(
         self: &Arc<Self>,
         at: &'static Location<'static>,
@@ -50,7 +50,7 @@ impl Node {
         }
         inner.entered_at = Some(at);
         self.raise(&inner, ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
-        // Nobody can have looked at a stack before, to find that nothing is cancelled around it.
+        // A stack has no handle, so no look before can have found it quiet.
         let looked_at = self.kind != Kind::Stack;
         let around = if looked_at || attended == 0 { parent.clone() } else { None };
         inner.parent = parent;
@@ -64,23 +64,25 @@ impl Node {
         Some(Entry { around, attended: attended != 0, awaited, timed })
     }
 
-    /// The flags that a region has from what it is entered in.
+    /// The flags that a region inherits from its parent.
     pub(super) fn inherited(parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
         let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
         clocked | if in_exit { SHELTERED } else { 0 }
     }
 
-    /// A run takes the region up, once: it is entered unless it was, and can adopt from now on.
+    /// Attends the region for a run, once: it is entered unless it was, and can adopt from now
+    /// on.
     ///
-    /// A region that nothing of this crate encloses becomes its own root task here (R5); a [`Kind::Task`]
-    /// is one wherever it is. Returns the panic that was kept by who left it before, and handed it back.
+    /// A region that no region of this crate encloses becomes its own root task here (R5); a
+    /// [`Kind::Task`] is always one. Returns the panic that was kept when the region was handed back half
+    /// closed.
     pub(super) fn attend(
         self: &Arc<Self>,
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<Option<Caught>, Misuse> {
         let entry = if self.has(ENTERED) { None } else { self.enter_around(at, ATTENDED) };
-        // Not where somebody else has entered it meanwhile.
+        // Not fresh if another thread has entered it meanwhile.
         let fresh = entry.is_some();
         if !fresh {
             self.check(operation, at)?;
@@ -107,16 +109,16 @@ impl Node {
                 self.record_owner(Identity { task: next_number(), runtime: 0 });
                 self.raise(&inner, ROOT);
             } else if self.owner().task == 0 {
-                // Entered by its first use where no task of ours was known: it belongs to the one that runs it,
-                // and to the region around that. Where there is none, it is its own root; and only if it was
-                // never anybody's may it move with its future (R5).
+                // Entered by its first use outside every known task: now it belongs to the task that runs it,
+                // and its parent is the region current here. If there is none, it is its own task. It is a
+                // root, which may move with its future, only if it is entered here (R5).
                 drop(inner);
                 around = around.or_else(|| Some(ambient::current()?.0));
                 inner = self.inner.lock();
                 match &around {
                     Some(around) => {
                         self.owner_task.store(around.owner().task, Ordering::Relaxed);
-                        // Not moved in: where there is a parent already, it would be dropped under the lock.
+                        // Only inserted, because replacing an existing parent would drop it under the lock.
                         inner.parent.get_or_insert_with(|| Arc::clone(around));
                         self.unsettle();
                     }
@@ -133,15 +135,15 @@ impl Node {
         Ok(panic)
     }
 
-    /// Links a region that is entered now, where that is needed: somebody waited before there was anything around it,
-    /// or it is a shield, which has to be polled when something outside is cancelled, to hold.
+    /// Links a region that is entered now, if a waiter registered before there was a region around it; or if it is a
+    /// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled.
     fn link_up_if(self: &Arc<Self>, awaited: bool) {
         if awaited || self.has(SHIELD) {
             self.link_up();
         }
     }
 
-    /// Enters a scope by a call: nobody attends it, its stays do the polling.
+    /// Enters a scope by a call: no run attends it, its stays are polled instead.
     pub(crate) fn enter_dynamic(
         self: &Arc<Self>,
         at: &'static Location<'static>,
@@ -149,7 +151,7 @@ impl Node {
         if self.has(ENTERED) {
             return Err(self.twice(at));
         }
-        // Beside the draft's own.
+        // Whether there are references beside the draft's own.
         let known = Arc::strong_count(self) > 1;
         self.enter(at);
         self.start_timeout();
@@ -159,7 +161,7 @@ impl Node {
         Ok(())
     }
 
-    /// Makes the running task the owner, and the region current here the parent (R4).
+    /// Makes the current task the owner, and the region current here the parent (R4).
     pub(crate) fn take_over(self: &Arc<Self>) {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
@@ -176,7 +178,7 @@ impl Node {
             self.lower(&inner, SHELTERED | CLOCKED);
             self.raise(&inner, Node::inherited(parent.as_ref(), in_exit));
             if let Some(more) = &mut inner.more {
-                // Entered anew, as far as the order of exits goes.
+                // For the order of exits the region is entered anew.
                 more.number = next_number();
             }
         }
@@ -199,13 +201,14 @@ impl Node {
         self.link_up_if(awaited || was_linked);
         drop(former);
         if awaited && self.has(UNWATCHED) {
-            // Its clock may be another one.
+            // The clock of the new parent may be another one.
             self.look_after();
         }
     }
 
-    /// This region is about to be inside `inner`. Where it is around that, it would be inside itself, and a walk outwards
-    /// would not end: what was entered in it and is around `inner` goes to the region around this one first.
+    /// Prepares for this region to be moved inside `inner`. If this region is around `inner`, it would then be inside
+    /// itself, and a walk outwards would not end. So the region directly inside this one, on the way to `inner`, is
+    /// moved to the region around this one first.
     fn move_out_of_the_way_to(self: &Arc<Self>, inner: &Arc<Node>) {
         let mut at = Some(Arc::clone(inner));
         while let Some(node) = at {
@@ -217,13 +220,15 @@ impl Node {
         }
     }
 
-    /// For what is dropped after its owner has let go of it. What nobody takes over goes home from where it was, as its
-    /// former owner's.
+    /// For a region that is dropped after its owner has released it. Inside a task the current task takes it over.
+    /// Outside every task its exits go where they would have gone without the release, and its former owner stays the
+    /// owner.
     pub(crate) fn take_over_if_inside(self: &Arc<Self>) {
         if ambient::is_empty() == Some(false) {
             self.take_over();
         } else {
-            // Who drops it is no thief.
+            // The current runtime task becomes an owner, so that the drop is not reported as a
+            // foreign one.
             self.owner_runtime.store(rt::task_number(), Ordering::Relaxed);
         }
     }

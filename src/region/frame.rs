@@ -1,8 +1,8 @@
-//! The frame in which a region polls its body, runs what it adopted, and leaves.
+//! The frame in which a region polls its body, runs the exits that it adopted, and leaves.
 //!
-//! Every future that enters a region owns one: `task`, a scope's, a stack's and a group's `run`, `close`,
-//! and each child. It holds what only the poller needs, so that the poll path of a region that nobody
-//! cancels takes no lock beyond registering a changed waker (R19).
+//! Every future that enters a region owns a frame: `task`, a scope's, a stack's and a group's `run`,
+//! `close`, and each child. It holds the state that only the poller needs, so that the poll path of a
+//! region that is not cancelled takes no lock beyond registering a changed waker (R19).
 
 mod enter;
 mod leave;
@@ -33,22 +33,22 @@ pub(crate) enum Ended<T> {
     /// The frame has the panic; see [`take_panic`](Frame::take_panic).
     Panicked,
     Cancelled(Reason),
-    /// Polled by a task that does not own the region; the region is abandoned, and its exits go home (R2). The value,
-    /// where the body had ended already.
+    /// Polled by a task that does not own the region: the region is abandoned (R2). Has the value if the body had
+    /// ended already.
     Misplaced(Box<WrongTask>, Option<T>),
 }
 
 pub(crate) struct Frame {
-    /// Our node: `None` before a [draft](Draft) has one, and while it is in the ambient context.
+    /// The node: `None` before a [draft](Draft) has one, and while it is in the ambient context.
     node: Option<Arc<Node>>,
     at: &'static Location<'static>,
     stage: Stage,
-    /// Which waker the node has, unless `REWAKE` says otherwise.
+    /// The waker that the node has, unless `REWAKE` is set.
     waker: Mark,
     extras: Option<Box<Extras>>,
 }
 
-/// What a region needs only where something happens in it.
+/// State that is needed only once a region has an event.
 #[derive(Default)]
 pub(super) struct Extras {
     pub(super) timers: Timers,
@@ -58,13 +58,14 @@ pub(super) struct Extras {
     why: Option<Leaving>,
     watch: Watch,
     tally: Tally,
-    /// Of a scope: failures that the hook was told of, for a cancellation that may come later.
+    /// Of a scope: failures that were reported to the hook, for a cancellation that may come
+    /// later.
     reported: Failures,
     #[cfg(feature = "tracing")]
     span: Span,
 }
 
-/// What a poll came to that need not have done everything there is to do.
+/// The result of a quick poll, after which the caller may have more to do.
 pub(super) enum Quick<T> {
     /// The region has been left.
     Value(T),
@@ -92,13 +93,14 @@ impl Frame {
         Frame { node: None, at, stage: Stage::New, waker: Mark::default(), extras: None }
     }
 
-    /// For what was entered already: a child, a stay in a scope.
+    /// For a region that was entered already: a child, a stay in a scope.
     pub(crate) fn entered(node: Arc<Node>, at: &'static Location<'static>) -> Self {
         Frame { stage: Stage::Inside, ..Frame::new(node, at) }
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
-        // Only `within` empties the slot, and it puts the node back before anybody can look.
+        // Only `within` empties the slot, and it puts the node back before other code can see
+        // that.
         self.node.as_ref().expect("a frame has its node whenever its body is not polled")
     }
 
@@ -112,7 +114,7 @@ impl Frame {
         self.stage == Stage::Left
     }
 
-    /// Whether it has not been polled, and its node is still to come.
+    /// Whether it has not been polled, and has no node yet.
     #[inline]
     pub(crate) fn is_new_draft(&self) -> bool {
         self.stage == Stage::New && self.node.is_none()
@@ -126,7 +128,8 @@ impl Frame {
         self.extras.as_deref_mut()
     }
 
-    /// Polls the body of a region that was entered and to which nothing has happened since; `None` where it cannot be known.
+    /// Polls the body of a region that was entered and has had no event since its last poll. `None` if there may have
+    /// been one.
     #[inline(always)]
     pub(super) fn poll_calm<F: Future>(
         &mut self,
@@ -145,8 +148,8 @@ impl Frame {
         Some(self.go_on(caught, value, shielded, false, body, cx))
     }
 
-    /// Polls the body once, and once more where it turns out to be cancelled: if it is pending then, it
-    /// is dropped at the await where it is parked (R6).
+    /// Polls the body once, and once more if it turns out to be cancelled. If the body is pending then,
+    /// it is dropped at the await where it is parked (R6).
     #[inline]
     pub(crate) fn poll_body<F: Future>(
         &mut self,
@@ -170,7 +173,8 @@ impl Frame {
         self.go_on(caught, value, shielded, last_poll, body, cx)
     }
 
-    /// Drops the body. The region is still entered: its caller abandons it, because a group tells its children first.
+    /// Drops the body. The region is still entered: the caller abandons it, because a group has to tell its children
+    /// first.
     #[cold]
     fn misplaced<F: Future>(
         &mut self,
@@ -196,7 +200,7 @@ impl Frame {
         ambient::watch_within(&mut self.node, false, poll_once(body, cx, value))
     }
 
-    /// After a poll of the body: `last_poll` tells whether it is dropped if it is pending.
+    /// Continues after a poll of the body; `last_poll` tells whether a pending body is dropped.
     #[inline]
     fn go_on<F: Future>(
         &mut self,
@@ -218,7 +222,7 @@ impl Frame {
         }
     }
 
-    /// Whether a pending body is all there is to this region in this poll.
+    /// Whether the region has nothing to do in this poll beside its body.
     #[inline]
     fn is_uneventful(&self, cx: &Context<'_>) -> bool {
         self.is_calm() && self.waker == Mark::of(cx.waker())
@@ -230,7 +234,8 @@ impl Frame {
         !self.has(events) && self.extras.is_none()
     }
 
-    /// What the body, its drop after it had a value, or the clock that times it panicked with.
+    /// Keeps the panic of the body, of its drop after it had a value, or of the clock that
+    /// times it.
     #[cold]
     fn go_on_unwinding<F: Future>(
         &mut self,
@@ -245,7 +250,7 @@ impl Frame {
                 Poll::Ready(Ended::Value(value))
             }
             None => {
-                // Before what its drop may panic with.
+                // Kept before the body is dropped, because that drop may panic, too.
                 self.keep_panic(payload);
                 self.clear(body);
                 self.extras().why = Some(Leaving::Panicked);
@@ -263,10 +268,10 @@ impl Frame {
         cx: &mut Context<'_>,
     ) -> Poll<Ended<F::Output>> {
         if last_poll && !shielded && !self.node().has_links() {
-            // There is no shield below, and nothing to be woken for.
+            // There is no shield below, so no waker has to be registered.
             return self.cancelled(body);
         }
-        // Whoever cancels or hands over from now on wakes us; what came before is looked at below.
+        // A cancellation or a hand-over from now on wakes this run; an earlier one is found below.
         self.register(cx.waker());
         if !last_poll {
             if let Err(payload) = self.poll_timers(Times::All, cx) {
@@ -318,7 +323,8 @@ impl Frame {
         }
     }
 
-    /// Drops the body with its region current, so that what is inside finds its way home.
+    /// Drops the body with its region current, so that the regions inside hand their exits to
+    /// it.
     pub(crate) fn clear<F>(&mut self, mut body: Pin<&mut Option<F>>) {
         if let Err(payload) = ambient::within(&mut self.node, false, || body.set(None)) {
             self.keep_panic(payload);
@@ -330,7 +336,8 @@ impl Frame {
         ambient::within(&mut self.node, false, user_code)
     }
 
-    /// Drops what the body left, with the region current; a panic of the drop is kept.
+    /// Drops a value that the body returned, with the region current; a panic of the drop is
+    /// kept.
     pub(crate) fn drop_within<T>(&mut self, left: T) {
         if let Err(payload) = self.within(|| drop(left)) {
             self.keep_panic(payload);
@@ -342,7 +349,8 @@ impl Frame {
         self.node.as_ref().is_some_and(|node| node.has(ROOT) || node.is_current_tasks())
     }
 
-    /// A root task may move with its future; what is nested in a task is polled by that task (R5).
+    /// A root task may move with its future; a region that is nested in a task is polled by that
+    /// task (R5).
     #[inline]
     pub(crate) fn check_poller(&self) -> Result<(), Box<WrongTask>> {
         if self.has(ROOT) { Ok(()) } else { self.node().check_owner("poll", self.at) }
@@ -373,8 +381,8 @@ impl Frame {
     }
 }
 
-/// Polls the body, to be run in its region, and drops it there if it has ended, so that what is left in it finds its
-/// way home.
+/// Returns a closure that polls the body, to be called with its region current. The closure drops a body that has
+/// ended, so that regions that are left in it hand their exits to this one.
 #[inline(always)]
 fn poll_once<'a, F: Future>(
     mut body: Pin<&'a mut Option<F>>,

@@ -1,5 +1,5 @@
-//! Who entered a region that has no node, where, and whether it has been left, in one word: of two who enter at once
-//! one finds all that the other has written, and there is no lock to take (R2).
+//! The owner and the place of a region that has no node, and whether it has been left, in one atomic word. If two
+//! threads enter at once, the second reads the complete entry of the first, and no lock is needed (R2).
 
 use crate::identity::Identity;
 use crate::places::{self, Place};
@@ -8,22 +8,22 @@ use crate::sync::{AtomicU64, Ordering};
 pub(super) struct Stamp(AtomicU64);
 
 const LEFT: u64 = 1;
-/// The task's number is the runtime's: of a root, which may move with its future, and which the runtime's task may enter
-/// a second time (R5).
+/// The number is that of the runtime's task: for a root, which may move with its future (R5).
 const RUNTIMES: u64 = 1 << 1;
-/// Where the place is, 16 bits, and the task above it.
+/// The place has 16 bits from here on, and the task the bits above.
 const PLACE_AT: u32 = 2;
 const TASK_AT: u32 = PLACE_AT + u16::BITS;
 
-/// What does not fit: all that is known is that it was entered. Its node tells of it, once that has been.
+/// An owner or a place that does not fit: the word only says that the region was entered. Its node has
+/// the rest, once the node is entered.
 const ELSEWHERE: Signature = Signature(!(LEFT | RUNTIMES));
 
-/// Who enters, and where.
+/// The owner that enters, and the place.
 #[derive(Clone, Copy)]
 pub(super) struct Signature(u64);
 
 impl Signature {
-    /// `None` where one of the two does not fit: after 70,000,000,000,000 tasks, or 65,535 places.
+    /// `None` if one of the two does not fit: after 70,000,000,000,000 tasks, or 65,535 places.
     #[inline]
     pub(super) fn of(who: Identity, at: Place) -> Option<Signature> {
         let place = u64::from(places::number(at));
@@ -56,24 +56,25 @@ impl Stamp {
         Stamp(AtomicU64::new(0))
     }
 
-    /// `false` where somebody has entered before.
+    /// `false` if the region was entered before.
     #[inline]
     pub(super) fn enter(&self, who: Signature) -> bool {
         self.0.compare_exchange(0, who.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// It was not entered after all, and will be with a node.
+    /// Takes the entry back: the region will be entered with a node.
     #[cold]
     pub(super) fn take_back(&self) {
         self.0.store(0, Ordering::Release);
     }
 
-    /// Where it was entered, and by whom. `None` before, and where its node tells.
+    /// The place where it was entered, and the owner. `None` before, and if only the node has
+    /// them.
     pub(super) fn entry(&self) -> Option<(Place, Identity)> {
         Signature::read(self.0.load(Ordering::Acquire))
     }
 
-    /// Notes that the region is left.
+    /// Records that the region is left.
     #[inline]
     pub(super) fn leave(&self) {
         self.0.fetch_or(LEFT, Ordering::AcqRel);
@@ -84,9 +85,9 @@ impl Stamp {
         self.0.load(Ordering::Acquire) & LEFT != 0
     }
 
-    /// As [`has_left`](Stamp::has_left), for one who has put something where who leaves looks: of two who change one
-    /// word the second finds what the first has done. Either this finds that the region was left, or who leaves it
-    /// finds what was put there.
+    /// As [`has_left`](Stamp::has_left), for a thread that has just stored a node in the draft. Both sides are
+    /// read-modify-writes of this word, so they are ordered: either `leave` came first, and this returns `true`; or
+    /// `leave` comes later, acquires the store, and its thread finds the node.
     pub(super) fn has_left_or_will_look(&self) -> bool {
         self.0.fetch_or(0, Ordering::AcqRel) & LEFT != 0
     }

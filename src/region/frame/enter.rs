@@ -1,4 +1,4 @@
-//! How a frame's region is entered: at its first poll, with a node or without one.
+//! Entering a frame's region: at its first poll, with a node or without one.
 
 use super::super::ambient::Posting;
 use super::super::draft::Light;
@@ -14,8 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl Frame {
-    /// Polls a region that has no node yet for the first time, where that can be done; it gets a node if it needs
-    /// one. `shared` tells whether others can reach the draft. With a value the region has been left.
+    /// Polls a region that has no node for the first time, if that is possible; it gets a node if it needs one.
+    /// `shared` tells whether other threads can reach the draft. With a value the region has been left.
     #[inline(always)]
     pub(in crate::region) fn poll_light<F: Future>(
         &mut self,
@@ -35,15 +35,15 @@ impl Frame {
         let polled = self.poll_without_node(light, None, || false, settle, body, cx);
         match &polled {
             Some(Quick::Value(_)) if shared => draft.note_left(),
-            // The thread is being taken down, and nothing can be polled without a node.
+            // The thread is exiting, and no region can be polled without a node.
             None if shared => draft.note_not_entered(),
             _ => {}
         }
         polled
     }
 
-    /// Polls a child that has no node. It stays without one where it ends, and where it is pending and `stays` allows it;
-    /// else `settle` makes it, unless it was made inside. `posting` is that of a child on an executor.
+    /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it; else
+    /// `settle` makes its node, unless it was made inside. `posting` is that of an executor child.
     pub(in crate::region) fn poll_newborn<F: Future>(
         &mut self,
         light: Light,
@@ -60,8 +60,9 @@ impl Frame {
         self.poll_without_node(light, posting, stays, settle, body, cx)
     }
 
-    /// Polls a body in a region without a node; `settle` gives it one where it is not left in this poll, the one that
-    /// was made inside or another one, unless it is pending, none was made, and `stays` allows it.
+    /// Polls a body in a region without a node. Unless the region is left in this poll, `settle` gives it a node:
+    /// that which was made inside, or another one. A pending region stays without a node if none was made and `stays`
+    /// allows it.
     #[inline(always)]
     fn poll_without_node<F: Future>(
         &mut self,
@@ -96,7 +97,7 @@ impl Frame {
         })
     }
 
-    /// Gives a region that has none its node, which has been entered.
+    /// Gives a region without a node its node, which has been entered.
     pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
         self.node = Some(node);
         self.stage = Stage::Inside;
@@ -132,7 +133,7 @@ impl Frame {
         inside: Option<Arc<Node>>,
     ) -> Result<(), Box<Misuse>> {
         let node = match (inside, draft.made()) {
-            // Made from outside, meanwhile, and not entered yet.
+            // The node was made from outside meanwhile, and is not entered yet.
             (None, Some(outside)) => {
                 self.node = Some(Arc::clone(outside));
                 return self.begin("run");
@@ -153,7 +154,7 @@ impl Frame {
         Ok(())
     }
 
-    /// Leaves the node that was made outside, where this frame attends another one; see [`settle`](Frame::settle).
+    /// Leaves the node that was made outside, if this frame attends another one; see [`settle`](Frame::settle).
     pub(in crate::region) fn leave_draft(&self, draft: &Draft) {
         if let (Some(outside), Some(node)) = (draft.made(), &self.node) {
             if !Arc::ptr_eq(outside, node) {
@@ -162,7 +163,7 @@ impl Frame {
         }
     }
 
-    /// Enters the region at the first poll; an error leaves it as it was.
+    /// Enters the region at the first poll; with an error the region is unchanged.
     #[inline]
     pub(crate) fn begin(&mut self, operation: &'static str) -> Result<(), Box<Misuse>> {
         if self.stage == Stage::New { self.begin_anew(operation) } else { Ok(()) }
@@ -187,7 +188,7 @@ impl Frame {
         }
     }
 
-    /// Gives up before the region was entered, because it could not be.
+    /// Ends the frame of a region that could not be entered.
     pub(crate) fn reject(&mut self) {
         self.stage = Stage::Left;
     }

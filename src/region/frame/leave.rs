@@ -1,5 +1,5 @@
-//! How a frame's region is left: what it adopted, its own exits, and what they ended with; or, when it is dropped, all
-//! that goes home.
+//! Leaving a frame's region: its adopted exits, its own exits, and their outcomes; or, when the frame is dropped, the
+//! hand-over of all of them.
 
 use super::super::exit;
 use super::super::leave::Abandoned;
@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::task::{Context, Poll};
 
 impl Frame {
-    /// Runs what was abandoned inside, beside whatever else the region does.
+    /// Runs the exits that were abandoned inside, beside the other work of the region.
     pub(crate) fn poll_adopted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.extras.is_none() && !self.has(INBOX) {
             return Poll::Ready(());
@@ -30,30 +30,31 @@ impl Frame {
             let Extras { lane, tally, .. } = self.extras();
             let polled = lane.poll(cx, tally);
             self.tell_failures();
-            // An exit may itself have abandoned something.
+            // An exit may itself have abandoned other exits.
             if !self.has(INBOX) {
                 return polled;
             }
         }
     }
 
-    /// For a region that waits for something beside its body: it goes on with what it adopted.
+    /// For a region that waits for something beside its body: its adopted exits go on.
     pub(crate) fn poll_meanwhile(&mut self, cx: &mut Context<'_>) {
         self.register(cx.waker());
         let _ = self.poll_adopted(cx);
     }
 
-    /// Whether the region, whose body was dropped because it is cancelled, is not left: something around it is cancelled
-    /// too, catches that, and drops it (R9). It goes on with what it adopted.
+    /// Whether the region, whose body was dropped for its cancellation, must not be left yet: a region around it is
+    /// cancelled too, catches, and drops it (R9). Meanwhile its adopted exits go on.
     pub(crate) fn waits_for_outer(&mut self, cx: &mut Context<'_>) -> bool {
-        // A child ends for its group, whatever is cancelled around that.
+        // A child ends for its group, even if a region around the group is cancelled.
         if self.node().kind() == Kind::Child || !self.node().is_caught_outside() {
             return false;
         }
-        // Only lent to what is around, it is woken when that has left.
+        // If it was only lent to the cancelled region, it is woken when that region has left.
         self.node().link_up();
         self.register(cx.waker());
-        // T1 looks; T2 leaves what is around and wakes nobody here; T1 registers, and sleeps.
+        // T1 looks; T2 leaves the region around and wakes nothing here; T1 registers, and
+        // sleeps. So T1 looks again.
         if !self.node().is_caught_outside() {
             return false;
         }
@@ -61,8 +62,8 @@ impl Frame {
         pending || self.extras_seen().is_none_or(|extras| !extras.tally.has_panicked())
     }
 
-    /// Leaves the region: what it adopted first, then its own exits, last in first out, then it closes.
-    /// `why` is what the exits are told, unless the body's end said it already.
+    /// Leaves the region: adopted exits first, then its own exits, last in first out, then it closes.
+    /// `why` is the reason for the exits, unless the body's end decided it already.
     pub(crate) fn poll_leave(&mut self, cx: &mut Context<'_>, why: Leaving) -> Poll<()> {
         if self.stage == Stage::Left {
             return Poll::Ready(());
@@ -109,7 +110,7 @@ impl Frame {
             };
             if waits {
                 self.register(cx.waker());
-                // What was handed over before that did not wake us.
+                // An exit that was handed over before the registration did not wake this run.
                 if !self.has(INBOX) {
                     self.extras().why = Some(why);
                     return Poll::Pending;
@@ -118,7 +119,7 @@ impl Frame {
         }
     }
 
-    /// Runs the region's own exits as long as they end at once; most do. Ready with what there is to do then.
+    /// Runs the region's own exits as long as they end at once, as most do. Ready with the next step.
     fn run_exits(&mut self, why: &Leaving, cx: &mut Context<'_>) -> Poll<Next> {
         let mut tally = match self.extras_seen() {
             Some(extras) => std::mem::take(&mut extras.tally),
@@ -130,7 +131,8 @@ impl Frame {
                 next => break Poll::Ready(next),
             };
             self.node().tell_phase(Phase::Exit(first.registered_at));
-            // Those that follow are taken while the region is current. One that is alone needs no count of references.
+            // Further exits are taken while the region is current, which needs a second reference. A single exit needs
+            // none.
             let node = more.then(|| Arc::clone(self.node()));
             let next = || {
                 let node = node.as_ref()?;
@@ -151,8 +153,8 @@ impl Frame {
         next
     }
 
-    /// Leaves without having finished: everything that is left goes to the nearest live region around
-    /// (R8). The body must have been dropped.
+    /// Leaves before the end: all remaining exits go to the nearest live region around (R8). The body
+    /// must have been dropped.
     pub(crate) fn abandon(&mut self) {
         if self.stage != Stage::Inside {
             return;
@@ -164,7 +166,7 @@ impl Frame {
         }
     }
 
-    /// As [`abandon`](Frame::abandon), for a run that returns all the same: its result tells of what went wrong so far.
+    /// As [`abandon`](Frame::abandon), for a run that returns all the same: its result has the failures so far.
     pub(crate) fn abandon_keeping(&mut self) {
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
@@ -192,7 +194,7 @@ impl Frame {
         let mut tally = std::mem::take(&mut extras.tally);
         tally.failures.append(records);
         let reported = std::mem::take(&mut extras.reported);
-        // Others' drops, after everything of ours is done.
+        // Drops of user code come after all work of the crate.
         if let Err(payload) = unwind::catch(|| drop(extras)) {
             tally.panicked(payload, self.at);
         }
@@ -202,8 +204,8 @@ impl Frame {
         }
     }
 
-    /// Gives the region back as it is, so that somebody else can leave it (R2): a half-run exit is the
-    /// next one again.
+    /// Hands the region back, so that its owner can still leave it (R2): a half-run exit is the next
+    /// one again.
     pub(crate) fn detach(&mut self) {
         if self.stage != Stage::Inside {
             return;
@@ -234,7 +236,7 @@ impl Frame {
         drop(waker);
     }
 
-    /// Says so where the region is dropped by a task that does not own it (R2).
+    /// Reports a drop of the region by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
         if self.stage == Stage::Inside && !self.has(ROOT) {
             self.node().report_foreign_drop();
@@ -252,7 +254,7 @@ impl Node {
         self.report_foreign_drop();
         let at = self.entered_at().unwrap_or_else(|| Location::caller());
         let mut frame = Frame::entered(Arc::clone(self), at);
-        // Of an exit that ran before the stack was handed back half closed.
+        // The panic of an exit that ran before the stack was handed back half closed.
         let kept = self.inner.lock().rest_mut().and_then(|rest| rest.panic.take());
         if let Some(panic) = kept {
             frame.keep_caught(panic);

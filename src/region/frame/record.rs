@@ -1,4 +1,4 @@
-//! What went wrong in a frame's region, until its result tells of it, or a record further out (R15).
+//! The failures of a frame's region, until its result or a record further out takes them (R15).
 
 use super::super::Caught;
 use super::{Extras, Frame};
@@ -8,8 +8,9 @@ use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 
 impl Frame {
-    /// The panic to go on with when everything has left: the first one, of the body, of an exit, or `other`. A later one
-    /// becomes a failure (R15), and so does an exit's while the thread unwinds already, where it would end the process.
+    /// The panic to resume when everything has left: the first one, of the body, of an exit, or `other`. A later one
+    /// becomes a failure (R15). So does the panic of an exit while the thread unwinds already, because a second panic
+    /// would end the process.
     pub(crate) fn take_panic(&mut self, other: Option<Caught>) -> Option<Payload> {
         let Some(Extras { tally, why, .. }) = self.extras.as_deref_mut() else {
             return other.map(Caught::into_payload);
@@ -21,19 +22,20 @@ impl Frame {
         tally.take_panic(other).map(Caught::into_payload)
     }
 
-    /// Notes an error of the body that nobody can claim, because a panic takes its place, or its run was dropped (R15).
+    /// Records an error of the body that no caller receives, because a panic takes its place, or its run was dropped
+    /// (R15).
     pub(crate) fn unclaimed(&mut self) {
         let owner = self.node().owner_id();
         let error = owner.map(|task| ExitFailure::Unclaimed { registered_at: self.at, task });
         self.extras().tally.failures.first.extend(error);
     }
 
-    /// Whether the body has returned an error, which its run tells when the exits have run.
+    /// Whether the body has returned an error, which its run returns when the exits have run.
     pub(in crate::region) fn has_error_to_tell(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| matches!(extras.why, Some(Leaving::Failed)))
     }
 
-    /// Goes on with `panic`, in place of `result`; the failures that no result will tell of go outwards.
+    /// Resumes `panic` in place of `result`; the failures that no result will contain go outwards.
     pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
         self.drop_value(result);
         if let Some(extras) = self.extras_seen() {
@@ -43,7 +45,8 @@ impl Frame {
         unwind::resume(panic);
     }
 
-    /// Drops a value whose place a failure takes: a panic of its drop goes on in place of both, and hides neither (R15).
+    /// Drops a value that is not returned because of a failure. A panic of the drop is resumed in place of both, and
+    /// hides neither (R15).
     pub(crate) fn drop_value<R>(&mut self, value: R) {
         if let Err(payload) = unwind::catch(|| drop(value)) {
             self.keep_panic(payload);
@@ -66,8 +69,8 @@ impl Frame {
         }
     }
 
-    /// Bounds the failures of a record, and tells of those of a region that has none when they happen, not when it is left
-    /// (R15, R19).
+    /// Bounds the failures of a record. Failures of a region without a record are passed on when they happen, not when
+    /// it is left (R15, R19).
     pub(super) fn tell_failures(&mut self) {
         match self.extras_seen() {
             Some(extras) if !extras.tally.failures.is_empty() => {}
@@ -80,7 +83,7 @@ impl Frame {
         } else if !node.may_take_failures() {
             return node.send_failures(tally.take_failures());
         } else if node.has_record_around() {
-            // They go there, or into a cancellation.
+            // They go to that record, or into a later `Cancelled`.
             tally.failures.trim(node.cap())
         } else {
             reported.append(node.report_failures(tally.take_failures()));

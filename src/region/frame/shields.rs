@@ -1,12 +1,12 @@
-//! What a cancelled region knows of the shields inside it (R12).
+//! The watch of a cancelled region over the shields inside it (R12).
 //!
-//! `FuturesUnordered` and the like poll only what was woken: most polls of such a body do not reach a shield inside, and
-//! the shield holds all the same. A shield that the body keeps and polls no more looks the same in a poll, and must not
-//! hold. To tell them apart, the region wakes the shields below. If none was polled within the patience after that, the
-//! body is dropped.
+//! `FuturesUnordered` and similar combinators poll only futures that were woken: most polls of such a body do not reach
+//! a shield inside, and the shield holds all the same. A shield that the body keeps without polling it looks the same
+//! in a poll, and must not hold. To distinguish the two, the region wakes the shields below. If none was polled within
+//! the patience after that, the body is dropped.
 //!
-//! The shields are woken once in that time and not oftener, because `FuturesUnordered` wakes itself whenever it has polled
-//! something: the poll that follows reaches nothing again.
+//! The shields are woken only once in that time, because `FuturesUnordered` wakes itself after it has polled a future,
+//! and the poll that follows reaches no shield again.
 
 use super::super::HELD;
 use super::Frame;
@@ -16,18 +16,18 @@ use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct Watch {
-    /// When the shields below were woken last.
+    /// The time at which the shields below were last woken.
     woken: Option<Instant>,
-    /// None of them has been polled since.
+    /// Whether none of them has been polled since.
     unseen: bool,
-    /// When to look again. `None` where the last look found a shield that is polled.
+    /// The time of the next look. `None` if the last look found a shield that is polled.
     next: Option<Instant>,
-    /// For that instant. Without a timer, the time is looked at in every poll.
+    /// The timer for that time. Without a timer, the clock is read in every poll.
     timer: Option<Timer>,
 }
 
 impl Frame {
-    /// Whether a shield inside keeps the body, after a poll that `reached` one or did not.
+    /// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
     pub(super) fn waits_for_shield(&mut self, reached: bool, cx: &mut Context<'_>) -> bool {
         if !reached && !self.node().has_shield_below() {
             return false;
@@ -40,8 +40,8 @@ impl Frame {
         let over = next.is_some_and(|at| at <= now);
         let later = now.checked_add(patience);
         if reached {
-            // The body may have let go of the shield later in this poll, so there is a second look: in the poll that the
-            // timer leads to, or the wake of the shield.
+            // The body may have dropped the shield later in this poll, so there is a second look, in the poll for the
+            // timer or for the shield's wake-up.
             let second = std::mem::take(unseen) || over;
             *next = if second { None } else { next.or(later) };
         } else if *unseen {
@@ -70,7 +70,7 @@ impl Frame {
         }
         let Some(timer) = &mut self.extras().watch.timer else { return };
         if let Some(Poll::Ready(())) = timer.poll_if_told(cx) {
-            // It rang between the look at the clock and this.
+            // The timer became ready between the read of the clock and this.
             self.extras().watch.timer = None;
             cx.waker().wake_by_ref();
         }
