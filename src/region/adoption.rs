@@ -1,9 +1,10 @@
-//! Exits on their way out: batches, waves, and the lane in which a region runs what it adopted (R7, R8).
+//! Abandoned exits: batches, waves, and the lane in which a region runs the exits that it adopted (R7,
+//! R8).
 //!
-//! What one region abandons is a *wave*: the exits that were half-way first, then a *batch* for each
-//! region, newest region first, last in first out within it. Waves that reached a region at different
-//! times, or from different tasks, have nothing to do with each other and run side by side, so that an
-//! exit that waits for another one, such as for a permit of a pool, finds it running.
+//! The exits that one region abandons are a *wave*: the exits that were half-way first, then a *batch*
+//! for each region, newest region first, last in first out within it. Waves that reached a region at
+//! different times, or from different tasks, are unrelated and run side by side, so that an exit that
+//! waits for another one, such as for a permit of a pool, finds it running.
 
 use super::exit::{self, Running};
 use super::{Exit, Node, Tally};
@@ -17,17 +18,18 @@ use std::task::{Context, Poll};
 pub(crate) struct Batch {
     pub(crate) number: u64,
     pub(crate) why: Leaving,
-    /// Where they were registered: it is current while they run.
+    /// The region in which they were registered; it is current while they run.
     pub(crate) home: Option<Arc<Node>>,
     pub(crate) exits: Vec<Exit>,
 }
 
-/// What one task abandoned at once, in the order in which it runs.
+/// The exits that one task abandoned at once, in the order in which they run.
 pub(crate) struct Wave {
     task: u64,
-    /// Begun already, or begun now: they go on before anything else begins.
+    /// Exits that have begun: they go on before any other begins.
     running: Vec<Running>,
-    /// What other tasks left behind inside: side by side, before this wave's own batches.
+    /// Waves that other tasks abandoned inside this one's region: they run side by side, before
+    /// this wave's own batches.
     abreast: Vec<Wave>,
     /// Sorted by number: the next one is the last.
     waiting: Vec<Batch>,
@@ -51,19 +53,19 @@ impl Wave {
             return;
         }
         let at = self.waiting.partition_point(|other| other.number < batch.number);
-        // Most waves are those of one region.
+        // Most waves have the exits of one region.
         self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));
         self.waiting.insert(at, batch);
     }
 
-    /// For a wave that moves to where another runtime may poll it.
+    /// For a wave that moves to a place where another runtime may poll it.
     pub(super) fn disarm(&mut self) {
         self.running.iter_mut().for_each(Running::disarm);
         self.abreast.iter_mut().for_each(Wave::disarm);
     }
 
-    /// Takes in what was abandoned in the same breath: one order for all where the task is the same, side
-    /// by side where it is not.
+    /// Merges waves that were abandoned at once: those of this task into one order, those of other tasks
+    /// side by side.
     fn merge(&mut self, others: impl IntoIterator<Item = Wave>) {
         for mut other in others {
             if other.task == self.task && self.is_empty() {
@@ -76,11 +78,12 @@ impl Wave {
                 self.abreast.push(other);
             }
         }
-        // Once for all of them: thousands may be dropped at once (R19).
+        // Sorted once for all of them, because thousands may be dropped at once (R19).
         self.waiting.sort_by_key(|batch| batch.number);
     }
 
-    /// Drops the exits unrun. Their drops are user code: one that panics does not keep the others.
+    /// Drops the exits without running them. Their drops are user code: a panic of one does not
+    /// keep the others from being dropped.
     pub(super) fn discard(self) {
         let running = unwind::drop_each(self.running);
         self.abreast.into_iter().for_each(Wave::discard);
@@ -88,8 +91,8 @@ impl Wave {
         running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
     }
 
-    /// Where the exits were registered, and in what, in the order in which they would have run; without those that somebody has
-    /// told of. To be told of now.
+    /// The place and the stack of each exit, in the order in which they would have run, without exits that were
+    /// reported already. The caller has to report them now.
     pub(crate) fn exits(&self) -> impl Iterator<Item = (&'static Location<'static>, String)> {
         let mut exits = Vec::new();
         self.list(&mut exits);
@@ -136,7 +139,8 @@ impl Wave {
 pub(crate) struct Lane(Vec<Wave>);
 
 impl Lane {
-    /// What reached the region since the last look: one wave for each task it came from.
+    /// Takes the waves that have reached the region since the last look: one wave for each task
+    /// of origin.
     pub(crate) fn take_in(&mut self, mut arrived: Vec<Wave>) {
         if arrived.len() <= 1 {
             if self.0.is_empty() {
@@ -161,7 +165,7 @@ impl Lane {
         if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Everything in it as one wave of `task`, for whoever adopts it next.
+    /// All its exits as one wave of `task`, for the region that adopts it next.
     pub(crate) fn collapse(&mut self, task: u64) -> Wave {
         let mut whole = Wave::new(task);
         whole.merge(std::mem::take(&mut self.0));

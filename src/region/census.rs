@@ -1,4 +1,4 @@
-//! How many regions live, for tests (feature `testing`).
+//! The count of live regions, for tests (feature `testing`).
 
 use crate::sync::{Arc, ambient};
 use std::cell::OnceCell;
@@ -19,7 +19,7 @@ impl Census {
     }
 }
 
-/// The entry of a region: its draft's until it has a node, which brings its own.
+/// The entry of a region in the count: its draft's until it has a node, which brings its own.
 pub(crate) struct Handover(crate::sync::Mutex<Option<Census>>);
 
 impl Handover {
@@ -27,7 +27,7 @@ impl Handover {
         Handover(crate::sync::Mutex::new(Some(Census::new())))
     }
 
-    /// Counts a region whose draft was counted for it so far.
+    /// Counts a region that was counted through its draft until now.
     pub(crate) fn take_up(&self) {
         let mut entry = self.0.lock();
         if entry.is_none() {
@@ -42,7 +42,8 @@ impl Handover {
 }
 
 impl super::Node {
-    /// Its draft, which made it in the middle of its first poll, is counted for it until that poll is over.
+    /// The draft of this node is counted for the region until the first poll, in which the node was made,
+    /// is over.
     pub(super) fn count_as_draft(&self) {
         self.census.give_up();
     }
@@ -51,19 +52,20 @@ impl super::Node {
         self.census.take_up();
     }
 
-    /// Gives up the entry of a node that nobody has any more but a snapshot.
+    /// Gives up the entry of a node that only a snapshot still holds.
     #[cfg(feature = "inspect")]
     pub(super) fn count_out(&self) {
         self.census.give_up();
     }
 }
 
-/// How many regions that were made on this thread are alive, wherever they are: scopes, stacks, groups,
-/// tasks, children, with what handles keep of them. A test that has dropped everything asserts zero.
+/// The number of live regions that were made on this thread: scopes, stacks, groups, tasks, children,
+/// and the nodes that handles keep of them, on whichever thread they are. A test that has dropped
+/// everything asserts zero.
 ///
-/// Each thread counts for itself: tests that run side by side do not disturb each other, and neither does a
-/// [snapshot](crate::inspect::snapshot) on another thread. Where regions are used by other threads as well, such as
-/// children on an executor, they are gone when those threads have let go of them: join the threads first.
+/// Each thread has its own count: tests that run side by side do not disturb each other, and neither does a
+/// [snapshot](crate::inspect::snapshot) on another thread. Regions that other threads use as well, such as children
+/// on an executor, are gone once those threads have dropped them: join the threads first.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! One exit: what was registered, and its single run (R14).
+//! An exit: its registered work, and its single run (R14).
 
 use super::{Caught, Node, Tally, ambient};
 use crate::clock::Timer;
@@ -13,16 +13,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The work of an exit: one allocation holds whatever was registered and the future it becomes.
+/// The work of an exit: one allocation holds the registered future, or the closure and the
+/// future it becomes.
 pub(crate) trait ExitWork {
-    /// `why` matters at the first poll only: it is what a closure is told.
+    /// `why` is used at the first poll only, as the argument of a closure.
     fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         why: &Leaving,
     ) -> Poll<Result<(), ExitError>>;
 
-    /// Whether nobody has told of this exit yet, so that the caller, who will not run it, has to.
+    /// Whether this exit was not reported yet, so that the caller, which will not run it, has to
+    /// report it.
     fn claim(&self) -> bool {
         true
     }
@@ -30,10 +32,10 @@ pub(crate) trait ExitWork {
 
 pub(crate) enum ExitError {
     Failed(BoxError),
-    /// It waited for something that panicked.
+    /// It waited for children or exits that panicked.
     Panicked(Caught),
     StillHeld,
-    /// It was cut off after this long.
+    /// It was cut off after this time.
     TimedOut(Duration),
 }
 
@@ -43,13 +45,13 @@ pub(crate) struct Exit {
     pub(crate) registered_at: &'static Location<'static>,
 }
 
-/// An exit that has begun. It goes on from where it is, whoever polls it.
+/// An exit that has begun. Any region may poll it; it goes on from where it is.
 pub(crate) struct Running {
     /// `None` once it has ended.
     work: Option<Pin<Box<dyn ExitWork + Send>>>,
     registered_at: &'static Location<'static>,
     why: Leaving,
-    /// The region that registered it: it is current while the exit runs, so that the exit has the
+    /// The region that registered it. It is current while the exit runs, so that the exit has the
     /// identity of the task that registered it (R8).
     home: Option<Arc<Node>>,
     /// Set at the first poll that is pending; abandonment never extends it.
@@ -71,7 +73,7 @@ impl Running {
         self.work.as_ref().is_some_and(|work| work.claim())
     }
 
-    /// Polls it once; ready when it has ended, however it ended, and `tally` knows.
+    /// Polls it once; ready when it has ended, well or not, and its outcome is in `tally`.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
         if self.work.is_none() {
             return Poll::Ready(());
@@ -89,9 +91,9 @@ impl Running {
         Poll::Ready(())
     }
 
-    /// Cuts the exit off where its time is over.
+    /// Cuts the exit off if its time is over.
     fn check_bound(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        // A clock that panics is this exit's failure, and nobody else's.
+        // A panic of the clock is a failure of this exit alone.
         let cut_off = match unwind::catch(|| self.poll_bound(cx)) {
             Ok(polled) => ExitError::TimedOut(ready!(polled)),
             Err(payload) => clock_panicked(payload),
@@ -120,7 +122,8 @@ impl Running {
         }
     }
 
-    /// It will be polled elsewhere, or nowhere: its bound stays, and what tells it there is made there.
+    /// The exit will be polled elsewhere, or not at all: its deadline stays, and its timer is made anew
+    /// there.
     pub(super) fn disarm(&mut self) {
         if let Some((_, timer)) = &mut self.bound {
             timer.disarm();
@@ -147,8 +150,8 @@ impl fmt::Display for ClockPanicked {
 
 impl Error for ClockPanicked {}
 
-/// Runs `first` and the exits that `next` takes from the region in `home`, each under its own panic catch, as long as they
-/// end at once; most do. Returns the one that does not.
+/// Runs `first` and the exits that `next` takes from the region in `home`, each under its own panic catch, as long as
+/// they end at once, as most do. Returns the exit that does not.
 ///
 /// Their region is current, so that they have the identity of the task that registered them (R8).
 #[inline]

@@ -1,4 +1,5 @@
-//! A region's exits, and what other regions send it: exits to adopt, failures to record (R8, R14, R15).
+//! A region's exits, and its inbox from other regions: exits to adopt, failures to record (R8, R14,
+//! R15).
 
 use super::{ATTENDED, Batch, Exit, INBOX, Kind, LEFT, Node, REWAKE, Wave};
 use crate::failure::Failures;
@@ -9,8 +10,8 @@ use crate::sync::Arc;
 use crate::wakers::wake_all;
 
 impl Node {
-    /// Registers the exit that `make` makes of `value`, or hands `value` back where the region was left.
-    /// `make` only moves and boxes: no user code.
+    /// Registers the exit that `make` makes of `value`, or hands `value` back if the region was left.
+    /// `make` only moves and boxes, so it runs no user code.
     pub(crate) fn push_exit<T>(&self, value: T, make: impl FnOnce(T) -> Exit) -> Result<(), T> {
         let mut inner = self.inner.lock();
         if self.has(LEFT) {
@@ -20,7 +21,7 @@ impl Node {
         Ok(())
     }
 
-    /// The exit that was registered last, unless something was handed over, which comes before it.
+    /// The exit that was registered last, unless there are exits in the inbox, which come first.
     pub(super) fn take_exit(&self) -> Option<Exit> {
         let mut inner = self.inner.lock();
         if self.has(INBOX) { None } else { inner.more.as_mut()?.exits.pop() }
@@ -38,7 +39,8 @@ impl Node {
         wave
     }
 
-    /// Moves the exits that have not begun to `other`, which is new, with the bound they were registered under.
+    /// Moves the exits that have not begun to the new node `other`, with the grace under which they were
+    /// registered.
     pub(crate) fn move_exits_to(&self, other: &Node) {
         let (exits, name, grace) = {
             let mut inner = self.inner.lock();
@@ -56,7 +58,8 @@ impl Node {
         self.inner.lock().exits()
     }
 
-    /// The run's side of the inbox: what was handed over, and the failures that were sent here.
+    /// Takes the content of the inbox, for the run: adopted waves, and failures that were sent
+    /// here.
     pub(super) fn take_inbox(&self) -> (Vec<Wave>, Failures) {
         let mut inner = self.inner.lock();
         self.lower(&inner, INBOX);
@@ -71,7 +74,8 @@ impl Node {
             return;
         }
         wave.disarm();
-        // What an executor child leaves behind runs on its executor, and its group waits for that.
+        // The exits that an executor child abandons run on its executor, and its group waits for
+        // them.
         let spawner = if self.is_task() { self.spawner() } else { None };
         if let (Some(spawner), Kind::Child) = (&spawner, self.kind()) {
             wave = match self.embark(&**spawner, wave) {
@@ -89,7 +93,7 @@ impl Node {
         }
         if let (Some(spawner), false) = (&spawner, self.kind == Kind::Child) {
             match self.embark(&**spawner, wave) {
-                // Nobody is left to wait for it.
+                // No region is left that could wait for it.
                 Ok(_) => return,
                 Err(refused) => wave = refused,
             }
@@ -97,7 +101,7 @@ impl Node {
         self.report_lost(wave);
     }
 
-    /// For exits that nobody will run any more.
+    /// Reports exits that no region will run.
     pub(super) fn report_lost(&self, wave: Wave) {
         let (registered_at, stacks): (Vec<_>, Vec<_>) = wave.exits().unzip();
         if !registered_at.is_empty() {
@@ -125,7 +129,7 @@ impl Node {
                 return Err(wave);
             }
             let adopted = &mut inner.more().adopted;
-            // Most often it is the only one.
+            // Most often it is the only wave.
             adopted.reserve_exact(usize::from(adopted.is_empty()));
             adopted.push(wave);
             self.raise(&inner, INBOX | REWAKE);

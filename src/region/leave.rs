@@ -1,4 +1,5 @@
-//! How a region is left: closed under its lock, when nothing is left in it or whatever is (R8).
+//! Leaving a region: it closes under its lock, when it is empty, or with its remaining exits
+//! handed over (R8).
 
 use super::links::Links;
 use super::{ENTERED, Exit, INBOX, Inner, LEFT, Node, SHELTERED, SHIELD, Wave, ambient};
@@ -12,23 +13,23 @@ use crate::wakers::{Taken, wake_all};
 use std::panic::Location;
 use std::task::Waker;
 
-/// What there is to do for a region that is leaving.
+/// The next step of a region that is leaving.
 pub(super) enum Next {
-    /// The exit that was registered last, and whether others were before it.
+    /// The exit that was registered last, and whether there are more.
     Exit(Exit, bool),
-    /// Something was handed over meanwhile, which comes first.
+    /// Exits were handed over meanwhile, which come first.
     Inbox,
-    /// The failures that were sent here.
+    /// The region is left; with the failures that were sent here.
     Left(Failures),
 }
 
-/// What was left in a region that was closed whatever was left in it.
+/// The content of a region that was closed before it was empty.
 #[derive(Default)]
 pub(super) struct Abandoned {
     pub(super) waves: Vec<Wave>,
     pub(super) exits: Vec<Exit>,
     pub(super) records: Failures,
-    /// By which its exits are sorted among those of other regions.
+    /// The number by which its exits are sorted among those of other regions.
     pub(super) number: u64,
 }
 
@@ -36,12 +37,12 @@ struct Leave {
     waker: Option<Waker>,
     waiters: Taken,
     links: Links,
-    /// The region around it was left before it was.
+    /// Whether the region around it was left before it was.
     outlives_parent: bool,
 }
 
 impl Node {
-    /// Leaves a scope that was entered by a call, and tells why it was cancelled, if it was.
+    /// Leaves a scope that was entered by a call; returns its reason if it was cancelled.
     pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
         let reason = self.inner.lock().reason().cloned();
         let stays = self.stays();
@@ -54,19 +55,22 @@ impl Node {
         reason
     }
 
-    /// Leaves the scope that `stay`, which has left, was the only run in: who looks later hears of the same.
+    /// Leaves the scope in which `stay`, which has left, was the only run: later questions to either get the
+    /// same answer.
     pub(super) fn leave_as(self: &Arc<Self>, stay: &Arc<Self>) {
         let dropped_for = stay.inner.lock().dropped_for().cloned();
         drop(self.leave_now(dropped_for));
     }
 
-    /// Marks a region as left that was left before it had a node, unless that was done.
+    /// Marks a region as left that was left before it had a node, unless the node is marked
+    /// already.
     pub(super) fn born_left(
         self: &Arc<Self>,
         entered_at: &'static Location<'static>,
         owner: Identity,
     ) {
-        // For the owner's name, where that task is around. Before the lock, because the look takes those of others.
+        // The parent gives the owner's name, if that task is around. It is looked up before the lock, because the
+        // look-up takes the locks of other nodes.
         let parent = ambient::node_of_task(owner.task);
         {
             let mut inner = self.inner.lock();
@@ -81,7 +85,7 @@ impl Node {
         drop(self.leave_now(None));
     }
 
-    /// What `owner` would have entered at `entered_at` as this region, for texts.
+    /// A node that was left, as if `owner` had entered it at `entered_at`; for texts.
     pub(super) fn stand_in(
         &self,
         entered_at: &'static Location<'static>,
@@ -96,7 +100,7 @@ impl Node {
         stand_in
     }
 
-    /// What is left to do in the region; where it is nothing, it is closed.
+    /// The next step in leaving the region; closes it if there is nothing left to do.
     pub(super) fn next_to_do(self: &Arc<Self>) -> Next {
         let (records, leave) = {
             let mut inner = self.inner.lock();
@@ -119,9 +123,10 @@ impl Node {
         Next::Left(records)
     }
 
-    /// Closes the region whatever is left in it, which is returned.
+    /// Closes the region, and returns its content.
     ///
-    /// `dropped_for` is what was cancelled around it: who looks later still hears of it.
+    /// `dropped_for` is the reason of the cancelled region around it, which later questions
+    /// get.
     pub(super) fn leave_now(self: &Arc<Self>, dropped_for: Option<Reason>) -> Abandoned {
         let mut waiters = Taken::default();
         let mut abandoned = Abandoned::default();
@@ -129,8 +134,8 @@ impl Node {
             let mut inner = self.inner.lock();
             if dropped_for.is_some() {
                 inner.more().dropped_for = dropped_for;
-                // Whoever cancelled what is around may be between its flag and its telling of it, and finds nobody
-                // here any more: who waits is told now, and who comes later has to look.
+                // A canceller further out may have set its flag and not yet walked its links. It will not find
+                // this region any more, so its waiters are woken here, and later questions have to look.
                 self.take_waiters(&mut inner, &mut waiters);
                 self.unsettle();
             }
@@ -150,8 +155,8 @@ impl Node {
         abandoned
     }
 
-    /// What a region that is left has to let go of, outside its lock. Its wakers too: they may hold the task that
-    /// holds the node (R19).
+    /// Takes everything that a region which is left has to drop outside its lock. Its wakers are among them,
+    /// because they may hold the task that holds the node (R19).
     fn take_leave(&self, inner: &mut Inner) -> Leave {
         let mut waiters = Taken::default();
         self.take_waiters(inner, &mut waiters);
@@ -161,7 +166,7 @@ impl Node {
 
     fn after_leaving(self: &Arc<Self>, leave: Leave) {
         let Leave { waker, waiters, links, outlives_parent } = leave;
-        // What they panic with has nowhere to go: the panic hook has told of it.
+        // A panic of these drops has no caller to go to; the panic hook has reported it.
         if let Some(waker) = waker {
             unwind::drop_quietly(waker);
         }
@@ -170,12 +175,12 @@ impl Node {
         }
         self.unlink(links);
         if outlives_parent {
-            // Later regions may be inside this one, and keep it. Regions of which each is entered inside the one before
-            // would keep all that came before (R19).
+            // Later regions may be inside this one, and keep it. In a chain of regions, each entered inside the one
+            // before, the last would keep all earlier ones (R19).
             drop(self.live_parent());
         }
         if self.has(SHIELD | SHELTERED) {
-            // It holds nothing off any more.
+            // A shield or shelter that is left no longer holds a cancellation off.
             self.unsettle();
         }
         self.tell_left();

@@ -4,20 +4,20 @@ use super::{CANCELLED, Inner, Kind, LEFT, LINKED, Node, ROOT, SHELTERED};
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
-/// What a region is linked in, and its place there.
+/// The region in which a region is linked, and its place there.
 type Link = (Arc<Node>, usize);
 
-/// What a region that is left was linked in, and what was linked below it.
+/// The links of a region that is left: its own outwards, and those of the regions below it.
 pub(super) struct Links {
     up: Option<Link>,
     down: Option<Slab<Weak<Node>>>,
 }
 
-/// A [`Node::place`] that is none.
+/// The [`Node::place`] of a region without a place.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
 impl Node {
-    /// Makes every cancellation around this region reach it, so that one can wait for it (invariant 5).
+    /// Links the region outwards, so that every cancellation around it reaches it (invariant 5).
     pub(crate) fn link_up(self: &Arc<Self>) {
         let mut node = Arc::clone(self);
         let mut linked = None;
@@ -27,27 +27,31 @@ impl Node {
             }
             let Some(parent) = node.live_parent() else { break };
             if node.has(LINKED) {
-                // Linked from the start, when nobody waited for what is above.
+                // A child or a stay is linked from the start, before there was a waiter for
+                // events above it.
                 node = parent;
                 continue;
             }
-            // Where the parent was left meanwhile, the next live one is tried.
+            // If the parent was left meanwhile, the next live ancestor is tried.
             if parent.link(&node) {
                 linked = Some(std::mem::replace(&mut node, parent));
             }
         }
         if let Some(outermost) = linked {
-            // And not from here on only: one who waits in between found its region linked, and left the rest to us.
+            // Look from the outermost link down, not from `self`: a waiter on a region in between saw `LINKED` and
+            // relies on this call.
             outermost.look();
         }
     }
 
-    /// Whether it was linked by [`link_up`](Node::link_up), and so was, or is being, everything above it.
+    /// Whether it was linked by [`link_up`](Node::link_up). Then every region above it is linked too, or
+    /// is being linked.
     pub(super) fn is_linked_up(&self) -> bool {
         self.has(LINKED) && !matches!(self.kind(), Kind::Child | Kind::Stay)
     }
 
-    /// Puts `child` among what a cancellation or a stop of this region reaches; `false` where it was left.
+    /// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this
+    /// region was left.
     pub(super) fn link(self: &Arc<Self>, child: &Arc<Node>) -> bool {
         let key = {
             let mut inner = self.inner.lock();
@@ -58,8 +62,8 @@ impl Node {
         };
         let linked = {
             let mut inner = child.inner.lock();
-            // Between the two locks this region may have left and looked after its links: then nobody
-            // would take the child over any more.
+            // Between the two locks this region may have been left, and have passed its links on:
+            // then no thread would move this link any more.
             let left = self.has(LEFT);
             let ours = !left && !child.has(LINKED | LEFT);
             if ours {
@@ -76,13 +80,14 @@ impl Node {
             if left { None } else { Some(ours) }
         };
         if linked != Some(true) {
-            // Somebody else linked it, or it has left; or we have.
+            // Another thread has linked the child first, or the child or this region was left.
             self.forget_link(key, child);
         }
         linked.is_some()
     }
 
-    /// Empties the place `key`, if `child` has it: after this region was left it may be another one's.
+    /// Empties the place `key`, if `child` still has it: after this region was left, the place may
+    /// belong to another region.
     fn forget_link(&self, key: usize, child: &Arc<Node>) {
         let link = self.inner.lock().reach.as_mut().and_then(|reach| {
             let has_it = reach.links.get(key)?.as_ptr() == Arc::as_ptr(child);
@@ -91,7 +96,8 @@ impl Node {
         drop(link);
     }
 
-    /// What the region is linked in, which is to be told so with [`drop_link`](Node::drop_link).
+    /// Takes the region's link out of its node. The caller has to pass it to
+    /// [`drop_link`](Node::drop_link), outside the lock.
     pub(super) fn take_link(&self, inner: &mut Inner) -> Option<Link> {
         let place = self.place.load(Ordering::Relaxed);
         if place != NOWHERE {
@@ -102,34 +108,34 @@ impl Node {
         Some((linked_in.upgrade()?, key))
     }
 
-    /// Takes the region out of what it was linked in.
+    /// Removes the region from the links of the region in which it is linked.
     pub(super) fn drop_link(self: &Arc<Self>, link: Option<Link>) {
         if let Some((linked_in, key)) = link {
             linked_in.forget_link(key, self);
         }
     }
 
-    /// Whether a cancellation of this region reaches others.
+    /// Whether a cancellation of this region reaches other regions.
     pub(super) fn has_links(&self) -> bool {
         self.inner.lock().links().next().is_some()
     }
 
-    /// Whether something is around it that it is not linked in: not around a root, and not for what is entered in an exit,
-    /// which is sheltered.
+    /// Whether there is a region around it in which it may be linked and is not. A root has none around it, and a
+    /// region that is entered in an exit is sheltered.
     #[inline]
     pub(crate) fn may_link_up(&self) -> bool {
         !self.has(LINKED | ROOT | SHELTERED)
     }
 
-    /// All links of a region that was left: it gets no others.
+    /// Takes all links of a region that was left, which gets no others.
     pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
         let up = self.take_link(inner);
         let down = inner.reach.as_mut().filter(|reach| !reach.links.is_empty());
         Links { up, down: down.map(|reach| std::mem::take(&mut reach.links)) }
     }
 
-    /// Takes a region that was left out of its parent, and gives what was linked below it to the nearest
-    /// live ancestor.
+    /// Removes a region that was left from its parent's links, and links the regions below it in the
+    /// nearest live ancestor.
     pub(super) fn unlink(self: &Arc<Self>, Links { up, down }: Links) {
         self.drop_link(up);
         let Some(down) = down else { return };
@@ -139,7 +145,8 @@ impl Node {
                 child.lower(&inner, LINKED);
                 child.take_link(&mut inner)
             };
-            // Not always this region: who was linking it may have gone on to another one.
+            // The link is not always to this region: a thread that was linking the child may
+            // have gone on to another region.
             child.drop_link(link);
             child.link_up();
             if self.has(CANCELLED) {

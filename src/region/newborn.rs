@@ -1,8 +1,9 @@
-//! A child that has no node: it has its identity from its spawn, and everything else when something needs it.
+//! A child that has no node: from its spawn it has its identity, and it gets its node when the node is
+//! needed.
 //!
-//! Unlike a [draft](super::Draft), it knows its parent, may be pending as it is once its handle is gone, and nobody else
-//! makes its node: who asks for something from outside leaves word in the child's slot, and the child finds it when it has
-//! its node. Of what its group is told it hears from the group's `run`, which polls it.
+//! Unlike a [draft](super::Draft), it knows its parent, and may stay pending without a node once its handle is gone.
+//! Its node is never made from outside: a request from outside is stored in the child's slot, where the child finds it
+//! when it gets its node. For a request to its group, the group's `run` polls it.
 
 use super::draft::Light;
 use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
@@ -26,12 +27,12 @@ impl Newborn {
         }
     }
 
-    /// As which it is found while it is polled without a node.
+    /// The id by which it is found while it is polled without a node.
     pub(crate) fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Its task's number, which is larger in a child that is spawned later.
+    /// The number of its task; a child that is spawned later has a larger one.
     pub(crate) fn task(&self) -> u64 {
         self.task
     }
@@ -40,11 +41,12 @@ impl Newborn {
         TaskId::moored(self.task, None)
     }
 
-    /// Who looks on wants to see every region from its beginning.
+    /// With `inspect` or `tracing` every region has a node from the start.
     pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
 
-    /// A poll of it without a node inside `parent`, where that has not been told what a child hears when it comes. A
-    /// cancellation farther out it finds as any region does. `posted` tells whether it is not current here, but made so.
+    /// The state for a poll without a node inside `parent`. `None` if `parent` has a request that a child hears when it
+    /// comes. It finds a cancellation farther out as any region does. `posted` tells that `parent` is not current yet,
+    /// but will be for the poll.
     pub(crate) fn light(
         &self,
         parent: &Arc<Node>,
@@ -65,7 +67,8 @@ impl Newborn {
         })
     }
 
-    /// Its node, which hears what was told to `parent` before; or what it was `asked` itself, if that came first (R10).
+    /// Makes its node, which gets the requests that `parent` got before; or the child's own request `asked`, if that
+    /// came first (R10).
     pub(crate) fn node(
         &self,
         parent: &Arc<Node>,
@@ -79,8 +82,8 @@ impl Newborn {
         Node::child(parent, self.task, at, asked, posted)
     }
 
-    /// Cancels `node`, which was made while it was polled, for what it was `asked` before that, and when. That counts before
-    /// what its group was told later, though the node may have heard that first (R10).
+    /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The
+    /// request overrules a later one of the group, even if the node has heard the group's first (R10).
     pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
         let told = node.parent().and_then(|group| group.told_at());
         let overruled = if told.is_some_and(|told| number < told) {
@@ -93,11 +96,11 @@ impl Newborn {
             None
         };
         drop(overruled);
-        // Unless it has heard of anything.
+        // No effect if the node is cancelled already.
         node.cancel(reason);
     }
 
-    /// `node` was made while it was polled.
+    /// `node` was made during a poll without one.
     pub(crate) fn has_node(&self, node: &Node) {
         self.give_up_census();
         #[cfg(feature = "testing")]

@@ -1,24 +1,24 @@
-//! What is told to those who look on: `tracing` and `inspect`, each behind its feature, and nobody by default.
+//! Events for `tracing` and `inspect`, each behind its feature; without them these functions do nothing.
 //!
-//! Called outside every lock, because a subscriber is user code (R18); and what it panics with ends there, after the panic
-//! hook has told of it, because it must not break off what it is told of.
+//! Called outside every lock, because a subscriber is user code (R18). A panic of a subscriber ends here, after the
+//! panic hook has reported it, because it must not interrupt the caller.
 
 use super::Node;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use std::panic::Location;
 
-/// What a region does, seen from outside.
+/// The state of a region, as an observer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Where every region begins: nobody but a snapshot asks.
+    /// The state in which every region begins. Only a snapshot shows it.
     #[cfg(feature = "inspect")]
     Body,
     /// The body has ended, children have not.
     Children,
-    /// It runs what was abandoned inside.
+    /// It runs the exits that were abandoned inside.
     Adopted,
-    /// It runs its own exit that was registered here.
+    /// It runs its own exit that was registered at this place.
     Exit(&'static Location<'static>),
 }
 

@@ -1,4 +1,4 @@
-//! Who owns a region, and what texts say of it (R1, R2, R5).
+//! The owner of a region, and its description in texts (R1, R2, R5).
 
 use super::{Kind, LEFT, Node, ambient};
 use crate::identity::{Identity, TaskId};
@@ -20,7 +20,7 @@ impl Node {
         self.owner_task.load(Ordering::Relaxed)
     }
 
-    /// Whose a region is that is entered in `parent`, or where nothing is current.
+    /// The owner of a region that is entered in `parent`, or where no region is current.
     pub(super) fn owner_in(parent: Option<&Arc<Node>>) -> Identity {
         match parent {
             Some(parent) => parent.owner(),
@@ -28,8 +28,8 @@ impl Node {
         }
     }
 
-    /// Whether the task that runs now may do what only the owner may; the wrong-task check comes before
-    /// every other (R2).
+    /// Whether the current task may do an operation that only the owner may do. The wrong-task check
+    /// comes before every other (R2).
     #[inline]
     pub(crate) fn check(
         &self,
@@ -48,7 +48,7 @@ impl Node {
         if self.is_current_tasks() { Ok(()) } else { self.check_identity(operation, at) }
     }
 
-    /// Whether the task that runs now is known to be the owner.
+    /// Whether the current task is known to be the owner.
     #[inline]
     pub(super) fn is_current_tasks(&self) -> bool {
         let task = self.owner_task();
@@ -66,7 +66,8 @@ impl Node {
             return Ok(());
         }
         let current = match ambient::owner() {
-            // Inside a task of ours the runtime's id is hidden; a root of its own shows it (R5).
+            // Inside a task of this crate the runtime's id is hidden; a root of its own shows it
+            // (R5).
             Some((0, _)) => Identity { task: ambient::task(), runtime: 0 },
             Some(_) => Identity { task: ambient::task(), runtime: rt::task_number() },
             None => Identity { task: 0, runtime: rt::task_number() },
@@ -85,7 +86,7 @@ impl Node {
         }))
     }
 
-    /// The owner's id, with its name: that of the task region around this one.
+    /// The owner's id with its name, which the task region around this one has.
     pub(crate) fn owner_id(&self) -> Option<TaskId> {
         self.owner_id_past(drop)
     }
@@ -166,9 +167,9 @@ impl Node {
 
     /// The nearest live ancestor: the effective parent (R1).
     ///
-    /// Regions that were left are walked past once: the parent is set past them, so that a chain of them
-    /// costs nothing the next time, and is let go of (R19). A region keeps a task that was left, for its name; a task
-    /// keeps one only for a clock.
+    /// Regions that were left are walked past once: the parent is set past them, so that a chain of them costs
+    /// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
+    /// keeps a task that was left only for a clock.
     pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
         let first = self.parent()?;
         if !first.has(LEFT) {
@@ -184,7 +185,7 @@ impl Node {
         }
         let skipped = {
             let mut inner = self.inner.lock();
-            // Unless it was handed over meanwhile.
+            // Not if the region was handed over meanwhile.
             let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
             if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
         };
@@ -199,7 +200,7 @@ impl Node {
         matches!(self.kind, Kind::Task | Kind::Child)
     }
 
-    /// Says so where the region is dropped by a task that does not own it (R2).
+    /// Reports a drop of the region by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
         if self.is_current_tasks() {
             return;
@@ -211,7 +212,7 @@ impl Node {
     }
 }
 
-/// The task that runs now, if it is known; see [`task::current`](crate::task::current).
+/// The current task, if it is known; see [`task::current`](crate::task::current).
 pub(crate) fn current_task() -> Option<TaskId> {
     let known = match ambient::owner() {
         Some((_, Some(node))) => node.owner_id(),

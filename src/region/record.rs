@@ -1,5 +1,5 @@
-//! Where failures go that the region in which they happened cannot tell of: to the nearest record outwards, else to the hook
-//! (R15). A record keeps the first ones and counts the others, whatever way they came (R19).
+//! The way of failures that their own region cannot return: to the nearest record outwards, else to the hook (R15). A
+//! record keeps the first ones and counts the others, from every source (R19).
 
 use super::ticket;
 use super::{ATTENDED, INBOX, Inner, Kind, LEFT, Node, REWAKE};
@@ -8,26 +8,29 @@ use crate::report::{Report, report, report_failure};
 use crate::unwind;
 use crate::wakers::wake_all;
 
-/// How many failures a record keeps where nothing else was set.
+/// The number of failures that a record keeps by default.
 const CAP: usize = 1024;
 
 impl Node {
-    /// Whether what its run ends with may tell of failures: a stack's and a group's does, a scope's if it is cancelled.
+    /// Whether the result of its run may contain failures: that of a stack or a group does, that of a scope if it is
+    /// cancelled.
     pub(super) fn may_take_failures(&self) -> bool {
         self.is_record() || matches!(self.kind(), Kind::Scope | Kind::Stay)
     }
 
-    /// Whether what its run ends with tells of every failure.
+    /// Whether the result of its run contains every failure.
     pub(super) fn is_record(&self) -> bool {
         matches!(self.kind, Kind::Stack | Kind::Group)
     }
 
-    /// Whether somebody attends it: a group has executor children before it is run, and will be run or dropped.
+    /// Whether a run attends it, or will: a group has executor children before it is run, and will be run or
+    /// dropped.
     fn is_open(&self) -> bool {
         self.has(ATTENDED) || self.kind == Kind::Group
     }
 
-    /// Whether a record is around that will take what this region cannot tell of.
+    /// Whether there is a record around that takes the failures which this region cannot
+    /// return.
     pub(super) fn has_record_around(&self) -> bool {
         let mut at = self.live_parent();
         while let Some(node) = at {
@@ -39,8 +42,7 @@ impl Node {
         false
     }
 
-    /// Sends failures without a record of their own to the nearest region outwards that may tell of them, else to the hook
-    /// (R15).
+    /// Sends failures to the nearest region outwards that may return them, else to the hook (R15).
     pub(crate) fn send_failures(&self, mut failures: Failures) {
         if failures.is_empty() {
             return;
@@ -58,7 +60,7 @@ impl Node {
         unwind::drop_each_quietly(self.report_failures(failures).first);
     }
 
-    /// Notes failures that were sent here, unless the region has left or nobody runs it.
+    /// Stores failures that were sent here, unless the region has left or no run attends it.
     fn take_record(&self, failures: Failures) -> Result<(), Failures> {
         let (waker, over) = {
             let mut inner = self.inner.lock();
@@ -69,7 +71,7 @@ impl Node {
             let records = &mut inner.rest().records;
             records.append(failures);
             let over = records.trim(cap);
-            // The run of a scope may have to tell of them at once.
+            // The run of a scope may have to report them at once.
             let waker = if self.is_record() { None } else { inner.waker.take() };
             self.raise(&inner, INBOX | if waker.is_some() { REWAKE } else { 0 });
             (waker, over)
@@ -79,7 +81,7 @@ impl Node {
         Ok(())
     }
 
-    /// Tells the hook of failures that no record will, and returns them.
+    /// Reports failures to the hook that no record will contain, and returns them.
     pub(super) fn report_failures(&self, failures: Failures) -> Failures {
         let Failures { first, omitted } = failures;
         let region = self.describe();
@@ -94,12 +96,12 @@ impl Node {
         Failures { first, omitted }
     }
 
-    /// Bounds what its record keeps (R15).
+    /// Sets the number of failures that its record keeps (R15).
     pub(crate) fn set_cap(&self, cap: usize) {
         self.inner.lock().rest().cap = Some(cap.max(1));
     }
 
-    /// How many failures its record keeps.
+    /// The number of failures that its record keeps.
     pub(crate) fn cap(&self) -> usize {
         self.cap_in(&self.inner.lock())
     }

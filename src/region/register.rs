@@ -12,19 +12,19 @@ use std::time::Instant;
 static OPEN: Register<Weak<Node>> = Register::new();
 static ENDED: Register<Span> = Register::new();
 
-/// What a node keeps for those who look on.
+/// The state that a node keeps for `inspect`.
 #[derive(Default)]
 pub(super) struct Entry {
     key: Option<usize>,
-    /// In the order of entering.
+    /// Numbers are in the order of entering.
     number: u64,
     entered: Option<Instant>,
     phase: Option<(Phase, Instant)>,
 }
 
-/// An open region, as it is found.
+/// An open region, as a look finds it.
 pub(crate) struct Found {
-    /// In the order of entering: no other region has the same.
+    /// Numbers are in the order of entering, and no two regions have the same.
     pub(crate) number: u64,
     /// The number of the nearest live region around it.
     pub(crate) parent: Option<u64>,
@@ -86,7 +86,7 @@ pub(super) fn leave(node: &Node) {
     }
 }
 
-/// For a node that is dropped without having been left: one whose `run` was leaked.
+/// For a node that is dropped without having been left, because its `run` was leaked.
 pub(super) fn forget(entry: &mut Entry) {
     if let Some(key) = entry.key.take() {
         drop(OPEN.remove(key));
@@ -95,7 +95,8 @@ pub(super) fn forget(entry: &mut Entry) {
 
 static RECORDING: crate::sync::Switch = crate::sync::Switch::new();
 
-/// Starts keeping what is left from now on, or stops and returns what was kept.
+/// Starts to keep the regions that are left from now on; or stops, and returns those that were
+/// kept.
 pub(crate) fn record(on: bool) -> Vec<Span> {
     RECORDING.set(on);
     ENDED.take()
@@ -103,8 +104,8 @@ pub(crate) fn record(on: bool) -> Vec<Span> {
 
 /// Every open region, in the order of entering.
 ///
-/// What is looked at is held meanwhile, and may be left and let go of by everybody else. The drop of what a region owns
-/// is user code, so it comes after the look (R18).
+/// The look holds the regions meanwhile, while other threads may leave them and drop their references. The drop of a
+/// region's content is user code, so it comes after the look (R18).
 pub(crate) fn found() -> Vec<Found> {
     let (mut found, dead) = {
         let _look = LOOKS.join();
@@ -123,8 +124,8 @@ pub(crate) fn found() -> Vec<Found> {
     found
 }
 
-/// Looks at one region. A task's id is kept among `owners`, so that its name is not searched from each of its regions.
-/// What is walked past is put to what is `held`.
+/// Looks at one region. The id of a task is kept in `owners`, so that its name is not searched from each of its
+/// regions. The regions on the way are added to `held`.
 fn look(
     node: &Arc<Node>,
     owners: &mut HashMap<(u64, u64), Option<TaskId>>,
@@ -162,11 +163,12 @@ fn look(
     })
 }
 
-/// Lets go of what was `held`, and returns the regions that nobody else has: counted no longer, and not dropped yet.
+/// Drops the references in `held`, and returns the regions that have no other: no longer counted, and not dropped
+/// yet.
 fn let_go(held: Vec<Arc<Node>>) -> Vec<Node> {
     let mut dead = Vec::new();
     for node in held {
-        // The region around it may be held by nothing else, either.
+        // The region around it may have no other reference, either.
         let mut next = Some(node);
         while let Some(mut node) = next.and_then(Arc::into_inner) {
             next = node.inner.get_mut().parent.take();
@@ -180,7 +182,7 @@ fn let_go(held: Vec<Arc<Node>>) -> Vec<Node> {
 
 static LOOKS: Looks = Looks::new();
 
-/// Waits until no look is under way. While the guard is kept, nobody holds a region for a snapshot only.
+/// Waits until no look is under way. While the guard is kept, no region is held by a snapshot alone.
 #[cfg(feature = "testing")]
 #[must_use = "looks go on when it is dropped"]
 pub(super) fn without_looks() -> impl Sized {

@@ -1,4 +1,4 @@
-//! A body with its frame: what every future that enters a region is made of.
+//! A body with its frame, of which every future that enters a region is made.
 
 use super::ambient::Posting;
 use super::frame::Quick;
@@ -12,12 +12,12 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Where a run's node comes from.
+/// The source of a run's node.
 pub(crate) trait Origin {
-    /// Whether others can reach the draft while the run goes on.
+    /// Whether other threads can reach the draft while the run goes on.
     const SHARED: bool;
 
-    /// `None` where the node was given.
+    /// `None` if the run was given its node.
     fn draft(&self) -> Option<&Draft>;
 }
 
@@ -42,7 +42,7 @@ impl Origin for Draft {
     }
 }
 
-/// A scope's, or `None` for a stay in one that was entered.
+/// The draft of a scope, or `None` for a stay in an entered scope.
 impl Origin for Option<&Draft> {
     const SHARED: bool = true;
 
@@ -59,9 +59,9 @@ pin_project! {
         origin: O,
         #[pin]
         body: Option<F>,
-        // How the body ended, while the region is being left.
+        // The end of the body, while the region is being left.
         ended: Option<Ended<F::Output>>,
-        // Why the region could not be entered, until that is told.
+        // The error of a region that could not be entered, until it is returned.
         misuse: Option<Box<Misuse>>,
     }
 
@@ -70,7 +70,8 @@ pin_project! {
             let this = this.project();
             if this.frame.is_inside() {
                 this.frame.report_foreign_drop();
-                // Before the exits are handed over, so that what the body abandons comes here (R7).
+                // Dropped before the exits are handed over, so that exits that the body abandons
+                // come here (R7).
                 this.frame.clear(this.body);
                 if this.frame.has_error_to_tell() {
                     this.frame.unclaimed();
@@ -91,13 +92,13 @@ fn after_leaving<O: Origin>(frame: &Frame, origin: &O) {
 }
 
 impl<F: Future> Run<F> {
-    /// For a child, which gets its node when it needs one.
+    /// For a child, which gets its node when it is needed.
     pub(crate) fn newborn(body: F, at: &'static Location<'static>) -> Self {
         Run::with(Frame::draft(at), Given, body)
     }
 
-    /// A poll of a child that has no node: what it comes to, as in [`poll_quick`](Run::poll_quick). `stays` tells whether
-    /// it may be pending without one; else `settle` puts its node, if it was made inside, where others find it, or makes it.
+    /// A poll of a child that has no node; returns as [`poll_quick`](Run::poll_quick) does. `stays` tells whether it
+    /// may be pending without a node. Otherwise `settle` stores the node that was made inside, or makes one.
     pub(crate) fn poll_newborn(
         self: Pin<&mut Self>,
         light: Light,
@@ -132,7 +133,7 @@ impl<F: Future, O: Origin> Run<F, O> {
         Run { frame, origin, body: Some(body), ended: None, misuse: None }
     }
 
-    /// For a region that has no node before it needs one.
+    /// For a region that has no node until it is needed.
     #[inline]
     pub(crate) fn draft(origin: O, body: F, at: &'static Location<'static>) -> Self {
         Run::with(Frame::draft(at), origin, body)
@@ -161,8 +162,8 @@ impl<F: Future, O: Origin> Run<F, O> {
         self.frame.has_left() && self.ended.is_none()
     }
 
-    /// The first part of every poll, and for most regions the whole of it: `None` where there is more to do, which
-    /// [`poll_run`](Run::poll_run) does.
+    /// The first part of every poll, and for most regions the whole poll. `None` if there is more to do, for
+    /// [`poll_run`](Run::poll_run).
     #[inline(always)]
     pub(crate) fn poll_quick(
         self: Pin<&mut Self>,
@@ -190,10 +191,10 @@ impl<F: Future, O: Origin> Run<F, O> {
         None
     }
 
-    /// Ready when the region has been left, with the body's end; an error where it could not be entered.
-    /// `why` tells the region's own exits what a value means to them.
+    /// Ready when the region has been left, with the body's end; an error if it could not be entered.
+    /// `why` returns the reason for the region's own exits from the body's value.
     ///
-    /// To be called where [`poll_quick`](Run::poll_quick) has left something to do.
+    /// To be called if [`poll_quick`](Run::poll_quick) has returned `None`.
     pub(crate) fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -222,7 +223,8 @@ impl<F: Future, O: Origin> Run<F, O> {
             }
             *this.ended = Some(ended);
         } else if let Err(wrong) = this.frame.check_poller() {
-            // The body has ended, the exits have not: they go home, and its end is told all the same.
+            // The body has ended, the exits have not: they are abandoned, and the body's end is
+            // returned all the same.
             this.frame.abandon_keeping();
             after_leaving(this.frame, this.origin);
             return match this.ended.take() {

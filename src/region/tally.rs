@@ -1,4 +1,4 @@
-//! What went wrong in a region, until a result or a record further out takes it (R15).
+//! The failures of a region, until a result or a record further out takes them (R15).
 
 use super::ExitError;
 use crate::failure::{ExitFailure, Failures};
@@ -15,7 +15,7 @@ pub(crate) struct Caught {
 }
 
 impl Caught {
-    /// Not in a hot path: the number is taken only where something panicked.
+    /// Takes a number, which is cheap enough because only panics need one.
     pub(crate) fn new(payload: Payload, registered_at: &'static Location<'static>) -> Self {
         Caught { payload, registered_at, number: next_number() }
     }
@@ -30,16 +30,16 @@ impl Caught {
     }
 }
 
-/// What a region's body and exits ended with.
+/// The failures and the panic of a region's body and exits.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) failures: Failures,
-    /// The first panic, and how many of `failures` came before it.
+    /// The first panic, and the number of `failures` before it.
     panic: Option<(Caught, usize)>,
 }
 
 impl Tally {
-    /// Whether there is a panic to go on with.
+    /// Whether there is a panic to resume.
     pub(super) fn has_panicked(&self) -> bool {
         self.panic.is_some()
     }
@@ -77,7 +77,7 @@ impl Tally {
         });
     }
 
-    /// The panic to go on with: this one, or `other` where that came first. The later one becomes a failure, in its place.
+    /// The panic to resume: this one, or `other` if that came first. The later one becomes a failure, in its place.
     pub(super) fn take_panic(&mut self, other: Option<Caught>) -> Option<Caught> {
         match (self.panic.take(), other) {
             (Some((own, before)), Some(other)) if own.number < other.number => {
@@ -93,16 +93,16 @@ impl Tally {
         }
     }
 
-    /// Makes the panic one of the failures, where it has nobody to go on in.
+    /// Makes the panic one of the failures, because it cannot be resumed.
     pub(super) fn panic_as_failure(&mut self) {
         if let Some((caught, before)) = self.panic.take() {
-            // Some of those before it may have been told of meanwhile.
+            // Some of the failures before it may have been passed on meanwhile.
             let at = before.min(self.failures.first.len());
             self.failures.first.insert(at, caught.into_failure());
         }
     }
 
-    /// The failures so far. What panics is still to come.
+    /// The failures so far. A panic stays.
     pub(crate) fn take_failures(&mut self) -> Failures {
         if let Some((_, before)) = &mut self.panic {
             *before = 0;

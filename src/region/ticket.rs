@@ -1,10 +1,10 @@
 //! Exits that stay on their thread.
 //!
-//! What is not `Send` cannot sit in a node, which handles reach from anywhere. Its work stays in a table of its thread, under
-//! a number, and the node has a ticket with that number, which travels like any exit.
+//! Work that is not `Send` cannot be stored in a node, which handles reach from any thread. It stays in a table of its
+//! thread, under a number. The node has a ticket with that number, which moves like any exit.
 //!
-//! On another thread a ticket is of no use: its exit has failed there, or is lost. The thread whose exit it is drops the work
-//! when it ends. Of the two threads the first one tells of the exit, and the other keeps silent.
+//! On another thread a ticket cannot run its work: the exit has failed there, or is lost. The thread of the exit drops
+//! the work when the thread ends. The first of the two threads reports the exit, and the other does not.
 
 use super::{ExitError, ExitWork, Node};
 use crate::failure::ExitFailure;
@@ -20,7 +20,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What stays on a thread.
+/// The local exits of a thread.
 #[derive(Default)]
 struct Table {
     kept: Slab<Kept>,
@@ -34,19 +34,19 @@ struct Kept {
     stack: Weak<Node>,
 }
 
-/// Which exits of a thread others have told of.
+/// The exits of a thread that other threads have reported.
 #[derive(Default)]
 pub(super) struct Claims(Mutex<Claimed>);
 
 #[derive(Default)]
 struct Claimed {
     by_others: BTreeSet<usize>,
-    /// The thread has told of all the others.
+    /// The thread has reported all the others.
     thread_ended: bool,
 }
 
 impl Claims {
-    /// Whether nobody has told of the exit yet, so that the caller has to.
+    /// Whether the exit was not reported yet, so that the caller has to report it.
     fn claim(&self, key: usize) -> bool {
         let mut claimed = self.0.lock();
         !claimed.thread_ended && claimed.by_others.insert(key)
@@ -58,17 +58,17 @@ ambient! {
     static TABLE: RefCell<Option<Table>> = RefCell::new(None);
 }
 
-/// `None` where the thread is being taken down. `look` must not run user code, which may register exits itself.
+/// `None` if the thread is exiting. `look` must not run user code, because that may register exits itself.
 fn table<R>(look: impl FnOnce(&mut Table) -> R) -> Option<R> {
     TABLE.try_with(|table| look(table.borrow_mut().get_or_insert_default())).ok()
 }
 
-/// A claim on work that stays on its thread. `None` where it was registered while its thread was being taken down: the work
-/// is leaked then, because nothing keeps it, and this is no place to drop it.
+/// A claim on work that stays on its thread. `None` if it was registered while its thread was exiting: the work is
+/// leaked then, because there is no table to keep it, and it must not be dropped under the lock.
 pub(crate) struct Ticket(Option<(Arc<Claims>, usize)>);
 
 impl Ticket {
-    /// Under the lock of `stack`: it only moves.
+    /// Called under the lock of `stack`, so it only moves.
     pub(crate) fn new(
         work: impl ExitWork + 'static,
         registered_at: &'static Location<'static>,
@@ -84,7 +84,7 @@ impl Ticket {
     }
 }
 
-/// The number, where it is one of the thread that runs.
+/// The number, if the current thread has the work.
 fn key_here(claims: &Arc<Claims>, key: usize) -> Option<usize> {
     let is_here = |table: &Table| Arc::ptr_eq(&table.claims, claims);
     let here = TABLE.try_with(|table| table.borrow().as_ref().is_some_and(is_here));
@@ -125,7 +125,7 @@ impl Drop for Ticket {
         let Some((claims, key)) = &self.0 else { return };
         match key_here(claims, *key) {
             Some(key) => drop(table(|table| table.kept.try_remove(key))),
-            // Who had it has told of it: as failed, or as lost.
+            // The thread that had the ticket has reported the exit: as failed, or as lost.
             None => drop(claims.claim(*key)),
         }
     }
@@ -160,11 +160,11 @@ impl Kept {
 
 #[derive(Debug)]
 struct WrongThread {
-    /// Its own thread has reported it lost, so that the hook knows.
+    /// Whether the exit's own thread has reported it lost.
     reported: bool,
 }
 
-/// Whether the hook was told of the same exit before.
+/// Whether the exit was reported to the hook before.
 pub(super) fn was_reported(failure: &ExitFailure) -> bool {
     let ExitFailure::Failed { error, .. } = failure else { return false };
     error.downcast_ref::<WrongThread>().is_some_and(|wrong| wrong.reported)

@@ -2,13 +2,15 @@
 //!
 //! # Invariants
 //!
-//! 1. A time is an instant in the node. [`next_due`](Node::next_due) tells which is next, and
-//!    [`come_due`](Node::come_due) acts on those that have come; nothing else compares instants.
-//! 2. A timer belongs to what is polled, not to the node: a pending run holds one for the next time of its region, and
-//!    so does a wait for a cancellation that no run may be watching. It goes by the clock of where it is polled.
-//! 3. `UNWATCHED` stands on a region that was entered by a call and has times. No run is there to watch them, so they
-//!    are looked at by the waits and the questions that depend on them. Neither such a region nor what is inside it is
-//!    quiet, so that no question passes it by.
+//! 1. A time is an instant in the node. [`next_due`](Node::next_due) returns the next one, and
+//!    [`come_due`](Node::come_due) acts on those that have come; no other code compares
+//!    instants.
+//! 2. A timer belongs to a future that is polled, not to the node: a pending run holds one for the next time of its
+//!    region. So does a wait for a cancellation, if no run may be watching. It uses the clock of the place where it is
+//!    polled.
+//! 3. `UNWATCHED` is set on a region that was entered by a call and has times. No run watches them, so the waits and
+//!    questions that depend on them do. Neither such a region nor a region inside it is quiet, so that every question
+//!    reaches it.
 //! 4. A region that was left has no times.
 
 use super::{
@@ -23,16 +25,17 @@ use std::ops::ControlFlow;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-/// Which of a region's times count.
+/// The times of a region that count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Times {
     All,
-    /// Those of a region whose body has ended.
+    /// Only the shield's grace, for a region whose body has ended.
     OfShield,
 }
 
 impl Node {
-    /// The next of this region's times. A grace that begins with what has happened begins now.
+    /// The next of this region's times. The grace after a stop or a cancellation that has just
+    /// happened begins now.
     pub(super) fn next_due(self: &Arc<Self>, times: Times) -> Option<Instant> {
         if self.has(LEFT) {
             return None;
@@ -44,7 +47,7 @@ impl Node {
         of_body.into_iter().chain([self.shield_due()]).flatten().min()
     }
 
-    /// Acts on the times that have come when it is `now`.
+    /// Acts on the times that have come by `now`.
     pub(super) fn come_due(self: &Arc<Self>, now: Instant, times: Times) {
         if times == Times::All {
             if let Some(reason) = self.reason_due(now) {
@@ -56,8 +59,8 @@ impl Node {
         }
     }
 
-    /// Why the region is to be cancelled when it is `now`: of its deadline and the end of its grace after a stop, the one
-    /// that came first is the reason (R10).
+    /// The reason for which the region is to be cancelled at `now`: of its deadline and the end of its grace after a
+    /// stop, the earlier one decides (R10).
     fn reason_due(&self, now: Instant) -> Option<Reason> {
         let has_come = |due: Option<Instant>| due.filter(|due| *due <= now);
         match (has_come(self.deadline_due()), has_come(self.stop_due())) {
@@ -73,9 +76,9 @@ impl Node {
         Reason::new(ReasonKind::Deadline, None, None, self.entered_at())
     }
 
-    /// Cancels the region for `reason`, because a time of it has come, which was no earlier than `now`; and before it every
-    /// region around it of which a time has come too. Of two times at one instant the outer one counts, and this region may
-    /// have been polled first (R9).
+    /// Cancels the region for `reason`, because one of its times, no earlier than `now`, has come. Before that it
+    /// cancels every region around it of which a time has come too: of two times at one instant the outer one counts,
+    /// and this region may have been polled first (R9).
     fn expire(&self, reason: Reason, now: Instant) {
         if !self.has(SHELTERED | SHIELD | LEFT) {
             let now = now.max(self.now());
@@ -83,7 +86,7 @@ impl Node {
             for node in self.around() {
                 let foreign = node.given_clock().is_some();
                 overdue.extend(node.reason_due(now).map(|reason| (Arc::clone(&node), reason)));
-                // What is farther out has another time.
+                // Regions farther out use another clock.
                 if foreign {
                     break;
                 }
@@ -99,8 +102,8 @@ impl Node {
         if self.has(CANCELLED) { None } else { self.deadline() }
     }
 
-    /// When a stop becomes a cancellation, for the same reason (R13): one grace for the region, however many watch it.
-    /// A time that no clock can tell never comes.
+    /// The time at which a stop becomes a cancellation, for the same reason (R13): one grace for the region, even if
+    /// several runs watch it. There is none if it is beyond the last instant that a clock can represent.
     fn stop_due(&self) -> Option<Instant> {
         if !self.has(STOP) || self.has(CANCELLED) {
             return None;
@@ -117,21 +120,23 @@ impl Node {
         Some(*self.inner.lock().rest().stop_due.get_or_insert(due))
     }
 
-    /// When a shield gives way to what is cancelled around it (R12): one grace for each cancellation, however many runs
-    /// it meets.
+    /// The time at which a shield gives way to a cancellation around it (R12): one grace for each cancellation, even if
+    /// several runs meet it.
     fn shield_due(self: &Arc<Self>) -> Option<Instant> {
         if !self.has(SHIELD) {
             return None;
         }
         let grace = self.grace()?;
-        // Nor any more, where what was cancelled has left and this was only lent to it.
+        // There is none any more if the cancelled region has left, and this one was only lent
+        // to it.
         let reason = self.reason_around()?;
         let begun = {
             let inner = self.inner.lock();
             inner.rest_seen().and_then(|rest| rest.shield_due.clone())
         };
         if let Some((by, due)) = begun {
-            // It began with the first cancellation, which need not be the nearest one, and goes on while that lasts.
+            // The grace began with the first cancellation, which need not be the nearest one, and goes on as long as
+            // that lasts.
             if by.is_of(&reason) || self.around().any(|node| node.is_cancelled_for(&by)) {
                 return Some(due);
             }
@@ -142,7 +147,7 @@ impl Node {
         Some(due)
     }
 
-    /// The region whose times this one's run watches.
+    /// The region whose times this region's run watches.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
         match self.kind() {
             Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),
@@ -155,7 +160,8 @@ impl Node {
         let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
         let Some(timeout) = timeout else { return };
         if timeout.is_zero() {
-            // It is over at once: the body is polled once, as one that is entered under cancellation (R6).
+            // The deadline has passed at once: the body is polled once, as a body that is entered under
+            // cancellation (R6).
             self.expire(self.deadline_reason(), self.now());
             return;
         }
@@ -166,7 +172,7 @@ impl Node {
         self.raise(&inner, DEADLINE);
     }
 
-    /// Changes the deadline; all that watch it look at it again.
+    /// Changes the deadline; all runs and waits that watch it look at it again.
     pub(crate) fn set_deadline(&self, at: Instant) {
         let mut woken = Taken::default();
         let below: Vec<_> = {
@@ -203,7 +209,8 @@ impl Node {
         earliest
     }
 
-    /// Looks at this region and at those around it whose cancellation counts here, innermost first.
+    /// Calls `look_at` for this region and for those around it whose cancellation counts here,
+    /// innermost first.
     fn each_around<B>(
         self: &Arc<Self>,
         mut look_at: impl FnMut(&Arc<Node>) -> ControlFlow<B>,
@@ -224,7 +231,8 @@ impl Node {
 
 /// Times that no run watches (invariant 3).
 impl Node {
-    /// For a region that is entered by a call now, with nothing inside it yet. `known` tells whether others have it.
+    /// For a region that is being entered by a call, with no region inside it yet. `known` tells whether there are
+    /// other references to it.
     pub(super) fn begin_unwatched(self: &Arc<Self>, known: bool) {
         let awaited = {
             let inner = self.inner.lock();
@@ -239,16 +247,18 @@ impl Node {
         };
         self.begin_graces();
         if known {
-            // It may have been found quiet.
+            // An earlier look may have found it quiet.
             self.unsettle();
         }
         if awaited {
-            // Waits from before the entry arm no timer: there was no time then.
+            // Waits that began before the entry have armed no timer, because there was no
+            // deadline then.
             self.look_after();
         }
     }
 
-    /// Begins the graces of what has just happened, where no run is there that would.
+    /// Begins the graces of an event that has just happened, for a region without a run that
+    /// would begin them.
     pub(super) fn begin_graces(self: &Arc<Self>) {
         if self.has(UNWATCHED) {
             self.stop_due();
@@ -256,7 +266,7 @@ impl Node {
         }
     }
 
-    /// For a question from outside: acts on the times, here and around, that have come and that no run watches.
+    /// For a question from outside: acts on the times that have come, here and around, and that no run watches.
     #[cold]
     pub(crate) fn look_at_clocks(self: &Arc<Self>) {
         self.each_around(|node| {
@@ -278,8 +288,8 @@ impl Node {
         }
     }
 
-    /// Polls the timer of a wait for the times that it depends on and that no run may be watching; whether one has come
-    /// that cancels this region. `own` tells that this region's own are among them.
+    /// Polls the timer of a wait for the times that it depends on and that no run may be watching; returns whether a
+    /// time has come that cancels this region. `own` tells that this region's own times are among them.
     pub(super) fn poll_unwatched(
         self: &Arc<Self>,
         timer: &mut Option<WaitTimer>,
@@ -312,7 +322,7 @@ impl Node {
         }
     }
 
-    /// A timer for the next of the times here and around of the regions that are `waited_for`.
+    /// A timer for the next time, here and around, of the regions for which `waited_for` holds.
     fn next_of(self: &Arc<Self>, waited_for: impl Fn(&Arc<Node>) -> bool) -> Option<WaitTimer> {
         let mut next: Option<(Instant, Arc<Node>)> = None;
         self.each_around(|node| {
@@ -326,12 +336,14 @@ impl Node {
     }
 }
 
-/// The timer of a wait. Nobody takes the lock: it makes the wait `Sync`, which a timer is not.
+/// The timer of a wait. The lock is never taken: it makes the wait `Sync`, which a timer is
+/// not.
 pub(super) type WaitTimer = Box<Mutex<Timer>>;
 
-/// By which clock.
+/// The clock of a region.
 impl Node {
-    /// The time, by the clock of the nearest region around that was given one, else by that of the runtime that is current.
+    /// The present instant, by the clock of the nearest region around that was given one, else by that of the current
+    /// runtime.
     pub(super) fn now(&self) -> Instant {
         self.own_clock().map_or_else(rt::now, |clock| clock.now())
     }

@@ -1,4 +1,4 @@
-//! The timer of a frame: none is armed before a poll that is pending asks for it (R11).
+//! The timer of a frame: none is armed until a pending poll needs it (R11).
 
 use super::time::Times;
 use super::{DEADLINE, Frame, Kind, SHIELD};
@@ -10,12 +10,12 @@ use std::task::Context;
 pub(super) struct Timers {
     /// For the next of the region's times.
     next: Option<Timer>,
-    /// The clock has panicked: the region ends with that, and is not timed any more.
+    /// The clock has panicked: the region ends with that panic, and has no timer any more.
     broken: bool,
 }
 
 impl Timers {
-    /// What the body was timed by; a shield's grace goes on until it has been left.
+    /// Takes the timer of the body; a shield's grace goes on until the region has been left.
     pub(super) fn end_with_body(&mut self) -> Option<Timer> {
         self.next.take()
     }
@@ -27,16 +27,17 @@ impl Frame {
         self.extras_seen().is_some_and(|extras| extras.timers.next.is_some())
     }
 
-    /// Acts on those of the region's times that have come, and has this task woken for the next one. What the clock
-    /// panics with is returned, once.
+    /// Acts on the region's times that have come, and arms the timer for the next one. A panic of the clock is
+    /// returned, once.
     pub(super) fn poll_timers(
         &mut self,
         times: Times,
         cx: &mut Context<'_>,
     ) -> Result<(), Payload> {
-        // What a shield's grace depends on may change without a word.
+        // The cancellation on which a shield's grace depends may change without a wake-up.
         let shields = self.has(SHIELD) && self.node().grace().is_some();
-        // Read once: a mark that is set after this stays, and its setter has woken us.
+        // Read once: a mark that is set after this stays, and the thread that sets it has woken
+        // this run.
         let marked = self.has(DEADLINE);
         let changed = marked || shields;
         if !changed && !self.is_timed() {
@@ -80,7 +81,7 @@ impl Frame {
             changed = true;
         }
         if self.node().kind() == Kind::Stay && self.has(SHIELD) && !timed.has(SHIELD) {
-            // Its scope's has given way, and it has none of its own.
+            // The shield of its scope has given way, and the stay has no other.
             self.node().give_way();
         }
     }

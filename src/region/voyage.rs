@@ -1,4 +1,4 @@
-//! Exits that an executor runs, because no region is left that could (R8).
+//! Abandoned exits that run on an executor, because no region is left that could run them (R8).
 
 use super::adoption::Wave;
 use super::{Caught, Exit, ExitError, ExitWork, Node, Tally};
@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-/// A wave on a task of its own.
+/// A wave that runs as a task of its own.
 struct Voyage {
     node: Arc<Node>,
     shared: Arc<Shared>,
@@ -23,21 +23,22 @@ struct Voyage {
 struct Shared(Mutex<Course>);
 
 struct Course {
-    /// Until the executor has polled the voyage.
+    /// The wave, until the executor has polled the task.
     wave: Option<Wave>,
-    /// Whether the executor still has the chance to refuse: dropping the voyage then is no loss.
+    /// Whether the executor may still refuse the task: if it drops the task then, no exit is
+    /// lost.
     offered: bool,
     ended: bool,
-    /// Whether somebody waits for the end, and goes on with a panic.
+    /// Whether a region waits for the end, and resumes a panic.
     awaited: bool,
     panic: Option<Caught>,
     waiting: Option<Waker>,
 }
 
 impl Node {
-    /// Runs `wave` on `spawner`; hands it back where that refuses.
+    /// Runs `wave` on `spawner`; hands it back if `spawner` refuses.
     ///
-    /// What is returned resolves when the wave has ended, well or not.
+    /// The returned exit resolves when the wave has ended, well or not.
     pub(super) fn embark(
         self: &Arc<Self>,
         spawner: &(dyn Spawn + Send + Sync),
@@ -58,7 +59,8 @@ impl Node {
             wave: None,
             tally: Tally::default(),
         };
-        // A spawner that panics has refused: this runs in a drop, where the panic could not go on.
+        // A spawner that panics counts as one that refuses, because this runs in a drop, where the
+        // panic cannot be resumed.
         match unwind::catch(|| spawner.spawn(Box::pin(voyage))) {
             Ok(Ok(())) => {}
             Ok(Err(Refused(voyage))) => drop(voyage),
@@ -92,7 +94,7 @@ impl Future for Voyage {
         }
         let Some(wave) = &mut this.wave else { return Poll::Ready(()) };
         let polled = wave.poll(cx, &mut this.tally);
-        // The region that waits may wait for long: what failed is told now.
+        // The region that waits may wait for long, so failures are passed on now.
         this.node.send_failures(this.tally.take_failures());
         ready!(polled);
         this.wave = None;
@@ -112,11 +114,11 @@ impl Drop for Voyage {
             course.wave.take()
         };
         if let Some(lost) = self.wave.take().or(unbegun) {
-            // Not offered again: an executor that drops it once would do so for ever.
+            // Not offered again, because an executor that drops it once would do so for ever.
             self.node.report_lost(lost);
         }
         let mut panic = self.tally.take_panic(None);
-        // Last: a region that finds the voyage ended is left, and what failed stands in its record by then (R15).
+        // Set last: a region that sees the end is left, and its record has the failures by then (R15).
         let waiting = {
             let mut course = self.shared.0.lock();
             course.ended = true;
@@ -132,9 +134,9 @@ impl Drop for Voyage {
     }
 }
 
-/// The wait for a voyage, as an exit of the region that has to wait.
+/// The wait for the wave's task, as an exit of the region that has to wait.
 struct Arrival {
-    /// The region whose exits they are.
+    /// The region that abandoned the exits.
     node: Arc<Node>,
     shared: Arc<Shared>,
 }
@@ -152,7 +154,7 @@ impl ExitWork for Arrival {
         };
         unwind::drop_quietly(old);
         match panic {
-            // The region that adopted this exit goes on with it when everything has left.
+            // The region that adopted this exit resumes the panic when everything has left.
             Some(panic) => Poll::Ready(Err(ExitError::Panicked(panic))),
             None if ended => Poll::Ready(Ok(())),
             None => Poll::Pending,
@@ -161,7 +163,7 @@ impl ExitWork for Arrival {
 }
 
 impl Drop for Arrival {
-    /// Nobody waits any more: a panic is a failure like others.
+    /// The region that waited is gone: a panic becomes a failure like others.
     fn drop(&mut self) {
         let (panic, old) = {
             let mut course = self.shared.0.lock();
