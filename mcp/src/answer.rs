@@ -1,5 +1,5 @@
-//! The results of requests, typed. A request returns its result as raw JSON, exactly as the server sent it; each type here
-//! reads such a result, and keeps the fields that it does not know.
+//! The results of requests, typed. A request returns its result as raw JSON, exactly as the server sent it. Each type
+//! here reads such a result, and keeps the fields that it does not know.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// How far it has come; it grows from one notification to the next.
+    /// The progress so far; it grows from one notification to the next.
     pub progress: f64,
-    /// Where it will end, if that is known.
+    /// The progress at the end, if it is known.
     pub total: Option<f64>,
-    /// A word for people.
+    /// A message for people.
     pub message: Option<String>,
 }
 
@@ -40,13 +40,13 @@ pub struct ToolResult {
     /// Blocks of text, images and so on.
     #[serde(default)]
     pub content: Vec<Value>,
-    /// What the tool's output schema describes.
+    /// The content that the tool's output schema describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_content: Option<Value>,
     /// Whether the tool says that it has failed.
     #[serde(default)]
     pub is_error: bool,
-    /// What the server says beside the protocol.
+    /// Metadata of the server, outside the protocol.
     #[serde(rename = "_meta", default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Map<String, Value>>,
     /// All other fields.
@@ -66,8 +66,8 @@ impl ToolResult {
         texts.join("\n")
     }
 
-    /// Whether this is no result yet: a server of the newer era asks for more first. What it asks is in
-    /// [`more`](Self::more), under `inputRequests` and `requestState`.
+    /// Whether this is not a result yet, because a server of the newer era asks for input first. Its
+    /// questions are in [`more`](Self::more), under `inputRequests` and `requestState`.
     pub fn needs_input(&self) -> bool {
         self.more.get("resultType").is_some_and(|kind| kind == "input_required")
     }
@@ -83,7 +83,7 @@ pub struct PromptResult {
     /// The messages, each with `role` and `content`.
     #[serde(default)]
     pub messages: Vec<Value>,
-    /// What the server says beside the protocol.
+    /// Metadata of the server, outside the protocol.
     #[serde(rename = "_meta", default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Map<String, Value>>,
     /// All other fields.
@@ -98,7 +98,7 @@ pub struct ResourceResult {
     /// The contents, each with `uri` and either `text` or, in base 64, `blob`.
     #[serde(default)]
     pub contents: Vec<Value>,
-    /// What the server says beside the protocol.
+    /// Metadata of the server, outside the protocol.
     #[serde(rename = "_meta", default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Map<String, Value>>,
     /// All other fields.
@@ -112,7 +112,7 @@ pub struct ResourceResult {
 pub struct CompleteResult {
     /// The proposals.
     pub completion: Completion,
-    /// What the server says beside the protocol.
+    /// Metadata of the server, outside the protocol.
     #[serde(rename = "_meta", default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Map<String, Value>>,
     /// All other fields.
@@ -127,7 +127,7 @@ pub struct CompleteResult {
 pub struct Completion {
     /// The values, the best one first.
     pub values: Vec<String>,
-    /// How many there are altogether.
+    /// The number of all values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// Whether there are more than these.

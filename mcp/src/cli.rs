@@ -18,12 +18,12 @@ use clap::Parser;
 use args::{Cli, Command};
 pub(crate) use render::words;
 
-/// The exit status of a run that was asked for in the wrong way. Nothing was started.
+/// The exit status of a run whose arguments or configuration were wrong. No server was started.
 const WRONG_USE: u8 = 2;
 /// The exit status of a run in which some server failed, or was left unclean.
 const FAILED: u8 = 1;
 
-/// Runs the command that was typed.
+/// Runs the command of the command line.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut runtime = match cli.command {
@@ -45,8 +45,8 @@ pub(crate) fn main() -> ExitCode {
             Command::FleetServer(args) => crate::fleet::stdio::serve(args).await,
         }
     });
-    // What is left in the runtime has been left already, or was reported. Waiting for it could only
-    // delay the exit status.
+    // All sessions have been left or reported by now. Waiting for the runtime would only delay the
+    // exit status.
     runtime.shutdown_background();
     status
 }

@@ -1,17 +1,18 @@
-//! What a connected server offers, as an agent needs it: each component with the server's own words about it.
+//! The components that a connected server offers, as an agent needs them: each with the server's own
+//! description.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a component is.
+/// The kind of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentKind {
-    /// Something to call.
+    /// A tool, which can be called.
     Tool,
     /// A prompt template.
     Prompt,
-    /// Something to read.
+    /// A resource, which can be read.
     Resource,
     /// A pattern of addresses to read; its wire name is the pattern.
     ResourceTemplate,
@@ -28,21 +29,22 @@ impl std::fmt::Display for ComponentKind {
     }
 }
 
-/// One thing a connected server offers.
+/// A component of a connected server.
 ///
 /// [`raw`](Self::raw) is the JSON object exactly as the server sent it, fields that no revision of the protocol knows
 /// included; the methods read the usual fields from there. A field of an unexpected type reads as absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentInfo {
-    /// What the group calls it: see [`Names`](crate::Names). Of several with the same name, the first one has it.
+    /// Its name in the group: see [`Names`](crate::Names). If several components have the same name, it belongs
+    /// to the first.
     pub hooked: String,
     /// The server that offers it.
     pub server: String,
-    /// What the server calls it; a resource's address, or a template's pattern of addresses.
+    /// Its name at the server; a resource's address, or a template's pattern of addresses.
     pub wire: String,
-    /// What it is.
+    /// Its kind.
     pub kind: ComponentKind,
-    /// The server's own words about it.
+    /// The server's own description.
     pub description: Option<String>,
     /// The server's own object, exactly as it came.
     #[serde(default)]
@@ -55,7 +57,7 @@ impl ComponentInfo {
         self.text("name").unwrap_or(&self.wire)
     }
 
-    /// A name for people: `title`, or where that is missing the title among a tool's annotations.
+    /// A name for people: `title`, or, if that is missing, the title among a tool's annotations.
     pub fn title(&self) -> Option<&str> {
         self.text("title").or_else(|| self.annotations()?.get("title")?.as_str())
     }
@@ -70,7 +72,8 @@ impl ComponentInfo {
         self.object("outputSchema")
     }
 
-    /// Hints about it: of a tool `readOnlyHint` and its like, of a resource `audience` and its like.
+    /// Hints about it: of a tool `readOnlyHint` and similar ones, of a resource `audience` and
+    /// similar ones.
     pub fn annotations(&self) -> Option<&Map<String, Value>> {
         self.object("annotations")
     }
@@ -85,7 +88,7 @@ impl ComponentInfo {
         self.array("arguments")
     }
 
-    /// The media type of a resource, or of all that a template matches.
+    /// The media type of a resource, or of all resources that a template matches.
     pub fn mime_type(&self) -> Option<&str> {
         self.text("mimeType")
     }
@@ -95,7 +98,7 @@ impl ComponentInfo {
         self.raw.get("size")?.as_u64()
     }
 
-    /// What the server says beside the protocol.
+    /// Metadata of the server, outside the protocol.
     pub fn meta(&self) -> Option<&Map<String, Value>> {
         self.object("_meta")
     }

@@ -23,7 +23,7 @@
 //! # Files
 //!
 //! JSON with comments and trailing commas, or YAML. The content decides which: a text that begins with a brace, a bracket or
-//! a comment of JSON's kind is JSON, everything else is YAML. Where such a text is no JSON and its file's name ends in `.yaml`
+//! a comment of JSON's kind is JSON, everything else is YAML. If such a text is not JSON and its file's name ends in `.yaml`
 //! or `.yml`, it is read as YAML. A byte order mark is passed over. A file is 16 MiB long at most; JSON is nested 512 deep at
 //! most, YAML 24.
 //!
@@ -35,8 +35,8 @@
 //! | `servers` | VS Code (`mcp.json`) |
 //! | `mcp_servers` | LiteLLM (`config.yaml`) |
 //!
-//! Other keys at the top are named in a warning. A server whose name stands there twice is kept twice, so that the group
-//! reports it; a key that stands twice in one server is an error. Merge keys (`<<`) and aliases of YAML work.
+//! Other keys at the top are named in a warning. A server whose name is there twice is kept twice, so that the group
+//! reports it; a key that is there twice in one server is an error. Merge keys (`<<`) and aliases of YAML work.
 //!
 //! # The keys of a server
 //!
@@ -55,9 +55,9 @@
 //! | `era` | `auto`, `legacy`, `modern` | [which era](crate::Era) of the protocol it speaks |
 //! | `allow_all_keys` | | LiteLLM's, ignored with a warning |
 //!
-//! `null` counts as not written. Two names of one thing may stand side by side where they say the same. Every other key, and
-//! a key that belongs to the other transport, is named in a warning and ignored. In YAML a number or a truth value is read as a
-//! string where a string is wanted, in the letters it is written in; in JSON a string has quotes.
+//! `null` counts as a missing key. Two names of one key may stand side by side if their values are the same. Every
+//! other key, and a key that belongs to the other transport, is named in a warning and ignored. In YAML a number or a
+//! truth value is read as a string if a string is expected, exactly as it is written; in JSON a string has quotes.
 //!
 //! **`timeout`**: a number is milliseconds, as in Claude Code and Gemini; a string has its unit: `"250ms"`, `"30s"`, `"2m"`. Some
 //! programs write seconds: a number under 1000 is taken as it is, with a warning. It becomes
@@ -66,9 +66,10 @@
 //! **`auth_type`**: `api_key` sends `X-API-Key`; `bearer_token`, `basic` (the value is encoded), `token` and `authorization` (the
 //! value as it is) send `Authorization`; `none` sends nothing. Any other is ignored with a warning.
 //!
-//! **`sse`**: the HTTP+SSE transport was removed from the protocol in 2025, and this crate does not speak it: it has no session
-//! that could be ended, so nothing could be promised of leaving it. A server that is called `sse` is asked over streamable HTTP, with
-//! a warning, because most of them have learned that since; one that has not is reported as a protocol error.
+//! **`sse`**: the HTTP+SSE transport was removed from the protocol in 2025, and this crate does not speak it, because
+//! it has no session that could be ended, so nothing could be promised about leaving it. A server of the type `sse` is
+//! contacted over streamable HTTP, with a warning, because most of them support that by now; a server that does not is
+//! reported as a protocol error.
 //!
 //! # Variables
 //!
@@ -76,13 +77,13 @@
 //!
 //! | written | becomes |
 //! |---|---|
-//! | `${NAME}`, `${env:NAME}` | the variable; an error where it is not set |
-//! | `${NAME:-default}` | the variable; the default where it is not set or empty. A default may hold placeholders |
-//! | `os.environ/NAME` | the variable, where this is a word of its own: at the beginning or after white space, and up to white space or the end |
+//! | `${NAME}`, `${env:NAME}` | the variable; an error if it is not set |
+//! | `${NAME:-default}` | the variable; the default if it is not set or empty. A default may contain placeholders |
+//! | `os.environ/NAME` | the variable, if this is a word of its own: at the beginning or after white space, and up to white space or the end |
 //! | `$${` | `${`, which is the one way to write it. Every other dollar, `$$` too, stands for itself |
 //!
-//! What a variable holds is not searched for placeholders. A placeholder of another form (`${input:..}`, `${NAME%x}`) is an
-//! error. The error for a missing variable names it, the server, the key, the file and the line.
+//! The value of a variable is not searched for placeholders. A placeholder of another form (`${input:..}`, `${NAME%x}`)
+//! is an error. The error for a missing variable names it, the server, the key, the file and the line.
 
 mod address;
 mod auth;
@@ -111,21 +112,20 @@ pub use error::{ConfigError, ConfigErrorKind};
 
 use crate::params::ServerParams;
 
-/// Longer than any configuration: a file that goes on was given by mistake.
+/// Longer than any configuration: a longer file was given by mistake.
 const LONGEST: u64 = 16 * 1024 * 1024;
 /// The keys under which servers are looked for.
 const LISTS: [&str; 3] = ["mcpServers", "servers", "mcp_servers"];
-/// So many names of keys are shown in one sentence.
+/// The number of names of keys that one sentence shows.
 const SHOWN: usize = 8;
 
-/// A configuration that can be started.
+/// A configuration that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The servers in the order of the file, without the ones that are switched off. A name that was written twice is here
-    /// twice.
+    /// The servers in the order of the file, without the disabled ones. A name that was written twice is here twice.
     pub servers: Vec<ServerParams>,
-    /// What was passed over, one sentence each, for a person to read.
+    /// The parts that were ignored, one sentence each, for a person to read.
     pub warnings: Vec<String>,
 }
 
@@ -134,7 +134,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A mistake anywhere in the file, also in its last server: nothing has been started then.
+    /// A mistake anywhere in the file, also in its last server: no server has been started
+    /// then.
     pub fn load(
         path: impl AsRef<Path>,
         env: impl Fn(&str) -> Result<String, VarError>,
@@ -204,7 +205,7 @@ fn read(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// The servers as they are listed, under whichever of the keys.
+/// The servers of the list, under any of the keys.
 fn entries(root: document::Node, warnings: &mut Vec<String>) -> Result<Vec<Pair>, ConfigError> {
     let Value::Object(pairs) = root.value else {
         let why = match root.value {
@@ -261,7 +262,7 @@ fn lists() -> String {
     format!("{claude:?} (Claude, Cursor), {code:?} (VS Code) or {litellm:?} (LiteLLM)")
 }
 
-/// The first of these names, and how many more there are.
+/// The first of these names, and the number of further ones.
 fn names(keys: &[&str]) -> String {
     let shown: Vec<String> =
         keys.iter().take(SHOWN).map(|key| format!("{:?}", error::shown(key))).collect();

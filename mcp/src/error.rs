@@ -8,7 +8,7 @@ use crate::report::{ErrorReport, Outcome};
 /// An error as it is passed around: shared, because the same one goes to the caller and into the report.
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync + 'static>;
 
-/// A server that did not come up. Whatever it had started has been cleaned up when this is returned.
+/// A server that did not come up. Its process or session has been cleaned up when this is returned.
 ///
 /// Its `source` chain goes on where the first line of the report ends, down to the operating system's error.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ struct Failed {
     server: String,
     outcome: Outcome,
     report: ErrorReport,
-    /// The failure that the report tells.
+    /// The failure in the report.
     failure: SharedError,
 }
 
@@ -38,12 +38,12 @@ impl ConnectError {
         &self.0.server
     }
 
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 
-    /// The failure as the report tells it.
+    /// The failure as the report has it.
     pub fn report(&self) -> &ErrorReport {
         &self.0.report
     }
@@ -71,7 +71,7 @@ pub enum CallError {
     /// No connected server offers a prompt, a resource or a template of that name.
     #[error("no connected server offers the {kind} {name:?}")]
     Unknown {
-        /// What was asked for.
+        /// The kind of component.
         kind: ComponentKind,
         /// The name or the address.
         name: String,
@@ -79,7 +79,7 @@ pub enum CallError {
     /// The time for the call was over; the server was told.
     #[error("the call to {tool:?} was not answered within {limit:?}")]
     TimedOut {
-        /// The name of the tool, or of what else was asked for.
+        /// The name of the tool or other component.
         tool: String,
         /// The limit that was reached.
         limit: std::time::Duration,
@@ -96,7 +96,7 @@ pub enum CallError {
         code: i64,
         /// The server's words.
         message: String,
-        /// What the server gave beside them.
+        /// The data of the error.
         data: Option<serde_json::Value>,
     },
     /// The request failed on its way; the session may stand.
@@ -104,7 +104,7 @@ pub enum CallError {
     Failed {
         /// The server.
         server: String,
-        /// What happened.
+        /// The failure.
         report: Box<ErrorReport>,
         /// The failure itself.
         #[source]
@@ -115,7 +115,7 @@ pub enum CallError {
     ServerGone {
         /// The server.
         server: String,
-        /// What ended it.
+        /// The cause of its end.
         report: Box<ErrorReport>,
         /// The failure itself.
         #[source]
@@ -130,7 +130,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// The error of a name that nobody has.
+    /// The error of a name that no component has.
     pub(crate) fn unknown(kind: ComponentKind, name: &str) -> Self {
         match kind {
             ComponentKind::Tool => Self::UnknownTool(name.to_owned()),

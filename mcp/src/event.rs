@@ -1,4 +1,4 @@
-//! What a live view follows: the steps of each session, as they happen.
+//! The events for a live view: the steps of each session, as they happen.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,17 +8,17 @@ use crate::report::{LeavePhase, Outcome, ServerReport, SessionInfo};
 /// One step of one session.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Which attempt of the group it was, counted from 0 in the order they were given.
+    /// The number of the attempt in the group, counted from 0 in the order of the servers.
     pub index: usize,
     /// The server's name.
     pub name: Arc<str>,
-    /// When it happened.
+    /// The time of the step.
     pub at: Instant,
-    /// What happened.
+    /// The kind of the step.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of a step.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -26,7 +26,7 @@ pub enum EventKind {
     Connecting,
     /// The server's process ended at the era probe. It is started again and gets `initialize` at once.
     StartedAgain {
-        /// One line: how it ended.
+        /// The end of the process, in one line.
         message: String,
     },
     /// The session is up.
@@ -38,12 +38,12 @@ pub enum EventKind {
         /// One line.
         message: String,
     },
-    /// A connected server went away by itself; its clean-up follows.
+    /// A connected server disconnected by itself; its clean-up follows.
     Lost {
         /// One line.
         message: String,
     },
-    /// Leaving has come to this phase.
+    /// Leaving has reached this phase.
     Leaving(LeavePhase),
     /// The session has been left; this is its last event.
     Left(Box<ServerReport>),

@@ -1,4 +1,4 @@
-//! One failure of one server, on its way to the report: what kind it is, and the chain down to its cause.
+//! One failure of one server, on its way to the report: its kind, and the chain down to its cause.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use crate::error::SharedError;
 use crate::report::{ErrorReport, ExitStatusReport, Outcome};
 
-/// What went wrong, classified where it was seen.
+/// A failure, classified where it was observed.
 ///
-/// The classification is made at the place that knows (a status line, a wait status, an `io::Error`), never from the
+/// The kind is decided by the code that knows it (from a status line, a wait status, an `io::Error`), never from the
 /// text of an error that has already lost it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(crate) outcome: Outcome,
     message: String,
     source: Option<SharedError>,
-    /// How the child ended, where that is the fault.
+    /// The end of the child, if that is the failure.
     pub(crate) exit: Option<ExitStatusReport>,
 }
 
@@ -25,7 +25,7 @@ impl Fault {
         Self { outcome, message: message.into(), source: None, exit: None }
     }
 
-    /// A failure with what caused it.
+    /// A failure with its cause.
     pub(crate) fn caused(
         outcome: Outcome,
         message: impl Into<String>,
@@ -77,7 +77,7 @@ impl Error for Fault {
     }
 }
 
-/// The texts from `error` inwards, neighbours that say the same left out.
+/// The texts from `error` inwards, without repeated neighbours.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -107,7 +107,7 @@ impl Flattened {
         }
     }
 
-    /// An error for each text, the first one outermost; `None` where there is no text.
+    /// An error for each text, the first one outermost; `None` if there is no text.
     pub(crate) fn from_texts(texts: Vec<String>) -> Option<Self> {
         texts
             .into_iter()

@@ -1,7 +1,7 @@
 //! The embedded fleet: five servers, three of them faulty on purpose.
 //!
-//! It is what `moored-mcp doctor` examines when it is given no configuration, so that a fresh
-//! machine shows in one command what a clean leave looks like and what an unclean one does.
+//! `moored-mcp doctor` examines it if it is given no configuration, so that a fresh machine
+//! shows in one command how a clean leave looks and how an unclean one does.
 
 pub(crate) mod handler;
 pub(crate) mod http;
@@ -17,11 +17,11 @@ use tokio::net::TcpSocket;
 use handler::{Eras, FleetHandler};
 use http::{HttpServer, OnDelete};
 
-/// The servers that run in this process, and how to reach all five.
+/// The servers that run in this process, and the parameters for all five.
 ///
 /// # On drop
 ///
-/// The HTTP servers stop and the reserved port is given back; do it after the sessions were left.
+/// The HTTP servers stop and the reserved port is released. Drop it after the sessions were left.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     servers: Vec<ServerParams>,
@@ -31,11 +31,12 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts what runs in this process. The stdio servers are started by whoever connects to them.
+    /// Starts the servers that run in this process. A stdio server is started by the session that
+    /// connects to it.
     ///
     /// # Errors
     ///
-    /// Where a loopback port cannot be had, or this program cannot find itself.
+    /// If no loopback port can be had, or if this program cannot find its own executable.
     pub(crate) async fn start() -> io::Result<Self> {
         let itself = std::env::current_exe()?.display().to_string();
         let stdio = |name: &str, flags: &[&str]| {
@@ -45,13 +46,14 @@ impl Fleet {
             ServerParams::stdio(name, params)
         };
 
-        // Both HTTP servers speak the revision that has sessions: the newer one has no DELETE, and
-        // there would be nothing to see. The stdio servers speak the newer one.
+        // Both HTTP servers speak the revision with sessions, because the newer one has no DELETE
+        // that the report could show. The stdio servers speak the newer one.
         let handler = |name: &str| FleetHandler::new(name, Eras::Legacy);
         let healthy = HttpServer::start(handler("healthy-http"), OnDelete::Answer).await?;
         let hanging = HttpServer::start(handler("delete-hangs"), OnDelete::Hang).await?;
 
-        // A port that is bound and not listened on refuses for sure, and nobody else can take it.
+        // A port that is bound without listening refuses connections, and no other program can
+        // take it.
         let reserved = TcpSocket::new_v4()?;
         reserved.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let refusing = format!("http://{}/mcp", reserved.local_addr()?);
@@ -66,7 +68,7 @@ impl Fleet {
         Ok(Self { servers, _healthy: healthy, _hanging: hanging, _reserved: reserved })
     }
 
-    /// How to reach them, in the order of the report.
+    /// The parameters of the servers, in the order of the report.
     pub(crate) fn servers(&self) -> &[ServerParams] {
         &self.servers
     }

@@ -24,19 +24,20 @@ mod requests;
 
 /// Sessions that are connected, used and left together.
 ///
-/// Each session has an owner, a task of its own, which connects it, serves it and leaves it. A `SessionGroup` is the
-/// side that asks: it is cheap to clone, and every method may be called from any task, in any order, as often as one
-/// likes. Asking never leaves a session in the wrong task.
+/// Each session has an owner, a task of its own, which connects it, serves it and leaves it. A `SessionGroup` sends
+/// requests to the owners: it is cheap to clone, and every method may be called from any task, in any order, any
+/// number of times. A request never leaves a session in the wrong task.
 ///
 /// # On drop
 ///
-/// When the last clone is dropped the sessions are left in the background, within the budget; nobody gets the report.
-/// When the runtime is shut down first, children's process groups are killed and reaped, and no DELETE is sent: call
-/// [`close`](Self::close) and wait for it.
+/// When the last clone is dropped, the sessions are left in the background, within the budget, and the report is
+/// dropped. When the runtime is shut down first, the children's process groups are killed and reaped, and no DELETE
+/// is sent: call [`close`](Self::close) and wait for it.
 #[derive(Debug, Clone)]
 pub struct SessionGroup(Arc<Asking>);
 
-/// What all clones share. Its channel to the keeper closes when the last of them goes.
+/// The state that all clones share. Its channel to the keeper closes when the last clone is
+/// dropped.
 #[derive(Debug)]
 struct Asking {
     state: Arc<State>,
@@ -44,7 +45,7 @@ struct Asking {
     report: keeper::Report,
 }
 
-/// What clones and keeper share.
+/// The state that clones and keeper share.
 #[derive(Debug)]
 struct State {
     shared: Arc<Shared>,
@@ -70,12 +71,12 @@ impl SessionGroup {
         SessionGroup(Arc::new(Asking { state, newcomers, report }))
     }
 
-    /// Connects one server and reads what it offers.
+    /// Connects one server and reads the lists of its components.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] with the kind of failure and its chain of causes. Whatever had been started has been left
-    /// again by then: the child reaped, the HTTP session ended.
+    /// [`ConnectError`] with the kind of failure and its chain of causes. Everything that had been started has
+    /// been left by then: the child is reaped, the HTTP session ended.
     ///
     /// # Cancel safety
     ///
@@ -87,11 +88,11 @@ impl SessionGroup {
         }
     }
 
-    /// Connects many servers at once; of children, no more than [`GroupOptions::starts`] are on their way up at the same
+    /// Connects many servers at once; of children, no more than [`GroupOptions::starts`] are being started at the same
     /// time. The results come in the order of `params`; the group as a whole never fails.
     ///
     /// With [`Policy::FailFast`] the first failure interrupts the attempts that are still under way: they end as
-    /// [`Outcome::Closing`]. What was connected before stays connected.
+    /// [`Outcome::Closing`]. Servers that were connected before stay connected.
     ///
     /// # Cancel safety
     ///
@@ -124,7 +125,7 @@ impl SessionGroup {
         outcomes(attempts).await
     }
 
-    /// What the connected servers offer, of every kind, in the order in which the servers were given.
+    /// The components of the connected servers, of every kind, in the order of the servers.
     pub fn list(&self) -> Vec<ComponentInfo> {
         let mut all = Vec::new();
         for session in self.0.state.registry.lock().sessions() {
@@ -135,7 +136,7 @@ impl SessionGroup {
         all
     }
 
-    /// What the connected servers offer of one kind, in the order in which the servers were given.
+    /// The components of one kind of the connected servers, in the order of the servers.
     pub fn components(&self, kind: ComponentKind) -> Vec<ComponentInfo> {
         let mut all = Vec::new();
         for session in self.0.state.registry.lock().sessions() {
@@ -146,7 +147,7 @@ impl SessionGroup {
         all
     }
 
-    /// One component by its hooked name. `None` where no connected server offers it.
+    /// One component by its hooked name. `None` if no connected server offers it.
     pub fn component(&self, kind: ComponentKind, hooked: &str) -> Option<ComponentInfo> {
         self.0.state.registry.lock().sessions().iter().find_map(|session| {
             let place = session.offered.get()?.place(kind, hooked)?;
@@ -157,38 +158,41 @@ impl SessionGroup {
         })
     }
 
-    /// Leaves one session and says how. `None` where no session holds the name. It may be asked by any task, in any
-    /// order: sessions share nothing that could break.
+    /// Leaves one session and returns its report. `None` if no session has the name. Any task may call this, in any
+    /// order, because sessions share no stack.
     ///
     /// # Cancel safety
     ///
-    /// The session is left even where the future is dropped.
+    /// The session is left even if the future is dropped.
     pub async fn disconnect(&self, name: &str) -> Option<ServerReport> {
         let session = self.0.state.registry.lock().named(name)?;
         session.orders.leave_by(Instant::now() + self.0.state.shared.options.budget);
         Some(session.left().await.report.clone())
     }
 
-    /// Leaves all sessions, side by side, within the one budget, and waits until nothing of them is left.
+    /// Leaves all sessions, side by side, within the one budget, and waits until all of them have been
+    /// left.
     ///
-    /// The first call closes; every further one, at the same time or later, gets the same report.
+    /// The first call closes the group; every further call, at the same time or later, gets the
+    /// same report.
     ///
     /// # Cancel safety
     ///
-    /// Closing goes on where the future is dropped; calling again waits for the same end.
+    /// Closing goes on if the future is dropped; a further call waits for the same end.
     pub async fn close(&self) -> CloseReport {
         let closing = self.0.state.begin_closing();
         let mut report = self.0.report.clone();
         let told = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
         match told {
             Some(report) => CloseReport::clone(&report),
-            // The keeper went down with its runtime: what is known is what there is.
+            // The keeper ended with its runtime, so the report has only the sessions that were
+            // left by then.
             None => self.0.state.report(closing.began, Instant::now()),
         }
     }
 
     /// Kills the process groups of all children at once and sends no more DELETE. A close that is under way ends
-    /// promptly; without one, every session is left by force and the group stays usable.
+    /// soon; without one, every session is left by force and the group stays usable.
     pub fn force(&self) {
         let deadline = Instant::now() + self.0.state.shared.options.budget;
         for session in self.0.state.registry.lock().sessions() {
@@ -196,24 +200,25 @@ impl SessionGroup {
         }
     }
 
-    /// The steps of all sessions from now on. A view that falls behind loses the oldest.
+    /// The steps of all sessions from now on. A receiver that falls behind loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.state.shared.watch()
     }
 
-    /// Gives servers their places, in order, and hands them to owners.
+    /// Registers servers, in order, and hands them to owners.
     fn add(&self, params: Vec<ServerParams>) -> Vec<Attempt> {
         let state = &self.0.state;
         let budget = state.shared.options.budget;
         let mut turned_away = Vec::new();
         let attempts = {
-            // One lock for all of them: two callers' servers do not interleave, and who is handed over was not closed.
+            // One lock for all of them, so that the servers of two callers do not interleave, and a session that is
+            // handed over was registered before the group closed.
             let mut registry = state.registry.lock();
             params
                 .into_iter()
                 .map(|params| match registry.add(params) {
                     Added::Owned(session) => {
-                        // It fails only when the runtime is gone, and then the owner's last word is never awaited.
+                        // It fails only if the runtime is gone, and then the owner's end is never awaited.
                         let lost = self.0.newcomers.send(session.clone()).err();
                         if lost.is_some() {
                             turned_away.push((session.clone(), keeper_gone()));
@@ -258,7 +263,7 @@ impl State {
         closing
     }
 
-    /// The report of what has been left by now.
+    /// The report of the sessions that have been left by now.
     fn report(&self, began: Instant, ended: Instant) -> CloseReport {
         let (sessions, forgotten) = {
             let registry = self.registry.lock();
@@ -285,7 +290,7 @@ impl State {
     }
 }
 
-/// One caller's interest in one attempt.
+/// The wait of one caller for one attempt.
 #[derive(Debug)]
 struct Attempt {
     session: Arc<Session>,
@@ -294,7 +299,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Waits until the session is up, or until nothing is left of it.
+    /// Waits until the session is up, or has been left.
     async fn outcome(mut self) -> Result<SessionInfo, ConnectError> {
         let known = |stage: &Stage| matches!(stage, Stage::Up(_) | Stage::Left(_));
         let stage = self.session.wait_until(known).await;
@@ -309,13 +314,14 @@ impl Attempt {
     }
 
     fn failed(&self, finished: &Finished) -> Result<SessionInfo, ConnectError> {
-        // It was up for so short a time that nobody saw it: what ended it is the answer.
+        // It was up for too short a time to be seen: the cause of its end is the result.
         Err(finished.error.clone().unwrap_or_else(|| owner::ended(&self.session, finished)))
     }
 }
 
 impl Drop for Attempt {
-    /// A caller that went away no longer wants the session; its owner is told and cleans up.
+    /// A caller that drops its wait no longer needs the session; its owner is told and cleans
+    /// up.
     fn drop(&mut self) {
         if !self.settled {
             self.session.orders.leave_by(Instant::now() + self.budget);

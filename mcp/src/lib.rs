@@ -1,7 +1,8 @@
-//! MCP client sessions that leave cleanly: one owner task per session, every exit accounted for.
+//! MCP client sessions that leave cleanly: one owner task per session, and every exit is
+//! accounted for.
 //!
-//! A [`SessionGroup`] connects to many servers at once, calls their tools by name, and leaves them: from any task, in any
-//! order, within one budget, with a report of what became of each.
+//! A [`SessionGroup`] connects to many servers at once, calls their tools by name, and leaves them: from any task, in
+//! any order, within one budget, with a report on each.
 //!
 //! ```no_run
 //! use moored_mcp::{
@@ -29,52 +30,57 @@
 //!
 //! # The nouns
 //!
-//! - [`SessionGroup`]: the side that asks. It is cloned freely; it owns nothing that would have to be left.
-//! - *owner*: one task for each session, which connects, serves and leaves it. What it acquires (a child process, an HTTP
-//!   session, pumps) has its exit on the owner's own [`moored::ExitStack`] before anything else can fail. Siblings share
-//!   no stack.
-//! - [`ComponentInfo`]: a tool, prompt, resource or template that a server offers, with the server's own JSON, under the
-//!   name that the group has for it ([`Names`]: legal as the name of a tool wherever language models are given some).
-//! - [`ServerReport`] and [`CloseReport`]: what became of a server, and of all. They serialise to the machine contract of
-//!   the command.
+//! - [`SessionGroup`]: sends requests to the owners. It is cloned freely, because it owns nothing that
+//!   would have to be left.
+//! - *owner*: one task for each session, which connects, serves and leaves it. Each resource that it acquires (a child
+//!   process, an HTTP session, pumps) has its exit on the owner's own [`moored::ExitStack`] before any later step can
+//!   fail. Siblings share no stack.
+//! - [`ComponentInfo`]: a tool, prompt, resource or template that a server offers, with the server's own JSON, under
+//!   its name in the group ([`Names`]: a legal tool name in the usual interfaces to language models).
+//! - [`ServerReport`] and [`CloseReport`]: the outcome of a server, and of all. They serialise to the machine contract
+//!   of the command.
 //!
-//! # What one can rely on
+//! # Guarantees
 //!
-//! - A failed attempt has been cleaned up when its error is returned, and when its caller has gone away the owner cleans
-//!   up all the same.
+//! - A failed attempt has been cleaned up when its error is returned. If its caller has gone away, the owner cleans up
+//!   all the same.
 //! - The error is the cause and never "you were cancelled": its chain goes down to the operating system's text.
-//! - A server of an unknown era is probed with `server/discover`, and whatever it makes of that, `initialize` decides. An
-//!   answer that comes late still counts. A child that exits on the probe is started again, once, when nothing is left of its
-//!   first process. [`Era`] says what is known beforehand.
-//! - Children are started by turns ([`GroupOptions::starts`]), and the time of each runs from its turn.
+//! - A server of an unknown era is probed with `server/discover`; if it does not answer that as a modern server,
+//!   `initialize` decides. A late answer still counts. A child that exits on the probe is started again, once, when its
+//!   first process has been left. [`Era`] sets the era if it is known beforehand.
+//! - Children are started in turns ([`GroupOptions::starts`]), and the time of each runs from its turn.
 //! - A child is left by end of input, then SIGTERM, then SIGKILL, each after its grace. Its process group is swept even
-//!   where its leader has gone, and only then is the leader reaped.
-//! - An HTTP session that was given to us is ended by one DELETE, also where the handshake failed half-way, or where its id
-//!   came with a refusal. Nothing is posted after it.
-//! - Closing ends within the budget, whatever servers do, and always waits for the real end.
-//! - A group that lives long stays small: of sessions that have been left, the last few hundred are remembered.
-//! - No wait depends on a server alone: a call has its limit (a minute where none is set), a list its page cap, a line its
-//!   length, a lost stream its tries.
-//! - What carries the id of a request answers it. An answer that is broken, too long or of the wrong shape fails its request
-//!   at once and says why; text that is not Unicode is delivered with U+FFFD in its place.
-//! - What a child said before it exited counts: the pipe is read to its end before the exit is the outcome.
-//! - A pooled HTTP connection that the server has closed costs nothing: a request that is safe to repeat is sent once more, on
-//!   a new connection, where not a byte of an answer has come (RFC 9112, section 9.3.1). All requests are but `tools/call` and
-//!   those that this crate does not know: they are sent again only where they were never written.
+//!   if its leader has exited, and only then is the leader reaped.
+//! - An HTTP session that a server has opened for us is ended by one DELETE, also if the handshake failed half-way, or
+//!   if its id came with a refusal. No request is posted after it.
+//! - Closing ends within the budget, however servers behave, and always waits for the real end.
+//! - A group that lives long stays small: it keeps the reports of the last few hundred sessions that have been
+//!   left.
+//! - No wait depends on a server alone: a call has its limit (a minute by default), a list its page cap, a line its
+//!   length, a lost stream its number of tries.
+//! - A message that carries the id of a request answers it. An answer that is broken, too long or of the wrong shape
+//!   fails its request at once with the reason; text that is not Unicode is delivered with U+FFFD in its place.
+//! - The output of a child before its exit counts: the pipe is read to its end before the exit is the
+//!   outcome.
+//! - A pooled HTTP connection that the server has closed costs nothing: a request that is safe to repeat is sent once
+//!   more, on a new connection, if no byte of an answer has come (RFC 9112, section 9.3.1). All requests are safe to
+//!   repeat but `tools/call` and requests that this crate does not know: those are sent again only if they were never
+//!   written.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! - A process that leaves its group (`setsid`) is not ours any more: it is neither signalled nor waited for. Where this
-//!   program is process 1 of a container, the dead of each group are reaped when its session is left; a process that left
-//!   its group is not, so such a container needs an init.
+//! - A process that leaves its group (`setsid`) is no longer ours: it is neither signalled nor waited for. If this
+//!   program is process 1 of a container, the dead of each group are reaped when its session is left; a process that
+//!   left its group is not, so such a container needs an init.
 //! - A DELETE needs a runtime. When the runtime is shut down before [`SessionGroup::close`], children are killed and
 //!   reaped, and sessions on HTTP servers are left to them.
-//! - Windows: process groups are a Unix thing.
+//! - Windows is not supported, because process groups are a concept of Unix.
 //!
 //! # Features
 //!
 //! - `tls` (default): `https://`, with rustls on ring.
-//! - `config`: the module `config`, which reads the files that other programs keep their servers in.
+//! - `config`: the module `config`, which reads the files in which other programs keep their
+//!   servers.
 //! - `cli` (default, with `config`): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
 

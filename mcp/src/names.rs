@@ -1,4 +1,4 @@
-//! What a group calls the components of its servers.
+//! The names that a group has for the components of its servers.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use crate::component::ComponentKind;
 
 /// The rule that makes the hooked name of a component out of its server's name and its own.
 ///
-/// Names are unique within a group, for each kind. A server one of whose components would take a name that another server
-/// has does not come up ([`Outcome::DuplicateName`](crate::Outcome::DuplicateName)), and what was started of it is left again.
+/// Names are unique within a group, for each kind. A server does not come up if one of its components would take a name
+/// of another server ([`Outcome::DuplicateName`](crate::Outcome::DuplicateName)), and its process or session is left
+/// again.
 ///
 /// ```
 /// use moored_mcp::{ComponentKind, GroupOptions, Names};
@@ -39,30 +40,30 @@ const LONGEST: usize = 64;
 const BETWEEN: &str = "__";
 /// Begins an escape, which goes on with a code point in hexadecimal digits and ends with `-`.
 const ESCAPE: &str = "-x";
-/// Begins the digest that stands for what was cut off.
+/// Begins the digest that stands for the part that was cut off.
 const DIGEST: &str = "-z";
 /// Its hexadecimal digits.
 const DIGITS: usize = 16;
 
 impl Names {
-    /// `server__name`, in letters, digits, `_` and `-`, 64 at the most: what the usual interfaces to language models take as
-    /// the name of a tool. This is the default.
+    /// `server__name`, in letters, digits, `_` and `-`, 64 at the most, as the usual interfaces to language models
+    /// allow for the name of a tool. This is the default.
     ///
-    /// Every other character is written as `-x` and its code point in hexadecimal and `-`, so that different components have
-    /// different names, and [`unhook`](Self::unhook) reads them back. A name that would be longer than 64 characters is cut
-    /// off and ends with `-z` and a digest of the whole, the same in every run;
-    /// [`SessionGroup::component`](crate::SessionGroup::component) knows what it stands for.
+    /// Every other character is written as `-x` and its code point in hexadecimal and `-`, so that different components
+    /// have different names, and [`unhook`](Self::unhook) reads them back. A name that would be longer than 64
+    /// characters is cut off and ends with `-z` and a digest of the whole, the same in every run;
+    /// [`SessionGroup::component`](crate::SessionGroup::component) finds the component of such a name.
     pub fn portable() -> Self {
         Self(Rule::Portable)
     }
 
-    /// `server/name`, as the commands of this crate have it.
+    /// `server/name`, as the commands of this crate use it.
     pub fn slash() -> Self {
         Self(Rule::Slash)
     }
 
-    /// What `hook` returns for the kind of a component, the name of its server and its own. It is called by the task that
-    /// connects the server. Where it panics, that server does not come up.
+    /// The result of `hook` for the kind of a component, the name of its server and its own. It is called by the task
+    /// that connects the server. If it panics, that server does not come up.
     pub fn by(hook: impl Fn(ComponentKind, &str, &str) -> String + Send + Sync + 'static) -> Self {
         Self(Rule::By(Arc::new(hook)))
     }
@@ -71,21 +72,21 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// The text of the panic, where the hook of [`by`](Self::by) panics.
+    /// The text of the panic, if the hook of [`by`](Self::by) panics.
     pub fn hook(&self, kind: ComponentKind, server: &str, name: &str) -> Result<String, String> {
         match &self.0 {
             Rule::Portable => Ok(portable(server, name)),
             Rule::Slash => Ok(format!("{server}/{name}")),
             Rule::By(hook) => {
-                // The hook is not shared with anything that it could leave half-done.
+                // The hook is not shared with state that it could leave half-done.
                 let call = std::panic::AssertUnwindSafe(|| hook(kind, server, name));
                 std::panic::catch_unwind(call).map_err(|payload| text(&*payload))
             }
         }
     }
 
-    /// The server and the component that a name of [`portable`](Self::portable) stands for; `None` for a name that was cut
-    /// off or is of another kind.
+    /// The server and the component of a name of [`portable`](Self::portable); `None` for a name that was cut off or is
+    /// of another kind.
     pub fn unhook(hooked: &str) -> Option<(String, String)> {
         if hooked.len() > LONGEST || is_cut(hooked) {
             return None;
@@ -106,7 +107,8 @@ impl std::fmt::Debug for Names {
     }
 }
 
-/// The same rule; of two hooks the same one, not one that does the same.
+/// Equal if they are the same rule. Two hooks are equal if they are the same object, not if
+/// they do the same.
 impl PartialEq for Names {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -126,14 +128,15 @@ fn text(payload: &(dyn std::any::Any + Send)) -> String {
 }
 
 fn portable(server: &str, name: &str) -> String {
-    // The first `__` has to be ours: in the server's part an underscore is escaped where one follows, or where it is the last.
+    // The first `__` has to be the separator: in the server's part an underscore is escaped if another one follows, or
+    // if it is the last character.
     let server = escaped(server, |rest| rest.is_empty() || rest.starts_with('_'));
     let whole = server + BETWEEN + &escaped(name, |_| false);
     if whole.len() <= LONGEST && !is_cut(&whole) {
         return whole;
     }
     let digest = format!("{DIGEST}{:016x}", digest(whole.as_bytes()));
-    // All of it is ASCII.
+    // All characters are ASCII.
     format!("{}{digest}", &whole[..LONGEST - digest.len()])
 }
 
@@ -145,7 +148,7 @@ fn is_cut(name: &str) -> bool {
     name.len() == LONGEST && digits.is_some_and(|digits| digits.as_bytes().iter().all(is_digit))
 }
 
-/// `text` in letters, digits, `_` and `-`. An underscore is escaped where `before` holds for what follows it.
+/// `text` in letters, digits, `_` and `-`. An underscore is escaped if `before` holds for the text after it.
 fn escaped(text: &str, before: impl Fn(&str) -> bool) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
@@ -165,7 +168,7 @@ fn escaped(text: &str, before: impl Fn(&str) -> bool) -> String {
     escaped
 }
 
-/// What was escaped; `None` where an escape is none.
+/// The text without escapes; `None` if an escape is malformed.
 fn unescaped(mut text: &str) -> Option<String> {
     let mut unescaped = String::with_capacity(text.len());
     while let Some((before, escape)) = text.split_once(ESCAPE) {
@@ -178,8 +181,8 @@ fn unescaped(mut text: &str) -> Option<String> {
     Some(unescaped)
 }
 
-/// FNV-1a. The digest has to be the same in every run and release, and nothing depends on its being hard to invert: a name
-/// that is taken is rejected.
+/// FNV-1a. The digest has to be the same in every run and release. It need not be hard to invert, because a name that
+/// is taken is rejected.
 fn digest(bytes: &[u8]) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

@@ -1,7 +1,7 @@
-//! What a session's owner is asked to do, by anyone, and how it hears of it.
+//! The orders to a session's owner, from any task, and the owner's view of them.
 //!
 //! An order only ever tightens: a deadline comes nearer, force is never taken back. So every wait inside an owner can
-//! look at the newest order and be right, whoever gave it and however often.
+//! use the newest order, independent of its source and of the number of orders before.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use tokio::time::Instant;
 /// The newest order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Order {
-    /// Leave, and have left by then.
+    /// Leave, and have left by this time.
     pub(crate) leave_by: Option<Instant>,
-    /// Kill at once and send nothing more.
+    /// Kill at once and send no more requests.
     pub(crate) force: bool,
 }
 
-/// Kept free at the end of the budget, for the report.
+/// The time that is kept free at the end of the budget, for the report.
 const REPORT_RESERVE: Duration = Duration::from_millis(100);
 
 impl Order {
-    /// When the last wait for a server has to be over: a moment before the deadline.
+    /// The end of the last wait for a server: a moment before the deadline.
     pub(crate) fn end(self) -> Option<Instant> {
         self.leave_by.map(|deadline| deadline.checked_sub(REPORT_RESERVE).unwrap_or(deadline))
     }
 }
 
-/// The side that asks; any task may hold it.
+/// The side that gives orders; any task may hold it.
 #[derive(Debug)]
 pub(crate) struct Orders(watch::Sender<Order>);
 
-/// The side that obeys.
+/// The owner's side.
 #[derive(Debug, Clone)]
 pub(crate) struct OrderWatch(watch::Receiver<Order>);
 
@@ -53,7 +53,7 @@ impl Orders {
         });
     }
 
-    /// Asks to kill at once. Without an order to leave so far, it is one.
+    /// Asks to kill at once. If there was no order to leave, this is one.
     pub(crate) fn force(&self, deadline: Instant) {
         self.0.send_if_modified(|order| {
             let first = !order.force;
@@ -70,8 +70,7 @@ impl OrderWatch {
         *self.0.borrow()
     }
 
-    /// Ready once there is an order to leave. An owner whose asking side is gone was left alone: it leaves too, within
-    /// `budget`.
+    /// Ready once there is an order to leave. If the other side is gone, the owner leaves too, within `budget`.
     pub(crate) async fn asked_to_leave(&mut self, budget: Duration) -> Instant {
         match self.0.wait_for(|order| order.leave_by.is_some()).await {
             Ok(order) => order.leave_by.unwrap_or_else(|| Instant::now() + budget),
@@ -79,7 +78,8 @@ impl OrderWatch {
         }
     }
 
-    /// Ready when the order has become tighter than `seen`; never, when nobody is left to tighten it.
+    /// Ready when the order has become tighter than `seen`; never if no side is left that could
+    /// tighten it.
     pub(crate) async fn tighter_than(&mut self, seen: Order) {
         if self.0.wait_for(|order| *order != seen).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! What a caller says before anything is started: which servers, and within which limits.
+//! The parameters that a caller sets before a server is started: the servers, and the limits.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,24 +11,24 @@ use serde_json::{Map, Value};
 use crate::answer::Progress;
 use crate::names::Names;
 
-/// One server of a group: the name it is known by, and how it is reached.
+/// One server of a group: its name, and its transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerParams {
     /// Unique in its group; a part of the names that the group has for its components.
     pub name: String,
-    /// How the server is reached.
+    /// The transport to the server.
     pub transport: Transport,
-    /// Which era of the protocol it speaks.
+    /// The era of the protocol that it speaks.
     pub era: Era,
-    /// The limit of a call of its tools that names none; the group's where `None`.
+    /// The limit of a call of its tools without a limit of its own; the group's if `None`.
     pub call_timeout: Option<Duration>,
 }
 
 /// The era of the protocol that a server speaks: with an `initialize` handshake, or with `server/discover`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Era {
-    /// Not known: the server is probed with `server/discover`, and gets `initialize` where it does not answer like a modern
-    /// one.
+    /// Not known: the server is probed with `server/discover`, and gets `initialize` if it does not answer as a modern
+    /// server.
     #[default]
     Auto,
     /// `initialize`: the revisions from 2024-11-05 to 2025-11-25. No probe is sent.
@@ -58,13 +58,13 @@ impl ServerParams {
         self
     }
 
-    /// Sets the era, where it is known.
+    /// Sets the era, if it is known.
     pub fn era(mut self, era: Era) -> Self {
         self.era = era;
         self
     }
 
-    /// What the server is, in the words an error uses: its command line or its address.
+    /// The server as an error shows it: its command line or its address.
     pub fn endpoint(&self) -> String {
         match &self.transport {
             Transport::Stdio(stdio) => {
@@ -80,13 +80,13 @@ impl ServerParams {
     }
 }
 
-/// How a server is reached.
+/// The transport to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// A child process of ours.
     Stdio(StdioParams),
-    /// Streamable HTTP. The removed SSE transport is not spoken: a server that has nothing else is reported as a
-    /// protocol error.
+    /// Streamable HTTP. The removed SSE transport is not spoken: a server without another transport is reported
+    /// as a protocol error.
     Http(HttpParams),
 }
 
@@ -99,7 +99,7 @@ pub struct StdioParams {
     pub args: Vec<String>,
     /// Variables set for the child on top of the safe ones it inherits (see [`inherited`](StdioParams::inherited)).
     pub env: BTreeMap<String, String>,
-    /// The directory it starts in; ours where `None`.
+    /// The directory in which it starts; ours if `None`.
     pub cwd: Option<PathBuf>,
 }
 
@@ -111,8 +111,8 @@ impl StdioParams {
 
     /// Whether a variable of our own environment is passed on to a child.
     ///
-    /// Only what a program needs to find its files and its language: a server is somebody else's code, and our
-    /// environment may hold keys that are none of its business. Everything else is named in [`env`](Self::env).
+    /// Only variables that a program needs to find its files and its language: a server is foreign code, and
+    /// our environment may hold keys that must not reach it. Other variables are set with [`env`](Self::env).
     pub fn inherited(name: &str) -> bool {
         const SAFE: [&str; 10] =
             ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TEMP", "TERM", "TMPDIR", "TZ", "USER"];
@@ -167,32 +167,35 @@ impl fmt::Debug for Hidden<'_> {
     }
 }
 
-/// The limits a group works within.
+/// The limits of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupOptions {
     /// From a server's turn to the outcome of its attempt. Waiting for the turn does not count.
     pub connect_timeout: Duration,
-    /// How many children may be on their way up at once; the others wait for their turn. Processes that start together
-    /// share the processors, and each takes longer.
+    /// The number of children that may be starting at once; the others wait for their turn. Processes that start
+    /// together share the processors, and each takes longer.
     pub starts: usize,
-    /// All of leaving, whatever the servers do. SIGKILL is sent no later than half a second before its end.
+    /// The limit of leaving as a whole, however the servers behave. SIGKILL is sent no later than half a
+    /// second before its end.
     pub budget: Duration,
-    /// How long a child may take to exit after its standard input was closed.
+    /// The time that a child may take to exit after its standard input was closed.
     pub eof_grace: Duration,
-    /// How long its process group may take after SIGTERM.
+    /// The time that its process group may take after SIGTERM.
     pub term_grace: Duration,
-    /// How long a server may leave the era probe (`server/discover`) unanswered before it gets `initialize` as well; never
-    /// more than half of what is left of the attempt. An answer that comes later still counts.
+    /// The time that a server may leave the era probe (`server/discover`) unanswered before it gets `initialize` as
+    /// well; never more than half of the rest of the attempt. A later answer still counts.
     pub discover_timeout: Duration,
-    /// The limit of a call that names none of its own, to a server that has none either: a minute unless it is set. `None`
-    /// waits as long as the session lives.
+    /// The limit of a call without a limit of its own, to a server without one: a minute by default. `None` waits as
+    /// long as the session lives.
     pub call_timeout: Option<Duration>,
-    /// How many session DELETEs are sent at once, over the whole group. One that is not answered soon no longer counts.
+    /// The number of session DELETEs that are sent at once, over the whole group. A DELETE that is not answered soon no
+    /// longer counts.
     pub delete_concurrency: usize,
-    /// How many pages of one list are read before the server is taken to repeat itself.
+    /// The number of pages of one list that are read before the server is considered to repeat
+    /// itself.
     pub page_cap: usize,
-    /// What the group calls the components of its servers.
+    /// The rule for the names of components in the group.
     pub names: Names,
 }
 
@@ -213,7 +216,8 @@ impl Default for GroupOptions {
     }
 }
 
-/// Twice the processors: a child that waits for its disk leaves its processor to another one.
+/// Twice the number of processors, because a child that waits for its disk leaves its processor
+/// to another one.
 fn default_starts() -> usize {
     std::thread::available_parallelism().map_or(2, |processors| processors.get() * 2)
 }
@@ -225,7 +229,7 @@ impl GroupOptions {
         self
     }
 
-    /// Sets how many children may be on their way up at once. At least one may.
+    /// Sets the number of children that may be starting at once. It is at least one.
     pub fn starts(mut self, starts: usize) -> Self {
         self.starts = starts;
         self
@@ -255,37 +259,40 @@ impl GroupOptions {
         self
     }
 
-    /// Sets the limit of calls that name none.
+    /// Sets the limit of calls without a limit of their own.
     pub fn call_timeout(mut self, limit: Option<Duration>) -> Self {
         self.call_timeout = limit;
         self
     }
 
-    /// Sets what the group calls the components of its servers.
+    /// Sets the rule for the names of components in the group.
     pub fn names(mut self, names: Names) -> Self {
         self.names = names;
         self
     }
 }
 
-/// What one failed server means for the others of a [`connect_many`](crate::SessionGroup::connect_many).
+/// The effect of one failed server on the others of a
+/// [`connect_many`](crate::SessionGroup::connect_many).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// The others go on; every server has an outcome of its own.
     #[default]
     BestEffort,
-    /// The first failure interrupts the attempts that are still under way. What is connected stays so.
+    /// The first failure interrupts the attempts that are still under way. Connected servers stay
+    /// connected.
     FailFast,
 }
 
-/// What a caller may say about one request: a call, a prompt, a resource, a completion.
+/// The options of one request: a call, a prompt, a resource, a completion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallOptions {
-    /// The limit of this request; the server's where `None`, and the group's where that has none.
+    /// The limit of this request; the server's if `None`, and the group's if the server has none.
     pub timeout: Option<Duration>,
-    /// Where it is set, every notification of progress starts the limit anew, and this is the limit of the whole.
+    /// If it is set, every notification of progress starts the limit anew, and this is the limit of the whole
+    /// request.
     pub longest: Option<Duration>,
-    /// What the request says beside the protocol, in its `_meta`. The token of its progress is added to it.
+    /// The request's metadata outside the protocol, its `_meta`. The token of its progress is added to it.
     pub meta: Map<String, Value>,
     /// Called with the progress of the request, by the task that waits for its answer.
     pub on_progress: Option<OnProgress>,
@@ -309,9 +316,9 @@ impl CallOptions {
         self
     }
 
-    /// Calls `each` with every step that the server tells of. It runs in the task that waits for the answer, in the order
-    /// of the server's notifications and before the answer is returned. While it is behind by more than 64, newer ones are
-    /// left out.
+    /// Calls `each` with every step of progress that the server reports. It runs in the task that waits for the answer,
+    /// in the order of the server's notifications and before the answer is returned. While it is behind by more than
+    /// 64, newer notifications are left out.
     pub fn on_progress(mut self, each: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(OnProgress(Arc::new(each)));
         self
@@ -334,7 +341,7 @@ impl std::fmt::Debug for OnProgress {
     }
 }
 
-/// The same callback, not one that does the same.
+/// Equal if they are the same callback, not if they do the same.
 impl PartialEq for OnProgress {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -343,24 +350,24 @@ impl PartialEq for OnProgress {
 
 impl Eq for OnProgress {}
 
-/// The argument that [`complete`](crate::SessionGroup::complete) asks proposals for.
+/// The argument for which [`complete`](crate::SessionGroup::complete) asks proposals.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompleteArgs {
     /// Its name.
     pub argument: String,
-    /// What is typed so far.
+    /// The text typed so far.
     pub value: String,
     /// Arguments that have their values already.
     pub context: BTreeMap<String, String>,
 }
 
 impl CompleteArgs {
-    /// Proposals for `argument` that go on from `value`.
+    /// Proposals for `argument` that continue `value`.
     pub fn new(argument: impl Into<String>, value: impl Into<String>) -> Self {
         Self { argument: argument.into(), value: value.into(), context: BTreeMap::new() }
     }
 
-    /// Names the value that another argument has.
+    /// Sets the value that another argument has.
     pub fn given(mut self, argument: impl Into<String>, value: impl Into<String>) -> Self {
         self.context.insert(argument.into(), value.into());
         self

@@ -3,10 +3,10 @@
 //! # Invariants
 //!
 //! 1. The leader is not reaped before its group was swept. An unreaped leader keeps its process id taken, and with it
-//!    the id of the group: a signal to the group can never reach a stranger.
-//! 2. After the leader has been reaped nothing is signalled any more.
-//! 3. Where this process adopts orphans (it is process 1 of a container, or a subreaper), the dead of the group are reaped
-//!    one by one before its leader: the kernel gives them to us, and nobody else reaps them.
+//!    the id of the group, so a signal to the group can never reach a foreign process.
+//! 2. After the leader has been reaped, no more signals are sent.
+//! 3. If this process adopts orphans (it is process 1 of a container, or a subreaper), the dead of the group are reaped
+//!    one by one before its leader, because the kernel gives them to this process, and no other process reaps them.
 //! 4. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
 
 use std::io;
@@ -41,7 +41,7 @@ pub(crate) struct ProcessGroup {
 
 #[derive(Debug)]
 struct State {
-    /// `None` once a reaping thread has taken it over.
+    /// `None` once a reaping thread has taken the child over.
     child: Option<Child>,
     status: Option<ExitStatusReport>,
     reaped: bool,
@@ -61,7 +61,7 @@ impl ProcessGroup {
     ///
     /// # Errors
     ///
-    /// What the operating system says: no such program, not executable, no descriptors left.
+    /// The error of the operating system: no such program, not executable, no descriptors left.
     pub(crate) fn spawn(params: &StdioParams) -> io::Result<(Self, Pipes)> {
         let mut command = Command::new(&params.command);
         command
@@ -82,7 +82,7 @@ impl ProcessGroup {
         let mut child = command.spawn()?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let leader = Pid::from_child(&child);
-        // From here on the group is owned: whatever fails below, its drop kills and reaps.
+        // From here on the group is owned: if a later step fails, its drop kills and reaps.
         let mut group = Self {
             leader,
             ended: Ended::default(),
@@ -106,14 +106,14 @@ impl ProcessGroup {
         self.leader.as_raw_nonzero().get()
     }
 
-    /// How the leader ended, where it has; it stays unreaped.
+    /// The end of the leader, if it has ended; it stays unreaped.
     pub(crate) fn status(&self) -> Option<ExitStatusReport> {
         let mut state = self.state.lock();
         if state.status.is_none() {
             match observe(self.leader) {
                 Ok(status) => state.status = status,
-                // Somebody else in this program waits for every child there is. How it ended is lost, and its id may be
-                // another's by now (invariant 2).
+                // Other code in this program has waited for every child. The status is lost, and the id may belong to
+                // another process by now (invariant 2).
                 Err(_) => {
                     state.status = Some(ExitStatusReport::Code(-1));
                     state.reaped = true;
@@ -127,13 +127,13 @@ impl ProcessGroup {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: nothing is reaped, and the next call sees the same.
+    /// Cancel safe: the leader is not reaped, and the next call sees the same.
     pub(crate) async fn exited(&self) -> ExitStatusReport {
         self.ended.seen(|| self.status()).await
     }
 
-    /// Whether the leader has ended and nobody else of its group is alive. Where the operating system does not tell,
-    /// nobody is.
+    /// Whether the leader has ended and no other process of its group is alive. If the operating system does not
+    /// report processes, none is alive.
     pub(crate) async fn is_empty(&self, census: &Census) -> bool {
         if self.status().is_none() {
             return false;
@@ -142,7 +142,8 @@ impl ProcessGroup {
             return true;
         }
         match census.taken().await {
-            // Whoever was there may be about to go or have left a child behind: that takes a look of its own.
+            // A process in the table may be about to exit or may have left a child behind, so a look of its
+            // own is needed.
             Some(table) if table.has_others(self.id()) => {
                 self.members().is_none_or(|members| members.is_empty())
             }
@@ -150,9 +151,11 @@ impl ProcessGroup {
         }
     }
 
-    /// The processes of the group that are alive; `None` where the operating system does not tell.
+    /// The processes of the group that are alive; `None` if the operating system does not report
+    /// them.
     ///
-    /// Empty after reaping: from then on the id may belong to somebody else (invariant 2).
+    /// Empty after reaping, because from then on the id may belong to another process
+    /// (invariant 2).
     pub(crate) fn members(&self) -> Option<Vec<i32>> {
         let state = self.state.lock();
         if state.reaped { Some(Vec::new()) } else { self.alive(&state) }
@@ -167,20 +170,20 @@ impl ProcessGroup {
         Some(alive)
     }
 
-    /// Sends a signal to the whole group and says whether anybody was there to get it.
+    /// Sends a signal to the whole group; returns whether there was a process to get it.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let leader_alive = self.status().is_none();
         let state = self.state.lock();
         if state.reaped {
             return false;
         }
-        // The zombie of a leader counts as a member to the kernel, so its word alone would claim a signal that found
-        // nobody.
+        // The kernel counts the zombie of a leader as a member, so its answer alone would claim that a signal
+        // reached a process.
         let found = leader_alive || self.alive(&state).is_none_or(|members| !members.is_empty());
         found && rustix::process::kill_process_group(self.leader, signal).is_ok()
     }
 
-    /// Reaps the leader if it has ended, and says whether it is reaped now.
+    /// Reaps the leader if it has ended; returns whether it is reaped now.
     pub(crate) fn reap(&self) -> bool {
         let _ = self.status();
         let mut state = self.state.lock();
@@ -199,7 +202,7 @@ impl ProcessGroup {
         true
     }
 
-    /// Reaps a leader that has ended and left nobody behind.
+    /// Reaps a leader that has ended and whose group has no other process.
     fn reap_if_alone(&self) -> bool {
         if self.state.lock().reaped {
             return true;
@@ -212,7 +215,8 @@ impl ProcessGroup {
 }
 
 impl Drop for ProcessGroup {
-    /// Kills what is left and hands the reaping to a thread: a drop must neither block nor need a runtime.
+    /// Kills the remaining processes and hands the reaping to a thread, because a drop must neither block
+    /// nor need a runtime.
     fn drop(&mut self) {
         if self.reap_if_alone() {
             return;

@@ -1,4 +1,5 @@
-//! What a caller is told: the outcome of each server, how it left, and the two as one report.
+//! The reports for a caller: the outcome of each server, how it left, and the two as one
+//! report.
 //!
 //! These types serialise to the machine contract of `moored-mcp doctor --json`, field by field; other programs depend
 //! on it. Durations are whole milliseconds, cut off, from a monotonic clock.
@@ -15,14 +16,14 @@ pub enum TransportKind {
     Stdio,
 }
 
-/// What became of the attempt to connect.
+/// The outcome of the attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
     /// The server is (or was) connected.
     Ok,
-    /// Nothing answered there: refused, no such host, no TLS.
+    /// No server answered there: refused, no such host, no TLS.
     Unreachable,
     /// 401: the challenge is in the error.
     AuthRequired,
@@ -34,20 +35,20 @@ pub enum Outcome {
     Exited,
     /// The child could not be started.
     SpawnFailed,
-    /// What was answered is not MCP.
+    /// The answer is not MCP.
     ProtocolError,
-    /// An HTTP error of the server or of something before it.
+    /// An HTTP error of the server or of a proxy before it.
     UpstreamError,
-    /// The name is taken: that of the server, and nothing was started; or that of one of its components, and what was
-    /// started is left again.
+    /// The name is taken: that of the server, and it was not started; or that of one of its components, and its
+    /// process or session is left again.
     DuplicateName,
     /// The attempt was interrupted: the group is closing, another server failed fast, or the caller went away.
     Closing,
-    /// Anything else; the error says what.
+    /// Any other failure; the error describes it.
     Other,
 }
 
-/// What became of the DELETE that ends an HTTP session.
+/// The outcome of the DELETE that ends an HTTP session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delete {
@@ -55,13 +56,14 @@ pub enum Delete {
     Terminated,
     /// 405: the server does not let clients end sessions.
     NotSupported,
-    /// 404: it had gone before.
+    /// 404: the session was gone before.
     AlreadyGone,
     /// Sent, and no answer in time.
     TimedOut,
-    /// Anything else; the fault is among the suppressed.
+    /// Any other failure; the fault is among the suppressed.
     Failed,
-    /// There was a session and no request left: forced, or the budget was spent.
+    /// There was a session and no request could be sent: it was forced, or the budget was
+    /// spent.
     NotSent,
     /// stdio, the stateless era, or no session id was ever received.
     NotApplicable,
@@ -74,7 +76,7 @@ impl Delete {
     }
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitStatusReport {
@@ -93,20 +95,20 @@ impl std::fmt::Display for ExitStatusReport {
     }
 }
 
-/// Why a server is not connected.
+/// The reason why a server is not connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
     /// The failure in one line; the first of `chain`.
     pub message: String,
-    /// From the failure inwards: each `source()`, neighbours that say the same left out. The last is the innermost.
+    /// From the failure inwards: each `source()`, without repeated neighbours. The last is the innermost.
     pub chain: Vec<String>,
-    /// The last 4 KiB of what the child wrote to its standard error; `None` for HTTP.
+    /// The last 4 KiB of the child's standard error; `None` for HTTP.
     pub stderr_tail: Option<String>,
     /// The first line of its standard error that begins with "Error", for a person to read. It may have been pushed out
     /// of the tail.
     #[serde(skip)]
     pub stderr_error: Option<String>,
-    /// How the child ended, where it did so by itself.
+    /// The end of the child, if it ended by itself.
     pub exit_status: Option<ExitStatusReport>,
 }
 
@@ -125,29 +127,29 @@ pub enum LeavePhase {
     Kill,
 }
 
-/// How long one phase of leaving took.
+/// The duration of one phase of leaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseReport {
-    /// Which phase.
+    /// The phase.
     pub phase: LeavePhase,
-    /// From its beginning to the beginning of the next one, or to the end of what it waited for.
+    /// From its beginning to the beginning of the next one, or to the event that it waited for.
     pub ms: u64,
 }
 
-/// How a session was left.
+/// The report of leaving a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaveReport {
-    /// Whether nothing was left behind and nothing had to be forced.
+    /// Whether nothing was left behind and no step was forced.
     pub clean: bool,
-    /// How long leaving took.
+    /// The duration of leaving.
     pub ms: u64,
-    /// The phases it came to, in order. A child that had exited before has none.
+    /// The phases that it reached, in order. A child that had exited before has none.
     pub phases: Vec<PhaseReport>,
-    /// What became of the DELETE.
+    /// The outcome of the DELETE.
     pub delete: Delete,
-    /// What was sent to the child's process group, in order.
+    /// The signals that were sent to the child's process group, in order.
     pub signals: Vec<String>,
-    /// How the child's leader ended.
+    /// The end of the child's leader.
     pub exit_status: Option<ExitStatusReport>,
     /// Processes still in the child's group when leaving ended.
     pub survivors: Vec<i32>,
@@ -170,10 +172,10 @@ impl LeaveReport {
         }
     }
 
-    /// What `clean` has to be, given the rest.
+    /// The value that `clean` must have, given the other fields.
     ///
-    /// SIGTERM alone and any exit code are clean; SIGKILL, a signal that was not ours, a survivor, a suppressed fault,
-    /// or a DELETE that is not accounted for are not.
+    /// SIGTERM alone and any exit code are clean. SIGKILL, a foreign signal, a survivor, a suppressed fault, or a
+    /// DELETE that is not accounted for are not.
     pub fn judge(&self) -> bool {
         const SIGTERM: i32 = 15;
         let signal_is_ours = match self.exit_status {
@@ -190,35 +192,36 @@ impl LeaveReport {
     }
 }
 
-/// One server: how it came, what it offered, how it left.
+/// One server: its connection, its components, its leaving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerReport {
     /// The name it was given.
     pub name: String,
-    /// How it was reached.
+    /// Its transport.
     pub transport: TransportKind,
-    /// The protocol revision agreed on, such as `2025-11-25`; `None` where it never came to that.
+    /// The protocol revision agreed on, such as `2025-11-25`; `None` if there was no agreement.
     pub era: Option<String>,
-    /// What became of the attempt to connect. A server that is up, but of whose lists one could not be read, is not
+    /// The outcome of the attempt to connect. A server that is up, but of whose lists one could not be read, is not
     /// [`Ok`](Outcome::Ok) here.
     pub outcome: Outcome,
-    /// Why it is not connected, what ended it later, or which list could not be read.
+    /// The reason why it is not connected, or why it ended later, or the list that could not be
+    /// read.
     pub error: Option<ErrorReport>,
-    /// From the server's turn to the outcome of its attempt; `None` where there was no attempt.
+    /// From the server's turn to the outcome of its attempt; `None` if there was no attempt.
     pub connect_ms: Option<u64>,
-    /// How long it waited for its turn to be started.
+    /// The time that it waited for its turn to be started.
     pub waited_ms: u64,
-    /// How often it was started: 2 where it exited on the era probe and was started again, 0 where it never had its turn.
+    /// The number of its starts: 2 if it exited on the era probe and was started again, 0 if it never had its turn.
     pub starts: u32,
-    /// How many tools it offered.
+    /// The number of its tools.
     pub tools: usize,
-    /// How many prompts.
+    /// The number of its prompts.
     pub prompts: usize,
-    /// How many resources.
+    /// The number of its resources.
     pub resources: usize,
-    /// What went wrong without standing in the way: noise on stdout, an item of a list that cannot be read.
+    /// Problems that did not prevent the session: noise on stdout, an item of a list that cannot be read.
     pub warnings: Vec<String>,
-    /// How it was left.
+    /// The report of leaving it.
     pub leave: LeaveReport,
 }
 
@@ -233,39 +236,39 @@ pub struct CloseReport {
     pub connect_ms: u64,
     /// Wall time of closing.
     pub leave_ms: u64,
-    /// The servers in the order they were given. A server that was left before the group was closed is not named any more
-    /// when its name was used again, or when many were left after it: a group that lives long remembers some hundreds.
+    /// The servers in the order in which they were given. A server that was left before the group was closed is missing
+    /// if its name was used again, or if many were left after it: a group that lives long remembers some hundreds.
     pub servers: Vec<ServerReport>,
 }
 
 impl CloseReport {
-    /// The version of the machine contract that these types describe. A field that is added leaves it as it is.
+    /// The version of the machine contract that these types describe. An added field does not change it.
     pub const VERSION: u32 = 1;
 
-    /// Whether every server came up and was left cleanly: what exit status 0 says.
+    /// Whether every server came up and was left cleanly, which is exit status 0.
     pub fn all_well(&self) -> bool {
         self.clean && self.servers.iter().all(|server| server.outcome == Outcome::Ok)
     }
 }
 
-/// What `connect` tells about a session.
+/// The result of `connect` about a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// The name it was given.
     pub name: String,
-    /// How it is reached.
+    /// Its transport.
     pub transport: TransportKind,
     /// The protocol revision agreed on.
     pub era: Option<String>,
     /// From the server's turn to the end of the attempt.
     pub connect_ms: u64,
-    /// How many tools it offers.
+    /// The number of its tools.
     pub tools: usize,
-    /// How many prompts.
+    /// The number of its prompts.
     pub prompts: usize,
-    /// How many resources.
+    /// The number of its resources.
     pub resources: usize,
-    /// What went wrong without standing in the way: noise on stdout, an item of a list that cannot be read.
+    /// Problems that did not prevent the session: noise on stdout, an item of a list that cannot be read.
     pub warnings: Vec<String>,
     /// The first list that could not be read; the session is up all the same, with everything else it offers.
     pub list_error: Option<ErrorReport>,

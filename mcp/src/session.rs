@@ -1,4 +1,4 @@
-//! One session: what everybody may know of it and ask of it. What happens inside is its owner's alone.
+//! One session: its public state, and the requests to it. Only its owner acts inside.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,25 +31,26 @@ pub(crate) use self::leaving::millis;
 use self::naming::Claims;
 use self::offered::Offered;
 
-/// What the sessions of a group share.
+/// The state that the sessions of a group share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: GroupOptions,
-    /// The HTTP clients, one of a kind, each built when the first server needs it and let go when the group has been left.
+    /// The HTTP clients, one for each kind, built when the first server needs it and dropped when the group has been
+    /// left.
     clients: Mutex<Vec<(ClientKind, Result<Client, Fault>)>>,
-    /// Bounds the children that are on their way up.
+    /// Bounds the number of children that are starting.
     start_turns: Arc<Semaphore>,
-    /// Bounds the DELETEs under way.
+    /// Bounds the number of DELETEs under way.
     delete_turns: Semaphore,
-    /// Who holds which names.
+    /// The names, and the servers that hold them.
     claims: Arc<Claims>,
-    /// Who is alive in the groups of the children.
+    /// The living processes in the children's groups.
     census: Census,
-    /// Made for the first view: a group that nobody watches has nobody to tell.
+    /// Made for the first view. A group without a view sends no events.
     events: OnceLock<broadcast::Sender<Event>>,
 }
 
-/// How many steps a view may fall behind.
+/// The number of steps that a view may fall behind.
 const EVENTS: usize = 4096;
 
 impl Shared {
@@ -78,7 +79,7 @@ impl Shared {
         })
     }
 
-    /// Lets go of the clients, and so of the connections they keep.
+    /// Drops the clients, and so the connections they keep.
     pub(crate) fn drop_clients(&self) {
         let clients = std::mem::take(&mut *self.clients.lock());
         drop(clients);
@@ -90,16 +91,16 @@ impl Shared {
     }
 }
 
-/// How far a session has come. It only goes forward.
+/// The stage of a session. It only goes forward.
 #[derive(Debug, Clone)]
 pub(crate) enum Stage {
     /// The attempt is under way.
     Connecting,
     /// Connected.
     Up(Arc<Live>),
-    /// Its exits are running. `fault` is what ended it, where nobody asked for it.
+    /// Its exits are running. `fault` is the cause, if it ended without a request.
     Leaving { fault: Option<Fault> },
-    /// Nothing of it is left.
+    /// It has been left.
     Left(Arc<Finished>),
 }
 
@@ -115,38 +116,38 @@ pub(crate) struct Live {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) report: ServerReport,
-    /// Why it never came up.
+    /// The reason why it never came up.
     pub(crate) error: Option<ConnectError>,
-    /// What ended it, where nobody asked for its end.
+    /// The cause of its end, if it ended without a request.
     pub(crate) ended_by: Option<Fault>,
 }
 
-/// A turn to be started. The next one has it when this is dropped.
+/// A turn to be started. Its drop gives the turn to the next session.
 #[derive(Debug, Default)]
 struct Turn(Option<OwnedSemaphorePermit>);
 
 /// One session of a group.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Its place in the order in which the servers were given.
+    /// Its place in the order of the servers.
     pub(crate) index: usize,
     pub(crate) name: Arc<str>,
     pub(crate) params: ServerParams,
     pub(crate) orders: Orders,
     watch: OrderWatch,
     stage: watch::Sender<Stage>,
-    /// Set once it has come up.
+    /// Set once it is up.
     pub(crate) offered: OnceLock<Offered>,
-    /// When its attempt began and when it had an outcome.
+    /// The times at which its attempt began and had an outcome.
     pub(crate) clock: Mutex<Clock>,
 }
 
 /// The times that make up `waited_ms` and `connect_ms`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Clock {
-    /// How long the turn was waited for.
+    /// The time that it waited for the turn.
     pub(crate) waited: Duration,
-    /// When the turn came.
+    /// The time at which the turn came.
     pub(crate) began: Option<Instant>,
     pub(crate) outcome: Option<Instant>,
 }
@@ -182,7 +183,7 @@ impl Session {
         }
     }
 
-    /// How it is reached.
+    /// Its transport.
     pub(crate) fn kind(&self) -> TransportKind {
         match self.params.transport {
             Transport::Stdio(_) => TransportKind::Stdio,
@@ -190,12 +191,12 @@ impl Session {
         }
     }
 
-    /// Whether nothing of it is left.
+    /// Whether it has been left.
     pub(crate) fn has_left(&self) -> bool {
         matches!(*self.stage.borrow(), Stage::Left(_))
     }
 
-    /// How far it has come.
+    /// Its stage.
     pub(crate) fn stage(&self) -> Stage {
         self.stage.borrow().clone()
     }
@@ -214,8 +215,8 @@ impl Session {
         }
     }
 
-    /// Waits for a turn to be started. Only children have to: nothing else takes this machine's processors. `None` where
-    /// the session was asked to leave before.
+    /// Waits for a turn to be started. Only children have to wait, because other servers take no processors of this
+    /// machine. `None` if the session was asked to leave before.
     async fn turn(&self, shared: &Shared) -> Option<Turn> {
         let mut turn = Turn::default();
         if let Transport::Stdio(_) = self.params.transport {
@@ -233,7 +234,7 @@ impl Session {
         Some(turn)
     }
 
-    /// Waits for the outcome of the attempt, its clean-up not included, and says whether the session came up.
+    /// Waits for the outcome of the attempt, without its clean-up; returns whether the session came up.
     pub(crate) async fn came_up(&self) -> bool {
         let known = self.wait_until(|stage| !matches!(stage, Stage::Connecting)).await;
         match known {
@@ -243,7 +244,8 @@ impl Session {
         }
     }
 
-    /// Asks an attempt that is still under way to leave by `deadline`; what is up stays up.
+    /// Asks an attempt that is still under way to leave by `deadline`; a session that is up
+    /// stays up.
     pub(crate) fn interrupt(&self, deadline: Instant) {
         // Inside the lock of the stage, so that a session cannot come up in between.
         self.stage.send_if_modified(|stage| {
@@ -254,9 +256,9 @@ impl Session {
         });
     }
 
-    /// Lets its users see it, unless it was asked to leave before it was up.
+    /// Makes it visible to its users, unless it was asked to leave before it was up.
     fn come_up(&self, live: Live) -> bool {
-        // It comes up once.
+        // Set once, because a session comes up once.
         self.offered.get_or_init(|| Offered::of(&live.components));
         self.stage.send_if_modified(|stage| {
             let wanted = self.watch.current().leave_by.is_none();
@@ -267,7 +269,7 @@ impl Session {
         })
     }
 
-    /// Waits until nothing of it is left.
+    /// Waits until it has been left.
     pub(crate) async fn left(&self) -> Arc<Finished> {
         loop {
             if let Stage::Left(finished) =
@@ -283,11 +285,11 @@ impl Session {
         self.stage.send_replace(stage);
     }
 
-    /// Tells the live views.
+    /// Sends an event to the live views.
     fn tell(&self, shared: &Shared, kind: impl FnOnce() -> EventKind) {
         let Some(views) = shared.events.get() else { return };
         let kind = kind();
-        // A process that is left so that it can be started again: the session is still on its way up.
+        // The process is left so that it can be started again: the session is still connecting.
         if matches!(kind, EventKind::Leaving(_))
             && matches!(*self.stage.borrow(), Stage::Connecting)
         {
@@ -299,13 +301,13 @@ impl Session {
             at: std::time::Instant::now(),
             kind,
         };
-        // Nobody listening any more is fine.
+        // It is no error if no view listens any more.
         let _ = views.send(event);
     }
 }
 
 impl Live {
-    /// How many components of a kind there are.
+    /// The number of components of a kind.
     fn count(components: &[ComponentInfo], kind: ComponentKind) -> usize {
         components.iter().filter(|component| component.kind == kind).count()
     }

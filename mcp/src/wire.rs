@@ -1,8 +1,7 @@
-//! The protocol: everything that knows `rmcp` is in here.
+//! The protocol: only this module uses `rmcp`.
 //!
-//! rmcp gives the message types, both protocol eras, and the loop that pairs answers with requests. What it is not
-//! given is anything to own: pipes, processes, sockets and the way out are ours, and nothing that rmcp awaits can
-//! block on more than our own code.
+//! rmcp provides the message types, both protocol eras, and the loop that pairs answers with requests. It owns
+//! nothing: pipes, processes, sockets and leaving are ours, so nothing that rmcp awaits can block on foreign code.
 
 use std::sync::Arc;
 
@@ -50,15 +49,16 @@ use self::http::{HttpError, HttpSession, Posts, SessionClient};
 pub(crate) use self::lists::{Gone, Offer, Offers};
 use self::recorder::Recorder;
 
-/// The end of rmcp's loop, as many may wait for it.
+/// The end of rmcp's loop, for any number of waiters.
 type Ended = Shared<BoxFuture<'static, ()>>;
 
-/// Where the loop of a connection is found by those who have to wait for its end. It is there before the loop is.
+/// The slot in which the exits find the loop of a connection, to wait for its end. It exists before the loop
+/// does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LinkEnd(Arc<Mutex<Option<Ended>>>);
 
 impl LinkEnd {
-    /// Ready when the loop has ended, or at once where there never was one.
+    /// Ready when the loop has ended, or at once if there never was one.
     ///
     /// # Cancel safety
     ///
@@ -78,8 +78,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Hands the transport to rmcp, which begins as `lifecycle` says and finds its first question answered. Its loop runs
-    /// until `stop` or the end of the transport.
+    /// Hands the transport to rmcp, which begins as `lifecycle` says and gets a prepared answer to its first request.
+    /// Its loop runs until `stop` or the end of the transport.
     async fn open<T>(
         transport: T,
         lifecycle: (ClientConfig, ClientLifecycleMode),
@@ -91,7 +91,7 @@ impl Link {
         T: Transport<RoleClient> + Send + 'static,
     {
         let (config, mode) = lifecycle;
-        // A child token: rmcp cancels the one it is given when its service is dropped.
+        // A child token, because rmcp cancels its token when its service is dropped.
         let service =
             serve_client_with_lifecycle_and_ct(config, transport, mode, stop.child_token())
                 .await
@@ -117,7 +117,7 @@ impl Link {
         session.agreed(agreed);
         let mut config = StreamableHttpClientTransportConfig::with_uri(session.url());
         config.custom_headers = session.headers();
-        // Our streams are asked for again by ourselves.
+        // This crate reopens streams itself.
         config.retry_config = Arc::new(NeverRetry::default());
         let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
         let transport = WorkerTransport::spawn_with_ct(worker, stop.child_token());
@@ -143,7 +143,7 @@ impl Link {
         self.peer.peer_info().map(|info| info.protocol_version.as_str().to_owned())
     }
 
-    /// Reads what the server offers.
+    /// Reads the lists of components.
     pub(crate) async fn offers(
         &self,
         page_cap: usize,
@@ -152,24 +152,24 @@ impl Link {
         lists::read(&self.peer, page_cap, recorder).await
     }
 
-    /// What calls go through.
+    /// The handle through which calls go.
     pub(crate) fn caller(&self) -> Caller {
         Caller(self.peer.clone())
     }
 }
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Debug)]
 pub(crate) enum CallFailure {
     /// The server's own error.
     Rejected { code: i64, message: String, data: Option<Value> },
     /// This request failed; the session may stand.
     Failed(Fault),
-    /// The connection is gone; what ended it is known elsewhere.
+    /// The connection is gone; its cause is recorded elsewhere.
     Gone,
 }
 
-/// What an error of rmcp is to a call.
+/// The failure of a call that an error of rmcp stands for.
 fn call_failure(error: ServiceError) -> CallFailure {
     match error {
         ServiceError::McpError(error) => match undelivered::fault(&error) {
@@ -192,7 +192,7 @@ fn call_failure(error: ServiceError) -> CallFailure {
     }
 }
 
-/// Why rmcp did not begin, where nothing below it saw a fault.
+/// The reason why rmcp did not begin, if no fault was seen below it.
 fn opening_fault(error: &ClientInitializeError) -> Fault {
     match error {
         ClientInitializeError::Cancelled => {
