@@ -12,13 +12,14 @@ use super::State;
 use crate::report::CloseReport;
 use crate::session::{Session, owner};
 
-/// Where the one report of a group appears.
+/// The slot of the one report of a group.
 pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 
-/// Runs until the group is closed or nobody holds it any more, then until the last owner has left; then it reports.
+/// Runs until the group is closed or its last clone is dropped, then until the last owner has left; then it
+/// reports.
 ///
-/// The owners are siblings that share no stack: each enters and leaves its own, and one that fails tells its report, not
-/// its siblings.
+/// The owners are siblings that share no stack: each enters and leaves its own, and an owner that fails puts that into
+/// its own report, without an effect on its siblings.
 pub(super) async fn keep(
     state: Arc<State>,
     mut newcomers: mpsc::UnboundedReceiver<Arc<Session>>,
@@ -45,12 +46,12 @@ pub(super) async fn keep(
                     () = state.closed.cancelled() => break,
                 }
             }
-            // Whoever was registered before the group closed is already in the queue.
+            // A session that was registered before the group closed is already in the queue.
             newcomers.close();
             while let Some(session) = newcomers.recv().await {
                 drop(spawn(session));
             }
-            // Dropped rather than closed: the sessions are left all the same.
+            // The group was dropped rather than closed: the sessions are left all the same.
             state.begin_closing();
             Ok(())
         })
@@ -61,8 +62,8 @@ pub(super) async fn keep(
     drop(farewell);
 }
 
-/// The keeper's last act. As a guard, because an owner's panic goes on through the keeper, and whoever waits for the
-/// report must get it all the same.
+/// The keeper's last step. It is a guard, because an owner's panic is resumed in the keeper, and a wait for the
+/// report must end all the same.
 #[derive(Debug)]
 struct Farewell {
     state: Arc<State>,

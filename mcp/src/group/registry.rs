@@ -1,4 +1,5 @@
-//! Which sessions a group has, in the order they were given, and which names are taken.
+//! The sessions of a group, in the order in which they were given, and the names that are
+//! taken.
 
 use std::sync::Arc;
 
@@ -9,9 +10,9 @@ use crate::params::ServerParams;
 use crate::report::Outcome;
 use crate::session::{Clock, Session, Stage};
 
-/// How many rejected attempts are remembered for the report.
+/// The number of rejected attempts that are kept for the report.
 const REJECTED: usize = 256;
-/// How many sessions that have been left are remembered for the report.
+/// The number of left sessions that are kept for the report.
 const LEFT: usize = 256;
 
 /// The sessions of a group.
@@ -21,18 +22,18 @@ pub(super) struct Registry {
     /// In the order they were given. A session that has been left stays, for the report, until its name is used again or
     /// [`LEFT`] others have been left after it.
     sessions: Vec<Arc<Session>>,
-    /// What the report says of sessions that it no longer names.
+    /// The summary of sessions that the report no longer names.
     pub(super) forgotten: Forgotten,
     /// Attempts that were turned away for their name.
     rejected: Vec<Arc<Session>>,
-    /// Set once the group is being closed: nothing is added any more.
+    /// Set once the group is being closed: no session is added any more.
     pub(super) closing: Option<Closing>,
 }
 
-/// The sum of the sessions that were forgotten.
+/// The summary of the sessions that were forgotten.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Forgotten {
-    /// One of them was not left cleanly.
+    /// Whether one of them was not left cleanly.
     pub(super) unclean: bool,
     /// The earliest beginning and the latest outcome of their attempts.
     pub(super) clock: Clock,
@@ -47,14 +48,14 @@ impl Forgotten {
     }
 }
 
-/// When closing began, and when it has to be over.
+/// The time at which closing began, and its deadline.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Closing {
     pub(super) began: Instant,
     pub(super) deadline: Instant,
 }
 
-/// What became of a request to add a server.
+/// The result of a request to add a server.
 #[derive(Debug)]
 pub(super) enum Added {
     /// It has a place and needs an owner.
@@ -64,7 +65,7 @@ pub(super) enum Added {
 }
 
 impl Registry {
-    /// Gives a server a place, or says why not.
+    /// Registers a server, or returns the reason of the refusal.
     pub(super) fn add(&mut self, params: ServerParams) -> Added {
         let session = Arc::new(Session::new(self.next, params));
         if self.closing.is_some() {
@@ -89,7 +90,7 @@ impl Registry {
         Added::Owned(session)
     }
 
-    /// Lets go of the sessions that need not be remembered once `newcomer` is there: the one that had its name, and the
+    /// Forgets the sessions that need not be kept once `newcomer` is there: the session that had its name, and the
     /// oldest of those that have been left.
     fn forget_for(&mut self, newcomer: &Session) {
         let left = self.sessions.iter().filter(|session| session.has_left()).count();
@@ -106,7 +107,7 @@ impl Registry {
         });
     }
 
-    /// The session that holds a name: it has not been left yet.
+    /// The session that holds a name, which has not been left yet.
     pub(super) fn named(&self, name: &str) -> Option<Arc<Session>> {
         let holds = |session: &&Arc<Session>| &*session.name == name && !session.has_left();
         self.sessions.iter().find(holds).cloned()
@@ -117,7 +118,7 @@ impl Registry {
         &self.sessions
     }
 
-    /// Everything the report names, in the order it was given.
+    /// All sessions that the report names, in the order in which they were given.
     pub(super) fn reported(&self) -> Vec<Arc<Session>> {
         let mut all: Vec<_> = self.sessions.iter().chain(&self.rejected).cloned().collect();
         all.sort_by_key(|session| session.index);
@@ -153,7 +154,7 @@ mod tests {
         for round in 0..3 * LEFT {
             come_and_go(&mut registry, &format!("s{round}"), true);
         }
-        // The newest is remembered in any case.
+        // The newest is kept in any case.
         assert_eq!(registry.sessions().len(), 1 + LEFT + 1);
         assert_eq!(registry.sessions()[0].name, lasting.name, "what has not been left stays");
         let newest = registry.sessions().last().map(|session| session.name.to_string());

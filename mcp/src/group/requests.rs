@@ -1,4 +1,4 @@
-//! Requests by name: which session a name belongs to, and what is asked of it.
+//! Requests by name: the session to which a name belongs, and the request to it.
 
 mod template;
 
@@ -20,16 +20,18 @@ impl SessionGroup {
     ///
     /// # Errors
     ///
-    /// [`CallError`]: an unknown name, the server's own error, the limit, or what became of the session. A call resolves
+    /// [`CallError`]: an unknown name, the server's own error, the limit, or the end of the session. A call resolves exactly once in every case.
     /// exactly once, whatever happens meanwhile.
     ///
     /// # Panics
     ///
-    /// Where [`CallOptions::on_progress`] panics; the server is told that nobody waits any more.
+    /// If [`CallOptions::on_progress`] panics; the server is told that the answer is no longer
+    /// awaited.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future tells the server that nobody waits any more; the session stands.
+    /// Dropping the future tells the server that the answer is no longer awaited; the session
+    /// stays up.
     pub async fn call_tool(
         &self,
         hooked: &str,
@@ -69,7 +71,7 @@ impl SessionGroup {
     /// `what` is tried as
     ///
     /// 1. a hooked name, or `server/name`;
-    /// 2. `server/ADDRESS`: any address at all, which that server is asked for;
+    /// 2. `server/ADDRESS`: any address, which is requested from that server;
     /// 3. an address that a server lists; of several servers, the first one is asked;
     /// 4. an address that fits a template of a server, in the same order.
     ///
@@ -93,14 +95,14 @@ impl SessionGroup {
         self.ask(route, what, Question::Read { uri }, options).await
     }
 
-    /// Asks for values that an argument of a prompt or of a resource template may have. `hooked` is the name of the one or
-    /// the other, as `kind` says. The answer is the server's result as raw JSON;
+    /// Asks for values that an argument of a prompt or of a resource template may have. `hooked` is the name of the
+    /// prompt or the template, by `kind`. The answer is the server's result as raw JSON;
     /// [`CompleteResult`](crate::CompleteResult) reads it.
     ///
     /// # Errors
     ///
-    /// As for [`call_tool`](Self::call_tool). Tools and resources have no arguments to complete, so that of these kinds
-    /// every name is unknown. A server without completion rejects the request.
+    /// As for [`call_tool`](Self::call_tool). Tools and resources have no arguments to complete, so every name of these
+    /// kinds is unknown. A server without completion rejects the request.
     ///
     /// # Panics
     ///
@@ -153,11 +155,11 @@ struct Route {
     live: Arc<Live>,
 }
 
-/// A route and a wire name, or why a session that would have had them is not up.
+/// A route and a wire name; or the error of the session that would have had them and is not up.
 type Routed = Result<(Route, String), CallError>;
 
 impl Registry {
-    /// Who offers `name` under the name that the group has for it.
+    /// The session that offers `name` as its name in the group.
     fn hooked(&self, kind: ComponentKind, name: &str) -> Option<Routed> {
         self.first(|session, stage| {
             let place = session.offered.get()?.place(kind, name)?;
@@ -165,8 +167,8 @@ impl Registry {
         })
     }
 
-    /// Who offers `name` as `server/name`. Names of servers may hold slashes, so it is the servers that are asked, not the
-    /// name that is split.
+    /// The session that offers `name` as `server/name`. Names of servers may contain slashes, so each server compares
+    /// its name, instead of splitting the text.
     fn qualified(&self, kind: ComponentKind, name: &str) -> Option<Routed> {
         self.first(|session, live| {
             let name = name.strip_prefix(&*session.name)?.strip_prefix('/')?;
@@ -178,7 +180,7 @@ impl Registry {
         })
     }
 
-    /// Who offers the address `name`.
+    /// The session that offers the address `name`.
     fn addressed(&self, kind: ComponentKind, name: &str) -> Option<Routed> {
         if kind != ComponentKind::Resource {
             return None;
@@ -193,8 +195,8 @@ impl Registry {
         up(&listed).or_else(|| up(&fits))
     }
 
-    /// The first session that is up and of which `wire` knows a wire name; otherwise what became of the last one that is not
-    /// up and is known to `wire` all the same.
+    /// The first session that is up and for which `wire` returns a wire name. Otherwise the error of the last session
+    /// that is not up and for which `wire` returns a result all the same.
     fn first(
         &self,
         wire: impl Fn(&Session, Option<&Live>) -> Option<Option<String>>,

@@ -1,7 +1,7 @@
-//! One look at the process table for all who ask at about the same time.
+//! One look at the process table for all callers at about the same time.
 //!
-//! Whether anybody else is alive in a group can only be read from the table of all processes. When two hundred children
-//! are left at once, two hundred readings of a table of hundreds of processes would be most of the work.
+//! Whether another process is alive in a group can only be read from the table of all processes. When two hundred
+//! children are left at once, two hundred readings of a table of hundreds of processes would be most of the work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use super::members::{self, Table};
 
-/// The next look comes no sooner than this many times what the last one took: looking is a fifth of one processor's
-/// time, and no more.
+/// The next look waits this many times the duration of the last one, so that looking takes at most a fifth of one
+/// processor's time.
 const REST: u32 = 4;
-/// And no later than this, however slow the table is read.
+/// The next look waits no longer than this, even if reading the table is slow.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
-/// Looks for a group of sessions.
+/// Reads the process table for a group of sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     asked: AtomicU64,
@@ -28,18 +28,18 @@ pub(crate) struct Census {
 /// The newest look.
 #[derive(Debug, Default)]
 struct Latest {
-    /// It began after this many had asked, so it answers them all.
+    /// The number of callers when the look began: it answers all of them.
     answers: u64,
     table: Option<Arc<Table>>,
     next: Option<Instant>,
 }
 
 impl Census {
-    /// The process table as it was at some moment after this call; `None` where the operating system does not tell.
+    /// The process table at some moment after this call; `None` if the operating system does not report it.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: whoever asks next looks instead.
+    /// Cancel safe: the next caller looks instead.
     pub(crate) async fn taken(&self) -> Option<Arc<Table>> {
         let ticket = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         let mut latest = self.latest.lock().await;

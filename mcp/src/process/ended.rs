@@ -1,13 +1,13 @@
-//! The end of one process, as something to wait for.
+//! The end of one process, as an event to wait for.
 //!
-//! SIGCHLD tells every waiter of the program that some child has ended: of two hundred children that are left at once,
-//! each would be looked at two hundred times. A descriptor of its own tells one waiter of one child. Where there is none
-//! (another operating system, an old kernel, no descriptor left), the signal has to do.
+//! SIGCHLD wakes every waiter of the program when some child has ended: of two hundred children that are left at once,
+//! each would be looked at two hundred times. A descriptor wakes one waiter for one child. Without a descriptor
+//! (another operating system, an old kernel, no descriptor left), the signal is used.
 
 use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How often is looked where not even the signal can be had.
+/// The interval between looks if not even the signal can be had.
 const POLL: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Waits for the end of a child that has not been reaped; by default by the signal.
@@ -18,7 +18,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Of the child `leader`, with a descriptor of its own where there is one.
+    /// For the child `leader`, with a descriptor if there is one.
     ///
     /// # Panics
     ///
@@ -36,17 +36,17 @@ impl Ended {
         Self { pidfd }
     }
 
-    /// Of the child `leader`.
+    /// For the child `leader`.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn of(_leader: Pid) -> Self {
         Self {}
     }
 
-    /// Looks until something is seen: at once, and whenever the child may have ended.
+    /// Calls `look` until it returns a value: at once, and whenever the child may have ended.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what `look` sees stays to be seen.
+    /// Cancel safe: a value of `look` stays visible.
     pub(super) async fn seen<T>(&self, look: impl Fn() -> Option<T>) -> T {
         #[cfg(target_os = "linux")]
         if let Some(pidfd) = &self.pidfd {
@@ -54,17 +54,18 @@ impl Ended {
                 if let Some(seen) = look() {
                     return seen;
                 }
-                // It fails when the runtime goes down.
+                // It fails when the runtime shuts down.
                 let Ok(mut ready) = pidfd.readable().await else { break };
-                // Kept for other waiters where it is true, cleared where it was too early; whatever comes between this
-                // look and the clearing is seen by the next look.
+                // Readiness is kept for other waiters if the child has ended, and cleared if it was too early; an
+                // event between this look and the clearing is seen by the next look.
                 if let Some(seen) = look() {
                     return seen;
                 }
                 ready.clear_ready();
             }
         }
-        // Registered before the first look: an exit between the two is then a wake-up, not a loss.
+        // Registered before the first look, so that an exit between the two is a wake-up and not
+        // lost.
         let mut child_signals = signal(SignalKind::child()).ok();
         loop {
             if let Some(seen) = look() {

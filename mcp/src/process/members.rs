@@ -1,6 +1,6 @@
-//! Who is alive in which process group.
+//! The living processes of process groups.
 
-/// All processes by group, those that have ended and are not yet reaped perhaps among them.
+/// All processes by group, perhaps with processes that have ended and are not yet reaped.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     /// Group and process, sorted.
@@ -14,7 +14,7 @@ impl Table {
         Self { entries }
     }
 
-    /// Whether the group `id` had anybody but its leader, who has the same id.
+    /// Whether the group `id` had another process than its leader, which has the same id.
     pub(crate) fn has_others(&self, id: i32) -> bool {
         self.members(id).any(|process| process != id)
     }
@@ -25,7 +25,8 @@ impl Table {
         others.filter(|process| is_alive_in(*process, id)).collect()
     }
 
-    /// Everybody in the group `id` but its leader, the dead included where the operating system lists them.
+    /// All processes of the group `id` but its leader, the dead included if the operating system lists
+    /// them.
     pub(super) fn all_but_leader(&self, id: i32) -> Vec<i32> {
         self.members(id).filter(|process| *process != id).collect()
     }
@@ -37,23 +38,23 @@ impl Table {
     }
 }
 
-/// Reads the table; `None` where it cannot be read.
+/// Reads the table; `None` if it cannot be read.
 ///
-/// Of each process only the group is asked for: what `/proc/<pid>/stat` says beyond that costs the kernel fifty times as
-/// much, and is read for the few that matter.
+/// Only the group of each process is read, because the rest of `/proc/<pid>/stat` costs the kernel fifty times as much;
+/// it is read for the few processes that matter.
 #[cfg(target_os = "linux")]
 pub(crate) fn table() -> Option<Table> {
     use nix::unistd::{Pid, getpgid};
     let processes = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
         let process = entry.file_name().to_str()?.parse().ok()?;
-        // A process that ends between the two looks is simply not there any more.
+        // A process that ends between the two looks is simply missing.
         let group = getpgid(Some(Pid::from_raw(process))).ok()?;
         Some((group.as_raw(), process))
     });
     Some(Table::new(processes))
 }
 
-/// Elsewhere `ps` is the one list of processes that needs no system call of its own.
+/// On other systems `ps` is the one list of processes that needs no system call of its own.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn table() -> Option<Table> {
     let listed = std::process::Command::new("ps").args(["-A", "-o", "pid=,pgid=,stat="]).output();
@@ -61,7 +62,8 @@ pub(crate) fn table() -> Option<Table> {
     Some(listed_alive(&String::from_utf8_lossy(&listed.stdout)))
 }
 
-/// Whether a process is alive and of this group: it may have ended, or been another's all along.
+/// Whether a process is alive and of this group: it may have ended, or its id may have belonged
+/// to another process.
 #[cfg(target_os = "linux")]
 fn is_alive_in(process: i32, id: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
@@ -69,7 +71,7 @@ fn is_alive_in(process: i32, id: i32) -> bool {
     seen.is_some_and(|(state, group)| group == id && !matches!(state, 'Z' | 'X'))
 }
 
-/// The list has left out who was not.
+/// The list contains only living processes.
 #[cfg(not(target_os = "linux"))]
 fn is_alive_in(_process: i32, _id: i32) -> bool {
     true

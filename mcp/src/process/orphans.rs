@@ -1,15 +1,15 @@
-//! The dead of a process group that nobody reaps but us.
+//! The dead of a process group that only this process reaps.
 //!
-//! A process whose parent has ended is given to process 1, or to the nearest subreaper. On a usual system that is an init,
-//! which reaps it; in a container it may be this program. To wait for any child at all would take away the children of the
-//! runtime and of the rest of the program. So each process is asked for by its own id, and only if it is in the group of a
-//! child of ours.
+//! A process whose parent has ended is given to process 1, or to the nearest subreaper. On a usual system that is an
+//! init, which reaps it; in a container it may be this program. A wait for any child would take away the children of
+//! the runtime and of the rest of the program. So each process is waited for by its own id, and only if it is in the
+//! group of a child of ours.
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::members;
 
-/// How often, and how long apart, a killed group is looked at until all of it is dead.
+/// The number of looks, and their interval, until a killed group is dead.
 const LOOKS: u32 = 50;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -21,7 +21,7 @@ pub(super) fn reap(leader: Pid) {
     }
 }
 
-/// The same until nobody but the leader is left; it blocks for a second at most. The group has been killed.
+/// The same until only the leader is left; it blocks for a second at most. The group has been killed.
 pub(super) fn reap_all(leader: Pid) {
     if !are_ours() {
         return;
@@ -34,12 +34,13 @@ pub(super) fn reap_all(leader: Pid) {
     }
 }
 
-/// Reaps, and says how many are left.
+/// Reaps, and returns the number of processes that are left.
 fn look(leader: Pid) -> usize {
     let id = leader.as_raw_nonzero().get();
     let members = members::table().map(|table| table.all_but_leader(id)).unwrap_or_default();
     let reaped = members.iter().filter_map(|process| Pid::from_raw(*process)).filter(|process| {
-        // An error says that it is no child of ours: then its parent is alive and reaps it.
+        // An error means that the process is not our child: then its parent is alive and reaps
+        // it.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let asked = || rustix::process::waitid(WaitId::Pid(*process), options);
         matches!(rustix::io::retry_on_intr(asked), Ok(Some(_)))

@@ -1,12 +1,12 @@
-//! How a child is left: end of input, SIGTERM, SIGKILL, sweep, reap.
+//! Leaving a child: end of input, SIGTERM, SIGKILL, sweep, reap.
 //!
 //! ```text
 //! end of input ──eof grace──▶ SIGTERM ──term grace──▶ SIGKILL ──▶ sweep ──▶ reap
 //!      └─ leader gone ──▶ sweep: settle ──▶ SIGTERM ──▶ SIGKILL ──▶ reap
 //! ```
-//! Each signal is sent once. What counts is the group, not its leader alone: a launcher that exits may leave the real
-//! server behind. The graces shrink so that SIGKILL comes in time, and they shrink again when the order tightens on the
-//! way.
+//! Each signal is sent once. The phases end when the whole group has ended, not its leader alone, because a launcher
+//! that exits may leave the real server behind. The graces shrink so that SIGKILL comes in time, and they shrink again
+//! when the order tightens meanwhile.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::report::{ExitStatusReport, LeavePhase};
 
 /// SIGKILL goes out this long before the end of the budget, or at half of a budget that is shorter than two of these.
 const KILL_RESERVE: Duration = Duration::from_millis(500);
-/// How long descendants may take to follow their leader before the sweep becomes a signal.
+/// The time that descendants may take to follow their leader before the sweep becomes a signal.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// The waits between the phases.
@@ -30,7 +30,7 @@ pub(crate) struct Graces {
     pub(crate) term: Duration,
 }
 
-/// What leaving a child took.
+/// The record of leaving a child.
 #[derive(Debug, Default)]
 pub(crate) struct ChildLeft {
     pub(crate) signals: Vec<&'static str>,
@@ -79,7 +79,7 @@ pub(crate) async fn leave(
     left
 }
 
-/// Sends and notes a signal that found somebody.
+/// Sends a signal, and records it if it reached a process.
 fn send(group: &ProcessGroup, signal: Signal, name: &'static str, left: &mut ChildLeft) -> bool {
     let found = group.signal(signal);
     if found {
@@ -88,8 +88,8 @@ fn send(group: &ProcessGroup, signal: Signal, name: &'static str, left: &mut Chi
     found
 }
 
-/// Waits until the group is empty or the time that `until` reads from the newest order has come, and says which of the
-/// two it was. Once the leader is gone the others have `settle` to follow.
+/// Waits until the group is empty or the time that `until` returns for the newest order has come; returns whether the
+/// group is empty. Once the leader is gone the others have `settle` to follow.
 async fn wait_empty(
     group: &ProcessGroup,
     census: &Census,
@@ -106,13 +106,13 @@ async fn wait_empty(
             () = orders.tighter_than(order) => {}
         }
     }
-    // No event tells that a group has become empty, so it is looked at, ever less often.
+    // No event tells that a group has become empty, so it is looked at, at growing intervals.
     let settled = Instant::now().checked_add(settle);
     let mut pause = Duration::from_millis(2);
     loop {
         let order = orders.current();
         let end = settled.map_or(until(order), |settled| settled.min(until(order)));
-        // One look is enough where nobody is left, and that is the rule.
+        // One look is enough if no process is left, which is the usual case.
         if group.is_empty(census).await {
             return true;
         }
@@ -135,7 +135,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// No wait goes beyond this one.
+    /// The end of every wait.
     fn end(&self, order: Order) -> Instant {
         order.end().unwrap_or_else(|| self.deadline(order)).max(self.start)
     }
@@ -144,7 +144,7 @@ impl Plan {
         order.leave_by.unwrap_or(self.start + self.graces.eof + self.graces.term + KILL_RESERVE)
     }
 
-    /// SIGKILL is not later than this.
+    /// The latest time of SIGKILL.
     fn kill(&self, order: Order) -> Instant {
         if order.force {
             return self.start;
@@ -155,7 +155,7 @@ impl Plan {
         deadline.checked_sub(reserve).map_or(self.start, |kill| kill.max(self.start))
     }
 
-    /// End of input has had its grace. Where both graces do not fit they shrink alike.
+    /// The end of the grace after end of input. If both graces do not fit they shrink alike.
     fn end_of_input(&self, order: Order) -> Instant {
         let room = self.kill(order).saturating_duration_since(self.start);
         let wanted = self.graces.eof + self.graces.term;
@@ -167,7 +167,8 @@ impl Plan {
         self.start + eof
     }
 
-    /// SIGTERM has had its grace. `graces.eof` is by now what that phase has really taken.
+    /// The end of the grace after SIGTERM. `graces.eof` is by now the real duration of that
+    /// phase.
     fn terminated(&self, order: Order) -> Instant {
         (self.start + self.graces.eof + self.graces.term).min(self.kill(order))
     }

@@ -1,4 +1,4 @@
-//! What a child has not read of its standard input.
+//! The bytes that a child has not read of its standard input.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(crate) struct Unread(Option<OwnedFd>);
 
 impl Unread {
-    /// Of the pipe that `stdin` writes to. Without a descriptor to spare nothing is known.
+    /// For the pipe that `stdin` writes to. If no descriptor is left, the number is not known.
     pub(super) fn of(stdin: &impl AsFd) -> Self {
         Self(stdin.as_fd().try_clone_to_owned().ok())
     }
 
-    /// How many bytes are still in the pipe; `None` where the operating system does not tell. A child that has ended
-    /// leaves them there.
+    /// The number of bytes that are still in the pipe; `None` if the operating system does not report it. A child
+    /// that has ended leaves them there.
     pub(crate) fn bytes(&self) -> Option<u64> {
         rustix::io::ioctl_fionread(self.0.as_ref()?).ok()
     }

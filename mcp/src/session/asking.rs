@@ -1,4 +1,5 @@
-//! What users ask of a session that is up, and what a request gets when it is not.
+//! Requests of users to a session that is up, and the error of a request to a session that is
+//! not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,15 @@ use crate::params::CallOptions;
 use crate::report::Outcome;
 use crate::wire::{CallFailure, Question};
 
-/// How many notifications of progress wait for a callback that is slow.
+/// The number of notifications of progress that wait for a slow callback.
 const PROGRESS: usize = 64;
-/// How long the owner may take to say what ended the session, once the protocol loop has let go of a request.
+/// The time that the owner may take to record the cause of the session's end, once the protocol loop has
+/// dropped a request.
 const CAUSE: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Asks for what the group calls `name`, or says why there is no result. It resolves once: with the answer, at the
-    /// limit, or with what became of the session.
+    /// Sends a request for the component `name`, or returns the reason why there is no result. It resolves once: with
+    /// the answer, at the limit, or with the end of the session.
     ///
     /// # Cancel safety
     ///
@@ -39,7 +41,7 @@ impl Session {
         let idle = timeout.or(usual);
         let began = Instant::now();
         let within = |from: Instant| {
-            // A limit beyond the end of the clock is none.
+            // A limit beyond the end of the clock is no limit.
             let end =
                 |from: Instant, limit: Option<Duration>| Some((from.checked_add(limit?)?, limit?));
             end(from, idle).into_iter().chain(end(began, longest)).min()
@@ -60,7 +62,8 @@ impl Session {
             tokio::select! {
                 biased;
                 answer = &mut asking => {
-                    // What the server told before its answer is there, and nothing comes after it.
+                    // All progress that the server sent before its answer is there, and no more
+                    // comes after it.
                     while let Ok(step) = progress.try_recv() {
                         told(&step);
                     }
@@ -92,7 +95,7 @@ impl Session {
                 report: fault.report(None).into(),
                 source: Some(Arc::new(fault)),
             }),
-            // The owner sees the same end and knows its cause: a moment, and it has said so.
+            // The owner sees the same end and knows its cause: it records it within a moment.
             CallFailure::Gone => {
                 let stage = tokio::time::timeout(CAUSE, gone).await;
                 Err(self.gone(stage.unwrap_or_else(|_| self.stage())))
@@ -100,7 +103,7 @@ impl Session {
         }
     }
 
-    /// What a request to this session gets when it is not up.
+    /// The error of a request to this session when it is not up.
     pub(crate) fn gone(&self, stage: Stage) -> CallError {
         let server = self.params.name.clone();
         match stage {
@@ -117,7 +120,7 @@ impl Session {
                 },
                 _ => CallError::Left(server),
             },
-            // The protocol loop has let go of the call, and of nothing else.
+            // The protocol loop has dropped the call alone.
             Stage::Up(_) => {
                 let fault = Fault::new(Outcome::Other, "the call was given up before its answer");
                 CallError::Failed {
@@ -131,7 +134,7 @@ impl Session {
     }
 }
 
-/// Ready at `end`; never, where there is none.
+/// Ready at `end`; never if there is none.
 async fn until(end: Option<(Instant, Duration)>) {
     match end {
         Some((at, _)) => tokio::time::sleep_until(at).await,

@@ -1,4 +1,5 @@
-//! Connecting: each thing that is acquired has its exit on the stack before anything else can fail.
+//! Connecting: each resource that is acquired has its exit on the stack before any later step can
+//! fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +25,16 @@ use crate::wire::recorder::Recorder;
 use crate::wire::stderr::StderrTail;
 use crate::wire::{Link, LinkEnd};
 
-/// Messages under way in each direction. More than that, and the faster side waits.
+/// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
-/// How long a broken pipe waits for the exit that probably explains it.
+/// The time that a broken pipe waits for the exit of the child, which is probably its cause.
 const EXIT_AFTER_PIPE: Duration = Duration::from_millis(300);
-/// How long the pipe of a process that has exited may take to come to its end. Another process may hold it open.
+/// The time that the pipe of a process that has exited may take to come to its end. Another process may hold it
+/// open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Where an attempt happens: the session, what it shares, and the regions that its owner has entered.
+/// The place of an attempt: the session, the state shared by sessions, and the regions that its owner
+/// has entered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Berth<'a> {
     pub(super) session: &'a Arc<Session>,
@@ -41,7 +44,7 @@ pub(super) struct Berth<'a> {
     pub(super) pumps: &'a Pumps,
 }
 
-/// What a session holds while it is connected or on its way there.
+/// The resources of a session while it is connected or connecting.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) recorder: Arc<Recorder>,
@@ -52,7 +55,7 @@ pub(super) struct Held {
     pub(super) process: Option<Arc<ProcessGroup>>,
 }
 
-/// A server that can be spoken to.
+/// A server to which messages can be sent.
 #[derive(Debug)]
 pub(super) enum Ready {
     Pipe(PipeTransport, Unread),
@@ -60,7 +63,7 @@ pub(super) enum Ready {
 }
 
 impl Berth<'_> {
-    /// Starts the server or prepares to reach it, with every exit in place. What can be waited for comes afterwards, in
+    /// Starts the server or prepares to reach it, with every exit in place. All waits come afterwards, in
     /// [`handshake`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
         let mut held = Held {
@@ -80,7 +83,8 @@ impl Berth<'_> {
             }
             Transport::Http(params) => Ready::Http(self.http(params, &held)?),
         };
-        // The last exit registered is the first to run: nothing is sent any more when the others do.
+        // The last exit registered is the first to run, so no message is sent any more when the
+        // others run.
         self.stack.defer(exits::stop_link(
             self.session.clone(),
             self.shared.clone(),
@@ -144,7 +148,7 @@ impl Berth<'_> {
     }
 }
 
-/// Speaks to the server until the session is up.
+/// Exchanges messages with the server until the session is up.
 pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result<Link, Fault> {
     let Held { recorder, end, stop, process, .. } = held;
     match (ready, process) {
@@ -168,8 +172,8 @@ pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result
 }
 
 impl Held {
-    /// A child that exits during the handshake is the outcome, whatever the pipe looks like; but not where it had refused
-    /// the handshake before it went: then its own words are.
+    /// If a child exits during the handshake, its exit is the outcome, in whatever state the pipe is. But if it had
+    /// refused the handshake before, its refusal is the outcome.
     async fn unless_exited(
         &self,
         process: &ProcessGroup,
@@ -185,7 +189,8 @@ impl Held {
             },
             status = process.exited() => status,
         };
-        // What it said before its end is still in the pipe, and counts. If it had said enough, what is asked next meets the end.
+        // The child's output before its end is still in the pipe, and counts. If the handshake is complete with it, the
+        // next request meets the end.
         match tokio::time::timeout(LAST_WORDS, opened).await {
             Ok(Ok(up)) => Ok(up),
             Ok(Err(refusal)) if refusal.answered => Err(refusal.fault),
@@ -213,7 +218,7 @@ impl Held {
         }
     }
 
-    /// The fault of a server that is there and speaks no more.
+    /// The fault of a server that exists and sends no more.
     fn closed(&self) -> Fault {
         let what = match self.process {
             Some(_) => "the server closed its standard output",
@@ -222,13 +227,13 @@ impl Held {
         Fault::new(Outcome::ProtocolError, format!("{what}{}", self.during()))
     }
 
-    /// Whether it was the era probe that made the server's process end, as far as can be told: it was probed, has read
-    /// something, and has not answered `initialize`. Such a server can be started again.
+    /// Whether the era probe made the server's process end, as far as can be known: the process was probed, has read
+    /// some input, and has not answered `initialize`. Such a server can be started again.
     pub(super) fn ended_on_probe(&self) -> bool {
         self.process.is_some() && self.recorder.is_probing()
     }
 
-    /// A broken pipe has a reason. Where it is that the child has exited, that is the fault.
+    /// A broken pipe has a cause. If the child has exited, its exit is the fault.
     async fn explained(&self, fault: Fault) -> Fault {
         let Some(process) = &self.process else {
             return fault;
@@ -239,14 +244,14 @@ impl Held {
         }
     }
 
-    /// What the session is about: the oldest request without an answer, or how far it has come.
+    /// The current activity of the session: the oldest request without an answer, or its phase.
     pub(super) fn phase(&self) -> Option<String> {
         // The phase of a handshake says more than its open questions.
         let open = self.pending.oldest().filter(|kind| !kind.opens()).map(|kind| kind.phase());
         open.or_else(|| self.recorder.current_phase())
     }
 
-    /// What the session was about when something happened to it.
+    /// The activity of the session at the time of a fault.
     fn during(&self) -> String {
         self.phase().map(|phase| format!(" while {phase}")).unwrap_or_default()
     }
@@ -265,7 +270,7 @@ impl Held {
 }
 
 fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
-    // A missing directory and a missing program are the same error to the operating system, but not to a reader.
+    // A missing directory and a missing program are the same error to the operating system, but not to a user.
     if let Some(cwd) = &params.cwd
         && let Err(error) = std::fs::metadata(cwd)
     {

@@ -1,8 +1,8 @@
-//! The exits of a session. Each is registered where its thing is acquired, and runs in the owner's task on every way
-//! out: asked to leave, failed, timed out, abandoned by its caller.
+//! The exits of a session. Each is registered where its resource is acquired, and runs in the owner's task in every
+//! case: the session was asked to leave, failed, timed out, or was abandoned by its caller.
 //!
-//! In the order in which they run: the link is stopped, so nothing is sent any more; then the DELETE, or the child; then
-//! what the child's pipes still hold; last the end of rmcp's loop, which has had all that time to come. What fails goes
+//! In the order in which they run: the link is stopped, so no message is sent any more; then the DELETE, or the child;
+//! then the rest of the child's pipes; last the end of rmcp's loop, which has had all that time to end. A failure goes
 //! into the record of the stack, beside the session's own failure and never in its place.
 
 use std::sync::Arc;
@@ -22,21 +22,22 @@ use crate::report::LeavePhase;
 use crate::wire::LinkEnd;
 use crate::wire::http::HttpSession;
 
-/// How long what was already sent may take to reach a child before its input is closed; an eighth of what is left of
-/// the budget, if that is less.
+/// The time that written messages may take to reach a child before its input is closed; an eighth of the rest of the
+/// budget, if that is less.
 const FLUSH: Duration = Duration::from_millis(200);
-/// How long a pump may take to empty its pipe after the process has gone.
+/// The time that a pump may take to empty its pipe after the process has ended.
 const DRAIN: Duration = Duration::from_millis(100);
-/// How long rmcp's loop may take to end after it was told to; a quarter of what is left of the budget, if that is less.
+/// The time that rmcp's loop may take to end after it was told to; a quarter of the rest of the budget, if that is
+/// less.
 const LOOP_END: Duration = Duration::from_secs(1);
 
-/// A fault on the way out.
+/// A fault while leaving.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Suppressed(String);
 
-/// Ends every operation that is under way, and with them rmcp's loop. From here on nothing is sent, and a child is at
-/// the end of its input: what follows need not wait for the loop.
+/// Ends every operation that is under way, and with them rmcp's loop. From here on no message is sent, and a child is
+/// at the end of its input, so the later exits need not wait for the loop.
 pub(super) async fn stop_link(
     session: Arc<Session>,
     shared: Arc<Shared>,
@@ -86,7 +87,7 @@ pub(super) async fn leave_child(
     process: Arc<ProcessGroup>,
     writer: Pump,
 ) -> Result<(), Suppressed> {
-    // A child that does not read: what it was to read goes with the pipe.
+    // If the child does not read, the rest of its input is dropped with the pipe.
     writer.end(share(&session.watch, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
     let on_phase = |phase| begin_phase(&session, &shared, &leaving, phase);
@@ -98,19 +99,19 @@ pub(super) async fn leave_child(
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
 }
 
-/// Reads what the child's pipes still hold. The process has gone, and so have the other ends, unless a process that left
-/// its group took them along.
+/// Reads the rest of the child's pipes. The process has ended, and so are the other ends closed, unless a process that
+/// left its group holds them.
 pub(super) async fn drain(reader: Pump, tail: Pump) {
     tokio::join!(reader.end(DRAIN), tail.end(DRAIN));
 }
 
-/// Says that leaving has come to `phase`, to the views and in the report.
+/// Records that leaving has reached `phase`, for the views and the report.
 fn begin_phase(session: &Session, shared: &Shared, leaving: &Leaving, phase: LeavePhase) {
     leaving.phase(phase);
     session.tell(shared, || EventKind::Leaving(phase));
 }
 
-/// One part in `parts` of the time that the order leaves; none when forced.
+/// The time that the order leaves, divided by `parts`; none when forced.
 fn share(orders: &OrderWatch, parts: u32) -> Duration {
     let order = orders.current();
     match order.leave_by {

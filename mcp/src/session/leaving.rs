@@ -1,4 +1,4 @@
-//! What leaving a session has come to so far: each exit writes its part, the owner makes a report of it.
+//! The record of leaving a session: each exit writes its part, the owner makes a report of it.
 
 use std::sync::Arc;
 
@@ -34,23 +34,23 @@ impl Leaving {
         record.phase = Some((phase, Instant::now()));
     }
 
-    /// The phase under way is over; what follows belongs to none.
+    /// The current phase is over; the time after it belongs to no phase.
     pub(crate) fn end_phase(&self) {
         self.0.lock().end_phase();
     }
 
-    /// What became of the DELETE.
+    /// The outcome of the DELETE.
     pub(crate) fn deleted(&self, delete: Delete) {
         self.0.lock().delete = Some(delete);
     }
 
-    /// What leaving the child took.
+    /// The record of leaving the child.
     pub(crate) fn child(&self, child: ChildLeft) {
         self.0.lock().child = Some(child);
     }
 
-    /// The report, with what failed on the way out. `was_up` says whether there was a session to leave even where there was
-    /// neither child nor DELETE.
+    /// The report, with the failures while leaving. `was_up` tells whether there was a session to leave, even without a
+    /// child or a DELETE.
     pub(crate) fn report(&self, was_up: bool, suppressed: Vec<String>) -> LeaveReport {
         let mut record = self.0.lock();
         record.end_phase();

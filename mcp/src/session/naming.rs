@@ -14,7 +14,7 @@ use crate::wire::Offer;
 
 type Key = (ComponentKind, String);
 
-/// Which session of a group holds which names.
+/// The names in a group, and the session that holds each.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashMap<Key, Arc<str>>>);
 
@@ -26,7 +26,7 @@ pub(super) struct Claim {
 }
 
 impl Claims {
-    /// Takes the names of all `components` for `server`, or none of them where another server holds one.
+    /// Takes the names of all `components` for `server`, or none of them if another server holds one.
     pub(super) fn claim(
         self: &Arc<Self>,
         server: &Arc<str>,
@@ -61,7 +61,8 @@ impl Drop for Claim {
     }
 }
 
-/// What a server offers, under the names that the group has for it. The warnings name what has to share its name.
+/// The components of a server, under their names in the group. A warning names each component that has to share
+/// its name.
 pub(super) fn named(
     names: &Names,
     server: &str,

@@ -1,17 +1,17 @@
-//! The components of a session by the names that the group has for them.
+//! The components of a session by their names in the group.
 
 use std::collections::HashMap;
 
 use super::Live;
 use crate::component::{ComponentInfo, ComponentKind};
 
-/// Where each component stands in the list of its session. It is kept when the session is gone, so that a request for one of
-/// its components can be told what became of it.
+/// The position of each component in the list of its session. It is kept when the session is gone, so that a request
+/// for one of its components gets the cause of its end.
 #[derive(Debug, Default)]
 pub(crate) struct Offered(HashMap<ComponentKind, HashMap<String, usize>>);
 
 impl Offered {
-    /// Of several with the same name, the first one has it.
+    /// If several components have the same name, it belongs to the first.
     pub(crate) fn of(components: &[ComponentInfo]) -> Self {
         let mut offered = Self::default();
         for (place, component) in components.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The owner of a session: one task that connects it, serves it and leaves it. Nobody else ever does.
+//! The owner of a session: one task that connects it, serves it and leaves it. No other task does.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::wire::handshake::Terms;
 use crate::wire::stderr::StderrTail;
 use crate::wire::{Gone, Link, Offers};
 
-/// The whole life of a session, from its turn to its last word. A server whose process ended at the era probe is started
-/// once more, when nothing is left of the first process.
+/// The whole life of a session, from its turn to its final event. A server whose process ended at the era probe is
+/// started once more, when its first process has been left.
 pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
     let mut last_word = LastWord { session: session.clone(), shared: shared.clone(), said: false };
     let Some(turn) = session.turn(&shared).await else {
@@ -48,15 +48,15 @@ pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
     last_word.say(finish(&session, &life, left.fault, left.leave));
 }
 
-/// What one start of a server came to.
+/// The outcome of one start of a server.
 #[derive(Debug)]
 struct StartLeft {
     fault: Option<Fault>,
     leave: LeaveReport,
 }
 
-/// One start of a server: a group for its pumps, inside it a stack for its exits, inside that the session itself. What
-/// went wrong stands in one record, the session's own failure first.
+/// One start of a server: a group for its pumps, inside it a stack for its exits, inside that the session itself. All
+/// failures are in one record, the session's own failure first.
 async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> StartLeft {
     let leaving = Leaving::default();
     let pumps: Pumps = TaskGroup::new().named(format!("pumps of {}", session.name)).keep_going();
@@ -77,14 +77,16 @@ async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) ->
     let (fault, suppressed) = match left.await {
         Ok(Ok(())) => (None, Vec::new()),
         Ok(Err(failure)) => sorted(failure),
-        // The pumps return no errors, and nobody cancels their group but the end of the runtime.
+        // The pumps return no errors, and their group is cancelled only by the end of the
+        // runtime.
         Err(failure) => (None, vec![failure.to_string()]),
     };
     let leave = leaving.report(life.info.is_some(), suppressed);
     StartLeft { fault, leave }
 }
 
-/// What is wrong with how the first of two processes was left. However it ended, it did so by itself.
+/// The faults in leaving the first of two processes. Its exit status is ignored, because it ended by
+/// itself.
 fn left_uncleanly(mut leave: LeaveReport) -> Option<String> {
     leave.exit_status = None;
     if leave.judge() {
@@ -97,7 +99,7 @@ fn left_uncleanly(mut leave: LeaveReport) -> Option<String> {
     Some(format!("the process that ended at server/discover was not left cleanly: {what}"))
 }
 
-/// The session's own failure, and what failed on the way out, in order.
+/// The session's own failure, and the failures while leaving, in order.
 fn sorted(failure: Failure<Fault>) -> (Option<Fault>, Vec<String>) {
     let mut fault = None;
     let mut suppressed = Vec::new();
@@ -111,7 +113,7 @@ fn sorted(failure: Failure<Fault>) -> (Option<Fault>, Vec<String>) {
     (fault, suppressed)
 }
 
-/// What a session has come to by itself.
+/// The progress of a session.
 #[derive(Debug, Default)]
 struct Life {
     /// Set once it is up.
@@ -125,16 +127,16 @@ struct Life {
     turn: Option<Turn>,
     /// The end of the attempt.
     deadline: Option<Instant>,
-    /// How often the server was started.
+    /// The number of starts of the server.
     starts: u32,
-    /// Set where it is to be started again: how its process ended.
+    /// Set if it is to be started again: the end of its process.
     again: Option<String>,
-    /// How its first process ended, once the second one is there.
+    /// The end of its first process, once the second one is there.
     ended_on_probe: Option<String>,
 }
 
 impl Life {
-    /// Everything worth telling that stood in nobody's way, from the first attempt to now.
+    /// All warnings that did not prevent the session, from the first attempt to now.
     fn warnings(&self) -> Vec<String> {
         self.held.as_ref().map(|held| held.recorder.warnings()).unwrap_or_default()
     }
@@ -174,8 +176,8 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     }
 }
 
-/// The attempt in a scope of its own, which its deadline cancels, or an order to leave. Which of the two it was is read
-/// from the recorded reason.
+/// The attempt in a scope of its own, which its deadline or an order to leave cancels. The recorded reason tells which
+/// of the two it was.
 async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Link, Offers), Fault> {
     let options = &berth.shared.options;
     let deadline = life.deadline.unwrap_or_else(Instant::now);
@@ -201,7 +203,8 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
         }
         acquired.recorder.phase("reading what the server offers");
         let offers = tokio::select! {
-            // A server that has said everything has said it, even if it is gone by now.
+            // `biased`: the lists of a server count if they are complete, even if the server is
+            // gone by now.
             biased;
             offers = link.offers(options.page_cap, &acquired.recorder) => offers,
             fault = acquired.lost() => return Err(fault),
@@ -250,7 +253,7 @@ fn up(
     Live { info, components, caller: link.caller() }
 }
 
-/// The outcome of an attempt that was interrupted, by whomever.
+/// The outcome of an attempt that was interrupted, for any reason.
 fn interrupted() -> Fault {
     Fault::new(Outcome::Closing, "the attempt was interrupted: the session is being left")
 }
@@ -261,7 +264,8 @@ fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
     Fault::new(Outcome::TimedOut, format!("not connected within {limit:?}: still {phase}"))
 }
 
-/// From here on only exits run. Whoever left by itself has the whole budget; an order may say less.
+/// From here on only exits run. A session that ended by itself has the whole budget; an order may
+/// shorten it.
 fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
     let Berth { session, shared, .. } = berth;
     session.orders.leave_by(Instant::now() + shared.options.budget);
@@ -282,7 +286,7 @@ fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
 /// The report of a session that has been left.
 fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveReport) -> Finished {
     let stderr = life.held.as_ref().and_then(|held| held.stderr.as_ref());
-    // What ended it says more than a list that could not be read.
+    // The cause of its end is more important than a list that could not be read.
     let worst = fault.as_ref().or(life.list_fault.as_ref());
     let error = worst.map(|fault| ErrorReport {
         stderr_error: stderr.and_then(StderrTail::first_error),
@@ -317,7 +321,7 @@ fn finish(session: &Session, life: &Life, fault: Option<Fault>, leave: LeaveRepo
     Finished { report, error, ended_by: fault }
 }
 
-/// Sees to it that those who wait for the end of a session get one, even where its owner was dropped or has panicked.
+/// Ends every wait for the end of a session, even if its owner was dropped or has panicked.
 #[derive(Debug)]
 struct LastWord {
     session: Arc<Session>,
@@ -328,7 +332,8 @@ struct LastWord {
 impl LastWord {
     fn say(&mut self, finished: Finished) {
         self.said = true;
-        // Told before it is known: whoever has seen the close return has been sent every event.
+        // Sent before the stage advances, so that a caller that has seen the close return has
+        // been sent every event.
         self.session.tell(&self.shared, || EventKind::Left(Box::new(finished.report.clone())));
         self.session.advance(Stage::Left(Arc::new(finished)));
     }
@@ -369,7 +374,7 @@ fn refuse(
     last_word.say(finish(session, &life, Some(fault), leave));
 }
 
-/// The error of a session that came up and was gone before its caller looked.
+/// The error of a session that came up and had ended before its caller looked.
 pub(crate) fn ended(session: &Session, finished: &Finished) -> ConnectError {
     let fault = finished.ended_by.clone().unwrap_or_else(interrupted);
     let told = finished.report.error.clone().filter(|_| finished.ended_by.is_some());

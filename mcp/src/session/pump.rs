@@ -6,10 +6,10 @@ use std::time::Duration;
 use moored::rt::tokio::Tokio;
 use moored::{CancelHandle, CancelScope, Join, TaskGroup};
 
-/// The group a session's pumps belong to. It is left when the last of them has ended.
+/// The group of a session's pumps. It is left when the last of them has ended.
 pub(super) type Pumps = TaskGroup<'static, Infallible>;
 
-/// One pump, as an exit sees it: it can be waited for, and asked to stop.
+/// A pump, as an exit sees it: the exit can wait for it, and ask it to stop.
 #[derive(Debug)]
 pub(super) struct Pump {
     scope: CancelHandle,
@@ -26,14 +26,14 @@ impl Pump {
         let scope = CancelScope::new().named(name);
         let handle = scope.handle();
         let child = group.spawn_on(&Tokio::current(), async move {
-            // Stopped or at its end: either way the pipe is closed now.
+            // Stopped or at its end: in both cases the pipe is closed now.
             let _ = scope.run(work).await;
             Ok(())
         });
         Self { scope: handle, ended: child.join() }
     }
 
-    /// Waits for its end, and no longer than `patience` for one of its own accord.
+    /// Waits for its end. After `patience` it is stopped.
     pub(super) async fn end(mut self, patience: Duration) {
         if tokio::time::timeout(patience, &mut self.ended).await.is_err() {
             self.scope.cancel_because("its pipe is no longer needed");
