@@ -1,7 +1,7 @@
-//! The answers to calls and their like, kept as they came.
+//! The answers to calls and similar requests, kept as they came.
 //!
-//! rmcp's types keep no field that they do not know. Therefore such an answer is handed on as plain JSON, once it is seen to
-//! be an answer of the right kind.
+//! rmcp's types keep no field that they do not know. Therefore such an answer is passed on as plain JSON, once it has
+//! been checked to be an answer of the right kind.
 
 use rmcp::model::{
     CallToolResult, ClientJsonRpcMessage, ClientRequest, CompleteResult, CreateTaskResult,
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::lists::fault;
 use super::message::Kind;
 
-/// The request whose answer is kept as it comes; `None` where `message` is no such request.
+/// The request whose answer is kept as it comes; `None` if `message` is not such a request.
 pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     let is_kept = matches!(
@@ -26,7 +26,8 @@ pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     is_kept.then(|| request.id.clone())
 }
 
-/// Why `result` is no answer to a request of this kind; `None` where it is one, or where the kind is not known here.
+/// The reason why `result` is not an answer to a request of this kind; `None` if it is one, or if the kind is not
+/// known here.
 pub(super) fn wrong(kind: &Kind, result: &Value) -> Option<String> {
     let Kind::Request(method) = kind else { return None };
     let why = match method.as_str() {
@@ -37,11 +38,11 @@ pub(super) fn wrong(kind: &Kind, result: &Value) -> Option<String> {
         "completion/complete" => fault::<CompleteResult>(result),
         _ => None,
     };
-    // A server of the newer era may ask for more before it answers.
+    // A server of the newer era may ask for input before it answers.
     why.filter(|_| InputRequiredResult::deserialize(result).is_err())
 }
 
-/// Why a result is none of a call.
+/// The reason why a result is not that of a call.
 fn no_call(result: &Value) -> Option<String> {
     let fields = ["content", "structuredContent", "isError"];
     if result.is_object() && fields.iter().all(|field| result.get(field).is_none()) {

@@ -1,4 +1,4 @@
-//! What a user asks of a server, and the way of one request from there to its answer.
+//! The requests of a user to a server, and the way of one request to its answer.
 
 use futures_util::FutureExt;
 use rmcp::model::{
@@ -66,13 +66,13 @@ impl Question {
     }
 }
 
-/// Where the progress of a request goes. It travels with the request to our transport, which sees the server's messages in
-/// their order; rmcp hands out notifications in none.
+/// The receiver of a request's progress. It is passed with the request to our transport, which reads the server's
+/// messages in order; rmcp hands out notifications in no order.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressSink(mpsc::Sender<Progress>);
 
 impl ProgressSink {
-    /// Passes a notification on, unless too many wait already.
+    /// Passes a notification on, unless too many are waiting already.
     pub(super) fn send(&self, progress: Progress) {
         let _full_or_gone = self.0.try_send(progress);
     }
@@ -83,7 +83,7 @@ impl ProgressSink {
 pub(crate) struct Caller(pub(super) Peer<RoleClient>);
 
 impl Caller {
-    /// Asks, and returns the `result` of the answer as it came.
+    /// Sends a request, and returns the `result` of the answer as it came.
     ///
     /// # Cancel safety
     ///
@@ -109,7 +109,7 @@ impl Caller {
         unanswered.id = None;
         match answer.map_err(call_failure)? {
             ServerResult::CustomResult(result) => Ok(result.0),
-            // Our transports let no other one through; rmcp has others all the same.
+            // Our transports deliver no other variant; rmcp has others all the same.
             other => serde_json::to_value(other).map_err(|error| {
                 let text = "the answer cannot be written as JSON";
                 CallFailure::Failed(Fault::caused(Outcome::ProtocolError, text, error))
@@ -118,7 +118,7 @@ impl Caller {
     }
 }
 
-/// A request that the server is told not to answer any more, should this be dropped.
+/// When this is dropped, the server is told not to answer the request any more.
 struct Unanswered<'a> {
     peer: &'a Peer<RoleClient>,
     id: Option<RequestId>,
@@ -130,7 +130,8 @@ impl Drop for Unanswered<'_> {
         let reason = Some("request abandoned by the caller".to_owned());
         let told = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
         let telling = self.peer.send_notification(told.into());
-        // The first poll puts it into rmcp's queue. It has to be one that tokio does not put off, because it is the only one.
+        // The first poll puts it into rmcp's queue. It is unconstrained, because tokio may otherwise defer it, and
+        // there is no second poll.
         let _queued = tokio::task::unconstrained(telling).now_or_never();
     }
 }

@@ -2,12 +2,12 @@
 
 /// The largest answer in one piece.
 pub(crate) const JSON_LIMIT: usize = 16 * 1024 * 1024;
-/// The most that is read of a body beside an error status.
+/// The largest part that is read of a body with an error status.
 pub(crate) const ERROR_LIMIT: usize = 64 * 1024;
-/// The most of a body that an error text repeats.
+/// The largest part of a body that an error text repeats.
 const PREVIEW: usize = 200;
 
-/// Why a body cannot be had.
+/// The reason why a body cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     /// The connection broke while the body came.
@@ -18,7 +18,7 @@ pub(crate) enum BodyError {
     TooLarge(usize),
 }
 
-/// The beginning of a body as one line; `None` where it is empty.
+/// The beginning of a body as one line; `None` if it is empty.
 pub(crate) fn preview(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(PREVIEW)]);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! Server-sent events, as the HTML standard has them, and none without bound.
+//! Server-sent events by the HTML standard, each with a bound.
 
 use std::borrow::Cow;
 
@@ -36,21 +36,21 @@ where
     SseByteStream::new(bounded).boxed()
 }
 
-/// Whether an event was too large: asking for it again would bring it again.
+/// Whether an event was too large. A retry would bring the same event.
 pub(crate) fn is_too_large(error: &SseError) -> bool {
     let SseError::Body(error) = error else { return false };
     let error = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     error.is_some_and(|error| error.is::<TooLarge>())
 }
 
-/// The data of an event that may hold a message; `None` for a keep-alive, an event of another type, and one without
-/// data.
+/// The data of an event that may contain a message; `None` for a keep-alive, an event of another type, and one
+/// without data.
 pub(crate) fn message(event: &Sse) -> Option<&str> {
     let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
     event.data.as_deref().filter(|data| is_message && !data.trim().is_empty())
 }
 
-/// Measures the event that is under way: what the parser has to hold in memory. Comments are not held.
+/// Measures the event under way: the bytes that the parser keeps in memory. Comments are not kept.
 #[derive(Debug, Default)]
 struct EventGauge {
     event: usize,
@@ -60,7 +60,7 @@ struct EventGauge {
 }
 
 impl EventGauge {
-    /// Takes a chunk in and says how large the largest event has become.
+    /// Takes a chunk, and returns the size of the largest event so far.
     fn largest_after(&mut self, chunk: &[u8]) -> usize {
         let mut largest = self.event;
         for byte in chunk {
@@ -90,10 +90,10 @@ impl EventGauge {
     }
 }
 
-/// Decodes UTF-8 that comes in pieces. What is none becomes U+FFFD, as the standard demands.
+/// Decodes UTF-8 that comes in pieces. Malformed bytes become U+FFFD, as the standard demands.
 #[derive(Debug, Default)]
 struct Utf8 {
-    /// The beginning of a character that the last piece broke off.
+    /// The beginning of a character that the last piece cut off.
     rest: Vec<u8>,
 }
 
@@ -118,7 +118,7 @@ impl Utf8 {
     }
 }
 
-/// How many bytes at the end are the beginning of a character and nothing more.
+/// The number of bytes at the end that are only the beginning of a character.
 fn unfinished(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last();
     let end = last.map_or(&[][..], |chunk| chunk.invalid());
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// What `text` is read as, cut into pieces of `size` bytes.
+    /// The texts read from `text` when it comes in pieces of `size` bytes.
     async fn read(text: &[u8], size: usize) -> Vec<String> {
         let pieces: Vec<_> = text
             .chunks(size)

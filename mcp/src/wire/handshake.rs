@@ -1,8 +1,8 @@
-//! The handshake: which era a server speaks, and on which revision both sides agree.
+//! The handshake: finds the era of a server and the revision that both sides speak.
 //!
-//! rmcp can do this, but its probe has a constant limit, it throws a late answer away, and it takes some answers of
-//! legacy servers for failures. So the questions are asked here, over a [`Line`] that both transports provide. rmcp is
-//! started afterwards and asks its own first question, which the transport answers with the server's true answer (see
+//! rmcp can do this, but its probe has a constant limit, it drops a late answer, and it takes some answers of legacy
+//! servers for failures. So this module sends the requests, over a [`Line`] that both transports provide. rmcp is
+//! started afterwards and sends its own first request, which the transport answers with the server's true answer (see
 //! [`Agreed::replay`]).
 //!
 //! In [`Era::Auto`] the server is probed with `server/discover`. A server that refuses the probe, or leaves it
@@ -30,36 +30,37 @@ mod era;
 pub(crate) use self::agreed::Agreed;
 pub(crate) use self::era::{check_version, discovered};
 
-/// The id of the first question. rmcp counts its own requests from 0, and a server must not see an id twice; a server
+/// The id of the first request. rmcp counts its own requests from 0, and a server must not see an id twice; a server
 /// may keep ids in 32 bits.
 const FIRST_ID: i64 = 1_000_000_000;
-/// How long the other answer may take when `initialize` was accepted while the probe was open. A server that was slow to
-/// start answers both at about the same time.
+/// The time that the other answer may take when `initialize` was accepted while the probe was open. A server that was
+/// slow to start answers both at about the same time.
 const LATE: Duration = Duration::from_millis(300);
 
-/// A connection on which questions are asked. Answers come in any order.
+/// A connection for requests. Answers come in any order.
 pub(crate) trait Line {
-    /// Sends a request. `false` where the connection is closed.
+    /// Sends a request. `false` if the connection is closed.
     async fn ask(&mut self, request: ClientJsonRpcMessage) -> bool;
 
-    /// The next answer, with its id where it has one; `None` where the connection is closed and everything that came
-    /// before was heard.
+    /// The next answer, with its id if it has one; `None` if the connection is closed and every earlier answer was
+    /// returned.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: an answer is returned or stays to be heard.
+    /// Cancel safe: an answer is returned or stays to be returned.
     async fn hear(&mut self) -> Option<(Option<RequestId>, Said)>;
 
-    /// Gives answers that nobody waits for any more a moment to come, where they may hold something to leave.
+    /// Gives answers that are no longer awaited a moment to come, because they may open a session that has to
+    /// be ended.
     async fn settle(&mut self, patience: Duration);
 }
 
-/// What a server makes of a question.
+/// A server's answer to a request.
 #[derive(Debug)]
 pub(crate) enum Said {
     Result(Box<ServerResult>),
     Error(ErrorData),
-    /// No JSON-RPC answer: an HTTP status, a connection that was closed, a body that is something else.
+    /// Not a JSON-RPC answer: an HTTP status, a connection that was closed, a body of another kind.
     Failed(Fault),
 }
 
@@ -73,20 +74,21 @@ impl Said {
     }
 }
 
-/// How a handshake is to be held.
+/// The conditions of a handshake.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) era: Era,
-    /// Whether a server of an unknown era is probed. It is not when the probe made it exit once.
+    /// Whether a server of an unknown era is probed. It is not if the probe made it exit once.
     pub(crate) probe: bool,
-    /// How long the probe may stay unanswered before `initialize` is sent.
+    /// The time that the probe may stay unanswered before `initialize` is sent.
     pub(crate) discover_timeout: Duration,
     /// The end of the attempt.
     pub(crate) deadline: Instant,
 }
 
 impl Terms {
-    /// How long an answer to the probe is waited for: something has to be left for `initialize`.
+    /// The time that an answer to the probe is awaited: some time has to be left for
+    /// `initialize`.
     fn patience(&self) -> Duration {
         self.discover_timeout.min(self.half_of_what_is_left())
     }
@@ -96,22 +98,22 @@ impl Terms {
     }
 }
 
-/// A handshake that came to nothing.
+/// A handshake that failed.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// Why.
+    /// The reason.
     pub(crate) fault: Fault,
-    /// Whether it was an answer of the server that ended it. Then nothing was broken before we hung up, and what
-    /// becomes of the server afterwards is not the cause.
+    /// Whether an answer of the server ended it. Then the connection was intact until we closed it, and later
+    /// faults are not the cause.
     pub(crate) answered: bool,
 }
 
-/// Holds the handshake.
+/// Performs the handshake.
 ///
 /// # Errors
 ///
-/// What the server said against it, or that the connection is closed. No time limit is kept beyond the probe's: the
-/// caller drops the future at the end of the attempt, and the recorder knows the phase.
+/// The server's refusal, or that the connection is closed. There is no time limit beyond the probe's, because the
+/// caller drops the future at the end of the attempt, and the recorder has the phase.
 pub(crate) async fn agree(
     line: &mut impl Line,
     terms: Terms,
@@ -144,18 +146,19 @@ struct Talk<'a, L> {
     terms: Terms,
     recorder: &'a Recorder,
     next_id: i64,
-    /// The probes that are not answered yet. There are two where `initialize` named a modern server meanwhile.
+    /// The probes that are not answered yet. There are two if the answer to `initialize` named a modern server
+    /// meanwhile.
     probes: Vec<RequestId>,
     /// The `initialize` that is not answered yet.
     initialize: Option<RequestId>,
-    /// How often each was sent.
+    /// The number of times each was sent.
     discovers: u32,
     initializes: u32,
-    /// That the probe was given up, in words.
+    /// The text that the probe was given up, if it was.
     given_up: Option<String>,
 }
 
-/// What was heard.
+/// An event of a handshake.
 enum Heard {
     Probe(Said),
     Initialize(Said),
@@ -164,12 +167,12 @@ enum Heard {
 }
 
 impl<L: Line> Talk<'_, L> {
-    /// Asks, and hears the answers until they decide.
+    /// Sends the requests, and reads answers until they decide.
     async fn hold(&mut self) -> Result<Agreed, Refusal> {
         let may_initialize = self.terms.era != Era::Modern;
         let may_discover = self.terms.era != Era::Legacy;
         let patience = self.terms.patience();
-        // What `initialize` came to while the probe was open.
+        // The answers to `initialize` while the probe was open.
         let mut accepted = None;
         let mut rejected = None;
         let mut until = None;
@@ -189,7 +192,7 @@ impl<L: Line> Talk<'_, L> {
                         return Err(self.refused(fault));
                     }
                     (Verdict::Legacy(_), None) if self.is_open() => {}
-                    // The first `initialize`, or one more: the first may have failed because the probe was in its way.
+                    // The first `initialize`, or a second one: the first may have failed because of the open probe.
                     (Verdict::Legacy(_), None) if may_initialize && self.initializes < 2 => {
                         until = None;
                         self.send_initialize(&ProtocolVersion::LATEST_WITH_INITIALIZE).await;
@@ -221,7 +224,7 @@ impl<L: Line> Talk<'_, L> {
                             return Err(refusal);
                         }
                         rejected = Some(refusal);
-                        // The probe's answer may be what `initialize` has to wait for.
+                        // `initialize` may have to wait for the probe's answer.
                         until = Some(Instant::now() + self.terms.half_of_what_is_left());
                     }
                 },
@@ -243,14 +246,14 @@ impl<L: Line> Talk<'_, L> {
         !self.probes.is_empty() || self.initialize.is_some()
     }
 
-    /// The probe has had its time. Its answer still counts where it comes.
+    /// The time of the probe is over. Its answer still counts if it comes.
     async fn give_up_the_probe(&mut self, patience: Duration) {
         self.given_up = Some(given_up(patience));
         self.recorder.warn(given_up(patience));
         self.send_initialize(&ProtocolVersion::LATEST_WITH_INITIALIZE).await;
     }
 
-    /// Sends the probe. A connection that is closed is heard of next.
+    /// Sends the probe. The next read notices a closed connection.
     async fn discover(&mut self) {
         let version = ProtocolVersion::LATEST;
         let client = client(&version);
@@ -284,7 +287,7 @@ impl<L: Line> Talk<'_, L> {
         id
     }
 
-    /// The next answer to a question that is open, no later than `until`.
+    /// The next answer to an open request, no later than `until`.
     async fn hear(&mut self, until: Option<Instant>) -> Heard {
         loop {
             let heard = match until {
@@ -310,8 +313,8 @@ impl<L: Line> Talk<'_, L> {
         }
     }
 
-    /// Which open question an answer belongs to; from now on that question is not open any more. An error without an id
-    /// belongs to the oldest one.
+    /// The open request to which an answer belongs; it is then no longer open. An error without an id belongs to the
+    /// oldest request.
     fn asked(&mut self, id: Option<&RequestId>) -> Option<Asked> {
         let is = |asked: &RequestId| id.is_none_or(|id| answers(id, asked));
         if let Some(at) = self.probes.iter().position(is) {
@@ -342,7 +345,7 @@ impl<L: Line> Talk<'_, L> {
     }
 }
 
-/// Which question was answered.
+/// The request that was answered.
 enum Asked {
     Probe,
     Initialize,
@@ -354,7 +357,7 @@ fn answers(id: &RequestId, asked: &RequestId) -> bool {
 }
 
 fn given_up(patience: Duration) -> String {
-    // Half of what was left is no round number.
+    // Half of the rest of the time is not a round number.
     let patience = Duration::from_millis(patience.as_millis().try_into().unwrap_or(u64::MAX));
     format!("server/discover was given up after {patience:?}")
 }

@@ -1,8 +1,8 @@
-//! Streamable HTTP: the client that rmcp posts through, ours from the socket up.
+//! Streamable HTTP: the client through which rmcp posts, ours from the socket up.
 //!
 //! One `reqwest` client serves the whole group. Each session wraps it: every operation ends when the session is
-//! stopped, every failure is classified and kept with its chain intact, the session id is seen as soon as its header
-//! arrives, and rmcp's own DELETE is a no-op, because leaving sends ours and keeps its status.
+//! stopped, every failure is classified and kept with its whole chain, the session id is read as soon as its header
+//! arrives, and rmcp's own DELETE does nothing, because leaving sends ours and keeps its status.
 
 use std::sync::Arc;
 
@@ -49,18 +49,19 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// rmcp's error around our fault.
 pub(crate) type HttpError = StreamableHttpError<Fault>;
 
-/// One HTTP session: what its requests need, and what a DELETE has to name.
+/// One HTTP session: the state for its requests and for its DELETE.
 #[derive(Debug)]
 pub(crate) struct HttpSession {
     url: Arc<str>,
-    /// The address without what might be a secret, for texts.
+    /// The address without parts that may be secrets, for texts.
     shown_url: String,
     headers: Headers,
     client: Client,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
     pending: Arc<Pending>,
-    /// The exchanges under way. A DELETE waits for them: one of them may be about to learn the session's id.
+    /// The exchanges under way. A DELETE waits for them, because one of them may be about to receive the
+    /// session's id.
     exchanges: TaskTracker,
     open: Mutex<Open>,
 }
@@ -81,7 +82,7 @@ impl HttpSession {
         Self { url, shown_url, headers, client, recorder, stop, pending, exchanges, open }
     }
 
-    /// The address, as rmcp wants it.
+    /// The address, in rmcp's type.
     pub(crate) fn url(&self) -> Arc<str> {
         self.url.clone()
     }
@@ -91,8 +92,8 @@ impl HttpSession {
         self.headers.clone()
     }
 
-    /// Takes note of the revision that the server has chosen: every request from now on has to name it, a DELETE after a
-    /// handshake that fails included. It has to be one that we speak, also where a session is begun anew.
+    /// Records the revision that the server has chosen, because every later request has to name it, including a DELETE
+    /// after a failed handshake. It has to be a revision that we speak, also if a session is begun anew.
     fn negotiated(&self, answer: &ServerJsonRpcMessage) -> Result<(), Failure> {
         if let ServerJsonRpcMessage::Response(response) = answer
             && let ServerResult::InitializeResult(result) = &response.result
@@ -104,12 +105,13 @@ impl HttpSession {
         Ok(())
     }
 
-    /// What the handshake came to. rmcp's own first question will be answered with it.
+    /// Stores the result of the handshake, with which rmcp's own first request will be
+    /// answered.
     pub(crate) fn agreed(&self, agreed: Agreed) {
         self.open.lock().agreed(agreed);
     }
 
-    /// Reads a body that has to be the answer to the request that waits.
+    /// Reads a body that has to be the answer to the waiting request.
     fn answer(&self, body: &[u8], waits: &Waits) -> Result<ServerJsonRpcMessage, Failure> {
         let mut what = "an empty body".to_owned();
         for incoming in incoming::read(body, &self.pending, waits.id()) {
@@ -141,7 +143,7 @@ impl HttpSession {
 pub(crate) struct SessionClient(pub(crate) Arc<HttpSession>);
 
 impl SessionClient {
-    /// Posts one message; whatever fails is recorded before rmcp can flatten it.
+    /// Posts one message; a failure is recorded before rmcp can flatten it.
     async fn post(
         &self,
         message: ClientJsonRpcMessage,
@@ -159,7 +161,7 @@ impl SessionClient {
             session.recorder.phase(kind.phase());
         }
         let version = headers.get(&PROTOCOL_VERSION).cloned();
-        // `initialize` begins anew: what the probe spoke no longer counts.
+        // `initialize` begins anew: the revision of the probe no longer counts.
         if version.is_some() || kind.is_initialize() {
             session.open.lock().protocol_version = version;
         }
@@ -212,7 +214,8 @@ impl SessionClient {
             if !kind.is_lifecycle() {
                 return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
             }
-            // The handshake's answer is read here, where its faults can be recorded and its time is bounded.
+            // The answer of the handshake is read here, where its faults can be recorded and its time is
+            // bounded.
             let answer = stream.answer().await?;
             session.negotiated(&answer)?;
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
@@ -237,7 +240,7 @@ impl SessionClient {
         if response.status().is_success() { Ok(()) } else { Err(Failure::of(response).await.0) }
     }
 
-    /// Asks for a stream of events: that of the session, or the rest of one that was lost.
+    /// Requests a stream of events: that of the session, or the rest of a lost stream.
     async fn get(&self, way: &Way, last_event_id: Option<&str>) -> Result<Response, Failure> {
         let session = &*self.0;
         let response = resend::send(&session.client, true, |client| {
@@ -274,7 +277,7 @@ impl SessionClient {
             Ok(response) => {
                 Ok(ResponseStream::of_session(self.clone(), way, response).into_events())
             }
-            // These rmcp does not try again.
+            // rmcp does not retry these.
             Err(Failure::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => {
                 Err(HttpError::ServerDoesNotSupportSse)
             }
@@ -289,7 +292,7 @@ impl SessionClient {
     }
 }
 
-/// A content that is neither of the two which the protocol has.
+/// A content type that is neither of the two in the protocol.
 fn other_content(response: &Response) -> String {
     match headers::text(response, &CONTENT_TYPE) {
         _ if response.status() != StatusCode::OK => format!("HTTP {}", response.status()),
@@ -298,7 +301,7 @@ fn other_content(response: &Response) -> String {
     }
 }
 
-/// What a status other than 2xx comes to.
+/// The result of a status other than 2xx.
 async fn refused(
     session: &HttpSession,
     kind: &Kind,
@@ -310,7 +313,7 @@ async fn refused(
     let is_json = headers::is(&response, JSON);
     let (failure, text) = Failure::of(response).await;
     if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
-        // A server that does not know the method knows the session, whatever status it gives.
+        // A server that does not know the method knows the session, whatever its status.
         if is_json
             && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
             && is_unknown_method(&answer)
@@ -324,7 +327,8 @@ async fn refused(
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(failure);
     }
-    // The server's own words about one request say more than its status, unless it is the server that failed.
+    // The server's error text about a request is more precise than its status, unless the server itself
+    // failed.
     if is_json
         && kind.expects_answer()
         && status.is_client_error()
@@ -369,7 +373,7 @@ impl StreamableHttpClient for SessionClient {
         self.post(message, session_id, headers, max_event).await
     }
 
-    /// Leaving sends the one DELETE there is (see [`delete`]).
+    /// Leaving sends the only DELETE (see [`delete`]).
     async fn delete_session(
         &self,
         _uri: Arc<str>,

@@ -1,7 +1,7 @@
-//! One message on its way in, from bytes to what rmcp is given.
+//! An incoming message, from bytes to the type that rmcp gets.
 //!
-//! A text that carries the id of a waiting request is the answer to that request, however broken it is: the request fails
-//! at once and says why. Everything else that is no message is noise.
+//! A text that carries the id of a waiting request is the answer to that request, even if it is broken: the request
+//! fails at once with the reason. Any other text that is not a message is noise.
 
 use std::borrow::Cow;
 
@@ -22,21 +22,21 @@ use super::undelivered;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
-/// The mark of UTF-8 that some writers put before a text.
+/// The byte order mark of UTF-8 that some writers put before a text.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// What a text has come to.
+/// The result of reading a text.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 pub(crate) enum Incoming {
-    /// A message, and what had to be mended in it.
+    /// A message, and the repair that it needed.
     Message(ServerJsonRpcMessage, Option<&'static str>),
-    /// A text that is for nobody, as one line that says what it is.
+    /// A text that is for no request, described in one line.
     Noise(String),
 }
 
-/// Reads one text: nothing where it is blank, several messages where it is a batch. `expected` is the request that the
-/// text is the answer to where it names none.
+/// Reads one text: nothing if it is blank, several messages if it is a batch. `expected` is the request to which the
+/// text is the answer if it names none.
 pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec<Incoming> {
     let text = text.strip_prefix(BOM).unwrap_or(text).trim_ascii();
     match batch(text) {
@@ -90,7 +90,8 @@ fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec
     answered
 }
 
-/// The failures of the waiting requests that a text answers of which only the outline is of use.
+/// The failures of the waiting requests that a text answers of which only the outline is
+/// available.
 pub(crate) fn answered(skeleton: &Skeleton, why: &str, pending: &Pending) -> Vec<Incoming> {
     let named = skeleton.answers().filter_map(|id| pending.named(id));
     named.map(|(id, kind)| unreadable(id, &kind, why, pending)).collect()
@@ -104,7 +105,7 @@ fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incom
     Incoming::Message(undelivered::answer(id, &fault), None)
 }
 
-/// Looks at a message that rmcp can read.
+/// Checks a message that rmcp can read.
 fn admit(
     message: ServerJsonRpcMessage,
     text: &[u8],
@@ -150,7 +151,7 @@ fn admit(
                     pending.answered(&id);
                     error.id = Some(id);
                 }
-                // Which of several requests it is for, the caller may know.
+                // The caller may know the request for which it is.
                 (None, None) => {}
                 (None, Some(id)) => {
                     let what = rejection(&error.error);
@@ -171,7 +172,8 @@ fn admit(
     }
 }
 
-/// The request that a JSON object answers though it is no message, and why it is none.
+/// The request that a JSON object answers although it is not a message, and the reason why it
+/// is not.
 fn broken(
     object: &Map<String, Value>,
     pending: &Pending,
@@ -191,7 +193,7 @@ fn broken(
         let (id, kind) = pending.named(&id)?;
         return Some((id, kind, wrong_in(object)));
     }
-    // A line of some log may have a "result" as well.
+    // A line of a log may have a "result" as well.
     let is_answer = object.contains_key("jsonrpc")
         && (object.contains_key("result") || object.contains_key("error"));
     let (id, kind) = pending.named(&expected.cloned().or_else(|| pending.only())?)?;
@@ -202,7 +204,7 @@ fn broken(
     is_answer.then_some((id, kind, why))
 }
 
-/// What is wrong with an answer that is well-formed JSON.
+/// The fault of an answer that is well-formed JSON.
 fn wrong_in(object: &Map<String, Value>) -> String {
     match object.get("jsonrpc") {
         None => return r#"it has no "jsonrpc""#.into(),
@@ -231,7 +233,7 @@ fn wrong_in(object: &Map<String, Value>) -> String {
     }
 }
 
-/// What an answer to `initialize` lacks.
+/// The parts that an answer to `initialize` lacks.
 fn lacking(text: &[u8]) -> String {
     let answer: Value = serde_json::from_slice(text).unwrap_or_default();
     let result = &answer["result"];
@@ -255,7 +257,7 @@ fn lacking(text: &[u8]) -> String {
         .unwrap_or_else(|| r#"its "result" has the wrong shape"#.into())
 }
 
-/// The text as Unicode: bytes that are not UTF-8, and escapes that stand for half of a character, become U+FFFD.
+/// The text as Unicode: bytes that are not UTF-8, and escapes of a lone surrogate, become U+FFFD.
 fn mended(text: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(text);
     match without_lone_surrogates(&text) {
@@ -264,7 +266,7 @@ fn mended(text: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The text with every escaped surrogate that has no partner replaced; `None` where there is none.
+/// The text with every escaped surrogate without a partner replaced; `None` if there is none.
 fn without_lone_surrogates(text: &str) -> Option<String> {
     let escape = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -285,7 +287,7 @@ fn without_lone_surrogates(text: &str) -> Option<String> {
                 copied = at;
             }
             (Some(_), _) => at += 6,
-            // The escaped character is ASCII in JSON; in a text that is not, it may be longer.
+            // The escaped character is ASCII in JSON; in another text it may be longer.
             (None, _) => at += 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
         }
     }
@@ -301,7 +303,7 @@ mod tests {
 
     use super::*;
 
-    /// A request with `id`, as it goes out.
+    /// A request with `id`, as it is sent.
     fn request(method: &str, id: i64) -> ClientJsonRpcMessage {
         let params = match method {
             "initialize" => json!({
@@ -321,14 +323,14 @@ mod tests {
         pending
     }
 
-    /// The only thing that a text has come to.
+    /// The only result of reading a text.
     fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Incoming {
         let mut all = read(text, pending, expected);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
 
-    /// What the one waiting request, `tools/call` with the id 3, is told.
+    /// The result of the one waiting request, `tools/call` with the id 3.
     fn told(text: &[u8]) -> Result<String, String> {
         let pending = waiting("tools/call", 3);
         match read_one(text, &pending, None) {

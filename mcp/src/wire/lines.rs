@@ -1,4 +1,4 @@
-//! Lines of a pipe, none without bound.
+//! Lines of a pipe, each with a bound.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
@@ -7,12 +7,12 @@ use super::skeleton::Skeleton;
 /// The longest line that is kept.
 pub(crate) const LINE_LIMIT: usize = 16 * 1024 * 1024;
 
-/// What was read.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum Line {
-    /// A line, which [`Lines::line`] has. The last one counts without its end as well.
+    /// A line, which is in [`Lines::line`]. The last line counts without its end as well.
     Whole,
-    /// A line beyond the limit, of which the outline is left.
+    /// A line beyond the limit, of which the outline is kept.
     TooLong(Skeleton),
     /// The pipe is at its end.
     End,
@@ -23,7 +23,7 @@ pub(crate) enum Line {
 pub(crate) struct Lines<P> {
     pipe: P,
     line: Vec<u8>,
-    /// Whether the pipe is inside of a line that was told already.
+    /// Whether the pipe is inside a line that was returned already.
     inside: bool,
 }
 
@@ -37,13 +37,13 @@ impl<P: AsyncBufRead + Unpin> Lines<P> {
         &self.line
     }
 
-    /// What is left of the pipe.
+    /// The rest of the pipe.
     pub(crate) fn into_rest(self) -> P {
         self.pipe
     }
 
-    /// Reads one line, and keeps no more than the limit of it. A line that is too long and is known to hold an answer is
-    /// told at once: its end may never come.
+    /// Reads one line, and keeps no more of it than the limit. A line that is too long and is known to contain an
+    /// answer is returned at once, because its end may never come.
     pub(crate) async fn next(&mut self) -> std::io::Result<Line> {
         self.line.clear();
         let mut too_long: Option<Skeleton> = None;
@@ -67,7 +67,7 @@ impl<P: AsyncBufRead + Unpin> Lines<P> {
             }
             if too_long.is_none() && self.line.len() + taken > LINE_LIMIT {
                 too_long = Some(Skeleton::of(&self.line));
-                // What was kept is not only cleared but given back.
+                // The memory of the line is not only cleared but freed.
                 self.line = Vec::new();
             }
             match &mut too_long {

@@ -1,4 +1,4 @@
-//! What a server offers, read page by page, and never without end.
+//! The lists of a server's components, read page by page, with a bound.
 
 use std::collections::HashSet;
 
@@ -19,20 +19,20 @@ use crate::report::Outcome;
 /// JSON-RPC's "method not found".
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// One thing a server offers.
+/// One component of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub(crate) kind: ComponentKind,
-    /// The name people use.
+    /// The name for people.
     pub(crate) name: String,
-    /// The name requests use.
+    /// The name for requests.
     pub(crate) wire: String,
     pub(crate) description: Option<String>,
     /// The item of the list, as it came.
     pub(crate) raw: Map<String, Value>,
 }
 
-/// Everything a server offers, as far as it can be read.
+/// All readable components of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
     pub(crate) all: Vec<Offer>,
@@ -40,12 +40,12 @@ pub(crate) struct Offers {
     pub(crate) fault: Option<Fault>,
 }
 
-/// The session ended while its lists were read; what ended it is known elsewhere.
+/// The session ended while its lists were read; its cause is recorded elsewhere.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// Reads the kinds of list that the server says it has, side by side. One that fails does not touch the others; what is
-/// wrong with a list goes to the recorder as a warning.
+/// Reads the kinds of list that the server claims to have, side by side. A list that fails does not affect the others;
+/// problems of a list go to the recorder as warnings.
 pub(crate) async fn read(
     peer: &Peer<RoleClient>,
     page_cap: usize,
@@ -55,7 +55,8 @@ pub(crate) async fn read(
     let tools = pages(List::Tools, page_cap, recorder, |params| async move {
         let mut page = peer.list_tools(params).await?;
         let mut findings = Findings::take(page.meta.as_mut(), &page.tools);
-        // In the newer era the protocol tells clients to drop a tool with a bad header, and rmcp does.
+        // In the newer era the protocol requires clients to drop a tool with a bad header, and rmcp
+        // does.
         let kept: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
         findings.drop_all_but(&kept);
         Ok(Page { findings, next: page.next_cursor })
@@ -90,7 +91,7 @@ pub(crate) async fn read(
     Ok(offers)
 }
 
-/// Reads a list where there is one.
+/// Reads a list if there is one.
 async fn offered(
     is_offered: bool,
     list: impl Future<Output = Result<Offers, Gone>>,
@@ -98,13 +99,13 @@ async fn offered(
     if is_offered { list.await } else { Ok(Offers::default()) }
 }
 
-/// One page: what it lists and what was wrong with it, and the cursor of the next one.
+/// One page: its items and their problems, and the cursor of the next page.
 struct Page {
     findings: Findings,
     next: Option<String>,
 }
 
-/// All pages of one list. It ends early, with a warning, where a page cannot be read or there is no end of them.
+/// All pages of one list. It ends early, with a warning, if a page cannot be read or the pages do not end.
 async fn pages<F>(
     list: List,
     cap: usize,

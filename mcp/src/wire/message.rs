@@ -1,4 +1,5 @@
-//! What kind of message goes out: whether it is part of the handshake, whether it wants an answer, what to call it.
+//! The kind of an outgoing message: whether it is part of the handshake, whether it expects an answer, and its name
+//! in texts.
 
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, ClientResult, ErrorData, RequestId,
@@ -10,7 +11,7 @@ use super::body::preview;
 /// The kind of an outgoing message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `server/discover`: asks which era the server is of.
+    /// `server/discover`: asks for the era of the server.
     Probe,
     /// `initialize`.
     Initialize,
@@ -20,7 +21,7 @@ pub(crate) enum Kind {
     Request(String),
     /// An answer or a notification.
     OneWay,
-    /// The stream on which a server says what it was not asked.
+    /// The stream for messages that a server sends without a request.
     Stream,
     /// The end of the session on the server.
     Delete,
@@ -74,7 +75,7 @@ impl Kind {
         matches!(self, Self::Initialize)
     }
 
-    /// Whether it is the first question of a connection, in one era or the other.
+    /// Whether it is the first request of a connection, in one era or the other.
     pub(crate) fn opens(&self) -> bool {
         matches!(self, Self::Probe | Self::Initialize)
     }
@@ -88,8 +89,9 @@ impl Kind {
         matches!(self, Self::Probe | Self::Initialize | Self::Request(_))
     }
 
-    /// Whether it may be sent again where it is not known if the server has seen it. A tool may do things, so a call may
-    /// not. A second `initialize` may leave a first session of which nobody has the id: the server has to let that expire.
+    /// Whether it may be sent again if it is not known whether the server has seen it. A tool may have effects, so a
+    /// call may not. A second `initialize` may leave a first session whose id is lost: the server has to let that
+    /// expire.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Self::Request(method) => REPEATABLE.contains(&method.as_str()),
@@ -97,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// What it is called in a text.
+    /// Its name in a text.
     pub(crate) fn subject(&self) -> &str {
         match self {
             Self::Probe => "server/discover",
@@ -110,7 +112,7 @@ impl Kind {
         }
     }
 
-    /// What a time-out says the connection was waiting for.
+    /// The wait that a time-out names.
     pub(crate) fn phase(&self) -> String {
         if self.expects_answer() {
             format!("waiting for the answer to {}", self.subject())
@@ -137,7 +139,7 @@ pub(crate) fn answered_id(message: &ServerJsonRpcMessage) -> Option<&RequestId> 
     }
 }
 
-/// A server's error in one line, with the data that it gave.
+/// A server's error in one line, with its data.
 pub(crate) fn rejection(error: &ErrorData) -> String {
     let mut line = format!("{} (code {})", error.message, error.code.0);
     let data = error.data.as_ref().filter(|data| !data.is_null()).map(ToString::to_string);
@@ -148,7 +150,7 @@ pub(crate) fn rejection(error: &ErrorData) -> String {
     line
 }
 
-/// The answer to a request that comes before the session is up. A ping is all that a server may send so early.
+/// The answer to a request that comes before the session is up. A server may only send a ping so early.
 pub(crate) fn early_answer(id: RequestId, request: &ServerRequest) -> ClientJsonRpcMessage {
     match request {
         ServerRequest::PingRequest(_) => {

@@ -1,7 +1,7 @@
 //! The requests that wait for an answer.
 //!
-//! An answer that rmcp could not read would never reach its request. Therefore the reader looks here whether a broken
-//! message carries the id of a request that waits.
+//! An answer that rmcp could not read would never reach its request. Therefore the reader checks here whether a
+//! broken message carries the id of a waiting request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ struct Waiting {
     kind: Kind,
     /// Its place in the order of sending.
     place: u64,
-    /// Where its progress goes, and by which token that is known.
+    /// The receiver of its progress, and the token by which that is known.
     progress: Option<(ProgressToken, ProgressSink)>,
 }
 
@@ -45,12 +45,12 @@ pub(crate) struct Pending {
 #[derive(Debug, Default)]
 struct Table {
     requests: HashMap<RequestId, Waiting>,
-    /// How many were sent so far.
+    /// The number of requests sent so far.
     sent: u64,
 }
 
 impl Pending {
-    /// Takes note of a message that goes out: a request waits from now on, a cancelled one no longer does.
+    /// Records an outgoing message: a request waits from now on, a cancelled one no longer does.
     pub(crate) fn sent(&self, message: &ClientJsonRpcMessage) {
         match message {
             ClientJsonRpcMessage::Request(request) => {
@@ -79,7 +79,7 @@ impl Pending {
         Waits { pending: self.clone(), id }
     }
 
-    /// The request that an answer with this id is for. `"7"` is taken for `7`, as rmcp does.
+    /// The request for which an answer with this id is. `"7"` is taken for `7`, as rmcp does.
     pub(crate) fn named(&self, id: &RequestId) -> Option<(RequestId, Kind)> {
         let table = self.waiting.lock();
         let found = |id: &RequestId| Some((id.clone(), table.requests.get(id)?.kind.clone()));
@@ -89,7 +89,7 @@ impl Pending {
         })
     }
 
-    /// The request that waits, where it is the only one.
+    /// The waiting request, if it is the only one.
     pub(crate) fn only(&self) -> Option<RequestId> {
         let table = self.waiting.lock();
         let mut ids = table.requests.keys();
@@ -109,7 +109,7 @@ impl Pending {
         self.sieve.forget(id);
     }
 
-    /// The server has come this far with a request.
+    /// The server has reported progress of a request.
     pub(crate) fn progressed(&self, told: &ProgressNotificationParam) {
         let table = self.waiting.lock();
         let mut sinks = table.requests.values().filter_map(|waiting| waiting.progress.as_ref());
@@ -118,7 +118,7 @@ impl Pending {
         }
     }
 
-    /// Reads a message. The items of a list that cannot be read are taken out of it.
+    /// Reads a message. The items of a list that cannot be read are removed from it.
     pub(crate) fn read(&self, text: &[u8]) -> serde_json::Result<ServerJsonRpcMessage> {
         self.sieve.read(text)
     }
@@ -132,17 +132,18 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// The request; `None` for a message that wants no answer.
+    /// The request; `None` for a message that expects no answer.
     pub(crate) fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
 
-    /// Whether a message is the answer that is waited for. What was read names the request by the id that it was sent with.
+    /// Whether a message is the awaited answer. A message that was read names the request by the id that it was sent
+    /// with.
     pub(crate) fn is_answered_by(&self, message: &ServerJsonRpcMessage) -> bool {
         self.id.is_some() && super::message::answered_id(message) == self.id.as_ref()
     }
 
-    /// Whether the answer has not come, on whatever stream.
+    /// Whether the answer has not come yet, on any stream.
     pub(crate) fn still(&self) -> bool {
         self.id.as_ref().is_some_and(|id| self.pending.waiting.lock().requests.contains_key(id))
     }

@@ -1,6 +1,6 @@
 //! stdio as rmcp sees it: two bounded channels in memory. The pipes themselves belong to the session's pumps.
 //!
-//! Nothing here can block on the child: `send` waits for a place in a queue and no longer than the session lives,
+//! Nothing here can block on the child: `send` waits for room in a queue, no longer than the session lives, and
 //! `close` returns at once.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::message::{Kind, early_answer, request_id};
 use super::pending::Pending;
 use super::recorder::Recorder;
 
-/// The child takes, or gives, nothing any more.
+/// The child no longer reads, or no longer writes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PipeError {
     /// The session is being left, or the pipe broke.
@@ -39,9 +39,9 @@ pub(crate) struct PipeTransport {
     stop: CancellationToken,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
-    /// The server's answer to the first question, which rmcp will ask once more.
+    /// The server's answer to the first request, which rmcp will send once more.
     agreed: Option<Box<ServerResult>>,
-    /// That answer and the id that rmcp asked with, once it has.
+    /// That answer and the id of rmcp's request, once it was sent.
     replay: Option<(RequestId, Box<ServerResult>)>,
 }
 
@@ -57,7 +57,7 @@ impl PipeTransport {
         Self { outbox, inbox, stop, pending, recorder, agreed: None, replay: None }
     }
 
-    /// What rmcp's own first question will be answered with.
+    /// Stores the answer to rmcp's own first request.
     pub(crate) fn agreed(&mut self, answer: Box<ServerResult>) {
         self.agreed = Some(answer);
     }
@@ -65,7 +65,7 @@ impl PipeTransport {
     /// Answers a request that comes before the session is up.
     fn answer_early(&self, id: RequestId, request: &ServerRequest) {
         let answer = early_answer(id, request);
-        // Where the queue is full the child does not read, and an answer that nobody reads can be left out.
+        // If the queue is full the child does not read, and an answer that is not read can be left out.
         if let Ok(line) = line(&answer) {
             let _full = self.outbox.try_send(line);
         }
@@ -102,7 +102,7 @@ impl Line for PipeTransport {
     async fn settle(&mut self, _patience: Duration) {}
 }
 
-/// A message as it goes through the pipe.
+/// A message in the form of the pipe.
 fn line(message: &ClientJsonRpcMessage) -> Result<Bytes, PipeError> {
     let mut line = serde_json::to_vec(message).map_err(PipeError::Encode)?;
     line.push(b'\n');

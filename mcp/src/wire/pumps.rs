@@ -15,8 +15,8 @@ use super::recorder::Recorder;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
-/// Writes what rmcp sends, line by line, and closes the pipe when there is nothing more to come: after `stop` nothing is
-/// sent, so what is in the queue then is the rest.
+/// Writes the messages of rmcp, line by line, and closes the pipe when there are no more: after `stop` no message is
+/// sent, so the queue then has the last ones.
 pub(crate) async fn write(
     mut pipe: impl AsyncWrite + Unpin,
     mut outbox: mpsc::Receiver<Bytes>,
@@ -43,8 +43,8 @@ pub(crate) async fn write(
     }
 }
 
-/// Reads what the server says, to the end of the pipe. Lines that are no message are noted and skipped; when nobody
-/// listens any more, the pipe is emptied all the same, so that the child can end.
+/// Reads the messages of the server, to the end of the pipe. Lines that are not messages are noted and skipped.
+/// When the messages are no longer read, the pipe is emptied all the same, so that the child can end.
 pub(crate) async fn read(
     pipe: impl AsyncRead + Unpin,
     inbox: mpsc::Sender<ServerJsonRpcMessage>,

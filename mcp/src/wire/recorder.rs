@@ -1,18 +1,19 @@
-//! What a connection remembers: how far it had come, and what went wrong underneath rmcp.
+//! The record of a connection: its phase, and the faults below rmcp.
 //!
 //! rmcp reports a broken connection as "transport closed". The cause was seen below it, by our client or our pumps, and
-//! is kept here, so that the caller is told the cause.
+//! is kept here, so that the caller gets the cause.
 
 use parking_lot::Mutex;
 
 use crate::fault::Fault;
 
-/// Notes beyond these add nothing a reader would miss: a server may repeat its noise for ever.
+/// Notes beyond this number are only counted, because a server may repeat its noise for ever.
 const NOTES: usize = 16;
-/// Warnings beyond these are counted only. There are more of them than notes, because each names another item.
+/// Warnings beyond this number are only counted. The number is larger than that of notes, because each warning
+/// names another item.
 const WARNINGS: usize = 256;
 
-/// The memory of one connection.
+/// The record of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder(Mutex<Recorded>);
 
@@ -27,7 +28,7 @@ struct Recorded {
     warnings: Bounded<WARNINGS>,
 }
 
-/// The first `N` texts, and how many came after them.
+/// The first `N` texts, and the number of later ones.
 #[derive(Debug, Default)]
 struct Bounded<const N: usize> {
     kept: Vec<String>,
@@ -50,18 +51,18 @@ impl<const N: usize> Bounded<N> {
 }
 
 impl Recorder {
-    /// The connection has come to this: a time-out will name it.
+    /// The connection has reached this phase, which a time-out will name.
     pub(crate) fn phase(&self, phase: impl Into<String>) {
         self.0.lock().phase = Some(phase.into());
     }
 
-    /// How far it has come.
+    /// The phase.
     pub(crate) fn current_phase(&self) -> Option<String> {
         self.0.lock().phase.clone()
     }
 
-    /// Something broke. While connecting the first fault is the cause and what follows are its consequences; later,
-    /// where a fault need not be the end, the newest one is.
+    /// Records a fault. While connecting the first fault is the cause and later ones are its consequences. Later,
+    /// when a fault need not be the end, the newest one counts.
     pub(crate) fn fault(&self, fault: Fault) {
         let mut recorded = self.0.lock();
         if recorded.connected || recorded.fault.is_none() {
@@ -69,12 +70,12 @@ impl Recorder {
         }
     }
 
-    /// What broke.
+    /// The recorded fault.
     pub(crate) fn recorded_fault(&self) -> Option<Fault> {
         self.0.lock().fault.clone()
     }
 
-    /// The session is up: what was survived on the way is not the cause of what comes.
+    /// The session is up: faults that it has survived are not the cause of later ones.
     pub(crate) fn connected(&self) {
         let mut recorded = self.0.lock();
         recorded.connected = true;
@@ -82,7 +83,7 @@ impl Recorder {
         recorded.phase = None;
     }
 
-    /// Whether the server's end would now be its answer to the era probe.
+    /// Records whether an end of the server would now be its answer to the era probe.
     pub(crate) fn probing(&self, probing: bool) {
         self.0.lock().probing = probing;
     }
@@ -92,22 +93,24 @@ impl Recorder {
         self.0.lock().probing
     }
 
-    /// So many more bytes were written to the server's standard input.
+    /// Adds to the number of bytes written to the server's standard input.
     pub(crate) fn written(&self, bytes: usize) {
         self.0.lock().written += u64::try_from(bytes).unwrap_or(u64::MAX);
     }
 
-    /// How many bytes were written to the server's standard input.
+    /// The number of bytes written to the server's standard input.
     pub(crate) fn all_written(&self) -> u64 {
         self.0.lock().written
     }
 
-    /// Noise that stood in nobody's way, such as a line on standard output that is no message.
+    /// Noise that did not prevent the session, such as a line on standard output that is not a
+    /// message.
     pub(crate) fn note(&self, note: impl Into<String>) {
         self.0.lock().notes.push(note.into());
     }
 
-    /// A finding about the server that stood in nobody's way, such as an item of a list that cannot be read.
+    /// A finding about the server that did not prevent the session, such as an item of a list that cannot be
+    /// read.
     pub(crate) fn warn(&self, warning: impl Into<String>) {
         self.0.lock().warnings.push(warning.into());
     }

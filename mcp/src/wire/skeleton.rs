@@ -1,12 +1,12 @@
-//! The outline of a text: of each object in it, the id and the method that stand at its top level.
+//! The outline of a text: of each object in it, the id and the method at its top level.
 //!
-//! It is read byte by byte, without keeping the text, so it can be had from a line that is too long to keep and from
-//! a text that breaks off in the middle. A request whose answer is broken is found by it, also where the answer stands
-//! behind something else, beside another message, or in a batch.
+//! It is read byte by byte, without keeping the text, so it is available for a line that is too long to keep and for a
+//! text that breaks off in the middle. It finds a request whose answer is broken, also if the answer stands behind
+//! other text, beside another message, or in a batch.
 
 use rmcp::model::RequestId;
 
-/// Names and ids beyond this are of no use.
+/// Names and ids beyond this length are not used.
 const KEPT: usize = 256;
 /// The most answers that are found in one text.
 const FOUND: usize = 64;
@@ -27,7 +27,7 @@ pub(crate) struct Skeleton {
     found: Vec<RequestId>,
 }
 
-/// Where in the outermost object the reader is.
+/// The reader's position in the outermost object.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Place {
     #[default]
@@ -50,7 +50,7 @@ impl Skeleton {
         skeleton
     }
 
-    /// Reads on.
+    /// Reads further bytes.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if self.string.is_some() {
@@ -66,8 +66,8 @@ impl Skeleton {
         self.found.iter().chain(self.under_way())
     }
 
-    /// Whether the text holds an answer for certain: an id beside a result or an error. An id alone may yet turn out to be
-    /// that of a request.
+    /// Whether the text certainly contains an answer: an id beside a result or an error. An id alone may still be that
+    /// of a request.
     pub(crate) fn has_answer(&self) -> bool {
         !self.found.is_empty() || (self.has_outcome && self.under_way().is_some())
     }
@@ -108,7 +108,7 @@ impl Skeleton {
     fn outside(&mut self, byte: u8) {
         match byte {
             b'{' if self.depth == 0 => self.depth = 1,
-            // What stands around the objects may be anything.
+            // The text around the objects may be anything.
             _ if self.depth == 0 => {}
             b'"' => {
                 let text = if self.depth == 1 { Text::Kept(Vec::new()) } else { Text::Skipped };
@@ -142,7 +142,7 @@ impl Skeleton {
         (self.place, self.key) = (Place::Key, Vec::new());
     }
 
-    /// A number counts once something follows it: before that it may go on.
+    /// A number counts once another character follows, because before that it may go on.
     fn number_ended(&mut self) {
         let number = std::mem::take(&mut self.number);
         if self.depth == 1
@@ -153,7 +153,7 @@ impl Skeleton {
     }
 }
 
-/// A number as JSON writes it, where it is a whole one: `7` and `7.0` are the same id.
+/// A number in the form of JSON, if it is whole: `7` and `7.0` are the same id.
 fn whole_number(text: &str) -> Option<i64> {
     let number: serde_json::Number = text.trim().parse().ok()?;
     number.as_i64().or_else(|| {
@@ -185,7 +185,7 @@ mod tests {
             (r#"{"method":"ping","id":7,"#, vec![]),
             (r#"{"id":null,"error":{}}"#, vec![]),
             (r#"{"id":7.5,"result":{}}"#, vec![]),
-            // Beside other things.
+            // Beside other text.
             (r#"[{"id":7,"result":{}}]"#, seven()),
             (r#"[{"method":"m","params":[{"id":1}]},{"id":7,"result":{}},{"#, seven()),
             (r#"{"method":"m"}{"id":7,"result":{}}"#, seven()),

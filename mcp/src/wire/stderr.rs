@@ -1,4 +1,4 @@
-//! What a child wrote to its standard error: the end of it, and the first line that names an error.
+//! A child's standard error: its end, and the first line that names an error.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How much of the end is kept.
+/// The number of bytes that are kept of the end.
 const TAIL: usize = 4 * 1024;
-/// How much of the line that names an error is kept.
+/// The number of bytes that are kept of the line that names an error.
 const LINE: usize = 512;
-/// How such a line begins.
+/// The beginning of such a line.
 const ERROR: &[u8] = b"Error";
 
-/// What is kept of a child's standard error.
+/// The parts that are kept of a child's standard error.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StderrTail(Arc<Mutex<Kept>>);
 
@@ -68,7 +68,7 @@ impl StderrTail {
         String::from_utf8_lossy(&bytes[start..]).into_owned()
     }
 
-    /// The first line that begins with "Error". A stack trace after it may have pushed it out of the tail.
+    /// The first line that begins with "Error". A stack trace after it may have moved it out of the tail.
     pub(crate) fn first_error(&self) -> Option<String> {
         let kept = self.0.lock();
         let under_way = Some(&kept.line).filter(|line| line.starts_with(ERROR));

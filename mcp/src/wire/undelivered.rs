@@ -1,7 +1,7 @@
-//! A fault of ours on its way to the request that it concerns.
+//! A fault of ours on its way to the request to which it belongs.
 //!
-//! rmcp hands a failed request a JSON-RPC error and nothing else. Where the answer of a request cannot be delivered, the
-//! fault travels inside of such an error, and the caller takes it out again: it is then not taken for the server's own.
+//! rmcp gives a failed request only a JSON-RPC error. If the answer of a request cannot be delivered, the fault is put
+//! into such an error, and the caller takes it out again, so that it is not taken for the server's own error.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -16,7 +16,7 @@ use crate::report::Outcome;
 /// Known to this process only, so that no server can pass an error off as ours.
 static TOKEN: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("undelivered"));
 
-/// What the error carries in its `data`.
+/// The content of the error's `data`.
 #[derive(Serialize, Deserialize)]
 struct Parcel {
     token: u64,
@@ -24,7 +24,7 @@ struct Parcel {
     causes: Vec<String>,
 }
 
-/// The answer that tells the request `id` of `fault`.
+/// The answer that gives the request `id` its `fault`.
 pub(crate) fn answer(id: RequestId, fault: &Fault) -> ServerJsonRpcMessage {
     let causes = crate::fault::chain(fault).split_off(1);
     let parcel = Parcel { token: *TOKEN, outcome: fault.outcome, causes };
@@ -33,7 +33,7 @@ pub(crate) fn answer(id: RequestId, fault: &Fault) -> ServerJsonRpcMessage {
     ServerJsonRpcMessage::error(error, Some(id))
 }
 
-/// The fault inside of an answer, where it is one of ours.
+/// The fault in an answer, if it is one of ours.
 pub(crate) fn fault_in(answer: &ServerJsonRpcMessage) -> Option<Fault> {
     match answer {
         ServerJsonRpcMessage::Error(error) => fault(&error.error),
@@ -41,7 +41,7 @@ pub(crate) fn fault_in(answer: &ServerJsonRpcMessage) -> Option<Fault> {
     }
 }
 
-/// The fault inside of an error, where it is one of ours.
+/// The fault in an error, if it is one of ours.
 pub(crate) fn fault(error: &ErrorData) -> Option<Fault> {
     let parcel = Parcel::deserialize(error.data.as_ref()?).ok()?;
     if parcel.token != *TOKEN {

@@ -1,9 +1,9 @@
-//! The outcome of a handshake, and how rmcp takes it up.
+//! The outcome of a handshake, and the way in which rmcp takes it over.
 
 use rmcp::model::{ClientConfig, Implementation, ProtocolVersion, ServerResult};
 use rmcp::service::ClientLifecycleMode;
 
-/// What both sides agreed on, and the server's answer that says so.
+/// The revision that both sides agreed on, and the server's answer with it.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     pub(super) version: ProtocolVersion,
@@ -21,7 +21,8 @@ impl Agreed {
         matches!(*self.answer, ServerResult::InitializeResult(_))
     }
 
-    /// How rmcp has to begin, so that its first question is the one that `answer` belongs to.
+    /// The way in which rmcp has to begin, so that its first request is the one to which
+    /// `answer` belongs.
     pub(crate) fn lifecycle(&self) -> (ClientConfig, ClientLifecycleMode) {
         if self.is_legacy() {
             (client(&self.version), ClientLifecycleMode::Initialize)
@@ -31,13 +32,13 @@ impl Agreed {
         }
     }
 
-    /// The answer to rmcp's own first question.
+    /// The answer to rmcp's own first request.
     pub(crate) fn replay(self) -> Box<ServerResult> {
         self.answer
     }
 }
 
-/// This program, as it introduces itself.
+/// The client information of this program.
 pub(super) fn client(version: &ProtocolVersion) -> ClientConfig {
     let this_program = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     ClientConfig::new(Default::default(), this_program).with_protocol_version(version.clone())

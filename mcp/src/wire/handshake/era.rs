@@ -1,4 +1,4 @@
-//! What the answers to `server/discover` and to `initialize` say about a server.
+//! The meaning of the answers to `server/discover` and to `initialize`.
 
 use rmcp::model::{
     DiscoverResult, ErrorCode, ErrorData, InitializeResult, ProtocolVersion, ServerResult,
@@ -10,17 +10,17 @@ use crate::fault::Fault;
 use crate::report::Outcome;
 use crate::wire::message::rejection;
 
-/// What an answer to the probe says.
+/// The meaning of an answer to the probe.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// A modern server, and the revision to speak.
     Modern(Agreed),
-    /// The server has a handshake, or does not know the question. The fault is the outcome only where there is no
+    /// The server has a handshake, or does not know the request. The fault is the outcome only if there is no
     /// handshake to try.
     Legacy(Fault),
     /// A modern server that refuses us.
     Refused(Fault),
-    /// A modern server that refuses the revision it says it has. It is asked once more.
+    /// A modern server that refuses a revision which it claims to have. It is asked once more.
     Again(Fault),
 }
 
@@ -68,11 +68,11 @@ impl Verdict {
     }
 }
 
-/// What an answer to `initialize` says.
+/// The meaning of an answer to `initialize`.
 #[derive(Debug)]
 pub(super) enum Initialized {
     Accepted(Agreed),
-    /// The server does not have the revision that was asked for, but has this one.
+    /// The server does not have the revision that was requested, but has this one.
     OtherVersion(ProtocolVersion, Fault),
     /// The server has no handshake.
     Modern(Fault),
@@ -99,7 +99,7 @@ impl Initialized {
                     }
                     Err(fault) => Self::Rejected(fault),
                 },
-                // The reader has told what an answer to `initialize` lacks.
+                // The reader has recorded the parts that an answer to `initialize` lacks.
                 _ => Self::Rejected(Fault::new(
                     Outcome::ProtocolError,
                     "the server answered initialize with something else",
@@ -128,7 +128,7 @@ impl Initialized {
     }
 }
 
-/// Reads an answer to the probe that names revisions, and does without the fields that say how long it may be kept.
+/// Reads an answer to the probe that names revisions, without requiring the fields about caching.
 pub(crate) fn discovered(answer: &[u8]) -> Option<DiscoverResult> {
     let mut answer: Value = serde_json::from_slice(answer).ok()?;
     let result = answer.get_mut("result")?.as_object_mut()?;
@@ -149,7 +149,7 @@ pub(crate) fn discovered(answer: &[u8]) -> Option<DiscoverResult> {
 ///
 /// # Errors
 ///
-/// It is none that this program speaks.
+/// The revision is not one that this program speaks.
 pub(crate) fn check_version(result: &InitializeResult) -> Result<(), Fault> {
     let chosen = &result.protocol_version;
     if ProtocolVersion::KNOWN_VERSIONS.contains(chosen) {

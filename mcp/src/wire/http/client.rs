@@ -9,23 +9,23 @@ use crate::report::Outcome;
 /// The most redirects that are followed.
 const REDIRECTS: usize = 5;
 
-/// Where a proxy for `http://` is named. It may itself be reached by TLS.
+/// The variables that name a proxy for `http://`. The proxy may itself be reached by TLS.
 const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// What a client is built for.
+/// The purpose of a client.
 ///
-/// To read the platform's roots takes longer than to connect to a server on this machine, and nothing that begins with
-/// `http://` ever needs them: a redirect to `https://` has another origin and is not followed.
+/// Reading the platform's roots takes longer than connecting to a server on this machine, and an address that begins
+/// with `http://` never needs them, because a redirect to `https://` has another origin and is not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `http://`, no proxy.
     Plain,
-    /// Anything else.
+    /// Any other address.
     Tls,
 }
 
 impl Kind {
-    /// The client that `url` needs.
+    /// The kind of client that `url` needs.
     pub(crate) fn of(url: &str) -> Self {
         let plain = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http");
         let proxied = || PROXIES.iter().any(|name| std::env::var_os(name).is_some());
@@ -55,7 +55,7 @@ impl Client {
         &self.pooled
     }
 
-    /// The client that makes a new connection for each request; `None` where it cannot be set up. It is built when it is
+    /// The client that makes a new connection for each request; `None` if it cannot be set up. It is built when it is
     /// first needed, which is rare.
     pub(super) fn unpooled(&self) -> Option<&reqwest::Client> {
         if let Some(client) = self.unpooled.get() {
@@ -66,10 +66,10 @@ impl Client {
     }
 }
 
-/// What both clients have in common.
+/// The common settings of both clients.
 ///
-/// A redirect is followed only where it keeps the request as it is (307 and 308), and only to where it came from: 301,
-/// 302 and 303 turn a POST into a GET, and the headers a user gave for one server are not for another.
+/// A redirect is followed only if it keeps the request unchanged (307 and 308), and only to the same origin: 301, 302
+/// and 303 turn a POST into a GET, and the headers that a user gave for one server are not for another.
 fn builder(kind: Kind) -> reqwest::ClientBuilder {
     let as_it_is = reqwest::redirect::Policy::custom(|attempt| {
         let from = attempt.previous().last().map(reqwest::Url::origin);
@@ -92,7 +92,7 @@ fn builder(kind: Kind) -> reqwest::ClientBuilder {
 /// rustls on ring, with the platform's roots where they may be needed.
 #[cfg(feature = "tls")]
 fn with_tls(builder: reqwest::ClientBuilder, kind: Kind) -> reqwest::ClientBuilder {
-    // The process has one default provider. Where the program has chosen another one, that choice stands.
+    // The process has one default provider. If the program has chosen another one, that choice stands.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match kind {
         Kind::Plain => builder.tls_certs_only([]),
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn only_a_plain_address_needs_no_roots() {
-        // Proxies of the environment that the tests run in count as well, so only the other direction is certain.
+        // Proxies in the environment of the tests count as well, so only the other direction is certain.
         for url in ["https://127.0.0.1/mcp", "HTTPS://127.0.0.1/mcp", "not an address"] {
             assert_eq!(Kind::of(url), Kind::Tls, "{url}");
         }

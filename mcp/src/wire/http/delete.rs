@@ -17,10 +17,11 @@ use crate::order::OrderWatch;
 use crate::report::Delete;
 use crate::wire::message::Kind;
 
-/// How long a DELETE holds its turn. One that hangs longer waits on, but not in the way of others.
+/// The time for which a DELETE holds its turn. A DELETE that hangs longer goes on waiting, but no
+/// longer delays others.
 const TURN: Duration = Duration::from_millis(500);
 
-/// What became of the DELETEs of a session, and their faults.
+/// The outcome of the DELETEs of a session, and their faults.
 #[derive(Debug)]
 pub(crate) struct Deleted {
     pub(crate) delete: Delete,
@@ -38,7 +39,7 @@ impl Deleted {
         Self { delete, faults: Vec::new() }
     }
 
-    /// One more DELETE. The first one's outcome stands, unless a later one is worse.
+    /// Adds a further DELETE. The first outcome stands, unless a later one is worse.
     fn join(&mut self, other: Self) {
         if self.delete == Delete::NotApplicable
             || (self.delete.is_clean() && !other.delete.is_clean())
@@ -50,14 +51,14 @@ impl Deleted {
 }
 
 impl HttpSession {
-    /// Whether the server has given us a session to end.
+    /// Whether the server has opened a session that has to be ended.
     pub(crate) fn has_session(&self) -> bool {
         let open = self.open.lock();
         open.session_id.is_some() || !open.strays.is_empty()
     }
 
-    /// Ends the session, once, and with it those that were begun beside it. It may take as long as the order allows;
-    /// `turns` bounds how many DELETEs of a group are under way. The session has been stopped before.
+    /// Ends the session, once, and with it the sessions that were begun beside it. It may take as long as the order
+    /// allows; `turns` bounds the number of DELETEs of a group under way. The session has been stopped before.
     pub(crate) async fn delete(&self, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
         tokio::select! {
             biased;
@@ -121,7 +122,7 @@ impl HttpSession {
     }
 }
 
-/// Ready when nothing may wait any longer: forced, or the budget is spent.
+/// Ready when no wait may go on: forced, or the budget is spent.
 async fn out_of_time(orders: &mut OrderWatch) {
     loop {
         let order = orders.current();

@@ -1,4 +1,5 @@
-//! What a failed exchange is called, decided where status, headers and error chain are still at hand.
+//! The classification of a failed exchange, made where status, headers and error chain are still
+//! available.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use crate::wire::message::{Kind, rejection};
 /// A failed exchange.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The request did not get through.
+    /// The request could not be sent.
     Send(reqwest::Error),
-    /// The answer did not come whole, or is too large.
+    /// The answer was cut off, or is too large.
     Body(BodyError),
-    /// An error status, with the challenges of a 401 or 403 and the server's words.
+    /// An error status, with the challenges of a 401 or 403 and the server's error text.
     Status { status: StatusCode, challenges: Vec<String>, words: Option<String> },
     /// A redirect that is not followed.
     Redirect { status: StatusCode, location: Option<String> },
@@ -26,15 +27,16 @@ pub(super) enum Failure {
     Expired,
     /// An answer of another kind.
     Unexpected(String),
-    /// A body that is no answer to the request.
+    /// A body that is not an answer to the request.
     NotAnAnswer(String),
     /// The response stream broke off.
     Broken(Flattened),
-    /// The response stream ended before the answer. It held a text that was no message, where there was one.
+    /// The response stream ended before the answer. It contained this text that was not a message, if there
+    /// was one.
     NoAnswer { noise: Option<String> },
-    /// The response stream was lost, and asking for the rest of it brought nothing.
+    /// The response stream was lost, and requests for the rest of it failed.
     NotResumed { tries: u32, over: Duration, wait: Duration, last: Box<Failure> },
-    /// It has been told already.
+    /// It has been recorded already.
     Told(Fault),
 }
 
@@ -51,7 +53,7 @@ impl From<reqwest::Error> for Failure {
 }
 
 impl Failure {
-    /// The failure that an answer with an error status is, with the server's words, and those words whole.
+    /// The failure of an answer with an error status, with the server's error text, and the whole body.
     pub(super) async fn of(response: reqwest::Response) -> (Self, Vec<u8>) {
         let status = response.status();
         let location = headers::location(&response);
@@ -65,7 +67,7 @@ impl Failure {
         (Self::Status { status, challenges, words: words(&text) }, text)
     }
 
-    /// Whether asking again has no use.
+    /// Whether a retry has no use.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Send(error) => error.is_builder(),
@@ -81,7 +83,8 @@ impl Failure {
         }
     }
 
-    /// The error rmcp is given. It holds the fault whole, so that a call gets its own cause back and not another's.
+    /// The error for rmcp. It contains the whole fault, so that a call gets its own cause back and not another
+    /// one's.
     pub(super) fn error(&self, fault: Fault) -> HttpError {
         match self {
             Self::Expired => HttpError::SessionExpired,
@@ -89,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// What the caller is told.
+    /// The fault for the caller.
     pub(super) fn fault(&self, session: &HttpSession, kind: &Kind) -> Fault {
         let url = &session.shown_url;
         let to = kind.subject();
@@ -149,7 +152,7 @@ impl Failure {
     }
 }
 
-/// An error status, with everything that was said beside it.
+/// An error status, with the texts beside it.
 fn refused(
     session: &HttpSession,
     kind: &Kind,
@@ -179,7 +182,7 @@ fn refused(
     Fault::new(by_status(status), text)
 }
 
-/// What a server says in a body beside an error status: the text of its JSON-RPC error, or how the body begins.
+/// The error text in a body with an error status: that of its JSON-RPC error, or the beginning of the body.
 fn words(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Error {
@@ -191,7 +194,7 @@ fn words(body: &[u8]) -> Option<String> {
     }
 }
 
-/// A request that did not get through, by what `reqwest` knows of the reason.
+/// A request that could not be sent, classified by `reqwest`'s reason.
 fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
     let url = &session.shown_url;
     let (outcome, text) = if error.is_timeout() {
@@ -219,7 +222,7 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
     Fault::caused(outcome, text, Flattened::of(error))
 }
 
-/// Whether a body came and is not what its head says: it cannot be decompressed. The connection has no part in that.
+/// Whether a body came and cannot be decompressed as its head says. The connection is not at fault then.
 fn is_malformed(error: &reqwest::Error) -> bool {
     let mut next = std::error::Error::source(error);
     let mut is_of_the_decoder = false;
@@ -232,7 +235,7 @@ fn is_malformed(error: &reqwest::Error) -> bool {
                 return false;
             }
             is_of_the_decoder = true;
-            // An error inside of an `io::Error` is not its source.
+            // An error inside an `io::Error` is not its source.
             next = error.get_ref().map(|inner| inner as _);
         } else {
             next = cause.source();

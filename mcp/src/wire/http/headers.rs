@@ -1,4 +1,4 @@
-//! Headers: those a user gave, those the protocol asks for, and those of an answer.
+//! Headers: those of the user, those of the protocol, and those of an answer.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +30,7 @@ const RESERVED: [&str; 10] = [
     "transfer-encoding",
 ];
 
-/// The headers a user gave, checked, and a word on each that is not sent.
+/// The headers of the user, checked, and a warning about each that is not sent.
 pub(crate) fn given(given: &BTreeMap<String, String>) -> Result<(Headers, Vec<String>), Fault> {
     let mut headers = HashMap::new();
     let mut dropped = Vec::new();
@@ -67,7 +67,7 @@ pub(super) fn prepared(
     }
 }
 
-/// A header of an answer, where it is text.
+/// A header of an answer, if it is text.
 pub(super) fn text(response: &Response, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
@@ -83,7 +83,7 @@ fn is_media_type(headers: &HeaderMap, media_type: &str) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
-/// A content coding that is still there when the client has taken off those it knows: the body cannot be read.
+/// A content coding that is left when the client has removed those it knows: the body cannot be read.
 pub(super) fn unknown_coding(response: &Response) -> Option<String> {
     text(response, &CONTENT_ENCODING)
         .filter(|coding| !coding.trim().eq_ignore_ascii_case("identity"))
@@ -95,7 +95,7 @@ pub(super) fn challenges(response: &Response) -> Vec<String> {
     all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
-/// Where a redirect leads, as it may be shown.
+/// The target of a redirect, in a form that may be shown.
 pub(super) fn location(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION)?.as_bytes();
     let location = String::from_utf8_lossy(location).into_owned();
@@ -103,7 +103,8 @@ pub(super) fn location(response: &Response) -> Option<String> {
     Some(shown(&location))
 }
 
-/// An address as it may be shown: without user, password and query, which may be secrets.
+/// An address in a form that may be shown: without user, password and query, which may be
+/// secrets.
 pub(crate) fn shown(url: &str) -> String {
     let Ok(mut url) = reqwest::Url::parse(url) else {
         return url.to_owned();

@@ -1,4 +1,4 @@
-//! The handshake over HTTP: each question is a POST of its own, and their answers come in any order.
+//! The handshake over HTTP: each request is a POST of its own, and the answers come in any order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +44,14 @@ impl Line for Posts {
         self.open.next().await
     }
 
-    /// A session may have been begun for the question that did not count: its id is in the answer.
+    /// A session may have been opened for the request that did not count: its id is in the answer.
     async fn settle(&mut self, patience: Duration) {
         let all = async { while self.open.next().await.is_some() {} };
         let _some_are_late = tokio::time::timeout(patience, all).await;
     }
 }
 
-/// Posts one question.
+/// Posts one request.
 async fn question(
     session: Arc<HttpSession>,
     request: ClientJsonRpcMessage,

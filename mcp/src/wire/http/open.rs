@@ -1,4 +1,4 @@
-//! What a server has opened for us: the session that is spoken in, those beside it, and the answer that opened it.
+//! The sessions that a server has opened for us: the current one, others beside it, and the answer that opened it.
 
 use std::collections::HashSet;
 
@@ -9,32 +9,32 @@ use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 use crate::wire::handshake::Agreed;
 use crate::wire::message::{Kind, request_id};
 
-/// What is open.
+/// The open sessions.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     pub(super) session_id: Option<String>,
-    /// Sessions that the server has begun and that are not spoken in: it gave their ids to a probe that it refused, or to
-    /// an `initialize` that did not count in the end.
+    /// Sessions that the server has begun and that are not used: it gave their ids to a probe that it refused, or to an
+    /// `initialize` that did not count in the end.
     pub(super) strays: Vec<Stray>,
     pub(super) protocol_version: Option<HeaderValue>,
-    /// The server's answer to the first question, which rmcp will ask once more.
+    /// The server's answer to the first request, which rmcp will send once more.
     answer: Option<Box<ServerResult>>,
-    /// Whether the handshake has come to something.
+    /// Whether the handshake has succeeded.
     is_agreed: bool,
     /// The requests that met a session which the server no longer knew. Each of them is sent once more, in a new session.
     expired: HashSet<RequestId>,
 }
 
-/// A session that is not spoken in.
+/// A session that is not used.
 #[derive(Debug)]
 pub(super) struct Stray {
     pub(super) id: String,
-    /// The revision that it was begun with, where that is known.
+    /// The revision with which it was begun, if it is known.
     pub(super) version: Option<HeaderValue>,
 }
 
 impl Open {
-    /// The handshake has come to something.
+    /// The handshake has succeeded.
     pub(super) fn agreed(&mut self, agreed: Agreed) {
         if !agreed.is_legacy() {
             // A session that was begun beside the modern era.
@@ -47,7 +47,7 @@ impl Open {
         self.is_agreed = true;
     }
 
-    /// The answer to rmcp's own first question. A later `initialize`, for a session that has expired, goes out.
+    /// The answer to rmcp's own first request. A later `initialize`, for a session that has expired, is sent.
     pub(super) fn replay(
         &mut self,
         message: &ClientJsonRpcMessage,
@@ -58,7 +58,7 @@ impl Open {
         Some(StreamableHttpPostResponse::Json(answer, self.session_id.clone()))
     }
 
-    /// An answer came with the id of a session. Whatever the answer is, that session has to be ended.
+    /// An answer came with the id of a session. That session has to be ended, whatever the answer is.
     pub(super) fn learned(&mut self, kind: &Kind, id: &str) {
         if kind.is_probe() {
             self.strays.push(Stray { id: id.to_owned(), version: None });
@@ -71,8 +71,8 @@ impl Open {
         }
     }
 
-    /// A request was answered as if its session were unknown. Says whether that is to be believed: not of the session that
-    /// was begun for it.
+    /// A request was answered as if its session were unknown. Returns whether that counts: it does not for the session
+    /// that was begun for this request.
     pub(super) fn expires(&mut self, request: Option<&RequestId>) -> bool {
         let Some(request) = request else { return true };
         if self.expired.remove(request) {
@@ -82,8 +82,8 @@ impl Open {
         true
     }
 
-    /// The sessions to end, the one that was spoken in first. One that names no revision was begun by a server that speaks
-    /// the agreed one, where that has sessions.
+    /// The sessions to end, the current one first. A session without a revision was begun by a server that speaks the
+    /// agreed one, if that has sessions.
     pub(super) fn take_all(&mut self) -> Vec<Stray> {
         let version = self.protocol_version.clone().filter(|_| self.session_id.is_some());
         let own = self.session_id.take().map(|id| Stray { id, version: version.clone() });

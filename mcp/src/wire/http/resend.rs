@@ -1,12 +1,11 @@
 //! A request that met a connection which its server had closed.
 //!
-//! A server may close a connection that waits in the pool at any time, and the client learns of it only by the request
-//! that it sends next. RFC 9112, section 9.3.1, lets a client repeat a request of which it knows that it is safe to
-//! repeat. Here that is a request whose [kind](crate::wire::message::Kind::is_repeatable) says so, on a connection that
-//! had served another request before, and of whose answer not one byte has come. It is sent once more, on a new
-//! connection.
+//! A server may close a connection that waits in the pool at any time, and the client only learns of it by its next
+//! request. RFC 9112, section 9.3.1, lets a client repeat a request that it knows to be safe to repeat. Here that is a
+//! request of a [repeatable kind](crate::wire::message::Kind::is_repeatable), on a connection that had served another
+//! request before, and of whose answer not one byte has come. It is sent once more, on a new connection.
 //!
-//! A request that was never written is sent again by the HTTP client itself, whatever it is.
+//! A request that was never written is sent again by the HTTP client itself, whatever its kind.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -19,11 +18,11 @@ use tower_service::Service;
 use super::client::Client;
 
 tokio::task_local! {
-    /// Whether the request under way has begun a connection of its own.
+    /// Whether the request under way has opened a connection of its own.
     static CONNECTED: Cell<bool>;
 }
 
-/// Sends a request, and once more where that is safe and may help.
+/// Sends a request, and once more if that is safe and may help.
 pub(super) async fn send(
     client: &Client,
     repeatable: bool,
@@ -70,8 +69,8 @@ fn was_closed(error: &reqwest::Error) -> bool {
     false
 }
 
-/// A connector that tells the request for which it is asked. The client asks for a connection while it polls that
-/// request, so a value local to the task is the request's own.
+/// A connector that marks the request for which it is called. The client asks for a connection while it polls
+/// that request, so a task-local value belongs to the request.
 #[derive(Debug, Clone)]
 pub(super) struct Watched<S>(S);
 
@@ -95,7 +94,7 @@ where
     }
 
     fn call(&mut self, destination: R) -> S::Future {
-        // Outside of a request, which is where a connection is made for nobody in particular, nobody asks.
+        // Outside a request, where the client opens a connection for its pool, there is no value to set.
         let _ = CONNECTED.try_with(|connected| connected.set(true));
         self.0.call(destination)
     }

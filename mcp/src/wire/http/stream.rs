@@ -1,8 +1,8 @@
-//! A response stream: read by the HTML standard, and asked for again where it was lost, within bounds.
+//! A response stream: read by the HTML standard, and requested again if it was lost, within bounds.
 //!
-//! rmcp would do both, but it drops what it cannot read, and it asks without end where the answers bring nothing. So it is
-//! given a stream that holds messages only. The last of them is the answer: the server's, or the fault that stands in its
-//! place.
+//! rmcp would do both, but it drops events that it cannot read, and it retries without end if the answers bring
+//! nothing. So it gets a stream of messages only. The last of them is the answer: the server's, or the fault that
+//! replaces it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,15 +25,15 @@ use crate::wire::message::{Kind, early_answer};
 use crate::wire::pending::Waits;
 use crate::wire::undelivered;
 
-/// What rmcp reads.
+/// The stream that rmcp reads.
 pub(super) type RmcpEvents = BoxStream<'static, Result<Sse, SseError>>;
 
-/// A stream that was held open this long had its use, even if nothing came over it.
+/// A stream that was open this long counts as useful, even if no event came over it.
 const HELD: Duration = Duration::from_secs(5);
-/// How long a message of ours on behalf of rmcp may take.
+/// The time that a message of ours on behalf of rmcp may take.
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
 
-/// How often, and for how long, a lost stream is asked for while that brings nothing.
+/// The number of retries of a lost stream, and their duration, while they bring nothing.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
     tries: u32,
@@ -43,7 +43,7 @@ struct Patience {
     over: Duration,
 }
 
-/// Somebody waits for the answer.
+/// A request waits for the answer.
 const FOR_AN_ANSWER: Patience = Patience {
     tries: 5,
     first: Duration::from_millis(250),
@@ -51,7 +51,7 @@ const FOR_AN_ANSWER: Patience = Patience {
     over: Duration::from_secs(30),
 };
 
-/// Nobody waits: it is the stream for what a server has to say by itself.
+/// No request waits: the stream is for messages that a server sends without a request.
 const FOR_NOTHING_IN_PARTICULAR: Patience = Patience {
     tries: 8,
     first: Duration::from_secs(1),
@@ -59,7 +59,7 @@ const FOR_NOTHING_IN_PARTICULAR: Patience = Patience {
     over: Duration::from_secs(180),
 };
 
-/// What a stream is asked for with.
+/// The data for requesting a stream.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
     pub(super) session_id: Option<String>,
@@ -76,7 +76,7 @@ pub(super) struct ResponseStream {
     way: Way,
     patience: Patience,
     events: Events,
-    /// What was read and not taken yet.
+    /// Messages that were read and not taken yet.
     messages: VecDeque<ServerJsonRpcMessage>,
     opened: Instant,
     last_id: Option<String>,
@@ -135,7 +135,7 @@ impl ResponseStream {
         &self.client.0
     }
 
-    /// The next message; `None` where the stream is at its end and nothing is missing.
+    /// The next message; `None` if the stream is at its end and nothing is missing.
     async fn next(&mut self) -> Result<Option<ServerJsonRpcMessage>, Failure> {
         loop {
             if let Some(message) = self.messages.pop_front() {
@@ -180,12 +180,12 @@ impl ResponseStream {
             self.retry = Some(Duration::from_millis(retry));
         }
         if let Some(id) = event.id {
-            // An id without text takes the last one back, as the standard has it.
+            // An empty id clears the last one, as the standard has it.
             self.last_id = Some(id).filter(|id| !id.is_empty());
         }
     }
 
-    /// Asks for the rest of the stream, or says that it is lost.
+    /// Requests the rest of the stream, or returns that it is lost.
     async fn resume(&mut self, loss: Failure) -> Result<(), Failure> {
         if self.waits.is_some() && self.last_id.is_none() {
             return Err(loss);
@@ -227,8 +227,8 @@ impl ResponseStream {
         Failure::NotResumed { tries: self.tries, over, wait, last: Box::new(last) }
     }
 
-    /// The wait before the next try: what the server has asked for, and more where that has brought nothing before. A
-    /// server that breaks off after each message may not make us ask without a pause.
+    /// The wait before the next try: the time that the server has requested, or more if earlier tries brought
+    /// nothing. A server that breaks off after each message must not cause retries without a pause.
     fn wait(&self) -> Duration {
         let doubled = self.patience.first.saturating_mul(1 << self.tries.min(16));
         let ours = doubled.min(self.patience.longest);
@@ -239,7 +239,8 @@ impl ResponseStream {
         }
     }
 
-    /// Reads on to the answer. Requests of the server that come before it are answered here: rmcp does not hear them.
+    /// Reads to the answer. Requests of the server that come before it are answered here, because rmcp does not get
+    /// them.
     pub(super) async fn answer(mut self) -> Result<ServerJsonRpcMessage, Failure> {
         loop {
             match self.next().await? {
@@ -267,7 +268,8 @@ impl ResponseStream {
         }
     }
 
-    /// The stream as rmcp reads it. It does not fail, and it does not end before the answer: rmcp would ask for it again.
+    /// The stream as rmcp reads it. It does not fail, and it does not end before the answer, because rmcp would then
+    /// request it again.
     pub(super) fn into_events(self) -> RmcpEvents {
         let stop = self.session().stop.clone();
         let events = stream::unfold(Some(self), |state| async move {

@@ -1,11 +1,12 @@
 //! A page of a list without the items that cannot be read.
 //!
-//! rmcp reads a page as a whole, so that one tool without an `inputSchema` takes all the others with it. Our transports
-//! see the page first: they let the readable items through, typed as rmcp expects them. The same items as they came and what
-//! was found wrong go into the page's `_meta`, from where [`read`](super::read) takes them: rmcp's types keep no field that
-//! they do not know.
+//! rmcp reads a page as a whole, so one tool without an `inputSchema` makes the whole page unreadable. Our transports
+//! see the page first: they pass on the readable items, typed as rmcp expects them. The same items as they came and the
+//! problems go into the page's `_meta`, from where [`read`](super::read) takes them, because rmcp's types keep no field
+//! that they do not know.
 //!
-//! The answer to a call and to its like is not typed at all: it is let through as it is (see [`answers`](super::super::answers)).
+//! The answer to a call and to similar requests is not typed at all: it is passed on as it is (see
+//! [`answers`](super::super::answers)).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -21,13 +22,13 @@ use super::super::answers;
 use super::Offer;
 use crate::component::ComponentKind;
 
-/// Where the findings stand in a page's `_meta`. A server's own entry of that name is replaced.
+/// The key of the findings in a page's `_meta`. A server's own entry of that name is replaced.
 const FINDINGS: &str = "moored/findings";
-/// Where the readable items stand there, as they came.
+/// The key of the readable items there, as they came.
 const ITEMS: &str = "moored/items";
-/// Bad items of a page beyond these are counted only.
+/// Bad items of a page beyond this number are only counted.
 const NAMED: usize = 256;
-/// The longest name or reason that is shown of somebody else's text, in characters.
+/// The longest foreign name or reason that is shown, in characters.
 const SHOWN: usize = 160;
 
 /// The kinds of list that a server may offer.
@@ -40,7 +41,7 @@ pub(super) enum List {
 }
 
 impl List {
-    /// The list that a message asks for.
+    /// The list that a message requests.
     fn asked_by(message: &ClientJsonRpcMessage) -> Option<(RequestId, Self)> {
         let ClientJsonRpcMessage::Request(request) = message else { return None };
         let list = match request.request {
@@ -63,7 +64,7 @@ impl List {
         }
     }
 
-    /// What an item offers.
+    /// The component of an item.
     pub(super) fn offer(self, item: Map<String, Value>) -> Offer {
         let text = |field: &str| item.get(field).and_then(Value::as_str).map(str::to_owned);
         let name = text("name").unwrap_or_default();
@@ -99,7 +100,7 @@ impl List {
         }
     }
 
-    /// Why an item cannot be read, with the path to the field where it is known.
+    /// The reason why an item cannot be read, with the path to the field if it is known.
     fn fault(self, item: &Value) -> Option<String> {
         match self {
             Self::Tools => fault::<Tool>(item),
@@ -109,7 +110,7 @@ impl List {
         }
     }
 
-    /// A page as rmcp has it.
+    /// A page in rmcp's type.
     fn typed(self, page: Value) -> serde_json::Result<ServerResult> {
         Ok(match self {
             Self::Tools => ServerResult::ListToolsResult(serde_json::from_value(page)?),
@@ -122,10 +123,10 @@ impl List {
     }
 }
 
-/// What was found on a page.
+/// The findings on a page.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Findings {
-    /// Why the page cannot be read at all.
+    /// The reason why the page cannot be read at all.
     pub(super) fault: Option<String>,
     /// The items that cannot be read, and other oddities, a line each.
     pub(super) warnings: Vec<String>,
@@ -135,7 +136,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Takes the findings out of a page's `_meta`. Where nothing was put there, the typed items have to do.
+    /// Takes the findings out of a page's `_meta`. If there are none, the typed items are used.
     pub(super) fn take(meta: Option<&mut MetaObject>, typed: &[impl Serialize]) -> Self {
         let (findings, items) = match meta {
             Some(meta) => (meta.0.remove(FINDINGS), meta.0.remove(ITEMS)),
@@ -147,7 +148,7 @@ impl Findings {
         Self { items, ..findings.unwrap_or_default() }
     }
 
-    /// Drops the tools that are none of `kept`, and says so.
+    /// Drops the tools that are not in `kept`, with a warning.
     pub(super) fn drop_all_but(&mut self, kept: &HashSet<&str>) {
         let warnings = &mut self.warnings;
         self.items.retain(|item| {
@@ -163,21 +164,21 @@ impl Findings {
     }
 }
 
-/// What the answer of a request is let through as.
+/// The form in which the answer of a request is passed on.
 #[derive(Debug, Clone, Copy)]
 enum Mesh {
     /// A page of a list, sifted.
     Page(List),
-    /// Whatever it is.
+    /// Unchanged.
     Whole,
 }
 
-/// The requests under way whose answers rmcp is not to read by itself.
+/// The requests under way whose answers rmcp must not read itself.
 #[derive(Debug, Default)]
 pub(crate) struct Sieve(Mutex<HashMap<RequestId, Mesh>>);
 
 impl Sieve {
-    /// Remembers the request where its answer is not for rmcp to read.
+    /// Remembers a request whose answer rmcp must not read.
     pub(crate) fn watch(&self, message: &ClientJsonRpcMessage) {
         let watched = match List::asked_by(message) {
             Some((id, list)) => Some((id, Mesh::Page(list))),
@@ -188,7 +189,7 @@ impl Sieve {
         }
     }
 
-    /// Reads a message of the server; the answer to a request that is watched is sifted.
+    /// Reads a message of the server; the answer to a watched request is sifted.
     pub(crate) fn read(&self, text: &[u8]) -> serde_json::Result<ServerJsonRpcMessage> {
         if self.0.lock().is_empty() {
             return serde_json::from_slice(text);
@@ -196,12 +197,12 @@ impl Sieve {
         self.sift(serde_json::from_slice(text)?).or_else(serde_json::from_value)
     }
 
-    /// A request has its answer, or waits for it no more.
+    /// A request has its answer, or no longer waits for it.
     pub(crate) fn forget(&self, id: &RequestId) {
         self.0.lock().remove(id);
     }
 
-    /// The answer that `message` is; the message itself where it is something else.
+    /// `message` as an answer; the message itself if it is something else.
     fn sift(&self, mut message: Value) -> Result<ServerJsonRpcMessage, Value> {
         let is_result = message["jsonrpc"] == "2.0"
             && message.get("result").is_some()
@@ -217,7 +218,7 @@ impl Sieve {
         Ok(JsonRpcMessage::response(result, id))
     }
 
-    /// The request that an answer with this id is for, which is watched no more. `"7"` is taken for `7`, as rmcp does.
+    /// The request for which an answer with this id is; it is watched no more. `"7"` is taken for `7`, as rmcp does.
     fn watched(&self, id: &RequestId) -> Option<(RequestId, Mesh)> {
         let mut watched = self.0.lock();
         watched.remove_entry(id).or_else(|| match id {
@@ -251,7 +252,7 @@ fn page(list: List, result: Value) -> ServerResult {
     };
     let items = readable(list, items, &mut findings);
     match fields.get("nextCursor") {
-        // Some servers say with an empty cursor that there is no further page.
+        // Some servers mark the last page with an empty cursor.
         Some(Value::String(cursor)) if !cursor.is_empty() => {}
         None | Some(Value::Null | Value::String(_)) => drop(fields.remove("nextCursor")),
         Some(other) => {
@@ -278,7 +279,7 @@ fn page(list: List, result: Value) -> ServerResult {
     meta.insert(FINDINGS.into(), serde_json::to_value(findings).unwrap_or_default());
     meta.insert(ITEMS.into(), raw);
     fields.insert("_meta".into(), meta.into());
-    // It was read above, or holds nothing any more that could be wrong.
+    // It was read above, or nothing is left in it that could be wrong.
     list.typed(fields.into()).unwrap_or_else(|_| ServerResult::empty(()))
 }
 
@@ -317,7 +318,7 @@ fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value
     kept
 }
 
-/// What an item is called: its place, and the name it gives itself.
+/// The label of an item: its place, and the name it gives itself.
 fn label(list: List, index: usize, item: &Value) -> String {
     let place = format!("{}[{index}]", list.field());
     let names = ["name", "uri", "uriTemplate"];
@@ -327,7 +328,7 @@ fn label(list: List, index: usize, item: &Value) -> String {
     }
 }
 
-/// Why `item` is no `T`, with the path to the field where it is known.
+/// The reason why `item` is not a `T`, with the path to the field if it is known.
 pub(crate) fn fault<T: serde::de::DeserializeOwned>(item: &Value) -> Option<String> {
     if !item.is_object() {
         return Some(format!("it is {}, not an object", kind(item)));
@@ -338,7 +339,7 @@ pub(crate) fn fault<T: serde::de::DeserializeOwned>(item: &Value) -> Option<Stri
     Some(short(&if path == "." { said } else { format!("`{path}`: {said}") }))
 }
 
-/// A reader of JSON knows arrays and objects, and no types of Rust.
+/// Replaces the names of Rust types, because JSON has arrays and objects only.
 fn in_words_of_json(said: &str) -> String {
     match said.split_once(", expected struct ") {
         Some((found, _)) => format!("{found}, expected an object"),
@@ -374,7 +375,7 @@ mod tests {
 
     use super::*;
 
-    /// The names of the tools that are let through, and the findings.
+    /// The names of the tools that are passed on, and the findings.
     fn tools(result: Value) -> (Vec<String>, Findings) {
         let ServerResult::ListToolsResult(mut page) = page(List::Tools, result) else {
             panic!("not a page of tools")
