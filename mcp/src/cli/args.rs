@@ -74,7 +74,7 @@ list that cannot be read (without CONFIG: 0 all diagnoses are the planted ones, 
 130 or 143 after SIGINT or SIGTERM, once everything was left. A second signal kills at once.";
 
 impl DoctorArgs {
-    /// What a failing server does to the others.
+    /// The effect of a failing server on the others.
     pub(crate) fn policy(&self) -> Policy {
         if self.fail_fast { Policy::FailFast } else { Policy::BestEffort }
     }
@@ -99,7 +99,7 @@ pub(crate) struct CallArgs {
     pub limits: LimitArgs,
 }
 
-/// Where the servers of a command are found.
+/// The source of a command's servers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source<'a> {
     /// In a configuration.
@@ -113,7 +113,7 @@ impl CallArgs {
     ///
     /// # Errors
     ///
-    /// Where there is a word too few or too many.
+    /// If there are too few or too many words.
     pub(crate) fn understood(&self) -> Result<(Source<'_>, &str, &str), String> {
         match (&self.words[..], &self.url) {
             ([config, tool, json], None) => Ok((Source::Config(Path::new(config)), tool, json)),

@@ -18,24 +18,24 @@ use super::voyage::{self, Ended};
 use super::{FAILED, WRONG_USE, source};
 use target::Target;
 
-/// How long a tool may take where neither the command line nor the configuration says.
+/// The time limit of a tool if neither the command line nor the configuration sets one.
 const UNLESS_SAID: Duration = Duration::from_secs(5);
 
-/// All that was typed, understood.
+/// The command line after reading.
 struct Order {
     target: Target,
     arguments: Map<String, Value>,
-    /// Those that have to be started for it.
+    /// The servers that have to be started for it.
     servers: Vec<ServerParams>,
     options: CallOptions,
 }
 
-/// What became of the call, before the servers were left.
+/// The outcome of the call, before the servers were left.
 enum Called {
-    /// The tool of the server `by` answered: its result, which may be an error of its own. Of the servers in `incomplete`
-    /// another list failed, which the call did not need.
+    /// The tool of the server `by` answered: its result, which may be an error of its own. Another list of the servers
+    /// in `incomplete` failed, which the call did not need.
     Answer { result: Value, by: String, incomplete: Vec<String> },
-    /// There is no result: why, a line each, and the exit status that says so.
+    /// There is no result: the reason, a line each, and the exit status for it.
     Nothing { why: Vec<String>, status: u8 },
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
     conclude(ended)
 }
 
-/// Reads all that was typed, and starts nothing.
+/// Reads the command line and the configuration, and starts no server.
 fn understand(args: &CallArgs) -> Result<Order, String> {
     let (source, tool, arguments) = args.understood()?;
     let arguments = match serde_json::from_str(arguments) {
@@ -97,7 +97,7 @@ async fn call(group: &SessionGroup, order: Order) -> Called {
     }
     let tool = match target.find(&group.list()) {
         Ok(tool) => tool,
-        // Why a list failed is among the warnings.
+        // The reason why a list failed is among the warnings.
         Err(why) if !incomplete.is_empty() => {
             return Called::Nothing { why: vec![why], status: FAILED };
         }
@@ -115,12 +115,12 @@ async fn call(group: &SessionGroup, order: Order) -> Called {
     }
 }
 
-/// What the child said at its end, for a person to read.
+/// The last output of the child, for a person to read.
 fn last_words(report: &ErrorReport) -> impl Iterator<Item = String> {
     words::tail(report).into_iter().map(|line| format!("its stderr: {line}"))
 }
 
-/// Prints what there is to print, and decides the exit status.
+/// Prints the outcome, and decides the exit status.
 fn conclude(ended: Ended<Called>) -> ExitCode {
     output::warn_of(&ended.report.servers);
     let mut spared = Vec::new();
@@ -129,7 +129,7 @@ fn conclude(ended: Ended<Called>) -> ExitCode {
             spared = incomplete;
             // It has answered. Whether it exits by itself after that, or when it is left, is chance.
             spared.push(by);
-            // Pretty or not is the same to a program, and a person may be reading.
+            // Indentation makes no difference to a program, and a person may be reading.
             output::print(&format!("{result:#}"));
             let tool_failed = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
             if tool_failed { FAILED } else { 0 }

@@ -1,4 +1,4 @@
-//! `moored-mcp doctor`: connects to all, leaves all, and tells how each went.
+//! `moored-mcp doctor`: connects to all servers, leaves all, and reports each outcome.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -18,7 +18,8 @@ use crate::fleet::planted::Verdict;
 
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
-    // Caught from here on: a signal that comes while the fleet starts must not kill us.
+    // Caught from here on, because a signal that comes while the fleet starts must not kill
+    // this program.
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot catch signals: {error}")),
@@ -60,13 +61,13 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// Says whether the diagnoses of the embedded fleet are the planted ones.
+/// Reports whether the diagnoses of the embedded fleet are the planted ones.
 fn compare(report: &CloseReport, audience: Audience) -> bool {
     let verdict = Verdict::of(report);
     let (right, width) = (verdict.is_right(), output::width());
     let lines = verdict.lines().into_iter();
     match audience {
-        // The report is all that stdout is for.
+        // Stdout is for the report alone.
         Audience::Machine if right => {}
         Audience::Machine => lines.for_each(|line| output::complain(line.trim_start())),
         Audience::Terminal | Audience::Pipe => {
@@ -82,13 +83,14 @@ fn compare(report: &CloseReport, audience: Audience) -> bool {
 
 /// Connects until every server has an outcome.
 ///
-/// That is sooner than [`SessionGroup::connect_many`] returns, which waits for the clean-up of what
-/// failed as well. To the doctor that clean-up is a part of leaving: the others need not stand and
-/// watch it, and its time belongs to that phase.
+/// That is sooner than [`SessionGroup::connect_many`] returns, because that also waits for the
+/// clean-up of failed attempts. For the doctor that clean-up is a part of leaving: the other
+/// servers need not wait for it, and its time belongs to that phase.
 async fn connect(group: &SessionGroup, servers: Vec<ServerParams>, policy: Policy) {
     let settled = settled(group.events(), servers.len());
     let group = group.clone();
-    // In a task of its own, because dropping it would interrupt what is still being cleaned up.
+    // In a task of its own, because dropping it would interrupt the clean-up of failed
+    // attempts.
     let connecting = tokio::spawn(async move { group.connect_many(servers, policy).await });
     tokio::select! {
         _ = connecting => {}
@@ -96,7 +98,7 @@ async fn connect(group: &SessionGroup, servers: Vec<ServerParams>, policy: Polic
     }
 }
 
-/// Ready when each of `count` servers has come up or failed; never, where events were missed.
+/// Ready when each of `count` servers has come up or failed; never if events were missed.
 async fn settled(mut events: Receiver<Event>, count: usize) {
     let mut waiting: HashSet<usize> = (0..count).collect();
     while !waiting.is_empty() {
@@ -121,7 +123,7 @@ fn headline(servers: &[ServerParams], embedded: bool) -> String {
 }
 
 fn report(report: &CloseReport, audience: Audience) {
-    // The tree has them in their places already, on the same terminal.
+    // The tree shows them in their places already, on the same terminal.
     if audience != Audience::Terminal {
         output::warn_of(&report.servers);
     }

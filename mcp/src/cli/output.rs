@@ -1,7 +1,7 @@
-//! Writing to stdout and stderr without dying of it.
+//! Writing to stdout and stderr without a panic.
 //!
-//! A reader that goes away (`moored-mcp doctor | head -1`) must not stop the clean-up, so nothing
-//! here panics on a closed pipe, which is what `println!` does.
+//! A reader that goes away (`moored-mcp doctor | head -1`) must not stop the clean-up, so no
+//! function here panics on a closed pipe, as `println!` does.
 
 use std::io::{IsTerminal, Write};
 
@@ -9,7 +9,7 @@ use moored_mcp::ServerReport;
 
 use super::render::words;
 
-/// Writes `text` and a line break to stdout. A reader that is gone has all it wanted.
+/// Writes `text` and a line break to stdout. A reader that is gone is no error.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _gone = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
@@ -20,7 +20,8 @@ pub(crate) fn complain(text: &str) {
     let _gone = writeln!(std::io::stderr().lock(), "{}", signed(text));
 }
 
-/// The text in this program's name, as everything on stderr is. Much of it is made of words of others.
+/// The text with this program's name before it, as all output on stderr. It may contain text of other
+/// programs.
 pub(crate) fn signed(text: &str) -> String {
     format!("moored-mcp: {}", words::plain(text))
 }
@@ -30,7 +31,7 @@ pub(crate) fn warn(text: &str) {
     complain(&format!("warning: {text}"));
 }
 
-/// Writes what went wrong with the servers without standing in the way.
+/// Writes the warnings of the servers.
 pub(crate) fn warn_of(servers: &[ServerReport]) {
     for server in servers {
         for warning in &server.warnings {
@@ -39,7 +40,7 @@ pub(crate) fn warn_of(servers: &[ServerReport]) {
     }
 }
 
-/// How wide the lines on stdout may be: as wide as the terminal, or as `COLUMNS` says, or 80.
+/// The width of lines on stdout: that of the terminal, or `COLUMNS`, or 80.
 pub(crate) fn width() -> usize {
     const USUAL: usize = 80;
     const NARROWEST: usize = 40;
@@ -48,19 +49,19 @@ pub(crate) fn width() -> usize {
     terminal.or_else(columns).filter(|width| *width > 0).unwrap_or(USUAL).max(NARROWEST)
 }
 
-/// Who reads the report.
+/// The reader of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
     /// A program: one JSON object.
     Machine,
     /// A person at a terminal: a live view, then a tree.
     Terminal,
-    /// A person who reads it later, out of a pipe or a file: plain lines, then a table.
+    /// A person who reads it later, from a pipe or a file: plain lines, then a table.
     Pipe,
 }
 
 impl Audience {
-    /// Looks at what the streams are.
+    /// Checks the kinds of the streams.
     pub(crate) fn find(json: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if json {

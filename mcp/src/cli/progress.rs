@@ -1,5 +1,4 @@
-//! What happens while it happens: a live tree on a terminal, plain lines in a pipe, nothing for a
-//! program.
+//! Progress: a live tree on a terminal, plain lines in a pipe, nothing for a program.
 
 mod live;
 mod log;
@@ -15,9 +14,9 @@ use super::output::{self, Audience};
 use live::Live;
 use log::Log;
 
-/// Something that shows events.
+/// A view of events.
 trait View: Send {
-    /// Shows one.
+    /// Shows an event.
     fn show(&mut self, event: &Event);
     /// The last event was shown; the report comes next.
     fn end(&mut self);
@@ -31,7 +30,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Follows `group` from now on; call it before anything is connected.
+    /// Follows `group` from now on; call it before a server is connected.
     pub(crate) fn follow(
         group: &SessionGroup,
         servers: &[ServerParams],
@@ -50,7 +49,7 @@ impl Progress {
         Self { following: Some((ended, task)), bars }
     }
 
-    /// Says something on stderr without spoiling the live view.
+    /// Prints a text on stderr without damage to the live view.
     pub(crate) fn notice(&self, text: &str) {
         let above = self.bars.as_ref().map(|bars| bars.println(output::signed(text)));
         if !matches!(above, Some(Ok(()))) {
@@ -58,10 +57,10 @@ impl Progress {
         }
     }
 
-    /// Shows what is still to be shown, and makes room for the report.
+    /// Shows the remaining events, and makes room for the report.
     pub(crate) async fn finish(self) {
         if let Some((ended, task)) = self.following {
-            // Either may have gone before: then there is nothing left to show.
+            // Either may have ended before: then no event is left to show.
             let _gone = ended.send(());
             let _gone = task.await;
         }

@@ -7,8 +7,8 @@ pub(crate) mod words;
 
 use moored_mcp::CloseReport;
 
-/// What to remember when the rest has scrolled away: how many came up, how many left cleanly, and
-/// the servers at fault with what each did. The first line is the one that counts.
+/// The summary at the end: the number of servers that came up, the number that left cleanly, and
+/// the servers at fault with their faults. The first line is the most important one.
 fn summary(report: &CloseReport, width: usize) -> Vec<String> {
     let all = report.servers.len();
     let up = report.servers.iter().filter(|s| words::is_up(s)).count();

@@ -1,7 +1,7 @@
 //! The signals that ask this program to end.
 //!
-//! A child of ours is in a process group of its own, so the terminal's Ctrl-C does not reach it, and
-//! neither does the hang-up of a closed terminal: it is left by us or not at all.
+//! A child of ours is in a process group of its own, so neither the terminal's Ctrl-C nor the
+//! hang-up of a closed terminal reaches it: only this program can end it.
 
 use std::io;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub(crate) enum Caught {
 }
 
 impl Caught {
-    /// 128 and the signal's number, as a shell says it.
+    /// 128 plus the signal's number, as a shell reports it.
     pub(crate) fn status(self) -> ExitCode {
         ExitCode::from(match self {
             Caught::HangUp => 129,
@@ -39,7 +39,8 @@ impl Caught {
     }
 }
 
-/// Catches the signals from the moment it exists, so it has to exist before anything is started.
+/// Catches the signals from its creation on, so it has to be created before any server is
+/// started.
 #[derive(Debug)]
 pub(crate) struct Signals {
     hang_up: Signal,
@@ -48,11 +49,11 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Begins to catch.
+    /// Begins to catch signals.
     ///
     /// # Errors
     ///
-    /// Where the kernel refuses a handler.
+    /// If the kernel refuses a handler.
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self {
             hang_up: signal(SignalKind::hangup())?,
@@ -61,18 +62,18 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     ///
     /// # Cancel safety
     ///
-    /// A signal that arrives while nobody waits is kept for the next call; several of one kind that
-    /// arrive unobserved count as one.
+    /// A signal that arrives between two calls is kept for the next call; several signals of one
+    /// kind that arrive between calls count as one.
     pub(crate) async fn next(&mut self) -> Caught {
         tokio::select! {
             Some(()) = self.hang_up.recv() => Caught::HangUp,
             Some(()) = self.interrupt.recv() => Caught::Interrupt,
             Some(()) = self.terminate.recv() => Caught::Terminate,
-            // The streams end only with the runtime, and then nobody polls this.
+            // The streams end only with the runtime, and then this is not polled.
             else => std::future::pending().await,
         }
     }

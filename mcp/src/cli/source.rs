@@ -1,4 +1,4 @@
-//! Where the servers of a command come from: a configuration, or one address.
+//! The source of a command's servers: a configuration, or one address.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use moored_mcp::{HttpParams, ServerParams};
 use super::output;
 use super::render::words;
 
-/// The servers of the file at `path`; what was passed over in it is told on stderr.
+/// The servers of the file at `path`; ignored parts of it are reported on stderr.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<ServerParams>, String> {
     Ok(config.servers)
 }
 
-/// The one server at an address that was typed, with a name that is as good as any.
+/// The one server at the address of the command line, with an arbitrary name.
 pub(crate) fn at(url: &str) -> ServerParams {
     ServerParams::http("server", HttpParams::new(url))
 }

@@ -1,19 +1,18 @@
 //! A group from its start to its end, with the signals that may come in between.
 //!
-//! Both commands take the same course: something is done with the group, then the group is left. The
-//! first signal cuts the doing short, a second one forces the leaving, and there is a report in
-//! every case.
+//! Both commands have the same course: work with the group, then leaving it. The first signal
+//! interrupts the work, a second one forces the leaving, and there is a report in every case.
 
 use moored_mcp::{CloseReport, SessionGroup};
 
 use super::signals::{Caught, Signals};
 
-/// How a voyage ended.
+/// The end of such a course.
 #[derive(Debug)]
 pub(crate) struct Ended<T> {
-    /// What the work came to; `None` where a signal cut it short.
+    /// The result of the work; `None` if a signal interrupted it.
     pub work: Option<T>,
-    /// How the group was left.
+    /// The report of leaving the group.
     pub report: CloseReport,
     /// The first signal, which decides the exit status.
     pub caught: Option<Caught>,
@@ -21,7 +20,8 @@ pub(crate) struct Ended<T> {
 
 /// Does `work` with the group, then leaves it.
 ///
-/// `notice` tells a person that a signal was understood. A signal during `work` drops it: the group owns whatever it had begun, and reports it.
+/// `notice` tells a person that a signal was received. A signal during `work` drops it: the group owns every session
+/// that the work has begun, and reports it.
 pub(crate) async fn sail<T>(
     group: &SessionGroup,
     signals: &mut Signals,
@@ -29,7 +29,7 @@ pub(crate) async fn sail<T>(
     work: impl Future<Output = T>,
 ) -> Ended<T> {
     let mut caught = None;
-    // The first signal asks, every later one forces.
+    // The first signal asks to leave, every later one forces.
     let mut note = |signal: Caught| {
         if caught.is_none() {
             caught = Some(signal);
@@ -40,7 +40,7 @@ pub(crate) async fn sail<T>(
         }
     };
     let work = tokio::select! {
-        // The work is asked first, so that the group knows every server even where a signal is
+        // The work is polled first, so that the group knows every server even if a signal is
         // already waiting.
         biased;
         done = work => Some(done),

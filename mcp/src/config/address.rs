@@ -1,13 +1,14 @@
-//! The address of a server, and how much of it an error may show.
+//! The address of a server, and the part of it that an error may show.
 
 use reqwest::Url;
 
-/// Checks an address; `written` is the same before variables were filled in.
+/// Checks an address; `written` is the address before variables were filled in.
 pub(super) fn check(url: &str, written: &str) -> Result<(), String> {
     let parsed = Url::parse(url).map_err(|error| format!("{:?}: {error}", shown(written)))?;
     match parsed.scheme() {
         "http" | "https" => Ok(()),
-        // Of an address out of a variable, even the scheme may be the beginning of a credential.
+        // Even the scheme of an address that comes from a variable may be the beginning of a
+        // credential.
         _ if written.contains("${") => Err("must be an address of http or https".to_owned()),
         other => Err(format!("{:?}: expected http or https, not {other}", shown(written))),
     }
@@ -22,7 +23,7 @@ fn shown(written: &str) -> String {
     let end = rest.find(['/', '?', '#', '\\', '$']).unwrap_or(rest.len());
     let host = &rest[..end];
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    // What follows a colon is a password where the `@` is missing.
+    // The text after a colon is a password if the `@` is missing.
     let usual = |char: char| char.is_alphanumeric() || ".-_ ".contains(char);
     let length = host.find(|char| !usual(char)).unwrap_or(host.len());
     match &rest[end..] {

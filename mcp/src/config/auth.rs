@@ -1,15 +1,15 @@
-//! LiteLLM's `auth_type` and `auth_value`, as the header they stand for.
+//! LiteLLM's `auth_type` and `auth_value`, as the header for which they stand.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What an `auth_type` comes to.
+/// The result of an `auth_type`.
 pub(super) enum Auth {
     /// This header.
     Header(&'static str, String),
-    /// Nothing, for a reason that a person should hear.
+    /// No header, for a reason that a warning names.
     Nothing(&'static str),
-    /// Nothing, as it is wanted.
+    /// No header, as requested.
     None,
 }
 

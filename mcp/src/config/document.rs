@@ -1,4 +1,4 @@
-//! A configuration as it is written: objects keep their order and the keys that stand there twice, values keep their lines.
+//! A configuration as it is written: objects keep their order and repeated keys, values keep their lines.
 //!
 //! The order decides the order of the report, and a server that is named twice must be seen twice.
 
@@ -10,15 +10,15 @@ use super::{jsonc, yaml};
 
 /// A configuration as it is written, before variables are filled in and before anything is checked.
 ///
-/// It comes from a text ([`parse`](Self::parse)), or out of a larger file of a program's own: it is `Deserialize` for every
-/// format that describes itself. Lines are known of a text only. It is `Serialize` too, with its placeholders unfilled.
+/// It comes from a text ([`parse`](Self::parse)), or from a larger file of another program: it is `Deserialize` for
+/// every self-describing format. Only a text has lines. It is `Serialize` too, with its placeholders unfilled.
 #[derive(Clone, PartialEq)]
 pub struct Document {
     pub(super) root: Node,
     pub(super) format: Format,
 }
 
-/// How the text was written, as far as it matters to its values.
+/// The format of the text, as far as it affects values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// A string is in quotes, and a number is no string.
@@ -27,7 +27,7 @@ pub(super) enum Format {
     Yaml,
 }
 
-/// What the name of a file says of its format. The content decides first.
+/// The format that the name of a file suggests. The content decides first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     Json,
@@ -35,16 +35,16 @@ pub(super) enum Named {
     Otherwise,
 }
 
-/// A value and the line it is on; line 0 where lines are not known.
+/// A value and its line; line 0 if lines are not known.
 #[derive(Clone)]
 pub(super) struct Node {
     pub line: usize,
-    /// The bytes of the text that it takes up, as long as they are of use.
+    /// The range of bytes that it occupies in the text, while it is needed.
     pub span: Option<Range<usize>>,
     pub value: Value,
 }
 
-/// Two nodes are equal where they say the same, wherever they stand.
+/// Two nodes are equal if their values are, at any place.
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
@@ -76,7 +76,8 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What this is, for a sentence such as "expected a string, found a list". Never the value, which may be a credential.
+    /// The kind of value, for a sentence such as "expected a string, found a list". Never the value, which may be a
+    /// credential.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -98,7 +99,7 @@ impl Value {
 }
 
 impl Document {
-    /// Reads a text: JSON with comments and trailing commas where it begins like JSON (a brace, a bracket or a comment of
+    /// Reads a text: JSON with comments and trailing commas if it begins like JSON (a brace, a bracket or a comment of
     /// its kind), YAML otherwise.
     ///
     /// # Errors
@@ -109,14 +110,15 @@ impl Document {
     }
 
     pub(super) fn parse_named(text: &str, named: Named) -> Result<Self, ConfigError> {
-        // Some editors put a byte order mark first; it is no part of the text.
+        // Some editors put a byte order mark first; it is not part of the text.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if looks_like_json(text) {
             let wrong = match jsonc::read(text) {
                 Ok(root) => return Ok(Self { root, format: Format::Json }),
                 Err(wrong) => wrong,
             };
-            // YAML may begin with a brace too; JSON with a mistake in it is not to pass as YAML.
+            // YAML may begin with a brace too, but JSON with a mistake in it must not pass as
+            // YAML.
             if named == Named::Yaml {
                 return yaml::read(text).map(|root| Self { root, format: Format::Yaml });
             }
@@ -124,7 +126,7 @@ impl Document {
         }
         match yaml::read(text) {
             Ok(root) => Ok(Self { root, format: Format::Yaml }),
-            // A file that is called JSON is told what is wrong with it as JSON.
+            // For a file with the extension of JSON, the error is that of the JSON parser.
             Err(_) if named == Named::Json => Err(jsonc::read(text)
                 .err()
                 .unwrap_or_else(|| ConfigError::new(ConfigErrorKind::Syntax, "not valid JSON"))),

@@ -1,12 +1,12 @@
-//! Durations as the command line and the configuration take them: `250ms`, `10s`, `2m`.
+//! Durations in the form of the command line and the configuration: `250ms`, `10s`, `2m`.
 //!
-//! Whole numbers with a unit, nothing else. A bare number is refused because
-//! seconds and milliseconds are a thousandfold apart and both are plausible,
-//! and a fraction is refused because the next smaller unit says the same.
+//! Whole numbers with a unit, nothing else. A bare number is refused because seconds and
+//! milliseconds differ by a factor of a thousand and both are plausible, and a fraction is
+//! refused because the next smaller unit can express it.
 
 use std::time::Duration;
 
-/// The longest time limit that makes sense to a person who waits for it.
+/// The longest time limit that makes sense to a person.
 ///
 /// It also keeps every later addition to a clock reading far from overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// # Errors
 ///
-/// A text that says what was expected, ready to be shown after the option's name.
+/// A text with the expected form, ready to be shown after the option's name.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

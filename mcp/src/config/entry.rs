@@ -1,4 +1,4 @@
-//! One server of the configuration: which transport it asks for, and with what.
+//! One server of the configuration: its transport, and the parameters for it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use super::values::{Values, limit, truth};
 use super::{address, auth};
 use crate::params::{Era, HttpParams, ServerParams, StdioParams, Transport};
 
-/// Turns one entry into parameters; `None` where it is switched off. `warn` is told what is passed over.
+/// Turns one entry into parameters; `None` if it is disabled. `warn` gets the ignored parts.
 ///
 /// # Errors
 ///
-/// What is wrong, without the server's name, which the caller adds.
+/// The mistake, without the server's name, which the caller adds.
 pub(super) fn read(
     name: &str,
     node: Node,
@@ -34,7 +34,7 @@ pub(super) fn read(
     let disabled = fields.take("disabled").map(truth).transpose()?.unwrap_or(false);
     let enabled = fields.take("enabled").map(truth).transpose()?.unwrap_or(true);
     if disabled || !enabled {
-        // Nothing else of it is looked at: its variables need not be set.
+        // The rest of the entry is not checked, so its variables need not be set.
         warn("it is switched off in the configuration and is not started".to_owned());
         return Ok(None);
     }
@@ -142,7 +142,7 @@ fn http(
     Ok(HttpParams { url, headers })
 }
 
-/// What `type` or `transport` asks for.
+/// The transport that `type` or `transport` names.
 struct Kind {
     key: String,
     line: usize,

@@ -1,10 +1,10 @@
-//! Why a configuration cannot be used.
+//! The reason why a configuration cannot be used.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What kind of mistake a configuration holds.
+/// The kind of a mistake in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
@@ -12,7 +12,7 @@ pub enum ConfigErrorKind {
     Unreadable,
     /// The text is neither JSON with comments nor YAML, or is nested too deep.
     Syntax,
-    /// The text is well formed and holds no servers where they are looked for.
+    /// The text is well formed, but contains no servers under the known keys.
     Shape,
     /// A key of a server has a value that it cannot have, or keys contradict each other.
     Value,
@@ -20,9 +20,10 @@ pub enum ConfigErrorKind {
     Variable,
 }
 
-/// Why a configuration cannot be used, and where.
+/// The reason why a configuration cannot be used, and its place.
 ///
-/// No text of this error holds a value of `headers` or `env`, or the value of a variable: they are often credentials.
+/// No text of this error contains a value of `headers` or `env`, or the value of a variable, because they are often
+/// credentials.
 #[derive(Debug)]
 pub struct ConfigError(Box<Inner>);
 
@@ -66,13 +67,13 @@ impl ConfigError {
         error
     }
 
-    /// Says the line, where it is not known yet. Lines count from 1; 0 means that there is none.
+    /// Sets the line, if it is not known yet. Lines count from 1; 0 means that there is none.
     pub(super) fn at_line(mut self, line: usize) -> Self {
         self.0.line = self.0.line.or((line > 0).then_some(line));
         self
     }
 
-    /// Says the key, where it is not known yet.
+    /// Sets the key, if it is not known yet.
     pub(super) fn of_key(mut self, key: impl Into<String>) -> Self {
         self.0.key.get_or_insert_with(|| shown(&key.into()));
         self
@@ -93,7 +94,7 @@ impl ConfigError {
         self
     }
 
-    /// What kind of mistake it is.
+    /// The kind of the mistake.
     pub fn kind(&self) -> ConfigErrorKind {
         self.0.kind
     }
@@ -103,7 +104,7 @@ impl ConfigError {
         self.0.file.as_deref()
     }
 
-    /// The line, counted from 1; `None` where the whole file is meant, or the document came through serde.
+    /// The line, counted from 1; `None` if the whole file is meant, or the document came through serde.
     pub fn line(&self) -> Option<usize> {
         self.0.line
     }
@@ -124,7 +125,8 @@ impl ConfigError {
     }
 }
 
-/// A key as far as it looks like one: YAML that lacks a space (`Authorization:secret`) makes a key of the value too.
+/// A key, as far as it looks like one, because YAML that lacks a space (`Authorization:secret`) makes a key of the
+/// value too.
 pub(super) fn shown(key: &str) -> String {
     let usual = |char: char| char.is_alphanumeric() || "_-./@$=[] ".contains(char);
     let end = key.find(|char| !usual(char)).unwrap_or(key.len());

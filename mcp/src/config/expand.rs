@@ -2,10 +2,11 @@
 
 use std::env::VarError;
 
-/// How the environment is asked for a variable; [`std::env::var`] is one.
+/// The look-up of a variable in the environment, such as [`std::env::var`].
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
 
-/// Why a value cannot be filled in. It holds nothing of the value but the name of a variable.
+/// The reason why a value cannot be filled in. It contains only the name of a variable, and no
+/// part of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfilled {
     Missing(String),
@@ -15,10 +16,11 @@ pub(super) enum Unfilled {
     Malformed,
 }
 
-/// Defaults hold placeholders this deep; a person writes one or two.
+/// The depth to which defaults may contain placeholders; a person writes one or two.
 const DEEPEST: usize = 16;
 
-/// `text` with its placeholders filled in. What a variable holds is taken as it is, placeholders included.
+/// `text` with its placeholders filled in. The value of a variable is taken as it is, placeholders
+/// included.
 pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, Unfilled> {
     expand_at(text, env, DEEPEST)
 }
@@ -45,7 +47,7 @@ fn expand_at(text: &str, env: Env<'_>, depth: usize) -> Result<String, Unfilled>
     Ok(filled)
 }
 
-/// Where the brace that was opened before `text` is closed.
+/// The position of the closing brace for the one that was opened before `text`.
 fn end_of(text: &str) -> Option<usize> {
     let mut open = 1_usize;
     let mut before = ' ';
@@ -85,7 +87,7 @@ fn placeholder(inside: &str, env: Env<'_>, depth: usize) -> Result<String, Unfil
     }
 }
 
-/// `os.environ/NAME` as a word of its own: the name, and what comes after it.
+/// `os.environ/NAME` as a word of its own: the name, and the text after it.
 fn word<'a>(before: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
     if !before.chars().next_back().is_none_or(char::is_whitespace) {
         return None;
@@ -147,7 +149,7 @@ mod tests {
             ("xos.environ/A", "xos.environ/A"),
             ("/x/os.environ/A", "/x/os.environ/A"),
             ("os.environ/A.json", "os.environ/A.json"),
-            // A dollar means nothing where no brace follows it.
+            // A dollar without a brace after it has no meaning.
             ("$A $$ $1 $", "$A $$ $1 $"),
             ("$${A}", "${A}"),
             ("$$${A}", "$${A}"),

@@ -1,11 +1,12 @@
-//! The keys of one server, sorted: several programs have several names for one thing.
+//! The keys of one server, sorted by meaning, because programs have different names for one
+//! key.
 
 use std::collections::HashMap;
 
 use super::document::{Node, Pair, Value};
 use super::error::{ConfigError, shown};
 
-/// Every key that is known, and what it is a name of.
+/// Every known key, and its meaning.
 const KEYS: [(&str, &str); 19] = [
     ("command", "command"),
     ("args", "args"),
@@ -40,7 +41,7 @@ pub(super) struct Field {
 }
 
 impl Fields {
-    /// Sorts what an entry holds; `null` counts as not written. `warn` is told what is passed over.
+    /// Sorts the keys of an entry; `null` counts as a missing key. `warn` gets the ignored parts.
     pub(super) fn sort(
         entry: Vec<Pair>,
         warn: &mut dyn FnMut(String),
@@ -69,7 +70,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Two names of one thing may stand side by side where they say the same.
+    /// Two names of one key may stand side by side if their values are equal.
     fn add(&mut self, field: Field) -> Result<(), ConfigError> {
         match self.0.iter().find(|other| other.meaning == field.meaning) {
             None => self.0.push(field),
@@ -82,13 +83,13 @@ impl Fields {
         Ok(())
     }
 
-    /// The field that means `meaning`, under whichever name.
+    /// The field with this `meaning`, under any of its names.
     pub(super) fn take(&mut self, meaning: &str) -> Option<Field> {
         let at = self.0.iter().position(|field| field.meaning == meaning)?;
         Some(self.0.remove(at))
     }
 
-    /// The keys that nobody took.
+    /// The keys that were not used.
     pub(super) fn rest(self) -> impl Iterator<Item = String> {
         self.0.into_iter().map(|field| field.key)
     }

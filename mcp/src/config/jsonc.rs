@@ -1,4 +1,4 @@
-//! JSON with comments and trailing commas, and nothing else that is not JSON.
+//! JSON with comments and trailing commas, and no other extension.
 
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
@@ -24,7 +24,7 @@ pub(super) fn read(text: &str) -> Result<Node, ConfigError> {
     let collect = CollectOptions { comments: CommentCollectionStrategy::Off, tokens: false };
     let parsed = parse_to_ast(text, &collect, &options).map_err(|error| {
         let why = match error.kind() {
-            // Its own words repeat a part of the string, which may be a credential.
+            // The parser's text repeats a part of the string, which may be a credential.
             ParseErrorKind::String(_) => {
                 "a string with a wrong escape or without an end".to_owned()
             }
@@ -64,7 +64,7 @@ impl Lines {
         self.0.partition_point(|start| *start <= offset) + 1
     }
 
-    /// Recursive: the parser refuses what is nested more than 512 deep.
+    /// Recursive, because the parser refuses a value that is nested more than 512 deep.
     fn node(&self, value: ast::Value<'_>) -> Node {
         let line = self.line(value.start());
         let value = match value {

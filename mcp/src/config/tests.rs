@@ -1,4 +1,4 @@
-//! What a configuration may say, and what it is told when it may not.
+//! The configurations that are accepted, and the errors of the others.
 
 mod files;
 mod garbage;

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::document::{Document, Format, Node, Pair, Value};
 
-/// How the values inside a value are read: with their lines where the format tells them.
+/// A type for reading inner values: with their lines if the format has lines.
 pub(super) trait Child<'de>: Deserialize<'de> {
     type Key: Deserialize<'de>;
     fn node(self) -> Node;
@@ -123,7 +123,7 @@ impl<'de, C: Child<'de>> Visitor<'de> for Reader<C> {
     }
 }
 
-/// From any format that describes itself. A number is no string there, as in JSON.
+/// From any self-describing format. As in JSON, a number is not a string there.
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Bare::deserialize(deserializer).map(|Bare(root)| Self { root, format: Format::Json })

@@ -9,7 +9,7 @@ use super::error::{ConfigError, ConfigErrorKind};
 use super::expand::{Env, Unfilled, expand};
 use super::fields::Field;
 
-/// What values are read with.
+/// The context in which values are read.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
     pub env: Env<'a>,
@@ -34,7 +34,7 @@ impl Values<'_> {
             .map_err(|unfilled| unfilled_in(unfilled).of_key(key).at_line(line))
     }
 
-    /// A string that holds something.
+    /// A string that is not empty.
     pub(super) fn filled(&self, field: Field) -> Result<String, ConfigError> {
         let Field { key, node, .. } = field;
         let line = node.line;
@@ -87,7 +87,7 @@ pub(super) fn truth(field: Field) -> Result<bool, ConfigError> {
     node.value.truth().ok_or_else(|| wrong_kind(&key, node.line, "true or false", &node.value))
 }
 
-/// A limit, and a warning where it looks like a number of seconds.
+/// A limit, and a warning if it looks like a number of seconds.
 pub(super) fn limit(field: Field) -> Result<(Duration, Option<String>), ConfigError> {
     let Field { key, node, .. } = field;
     let refuse = |why: String| ConfigError::value(why).of_key(&key).at_line(node.line);

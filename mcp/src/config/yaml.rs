@@ -1,4 +1,4 @@
-//! YAML, with its lines, and with bounds on what a short text can grow to.
+//! YAML, with its lines, and with bounds on the expansion of a short text.
 
 use std::ops::Range;
 
@@ -45,7 +45,7 @@ pub(super) fn read(text: &str) -> Result<Node, ConfigError> {
     }
 }
 
-/// The parser's own words; they name places and kinds of things, and repeat no value but a tag or a key.
+/// The parser's own text; it names places and kinds, and repeats no value but a tag or a key.
 fn why(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
     match error {
@@ -68,7 +68,8 @@ struct Marked(Node);
 impl<'de> Deserialize<'de> for Marked {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Tree<Marked>>::deserialize(deserializer)?;
-        // Of an alias, the place where its value is written: a person mends it there.
+        // For an alias, the place where its value is written, because a person corrects it
+        // there.
         let at = spanned.defined;
         Ok(Self(Node { line: line(at), span: span(at), value: spanned.value.into() }))
     }
@@ -96,7 +97,7 @@ fn span(at: Location) -> Option<Range<usize>> {
     Some(start..start.checked_add(length)?)
 }
 
-/// Numbers and truth values in the letters they are written in: `1.10` is not `1.1` where a string is meant.
+/// Numbers and truth values exactly as they are written, because `1.10` is not `1.1` if a string is meant.
 fn spell(node: &mut Node, text: &str) {
     match &mut node.value {
         Value::Bare(word) => {

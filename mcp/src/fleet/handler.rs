@@ -1,4 +1,5 @@
-//! What every server of the fleet offers, whatever its transport: three tools, a prompt, a resource.
+//! The components that every server of the fleet offers, over both transports: three tools, a
+//! prompt, a resource.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(crate) enum Eras {
     Legacy,
 }
 
-/// Something that happens when a tool is called, before the tool runs.
+/// An action at the call of a tool, before the tool runs.
 pub(crate) type OnCall = Arc<dyn Fn() + Send + Sync>;
 
 /// The protocol side of a fleet server.

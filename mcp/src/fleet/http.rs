@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::handler::FleetHandler;
 
-/// What the server does with the DELETE that ends a session.
+/// The server's reaction to the DELETE that ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDelete {
-    /// Ends the session and says so.
+    /// Ends the session and answers.
     Answer,
     /// Reads the request and never answers.
     Hang,
@@ -45,7 +45,7 @@ impl HttpServer {
     ///
     /// # Errors
     ///
-    /// Where no port can be had.
+    /// If no port can be had.
     pub(crate) async fn start(handler: FleetHandler, on_delete: OnDelete) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -59,7 +59,7 @@ impl HttpServer {
         Ok(Self { address, accepting, sessions })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }
@@ -80,7 +80,7 @@ async fn accept(listener: TcpListener, mcp: Mcp, on_delete: OnDelete) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // An error here concerns one connection that was not made; its client sees it too.
+                // An error here is that of one connection, which its client sees too.
                 let Ok((stream, _)) = accepted else { continue };
                 let mcp = mcp.clone();
                 let serve = service_fn(move |request| answer(mcp.clone(), request, on_delete));

@@ -1,14 +1,15 @@
-//! What the doctor has to find in the embedded fleet: each fault was planted, so each diagnosis is known beforehand.
+//! The diagnoses that the doctor has to find in the embedded fleet: each fault was planted, so each diagnosis is
+//! known beforehand.
 
 use moored_mcp::{CloseReport, Delete, ExitStatusReport, Outcome, ServerReport};
 
 use crate::cli::words;
 
-/// What was planted in one server.
+/// The fault that was planted in one server.
 struct Planted {
     name: &'static str,
     outcome: Outcome,
-    /// What the innermost cause has to say.
+    /// The text that the innermost cause has to contain.
     cause: &'static str,
     delete: Delete,
     signals: &'static [&'static str],
@@ -41,10 +42,10 @@ const FLEET: [Planted; 5] = [
     },
 ];
 
-/// How a report of the fleet compares with what was planted.
+/// The comparison of a report of the fleet with the planted faults.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    /// The servers whose diagnosis is another one, each with the difference.
+    /// The servers with another diagnosis, each with the difference.
     pub(crate) wrong: Vec<(&'static str, String)>,
 }
 
@@ -65,7 +66,7 @@ impl Verdict {
         self.wrong.is_empty()
     }
 
-    /// The verdict for a person, a line each; the last one is the whole.
+    /// The verdict for a person, a line each; the last line is the overall verdict.
     pub(crate) fn lines(&self) -> Vec<String> {
         let all = FLEET.len();
         let mut lines: Vec<String> =
@@ -81,7 +82,7 @@ impl Verdict {
 }
 
 impl Planted {
-    /// The first thing in which a diagnosis is another one.
+    /// The first difference of a diagnosis.
     fn differs(&self, found: &ServerReport) -> Option<String> {
         let leave = &found.leave;
         let cause = found.error.as_ref().map(words::cause).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The stdio server of the fleet: this program, started again by itself with a hidden subcommand.
 //!
-//! Without flags it is a well-behaved server. Each flag adds one fault, so that tests can have any
-//! mixture of them from a program that is there anyway.
+//! Without flags it is a well-behaved server. Each flag adds one fault, so that tests can combine
+//! them, with a program that exists anyway.
 
 mod gate;
 
@@ -86,8 +86,8 @@ enum ExitAt {
 /// Ends through [`std::process::exit`]: a read of stdin that is still under way in a thread of the
 /// runtime would otherwise keep the process alive.
 pub(crate) async fn serve(args: StdioServerArgs) -> ExitCode {
-    // First of all, so that a SIGTERM that comes early is ignored as well. Catching it and doing
-    // nothing is all that ignoring takes.
+    // Done first, so that an early SIGTERM is ignored as well. Catching a signal without an
+    // action ignores it.
     let _ignored = args.ignore_sigterm.then(|| signal(SignalKind::terminate()));
     let life = args.life;
     tokio::spawn(async move {
@@ -123,7 +123,7 @@ pub(crate) async fn serve(args: StdioServerArgs) -> ExitCode {
         converse(&args).await;
     }
     if args.reject && args.exit_code.is_none() {
-        // A server that refuses one handshake waits for a better one.
+        // A server that refuses one handshake waits for another.
         swallow().await;
     }
     if args.ignore_eof {
@@ -135,7 +135,7 @@ pub(crate) async fn serve(args: StdioServerArgs) -> ExitCode {
     })
 }
 
-/// Speaks the protocol until stdin ends.
+/// Serves the protocol until stdin ends.
 async fn converse(args: &StdioServerArgs) {
     let gate = Gate::default();
     let exit = args.exit_code.filter(|_| args.exit_at == ExitAt::Call);
@@ -157,13 +157,13 @@ async fn converse(args: &StdioServerArgs) {
                 eprintln!("the service ended badly: {error}");
             }
         }
-        // A client that goes away before it has said anything is nobody's fault.
+        // A client that disconnects before its first message is no fault.
         Err(ServerInitializeError::ConnectionClosed(_)) => {}
         Err(error) => eprintln!("no session: {error}"),
     }
 }
 
-/// Reads stdin to its end and does nothing with it.
+/// Reads stdin to its end and ignores it.
 async fn swallow() {
     let mut stdin = tokio::io::stdin();
     let mut buffer = [0; 4096];

@@ -1,18 +1,18 @@
-//! Which tool is meant, and which servers have to be started to find out.
+//! The tool that is meant, and the servers that have to be started to find it.
 
 use moored_mcp::{ComponentInfo, ComponentKind, ServerParams};
 
-/// What was typed, understood.
+/// The tool of the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// `server/tool`: one server is enough.
     Of {
         /// The server's name.
         server: String,
-        /// What the server calls the tool.
+        /// The tool's name at the server.
         tool: String,
     },
-    /// A bare name: every server has to say what it offers before the name is known to be unique.
+    /// A bare name: every server has to list its tools before the name is known to be unique.
     Bare(String),
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Target {
 ///
 /// # Errors
 ///
-/// Where no configured server is meant.
+/// If no configured server is meant.
 pub(crate) fn aim(
     text: &str,
     servers: Vec<ServerParams>,
@@ -50,17 +50,17 @@ pub(crate) fn aim(
     Ok((Target::Bare(text.to_owned()), servers))
 }
 
-/// What follows `server/` in `text`.
+/// The text after `server/` in `text`.
 fn split<'a>(text: &'a str, server: &str) -> Option<&'a str> {
     text.strip_prefix(server)?.strip_prefix('/').filter(|tool| !tool.is_empty())
 }
 
 impl Target {
-    /// The hooked name of the one tool that is meant, among all that is offered.
+    /// The component of the tool that is meant, among all offered ones.
     ///
     /// # Errors
     ///
-    /// Where there is none, or more than one.
+    /// If there is none, or more than one.
     pub(crate) fn find(&self, offered: &[ComponentInfo]) -> Result<ComponentInfo, String> {
         let tools = || offered.iter().filter(|c| c.kind == ComponentKind::Tool);
         let mut fits: Vec<&ComponentInfo> = match self {
@@ -88,7 +88,7 @@ impl Target {
         }
     }
 
-    /// What to do where a server failed that the call may not have needed.
+    /// The advice if a server failed that the call may not have needed.
     pub(crate) fn advice(&self) -> Option<String> {
         match self {
             Target::Of { .. } => None,

@@ -1,4 +1,5 @@
-//! A live tree on a terminal: a line for each server, and how many are done above them.
+//! A live tree on a terminal: a line for each server, and above them the number of servers that
+//! are done.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::View;
 use super::log::{kind, line};
 use crate::cli::render::words;
 
-/// The tree. Drawn on stderr, and gone when it ends: the report takes its place.
+/// The tree. It is drawn on stderr, and removed at its end, because the report replaces it.
 #[derive(Debug)]
 pub(crate) struct Live {
     bars: MultiProgress,
@@ -28,11 +29,11 @@ struct Branch {
 }
 
 const TICK: Duration = Duration::from_millis(100);
-/// The last of them is the one that stands still.
+/// The last picture is the one that stands still.
 const SPINNER: &str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏·";
 
 impl Live {
-    /// Draws the tree on `bars` with every server still to come.
+    /// Draws the tree on `bars`, with every server still waiting.
     pub(crate) fn new(servers: &[ServerParams], bars: MultiProgress) -> Self {
         let total = u64::try_from(servers.len()).unwrap_or(u64::MAX);
         let head = bars.add(ProgressBar::new(total));
@@ -59,13 +60,13 @@ impl Live {
 }
 
 impl Branch {
-    /// Something is still to come for this server.
+    /// Marks that further events are expected for this server.
     fn busy(&self, text: &str) {
         self.bar.set_style(template("{prefix} {spinner:.cyan} {wide_msg}"));
         self.bar.set_message(format!("{} {text}", self.title));
     }
 
-    /// Nothing is to come for now.
+    /// Marks that no event is expected for now.
     fn settled(&self, mark: &StyledObject<&str>, text: &str) {
         self.bar.set_style(template("{prefix} {wide_msg}"));
         self.bar.set_message(format!("{mark} {} {text}", self.title));
@@ -89,7 +90,7 @@ impl View for Live {
                 self.head.inc(1);
             }
             EventKind::Lost { .. } => branch.settled(&style("✘").red(), &text),
-            // A server that never came up has been counted, and its failure stays in sight.
+            // A server that never came up has been counted, and its failure stays visible.
             EventKind::Left(report) if words::was_up(report) => {
                 let mark =
                     if report.leave.clean { style("✔").green() } else { style("!").yellow() };
@@ -107,7 +108,7 @@ impl View for Live {
     }
 
     fn end(&mut self) {
-        // What cannot be erased stays above the report, which is complete without it.
+        // A line that cannot be erased stays above the report, which is complete without it.
         let _still_there = self.bars.clear();
     }
 }
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
     use crate::cli::render::sample;
 
-    /// A live tree of two servers, and what a terminal shows of it when it is drawn now.
+    /// A live tree of two servers, and the content of the terminal when it is drawn now.
     struct Screen {
         live: Live,
         terminal: InMemoryTerm,

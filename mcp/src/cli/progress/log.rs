@@ -1,4 +1,4 @@
-//! Plain lines, one an event, for a pipe or a file.
+//! Plain lines, one for each event, for a pipe or a file.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use crate::cli::render::words;
 #[derive(Debug)]
 pub(crate) struct Log {
     start: Instant,
-    /// The columns of the longest name.
+    /// The width of the longest name.
     names: usize,
-    /// The columns of a line.
+    /// The width of a line.
     width: usize,
 }
 
@@ -36,7 +36,7 @@ impl View for Log {
             let name = words::plain(&event.name);
             let padding = " ".repeat(self.names.saturating_sub(columns(&name)));
             let line = format!("{name}{padding}  {text}");
-            // What goes on stands below the text, or a little to the right where names are long.
+            // A continuation stands below the text, or a little to the right if names are long.
             let next = " ".repeat((10 + self.names + 2).min(self.width / 3));
             let lines = fold(&line, &format!("{since:>8}  "), &next, self.width);
             output::print(&lines.join("\n"));
@@ -46,7 +46,7 @@ impl View for Log {
     fn end(&mut self) {}
 }
 
-/// What an event says in one line; the beginning of an attempt says nothing, all begin at once.
+/// An event in one line; none for the beginning of an attempt, because all begin at once.
 pub(crate) fn line(kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::Up(info) => {
@@ -80,7 +80,7 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
     })
 }
 
-/// What is being waited for.
+/// The text for the current wait.
 pub(crate) fn phase_words(phase: LeavePhase) -> &'static str {
     match phase {
         LeavePhase::Delete => "leaving: DELETE sent",
@@ -91,7 +91,7 @@ pub(crate) fn phase_words(phase: LeavePhase) -> &'static str {
     }
 }
 
-/// The transport that the parameters ask for.
+/// The transport of the parameters.
 pub(crate) fn kind(server: &ServerParams) -> TransportKind {
     match server.transport {
         moored_mcp::Transport::Http(_) => TransportKind::Http,

@@ -1,4 +1,4 @@
-//! Lines that fit the width they are read in.
+//! Lines that fit a width.
 
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
 
@@ -10,12 +10,12 @@ pub(crate) fn fold(text: &str, first: &str, next: &str, width: usize) -> Vec<Str
         .initial_indent(first)
         .subsequent_indent(next)
         .wrap_algorithm(WrapAlgorithm::FirstFit)
-        // A hyphen in an address or a flag is not a place to break.
+        // Not at a hyphen, because addresses and flags contain hyphens.
         .word_splitter(WordSplitter::NoHyphenation);
     textwrap::wrap(text, options).into_iter().map(String::from).collect()
 }
 
-/// How many columns `text` takes.
+/// The number of columns that `text` takes.
 pub(crate) fn columns(text: &str) -> usize {
     textwrap::core::display_width(text)
 }

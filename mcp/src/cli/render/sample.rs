@@ -47,14 +47,15 @@ fn failed(
     }
 }
 
-/// One with an item that cannot be read.
+/// A server with an item that cannot be read.
 fn doubtful() -> ServerReport {
     let warnings = vec!["tools/list: tools[1] \"x\" cannot be read: \u{1b}[2J".into()];
     let leave = LeaveReport { ms: 2, delete: Delete::NotSupported, ..LeaveReport::nothing() };
     ServerReport { warnings, ..up("odd", TransportKind::Http, "2025-11-25", leave) }
 }
 
-/// Two that are well, two that failed, two that were left unclean, one that is doubtful.
+/// Two servers that are well, two that failed, two that were left unclean, one that is
+/// doubtful.
 pub(crate) fn report() -> CloseReport {
     let nothing = LeaveReport::nothing;
     let mut servers = vec![

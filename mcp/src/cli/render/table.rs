@@ -1,4 +1,5 @@
-//! The report as a table, for a pipe or a file: one row a server, what does not fit below it.
+//! The report as a table, for a pipe or a file: one row for each server; further facts stand
+//! below it.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use moored_mcp::{CloseReport, ServerReport};
@@ -7,13 +8,13 @@ use super::fold::{columns, fold};
 use super::words;
 use crate::cli::duration::show_ms;
 
-/// Renders the report, no line wider than `width`. The facts for which a row has no room stand below the table.
+/// Renders the report, no line wider than `width`. The facts that do not fit into a row stand below the table.
 pub(crate) fn render(report: &CloseReport, width: usize) -> String {
     let fits =
         |layout: &&&[Column]| table(report, layout).lines().all(|line| columns(&line) <= width);
     let layout = *LAYOUTS.iter().find(fits).unwrap_or(&NARROWEST);
     let mut table = table(report, layout);
-    // Where even the narrowest does not fit, names are cut in two.
+    // If even the narrowest layout does not fit, names are cut in two.
     let constraint = |column: &Column| match column {
         Column::Server => ColumnConstraint::UpperBoundary(Width::Percentage(100)),
         _ => ColumnConstraint::ContentWidth,
@@ -59,7 +60,7 @@ const LAYOUTS: [&[Column]; 3] = {
     ]
 };
 const NARROWEST: &[Column] = &[Column::Server, Column::Outcome, Column::Clean];
-/// What a narrow table leaves out, in the order in which it is told below.
+/// The columns that a narrow table leaves out, in the order in which they are printed below.
 const LEFT_OUT: [Column; 6] = {
     use Column::{After, Era, How, LeftIn, Offers, Transport};
     [Transport, Era, After, Offers, LeftIn, How]
@@ -80,7 +81,7 @@ impl Column {
         }
     }
 
-    /// What a server has in this column.
+    /// The cell of a server in this column.
     fn cell(self, server: &ServerReport) -> Option<String> {
         let was_up = words::was_up(server);
         let was_left = was_up || !words::nothing_to_leave(&server.leave);
@@ -102,7 +103,7 @@ impl Column {
         }
     }
 
-    /// The same outside of the table.
+    /// The same, outside the table.
     fn fact(self, server: &ServerReport) -> Option<String> {
         let cell = self.cell(server)?;
         Some(match self {
@@ -133,8 +134,8 @@ fn table(report: &CloseReport, layout: &[Column]) -> Table {
     table
 }
 
-/// What the row of a server does not tell: the facts that the layout leaves out, the whole chain of its failure, the last
-/// lines of the child, the warnings.
+/// The facts that the row of a server does not show: those that the layout leaves out, the whole chain of its failure,
+/// the last lines of the child, the warnings.
 fn details(server: &ServerReport, layout: &[Column], width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |lead: &str, text: &str| {

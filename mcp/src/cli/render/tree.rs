@@ -7,7 +7,7 @@ use super::fold::{columns, fold};
 use super::words;
 use crate::cli::duration::show_ms;
 
-/// Renders the report, no line wider than `width`. Colours are used where the terminal wants them.
+/// Renders the report, no line wider than `width`. Colours are used if the terminal supports them.
 pub(crate) fn render(report: &CloseReport, width: usize) -> String {
     let names = report.servers.iter().map(|s| columns(&words::plain(&s.name))).max();
     let head = format!(
@@ -38,7 +38,7 @@ pub(crate) fn render(report: &CloseReport, width: usize) -> String {
 /// A text below a branch.
 struct Twig {
     depth: usize,
-    /// Stands before each of its lines.
+    /// The text before each of its lines.
     lead: &'static str,
     text: String,
     style: Style,
@@ -59,7 +59,7 @@ impl Twig {
     }
 }
 
-/// A server's own line, and what does not fit on it.
+/// A server's own line, and the facts that do not fit on it.
 fn branch(server: &ServerReport, names: usize, width: usize) -> (String, Vec<Twig>) {
     let name = words::plain(&server.name);
     let how = format!(
@@ -81,7 +81,7 @@ fn branch(server: &ServerReport, names: usize, width: usize) -> (String, Vec<Twi
     if words::was_up(server) {
         offers = format!(", {}", words::offers(server.tools, server.prompts, server.resources));
     }
-    // The mark, and a space after each of the first three.
+    // The mark, and a space after each of the first three columns.
     let taken = 4 + names.max(columns(&name)) + columns(&how) + columns(&outcome);
     if taken > width {
         let mut name = fold(&name, "", "", width.saturating_sub(3)).into_iter();
@@ -107,7 +107,7 @@ fn branch(server: &ServerReport, names: usize, width: usize) -> (String, Vec<Twi
     (head, below)
 }
 
-/// Why it failed, what was odd, and how it was left.
+/// The reason of its failure, its warnings, and how it was left.
 fn details(server: &ServerReport) -> Vec<Twig> {
     let plain = Style::new;
     let mut twigs = Vec::new();
@@ -115,7 +115,7 @@ fn details(server: &ServerReport) -> Vec<Twig> {
     if let Some(error) = &server.error {
         let innermost = error.chain.len().saturating_sub(1);
         for (depth, text) in error.chain.iter().enumerate() {
-            // The innermost is the true cause: that one has to be seen.
+            // The innermost cause is the true one, so it is emphasised.
             let style = if depth == innermost { plain().red().bold() } else { plain().dim() };
             twigs.push(Twig {
                 depth: depth.min(words::DEEPEST),

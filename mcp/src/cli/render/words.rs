@@ -1,4 +1,4 @@
-//! The words of the report: each fact of it said once, here, for the tree, the table and the lines.
+//! The texts of the report: each fact is worded once, here, for the tree, the table and the lines.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{plural}")
 }
 
-/// `3 tools, 1 prompt, 1 resource`, without what there is none of.
+/// `3 tools, 1 prompt, 1 resource`, without kinds of which there are none.
 pub(crate) fn offers(tools: usize, prompts: usize, resources: usize) -> String {
     let kinds = [(tools, "tool"), (prompts, "prompt"), (resources, "resource")];
     let some: Vec<String> =
@@ -29,7 +29,7 @@ pub(crate) fn transport(kind: TransportKind) -> &'static str {
     }
 }
 
-/// What became of the attempt to connect, in a word or two.
+/// The outcome of the attempt to connect, in a word or two.
 pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "up",
@@ -57,13 +57,13 @@ pub(crate) fn was_up(server: &ServerReport) -> bool {
     server.era.is_some()
 }
 
-/// How far a chain of causes is indented; deeper ones stand below one another.
+/// The depth to which a chain of causes is indented; deeper causes stand below one another.
 pub(crate) const DEEPEST: usize = 8;
 
-/// How many warnings of one server are shown to a person.
+/// The number of warnings of one server that are shown to a person.
 const WARNINGS: usize = 10;
 
-/// What went wrong without standing in the way: as much of it as a person reads.
+/// The warnings of a server, as many as a person reads.
 pub(crate) fn warnings(warnings: &[String]) -> Vec<String> {
     let mut shown: Vec<String> = warnings.iter().take(WARNINGS).map(|text| plain(text)).collect();
     match warnings.len().saturating_sub(WARNINGS) {
@@ -73,7 +73,7 @@ pub(crate) fn warnings(warnings: &[String]) -> Vec<String> {
     shown
 }
 
-/// The innermost cause, where the truth is, with the exit status where there is one.
+/// The innermost cause, with the exit status if there is one.
 pub(crate) fn cause(error: &ErrorReport) -> String {
     let innermost = error.chain.last().unwrap_or(&error.message);
     let mut cause = plain(innermost);
@@ -90,11 +90,11 @@ pub(crate) fn failure(server: &str, outcome_: Outcome, error: &ErrorReport) -> S
     format!("server {server:?}: {}: {}", outcome(outcome_), cause(error))
 }
 
-/// How much of a child's last words is shown.
+/// The number of lines that are shown of a child's last output.
 const TAIL_LINES: usize = 5;
 
-/// The last lines of what a child said, made harmless, and before them the line that names an error: a stack trace often
-/// stands between the two.
+/// The last lines of a child's output, made harmless, and before them the line that names an error, because a stack
+/// trace often stands between the two.
 pub(crate) fn tail(error: &ErrorReport) -> Vec<String> {
     let said = error.stderr_tail.as_deref().unwrap_or_default();
     let lines: Vec<&str> = said.trim_end().lines().collect();
@@ -103,14 +103,14 @@ pub(crate) fn tail(error: &ErrorReport) -> Vec<String> {
     error.into_iter().chain(last.iter().copied()).map(plain).collect()
 }
 
-/// An error and what caused it, outermost first, neighbours that say the same left out.
+/// An error and its causes, outermost first, without repeated neighbours.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut said = plain(&error.to_string());
     let mut last = said.clone();
     let mut inner = error.source();
     while let Some(error) = inner {
         let text = plain(&error.to_string());
-        // An outer error often ends with the words of the inner one.
+        // An outer error often ends with the text of the inner one.
         if !last.ends_with(&text) {
             said.push_str(": ");
             said.push_str(&text);
@@ -121,7 +121,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     said
 }
 
-/// How a process ended.
+/// The end of a process.
 pub(crate) fn ended(status: ExitStatusReport) -> String {
     match status {
         ExitStatusReport::Code(code) => format!("exit status {code}"),
@@ -134,7 +134,7 @@ pub(crate) fn ended(status: ExitStatusReport) -> String {
     }
 }
 
-/// What became of the DELETE; `None` where there was no session to end.
+/// The outcome of the DELETE; `None` if there was no session to end.
 pub(crate) fn delete(delete: Delete) -> Option<&'static str> {
     match delete {
         Delete::Terminated => Some("DELETE ended the session"),
@@ -147,9 +147,9 @@ pub(crate) fn delete(delete: Delete) -> Option<&'static str> {
     }
 }
 
-/// What is special about how a server was started; `None` where nothing is.
+/// The peculiarities of a server's start; `None` if there are none.
 pub(crate) fn started(server: &ServerReport) -> Option<String> {
-    // A wait that a person does not notice is none.
+    // A wait that a person does not notice is left out.
     let waited = (server.waited_ms >= 100)
         .then(|| format!("waited {} for its turn to be started", show_ms(server.waited_ms)));
     let again = (server.starts > 1)
@@ -158,12 +158,12 @@ pub(crate) fn started(server: &ServerReport) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-/// How the server was left, step by step.
+/// The steps in which the server was left.
 pub(crate) fn left(kind: TransportKind, leave: &LeaveReport) -> String {
     let mut steps: Vec<String> = delete(leave.delete).map(str::to_owned).into_iter().collect();
     steps.extend(leave.signals.iter().cloned());
     if let Some(status) = leave.exit_status {
-        // Without a signal of ours, the end of its input was all the child needed.
+        // Without a signal of ours, the end of its input was enough for the child.
         steps.push(ended(status));
     }
     if steps.is_empty() {
@@ -178,7 +178,7 @@ pub(crate) fn left(kind: TransportKind, leave: &LeaveReport) -> String {
     steps.join(", ")
 }
 
-/// Why a leave was not clean, a reason each; empty where it was.
+/// The reasons why a leave was not clean; empty if it was.
 pub(crate) fn verdict(leave: &LeaveReport) -> Vec<String> {
     let mut reasons = Vec::new();
     match leave.delete {
@@ -197,7 +197,7 @@ pub(crate) fn verdict(leave: &LeaveReport) -> Vec<String> {
     reasons
 }
 
-/// The part of the verdict that [`left`] does not tell already.
+/// The part of the verdict that [`left`] does not contain already.
 pub(crate) fn remarks(leave: &LeaveReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(status @ ExitStatusReport::Signal(signal)) = leave.exit_status
@@ -219,7 +219,7 @@ fn sent(leave: &LeaveReport, signal: &str) -> bool {
     leave.signals.iter().any(|s| s == signal)
 }
 
-/// Whether there was anything to leave: a session, a process, or the time it took to see.
+/// Whether there was nothing to leave: no session, and no process.
 pub(crate) fn nothing_to_leave(leave: &LeaveReport) -> bool {
     leave.delete == Delete::NotApplicable
         && leave.exit_status.is_none()
@@ -227,7 +227,7 @@ pub(crate) fn nothing_to_leave(leave: &LeaveReport) -> bool {
         && leave.clean
 }
 
-/// Everything that is wrong with a server: how it failed, then how it left.
+/// All faults of a server: its failure, then its leaving.
 pub(crate) fn faults(server: &ServerReport) -> Vec<String> {
     let mut faults = Vec::new();
     if !is_up(server) {
@@ -241,7 +241,7 @@ pub(crate) fn faults(server: &ServerReport) -> Vec<String> {
     faults
 }
 
-/// As much of a text as fits a line; the whole of it stands in the chain.
+/// The part of a text that fits a line; the whole text stands in the chain.
 pub(crate) fn short(text: &str) -> String {
     const FITS: usize = 160;
     let text = plain(text);
@@ -251,8 +251,8 @@ pub(crate) fn short(text: &str) -> String {
     }
 }
 
-/// Text of somebody else's, made harmless: what could move a cursor or clear a screen is shown as a
-/// replacement character, and line breaks as spaces.
+/// Foreign text, made harmless: a character that could move a cursor or clear a screen is shown as
+/// a replacement character, and line breaks as spaces.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {

@@ -1,4 +1,4 @@
-//! Which texts are configurations, and what the others are told.
+//! The texts that are configurations, and the errors of the others.
 
 use std::error::Error;
 

@@ -1,4 +1,5 @@
-//! Texts that nobody means: none panics, none takes long, and no error shows what may be a credential.
+//! Meaningless texts: none panics, none takes long, and no error shows a part that may be a
+//! credential.
 
 use std::time::{Duration, Instant};
 
@@ -128,7 +129,8 @@ fn texts_with_mistakes_in_them_neither_panic_nor_show_a_credential() {
         if let Err(error) = Config::parse(&text, no_variable) {
             wrong += 1;
             let shown = format!("{error} {error:?}");
-            // A mistake may make a key of a value, or the name of a variable, and these are told.
+            // A mistake may make a key of a value, or the name of a variable, and errors show
+            // these.
             let told = [error.key(), error.server(), error.variable()];
             let named = told.into_iter().flatten().any(|name| name.contains("s3cret"));
             assert!(named || !shown.contains("s3cret"), "{shown}\n{text}");

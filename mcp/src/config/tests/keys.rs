@@ -90,7 +90,7 @@ fn a_server_that_is_switched_off_is_left_out_and_told() {
     for off in
         [r#""disabled": true"#, r#""enabled": false"#, r#""disabled": true, "enabled": true"#]
     {
-        // Nothing else of it counts: its variables need not be set.
+        // The rest of it is not checked: its variables need not be set.
         let entry = format!(r#"{{"url": "${{NOT_SET}}", {off}}}"#);
         let config =
             valid(&format!(r#"{{"mcpServers": {{"off": {entry}, "on": {{"command": "x"}}}}}}"#));

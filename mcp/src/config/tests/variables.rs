@@ -1,4 +1,5 @@
-//! Variables: where they are filled in, and what is told of one that is missing. Their forms are in `expand`.
+//! Variables: the places in which they are filled in, and the error for a missing one. Their forms are in
+//! `expand`.
 
 use std::env::VarError;
 use std::path::Path;
@@ -53,7 +54,7 @@ fn a_missing_variable_is_named_with_its_server_its_key_its_line_and_its_file() {
             6,
         ),
         (
-            // An alias is mended where its value is written.
+            // An alias is corrected where its value is written.
             "c.yaml",
             "x: &token ${TOKEN}\nmcp_servers:\n  web:\n    url: http://h/\n    headers:\n      A: *token\n",
             "headers.A",

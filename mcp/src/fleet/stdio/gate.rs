@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub(crate) struct Gate(Arc<AtomicBool>);
 
 impl Gate {
-    /// From now on nothing is read.
+    /// From now on no byte is read.
     pub(crate) fn shut(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -21,7 +21,7 @@ impl Gate {
 
 /// Reads from `R` while its gate is open, and is pending for ever once it is shut.
 ///
-/// It does not wake anybody when the gate is shut, because there is nothing to be woken for.
+/// It wakes no task when the gate is shut, because there is nothing to read.
 #[derive(Debug)]
 pub(crate) struct Gated<R> {
     inner: R,
