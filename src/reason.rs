@@ -91,7 +91,7 @@ impl Reason {
         Reason { kind, origin: Arc::clone(&self.origin) }
     }
 
-    /// Whether it is the same request, whatever the kind.
+    /// Whether it is the same request; the kinds may differ.
     pub(crate) fn is_of(&self, other: &Reason) -> bool {
         Arc::ptr_eq(&self.origin, &other.origin)
     }
@@ -111,7 +111,7 @@ impl Reason {
 
     /// The kind of event with which the cancellation began, also for a region further in.
     ///
-    /// Further in, [`kind`](Reason::kind) is [`Parent`](ReasonKind::Parent), whatever the event outside. This
+    /// Further in, [`kind`](Reason::kind) is [`Parent`](ReasonKind::Parent), for every event outside. This
     /// method distinguishes a time-out from a shutdown there too, for example in an exit that got
     /// [`Leaving::Cancelled`].
     ///

@@ -135,8 +135,8 @@ impl CancelScope {
 
     /// Enters the scope at the first poll, runs `body`, and leaves.
     ///
-    /// `Ok` has the value that the body returned, whatever its type, even if a cancellation came too late
-    /// to stop the body (R6). No timer is armed for a body that is ready at once (R11).
+    /// `Ok` has the value that the body returned, also if a cancellation came too late to stop the body
+    /// (R6). No timer is armed for a body that is ready at once (R11).
     ///
     /// # Cancel safety
     ///

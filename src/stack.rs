@@ -357,8 +357,8 @@ impl ExitStack {
     ///
     /// # Errors
     ///
-    /// [`CloseError`]: from a task that does not own the stack, with the stack in it, unchanged; or with the failures of the exits.
-    /// what failed.
+    /// [`CloseError`]: from a task that does not own the stack, with the stack in it, unchanged; or with
+    /// the failures of the exits.
     ///
     /// # Panics
     ///

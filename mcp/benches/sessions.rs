@@ -1,4 +1,4 @@
-//! What it costs to connect and to leave 1, 50 and 200 sessions: this crate beside stock `rmcp`.
+//! The cost of connecting and leaving 1, 50 and 200 sessions: this crate beside stock `rmcp`.
 //!
 //! ```sh
 //! cargo bench -p moored-mcp --bench sessions              # everything
@@ -32,7 +32,8 @@ use contenders::{Contender, Target};
 use figures::{Figures, Phase};
 use server::Server;
 
-/// Counts what every thread allocates, the servers of this process included: all contenders pay alike for the counting.
+/// Counts the allocations of every thread, including those of the servers in this process: the counting costs all
+/// contenders the same.
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
@@ -132,11 +133,12 @@ fn results() -> PathBuf {
 
 /// Lets the contenders take turns.
 async fn rounds_of(servers: &str, targets: &[Target], rounds: usize, figures: &mut Figures) {
-    // The first one is for caches, the allocator and the page cache, and counts for nobody.
+    // The first round fills caches, the allocator and the page cache, and is not counted.
     for round in 0..=rounds {
         let mut turns = Contender::ALL;
         turns.rotate_left(round / 2 % Contender::ALL.len());
-        // There and back, so that nobody always comes after the same other.
+        // In alternating directions, so that a contender does not always come after the same
+        // other one.
         if round % 2 == 1 {
             turns.reverse();
         }
@@ -163,8 +165,8 @@ async fn measured<T>(work: impl Future<Output = T>) -> (T, Phase) {
     (value, Phase { took, processor, allocations, connections: server::accepted() - connections })
 }
 
-/// What this process has used of its processors, children not included: on a machine that is busy with other things
-/// it tells more than the time on the wall.
+/// The processor time of this process, without its children: on a busy machine it is more precise than the elapsed
+/// time.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()

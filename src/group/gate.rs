@@ -71,7 +71,7 @@ impl Line {
         first.take()
     }
 
-    /// A child has left, in whatever turn; returns the wakers to be woken.
+    /// A child has left, before, in or without its turn; returns the wakers to be woken.
     fn leave(&mut self, turn: &Turn) -> [Option<Waker>; 2] {
         let own = match *turn {
             Turn::Running => {
@@ -198,7 +198,7 @@ impl Gate {
         self.watched.load(Ordering::Acquire)
     }
 
-    /// A child has left, in whatever turn; `true` if a stream of results is open.
+    /// A child has left, before, in or without its turn; `true` if a stream of results is open.
     pub(super) fn left(&self, turn: &Turn) -> bool {
         if self.limited.load(Ordering::Relaxed) {
             let wakers = self.line.lock().leave(turn);

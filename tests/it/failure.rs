@@ -134,7 +134,7 @@ fn r15_every_end_of_a_child_with_every_end_of_the_body_and_of_a_sibling() {
                         body.of("body")
                     })));
                     let all = [("child", child), ("sibling", sibling), ("body", body)];
-                    // In the order in which they complete; a failure cancels what comes later.
+                    // In the order in which they complete; a failure cancels the others.
                     let mut happened = Vec::new();
                     for (what, end) in all {
                         if end == End::Fine {

@@ -1,4 +1,4 @@
-//! The contenders: what each does in a round.
+//! The contenders, and the work of each in a round.
 
 use futures_util::future::join_all;
 use moored_mcp::{GroupOptions, HttpParams, Policy, ServerParams, SessionGroup, StdioParams};
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::figures::Phase;
 use crate::measured;
 
-/// What every server of the fleet offers: tools, prompts, resources.
+/// The components of every server of the fleet: tools, prompts, resources.
 const OFFERS: (usize, usize, usize) = (3, 1, 1);
 
 /// One server.
@@ -44,7 +44,7 @@ impl Contender {
         }
     }
 
-    /// What it does, where that is not the same for all.
+    /// The work of the contender, if it differs from that of the others.
     pub(crate) fn note(self) -> &'static str {
         match self {
             Self::Ours => {

@@ -11,7 +11,7 @@ use crate::contenders::Contender;
 /// The target's name in the rows.
 const TARGET: &str = "mcp";
 
-/// What a part of a round has taken.
+/// The duration of a part of a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Phase {
     pub(crate) took: Duration,
@@ -65,7 +65,7 @@ impl Rounds {
     }
 }
 
-/// What was measured, in the order of its first round.
+/// The measurements, in the order of their first rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(Vec<Rounds>);
 
@@ -118,7 +118,8 @@ impl Figures {
         })
     }
 
-    /// What leaving a single session takes more than rmcp's cancel, in nanoseconds, round by round.
+    /// The additional time that leaving a single session takes beside rmcp's cancel, in
+    /// nanoseconds, round by round.
     fn added(&self) -> impl Iterator<Item = (String, Vec<f64>)> {
         let single = |it: &&Rounds| {
             it.sessions == 1 && it.contender == Contender::Rmcp && it.question.starts_with("leave")
@@ -133,7 +134,7 @@ impl Figures {
     /// The table.
     pub(crate) fn print(&self) {
         let mut order: Vec<&Rounds> = self.0.iter().collect();
-        // Side by side what is compared; the sort is stable.
+        // Compared contenders stand side by side; the sort is stable.
         order.sort_by_key(|it| {
             let first =
                 |other: &&Rounds| other.question == it.question && other.sessions == it.sessions;

@@ -82,8 +82,8 @@ async fn accept(listener: TcpListener, mcp: Mcp) {
     }
 }
 
-/// The era probe is answered as servers of the older era answer it: 400. What `rmcp`'s own server says of a revision that
-/// it was told not to speak is more than stock `rmcp`'s client takes for an older server.
+/// The era probe is answered with 400, as servers of the older era answer it. The answer of `rmcp`'s own server to a
+/// revision that it does not speak is one that stock `rmcp`'s client does not take for that of an older server.
 async fn answer(
     mcp: Mcp,
     request: Request<Incoming>,

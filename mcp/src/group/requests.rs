@@ -20,8 +20,8 @@ impl SessionGroup {
     ///
     /// # Errors
     ///
-    /// [`CallError`]: an unknown name, the server's own error, the limit, or the end of the session. A call resolves exactly once in every case.
-    /// exactly once, whatever happens meanwhile.
+    /// [`CallError`]: an unknown name, the server's own error, the limit, or the end of the session. A call
+    /// resolves exactly once in every case.
     ///
     /// # Panics
     ///

@@ -172,7 +172,7 @@ pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result
 }
 
 impl Held {
-    /// If a child exits during the handshake, its exit is the outcome, in whatever state the pipe is. But if it had
+    /// If a child exits during the handshake, its exit is the outcome, even if the pipe is broken. But if it had
     /// refused the handshake before, its refusal is the outcome.
     async fn unless_exited(
         &self,

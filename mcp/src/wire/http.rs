@@ -313,7 +313,7 @@ async fn refused(
     let is_json = headers::is(&response, JSON);
     let (failure, text) = Failure::of(response).await;
     if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
-        // A server that does not know the method knows the session, whatever its status.
+        // A server that does not know the method knows the session, even if its status is 404.
         if is_json
             && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
             && is_unknown_method(&answer)

@@ -1,4 +1,4 @@
-//! `moored-mcp call`: the result on stdout, the exit status, and what is refused.
+//! `moored-mcp call`: the result on stdout, the exit status, and the refusals.
 
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ fn the_last_words_of_a_server_that_does_not_come_up_are_shown() {
 fn a_large_argument_to_a_child_that_stops_reading_does_not_hold_the_leave() {
     let place = Place::new();
     let config = place.config(&[("child", stdio(&["--stop-reading"]))]);
-    // The longest argument that a command line takes is 128 KiB, twice what a pipe holds.
+    // The longest argument that a command line takes is 128 KiB, twice the size of a pipe.
     let arguments = json!({"message": "x".repeat(120_000)}).to_string();
     let args =
         ["call", &config, "child/echo", &arguments, "--timeout", "1s", "--eof-grace", "300ms"];

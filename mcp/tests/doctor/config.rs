@@ -1,4 +1,4 @@
-//! What a configuration may say, what is refused, and that a refusal starts nothing.
+//! The configurations that are accepted and refused, and that a refusal starts no server.
 
 use serde_json::{Value, json};
 

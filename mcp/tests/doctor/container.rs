@@ -27,9 +27,10 @@ fn as_process_1_the_dead_of_a_servers_group_are_reaped_when_it_is_left() {
         return;
     };
     let place = Place::new();
-    // It hangs on, so that there is time to look while the others have been left.
+    // It hangs, so that there is time to look while the others have been left.
     let stub = Stub::start("DELETE", Answer::Hang);
-    // A launcher between us and two that are killed with their group: their parent is gone before they are.
+    // A launcher between this program and two processes that are killed with their group: their parent ends before they
+    // do.
     let launcher = format!("sleep 90 & sleep 90 & {BINARY} fleet-server --life 90s; :");
     let config = place.config(&[
         ("web", at(stub.url())),

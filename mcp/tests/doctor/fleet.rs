@@ -1,4 +1,4 @@
-//! The embedded fleet: what a fresh machine sees first.
+//! The embedded fleet, which a fresh machine sees first.
 
 use std::time::Duration;
 
@@ -206,7 +206,7 @@ fn out_of_a_pipe_every_line_fits_eighty_columns_or_what_columns_says() {
         run.expect(0);
         let widest = run.stdout.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(width), "{widest:?}\n{}", run.stdout);
-        // What there is room for stands in the row.
+        // The facts for which there is room stand in the row.
         let one_row = run.stdout.lines().any(|line| {
             line.starts_with(" stubborn-child ")
                 && line.contains("2026-07-28")

@@ -14,10 +14,11 @@ use super::processes;
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_moored-mcp");
-/// No run of the program takes longer, whatever its servers do; a busy machine included.
+/// No run of the program takes longer, however its servers behave; on a busy machine as well.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A directory of this test, for its configuration, its markers, and to know its processes by.
+/// A directory of this test, for its configuration and its markers, and for finding its
+/// processes.
 pub(crate) struct Place {
     dir: TempDir,
 }
@@ -178,7 +179,7 @@ impl Running {
         while let Ok(line) = self.lines.recv_timeout(self.left()) {
             self.stdout.push_str(&line);
         }
-        // Its stderr ends with it, also where nobody reads its stdout any more.
+        // Its stderr ends with it, even if its stdout is no longer read.
         let Ok(stderr) = self.stderr.recv_timeout(self.left()) else {
             panic!("still running after {LIMIT:?}:\n{}", self.stdout);
         };
@@ -194,8 +195,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that failed midway must not leave the program behind; a signal that finds nobody
-        // is no mistake here.
+        // A test that failed half-way must not leave the program behind; a signal that reaches no
+        // process is no mistake here.
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }

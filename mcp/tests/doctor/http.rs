@@ -1,4 +1,4 @@
-//! Streamable HTTP: what the server answers, and what is made of it.
+//! Streamable HTTP: the answers of the server, and the reports about them.
 
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ fn a_server_that_accepts_and_never_answers_is_cut_off() {
 
 #[test]
 fn a_refused_connection_ends_in_the_system_s_words() {
-    // Bound and released: nobody listens there now.
+    // Bound and released: no server listens there now.
     let port = std::net::TcpListener::bind(("127.0.0.1", 0))
         .and_then(|listener| listener.local_addr())
         .expect("a loopback port")
@@ -90,7 +90,7 @@ fn a_refused_connection_ends_in_the_system_s_words() {
 fn a_proxy_that_is_not_there_is_named_as_the_proxy() {
     let place = Place::new();
     let config = place.config(&[("web", at("http://198.51.100.7/mcp"))]);
-    // Nobody listens on port 1.
+    // No server listens on port 1.
     let proxy = [("http_proxy", "http://127.0.0.1:1"), ("no_proxy", "")];
     let run = place.start_with(&["doctor", &config, "--json"], &proxy).finish();
     run.expect(1);

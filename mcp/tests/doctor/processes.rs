@@ -1,4 +1,4 @@
-//! What runs on this machine, read from `/proc`.
+//! The processes of this machine, read from `/proc`.
 
 use std::fs;
 
@@ -17,7 +17,8 @@ pub(crate) fn with_environment(variable: &str) -> Vec<String> {
 /// Whether a process is there and no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        // The name is in parentheses and may contain anything, so what follows the last one counts.
+        // The name is in parentheses and may contain any character, so the text after the last one
+        // counts.
         stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
     })
 }

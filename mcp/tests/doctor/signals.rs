@@ -50,7 +50,7 @@ fn a_second_signal_kills_at_once_and_prints_the_same_report() {
     let mut running = place.start(&["doctor", &config, "--budget", "50s", "--eof-grace", "40s"]);
     running.line_with(&["mule", "leaving: its input is closed"]);
     running.signal(Signal::INT);
-    // Two signals of one kind that nobody has looked at yet count as one; these two are of different
+    // Two signals of one kind that were not yet received count as one; these two are of different
     // kinds, and the first decides the status.
     running.signal(Signal::TERM);
     let run = running.finish();

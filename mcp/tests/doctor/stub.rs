@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::harness::LIMIT;
 
-/// What the server does when it is asked something: the method of the HTTP request, or of the
+/// The reaction of the server to a request: by the method of the HTTP request, or of the
 /// JSON-RPC message in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// What a healthy server would say.
+    /// The answer of a healthy server.
     Well,
     /// This HTTP status and an empty body.
     Status(u16),

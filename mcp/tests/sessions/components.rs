@@ -1,4 +1,4 @@
-//! What a server says about each thing it offers reaches the user as it was sent.
+//! The fields of each component reach the user as the server sent them.
 
 use moored_mcp::{ComponentInfo, ComponentKind, ServerParams, SessionGroup};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn template() -> Value {
 
 const CAPABILITIES: &str = r#"{"tools":{},"prompts":{},"resources":{}}"#;
 
-/// The lists, in whatever era.
+/// The lists, in both eras.
 fn lists(method: &str) -> Option<Value> {
     let mut page = match method {
         "tools/list" => json!({"tools": [tool()]}),

@@ -128,7 +128,7 @@ async fn a_caller_that_is_dropped_while_connecting_leaves_the_cleanup_to_the_own
         let _ = connecting.await;
         let pid = pids(file.path())[0];
         until(|| !exists(pid)).await;
-        // The name is free again, and the report tells what happened.
+        // The name is free again, and the report has the outcome.
         let report = group.close().await;
         assert_eq!(report.servers[0].outcome, Outcome::Closing);
         assert_eq!(report.servers[0].leave.signals, ["SIGTERM"]);
@@ -168,7 +168,8 @@ fn a_runtime_that_is_shut_down_leaves_no_process_behind() {
     let pids = pids(file.path());
     assert_eq!(pids.len(), 2, "a leader and its grandchild");
     runtime.shutdown_timeout(Duration::from_secs(5));
-    // A grandchild is reaped by whoever adopts orphans here, if anybody does; it must not run, that is all.
+    // A grandchild is reaped by a process that adopts orphans, if there is one; the test only requires that
+    // it does not run.
     until_blocking(|| !(pids.iter().any(|pid| is_running(*pid))));
     drop(group);
 }

@@ -1,8 +1,9 @@
-//! Everything is cut everywhere: whoever connects or closes goes away at its k-th poll, for every k, and nothing is left
+//! Cuts at every poll: the caller that connects or closes goes away at its k-th poll, for every k, and nothing is left
 //! behind: no session at the server, no process, no second DELETE.
 //!
-//! Two ways, because the futures are woken seldom and their owner works between: the poll that is counted is one that a
-//! wake-up asked for, or one of many that ask for the next one themselves, which reach into every step of the owner.
+//! There are two ways, because the futures are woken seldom and their owner works between the wake-ups: the counted
+//! polls are those that a wake-up asked for, or frequent ones that ask for the next one themselves, which reach every
+//! step of the owner.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,14 +14,14 @@ use moored_mcp::SessionGroup;
 use crate::support::http::{Server, legacy};
 use crate::support::{at, brisk_group, exists, fleet_server, pids, within_limit};
 
-/// Who asks for the next poll.
+/// The source of the next poll.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Polls {
     Woken,
     Always,
 }
 
-/// Polls so often, and drops what is pending then.
+/// Polls `polls` times, and drops the future if it is pending then.
 async fn cut<F: Future>(polls: usize, who: Polls, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;

@@ -78,7 +78,7 @@ async fn a_slow_server_of_both_eras_is_not_downgraded_over_http() {
         })
         .await;
         comes_up_late(at("slow", &server.url), MODERN).await;
-        // `initialize` was sent meanwhile, and began a session that nobody speaks in.
+        // `initialize` was sent meanwhile, and began a session that is not used.
         server.asked("DELETE s-1").await;
         assert_eq!(server.deletes(), 1, "{:?}", server.log());
     })

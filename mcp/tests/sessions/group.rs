@@ -258,7 +258,7 @@ async fn an_http_server_that_dies_in_a_call_fails_the_call_with_the_cause() {
                 break;
             }
         }
-        // There is nobody left to send the DELETE to, and the report says so.
+        // No server is left that could get the DELETE, and the report says so.
         let report = group.close().await;
         assert_eq!(report.servers[0].leave.delete, moored_mcp::Delete::Failed);
         assert!(report.servers[0].leave.suppressed[0].contains("Connection refused"), "{report:?}");

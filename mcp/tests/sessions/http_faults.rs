@@ -13,7 +13,7 @@ use crate::support::{at, brisk, brisk_group, within_limit};
 #[tokio::test]
 async fn a_refused_connection_is_unreachable_down_to_the_operating_systems_text() {
     within_limit(async {
-        // A port that was free a moment ago, and nobody listens on.
+        // A port that was free a moment ago, and on which no server listens.
         let url = {
             let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
             format!("http://{}/mcp", listener.local_addr().expect("its address"))
@@ -316,7 +316,7 @@ async fn plain_http_on_a_tls_address_tells_the_tls_error() {
     within_limit(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let url = format!("https://{}/mcp", listener.local_addr().expect("its address"));
-        // What an HTTP server makes of a greeting in TLS.
+        // The answer of an HTTP server to a TLS handshake.
         let serving = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 16]).await;

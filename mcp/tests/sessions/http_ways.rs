@@ -1,4 +1,4 @@
-//! What is on the way to an HTTP server and back: headers, connections, redirects, proxies, codings.
+//! The way to an HTTP server and back: headers, connections, redirects, proxies, codings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

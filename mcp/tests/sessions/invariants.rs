@@ -1,4 +1,4 @@
-//! What holds after every fault: no task, no descriptor, no process is left.
+//! The invariants after every fault: no task, no descriptor, no process is left.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ async fn settled(baseline: usize) {
     until(|| counts().0 <= baseline).await;
 }
 
-/// Returns the group: what it has left is left while somebody still holds it.
+/// Returns the group, so that its processes and tasks are checked while the group is still
+/// held.
 async fn every_fault_at_once() -> SessionGroup {
     let healthy = Server::start(legacy).await;
     let mute = Server::start(|request| match request.rpc.as_str() {
@@ -70,7 +71,8 @@ async fn every_fault_at_once() -> SessionGroup {
     group
 }
 
-/// Runs it twice: the first time sets up what the process keeps (signal handling, roots), the second is measured.
+/// Runs it twice: the first time sets up the state that the process keeps (signal handling, roots), the second is
+/// measured.
 async fn leaves_nothing() {
     within_limit(async {
         let _first = every_fault_at_once().await;

@@ -1,4 +1,4 @@
-//! Leaving: what is sent, in which order, within which time, and that nothing is left.
+//! Leaving: the requests and signals, their order, the time limits, and that nothing is left.
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,8 @@ async fn a_grandchild_that_holds_the_pipes_is_swept_after_its_leader_has_gone() 
     .await;
 }
 
-/// Connects to a server whose DELETE is answered so, closes, and returns the leave report.
+/// Connects to a server that answers its DELETE with `reply`, closes, and returns the leave
+/// report.
 async fn deleted(reply: Reply) -> (LeaveReport, Duration, usize) {
     let server = Server::start(move |request| match request.verb.as_str() {
         "DELETE" => reply.clone(),

@@ -1,4 +1,4 @@
-//! What a server offers, where it does not make it easy.
+//! The lists of servers with irregularities.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ async fn one_kind_of_list_that_fails_is_the_outcome_and_the_rest_stands() {
     .await;
 }
 
-/// What a list may be answered with, and what is made of it where no item can be read.
+/// Answers to a list in which no item can be read, and the expected outcomes.
 fn failing_lists() -> Vec<(Reply, Outcome, &'static str)> {
     let rpc = |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": 0, "result": value}));
     vec![

@@ -1,4 +1,5 @@
-//! The library against servers that misbehave: each test is one fault, and what is right then.
+//! The library against servers that misbehave: each test has one fault, and the correct
+//! reaction to it.
 
 mod components;
 mod connect;

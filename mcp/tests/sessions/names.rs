@@ -1,4 +1,4 @@
-//! What a group calls the components of its servers: legal names, one holder for each, and hooks.
+//! The names of components in a group: legal names, one holder for each, and hooks.
 
 use moored_mcp::{CallOptions, ComponentKind, Names, Outcome, Policy, ServerParams, SessionGroup};
 use serde_json::{Map, json};

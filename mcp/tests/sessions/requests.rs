@@ -1,4 +1,4 @@
-//! What is asked by name: calls, prompts, resources, completions, against the protocol's own server, in both eras.
+//! Requests by name: calls, prompts, resources, completions, against the protocol's own server, in both eras.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -252,7 +252,7 @@ async fn a_request_without_an_answer_ends_at_its_limit_and_the_session_stands() 
     .await;
 }
 
-/// A server whose every answer holds fields that no revision knows.
+/// A server whose answers contain fields that no revision knows.
 fn odd(request: &Request) -> Reply {
     let result = match request.rpc.as_str() {
         "initialize" => {

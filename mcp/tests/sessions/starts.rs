@@ -7,7 +7,8 @@ use moored_mcp::{Era, ExitStatusReport, Outcome, Policy, SessionGroup};
 use crate::support::script::{INITIALIZED, NO_SUCH_METHOD, say, scripted};
 use crate::support::{brisk, brisk_group, exists, pids, until, within_limit};
 
-/// Lines that write this child's process id down, and exit with 9 where one of those before is still there.
+/// Lines that write this child's process id into a file, and exit with 9 if an earlier child is still
+/// alive.
 fn alone(file: &tempfile::NamedTempFile) -> String {
     let file = file.path().display();
     format!(
@@ -114,7 +115,7 @@ async fn an_order_to_leave_while_the_first_process_is_left_starts_no_second_one(
     within_limit(async {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let group = SessionGroup::start(brisk().term_grace(Duration::from_secs(20)));
-        // What it leaves behind ignores SIGTERM, so leaving it takes a while.
+        // Its grandchild ignores SIGTERM, so leaving it takes a while.
         let ending = "(trap '' TERM; while :; do sleep 0.05; done) & exit 1";
         let params = scripted("child", &alone(&file), ending, &say(INITIALIZED));
         let connecting = tokio::spawn({

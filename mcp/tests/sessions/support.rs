@@ -1,4 +1,4 @@
-//! What the tests share: bounded time, servers, and a look at the process table.
+//! Helpers of the tests: bounded time, servers, and a look at the process table.
 
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ pub(crate) fn shell(name: &str, script: &str) -> ServerParams {
     ServerParams::stdio(name, params)
 }
 
-/// A legacy server in a few lines of shell. `on_call` is what it does when a tool is called; `id` is then the id of the
-/// request, and `say` prints an answer: `say '"result":{}'`.
+/// A legacy server in a few lines of shell. `on_call` is its code for a tool call; `id` is then the id of the request,
+/// and `say` prints an answer: `say '"result":{}'`.
 pub(crate) fn shell_server(name: &str, on_call: &str) -> ServerParams {
     shell_server_with(name, "", on_call)
 }
@@ -83,7 +83,7 @@ pub(crate) fn at(name: &str, url: &str) -> ServerParams {
     ServerParams::http(name, HttpParams::new(url))
 }
 
-/// Whether a process is there, zombies included: what was reaped is not.
+/// Whether a process exists, zombies included: a reaped process does not.
 pub(crate) fn exists(pid: i32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }

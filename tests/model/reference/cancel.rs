@@ -15,7 +15,7 @@ impl Why {
 }
 
 impl Reference {
-    /// R6, R10, R11, R16: a cancellation happens once for a region that was not left, whatever its source; the first
+    /// R6, R10, R11, R16: a cancellation happens once for a region that was not left, from any source; the first
     /// reason stays. It reaches a group's children. The body goes when it [may](Reference::may_be_cut).
     pub(super) fn cancel(&mut self, region: RegionId, why: Why) {
         let at = &mut self.regions[region];

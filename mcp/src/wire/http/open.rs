@@ -58,7 +58,8 @@ impl Open {
         Some(StreamableHttpPostResponse::Json(answer, self.session_id.clone()))
     }
 
-    /// An answer came with the id of a session. That session has to be ended, whatever the answer is.
+    /// An answer came with the id of a session. That session has to be ended, even if the answer is
+    /// an error.
     pub(super) fn learned(&mut self, kind: &Kind, id: &str) {
         if kind.is_probe() {
             self.strays.push(Stray { id: id.to_owned(), version: None });

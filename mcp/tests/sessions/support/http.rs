@@ -1,4 +1,4 @@
-//! A small HTTP server whose every answer a test decides, and which keeps a log of what it was asked.
+//! A small HTTP server whose answers a test decides, and which keeps a log of its requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct Request {
     pub(crate) before: usize,
 }
 
-/// What the server does with it.
+/// The reaction of the server to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     Answer {
@@ -105,7 +105,7 @@ impl Reply {
     }
 }
 
-/// What a healthy server of the legacy era answers.
+/// The answers of a healthy server of the legacy era.
 pub(crate) fn legacy(request: &Request) -> Reply {
     let result =
         |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}));
@@ -132,7 +132,7 @@ pub(crate) fn legacy(request: &Request) -> Reply {
     }
 }
 
-/// What a healthy server of the modern era answers.
+/// The answers of a healthy server of the modern era.
 pub(crate) fn modern(request: &Request) -> Reply {
     let answer =
         |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}));
@@ -186,12 +186,12 @@ impl Server {
         Self { url, log, accepting }
     }
 
-    /// What was asked so far: `POST initialize`, `DELETE s-1`, …
+    /// The requests so far: `POST initialize`, `DELETE s-1`, …
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.borrow().clone()
     }
 
-    /// Waits until it has been asked `what`, as the log puts it.
+    /// Waits for the request `what`, as the log shows it.
     pub(crate) async fn asked(&self, what: &str) {
         let mut log = self.log.subscribe();
         let asked = log.wait_for(|log| log.iter().any(|line| line == what)).await;
