@@ -118,7 +118,7 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
-    /// Lets the others go on when a child or the body fails: `run` collects all errors (R17).
+    /// Lets the children and the body go on when one of them fails: `run` collects all errors (R17).
     ///
     /// A panic is not such a failure: a child that panics cancels the other children and the body under every policy,
     /// and `run` resumes the panic when they have left (R15).

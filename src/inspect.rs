@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The depth to which regions are nested in the tree. Deeper regions stand in a list in the region at this depth, each
+/// The depth to which regions are nested in the tree. Deeper regions are in a list in the region at this depth, each
 /// with its depth as a number.
 const NESTED: usize = 32;
 
@@ -113,7 +113,7 @@ fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
     sorted
 }
 
-/// The level of the tree in which a region of this depth stands.
+/// The level of the tree at which a region of this depth is shown.
 fn level(depth: usize) -> usize {
     depth.min(NESTED)
 }

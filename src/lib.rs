@@ -146,7 +146,7 @@ pub use task::{Task, task};
 pub use timeout::{TimedOut, fail_after, fail_at, move_on_after, move_on_at};
 pub use wrong_task::{Misuse, Rejected, WrongTask};
 
-// These types stand in `future`; they are re-exported so that they are found under the crate's
+// These types are public in `future`; they are re-exported so that they are found under the crate's
 // own name.
 #[doc(hidden)]
 pub use future::*;

@@ -1,7 +1,7 @@
 //! The private node that all regions share: identity, parent, cancellation, exits, adoption.
 //!
-//! Thin public types stand over it: a scope, a stack, a group and a task are a `Node` each, and a
-//! [`Frame`] polls it. A node outlives its region if a handle or a child still points at it.
+//! Thin public types wrap it: a scope, a stack, a group and a task are a `Node` each, and a [`Frame`] polls it.
+//! A node outlives its region if a handle or a child still points at it.
 //!
 //! # Invariants
 //!
@@ -14,7 +14,7 @@
 //!    or to skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
 //! 4. `inner.waker` wakes the `run` that attends the node. A thread that takes it sets `REWAKE`, and
 //!    the run registers anew at its next poll.
-//! 5. A node that is linked is told of every cancellation of an ancestor. It is only told to look: the state
+//! 5. Every cancellation of an ancestor reaches a node that is linked. It only makes the node look: the state
 //!    is never copied, because a region that was only lent survives the region it was lent to (R7). Only
 //!    children of a group and stays in a scope are cancelled themselves; they are linked from the start. A
 //!    region that is *dropped* with a cancelled region around it keeps that region's reason when it leaves,
@@ -125,7 +125,7 @@ const CLOCKED: u32 = 1 << 13;
 const STAY: u32 = 1 << 14;
 /// New children inherit a cancellation that is not the region's own.
 const BELOW: u32 = 1 << 15;
-/// A child on an executor: a poll of its group does not poll it.
+/// A child on an executor: a poll of its group does not poll the child.
 const AFAR: u32 = 1 << 16;
 /// Cancelled, and a shield inside has kept the body once: the children of the groups inside are cancelled (R12).
 const HELD: u32 = 1 << 17;
@@ -182,8 +182,7 @@ struct More {
     /// The reason of the cancelled region around, for a region that was dropped with it.
     dropped_for: Option<Reason>,
     deadline: Option<Instant>,
-    /// Of a group: the number at which its children were first told that they are cancelled; 0
-    /// before.
+    /// Of a group: the number of the first request that cancelled its children; 0 before.
     told: u64,
     rest: Option<Box<Rest>>,
 }
@@ -245,7 +244,7 @@ impl Inner {
         self.more.as_mut()?.rest.as_deref_mut()
     }
 
-    /// Records the number at which the children were first told.
+    /// Records the number of a request that cancels the children, if it is the first.
     fn tell_children(&mut self) {
         let more = self.more();
         if more.told == 0 {

@@ -28,7 +28,7 @@ pub enum Report {
     /// An exit failed, or failures followed a panic, and no record was open.
     ///
     /// A scope has a record only if it is cancelled. If no stack and no group is around it, a failure is reported when
-    /// it happens, and stands in [`Cancelled::failures`](crate::Cancelled::failures) as well if the scope is cancelled
+    /// it happens, and is in [`Cancelled::failures`](crate::Cancelled::failures) as well if the scope is cancelled
     /// later.
     #[non_exhaustive]
     Unrecorded {
@@ -119,7 +119,7 @@ pub(crate) fn report(report: Report) {
     unwind::drop_quietly(report);
 }
 
-/// As [`report`], for a failure that a record may still tell of, and which is returned.
+/// As [`report`], for a failure that a record may still contain; returns the failure.
 pub(crate) fn report_failure(region: String, failure: ExitFailure) -> ExitFailure {
     let report = Report::Unrecorded { region, failure };
     tell(&report);

@@ -173,7 +173,7 @@ where
 }
 
 impl<T, E> SignOut<T, E> {
-    /// Polls the child without a node, unless it has to hear a request: to itself through its handle, or to its group,
+    /// Polls the child without a node, unless there is a request for it: to itself through its handle, or to its group,
     /// whose `run` polls it then. A pending executor child gets its node, because no poll of the group's `run` reaches
     /// it.
     fn poll_light<P: Poller<T>, F>(

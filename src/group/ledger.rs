@@ -159,7 +159,7 @@ impl<E> Ledger<E> {
         }
     }
 
-    /// Records a panic, which always cancels the others. The first panic is resumed when they
+    /// Records a panic, which always cancels the body and the other children. The first panic is resumed when they
     /// have left (R15).
     pub(super) fn panicked(
         &self,

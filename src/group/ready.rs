@@ -69,7 +69,7 @@ impl MemberWaker {
 
     /// Before the poll, so that a wake-up during the poll counts.
     pub(super) fn unqueue(&self) {
-        // Only this function clears the mark. If it is not set, there is nothing to synchronise with. If it is set, a
+        // Only this function clears the mark. If it is not set, there is no write to synchronise with. If it is set, a
         // thread that found it set did not queue the member again and relies on this poll, so the poll has to acquire
         // that thread's earlier writes.
         if self.queued.load(Ordering::Relaxed) {

@@ -115,8 +115,8 @@ impl<E, M> Crew<'_, E, M> {
 }
 
 impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
-    /// Polls each child once that was woken, has arrived, or has to hear a request. To be called with the run's waker
-    /// registered, because a request to the group after the look here has to wake it.
+    /// Polls once each child that was woken or has arrived, and every child if the group has got a request. To be
+    /// called with the run's waker registered, because a request to the group after the look here has to wake the run.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, frame, members, told, at, .. } = self;
         let before = std::mem::replace(told, shared.ledger.node.told_below());

@@ -28,7 +28,7 @@ enum Signal {
     Look,
 }
 
-/// The regions that are still to be told, and the signals for them.
+/// The regions that a signal has not reached yet, each with its signal.
 #[derive(Default)]
 struct Errand {
     nodes: Vec<(Arc<Node>, usize)>,
@@ -92,8 +92,8 @@ impl Node {
         Node::tell(Taken::default(), below);
     }
 
-    /// Wakes `own` after every region below has been told and woken, because a shield has to be woken
-    /// before the region around it is polled (R12).
+    /// Wakes `own` after every region below has got its signal and was woken, because a shield has to be woken before
+    /// the region around it is polled (R12).
     fn tell(own: Taken, below: Errand) {
         if let Some(payload) = Node::tell_all(own, below) {
             unwind::discard(payload);
@@ -108,7 +108,7 @@ impl Node {
                 node.hear(signal, &mut wakers, &mut below);
             }
             if node.has(UNWATCHED) {
-                // A panic of its clock does not keep the others from being told.
+                // A panic of its clock must not keep the signal from the other regions.
                 unwind::quietly(|| node.begin_graces());
             }
         }
@@ -137,8 +137,7 @@ impl Node {
         self.flags() & (CANCELLED | BELOW)
     }
 
-    /// The number at which its children were told that they are cancelled, from
-    /// [`next_number`](crate::sync::next_number).
+    /// The number of the first request that cancelled its children, from [`next_number`](crate::sync::next_number).
     pub(super) fn told_at(&self) -> Option<u64> {
         self.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
     }
@@ -270,16 +269,16 @@ impl Node {
         false
     }
 
-    /// Tells waiters here and below to look again, if the link came after the cancellation.
+    /// Wakes the waiters here and below, so that they look again, if the link came after the cancellation.
     pub(super) fn look(self: &Arc<Self>) {
         if self.is_stopped() || self.is_cancelled() {
             self.look_again(self.held_around().map(Signal::Held));
         }
     }
 
-    /// Tells waiters here and below to look again, because the regions around have changed, or the clock or the times
-    /// of this one: a cancelled region around was left, so that a cancellation here counts now; or the region has a
-    /// deadline now.
+    /// Wakes the waiters here and below, so that they look again, because the regions around have changed, or the clock
+    /// or the times of this region. For example, a cancelled region around was left, so that a cancellation here counts
+    /// now; or the region has a deadline now.
     pub(super) fn look_after(self: &Arc<Self>) {
         self.look_again(None);
     }
@@ -310,7 +309,7 @@ impl Node {
         }
         self.unsettle();
         // `HELD` is cleared on the regions around. If another shield holds one of them, its next poll sets the flag
-        // again, and tells the regions inside this shield as well.
+        // again, and the signal then reaches the regions inside this shield as well.
         for node in self.around().filter(|node| node.has(HELD)) {
             let inner = node.inner.lock();
             node.lower(&inner, HELD);
@@ -323,7 +322,7 @@ impl Node {
     pub(crate) fn stop(self: &Arc<Self>, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         self.hear(Signal::Stop(reason), &mut own, &mut below);
-        // A panic of its clock is resumed after every region has been told.
+        // A panic of its clock is resumed after the signal has reached every region.
         let begun = unwind::catch(|| self.begin_graces());
         match (Node::tell_all(own, below), begun) {
             (Some(first), Err(second)) => {

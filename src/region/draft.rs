@@ -229,7 +229,7 @@ impl Light {
         }
     }
 
-    /// Makes its node, inside `parent`; the flag tells whether it was entered in an exit.
+    /// Makes the region's node, inside `parent`; the flag is `true` if the region was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
             return Node::child(parent, self.task, self.at, None, false);

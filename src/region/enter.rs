@@ -10,7 +10,7 @@ use crate::sync::{Arc, Ordering, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
 
-/// The state that the entering caller has read under the lock.
+/// The state that the thread which enters the region has read under the lock.
 struct Entry {
     /// The region around, if it is still needed: if this region is not attended yet, or may have been looked at before.
     around: Option<Arc<Node>>,

@@ -173,7 +173,7 @@ impl Frame {
         self.go_on(caught, value, shielded, last_poll, body, cx)
     }
 
-    /// Drops the body. The region is still entered: the caller abandons it, because a group has to tell its children
+    /// Drops the body. The region is still entered: the caller abandons it, because a group has to cancel its children
     /// first.
     #[cold]
     fn misplaced<F: Future>(

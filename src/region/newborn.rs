@@ -44,9 +44,9 @@ impl Newborn {
     /// With `inspect` or `tracing` every region has a node from the start.
     pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
 
-    /// The state for a poll without a node inside `parent`. `None` if `parent` has a request that a child hears when it
-    /// comes. It finds a cancellation farther out as any region does. `posted` tells that `parent` is not current yet,
-    /// but will be for the poll.
+    /// The state for a poll without a node inside `parent`. `None` if the child needs its node: for a request to
+    /// `parent`, which a child gets with its node. A cancellation farther out is found as in any region. With `posted`,
+    /// `parent` is not current yet, but will be for the poll.
     pub(crate) fn light(
         &self,
         parent: &Arc<Node>,
@@ -83,7 +83,7 @@ impl Newborn {
     }
 
     /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The
-    /// request overrules a later one of the group, even if the node has heard the group's first (R10).
+    /// request overrules a later one of the group, even if that reached the node before (R10).
     pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
         let told = node.parent().and_then(|group| group.told_at());
         let overruled = if told.is_some_and(|told| number < told) {

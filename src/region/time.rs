@@ -289,7 +289,7 @@ impl Node {
     }
 
     /// Polls the timer of a wait for the times that it depends on and that no run may be watching; returns whether a
-    /// time has come that cancels this region. `own` tells that this region's own times are among them.
+    /// time has come that cancels this region. With `own`, this region's own times are among them.
     pub(super) fn poll_unwatched(
         self: &Arc<Self>,
         timer: &mut Option<WaitTimer>,

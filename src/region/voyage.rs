@@ -114,7 +114,7 @@ impl Drop for Voyage {
             course.wave.take()
         };
         if let Some(lost) = self.wave.take().or(unbegun) {
-            // Not offered again, because an executor that drops it once would do so for ever.
+            // Not offered again, because the executor would drop it again each time.
             self.node.report_lost(lost);
         }
         let mut panic = self.tally.take_panic(None);
