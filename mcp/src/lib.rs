@@ -37,6 +37,7 @@
 //!   fail. Siblings share no stack.
 //! - [`ComponentInfo`]: a tool, prompt, resource or template that a server offers, with the server's own JSON, under
 //!   its name in the group ([`Names`]: a legal tool name in the usual interfaces to language models).
+//! - [`SessionState`] and [`Event`]: the present state of a session, and every change of it.
 //! - [`ServerReport`] and [`CloseReport`]: the outcome of a server, and of all. They serialise to the machine contract
 //!   of the command.
 //!
@@ -56,6 +57,9 @@
 //! - Closing ends within the budget, however servers behave, and always waits for the real end.
 //! - A group that lives long stays small: it keeps the reports of the last few hundred sessions that have been
 //!   left.
+//! - The lists are live: a list is read again when its server says that it has changed, and the components of a server
+//!   that is gone are withdrawn. A name belongs to the first server that takes it. A server that comes up with a name
+//!   that is taken is left again; a component that takes it later is left out, with a warning that names both servers.
 //! - No wait depends on a server alone: a call has its limit (a minute by default), a list its page cap, a line its
 //!   length, a lost stream its number of tries.
 //! - A message that carries the id of a request answers it. An answer that is broken, too long or of the wrong shape
@@ -101,6 +105,7 @@ mod params;
 mod process;
 mod report;
 mod session;
+mod state;
 mod wire;
 
 pub use answer::{CompleteResult, Completion, Progress, PromptResult, ResourceResult, ToolResult};
@@ -117,3 +122,4 @@ pub use report::{
     CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,
     PhaseReport, ServerReport, SessionInfo, TransportKind,
 };
+pub use state::{SessionStage, SessionState};

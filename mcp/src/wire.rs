@@ -3,6 +3,7 @@
 //! rmcp provides the message types, both protocol eras, and the loop that pairs answers with requests. It owns
 //! nothing: pipes, processes, sockets and leaving are ours, so nothing that rmcp awaits can block on foreign code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use rmcp::model::ClientConfig;
 use rmcp::service::{
-    ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::Transport;
@@ -22,8 +23,10 @@ use rmcp::transport::worker::WorkerTransport;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::component::ComponentKind;
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
+use crate::state::Profile;
 
 mod answers;
 mod ask;
@@ -33,8 +36,10 @@ pub(crate) mod handshake;
 pub(crate) mod http;
 mod incoming;
 mod lines;
+mod listen;
 mod lists;
 mod message;
+mod notices;
 pub(crate) mod pending;
 pub(crate) mod pipe;
 pub(crate) mod pumps;
@@ -42,10 +47,12 @@ pub(crate) mod recorder;
 mod skeleton;
 pub(crate) mod stderr;
 mod undelivered;
+pub(crate) mod warnings;
 
-pub(crate) use self::ask::{Caller, Question};
+pub(crate) use self::ask::{Caller, Opened, Question};
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
+pub(crate) use self::listen::{ListenEnd, Listening, Topic};
 pub(crate) use self::lists::{Gone, Offer, Offers};
 use self::recorder::Recorder;
 
@@ -100,6 +107,8 @@ impl Link {
                 Refusal { fault, answered: false }
             })?;
         let peer = service.peer().clone();
+        // A list is read again because it has changed, so a cached answer would be wrong.
+        peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
         *end.0.lock() = Some(service.waiting().map(drop).boxed().shared());
         Ok(Self { peer })
     }
@@ -138,23 +147,34 @@ impl Link {
         Self::open(transport, lifecycle, stop, end, recorder).await
     }
 
-    /// The protocol revision agreed on.
-    pub(crate) fn era(&self) -> Option<String> {
-        self.peer.peer_info().map(|info| info.protocol_version.as_str().to_owned())
+    /// The server's description of itself.
+    pub(crate) fn profile(&self) -> Profile {
+        let Some(info) = self.peer.peer_info() else { return Profile::default() };
+        let object = |value: Option<Value>| match value {
+            Some(Value::Object(object)) => Some(object),
+            _ => None,
+        };
+        Profile {
+            era: Some(info.protocol_version.as_str().to_owned()),
+            server: object(serde_json::to_value(&info.server_info).ok()),
+            instructions: info.instructions.clone(),
+            capabilities: object(serde_json::to_value(&info.capabilities).ok()).unwrap_or_default(),
+        }
     }
 
-    /// Reads the lists of components.
+    /// Reads the lists of these kinds.
     pub(crate) async fn offers(
         &self,
+        kinds: &BTreeSet<ComponentKind>,
         page_cap: usize,
         recorder: &Recorder,
     ) -> Result<Offers, Gone> {
-        lists::read(&self.peer, page_cap, recorder).await
+        lists::read(&self.peer, kinds, page_cap, recorder).await
     }
 
     /// The handle through which calls go.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller(self.peer.clone())
+    pub(crate) fn caller(&self, opened: Opened) -> Caller {
+        Caller { peer: self.peer.clone(), opened }
     }
 }
 

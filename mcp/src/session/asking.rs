@@ -54,7 +54,7 @@ impl Session {
                 each.call(progress);
             }
         };
-        let asking = live.caller.ask(question, meta, wants_progress.then_some(sender));
+        let asking = live.connection.caller.ask(question, meta, wants_progress.then_some(sender));
         tokio::pin!(asking);
         let gone = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
         tokio::pin!(gone);

@@ -12,6 +12,7 @@ use super::leaving::Leaving;
 use super::pump::{Pump, Pumps};
 use super::{Session, Shared, exits};
 use crate::fault::Fault;
+use crate::order::OrderWatch;
 use crate::params::{HttpParams, StdioParams, Transport};
 use crate::process::unread::Unread;
 use crate::process::{Pipes, ProcessGroup};
@@ -40,6 +41,8 @@ pub(super) struct Berth<'a> {
     pub(super) session: &'a Arc<Session>,
     pub(super) shared: &'a Arc<Shared>,
     pub(super) leaving: &'a Leaving,
+    /// The orders, as this start obeys them.
+    pub(super) orders: &'a OrderWatch,
     pub(super) stack: &'a ExitStack,
     pub(super) pumps: &'a Pumps,
 }
@@ -48,7 +51,7 @@ pub(super) struct Berth<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) recorder: Arc<Recorder>,
-    pending: Arc<Pending>,
+    pub(super) pending: Arc<Pending>,
     pub(super) end: LinkEnd,
     pub(super) stop: CancellationToken,
     pub(super) stderr: Option<StderrTail>,
@@ -67,7 +70,7 @@ impl Berth<'_> {
     /// [`handshake`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
         let mut held = Held {
-            recorder: Arc::default(),
+            recorder: Arc::new(Recorder::new(self.session.warnings.clone())),
             pending: Arc::default(),
             end: LinkEnd::default(),
             stop: CancellationToken::new(),
@@ -75,7 +78,7 @@ impl Berth<'_> {
             process: None,
         };
         // The first exit registered is the last to run.
-        self.stack.defer(exits::end_link(held.end.clone(), self.session.watch.clone()));
+        self.stack.defer(exits::end_link(held.end.clone(), self.orders.clone()));
         let ready = match &self.session.params.transport {
             Transport::Stdio(params) => {
                 let (transport, unread) = self.stdio(params, &mut held)?;
@@ -110,6 +113,7 @@ impl Berth<'_> {
             self.session.clone(),
             self.shared.clone(),
             self.leaving.clone(),
+            self.orders.clone(),
             http.clone(),
         ));
         Ok(http)
@@ -138,6 +142,7 @@ impl Berth<'_> {
             self.session.clone(),
             self.shared.clone(),
             self.leaving.clone(),
+            self.orders.clone(),
             process.clone(),
             writer,
         ));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::leaving::Leaving;
 use super::pump::Pump;
-use super::{Session, Shared};
+use super::{Session, Shared, Stage};
 use crate::event::EventKind;
 use crate::order::OrderWatch;
 use crate::process::ProcessGroup;
@@ -65,12 +65,13 @@ pub(super) async fn end_session(
     session: Arc<Session>,
     shared: Arc<Shared>,
     leaving: Leaving,
+    orders: OrderWatch,
     http: Arc<HttpSession>,
 ) -> Result<(), Suppressed> {
     if http.has_session() {
         begin_phase(&session, &shared, &leaving, LeavePhase::Delete);
     }
-    let deleted = http.delete(&shared.delete_turns, session.watch.clone()).await;
+    let deleted = http.delete(&shared.delete_turns, orders).await;
     leaving.end_phase();
     leaving.deleted(deleted.delete);
     match deleted.faults.as_slice() {
@@ -84,15 +85,15 @@ pub(super) async fn leave_child(
     session: Arc<Session>,
     shared: Arc<Shared>,
     leaving: Leaving,
+    orders: OrderWatch,
     process: Arc<ProcessGroup>,
     writer: Pump,
 ) -> Result<(), Suppressed> {
     // If the child does not read, the rest of its input is dropped with the pipe.
-    writer.end(share(&session.watch, 8).min(FLUSH)).await;
+    writer.end(share(&orders, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
     let on_phase = |phase| begin_phase(&session, &shared, &leaving, phase);
-    let mut left =
-        teardown::leave(&process, &shared.census, graces, session.watch.clone(), on_phase).await;
+    let mut left = teardown::leave(&process, &shared.census, graces, orders, on_phase).await;
     leaving.end_phase();
     let fault = left.fault.take();
     leaving.child(left);
@@ -108,7 +109,10 @@ pub(super) async fn drain(reader: Pump, tail: Pump) {
 /// Records that leaving has reached `phase`, for the views and the report.
 fn begin_phase(session: &Session, shared: &Shared, leaving: &Leaving, phase: LeavePhase) {
     leaving.phase(phase);
-    session.tell(shared, || EventKind::Leaving(phase));
+    // The process is left so that it can be started again: the session is still connecting.
+    if !matches!(session.stage(), Stage::Connecting) {
+        session.tell(shared, || EventKind::Leaving(phase));
+    }
 }
 
 /// The time that the order leaves, divided by `parts`; none when forced.

@@ -12,6 +12,7 @@ use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use super::listen::{self, Listening, Topic};
 use super::{CallFailure, call_failure};
 use crate::answer::Progress;
 use crate::component::ComponentKind;
@@ -30,6 +31,10 @@ pub(crate) enum Question {
     Read { uri: String },
     /// `completion/complete`, of a prompt or of a template.
     Complete { kind: ComponentKind, wire: String, args: CompleteArgs },
+    /// `resources/subscribe`, or `subscriptions/listen` in the newer era.
+    Subscribe { uri: String },
+    /// `resources/unsubscribe`, or the end of that stream.
+    Unsubscribe { uri: String },
 }
 
 impl Question {
@@ -62,6 +67,8 @@ impl Question {
                 }
                 ClientRequest::CompleteRequest(CompleteRequest::new(params))
             }
+            Self::Subscribe { uri } => listen::subscribe(uri),
+            Self::Unsubscribe { uri } => listen::unsubscribe(uri),
         }
     }
 }
@@ -78,11 +85,44 @@ impl ProgressSink {
     }
 }
 
+/// The way of a stream that a user has opened to the owner of the session, with the address of the resource.
+pub(crate) type Opened = mpsc::UnboundedSender<(String, Listening)>;
+
 /// Sends requests over an open connection; any task may.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(pub(super) Peer<RoleClient>);
+pub(crate) struct Caller {
+    pub(super) peer: Peer<RoleClient>,
+    pub(super) opened: Opened,
+}
 
 impl Caller {
+    /// Whether the server speaks the revision of the protocol that reports changes on `subscriptions/listen` streams.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize())
+    }
+
+    /// Whether the server reports changes of its lists on a stream that a client opens.
+    pub(crate) fn tells_of_lists(&self) -> bool {
+        let info = self.peer.peer_info();
+        self.is_modern() && listen::tells_of_lists(info.as_deref().map(|info| &info.capabilities))
+    }
+
+    /// Opens a stream on which a modern server reports changes, and waits for its acknowledgement.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the request is cancelled at the server.
+    pub(crate) async fn listen(&self, topic: &Topic) -> Result<Listening, CallFailure> {
+        Listening::open(&self.peer, topic).await
+    }
+
+    /// Opens a stream for one resource, and hands it over to the owner of the session.
+    async fn open(&self, uri: &str) -> Result<Value, CallFailure> {
+        let listening = self.listen(&Topic::Resource(uri.to_owned())).await?;
+        let handed_over = self.opened.send((uri.to_owned(), listening));
+        handed_over.map(|()| Value::Null).map_err(|_| CallFailure::Gone)
+    }
+
     /// Sends a request, and returns the `result` of the answer as it came.
     ///
     /// # Cancel safety
@@ -94,6 +134,14 @@ impl Caller {
         meta: Map<String, Value>,
         progress: Option<mpsc::Sender<Progress>>,
     ) -> Result<Value, CallFailure> {
+        if self.is_modern() {
+            match &question {
+                Question::Subscribe { uri } => return self.open(uri).await,
+                // The owner drops the stream of the resource, and that tells the server.
+                Question::Unsubscribe { .. } => return Ok(Value::Null),
+                _ => {}
+            }
+        }
         let mut request = question.request();
         if let Some(sender) = progress {
             request.extensions_mut().insert(ProgressSink(sender));
@@ -102,9 +150,9 @@ impl Caller {
         if !meta.is_empty() {
             options = options.with_meta(RequestMetaObject(MetaObject(meta)));
         }
-        let sent = self.0.send_request_with_option(request, options).await;
+        let sent = self.peer.send_request_with_option(request, options).await;
         let handle = sent.map_err(call_failure)?;
-        let mut unanswered = Unanswered { peer: &self.0, id: Some(handle.id.clone()) };
+        let mut unanswered = Unanswered { peer: &self.peer, id: Some(handle.id.clone()) };
         let answer = handle.await_response().await;
         unanswered.id = None;
         match answer.map_err(call_failure)? {

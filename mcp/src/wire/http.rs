@@ -170,6 +170,9 @@ impl SessionClient {
             () = session.stop.cancelled() => return Err(HttpError::TransportChannelClosed),
             result = self.exchange(&message, &kind, session_id, headers, max_event) => result,
         };
+        if result.is_ok() && session.open.lock().taken(&kind) {
+            session.pending.notices.renewed();
+        }
         result.map_err(|failure| {
             let fault = failure.fault(session, &kind);
             session.recorder.fault(fault.clone());

@@ -166,6 +166,7 @@ fn admit(
             if let ServerNotification::ProgressNotification(told) = &notification.notification {
                 pending.progressed(&told.params);
             }
+            pending.notices.hear(&notification.notification);
             Incoming::Message(ServerJsonRpcMessage::Notification(notification), mark)
         }
         request @ ServerJsonRpcMessage::Request(_) => Incoming::Message(request, mark),

@@ -75,7 +75,12 @@ impl Kind {
         matches!(self, Self::Initialize)
     }
 
-    /// Whether it is the first request of a connection, in one era or the other.
+    /// Whether it opens a stream of notifications. Its answer is the end of the stream, and no caller waits for it.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self, Self::Request(method) if method == "subscriptions/listen")
+    }
+
+    /// Whether it is the first question of a connection, in one era or the other.
     pub(crate) fn opens(&self) -> bool {
         matches!(self, Self::Probe | Self::Initialize)
     }

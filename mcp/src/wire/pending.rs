@@ -15,6 +15,7 @@ use rmcp::model::{
 use super::ask::ProgressSink;
 use super::lists::Sieve;
 use super::message::Kind;
+use super::notices::Notices;
 use crate::answer::Progress;
 
 /// A request that waits.
@@ -35,11 +36,12 @@ impl Waiting {
     }
 }
 
-/// The requests of one connection that wait.
+/// The requests of one connection that wait, and the notices of its server.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     waiting: Mutex<Table>,
     sieve: Sieve,
+    pub(crate) notices: Notices,
 }
 
 #[derive(Debug, Default)]
@@ -89,17 +91,19 @@ impl Pending {
         })
     }
 
-    /// The waiting request, if it is the only one.
+    /// The waiting request, if it is the only one. A stream of notifications does not count.
     pub(crate) fn only(&self) -> Option<RequestId> {
         let table = self.waiting.lock();
-        let mut ids = table.requests.keys();
-        ids.next().filter(|_| table.requests.len() == 1).cloned()
+        let mut waiting = table.requests.iter().filter(|(_, waiting)| !waiting.kind.listens());
+        let (id, _) = waiting.next()?;
+        waiting.next().is_none().then(|| id.clone())
     }
 
     /// The request that has waited longest.
     pub(crate) fn oldest(&self) -> Option<Kind> {
         let table = self.waiting.lock();
-        let oldest = table.requests.values().min_by_key(|waiting| waiting.place);
+        let waiting = table.requests.values().filter(|waiting| !waiting.kind.listens());
+        let oldest = waiting.min_by_key(|waiting| waiting.place);
         oldest.map(|waiting| waiting.kind.clone())
     }
 

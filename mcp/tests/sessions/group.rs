@@ -322,12 +322,13 @@ async fn the_events_of_a_session_come_in_order_and_end_with_its_report() {
             steps.push(match event.kind {
                 EventKind::Connecting => "connecting",
                 EventKind::Up(_) => "up",
+                EventKind::Closing => "closing",
                 EventKind::Leaving(LeavePhase::Delete) => "delete",
                 EventKind::Left(_) => "left",
                 other => panic!("{other:?}"),
             });
         }
-        assert_eq!(steps, ["connecting", "up", "delete", "left"]);
+        assert_eq!(steps, ["connecting", "up", "closing", "delete", "left"]);
     })
     .await;
 }

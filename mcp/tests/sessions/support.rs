@@ -78,6 +78,19 @@ pub(crate) async fn echo(
     group.call_tool(&format!("{server}/echo"), Default::default(), Default::default()).await
 }
 
+/// Waits for an event that `pick` makes something of.
+pub(crate) async fn event<T>(
+    events: &mut tokio::sync::broadcast::Receiver<moored_mcp::Event>,
+    mut pick: impl FnMut(moored_mcp::EventKind) -> Option<T>,
+) -> T {
+    loop {
+        let event = events.recv().await.expect("the group tells its events");
+        if let Some(picked) = pick(event.kind) {
+            return picked;
+        }
+    }
+}
+
 /// A server behind an address.
 pub(crate) fn at(name: &str, url: &str) -> ServerParams {
     ServerParams::http(name, HttpParams::new(url))

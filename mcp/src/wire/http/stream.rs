@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::headers::Headers;
 use super::{HttpSession, SessionClient};
+use crate::component::ComponentKind;
 use crate::fault::Flattened;
 use crate::wire::events::{self, Events};
 use crate::wire::incoming::{self, Incoming};
@@ -210,6 +211,10 @@ impl ResponseStream {
                     let bytes = response.bytes_stream();
                     self.events = events::events(bytes, self.way.max_event);
                     self.opened = Instant::now();
+                    if self.waits.is_none() {
+                        // Notifications of the time without a stream are lost.
+                        self.session().pending.notices.changed(ComponentKind::ALL);
+                    }
                     return Ok(());
                 }
                 Err(failed) => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,12 +39,74 @@ pub(crate) enum Reply {
         text: Vec<u8>,
         end: End,
     },
+    /// Events as they are pushed.
+    Fed(Feed),
     /// Keeps the connection open and says nothing.
     Hang,
     /// Closes the connection without a word.
     Reset,
     /// The same after a while, as a server that is slow to start.
     After(Duration, Box<Reply>),
+}
+
+/// What a stream of events is fed with: every stream that it is the reply to tells all of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed(Arc<watch::Sender<Fed>>);
+
+#[derive(Debug, Default)]
+struct Fed {
+    events: Vec<String>,
+    is_over: bool,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::channel(Fed::default()).0))
+    }
+
+    pub(crate) fn push(&self, message: &Value) {
+        self.0.send_modify(|fed| fed.events.push(format!("data: {message}\n\n")));
+    }
+
+    /// Ends the streams, as they should end.
+    pub(crate) fn end(&self) {
+        self.0.send_modify(|fed| fed.is_over = true);
+    }
+
+    /// Waits until so many streams are fed from here.
+    pub(crate) async fn streams(&self, count: usize) {
+        super::until(|| self.0.receiver_count() >= count).await;
+    }
+
+    /// Waits until no stream is fed from here any more.
+    pub(crate) async fn idle(&self) {
+        self.0.closed().await;
+    }
+
+    async fn run(&self, stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+        let mut watch = self.0.subscribe();
+        let mut told = 0;
+        loop {
+            let (new, is_over) = {
+                let fed = watch.borrow_and_update();
+                (fed.events[told..].to_vec(), fed.is_over)
+            };
+            told += new.len();
+            for event in new {
+                let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                stream.get_mut().write_all(chunk.as_bytes()).await?;
+            }
+            if is_over {
+                return stream.get_mut().write_all(b"0\r\n\r\n").await;
+            }
+            let mut byte = [0];
+            tokio::select! {
+                changed = watch.changed() => changed.map_err(std::io::Error::other)?,
+                // The client has closed the connection.
+                _ = stream.read(&mut byte) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
 }
 
 /// How a stream of events ends.
@@ -167,6 +230,7 @@ pub(crate) fn modern(request: &Request) -> Reply {
 pub(crate) struct Server {
     pub(crate) url: String,
     log: Log,
+    ids: Ids,
     accepting: JoinHandle<()>,
 }
 
@@ -182,8 +246,9 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
         let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
         let log = Log::new(watch::channel(Vec::new()).0);
-        let accepting = tokio::spawn(accept(listener, Arc::new(script), log.clone()));
-        Self { url, log, accepting }
+        let ids = Ids::default();
+        let accepting = tokio::spawn(accept(listener, Arc::new(script), log.clone(), ids.clone()));
+        Self { url, log, ids, accepting }
     }
 
     /// The requests so far: `POST initialize`, `DELETE s-1`, …
@@ -191,7 +256,13 @@ impl Server {
         self.log.borrow().clone()
     }
 
-    /// Waits for the request `what`, as the log shows it.
+    /// The ids of the requests of a method so far.
+    pub(crate) fn requested(&self, rpc: &str) -> Vec<Value> {
+        let ids = self.ids.lock();
+        ids.iter().filter(|(method, _)| method == rpc).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// Waits until it has been asked `what`, as the log puts it.
     pub(crate) async fn asked(&self, what: &str) {
         let mut log = self.log.subscribe();
         let asked = log.wait_for(|log| log.iter().any(|line| line == what)).await;
@@ -204,17 +275,19 @@ impl Server {
     }
 }
 
+/// What was asked, and the ids of the requests by their methods.
 type Log = Arc<watch::Sender<Vec<String>>>;
+type Ids = Arc<Mutex<Vec<(String, Value)>>>;
 type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-async fn accept(listener: TcpListener, script: Script, log: Log) {
+async fn accept(listener: TcpListener, script: Script, log: Log, ids: Ids) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, script.clone(), log.clone()));
+        connections.spawn(converse(stream, script.clone(), log.clone(), ids.clone()));
     }
 }
 
-async fn converse(stream: TcpStream, script: Script, log: Log) {
+async fn converse(stream: TcpStream, script: Script, log: Log, ids: Ids) {
     let mut stream = BufReader::new(stream);
     let mut before = 0;
     while let Some(mut request) = read_request(&mut stream).await {
@@ -222,6 +295,7 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
         before += 1;
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         let what = if request.verb == "DELETE" { &session } else { &request.rpc };
+        ids.lock().push((request.rpc.clone(), request.id.clone()));
         log.send_modify(|log| log.push(format!("{} {what}", request.verb)));
         let mut reply = script(&request);
         while let Reply::After(delay, then) = reply {
@@ -236,6 +310,14 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
                 return;
             }
             Reply::Reset => return,
+            Reply::Fed(feed) => {
+                let head = "HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n";
+                if stream.get_mut().write_all(head.as_bytes()).await.is_err()
+                    || feed.run(&mut stream).await.is_err()
+                {
+                    return;
+                }
+            }
             Reply::Answer { status, headers, body } => {
                 let mut head =
                     format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
