@@ -99,7 +99,7 @@ pub enum CallError {
         /// The data of the error.
         data: Option<serde_json::Value>,
     },
-    /// The request failed on its way; the session may stand.
+    /// The request failed on its way; the session may still be up.
     #[error("server {server:?}: {}", .report.message)]
     Failed {
         /// The server.

@@ -183,7 +183,7 @@ impl Link {
 pub(crate) enum CallFailure {
     /// The server's own error.
     Rejected { code: i64, message: String, data: Option<Value> },
-    /// This request failed; the session may stand.
+    /// This request failed; the session may still be up.
     Failed(Fault),
     /// The connection is gone; its cause is recorded elsewhere.
     Gone,
