@@ -291,7 +291,7 @@ impl<E> Failure<E> {
 
 impl<E> Failure<E> {
     /// The same record with other errors of body and children: for the border of a library, or for nested
-    /// regions whose errors differ.
+    /// regions with different error types.
     pub fn map<F>(self, mut wrap: impl FnMut(E) -> F) -> Failure<F> {
         let causes = self.causes.into_iter().map(|cause| match cause {
             Cause::Body(error) => Cause::Body(wrap(error)),

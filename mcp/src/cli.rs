@@ -18,7 +18,7 @@ use clap::Parser;
 use args::{Cli, Command};
 pub(crate) use render::words;
 
-/// The exit status of a run whose arguments or configuration were wrong. No server was started.
+/// The exit status of a run with wrong arguments or a wrong configuration. No server was started.
 const WRONG_USE: u8 = 2;
 /// The exit status of a run in which some server failed, or was left unclean.
 const FAILED: u8 = 1;

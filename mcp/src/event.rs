@@ -47,13 +47,13 @@ pub enum EventKind {
     /// A list of the server has changed and was read again. The names are the hooked names of components. All three
     /// lists of names are empty if only the order has changed.
     ListChanged {
-        /// Which list.
+        /// The kind of the list.
         kind: ComponentKind,
         /// The components that are new.
         added: Vec<String>,
         /// The components that are gone.
         removed: Vec<String>,
-        /// The components whose description, schema or other fields have changed.
+        /// The components with a changed description, schema or other field.
         altered: Vec<String>,
     },
     /// A resource has changed, and there is a [subscription](crate::SessionGroup::subscribe) to it.
@@ -63,7 +63,7 @@ pub enum EventKind {
         /// Its hooked name, if the server lists it.
         hooked: Option<String>,
     },
-    /// A subscription to a resource has ended, and nobody has asked for that.
+    /// A subscription to a resource has ended without a call of [`unsubscribe`](crate::SessionGroup::unsubscribe).
     SubscriptionEnded {
         /// The address of the resource.
         uri: String,

@@ -24,11 +24,11 @@ pub enum SessionStage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SessionState {
-    /// Which attempt of the group it is, as in [`Event::index`](crate::Event::index).
+    /// The number of its attempt in the group, as in [`Event::index`](crate::Event::index).
     pub index: usize,
     /// The name it was given.
     pub name: String,
-    /// How it is reached.
+    /// Its transport.
     pub transport: TransportKind,
     /// The stage that it has reached.
     pub stage: SessionStage,

@@ -171,7 +171,7 @@ fn r14_an_exit_that_is_cut_off_and_panics_in_its_drop_is_both_failures() {
     );
 }
 
-/// A clock whose timers panic when they are dropped.
+/// A clock with timers that panic when they are dropped.
 struct LoudClock;
 
 impl Clock for LoudClock {

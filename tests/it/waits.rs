@@ -79,7 +79,7 @@ fn r06_r13_who_waits_for_a_cancellation_and_was_woken_by_a_stop_is_woken_again()
     wait.ready();
 }
 
-/// A scope whose waiters a stop has woken, though nothing is cancelled. `before` was waiting then; `after` has
+/// A scope with waiters that a stop has woken, though nothing is cancelled. `before` was waiting then; `after` has
 /// registered since.
 fn woken_in_between<R>(
     look: impl FnOnce(&CancelScope, &mut Hand<Cancellation>, Hand<Cancellation>) -> R,
@@ -431,7 +431,7 @@ fn r12_a_shield_beside_a_scope_does_not_hold_it() {
 
 // Exits that other exits abandon.
 
-/// Loses a region whose exit is `exit`.
+/// Loses a region with the exit `exit`.
 async fn abandon(exit: impl Future<Output = ()> + Send + 'static) {
     let stack = ExitStack::new();
     lose(stack.run(async {

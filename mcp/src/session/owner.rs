@@ -19,8 +19,8 @@ pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
     last_word.say(reporting::finish(&session, &life, left));
 }
 
-/// Waits for a turn and starts the server. A server whose process ended at the era probe is started once more, when its
-/// first process has been left.
+/// Waits for a turn and starts the server. If its process ended at the era probe, the server is started once more when
+/// its first process has been left.
 async fn run(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> Left {
     let Some(turn) = session.turn(shared).await else {
         return refused(session, shared, interrupted(), LeaveReport::nothing());

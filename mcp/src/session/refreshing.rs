@@ -59,7 +59,7 @@ async fn read(
     }
 }
 
-/// Replaces the lists that could be read. A component whose name another server has is left out.
+/// Replaces the lists that could be read. A component is left out if another server has its name.
 fn relist(
     berth: Berth<'_>,
     held: &Held,

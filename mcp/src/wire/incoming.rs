@@ -97,7 +97,7 @@ pub(crate) fn answered(skeleton: &Skeleton, why: &str, pending: &Pending) -> Vec
     named.map(|(id, kind)| unreadable(id, &kind, why, pending)).collect()
 }
 
-/// The failure of the request `id`, whose answer came and cannot be read.
+/// The failure of the request `id` because of an answer that cannot be read.
 fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incoming {
     pending.answered(&id);
     let text = format!("the answer to {} cannot be read: {why}", kind.subject());

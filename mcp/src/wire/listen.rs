@@ -1,4 +1,4 @@
-//! `subscriptions/listen`: the request that has a modern server report changes.
+//! `subscriptions/listen`: the request for which a modern server reports changes.
 //!
 //! The notifications are taken from the incoming messages (see [`notices`](super::notices)). A [`Listening`] holds the
 //! request, which is open as long as the server reports changes. Dropping it cancels the request.
@@ -32,7 +32,7 @@ impl std::fmt::Display for Topic {
 #[derive(Debug)]
 pub(crate) struct Listening(Subscription);
 
-/// How such a request ended.
+/// The end of such a request.
 #[derive(Debug)]
 pub(crate) enum ListenEnd {
     /// The server has answered it: it reports no more changes, and that is no failure.
@@ -104,7 +104,7 @@ fn lost(error: ServiceError) -> ListenEnd {
     }
 }
 
-/// The kinds of list whose changes a server claims to report.
+/// The kinds of list of which a server claims to report changes.
 fn announced(capabilities: Option<&ServerCapabilities>) -> SubscriptionFilter {
     let Some(capabilities) = capabilities else { return SubscriptionFilter::new() };
     let mut filter = SubscriptionFilter::new();

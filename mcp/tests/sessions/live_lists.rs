@@ -30,7 +30,7 @@ fn changed() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
 }
 
-/// A legacy server that lists `tools`, and whose stream is `feed`.
+/// A legacy server that lists `tools` and sends the events of `feed`.
 async fn legacy_server(tools: &Tools, feed: &Feed) -> Server {
     let (tools, feed) = (tools.clone(), feed.clone());
     Server::start(move |request| match (request.verb.as_str(), request.rpc.as_str()) {
@@ -41,7 +41,7 @@ async fn legacy_server(tools: &Tools, feed: &Feed) -> Server {
     .await
 }
 
-/// A modern server that lists `tools` and tells of changes; the message that acknowledges a stream goes by the way.
+/// A modern server that lists `tools` and reports changes. It acknowledges each stream through `feed`.
 async fn modern_server(tools: &Tools, feed: &Feed) -> Server {
     let (tools, feed) = (tools.clone(), feed.clone());
     Server::start(move |request| match request.rpc.as_str() {
@@ -73,7 +73,7 @@ async fn modern_server(tools: &Tools, feed: &Feed) -> Server {
     .await
 }
 
-/// The next change of a list of tools: what is new and what is gone.
+/// The next change of a list of tools: the added names and the removed names.
 async fn change(events: &mut Receiver<Event>) -> (Vec<String>, Vec<String>) {
     event(events, |kind| match kind {
         EventKind::ListChanged { kind: ComponentKind::Tool, added, removed, .. } => {
@@ -246,7 +246,7 @@ async fn a_component_that_takes_a_name_later_is_left_out_with_a_warning_that_nam
         assert_eq!(hooked(&group), ["echo", "other", "more"]);
         assert_eq!(group.sessions()[1].warnings, [warning]);
 
-        // The name is free once its holder does not have it any more, and the next reading takes it.
+        // The name is free once its first holder has withdrawn it, and the next reading of the other list takes it.
         first.lock().clear();
         one_feed.push(&changed());
         assert_eq!(change(&mut events).await.1, ["echo"]);

@@ -1,4 +1,4 @@
-//! What a group tells of its sessions at any time.
+//! The states of a group's sessions, read at any time.
 
 use futures_util::FutureExt;
 use moored_mcp::{EventKind, SessionStage, SessionState};
@@ -23,7 +23,7 @@ async fn a_session_tells_what_it_is_at_every_stage() {
         let group = brisk_group();
         let connecting = group.connect(at("s", &server.url));
         tokio::pin!(connecting);
-        // Polled once: it has its place, and no owner has run.
+        // Polled once: the session has its place in the group, and its owner has not run yet.
         assert!(connecting.as_mut().now_or_never().is_none());
         let before = &group.sessions()[0];
         assert_eq!((before.stage, before.starts), (SessionStage::Connecting, 0));

@@ -141,7 +141,7 @@ async fn a_subscription_outlives_the_session_that_a_legacy_server_has_forgotten(
     .await;
 }
 
-/// A modern server whose streams are fed by `feed`, which acknowledges what it is asked for where `accepts` says so.
+/// A modern server that sends the events of `feed`. It acknowledges the requested notifications if `accepts` is set.
 async fn modern_server(feed: &Feed, accepts: bool) -> Server {
     let feed = feed.clone();
     Server::start(move |request| match request.rpc.as_str() {

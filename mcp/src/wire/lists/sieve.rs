@@ -173,12 +173,12 @@ enum Mesh {
     Whole,
 }
 
-/// The requests under way whose answers rmcp must not read itself.
+/// The requests under way with answers that rmcp must not read itself.
 #[derive(Debug, Default)]
 pub(crate) struct Sieve(Mutex<HashMap<RequestId, Mesh>>);
 
 impl Sieve {
-    /// Remembers a request whose answer rmcp must not read.
+    /// Remembers a request with an answer that rmcp must not read.
     pub(crate) fn watch(&self, message: &ClientJsonRpcMessage) {
         let watched = match List::asked_by(message) {
             Some((id, list)) => Some((id, Mesh::Page(list))),

@@ -1,4 +1,4 @@
-//! A small HTTP server whose answers a test decides, and which keeps a log of its requests.
+//! A small HTTP server, with answers that a test decides, and a log of its requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// One request, as far as a script looks at it.
+/// The parts of a request that a script may look at.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) verb: String,
@@ -21,7 +21,7 @@ pub(crate) struct Request {
     pub(crate) id: Value,
     pub(crate) params: Value,
     pub(crate) headers: HashMap<String, String>,
-    /// How many requests its connection has seen before.
+    /// The number of earlier requests on its connection.
     pub(crate) before: usize,
 }
 
@@ -33,23 +33,23 @@ pub(crate) enum Reply {
         headers: Vec<(String, String)>,
         body: Vec<u8>,
     },
-    /// Events that come without the length of the whole.
+    /// A stream of events, sent without a `Content-Length`.
     Events {
         headers: Vec<(String, String)>,
         text: Vec<u8>,
         end: End,
     },
-    /// Events as they are pushed.
+    /// A stream of the events that a test pushes.
     Fed(Feed),
-    /// Keeps the connection open and says nothing.
+    /// Keeps the connection open and sends nothing.
     Hang,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Reset,
-    /// The same after a while, as a server that is slow to start.
+    /// Gives the inner reply after a delay, as a server does that is slow to start.
     After(Duration, Box<Reply>),
 }
 
-/// What a stream of events is fed with: every stream that it is the reply to tells all of it.
+/// The source of streams of events. Each stream with this feed as its reply sends all of its events, from the first.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed(Arc<watch::Sender<Fed>>);
 
@@ -68,17 +68,17 @@ impl Feed {
         self.0.send_modify(|fed| fed.events.push(format!("data: {message}\n\n")));
     }
 
-    /// Ends the streams, as they should end.
+    /// Ends the streams with the last chunk of HTTP, so that they are complete.
     pub(crate) fn end(&self) {
         self.0.send_modify(|fed| fed.is_over = true);
     }
 
-    /// Waits until so many streams are fed from here.
+    /// Waits until at least `count` streams are open on this feed.
     pub(crate) async fn streams(&self, count: usize) {
         super::until(|| self.0.receiver_count() >= count).await;
     }
 
-    /// Waits until no stream is fed from here any more.
+    /// Waits until no stream is open on this feed.
     pub(crate) async fn idle(&self) {
         self.0.closed().await;
     }
@@ -109,14 +109,14 @@ impl Feed {
     }
 }
 
-/// How a stream of events ends.
+/// The end of a stream of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// As it should.
+    /// Complete.
     Whole,
-    /// In the middle.
+    /// Broken off in the middle.
     Broken,
-    /// Not at all.
+    /// It stays open.
     Open,
 }
 
@@ -226,7 +226,7 @@ pub(crate) fn modern(request: &Request) -> Reply {
     }
 }
 
-/// The running server; it ends with this value.
+/// The running server. It stops when this value is dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     log: Log,
@@ -262,20 +262,20 @@ impl Server {
         ids.iter().filter(|(method, _)| method == rpc).map(|(_, id)| id.clone()).collect()
     }
 
-    /// Waits until it has been asked `what`, as the log puts it.
+    /// Waits until the log has the line `what`.
     pub(crate) async fn asked(&self, what: &str) {
         let mut log = self.log.subscribe();
         let asked = log.wait_for(|log| log.iter().any(|line| line == what)).await;
         asked.expect("the server keeps its log");
     }
 
-    /// How many of the requests were DELETEs.
+    /// The number of DELETEs among the requests.
     pub(crate) fn deletes(&self) -> usize {
         self.log().iter().filter(|line| line.starts_with("DELETE")).count()
     }
 }
 
-/// What was asked, and the ids of the requests by their methods.
+/// The lines of the log; and the ids of the requests, each with its method.
 type Log = Arc<watch::Sender<Vec<String>>>;
 type Ids = Arc<Mutex<Vec<(String, Value)>>>;
 type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
@@ -305,7 +305,7 @@ async fn converse(stream: TcpStream, script: Script, log: Log, ids: Ids) {
         match reply {
             Reply::After(..) => unreachable!("waited for above"),
             Reply::Hang => {
-                // Until the client lets go.
+                // Until the client closes the connection.
                 let _ = stream.read(&mut [0]).await;
                 return;
             }
