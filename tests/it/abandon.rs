@@ -380,7 +380,7 @@ fn r08_an_in_task_child_has_no_spawner_its_group_runs_its_exits() {
     assert_eq!(executor.len(), 0);
 }
 
-// Where there is nothing.
+// No region and no spawner.
 
 #[test]
 fn r08_a_task_without_a_spawner_reports_its_exits_lost_by_name_and_place() {

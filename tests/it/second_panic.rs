@@ -75,7 +75,7 @@ fn r02_a_panic_of_a_body_is_not_lost_where_another_task_polls_its_exits() {
     }));
     around.pending();
     gate.open();
-    // The exit went home, to the task that owned it; the panic goes on.
+    // The task that owned the exit has adopted it; the panic is resumed.
     assert_eq!(panic_text(|| around.drive()), "of the body");
 }
 
