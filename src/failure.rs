@@ -23,7 +23,7 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
 /// All failures of a region, from its body to its last exit.
 ///
-/// A record, not one winner: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
+/// A record, not a single error: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
 /// order in which it completed. The primary is the first real error, the body counting as one more child;
 /// exits come after it, in the order they ran; a cancellation is primary only if there is no real error
 /// (R15). After Kotlin's root cause with its suppressed exceptions, and Python's exception groups.
