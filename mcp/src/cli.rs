@@ -7,6 +7,7 @@ pub(crate) mod duration;
 mod output;
 mod progress;
 mod render;
+mod serve;
 mod signals;
 mod source;
 mod voyage;
@@ -42,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
         match cli.command {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Call(args) => call::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::FleetServer(args) => crate::fleet::stdio::serve(args).await,
         }
     });

@@ -85,7 +85,8 @@
 //! - `tls` (default): `https://`, with rustls on ring.
 //! - `config`: the module `config`, which reads the files in which other programs keep their
 //!   servers.
-//! - `cli` (default, with `config`): the command `moored-mcp`. A library that uses this one turns it off.
+//! - `serve`: [`Gateway`], which puts the servers of a group behind one endpoint.
+//! - `cli` (default, with `config` and `serve`): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
 
 #[cfg(not(unix))]
@@ -104,6 +105,8 @@ mod order;
 mod params;
 mod process;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod session;
 mod state;
 mod wire;
@@ -122,4 +125,6 @@ pub use report::{
     CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,
     PhaseReport, ServerReport, SessionInfo, TransportKind,
 };
+#[cfg(feature = "serve")]
+pub use serve::{Body, Gateway, GatewayOptions, ServerState};
 pub use state::{SessionStage, SessionState};
