@@ -29,7 +29,7 @@ impl ArcTask {
     }
 }
 
-/// Checks that the task is freed once the executor drops its reference.
+/// Whether everything is gone once the executor lets go of the task.
 #[track_caller]
 fn gone(task: Arc<ArcTask>) {
     let weak: Weak<ArcTask> = Arc::downgrade(&task);

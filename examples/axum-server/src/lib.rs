@@ -54,7 +54,7 @@ impl Pool {
 #[derive(Clone, Debug)]
 struct App {
     pool: Pool,
-    /// The time limit of a request.
+    /// How long a request may take.
     limit: Duration,
     /// Runs the exits of requests whose client has disconnected.
     leftovers: GroupSpawner<'static, Infallible>,
@@ -93,7 +93,7 @@ async fn page(State(app): State<App>, Path(name): Path<String>) -> Result<String
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the server; the exits of requests under way go to the region around.
+/// Dropped, it drops the server; requests under way leave their exits to the region around.
 ///
 /// # Errors
 ///

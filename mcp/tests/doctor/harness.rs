@@ -28,7 +28,7 @@ impl Place {
         Self { dir: TempDir::new().expect("a temporary directory") }
     }
 
-    /// The path of a file in this directory.
+    /// A file of this place.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -80,7 +80,7 @@ impl Place {
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let (sender, lines) = channel();
-        // The thread ends when the last writer closes the pipe.
+        // Ends with the last writer's end of the pipe.
         std::thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             let mut line = String::new();

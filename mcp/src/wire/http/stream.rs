@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::headers::Headers;
 use super::{HttpSession, SessionClient};
-use crate::component::ComponentKind;
 use crate::fault::Flattened;
 use crate::wire::events::{self, Events};
 use crate::wire::incoming::{self, Incoming};
@@ -164,13 +163,15 @@ impl ResponseStream {
         let expected = self.waits.as_ref().and_then(Waits::id);
         for incoming in incoming::read(data, &self.session().pending, expected) {
             match incoming {
-                Incoming::Message(message, mark) => {
+                Incoming::Message(mut message, mark) => {
+                    self.session().credentials.hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.session().recorder.warn(mark);
                     }
                     self.messages.push_back(message);
                 }
                 Incoming::Noise(what) => {
+                    let what = self.session().credentials.hide(&what);
                     let from = &self.session().shown_url;
                     self.session().recorder.note(format!("an event of {from} is {what}"));
                     self.noise = Some(what);
@@ -211,10 +212,6 @@ impl ResponseStream {
                     let bytes = response.bytes_stream();
                     self.events = events::events(bytes, self.way.max_event);
                     self.opened = Instant::now();
-                    if self.waits.is_none() {
-                        // Notifications of the time without a stream are lost.
-                        self.session().pending.notices.changed(ComponentKind::ALL);
-                    }
                     return Ok(());
                 }
                 Err(failed) => {
