@@ -36,7 +36,7 @@ pub(crate) async fn serve(connection: usize, goodbyes: Arc<AtomicUsize>) -> Resu
     Ok(())
 }
 
-/// The server, until it is told to shut down; why it ended.
+/// Runs the server until it is told to shut down; returns the reason of its end.
 pub(crate) async fn run(goodbyes: &Arc<AtomicUsize>) -> Failure<Infallible> {
     let server: TaskGroup<'_, Infallible> = TaskGroup::new().named("server");
 

@@ -46,7 +46,7 @@ async fn fetch(
         .await
 }
 
-/// Which mirror was first. Both connections are back when this ends.
+/// Returns the mirror that answered first. Both connections are back when this ends.
 pub(crate) async fn race(pool: &Pool) -> Result<&'static str, Failure<Infallible>> {
     let scope = CancelScope::new();
     let winner = scope.run(async {

@@ -27,7 +27,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 /// # Panics
 ///
 /// In a region that waits for a deadline or a grace, a panic of the clock counts as the body's panic: the exits
-/// run, and then the panic is resumed. An exit whose grace needs that clock fails and is dropped; the others
+/// run, and then the panic is resumed. An exit with a grace by that clock fails and is dropped; the others
 /// run.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` tells no time",

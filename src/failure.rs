@@ -23,7 +23,7 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
 /// All failures of a region, from its body to its last exit.
 ///
-/// A record, not one winner: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
+/// A record, not a single error: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
 /// order in which it completed. The primary is the first real error, the body counting as one more child;
 /// exits come after it, in the order they ran; a cancellation is primary only if there is no real error
 /// (R15). After Kotlin's root cause with its suppressed exceptions, and Python's exception groups.
@@ -291,7 +291,7 @@ impl<E> Failure<E> {
 
 impl<E> Failure<E> {
     /// The same record with other errors of body and children: for the border of a library, or for nested
-    /// regions whose errors differ.
+    /// regions with different error types.
     pub fn map<F>(self, mut wrap: impl FnMut(E) -> F) -> Failure<F> {
         let causes = self.causes.into_iter().map(|cause| match cause {
             Cause::Body(error) => Cause::Body(wrap(error)),

@@ -309,7 +309,7 @@ impl Node {
         at: &'static Location<'static>,
         deadline: Option<Instant>,
     ) -> Arc<Self> {
-        // A group whose children are spawned before it is entered may later be entered in a task with a
+        // A group that has children before it is entered may later be entered in a task with a
         // clock.
         let clocks = |parent: &Arc<Node>| parent.has(CLOCKED) || !parent.has(ENTERED);
         let clocked = if parent.as_ref().is_some_and(clocks) { CLOCKED } else { 0 };

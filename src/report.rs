@@ -37,13 +37,12 @@ pub enum Report {
         /// The failure.
         failure: ExitFailure,
     },
-    /// A region was dropped whose record had reached its cap: the number of failures that it had
-    /// only counted.
+    /// A region was dropped after its record had reached its cap: the failures after that were only counted.
     #[non_exhaustive]
     Omitted {
         /// The region in which they happened.
         region: String,
-        /// How many.
+        /// The number of those failures.
         failures: usize,
     },
     /// An entered scope was left while a run was still inside it, because the run's future was leaked.
@@ -55,9 +54,10 @@ pub enum Report {
         /// The number of runs inside it.
         runs: usize,
     },
-    /// A region was dropped by a task that does not own it. Its exits went home (R2).
+    /// A region was dropped by a task that does not own it. Its exits went to the regions around it, as in a drop by its
+    /// owner (R2).
     ForeignDrop(WrongTask),
-    /// A region was polled by a task that does not own it, in a future whose output has no room for an
+    /// A region was polled by a task that does not own it, in a future with an output that has no room for an
     /// error: [`move_on_after`](crate::move_on_after), [`move_on_at`](crate::move_on_at), and
     /// [`shield`](crate::shield) if its future had ended before. Its exits were adopted by the region
     /// around it (R2).
@@ -105,8 +105,7 @@ static HOOK: Global<Hook> = Global::unset();
 /// Sets the hook that is called for every [`Report`]; it replaces the former hook. Without a hook, a
 /// report is a line on standard error.
 ///
-/// The hook runs where the report arises, also in drops: it must not block, and its panic is
-/// swallowed.
+/// The hook runs where the report arises, also in drops: it must not block, and its panic is discarded.
 pub fn set_report_hook(hook: impl Fn(&Report) + Send + Sync + 'static) {
     drop(HOOK.replace(Some(Arc::new(hook))));
 }

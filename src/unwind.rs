@@ -21,7 +21,7 @@ pub(crate) fn drop_each<T>(items: impl IntoIterator<Item = T>) -> Vec<Payload> {
     items.into_iter().filter_map(|item| catch(|| drop(item)).err()).collect()
 }
 
-/// Drops a value whose panic has no caller to go to; the panic hook has reported it then.
+/// Drops a value. A panic of its drop has no caller to go to, and ends here after the panic hook has reported it.
 pub(crate) fn drop_quietly<T>(item: T) {
     quietly(|| drop(item));
 }

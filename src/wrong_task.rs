@@ -168,7 +168,7 @@ impl<T> Rejected<T> {
     }
 
     /// The reason of the refusal, by value: an error that any signature takes, because the argument is dropped. With
-    /// it, `?` works on a spawn whose future is not `Sync`: `spawner.spawn(child).map_err(Rejected::into_error)?`.
+    /// it, `?` works with a future that is not `Sync`: `spawner.spawn(child).map_err(Rejected::into_error)?`.
     pub fn into_error(self) -> Misuse {
         self.misuse
     }

@@ -78,7 +78,7 @@ fn the_check_bites() {
     assert_eq!(found(&["lib"], "#![forbid(unsafe_code)]"), [""; 0]);
 }
 
-/// Room by room, from the rows `| floor | rooms |` whose first cell is a number.
+/// Room by room, from the rows `| floor | rooms |` with a number in the first cell.
 fn floors(design: &str) -> BTreeMap<String, usize> {
     let mut floors = BTreeMap::new();
     for line in design.lines() {

@@ -14,7 +14,7 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// An error whose `Display` panics, and whose drop panics.
+/// An error that panics in its `Display` and in its drop.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -35,7 +35,7 @@ impl Drop for Unspeakable {
     }
 }
 
-/// A panic payload whose drop panics again.
+/// A panic payload that panics in its drop.
 struct LoudPayload;
 
 impl Drop for LoudPayload {

@@ -233,7 +233,7 @@ fn r18_dropping_a_run_whose_body_panics_while_dropped_does_not_panic_and_is_repo
     run.drive().unwrap();
     log.is(&["on", "exit"]);
     drop(run);
-    // The panic has nowhere to go on to, so it is told.
+    // No caller is left in which the panic could be resumed, so it is reported.
     assert!(!reports.of("dropped body").is_empty());
 }
 
@@ -243,7 +243,7 @@ fn r15_an_exit_that_panics_while_it_is_dropped_does_not_stop_the_rest() {
     let stack = ExitStack::new();
     stack.defer(log.entry("older"));
     stack.defer(async {
-        // Ends, and panics as it goes.
+        // The exit ends, and panics when its local is dropped.
         let _loud = Loud("dropped exit");
     });
     let mut close = hand(stack.close());
@@ -491,7 +491,7 @@ fn r18_user_drops_that_call_back_in_do_not_deadlock() {
             pending::<Result<(), ()>>().await
         };
         let _ = scope.run(stack.run(body)).await;
-        // A value without a `join`, which the group holds.
+        // A value that no `join` takes.
         let group: TaskGroup<'_, ()> = TaskGroup::new();
         let value = calls_back();
         drop(group.spawn(async move { Ok(value) }));
@@ -540,7 +540,7 @@ fn r18_a_report_hook_may_call_back_in() {
         move |report| {
             let _ = report.to_string();
             if told.fetch_add(1, Ordering::SeqCst) == 0 {
-                // A region of its own, and another hook.
+                // The hook enters a region of its own, and sets another hook.
                 let stack = ExitStack::new();
                 stack.defer(async {});
                 block_on(stack.close()).unwrap();
@@ -752,7 +752,7 @@ fn r18_bodies_and_children_that_panic_when_dropped_while_unwinding_do_not_abort_
         group.spawn(body());
         let mut group_run = hand(group.run(body()));
         group_run.pending();
-        // Never started.
+        // A group that is never run.
         let idle: TaskGroup<'_, ()> = TaskGroup::new();
         for loud in [AlwaysLoud, AlwaysLoud] {
             idle.spawn(async move {

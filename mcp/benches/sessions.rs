@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo bench -p moored-mcp --bench sessions              # everything
 //! cargo bench -p moored-mcp --bench sessions -- --quick   # few rounds
-//! cargo bench -p moored-mcp --bench sessions -- stdio/50  # what begins so: http, shared-http, stdio
+//! cargo bench -p moored-mcp --bench sessions -- stdio/50  # the questions with this prefix: http, shared-http, stdio
 //! ```
 //!
 //! The contenders take turns, round by round, in one process, so that the machine's noise is in all of them. Every round
@@ -37,21 +37,22 @@ use server::Server;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How many sessions, and how many rounds of a full and of a quick run.
+/// The number of sessions, and the number of rounds in a full and in a quick run.
 const SIZES: [(usize, usize, usize); 3] = [(1, 101, 15), (50, 21, 5), (200, 11, 3)];
-/// Between two rounds, so that one contender's connections are closed at the far end before the next one's turn.
+/// The pause between two rounds, so that the servers have closed one contender's connections before the turn of the
+/// next.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A round that takes longer has gone wrong.
+/// The limit of a round; a longer one is a fault.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
-/// Where the sessions of a question lead to.
+/// The servers of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fleet {
-    /// A streamable HTTP server of this process for each.
+    /// A streamable HTTP server in this process for each session.
     Http,
-    /// One such server for all.
+    /// One such server for all sessions.
     SharedHttp,
-    /// A child process for each.
+    /// A child process for each session.
     Stdio,
 }
 
@@ -66,7 +67,7 @@ impl Fleet {
         }
     }
 
-    /// As the figures call it.
+    /// The name of the fleet in the figures.
     fn servers(self) -> &'static str {
         match self {
             Self::Http => "HTTP servers",
@@ -115,7 +116,7 @@ fn main() {
         figures
     });
     figures.print();
-    // A part of the questions, or hasty answers, are nothing to keep.
+    // The figures of a quick run, or of a part of the questions, are not saved.
     if !quick && filters.is_empty() {
         let file = results().join("mcp.jsonl");
         match figures.save(&file) {

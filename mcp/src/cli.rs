@@ -7,6 +7,7 @@ pub(crate) mod duration;
 mod output;
 mod progress;
 mod render;
+mod serve;
 mod signals;
 mod source;
 mod voyage;
@@ -18,7 +19,7 @@ use clap::Parser;
 use args::{Cli, Command};
 pub(crate) use render::words;
 
-/// The exit status of a run whose arguments or configuration were wrong. No server was started.
+/// The exit status of a run with wrong arguments or a wrong configuration. No server was started.
 const WRONG_USE: u8 = 2;
 /// The exit status of a run in which some server failed, or was left unclean.
 const FAILED: u8 = 1;
@@ -42,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
         match cli.command {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Call(args) => call::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::FleetServer(args) => crate::fleet::stdio::serve(args).await,
         }
     });

@@ -18,6 +18,11 @@ pub enum ComponentKind {
     ResourceTemplate,
 }
 
+impl ComponentKind {
+    /// All kinds, in the order of a listing.
+    pub const ALL: [Self; 4] = [Self::Tool, Self::Prompt, Self::Resource, Self::ResourceTemplate];
+}
+
 impl std::fmt::Display for ComponentKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -35,8 +35,8 @@
 //! | `servers` | VS Code (`mcp.json`) |
 //! | `mcp_servers` | LiteLLM (`config.yaml`) |
 //!
-//! Other keys at the top are named in a warning. A server whose name is there twice is kept twice, so that the group
-//! reports it; a key that is there twice in one server is an error. Merge keys (`<<`) and aliases of YAML work.
+//! Other keys at the top are named in a warning. A server with a name that is there twice is kept twice, so that the
+//! group reports it; a key that is there twice in one server is an error. Merge keys (`<<`) and aliases of YAML work.
 //!
 //! # The keys of a server
 //!

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::component::ComponentKind;
 use crate::report::{LeavePhase, Outcome, ServerReport, SessionInfo};
 
 /// One step of one session.
@@ -43,6 +44,40 @@ pub enum EventKind {
         /// One line.
         message: String,
     },
+    /// A list of the server has changed and was read again. The names are the hooked names of components. All three
+    /// lists of names are empty if only the order has changed.
+    ListChanged {
+        /// The kind of the list.
+        kind: ComponentKind,
+        /// The components that are new.
+        added: Vec<String>,
+        /// The components that are gone.
+        removed: Vec<String>,
+        /// The components with a changed description, schema or other field.
+        altered: Vec<String>,
+    },
+    /// A resource has changed, and there is a [subscription](crate::SessionGroup::subscribe) to it.
+    ResourceUpdated {
+        /// Its address, or the address of a part of it.
+        uri: String,
+        /// Its hooked name, if the server lists it.
+        hooked: Option<String>,
+    },
+    /// A subscription to a resource has ended without a call of [`unsubscribe`](crate::SessionGroup::unsubscribe).
+    SubscriptionEnded {
+        /// The address of the resource.
+        uri: String,
+        /// The reason, in one line.
+        message: String,
+    },
+    /// A new line of [`SessionState::warnings`](crate::SessionState::warnings). Beyond a bound such lines are only
+    /// counted, and there is no event for them.
+    Warning {
+        /// The line.
+        message: String,
+    },
+    /// The session was asked to leave, and begins to.
+    Closing,
     /// Leaving has reached this phase.
     Leaving(LeavePhase),
     /// The session has been left; this is its last event.

@@ -9,15 +9,21 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::registry::{Added, Closing, Registry};
+use self::attempt::Attempt;
+use self::registry::{Added, Registry};
 use crate::component::{ComponentInfo, ComponentKind};
 use crate::error::ConnectError;
 use crate::event::Event;
+#[cfg(doc)]
+use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::params::{GroupOptions, Policy, ServerParams};
 use crate::report::{CloseReport, Outcome, ServerReport, SessionInfo};
-use crate::session::{Finished, Session, Shared, Stage, millis, owner};
+use crate::session::{Listing, Session, Shared, Stage, owner};
+use crate::state::SessionState;
 
+mod attempt;
+mod closing;
 mod keeper;
 mod registry;
 mod requests;
@@ -128,34 +134,38 @@ impl SessionGroup {
     /// The components of the connected servers, of every kind, in the order of the servers.
     pub fn list(&self) -> Vec<ComponentInfo> {
         let mut all = Vec::new();
-        for session in self.0.state.registry.lock().sessions() {
-            if let Stage::Up(live) = session.stage() {
-                all.extend(live.components.iter().cloned());
-            }
+        for listing in self.listings() {
+            all.extend(listing.components.iter().cloned());
         }
         all
     }
 
     /// The components of one kind of the connected servers, in the order of the servers.
     pub fn components(&self, kind: ComponentKind) -> Vec<ComponentInfo> {
-        let mut all = Vec::new();
-        for session in self.0.state.registry.lock().sessions() {
-            if let Stage::Up(live) = session.stage() {
-                all.extend(live.all(kind).cloned());
-            }
-        }
-        all
+        self.listings().iter().flat_map(|listing| listing.all(kind).cloned()).collect()
     }
 
     /// One component by its hooked name. `None` if no connected server offers it.
     pub fn component(&self, kind: ComponentKind, hooked: &str) -> Option<ComponentInfo> {
-        self.0.state.registry.lock().sessions().iter().find_map(|session| {
-            let place = session.offered.get()?.place(kind, hooked)?;
-            match session.stage() {
-                Stage::Up(live) => live.components.get(place).cloned(),
-                _ => None,
-            }
-        })
+        self.listings().iter().find_map(|listing| listing.get(kind, hooked).cloned())
+    }
+
+    /// The present state of every session, in the order in which the servers were given. Sessions that were rejected or
+    /// that have been left are included, like in the [`CloseReport`]. Each change has an event in
+    /// [`events`](Self::events).
+    pub fn sessions(&self) -> Vec<SessionState> {
+        let sessions = self.0.state.registry.lock().reported();
+        sessions.iter().map(|session| session.state()).collect()
+    }
+
+    /// The listings of the sessions that are up.
+    fn listings(&self) -> Vec<Arc<Listing>> {
+        let registry = self.0.state.registry.lock();
+        let listing = |session: &Arc<Session>| match session.stage() {
+            Stage::Up(live) => Some(live.listing.clone()),
+            _ => None,
+        };
+        registry.sessions().iter().filter_map(listing).collect()
     }
 
     /// Leaves one session and returns its report. `None` if no session has the name. Any task may call this, in any
@@ -200,7 +210,11 @@ impl SessionGroup {
         }
     }
 
-    /// The steps of all sessions from now on. A receiver that falls behind loses the oldest.
+    /// The steps of all sessions from now on, and every other change of the result of [`sessions`](Self::sessions) and
+    /// [`list`](Self::list). A receiver that falls behind loses the oldest.
+    ///
+    /// The change is made before its event is sent, so a call after an event sees the change. The one exception is
+    /// [`EventKind::Left`], which is sent just before [`close`](Self::close) and [`disconnect`](Self::disconnect) return.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.state.shared.watch()
     }
@@ -246,85 +260,4 @@ fn keeper_gone() -> Fault {
 /// Waits for all attempts, in order.
 async fn outcomes(attempts: Vec<Attempt>) -> Vec<Result<SessionInfo, ConnectError>> {
     join_all(attempts.into_iter().map(Attempt::outcome)).await
-}
-
-impl State {
-    /// Closes the registry and asks every session to leave; the first call sets the times.
-    fn begin_closing(&self) -> Closing {
-        let mut registry = self.registry.lock();
-        let began = Instant::now();
-        let first = Closing { began, deadline: began + self.shared.options.budget };
-        let closing = *registry.closing.get_or_insert(first);
-        for session in registry.sessions() {
-            session.orders.leave_by(closing.deadline);
-        }
-        drop(registry);
-        self.closed.cancel();
-        closing
-    }
-
-    /// The report of the sessions that have been left by now.
-    fn report(&self, began: Instant, ended: Instant) -> CloseReport {
-        let (sessions, forgotten) = {
-            let registry = self.registry.lock();
-            (registry.reported(), registry.forgotten)
-        };
-        let mut servers: Vec<ServerReport> = Vec::new();
-        let mut clock = forgotten.clock;
-        for session in sessions {
-            clock = clock.spanning(*session.clock.lock());
-            if let Stage::Left(finished) = session.stage() {
-                servers.push(finished.report.clone());
-            }
-        }
-        CloseReport {
-            version: CloseReport::VERSION,
-            clean: !forgotten.unclean && servers.iter().all(|server| server.leave.clean),
-            connect_ms: clock
-                .began
-                .zip(clock.outcome)
-                .map_or(0, |(first, last)| millis(last - first)),
-            leave_ms: millis(ended - began),
-            servers,
-        }
-    }
-}
-
-/// The wait of one caller for one attempt.
-#[derive(Debug)]
-struct Attempt {
-    session: Arc<Session>,
-    budget: std::time::Duration,
-    settled: bool,
-}
-
-impl Attempt {
-    /// Waits until the session is up, or has been left.
-    async fn outcome(mut self) -> Result<SessionInfo, ConnectError> {
-        let known = |stage: &Stage| matches!(stage, Stage::Up(_) | Stage::Left(_));
-        let stage = self.session.wait_until(known).await;
-        self.settled = true;
-        match stage {
-            Stage::Up(live) => Ok(live.info.clone()),
-            Stage::Left(finished) => self.failed(&finished),
-            Stage::Connecting | Stage::Leaving { .. } => {
-                unreachable!("the wait is for the other two")
-            }
-        }
-    }
-
-    fn failed(&self, finished: &Finished) -> Result<SessionInfo, ConnectError> {
-        // It was up for too short a time to be seen: the cause of its end is the result.
-        Err(finished.error.clone().unwrap_or_else(|| owner::ended(&self.session, finished)))
-    }
-}
-
-impl Drop for Attempt {
-    /// A caller that drops its wait no longer needs the session; its owner is told and cleans
-    /// up.
-    fn drop(&mut self) {
-        if !self.settled {
-            self.session.orders.leave_by(Instant::now() + self.budget);
-        }
-    }
 }

@@ -37,7 +37,7 @@
 //!   fail. Siblings share no stack.
 //! - [`ComponentInfo`]: a tool, prompt, resource or template that a server offers, with the server's own JSON, under
 //!   its name in the group ([`Names`]: a legal tool name in the usual interfaces to language models).
-//! - [`Callbacks`]: the answers to the requests of servers, and the receivers of their notifications.
+//! - [`SessionState`] and [`Event`]: the present state of a session, and every change of it.
 //! - [`ServerReport`] and [`CloseReport`]: the outcome of a server, and of all. They serialise to the machine contract
 //!   of the command.
 //!
@@ -57,8 +57,9 @@
 //! - Closing ends within the budget, however servers behave, and always waits for the real end.
 //! - A group that lives long stays small: it keeps the reports of the last few hundred sessions that have been
 //!   left.
-//! - A callback is cancelled with its request and with its session. A callback that panics ends neither.
-//! - No credential is shown in an error, a report, a log or a `Debug`.
+//! - The lists are live: a list is read again when its server says that it has changed, and the components of a server
+//!   that is gone are withdrawn. A name belongs to the first server that takes it. A server that comes up with a name
+//!   that is taken is left again; a component that takes it later is left out, with a warning that names both servers.
 //! - No wait depends on a server alone: a call has its limit (a minute by default), a list its page cap, a line its
 //!   length, a lost stream its number of tries.
 //! - A message that carries the id of a request answers it. An answer that is broken, too long or of the wrong shape
@@ -82,18 +83,16 @@
 //! # Features
 //!
 //! - `tls` (default): `https://`, with rustls on ring.
-//! - `auth`: OAuth 2.1 for servers that ask for it. `auth-jwt`: also with a private key, which needs a C compiler.
 //! - `config`: the module `config`, which reads the files in which other programs keep their
 //!   servers.
-//! - `cli` (default, with `config`): the command `moored-mcp`. A library that uses this one turns it off.
+//! - `serve`: [`Gateway`], which puts the servers of a group behind one endpoint.
+//! - `cli` (default, with `config` and `serve`): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
 
 #[cfg(not(unix))]
 compile_error!("moored-mcp leaves children by their process groups, which only Unix has");
 
 mod answer;
-mod auth;
-mod callbacks;
 mod component;
 #[cfg(feature = "config")]
 pub mod config;
@@ -106,27 +105,26 @@ mod order;
 mod params;
 mod process;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod session;
+mod state;
 mod wire;
 
 pub use answer::{CompleteResult, Completion, Progress, PromptResult, ResourceResult, ToolResult};
-pub use auth::{Authorize, HeadersWanted, Refused};
-#[cfg(feature = "auth")]
-pub use auth::{OAuth, TokenStore, Tokens};
-pub use callbacks::{
-    Callbacks, ElicitAnswer, Elicitation, LogLevel, LogMessage, RequestError, Root, Roots,
-    SampleAnswer, Sampling, ServerMessage, Tag,
-};
 pub use component::{ComponentInfo, ComponentKind};
 pub use error::{CallError, ConnectError, SharedError};
 pub use event::{Event, EventKind};
 pub use group::SessionGroup;
 pub use names::Names;
 pub use params::{
-    CallOptions, ClientInfo, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy,
-    ServerParams, StdioParams, Transport,
+    CallOptions, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy, ServerParams,
+    StdioParams, Transport,
 };
 pub use report::{
     CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,
     PhaseReport, ServerReport, SessionInfo, TransportKind,
 };
+#[cfg(feature = "serve")]
+pub use serve::{Body, Gateway, GatewayOptions, ServerState};
+pub use state::{SessionStage, SessionState};

@@ -3,6 +3,7 @@
 //! An order only ever tightens: a deadline comes nearer, force is never taken back. So every wait inside an owner can
 //! use the newest order, independent of its source and of the number of orders before.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -33,13 +34,17 @@ pub(crate) struct Orders(watch::Sender<Order>);
 
 /// The owner's side.
 #[derive(Debug, Clone)]
-pub(crate) struct OrderWatch(watch::Receiver<Order>);
+pub(crate) struct OrderWatch {
+    orders: watch::Receiver<Order>,
+    /// The deadline for leaving one start of a server that has ended without an order.
+    end: Arc<OnceLock<Instant>>,
+}
 
 impl Orders {
     /// A pair without an order.
     pub(crate) fn new() -> (Self, OrderWatch) {
         let (sender, receiver) = watch::channel(Order::default());
-        (Self(sender), OrderWatch(receiver))
+        (Self(sender), OrderWatch { orders: receiver, end: Arc::default() })
     }
 
     /// Asks to have left by `deadline`; an earlier deadline stands.
@@ -65,14 +70,29 @@ impl Orders {
 }
 
 impl OrderWatch {
+    /// A watch on the same orders for one start of a server.
+    pub(crate) fn of_start(&self) -> Self {
+        Self { orders: self.orders.clone(), end: Arc::default() }
+    }
+
+    /// The start has ended and has to be left by `deadline`. Called once, before the first exit runs.
+    pub(crate) fn end_start(&self, deadline: Instant) {
+        self.end.get_or_init(|| deadline);
+    }
+
     /// The newest order.
     pub(crate) fn current(&self) -> Order {
-        *self.0.borrow()
+        merged(*self.orders.borrow(), &self.end)
+    }
+
+    /// Whether there is an order to leave.
+    pub(crate) fn is_asked_to_leave(&self) -> bool {
+        self.orders.borrow().leave_by.is_some()
     }
 
     /// Ready once there is an order to leave. If the other side is gone, the owner leaves too, within `budget`.
     pub(crate) async fn asked_to_leave(&mut self, budget: Duration) -> Instant {
-        match self.0.wait_for(|order| order.leave_by.is_some()).await {
+        match self.orders.wait_for(|order| order.leave_by.is_some()).await {
             Ok(order) => order.leave_by.unwrap_or_else(|| Instant::now() + budget),
             Err(_) => Instant::now() + budget,
         }
@@ -81,8 +101,15 @@ impl OrderWatch {
     /// Ready when the order has become tighter than `seen`; never if no side is left that could
     /// tighten it.
     pub(crate) async fn tighter_than(&mut self, seen: Order) {
-        if self.0.wait_for(|order| *order != seen).await.is_err() {
+        let end = self.end.clone();
+        if self.orders.wait_for(|order| merged(*order, &end) != seen).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// An order with the deadline of the start that obeys it.
+fn merged(order: Order, end: &OnceLock<Instant>) -> Order {
+    let ends = order.leave_by.into_iter().chain(end.get().copied());
+    Order { leave_by: ends.min(), force: order.force }
 }

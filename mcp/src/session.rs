@@ -1,14 +1,15 @@
 //! One session: its public state, and the requests to it. Only its owner acts inside.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use crate::callbacks::LogLevel;
-use crate::component::{ComponentInfo, ComponentKind};
+use crate::component::ComponentKind;
 use crate::error::ConnectError;
 use crate::event::{Event, EventKind};
 use crate::fault::Fault;
@@ -16,22 +17,31 @@ use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
 use crate::process::census::Census;
 use crate::report::{ServerReport, SessionInfo, TransportKind};
+use crate::state::Profile;
 use crate::wire::Caller;
 use crate::wire::http::client::{Client, Kind as ClientKind};
+use crate::wire::warnings::Warnings;
 
 mod asking;
 mod attempt;
+mod connecting;
 mod exits;
 mod leaving;
+mod listening;
+mod listing;
 mod naming;
-mod offered;
 pub(crate) mod owner;
 mod pump;
-mod rounds;
+mod refreshing;
+mod reporting;
+mod start;
+mod state;
+mod subscribing;
 
 pub(crate) use self::leaving::millis;
+pub(crate) use self::listing::{Listing, Places};
 use self::naming::Claims;
-use self::offered::Offered;
+pub(crate) use self::reporting::ended;
 
 /// The state that the sessions of a group share.
 #[derive(Debug)]
@@ -87,6 +97,15 @@ impl Shared {
         drop(clients);
     }
 
+    /// Tells the live views of a step of a session.
+    fn tell(&self, index: usize, name: &Arc<str>, kind: impl FnOnce() -> EventKind) {
+        let Some(views) = self.events.get() else { return };
+        let event =
+            Event { index, name: name.clone(), at: std::time::Instant::now(), kind: kind() };
+        // It is no error if no view listens any more.
+        let _ = views.send(event);
+    }
+
     /// The steps of all sessions from now on.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
         self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
@@ -106,11 +125,25 @@ pub(crate) enum Stage {
     Left(Arc<Finished>),
 }
 
-/// A connected session, as its users see it.
+/// A stage, and the time at which it was reached.
 #[derive(Debug)]
+struct Reached {
+    stage: Stage,
+    at: SystemTime,
+}
+
+/// A connected session, as its users see it. It is replaced when the lists of the server change.
+#[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) info: SessionInfo,
-    pub(crate) components: Vec<ComponentInfo>,
+    pub(crate) listing: Arc<Listing>,
+    profile: Arc<Profile>,
+    connection: Arc<Connection>,
+}
+
+/// The connection of one start of a server.
+#[derive(Debug)]
+struct Connection {
     caller: Caller,
 }
 
@@ -137,9 +170,19 @@ pub(crate) struct Session {
     pub(crate) params: ServerParams,
     pub(crate) orders: Orders,
     watch: OrderWatch,
-    stage: watch::Sender<Stage>,
-    /// Set once it is up.
-    pub(crate) offered: OnceLock<Offered>,
+    reached: watch::Sender<Reached>,
+    /// The hooked names of its components, of the last time at which it was up.
+    places: Mutex<Arc<Places>>,
+    /// The server's description of itself, of the last time at which it was up.
+    profile: Mutex<Arc<Profile>>,
+    /// The addresses of the resources with a subscription.
+    subscribed: watch::Sender<BTreeSet<String>>,
+    /// Held while a user changes the subscriptions.
+    subscribing: tokio::sync::Mutex<()>,
+    /// The number of starts of the server.
+    starts: AtomicU32,
+    /// The warnings of all starts.
+    warnings: Arc<Warnings>,
     /// The times at which its attempt began and had an outcome.
     pub(crate) clock: Mutex<Clock>,
 }
@@ -179,8 +222,13 @@ impl Session {
             params,
             orders,
             watch,
-            stage: watch::channel(Stage::Connecting).0,
-            offered: OnceLock::new(),
+            reached: watch::channel(Reached { stage: Stage::Connecting, at: SystemTime::now() }).0,
+            places: Mutex::default(),
+            profile: Mutex::default(),
+            subscribed: watch::channel(BTreeSet::new()).0,
+            subscribing: tokio::sync::Mutex::default(),
+            starts: AtomicU32::new(0),
+            warnings: Arc::default(),
             clock: Mutex::default(),
         }
     }
@@ -195,12 +243,12 @@ impl Session {
 
     /// Whether it has been left.
     pub(crate) fn has_left(&self) -> bool {
-        matches!(*self.stage.borrow(), Stage::Left(_))
+        matches!(self.reached.borrow().stage, Stage::Left(_))
     }
 
     /// Its stage.
     pub(crate) fn stage(&self) -> Stage {
-        self.stage.borrow().clone()
+        self.reached.borrow().stage.clone()
     }
 
     /// Waits until `reached` holds and returns that stage.
@@ -208,10 +256,10 @@ impl Session {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn wait_until(&self, reached: impl FnMut(&Stage) -> bool) -> Stage {
-        let mut stage = self.stage.subscribe();
-        match stage.wait_for(reached).await {
-            Ok(stage) => stage.clone(),
+    pub(crate) async fn wait_until(&self, mut is_it: impl FnMut(&Stage) -> bool) -> Stage {
+        let mut watch = self.reached.subscribe();
+        match watch.wait_for(|reached| is_it(&reached.stage)).await {
+            Ok(reached) => reached.stage.clone(),
             // The sender lives in `self`.
             Err(_) => self.stage(),
         }
@@ -250,8 +298,8 @@ impl Session {
     /// stays up.
     pub(crate) fn interrupt(&self, deadline: Instant) {
         // Inside the lock of the stage, so that a session cannot come up in between.
-        self.stage.send_if_modified(|stage| {
-            if matches!(stage, Stage::Connecting) {
+        self.reached.send_if_modified(|reached| {
+            if matches!(reached.stage, Stage::Connecting) {
                 self.orders.leave_by(deadline);
             }
             false
@@ -260,15 +308,42 @@ impl Session {
 
     /// Makes it visible to its users, unless it was asked to leave before it was up.
     fn come_up(&self, live: Live) -> bool {
-        // Set once, because a session comes up once.
-        self.offered.get_or_init(|| Offered::of(&live.components));
-        self.stage.send_if_modified(|stage| {
-            let wanted = self.watch.current().leave_by.is_none();
+        *self.places.lock() = live.listing.places();
+        *self.profile.lock() = live.profile.clone();
+        self.reached.send_if_modified(|reached| {
+            let wanted = !self.watch.is_asked_to_leave();
             if wanted {
-                *stage = Stage::Up(Arc::new(live));
+                *reached = Reached { stage: Stage::Up(Arc::new(live)), at: SystemTime::now() };
             }
             wanted
         })
+    }
+
+    /// Replaces the listing that its users see. The session stays up, and so does the time since when it is up.
+    fn relist(&self, listing: Listing) {
+        *self.places.lock() = listing.places();
+        let listing = Arc::new(listing);
+        self.reached.send_if_modified(|reached| {
+            if let Stage::Up(live) = &mut reached.stage {
+                let mut relisted = Live::clone(live);
+                relisted.info.count(&listing);
+                relisted.info.warnings = self.warnings.all();
+                relisted.listing = listing;
+                *live = Arc::new(relisted);
+            }
+            // No wait is for a listing.
+            false
+        });
+    }
+
+    /// Whether the server had a component of this name the last time at which it was up.
+    pub(crate) fn has_offered(&self, kind: ComponentKind, hooked: &str) -> bool {
+        self.places.lock().hold(kind, hooked)
+    }
+
+    /// The number of starts of the server.
+    fn starts(&self) -> u32 {
+        self.starts.load(Ordering::Relaxed)
     }
 
     /// Waits until it has been left.
@@ -284,43 +359,11 @@ impl Session {
 
     /// Moves on to `stage`.
     fn advance(&self, stage: Stage) {
-        self.stage.send_replace(stage);
+        self.reached.send_replace(Reached { stage, at: SystemTime::now() });
     }
 
     /// Sends an event to the live views.
     fn tell(&self, shared: &Shared, kind: impl FnOnce() -> EventKind) {
-        let Some(views) = shared.events.get() else { return };
-        let kind = kind();
-        // The process is left so that it can be started again: the session is still connecting.
-        if matches!(kind, EventKind::Leaving(_))
-            && matches!(*self.stage.borrow(), Stage::Connecting)
-        {
-            return;
-        }
-        let event = Event {
-            index: self.index,
-            name: self.name.clone(),
-            at: std::time::Instant::now(),
-            kind,
-        };
-        // It is no error if no view listens any more.
-        let _ = views.send(event);
-    }
-}
-
-impl Live {
-    /// Whether the server has no handshake.
-    pub(crate) fn is_modern(&self) -> bool {
-        self.caller.is_modern()
-    }
-
-    /// Asks for log messages with every request from now on.
-    pub(crate) fn set_log_level(&self, level: LogLevel) {
-        self.caller.set_log_level(level);
-    }
-
-    /// The number of components of a kind.
-    fn count(components: &[ComponentInfo], kind: ComponentKind) -> usize {
-        components.iter().filter(|component| component.kind == kind).count()
+        shared.tell(self.index, &self.name, kind);
     }
 }

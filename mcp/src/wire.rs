@@ -3,6 +3,7 @@
 //! rmcp provides the message types, both protocol eras, and the loop that pairs answers with requests. It owns
 //! nothing: pipes, processes, sockets and leaving are ours, so nothing that rmcp awaits can block on foreign code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use rmcp::model::ClientConfig;
 use rmcp::service::{
-    ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::Transport;
@@ -22,40 +23,38 @@ use rmcp::transport::worker::WorkerTransport;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::component::ComponentKind;
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
+use crate::state::Profile;
 
 mod answers;
 mod ask;
 mod body;
-pub(crate) mod desk;
 mod events;
 pub(crate) mod handshake;
 pub(crate) mod http;
 mod incoming;
 mod lines;
+mod listen;
 mod lists;
 mod message;
-#[cfg(feature = "auth")]
-pub(crate) mod oauth;
+mod notices;
 pub(crate) mod pending;
 pub(crate) mod pipe;
 pub(crate) mod pumps;
-mod raw;
 pub(crate) mod recorder;
-mod service;
 mod skeleton;
 pub(crate) mod stderr;
 mod undelivered;
+pub(crate) mod warnings;
 
-pub(crate) use self::ask::{Beside, Caller, Input, Question};
-use self::desk::Desk;
+pub(crate) use self::ask::{Caller, Opened, Question};
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
+pub(crate) use self::listen::{ListenEnd, Listening, Topic};
 pub(crate) use self::lists::{Gone, Offer, Offers};
-use self::pending::Pending;
 use self::recorder::Recorder;
-use self::service::Answering;
 
 /// The end of rmcp's loop, for any number of waiters.
 type Ended = Shared<BoxFuture<'static, ()>>;
@@ -79,22 +78,10 @@ impl LinkEnd {
     }
 }
 
-/// Our side of a connection: who we say we are, what answers, and what the connection is run with.
-#[derive(Debug, Clone)]
-pub(crate) struct Side {
-    pub(crate) client: ClientConfig,
-    pub(crate) desk: Option<Arc<Desk>>,
-    pub(crate) pending: Arc<Pending>,
-    pub(crate) recorder: Arc<Recorder>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) end: LinkEnd,
-}
-
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: Peer<RoleClient>,
-    desk: Option<Arc<Desk>>,
 }
 
 impl Link {
@@ -103,79 +90,91 @@ impl Link {
     async fn open<T>(
         transport: T,
         lifecycle: (ClientConfig, ClientLifecycleMode),
-        side: Side,
+        stop: &CancellationToken,
+        end: &LinkEnd,
+        recorder: &Recorder,
     ) -> Result<Self, Refusal>
     where
         T: Transport<RoleClient> + Send + 'static,
     {
         let (config, mode) = lifecycle;
-        let Side { desk, pending, recorder, stop, end, .. } = side;
-        let answering = Answering { config, desk: desk.clone(), pending };
         // A child token, because rmcp cancels its token when its service is dropped.
         let service =
-            serve_client_with_lifecycle_and_ct(answering, transport, mode, stop.child_token())
+            serve_client_with_lifecycle_and_ct(config, transport, mode, stop.child_token())
                 .await
                 .map_err(|error| {
-                    let fault = recorder.recorded_fault();
-                    let fault = fault.unwrap_or_else(|| opening_fault(&error));
-                    Refusal { fault, answered: false }
-                })?;
+                let fault = recorder.recorded_fault().unwrap_or_else(|| opening_fault(&error));
+                Refusal { fault, answered: false }
+            })?;
         let peer = service.peer().clone();
+        // A list is read again because it has changed, so a cached answer would be wrong.
+        peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
         *end.0.lock() = Some(service.waiting().map(drop).boxed().shared());
-        if let Some(desk) = &desk {
-            desk.linked(peer.clone());
-        }
-        Ok(Self { peer, desk })
+        Ok(Self { peer })
     }
 
     /// Opens a connection through the session's HTTP client.
     pub(crate) async fn over_http(
         session: Arc<HttpSession>,
         terms: Terms,
-        side: Side,
+        stop: &CancellationToken,
+        end: &LinkEnd,
+        recorder: &Recorder,
     ) -> Result<Self, Refusal> {
-        let mut posts = Posts::new(session.clone());
-        let agreed = handshake::agree(&mut posts, terms, &side.client, &side.recorder).await?;
-        let lifecycle = agreed.lifecycle(&side.client);
+        let agreed = handshake::agree(&mut Posts::new(session.clone()), terms, recorder).await?;
+        let lifecycle = agreed.lifecycle();
         session.agreed(agreed);
         let mut config = StreamableHttpClientTransportConfig::with_uri(session.url());
         config.custom_headers = session.headers();
         // This crate reopens streams itself.
         config.retry_config = Arc::new(NeverRetry::default());
         let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
-        let transport = WorkerTransport::spawn_with_ct(worker, side.stop.child_token());
-        Self::open(transport, lifecycle, side).await
+        let transport = WorkerTransport::spawn_with_ct(worker, stop.child_token());
+        Self::open(transport, lifecycle, stop, end, recorder).await
     }
 
     /// Opens a connection through the session's pumps.
     pub(crate) async fn over_pipe(
         mut transport: pipe::PipeTransport,
         terms: Terms,
-        side: Side,
+        stop: &CancellationToken,
+        end: &LinkEnd,
+        recorder: &Recorder,
     ) -> Result<Self, Refusal> {
-        let agreed = handshake::agree(&mut transport, terms, &side.client, &side.recorder).await?;
-        let lifecycle = agreed.lifecycle(&side.client);
+        let agreed = handshake::agree(&mut transport, terms, recorder).await?;
+        let lifecycle = agreed.lifecycle();
         transport.agreed(agreed.replay());
-        Self::open(transport, lifecycle, side).await
+        Self::open(transport, lifecycle, stop, end, recorder).await
     }
 
-    /// The protocol revision agreed on.
-    pub(crate) fn era(&self) -> Option<String> {
-        self.peer.peer_info().map(|info| info.protocol_version.as_str().to_owned())
+    /// The server's description of itself.
+    pub(crate) fn profile(&self) -> Profile {
+        let Some(info) = self.peer.peer_info() else { return Profile::default() };
+        let object = |value: Option<Value>| match value {
+            Some(Value::Object(object)) => Some(object),
+            _ => None,
+        };
+        Profile {
+            era: Some(info.protocol_version.as_str().to_owned()),
+            server: object(serde_json::to_value(&info.server_info).ok()),
+            instructions: info.instructions.clone(),
+            capabilities: object(serde_json::to_value(&info.capabilities).ok()).unwrap_or_default(),
+        }
     }
 
-    /// Reads the lists of components.
+    /// Reads the lists of these kinds.
     pub(crate) async fn offers(
         &self,
+        kinds: &BTreeSet<ComponentKind>,
         page_cap: usize,
         recorder: &Recorder,
     ) -> Result<Offers, Gone> {
-        lists::read(&self.peer, page_cap, recorder).await
+        lists::read(&self.peer, kinds, page_cap, recorder).await
     }
 
     /// The handle through which calls go.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller::new(self.peer.clone(), self.desk.clone())
+    pub(crate) fn caller(&self, opened: Opened) -> Caller {
+        Caller { peer: self.peer.clone(), opened }
     }
 }
 
@@ -184,7 +183,7 @@ impl Link {
 pub(crate) enum CallFailure {
     /// The server's own error.
     Rejected { code: i64, message: String, data: Option<Value> },
-    /// This request failed; the session may stand.
+    /// This request failed; the session may still be up.
     Failed(Fault),
     /// The connection is gone; its cause is recorded elsewhere.
     Gone,

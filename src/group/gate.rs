@@ -246,7 +246,7 @@ impl Gate {
     }
 }
 
-/// The wait for executor children whose group's `run` was dropped, as an abandoned exit (R16).
+/// The wait for the executor children of a group with a dropped `run`, as an abandoned exit (R16).
 pub(super) struct WaitForChildren {
     /// The group.
     node: Arc<Node>,

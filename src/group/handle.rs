@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 /// # Comparison
 ///
 /// tokio's `JoinHandle` returns the child's panic and detaches the child on drop; here the panic and the
-/// error go to the group, and no child is detached. A child whose value is not needed needs no handle.
+/// error go to the group, and no child is detached. If the value is not needed, neither is the handle.
 ///
 /// # Examples
 ///

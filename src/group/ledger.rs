@@ -241,7 +241,7 @@ impl<E> Ledger<E> {
         self.node.send_failures(failures);
     }
 
-    /// The failures of a group whose `run` was dropped go to the next record outwards, because its own is gone. A panic
+    /// The failures of a group with a dropped `run` go to the next record outwards, because its own is gone. A panic
     /// goes to the region that waits for the children, if there is one (R15).
     pub(super) fn settle_outwards_if_abandoned(&self) {
         if !self.gate.is_abandoned() {

@@ -1,4 +1,4 @@
-//! A task group whose children stay on their thread.
+//! A task group with children that stay on their thread.
 
 use crate::group::{
     GroupRun, Handshake, LocalBoxChild, LocalReady, Policy, Results, Shared, Start, TaskHandle,
@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-/// A [`TaskGroup`](crate::TaskGroup) whose children need not be `Send`. It has in-task children only.
+/// A [`TaskGroup`](crate::TaskGroup) with children that need not be `Send`. It has in-task children only.
 ///
 /// The docs of that type apply.
 ///

@@ -1,4 +1,4 @@
-//! An exit stack whose exits stay on their thread.
+//! An exit stack with exits that stay on their thread.
 
 use crate::identity::TaskId;
 use crate::reason::Leaving;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A value that an exit stack gives back, and that stays on its thread; see [`Held`](crate::Held).
 pub type Held<T> = crate::stack::Held<T, LocalLater<T>>;
 
-/// An [`ExitStack`](crate::ExitStack) whose exits need not be `Send`: neither is the stack, nor its `run`.
+/// An [`ExitStack`](crate::ExitStack) with exits that need not be `Send`: neither is the stack, nor its `run`.
 ///
 /// The docs of that type apply. An exit that is adopted by a region polled on another thread cannot run
 /// there: it is recorded as failed, and its work is dropped on its own thread when that thread ends.

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Times {
     All,
-    /// Only the shield's grace, for a region whose body has ended.
+    /// Only the shield's grace, for a region after the end of its body.
     OfShield,
 }
 
@@ -147,7 +147,7 @@ impl Node {
         Some(due)
     }
 
-    /// The region whose times this region's run watches.
+    /// The region with the times that this region's run watches.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
         match self.kind() {
             Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),

@@ -146,7 +146,7 @@ pub(crate) fn task_number() -> u64 {
     })
 }
 
-/// Reads the number of an id, whose `Hash` is the only public way to it.
+/// Reads the number of an id through its `Hash`, which is the only public way to it.
 struct NumberOf(u64);
 
 impl Hasher for NumberOf {

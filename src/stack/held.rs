@@ -36,7 +36,7 @@ enum State<T, M> {
     Gone,
 }
 
-/// The function that makes an exit whose value comes late: `Send`, or staying on its thread.
+/// The function that makes an exit for a value that comes late: `Send`, or staying on its thread.
 ///
 /// Sealed: [`SendLater`] and [`LocalLater`] are the only ones.
 pub trait Later<T>: sealed::Later<T> {}

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The types that an exit may return: `()`, or a `Result` whose error can be boxed.
+/// The types that an exit may return: `()`, or a `Result` with an error that can be boxed.
 ///
 /// Sealed: there are no other such types.
 #[diagnostic::on_unimplemented(

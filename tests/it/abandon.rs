@@ -19,7 +19,7 @@ async fn parked(log: Log, name: &'static str) -> Result<(), Failure<()>> {
         .await
 }
 
-/// A task whose exit is half-way: it has passed the gate's first wait.
+/// A task with a half-run exit, which has passed the gate's first wait.
 async fn half_way(log: Log, gate: Gate, name: &'static str) -> Result<(), Failure<()>> {
     let stack = ExitStack::new().named(name);
     stack
@@ -282,7 +282,7 @@ fn r16_the_wait_for_executor_children_of_a_dropped_group_goes_to_the_spawner() {
 
 // The executor of a child.
 
-/// An executor that can be kept, and whose kept form does something else.
+/// An executor that can be kept; its kept form does something else.
 struct Kept<K> {
     children: Executor,
     kept: Mutex<Option<K>>,
@@ -380,7 +380,7 @@ fn r08_an_in_task_child_has_no_spawner_its_group_runs_its_exits() {
     assert_eq!(executor.len(), 0);
 }
 
-// Where there is nothing.
+// No region and no spawner.
 
 #[test]
 fn r08_a_task_without_a_spawner_reports_its_exits_lost_by_name_and_place() {

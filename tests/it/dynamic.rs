@@ -36,7 +36,7 @@ fn r01_enter_does_not_become_current() {
         assert!(!moored::is_cancelled(), "the body is not inside an entered scope");
         assert!(!second.handle().is_cancelled(), "two entered scopes are siblings");
         assert_eq!(second.run(async { 2 }).await.unwrap(), 2);
-        // Oldest first, which is the wrong order elsewhere.
+        // The older scope is left first, which two nested runs cannot do.
         assert_eq!(first.exit().unwrap().reason().unwrap().kind(), ReasonKind::Requested);
         assert_eq!(second.run(async { 3 }).await.unwrap(), 3);
         assert!(second.exit().unwrap().reason().is_none());
@@ -329,7 +329,7 @@ fn r11_exit_tells_of_a_deadline_that_passed_while_nothing_ran() {
         let entered = CancelScope::new().timeout(SECOND).enter().unwrap();
         let handle = entered.handle();
         clock.advance(SECOND);
-        // It came first.
+        // The deadline came first.
         handle.cancel_because("too late");
         handle.stop();
         assert_eq!(entered.exit().unwrap().reason().unwrap().kind(), ReasonKind::Deadline);
@@ -642,7 +642,7 @@ fn r02_the_stack_checks_the_task_before_it_looks_whether_it_was_left() {
         .await;
         is_rejection(defer.error(), "defer", "exit stack `done`");
         assert!(pop_all.contains("may not pop_all exit stack `done`"), "{pop_all}");
-        // The owner is told the other thing.
+        // The owner gets the other error: the stack was left.
         let left = panic_text(|| stack.pop_all());
         assert!(left.contains("cannot pop_all exit stack `done`"), "{left}");
         let left: Rejected<ExitStack> = stack.release().unwrap_err();
@@ -666,7 +666,7 @@ fn r02_pop_all_from_another_task_panics_and_changes_nothing() {
     });
 }
 
-// Everything that was left is gone.
+// Memory of runs that were left.
 
 #[test]
 fn r19_a_long_lived_entered_scope_does_not_grow_with_its_runs() {

@@ -88,7 +88,7 @@ fn r15_every_end_of_a_body_with_every_end_of_two_exits() {
                         .filter(|(what, _)| what != first)
                         .filter_map(|(what, end)| match end {
                             End::Panics => Some(format!("panicked: {what}")),
-                            // Its error has no type that the hook could be told.
+                            // The hook cannot get the body's error, because a report does not know its type.
                             End::Fails if *what == "body" => Some("or has panicked".to_owned()),
                             end => failed(what, *end),
                         })
@@ -172,7 +172,7 @@ fn r15_every_end_of_a_child_with_every_end_of_the_body_and_of_a_sibling() {
 
 #[test]
 fn r15_cancellation_is_primary_only_where_nothing_real_exists() {
-    // Nothing real.
+    // No real error.
     let group: TaskGroup<'_, &str> = TaskGroup::new();
     let mut run = hand(group.run(pending::<Result<(), &str>>()));
     run.pending();

@@ -91,7 +91,7 @@ fn an_enter_is_pending_after_its_end() {
     hand(stack.close()).ready().unwrap();
 }
 
-/// A wait is over for good: it may be asked again, and says the same.
+/// Checks that `is_terminated` of a wait becomes `true` only when the wait is ready.
 async fn is_over<F: FusedFuture>(wait: F, happen: impl FnOnce()) {
     let mut wait = pin!(wait);
     assert!(poll_once(&mut wait).await.is_pending());

@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// A stack with one exit, whose body waits at the gate.
+/// A stack with one exit, and a body that waits at the gate.
 async fn session(log: Log, gate: Gate, name: &str) -> Result<(), ()> {
     let stack = ExitStack::new();
     let exit = log.entry(format!("{name} exit"));

@@ -29,7 +29,7 @@ impl ArcTask {
     }
 }
 
-/// Whether everything is gone once the executor lets go of the task.
+/// Checks that the task is freed once the executor drops its reference.
 #[track_caller]
 fn gone(task: Arc<ArcTask>) {
     let weak: Weak<ArcTask> = Arc::downgrade(&task);

@@ -23,7 +23,7 @@ impl fmt::Display for Code {
 
 impl Error for Code {}
 
-/// The failure of a group whose body, child and adopted exit fail.
+/// The failure of a group with a body, a child and an adopted exit that fail.
 async fn everything_fails() -> Failure<i32> {
     let group: TaskGroup<'_, i32> = TaskGroup::new().keep_going();
     let run = group.run(async {

@@ -18,7 +18,7 @@ impl Spawn for Threads {
     }
 }
 
-/// Everything that must hold wherever it runs.
+/// The behaviours that must hold on every executor.
 async fn story<S: Spawn>(spawner: S) {
     values_come_back(&spawner).await;
     the_first_failure_cancels(&spawner).await;
@@ -381,7 +381,7 @@ fn r08_exits_of_children_on_a_tokio_runtime_that_is_dropped_are_run_by_the_group
     }
 }
 
-/// A task that a test asks to be run, and how it hears of its end.
+/// A task for an executor, and the channel that reports its end.
 fn told() -> (BoxTask, std::sync::mpsc::Receiver<&'static str>) {
     let (tell, told) = std::sync::mpsc::channel();
     (Box::pin(async move { tell.send("ran").unwrap() }), told)
@@ -455,7 +455,7 @@ fn r02_a_second_run_in_another_tokio_task_is_the_wrong_tasks() {
         let second = tokio::spawn(async move { scope.run(async {}).await.unwrap_err() }).await;
         let told = second.unwrap().to_string();
         assert!(told.contains("may not run cancel scope"), "{told}");
-        // As its own number, where it has a node, or as the runtime's.
+        // The owner is named by its own number if it has a node, else by the runtime's.
         assert!(told.contains("it was entered by ") && told.contains("task "), "{told}");
     });
 }

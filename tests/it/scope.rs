@@ -630,7 +630,7 @@ fn r03_a_waiter_that_looks_late_still_hears_that_a_region_around_was_cancelled()
     wait.pending();
     outer.cancel_because("outer");
     assert!(wait.wakes.count() > 0);
-    // The cancelled body goes before the waiter gets its turn, as it may on another thread.
+    // The cancelled body is dropped before the waiter is polled, as may happen with two threads.
     run.ready().unwrap_err();
     wait.ready();
     assert_eq!(handle.reason().unwrap().message(), Some("outer"));

@@ -119,7 +119,7 @@ fn r14_a_chain_of_ten_thousand_regions_does_not_overflow_the_stack() {
             if depth > 0 {
                 let stack = ExitStack::new();
                 stack.defer(link(depth - 1, ran));
-                // Dropped: it is adopted, and runs when this exit has ended.
+                // The stack is dropped here. Its exit is adopted, and runs when this exit has ended.
             }
         })
     }

@@ -79,7 +79,7 @@ fn r16_an_executor_child_that_is_dropped_unpolled_gives_its_place_in_the_line_up
 
 // Places of panics.
 
-/// The file and line of the panic that `f` ends with, as the panic hook is told it.
+/// The file and line of the panic that `f` ends with, as the panic hook gets them.
 fn place_of(f: impl FnOnce()) -> (String, u32) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -78,7 +78,7 @@ fn r01_the_parent_is_the_region_of_the_first_use_then_its_nearest_live_ancestor(
 
 #[test]
 fn r01_a_region_between_the_first_use_and_the_drop_is_not_the_parent() {
-    // Entered outside, dropped inside: the exit goes to where the stack was entered.
+    // The stack is entered outside and dropped inside: its exit goes to the region in which it was entered.
     let log = Log::new();
     let outer = CancelScope::new();
     let mut run = hand(outer.run(async {

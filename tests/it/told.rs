@@ -15,7 +15,7 @@ fn texts<E: std::fmt::Display>(failure: &Failure<E>) -> Vec<String> {
     failure.causes().map(ToString::to_string).collect()
 }
 
-/// Abandons a stack whose exit fails.
+/// Abandons a stack with an exit that fails.
 fn abandon_a_failure() {
     ExitStack::new().defer(async { Err("of an exit") });
 }

@@ -29,7 +29,7 @@ async fn parked(exit: impl Future<Output = ()> + Send + 'static) {
     let _ = stack.run(body).await;
 }
 
-/// Abandons a stack whose exit fails.
+/// Abandons a stack with an exit that fails.
 fn abandon_a_failure() {
     ExitStack::new().defer(async { Err("of an exit") });
 }

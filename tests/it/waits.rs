@@ -22,7 +22,7 @@ async fn stopping() -> bool {
     poll_once(&mut Box::pin(stop_requested())).await.is_ready()
 }
 
-// Told.
+// Wake-ups.
 
 #[test]
 fn r07_who_waits_at_a_region_is_told_of_what_is_cancelled_around_it() {
@@ -51,11 +51,11 @@ fn r01_who_waits_at_a_region_that_outlives_its_parent_is_told_of_the_next_one() 
         lent.await
     }));
     run.pending();
-    // It links the inner one in the middle one, which is left in the next poll.
+    // The wait links the inner region in the middle one, which is left in the next poll.
     let mut wait = hand(handle.cancelled());
     wait.pending();
     run.pending();
-    // A look that goes all the way: from now on nothing holds the middle one any more.
+    // This question walks all the way outwards, so from now on no region holds the middle one.
     assert!(handle.reason().is_none());
     outer.cancel();
     assert_eq!(wait.wakes.count(), 1);
@@ -79,7 +79,7 @@ fn r06_r13_who_waits_for_a_cancellation_and_was_woken_by_a_stop_is_woken_again()
     wait.ready();
 }
 
-/// A scope whose waiters a stop has woken, though nothing is cancelled. `before` was waiting then; `after` has
+/// A scope with waiters that a stop has woken, though nothing is cancelled. `before` was waiting then; `after` has
 /// registered since.
 fn woken_in_between<R>(
     look: impl FnOnce(&CancelScope, &mut Hand<Cancellation>, Hand<Cancellation>) -> R,
@@ -125,7 +125,7 @@ fn r06_few_and_many_who_wait_are_all_told_and_nobody_twice() {
         let handle = scope.handle();
         let mut waits: Vec<_> = (0..n).map(|_| hand(handle.cancelled())).collect();
         waits.iter_mut().for_each(Hand::pending);
-        // One place is given back, and given to another one.
+        // One waiter gives its place back, and a new one gets it.
         waits[n / 2] = hand(handle.cancelled());
         waits[n / 2].pending();
         for round in 1..=2 {
@@ -207,7 +207,7 @@ fn r16_two_who_leave_at_once_make_room_for_two() {
     log.is(&["one", "two", "three", "four"]);
 }
 
-// Left.
+// Regions that were left.
 
 #[test]
 fn r09_a_scope_that_nobody_asked_anything_before_it_was_left_cannot_be_cancelled() {
@@ -219,7 +219,7 @@ fn r09_a_scope_that_nobody_asked_anything_before_it_was_left_cannot_be_cancelled
     hand(handle.cancelled()).pending();
 }
 
-// Not quiet.
+// Regions that must not count as quiet.
 
 #[test]
 fn r04_a_scope_that_is_adopted_inside_a_cancelled_one_is_not_quiet() {
@@ -431,7 +431,7 @@ fn r12_a_shield_beside_a_scope_does_not_hold_it() {
 
 // Exits that other exits abandon.
 
-/// Loses a region whose exit is `exit`.
+/// Loses a region with the exit `exit`.
 async fn abandon(exit: impl Future<Output = ()> + Send + 'static) {
     let stack = ExitStack::new();
     lose(stack.run(async {

@@ -54,7 +54,7 @@ enum Shield {
 struct Region {
     kind: Kind,
     parent: RegionId,
-    /// The region whose identity its exits have: a root or a child (R5, R8).
+    /// The region that gives its exits their identity: a root or a child (R5, R8).
     task: RegionId,
     state: State,
     /// The order of entering.
@@ -157,7 +157,7 @@ pub(crate) struct Reference {
     next_exit: ExitId,
     next_number: usize,
     events: usize,
-    /// The exit whose value has just come back.
+    /// The exit of the value that has just come back.
     back: Option<ExitId>,
     requests: usize,
     ticks: usize,
@@ -195,7 +195,7 @@ impl Reference {
         self.requests
     }
 
-    /// The region whose body carries out an operation on `region`.
+    /// The region in whose body an operation on `region` is carried out.
     pub(crate) fn actor_of(&self, region: RegionId) -> RegionId {
         match self.regions[region].kind {
             Kind::Loose => self.regions[region].parent,

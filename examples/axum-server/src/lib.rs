@@ -54,7 +54,7 @@ impl Pool {
 #[derive(Clone, Debug)]
 struct App {
     pool: Pool,
-    /// How long a request may take.
+    /// The time limit of a request.
     limit: Duration,
     /// Runs the exits of requests whose client has disconnected.
     leftovers: GroupSpawner<'static, Infallible>,
@@ -93,7 +93,7 @@ async fn page(State(app): State<App>, Path(name): Path<String>) -> Result<String
 ///
 /// # Cancel safety
 ///
-/// Dropped, it drops the server; requests under way leave their exits to the region around.
+/// Dropping the future drops the server; the exits of requests under way go to the region around.
 ///
 /// # Errors
 ///

@@ -3,12 +3,12 @@
 use crate::{Error, Pool};
 use moored::Failure;
 
-/// Why money was not moved.
+/// The reason why money was not moved.
 #[derive(Debug)]
 pub enum TransferError {
-    /// There is less on the account than that.
+    /// The account has less money than was to be moved.
     Insufficient {
-        /// The amount that is on the account.
+        /// The balance of the account.
         balance: i64,
     },
     /// The database refused.
@@ -81,7 +81,7 @@ pub async fn transfer(
         }
         let left: i64 = tx.query_one("SELECT balance FROM account WHERE id = ?1", (from,)).await?;
         if left < 0 {
-            // Leaving with an error is all it takes.
+            // The error alone rolls the transaction back.
             return Err(TransferError::Insufficient { balance: left + amount });
         }
         Ok(left)

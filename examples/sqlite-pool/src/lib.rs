@@ -53,12 +53,12 @@ impl Pool {
         Self { slots: Slots::new(path.into(), size) }
     }
 
-    /// How many connections the pool has at most.
+    /// The largest number of connections that the pool has.
     pub fn size(&self) -> usize {
         self.slots.size()
     }
 
-    /// How many connections could be taken without waiting.
+    /// The number of connections that could be taken without waiting.
     pub fn available(&self) -> usize {
         self.slots.available()
     }
@@ -247,7 +247,7 @@ impl Transaction<'_> {
     }
 }
 
-/// Ends a transaction, in whatever state it is; none is open afterwards.
+/// Ends a transaction, whether it is open, over, or has never begun; none is open afterwards.
 fn end(connection: &rusqlite::Connection, commit: bool) -> rusqlite::Result<()> {
     match (connection.is_autocommit(), commit) {
         // It never began, or SQLite rolled it back.

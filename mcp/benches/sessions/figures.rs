@@ -59,7 +59,7 @@ impl Rounds {
         self.phases.iter().map(|it| it.took.as_nanos() as f64 / self.sessions as f64).collect()
     }
 
-    /// Of one session, the servers of this process included.
+    /// The number for one session, the servers of this process included.
     fn allocations(&self) -> f64 {
         self.spread(|phase| phase.allocations as f64).median / self.sessions as f64
     }

@@ -24,12 +24,12 @@ use crate::handler::{Eras, FleetHandler};
 /// Connections that servers of this process have accepted.
 static ACCEPTED: AtomicUsize = AtomicUsize::new(0);
 
-/// How many connections have been accepted so far.
+/// The number of connections accepted so far.
 pub(crate) fn accepted() -> usize {
     ACCEPTED.load(Ordering::Relaxed)
 }
 
-/// A running server; it ends with this value.
+/// A running server. It stops when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,

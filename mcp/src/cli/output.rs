@@ -15,6 +15,11 @@ pub(crate) fn print(text: &str) {
     let _gone = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
 }
 
+/// Writes `text` and a line break to stderr, as it is.
+pub(crate) fn lines(text: &str) {
+    let _gone = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}
+
 /// Writes an error to stderr, in this program's name.
 pub(crate) fn complain(text: &str) {
     let _gone = writeln!(std::io::stderr().lock(), "{}", signed(text));

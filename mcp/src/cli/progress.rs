@@ -1,7 +1,7 @@
 //! Progress: a live tree on a terminal, plain lines in a pipe, nothing for a program.
 
 mod live;
-mod log;
+pub(crate) mod log;
 
 use indicatif::MultiProgress;
 use moored_mcp::{Event, ServerParams, SessionGroup};

@@ -109,12 +109,12 @@ impl ConfigError {
         self.0.line
     }
 
-    /// The server whose entry is wrong.
+    /// The server with the wrong entry.
     pub fn server(&self) -> Option<&str> {
         self.0.server.as_deref()
     }
 
-    /// The key whose value is wrong, with its place inside: `args[1]`, `headers.Authorization`.
+    /// The key of the wrong value, with its place inside: `args[1]`, `headers.Authorization`.
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
     }

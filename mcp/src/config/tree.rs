@@ -37,7 +37,7 @@ impl<'de> Child<'de> for Bare {
     }
 }
 
-/// A value whose inner values are read as `C`.
+/// A value with inner values that are read as `C`.
 pub(super) struct Tree<C>(Value, PhantomData<C>);
 
 impl<C> From<Tree<C>> for Value {

@@ -30,8 +30,7 @@ pub(super) async fn keep(
     let left = owners
         .run(async {
             let spawn = |session| {
-                // Boxed, because it is large, and a spawn moves it several times.
-                let owner = Box::pin(owner::own(session, state.shared.clone()));
+                let owner = owner::own(session, state.shared.clone());
                 owners.spawn_on(&Tokio::current(), async {
                     owner.await;
                     Ok(())

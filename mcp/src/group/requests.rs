@@ -1,6 +1,5 @@
 //! Requests by name: the session to which a name belongs, and the request to it.
 
-mod raw;
 mod template;
 
 use std::sync::Arc;
@@ -11,6 +10,8 @@ use super::SessionGroup;
 use super::registry::Registry;
 use crate::component::{ComponentInfo, ComponentKind};
 use crate::error::CallError;
+#[cfg(doc)]
+use crate::event::EventKind;
 use crate::params::{CallOptions, CompleteArgs};
 use crate::session::{Live, Session, Stage};
 use crate::wire::Question;
@@ -126,6 +127,42 @@ impl SessionGroup {
         self.ask(route, hooked, Question::Complete { kind, wire, args }, options).await
     }
 
+    /// Subscribes to a resource: each change of it is an [`EventKind::ResourceUpdated`] of [`events`](Self::events).
+    /// `what` is resolved like in [`read_resource`](Self::read_resource). A second subscription to the same resource
+    /// changes nothing.
+    ///
+    /// A modern server gets a `subscriptions/listen` for each resource. A stream that breaks off is opened again. A
+    /// stream that the server ends, or that cannot be opened again, is an [`EventKind::SubscriptionEnded`]. A
+    /// subscription lasts until its session is left, and is renewed if another HTTP session replaces an expired one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call_tool`](Self::call_tool): a server that has no subscriptions rejects the request.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before the server has agreed, there is no subscription.
+    pub async fn subscribe(&self, what: &str) -> Result<(), CallError> {
+        let (Route { session, live }, uri) = self.route(ComponentKind::Resource, what)?;
+        let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);
+        session.subscribe(&live, what, uri, usual).await
+    }
+
+    /// Ends the subscription to a resource. Without a subscription, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call_tool`](Self::call_tool). The subscription has ended even if the server answers with an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the subscription may or may not have ended.
+    pub async fn unsubscribe(&self, what: &str) -> Result<(), CallError> {
+        let (Route { session, live }, uri) = self.route(ComponentKind::Resource, what)?;
+        let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);
+        session.unsubscribe(&live, what, uri, usual).await
+    }
+
     async fn ask(
         &self,
         route: Route,
@@ -162,9 +199,9 @@ type Routed = Result<(Route, String), CallError>;
 impl Registry {
     /// The session that offers `name` as its name in the group.
     fn hooked(&self, kind: ComponentKind, name: &str) -> Option<Routed> {
-        self.first(|session, stage| {
-            let place = session.offered.get()?.place(kind, name)?;
-            Some(stage.and_then(|live| Some(live.components.get(place)?.wire.clone())))
+        self.first(|session, live| match live {
+            Some(live) => Some(Some(live.listing.get(kind, name)?.wire.clone())),
+            None => session.has_offered(kind, name).then_some(None),
         })
     }
 
@@ -175,7 +212,7 @@ impl Registry {
             let name = name.strip_prefix(&*session.name)?.strip_prefix('/')?;
             let Some(live) = live else { return Some(None) };
             let is_it = |it: &&ComponentInfo| it.wire == name || it.name() == name;
-            let listed = live.all(kind).find(is_it).map(|it| it.wire.clone());
+            let listed = live.listing.all(kind).find(is_it).map(|it| it.wire.clone());
             let is_address = kind == ComponentKind::Resource && name.contains(':');
             listed.or_else(|| is_address.then(|| name.to_owned())).map(Some)
         })
@@ -186,9 +223,11 @@ impl Registry {
         if kind != ComponentKind::Resource {
             return None;
         }
-        let listed = |live: &Live| live.all(kind).any(|it| it.wire == name);
+        let listed = |live: &Live| live.listing.all(kind).any(|it| it.wire == name);
         let fits = |live: &Live| {
-            live.all(ComponentKind::ResourceTemplate).any(|it| template::fits(&it.wire, name))
+            live.listing
+                .all(ComponentKind::ResourceTemplate)
+                .any(|it| template::fits(&it.wire, name))
         };
         let up = |offers: &dyn Fn(&Live) -> bool| {
             self.first(|_, live| live.filter(|live| offers(live)).map(|_| Some(name.to_owned())))

@@ -2,33 +2,31 @@
 //! case: the session was asked to leave, failed, timed out, or was abandoned by its caller.
 //!
 //! In the order in which they run: the link is stopped, so no message is sent any more; then the DELETE, or the child;
-//! then the rest of the child's pipes; then the end of the callbacks; last the end of rmcp's loop. The last two have had all
-//! that time to end. A failure goes into the record of the stack, beside the session's own failure and never in its place.
+//! then the rest of the child's pipes; last the end of rmcp's loop, which has had all that time to end. A failure goes
+//! into the record of the stack, beside the session's own failure and never in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::leaving::Leaving;
 use super::pump::Pump;
-use super::{Session, Shared};
+use super::{Session, Shared, Stage};
 use crate::event::EventKind;
 use crate::order::OrderWatch;
 use crate::process::ProcessGroup;
 use crate::process::teardown::{self, Graces};
 use crate::report::LeavePhase;
-use crate::wire::desk::DeskEnd;
+use crate::wire::LinkEnd;
 use crate::wire::http::HttpSession;
-use crate::wire::{LinkEnd, Side};
 
 /// The time that written messages may take to reach a child before its input is closed; an eighth of the rest of the
 /// budget, if that is less.
 const FLUSH: Duration = Duration::from_millis(200);
 /// The time that a pump may take to empty its pipe after the process has ended.
 const DRAIN: Duration = Duration::from_millis(100);
-/// The time that callbacks may take to end; a quarter of the rest of the budget, if that is less.
-const CALLBACKS_END: Duration = Duration::from_secs(1);
 /// The time that rmcp's loop may take to end after it was told to; a quarter of the rest of the budget, if that is
 /// less.
 const LOOP_END: Duration = Duration::from_secs(1);
@@ -45,20 +43,12 @@ pub(super) async fn stop_link(
     shared: Arc<Shared>,
     leaving: Leaving,
     process: Option<Arc<ProcessGroup>>,
-    side: Side,
+    stop: CancellationToken,
 ) {
     if process.is_some_and(|process| process.status().is_none()) {
         begin_phase(&session, &shared, &leaving, LeavePhase::EndOfInput);
     }
-    if let Some(desk) = &side.desk {
-        desk.stop_answering();
-    }
-    side.stop.cancel();
-}
-
-/// Waits for the end of the callbacks.
-pub(super) async fn end_callbacks(end: DeskEnd, orders: OrderWatch) -> Result<(), Suppressed> {
-    end.ended(share(&orders, 4).min(CALLBACKS_END)).await.map_err(Suppressed)
+    stop.cancel();
 }
 
 /// Waits for the end of rmcp's loop.
@@ -75,12 +65,13 @@ pub(super) async fn end_session(
     session: Arc<Session>,
     shared: Arc<Shared>,
     leaving: Leaving,
+    orders: OrderWatch,
     http: Arc<HttpSession>,
 ) -> Result<(), Suppressed> {
     if http.has_session() {
         begin_phase(&session, &shared, &leaving, LeavePhase::Delete);
     }
-    let deleted = http.delete(&shared.delete_turns, session.watch.clone()).await;
+    let deleted = http.delete(&shared.delete_turns, orders).await;
     leaving.end_phase();
     leaving.deleted(deleted.delete);
     match deleted.faults.as_slice() {
@@ -94,15 +85,15 @@ pub(super) async fn leave_child(
     session: Arc<Session>,
     shared: Arc<Shared>,
     leaving: Leaving,
+    orders: OrderWatch,
     process: Arc<ProcessGroup>,
     writer: Pump,
 ) -> Result<(), Suppressed> {
     // If the child does not read, the rest of its input is dropped with the pipe.
-    writer.end(share(&session.watch, 8).min(FLUSH)).await;
+    writer.end(share(&orders, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
     let on_phase = |phase| begin_phase(&session, &shared, &leaving, phase);
-    let mut left =
-        teardown::leave(&process, &shared.census, graces, session.watch.clone(), on_phase).await;
+    let mut left = teardown::leave(&process, &shared.census, graces, orders, on_phase).await;
     leaving.end_phase();
     let fault = left.fault.take();
     leaving.child(left);
@@ -118,7 +109,10 @@ pub(super) async fn drain(reader: Pump, tail: Pump) {
 /// Records that leaving has reached `phase`, for the views and the report.
 fn begin_phase(session: &Session, shared: &Shared, leaving: &Leaving, phase: LeavePhase) {
     leaving.phase(phase);
-    session.tell(shared, || EventKind::Leaving(phase));
+    // The process is left so that it can be started again: the session is still connecting.
+    if !matches!(session.stage(), Stage::Connecting) {
+        session.tell(shared, || EventKind::Leaving(phase));
+    }
 }
 
 /// The time that the order leaves, divided by `parts`; none when forced.

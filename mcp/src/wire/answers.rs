@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::lists::fault;
 use super::message::Kind;
 
-/// The request whose answer is kept as it comes; `None` if `message` is not such a request.
+/// The request with an answer that is kept as it comes; `None` if `message` is not such a request.
 pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     let is_kept = matches!(
@@ -22,7 +22,6 @@ pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
             | ClientRequest::GetPromptRequest(_)
             | ClientRequest::ReadResourceRequest(_)
             | ClientRequest::CompleteRequest(_)
-            | ClientRequest::CustomRequest(_)
     );
     is_kept.then(|| request.id.clone())
 }

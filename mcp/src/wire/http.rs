@@ -18,7 +18,6 @@ use rmcp::transport::streamable_http_client::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::authorized::Credentials;
 use self::client::Client;
 use self::failure::Failure;
 use self::headers::{Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
@@ -30,10 +29,8 @@ use super::message::{Kind, answered_id};
 use super::pending::{Pending, Waits};
 use super::recorder::Recorder;
 use super::{body, events, undelivered};
-use crate::auth::Authorize;
 use crate::fault::Fault;
 
-mod authorized;
 pub(crate) mod client;
 pub(crate) mod delete;
 mod failure;
@@ -59,7 +56,6 @@ pub(crate) struct HttpSession {
     /// The address without parts that may be secrets, for texts.
     shown_url: String,
     headers: Headers,
-    credentials: Credentials,
     client: Client,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
@@ -73,29 +69,17 @@ pub(crate) struct HttpSession {
 impl HttpSession {
     pub(crate) fn new(
         url: &str,
-        (headers, provider): (Headers, Option<Authorize>),
+        headers: Headers,
         client: Client,
         recorder: Arc<Recorder>,
         pending: Arc<Pending>,
         stop: CancellationToken,
     ) -> Self {
         let shown_url = headers::shown(url);
-        let credentials = Credentials::new(provider, &headers);
         let url = url.into();
         let (exchanges, open) = (TaskTracker::new(), Mutex::default());
         exchanges.close();
-        Self {
-            url,
-            shown_url,
-            headers,
-            credentials,
-            client,
-            recorder,
-            stop,
-            pending,
-            exchanges,
-            open,
-        }
+        Self { url, shown_url, headers, client, recorder, stop, pending, exchanges, open }
     }
 
     /// The address, in rmcp's type.
@@ -133,8 +117,7 @@ impl HttpSession {
         for incoming in incoming::read(body, &self.pending, waits.id()) {
             what = match incoming {
                 Incoming::Noise(what) => what,
-                Incoming::Message(mut message, mark) => {
-                    self.credentials.hide_in(&mut message);
+                Incoming::Message(message, mark) => {
                     if let Some(mark) = mark {
                         self.recorder.warn(mark);
                     }
@@ -187,6 +170,9 @@ impl SessionClient {
             () = session.stop.cancelled() => return Err(HttpError::TransportChannelClosed),
             result = self.exchange(&message, &kind, session_id, headers, max_event) => result,
         };
+        if result.is_ok() && session.open.lock().taken(&kind) {
+            session.pending.notices.renewed();
+        }
         result.map_err(|failure| {
             let fault = failure.fault(session, &kind);
             session.recorder.fault(fault.clone());
@@ -205,11 +191,10 @@ impl SessionClient {
         let session = &*self.0;
         let had_session = session_id.is_some();
         let waits = session.pending.waits(message);
-        let response = session
-            .send(kind.is_repeatable(), |client| {
-                prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
-            })
-            .await?;
+        let response = resend::send(&session.client, kind.is_repeatable(), |client| {
+            prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
+        })
+        .await?;
         let new_id = headers::text(&response, &SESSION_ID).filter(|id| !id.is_empty());
         if let Some(id) = &new_id {
             session.open.lock().learned(kind, id);
@@ -250,28 +235,26 @@ impl SessionClient {
     /// Posts the answer to a request of the server that came before the handshake was over.
     async fn post_early(&self, answer: &ClientJsonRpcMessage, way: &Way) -> Result<(), Failure> {
         let session = &*self.0;
-        let response = session
-            .send(true, |client| {
-                let request = client.post(&*session.url);
-                prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
-            })
-            .await?;
+        let response = resend::send(&session.client, true, |client| {
+            let request = client.post(&*session.url);
+            prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
+        })
+        .await?;
         if response.status().is_success() { Ok(()) } else { Err(Failure::of(response).await.0) }
     }
 
     /// Requests a stream of events: that of the session, or the rest of a lost stream.
     async fn get(&self, way: &Way, last_event_id: Option<&str>) -> Result<Response, Failure> {
         let session = &*self.0;
-        let response = session
-            .send(true, |client| {
-                let request = client.get(&*session.url);
-                let request = prepared(request, way.session_id.as_deref(), &way.headers);
-                match last_event_id {
-                    Some(id) => request.header(LAST_EVENT_ID, id),
-                    None => request,
-                }
-            })
-            .await?;
+        let response = resend::send(&session.client, true, |client| {
+            let request = client.get(&*session.url);
+            let request = prepared(request, way.session_id.as_deref(), &way.headers);
+            match last_event_id {
+                Some(id) => request.header(LAST_EVENT_ID, id),
+                None => request,
+            }
+        })
+        .await?;
         if !response.status().is_success() {
             return Err(Failure::of(response).await.0);
         }

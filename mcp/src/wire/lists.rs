@@ -1,6 +1,6 @@
 //! The lists of a server's components, read page by page, with a bound.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rmcp::model::PaginatedRequestParams;
 use rmcp::service::{Peer, RoleClient, ServiceError};
@@ -38,19 +38,23 @@ pub(crate) struct Offers {
     pub(crate) all: Vec<Offer>,
     /// The first list that could not be read, or not to its end.
     pub(crate) fault: Option<Fault>,
+    /// The kinds of all lists that could not be read, or not to their end.
+    pub(crate) broken: BTreeSet<ComponentKind>,
 }
 
 /// The session ended while its lists were read; its cause is recorded elsewhere.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// Reads the kinds of list that the server claims to have, side by side. A list that fails does not affect the others;
+/// Reads those of `kinds` that the server claims to have, side by side. A list that fails does not affect the others;
 /// problems of a list go to the recorder as warnings.
 pub(crate) async fn read(
     peer: &Peer<RoleClient>,
+    kinds: &BTreeSet<ComponentKind>,
     page_cap: usize,
     recorder: &Recorder,
 ) -> Result<Offers, Gone> {
+    let wanted = |kind| kinds.contains(&kind);
     let capabilities = peer.peer_info().map(|info| info.capabilities.clone()).unwrap_or_default();
     let tools = pages(List::Tools, page_cap, recorder, |params| async move {
         let mut page = peer.list_tools(params).await?;
@@ -76,16 +80,20 @@ pub(crate) async fn read(
         let findings = Findings::take(page.meta.as_mut(), &page.resource_templates);
         Ok(Page { findings, next: page.next_cursor })
     });
+    let has_resources = capabilities.resources.is_some();
     let (tools, prompts, resources, templates) = tokio::join!(
-        offered(capabilities.tools.is_some(), tools),
-        offered(capabilities.prompts.is_some(), prompts),
-        offered(capabilities.resources.is_some(), resources),
-        offered(capabilities.resources.is_some(), templates),
+        offered(capabilities.tools.is_some() && wanted(ComponentKind::Tool), tools),
+        offered(capabilities.prompts.is_some() && wanted(ComponentKind::Prompt), prompts),
+        offered(has_resources && wanted(ComponentKind::Resource), resources),
+        offered(has_resources && wanted(ComponentKind::ResourceTemplate), templates),
     );
     let mut offers = Offers::default();
-    for list in [tools, prompts, resources, templates] {
+    for (kind, list) in ComponentKind::ALL.into_iter().zip([tools, prompts, resources, templates]) {
         let list = list?;
         offers.all.extend(list.all);
+        if list.fault.is_some() {
+            offers.broken.insert(kind);
+        }
         offers.fault = offers.fault.or(list.fault);
     }
     Ok(offers)

@@ -75,7 +75,12 @@ impl Kind {
         matches!(self, Self::Initialize)
     }
 
-    /// Whether it is the first request of a connection, in one era or the other.
+    /// Whether it opens a stream of notifications. Its answer is the end of the stream, and no caller waits for it.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self, Self::Request(method) if method == "subscriptions/listen")
+    }
+
+    /// Whether it is the first question of a connection, in one era or the other.
     pub(crate) fn opens(&self) -> bool {
         matches!(self, Self::Probe | Self::Initialize)
     }
@@ -83,13 +88,6 @@ impl Kind {
     /// Whether it comes before the session is up.
     pub(crate) fn is_lifecycle(&self) -> bool {
         matches!(self, Self::Probe | Self::Initialize | Self::Initialized)
-    }
-
-    /// Whether it is a request that a caller of ours waits for.
-    pub(crate) fn is_call(&self) -> bool {
-        const CALLS: [&str; 4] =
-            ["completion/complete", "prompts/get", "resources/read", "tools/call"];
-        matches!(self, Self::Request(method) if CALLS.contains(&method.as_str()))
     }
 
     pub(crate) fn expects_answer(&self) -> bool {

@@ -9,16 +9,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta,
-    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
+    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage,
 };
 
-use super::ask::{ProgressSink, Tagged};
-use super::desk::Desk;
+use super::ask::ProgressSink;
 use super::lists::Sieve;
 use super::message::Kind;
-use super::raw;
+use super::notices::Notices;
 use crate::answer::Progress;
-use crate::callbacks::Tag;
 
 /// A request that waits.
 #[derive(Debug)]
@@ -26,30 +24,24 @@ struct Waiting {
     kind: Kind,
     /// Its place in the order of sending.
     place: u64,
-    /// The token of its progress.
-    token: Option<ProgressToken>,
-    /// The receiver of its progress.
-    progress: Option<ProgressSink>,
-    /// The caller's own mark of it.
-    tag: Option<Tag>,
+    /// The receiver of its progress, and the token by which that is known.
+    progress: Option<(ProgressToken, ProgressSink)>,
 }
 
 impl Waiting {
     fn of(request: &ClientRequest, kind: Kind, place: u64) -> Self {
-        let progress = request.extensions().get::<ProgressSink>().cloned();
-        let tag = request.extensions().get::<Tagged>().map(|Tagged(tag)| tag.clone());
+        let sink = request.extensions().get::<ProgressSink>().cloned();
         let token = request.get_meta().get_progress_token();
-        Self { kind, place, token, progress, tag }
+        Self { kind, place, progress: token.zip(sink) }
     }
 }
 
-/// The requests of one connection that wait.
+/// The requests of one connection that wait, and the notices of its server.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     waiting: Mutex<Table>,
     sieve: Sieve,
-    /// Where the server's notifications are heard, in the order in which they come.
-    desk: Option<Arc<Desk>>,
+    pub(crate) notices: Notices,
 }
 
 #[derive(Debug, Default)]
@@ -60,11 +52,6 @@ struct Table {
 }
 
 impl Pending {
-    /// The requests of a connection whose notifications `desk` hears.
-    pub(crate) fn with(desk: Option<Arc<Desk>>) -> Self {
-        Self { desk: desk.filter(|desk| desk.hears()), ..Self::default() }
-    }
-
     /// Records an outgoing message: a request waits from now on, a cancelled one no longer does.
     pub(crate) fn sent(&self, message: &ClientJsonRpcMessage) {
         match message {
@@ -104,17 +91,19 @@ impl Pending {
         })
     }
 
-    /// The waiting request, if it is the only one.
+    /// The waiting request, if it is the only one. A stream of notifications does not count.
     pub(crate) fn only(&self) -> Option<RequestId> {
         let table = self.waiting.lock();
-        let mut ids = table.requests.keys();
-        ids.next().filter(|_| table.requests.len() == 1).cloned()
+        let mut waiting = table.requests.iter().filter(|(_, waiting)| !waiting.kind.listens());
+        let (id, _) = waiting.next()?;
+        waiting.next().is_none().then(|| id.clone())
     }
 
     /// The request that has waited longest.
     pub(crate) fn oldest(&self) -> Option<Kind> {
         let table = self.waiting.lock();
-        let oldest = table.requests.values().min_by_key(|waiting| waiting.place);
+        let waiting = table.requests.values().filter(|waiting| !waiting.kind.listens());
+        let oldest = waiting.min_by_key(|waiting| waiting.place);
         oldest.map(|waiting| waiting.kind.clone())
     }
 
@@ -124,52 +113,12 @@ impl Pending {
         self.sieve.forget(id);
     }
 
-    /// Passes a notification on. It came as `text`, on the stream of the request `stream` if it came on one.
-    pub(super) fn told(
-        &self,
-        notification: &ServerNotification,
-        text: &[u8],
-        stream: Option<&RequestId>,
-    ) {
-        let of_progress = match notification {
-            ServerNotification::ProgressNotification(told) => self.progressed(&told.params),
-            _ => None,
-        };
-        let Some(desk) = self.desk.as_ref().filter(|_| !raw::is_internal(notification)) else {
-            return;
-        };
-        let (method, params) = raw::method_and_params(text);
-        desk.tell(method, params, of_progress.or_else(|| self.tag(stream)));
-    }
-
-    /// The server has reported progress of a request. Returns the tag of that request.
-    fn progressed(&self, told: &ProgressNotificationParam) -> Option<Tag> {
+    /// The server has reported progress of a request.
+    pub(crate) fn progressed(&self, told: &ProgressNotificationParam) {
         let table = self.waiting.lock();
-        let is_it = |waiting: &&Waiting| waiting.token.as_ref() == Some(&told.progress_token);
-        let waiting = table.requests.values().find(is_it)?;
-        if let Some(sink) = &waiting.progress {
+        let mut sinks = table.requests.values().filter_map(|waiting| waiting.progress.as_ref());
+        if let Some((_, sink)) = sinks.find(|(token, _)| *token == told.progress_token) {
             sink.send(Progress::new(told.progress, told.total, told.message.clone()));
-        }
-        waiting.tag.clone()
-    }
-
-    /// The tag of the request on whose stream something came, or else of the only call that is under way.
-    pub(super) fn tag(&self, stream: Option<&RequestId>) -> Option<Tag> {
-        let table = self.waiting.lock();
-        if let Some(id) = stream {
-            return table.requests.get(id)?.tag.clone();
-        }
-        let mut calls = table.requests.values().filter(|waiting| waiting.kind.is_call());
-        let call = calls.next()?;
-        if calls.next().is_some() { None } else { call.tag.clone() }
-    }
-
-    /// Whether what came on `stream` belongs to a request that waits. Where streams say nothing, any request will do.
-    pub(super) fn is_of_a_request(&self, stream: Option<&RequestId>, streams_tell: bool) -> bool {
-        let table = self.waiting.lock();
-        match stream {
-            Some(id) => table.requests.contains_key(id),
-            None => !streams_tell && !table.requests.is_empty(),
         }
     }
 

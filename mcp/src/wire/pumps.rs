@@ -96,15 +96,17 @@ pub(crate) async fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::warnings::Warnings;
 
     #[tokio::test]
     async fn a_banner_before_the_first_message_is_noted_and_skipped() {
         let (inbox, mut messages) = mpsc::channel(4);
-        let recorder = Arc::new(Recorder::default());
+        let warnings = Arc::<Warnings>::default();
+        let recorder = Arc::new(Recorder::new(warnings.clone()));
         let said: &[u8] =
             b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
-        read(said, inbox, Arc::default(), recorder.clone()).await;
+        read(said, inbox, Arc::default(), recorder).await;
         assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
-        assert_eq!(recorder.warnings(), ["not a message: Welcome!, on standard output"]);
+        assert_eq!(warnings.all(), ["not a message: Welcome!, on standard output"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The outline of a text: of each object in it, the id and the method at its top level.
 //!
 //! It is read byte by byte, without keeping the text, so it is available for a line that is too long to keep and for a
-//! text that breaks off in the middle. It finds a request whose answer is broken, also if the answer stands behind
+//! text that breaks off in the middle. It finds the request of a broken answer, also if the answer stands behind
 //! other text, beside another message, or in a batch.
 
 use rmcp::model::RequestId;

@@ -13,7 +13,7 @@ fn text(run: &Run) -> String {
     result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{result:#}")).to_owned()
 }
 
-/// A server that leaves a mark where it was started.
+/// A server that creates the file `started` when it is started.
 fn marking(place: &Place) -> Value {
     json!({"command": "touch", "args": [place.file("started").display().to_string()]})
 }
@@ -116,7 +116,7 @@ fn a_server_that_dies_of_the_call_is_told_by_its_status() {
     assert!(run.stderr.contains("exited with status 7"), "{}", run.stderr);
 }
 
-/// A child that answers one call and then ends as `end` says.
+/// A child that answers one call and then runs `end`, a line of shell.
 fn answers_and(end: &str) -> Value {
     let script = format!(
         r#"
@@ -136,7 +136,7 @@ done"#
 #[test]
 fn a_server_that_answers_and_then_exits_has_answered() {
     let place = Place::new();
-    // Whether the exit or the end of the command is seen first is chance: neither may matter.
+    // It is chance whether the command sees the exit or its own end first, so each case runs four times.
     for end in ["exit 0", "exit 1", "exec >&-; sleep 0.05; exit 0"].repeat(4) {
         let config = place.config(&[("child", answers_and(end))]);
         let run = place.run(&["call", &config, "child/echo", "{}"]);

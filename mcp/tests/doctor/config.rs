@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Place, server, stdio};
 
-/// A server that leaves a mark where it was started.
+/// A server that creates the file `started` when it is started.
 fn marking(place: &Place) -> Value {
     json!({"command": "touch", "args": [place.file("started").display().to_string()]})
 }

@@ -27,7 +27,7 @@ fn as_process_1_the_dead_of_a_servers_group_are_reaped_when_it_is_left() {
         return;
     };
     let place = Place::new();
-    // It hangs, so that there is time to look while the others have been left.
+    // Its DELETE hangs, so that the program still runs when the other servers have been left.
     let stub = Stub::start("DELETE", Answer::Hang);
     // A launcher between this program and two processes that are killed with their group: their parent ends before they
     // do.
@@ -41,7 +41,7 @@ fn as_process_1_the_dead_of_a_servers_group_are_reaped_when_it_is_left() {
     program.arg(BINARY).args(["doctor", &config, "--budget", "20s", "--eof-grace", "200ms"]);
     let mut running = place.start_program(program, &[]);
     for name in ["grandchild", "launcher", "fails"] {
-        // In whichever order they come.
+        // The servers are left in any order.
         while !running.said(&[name, "left in"]) {
             running.line_with(&["left in"]);
         }

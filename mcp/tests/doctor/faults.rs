@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::harness::{BINARY, Place, at, cause, server, stdio};
 use super::stub::{Answer, Stub};
 
-/// Examines one child and gives its report, after nothing of it is left.
+/// Examines one child, checks that none of its processes is left, and returns its report.
 fn examine(flags: &[&str], more: &[&str], status: i32) -> Value {
     let place = Place::new();
     let (run, report) = place.examine(&[("child", stdio(flags))], more);
@@ -129,7 +129,7 @@ fn a_server_that_refuses_the_handshake_is_told_by_its_own_words() {
 #[test]
 fn a_process_that_left_the_group_is_not_claimed_and_not_waited_for() {
     let place = Place::new();
-    // It holds the pipes of its server for two seconds, in a session of its own.
+    // The `sleep` holds the pipes of its server open for two seconds, in a session of its own.
     let line = format!("setsid sleep 2 & exec {} fleet-server --life 90s", BINARY);
     let entry = json!({"command": "sh", "args": ["-c", line]});
     let (run, report) = place.examine(&[("child", entry)], &[]);
@@ -168,7 +168,7 @@ fn the_clean_up_of_what_failed_is_a_part_of_leaving() {
     assert_eq!(mule["leave"]["signals"], json!(["SIGTERM", "SIGKILL"]));
     let ms = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{report:#}"));
     assert!((300..900).contains(&ms(&report["connect_ms"])), "{report:#}");
-    // The phases do not overlap, so their milliseconds, cut off, may differ by one.
+    // Both durations are cut off to whole milliseconds, so the whole may be slightly less than its part.
     assert!(ms(&report["leave_ms"]) + 20 >= ms(&mule["leave"]["ms"]), "{report:#}");
     assert!(ms(&mule["leave"]["ms"]) >= 1_000, "{report:#}");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Place, cause, server};
 
-/// Ten seconds are promised.
+/// The limit of a run over the embedded fleet.
 const PROMISED: Duration = Duration::from_secs(10);
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -175,13 +175,13 @@ fn out_of_a_pipe_come_plain_lines_a_table_and_the_true_causes() {
 
 #[test]
 fn a_diagnosis_that_was_not_planted_is_status_1_and_named_in_the_last_line() {
-    // A millisecond is not enough to start anything.
+    // In one millisecond no server comes up.
     let place = Place::new();
     let args = ["doctor", "--budget", "2s", "--connect-timeout", "1ms"];
     let run = place.run(&args);
     run.expect(1);
     let last = run.stdout.trim_end().lines().last().expect("a line");
-    // The port that refuses may be quicker than that.
+    // The refused port may still be diagnosed correctly, because it can be faster than one millisecond.
     assert!(last.contains(" of 5 wrong: healthy-http, healthy-stdio, "), "{}", run.stdout);
     assert!(last.ends_with("delete-hangs, stubborn-child"), "{}", run.stdout);
     assert!(
@@ -206,7 +206,7 @@ fn out_of_a_pipe_every_line_fits_eighty_columns_or_what_columns_says() {
         run.expect(0);
         let widest = run.stdout.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(width), "{widest:?}\n{}", run.stdout);
-        // The facts for which there is room stand in the row.
+        // The row shows the facts for which there is room.
         let one_row = run.stdout.lines().any(|line| {
             line.starts_with(" stubborn-child ")
                 && line.contains("2026-07-28")

@@ -28,7 +28,7 @@ impl Place {
         Self { dir: TempDir::new().expect("a temporary directory") }
     }
 
-    /// A file of this place.
+    /// The path of a file in this directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -80,7 +80,7 @@ impl Place {
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let (sender, lines) = channel();
-        // Ends with the last writer's end of the pipe.
+        // The thread ends when the last writer closes the pipe.
         std::thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             let mut line = String::new();

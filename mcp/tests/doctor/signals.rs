@@ -80,7 +80,7 @@ fn two_signals_while_connecting_wait_for_nobody() {
     let report = run.report();
     assert_eq!(server(&report, "mule")["leave"]["exit_status"], json!({"signal": 9}));
     let delete = server(&report, "web")["leave"]["delete"].as_str().expect("a word").to_owned();
-    // The DELETE may have been on its way, or answered, before the second signal was looked at.
+    // The DELETE may have been sent, or answered, before the program handled the second signal.
     assert!(["not_sent", "timed_out", "terminated"].contains(&delete.as_str()), "{delete}");
     assert_eq!(place.leftovers(), Vec::<String>::new());
 }
@@ -103,7 +103,7 @@ fn a_reader_that_goes_away_does_not_stop_the_leave() {
 fn fail_fast_keeps_what_came_up_and_interrupts_the_rest() {
     let place = Place::new();
     let (good, slow) = (Stub::healthy(), Stub::start("initialize", Answer::Hang));
-    // Fails when the other side is ready for it: when the test writes the file it waits for.
+    // The failing server waits for a file, which the test writes when the other side is ready for the failure.
     let go = place.file("go").display().to_string();
     let script = format!("while ! test -e {go}; do sleep 0.02; done; exit 9");
     let config = place.config(&[

@@ -47,7 +47,7 @@ fn one_at_a_time_children_wait_for_their_turn_and_the_wait_is_no_part_of_the_sta
         (name, json!({"command": "sh", "args": ["-c", line]}))
     };
     let servers = [slow("one"), slow("two"), slow("three")];
-    // Less than the three need together.
+    // The limit is shorter than the three starts together.
     let (run, report) = place.examine(&servers, &["--starts", "1", "--connect-timeout", "2500ms"]);
     run.expect(0);
     let mut waits: Vec<u64> = ["one", "two", "three"]

@@ -18,11 +18,11 @@ pub(crate) enum Answer {
     Well,
     /// This HTTP status and an empty body.
     Status(u16),
-    /// That it speaks the session era only.
+    /// The refusal of a server that speaks only the session era.
     TooOld,
-    /// Nothing, with the connection held open.
+    /// No answer; the connection stays open.
     Hang,
-    /// A page of tools of which one cannot be read.
+    /// A page of tools with one that cannot be read.
     OneBadTool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// Starts one that answers `question` with `answer`, and everything else well.
+    /// Starts a stub that answers `question` with `answer`, and every other request like a healthy server.
     pub(crate) fn start(question: &'static str, answer: Answer) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
         let url = format!("http://{}/mcp", listener.local_addr().expect("it is bound"));
@@ -46,7 +46,7 @@ impl Stub {
                 let log = Arc::clone(&shared);
                 let sender = sender.clone();
                 std::thread::spawn(move || {
-                    // A client that goes away midway is one of the things under test.
+                    // The client may disconnect half-way, because some tests do that on purpose.
                     let _gone = serve(stream, question, answer, &log, &sender);
                 });
             }
@@ -54,12 +54,12 @@ impl Stub {
         Self { url, log, asked: Mutex::new(asked) }
     }
 
-    /// One without a fault.
+    /// Starts a stub without a fault.
     pub(crate) fn healthy() -> Self {
         Self::start("nothing", Answer::Well)
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -70,7 +70,7 @@ impl Stub {
         while asked.recv_timeout(LIMIT).expect("it is asked in time") != question {}
     }
 
-    /// How often `question` was asked.
+    /// The number of times that `question` was asked.
     pub(crate) fn count(&self, question: &str) -> usize {
         self.log.lock().iter().filter(|line| *line == question).count()
     }
@@ -115,7 +115,7 @@ fn serve(
     let chosen = if what == question { answer } else { Answer::Well };
     match chosen {
         Answer::Hang => {
-            // Ends when the client gives up.
+            // The read ends when the client closes the connection.
             let _end = reader.read(&mut [0]);
             Ok(())
         }

@@ -44,7 +44,8 @@ async fn cut<F: Future>(polls: usize, who: Polls, future: F) -> Option<F::Output
     .await
 }
 
-/// `play` is cut at 0, 1, 2, … until it is over before it is cut; self-asked polls are many, so they come in growing steps.
+/// Cuts `play` after 0, 1, 2, … polls, until it ends before the cut. Self-asked polls are many, so their number grows
+/// in larger steps.
 async fn everywhere(play: impl AsyncFn(usize, Polls) -> bool) {
     for who in [Polls::Woken, Polls::Always] {
         let mut polls = 0;

@@ -15,15 +15,15 @@ use crate::support::{at, brisk, brisk_group, fleet_server, within_limit};
 
 const LEGACY: Option<&str> = Some("2025-11-25");
 const MODERN: Option<&str> = Some("2026-07-28");
-/// How long the slow servers of these tests need to their first answer.
+/// The time until the first answer of the slow servers in these tests.
 const SLOW: Duration = Duration::from_millis(900);
 
-/// A group whose probe is given up long before a slow server answers.
+/// A group that gives up its probe long before a slow server answers.
 fn impatient_group() -> SessionGroup {
     SessionGroup::start(brisk().discover_timeout(Duration::from_millis(150)))
 }
 
-/// A server that answers nothing before it is up, which takes a while from its first request on.
+/// A server that answers no request until `SLOW` has passed since its first one.
 async fn slow(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
     let up = OnceLock::new();
     Server::start(move |request| {
@@ -37,13 +37,13 @@ fn dual(request: &Request) -> Reply {
     if request.rpc == "initialize" { legacy(request) } else { modern(request) }
 }
 
-/// The fleet's own server, which the protocol's library serves, slow to start.
+/// The fleet's own server, implemented with the protocol's library, with a slow start.
 fn slow_fleet_server(flags: &str) -> ServerParams {
     let line = format!("sleep 0.9; exec {} fleet-server {flags}", env!("CARGO_BIN_EXE_moored-mcp"));
     crate::support::shell("slow", &line)
 }
 
-/// Connects, expects it to come up in `era` after the probe was given up, and leaves.
+/// Connects, expects the server to come up in `era` after the probe was given up, and leaves it.
 async fn comes_up_late(params: ServerParams, era: Option<&str>) {
     let group = impatient_group();
     let info = group.connect(params).await.expect("it comes up");
@@ -69,7 +69,7 @@ async fn a_late_discover_result_is_taken_over_http() {
 async fn a_slow_server_of_both_eras_is_not_downgraded_over_http() {
     within_limit(async {
         let server = slow(|request| match request.verb.as_str() {
-            // The session is of the other era, and so has to be the request that ends it.
+            // The unused session is of the legacy era, so the request that ends it has to name that era, too.
             "DELETE" => match request.headers.get("mcp-protocol-version").map(String::as_str) {
                 LEGACY => Reply::status(204),
                 _ => Reply::status(400),
@@ -153,7 +153,7 @@ async fn a_probe_that_is_never_answered_leaves_half_of_the_attempt_to_initialize
 #[tokio::test]
 async fn an_initialize_that_is_rejected_as_modern_leads_to_the_modern_era() {
     within_limit(async {
-        // The first probe is lost, as on its way through something that starts.
+        // The first probe is lost, as in a proxy that is still starting.
         let probes = Arc::new(AtomicUsize::new(0));
         let server = Server::start(move |request| match request.rpc.as_str() {
             "server/discover" if probes.fetch_add(1, Ordering::SeqCst) == 0 => Reply::Hang,

@@ -56,7 +56,7 @@ async fn a_call_that_is_not_answered_ends_at_its_limit_and_the_server_is_told() 
         let limit = CallOptions::timeout(Duration::from_millis(200));
         let slow = group.call_tool("s/echo", text("slow"), limit).await;
         assert!(matches!(slow, Err(CallError::TimedOut { .. })), "{slow:?}");
-        // The session stands.
+        // The session is still up.
         let quick = group.call_tool("s/echo", text("quick"), CallOptions::default()).await;
         assert_eq!(quick.expect("an answer")["content"][0]["text"], "quick");
         let told = |line: &String| line == "POST notifications/cancelled";
@@ -138,7 +138,7 @@ async fn two_closes_at_once_and_one_dropped_midway_give_one_teardown_and_one_rep
         assert!(dropped.is_err(), "it waits for the DELETE");
         let (one, two) = tokio::join!(group.close(), group.close());
         assert_eq!(one, two);
-        // It waited for the real end, and the time is that of the first call.
+        // Both closes waited for the real end, and report the duration from the first call.
         assert!(one.leave_ms >= 2_300, "{one:?}");
         assert_eq!(server.deletes(), 1);
     })
@@ -163,7 +163,7 @@ async fn sessions_are_disconnected_in_any_order() {
             }
             for n in order {
                 let name = format!("s{n}");
-                // Each from a task of its own.
+                // Each session is left by another task.
                 let left = tokio::spawn({
                     let (group, name) = (group.clone(), name.clone());
                     async move { group.disconnect(&name).await }
@@ -249,7 +249,7 @@ async fn an_http_server_that_dies_in_a_call_fails_the_call_with_the_cause() {
         let Err(CallError::Failed { report, .. }) = &dead else { panic!("{dead:?}") };
         assert!(report.chain.len() > 1, "{report:?}");
         drop(server);
-        // A kept connection may break once more before the next one is refused.
+        // A pooled connection may break first; only then is a new one refused.
         loop {
             let gone = group.call_tool("s/echo", Map::new(), CallOptions::default()).await;
             let Err(CallError::Failed { report, .. }) = &gone else { panic!("{gone:?}") };
@@ -322,12 +322,13 @@ async fn the_events_of_a_session_come_in_order_and_end_with_its_report() {
             steps.push(match event.kind {
                 EventKind::Connecting => "connecting",
                 EventKind::Up(_) => "up",
+                EventKind::Closing => "closing",
                 EventKind::Leaving(LeavePhase::Delete) => "delete",
                 EventKind::Left(_) => "left",
                 other => panic!("{other:?}"),
             });
         }
-        assert_eq!(steps, ["connecting", "up", "delete", "left"]);
+        assert_eq!(steps, ["connecting", "up", "closing", "delete", "left"]);
     })
     .await;
 }

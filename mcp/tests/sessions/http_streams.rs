@@ -18,7 +18,7 @@ fn answer(request: &Request) -> Value {
     json!({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}})
 }
 
-/// A server that answers calls with `on_call`, and the failure of one call with the time it took.
+/// Starts a server that answers calls with `on_call`; returns the failure of one call, its duration, and the server.
 async fn failure(
     on_call: impl Fn(&Request) -> Reply + Send + Sync + 'static,
 ) -> (ErrorReport, Duration, Server) {
@@ -40,7 +40,7 @@ async fn failure(
     }
 }
 
-/// The same for a server without a stream of its own.
+/// As [`failure`], for a server that offers no stream on GET.
 async fn failure_of_post(on_call: fn(&Request) -> Reply) -> (ErrorReport, Duration) {
     let (report, took, _) = failure(move |request| match request.verb.as_str() {
         "GET" => Reply::status(405),

@@ -52,7 +52,7 @@ async fn the_delete_after_a_failed_handshake_names_the_revision_as_well() {
     .await;
 }
 
-/// A server that closes each connection when a request comes over it a second time and `closes` says so.
+/// A server that closes a connection at its second or later request, if `closes` returns `true` for that request.
 async fn closing(closes: fn(&Request) -> bool) -> Server {
     Server::start(move |request| {
         if request.before > 0 && closes(request) { Reply::Reset } else { legacy(request) }
@@ -203,7 +203,7 @@ async fn a_media_type_is_read_without_case_and_whole() {
 #[tokio::test]
 async fn a_compressed_answer_is_read_and_an_unknown_coding_named() {
     within_limit(async {
-        // `gzip` of the answer to one request, made where the id is known.
+        // Compresses the answer to one request, because it can only be made once the request's id is known.
         let gzip = |body: Vec<u8>| {
             use std::io::Write;
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
@@ -227,7 +227,7 @@ async fn a_compressed_answer_is_read_and_an_unknown_coding_named() {
         let server = coded("br").await;
         let error = brisk_group().connect(at("s", &server.url)).await.expect_err("brotli");
         assert!(error.to_string().contains("the content coding \"br\""), "{error}");
-        // It says so, and is not.
+        // The header claims `deflate`, and the body is not compressed with it.
         let server = coded("deflate").await;
         let error = brisk_group().connect(at("s", &server.url)).await.expect_err("no deflate");
         assert_eq!(error.outcome(), Outcome::ProtocolError, "{error}");

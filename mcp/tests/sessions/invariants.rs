@@ -8,14 +8,14 @@ use serde_json::Map;
 use crate::support::http::{Reply, Server, legacy};
 use crate::support::{at, brisk, fleet_server, shell, until, within_limit};
 
-/// Alive tasks and open descriptors.
+/// The numbers of live tasks and of open descriptors.
 fn counts() -> (usize, usize) {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("/proc").count();
     (tasks, descriptors)
 }
 
-/// Waits until the tasks are no more than `baseline`: a task that was just joined is counted a moment longer.
+/// Waits until there are at most `baseline` tasks, because a task that was just joined is still counted for a moment.
 async fn settled(baseline: usize) {
     until(|| counts().0 <= baseline).await;
 }
@@ -71,7 +71,7 @@ async fn every_fault_at_once() -> SessionGroup {
     group
 }
 
-/// Runs it twice: the first time sets up the state that the process keeps (signal handling, roots), the second is
+/// Runs the faults twice: the first run sets up state that the process keeps (signal handling, roots), the second is
 /// measured.
 async fn leaves_nothing() {
     within_limit(async {

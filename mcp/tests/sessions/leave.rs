@@ -253,7 +253,7 @@ async fn a_child_that_stops_reading_with_a_large_send_pending_is_left_within_the
                 })
             })
             .collect();
-        // The first call makes it stop reading; a second one with a limit tells that it has.
+        // The first call makes the server stop reading. The second call has a limit, and shows that it has stopped.
         let limited = CallOptions::timeout(Duration::from_millis(300));
         let _ = group.call_tool("full/echo", serde_json::Map::new(), limited).await;
         let report = group.close().await;
@@ -272,7 +272,7 @@ async fn a_process_that_left_the_group_is_neither_waited_for_nor_claimed() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let path = file.path().to_str().expect("a path").to_owned();
         let server = env!("CARGO_BIN_EXE_moored-mcp");
-        // It holds the pipes of the server it was started beside.
+        // The `sleep` holds the pipes of the server beside which it was started.
         let script = format!("setsid sleep 60 & echo $! > {path}; exec {server} fleet-server");
         let group = brisk_group();
         group.connect(crate::support::shell("beside", &script)).await.expect("up");

@@ -12,7 +12,7 @@ fn result(request: &Request, value: Value) -> Reply {
     Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
 }
 
-/// A server with prompts and resources as well, and pages by `page`.
+/// A server that offers prompts and resources, too; `page` may answer every request but `initialize`.
 fn offering(page: impl Fn(&Request) -> Option<Reply> + Send + Sync) -> impl Fn(&Request) -> Reply {
     move |request| match request.rpc.as_str() {
         "initialize" => result(
@@ -114,7 +114,7 @@ async fn one_kind_of_list_that_fails_is_the_outcome_and_the_rest_stands() {
         let error = server.error.as_ref().expect("why");
         assert_eq!(error.message, "prompts/list cannot be read");
         assert!(error.chain[1].contains("500"), "{error:?}");
-        // It was left because it was asked to be.
+        // The session was left at the request of the group.
         let late = call(&group, "s/echo").await;
         assert!(matches!(late, Err(CallError::Left(_))), "{late:?}");
     })
@@ -135,7 +135,7 @@ fn failing_lists() -> Vec<(Reply, Outcome, &'static str)> {
     ]
 }
 
-/// The same answer, to this request.
+/// `reply` with the id of `request`.
 fn addressed(reply: Reply, request: &Request) -> Reply {
     let Reply::Answer { status, headers, body } = reply else { return reply };
     let body = match serde_json::from_slice::<Value>(&body) {
@@ -396,7 +396,7 @@ async fn a_server_that_exits_when_nothing_is_asked_waited_for_nothing() {
     within_limit(async {
         let answer = r#"echo '{"jsonrpc":"2.0","id":'$id',"result":{"tools":[{"name":"echo","inputSchema":{}}]}}'; exit 3"#;
         let group = brisk_group();
-        // Its end may be seen before the caller is told that it came up.
+        // The owner may see the end of the child before the caller sees that the session came up.
         let _up_or_gone = group.connect(listing_shell(answer)).await;
         until(|| group.list().is_empty()).await;
         let report = group.close().await;
@@ -430,7 +430,7 @@ async fn a_404_that_is_not_about_the_session_is_told_in_the_servers_words() {
             let info = group.connect(at("s", &server.url)).await.expect("up");
             let error = info.list_error.expect("no list").chain.join(": ");
             assert!(error.contains(words), "{error}");
-            // A session that the server may have forgotten is begun anew once.
+            // The server may have forgotten the session, so a new one is begun, once.
             let count = |what: &str| server.log().iter().filter(|line| *line == what).count();
             assert_eq!(count("POST tools/list"), times, "{:?}", server.log());
             assert_eq!(count("POST initialize"), times, "{:?}", server.log());
@@ -471,7 +471,7 @@ async fn a_server_that_offers_nothing_stays_connected() {
         assert_eq!((info.tools, info.era.as_deref()), (0, Some("2025-06-18")));
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
-        // It never gave a session id, so there is none to end.
+        // The server never gave a session id, so there is no session to end.
         assert_eq!(server.deletes(), 0);
     })
     .await;
@@ -490,7 +490,7 @@ async fn a_session_that_has_expired_is_begun_anew_once_and_the_new_one_is_ended(
         .await;
         let group = brisk_group();
         group.connect(at("s", &server.url)).await.expect("up");
-        // The scripted server hands out the same id again, so the second try fails as well: once is enough.
+        // The scripted server gives the same id again, so the second try fails as well, and there is no third.
         let failed = group.call_tool("s/echo", Map::new(), CallOptions::default()).await;
         failed.expect_err("404 twice");
         let count = |what: &str| server.log().iter().filter(|line| *line == what).count();

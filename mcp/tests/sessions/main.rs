@@ -1,8 +1,6 @@
 //! The library against servers that misbehave: each test has one fault, and the correct
 //! reaction to it.
 
-mod auth;
-mod callbacks;
 mod components;
 mod connect;
 mod cut;
@@ -14,12 +12,14 @@ mod http_ways;
 mod invariants;
 mod leave;
 mod lists;
+mod live_lists;
 mod names;
 mod real_server;
 mod requests;
-mod rounds;
 mod starts;
+mod state;
 mod stdio_answers;
 mod stdio_faults;
+mod subscriptions;
 mod support;
 mod versions;

@@ -1,4 +1,4 @@
-//! The protocol's own server, in this process and in both eras: no session is left in its books.
+//! The protocol's own server, in this process and in both eras: no session is left in its table.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -356,7 +356,7 @@ async fn progress_starts_the_limit_anew_up_to_the_longest() {
         .await;
         let group = brisk_group();
         group.connect(at("s", &server.url)).await.expect("up");
-        // The longest is reached first: the limit of each step is far away.
+        // The limit of the whole request is reached first, because the limit of each step is far away.
         let limits =
             CallOptions::timeout(Duration::from_secs(20)).longest(Duration::from_millis(300));
         let late = group.call_tool("s/echo", Map::new(), limits).await;
@@ -367,7 +367,7 @@ async fn progress_starts_the_limit_anew_up_to_the_longest() {
     .await;
 }
 
-/// A child that tells of three steps of a call, `pause` seconds apart, and then answers.
+/// A child that reports three steps of a call, `pause` seconds apart, and then answers.
 fn stepping(pause: &str) -> ServerParams {
     shell_server(
         "s",

@@ -23,11 +23,11 @@ async fn a_child_that_exits_on_the_probe_is_started_again_when_nothing_is_left_o
             "exit 1",
             "exit 0",
             "kill -9 $$",
-            // An answer comes first.
+            // The child answers before it exits.
             &format!("answer '{NO_SUCH_METHOD}'; exit 1"),
-            // It holds the pipes of a process that has gone.
+            // Another process holds the pipes of the child that has ended.
             "sleep 60 & exit 1",
-            // It goes on without its standard output.
+            // The child closes its standard output and goes on.
             "exec 1>&-; while read -r line; do :; done",
         ] {
             let file = tempfile::NamedTempFile::new().expect("a file");
@@ -115,7 +115,7 @@ async fn an_order_to_leave_while_the_first_process_is_left_starts_no_second_one(
     within_limit(async {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let group = SessionGroup::start(brisk().term_grace(Duration::from_secs(20)));
-        // Its grandchild ignores SIGTERM, so leaving it takes a while.
+        // The grandchild ignores SIGTERM, so leaving lasts until the grace is over.
         let ending = "(trap '' TERM; while :; do sleep 0.05; done) & exit 1";
         let params = scripted("child", &alone(&file), ending, &say(INITIALIZED));
         let connecting = tokio::spawn({
@@ -140,7 +140,7 @@ fn is_zombie(pid: i32) -> bool {
 #[tokio::test]
 async fn children_that_wait_for_their_turn_have_all_their_time_when_it_comes() {
     within_limit(async {
-        // Together they take longer than one of them may.
+        // The starts together take longer than the limit of one.
         let limits = brisk().starts(1).connect_timeout(Duration::from_millis(2_500));
         let group = SessionGroup::start(limits);
         let servers = (0..4)

@@ -6,7 +6,7 @@ use moored_mcp::{CallError, ErrorReport, ExitStatusReport, GroupOptions, Outcome
 
 use crate::support::{brisk_group, echo, shell, shell_server, shell_server_with, within_limit};
 
-/// The failure of a call to a server that does `on_call`, and how long it took.
+/// The failure of a call to a server that runs `on_call`, and the duration of the call.
 async fn failure(on_call: &str) -> (ErrorReport, Duration) {
     let group = brisk_group();
     group.connect(shell_server("s", on_call)).await.expect("it comes up");
@@ -28,7 +28,7 @@ async fn an_answer_that_a_child_gives_before_it_exits_is_delivered() {
         for end in [
             "say '\"result\":{\"content\":[]}'; exit 0",
             "say '\"result\":{\"content\":[]}'; exit 1",
-            // Without the end of its line.
+            // The answer has no line break at its end.
             "printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"content\":[]}}' \"$id\"; exit 0",
         ] {
             let rounds = (0..12).map(|_| async {

@@ -117,7 +117,7 @@ async fn a_silent_child_times_out_and_is_gone_afterwards() {
 #[tokio::test]
 async fn a_child_does_not_inherit_what_is_none_of_its_business() {
     within_limit(async {
-        // Any variable of this process that a server has no use for; a test runner sets some.
+        // Any variable of this process that is not passed on to a server; a test runner sets some.
         let plain =
             |name: &String| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
         let private = std::env::vars()

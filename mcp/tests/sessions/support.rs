@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use moored_mcp::{GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams};
 
-pub(crate) mod asker;
 pub(crate) mod http;
 pub(crate) mod script;
 
-/// Every test ends within this time, one way or the other.
+/// Every test ends within this time, or fails.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a test under its time limit.
@@ -52,7 +51,7 @@ pub(crate) fn shell_server(name: &str, on_call: &str) -> ServerParams {
     shell_server_with(name, "", on_call)
 }
 
-/// The same, doing something else first where a request matches: `before` holds cases of the shell.
+/// As [`shell_server`], with further `case` branches of the shell in `before`, which are tried first.
 pub(crate) fn shell_server_with(name: &str, before: &str, on_call: &str) -> ServerParams {
     let script = format!(
         r#"
@@ -79,6 +78,19 @@ pub(crate) async fn echo(
     group.call_tool(&format!("{server}/echo"), Default::default(), Default::default()).await
 }
 
+/// Waits for the first event for which `pick` returns a value, and returns that value.
+pub(crate) async fn event<T>(
+    events: &mut tokio::sync::broadcast::Receiver<moored_mcp::Event>,
+    mut pick: impl FnMut(moored_mcp::EventKind) -> Option<T>,
+) -> T {
+    loop {
+        let event = events.recv().await.expect("the group tells its events");
+        if let Some(picked) = pick(event.kind) {
+            return picked;
+        }
+    }
+}
+
 /// A server behind an address.
 pub(crate) fn at(name: &str, url: &str) -> ServerParams {
     ServerParams::http(name, HttpParams::new(url))
@@ -89,14 +101,14 @@ pub(crate) fn exists(pid: i32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// The process ids a fleet server has written down.
+/// The process ids that a fleet server has written into `file`.
 pub(crate) fn pids(file: &std::path::Path) -> Vec<i32> {
     let text = std::fs::read_to_string(file).expect("the file of process ids");
     text.lines().map(|line| line.trim().parse().expect("a process id")).collect()
 }
 
-/// Looks until something is so that the operating system has no event for; the test's limit ends a look that lasts for
-/// ever.
+/// Polls until `condition` holds, because there is no event to wait for. The time limit of the test ends a poll that
+/// never succeeds.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     let mut looks = tokio::time::interval(Duration::from_millis(2));
     while !condition() {
@@ -104,7 +116,7 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
     }
 }
 
-/// The same where no runtime is left to wait in.
+/// As [`until`], for a test that has no runtime any more.
 pub(crate) fn until_blocking(condition: impl Fn() -> bool) {
     let end = std::time::Instant::now() + LIMIT;
     while !condition() {

@@ -64,7 +64,7 @@ async fn the_version_that_has_no_handshake_is_not_one_to_answer_initialize_with(
         let server = Server::start(choosing(version)).await;
         names_the_version(at("web", &server.url), version, Delete::Terminated).await;
         assert_eq!(server.deletes(), 1);
-        // Where the server speaks it in its own era, that era is taken.
+        // If the server also speaks that version with `server/discover`, the modern era is used.
         let probes = AtomicUsize::new(0);
         let server = Server::start(move |request| match request.rpc.as_str() {
             "server/discover" if probes.fetch_add(1, Ordering::SeqCst) == 0 => Reply::status(503),

@@ -43,7 +43,7 @@ impl Frame {
         let _ = self.poll_adopted(cx);
     }
 
-    /// Whether the region, whose body was dropped for its cancellation, must not be left yet: a region around it is
+    /// Whether the cancelled region, after its body was dropped, must not be left yet: a region around it is
     /// cancelled too, catches, and drops it (R9). Meanwhile its adopted exits go on.
     pub(crate) fn waits_for_outer(&mut self, cx: &mut Context<'_>) -> bool {
         // A child ends for its group, even if a region around the group is cancelled.

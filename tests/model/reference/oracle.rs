@@ -158,7 +158,7 @@ impl Reference {
             _ if records && own_failures => Outcome::ExitsFailed,
             _ => Outcome::Fine,
         };
-        // A cancelled child whose body fell with the body around it may have left just before that, with a panic. The
+        // A cancelled child, dropped with the body around it, may have left just before that, with a panic. The
         // children that fell after it got this panic as their reason.
         let fell = |region: &Region| region.state == State::Dropped;
         let just_before =
@@ -181,7 +181,7 @@ impl Reference {
         Ok(())
     }
 
-    /// An exit whose value has just come back, and which has not begun, was not late.
+    /// An exit that has not begun, and has just got its value back, was not late.
     fn nothing_is_late_that_is_back(&mut self) {
         let back = self.back.take().and_then(|id| self.exits.get_mut(&id));
         if let Some(exit) = back.filter(|exit| exit.late == Late::Maybe) {

@@ -115,7 +115,7 @@ impl Reference {
         }
     }
 
-    /// R8: an exit whose turn came while its value was lent goes, with the value, to the nearest live region.
+    /// R8: an exit that has its turn while its value is lent goes, with the value, to the nearest live region.
     pub(super) fn put_back(&mut self, id: ExitId) {
         self.back = Some(id);
         let host = self.nearest_live(self.exits[&id].region);
@@ -172,7 +172,7 @@ impl Reference {
 
     fn left(&mut self, id: RegionId) {
         self.regions[id].state = State::Left;
-        // R15: an exit whose value is still lent is reported, and no region waits for it.
+        // R15: an exit with a value that is still lent is reported, and no region waits for it.
         for exit in self.exits.values_mut() {
             if exit.host == id && exit.out && exit.late != Late::Yes {
                 exit.late = Late::Yes;

@@ -21,6 +21,8 @@ pub(super) struct Open {
     answer: Option<Box<ServerResult>>,
     /// Whether the handshake has succeeded.
     is_agreed: bool,
+    /// Whether a session is being begun that replaces an expired one.
+    is_renewing: bool,
     /// The requests that met a session which the server no longer knew. Each of them is sent once more, in a new session.
     expired: HashSet<RequestId>,
 }
@@ -66,10 +68,18 @@ impl Open {
         } else if kind.is_initialize() {
             let before = self.session_id.replace(id.to_owned());
             // A session that is begun anew takes the place of one that the server no longer knows.
-            if !self.is_agreed {
+            if self.is_agreed {
+                self.is_renewing = true;
+            } else {
                 self.strays.extend(before.map(|id| Stray { id, version: None }));
             }
         }
+    }
+
+    /// A message of this kind was accepted by the server. Returns whether it has completed a session that replaces an
+    /// expired one.
+    pub(super) fn taken(&mut self, kind: &Kind) -> bool {
+        *kind == Kind::Initialized && std::mem::take(&mut self.is_renewing)
     }
 
     /// A request was answered as if its session were unknown. Returns whether that counts: it does not for the session

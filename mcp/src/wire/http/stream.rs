@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::headers::Headers;
 use super::{HttpSession, SessionClient};
+use crate::component::ComponentKind;
 use crate::fault::Flattened;
 use crate::wire::events::{self, Events};
 use crate::wire::incoming::{self, Incoming};
@@ -163,15 +164,13 @@ impl ResponseStream {
         let expected = self.waits.as_ref().and_then(Waits::id);
         for incoming in incoming::read(data, &self.session().pending, expected) {
             match incoming {
-                Incoming::Message(mut message, mark) => {
-                    self.session().credentials.hide_in(&mut message);
+                Incoming::Message(message, mark) => {
                     if let Some(mark) = mark {
                         self.session().recorder.warn(mark);
                     }
                     self.messages.push_back(message);
                 }
                 Incoming::Noise(what) => {
-                    let what = self.session().credentials.hide(&what);
                     let from = &self.session().shown_url;
                     self.session().recorder.note(format!("an event of {from} is {what}"));
                     self.noise = Some(what);
@@ -212,6 +211,10 @@ impl ResponseStream {
                     let bytes = response.bytes_stream();
                     self.events = events::events(bytes, self.way.max_event);
                     self.opened = Instant::now();
+                    if self.waits.is_none() {
+                        // Notifications of the time without a stream are lost.
+                        self.session().pending.notices.changed(ComponentKind::ALL);
+                    }
                     return Ok(());
                 }
                 Err(failed) => {

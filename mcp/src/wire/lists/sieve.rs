@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, MetaObject, Prompt, RequestId, Resource,
-    ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
+    ClientJsonRpcMessage, ClientRequest, CustomResult, JsonRpcMessage, MetaObject, Prompt,
+    RequestId, Resource, ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::{answers, raw};
+use super::super::answers;
 use super::Offer;
 use crate::component::ComponentKind;
 
@@ -173,12 +173,12 @@ enum Mesh {
     Whole,
 }
 
-/// The requests under way whose answers rmcp must not read itself.
+/// The requests under way with answers that rmcp must not read itself.
 #[derive(Debug, Default)]
 pub(crate) struct Sieve(Mutex<HashMap<RequestId, Mesh>>);
 
 impl Sieve {
-    /// Remembers a request whose answer rmcp must not read.
+    /// Remembers a request with an answer that rmcp must not read.
     pub(crate) fn watch(&self, message: &ClientJsonRpcMessage) {
         let watched = match List::asked_by(message) {
             Some((id, list)) => Some((id, Mesh::Page(list))),
@@ -213,7 +213,7 @@ impl Sieve {
         let result = message["result"].take();
         let result = match mesh {
             Mesh::Page(list) => page(list, result),
-            Mesh::Whole => raw::result(result),
+            Mesh::Whole => ServerResult::CustomResult(CustomResult(result)),
         };
         Ok(JsonRpcMessage::response(result, id))
     }

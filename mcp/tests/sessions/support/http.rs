@@ -1,16 +1,17 @@
-//! A small HTTP server whose answers a test decides, and which keeps a log of its requests.
+//! A small HTTP server, with answers that a test decides, and a log of its requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// One request, as far as a script looks at it.
+/// The parts of a request that a script may look at.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) verb: String,
@@ -20,8 +21,7 @@ pub(crate) struct Request {
     pub(crate) id: Value,
     pub(crate) params: Value,
     pub(crate) headers: HashMap<String, String>,
-    pub(crate) body: String,
-    /// How many requests its connection has seen before.
+    /// The number of earlier requests on its connection.
     pub(crate) before: usize,
 }
 
@@ -33,28 +33,90 @@ pub(crate) enum Reply {
         headers: Vec<(String, String)>,
         body: Vec<u8>,
     },
-    /// Events that come without the length of the whole.
+    /// A stream of events, sent without a `Content-Length`.
     Events {
         headers: Vec<(String, String)>,
         text: Vec<u8>,
         end: End,
     },
-    /// Keeps the connection open and says nothing.
+    /// A stream of the events that a test pushes.
+    Fed(Feed),
+    /// Keeps the connection open and sends nothing.
     Hang,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Reset,
-    /// The same after a while, as a server that is slow to start.
+    /// Gives the inner reply after a delay, as a server does that is slow to start.
     After(Duration, Box<Reply>),
 }
 
-/// How a stream of events ends.
+/// The source of streams of events. Each stream with this feed as its reply sends all of its events, from the first.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed(Arc<watch::Sender<Fed>>);
+
+#[derive(Debug, Default)]
+struct Fed {
+    events: Vec<String>,
+    is_over: bool,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::channel(Fed::default()).0))
+    }
+
+    pub(crate) fn push(&self, message: &Value) {
+        self.0.send_modify(|fed| fed.events.push(format!("data: {message}\n\n")));
+    }
+
+    /// Ends the streams with the last chunk of HTTP, so that they are complete.
+    pub(crate) fn end(&self) {
+        self.0.send_modify(|fed| fed.is_over = true);
+    }
+
+    /// Waits until at least `count` streams are open on this feed.
+    pub(crate) async fn streams(&self, count: usize) {
+        super::until(|| self.0.receiver_count() >= count).await;
+    }
+
+    /// Waits until no stream is open on this feed.
+    pub(crate) async fn idle(&self) {
+        self.0.closed().await;
+    }
+
+    async fn run(&self, stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+        let mut watch = self.0.subscribe();
+        let mut told = 0;
+        loop {
+            let (new, is_over) = {
+                let fed = watch.borrow_and_update();
+                (fed.events[told..].to_vec(), fed.is_over)
+            };
+            told += new.len();
+            for event in new {
+                let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                stream.get_mut().write_all(chunk.as_bytes()).await?;
+            }
+            if is_over {
+                return stream.get_mut().write_all(b"0\r\n\r\n").await;
+            }
+            let mut byte = [0];
+            tokio::select! {
+                changed = watch.changed() => changed.map_err(std::io::Error::other)?,
+                // The client has closed the connection.
+                _ = stream.read(&mut byte) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+}
+
+/// The end of a stream of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// As it should.
+    /// Complete.
     Whole,
-    /// In the middle.
+    /// Broken off in the middle.
     Broken,
-    /// Not at all.
+    /// It stays open.
     Open,
 }
 
@@ -164,10 +226,11 @@ pub(crate) fn modern(request: &Request) -> Reply {
     }
 }
 
-/// The running server; it ends with this value.
+/// The running server. It stops when this value is dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     log: Log,
+    ids: Ids,
     accepting: JoinHandle<()>,
 }
 
@@ -183,8 +246,9 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
         let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
         let log = Log::new(watch::channel(Vec::new()).0);
-        let accepting = tokio::spawn(accept(listener, Arc::new(script), log.clone()));
-        Self { url, log, accepting }
+        let ids = Ids::default();
+        let accepting = tokio::spawn(accept(listener, Arc::new(script), log.clone(), ids.clone()));
+        Self { url, log, ids, accepting }
     }
 
     /// The requests so far: `POST initialize`, `DELETE s-1`, …
@@ -192,30 +256,38 @@ impl Server {
         self.log.borrow().clone()
     }
 
-    /// Waits for the request `what`, as the log shows it.
+    /// The ids of the requests of a method so far.
+    pub(crate) fn requested(&self, rpc: &str) -> Vec<Value> {
+        let ids = self.ids.lock();
+        ids.iter().filter(|(method, _)| method == rpc).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// Waits until the log has the line `what`.
     pub(crate) async fn asked(&self, what: &str) {
         let mut log = self.log.subscribe();
         let asked = log.wait_for(|log| log.iter().any(|line| line == what)).await;
         asked.expect("the server keeps its log");
     }
 
-    /// How many of the requests were DELETEs.
+    /// The number of DELETEs among the requests.
     pub(crate) fn deletes(&self) -> usize {
         self.log().iter().filter(|line| line.starts_with("DELETE")).count()
     }
 }
 
+/// The lines of the log; and the ids of the requests, each with its method.
 type Log = Arc<watch::Sender<Vec<String>>>;
+type Ids = Arc<Mutex<Vec<(String, Value)>>>;
 type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-async fn accept(listener: TcpListener, script: Script, log: Log) {
+async fn accept(listener: TcpListener, script: Script, log: Log, ids: Ids) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, script.clone(), log.clone()));
+        connections.spawn(converse(stream, script.clone(), log.clone(), ids.clone()));
     }
 }
 
-async fn converse(stream: TcpStream, script: Script, log: Log) {
+async fn converse(stream: TcpStream, script: Script, log: Log, ids: Ids) {
     let mut stream = BufReader::new(stream);
     let mut before = 0;
     while let Some(mut request) = read_request(&mut stream).await {
@@ -223,6 +295,7 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
         before += 1;
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         let what = if request.verb == "DELETE" { &session } else { &request.rpc };
+        ids.lock().push((request.rpc.clone(), request.id.clone()));
         log.send_modify(|log| log.push(format!("{} {what}", request.verb)));
         let mut reply = script(&request);
         while let Reply::After(delay, then) = reply {
@@ -232,11 +305,19 @@ async fn converse(stream: TcpStream, script: Script, log: Log) {
         match reply {
             Reply::After(..) => unreachable!("waited for above"),
             Reply::Hang => {
-                // Until the client lets go.
+                // Until the client closes the connection.
                 let _ = stream.read(&mut [0]).await;
                 return;
             }
             Reply::Reset => return,
+            Reply::Fed(feed) => {
+                let head = "HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n";
+                if stream.get_mut().write_all(head.as_bytes()).await.is_err()
+                    || feed.run(&mut stream).await.is_err()
+                {
+                    return;
+                }
+            }
             Reply::Answer { status, headers, body } => {
                 let mut head =
                     format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
@@ -307,7 +388,6 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
         id: message["id"].clone(),
         params: message["params"].clone(),
         headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
         before: 0,
     })
 }

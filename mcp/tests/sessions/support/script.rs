@@ -6,7 +6,7 @@ use super::shell;
 
 /// The result of a legacy handshake.
 pub(crate) const INITIALIZED: &str = r#""result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"scripted","version":"1"}}"#;
-/// The answer of a server that has no handshake.
+/// The answer of a server that does not support `initialize`.
 pub(crate) const NO_HANDSHAKE: &str = r#""error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28"],"requested":"2025-11-25"}}"#;
 /// The answer of a modern server to the probe.
 pub(crate) const DISCOVERED: &str = r#""result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private"}"#;

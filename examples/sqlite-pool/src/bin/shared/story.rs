@@ -32,7 +32,7 @@ pub(crate) async fn accounts(spawner: &impl Spawn, pool: &Pool) -> Result<(), Bo
     let scope = CancelScope::new().named("a slow client").timeout(Duration::from_millis(50));
     let slow = pool.transaction(async |tx| {
         tx.execute("UPDATE account SET balance = 0", ()).await?;
-        // It never makes up its mind.
+        // This transaction never ends by itself.
         pending::<Result<(), PoolError>>().await
     });
     let cancelled = scope.run(slow).await.expect_err("it never ends by itself");

@@ -1,0 +1,184 @@
+//! `moored-mcp serve`: the servers of a configuration behind one endpoint.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions, SessionGroup};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::args::ServeArgs;
+use super::progress::log;
+use super::signals::{Caught, Signals};
+use super::{FAILED, WRONG_USE, output, render, source};
+
+/// Runs the command.
+pub(crate) async fn run(args: ServeArgs) -> ExitCode {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
+    };
+    let options = match options(&args) {
+        Ok(options) => options,
+        Err(why) => return end(&why, WRONG_USE),
+    };
+    let servers = match source::load(&args.config) {
+        Ok(servers) => servers,
+        Err(why) => return end(&why, WRONG_USE),
+    };
+    // Before anything is started: an address that is taken is no reason to start and leave ten servers.
+    let listener = match args.listen {
+        Some(address) => match TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => return end(&format!("cannot listen on {address}: {error}"), FAILED),
+        },
+        None => None,
+    };
+
+    let group = SessionGroup::start(args.group_options());
+    let logging = tokio::spawn(follow(group.events()));
+    let gateway = Gateway::start(group, options);
+    gateway.keep(servers);
+    let over_http = listener.is_some();
+    let serving = async {
+        match listener {
+            Some(listener) => {
+                if let Ok(address) = listener.local_addr() {
+                    announce(address, &args);
+                }
+                gateway
+                    .serve_http(listener)
+                    .await
+                    .map_err(|error| format!("cannot listen any more: {error}"))
+            }
+            None => {
+                gateway.serve_pipe(tokio::io::stdin(), tokio::io::stdout()).await;
+                Ok(())
+            }
+        }
+    };
+    let served = tokio::select! {
+        served = serving => served.map(|()| None),
+        caught = signals.next() => Ok(Some(caught)),
+    };
+    let (report, forced) = leave(&gateway, &mut signals, &served).await;
+    logging.abort();
+    tell(&report, over_http, args.json);
+    let Ok(_) = served else { return ExitCode::from(FAILED) };
+    match forced {
+        Some(caught) => caught.status(),
+        None if report.clean => ExitCode::SUCCESS,
+        None => ExitCode::from(FAILED),
+    }
+}
+
+/// Leaves everything; a signal that comes meanwhile forces, and is returned.
+async fn leave(
+    gateway: &Gateway,
+    signals: &mut Signals,
+    served: &Result<Option<Caught>, String>,
+) -> (CloseReport, Option<Caught>) {
+    match served {
+        Ok(Some(caught)) => output::complain(&format!(
+            "{}: ending the requests and leaving the servers; once more to kill them",
+            caught.name()
+        )),
+        Ok(None) => {}
+        Err(why) => output::complain(why),
+    }
+    let mut close = std::pin::pin!(gateway.close());
+    let mut forced = None;
+    // A client that closed the pipe may send a signal soon after: that is how stdio servers are left. It is no second one.
+    let mut patience = usize::from(matches!(served, Ok(None)));
+    loop {
+        tokio::select! {
+            biased;
+            report = &mut close => return (report, forced),
+            caught = signals.next() => {
+                if patience > 0 {
+                    patience -= 1;
+                    continue;
+                }
+                output::complain(&format!("{}: killing what is left", caught.name()));
+                forced = forced.or(Some(caught));
+                gateway.force();
+            }
+        }
+    }
+}
+
+/// The gateway as it was asked for.
+fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
+    let mut options = GatewayOptions::default();
+    options.path = args.path.clone();
+    if !options.path.starts_with('/') {
+        return Err(format!("--path is {:?}, and a path begins with a slash", args.path));
+    }
+    if args.drain >= args.limits.budget {
+        let (drain, budget) = (args.drain, args.limits.budget);
+        return Err(format!(
+            "--drain {drain:?} leaves nothing of --budget {budget:?} for leaving the servers"
+        ));
+    }
+    (options.drain, options.settle) = (args.drain, args.settle);
+    (options.sessions, options.body_limit) = (args.max_sessions.into(), args.max_body);
+    options.allowed_hosts.clone_from(&args.allow_host);
+    options.allowed_origins.clone_from(&args.allow_origin);
+    if let Some(name) = &args.token_env {
+        let token = std::env::var(name).ok().filter(|token| !token.is_empty());
+        let token = token.ok_or_else(|| format!("--token-env names {name}, which is not set"))?;
+        options = options.token(token);
+    }
+    match args.listen {
+        Some(address) if !address.ip().is_loopback() && options.token.is_none() => Err(format!(
+            "{address} can be reached from other machines: that takes a token (--token-env), and the names \
+             that clients use (--allow-host)"
+        )),
+        _ => Ok(options),
+    }
+}
+
+/// Says where the endpoint is: on stdout, unless that is for one JSON object.
+fn announce(address: SocketAddr, args: &ServeArgs) {
+    let line = format!("listening on http://{address}{}", args.path);
+    if args.json { output::complain(&line) } else { output::print(&line) }
+}
+
+/// Tells on stderr what becomes of the servers.
+async fn follow(mut events: Receiver<Event>) {
+    // A server that is down is tried again and again, and fails in the same way.
+    let mut last: HashMap<String, String> = HashMap::new();
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if let EventKind::Leaving(_) = event.kind {
+            continue;
+        }
+        let Some(line) = log::line(&event.kind) else { continue };
+        let name = event.name.to_string();
+        if last.insert(name.clone(), line.clone()) != Some(line.clone()) {
+            output::complain(&format!("{name}: {line}"));
+        }
+    }
+}
+
+/// The report: on stdout over HTTP; over stdio that is the protocol's.
+fn tell(report: &CloseReport, over_http: bool, json: bool) {
+    let text = if json {
+        serde_json::to_string_pretty(report)
+            .unwrap_or_else(|error| format!("the report is no JSON: {error}"))
+    } else {
+        render::table::render(report, output::width())
+    };
+    if over_http { output::print(&text) } else { output::lines(&text) }
+}
+
+fn end(why: &str, status: u8) -> ExitCode {
+    output::complain(why);
+    ExitCode::from(status)
+}

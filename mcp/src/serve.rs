@@ -1,0 +1,234 @@
+//! A fleet of servers behind one endpoint.
+
+mod accept;
+mod answering;
+mod client;
+mod desk;
+mod errors;
+mod fleet;
+mod guard;
+mod headers;
+mod http;
+mod keeper;
+mod lists;
+mod message;
+mod options;
+mod pipe;
+mod results;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use moored::rt::tokio::Tokio;
+use moored::{CancelHandle, GroupSpawner};
+use tokio::sync::{Semaphore, watch};
+
+use self::fleet::Fleet;
+pub use self::fleet::ServerState;
+pub use self::http::body::Body;
+use self::http::sessions::Sessions;
+pub use self::options::GatewayOptions;
+use crate::group::SessionGroup;
+use crate::params::ServerParams;
+use crate::report::CloseReport;
+
+/// The servers of a [`SessionGroup`] behind one endpoint: to its clients the gateway is one server that offers what all of them
+/// offer, under the names that the group has for it.
+///
+/// It speaks both eras of the protocol, over streamable HTTP ([`serve_http`](Self::serve_http), or
+/// [`handle`](Self::handle) inside somebody else's server) and over a pipe ([`serve_pipe`](Self::serve_pipe)). Any number of
+/// these may go on at once. A gateway is cheap to clone.
+///
+/// # What one can rely on
+///
+/// - A server that is down keeps nobody waiting for long and no other server back. [`keep`](Self::keep) tries it again; a
+///   request for it says why it is down; its components are there as soon as it is.
+/// - Components and results are passed on as their servers sent them. Only the names of components are changed, and the fields
+///   added that an era demands (`resultType`, `ttlMs`, `cacheScope`).
+/// - A client that goes away, or cancels, cancels its requests at the servers.
+/// - Every request is a child of the gateway. A handler that panics is an error of its request and of nothing else.
+/// - Nothing grows without a limit: bodies, sessions, connections, requests. See [`GatewayOptions`].
+///
+/// # On drop
+///
+/// When the last clone is dropped, everything ends at once, and the group is closed in the background. Call
+/// [`close`](Self::close) to let requests come to their end, and for the report.
+///
+/// # Examples
+///
+/// ```no_run
+/// use moored_mcp::{Gateway, GatewayOptions, GroupOptions, ServerParams, SessionGroup, StdioParams};
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let group = SessionGroup::start(GroupOptions::default());
+/// let gateway = Gateway::start(group, GatewayOptions::default());
+/// gateway.keep(vec![ServerParams::stdio("files", StdioParams::new("files-server"))]);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// tokio::select! {
+///     served = gateway.serve_http(listener) => served?,
+///     _ = tokio::signal::ctrl_c() => {}
+/// }
+/// println!("{:?}", gateway.close().await);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Inner>);
+
+/// The handle of the clones; its drop closes the gateway.
+#[derive(Debug)]
+struct Inner {
+    core: Arc<Core>,
+    report: keeper::Report,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.core.whole.cancel_because("the gateway was dropped");
+    }
+}
+
+type Spawner = GroupSpawner<'static, Infallible>;
+
+/// What everything inside a gateway shares.
+#[derive(Debug)]
+struct Core {
+    options: GatewayOptions,
+    fleet: Arc<Fleet>,
+    sessions: Sessions,
+    /// Turns for requests under way.
+    requests: Arc<Semaphore>,
+    /// Where requests run: they may come to their end when the gateway closes.
+    calls: Spawner,
+    /// Where connections run: they may write what is left.
+    wires: Spawner,
+    /// Where all else runs, until nothing of the others is left.
+    rest: Spawner,
+    /// Asks the requests to come to their end, which closes the gateway.
+    closing: CancelHandle,
+    /// Asked to stop when the requests have ended: then the streams to clients end.
+    flushing: CancelHandle,
+    /// Ends everything at once.
+    whole: CancelHandle,
+}
+
+impl Gateway {
+    /// Starts a gateway for the servers of `group`, on the current tokio runtime.
+    ///
+    /// The gateway owns the group from now on in one respect: closing the one closes the other. What else is done with the
+    /// group is seen by the gateway's clients, such as a server that is connected or left.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(group: SessionGroup, options: GatewayOptions) -> Gateway {
+        let (told, report) = watch::channel(None);
+        let regions = keeper::Regions::new(options.drain);
+        let core = Arc::new(Core {
+            fleet: Arc::new(Fleet::new(group.clone(), &options)),
+            sessions: Sessions::new(&options),
+            requests: Arc::new(Semaphore::new(options.requests.clamp(1, Semaphore::MAX_PERMITS))),
+            calls: regions.calls.spawner(),
+            wires: regions.wires.spawner(),
+            rest: regions.rest.spawner(),
+            closing: regions.draining.handle(),
+            flushing: regions.flushing.handle(),
+            whole: regions.whole.handle(),
+            options,
+        });
+        let follow = core.fleet.clone().follow();
+        core.rest(follow);
+        tokio::spawn(regions.keep(group, told));
+        Gateway(Arc::new(Inner { core, report }))
+    }
+
+    /// Connects `servers`, each as often as it takes, and connects them again when they are lost, until the gateway closes.
+    /// Between two attempts it waits [`retry`](GatewayOptions::retry), twice that, and so on up to
+    /// [`retry_most`](GatewayOptions::retry_most).
+    pub fn keep(&self, servers: Vec<ServerParams>) {
+        let core = &self.0.core;
+        // All of them first, so that a list waits for all.
+        servers.iter().for_each(|server| core.fleet.expect(&server.name));
+        for server in servers {
+            core.rest(core.fleet.clone().tend(server));
+        }
+    }
+
+    /// The servers given to [`keep`](Self::keep), in their order, and how each is doing.
+    pub fn servers(&self) -> Vec<(String, ServerState)> {
+        self.0.core.fleet.states()
+    }
+
+    /// Waits until each of them has had its first outcome, and no longer than [`settle`](GatewayOptions::settle).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn settled(&self) {
+        self.0.core.fleet.settled(None).await;
+    }
+
+    /// The group behind the gateway.
+    pub fn group(&self) -> &SessionGroup {
+        &self.0.core.fleet.group
+    }
+
+    /// Closes the gateway, then the group, and waits until nothing is left of either.
+    ///
+    /// No request is taken any more. Those under way may come to their end within [`drain`](GatewayOptions::drain), and are
+    /// cancelled then; each is answered once. Streams end, sessions end, connections are closed. Then the group is left, within its own
+    /// budget.
+    ///
+    /// # Cancel safety
+    ///
+    /// Closing goes on where the future is dropped; calling again waits for the same end.
+    pub async fn close(&self) -> CloseReport {
+        self.0.core.closing.stop();
+        let mut report = self.0.report.clone();
+        let told = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
+        match told {
+            Some(report) => CloseReport::clone(&report),
+            // The keeper went down with its runtime.
+            None => self.group().close().await,
+        }
+    }
+
+    /// Ends everything at once: requests are cancelled, and the children's process groups are killed.
+    pub fn force(&self) {
+        self.0.core.closing.stop();
+        self.0.core.whole.cancel_because("the gateway was told to end at once");
+        self.group().force();
+    }
+}
+
+impl Core {
+    /// Whether the gateway takes no requests any more.
+    fn is_closing(&self) -> bool {
+        use futures_util::FutureExt;
+        self.whole.is_cancelled() || self.closing.stop_requested().now_or_never().is_some()
+    }
+
+    /// Runs something until the gateway has closed. It is dropped then.
+    fn rest(&self, work: impl Future<Output = ()> + Send + 'static) {
+        spawn(&self.rest, work);
+    }
+
+    /// Runs something that writes to a client.
+    fn wire(&self, work: impl Future<Output = ()> + Send + 'static) {
+        spawn(&self.wires, work);
+    }
+}
+
+/// Spawns work that ends well, whatever happens in it. A gateway that has closed drops it.
+fn spawn(spawner: &Spawner, work: impl Future<Output = ()> + Send + 'static) {
+    use futures_util::FutureExt;
+    let work = std::panic::AssertUnwindSafe(work).catch_unwind();
+    let child = async move {
+        if work.await.is_err() {
+            tracing::error!("a part of the gateway has panicked");
+        }
+        Ok(())
+    };
+    let _handle_or_closed = spawner.spawn_on(&Tokio::current(), child);
+}

@@ -1,0 +1,196 @@
+//! The gateway as rmcp sees it: a service that answers requests, each in a child of the gateway.
+
+mod ask;
+
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use moored::rt::tokio::Tokio;
+use moored::{CancelScope, ChildError};
+use rmcp::ErrorData;
+use rmcp::model::{
+    ClientNotification, ClientRequest, CustomResult, ErrorCode, PaginatedRequestParams,
+    ProtocolVersion, ServerConfig, ServerResult,
+};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer, Service};
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use super::desk::Desk;
+use super::results::{Kept, fit};
+use super::{Core, errors, lists, message};
+use crate::component::ComponentKind;
+
+/// The gateway's side of one client.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    pub(super) core: Arc<Core>,
+    pub(super) client: Arc<Client>,
+}
+
+impl Service<RoleServer> for Front {
+    /// Answers a request. The servers are asked in a child of the gateway; this future only waits, and cancels the child when
+    /// it is dropped or when the client cancels.
+    async fn handle_request(
+        &self,
+        request: ClientRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        let modern = is_modern(&request, &context)?;
+        let cancelled = context.ct.clone();
+        let (kind, page) = match request {
+            ClientRequest::ListToolsRequest(list) => (ComponentKind::Tool, list.params),
+            ClientRequest::ListPromptsRequest(list) => (ComponentKind::Prompt, list.params),
+            ClientRequest::ListResourcesRequest(list) => (ComponentKind::Resource, list.params),
+            ClientRequest::ListResourceTemplatesRequest(list) => {
+                (ComponentKind::ResourceTemplate, list.params)
+            }
+            ClientRequest::CallToolRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::CompleteRequest(_) => {
+                let work = ask::answer(self.clone(), request, context, modern);
+                return self.core.as_child(cancelled, work).await;
+            }
+            ClientRequest::CustomRequest(request) => return Err(unknown(&request.method)),
+            other => return Desk(self.clone()).handle_request(other, context).await,
+        };
+        let work = list(self.core.clone(), kind, page, modern);
+        self.core.as_child(cancelled, work).await
+    }
+
+    async fn handle_notification(
+        &self,
+        notification: ClientNotification,
+        context: NotificationContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        Desk(self.clone()).handle_notification(notification, context).await
+    }
+
+    fn get_info(&self) -> ServerConfig {
+        Service::get_info(&Desk(self.clone()))
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
+    }
+}
+
+/// The answer to a list request: what the servers offer that have come up by now. Those whose first attempt is under way are
+/// waited for.
+async fn list(
+    core: Arc<Core>,
+    kind: ComponentKind,
+    page: Option<PaginatedRequestParams>,
+    modern: bool,
+) -> Result<ServerResult, ErrorData> {
+    core.fleet.settled(None).await;
+    let list = lists::list(kind, core.fleet.offered(kind), page.as_ref())?;
+    Ok(ServerResult::CustomResult(CustomResult(fit(list, modern, Kept::Cacheable))))
+}
+
+/// Whether a request is of the newer era; an error where it does not say what it has to then.
+fn is_modern(
+    request: &ClientRequest,
+    context: &RequestContext<RoleServer>,
+) -> Result<bool, ErrorData> {
+    if let ClientRequest::InitializeRequest(_) = request {
+        return Ok(false);
+    }
+    let named = context.meta.protocol_version();
+    if let Some(named) = named.as_ref().filter(|it| !message::is_known(it.as_str())) {
+        return Err(message::unknown_version(named.as_str()));
+    }
+    let version = context.protocol_version();
+    let modern = version.as_ref().is_some_and(|version| message::is_modern(version.as_str()));
+    let missing = context.meta.missing_required_keys(&ProtocolVersion::V_2026_07_28);
+    if modern && !missing.is_empty() {
+        let why = format!("the request's _meta lacks {}", missing.join(" and "));
+        return Err(ErrorData::invalid_params(why, None));
+    }
+    Ok(modern)
+}
+
+/// The error of a request that is not spoken here, or whose parameters are none of its method.
+fn unknown(method: &str) -> ErrorData {
+    const SPOKEN: [&str; 5] =
+        ["tools/call", "prompts/get", "resources/read", "completion/complete", "initialize"];
+    if SPOKEN.contains(&method) {
+        let why = format!("the parameters of {method} cannot be read");
+        return ErrorData::invalid_params(why, None);
+    }
+    let why = format!("the gateway does not know the method {method:?}");
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, why, None)
+}
+
+impl Core {
+    /// Does `work` in a child of the gateway, and cancels it when the returned future is dropped or `cancelled` is.
+    pub(super) async fn as_child<T: Send + 'static>(
+        self: &Arc<Self>,
+        cancelled: CancellationToken,
+        work: impl Future<Output = Result<T, ErrorData>> + Send + 'static,
+    ) -> Result<T, ErrorData> {
+        if self.is_closing() {
+            return Err(errors::closing());
+        }
+        let Ok(turn) = self.requests.clone().try_acquire_owned() else {
+            return Err(ErrorData::internal_error("too many requests are under way", None));
+        };
+        let scope = CancelScope::new().named("request");
+        let handle = scope.handle();
+        let child = async move {
+            let _turn = turn;
+            Ok(scope.run(AssertUnwindSafe(work).catch_unwind()).await)
+        };
+        let Ok(child) = self.calls.spawn_on(&Tokio::current(), child) else {
+            return Err(errors::closing());
+        };
+        let guard = handle.drop_guard();
+        let joined = tokio::select! {
+            biased;
+            joined = child.join() => joined,
+            // The guard cancels. Nobody reads what is returned.
+            () = cancelled.cancelled() => return Err(gave_up()),
+        };
+        guard.disarm();
+        match joined {
+            Ok(Ok(Ok(result))) => result,
+            Ok(Ok(Err(_panic))) => {
+                Err(ErrorData::internal_error("the gateway failed: a handler panicked", None))
+            }
+            Ok(Err(_)) | Err(ChildError::Cancelled(_)) => Err(errors::closing()),
+            Err(_) => Err(ErrorData::internal_error("the gateway failed", None)),
+        }
+    }
+}
+
+fn gave_up() -> ErrorData {
+    ErrorData::internal_error("the request was cancelled", None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gateway, GatewayOptions};
+    use super::*;
+    use crate::group::SessionGroup;
+    use crate::params::GroupOptions;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_an_error_of_its_request_and_of_nothing_else() {
+        let group = SessionGroup::start(GroupOptions::default());
+        let gateway = Gateway::start(group, GatewayOptions::default());
+        let core = gateway.0.core.clone();
+        let never = CancellationToken::new();
+        let panicked = core.as_child::<()>(never.clone(), async { panic!("a bug") }).await;
+        assert!(panicked.is_err_and(|error| error.message.contains("panicked")));
+        assert_eq!(core.as_child(never.clone(), async { Ok(7) }).await.ok(), Some(7));
+        let cancelled = CancellationToken::new();
+        cancelled.cancel();
+        let pending = std::future::pending::<Result<(), ErrorData>>();
+        assert!(core.as_child(cancelled, pending).await.is_err());
+        assert!(gateway.close().await.clean);
+        assert!(core.as_child(never, async { Ok(()) }).await.is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! What went wrong behind the gateway, as the errors that its clients get.
+
+use rmcp::model::{ErrorCode, ErrorData};
+use serde_json::json;
+
+use super::fleet::{Away, ServerState};
+use crate::error::CallError;
+use crate::report::ErrorReport;
+
+/// The time for a request was over. It is the code that the usual clients have for it.
+const TIMED_OUT: ErrorCode = ErrorCode(-32001);
+
+/// The error of a request that a server had no result for. A server's own error is passed on as it came.
+pub(super) fn of_call(error: CallError) -> ErrorData {
+    let text = error.to_string();
+    match error {
+        CallError::Rejected { code, message, data, .. } => {
+            let code = i32::try_from(code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
+            ErrorData::new(code, message, data)
+        }
+        CallError::TimedOut { .. } => ErrorData::new(TIMED_OUT, text, None),
+        CallError::Failed { server, report, .. } | CallError::ServerGone { server, report, .. } => {
+            of_report(&server, &report)
+        }
+        CallError::UnknownTool(_) | CallError::Unknown { .. } => {
+            ErrorData::invalid_params(text, None)
+        }
+        _ => ErrorData::internal_error(text, None),
+    }
+}
+
+/// The error of a request for what a server would have that is not connected.
+pub(super) fn of_away(away: &Away) -> ErrorData {
+    match &away.state {
+        ServerState::Down { error, .. } => {
+            let mut told = of_report(&away.server, error);
+            told.message = away.line().into();
+            told
+        }
+        _ => ErrorData::internal_error(away.line(), Some(json!({"server": away.server}))),
+    }
+}
+
+/// The error of a request for what nobody has. A server that is away may have had it.
+pub(super) fn of_unknown(error: &CallError, away: &[Away]) -> ErrorData {
+    let mut text = error.to_string();
+    for away in away {
+        text.push_str("; ");
+        text.push_str(&away.line());
+    }
+    ErrorData::invalid_params(text, None)
+}
+
+/// The true cause, in words and as data.
+fn of_report(server: &str, report: &ErrorReport) -> ErrorData {
+    let text = format!("server {server:?}: {}", report.chain.join(": "));
+    let data = json!({"server": server, "chain": report.chain, "exitStatus": report.exit_status});
+    ErrorData::internal_error(text, Some(data))
+}
+
+/// The error of every request, once the gateway closes.
+pub(super) fn closing() -> ErrorData {
+    ErrorData::internal_error("the gateway is closing", None)
+}

@@ -1,0 +1,270 @@
+//! The servers behind a gateway: each is connected, and connected again when it is lost, and what keeps it away is known.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::options::GatewayOptions;
+use crate::component::{ComponentInfo, ComponentKind};
+use crate::event::{Event, EventKind};
+use crate::group::SessionGroup;
+use crate::names::Names;
+use crate::params::ServerParams;
+use crate::report::{ErrorReport, Outcome};
+
+/// How long changes are collected before they are told.
+const COALESCED: Duration = Duration::from_millis(50);
+
+/// How a server behind a gateway is doing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ServerState {
+    /// Its first attempt is under way.
+    Starting,
+    /// It is connected.
+    Up,
+    /// It is not connected, and is tried again.
+    Down {
+        /// What kind of failure it was.
+        outcome: Outcome,
+        /// What happened.
+        error: Box<ErrorReport>,
+    },
+}
+
+/// Why a request has nobody to answer it.
+#[derive(Debug, Clone)]
+pub(super) struct Away {
+    pub(super) server: String,
+    pub(super) state: ServerState,
+}
+
+impl Away {
+    /// One sentence, down to the innermost cause.
+    pub(super) fn line(&self) -> String {
+        let server = &self.server;
+        match &self.state {
+            ServerState::Starting => format!("server {server:?} is still on its way up"),
+            ServerState::Up => format!("server {server:?} is connected"),
+            ServerState::Down { error, .. } => {
+                format!("server {server:?} is not connected: {}", error.chain.join(": "))
+            }
+        }
+    }
+}
+
+/// How often the list of each kind has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Versions {
+    pub(super) tools: u64,
+    pub(super) prompts: u64,
+    pub(super) resources: u64,
+}
+
+/// The servers, in the order in which they were given.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pub(super) group: SessionGroup,
+    servers: watch::Sender<Vec<(String, ServerState)>>,
+    versions: watch::Sender<Versions>,
+    /// Of each kind, a digest of the list that was told of last.
+    told: Mutex<[u64; 3]>,
+    settle: Duration,
+    retry: (Duration, Duration),
+}
+
+impl Fleet {
+    pub(super) fn new(group: SessionGroup, options: &GatewayOptions) -> Self {
+        let fleet = Self {
+            group,
+            servers: watch::channel(Vec::new()).0,
+            versions: watch::channel(Versions::default()).0,
+            told: Mutex::default(),
+            settle: options.settle,
+            retry: (options.retry.max(Duration::from_millis(1)), options.retry_most),
+        };
+        *fleet.told.lock() = fleet.digests();
+        fleet
+    }
+
+    /// Takes a server in. [`tend`](Self::tend) does the rest.
+    pub(super) fn expect(&self, name: &str) {
+        self.servers.send_modify(|all| {
+            if !all.iter().any(|(known, _)| known == name) {
+                all.push((name.to_owned(), ServerState::Starting));
+            }
+        });
+    }
+
+    /// Keeps one server connected until the group is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// An attempt that is under way is interrupted and cleaned up by the group; a session that is up stays up.
+    pub(super) async fn tend(self: Arc<Self>, params: ServerParams) {
+        let name = params.name.clone();
+        let mut wait = self.retry.0;
+        loop {
+            // Before the attempt: the end of the session must not be missed.
+            let mut events = self.group.events();
+            let began = Instant::now();
+            let state = match self.group.connect(params.clone()).await {
+                Ok(_) => {
+                    self.set(&name, ServerState::Up);
+                    left(&mut events, &name).await
+                }
+                Err(error) if error.outcome() == Outcome::Closing => return,
+                Err(error) => Some(ServerState::Down {
+                    outcome: error.outcome(),
+                    error: error.report().clone().into(),
+                }),
+            };
+            if let Some(state) = state {
+                self.set(&name, state);
+            }
+            if began.elapsed() > self.retry.1 {
+                wait = self.retry.0;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(self.retry.1).max(self.retry.0);
+        }
+    }
+
+    fn set(&self, name: &str, state: ServerState) {
+        self.servers.send_modify(|all| {
+            if let Some((_, known)) = all.iter_mut().find(|(known, _)| known == name) {
+                *known = state;
+            }
+        });
+    }
+
+    /// All servers and how they are doing.
+    pub(super) fn states(&self) -> Vec<(String, ServerState)> {
+        self.servers.borrow().clone()
+    }
+
+    /// Waits until every server has had its first outcome, or one of them where `only` names it, and no longer than options say.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn settled(&self, only: Option<&str>) {
+        let mut servers = self.servers.subscribe();
+        let settled = servers.wait_for(|all| {
+            let mut looked_at = all.iter().filter(|(name, _)| only.is_none_or(|it| it == name));
+            !looked_at.any(|(_, state)| matches!(state, ServerState::Starting))
+        });
+        // The sender lives in `self`; the limit is all that can go wrong.
+        let _ = tokio::time::timeout(self.settle, settled).await;
+    }
+
+    /// Whether the first attempt of a server, or of any, is under way.
+    pub(super) fn is_starting(&self, only: Option<&str>) -> bool {
+        let servers = self.servers.borrow();
+        let mut looked_at = servers.iter().filter(|(name, _)| only.is_none_or(|it| it == name));
+        looked_at.any(|(_, state)| matches!(state, ServerState::Starting))
+    }
+
+    /// What is offered of one kind, in the order of the servers.
+    pub(super) fn offered(&self, kind: ComponentKind) -> Vec<ComponentInfo> {
+        let mut all = self.group.components(kind);
+        let servers = self.servers.borrow();
+        let place = |it: &ComponentInfo| servers.iter().position(|(name, _)| *name == it.server);
+        // Stable: within a server the order is its own.
+        all.sort_by_key(|it| place(it).unwrap_or(usize::MAX));
+        all
+    }
+
+    /// The server that a hooked name, or `server/name`, belongs to by its form.
+    pub(super) fn server_of(&self, name: &str) -> Option<String> {
+        let unhooked = Names::unhook(name).map(|(server, _)| server);
+        let servers = self.servers.borrow();
+        let is_its = |server: &String| {
+            let qualified = name.strip_prefix(server.as_str());
+            qualified.is_some_and(|rest| rest.starts_with('/')) || unhooked.as_ref() == Some(server)
+        };
+        servers.iter().map(|(server, _)| server).find(|server| is_its(server)).cloned()
+    }
+
+    /// What keeps a server away; `None` where it is connected or not known.
+    pub(super) fn away(&self, server: &str) -> Option<Away> {
+        self.all_away().into_iter().find(|away| away.server == server)
+    }
+
+    /// All servers that are not connected.
+    pub(super) fn all_away(&self) -> Vec<Away> {
+        let away = self.states().into_iter().filter(|(_, state)| !matches!(state, ServerState::Up));
+        away.map(|(server, state)| Away { server, state }).collect()
+    }
+
+    /// How often the lists have changed, as it goes on.
+    pub(super) fn versions(&self) -> watch::Receiver<Versions> {
+        self.versions.subscribe()
+    }
+
+    /// Follows the sessions and tells which lists have changed.
+    pub(super) async fn follow(self: Arc<Self>) {
+        let mut events = self.group.events();
+        // A view that fell behind has missed something: looking is right all the more.
+        while !matches!(events.recv().await, Err(RecvError::Closed)) {
+            tokio::time::sleep(COALESCED).await;
+            events = events.resubscribe();
+            let digests = self.digests();
+            let before = std::mem::replace(&mut *self.told.lock(), digests);
+            self.versions.send_if_modified(|versions| {
+                let Versions { tools, prompts, resources } = versions;
+                let counters = [tools, prompts, resources].into_iter();
+                let mut changed = false;
+                for (counter, differs) in counters.zip((0..3).map(|at| before[at] != digests[at])) {
+                    *counter += u64::from(differs);
+                    changed |= differs;
+                }
+                changed
+            });
+        }
+    }
+
+    /// A digest of the tools, of the prompts, and of the resources and templates.
+    fn digests(&self) -> [u64; 3] {
+        let digest = |kinds: &[ComponentKind]| {
+            let mut hasher = DefaultHasher::new();
+            for component in kinds.iter().flat_map(|kind| self.group.components(*kind)) {
+                component.hooked.hash(&mut hasher);
+                serde_json::to_string(&component.raw).unwrap_or_default().hash(&mut hasher);
+            }
+            hasher.finish()
+        };
+        [
+            digest(&[ComponentKind::Tool]),
+            digest(&[ComponentKind::Prompt]),
+            digest(&[ComponentKind::Resource, ComponentKind::ResourceTemplate]),
+        ]
+    }
+}
+
+/// Waits for the end of a session that is up, and says what it was. `None` where events were missed: the next attempt will
+/// meet its name.
+async fn left(events: &mut Receiver<Event>, name: &str) -> Option<ServerState> {
+    loop {
+        let event = events.recv().await.ok()?;
+        if &*event.name != name {
+            continue;
+        }
+        if let EventKind::Left(report) = event.kind {
+            let error = report.error.unwrap_or_else(|| ErrorReport {
+                message: "it was disconnected".into(),
+                chain: vec!["it was disconnected".into()],
+                stderr_tail: None,
+                stderr_error: None,
+                exit_status: None,
+            });
+            let outcome = report.outcome;
+            return Some(ServerState::Down { outcome, error: error.into() });
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Who may ask: the checks of `Host`, `Origin` and `Authorization`.
+//!
+//! A page in a browser can send requests to loopback addresses. With a name of its own that resolves to 127.0.0.1 it may even
+//! read the answers (DNS rebinding). The browser tells the name in `Host` and the page's own address in `Origin`; neither can
+//! be forged by a page.
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{HeaderMap, Uri};
+use subtle::ConstantTimeEq;
+
+use super::options::GatewayOptions;
+
+/// Names of this machine itself.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Why a request is turned away before anything of it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// `Host` or `Origin` names somebody else.
+    Forbidden(String),
+    /// The token is missing or wrong.
+    Unauthorized,
+}
+
+/// Checks where a request was sent to, and from.
+pub(super) fn admit(
+    options: &GatewayOptions,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refused> {
+    // In HTTP/2 the name stands in the address.
+    let host = single(headers, HOST)?.or_else(|| uri.authority().map(|it| it.as_str()));
+    let Some(host) = host else { return Err(forbidden("the request names no Host")) };
+    let Some(name) = host_name(host) else {
+        return Err(forbidden("the Host of the request cannot be read"));
+    };
+    if !is_known(&name, &options.allowed_hosts) {
+        return Err(forbidden(&format!(
+            "the Host {name:?} is not one that this gateway answers to; --allow-host adds it"
+        )));
+    }
+    let Some(origin) = single(headers, ORIGIN)? else { return Ok(()) };
+    let is_listed = options.allowed_origins.iter().any(|it| it.eq_ignore_ascii_case(origin));
+    if is_listed || origin_host(origin).is_some_and(|name| LOOPBACK.contains(&&*name)) {
+        return Ok(());
+    }
+    Err(forbidden(&format!(
+        "the Origin {origin:?} may not use this gateway; --allow-origin adds it"
+    )))
+}
+
+/// Checks the bearer token, where one is set. The comparison takes the same time wherever two tokens of one length differ.
+pub(super) fn authorize(options: &GatewayOptions, headers: &HeaderMap) -> Result<(), Refused> {
+    let Some(token) = &options.token else { return Ok(()) };
+    let given = single(headers, AUTHORIZATION).ok().flatten().unwrap_or_default();
+    let (scheme, given) = given.split_once(' ').unwrap_or_default();
+    let is_it = bool::from(given.trim().as_bytes().ct_eq(token.as_bytes()));
+    if scheme.eq_ignore_ascii_case("bearer") && is_it { Ok(()) } else { Err(Refused::Unauthorized) }
+}
+
+fn forbidden(why: &str) -> Refused {
+    Refused::Forbidden(why.to_owned())
+}
+
+/// The one value of a header. Of two, whoever stands between might have looked at the other.
+fn single(headers: &HeaderMap, name: http::HeaderName) -> Result<Option<&str>, Refused> {
+    let mut values = headers.get_all(&name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(forbidden(&format!("the header {name} is no text"))),
+        },
+        (Some(_), Some(_)) => Err(forbidden(&format!("the header {name} is there twice"))),
+    }
+}
+
+/// The name without its port, in lower case.
+fn host_name(host: &str) -> Option<String> {
+    let authority: http::uri::Authority = host.parse().ok()?;
+    // What has a user in it is no Host.
+    (!host.contains('@')).then(|| authority.host().to_ascii_lowercase())
+}
+
+/// The name in an origin: a scheme, a name, perhaps a port, and nothing else.
+fn origin_host(origin: &str) -> Option<String> {
+    let (scheme, host) = origin.split_once("://")?;
+    let is_web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    host_name(host).filter(|_| is_web)
+}
+
+/// Whether the gateway answers to this name.
+fn is_known(name: &str, allowed: &[String]) -> bool {
+    LOOPBACK.contains(&name) || allowed.iter().any(|it| it.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect()
+    }
+
+    fn admitted(options: &GatewayOptions, pairs: &[(http::HeaderName, &str)]) -> bool {
+        admit(options, &Uri::from_static("/mcp"), &headers(pairs)).is_ok()
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_answered_to() {
+        let options = GatewayOptions::default();
+        for (host, right) in [
+            ("localhost", true),
+            ("LOCALHOST:8080", true),
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("[::1]", true),
+            ("evil.example", false),
+            ("evil.example:8080", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("127.0.0.1@evil.example", false),
+            ("evil.example@127.0.0.1", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            assert_eq!(admitted(&options, &[(HOST, host)]), right, "{host}");
+        }
+        assert!(!admitted(&options, &[]), "none");
+        assert!(!admitted(&options, &[(HOST, "localhost"), (HOST, "localhost")]), "two");
+        let named = GatewayOptions::default().allow_host("Gateway.example");
+        assert!(admitted(&named, &[(HOST, "gateway.example:443")]));
+        let authority = Uri::from_static("http://evil.example/mcp");
+        assert!(admit(&options, &authority, &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_turned_away() {
+        let options = GatewayOptions::default().allow_origin("https://app.example:8443");
+        for (origin, right) in [
+            ("http://localhost:6274", true),
+            ("https://127.0.0.1", true),
+            ("http://[::1]:3000", true),
+            ("https://APP.example:8443", true),
+            ("https://app.example", false),
+            ("https://evil.example", false),
+            ("http://localhost.evil.example", false),
+            ("http://localhost/x@evil.example", false),
+            ("file://localhost", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let pairs = [(HOST, "localhost"), (ORIGIN, origin)];
+            assert_eq!(admitted(&options, &pairs), right, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_where_one_is_set() {
+        let authorized = |options: &GatewayOptions, pairs: &[(http::HeaderName, &str)]| {
+            authorize(options, &headers(pairs)).is_ok()
+        };
+        assert!(authorized(&GatewayOptions::default(), &[]));
+        let options = GatewayOptions::default().token("s3cret");
+        for (value, right) in [
+            ("Bearer s3cret", true),
+            ("bearer  s3cret ", true),
+            ("Bearer s3cre", false),
+            ("Bearer s3cret2", false),
+            ("Basic s3cret", false),
+            ("s3cret", false),
+            ("", false),
+        ] {
+            assert_eq!(authorized(&options, &[(AUTHORIZATION, value)]), right, "{value}");
+        }
+        assert!(!authorized(&options, &[]));
+        let twice = [(AUTHORIZATION, "Bearer s3cret"), (AUTHORIZATION, "Bearer s3cret")];
+        assert!(!authorized(&options, &twice));
+        assert!(!format!("{options:?}").contains("s3cret"));
+    }
+}

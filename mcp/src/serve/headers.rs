@@ -1,0 +1,153 @@
+//! The headers that repeat a part of the message (SEP-2243), and the revision that a message of the newer era names.
+//!
+//! Whoever routes a request by its headers has to be able to rely on them, so that a header that says something else than the
+//! body is an error.
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use http::HeaderMap;
+use serde_json::{Map, Value};
+
+/// What a header that contradicts its message is answered with.
+pub(super) const MISMATCH: i32 = -32020;
+
+/// Checks `Mcp-Method`, `Mcp-Name` and `Mcp-Param-*` of a message of the newer era. `schema` finds the input schema of a tool.
+///
+/// # Errors
+///
+/// One sentence: which header, and what is wrong with it.
+pub(super) fn check(
+    headers: &HeaderMap,
+    message: &Value,
+    schema: impl FnOnce(&str) -> Option<Map<String, Value>>,
+) -> Result<(), String> {
+    let Some(method) = message["method"].as_str() else { return Ok(()) };
+    same(headers, "Mcp-Method", Some(method))?;
+    let params = &message["params"];
+    let key = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+        _ => return Ok(()),
+    };
+    let Some(name) = params[key].as_str() else { return Ok(()) };
+    same(headers, "Mcp-Name", Some(name))?;
+    if method != "tools/call" {
+        return Ok(());
+    }
+    let Some(schema) = schema(name) else { return Ok(()) };
+    for (path, header) in annotated(&schema) {
+        let found = path.iter().try_fold(&params["arguments"], |value, key| value.get(key));
+        same(headers, &format!("Mcp-Param-{header}"), found.and_then(text).as_deref())?;
+    }
+    Ok(())
+}
+
+/// Checks that a header has the value that the message has, or is missing as there.
+fn same(headers: &HeaderMap, name: &str, wanted: Option<&str>) -> Result<(), String> {
+    let mut values = headers.get_all(name).iter();
+    let given = values.next();
+    if values.next().is_some() {
+        return Err(format!("the header {name} is there twice"));
+    }
+    match (given, wanted) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(format!("the header {name} is missing")),
+        (Some(_), None) => {
+            Err(format!("the header {name} is there, and the message has no such value"))
+        }
+        (Some(given), Some(wanted)) => {
+            let given = given.to_str().ok().and_then(decoded);
+            let given = given.ok_or_else(|| format!("the header {name} cannot be read"))?;
+            if given == wanted {
+                return Ok(());
+            }
+            Err(format!("the header {name} says {given:?}, and the message {wanted:?}"))
+        }
+    }
+}
+
+/// The value of a header; `=?base64?..?=` stands for what a header cannot hold.
+fn decoded(value: &str) -> Option<String> {
+    let inner = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    match inner {
+        Some(inner) => String::from_utf8(BASE64_STANDARD.decode(inner).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
+/// A primitive value as a header has it.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// The properties of a schema that are sent as headers too: the way to each, and the name that its header ends with.
+fn annotated(schema: &Map<String, Value>) -> Vec<(Vec<&str>, &str)> {
+    let mut found = Vec::new();
+    let mut open = vec![(Vec::new(), schema.get("properties"))];
+    while let Some((path, properties)) = open.pop() {
+        for (name, schema) in properties.and_then(Value::as_object).into_iter().flatten() {
+            let mut path: Vec<&str> = path.clone();
+            path.push(name);
+            if let Some(header) = schema["x-mcp-header"].as_str().filter(|it| !it.is_empty()) {
+                found.push((path.clone(), header));
+            }
+            open.push((path, schema.get("properties")));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+    use serde_json::json;
+
+    use super::*;
+
+    fn checked(pairs: &[(&str, &str)], message: Value) -> Result<(), String> {
+        let pair = |(name, value): &(&str, &str)| -> (HeaderName, http::HeaderValue) {
+            (name.parse().expect("a name"), value.parse().expect("a value"))
+        };
+        let headers: HeaderMap = pairs.iter().map(pair).collect();
+        let schema = json!({"properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "deep": {"properties": {"n": {"type": "integer", "x-mcp-header": "N"}}},
+        }});
+        check(&headers, &message, |tool| (tool == "t").then(|| schema.as_object().cloned())?)
+    }
+
+    #[test]
+    fn a_header_says_what_the_message_says() {
+        let call = |arguments: Value| json!({"method": "tools/call", "params": {"name": "t", "arguments": arguments}});
+        let method = ("mcp-method", "tools/call");
+        let name = ("mcp-name", "t");
+        let region = ("mcp-param-region", "eu");
+        for (pairs, message, wrong) in [
+            (&[method, name][..], call(json!({})), ""),
+            (&[method, name, region], call(json!({"region": "eu"})), ""),
+            (&[method, name, ("mcp-param-n", "7")], call(json!({"deep": {"n": 7}})), ""),
+            (&[method, ("mcp-name", "=?base64?dA==?=")], call(json!({})), ""),
+            (&[("mcp-method", "ping")], json!({"method": "ping"}), ""),
+            (&[], json!({"id": 1, "result": {}}), ""),
+            (&[name], call(json!({})), "Mcp-Method is missing"),
+            (&[("mcp-method", "ping"), name], call(json!({})), "Mcp-Method says"),
+            (&[method], call(json!({})), "Mcp-Name is missing"),
+            (&[method, ("mcp-name", "u")], call(json!({})), "Mcp-Name says \"u\""),
+            (&[method, name, name], call(json!({})), "Mcp-Name is there twice"),
+            (&[method, ("mcp-name", "=?base64?*?=")], call(json!({})), "Mcp-Name cannot be read"),
+            (&[method, name], call(json!({"region": "eu"})), "Mcp-Param-Region is missing"),
+            (&[method, name, region], call(json!({})), "has no such value"),
+            (&[method, name, region], call(json!({"region": null})), "has no such value"),
+        ] {
+            let found = checked(pairs, message.clone()).err().unwrap_or_default();
+            assert!(
+                found.contains(wrong) && found.is_empty() == wrong.is_empty(),
+                "{pairs:?} {message}: {found:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The HTTP side: which requests are heard, and in which era each is answered.
+
+pub(crate) mod body;
+mod health;
+mod legacy;
+mod listen;
+mod modern;
+pub(super) mod sessions;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use rmcp::model::{ErrorData, JsonRpcError, RequestId, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_server::session::ServerSseMessage;
+
+use self::body::{Body, BodyError};
+use super::guard::Refused;
+use super::message::{self, Incoming};
+use super::{Core, Gateway, accept, guard, headers};
+use crate::component::ComponentKind;
+
+/// The revision that a request is of.
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The session that a request belongs to.
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
+impl Gateway {
+    /// Answers one HTTP request, for use inside of a server of somebody else's: the endpoint under
+    /// [`path`](super::GatewayOptions::path), and `/health`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the body of the answer, cancels a request of the newer era. In the older one a client that goes away has
+    /// not cancelled anything.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send,
+        B::Error: std::fmt::Display,
+    {
+        self.0.core.handle(request).await
+    }
+}
+
+/// What a client can make of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taste {
+    /// A stream, on which everything can be told.
+    Stream,
+    /// One JSON object: the answer and nothing else.
+    Object,
+}
+
+impl Core {
+    pub(super) async fn handle<B>(self: &Arc<Self>, request: Request<B>) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send,
+        B::Error: std::fmt::Display,
+    {
+        let (parts, body) = request.into_parts();
+        let headers = &parts.headers;
+        if let Err(refused) = guard::admit(&self.options, &parts.uri, headers) {
+            return turned_away(refused);
+        }
+        let path = parts.uri.path();
+        let authorized = guard::authorize(&self.options, headers);
+        if path == health::PATH {
+            return self.health(&parts.method, authorized.is_ok());
+        }
+        if path.trim_end_matches('/') != self.options.path.trim_end_matches('/') {
+            let text = format!("there is nothing here: the endpoint is {}", self.options.path);
+            return body::refused(StatusCode::NOT_FOUND, -32600, &text);
+        }
+        if let Err(refused) = authorized {
+            return turned_away(refused);
+        }
+        match parts.method {
+            // A session may be ended as long as anything is there.
+            Method::DELETE => self.end_session(headers),
+            _ if self.is_closing() => closing(),
+            Method::POST => self.post(headers, body).await,
+            Method::GET => self.listen_to_session(headers).await,
+            _ => {
+                let mut response = body::empty(StatusCode::METHOD_NOT_ALLOWED);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+                response
+            }
+        }
+    }
+
+    async fn post<B>(self: &Arc<Self>, headers: &HeaderMap, body: B) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let taste = match taste(headers) {
+            Some(taste) => taste,
+            None => return not_acceptable("application/json or text/event-stream"),
+        };
+        if !is_json(headers) {
+            let text = "a message is sent as Content-Type: application/json";
+            return body::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, text);
+        }
+        let limit = self.options.body_limit;
+        let text = match body::read(body, limit).await {
+            Ok(text) => text,
+            Err(BodyError::TooLarge) => {
+                let text = format!("the body has more than {limit} bytes");
+                return body::refused(StatusCode::PAYLOAD_TOO_LARGE, -32600, &text);
+            }
+            Err(BodyError::Broken(why)) => {
+                let text = format!("the body cannot be read: {why}");
+                return body::refused(StatusCode::BAD_REQUEST, -32700, &text);
+            }
+        };
+        let incoming = match message::read(&text) {
+            Ok(incoming) => incoming,
+            Err(unreadable) => return body::json(StatusCode::BAD_REQUEST, &unreadable.answer()),
+        };
+        let named = headers.get(VERSION).and_then(|version| version.to_str().ok());
+        if is_modern(&incoming, named) {
+            if let Err(error) = self.check_modern(headers, &incoming, named) {
+                return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
+            }
+            self.answer_modern(incoming, taste).await
+        } else {
+            if let Some(unknown) = named.filter(|version| !message::is_known(version)) {
+                let error = message::unknown_version(unknown);
+                return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
+            }
+            self.answer_legacy(headers, incoming, taste).await
+        }
+    }
+
+    /// Checks what a message of the newer era has to say of itself, in its headers and in `_meta`.
+    fn check_modern(
+        &self,
+        headers: &HeaderMap,
+        incoming: &Incoming,
+        named: Option<&str>,
+    ) -> Result<(), ErrorData> {
+        let mismatch =
+            |why: String| ErrorData::new(rmcp::model::ErrorCode(headers::MISMATCH), why, None);
+        if incoming.id().is_some() {
+            let Some(version) = incoming.version() else {
+                let why = format!("the request has no {:?} in its _meta", message::VERSION_KEY);
+                return Err(ErrorData::invalid_params(why, None));
+            };
+            match named {
+                None => return Err(mismatch("the header MCP-Protocol-Version is missing".into())),
+                Some(named) if named != version => {
+                    return Err(mismatch(format!(
+                        "the header MCP-Protocol-Version says {named:?}, and the message {version:?}"
+                    )));
+                }
+                Some(_) => {}
+            }
+            if !message::is_known(version) {
+                return Err(message::unknown_version(version));
+            }
+        }
+        headers::check(headers, &incoming.raw, |tool| {
+            let tool = self.fleet.group.component(ComponentKind::Tool, tool)?;
+            tool.input_schema().cloned()
+        })
+        .map_err(mismatch)
+    }
+}
+
+/// Whether a message belongs to the newer era. `initialize` never does: a client of the newer era that says it asks for the
+/// older one.
+fn is_modern(incoming: &Incoming, named: Option<&str>) -> bool {
+    match incoming.method() {
+        Some("initialize") => false,
+        Some("server/discover") => true,
+        _ => incoming.version().is_some() || named.is_some_and(message::is_modern),
+    }
+}
+
+/// What a client can make of an answer to a POST; `None` where it excludes whatever there could be.
+///
+/// A stream is sent to a client that names it. One that takes everything may be a person with `curl`.
+fn taste(headers: &HeaderMap) -> Option<Taste> {
+    let object = accept::weight(headers, "application", "json");
+    let stream = accept::weight(headers, "text", "event-stream");
+    if stream > 0 && accept::is_named(headers, "text", "event-stream") && stream >= object {
+        Some(Taste::Stream)
+    } else if object > 0 {
+        Some(Taste::Object)
+    } else {
+        (stream > 0).then_some(Taste::Stream)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let read = value.and_then(|value| mediatype::MediaType::parse(value).ok());
+    read.is_some_and(|it| it.ty == "application" && it.subty == "json" && it.suffix.is_none())
+}
+
+fn not_acceptable(offered: &str) -> Response<Body> {
+    let text = format!("what is offered here is {offered}, and Accept excludes it");
+    body::refused(StatusCode::NOT_ACCEPTABLE, -32600, &text)
+}
+
+fn turned_away(refused: Refused) -> Response<Body> {
+    match refused {
+        Refused::Forbidden(why) => body::refused(StatusCode::FORBIDDEN, -32600, &why),
+        Refused::Unauthorized => {
+            let text = "this gateway asks for Authorization: Bearer with its token";
+            let mut response = body::refused(StatusCode::UNAUTHORIZED, -32600, text);
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
+    }
+}
+
+/// The answer of a gateway that takes no requests any more.
+fn closing() -> Response<Body> {
+    unavailable("the gateway is closing")
+}
+
+/// The answer where there is no room now.
+fn unavailable(why: &str) -> Response<Body> {
+    let mut response = body::refused(StatusCode::SERVICE_UNAVAILABLE, -32603, why);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// A JSON-RPC error as the whole answer.
+fn error_answer(status: StatusCode, id: Option<RequestId>, error: ErrorData) -> Response<Body> {
+    body::json(status, &JsonRpcError::new(id, error))
+}
+
+/// Whether a message is an answer, after which nothing comes on its stream.
+fn is_answer(message: &ServerJsonRpcMessage) -> bool {
+    matches!(message, ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_))
+}
+
+/// Keeps `value` for as long as a stream lives.
+fn with<S, T>(stream: S, value: T) -> impl Stream<Item = S::Item> + Send + Sync + 'static
+where
+    S: Stream + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    stream.map(move |item| {
+        let _kept = &value;
+        item
+    })
+}
+
+/// Collects a stream that nobody can read as one, up to its answer.
+async fn answer_of(
+    events: impl Stream<Item = ServerSseMessage>,
+) -> Option<Arc<ServerJsonRpcMessage>> {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        if let Some(message) = event.message.filter(|message| is_answer(message)) {
+            return Some(message);
+        }
+    }
+    None
+}
+
+/// What the service of a connection returns.
+type Answered = Result<Response<Body>, Infallible>;

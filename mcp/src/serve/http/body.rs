@@ -1,0 +1,133 @@
+//! The bodies of requests and answers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use moored::{CancelHandle, StopRequest};
+use rmcp::transport::streamable_http_server::session::ServerSseMessage;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// The body of an answer of a [`Gateway`](crate::Gateway).
+pub type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+/// How often a stream on which nothing happens says that it is still there.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// Why a body was not read.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    TooLarge,
+    Broken(String),
+}
+
+/// Reads the body of a request, no further than `limit`.
+pub(super) async fn read<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    // Not even begun, where its length is known and too large.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    let mut body = std::pin::pin!(body);
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > limit {
+            return Err(BodyError::TooLarge);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.freeze())
+}
+
+/// An answer that has nothing to say but its status.
+pub(super) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Full::default().boxed());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Nothing that is sent here has a key that is no text.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Full::from(text).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer to a request that was not looked into: a JSON-RPC error without an id.
+pub(super) fn refused(status: StatusCode, code: i32, message: &str) -> Response<Body> {
+    json(status, &json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}}))
+}
+
+/// An answer that is a stream of events. It ends with `events`, or when `until` is asked to stop.
+pub(super) fn events<S>(events: S, until: &CancelHandle) -> Response<Body>
+where
+    S: Stream<Item = ServerSseMessage> + Send + Sync + 'static,
+{
+    let mut alive = interval(ALIVE);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once.
+    alive.reset();
+    let stream = Events { events: Box::pin(events), alive, until: until.stop_requested() };
+    let mut response = Response::new(StreamBody::new(stream).boxed());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    // A proxy that collects the answer first would keep back progress and questions.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// Events as the frames of a body, with comments between them where they are rare.
+struct Events<S> {
+    events: Pin<Box<S>>,
+    alive: Interval,
+    until: StopRequest,
+}
+
+impl<S: Stream<Item = ServerSseMessage>> Stream for Events<S> {
+    type Item = Result<Frame<Bytes>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(event) = self.events.as_mut().poll_next(cx) {
+            self.alive.reset();
+            return Poll::Ready(event.map(|event| Ok(Frame::data(written(&event)))));
+        }
+        // What there was to say has been said.
+        if Pin::new(&mut self.until).poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.alive.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
+    }
+}
+
+/// An event as text.
+fn written(event: &ServerSseMessage) -> Bytes {
+    let mut text = String::new();
+    if let Some(id) = &event.event_id {
+        text.push_str(&format!("id: {id}\n"));
+    }
+    if let Some(retry) = event.retry {
+        text.push_str(&format!("retry: {}\n", retry.as_millis()));
+    }
+    // JSON is written without a line break. An event without a message is there for its id.
+    let message = event.message.as_ref().and_then(|it| serde_json::to_string(it).ok());
+    text.push_str(&format!("data: {}\n\n", message.unwrap_or_default()));
+    text.into()
+}

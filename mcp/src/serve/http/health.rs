@@ -1,0 +1,47 @@
+//! Whether the gateway is there, for those who start and watch it.
+
+use http::{Method, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::super::{Core, ServerState};
+use super::body::{self, Body};
+
+pub(super) const PATH: &str = "/health";
+
+impl Core {
+    /// 200 as long as requests are taken, whatever the servers do; 503 afterwards. Names and causes are told to those who may use
+    /// the gateway.
+    pub(super) fn health(&self, method: &Method, authorized: bool) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return body::empty(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let servers = self.fleet.states();
+        let count = |wanted: fn(&ServerState) -> bool| {
+            servers.iter().filter(|(_, state)| wanted(state)).count()
+        };
+        let closing = self.is_closing();
+        let mut health = json!({
+            "status": if closing { "closing" } else { "ok" },
+            "sessions": self.sessions.len(),
+            "up": count(|state| matches!(state, ServerState::Up)),
+            "starting": count(|state| matches!(state, ServerState::Starting)),
+            "down": count(|state| matches!(state, ServerState::Down { .. })),
+        });
+        if authorized {
+            let each = servers.into_iter().map(|(name, state)| (name, told(&state)));
+            health["servers"] = Value::Object(Map::from_iter(each));
+        }
+        let status = if closing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        body::json(status, &health)
+    }
+}
+
+fn told(state: &ServerState) -> Value {
+    match state {
+        ServerState::Starting => json!({"state": "starting"}),
+        ServerState::Up => json!({"state": "up"}),
+        ServerState::Down { outcome, error } => {
+            json!({"state": "down", "outcome": outcome, "error": error.chain.join(": ")})
+        }
+    }
+}

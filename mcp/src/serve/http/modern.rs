@@ -1,0 +1,105 @@
+//! The newer era over HTTP: no sessions. Each request has a service of its own, and the body of its answer is all that
+//! connects it with its client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use http::{Response, StatusCode};
+use rmcp::model::{
+    ClientCapabilities, ClientJsonRpcMessage, ErrorCode, Implementation, InitializeRequestParams,
+    ProtocolVersion, ServerJsonRpcMessage,
+};
+use rmcp::service::serve_directly_with_ct;
+use rmcp::transport::OneshotTransport;
+use rmcp::transport::streamable_http_server::session::ServerSseMessage;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::super::Core;
+use super::super::answering::Front;
+use super::super::client::Client;
+use super::super::message::Incoming;
+use super::body::{self, Body};
+use super::{Taste, answer_of, error_answer, is_answer, with};
+
+/// How long the answer may take before a stream is begun for it. An answer that is there by then has a status of its own.
+const FIRST: Duration = Duration::from_secs(1);
+
+impl Core {
+    pub(super) async fn answer_modern(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        taste: Taste,
+    ) -> Response<Body> {
+        let id = incoming.id();
+        let request = match incoming.message {
+            message @ ClientJsonRpcMessage::Request(_) => message,
+            // A request is cancelled by closing its stream; nothing else that is told concerns anybody.
+            ClientJsonRpcMessage::Notification(_) => return body::empty(StatusCode::ACCEPTED),
+            _ => {
+                let text = "nothing was asked that this could be the answer to";
+                return body::refused(StatusCode::BAD_REQUEST, -32600, text);
+            }
+        };
+        let (transport, mut messages) = OneshotTransport::new(request);
+        let cancel = CancellationToken::new();
+        // Dropped with this future or with the body of the answer: then nobody waits any more.
+        let guard = cancel.clone().drop_guard();
+        let front = Front { core: self.clone(), client: Client::new(cancel.clone()).into() };
+        let service = serve_directly_with_ct(front, transport, Some(nobody()), cancel);
+        self.wire(async move {
+            let _ended = service.waiting().await;
+        });
+        let first = match taste {
+            Taste::Object => {
+                let events = events(None, messages);
+                let answer = answer_of(events).await;
+                return match answer {
+                    Some(answer) => body::json(status(&answer), &*answer),
+                    None => super::closing(),
+                };
+            }
+            Taste::Stream => tokio::time::timeout(FIRST, messages.recv()).await,
+        };
+        match first {
+            Ok(Some(answer)) if is_answer(&answer) => body::json(status(&answer), &answer),
+            Ok(Some(message)) => {
+                body::events(with(events(Some(message), messages), guard), &self.flushing)
+            }
+            Ok(None) => {
+                let error = rmcp::ErrorData::internal_error("the request has no answer", None);
+                error_answer(StatusCode::INTERNAL_SERVER_ERROR, id, error)
+            }
+            Err(_) => body::events(with(events(None, messages), guard), &self.flushing),
+        }
+    }
+}
+
+/// The messages to a client as events.
+fn events(
+    first: Option<ServerJsonRpcMessage>,
+    mut rest: Receiver<ServerJsonRpcMessage>,
+) -> impl futures_util::Stream<Item = ServerSseMessage> + Send + Sync + 'static {
+    let rest = stream::poll_fn(move |cx| rest.poll_recv(cx));
+    stream::iter(first).chain(rest).map(ServerSseMessage::from_message)
+}
+
+/// The status that goes with an answer.
+fn status(answer: &ServerJsonRpcMessage) -> StatusCode {
+    let ServerJsonRpcMessage::Error(error) = answer else { return StatusCode::OK };
+    match error.error.code {
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
+        | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY
+        | ErrorCode::HEADER_MISMATCH => StatusCode::BAD_REQUEST,
+        ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    }
+}
+
+/// The client of a request, which says of itself what it wants to be known in the request.
+fn nobody() -> InitializeRequestParams {
+    let nobody = Implementation::new("unknown", "0");
+    InitializeRequestParams::new(ClientCapabilities::default(), nobody)
+        .with_protocol_version(ProtocolVersion::V_2026_07_28)
+}

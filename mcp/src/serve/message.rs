@@ -1,0 +1,155 @@
+//! The messages of clients: read once, as JSON, and from there as what rmcp takes.
+//!
+//! A client's answer to a question is handed on as plain JSON, so that no field of it is lost.
+
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientResult, CustomResult, ErrorCode, ErrorData, JsonRpcError,
+    JsonRpcResponse, JsonRpcVersion2_0, ProtocolVersion, RequestId,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The key in `_meta` under which a message of the newer era names its revision.
+pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// A message of a client.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) raw: Value,
+    pub(super) message: ClientJsonRpcMessage,
+}
+
+/// Why something is no message, and the id that it has all the same.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) id: Option<RequestId>,
+    pub(super) error: ErrorData,
+}
+
+impl Unreadable {
+    /// The answer.
+    pub(super) fn answer(self) -> JsonRpcError {
+        JsonRpcError::new(self.id, self.error)
+    }
+}
+
+/// Reads one message.
+pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
+    let raw: Value = serde_json::from_slice(text).map_err(|error| {
+        let error = ErrorData::parse_error(format!("the message is no JSON: {error}"), None);
+        Unreadable { id: None, error }
+    })?;
+    let id = RequestId::deserialize(&raw["id"]).ok();
+    let wrong = |id: &Option<RequestId>, why: String| Unreadable {
+        id: id.clone(),
+        error: ErrorData::invalid_request(why, None),
+    };
+    if raw.is_array() {
+        let why = "batches are not part of the protocol: send one message at a time";
+        return Err(wrong(&None, why.into()));
+    }
+    if raw["jsonrpc"] != "2.0" {
+        return Err(wrong(&id, r#"the message has no "jsonrpc": "2.0""#.into()));
+    }
+    let is_request = raw["method"].is_string();
+    if is_request && raw.get("id").is_some() && id.is_none() {
+        return Err(wrong(&None, r#""id" has to be a string or an integer"#.into()));
+    }
+    let message = match (&id, raw.get("result")) {
+        (Some(id), Some(result)) if !is_request => {
+            let result = ClientResult::CustomResult(CustomResult(result.clone()));
+            ClientJsonRpcMessage::Response(JsonRpcResponse {
+                jsonrpc: JsonRpcVersion2_0,
+                id: id.clone(),
+                result,
+            })
+        }
+        _ => ClientJsonRpcMessage::deserialize(&raw).map_err(|error| {
+            wrong(&id, format!("the message is no request, notification or answer: {error}"))
+        })?,
+    };
+    Ok(Incoming { raw, message })
+}
+
+impl Incoming {
+    /// The method of a request or a notification.
+    pub(super) fn method(&self) -> Option<&str> {
+        self.raw["method"].as_str()
+    }
+
+    /// The id of a request.
+    pub(super) fn id(&self) -> Option<RequestId> {
+        match &self.message {
+            ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
+            _ => None,
+        }
+    }
+
+    /// The revision that the message itself names.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.raw["params"]["_meta"][VERSION_KEY].as_str()
+    }
+}
+
+/// Whether a revision, by its name, is one without `initialize`.
+pub(super) fn is_modern(version: &str) -> bool {
+    version >= ProtocolVersion::V_2026_07_28.as_str()
+}
+
+/// Whether a revision is one that is spoken here.
+pub(super) fn is_known(version: &str) -> bool {
+    ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version)
+}
+
+/// The error of a revision that is not spoken.
+pub(super) fn unknown_version(version: &str) -> ErrorData {
+    let supported: Vec<&str> =
+        ProtocolVersion::KNOWN_VERSIONS.iter().map(|it| it.as_str()).collect();
+    ErrorData::new(
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION,
+        format!("the revision {version:?} of the protocol is not spoken here"),
+        Some(json!({"supported": supported, "requested": version})),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_or_it_is_said_what_is_wrong_with_it() {
+        for (text, right) in [
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, ""),
+            (r#"{"jsonrpc":"2.0","id":"a","method":"x/unknown","params":{"a":1}}"#, ""),
+            (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, ""),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"any":"thing"}}"#, ""),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}"#, ""),
+            ("", "no JSON"),
+            ("[]", "batches"),
+            ("{}", "jsonrpc"),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "a string or an integer"),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "a string or an integer"),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "a string or an integer"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "no request"),
+        ] {
+            match read(text.as_bytes()) {
+                Ok(_) => assert_eq!(right, "", "{text}"),
+                Err(wrong) => {
+                    let said = &wrong.error.message;
+                    assert!(!right.is_empty() && said.contains(right), "{text}: {said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_the_fields_that_nobody_knows() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept","content":{},"x":1}}"#;
+        let ClientJsonRpcMessage::Response(answer) = read(text.as_bytes()).expect("read").message
+        else {
+            panic!("it is an answer");
+        };
+        let ClientResult::CustomResult(result) = answer.result else { panic!("it is plain JSON") };
+        assert_eq!(result.0["x"], 1);
+    }
+}

@@ -1,0 +1,78 @@
+//! An attempt to connect, from the first resource acquired to the last page of the server's lists, within its time.
+
+use std::collections::BTreeSet;
+
+use moored::{CancelScope, ReasonKind};
+use tokio::time::Instant;
+
+use super::attempt::{self, Berth, Held};
+use super::start::{Life, interrupted};
+use crate::component::ComponentKind;
+use crate::fault::Fault;
+use crate::report::Outcome;
+use crate::wire::handshake::Terms;
+use crate::wire::{Gone, Link, Offers};
+
+/// Connects in a scope of its own, which its deadline or an order to leave cancels. The recorded reason tells which of
+/// the two it was.
+pub(super) async fn in_time(
+    berth: Berth<'_>,
+    life: &mut Life,
+) -> Result<(Held, Link, Offers), Fault> {
+    let options = &berth.shared.options;
+    let deadline = life.deadline.unwrap_or_else(Instant::now);
+    let time_left = deadline.saturating_duration_since(Instant::now());
+    let scope = CancelScope::new().named("connect").timeout(time_left);
+    let ask = scope.handle();
+    let mut orders = berth.session.watch.clone();
+    let Life { held, again, ended_on_probe, .. } = &mut *life;
+    let terms = Terms {
+        era: berth.session.params.era,
+        probe: ended_on_probe.is_none(),
+        discover_timeout: options.discover_timeout,
+        deadline,
+    };
+    let attempt = scope.run(async {
+        let (acquired, ready) = berth.acquire()?;
+        *held = Some(acquired.clone());
+        let link = attempt::handshake(&acquired, ready, terms).await.inspect_err(|fault| {
+            *again = acquired.ended_on_probe().then(|| fault.line());
+        })?;
+        if let Some(how) = ended_on_probe {
+            acquired.recorder.warn(format!("{how}: it was started again"));
+        }
+        acquired.recorder.phase("reading what the server offers");
+        let kinds = BTreeSet::from(ComponentKind::ALL);
+        let offers = tokio::select! {
+            // `biased`: the lists of a server count if they are complete, even if the server is gone by now.
+            biased;
+            offers = link.offers(&kinds, options.page_cap, &acquired.recorder) => offers,
+            fault = acquired.lost() => return Err(fault),
+        };
+        match offers {
+            Ok(offers) => Ok((acquired, link, offers)),
+            Err(Gone) => Err(acquired.lost().await),
+        }
+    });
+    let relay = async {
+        orders.asked_to_leave(options.budget).await;
+        ask.cancel_because("the session is being left");
+        std::future::pending::<()>().await
+    };
+    let attempted = tokio::select! {
+        attempted = attempt => attempted,
+        () = relay => unreachable!("it never ends"),
+    };
+    attempted.unwrap_or_else(|cancelled| {
+        Err(match cancelled.reason().kind() {
+            ReasonKind::Deadline => timed_out(life, options.connect_timeout),
+            _ => interrupted(),
+        })
+    })
+}
+
+fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
+    let phase = life.held.as_ref().and_then(Held::phase);
+    let phase = phase.unwrap_or_else(|| "connecting".into());
+    Fault::new(Outcome::TimedOut, format!("not connected within {limit:?}: still {phase}"))
+}

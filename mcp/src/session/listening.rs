@@ -1,0 +1,160 @@
+//! The streams on which a modern server reports changes, and the subscriptions that are renewed in another session.
+//!
+//! A server of the older era reports changes of its lists without a request, and changes of resources if its session has
+//! a subscription. A modern server gets one request for its lists, and one for each resource with a subscription. Each
+//! stays open as a stream.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::attempt::{Berth, Held};
+use crate::component::ComponentKind;
+use crate::event::EventKind;
+use crate::wire::{CallFailure, Caller, ListenEnd, Listening, Question, Topic};
+
+/// The number of tries to open a lost stream again.
+const TRIES: u32 = 8;
+/// The wait before the first try; it doubles from try to try.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+/// A stream that was open this long resets the number of tries.
+const HELD: Duration = Duration::from_secs(5);
+
+/// Keeps the streams open, for ever.
+pub(super) async fn listen(
+    berth: Berth<'_>,
+    held: &Held,
+    caller: &Caller,
+    mut opened: mpsc::UnboundedReceiver<(String, Listening)>,
+) -> Infallible {
+    let ear = Ear { berth, held, caller };
+    let mut streams = FuturesUnordered::new();
+    if caller.tells_of_lists() {
+        streams.push(ear.follow(Topic::Lists, None));
+    }
+    let subscribed = berth.session.subscribed.borrow().clone();
+    if caller.is_modern() {
+        streams.extend(subscribed.into_iter().map(|uri| ear.follow(Topic::Resource(uri), None)));
+    } else {
+        ear.subscribe_again().await;
+    }
+    loop {
+        tokio::select! {
+            Some((uri, listening)) = opened.recv() => {
+                streams.push(ear.follow(Topic::Resource(uri), Some(listening)));
+            }
+            () = held.pending.notices.a_renewal() => ear.subscribe_again().await,
+            Some(()) = streams.next() => {}
+        }
+    }
+}
+
+/// The context of following a topic.
+#[derive(Clone, Copy)]
+struct Ear<'a> {
+    berth: Berth<'a>,
+    held: &'a Held,
+    caller: &'a Caller,
+}
+
+impl Ear<'_> {
+    /// Keeps the stream of a topic open until its subscription or the server ends it.
+    async fn follow(self, topic: Topic, stream: Option<Listening>) {
+        match &topic {
+            Topic::Lists => {
+                if let Some(why) = self.until_it_ends(&topic, stream).await {
+                    self.held
+                        .recorder
+                        .warn(format!("the server reports no more changes of {topic}: {why}"));
+                }
+            }
+            Topic::Resource(uri) => {
+                let mut subscribed = self.berth.session.subscribed.subscribe();
+                let why = tokio::select! {
+                    biased;
+                    _ = subscribed.wait_for(|subscribed| !subscribed.contains(uri)) => return,
+                    why = self.until_it_ends(&topic, stream) => why,
+                };
+                self.given_up(uri, why.unwrap_or_else(|| "the server has ended it".to_owned()));
+            }
+        }
+    }
+
+    /// Waits for the end of a topic, and returns the reason if it is a failure. A stream that breaks off is opened again.
+    async fn until_it_ends(self, topic: &Topic, mut stream: Option<Listening>) -> Option<String> {
+        let limit = self.berth.shared.options.connect_timeout;
+        let mut tries = 0;
+        let mut is_first = true;
+        loop {
+            let opened = match stream.take() {
+                Some(stream) => Ok(stream),
+                None => match tokio::time::timeout(limit, self.caller.listen(topic)).await {
+                    Ok(opened) => opened,
+                    Err(_) => return Some(format!("it was not acknowledged within {limit:?}")),
+                },
+            };
+            let began = Instant::now();
+            let why = match opened {
+                Ok(stream) => {
+                    if !std::mem::take(&mut is_first) && *topic == Topic::Lists {
+                        // Notices of the time without a stream are lost.
+                        self.held.pending.notices.changed(ComponentKind::ALL);
+                    }
+                    match stream.ended().await {
+                        ListenEnd::Graceful => return None,
+                        ListenEnd::Lost(fault) => fault.line(),
+                        ListenEnd::Gone => std::future::pending().await,
+                    }
+                }
+                Err(CallFailure::Rejected { code, message, .. }) => {
+                    return Some(format!("the server rejected it: {message} (code {code})"));
+                }
+                Err(CallFailure::Failed(fault)) => fault.line(),
+                // The owner is about to see the end of the session.
+                Err(CallFailure::Gone) => std::future::pending().await,
+            };
+            if began.elapsed() >= HELD {
+                tries = 0;
+            }
+            if tries == TRIES {
+                return Some(format!("{why}; {TRIES} tries to open the stream again have failed"));
+            }
+            tokio::time::sleep(FIRST.saturating_mul(1 << tries).min(LONGEST)).await;
+            tries += 1;
+        }
+    }
+
+    /// Renews the subscriptions in another session.
+    async fn subscribe_again(self) {
+        let limit = self.berth.shared.options.connect_timeout;
+        let subscribed = self.berth.session.subscribed.borrow().clone();
+        for uri in subscribed {
+            let question = Question::Subscribe { uri: uri.clone() };
+            let asking = self.caller.ask(question, Default::default(), None);
+            let why = match tokio::time::timeout(limit, asking).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(CallFailure::Gone)) => return,
+                Ok(Err(CallFailure::Failed(fault))) => fault.line(),
+                Ok(Err(CallFailure::Rejected { code, message, .. })) => {
+                    format!("the server rejected it: {message} (code {code})")
+                }
+                Err(_) => format!("it was not answered within {limit:?}"),
+            };
+            self.given_up(&uri, why);
+        }
+    }
+
+    /// A subscription has ended without a call of `unsubscribe`.
+    fn given_up(self, uri: &str, message: String) {
+        let Berth { session, shared, .. } = self.berth;
+        let was_wanted = session.subscribed.send_if_modified(|subscribed| subscribed.remove(uri));
+        if was_wanted {
+            session.tell(shared, || EventKind::SubscriptionEnded { uri: uri.to_owned(), message });
+        }
+    }
+}

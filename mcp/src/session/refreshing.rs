@@ -1,0 +1,129 @@
+//! The listing of a server is kept up to date while it is up: lists that have changed are read again.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt::{Berth, Held};
+use super::naming::{Claim, Conflict, Named};
+use super::{Listing, Stage};
+use crate::component::{ComponentInfo, ComponentKind};
+use crate::event::EventKind;
+use crate::wire::{Gone, Link, Offers};
+
+/// The wait for more notices after the first: a server that adds ten tools may send ten.
+const SETTLE: Duration = Duration::from_millis(50);
+/// The pause after a reading: without it, a server that sends a notice at each reading would be asked without end.
+const REST: Duration = Duration::from_millis(500);
+
+/// Reads the lists that have changed, for ever.
+pub(super) async fn keep_lists(
+    berth: Berth<'_>,
+    held: &Held,
+    link: &Link,
+    claim: &mut Claim,
+) -> Infallible {
+    let notices = &held.pending.notices;
+    let mut rested = Instant::now();
+    loop {
+        notices.a_list_changed().await;
+        tokio::time::sleep_until(rested.max(Instant::now() + SETTLE)).await;
+        let kinds = notices.changed_lists();
+        if let Some(offers) = read(berth, held, link, &kinds).await {
+            relist(berth, held, claim, kinds, offers);
+        }
+        rested = Instant::now() + REST;
+    }
+}
+
+/// Reads these lists. `None` if they could not be read; the reason is among the warnings.
+async fn read(
+    berth: Berth<'_>,
+    held: &Held,
+    link: &Link,
+    kinds: &BTreeSet<ComponentKind>,
+) -> Option<Offers> {
+    let options = &berth.shared.options;
+    let reading = link.offers(kinds, options.page_cap, &held.recorder);
+    match tokio::time::timeout(options.connect_timeout, reading).await {
+        Ok(Ok(offers)) => Some(offers),
+        // The owner is about to see the end of the session.
+        Ok(Err(Gone)) => None,
+        Err(_) => {
+            let limit = options.connect_timeout;
+            held.recorder.warn(format!("lists that have changed were not read within {limit:?}"));
+            None
+        }
+    }
+}
+
+/// Replaces the lists that could be read. A component is left out if another server has its name.
+fn relist(
+    berth: Berth<'_>,
+    held: &Held,
+    claim: &mut Claim,
+    mut kinds: BTreeSet<ComponentKind>,
+    offers: Offers,
+) {
+    let Berth { session, shared, .. } = berth;
+    let Stage::Up(live) = session.stage() else { return };
+    kinds.retain(|kind| !offers.broken.contains(kind));
+    let named = Named::of(&shared.options.names, &session.name, offers.all);
+    let merged = merged(&kinds, named.components, &live.listing);
+    let (components, taken) = claim.update(merged, false);
+    let conflicts = named.conflicts.into_iter().chain(taken).map(Conflict::warning);
+    named.warnings.into_iter().chain(conflicts).for_each(|warning| held.recorder.warn(warning));
+
+    let listing = Listing::of(components);
+    let changes: Vec<_> = kinds
+        .into_iter()
+        .filter_map(|kind| Some((kind, listing.since(&live.listing, kind)?)))
+        .collect();
+    if changes.is_empty() {
+        return;
+    }
+    session.relist(listing);
+    for (kind, change) in changes {
+        session.tell(shared, || EventKind::ListChanged {
+            kind,
+            added: change.added,
+            removed: change.removed,
+            altered: change.altered,
+        });
+    }
+}
+
+/// The components of the lists that were read, and those of the others as they were.
+fn merged(
+    kinds: &BTreeSet<ComponentKind>,
+    read: Vec<ComponentInfo>,
+    before: &Listing,
+) -> Vec<ComponentInfo> {
+    let others = before.components.iter().filter(|it| !kinds.contains(&it.kind)).cloned();
+    let read = read.into_iter().filter(|it| kinds.contains(&it.kind));
+    let mut merged: Vec<_> = read.chain(others).collect();
+    // The sort is stable, so the server's order within a kind stays as it is.
+    merged.sort_by_key(|component| component.kind);
+    merged
+}
+
+/// Sends an event for each resource that has changed, for ever.
+pub(super) async fn pass_updates_on(berth: Berth<'_>, held: &Held) -> Infallible {
+    let Berth { session, shared, .. } = berth;
+    loop {
+        for uri in held.pending.notices.updates().await {
+            session.tell(shared, || {
+                let hooked = match session.stage() {
+                    Stage::Up(live) => {
+                        let mut resources = live.listing.all(ComponentKind::Resource);
+                        resources.find(|it| it.wire == uri).map(|it| it.hooked.clone())
+                    }
+                    _ => None,
+                };
+                EventKind::ResourceUpdated { uri, hooked }
+            });
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One start of a server: connected, served until it is lost or was asked to leave, and left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use moored::{Cause, ExitFailure, ExitStack, Failure, TaskGroup};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::attempt::{Berth, Held};
+use super::leaving::Leaving;
+use super::naming::{Claim, Conflict, Named};
+use super::pump::Pumps;
+use super::{Connection, Listing, Live, Session, Shared, Stage, Turn};
+use super::{connecting, listening, refreshing, reporting};
+use crate::event::EventKind;
+use crate::fault::Fault;
+use crate::report::{LeaveReport, Outcome, SessionInfo};
+use crate::wire::{Link, Offers};
+
+/// The progress of a session.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    /// Set once it is up.
+    pub(super) info: Option<SessionInfo>,
+    pub(super) held: Option<Held>,
+    /// The names of its components, until they are withdrawn.
+    pub(super) claim: Option<Claim>,
+    /// A list that could not be read.
+    pub(super) list_fault: Option<Fault>,
+    /// Given back with the outcome of the attempt.
+    pub(super) turn: Option<Turn>,
+    /// The end of the attempt.
+    pub(super) deadline: Option<Instant>,
+    /// Set if the server is to be started again: the end of its process.
+    pub(super) again: Option<String>,
+    /// The end of its first process, once the second one is there.
+    pub(super) ended_on_probe: Option<String>,
+}
+
+/// The outcome of one start of a server.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) fault: Option<Fault>,
+    pub(super) leave: LeaveReport,
+}
+
+/// Starts a server and leaves it: a group for its pumps, inside it a stack for its exits, inside that the session itself.
+/// All failures are in one record, the session's own failure first.
+pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> Left {
+    let leaving = Leaving::default();
+    let orders = session.watch.of_start();
+    let pumps: Pumps = TaskGroup::new().named(format!("pumps of {}", session.name)).keep_going();
+    let stack = ExitStack::new().named(format!("session {}", session.name));
+    session.starts.fetch_add(1, Ordering::Relaxed);
+    let left = pumps.run(async {
+        let berth = Berth {
+            session,
+            shared,
+            leaving: &leaving,
+            orders: &orders,
+            stack: &stack,
+            pumps: &pumps,
+        };
+        let left = stack.run(async {
+            // Boxed, because it is large, and each region around it would move it.
+            let ended = Box::pin(live(berth, life)).await;
+            leaving.begin();
+            if life.again.is_none() {
+                begin_leaving(berth, life, ended.as_ref().err());
+            }
+            ended
+        });
+        Ok(left.await)
+    });
+    let (fault, suppressed) = match left.await {
+        Ok(Ok(())) => (None, Vec::new()),
+        Ok(Err(failure)) => sorted(failure),
+        // The pumps return no errors, and their group is cancelled only by the end of the runtime.
+        Err(failure) => (None, vec![failure.to_string()]),
+    };
+    let leave = leaving.report(life.info.is_some(), suppressed);
+    Left { fault, leave }
+}
+
+/// The session's own failure, and the failures while leaving, in order.
+fn sorted(failure: Failure<Fault>) -> (Option<Fault>, Vec<String>) {
+    let mut fault = None;
+    let mut suppressed = Vec::new();
+    for cause in failure.into_causes() {
+        match cause {
+            Cause::Body(own) => fault = Some(own),
+            Cause::Exit(ExitFailure::Failed { error, .. }) => suppressed.push(error.to_string()),
+            other => suppressed.push(other.to_string()),
+        }
+    }
+    (fault, suppressed)
+}
+
+/// Connects and serves. `Ok` is a session that came up and was asked to leave.
+async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
+    let Berth { session, shared, .. } = berth;
+    let attempted = Box::pin(connecting::in_time(berth, life)).await;
+    if let (Some(how), Err(_)) = (&life.again, &attempted) {
+        let message = how.clone();
+        session.tell(shared, || EventKind::StartedAgain { message });
+    } else {
+        session.clock.lock().outcome = Some(Instant::now());
+        life.turn = None;
+    }
+    let (held, link, offers) = attempted?;
+    held.recorder.connected();
+    life.list_fault = offers.fault.clone();
+    let listing = list(berth, life, &held, offers)?;
+    let (opened, arrivals) = mpsc::unbounded_channel();
+    let caller = link.caller(opened);
+    let info = come_up(session, &link, Connection { caller: caller.clone() }, listing, life)?;
+    session.tell(shared, || EventKind::Up(Box::new(info)));
+    let Some(claim) = &mut life.claim else { unreachable!("it was taken with the listing") };
+    let mut orders = session.watch.clone();
+    tokio::select! {
+        biased;
+        _ = orders.asked_to_leave(shared.options.budget) => Ok(()),
+        fault = held.lost() => Err(fault),
+        never = Box::pin(refreshing::keep_lists(berth, &held, &link, claim)) => match never {},
+        never = refreshing::pass_updates_on(berth, &held) => match never {},
+        never = Box::pin(listening::listen(berth, &held, &caller, arrivals)) => match never {},
+    }
+}
+
+/// Gives the components their hooked names. A server comes up with all of its names or not at all.
+fn list(berth: Berth<'_>, life: &mut Life, held: &Held, offers: Offers) -> Result<Listing, Fault> {
+    let Berth { session, shared, .. } = berth;
+    let mut named = Named::of(&shared.options.names, &session.name, offers.all);
+    named.warnings.into_iter().for_each(|warning| held.recorder.warn(warning));
+    let claim = life.claim.get_or_insert_with(|| shared.claims.of(&session.name));
+    if named.conflicts.is_empty() {
+        let (components, taken) = claim.update(named.components, true);
+        if taken.is_empty() {
+            return Ok(Listing::of(components));
+        }
+        named.conflicts = taken;
+    }
+    let fault = named.conflicts.into_iter().map(Conflict::fault).next();
+    Err(fault.unwrap_or_else(interrupted))
+}
+
+/// Lets the users see the session, unless it was asked to leave before.
+fn come_up(
+    session: &Session,
+    link: &Link,
+    connection: Connection,
+    listing: Listing,
+    life: &mut Life,
+) -> Result<SessionInfo, Fault> {
+    let profile = link.profile();
+    let info = reporting::info(session, profile.era.clone(), &listing, life.list_fault.as_ref());
+    let live = Live {
+        info: info.clone(),
+        listing: Arc::new(listing),
+        profile: Arc::new(profile),
+        connection: Arc::new(connection),
+    };
+    if !session.come_up(live) {
+        return Err(interrupted());
+    }
+    life.info = Some(info.clone());
+    Ok(info)
+}
+
+/// From here on only exits run. A session that ended by itself has the whole budget; an order may shorten it.
+fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
+    let Berth { session, shared, .. } = berth;
+    if let (Some(info), Stage::Up(live)) = (&mut life.info, session.stage()) {
+        // The report has the numbers of the last listing.
+        info.count(&live.listing);
+    }
+    berth.orders.end_start(Instant::now() + shared.options.budget);
+    session.advance(Stage::Leaving { fault: fault.cloned() });
+    // Now that its components are withdrawn, another session may have their names.
+    life.claim = None;
+    session.tell(shared, || match (fault, &life.info) {
+        (None, _) => EventKind::Closing,
+        (Some(fault), Some(_)) => EventKind::Lost { message: fault.line() },
+        (Some(fault), None) => EventKind::Failed { outcome: fault.outcome, message: fault.line() },
+    });
+}
+
+/// The outcome of an attempt that was interrupted, for any reason.
+pub(super) fn interrupted() -> Fault {
+    Fault::new(Outcome::Closing, "the attempt was interrupted: the session is being left")
+}

@@ -1,0 +1,70 @@
+//! The present state of a session, as a group reports it at any time.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::report::{ErrorReport, TransportKind};
+
+/// The stages of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SessionStage {
+    /// The first attempt is under way, or waits for its turn.
+    Connecting,
+    /// Connected.
+    Up,
+    /// It is being left.
+    Leaving,
+    /// It has been left.
+    Left,
+}
+
+/// The present state of a session. It serialises like the reports, with times in whole milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SessionState {
+    /// The number of its attempt in the group, as in [`Event::index`](crate::Event::index).
+    pub index: usize,
+    /// The name it was given.
+    pub name: String,
+    /// Its transport.
+    pub transport: TransportKind,
+    /// The stage that it has reached.
+    pub stage: SessionStage,
+    /// The time at which it reached that stage, in milliseconds since the Unix epoch by the clock of this machine.
+    pub since_unix_ms: u64,
+    /// The protocol revision agreed on, the last time at which it was up.
+    pub era: Option<String>,
+    /// The server's description of itself: its `serverInfo`.
+    pub server: Option<Map<String, Value>>,
+    /// The server's instructions for language models.
+    pub instructions: Option<String>,
+    /// The capabilities that the server has announced.
+    pub capabilities: Map<String, Value>,
+    /// The number of tools; 0 while it is not up.
+    pub tools: usize,
+    /// The number of prompts.
+    pub prompts: usize,
+    /// The number of resources.
+    pub resources: usize,
+    /// The number of resource templates.
+    pub templates: usize,
+    /// The addresses of the resources with a subscription, in order.
+    pub subscribed: Vec<String>,
+    /// The number of starts of the server so far.
+    pub starts: u32,
+    /// Problems that did not prevent the session, so far.
+    pub warnings: Vec<String>,
+    /// The cause of its end. For a session that is up, the first list that could not be read.
+    pub error: Option<ErrorReport>,
+}
+
+/// A server's description of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Profile {
+    pub(crate) era: Option<String>,
+    pub(crate) server: Option<Map<String, Value>>,
+    pub(crate) instructions: Option<String>,
+    pub(crate) capabilities: Map<String, Value>,
+}

@@ -1,0 +1,177 @@
+//! What is asked through the gateway: it is passed on as it is, and where a server is away the answer says why.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::http::{Reply, Server, legacy};
+use crate::support::{Raw, Served, at, fleet_server, options, shell, within_limit};
+
+/// Asks for a result in the newer era.
+async fn result(served: &Served, method: &str, params: Value) -> Value {
+    let answer = served.ask(Raw::modern(method, params)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.message()["result"].take()
+}
+
+#[tokio::test]
+async fn fields_that_nobody_knows_come_through_in_lists_and_results() {
+    within_limit(async {
+        let tool = json!({"name": "t", "inputSchema": {"type": "object", "x-more": [1]}, "x-vendor": {"a": null}});
+        let reply = json!({"content": [{"type": "text", "text": "t", "x": 1}], "x-result": true, "_meta": {"m": 1}});
+        let (listed, answered) = (tool.clone(), reply.clone());
+        let server = Server::start(move |request| {
+            let answer = |value: Value| Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}));
+            match request.rpc.as_str() {
+                "tools/list" => answer(json!({"tools": [listed]})),
+                "tools/call" => {
+                    let mut reply = answered.clone();
+                    reply["_meta"]["asked"] = request.params["_meta"]["word"].clone();
+                    reply["asked"] = request.params["name"].clone();
+                    answer(reply)
+                }
+                _ => legacy(request),
+            }
+        })
+        .await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
+        let list = result(&served, "tools/list", json!({})).await;
+        let mut hooked = tool;
+        hooked["name"] = json!("s__t");
+        assert_eq!(list, json!({"tools": [hooked], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}));
+
+        let called = result(&served, "tools/call", json!({"name": "s__t", "_meta": {"word": "w"}})).await;
+        let mut expected = reply;
+        (expected["_meta"]["asked"], expected["asked"]) = (json!("w"), json!("t"));
+        expected["resultType"] = json!("complete");
+        assert_eq!(called, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn prompts_resources_and_completions_are_asked_for_by_their_names() {
+    within_limit(async {
+        let served = Served::start(vec![fleet_server("a", &[]), fleet_server("b", &[])]).await;
+        let prompts = result(&served, "prompts/list", json!({})).await;
+        let names: Vec<_> =
+            prompts["prompts"].as_array().expect("a list").iter().map(|it| &it["name"]).collect();
+        assert_eq!(names, ["a__greeting", "b__greeting"]);
+        let prompt = result(&served, "prompts/get", json!({"name": "b__greeting"})).await;
+        assert!(prompt["messages"][0]["content"]["text"].is_string(), "{prompt}");
+        let resources = result(&served, "resources/list", json!({})).await;
+        assert_eq!(resources["resources"][0]["uri"], "fleet://about");
+        let read = result(&served, "resources/read", json!({"uri": "fleet://about"})).await;
+        assert_eq!(
+            (&read["contents"][0]["uri"], &read["ttlMs"]),
+            (&json!("fleet://about"), &json!(0))
+        );
+        let templates = result(&served, "resources/templates/list", json!({})).await;
+        assert_eq!(templates["resourceTemplates"], json!([]));
+        let page = served.ask(Raw::modern("tools/list", json!({"cursor": "2"}))).await.message();
+        assert_eq!(page["error"]["code"], -32602);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_of_a_dead_server_is_answered_with_the_true_cause() {
+    within_limit(async {
+        let free = tokio::net::TcpSocket::new_v4().expect("a socket");
+        free.bind(([127, 0, 0, 1], 0).into()).expect("a port that refuses");
+        let url = format!("http://{}/mcp", free.local_addr().expect("its address"));
+        let exits = shell("exits", "echo 'Error: no licence' >&2; exit 7");
+        let servers = vec![at("dead", &url), exits, fleet_server("good", &[])];
+        let served = Served::start(servers).await;
+        let called = result(&served, "tools/call", json!({"name": "dead__any"})).await;
+        assert_eq!(called["isError"], true, "{called}");
+        let text = called["content"][0]["text"].as_str().expect("a text");
+        assert!(text.contains("\"dead\"") && text.contains("Connection refused"), "{text}");
+
+        let called = result(&served, "tools/call", json!({"name": "exits/any"})).await;
+        let text = called["content"][0]["text"].as_str().expect("a text");
+        assert!(text.contains("status 7"), "{text}");
+
+        // Nobody's by its form: whoever is away may have had it.
+        let unknown = served.ask(Raw::modern("tools/call", json!({"name": "any"}))).await.message();
+        assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
+        let text = unknown["error"]["message"].as_str().expect("a text");
+        assert!(text.contains("Connection refused") && text.contains("status 7"), "{text}");
+
+        let prompt =
+            served.ask(Raw::modern("prompts/get", json!({"name": "dead__any"}))).await.message();
+        let text = prompt["error"]["message"].as_str().expect("a text");
+        assert!(text.contains("Connection refused"), "{prompt}");
+        // The others are there all the same.
+        let called = result(
+            &served,
+            "tools/call",
+            json!({"name": "good__echo", "arguments": {"message": "m"}}),
+        )
+        .await;
+        assert_eq!(called["content"][0]["text"], "m");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_servers_own_error_is_passed_on_and_a_slow_tool_has_a_limit() {
+    within_limit(async {
+        let server = Server::start(|request| {
+            match (request.rpc.as_str(), request.params["arguments"]["slow"].as_bool()) {
+                ("tools/call", Some(true)) => Reply::Hang,
+                ("tools/call", _) => Reply::json(json!({"jsonrpc": "2.0", "id": request.id,
+                "error": {"code": -32050, "message": "no", "data": {"why": [1]}}})),
+                _ => legacy(request),
+            }
+        })
+        .await;
+        let slow = at("s", &server.url).call_timeout(Duration::from_millis(100));
+        let served = Served::start(vec![slow]).await;
+        let refused =
+            served.ask(Raw::modern("tools/call", json!({"name": "s__echo"}))).await.message();
+        assert_eq!(
+            refused["error"],
+            json!({"code": -32050, "message": "no", "data": {"why": [1]}})
+        );
+        let late =
+            result(&served, "tools/call", json!({"name": "s__echo", "arguments": {"slow": true}}))
+                .await;
+        assert!(
+            late["isError"] == true
+                && late["content"][0]["text"].as_str().is_some_and(|it| it.contains("100ms")),
+            "{late}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_waits_for_servers_on_their_way_up_and_no_longer_than_it_may() {
+    within_limit(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let flag = dir.path().join("flag");
+        // It says nothing until the flag is there.
+        let binary = env!("CARGO_BIN_EXE_moored-mcp");
+        let waits = format!(
+            "until [ -e {} ]; do sleep 0.02; done; exec {binary} fleet-server",
+            flag.display()
+        );
+        let mut impatient = options();
+        impatient.settle = Duration::from_millis(150);
+        let served =
+            Served::with(vec![fleet_server("a", &[]), shell("late", &waits)], impatient).await;
+        let listed = async || {
+            let list = result(&served, "tools/list", json!({})).await;
+            list["tools"].as_array().expect("a list").len()
+        };
+        assert_eq!(listed().await, 3, "one of the two is there");
+        let called = result(&served, "tools/call", json!({"name": "late__echo"})).await;
+        let text = called["content"][0]["text"].as_str().expect("a text");
+        assert!(text.contains("on its way up"), "{text}");
+        std::fs::write(&flag, "").expect("written");
+        served.gateway.settled().await;
+        crate::support::come_true(async || listed().await == 6).await;
+    })
+    .await;
+}

@@ -1,0 +1,243 @@
+//! What the HTTP side takes and what it turns away, request by request.
+
+use moored_mcp::GatewayOptions;
+use serde_json::{Value, json};
+
+use crate::support::{Raw, Served, fleet_server, initialize, options, within_limit};
+
+const STREAM: &str = "text/event-stream";
+const OBJECT: &str = "application/json";
+
+#[tokio::test]
+async fn accept_decides_on_the_form_of_the_answer_and_406_is_for_those_who_exclude_all() {
+    within_limit(async {
+        let served = Served::start(Vec::new()).await;
+        for (accept, status, form) in [
+            (&[][..], 200, OBJECT),
+            (&["*/*"], 200, OBJECT),
+            (&["application/*"], 200, OBJECT),
+            (&["application/json"], 200, OBJECT),
+            (&["application/json, text/event-stream"], 200, STREAM),
+            (&["text/event-stream", "application/json"], 200, STREAM),
+            (&["text/event-stream"], 200, STREAM),
+            (&["text/*"], 200, STREAM),
+            (&["TEXT/event-stream;q=0.5, application/json;q=0.5"], 200, STREAM),
+            (&["text/event-stream;q=0.1, application/json"], 200, OBJECT),
+            (&["application/json;q=0, */*;q=0.1"], 200, STREAM),
+            (&["text/event-stream;q=0, */*"], 200, OBJECT),
+            (&["text/html"], 406, OBJECT),
+            (&["*/*;q=0"], 406, OBJECT),
+            (&["application/json;q=0, text/event-stream;q=0.000"], 406, OBJECT),
+        ] {
+            let request =
+                accept.iter().fold(Raw::post(&initialize()), |it, value| it.with("Accept", value));
+            let answer = served.ask(request).await;
+            assert_eq!(answer.status, status, "{accept:?}: {answer:?}");
+            assert_eq!(answer.header("content-type"), Some(form), "{accept:?}");
+            if status == 200 {
+                assert_eq!(
+                    answer.message()["result"]["protocolVersion"],
+                    "2025-11-25",
+                    "{answer:?}"
+                );
+            }
+        }
+        let listen = Raw::new("GET", "/mcp").with("Accept", "application/json");
+        assert_eq!(served.ask(listen).await.status, 406);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn host_origin_and_token_are_checked_before_anything_is_read() {
+    within_limit(async {
+        let open = Served::start(Vec::new()).await;
+        let asked = async |served: &Served, name: &str, value: &str| {
+            served.ask(Raw::post(&initialize()).with(name, value)).await.status
+        };
+        for (host, status) in [
+            ("localhost", 200),
+            ("127.0.0.1:9", 200),
+            ("evil.example", 403),
+            ("evil.example:80", 403),
+        ] {
+            assert_eq!(asked(&open, "Host", host).await, status, "{host}");
+        }
+        for (origin, status) in
+            [("http://localhost:3000", 200), ("https://evil.example", 403), ("null", 403)]
+        {
+            assert_eq!(asked(&open, "Origin", origin).await, status, "{origin}");
+        }
+        let closed = Served::with(Vec::new(), options().token("t0ken")).await;
+        let answer = closed.ask(Raw::post(&initialize())).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")));
+        assert_eq!(asked(&closed, "Authorization", "Bearer other").await, 401);
+        assert_eq!(asked(&closed, "Authorization", "Bearer t0ken").await, 200);
+        for verb in ["GET", "DELETE"] {
+            assert_eq!(closed.ask(Raw::new(verb, "/mcp")).await.status, 401, "{verb}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_told_so() {
+    within_limit(async {
+        let mut limited: GatewayOptions = options();
+        limited.body_limit = 1_000;
+        let served = Served::with(Vec::new(), limited).await;
+        let long = "x".repeat(1_001);
+        let post = || Raw::post(&initialize());
+        for (what, request, status, code) in [
+            ("a long body", post().saying(&long), 413, -32600),
+            (
+                "a long body of unknown length",
+                post()
+                    .with("Transfer-Encoding", "chunked")
+                    .saying(format!("3e9\r\n{long}\r\n0\r\n\r\n")),
+                413,
+                -32600,
+            ),
+            ("no JSON", post().saying("{"), 400, -32700),
+            ("a batch", post().saying("[]"), 400, -32600),
+            (
+                "an id that is null",
+                post().saying(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#),
+                400,
+                -32600,
+            ),
+            (
+                "another type",
+                post().without("Content-Type").with("Content-Type", "text/plain"),
+                415,
+                -32600,
+            ),
+            ("no type", post().without("Content-Type"), 415, -32600),
+            ("another path", Raw::new("POST", "/other"), 404, -32600),
+            (
+                "no session",
+                Raw::post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})),
+                400,
+                -32600,
+            ),
+            (
+                "a session that is not there",
+                Raw::post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}))
+                    .with("Mcp-Session-Id", "s"),
+                404,
+                -32600,
+            ),
+            (
+                "a revision that nobody knows",
+                post().with("MCP-Protocol-Version", "2020-01-01"),
+                400,
+                -32022,
+            ),
+        ] {
+            let answer = served.ask(request).await;
+            assert_eq!(answer.status, status, "{what}: {answer:?}");
+            assert_eq!(answer.message()["error"]["code"], code, "{what}: {answer:?}");
+        }
+        let answer = served
+            .ask(
+                post()
+                    .with("Content-Type", "none")
+                    .with("Content-Type", "Application/JSON; charset=utf-8"),
+            )
+            .await;
+        assert!(answer.status == 200 || answer.status == 415, "{answer:?}");
+        let answer = served.ask(Raw::new("PATCH", "/mcp")).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST, DELETE")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_lives_from_initialize_to_delete_and_there_are_no_more_than_allowed() {
+    within_limit(async {
+        let mut limited = options();
+        limited.sessions = 2;
+        let served = Served::with(Vec::new(), limited).await;
+        let one = served.session().await;
+        let _two = served.session().await;
+        let third = served.ask(Raw::post(&initialize())).await;
+        assert_eq!((third.status, third.header("retry-after")), (503, Some("5")), "{third:?}");
+
+        let list = Raw::post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
+        let answer = served.ask(list.clone().with("Mcp-Session-Id", &one)).await;
+        assert_eq!(answer.message()["result"], json!({"tools": []}), "{answer:?}");
+        let delete = Raw::new("DELETE", "/mcp").with("Mcp-Session-Id", &one);
+        assert_eq!(served.ask(delete.clone()).await.status, 204);
+        assert_eq!(served.ask(delete).await.status, 404);
+        assert_eq!(served.ask(list.with("Mcp-Session-Id", &one)).await.status, 404);
+        assert_eq!(served.ask(Raw::new("DELETE", "/mcp")).await.status, 400);
+        served.session().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_of_the_newer_era_says_what_its_headers_say() {
+    within_limit(async {
+        let served = Served::start(vec![fleet_server("s", &[])]).await;
+        let call = || Raw::modern("tools/call", json!({"name": "s__echo", "arguments": {"message": "ahoy"}}));
+        let answer = served.ask(call()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.message()["result"]["content"][0]["text"], "ahoy");
+        assert_eq!(answer.message()["result"]["resultType"], "complete");
+        for (what, request, code) in [
+            ("no method", call().without("Mcp-Method"), -32020),
+            ("another method", call().without("Mcp-Method").with("Mcp-Method", "tools/list"), -32020),
+            ("no name", call().without("Mcp-Name"), -32020),
+            ("another name", call().without("Mcp-Name").with("Mcp-Name", "s__fail"), -32020),
+            ("no version", call().without("MCP-Protocol-Version"), -32020),
+            ("another version", call().without("MCP-Protocol-Version").with("MCP-Protocol-Version", "2025-11-25"), -32020),
+        ] {
+            let answer = served.ask(request).await;
+            assert_eq!(answer.status, 400, "{what}: {answer:?}");
+            assert_eq!(answer.message()["error"]["code"], code, "{what}: {answer:?}");
+        }
+        let message = |meta: Value| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}});
+        let raw = |meta: Value, version: &str| {
+            Raw::post(&message(meta)).with("MCP-Protocol-Version", version).with("Mcp-Method", "tools/list")
+        };
+        let key = "io.modelcontextprotocol/protocolVersion";
+        let answer = served.ask(raw(json!({}), "2026-07-28")).await;
+        assert_eq!((answer.status, answer.message()["error"]["code"].as_i64()), (400, Some(-32602)));
+        let answer = served.ask(raw(json!({(key): "2099-01-01"}), "2099-01-01")).await;
+        assert_eq!((answer.status, answer.message()["error"]["code"].as_i64()), (400, Some(-32022)));
+        assert!(answer.message()["error"]["data"]["supported"].is_array());
+        let answer = served.ask(raw(json!({(key): "2026-07-28"}), "2026-07-28")).await;
+        assert_eq!(answer.message()["error"]["code"], -32602, "no capabilities: {answer:?}");
+        let answer = served.ask(Raw::modern("no/such", json!({}))).await;
+        assert_eq!((answer.status, answer.message()["error"]["code"].as_i64()), (404, Some(-32601)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn health_says_how_the_servers_are_doing_and_why_to_those_who_may_ask() {
+    within_limit(async {
+        let servers = vec![fleet_server("good", &[]), crate::support::shell("bad", "exit 7")];
+        let served = Served::with(servers, options().token("t")).await;
+        served.gateway.settled().await;
+        let health = served.ask(Raw::new("GET", "/health").with("Authorization", "Bearer t")).await;
+        assert_eq!(health.status, 200, "{health:?}");
+        let told = health.message();
+        assert_eq!(
+            (&told["status"], &told["up"], &told["down"]),
+            (&json!("ok"), &json!(1), &json!(1))
+        );
+        assert_eq!(told["servers"]["good"]["state"], "up");
+        assert_eq!(told["servers"]["bad"]["outcome"], "exited");
+        assert!(
+            told["servers"]["bad"]["error"].as_str().is_some_and(|it| it.contains("status 7")),
+            "{told}"
+        );
+        let stranger = served.ask(Raw::new("GET", "/health")).await.message();
+        assert_eq!((&stranger["up"], &stranger["servers"]), (&json!(1), &Value::Null));
+        let rebound = Raw::new("GET", "/health").with("Host", "evil.example");
+        assert_eq!(served.ask(rebound).await.status, 403);
+    })
+    .await;
+}
