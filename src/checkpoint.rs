@@ -1,9 +1,15 @@
 //! Questions of a body to the region in which it runs (R6, R11, R13).
 
 use crate::region::{self, Node, ambient};
+#[cfg(debug_assertions)]
+use crate::report::{Report, report};
 use crate::sync::Arc;
+#[cfg(debug_assertions)]
+use crate::sync::Flag;
 use std::fmt;
 use std::future::Future;
+#[cfg(debug_assertions)]
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -61,15 +67,20 @@ pub fn is_cancelled() -> bool {
 /// Waits until the current region, or one around it up to a shield, is cancelled.
 ///
 /// A cancelled body is polled once more and then dropped where it is parked (R6): the code after this wait runs
-/// until the next await. The wait never resolves if no region of `moored` is current, nor in an exit, which is
-/// shielded. If it depends on the deadline of an [`EnteredScope`](crate::EnteredScope), it waits for that deadline
-/// itself, because no future may be polled there (R11).
+/// until the next await. The wait never resolves in an exit, which is shielded. If it depends on the deadline of an
+/// [`EnteredScope`](crate::EnteredScope), it waits for that deadline itself, because no future may be polled there (R11).
+///
+/// Where nothing of `moored` is current when it is polled first, such as in a task that somebody else spawned, it never
+/// resolves. Wait with [`CancelHandle::cancelled`](crate::CancelHandle::cancelled) there, or put
+/// [`task`](crate::task()) around the future. Built with debug assertions, the first such wait of a process is
+/// [reported](crate::Report::NothingCurrent).
 ///
 /// # Cancel safety
 ///
 /// Dropping the future loses nothing.
+#[track_caller]
 pub fn cancelled() -> CurrentCancelled {
-    CurrentCancelled(Wait::new())
+    CurrentCancelled(Wait::new("cancelled"))
 }
 
 /// Waits until the current region, or one around it, is asked to wind down with `stop` (R13). Shields do
@@ -77,7 +88,11 @@ pub fn cancelled() -> CurrentCancelled {
 ///
 /// An exit does not get the request, because it winds down already, and has to finish. In an exit this never resolves.
 /// In a region that is entered inside an exit it resolves only for the stop of a region that is inside the exit too.
-/// It never resolves if no region of `moored` is current.
+///
+/// If no region of `moored` is current when it is polled first, such as in the shutdown signal that a server polls in a
+/// task of its own, it never resolves. Wait with
+/// [`CancelHandle::stop_requested`](crate::CancelHandle::stop_requested) there. Built with debug assertions, the first such
+/// wait of a process is [reported](crate::Report::NothingCurrent).
 ///
 /// # Cancel safety
 ///
@@ -105,12 +120,29 @@ pub fn cancelled() -> CurrentCancelled {
 /// assert_eq!(served.await.unwrap(), 0);
 /// # });
 /// ```
+#[track_caller]
 pub fn stop_requested() -> StopRequested {
-    StopRequested(Wait::new())
+    StopRequested(Wait::new("stop_requested"))
 }
 
-/// The earliest deadline of the current region and those around it, up to a shield (R11). `None` if
-/// there is none.
+/// The instant at which the current region is cancelled at the latest: the earliest deadline of it and of the regions around
+/// it, up to a shield (R11). While a `stop` with a grace runs, the end of the grace counts as a deadline (R13); so does the
+/// end of a shield's grace, while a region around the shield is cancelled (R12). `None` if there is none.
+///
+/// ```
+/// use moored::{CancelScope, current_deadline};
+/// use std::time::{Duration, Instant};
+///
+/// # futures::executor::block_on(async {
+/// let scope = CancelScope::new().grace(Duration::from_secs(10));
+/// let left = scope.run(async {
+///     assert_eq!(current_deadline(), None);
+///     scope.stop();
+///     current_deadline().unwrap() - Instant::now()
+/// });
+/// assert!(left.await.unwrap() <= Duration::from_secs(10));
+/// # });
+/// ```
 pub fn current_deadline() -> Option<Instant> {
     let (node, deadline) = ambient::settled(|node, deadline, _| (node.cloned(), deadline));
     let around = node.and_then(|node| node.effective_deadline());
@@ -153,11 +185,21 @@ struct Wait {
     wait: region::Wait,
     polled: bool,
     done: bool,
+    #[cfg(debug_assertions)]
+    asked: Asked,
 }
 
 impl Wait {
-    fn new() -> Self {
-        Wait { node: None, wait: region::Wait::default(), polled: false, done: false }
+    #[track_caller]
+    fn new(_operation: &'static str) -> Self {
+        Wait {
+            node: None,
+            wait: region::Wait::default(),
+            polled: false,
+            done: false,
+            #[cfg(debug_assertions)]
+            asked: Asked { operation: _operation, at: Location::caller() },
+        }
     }
 
     fn poll(
@@ -167,8 +209,12 @@ impl Wait {
     ) -> Poll<()> {
         if !self.polled {
             self.polled = true;
-            let current = ambient::current().filter(|(_, in_exit)| !in_exit);
-            self.node = current.map(|(node, _)| node);
+            let current = ambient::current();
+            #[cfg(debug_assertions)]
+            if current.is_none() {
+                self.asked.of_nothing();
+            }
+            self.node = current.filter(|(_, in_exit)| !in_exit).map(|(node, _)| node);
         }
         let Some(node) = &self.node else { return Poll::Pending };
         if !happened(node, &mut self.wait) {
@@ -177,6 +223,25 @@ impl Wait {
         forget(node, &mut self.wait);
         self.done = true;
         Poll::Ready(())
+    }
+}
+
+/// What is waited for, and where.
+#[cfg(debug_assertions)]
+struct Asked {
+    operation: &'static str,
+    at: &'static Location<'static>,
+}
+
+#[cfg(debug_assertions)]
+impl Asked {
+    /// The wait never ends. The first one in a process is told of: a loop may make any number of them.
+    #[cold]
+    fn of_nothing(&self) {
+        static TOLD: Flag = Flag::new();
+        if !TOLD.raise() {
+            report(Report::NothingCurrent { operation: self.operation, asked_at: self.at });
+        }
     }
 }
 

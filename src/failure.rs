@@ -72,6 +72,8 @@ pub enum Cause<E> {
     Child {
         /// The child.
         task: TaskId,
+        /// Where it was spawned.
+        spawned_at: &'static Location<'static>,
         /// Its error.
         error: E,
     },
@@ -85,6 +87,8 @@ pub enum Cause<E> {
     NotReady {
         /// The child.
         task: TaskId,
+        /// Where it was started.
+        spawned_at: &'static Location<'static>,
     },
     /// The region belongs to another task: the body was not started (R2).
     Rejected(WrongTask),
@@ -295,10 +299,12 @@ impl<E> Failure<E> {
     pub fn map<F>(self, mut wrap: impl FnMut(E) -> F) -> Failure<F> {
         let causes = self.causes.into_iter().map(|cause| match cause {
             Cause::Body(error) => Cause::Body(wrap(error)),
-            Cause::Child { task, error } => Cause::Child { task, error: wrap(error) },
+            Cause::Child { task, spawned_at, error } => {
+                Cause::Child { task, spawned_at, error: wrap(error) }
+            }
             Cause::Exit(failure) => Cause::Exit(failure),
             Cause::Cancelled(reason) => Cause::Cancelled(reason),
-            Cause::NotReady { task } => Cause::NotReady { task },
+            Cause::NotReady { task, spawned_at } => Cause::NotReady { task, spawned_at },
             Cause::Rejected(wrong) => Cause::Rejected(wrong),
         });
         Failure { causes: causes.collect(), omitted: self.omitted }
@@ -334,7 +340,9 @@ impl<E> Failure<Failure<E>> {
                 }
                 Cause::Exit(failure) => flat.causes.push(Cause::Exit(failure)),
                 Cause::Cancelled(reason) => flat.causes.push(Cause::Cancelled(reason)),
-                Cause::NotReady { task } => flat.causes.push(Cause::NotReady { task }),
+                Cause::NotReady { task, spawned_at } => {
+                    flat.causes.push(Cause::NotReady { task, spawned_at });
+                }
                 Cause::Rejected(wrong) => flat.causes.push(Cause::Rejected(wrong)),
             }
         }
@@ -353,14 +361,17 @@ impl<E> Cause<E> {
     ) -> fmt::Result {
         match self {
             Cause::Body(error) => show(error, f),
-            Cause::Child { task, error } => {
+            Cause::Child { task, spawned_at, error } => {
                 write!(f, "{task}: ")?;
-                show(error, f)
+                show(error, f)?;
+                if tree { write!(f, " (spawned at {spawned_at})") } else { Ok(()) }
             }
             Cause::Exit(failure) if tree => write!(f, "{failure:#}"),
             Cause::Exit(failure) => write!(f, "{failure}"),
             Cause::Cancelled(reason) => write!(f, "{reason}"),
-            Cause::NotReady { task } => write!(f, "{task} ended without saying that it is ready"),
+            Cause::NotReady { task, .. } => {
+                write!(f, "{task} ended without saying that it is ready")
+            }
             Cause::Rejected(wrong) => write!(f, "{wrong}"),
         }
     }
@@ -376,12 +387,17 @@ impl<E: fmt::Debug> fmt::Debug for Cause<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Body(error) => f.debug_tuple("Body").field(error).finish(),
-            Cause::Child { task, error } => {
-                f.debug_struct("Child").field("task", task).field("error", error).finish()
+            Cause::Child { task, spawned_at, error } => {
+                let mut child = f.debug_struct("Child");
+                child.field("task", task).field("spawned_at", spawned_at).field("error", error);
+                child.finish()
             }
             Cause::Exit(failure) => f.debug_tuple("Exit").field(failure).finish(),
             Cause::Cancelled(reason) => f.debug_tuple("Cancelled").field(reason).finish(),
-            Cause::NotReady { task } => f.debug_struct("NotReady").field("task", task).finish(),
+            Cause::NotReady { task, spawned_at } => {
+                let mut child = f.debug_struct("NotReady");
+                child.field("task", task).field("spawned_at", spawned_at).finish()
+            }
             Cause::Rejected(wrong) => f.debug_tuple("Rejected").field(wrong).finish(),
         }
     }
@@ -525,7 +541,8 @@ pub enum ChildError {
     Failed(TaskId),
     /// It was cancelled before it had a value.
     Cancelled(Reason),
-    /// It panicked; the group's `run` resumes the panic when everything has left.
+    /// It panicked; the group's `run` resumes the panic when everything has left, unless the group
+    /// [isolates panics](crate::TaskGroup::isolate_panics).
     Panicked,
 }
 
@@ -536,7 +553,9 @@ impl fmt::Display for ChildError {
                 write!(f, "{task} failed; the error is in its group's failure")
             }
             ChildError::Cancelled(reason) => write!(f, "child {reason}"),
-            ChildError::Panicked => f.write_str("child panicked; its group goes on with the panic"),
+            ChildError::Panicked => f.write_str(
+                "child panicked; its group goes on with the panic, unless it isolates panics",
+            ),
         }
     }
 }

@@ -12,6 +12,7 @@ mod shared;
 mod slot;
 mod spawner;
 mod start;
+mod values;
 
 pub use handle::{Join, TaskHandle};
 pub use results::{Outcome, Results};
@@ -19,6 +20,7 @@ pub use run::GroupRun;
 pub use shared::{BoxChild, LocalBoxChild};
 pub use spawner::GroupSpawner;
 pub use start::{LocalReady, Ready, Start};
+pub use values::Values;
 
 pub(crate) use ledger::Policy;
 pub(crate) use shared::Shared;
@@ -33,6 +35,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::time::{Duration, Instant};
 
 /// A cancel scope with children: its [`run`](TaskGroup::run) returns when the last child has left,
 /// in every case (R16).
@@ -121,9 +124,63 @@ impl<'env, E> TaskGroup<'env, E> {
     /// Lets the children and the body go on when one of them fails: `run` collects all errors (R17).
     ///
     /// A panic is not such a failure: a child that panics cancels the other children and the body under every policy,
-    /// and `run` resumes the panic when they have left (R15).
+    /// and `run` resumes the panic when they have left (R15), unless the group
+    /// [isolates panics](TaskGroup::isolate_panics).
     pub fn keep_going(self) -> Self {
         self.shared.set_policy(Policy::KeepGoing);
+        self
+    }
+
+    /// Asks the others to wind down where a child or the body fails, in place of cancelling them: the first failure is a
+    /// [`stop`](TaskGroup::stop) (R13, R17). With a [grace](TaskGroup::grace) it becomes a cancellation when that is over.
+    ///
+    /// ```
+    /// use moored::{TaskGroup, stop_requested};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, &str> = TaskGroup::new().stop_on_failure();
+    /// let mut flushed = false;
+    /// let run = group.run(async {
+    ///     group.spawn(async { Err::<(), _>("disk is full") });
+    ///     stop_requested().await;
+    ///     flushed = true; // by itself, and not dropped in the middle
+    ///     Ok(())
+    /// });
+    /// assert_eq!(run.await.unwrap_err().causes().count(), 1);
+    /// assert!(flushed);
+    /// # });
+    /// ```
+    ///
+    /// A panic cancels, under every policy.
+    pub fn stop_on_failure(self) -> Self {
+        self.shared.set_policy(Policy::StopFirst);
+        self
+    }
+
+    /// Makes a child's panic an error of its handle and not of the group: [`join`](TaskHandle::join) tells
+    /// [`ChildError::Panicked`](crate::ChildError::Panicked), [`results`](TaskGroup::results) tells
+    /// [`Outcome::Panicked`], and the others go on. As tokio's `JoinHandle` has it.
+    ///
+    /// Nothing is masked (R15): the text of a panic that nobody can learn of, because the child's handle was dropped, stands in
+    /// the group's failure when everybody has left. A panic of the body is the group's under every policy.
+    ///
+    /// ```
+    /// use moored::{ChildError, TaskGroup};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, ()> = TaskGroup::new().isolate_panics();
+    /// let joined = group
+    ///     .run(async {
+    ///         let broken = group.spawn(async { if true { panic!("a bug") } else { Ok(()) } });
+    ///         let sound = group.spawn(async { Ok(7) });
+    ///         Ok((broken.join().await, sound.join().await))
+    ///     })
+    ///     .await;
+    /// assert!(matches!(joined.unwrap(), (Err(ChildError::Panicked), Ok(7))));
+    /// # });
+    /// ```
+    pub fn isolate_panics(self) -> Self {
+        self.shared.isolate_panics();
         self
     }
 
@@ -172,6 +229,67 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
+    /// Cancels the group at `at`: the body and every child, also those that are spawned later. Of two deadlines the
+    /// earlier one counts.
+    ///
+    /// It counts until the last child has left. Where the body has ended by then and the children leave cleanly, `run`
+    /// is `Ok` all the same (R15); the group's [handle](TaskGroup::handle) knows the reason.
+    pub fn deadline(self, at: Instant) -> Self {
+        self.node().add_deadline(at);
+        self
+    }
+
+    /// Cancels the group when it has been entered for `timeout`; see [`deadline`](TaskGroup::deadline). A time that no
+    /// clock can tell is none.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.node().set_timeout(timeout);
+        self
+    }
+
+    /// How long a request to [stop](TaskGroup::stop) may last before it becomes a cancellation, for the same reason
+    /// (R13); and for a [shielded](TaskGroup::shielded) group, how long it holds against a cancellation from outside
+    /// (R12). Errors of the children stand in the group's failure in either phase.
+    ///
+    /// ```
+    /// use moored::{Cause, TaskGroup, stop_requested};
+    /// use std::time::Duration;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, &str> =
+    ///     TaskGroup::new().keep_going().grace(Duration::from_millis(5));
+    /// let failure = group
+    ///     .run(async {
+    ///         group.spawn(async {
+    ///             stop_requested().await;
+    ///             Err::<(), _>("disk is full")
+    ///         });
+    ///         group.spawn(std::future::pending::<Result<(), _>>()); // hears of no stop
+    ///         group.stop();
+    ///         Ok(())
+    ///     })
+    ///     .await
+    ///     .unwrap_err();
+    /// assert!(matches!(failure.cause(), Cause::Child { error: "disk is full", .. }));
+    /// # });
+    /// ```
+    pub fn grace(self, grace: Duration) -> Self {
+        self.node().set_grace(grace);
+        self
+    }
+
+    /// Holds against cancellation from outside, for its body and for its children, in the task and on executors: while
+    /// this group is polled, what is around it is not dropped (R12). See [`CancelScope::shielded`](crate::CancelScope::shielded).
+    pub fn shielded(self) -> Self {
+        self.node().set_shielded();
+        self
+    }
+
+    /// Changes the deadline, before the group is entered or while it runs. A group that is cancelled already stays
+    /// cancelled (R11).
+    pub fn set_deadline(&self, at: Instant) {
+        self.node().set_deadline(at);
+    }
+
     /// Spawns a child in this task. It may borrow values that live longer than the group.
     ///
     /// It starts at the next poll of `run`. In a cancelled group it still runs to its first await, so that its own
@@ -211,7 +329,7 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let at = Location::caller();
         match self.node().check("spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, |child| Box::pin(child)),
+            Ok(()) => self.shared.spawn(future, at, None, |child| Box::pin(child)),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
     }
@@ -256,9 +374,77 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let at = Location::caller();
         match self.node().check("spawn", at) {
-            Ok(()) => self.shared.spawn_on(spawner, future, at),
+            Ok(()) => self.shared.spawn_on(spawner, future, None),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
+    }
+
+    /// As [`spawn`](TaskGroup::spawn), with a name: [`TaskHandle::id`] and every text that tells of the child have it.
+    ///
+    /// ```
+    /// use moored::TaskGroup;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: TaskGroup<'_, &str> = TaskGroup::new();
+    /// let failure = group
+    ///     .run(async {
+    ///         group.spawn_named("index", async { Err::<(), _>("disk is full") });
+    ///         Ok(())
+    ///     })
+    ///     .await
+    ///     .unwrap_err();
+    /// assert!(failure.to_string().ends_with("(index): disk is full"));
+    /// # });
+    /// ```
+    ///
+    /// # Task affinity
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    #[track_caller]
+    pub fn spawn_named<F, T>(&self, name: impl Into<String>, future: F) -> TaskHandle<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
+        let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
+        accepted(match self.node().check("spawn", at) {
+            Ok(()) => self.shared.spawn(future, at, name, |child| Box::pin(child)),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        })
+    }
+
+    /// As [`spawn_on`](TaskGroup::spawn_on), with a name; see [`spawn_named`](TaskGroup::spawn_named). An executor that shows
+    /// its tasks may show it too.
+    ///
+    /// # Task affinity
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    #[track_caller]
+    pub fn spawn_named_on<F, T>(
+        &self,
+        name: impl Into<String>,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> TaskHandle<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let name = Some(Arc::from(name.into()));
+        accepted(match self.node().check("spawn", Location::caller()) {
+            Ok(()) => self.shared.spawn_on(spawner, future, name),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        })
     }
 
     /// Spawns a child in this task and waits until the child reports that it is ready, by calling
@@ -316,7 +502,8 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// The outcomes of children, in the order in which they end, from now on. They are buffered
-    /// only while the stream exists.
+    /// only while the stream exists. For the *values* of children as they complete, put their handles into
+    /// [`Values`](crate::Values).
     ///
     /// ```
     /// use futures::StreamExt;
@@ -389,7 +576,8 @@ impl<'env, E> TaskGroup<'env, E> {
         request(self.node(), Some(message.into()), Location::caller());
     }
 
-    /// Asks the body and every child to wind down: see [`stop_requested`](crate::stop_requested) (R13).
+    /// Asks the body and every child to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
+    /// [grace](TaskGroup::grace), it becomes a cancellation when that is over.
     #[track_caller]
     pub fn stop(&self) {
         self.handle().stop();

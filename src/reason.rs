@@ -104,6 +104,11 @@ impl Reason {
         })
     }
 
+    /// Who asked, and where, for a text.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked(&self.origin)
+    }
+
     /// The kind of event that cancelled the region.
     pub fn kind(&self) -> ReasonKind {
         self.kind
@@ -177,7 +182,16 @@ impl fmt::Display for Reason {
         if let Some(message) = &self.origin.message {
             write!(f, ": {}", Shown(message))?;
         }
-        match (&self.origin.task, self.origin.location) {
+        self.asked().fmt(f)
+    }
+}
+
+/// Who asked, and where: ` (by task 3 at src/main.rs:10:5)`, or nothing.
+pub(crate) struct Asked<'a>(&'a Origin);
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.0.task, self.0.location) {
             (Some(task), Some(location)) => write!(f, " (by {task} at {location})"),
             (None, Some(location)) => write!(f, " (at {location})"),
             (Some(task), None) => write!(f, " (by {task})"),

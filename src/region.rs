@@ -88,11 +88,29 @@ pub(crate) enum Kind {
     /// A task that a group spawned: the group can cancel it.
     Child,
     Scope,
+    /// A scope around one future, which holds against cancellation from outside.
+    Shield,
+    /// A scope around one future, with a deadline.
+    Timeout,
     /// One of the runs inside an entered scope: cancelled with the scope, and for the same
     /// reason.
     Stay,
     Stack,
     Group,
+}
+
+impl Kind {
+    /// As texts call it.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Kind::Task | Kind::Child => "task",
+            Kind::Scope | Kind::Stay => "cancel scope",
+            Kind::Shield => "shield",
+            Kind::Timeout => "timeout",
+            Kind::Stack => "exit stack",
+            Kind::Group => "task group",
+        }
+    }
 }
 
 /// Cancelled itself: its run drops the body.
@@ -324,7 +342,7 @@ impl Node {
     /// that came before the parent's; `afar` marks an executor child.
     fn child(
         parent: &Arc<Node>,
-        task: u64,
+        (task, name): (u64, Option<Arc<str>>),
         at: &'static Location<'static>,
         asked: Option<Reason>,
         afar: bool,
@@ -333,6 +351,9 @@ impl Node {
         let flags = ENTERED | ATTENDED | ROOT | if afar { AFAR } else { 0 };
         let around = Some(Arc::clone(parent));
         let node = Node::entered(Kind::Child, owner, flags, around, at, None);
+        if let Some(name) = name {
+            node.set_name(name);
+        }
         node.tell_entered();
         if let Some(reason) = asked {
             node.cancel(reason);
@@ -454,6 +475,11 @@ impl Node {
         self.inner.lock().more.as_ref().map_or(0, |more| more.number)
     }
 
+    #[cfg(feature = "tracing")]
+    fn is_shielded(&self) -> bool {
+        self.has(SHIELD)
+    }
+
     pub(crate) fn has_left(&self) -> bool {
         self.has(LEFT)
     }
@@ -506,6 +532,8 @@ impl std::fmt::Debug for Node {
         let mut shown = f.debug_struct(match self.kind() {
             Kind::Task | Kind::Child => "Task",
             Kind::Scope | Kind::Stay => "CancelScope",
+            Kind::Shield => "Shield",
+            Kind::Timeout => "Timeout",
             Kind::Stack => "ExitStack",
             Kind::Group => "TaskGroup",
         });

@@ -62,6 +62,15 @@ pub enum Report {
     /// [`shield`](crate::shield) if its future had ended before. Its exits were adopted by the region
     /// around it (R2).
     ForeignPoll(WrongTask),
+    /// [`stop_requested`](crate::stop_requested) or [`cancelled`](crate::cancelled) was awaited where nothing of `moored`
+    /// is current: the wait never ends. Told with debug assertions only, and of the first such wait in a process.
+    #[non_exhaustive]
+    NothingCurrent {
+        /// The function.
+        operation: &'static str,
+        /// Where it was called.
+        asked_at: &'static Location<'static>,
+    },
 }
 
 impl fmt::Display for Report {
@@ -88,6 +97,11 @@ impl fmt::Display for Report {
                 "{region} was left with {} inside it whose futures were leaked: cancelled, and polled by nobody to \
                  the end",
                 counted(*runs, "run")
+            ),
+            Report::NothingCurrent { operation, asked_at } => write!(
+                f,
+                "`{operation}()`, called at {asked_at}, waits for ever: no region is current where it is polled; wait with \
+                 `CancelHandle::{operation}`, or put `moored::task` around the future"
             ),
             Report::ForeignDrop(wrong) | Report::ForeignPoll(wrong) => write!(f, "{wrong}"),
         }

@@ -57,7 +57,7 @@ use std::task::{Context, Poll, ready};
 /// ```
 #[track_caller]
 pub fn shield<F: Future>(future: F) -> Shield<F> {
-    let node = Node::new(Kind::Scope);
+    let node = Node::new(Kind::Shield);
     node.set_shielded();
     Shield { run: Run::new(node, future, Location::caller()) }
 }

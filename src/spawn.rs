@@ -31,6 +31,18 @@ pub trait Spawn {
         self.spawn(Box::pin(task))
     }
 
+    /// As [`spawn_unboxed`](Spawn::spawn_unboxed), for a child that was given a name, which an executor may show to those
+    /// who look on. With `#[track_caller]`, this method and that one see the place of the spawn into the group.
+    #[track_caller]
+    fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
+    where
+        Self: Sized,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let _ = name;
+        self.spawn_unboxed(task)
+    }
+
     /// The executor itself, to be kept by each child. If it drops a child before its end, the exits that the child
     /// abandons run on it in a task of their own, and the group waits. With `None` the group runs them. The returned
     /// value must not keep an executor alive that owns its tasks, because the child that keeps it is such a task.

@@ -205,6 +205,22 @@ impl<T: Copy> Numbered<T> {
     }
 }
 
+/// A process-wide mark that is raised once. It takes part in no protocol.
+#[cfg(debug_assertions)]
+pub(crate) struct Flag(std::sync::atomic::AtomicBool);
+
+#[cfg(debug_assertions)]
+impl Flag {
+    pub(crate) const fn new() -> Self {
+        Flag(std::sync::atomic::AtomicBool::new(false))
+    }
+
+    /// Whether it was raised before.
+    pub(crate) fn raise(&self) -> bool {
+        self.0.swap(true, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
 /// A process-wide list for `inspect`. It takes part in no protocol, and is never held while user code runs.
 #[cfg(feature = "inspect")]
 pub(crate) struct Register<T>(std::sync::RwLock<slab::Slab<T>>);
@@ -225,6 +241,13 @@ impl<T: Clone> Register<T> {
 
     pub(crate) fn remove(&self, key: usize) -> Option<T> {
         self.lock().try_remove(key)
+    }
+
+    /// `how` must not run user code.
+    pub(crate) fn change(&self, key: usize, how: impl FnOnce(&mut T)) {
+        if let Some(value) = self.lock().get_mut(key) {
+            how(value);
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<T> {
@@ -253,6 +276,29 @@ impl Looks {
     #[cfg(feature = "testing")]
     pub(crate) fn keep_out(&self) -> std::sync::RwLockWriteGuard<'_, ()> {
         self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A thread that sleeps until it is woken for good: by the drop of the second half. They take part in no protocol.
+#[cfg(feature = "inspect")]
+pub(crate) fn sleeper() -> (Sleeper, Alarm) {
+    let (alarm, sleeper) = std::sync::mpsc::channel();
+    (Sleeper(sleeper), Alarm { _rings_when_dropped: alarm })
+}
+
+#[cfg(feature = "inspect")]
+pub(crate) struct Sleeper(std::sync::mpsc::Receiver<()>);
+
+#[cfg(feature = "inspect")]
+pub(crate) struct Alarm {
+    _rings_when_dropped: std::sync::mpsc::Sender<()>,
+}
+
+#[cfg(feature = "inspect")]
+impl Sleeper {
+    /// Whether the alarm rings within `time`.
+    pub(crate) fn is_woken_within(&self, time: std::time::Duration) -> bool {
+        self.0.recv_timeout(time) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
     }
 }
 

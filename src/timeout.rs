@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 #[doc(alias = "timeout")]
 #[track_caller]
 pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
-    let mut draft = Draft::new(Kind::Scope);
+    let mut draft = Draft::new(Kind::Timeout);
     draft.set_timeout(time);
     MoveOn { run: Run::draft(draft, future, Location::caller()) }
 }
@@ -64,7 +64,7 @@ pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
 /// With the panic of `future`.
 #[track_caller]
 pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
-    let mut draft = Draft::new(Kind::Scope);
+    let mut draft = Draft::new(Kind::Timeout);
     draft.set_deadline(at);
     MoveOn { run: Run::draft(draft, future, Location::caller()) }
 }

@@ -62,6 +62,107 @@ fn a_region_is_a_span_and_its_cancellation_an_event() {
     assert!(written.contains("message=left"), "{written}");
 }
 
+#[test]
+fn r08_an_exit_is_a_span_and_its_adoption_an_event_that_names_its_stack() {
+    let _alone = ALONE.lock().unwrap();
+    let scribe = Scribe::default();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let scope = CancelScope::new().named("adopter");
+        let body = async {
+            let stack = ExitStack::new().named("loser");
+            let mut run = Box::pin(stack.run(async {
+                stack.defer(async {});
+                stack.defer(async {});
+                std::future::pending::<Result<(), ()>>().await
+            }));
+            let mut polled = false;
+            std::future::poll_fn(|cx| {
+                polled = run.as_mut().poll(cx).is_ready();
+                std::task::Poll::Ready(())
+            })
+            .await;
+            assert!(!polled);
+        };
+        hand(scope.run(body)).drive().unwrap();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    assert!(written.contains("span stack=\"exit stack `loser`\""), "{written}");
+    assert!(written.contains(&format!("registered_at=\"{}:", file!())), "{written}");
+    assert!(written.contains("adopted 2 exits from exit stack `loser`"), "{written}");
+}
+
+#[test]
+fn r13_a_stop_and_what_a_region_waits_for_are_told_in_words() {
+    let _alone = ALONE.lock().unwrap();
+    let scribe = Scribe::default();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let stack = ExitStack::new().named("worded");
+        let scope = CancelScope::new().named("worded-scope");
+        scope.stop();
+        let body = async {
+            stack.defer(async {});
+            Ok::<_, ()>(())
+        };
+        hand(scope.run(stack.run(body))).ready().unwrap().unwrap();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    assert!(written.contains("message=asked to wind down (at "), "{written}");
+    assert!(written.contains("message=runs the exit registered at "), "{written}");
+    assert!(!written.contains("Location"), "{written}");
+}
+
+/// Sends on what it is told, from whatever thread.
+#[cfg(feature = "inspect")]
+struct Sender(std::sync::mpsc::Sender<String>);
+
+#[cfg(feature = "inspect")]
+impl Subscriber for Sender {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "moored" && *metadata.level() <= tracing::Level::WARN
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let _ = self.0.send(text.0);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[cfg(feature = "inspect")]
+#[test]
+fn what_does_not_end_is_told_of_with_the_path_from_the_root() {
+    use moored::{inspect, task};
+    use std::time::Duration;
+    let _alone = ALONE.lock().unwrap();
+    let stack = ExitStack::new().named("watched");
+    let mut run = hand(
+        task(stack.run(async {
+            stack.defer(std::future::pending::<()>());
+            Ok::<_, ()>(())
+        }))
+        .named("watched-task"),
+    );
+    run.pending();
+    let (sender, told) = std::sync::mpsc::channel();
+    let watch = tracing::subscriber::with_default(Sender(sender), || {
+        inspect::watch(Duration::from_millis(1), Duration::ZERO)
+    });
+    for _ in 0..2 {
+        let told = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        let path = "does not end: task `watched-task` > exit stack `watched` > exit 1 of 1";
+        assert!(told.contains(path), "{told}");
+    }
+    drop(watch);
+    // The subscriber goes with the thread.
+    while told.recv_timeout(Duration::from_secs(60)).is_ok() {}
+}
+
 /// A subscriber that panics in every call.
 struct Broken;
 

@@ -58,11 +58,12 @@ where
         ledger: &Arc<Ledger<E>>,
         future: F,
         at: &'static Location<'static>,
+        name: Option<Arc<str>>,
     ) -> Result<(Self, TaskHandle<T>), Closed<F>> {
         if !ledger.admit() {
             return Err(Closed(future));
         }
-        let slot = Slot::new();
+        let slot = Slot::new(name);
         let handle = TaskHandle::new(Arc::clone(&slot));
         let turn = ledger.gate.line_up(slot.newborn.task());
         let ledger = Some(Arc::clone(ledger));
@@ -242,16 +243,18 @@ impl<T, E> SignOut<T, E> {
     fn failed(&mut self, error: E) {
         let Some(ledger) = &self.ledger else { return };
         let task = self.slot.newborn.task_id();
-        let cause = Cause::Child { task: task.clone(), error };
+        let cause = Cause::Child { task: task.clone(), spawned_at: self.at, error };
         ledger.fail(cause, Some(task.clone()), self.at);
         self.end(Err(ChildError::Failed(task)));
     }
 
     fn panicked<R>(&mut self, payload: Payload, result: R) {
         if let Some(ledger) = &self.ledger {
-            ledger.panicked(payload, Some(self.slot.newborn.task_id()), self.at);
+            let task = self.slot.newborn.task_id();
+            ledger.child_panicked(payload, task, self.at, self.slot.has_handle());
             if let Err(second) = unwind::catch(|| drop(result)) {
-                ledger.panicked(second, None, self.at);
+                // The handle tells of the first.
+                ledger.child_panicked(second, self.slot.newborn.task_id(), self.at, false);
             }
         }
         self.end(Err(ChildError::Panicked));
@@ -317,22 +320,28 @@ where
 }
 
 /// Spawns an executor child, or hands the future back if the group has closed.
+#[track_caller]
 pub(super) fn spawn_on<F, T, E>(
     ledger: &Arc<Ledger<E>>,
     spawner: &impl Spawn,
     future: F,
-    at: &'static Location<'static>,
+    name: Option<Arc<str>>,
 ) -> Result<TaskHandle<T>, Closed<F>>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (mut child, handle) = Child::new(ledger, future, at)?;
+    let (mut child, handle) = Child::new(ledger, future, Location::caller(), name.clone())?;
     if Newborn::WATCHED {
         child.exit.begin(child.run.frame_mut(), true);
     }
-    if let Err(Refused(task)) = spawner.spawn_unboxed(Posted { child, executor: spawner.keep() }) {
+    let task = Posted { child, executor: spawner.keep() };
+    let spawned = match name {
+        Some(name) => spawner.spawn_named(&name, task),
+        None => spawner.spawn_unboxed(task),
+    };
+    if let Err(Refused(task)) = spawned {
         // The drop of the child signs it out.
         drop(task);
     }

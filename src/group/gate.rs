@@ -256,6 +256,7 @@ pub(super) struct WaitForChildren {
 impl WaitForChildren {
     pub(super) fn new(node: Arc<Node>, gate: Arc<Gate>) -> Self {
         gate.waiting.lock().adopted = true;
+        node.tell_children_remain();
         WaitForChildren { node, gate }
     }
 }
@@ -270,6 +271,10 @@ impl ExitWork for WaitForChildren {
         let panic = self.gate.waiting.lock().panic.take();
         Poll::Ready(panic.map_or(Ok(()), |panic| Err(ExitError::Panicked(panic))))
     }
+
+    fn only_waits(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for WaitForChildren {
@@ -280,6 +285,7 @@ impl Drop for WaitForChildren {
             waiting.adopted = false;
             waiting.panic.take()
         };
+        self.node.tell_children_gone();
         if let Some(panic) = panic {
             self.node.send_failures(panic.into_failure().into());
         }

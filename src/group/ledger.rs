@@ -18,6 +18,8 @@ pub(crate) struct Ledger<E> {
     pub(super) gate: Arc<Gate>,
     /// Whether the policy is to end with the first success.
     first_wins: AtomicBool,
+    /// Whether a child's panic is its handle's business alone.
+    isolates: AtomicBool,
     book: Mutex<Book<E>>,
 }
 
@@ -38,6 +40,7 @@ struct Book<E> {
 pub(crate) enum Policy {
     FailFast,
     KeepGoing,
+    StopFirst,
     FirstSuccess,
 }
 
@@ -83,6 +86,7 @@ impl<E> Ledger<E> {
             node,
             gate: Arc::new(Gate::new()),
             first_wins: AtomicBool::new(false),
+            isolates: AtomicBool::new(false),
             book: Mutex::new(Book {
                 policy: Policy::FailFast,
                 causes: Vec::new(),
@@ -100,6 +104,10 @@ impl<E> Ledger<E> {
         self.book.lock().policy = policy;
     }
 
+    pub(super) fn isolate_panics(&self) {
+        self.isolates.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn set_cap(&self, cap: usize) {
         self.book.lock().cap = cap.max(1);
     }
@@ -114,8 +122,8 @@ impl<E> Ledger<E> {
         channel
     }
 
-    /// Records a real error. Under the policy `FailFast` the first error cancels the other children and
-    /// the body (R17).
+    /// Records a real error. The first error cancels the other children and the body under the policy `FailFast`, and
+    /// asks them to wind down under `StopFirst` (R17).
     pub(super) fn fail(&self, cause: Cause<E>, by: Option<TaskId>, at: &'static Location<'static>) {
         let from_body = matches!(cause, Cause::Body(_));
         let (policy, over) = {
@@ -135,8 +143,11 @@ impl<E> Ledger<E> {
         if let Err(payload) = unwind::catch(|| drop(over)) {
             self.panicked(payload, by.clone(), at);
         }
-        if policy == Policy::FailFast || (from_body && policy == Policy::FirstSuccess) {
-            self.cancel(by, at);
+        match policy {
+            Policy::FailFast => self.cancel(by, at),
+            Policy::FirstSuccess if from_body => self.cancel(by, at),
+            Policy::StopFirst => self.stop(by, at),
+            Policy::KeepGoing | Policy::FirstSuccess => {}
         }
         self.settle_outwards_if_abandoned();
     }
@@ -187,6 +198,24 @@ impl<E> Ledger<E> {
         self.settle_outwards_if_abandoned();
     }
 
+    /// A child has panicked. Where panics are isolated, its handle tells of that, if it `has_handle`, and else the group's
+    /// record.
+    pub(super) fn child_panicked(
+        &self,
+        payload: Payload,
+        by: TaskId,
+        at: &'static Location<'static>,
+        has_handle: bool,
+    ) {
+        if !self.isolates.load(Ordering::Relaxed) {
+            self.panicked(payload, Some(by), at);
+        } else if has_handle {
+            unwind::discard(payload);
+        } else {
+            self.node.record_failures(Caught::new(payload, at).into_failure().into());
+        }
+    }
+
     /// The body has panicked: the group's frame keeps the panic.
     pub(super) fn body_panicked(&self, at: &'static Location<'static>) {
         self.cancel(self.node.owner_id(), at);
@@ -200,6 +229,13 @@ impl<E> Ledger<E> {
 
     fn cancel(&self, by: Option<TaskId>, at: &'static Location<'static>) {
         self.node.cancel(Reason::new(ReasonKind::SiblingFailed, None, by, Some(at)));
+    }
+
+    fn stop(&self, by: Option<TaskId>, at: &'static Location<'static>) {
+        let reason = Reason::new(ReasonKind::SiblingFailed, None, by, Some(at));
+        if let Some(payload) = self.node.stop(reason) {
+            unwind::discard(payload);
+        }
     }
 
     /// The errors and the panic of the group, when the last child has left.

@@ -115,6 +115,14 @@ impl<E, M> Crew<'_, E, M> {
 }
 
 impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
+    /// The group's times, once its body has ended: they count as long as it has children. What its clock panics with is
+    /// as a child's panic.
+    fn poll_times(&mut self, cx: &mut Context<'_>) {
+        if let Err(payload) = self.frame.poll_times(cx) {
+            self.shared.ledger.panicked(payload, None, self.at);
+        }
+    }
+
     /// Polls once each child that was woken or has arrived, and every child if the group has got a request. To be
     /// called with the run's waker registered, because a request to the group after the look here has to wake the run.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
@@ -196,6 +204,9 @@ where
         let crew = this.crew;
         if crew.body_ended {
             crew.frame.register(cx.waker());
+            if crew.frame.is_timed() {
+                crew.poll_times(cx);
+            }
         }
         crew.poll_members(cx);
         if crew.members.are_shielded() {
@@ -211,7 +222,15 @@ where
         }
         crew.frame.poll_meanwhile(cx);
         crew.shared.ledger.node.tell_phase(Phase::Children);
-        ready!(crew.shared.ledger.gate.poll_close(cx));
+        if crew.shared.open() > 0 {
+            // No timer is armed where the children end with the body (R11). A cancellation wakes this run.
+            crew.poll_times(cx);
+        }
+        if crew.shared.ledger.gate.poll_close(cx).is_pending() {
+            crew.frame.hold_own_shield();
+            return Poll::Pending;
+        }
+        crew.frame.drop_timers();
         let caught = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();
         if caught && crew.frame.waits_for_outer(cx) {
             return Poll::Pending;

@@ -45,6 +45,10 @@ impl<E, M> Shared<E, M> {
         self.ledger.set_policy(policy);
     }
 
+    pub(crate) fn isolate_panics(&self) {
+        self.ledger.isolate_panics();
+    }
+
     pub(crate) fn set_limit(&self, limit: usize) {
         self.ledger.gate.set_limit(limit);
     }
@@ -67,12 +71,13 @@ impl<E, M> Shared<E, M> {
         &self,
         future: F,
         at: &'static Location<'static>,
+        name: Option<Arc<str>>,
         keep: impl FnOnce(Child<F, T, E>) -> M,
     ) -> Result<TaskHandle<T>, Rejected<F>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        let child = Child::new(&self.ledger, future, at);
+        let child = Child::new(&self.ledger, future, at, name);
         let (child, handle) = child.map_err(|closed| self.closed(closed, at))?;
         let child = keep(child);
         let first = {
@@ -92,18 +97,20 @@ impl<E, M> Shared<E, M> {
     }
 
     /// Spawns an executor child, or hands the future back if the group has closed.
+    #[track_caller]
     pub(crate) fn spawn_on<F, T>(
         &self,
         spawner: &impl Spawn,
         future: F,
-        at: &'static Location<'static>,
+        name: Option<Arc<str>>,
     ) -> Result<TaskHandle<T>, Rejected<F>>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: Send + 'static,
     {
-        let child = child::spawn_on(&self.ledger, spawner, future, at);
+        let at = Location::caller();
+        let child = child::spawn_on(&self.ledger, spawner, future, name);
         child.map_err(|closed| self.closed(closed, at))
     }
 

@@ -33,10 +33,10 @@ enum Region {
 }
 
 impl<T> Slot<T> {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(name: Option<Arc<str>>) -> Arc<Self> {
         let inside = Inside { region: Region::None, result: None, filled: false, waiting: None };
         let cancelled = AtomicBool::new(false);
-        Arc::new(Slot { newborn: Newborn::new(), cancelled, inside: Mutex::new(inside) })
+        Arc::new(Slot { newborn: Newborn::new(name), cancelled, inside: Mutex::new(inside) })
     }
 
     pub(super) fn node(&self) -> Option<Arc<Node>> {
@@ -58,6 +58,11 @@ impl<T> Slot<T> {
         // are ordered: either this read sees the request, or it came first, and then the handle still counted as a
         // reference.
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
+    }
+
+    /// Whether somebody can still learn how the child ended.
+    pub(super) fn has_handle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
     }
 
     /// The request that reached the child before it had a node, with its number.

@@ -65,7 +65,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let at = Location::caller();
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, |child| Box::pin(child)),
+            Some(shared) => shared.spawn(future, at, None, |child| Box::pin(child)),
             None => Err(self.gone(future, at)),
         }
     }
@@ -88,8 +88,55 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let at = Location::caller();
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn_on(spawner, future, at),
+            Some(shared) => shared.spawn_on(spawner, future, None),
             None => Err(self.gone(future, at)),
+        }
+    }
+
+    /// As [`spawn`](GroupSpawner::spawn), with a name for texts; see
+    /// [`TaskGroup::spawn_named`](crate::TaskGroup::spawn_named).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back where the group has closed.
+    #[track_caller]
+    pub fn spawn_named<F, T>(
+        &self,
+        name: impl Into<String>,
+        future: F,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
+        let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn(future, at, name, |child| Box::pin(child)),
+            None => Err(self.gone(future, at)),
+        }
+    }
+
+    /// As [`spawn_on`](GroupSpawner::spawn_on), with a name for texts.
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back where the group has closed.
+    #[track_caller]
+    pub fn spawn_named_on<F, T>(
+        &self,
+        name: impl Into<String>,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn_on(spawner, future, Some(Arc::from(name.into()))),
+            None => Err(self.gone(future, Location::caller())),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::sync::{Arc, Mutex};
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -75,15 +76,17 @@ pub(crate) async fn started<R, E>(
 pub struct Start<R, E> {
     handshake: Arc<Handshake<R, E>>,
     task: TaskId,
+    spawned_at: &'static Location<'static>,
     /// `None` once it has resolved.
     child: Option<(TaskHandle<()>, Join<()>)>,
 }
 
 impl<R, E> Start<R, E> {
+    #[track_caller]
     pub(crate) fn new(handshake: Arc<Handshake<R, E>>, child: TaskHandle<()>) -> Self {
-        let task = child.id();
+        let (task, spawned_at) = (child.id(), Location::caller());
         let join = child.clone().join();
-        Start { handshake, task, child: Some((child, join)) }
+        Start { handshake, task, spawned_at, child: Some((child, join)) }
     }
 
     /// Returns the child's report, if it has made one. Otherwise `waker` is registered for the report. Without
@@ -102,8 +105,8 @@ impl<R, E> Start<R, E> {
         match before {
             State::Ready(value) => Some(Ok(value)),
             State::Failed(error) => {
-                let task = self.task.clone();
-                Some(Err(Failure::only(Cause::Child { task, error })))
+                let (task, spawned_at) = (self.task.clone(), self.spawned_at);
+                Some(Err(Failure::only(Cause::Child { task, spawned_at, error })))
             }
             State::Waiting(_) | State::Over => None,
         }
@@ -127,7 +130,10 @@ impl<R, E> Future for Start<R, E> {
             }
             // It ended, or panicked, without calling `ready`. The panic itself goes to the
             // group.
-            Poll::Ready(_) => Some(Err(Failure::only(Cause::NotReady { task: this.task.clone() }))),
+            Poll::Ready(_) => {
+                let (task, spawned_at) = (this.task.clone(), this.spawned_at);
+                Some(Err(Failure::only(Cause::NotReady { task, spawned_at })))
+            }
         });
         match report {
             Some(report) => {

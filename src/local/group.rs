@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::time::{Duration, Instant};
 
 /// A [`TaskGroup`](crate::TaskGroup) with children that need not be `Send`. It has in-task children only.
 ///
@@ -74,6 +75,18 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
+    /// See [`TaskGroup::stop_on_failure`](crate::TaskGroup::stop_on_failure).
+    pub fn stop_on_failure(self) -> Self {
+        self.shared.set_policy(Policy::StopFirst);
+        self
+    }
+
+    /// See [`TaskGroup::isolate_panics`](crate::TaskGroup::isolate_panics).
+    pub fn isolate_panics(self) -> Self {
+        self.shared.isolate_panics();
+        self
+    }
+
     /// See [`TaskGroup::first_success`](crate::TaskGroup::first_success).
     pub fn first_success(self) -> Self {
         self.shared.set_policy(Policy::FirstSuccess);
@@ -90,6 +103,35 @@ impl<'env, E> TaskGroup<'env, E> {
     pub fn max_causes(self, n: usize) -> Self {
         self.shared.set_cap(n);
         self
+    }
+
+    /// Cancels the group at `at`; see [`TaskGroup::deadline`](crate::TaskGroup::deadline).
+    pub fn deadline(self, at: Instant) -> Self {
+        self.node().add_deadline(at);
+        self
+    }
+
+    /// Cancels the group when it has been entered for `timeout`; see [`TaskGroup::timeout`](crate::TaskGroup::timeout).
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.node().set_timeout(timeout);
+        self
+    }
+
+    /// How long a stop may last before it becomes a cancellation; see [`TaskGroup::grace`](crate::TaskGroup::grace).
+    pub fn grace(self, grace: Duration) -> Self {
+        self.node().set_grace(grace);
+        self
+    }
+
+    /// Holds against cancellation from outside; see [`TaskGroup::shielded`](crate::TaskGroup::shielded).
+    pub fn shielded(self) -> Self {
+        self.node().set_shielded();
+        self
+    }
+
+    /// Changes the deadline; see [`TaskGroup::set_deadline`](crate::TaskGroup::set_deadline).
+    pub fn set_deadline(&self, at: Instant) {
+        self.node().set_deadline(at);
     }
 
     /// Spawns a child in this task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
@@ -126,9 +168,28 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let at = Location::caller();
         match self.node().check("spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, |child| Box::pin(child)),
+            Ok(()) => self.shared.spawn(future, at, None, |child| Box::pin(child)),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
+    }
+
+    /// Spawns a child with a name; see [`TaskGroup::spawn_named`](crate::TaskGroup::spawn_named).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    #[track_caller]
+    pub fn spawn_named<F, T>(&self, name: impl Into<String>, future: F) -> TaskHandle<T>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
+        accepted(match self.node().check("spawn", at) {
+            Ok(()) => self.shared.spawn(future, at, name, |child| Box::pin(child)),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        })
     }
 
     /// Spawns a child and waits until it is ready; see [`TaskGroup::start`](crate::TaskGroup::start).
@@ -287,9 +348,36 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let at = Location::caller();
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, |child| Box::pin(child)),
-            None => Err(Rejected::new(Misuse::group_gone(self.made_at, at), future)),
+            Some(shared) => shared.spawn(future, at, None, |child| Box::pin(child)),
+            None => Err(self.gone(future, at)),
         }
+    }
+
+    /// As [`spawn`](GroupSpawner::spawn), with a name for texts.
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back where the group has closed.
+    #[track_caller]
+    pub fn spawn_named<F, T>(
+        &self,
+        name: impl Into<String>,
+        future: F,
+    ) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn(future, at, name, |child| Box::pin(child)),
+            None => Err(self.gone(future, at)),
+        }
+    }
+
+    fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
+        Rejected::new(Misuse::group_gone(self.made_at, at), future)
     }
 }
 

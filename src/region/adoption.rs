@@ -58,6 +58,14 @@ impl Wave {
         self.waiting.insert(at, batch);
     }
 
+    /// How many exits it has.
+    #[cfg(feature = "tracing")]
+    pub(super) fn len(&self) -> usize {
+        let waiting: usize = self.waiting.iter().map(|batch| batch.exits.len()).sum();
+        let abreast: usize = self.abreast.iter().map(Wave::len).sum();
+        self.running.len() + abreast + waiting
+    }
+
     /// For a wave that moves to a place where another runtime may poll it.
     pub(super) fn disarm(&mut self) {
         self.running.iter_mut().for_each(Running::disarm);
@@ -125,6 +133,7 @@ impl Wave {
             let first = exits.pop();
             match first.and_then(|first| exit::run(first, || exits.pop(), home, why, cx, tally)) {
                 Some(running) => {
+                    running.comes_before(exits.len());
                     self.running.push(running);
                     return Poll::Pending;
                 }

@@ -321,7 +321,8 @@ impl Node {
     #[must_use = "a payload must not be dropped where its drop could panic"]
     pub(crate) fn stop(self: &Arc<Self>, reason: Reason) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
-        self.hear(Signal::Stop(reason), &mut own, &mut below);
+        self.hear(Signal::Stop(reason.clone()), &mut own, &mut below);
+        self.tell_stopped(&reason);
         // A panic of its clock is resumed after the signal has reached every region.
         let begun = unwind::catch(|| self.begin_graces());
         match (Node::tell_all(own, below), begun) {

@@ -232,7 +232,7 @@ impl Light {
     /// Makes the region's node, inside `parent`; the flag is `true` if the region was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
-            return Node::child(parent, self.task, self.at, None, false);
+            return Node::child(parent, (self.task, None), self.at, None, false);
         }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED

@@ -1,5 +1,6 @@
 //! An exit: its registered work, and its single run (R14).
 
+use super::observe::{Beginnings, Begun};
 use super::{Caught, Node, Tally, ambient};
 use crate::clock::Timer;
 use crate::failure::BoxError;
@@ -27,6 +28,11 @@ pub(crate) trait ExitWork {
     /// report it.
     fn claim(&self) -> bool {
         true
+    }
+
+    /// Whether it only waits for what those who look on see elsewhere: children, or exits that an executor runs.
+    fn only_waits(&self) -> bool {
+        false
     }
 }
 
@@ -56,6 +62,7 @@ pub(crate) struct Running {
     home: Option<Arc<Node>>,
     /// Set at the first poll that is pending; abandonment never extends it.
     bound: Option<(Duration, Timer)>,
+    begun: Begun,
 }
 
 impl Running {
@@ -66,6 +73,11 @@ impl Running {
     /// The region that registered it.
     pub(super) fn home(&self) -> Option<&Arc<Node>> {
         self.home.as_ref()
+    }
+
+    /// As that of [`Begun`].
+    pub(super) fn comes_before(&self, exits: usize) {
+        self.begun.comes_before(exits);
     }
 
     /// As that of [`ExitWork`].
@@ -79,7 +91,10 @@ impl Running {
             return Poll::Ready(());
         }
         let (work, at, why) = (&mut self.work, self.registered_at, &self.why);
-        let poll = || poll_work(work, at, why, cx, tally);
+        let poll = || {
+            let _in_span = self.begun.enter();
+            poll_work(work, at, why, cx, tally)
+        };
         if ambient::within_caught(&mut self.home, true, poll).is_pending() {
             ready!(self.check_bound(cx, tally));
         }
@@ -111,8 +126,9 @@ impl Running {
         if self.bound.is_none() {
             let home = self.home.as_ref();
             self.bound = home.and_then(|home| {
-                let grace = home.grace()?;
+                let grace = home.exit_grace()?;
                 let due = home.now().checked_add(grace)?;
+                self.begun.is_bounded(due);
                 Some((grace, home.timer(due)))
             });
         }
@@ -163,20 +179,32 @@ pub(super) fn run(
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Option<Running> {
-    let begun = ambient::within_caught(home, true, || {
+    let mut beginnings = Beginnings::of(home.as_ref());
+    let parked = ambient::within_caught(home, true, || {
         let mut exit = Some(first);
         while let Some(Exit { work, registered_at }) = exit {
+            let begun = beginnings.next(registered_at);
             let mut work = Some(work);
-            if poll_work(&mut work, registered_at, why, cx, tally).is_pending() {
-                return Some((work, registered_at));
+            let polled = {
+                let _in_span = begun.enter();
+                poll_work(&mut work, registered_at, why, cx, tally)
+            };
+            if polled.is_pending() {
+                return Some((work, registered_at, begun));
             }
             exit = next();
         }
         None
     });
-    let (work, registered_at) = begun?;
+    let Some((work, registered_at, mut begun)) = parked else {
+        beginnings.end(home.as_ref(), None);
+        return None;
+    };
+    let is_shown = work.as_ref().is_some_and(|work| !work.only_waits());
+    let shown = is_shown.then_some((&mut begun, registered_at, why));
+    beginnings.end(home.as_ref(), shown);
     let mut running =
-        Running { work, registered_at, why: why.clone(), home: home.clone(), bound: None };
+        Running { work, registered_at, why: why.clone(), home: home.clone(), bound: None, begun };
     running.check_bound(cx, tally).is_pending().then_some(running)
 }
 

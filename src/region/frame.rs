@@ -14,7 +14,9 @@ use super::exit::Running;
 use super::observe::Span;
 use super::time::Times;
 use super::timers::Timers;
-use super::{CANCELLED, DEADLINE, INBOX, Lane, Node, REWAKE, ROOT, SHIELD, STOP, Tally, ambient};
+use super::{
+    CANCELLED, DEADLINE, INBOX, Kind, Lane, Node, REWAKE, ROOT, SHIELD, STOP, Tally, ambient,
+};
 use crate::failure::Failures;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::sync::Arc;
@@ -213,7 +215,7 @@ impl Frame {
     ) -> Poll<Ended<F::Output>> {
         match (caught, value) {
             (Ok(()), Some(value)) => {
-                self.drop_timers();
+                self.drop_timers_of_body();
                 Poll::Ready(Ended::Value(value))
             }
             (Ok(()), None) if !last_poll && !shielded && self.is_uneventful(cx) => Poll::Pending,
@@ -246,7 +248,7 @@ impl Frame {
         match value {
             Some(value) => {
                 self.keep_panic(payload);
-                self.drop_timers();
+                self.drop_timers_of_body();
                 Poll::Ready(Ended::Value(value))
             }
             None => {
@@ -299,10 +301,19 @@ impl Frame {
             }
         }
         let _ = self.poll_adopted(cx);
-        if shielded || self.has(SHIELD) {
+        if shielded {
             ambient::hold_shield();
         }
+        self.hold_own_shield();
         Poll::Pending
+    }
+
+    /// For a region that stays pending: where it is a shield, nothing around it is dropped in this poll (R12).
+    #[inline]
+    pub(crate) fn hold_own_shield(&self) {
+        if self.has(SHIELD) {
+            ambient::hold_shield();
+        }
     }
 
     /// Drops the body at the await where it is parked.
@@ -314,8 +325,17 @@ impl Frame {
         Poll::Ready(Ended::Cancelled(reason))
     }
 
+    /// The body has ended by itself. The times of a group count until its last child has left.
     #[inline]
-    fn drop_timers(&mut self) {
+    fn drop_timers_of_body(&mut self) {
+        if self.extras.is_some() && self.node().kind() != Kind::Group {
+            self.drop_timers();
+        }
+    }
+
+    /// Nothing is left in the region that its times could cancel.
+    #[inline]
+    pub(crate) fn drop_timers(&mut self) {
         let Some(extras) = self.extras_seen() else { return };
         let timers = (extras.timers.end_with_body(), std::mem::take(&mut extras.watch));
         if let Err(payload) = unwind::catch(|| drop(timers)) {

@@ -84,9 +84,10 @@ impl Node {
             };
         }
         let mut at = self.live_parent();
+        let told = self.tell_adopted(&wave);
         while let Some(node) = at {
             match node.adopt(wave) {
-                Ok(()) => return,
+                Ok(()) => return told(&node),
                 Err(back) => wave = back,
             }
             at = node.live_parent();

@@ -14,14 +14,16 @@ use std::panic::Location;
 
 pub(crate) struct Newborn {
     task: u64,
+    name: Option<Arc<str>>,
     #[cfg(feature = "testing")]
     census: super::census::Handover,
 }
 
 impl Newborn {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: Option<Arc<str>>) -> Self {
         Newborn {
             task: next_number(),
+            name,
             #[cfg(feature = "testing")]
             census: super::census::Handover::new(),
         }
@@ -38,7 +40,7 @@ impl Newborn {
     }
 
     pub(crate) fn task_id(&self) -> TaskId {
-        TaskId::moored(self.task, None)
+        TaskId::moored(self.task, self.name.clone())
     }
 
     /// With `inspect` or `tracing` every region has a node from the start.
@@ -47,6 +49,7 @@ impl Newborn {
     /// The state for a poll without a node inside `parent`. `None` if the child needs its node: for a request to
     /// `parent`, which a child gets with its node. A cancellation farther out is found as in any region. With `posted`,
     /// `parent` is not current yet, but will be for the poll.
+    /// One that has a name needs a node, which knows it.
     pub(crate) fn light(
         &self,
         parent: &Arc<Node>,
@@ -54,7 +57,11 @@ impl Newborn {
         posted: bool,
     ) -> Option<Light> {
         let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
-        if Newborn::WATCHED || told || !(posted || ambient::is_innermost(parent)) {
+        if Newborn::WATCHED
+            || told
+            || self.name.is_some()
+            || !(posted || ambient::is_innermost(parent))
+        {
             return None;
         }
         Some(Light {
@@ -79,7 +86,7 @@ impl Newborn {
         self.give_up_census();
         let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
         let asked = asked.map(|(reason, _)| reason);
-        Node::child(parent, self.task, at, asked, posted)
+        Node::child(parent, (self.task, self.name.clone()), at, asked, posted)
     }
 
     /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The

@@ -3,10 +3,15 @@
 //! Called outside every lock, because a subscriber is user code (R18). A panic of a subscriber ends here, after the
 //! panic hook has reported it, because it must not interrupt the caller.
 
-use super::Node;
-use crate::reason::Reason;
+#[cfg(feature = "inspect")]
+use super::register;
+use super::{Node, Wave};
+use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
+#[cfg(feature = "tracing")]
+use std::fmt;
 use std::panic::Location;
+use std::time::Instant;
 
 /// The state of a region, as an observer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +27,20 @@ pub(crate) enum Phase {
     Exit(&'static Location<'static>),
 }
 
+/// What the region does, after its name.
+#[cfg(feature = "tracing")]
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "inspect")]
+            Phase::Body => f.write_str("runs its body"),
+            Phase::Children => f.write_str("waits for its children"),
+            Phase::Adopted => f.write_str("waits for exits that it adopted"),
+            Phase::Exit(at) => write!(f, "runs the exit registered at {at}"),
+        }
+    }
+}
+
 /// The span around a region's body.
 #[cfg(feature = "tracing")]
 #[derive(Default)]
@@ -34,8 +53,14 @@ impl Span {
         let mut entered = None;
         quietly(|| {
             let span = self.0.get_or_insert_with(|| {
-                let owner = node.owner_id().map(|task| task.to_string());
-                tracing::debug_span!(target: "moored", "region", region = node.describe(), owner)
+                tracing::debug_span!(
+                    target: "moored",
+                    "region",
+                    region = node.describe(),
+                    owner = node.owner_id().map(|task| task.to_string()),
+                    entered_at = node.entered_at().map(|at| at.to_string()),
+                    shielded = node.is_shielded(),
+                )
             });
             entered = Some(span.clone().entered());
         });
@@ -54,6 +79,17 @@ impl Drop for Entered {
     }
 }
 
+#[cfg(not(feature = "tracing"))]
+pub(super) struct Entered;
+
+/// Whether somebody wants to know what is told at the level `DEBUG`.
+#[cfg(feature = "tracing")]
+fn is_debugged() -> bool {
+    let mut debugged = false;
+    quietly(|| debugged = tracing::enabled!(target: "moored", tracing::Level::DEBUG));
+    debugged
+}
+
 #[cfg(feature = "tracing")]
 fn quietly(tell: impl FnOnce()) {
     if let Err(payload) = crate::unwind::catch(tell) {
@@ -61,26 +97,133 @@ fn quietly(tell: impl FnOnce()) {
     }
 }
 
+/// The exits of one region, as they begin one after the other.
+pub(super) struct Beginnings {
+    #[cfg(feature = "tracing")]
+    home: Option<Arc<Node>>,
+    #[cfg(feature = "inspect")]
+    begun: usize,
+}
+
+/// An exit that has begun.
+#[derive(Default)]
+pub(super) struct Begun {
+    #[cfg(feature = "tracing")]
+    span: Option<tracing::Span>,
+    /// Of one that did not end at once.
+    #[cfg(feature = "inspect")]
+    shown: Option<register::OnShow>,
+}
+
+impl Beginnings {
+    #[inline]
+    pub(super) fn of(_home: Option<&Arc<Node>>) -> Self {
+        Beginnings {
+            #[cfg(feature = "tracing")]
+            home: _home.filter(|_| is_debugged()).cloned(),
+            #[cfg(feature = "inspect")]
+            begun: 0,
+        }
+    }
+
+    /// The next one begins.
+    #[inline]
+    pub(super) fn next(&mut self, _registered_at: &'static Location<'static>) -> Begun {
+        #[cfg(feature = "inspect")]
+        {
+            self.begun += 1;
+        }
+        #[allow(unused_mut, reason = "changed where `tracing` looks on")]
+        let mut begun = Begun::default();
+        #[cfg(feature = "tracing")]
+        quietly(|| {
+            begun.span = self.home.as_ref().map(|home| {
+                tracing::debug_span!(
+                    target: "moored",
+                    "exit",
+                    stack = home.describe(),
+                    owner = home.owner_id().map(|task| task.to_string()),
+                    registered_at = _registered_at.to_string(),
+                )
+            });
+        });
+        begun
+    }
+
+    /// All that began have ended, but for `last`, if there is one: it was registered at a place and is told why it runs.
+    #[inline]
+    pub(super) fn end(
+        self,
+        _home: Option<&Arc<Node>>,
+        _last: Option<(&mut Begun, &'static Location<'static>, &Leaving)>,
+    ) {
+        #[cfg(feature = "inspect")]
+        if let Some(home) = _home {
+            let number = register::count_begun(home, self.begun);
+            if let Some((begun, at, why)) = _last {
+                begun.shown = Some(register::show_exit(home, at, why, number));
+            }
+        }
+    }
+}
+
+impl Begun {
+    /// Around a poll of the exit.
+    #[cfg(feature = "tracing")]
+    pub(super) fn enter(&self) -> Entered {
+        let mut entered = None;
+        quietly(|| entered = self.span.as_ref().map(|span| span.clone().entered()));
+        Entered(entered)
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[inline]
+    pub(super) fn enter(&self) -> Entered {
+        Entered
+    }
+
+    /// So many exits of the same region come after it, which that region has let go of.
+    #[inline]
+    pub(super) fn comes_before(&self, _exits: usize) {
+        #[cfg(feature = "inspect")]
+        if let Some(shown) = &self.shown {
+            shown.comes_before(_exits);
+        }
+    }
+
+    /// It is cut off then.
+    #[inline]
+    pub(super) fn is_bounded(&self, _due: Instant) {
+        #[cfg(feature = "inspect")]
+        if let Some(shown) = &self.shown {
+            shown.is_bounded(_due);
+        }
+    }
+}
+
 impl Node {
     pub(super) fn tell_entered(self: &Arc<Self>) {
         #[cfg(feature = "inspect")]
-        super::register::enter(self);
+        register::enter(self);
         #[cfg(feature = "tracing")]
-        quietly(|| tracing::trace!(target: "moored", region = self.describe(), "entered"));
+        quietly(|| {
+            let at = self.entered_at().map(|at| at.to_string());
+            tracing::trace!(target: "moored", region = self.describe(), entered_at = at, "entered");
+        });
     }
 
     pub(super) fn tell_left(&self) {
         #[cfg(feature = "inspect")]
-        super::register::leave(self);
+        register::leave(self);
         #[cfg(feature = "tracing")]
         quietly(|| tracing::trace!(target: "moored", region = self.describe(), "left"));
     }
 
     pub(crate) fn tell_phase(&self, phase: Phase) {
         #[cfg(feature = "inspect")]
-        super::register::note(self, phase);
+        register::note(self, phase);
         #[cfg(feature = "tracing")]
-        quietly(|| tracing::trace!(target: "moored", region = self.describe(), ?phase));
+        quietly(|| tracing::trace!(target: "moored", region = self.describe(), "{phase}"));
         let _ = phase;
     }
 
@@ -90,5 +233,41 @@ impl Node {
             || tracing::debug!(target: "moored", region = self.describe(), %reason, "cancelled"),
         );
         let _ = reason;
+    }
+
+    pub(super) fn tell_stopped(&self, reason: &Reason) {
+        #[cfg(feature = "tracing")]
+        quietly(|| {
+            let asked = reason.asked();
+            tracing::debug!(target: "moored", region = self.describe(), "asked to wind down{asked}");
+        });
+        let _ = reason;
+    }
+
+    /// Its run was dropped, and executor children of the group are still to leave.
+    pub(crate) fn tell_children_remain(&self) {
+        #[cfg(feature = "inspect")]
+        register::keep(self);
+    }
+
+    /// The last of them has left, or nobody waits for them any more.
+    pub(crate) fn tell_children_gone(&self) {
+        #[cfg(feature = "inspect")]
+        register::let_go_of_group(self);
+    }
+
+    /// What is told once `wave`, which this region has left behind, is adopted.
+    pub(super) fn tell_adopted(&self, _wave: &Wave) -> impl FnOnce(&Node) + use<> {
+        #[cfg(feature = "tracing")]
+        let exits = { is_debugged().then(|| (self.describe_with_owner(), _wave.len())) };
+        move |_by| {
+            #[cfg(feature = "tracing")]
+            if let Some((from, exits)) = exits {
+                let exits = crate::failure::counted(exits, "exit");
+                quietly(
+                    || tracing::debug!(target: "moored", region = _by.describe(), "adopted {exits} from {from}"),
+                );
+            }
+        }
     }
 }

@@ -134,12 +134,7 @@ impl Node {
     }
 
     pub(super) fn describe_as(&self, name: Option<Arc<str>>) -> String {
-        let noun = match self.kind() {
-            Kind::Task | Kind::Child => "task",
-            Kind::Scope | Kind::Stay => "cancel scope",
-            Kind::Stack => "exit stack",
-            Kind::Group => "task group",
-        };
+        let noun = self.kind().noun();
         match name {
             Some(name) => format!("{noun} `{}`", Shown(&name)),
             None => noun.to_owned(),

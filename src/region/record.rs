@@ -15,7 +15,7 @@ impl Node {
     /// Whether the result of its run may contain failures: that of a stack or a group does, that of a scope if it is
     /// cancelled.
     pub(super) fn may_take_failures(&self) -> bool {
-        self.is_record() || matches!(self.kind(), Kind::Scope | Kind::Stay)
+        self.is_record() || !self.is_task()
     }
 
     /// Whether the result of its run contains every failure.
@@ -58,6 +58,13 @@ impl Node {
             at = node.live_parent();
         }
         unwind::drop_each_quietly(self.report_failures(failures).first);
+    }
+
+    /// Puts failures into this region's own record, or sends them outwards where it has left.
+    pub(crate) fn record_failures(&self, failures: Failures) {
+        if let Err(back) = self.take_record(failures) {
+            self.send_failures(back);
+        }
     }
 
     /// Stores failures that were sent here, unless the region has left or no run attends it.

@@ -172,6 +172,11 @@ impl Node {
         self.raise(&inner, DEADLINE);
     }
 
+    /// Sets a deadline, unless one is set that is no later.
+    pub(crate) fn add_deadline(&self, at: Instant) {
+        self.set_deadline(self.deadline().map_or(at, |before| before.min(at)));
+    }
+
     /// Changes the deadline; all runs and waits that watch it look at it again.
     pub(crate) fn set_deadline(&self, at: Instant) {
         let mut woken = Taken::default();
@@ -199,11 +204,21 @@ impl Node {
         self.inner.lock().rest_seen()?.grace
     }
 
-    /// The earliest deadline of this region and those around it, up to a shield (R11).
+    /// How long each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its only
+    /// exit is the wait for children that its dropped `run` left behind, and none of them outlives the group (R16).
+    pub(super) fn exit_grace(&self) -> Option<Duration> {
+        if self.kind == Kind::Stack { self.grace() } else { None }
+    }
+
+    /// When this region or one around it, up to a shield, is cancelled if nothing else happens: at the earliest of their
+    /// deadlines and of the graces that run (R11, R13). A shield's grace counts too: then it holds no more (R12).
     pub(crate) fn effective_deadline(self: &Arc<Self>) -> Option<Instant> {
         let mut earliest = None;
         self.each_around(|node| {
-            earliest = [earliest, node.deadline()].into_iter().flatten().min();
+            // A stay is its scope.
+            let node = node.timed();
+            let ends = [earliest, node.deadline(), node.stop_due(), node.shield_due()];
+            earliest = ends.into_iter().flatten().min();
             ControlFlow::<()>::Continue(())
         });
         earliest

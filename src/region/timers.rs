@@ -23,8 +23,13 @@ impl Timers {
 
 impl Frame {
     /// Whether a timer is armed that has to be polled before the body is.
-    pub(super) fn is_timed(&mut self) -> bool {
+    pub(crate) fn is_timed(&mut self) -> bool {
         self.extras_seen().is_some_and(|extras| extras.timers.next.is_some())
+    }
+
+    /// Acts on the times of a region that waits for something beside its body, and has this task woken for the next one.
+    pub(crate) fn poll_times(&mut self, cx: &mut Context<'_>) -> Result<(), Payload> {
+        self.poll_timers(Times::All, cx)
     }
 
     /// Acts on the region's times that have come, and arms the timer for the next one. A panic of the clock is

@@ -160,6 +160,10 @@ impl ExitWork for Arrival {
             None => Poll::Pending,
         }
     }
+
+    fn only_waits(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Arrival {

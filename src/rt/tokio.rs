@@ -44,6 +44,8 @@ impl Spawn for Tokio {
         self.0.spawn(task)
     }
 
+    /// tokio-console shows the place of the spawn into the group.
+    #[track_caller]
     fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -51,6 +53,19 @@ impl Spawn for Tokio {
         // Dropping the join handle does not abort the task: the child ends by itself, and its
         // group is woken then.
         drop(self.0.0.spawn(task));
+        Ok(())
+    }
+
+    /// tokio-console shows the name, where tokio takes one: with `--cfg tokio_unstable` and the feature `tracing`.
+    #[cfg(all(tokio_unstable, feature = "tracing"))]
+    #[track_caller]
+    fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let builder = ::tokio::task::Builder::new().name(name);
+        // It fails where no thread can be started, which a task that does not block needs none of.
+        builder.spawn_on(task, &self.0.0).map(drop).expect("a task is no thread");
         Ok(())
     }
 

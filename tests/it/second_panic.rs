@@ -112,7 +112,7 @@ fn r02_a_shield_that_another_task_polls_panics_with_both_tasks() {
     }))
     .drive();
     let text = panic_text(|| hand(task(shielded.as_mut())).poll().is_ready());
-    assert!(text.contains(" may not poll cancel scope at "), "{text}");
+    assert!(text.contains(" may not poll shield at "), "{text}");
     assert!(text.contains("it was entered by task "), "{text}");
 }
 

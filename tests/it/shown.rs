@@ -158,7 +158,8 @@ fn r15_a_failure_shows_each_of_its_causes() {
         failure,
         &[
             "\"of the body\"\n  also: task ",
-            ": \"of a child\"\n  also: exit registered at ",
+            ": \"of a child\" (spawned at ",
+            ")\n  also: exit registered at ",
             "failed: of an exit",
         ],
     );

@@ -5,9 +5,7 @@ use super::super::exit;
 use super::super::leave::Abandoned;
 use super::super::observe::Phase;
 use super::super::time::Times;
-use super::super::{
-    ATTENDED, Batch, ENTERED, INBOX, Kind, LEFT, Next, Node, ROOT, SHIELD, Tally, ambient,
-};
+use super::super::{ATTENDED, Batch, ENTERED, INBOX, Kind, LEFT, Next, Node, ROOT, SHIELD, Tally};
 use super::{Extras, Frame, Stage};
 use crate::reason::Leaving;
 use crate::sync::Arc;
@@ -73,9 +71,7 @@ impl Frame {
             if let Err(payload) = self.poll_timers(Times::OfShield, cx) {
                 self.keep_panic(payload);
             }
-            if self.has(SHIELD) {
-                ambient::hold_shield();
-            }
+            self.hold_own_shield();
         }
         polled
     }
@@ -185,6 +181,7 @@ impl Frame {
         extras.lane.take_in(waves);
         let mut wave = extras.lane.collapse(node.owner_task());
         if let Some(exit) = extras.exit.take() {
+            exit.comes_before(exits.len());
             wave.add_running(exit);
         }
         if !exits.is_empty() {

@@ -1,0 +1,172 @@
+//! The values of children, as they complete.
+
+use super::handle::{Join, TaskHandle};
+use super::ready::{MemberWaker, Ready};
+use crate::failure::ChildError;
+use crate::identity::TaskId;
+use crate::sync::Arc;
+use futures_core::Stream;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// Children's values, in the order in which the children end: a stream of `(TaskId, Result<T, ChildError>)`.
+///
+/// Made of [handles](TaskHandle), of any group and of any kind of child; more may be [pushed](Values::push) meanwhile. It
+/// yields `None` when it has no handle left, and may yield more after another one was pushed. A child that fails is told of
+/// here, and its error goes to its group.
+///
+/// # Cancel safety
+///
+/// Dropping a pending [`next`](Values::next) loses nothing.
+///
+/// # On drop
+///
+/// The handles are dropped: the children go on, their groups wait for them, and their values are dropped.
+///
+/// # Comparison
+///
+/// tokio's `JoinSet` owns its tasks and aborts them on drop; here the group owns the children, and this only reads. A
+/// `FuturesUnordered` of [`join`](TaskHandle::join)s is the same without ids. Where only *how* children end is wanted, and
+/// of all of them, use [`TaskGroup::results`](crate::TaskGroup::results).
+///
+/// # Examples
+///
+/// ```
+/// use moored::{TaskGroup, Values};
+///
+/// # futures::executor::block_on(async {
+/// let group: TaskGroup<'_, std::io::Error> = TaskGroup::new();
+/// let sum = group
+///     .run(async {
+///         let mut squares: Values<u32> =
+///             (1..=3).map(|n| group.spawn(async move { Ok(n * n) })).collect();
+///         let mut sum = 0;
+///         while let Some((_task, square)) = squares.next().await {
+///             sum += square.unwrap();
+///         }
+///         Ok(sum)
+///     })
+///     .await;
+/// assert_eq!(sum.unwrap(), 14);
+/// # });
+/// ```
+#[doc(alias = "JoinSet")]
+#[doc(alias = "join_next")]
+#[doc(alias = "FuturesUnordered")]
+#[must_use = "streams do nothing unless polled"]
+pub struct Values<T> {
+    joins: Slab<(TaskId, Join<T>)>,
+    /// By place among the joins; kept for the next one there.
+    wakers: Vec<(Arc<MemberWaker>, Waker)>,
+    /// Places to be polled, in the order in which they were woken.
+    news: VecDeque<usize>,
+    woken: Vec<usize>,
+    ready: Arc<Ready>,
+}
+
+impl<T> Values<T> {
+    /// Of no children.
+    pub fn new() -> Self {
+        Values {
+            joins: Slab::new(),
+            wakers: Vec::new(),
+            news: VecDeque::new(),
+            woken: Vec::new(),
+            ready: Arc::default(),
+        }
+    }
+
+    /// Adds a child.
+    pub fn push(&mut self, child: TaskHandle<T>) {
+        let place = self.joins.insert((child.id(), child.join()));
+        if place == self.wakers.len() {
+            let waker = MemberWaker::new(place, Arc::clone(&self.ready));
+            self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
+        }
+        self.news.push_back(place);
+        // A task may be parked that polled this before.
+        self.ready.notify();
+    }
+
+    /// How many children have not been told of.
+    pub fn len(&self) -> usize {
+        self.joins.len()
+    }
+
+    /// Whether all children have been told of.
+    pub fn is_empty(&self) -> bool {
+        self.joins.is_empty()
+    }
+
+    /// The next child that ends, with its value; `None` where there is none left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<(TaskId, Result<T, ChildError>)> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl<T> Unpin for Values<T> {}
+
+impl<T> Stream for Values<T> {
+    type Item = (TaskId, Result<T, ChildError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        // Registered before the look: what is woken after it wakes the task.
+        this.ready.take(&mut this.woken, cx.waker());
+        this.news.extend(this.woken.drain(..));
+        while let Some(place) = this.news.pop_front() {
+            let (state, waker) = &this.wakers[place];
+            state.unqueue();
+            // The place may be empty by now.
+            let Some((_, join)) = this.joins.get_mut(place) else { continue };
+            if let Poll::Ready(value) = Pin::new(join).poll(&mut Context::from_waker(waker)) {
+                let (task, _) = this.joins.remove(place);
+                return Poll::Ready(Some((task, value)));
+            }
+        }
+        if this.joins.is_empty() {
+            // The task may own this stream.
+            this.ready.clear();
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.joins.len(), Some(self.joins.len()))
+    }
+}
+
+impl<T> Extend<TaskHandle<T>> for Values<T> {
+    fn extend<I: IntoIterator<Item = TaskHandle<T>>>(&mut self, children: I) {
+        children.into_iter().for_each(|child| self.push(child));
+    }
+}
+
+impl<T> FromIterator<TaskHandle<T>> for Values<T> {
+    fn from_iter<I: IntoIterator<Item = TaskHandle<T>>>(children: I) -> Self {
+        let mut values = Values::new();
+        values.extend(children);
+        values
+    }
+}
+
+impl<T> Default for Values<T> {
+    fn default() -> Self {
+        Values::new()
+    }
+}
+
+impl<T> fmt::Debug for Values<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Values").field("children", &self.joins.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! What is open now, as a forest.
+
+use super::json::{SNAPSHOT_SCHEMA, escaped};
+use super::region::{Exit, Region};
+use crate::region::register::{self, Found};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The depth to which regions are nested in the tree. Deeper regions stand in a list in the region at this depth, each
+/// with its depth as a number.
+const NESTED: usize = 32;
+
+/// The open regions of this process, as a forest: each region with the regions that were
+/// entered inside it.
+///
+/// `Display` is a tree with a line for each region, and one for each exit that runs. A snapshot takes time and room in
+/// proportion to the number of regions: however deep they are inside each other, a tree is no deeper than 32. What is
+/// deeper is one list, in which each region is followed by what is inside it, with [its depth](Region::depth).
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    roots: Vec<Region>,
+    exits: Vec<Exit>,
+}
+
+/// Looks at every open region of this process, one after the other. A region that is entered or left
+/// meanwhile may be in the snapshot or not.
+pub fn snapshot() -> Snapshot {
+    let look = register::found();
+    let (now, clocks) = (Instant::now(), look.clocks.now());
+    let mut running: HashMap<Option<u64>, Vec<Exit>> = HashMap::new();
+    for exit in &look.exits {
+        running.entry(exit.region).or_default().push(Exit::of(exit, now, &clocks));
+    }
+    for exits in running.values_mut() {
+        exits.sort_by_key(|exit| std::cmp::Reverse(exit.running_for));
+    }
+    let mut open = Vec::new();
+    let mut roots = Vec::new();
+    for (found, depth) in outermost_first(look.regions) {
+        close_to(level(depth), &mut open, &mut roots);
+        let running = running.remove(&Some(found.number)).unwrap_or_default();
+        open.push(Region::of(&found, depth, running, now, &clocks));
+    }
+    close_to(0, &mut open, &mut roots);
+    // And those of regions that were left between the two looks.
+    let mut exits: Vec<_> = running.into_values().flatten().collect();
+    exits.sort_by_key(|exit| std::cmp::Reverse(exit.running_for));
+    Snapshot { roots, exits }
+}
+
+/// Each region with its depth, followed by the regions inside it, oldest first.
+fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
+    let places: HashMap<u64, usize> =
+        found.iter().enumerate().map(|(place, region)| (region.number, place)).collect();
+    let place = |number: Option<u64>| number.and_then(|number| places.get(&number));
+    let mut roots = Vec::new();
+    let mut inside = vec![Vec::new(); found.len()];
+    // Youngest first, because the next region is taken from the end.
+    for (at, region) in found.iter().enumerate().rev() {
+        // A child stands in its group, also where that was left.
+        match place(region.group).or_else(|| place(region.parent)) {
+            Some(parent) => inside[*parent].push(at),
+            None => roots.push(at),
+        }
+    }
+    let mut found: Vec<_> = found.into_iter().map(Some).collect();
+    let mut next: Vec<(usize, usize)> = roots.into_iter().map(|place| (place, 0)).collect();
+    let mut sorted = Vec::with_capacity(found.len());
+    while let Some((place, depth)) = next.pop() {
+        next.extend(inside[place].iter().map(|place| (*place, depth + 1)));
+        sorted.extend(found[place].take().map(|region| (region, depth)));
+    }
+    sorted
+}
+
+/// The level of the tree in which a region of this depth stands.
+fn level(depth: usize) -> usize {
+    depth.min(NESTED)
+}
+
+/// Moves the open regions at this level and below into their parents.
+fn close_to(level: usize, open: &mut Vec<Region>, roots: &mut Vec<Region>) {
+    while open.len() > level {
+        if let Some(region) = open.pop() {
+            open.last_mut().map_or(&mut *roots, |around| &mut around.inside).push(region);
+        }
+    }
+}
+
+impl Snapshot {
+    /// The regions that nothing encloses, oldest first.
+    pub fn regions(&self) -> &[Region] {
+        &self.roots
+    }
+
+    /// Exits that run on a spawner given with [`Task::on_abandon`](crate::Task::on_abandon), because no region was around
+    /// that could have adopted them. Oldest first. The others stand in the region that [runs](Region::running) them.
+    pub fn exits(&self) -> &[Exit] {
+        &self.exits
+    }
+
+    /// Every region, each followed by the regions inside it.
+    fn all(&self) -> impl Iterator<Item = &Region> {
+        let mut rest = vec![self.roots.iter()];
+        std::iter::from_fn(move || {
+            loop {
+                match rest.last_mut()?.next() {
+                    Some(region) => {
+                        rest.push(region.inside.iter());
+                        return Some(region);
+                    }
+                    None => drop(rest.pop()),
+                }
+            }
+        })
+    }
+
+    /// What has been leaving for longer than `time`, a line each: the path from the root, and what it waits for at the end.
+    ///
+    /// Of a chain of regions that wait for each other, only the innermost is there, because the others wait for it.
+    ///
+    /// ```
+    /// use moored::testing::hand;
+    /// use moored::{ExitStack, inspect, task};
+    /// use std::time::Duration;
+    ///
+    /// let stack = ExitStack::new().named("session");
+    /// let mut leaving = hand(task(stack.run(async {
+    ///     stack.defer(std::future::pending::<()>());
+    ///     Ok::<_, ()>(())
+    /// })).named("client"));
+    /// leaving.pending();
+    /// let hangs = inspect::snapshot().leaving(Duration::ZERO);
+    /// assert!(hangs.iter().any(|line| line.starts_with("task `client` > exit stack `session` > exit 1 of 1")));
+    /// ```
+    pub fn leaving(&self, time: Duration) -> Vec<String> {
+        let mut told = Vec::new();
+        // The regions on the way, with how much had been told when each was come to.
+        let mut path: Vec<(&Region, usize)> = Vec::new();
+        let exits = self.exits.iter().filter(|exit| exit.running_for >= time);
+        let close = |path: &mut Vec<(&Region, usize)>, told: &mut Vec<String>| {
+            let Some((region, before)) = path.pop() else { return };
+            // Those inside it have been told of: it waits for them.
+            if told.len() == before && region.leaving && region.waiting_for >= time {
+                let waits = format!("waits {:.1?} for {}", region.waiting_for, region.waits_for);
+                told.push(line(path.iter().map(|(region, _)| *region).chain([region]), &waits));
+            }
+        };
+        for region in self.all() {
+            while path.len() > region.depth {
+                close(&mut path, &mut told);
+            }
+            let before = told.len();
+            path.push((region, before));
+            for exit in region.running.iter().filter(|exit| exit.running_for >= time) {
+                told.push(line(path.iter().map(|(region, _)| *region), exit));
+            }
+        }
+        while !path.is_empty() {
+            close(&mut path, &mut told);
+        }
+        told.extend(exits.map(ToString::to_string));
+        told
+    }
+
+    /// The forest as JSON: an array of regions. Times are milliseconds. [`json_schema`](Snapshot::json_schema) says what is
+    /// in it.
+    pub fn to_json(&self) -> String {
+        let mut json = String::from("[");
+        let mut open = 0;
+        for region in self.all() {
+            let level = level(region.depth);
+            if open > level {
+                json.extend(std::iter::repeat_n("]}", open - level));
+                json.push(',');
+            }
+            open = level + 1;
+            let own = region.own_values().to_string();
+            // The closing brace comes after the regions inside.
+            json.push_str(own.strip_suffix('}').unwrap_or(&own));
+            json.push_str(",\"inside\":[");
+        }
+        json.extend(std::iter::repeat_n("]}", open));
+        json.push(']');
+        escaped(json)
+    }
+
+    /// The JSON schema of [`to_json`](Snapshot::to_json).
+    pub fn json_schema() -> &'static str {
+        SNAPSHOT_SCHEMA
+    }
+}
+
+/// The names of the regions on a path, and what is at its end.
+fn line<'a>(path: impl Iterator<Item = &'a Region>, end: &dyn fmt::Display) -> String {
+    let mut line = String::new();
+    for region in path {
+        // A text cannot be full.
+        let _ = region.write_name(&mut line);
+        line += " > ";
+    }
+    line += &end.to_string();
+    line
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for region in self.all() {
+            let width = level(region.depth) * 2;
+            write!(f, "{:width$}", "")?;
+            if region.depth >= NESTED {
+                write!(f, "(depth {}) ", region.depth)?;
+            }
+            writeln!(f, "{region}")?;
+            let width = width + 2;
+            region.running.iter().try_for_each(|exit| writeln!(f, "{:width$}{exit}", ""))?;
+        }
+        self.exits.iter().try_for_each(|exit| writeln!(f, "{exit}, on an executor"))
+    }
+}

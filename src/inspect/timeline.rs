@@ -1,0 +1,121 @@
+//! What was open when.
+
+use super::json::{escaped, micros};
+use crate::region::register::{self, Span};
+use serde_json::json;
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Instant;
+
+/// Keeps every region that is left from now on, and every exit that ends after it was parked, until the recording is
+/// [finished](Recording::finish). There is one recording in a process: a second one begins it anew.
+pub fn record() -> Recording {
+    register::record(true);
+    Recording { began: Instant::now() }
+}
+
+/// A recording that is under way; see [`record`].
+///
+/// # On drop
+///
+/// The recording goes on, and keeps every region that is left, until it is finished.
+#[derive(Debug)]
+#[must_use = "finish it: what is left is kept until then"]
+pub struct Recording {
+    began: Instant,
+}
+
+impl Recording {
+    /// Ends it.
+    pub fn finish(self) -> Timeline {
+        let mut bars: Vec<_> =
+            register::record(false).into_iter().map(|span| Bar { span, open: false }).collect();
+        let look = register::found();
+        let now = Instant::now();
+        bars.extend(look.regions.into_iter().map(|found| {
+            let name =
+                found.name.as_deref().map(|name| format!(" `{}`", crate::names::Shown(name)));
+            let span = Span {
+                what: found.kind.noun().to_owned() + &name.unwrap_or_default(),
+                owner: found.owner,
+                at: found.entered_at,
+                began: found.entered,
+                ended: now,
+            };
+            Bar { span, open: true }
+        }));
+        bars.extend(look.exits.into_iter().map(|exit| {
+            let span = Span {
+                what: format!("exit of {}", exit.home),
+                owner: exit.owner,
+                at: Some(exit.running.registered_at),
+                began: exit.running.since,
+                ended: now,
+            };
+            Bar { span, open: true }
+        }));
+        bars.sort_by_key(|bar| bar.span.began);
+        Timeline { began: self.began, bars }
+    }
+}
+
+/// The regions that were left during a recording, and those that were open at its end; with the exits that took a while.
+pub struct Timeline {
+    began: Instant,
+    bars: Vec<Bar>,
+}
+
+struct Bar {
+    span: Span,
+    /// At the end of the recording.
+    open: bool,
+}
+
+impl Timeline {
+    /// How many bars it has.
+    pub fn len(&self) -> usize {
+        self.bars.len()
+    }
+
+    /// Whether nothing was left during the recording, and nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.bars.is_empty()
+    }
+
+    /// As trace events in JSON, which Perfetto and Chromium's trace viewer open: a row for each task, a bar
+    /// for each region and for each exit. Times are microseconds since the recording began. What was entered before that
+    /// begins at 0; what was open at the end ends there, and says so with `"open": true`.
+    pub fn to_trace_json(&self) -> String {
+        let mut rows: HashMap<String, usize> = HashMap::new();
+        let mut events = Vec::new();
+        for Bar { span, open } in &self.bars {
+            let owner = span.owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
+            let next = rows.len() + 1;
+            let row = *rows.entry(owner).or_insert(next);
+            let since = |at: Instant| micros(at.saturating_duration_since(self.began));
+            let began = since(span.began);
+            let at = span.at.map(ToString::to_string);
+            let place =
+                if span.what.starts_with("exit of ") { "registered_at" } else { "entered_at" };
+            events.push(json!({
+                "name": span.what,
+                "ph": "X",
+                "pid": 1,
+                "tid": row,
+                "ts": began,
+                "dur": since(span.ended).saturating_sub(began),
+                "args": { place: at, "open": open },
+            }));
+        }
+        events.extend(rows.iter().map(|(name, row)| {
+            json!({ "name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": { "name": name } })
+        }));
+        escaped(json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string())
+    }
+}
+
+impl fmt::Debug for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeline").field("bars", &self.bars.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! Telling of what does not end.
+
+use super::snapshot::snapshot;
+use crate::sync::{Alarm, sleeper};
+use std::fmt;
+use std::time::Duration;
+
+/// Looks at all regions `every` so often, and tells of what has been leaving for longer than `longer_than`: with the feature
+/// `tracing` as a warning to the subscriber that is current where this is called, else as a line on standard error. The
+/// text is the path from the root; see [`Snapshot::leaving`](super::Snapshot::leaving).
+///
+/// It runs on a thread of its own, so that it goes on where a runtime is blocked. What goes on not to end is told of at
+/// every look.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let _watch = moored::inspect::watch(Duration::from_secs(10), Duration::from_secs(30));
+/// // the program
+/// ```
+///
+/// # Panics
+///
+/// Where no thread can be started.
+pub fn watch(every: Duration, longer_than: Duration) -> Watch {
+    let (sleeper, alarm) = sleeper();
+    let tell = told_here();
+    let looks = move || {
+        while !sleeper.is_woken_within(every) {
+            tell(snapshot().leaving(longer_than));
+        }
+    };
+    let thread = std::thread::Builder::new().name("moored-watch".into());
+    drop(thread.spawn(looks).expect("a thread can be started"));
+    Watch { _alarm: alarm }
+}
+
+#[cfg(feature = "tracing")]
+fn told_here() -> impl Fn(Vec<String>) {
+    let subscriber = tracing::dispatcher::get_default(Clone::clone);
+    move |lines| {
+        let tell = || {
+            for line in &lines {
+                crate::unwind::quietly(|| tracing::warn!(target: "moored", "does not end: {line}"));
+            }
+        };
+        tracing::dispatcher::with_default(&subscriber, tell);
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn told_here() -> impl Fn(Vec<String>) {
+    use std::io::Write;
+    |lines| {
+        for line in lines {
+            // Not `eprintln!`, which panics where standard error cannot be written.
+            drop(writeln!(std::io::stderr(), "moored: does not end: {line}"));
+        }
+    }
+}
+
+/// Looks go on as long as this lives; made by [`watch`].
+///
+/// # On drop
+///
+/// The looks end.
+#[must_use = "dropping it ends the looks"]
+pub struct Watch {
+    _alarm: Alarm,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}

@@ -1,0 +1,81 @@
+//! Exits that have begun and not ended at once: on show until they have.
+
+use super::{ENDED, RECORDING, Span};
+use crate::reason::Leaving;
+use crate::region::Node;
+use crate::sync::{Arc, Register, Weak};
+use std::panic::Location;
+use std::time::Instant;
+
+pub(super) static RUNNING: Register<Running> = Register::new();
+
+/// An exit that has begun and not ended.
+#[derive(Clone)]
+pub(crate) struct Running {
+    /// Where it was registered: the region.
+    pub(in crate::region) home: Weak<Node>,
+    pub(crate) registered_at: &'static Location<'static>,
+    pub(crate) since: Instant,
+    /// Which of its region's exits it is, in the order in which they run: from 1 on.
+    pub(crate) number: usize,
+    /// How many come after it, once its region has let go of them.
+    pub(in crate::region) rest: usize,
+    pub(crate) why: Leaving,
+    /// When it is cut off.
+    pub(crate) due: Option<Instant>,
+}
+
+/// The exit's place in the register.
+pub(in crate::region) struct OnShow(usize);
+
+/// Counts exits of `home` that have begun; how many that are by now.
+pub(in crate::region) fn count_begun(home: &Node, begun: usize) -> usize {
+    let mut inner = home.inner.lock();
+    let entry = &mut inner.rest().entry;
+    entry.begun += begun;
+    entry.begun
+}
+
+pub(in crate::region) fn show_exit(
+    home: &Arc<Node>,
+    registered_at: &'static Location<'static>,
+    why: &Leaving,
+    number: usize,
+) -> OnShow {
+    OnShow(RUNNING.insert(Running {
+        home: Arc::downgrade(home),
+        registered_at,
+        since: Instant::now(),
+        number,
+        rest: 0,
+        why: why.clone(),
+        due: None,
+    }))
+}
+
+impl OnShow {
+    pub(in crate::region) fn comes_before(&self, exits: usize) {
+        RUNNING.change(self.0, |running| running.rest = exits);
+    }
+
+    pub(in crate::region) fn is_bounded(&self, due: Instant) {
+        RUNNING.change(self.0, |running| running.due = Some(due));
+    }
+}
+
+impl Drop for OnShow {
+    fn drop(&mut self) {
+        let Some(exit) = RUNNING.remove(self.0).filter(|_| RECORDING.is_set()) else { return };
+        let home = exit.home.upgrade();
+        ENDED.insert(Span {
+            what: format!(
+                "exit of {}",
+                home.as_ref().map_or("a region".into(), |home| home.describe())
+            ),
+            owner: home.as_ref().and_then(|home| home.owner_id()),
+            at: Some(exit.registered_at),
+            began: exit.since,
+            ended: Instant::now(),
+        });
+    }
+}
