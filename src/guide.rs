@@ -64,6 +64,10 @@ pub mod errors {}
 
 /// Finding the cause of a hang.
 #[doc = include_str!("guide/hangs.md")]
+#[doc = "\n<div>\n"]
+// No blank line and no line break in it: else it would be read as Markdown.
+#[doc = include_str!("guide/timeline.svg")]
+#[doc = "</div>"]
 pub mod hangs {}
 
 /// Testing without sleeping.
