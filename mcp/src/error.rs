@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::component::ComponentKind;
+use crate::fault::Fault;
 use crate::report::{ErrorReport, Outcome};
 
 /// An error as it is passed around: shared, because the same one goes to the caller and into the report.
@@ -76,6 +77,9 @@ pub enum CallError {
         /// The name or the address.
         name: String,
     },
+    /// There is no server of that name.
+    #[error("there is no server {0:?}")]
+    UnknownServer(String),
     /// The time for the call was over; the server was told.
     #[error("the call to {tool:?} was not answered within {limit:?}")]
     TimedOut {
@@ -130,6 +134,15 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What kind of failure it was, where the request failed or its server went away: 401 is
+    /// [`Outcome::AuthRequired`], for example.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let (Self::Failed { source, .. } | Self::ServerGone { source, .. }) = self else {
+            return None;
+        };
+        source.as_ref()?.downcast_ref::<Fault>().map(|fault| fault.outcome)
+    }
+
     /// The error of a name that no component has.
     pub(crate) fn unknown(kind: ComponentKind, name: &str) -> Self {
         match kind {

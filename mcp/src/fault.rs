@@ -45,6 +45,12 @@ impl Fault {
         self
     }
 
+    /// The same failure with its first line in other words.
+    pub(crate) fn reworded(mut self, word: impl FnOnce(&str) -> String) -> Self {
+        self.message = word(&self.message);
+        self
+    }
+
     /// The failure in one line, its innermost cause included.
     pub(crate) fn line(&self) -> String {
         match chain(self).as_slice() {

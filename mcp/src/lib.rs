@@ -38,6 +38,7 @@
 //! - [`ComponentInfo`]: a tool, prompt, resource or template that a server offers, with the server's own JSON, under
 //!   its name in the group ([`Names`]: a legal tool name in the usual interfaces to language models).
 //! - [`SessionState`] and [`Event`]: the present state of a session, and every change of it.
+//! - [`Callbacks`]: the answers to the requests of servers, and the receivers of their notifications.
 //! - [`ServerReport`] and [`CloseReport`]: the outcome of a server, and of all. They serialise to the machine contract
 //!   of the command.
 //!
@@ -60,6 +61,8 @@
 //! - The lists are live: a list is read again when its server says that it has changed, and the components of a server
 //!   that is gone are withdrawn. A name belongs to the first server that takes it. A server that comes up with a name
 //!   that is taken is left again; a component that takes it later is left out, with a warning that names both servers.
+//! - A callback is cancelled with its request and with its session. A callback that panics ends neither.
+//! - No credential is shown in an error, a report, a log or a `Debug`.
 //! - No wait depends on a server alone: a call has its limit (a minute by default), a list its page cap, a line its
 //!   length, a lost stream its number of tries.
 //! - A message that carries the id of a request answers it. An answer that is broken, too long or of the wrong shape
@@ -83,6 +86,7 @@
 //! # Features
 //!
 //! - `tls` (default): `https://`, with rustls on ring.
+//! - `auth`: OAuth 2.1 for servers that ask for it. `auth-jwt`: also with a private key, which needs a C compiler.
 //! - `config`: the module `config`, which reads the files in which other programs keep their
 //!   servers.
 //! - `serve`: [`Gateway`], which puts the servers of a group behind one endpoint.
@@ -93,6 +97,8 @@
 compile_error!("moored-mcp leaves children by their process groups, which only Unix has");
 
 mod answer;
+mod auth;
+mod callbacks;
 mod component;
 #[cfg(feature = "config")]
 pub mod config;
@@ -112,14 +118,21 @@ mod state;
 mod wire;
 
 pub use answer::{CompleteResult, Completion, Progress, PromptResult, ResourceResult, ToolResult};
+pub use auth::{Authorize, HeadersWanted, Refused};
+#[cfg(feature = "auth")]
+pub use auth::{OAuth, TokenStore, Tokens};
+pub use callbacks::{
+    Callbacks, ElicitAnswer, Elicitation, LogLevel, LogMessage, RequestError, Root, Roots,
+    SampleAnswer, Sampling, ServerMessage, Tag,
+};
 pub use component::{ComponentInfo, ComponentKind};
 pub use error::{CallError, ConnectError, SharedError};
 pub use event::{Event, EventKind};
 pub use group::SessionGroup;
 pub use names::Names;
 pub use params::{
-    CallOptions, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy, ServerParams,
-    StdioParams, Transport,
+    CallOptions, ClientInfo, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy,
+    ServerParams, StdioParams, Transport,
 };
 pub use report::{
     CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::answer::Progress;
+use crate::auth::{Authorize, HeadersWanted};
+use crate::callbacks::{Callbacks, Tag};
 use crate::names::Names;
 
 /// One server of a group: its name, and its transport.
@@ -22,6 +24,8 @@ pub struct ServerParams {
     pub era: Era,
     /// The limit of a call of its tools without a limit of its own; the group's if `None`.
     pub call_timeout: Option<Duration>,
+    /// What is answered when this server asks; the group's where `None`.
+    pub callbacks: Option<Callbacks>,
 }
 
 /// The era of the protocol that a server speaks: with an `initialize` handshake, or with `server/discover`.
@@ -49,12 +53,18 @@ impl ServerParams {
     }
 
     fn new(name: String, transport: Transport) -> Self {
-        Self { name, transport, era: Era::Auto, call_timeout: None }
+        Self { name, transport, era: Era::Auto, call_timeout: None, callbacks: None }
     }
 
     /// Limits calls of its tools.
     pub fn call_timeout(mut self, limit: Duration) -> Self {
         self.call_timeout = Some(limit);
+        self
+    }
+
+    /// Sets what is answered when this server asks.
+    pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
+        self.callbacks = Some(callbacks);
         self
     }
 
@@ -64,7 +74,8 @@ impl ServerParams {
         self
     }
 
-    /// The server as an error shows it: its command line or its address.
+    /// The server as an error shows it: its command line, or its address without user, password and query, which may be
+    /// secrets.
     pub fn endpoint(&self) -> String {
         match &self.transport {
             Transport::Stdio(stdio) => {
@@ -75,7 +86,7 @@ impl ServerParams {
                 }
                 line
             }
-            Transport::Http(http) => http.url.clone(),
+            Transport::Http(http) => crate::wire::http::headers::shown(&http.url),
         }
     }
 }
@@ -139,6 +150,8 @@ pub struct HttpParams {
     pub url: String,
     /// Headers sent with every request, `Authorization` among them.
     pub headers: BTreeMap<String, String>,
+    /// Where further headers come from, anew for each request.
+    pub authorize: Option<Authorize>,
 }
 
 impl HttpParams {
@@ -146,14 +159,50 @@ impl HttpParams {
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
     }
+
+    /// Asks `provider` for headers before each request, `Authorization` among them; those of [`headers`](Self::headers) that
+    /// have the same name are replaced. Where the server refuses them (401 or 403) it is asked once more, with the refusal: if it then has
+    /// other headers, the request is sent again with these. Without, the request fails as
+    /// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired) or [`Outcome::Forbidden`](crate::Outcome::Forbidden).
+    ///
+    /// An error of the provider fails the request and is its cause. No header that it gives is shown anywhere.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// let params = moored_mcp::HttpParams::new("https://host.example/mcp").headers_from(async |wanted| {
+    ///     let renew = wanted.refused.is_some();
+    ///     let token = token(renew).await?;
+    ///     Ok::<_, std::io::Error>(BTreeMap::from([("Authorization".to_owned(), format!("Bearer {token}"))]))
+    /// });
+    /// # async fn token(_renew: bool) -> std::io::Result<String> { Ok("t".into()) }
+    /// # drop(params);
+    /// ```
+    pub fn headers_from<F, H, E>(mut self, provider: F) -> Self
+    where
+        F: Fn(HeadersWanted) -> H + Send + Sync + 'static,
+        H: Future<Output = Result<BTreeMap<String, String>, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.authorize = Some(Authorize::from_fn(provider));
+        self
+    }
+
+    /// Authorises with OAuth 2.1.
+    #[cfg(feature = "auth")]
+    pub fn oauth(mut self, oauth: crate::OAuth) -> Self {
+        self.authorize = Some(oauth.authorize());
+        self
+    }
 }
 
 /// Shows the names of headers without their values, which are often credentials.
 impl fmt::Debug for HttpParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpParams")
-            .field("url", &self.url)
+            .field("url", &crate::wire::http::headers::shown(&self.url))
             .field("headers", &Hidden(&self.headers))
+            .field("authorize", &self.authorize)
             .finish()
     }
 }
@@ -197,6 +246,10 @@ pub struct GroupOptions {
     pub page_cap: usize,
     /// The rule for the names of components in the group.
     pub names: Names,
+    /// What is answered when a server asks that has no callbacks of its own.
+    pub callbacks: Callbacks,
+    /// Who connects, as the servers are told.
+    pub client_info: ClientInfo,
 }
 
 impl Default for GroupOptions {
@@ -212,6 +265,8 @@ impl Default for GroupOptions {
             delete_concurrency: 64,
             page_cap: 1_000,
             names: Names::default(),
+            callbacks: Callbacks::default(),
+            client_info: ClientInfo::default(),
         }
     }
 }
@@ -270,6 +325,57 @@ impl GroupOptions {
         self.names = names;
         self
     }
+
+    /// Sets what is answered when a server asks.
+    pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
+        self.callbacks = callbacks;
+        self
+    }
+
+    /// Sets who connects, as the servers are told.
+    pub fn client_info(mut self, info: ClientInfo) -> Self {
+        self.client_info = info;
+        self
+    }
+}
+
+/// A program, as it introduces itself to servers; this crate unless something else is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// A name for people.
+    pub title: Option<String>,
+    /// Where people read about it.
+    pub website_url: Option<String>,
+}
+
+impl ClientInfo {
+    /// A program of this name and version.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self { name: name.into(), version: version.into(), title: None, website_url: None }
+    }
+
+    /// Sets the name for people.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Sets where people read about it.
+    pub fn website_url(mut self, url: impl Into<String>) -> Self {
+        self.website_url = Some(url.into());
+        self
+    }
+}
+
+impl Default for ClientInfo {
+    fn default() -> Self {
+        Self::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+    }
 }
 
 /// The effect of one failed server on the others of a
@@ -296,6 +402,15 @@ pub struct CallOptions {
     pub meta: Map<String, Value>,
     /// Called with the progress of the request, by the task that waits for its answer.
     pub on_progress: Option<OnProgress>,
+    /// Comes back with what the server asks or tells on behalf of this request.
+    pub tag: Option<Tag>,
+    /// How often the request is sent again, when the server asks for more before it answers and the callbacks have answered
+    /// that; 10 where `None`.
+    pub rounds: Option<u32>,
+    /// What was answered to the server's `inputRequests` of an earlier answer, by their keys.
+    pub input_responses: Option<Map<String, Value>>,
+    /// The `requestState` of that answer.
+    pub request_state: Option<String>,
 }
 
 impl CallOptions {
@@ -321,6 +436,34 @@ impl CallOptions {
     /// 64, newer notifications are left out.
     pub fn on_progress(mut self, each: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(OnProgress(Arc::new(each)));
+        self
+    }
+
+    /// Lets `tag` come back with what the server asks or tells on behalf of this request: see
+    /// [`ServerMessage::tag`](crate::ServerMessage::tag).
+    pub fn tag(mut self, tag: Tag) -> Self {
+        self.tag = Some(tag);
+        self
+    }
+
+    /// Bounds how often the request is sent again. A server of the newer era may answer that it wants more first
+    /// (`resultType: input_required`). Where there are [callbacks](crate::Callbacks) for everything it asks, they are called and the request is
+    /// sent again with their answers. Otherwise, and with 0 rounds, that answer is the result: see
+    /// [`ToolResult::needs_input`](crate::ToolResult::needs_input).
+    pub fn rounds(mut self, rounds: u32) -> Self {
+        self.rounds = Some(rounds);
+        self
+    }
+
+    /// Gives a server that asked for more what it asked for, by the keys of its `inputRequests`.
+    pub fn input_responses(mut self, responses: Map<String, Value>) -> Self {
+        self.input_responses = Some(responses);
+        self
+    }
+
+    /// Gives a server that asked for more its `requestState` back.
+    pub fn request_state(mut self, state: impl Into<String>) -> Self {
+        self.request_state = Some(state.into());
         self
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
+use crate::callbacks::LogLevel;
 use crate::component::ComponentKind;
 use crate::error::ConnectError;
 use crate::event::{Event, EventKind};
@@ -34,6 +35,7 @@ pub(crate) mod owner;
 mod pump;
 mod refreshing;
 mod reporting;
+mod rounds;
 mod start;
 mod state;
 mod subscribing;
@@ -139,6 +141,18 @@ pub(crate) struct Live {
     pub(crate) listing: Arc<Listing>,
     profile: Arc<Profile>,
     connection: Arc<Connection>,
+}
+
+impl Live {
+    /// Whether the server has no handshake.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.connection.caller.is_modern()
+    }
+
+    /// Asks for log messages with every request from now on.
+    pub(crate) fn set_log_level(&self, level: LogLevel) {
+        self.connection.caller.set_log_level(level);
+    }
 }
 
 /// The connection of one start of a server.

@@ -31,6 +31,7 @@ use crate::state::Profile;
 mod answers;
 mod ask;
 mod body;
+pub(crate) mod desk;
 mod events;
 pub(crate) mod handshake;
 pub(crate) mod http;
@@ -40,21 +41,28 @@ mod listen;
 mod lists;
 mod message;
 mod notices;
+#[cfg(feature = "auth")]
+pub(crate) mod oauth;
 pub(crate) mod pending;
 pub(crate) mod pipe;
 pub(crate) mod pumps;
+mod raw;
 pub(crate) mod recorder;
+mod service;
 mod skeleton;
 pub(crate) mod stderr;
 mod undelivered;
 pub(crate) mod warnings;
 
-pub(crate) use self::ask::{Caller, Opened, Question};
+pub(crate) use self::ask::{Beside, Caller, Input, Opened, Question};
+use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
 pub(crate) use self::listen::{ListenEnd, Listening, Topic};
 pub(crate) use self::lists::{Gone, Offer, Offers};
+use self::pending::Pending;
 use self::recorder::Recorder;
+use self::service::Answering;
 
 /// The end of rmcp's loop, for any number of waiters.
 type Ended = Shared<BoxFuture<'static, ()>>;
@@ -78,10 +86,22 @@ impl LinkEnd {
     }
 }
 
+/// Our side of a connection: who we say we are, what answers, and what the connection is run with.
+#[derive(Debug, Clone)]
+pub(crate) struct Side {
+    pub(crate) client: ClientConfig,
+    pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) end: LinkEnd,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: Peer<RoleClient>,
+    desk: Option<Arc<Desk>>,
 }
 
 impl Link {
@@ -90,61 +110,62 @@ impl Link {
     async fn open<T>(
         transport: T,
         lifecycle: (ClientConfig, ClientLifecycleMode),
-        stop: &CancellationToken,
-        end: &LinkEnd,
-        recorder: &Recorder,
+        side: Side,
     ) -> Result<Self, Refusal>
     where
         T: Transport<RoleClient> + Send + 'static,
     {
         let (config, mode) = lifecycle;
+        let Side { desk, pending, recorder, stop, end, .. } = side;
+        let answering = Answering { config, desk: desk.clone(), pending };
         // A child token, because rmcp cancels its token when its service is dropped.
         let service =
-            serve_client_with_lifecycle_and_ct(config, transport, mode, stop.child_token())
+            serve_client_with_lifecycle_and_ct(answering, transport, mode, stop.child_token())
                 .await
                 .map_err(|error| {
-                let fault = recorder.recorded_fault().unwrap_or_else(|| opening_fault(&error));
-                Refusal { fault, answered: false }
-            })?;
+                    let fault = recorder.recorded_fault();
+                    let fault = fault.unwrap_or_else(|| opening_fault(&error));
+                    Refusal { fault, answered: false }
+                })?;
         let peer = service.peer().clone();
         // A list is read again because it has changed, so a cached answer would be wrong.
         peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
         *end.0.lock() = Some(service.waiting().map(drop).boxed().shared());
-        Ok(Self { peer })
+        if let Some(desk) = &desk {
+            desk.linked(peer.clone());
+        }
+        Ok(Self { peer, desk })
     }
 
     /// Opens a connection through the session's HTTP client.
     pub(crate) async fn over_http(
         session: Arc<HttpSession>,
         terms: Terms,
-        stop: &CancellationToken,
-        end: &LinkEnd,
-        recorder: &Recorder,
+        side: Side,
     ) -> Result<Self, Refusal> {
-        let agreed = handshake::agree(&mut Posts::new(session.clone()), terms, recorder).await?;
-        let lifecycle = agreed.lifecycle();
+        let mut posts = Posts::new(session.clone());
+        let agreed = handshake::agree(&mut posts, terms, &side.client, &side.recorder).await?;
+        let lifecycle = agreed.lifecycle(&side.client);
         session.agreed(agreed);
         let mut config = StreamableHttpClientTransportConfig::with_uri(session.url());
         config.custom_headers = session.headers();
         // This crate reopens streams itself.
         config.retry_config = Arc::new(NeverRetry::default());
         let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
-        let transport = WorkerTransport::spawn_with_ct(worker, stop.child_token());
-        Self::open(transport, lifecycle, stop, end, recorder).await
+        let transport = WorkerTransport::spawn_with_ct(worker, side.stop.child_token());
+        Self::open(transport, lifecycle, side).await
     }
 
     /// Opens a connection through the session's pumps.
     pub(crate) async fn over_pipe(
         mut transport: pipe::PipeTransport,
         terms: Terms,
-        stop: &CancellationToken,
-        end: &LinkEnd,
-        recorder: &Recorder,
+        side: Side,
     ) -> Result<Self, Refusal> {
-        let agreed = handshake::agree(&mut transport, terms, recorder).await?;
-        let lifecycle = agreed.lifecycle();
+        let agreed = handshake::agree(&mut transport, terms, &side.client, &side.recorder).await?;
+        let lifecycle = agreed.lifecycle(&side.client);
         transport.agreed(agreed.replay());
-        Self::open(transport, lifecycle, stop, end, recorder).await
+        Self::open(transport, lifecycle, side).await
     }
 
     /// The server's description of itself.
@@ -174,7 +195,7 @@ impl Link {
 
     /// The handle through which calls go.
     pub(crate) fn caller(&self, opened: Opened) -> Caller {
-        Caller { peer: self.peer.clone(), opened }
+        Caller::new(self.peer.clone(), self.desk.clone(), opened)
     }
 }
 

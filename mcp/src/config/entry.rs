@@ -79,7 +79,7 @@ pub(super) fn read(
     for key in fields.rest() {
         warn(format!("{key:?} goes with {belongs_to:?} and is ignored"));
     }
-    Ok(Some(ServerParams { name: name.to_owned(), transport, era, call_timeout }))
+    Ok(Some(ServerParams { name: name.to_owned(), transport, era, call_timeout, callbacks: None }))
 }
 
 fn stdio(
@@ -139,7 +139,7 @@ fn http(
             headers.insert(name.to_owned(), value);
         }
     }
-    Ok(HttpParams { url, headers })
+    Ok(HttpParams { url, headers, authorize: None })
 }
 
 /// The transport that `type` or `transport` names.

@@ -30,7 +30,8 @@ pub(super) async fn keep(
     let left = owners
         .run(async {
             let spawn = |session| {
-                let owner = owner::own(session, state.shared.clone());
+                // Boxed, because it is large, and a spawn moves it several times.
+                let owner = Box::pin(owner::own(session, state.shared.clone()));
                 owners.spawn_on(&Tokio::current(), async {
                     owner.await;
                     Ok(())

@@ -1,5 +1,6 @@
 //! Requests by name: the session to which a name belongs, and the request to it.
 
+mod raw;
 mod template;
 
 use std::sync::Arc;

@@ -4,27 +4,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::rounds::Rounds;
 use super::{Live, Session, Stage};
 use crate::answer::Progress;
 use crate::error::CallError;
 use crate::fault::Fault;
-use crate::params::CallOptions;
+use crate::params::{CallOptions, OnProgress};
 use crate::report::Outcome;
-use crate::wire::{CallFailure, Question};
+use crate::wire::{Beside, CallFailure, Input, Question};
 
 /// The number of notifications of progress that wait for a slow callback.
 const PROGRESS: usize = 64;
+/// How long a notification may take on its way.
+const NOTIFY: Duration = Duration::from_secs(30);
 /// The time that the owner may take to record the cause of the session's end, once the protocol loop has
 /// dropped a request.
 const CAUSE: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Sends a request for the component `name`, or returns the reason why there is no result. It resolves once: with
-    /// the answer, at the limit, or with the end of the session.
+    /// the answer, at the limit, or with the end of the session. A server that asks for more input before it answers gets
+    /// it from the callbacks, if they answer all of it.
     ///
     /// # Cancel safety
     ///
@@ -37,24 +41,52 @@ impl Session {
         options: CallOptions,
         usual: Option<Duration>,
     ) -> Result<Value, CallError> {
-        let CallOptions { timeout, longest, meta, on_progress } = options;
-        let idle = timeout.or(usual);
-        let began = Instant::now();
-        let within = |from: Instant| {
-            // A limit beyond the end of the clock is no limit.
-            let end =
-                |from: Instant, limit: Option<Duration>| Some((from.checked_add(limit?)?, limit?));
-            end(from, idle).into_iter().chain(end(began, longest)).min()
+        let mut limits = Limits::of(&options, usual);
+        let mut rounds = Rounds::of(&options);
+        let CallOptions { meta, on_progress, tag, input_responses, request_state, .. } = options;
+        let input = Input { responses: input_responses, state: request_state };
+        let mut beside = Beside { meta, progress: None, tag, input };
+        let Some(desk) = live.connection.caller.desk() else {
+            return self.ask_once(live, name, question, beside, &on_progress, &mut limits).await;
         };
-        let mut end = within(began);
-        let wants_progress = on_progress.is_some() || longest.is_some();
+        loop {
+            let (again, with) = (question.clone(), beside.clone());
+            let answer = self.ask_once(live, name, again, with, &on_progress, &mut limits).await?;
+            let Some(wanted) = rounds.wanted(&answer, desk) else { return Ok(answer) };
+            if rounds.are_over() {
+                return Err(self.failed(rounds.fault()));
+            }
+            let given = wanted.given(desk, beside.tag.as_ref());
+            let gone = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
+            beside.input = tokio::select! {
+                biased;
+                stage = gone => return Err(self.gone(stage)),
+                given = given => given.map_err(|fault| self.failed(fault))?,
+                limit = limits.whole() => return Err(timed_out(name, limit)),
+            };
+            limits.begin_anew();
+        }
+    }
+
+    /// Sends one request.
+    async fn ask_once(
+        &self,
+        live: &Live,
+        name: &str,
+        question: Question,
+        mut beside: Beside,
+        on_progress: &Option<OnProgress>,
+        limits: &mut Limits,
+    ) -> Result<Value, CallError> {
+        let wants_progress = on_progress.is_some() || limits.are_extended();
         let (sender, mut progress) = mpsc::channel(PROGRESS);
+        beside.progress = wants_progress.then_some(sender);
         let told = |progress: &Progress| {
-            if let Some(each) = &on_progress {
+            if let Some(each) = on_progress {
                 each.call(progress);
             }
         };
-        let asking = live.connection.caller.ask(question, meta, wants_progress.then_some(sender));
+        let asking = live.connection.caller.ask(question, beside);
         tokio::pin!(asking);
         let gone = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
         tokio::pin!(gone);
@@ -74,32 +106,51 @@ impl Session {
                 }
                 stage = &mut gone => return Err(self.gone(stage)),
                 Some(step) = progress.recv(), if wants_progress => {
-                    if longest.is_some() {
-                        end = within(Instant::now());
+                    if limits.are_extended() {
+                        limits.begin_anew();
                     }
                     told(&step);
                 }
-                () = until(end) => {
-                    let limit = end.map(|(_, limit)| limit).unwrap_or_default();
-                    return Err(CallError::TimedOut { tool: name.to_owned(), limit });
-                }
+                limit = limits.reached() => return Err(timed_out(name, limit)),
             }
         };
-        let server = self.params.name.clone();
-        match failure {
+        Err(match failure {
             CallFailure::Rejected { code, message, data } => {
-                Err(CallError::Rejected { server, code, message, data })
+                CallError::Rejected { server: self.params.name.clone(), code, message, data }
             }
-            CallFailure::Failed(fault) => Err(CallError::Failed {
-                server,
-                report: fault.report(None).into(),
-                source: Some(Arc::new(fault)),
-            }),
+            CallFailure::Failed(fault) => self.failed(fault),
             // The owner sees the same end and knows its cause: it records it within a moment.
             CallFailure::Gone => {
                 let stage = tokio::time::timeout(CAUSE, gone).await;
-                Err(self.gone(stage.unwrap_or_else(|_| self.stage())))
+                self.gone(stage.unwrap_or_else(|_| self.stage()))
             }
+        })
+    }
+
+    /// Sends a notification, or says why it cannot be sent.
+    pub(crate) async fn notify(
+        &self,
+        live: &Live,
+        method: String,
+        params: Map<String, Value>,
+    ) -> Result<(), CallError> {
+        let sent =
+            tokio::time::timeout(NOTIFY, live.connection.caller.notify(method.clone(), params))
+                .await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(CallFailure::Failed(fault))) => Err(self.failed(fault)),
+            Ok(Err(_)) => Err(self.gone(self.stage())),
+            Err(_) => Err(timed_out(&method, NOTIFY)),
+        }
+    }
+
+    /// The error of a request that failed while the session may stand.
+    fn failed(&self, fault: Fault) -> CallError {
+        CallError::Failed {
+            server: self.params.name.clone(),
+            report: fault.report(None).into(),
+            source: Some(Arc::new(fault)),
         }
     }
 
@@ -122,22 +173,69 @@ impl Session {
             },
             // The protocol loop has dropped the call alone.
             Stage::Up(_) => {
-                let fault = Fault::new(Outcome::Other, "the call was given up before its answer");
-                CallError::Failed {
-                    server,
-                    report: fault.report(None).into(),
-                    source: Some(Arc::new(fault)),
-                }
+                self.failed(Fault::new(Outcome::Other, "the call was given up before its answer"))
             }
             Stage::Connecting | Stage::Leaving { fault: None } => CallError::Closing(server),
         }
     }
 }
 
-/// Ready at `end`; never if there is none.
-async fn until(end: Option<(Instant, Duration)>) {
+fn timed_out(name: &str, limit: Duration) -> CallError {
+    CallError::TimedOut { tool: name.to_owned(), limit }
+}
+
+/// How long a request may wait for its answer.
+#[derive(Debug)]
+struct Limits {
+    /// Between two signs of life.
+    idle: Option<Duration>,
+    /// From the beginning to the end of it all.
+    longest: Option<Duration>,
+    began: Instant,
+    /// The last sign of life.
+    alive: Instant,
+}
+
+impl Limits {
+    fn of(options: &CallOptions, usual: Option<Duration>) -> Self {
+        let now = Instant::now();
+        let idle = options.timeout.or(usual);
+        Self { idle, longest: options.longest, began: now, alive: now }
+    }
+
+    /// Whether progress is a sign of life.
+    fn are_extended(&self) -> bool {
+        self.longest.is_some()
+    }
+
+    /// The server is alive, or was asked once more.
+    fn begin_anew(&mut self) {
+        self.alive = Instant::now();
+    }
+
+    /// Ready at the nearer end, with its limit; never if there is none.
+    async fn reached(&self) -> Duration {
+        let ends = [end(self.alive, self.idle), end(self.began, self.longest)];
+        until(ends.into_iter().flatten().min()).await
+    }
+
+    /// Ready at the end of the whole.
+    async fn whole(&self) -> Duration {
+        until(end(self.began, self.longest)).await
+    }
+}
+
+/// A limit beyond the end of the clock is no limit.
+fn end(from: Instant, limit: Option<Duration>) -> Option<(Instant, Duration)> {
+    Some((from.checked_add(limit?)?, limit?))
+}
+
+async fn until(end: Option<(Instant, Duration)>) -> Duration {
     match end {
-        Some((at, _)) => tokio::time::sleep_until(at).await,
+        Some((at, limit)) => {
+            tokio::time::sleep_until(at).await;
+            limit
+        }
         None => std::future::pending().await,
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use moored::ExitStack;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,14 +18,15 @@ use crate::params::{HttpParams, StdioParams, Transport};
 use crate::process::unread::Unread;
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ExitStatusReport, Outcome};
-use crate::wire::handshake::{Refusal, Terms};
+use crate::wire::desk::Desk;
+use crate::wire::handshake::{self, Refusal, Terms};
 use crate::wire::http::{HttpSession, headers};
 use crate::wire::pending::Pending;
 use crate::wire::pipe::PipeTransport;
 use crate::wire::pumps;
 use crate::wire::recorder::Recorder;
 use crate::wire::stderr::StderrTail;
-use crate::wire::{Link, LinkEnd};
+use crate::wire::{Link, LinkEnd, Side};
 
 /// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
@@ -50,10 +52,8 @@ pub(super) struct Berth<'a> {
 /// The resources of a session while it is connected or connecting.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
+    pub(super) side: Side,
     pub(super) recorder: Arc<Recorder>,
-    pub(super) pending: Arc<Pending>,
-    pub(super) end: LinkEnd,
-    pub(super) stop: CancellationToken,
     pub(super) stderr: Option<StderrTail>,
     pub(super) process: Option<Arc<ProcessGroup>>,
 }
@@ -69,16 +69,9 @@ impl Berth<'_> {
     /// Starts the server or prepares to reach it, with every exit in place. All waits come afterwards, in
     /// [`handshake`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
-        let mut held = Held {
-            recorder: Arc::new(Recorder::new(self.session.warnings.clone())),
-            pending: Arc::default(),
-            end: LinkEnd::default(),
-            stop: CancellationToken::new(),
-            stderr: None,
-            process: None,
-        };
-        // The first exit registered is the last to run.
-        self.stack.defer(exits::end_link(held.end.clone(), self.orders.clone()));
+        let side = self.side()?;
+        let mut held = Held { recorder: side.recorder.clone(), side, stderr: None, process: None };
+        self.stack.defer(exits::end_link(held.side.end.clone(), self.orders.clone()));
         let ready = match &self.session.params.transport {
             Transport::Stdio(params) => {
                 let (transport, unread) = self.stdio(params, &mut held)?;
@@ -93,9 +86,28 @@ impl Berth<'_> {
             self.shared.clone(),
             self.leaving.clone(),
             held.process.clone(),
-            held.stop.clone(),
+            held.side.clone(),
         ));
         Ok((held, ready))
+    }
+
+    /// Our side of the connection. Its callbacks end before the loop does, and after everything that may still tell them
+    /// of a notification.
+    fn side(self) -> Result<Side, Fault> {
+        let callbacks =
+            self.session.params.callbacks.as_ref().unwrap_or(&self.shared.options.callbacks);
+        let client = handshake::client(&self.shared.options.client_info, callbacks.capabilities())?;
+        let recorder = Arc::new(Recorder::new(self.session.warnings.clone()));
+        let desk = match Desk::open(&self.session.name, callbacks, &recorder) {
+            Some((desk, end)) => {
+                self.stack.defer(exits::end_callbacks(end, self.orders.clone()));
+                Some(desk)
+            }
+            None => None,
+        };
+        let pending = Arc::new(Pending::with(desk.clone()));
+        let (stop, end) = (CancellationToken::new(), LinkEnd::default());
+        Ok(Side { client, desk, pending, recorder, stop, end })
     }
 
     fn http(self, params: &HttpParams, held: &Held) -> Result<Arc<HttpSession>, Fault> {
@@ -103,11 +115,11 @@ impl Berth<'_> {
         dropped.into_iter().for_each(|header| held.recorder.warn(header));
         let http = Arc::new(HttpSession::new(
             &params.url,
-            headers,
+            (headers, params.authorize.clone()),
             self.shared.client(&params.url)?,
             held.recorder.clone(),
-            held.pending.clone(),
-            held.stop.clone(),
+            held.side.pending.clone(),
+            held.side.stop.clone(),
         ));
         self.stack.defer(exits::end_session(
             self.session.clone(),
@@ -131,9 +143,9 @@ impl Berth<'_> {
         let recorder = &held.recorder;
         let (outbox, outgoing) = mpsc::channel(QUEUE);
         let (incoming, inbox) = mpsc::channel(QUEUE);
-        let writing = pumps::write(pipes.stdin, outgoing, held.stop.clone(), recorder.clone());
+        let writing = pumps::write(pipes.stdin, outgoing, held.side.stop.clone(), recorder.clone());
         let writer = Pump::start(self.pumps, "stdin", writing);
-        let pending = held.pending.clone();
+        let pending = held.side.pending.clone();
         let reading = pumps::read(pipes.stdout, incoming, pending.clone(), recorder.clone());
         let reader = Pump::start(self.pumps, "stdout", reading);
         let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
@@ -148,21 +160,22 @@ impl Berth<'_> {
         ));
         held.stderr = Some(stderr);
         held.process = Some(process);
-        let (stop, recorder) = (held.stop.clone(), held.recorder.clone());
+        let (stop, recorder) = (held.side.stop.clone(), held.recorder.clone());
         Ok((PipeTransport::new(outbox, inbox, stop, pending, recorder), pipes.unread))
     }
 }
 
 /// Exchanges messages with the server until the session is up.
 pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result<Link, Fault> {
-    let Held { recorder, end, stop, process, .. } = held;
+    let Held { side, recorder, process, .. } = held;
     match (ready, process) {
         (Ready::Http(session), _) => {
-            let opened = Link::over_http(session, terms, stop, end, recorder).await;
+            // Boxed, because the future of the owner holds it: it is large.
+            let opened = Link::over_http(session, terms, side.clone()).boxed().await;
             opened.map_err(|refusal| refusal.fault)
         }
         (Ready::Pipe(transport, unread), process) => {
-            let opened = Link::over_pipe(transport, terms, stop, end, recorder);
+            let opened = Link::over_pipe(transport, terms, side.clone()).boxed();
             let opened = match process {
                 Some(process) => held.unless_exited(process, opened).await,
                 None => opened.await.map_err(|refusal| refusal.fault),
@@ -206,7 +219,7 @@ impl Held {
     /// Ready when the session has ended by itself, with the cause.
     pub(super) async fn lost(&self) -> Fault {
         let ended = async {
-            self.end.ended().await;
+            self.side.end.ended().await;
             self.recorder.recorded_fault().unwrap_or_else(|| self.closed())
         };
         let Some(process) = &self.process else {
@@ -216,7 +229,7 @@ impl Held {
             biased;
             status = process.exited() => {
                 // The answers in the pipe reach their requests first. The loop ends when it has read them all.
-                let _ = tokio::time::timeout(LAST_WORDS, self.end.ended()).await;
+                let _ = tokio::time::timeout(LAST_WORDS, self.side.end.ended()).await;
                 self.exited(status)
             }
             fault = ended => self.explained(fault).await,
@@ -252,7 +265,7 @@ impl Held {
     /// The current activity of the session: the oldest request without an answer, or its phase.
     pub(super) fn phase(&self) -> Option<String> {
         // The phase of a handshake says more than its open questions.
-        let open = self.pending.oldest().filter(|kind| !kind.opens()).map(|kind| kind.phase());
+        let open = self.side.pending.oldest().filter(|kind| !kind.opens()).map(|kind| kind.phase());
         open.or_else(|| self.recorder.current_phase())
     }
 

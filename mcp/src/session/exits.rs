@@ -2,14 +2,13 @@
 //! case: the session was asked to leave, failed, timed out, or was abandoned by its caller.
 //!
 //! In the order in which they run: the link is stopped, so no message is sent any more; then the DELETE, or the child;
-//! then the rest of the child's pipes; last the end of rmcp's loop, which has had all that time to end. A failure goes
-//! into the record of the stack, beside the session's own failure and never in its place.
+//! then the rest of the child's pipes; then the end of the callbacks; last the end of rmcp's loop. The last two have had all
+//! that time to end. A failure goes into the record of the stack, beside the session's own failure and never in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::leaving::Leaving;
 use super::pump::Pump;
@@ -19,14 +18,17 @@ use crate::order::OrderWatch;
 use crate::process::ProcessGroup;
 use crate::process::teardown::{self, Graces};
 use crate::report::LeavePhase;
-use crate::wire::LinkEnd;
+use crate::wire::desk::DeskEnd;
 use crate::wire::http::HttpSession;
+use crate::wire::{LinkEnd, Side};
 
 /// The time that written messages may take to reach a child before its input is closed; an eighth of the rest of the
 /// budget, if that is less.
 const FLUSH: Duration = Duration::from_millis(200);
 /// The time that a pump may take to empty its pipe after the process has ended.
 const DRAIN: Duration = Duration::from_millis(100);
+/// The time that callbacks may take to end; a quarter of the rest of the budget, if that is less.
+const CALLBACKS_END: Duration = Duration::from_secs(1);
 /// The time that rmcp's loop may take to end after it was told to; a quarter of the rest of the budget, if that is
 /// less.
 const LOOP_END: Duration = Duration::from_secs(1);
@@ -43,12 +45,20 @@ pub(super) async fn stop_link(
     shared: Arc<Shared>,
     leaving: Leaving,
     process: Option<Arc<ProcessGroup>>,
-    stop: CancellationToken,
+    side: Side,
 ) {
     if process.is_some_and(|process| process.status().is_none()) {
         begin_phase(&session, &shared, &leaving, LeavePhase::EndOfInput);
     }
-    stop.cancel();
+    if let Some(desk) = &side.desk {
+        desk.stop_answering();
+    }
+    side.stop.cancel();
+}
+
+/// Waits for the end of the callbacks.
+pub(super) async fn end_callbacks(end: DeskEnd, orders: OrderWatch) -> Result<(), Suppressed> {
+    end.ended(share(&orders, 4).min(CALLBACKS_END)).await.map_err(Suppressed)
 }
 
 /// Waits for the end of rmcp's loop.

@@ -48,7 +48,7 @@ pub(super) async fn listen(
             Some((uri, listening)) = opened.recv() => {
                 streams.push(ear.follow(Topic::Resource(uri), Some(listening)));
             }
-            () = held.pending.notices.a_renewal() => ear.subscribe_again().await,
+            () = held.side.pending.notices.a_renewal() => ear.subscribe_again().await,
             Some(()) = streams.next() => {}
         }
     }
@@ -103,7 +103,7 @@ impl Ear<'_> {
                 Ok(stream) => {
                     if !std::mem::take(&mut is_first) && *topic == Topic::Lists {
                         // Notices of the time without a stream are lost.
-                        self.held.pending.notices.changed(ComponentKind::ALL);
+                        self.held.side.pending.notices.changed(ComponentKind::ALL);
                     }
                     match stream.ended().await {
                         ListenEnd::Graceful => return None,
@@ -135,7 +135,7 @@ impl Ear<'_> {
         let subscribed = self.berth.session.subscribed.borrow().clone();
         for uri in subscribed {
             let question = Question::Subscribe { uri: uri.clone() };
-            let asking = self.caller.ask(question, Default::default(), None);
+            let asking = self.caller.ask(question, Default::default());
             let why = match tokio::time::timeout(limit, asking).await {
                 Ok(Ok(_)) => continue,
                 Ok(Err(CallFailure::Gone)) => return,

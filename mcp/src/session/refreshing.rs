@@ -25,7 +25,7 @@ pub(super) async fn keep_lists(
     link: &Link,
     claim: &mut Claim,
 ) -> Infallible {
-    let notices = &held.pending.notices;
+    let notices = &held.side.pending.notices;
     let mut rested = Instant::now();
     loop {
         notices.a_list_changed().await;
@@ -113,7 +113,7 @@ fn merged(
 pub(super) async fn pass_updates_on(berth: Berth<'_>, held: &Held) -> Infallible {
     let Berth { session, shared, .. } = berth;
     loop {
-        for uri in held.pending.notices.updates().await {
+        for uri in held.side.pending.notices.updates().await {
             session.tell(shared, || {
                 let hooked = match session.stage() {
                     Stage::Up(live) => {

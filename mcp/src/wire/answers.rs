@@ -22,6 +22,7 @@ pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
             | ClientRequest::GetPromptRequest(_)
             | ClientRequest::ReadResourceRequest(_)
             | ClientRequest::CompleteRequest(_)
+            | ClientRequest::CustomRequest(_)
     );
     is_kept.then(|| request.id.clone())
 }

@@ -1,27 +1,32 @@
 //! The requests of a user to a server, and the way of one request to its answer.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use rmcp::model::{
     ArgumentInfo, CallToolRequest, CallToolRequestParams, CancelledNotification,
-    CancelledNotificationParam, ClientRequest, CompleteRequest, CompleteRequestParams,
-    CompletionContext, GetExtensions, GetPromptRequest, GetPromptRequestParams, MetaObject,
-    ReadResourceRequest, ReadResourceRequestParams, Reference, RequestId, RequestMetaObject,
-    ServerResult,
+    CancelledNotificationParam, ClientNotification, ClientRequest, CompleteRequest,
+    CompleteRequestParams, CompletionContext, CustomNotification, CustomRequest, GetExtensions,
+    GetPromptRequest, GetPromptRequestParams, MetaObject, ProtocolVersion, ReadResourceRequest,
+    ReadResourceRequestParams, Reference, RequestId, RequestMetaObject,
 };
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use super::desk::Desk;
 use super::listen::{self, Listening, Topic};
-use super::{CallFailure, call_failure};
+use super::{CallFailure, call_failure, raw};
 use crate::answer::Progress;
+use crate::callbacks::{LogLevel, Tag};
 use crate::component::ComponentKind;
 use crate::fault::Fault;
 use crate::params::CompleteArgs;
 use crate::report::Outcome;
 
-/// A request for one component, by its wire name.
-#[derive(Debug)]
+/// A request for one component, by its wire name, or for anything else.
+#[derive(Debug, Clone)]
 pub(crate) enum Question {
     /// `tools/call`.
     Call { tool: String, args: Map<String, Value> },
@@ -35,23 +40,36 @@ pub(crate) enum Question {
     Subscribe { uri: String },
     /// `resources/unsubscribe`, or the end of that stream.
     Unsubscribe { uri: String },
+    /// Any method at all.
+    Raw { method: String, params: Map<String, Value> },
+}
+
+/// What a server that asked for more is given beside its question.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Input {
+    pub(crate) responses: Option<Map<String, Value>>,
+    pub(crate) state: Option<String>,
 }
 
 impl Question {
-    fn request(self) -> ClientRequest {
+    fn request(self, input: Input) -> ClientRequest {
+        let responses = input.responses.map(|it| it.into_iter().collect());
         match self {
             Self::Call { tool, args } => {
                 let mut params = CallToolRequestParams::new(tool);
                 params.arguments = Some(args);
+                (params.input_responses, params.request_state) = (responses, input.state);
                 ClientRequest::CallToolRequest(CallToolRequest::new(params))
             }
             Self::Prompt { name, args } => {
                 let mut params = GetPromptRequestParams::new(name);
                 params.arguments = Some(args).filter(|args| !args.is_empty());
+                (params.input_responses, params.request_state) = (responses, input.state);
                 ClientRequest::GetPromptRequest(GetPromptRequest::new(params))
             }
             Self::Read { uri } => {
-                let params = ReadResourceRequestParams::new(uri);
+                let mut params = ReadResourceRequestParams::new(uri);
+                (params.input_responses, params.request_state) = (responses, input.state);
                 ClientRequest::ReadResourceRequest(ReadResourceRequest::new(params))
             }
             Self::Complete { kind, wire, args } => {
@@ -69,6 +87,10 @@ impl Question {
             }
             Self::Subscribe { uri } => listen::subscribe(uri),
             Self::Unsubscribe { uri } => listen::unsubscribe(uri),
+            Self::Raw { method, params } => {
+                let params = Some(params).filter(|params| !params.is_empty()).map(Value::Object);
+                ClientRequest::CustomRequest(CustomRequest::new(method, params))
+            }
         }
     }
 }
@@ -85,20 +107,53 @@ impl ProgressSink {
     }
 }
 
+/// The tag of a request, on its way to our transport.
+#[derive(Debug, Clone)]
+pub(super) struct Tagged(pub(super) Tag);
+
+/// What goes with a request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beside {
+    pub(crate) meta: Map<String, Value>,
+    pub(crate) progress: Option<mpsc::Sender<Progress>>,
+    pub(crate) tag: Option<Tag>,
+    pub(crate) input: Input,
+}
+
 /// The way of a stream that a user has opened to the owner of the session, with the address of the resource.
 pub(crate) type Opened = mpsc::UnboundedSender<(String, Listening)>;
 
 /// Sends requests over an open connection; any task may.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(super) peer: Peer<RoleClient>,
-    pub(super) opened: Opened,
+    peer: Peer<RoleClient>,
+    opened: Opened,
+    desk: Option<Arc<Desk>>,
+    /// The log messages that a server of the newer era is asked for with each request.
+    log_level: Arc<Mutex<Option<LogLevel>>>,
 }
 
+/// The field of `_meta` by which a request of the newer era asks for log messages.
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
 impl Caller {
+    pub(super) fn new(peer: Peer<RoleClient>, desk: Option<Arc<Desk>>, opened: Opened) -> Self {
+        Self { peer, opened, desk, log_level: Arc::default() }
+    }
+
+    /// Calls the callbacks of the session.
+    pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
+    }
+
+    /// Asks for log messages of this level and above with every request from now on.
+    pub(crate) fn set_log_level(&self, level: LogLevel) {
+        *self.log_level.lock() = Some(level);
+    }
+
     /// Whether the server speaks the revision of the protocol that reports changes on `subscriptions/listen` streams.
     pub(crate) fn is_modern(&self) -> bool {
-        self.peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize())
+        is_modern(&self.peer)
     }
 
     /// Whether the server reports changes of its lists on a stream that a client opens.
@@ -131,8 +186,7 @@ impl Caller {
     pub(crate) async fn ask(
         &self,
         question: Question,
-        meta: Map<String, Value>,
-        progress: Option<mpsc::Sender<Progress>>,
+        beside: Beside,
     ) -> Result<Value, CallFailure> {
         if self.is_modern() {
             match &question {
@@ -142,9 +196,16 @@ impl Caller {
                 _ => {}
             }
         }
-        let mut request = question.request();
+        let Beside { mut meta, progress, tag, input } = beside;
+        let mut request = question.request(input);
         if let Some(sender) = progress {
             request.extensions_mut().insert(ProgressSink(sender));
+        }
+        if let Some(tag) = tag {
+            request.extensions_mut().insert(Tagged(tag));
+        }
+        if let Some(level) = *self.log_level.lock() {
+            meta.entry(LOG_LEVEL).or_insert_with(|| level.as_str().into());
         }
         let mut options = PeerRequestOptions::no_options();
         if !meta.is_empty() {
@@ -155,15 +216,35 @@ impl Caller {
         let mut unanswered = Unanswered { peer: &self.peer, id: Some(handle.id.clone()) };
         let answer = handle.await_response().await;
         unanswered.id = None;
-        match answer.map_err(call_failure)? {
-            ServerResult::CustomResult(result) => Ok(result.0),
-            // Our transports deliver no other variant; rmcp has others all the same.
-            other => serde_json::to_value(other).map_err(|error| {
-                let text = "the answer cannot be written as JSON";
-                CallFailure::Failed(Fault::caused(Outcome::ProtocolError, text, error))
-            }),
-        }
+        raw::take_result(answer.map_err(call_failure)?).map_err(|error| {
+            let text = "the answer cannot be written as JSON";
+            CallFailure::Failed(Fault::caused(Outcome::ProtocolError, text, error))
+        })
     }
+
+    /// Sends a notification.
+    pub(crate) async fn notify(
+        &self,
+        method: String,
+        params: Map<String, Value>,
+    ) -> Result<(), CallFailure> {
+        let params = Some(params).filter(|params| !params.is_empty()).map(Value::Object);
+        let told = ClientNotification::CustomNotification(CustomNotification::new(method, params));
+        self.peer.send_notification(told).await.map_err(call_failure)
+    }
+}
+
+/// Tells the server that the roots have changed, where it has a handshake: one without asks for them anew each time.
+pub(super) async fn roots_changed(peer: &Peer<RoleClient>) {
+    if !is_modern(peer) {
+        // A server that is gone need not know.
+        let _ = peer.notify_roots_list_changed().await;
+    }
+}
+
+/// Whether the server has no handshake.
+pub(super) fn is_modern(peer: &Peer<RoleClient>) -> bool {
+    peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28)
 }
 
 /// When this is dropped, the server is told not to answer the request any more.

@@ -11,12 +11,11 @@
 use std::time::Duration;
 
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, DiscoverRequest, DiscoverRequestParams, ErrorData,
-    InitializeRequest, ProtocolVersion, RequestId, RequestMetaObject, ServerResult,
+    ClientConfig, ClientJsonRpcMessage, ClientRequest, DiscoverRequest, DiscoverRequestParams,
+    ErrorData, InitializeRequest, ProtocolVersion, RequestId, RequestMetaObject, ServerResult,
 };
 use tokio::time::Instant;
 
-use self::agreed::client;
 use self::era::{Initialized, Verdict};
 use super::recorder::Recorder;
 use super::undelivered;
@@ -27,7 +26,7 @@ use crate::report::Outcome;
 mod agreed;
 mod era;
 
-pub(crate) use self::agreed::Agreed;
+pub(crate) use self::agreed::{Agreed, client};
 pub(crate) use self::era::{check_version, discovered};
 
 /// The id of the first request. rmcp counts its own requests from 0, and a server must not see an id twice; a server
@@ -117,11 +116,13 @@ pub(crate) struct Refusal {
 pub(crate) async fn agree(
     line: &mut impl Line,
     terms: Terms,
+    client: &ClientConfig,
     recorder: &Recorder,
 ) -> Result<Agreed, Refusal> {
     let mut talk = Talk {
         line,
         terms,
+        client,
         recorder,
         next_id: FIRST_ID,
         probes: Vec::new(),
@@ -144,6 +145,7 @@ pub(crate) async fn agree(
 struct Talk<'a, L> {
     line: &'a mut L,
     terms: Terms,
+    client: &'a ClientConfig,
     recorder: &'a Recorder,
     next_id: i64,
     /// The probes that are not answered yet. There are two if the answer to `initialize` named a modern server
@@ -256,7 +258,7 @@ impl<L: Line> Talk<'_, L> {
     /// Sends the probe. The next read notices a closed connection.
     async fn discover(&mut self) {
         let version = ProtocolVersion::LATEST;
-        let client = client(&version);
+        let client = self.client.clone();
         let mut discover = DiscoverRequest::new(DiscoverRequestParams {});
         discover.extensions.insert(RequestMetaObject::with_client_context(
             version,
@@ -270,7 +272,8 @@ impl<L: Line> Talk<'_, L> {
     }
 
     async fn send_initialize(&mut self, version: &ProtocolVersion) {
-        let request = InitializeRequest::new(client(version));
+        let request =
+            InitializeRequest::new(self.client.clone().with_protocol_version(version.clone()));
         let mut phase = "waiting for the answer to initialize".to_owned();
         if let Some(given_up) = &self.given_up {
             phase.push_str(&format!(" ({given_up})"));

@@ -18,6 +18,7 @@ use rmcp::transport::streamable_http_client::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::authorized::Credentials;
 use self::client::Client;
 use self::failure::Failure;
 use self::headers::{Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
@@ -29,8 +30,10 @@ use super::message::{Kind, answered_id};
 use super::pending::{Pending, Waits};
 use super::recorder::Recorder;
 use super::{body, events, undelivered};
+use crate::auth::Authorize;
 use crate::fault::Fault;
 
+mod authorized;
 pub(crate) mod client;
 pub(crate) mod delete;
 mod failure;
@@ -56,6 +59,7 @@ pub(crate) struct HttpSession {
     /// The address without parts that may be secrets, for texts.
     shown_url: String,
     headers: Headers,
+    credentials: Credentials,
     client: Client,
     recorder: Arc<Recorder>,
     stop: CancellationToken,
@@ -69,17 +73,29 @@ pub(crate) struct HttpSession {
 impl HttpSession {
     pub(crate) fn new(
         url: &str,
-        headers: Headers,
+        (headers, provider): (Headers, Option<Authorize>),
         client: Client,
         recorder: Arc<Recorder>,
         pending: Arc<Pending>,
         stop: CancellationToken,
     ) -> Self {
         let shown_url = headers::shown(url);
+        let credentials = Credentials::new(provider, &headers);
         let url = url.into();
         let (exchanges, open) = (TaskTracker::new(), Mutex::default());
         exchanges.close();
-        Self { url, shown_url, headers, client, recorder, stop, pending, exchanges, open }
+        Self {
+            url,
+            shown_url,
+            headers,
+            credentials,
+            client,
+            recorder,
+            stop,
+            pending,
+            exchanges,
+            open,
+        }
     }
 
     /// The address, in rmcp's type.
@@ -117,7 +133,8 @@ impl HttpSession {
         for incoming in incoming::read(body, &self.pending, waits.id()) {
             what = match incoming {
                 Incoming::Noise(what) => what,
-                Incoming::Message(message, mark) => {
+                Incoming::Message(mut message, mark) => {
+                    self.credentials.hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.recorder.warn(mark);
                     }
@@ -191,10 +208,11 @@ impl SessionClient {
         let session = &*self.0;
         let had_session = session_id.is_some();
         let waits = session.pending.waits(message);
-        let response = resend::send(&session.client, kind.is_repeatable(), |client| {
-            prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
-        })
-        .await?;
+        let response = session
+            .send(kind.is_repeatable(), |client| {
+                prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
+            })
+            .await?;
         let new_id = headers::text(&response, &SESSION_ID).filter(|id| !id.is_empty());
         if let Some(id) = &new_id {
             session.open.lock().learned(kind, id);
@@ -235,26 +253,28 @@ impl SessionClient {
     /// Posts the answer to a request of the server that came before the handshake was over.
     async fn post_early(&self, answer: &ClientJsonRpcMessage, way: &Way) -> Result<(), Failure> {
         let session = &*self.0;
-        let response = resend::send(&session.client, true, |client| {
-            let request = client.post(&*session.url);
-            prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
-        })
-        .await?;
+        let response = session
+            .send(true, |client| {
+                let request = client.post(&*session.url);
+                prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
+            })
+            .await?;
         if response.status().is_success() { Ok(()) } else { Err(Failure::of(response).await.0) }
     }
 
     /// Requests a stream of events: that of the session, or the rest of a lost stream.
     async fn get(&self, way: &Way, last_event_id: Option<&str>) -> Result<Response, Failure> {
         let session = &*self.0;
-        let response = resend::send(&session.client, true, |client| {
-            let request = client.get(&*session.url);
-            let request = prepared(request, way.session_id.as_deref(), &way.headers);
-            match last_event_id {
-                Some(id) => request.header(LAST_EVENT_ID, id),
-                None => request,
-            }
-        })
-        .await?;
+        let response = session
+            .send(true, |client| {
+                let request = client.get(&*session.url);
+                let request = prepared(request, way.session_id.as_deref(), &way.headers);
+                match last_event_id {
+                    Some(id) => request.header(LAST_EVENT_ID, id),
+                    None => request,
+                }
+            })
+            .await?;
         if !response.status().is_success() {
             return Err(Failure::of(response).await.0);
         }

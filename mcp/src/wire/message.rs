@@ -90,6 +90,13 @@ impl Kind {
         matches!(self, Self::Probe | Self::Initialize | Self::Initialized)
     }
 
+    /// Whether it is a request that a caller of ours waits for.
+    pub(crate) fn is_call(&self) -> bool {
+        const CALLS: [&str; 4] =
+            ["completion/complete", "prompts/get", "resources/read", "tools/call"];
+        matches!(self, Self::Request(method) if CALLS.contains(&method.as_str()))
+    }
+
     pub(crate) fn expects_answer(&self) -> bool {
         matches!(self, Self::Probe | Self::Initialize | Self::Request(_))
     }

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta,
-    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage,
+    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
 };
 
-use super::ask::ProgressSink;
+use super::ask::{ProgressSink, Tagged};
+use super::desk::Desk;
 use super::lists::Sieve;
 use super::message::Kind;
 use super::notices::Notices;
+use super::raw;
 use crate::answer::Progress;
+use crate::callbacks::Tag;
 
 /// A request that waits.
 #[derive(Debug)]
@@ -24,15 +27,20 @@ struct Waiting {
     kind: Kind,
     /// Its place in the order of sending.
     place: u64,
-    /// The receiver of its progress, and the token by which that is known.
-    progress: Option<(ProgressToken, ProgressSink)>,
+    /// The token of its progress.
+    token: Option<ProgressToken>,
+    /// The receiver of its progress.
+    progress: Option<ProgressSink>,
+    /// The caller's own mark of it.
+    tag: Option<Tag>,
 }
 
 impl Waiting {
     fn of(request: &ClientRequest, kind: Kind, place: u64) -> Self {
-        let sink = request.extensions().get::<ProgressSink>().cloned();
+        let progress = request.extensions().get::<ProgressSink>().cloned();
+        let tag = request.extensions().get::<Tagged>().map(|Tagged(tag)| tag.clone());
         let token = request.get_meta().get_progress_token();
-        Self { kind, place, progress: token.zip(sink) }
+        Self { kind, place, token, progress, tag }
     }
 }
 
@@ -42,6 +50,8 @@ pub(crate) struct Pending {
     waiting: Mutex<Table>,
     sieve: Sieve,
     pub(crate) notices: Notices,
+    /// Where the server's notifications are heard, in the order in which they come.
+    desk: Option<Arc<Desk>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +62,11 @@ struct Table {
 }
 
 impl Pending {
+    /// The requests of a connection whose notifications `desk` hears.
+    pub(crate) fn with(desk: Option<Arc<Desk>>) -> Self {
+        Self { desk: desk.filter(|desk| desk.hears()), ..Self::default() }
+    }
+
     /// Records an outgoing message: a request waits from now on, a cancelled one no longer does.
     pub(crate) fn sent(&self, message: &ClientJsonRpcMessage) {
         match message {
@@ -113,12 +128,52 @@ impl Pending {
         self.sieve.forget(id);
     }
 
-    /// The server has reported progress of a request.
-    pub(crate) fn progressed(&self, told: &ProgressNotificationParam) {
+    /// Passes a notification on. It came as `text`, on the stream of the request `stream` if it came on one.
+    pub(super) fn told(
+        &self,
+        notification: &ServerNotification,
+        text: &[u8],
+        stream: Option<&RequestId>,
+    ) {
+        let of_progress = match notification {
+            ServerNotification::ProgressNotification(told) => self.progressed(&told.params),
+            _ => None,
+        };
+        let Some(desk) = self.desk.as_ref().filter(|_| !raw::is_internal(notification)) else {
+            return;
+        };
+        let (method, params) = raw::method_and_params(text);
+        desk.tell(method, params, of_progress.or_else(|| self.tag(stream)));
+    }
+
+    /// The server has reported progress of a request. Returns the tag of that request.
+    fn progressed(&self, told: &ProgressNotificationParam) -> Option<Tag> {
         let table = self.waiting.lock();
-        let mut sinks = table.requests.values().filter_map(|waiting| waiting.progress.as_ref());
-        if let Some((_, sink)) = sinks.find(|(token, _)| *token == told.progress_token) {
+        let is_it = |waiting: &&Waiting| waiting.token.as_ref() == Some(&told.progress_token);
+        let waiting = table.requests.values().find(is_it)?;
+        if let Some(sink) = &waiting.progress {
             sink.send(Progress::new(told.progress, told.total, told.message.clone()));
+        }
+        waiting.tag.clone()
+    }
+
+    /// The tag of the request on whose stream something came, or else of the only call that is under way.
+    pub(super) fn tag(&self, stream: Option<&RequestId>) -> Option<Tag> {
+        let table = self.waiting.lock();
+        if let Some(id) = stream {
+            return table.requests.get(id)?.tag.clone();
+        }
+        let mut calls = table.requests.values().filter(|waiting| waiting.kind.is_call());
+        let call = calls.next()?;
+        if calls.next().is_some() { None } else { call.tag.clone() }
+    }
+
+    /// Whether what came on `stream` belongs to a request that waits. Where streams say nothing, any request will do.
+    pub(super) fn is_of_a_request(&self, stream: Option<&RequestId>, streams_tell: bool) -> bool {
+        let table = self.waiting.lock();
+        match stream {
+            Some(id) => table.requests.contains_key(id),
+            None => !streams_tell && !table.requests.is_empty(),
         }
     }
 

@@ -65,6 +65,11 @@ impl Recorder {
         recorded.phase = None;
     }
 
+    /// Whether the session has come up.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.recorded.lock().connected
+    }
+
     /// Records whether an end of the server would now be its answer to the era probe.
     pub(crate) fn probing(&self, probing: bool) {
         self.recorded.lock().probing = probing;

@@ -1,6 +1,8 @@
 //! The library against servers that misbehave: each test has one fault, and the correct
 //! reaction to it.
 
+mod auth;
+mod callbacks;
 mod components;
 mod connect;
 mod cut;
@@ -16,6 +18,7 @@ mod live_lists;
 mod names;
 mod real_server;
 mod requests;
+mod rounds;
 mod starts;
 mod state;
 mod stdio_answers;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use moored_mcp::{GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams};
 
+pub(crate) mod asker;
 pub(crate) mod http;
 pub(crate) mod script;
 

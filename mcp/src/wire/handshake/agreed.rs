@@ -2,6 +2,11 @@
 
 use rmcp::model::{ClientConfig, Implementation, ProtocolVersion, ServerResult};
 use rmcp::service::ClientLifecycleMode;
+use serde_json::{Map, Value};
+
+use crate::fault::Fault;
+use crate::params::ClientInfo;
+use crate::report::Outcome;
 
 /// The revision that both sides agreed on, and the server's answer with it.
 #[derive(Debug)]
@@ -21,14 +26,15 @@ impl Agreed {
         matches!(*self.answer, ServerResult::InitializeResult(_))
     }
 
-    /// The way in which rmcp has to begin, so that its first request is the one to which
+    /// The way in which rmcp has to begin on behalf of `client`, so that its first request is the one to which
     /// `answer` belongs.
-    pub(crate) fn lifecycle(&self) -> (ClientConfig, ClientLifecycleMode) {
+    pub(crate) fn lifecycle(&self, client: &ClientConfig) -> (ClientConfig, ClientLifecycleMode) {
+        let client = client.clone().with_protocol_version(self.version.clone());
         if self.is_legacy() {
-            (client(&self.version), ClientLifecycleMode::Initialize)
+            (client, ClientLifecycleMode::Initialize)
         } else {
             let preferred_versions = vec![self.version.clone()];
-            (client(&self.version), ClientLifecycleMode::Discover { preferred_versions })
+            (client, ClientLifecycleMode::Discover { preferred_versions })
         }
     }
 
@@ -38,8 +44,21 @@ impl Agreed {
     }
 }
 
-/// The client information of this program.
-pub(super) fn client(version: &ProtocolVersion) -> ClientConfig {
-    let this_program = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    ClientConfig::new(Default::default(), this_program).with_protocol_version(version.clone())
+/// The client as it introduces itself.
+///
+/// # Errors
+///
+/// A capability has a shape that the protocol does not know.
+pub(crate) fn client(
+    info: &ClientInfo,
+    capabilities: Map<String, Value>,
+) -> Result<ClientConfig, Fault> {
+    let capabilities = serde_json::from_value(capabilities.into()).map_err(|error| {
+        let text = "the capabilities given to `Callbacks::announce` cannot be read";
+        Fault::caused(Outcome::Other, text, error)
+    })?;
+    let mut program = Implementation::new(&info.name, &info.version);
+    program.title.clone_from(&info.title);
+    program.website_url.clone_from(&info.website_url);
+    Ok(ClientConfig::new(capabilities, program))
 }

@@ -8,10 +8,10 @@ use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::HttpSession;
 use super::failure::Failure;
 use super::headers::{PROTOCOL_VERSION, prepared};
 use super::open::Stray;
-use super::{HttpSession, resend};
 use crate::fault;
 use crate::order::OrderWatch;
 use crate::report::Delete;
@@ -92,9 +92,8 @@ impl HttpSession {
             headers.insert(PROTOCOL_VERSION, version);
         }
         let mut sent = pin!(async {
-            let response = resend::send(&self.client, true, |client| {
-                prepared(client.delete(&*self.url), Some(&id), &headers)
-            });
+            let response =
+                self.send(true, |client| prepared(client.delete(&*self.url), Some(&id), &headers));
             let response = response.await?;
             match response.status() {
                 status if status.is_success() => Ok(Delete::Terminated),

@@ -92,8 +92,12 @@ impl Failure {
         }
     }
 
-    /// The fault for the caller.
+    /// The fault for the caller. A server may repeat the credentials that it was sent; they are hidden in it.
     pub(super) fn fault(&self, session: &HttpSession, kind: &Kind) -> Fault {
+        self.unhidden(session, kind).reworded(|text| session.credentials.hide(text))
+    }
+
+    fn unhidden(&self, session: &HttpSession, kind: &Kind) -> Fault {
         let url = &session.shown_url;
         let to = kind.subject();
         match self {

@@ -30,17 +30,25 @@ const RESERVED: [&str; 10] = [
     "transfer-encoding",
 ];
 
+/// Whether a header is none of the user's.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    RESERVED.contains(&name.as_str())
+}
+
 /// The headers of the user, checked, and a warning about each that is not sent.
 pub(crate) fn given(given: &BTreeMap<String, String>) -> Result<(Headers, Vec<String>), Fault> {
     let mut headers = HashMap::new();
     let mut dropped = Vec::new();
     for (name, value) in given {
-        let (Ok(parsed), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
+        let (Ok(parsed), Ok(mut value)) =
+            (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
         else {
             let text = format!("the header {name:?} cannot be sent as it is");
             return Err(Fault::new(Outcome::Other, text));
         };
-        if RESERVED.contains(&parsed.as_str()) {
+        // It is not shown where a request is.
+        value.set_sensitive(true);
+        if is_reserved(&parsed) {
             dropped.push(format!(
                 "the header {name:?} of the configuration is not sent: the protocol sets it itself"
             ));

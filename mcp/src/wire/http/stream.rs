@@ -164,13 +164,15 @@ impl ResponseStream {
         let expected = self.waits.as_ref().and_then(Waits::id);
         for incoming in incoming::read(data, &self.session().pending, expected) {
             match incoming {
-                Incoming::Message(message, mark) => {
+                Incoming::Message(mut message, mark) => {
+                    self.session().credentials.hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.session().recorder.warn(mark);
                     }
                     self.messages.push_back(message);
                 }
                 Incoming::Noise(what) => {
+                    let what = self.session().credentials.hide(&what);
                     let from = &self.session().shown_url;
                     self.session().recorder.note(format!("an event of {from} is {what}"));
                     self.noise = Some(what);

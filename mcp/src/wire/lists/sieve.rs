@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, CustomResult, JsonRpcMessage, MetaObject, Prompt,
-    RequestId, Resource, ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
+    ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, MetaObject, Prompt, RequestId, Resource,
+    ResourceTemplate, ServerJsonRpcMessage, ServerResult, Tool,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::answers;
+use super::super::{answers, raw};
 use super::Offer;
 use crate::component::ComponentKind;
 
@@ -213,7 +213,7 @@ impl Sieve {
         let result = message["result"].take();
         let result = match mesh {
             Mesh::Page(list) => page(list, result),
-            Mesh::Whole => ServerResult::CustomResult(CustomResult(result)),
+            Mesh::Whole => raw::result(result),
         };
         Ok(JsonRpcMessage::response(result, id))
     }

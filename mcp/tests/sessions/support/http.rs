@@ -21,6 +21,7 @@ pub(crate) struct Request {
     pub(crate) id: Value,
     pub(crate) params: Value,
     pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: String,
     /// The number of earlier requests on its connection.
     pub(crate) before: usize,
 }
@@ -388,6 +389,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
         id: message["id"].clone(),
         params: message["params"].clone(),
         headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
         before: 0,
     })
 }

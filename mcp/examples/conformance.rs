@@ -1,0 +1,96 @@
+//! The client that npm's conformance suite starts in client mode: it is given an address, and a scenario in the environment.
+//!
+//!     conformance client --command target/debug/examples/conformance --scenario auth/metadata-default
+//!
+//! It connects, answers what it is asked, calls every tool once, and leaves. A login is done without a browser: the address
+//! to open is asked for, and the answer tells where the user would be sent.
+
+use std::time::Duration;
+
+use moored_mcp::{
+    CallOptions, Callbacks, ComponentKind, ElicitAnswer, GroupOptions, HttpParams, OAuth,
+    ServerParams, SessionGroup,
+};
+use serde_json::{Map, Value};
+
+const CALLBACK: &str = "http://localhost:3000/callback";
+/// The address that the suite takes for that of a client's metadata.
+const METADATA: &str = "https://conformance-test.local/client-metadata.json";
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> Result<(), AnyError> {
+    let url = std::env::args().next_back().ok_or("the address of a server is expected")?;
+    let scenario = std::env::var("MCP_CONFORMANCE_SCENARIO").unwrap_or_default();
+    let context = std::env::var("MCP_CONFORMANCE_CONTEXT").unwrap_or_default();
+    let context: Value = serde_json::from_str(&context).unwrap_or_default();
+
+    let callbacks = Callbacks::new()
+        .on_elicitation(async |_asked| Ok(ElicitAnswer::Accept(Map::new())))
+        .on_url_elicitation(async |_asked| Ok(ElicitAnswer::Decline));
+    let options =
+        GroupOptions::default().callbacks(callbacks).connect_timeout(Duration::from_secs(60));
+    let mut server = HttpParams::new(url);
+    if scenario.starts_with("auth/") {
+        server = server.oauth(oauth(&scenario, &context));
+    }
+    let group = SessionGroup::start(options);
+    let up = group.connect(ServerParams::http("server", server)).await;
+    if let Err(error) = &up {
+        eprintln!("{}", error.report().chain.join(": "));
+    }
+    for tool in group.components(ComponentKind::Tool) {
+        let arguments = arguments(&tool.raw);
+        let answer = group.call_tool(&tool.hooked, arguments, CallOptions::default()).await;
+        match answer {
+            Ok(answer) => println!("{}: {answer}", tool.hooked),
+            Err(error) => eprintln!("{}: {error}", tool.hooked),
+        }
+    }
+    let report = group.close().await;
+    up.map(drop).map_err(|error| error.to_string())?;
+    if report.clean { Ok(()) } else { Err("it was not left cleanly".into()) }
+}
+
+/// Something for each argument that has to be there.
+fn arguments(tool: &Map<String, Value>) -> Map<String, Value> {
+    let schema = tool.get("inputSchema");
+    let required = schema.and_then(|schema| schema["required"].as_array()).into_iter().flatten();
+    let value = |name: &str| match schema.and_then(|it| it["properties"][name]["type"].as_str()) {
+        Some("number" | "integer") => Value::from(5),
+        Some("boolean") => Value::from(true),
+        _ => Value::from("ahoy"),
+    };
+    required.filter_map(Value::as_str).map(|name| (name.to_owned(), value(name))).collect()
+}
+
+fn oauth(scenario: &str, context: &Value) -> OAuth {
+    let text = |field: &str| context[field].as_str().unwrap_or_default().to_owned();
+    match scenario {
+        "auth/client-credentials-basic" => {
+            OAuth::client_secret(text("client_id"), text("client_secret"))
+        }
+        #[cfg(feature = "auth-jwt")]
+        "auth/client-credentials-jwt" => OAuth::client_key(
+            text("client_id"),
+            text("private_key_pem"),
+            context["signing_algorithm"].as_str().unwrap_or("ES256"),
+        ),
+        "auth/pre-registration" => {
+            let secret = context["client_secret"].as_str().map(str::to_owned);
+            user().registered(text("client_id"), secret)
+        }
+        _ => user().metadata_url(METADATA),
+    }
+}
+
+/// Logs in like a user whose browser is sent on at once.
+fn user() -> OAuth {
+    OAuth::user(CALLBACK, async |url| {
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let answer = browser.build()?.get(url).send().await?;
+        let location = answer.headers().get("location").ok_or("nobody is sent anywhere")?;
+        Ok::<_, AnyError>(location.to_str()?.to_owned())
+    })
+}

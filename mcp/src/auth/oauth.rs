@@ -1,0 +1,263 @@
+//! OAuth 2.1, as the protocol has it: found out from the server's refusal, with PKCE, and refreshed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::store::Memory;
+use super::{Authorize, BoxError, HeaderMap, HeadersWanted, Refused, TokenStore};
+use crate::wire::oauth::{Authority, is_insufficient_scope};
+
+/// How a server's requests are authorised by OAuth 2.1. Clones share their tokens; each belongs to one server.
+///
+/// Nothing is asked before the server refuses a request with 401. Then its metadata says which authorisation server it trusts; the client
+/// registers there where it is not known yet (a client that was registered beforehand, then the address of its metadata, then
+/// dynamic registration), and gets a token. The request is sent again with it.
+///
+/// A token that has expired, or that the server refuses, is refreshed once. Where that is impossible a server that is being connected
+/// is authorised anew; once it is connected the request fails as
+/// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A refusal for a scope that is missing
+/// (403, `insufficient_scope`) asks the user for that, three times at most.
+///
+/// Give a server that a user has to log in to more time than the usual: see
+/// [`GroupOptions::connect_timeout`](crate::GroupOptions::connect_timeout).
+#[derive(Clone)]
+pub struct OAuth {
+    config: Arc<Config>,
+    state: Arc<Mutex<Option<Authority>>>,
+}
+
+type Visit = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync>;
+
+/// What is known of a client beforehand.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) grant: Grant,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) client_name: Option<String>,
+    pub(crate) registered: Option<(String, Option<String>)>,
+    pub(crate) metadata_url: Option<String>,
+    pub(crate) private_addresses: bool,
+    pub(crate) store: Arc<dyn TokenStore>,
+}
+
+/// How a token is got.
+#[derive(Clone)]
+pub(crate) enum Grant {
+    /// A user logs in.
+    Code { redirect_uri: String, visit: Visit },
+    /// The program has a secret of its own.
+    Secret { client_id: String, secret: String },
+    /// The program has a key of its own.
+    #[cfg(feature = "auth-jwt")]
+    Key { client_id: String, pem: Vec<u8>, algorithm: String },
+    /// It was got before.
+    Stored,
+}
+
+impl OAuth {
+    /// A user logs in. `visit` is given the address to open, and returns the whole address to which the user was sent back:
+    /// one that begins with `redirect_uri`.
+    pub fn user<F, V, E>(redirect_uri: impl Into<String>, visit: F) -> Self
+    where
+        F: Fn(String) -> V + Send + Sync + 'static,
+        V: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let visit: Visit =
+            Arc::new(move |url| visit(url).map(|back| back.map_err(Into::into)).boxed());
+        Self::new(Grant::Code { redirect_uri: redirect_uri.into(), visit })
+    }
+
+    /// The program itself is the client, with a secret (client credentials).
+    pub fn client_secret(client_id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self::new(Grant::Secret { client_id: client_id.into(), secret: secret.into() })
+    }
+
+    /// The program itself is the client, with a private key in PEM (client credentials, RFC 7523). `algorithm` is `RS256`, `RS384`,
+    /// `RS512`, `ES256` or `ES384`.
+    #[cfg(feature = "auth-jwt")]
+    pub fn client_key(
+        client_id: impl Into<String>,
+        pem: impl Into<Vec<u8>>,
+        algorithm: impl Into<String>,
+    ) -> Self {
+        let (client_id, pem, algorithm) = (client_id.into(), pem.into(), algorithm.into());
+        Self::new(Grant::Key { client_id, pem, algorithm })
+    }
+
+    /// Nobody logs in: the tokens are those of the [`store`](Self::store), and are refreshed.
+    pub fn stored() -> Self {
+        Self::new(Grant::Stored)
+    }
+
+    fn new(grant: Grant) -> Self {
+        let config = Config {
+            grant,
+            scopes: Vec::new(),
+            client_name: None,
+            registered: None,
+            metadata_url: None,
+            private_addresses: false,
+            store: Arc::new(Memory::default()),
+        };
+        Self { config: Arc::new(config), state: Arc::default() }
+    }
+
+    /// Asks for these scopes, rather than for those that the server names.
+    pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.with(|config| config.scopes = scopes.into_iter().map(Into::into).collect())
+    }
+
+    /// The name that people see when they log in; this crate's unless it is set.
+    pub fn client_name(self, name: impl Into<String>) -> Self {
+        self.with(|config| config.client_name = Some(name.into()))
+    }
+
+    /// The client is known to the authorisation server already, with a secret or without.
+    pub fn registered(self, client_id: impl Into<String>, secret: Option<String>) -> Self {
+        self.with(|config| config.registered = Some((client_id.into(), secret)))
+    }
+
+    /// The address of the client's own metadata, which begins with `https://` (client ID metadata documents).
+    pub fn metadata_url(self, url: impl Into<String>) -> Self {
+        self.with(|config| config.metadata_url = Some(url.into()))
+    }
+
+    /// Lets an authorisation server have a private address, such as 10.0.0.9, where the server has a public one. Otherwise a server
+    /// could have us look around in our own network.
+    pub fn allow_private_addresses(self) -> Self {
+        self.with(|config| config.private_addresses = true)
+    }
+
+    /// Keeps the tokens there, rather than in memory.
+    pub fn store(self, store: impl TokenStore) -> Self {
+        self.with(|config| config.store = Arc::new(store))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.config);
+        change(&mut config);
+        Self { config: Arc::new(config), state: Arc::default() }
+    }
+
+    /// The provider that this is.
+    pub(crate) fn authorize(self) -> Authorize {
+        Authorize::from_fn(move |wanted| {
+            let oauth = self.clone();
+            async move { oauth.headers(wanted).await }
+        })
+    }
+
+    /// One at a time: requests that are refused side by side share one refresh, and one login.
+    async fn headers(&self, wanted: HeadersWanted) -> Result<HeaderMap, BoxError> {
+        let mut state = self.state.clone().lock_owned().await;
+        if state.is_none() {
+            *state = Some(Authority::of(&wanted.url, self.config.clone()).await?);
+        }
+        let (mut state, token) = quietly(state, Quiet::Token).await?;
+        let Some(refused) = wanted.refused else { return Ok(header(token)) };
+        let sent = refused.headers.get(AUTHORIZATION);
+        if token.is_some() && sent != header(token.clone()).get(AUTHORIZATION) {
+            // Another request has been refused meanwhile.
+            return Ok(header(token));
+        }
+        if refused.status == 403 {
+            return match &self.config.grant {
+                Grant::Code { visit, .. } if is_insufficient_scope(&refused.challenges) => {
+                    self.upgrade(&mut state, visit, &refused).await.map(header)
+                }
+                _ => Ok(header(token)),
+            };
+        }
+        let had_one = token.is_some();
+        if had_one {
+            let (same, fresh) = quietly(state, Quiet::Refresh).await?;
+            if fresh.is_some() {
+                return Ok(header(fresh));
+            }
+            state = same;
+        }
+        if had_one && !refused.connecting {
+            // What was refused once is refused again: the request fails as it is.
+            return Ok(header(token));
+        }
+        self.begin(&mut state, &refused).await.map(header)
+    }
+
+    /// Gets the first token, or one in place of a token that is worth nothing any more.
+    async fn begin(
+        &self,
+        state: &mut Option<Authority>,
+        refused: &Refused,
+    ) -> Result<Option<String>, BoxError> {
+        // Where the login is broken off, the next request begins with nothing but what the store has.
+        let Some(authority) = state.take() else { return Ok(None) };
+        let (authority, result) = authority.begin(&refused.challenges).await;
+        *state = Some(authority);
+        result
+    }
+
+    async fn upgrade(
+        &self,
+        state: &mut Option<Authority>,
+        visit: &Visit,
+        refused: &Refused,
+    ) -> Result<Option<String>, BoxError> {
+        let Some(authority) = state.as_ref() else { return Ok(None) };
+        authority.upgrade(&refused.challenges, refused.before, visit.as_ref()).await
+    }
+}
+
+const AUTHORIZATION: &str = "Authorization";
+
+fn header(token: Option<String>) -> HeaderMap {
+    let value = token.map(|token| (AUTHORIZATION.to_owned(), format!("Bearer {token}")));
+    BTreeMap::from_iter(value)
+}
+
+/// What nobody has to be asked for.
+#[derive(Clone, Copy)]
+enum Quiet {
+    Token,
+    Refresh,
+}
+
+type State = OwnedMutexGuard<Option<Authority>>;
+
+/// Runs it in a task of its own: a refresh that is broken off loses the tokens, because the old ones are worth nothing once the server has
+/// given new ones. It ends by its own limits.
+async fn quietly(state: State, what: Quiet) -> Result<(State, Option<String>), BoxError> {
+    let task = tokio::spawn(async move {
+        let Some(authority) = state.as_ref() else { return (state, Ok(None)) };
+        let token = match what {
+            Quiet::Token => authority.token().await,
+            Quiet::Refresh => authority.refresh().await,
+        };
+        (state, token)
+    });
+    let (state, token) = task.await?;
+    Ok((state, token?))
+}
+
+/// Shows nothing that is secret.
+impl fmt::Debug for OAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grant = match &self.config.grant {
+            Grant::Code { .. } => "a user logs in",
+            Grant::Secret { .. } => "client secret",
+            #[cfg(feature = "auth-jwt")]
+            Grant::Key { .. } => "client key",
+            Grant::Stored => "stored",
+        };
+        f.debug_struct("OAuth")
+            .field("grant", &grant)
+            .field("scopes", &self.config.scopes)
+            .field("client_name", &self.config.client_name)
+            .finish_non_exhaustive()
+    }
+}

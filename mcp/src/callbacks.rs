@@ -1,0 +1,303 @@
+//! What a client does when a server asks or tells it something: the callbacks that a caller registers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+mod elicit;
+mod log;
+mod message;
+mod roots;
+mod sample;
+
+pub use self::elicit::{ElicitAnswer, Elicitation};
+pub use self::log::{LogLevel, LogMessage};
+pub use self::message::{RequestError, ServerMessage, Tag};
+pub use self::roots::{Root, Roots};
+pub use self::sample::{SampleAnswer, Sampling};
+
+pub(crate) const SAMPLE: &str = "sampling/createMessage";
+pub(crate) const ELICIT: &str = "elicitation/create";
+pub(crate) const LIST_ROOTS: &str = "roots/list";
+const LOG: &str = "notifications/message";
+
+/// The answer to a request, on its way.
+pub(crate) type Answering = BoxFuture<'static, Result<Value, RequestError>>;
+type OnRequest = Arc<dyn Fn(ServerMessage) -> Answering + Send + Sync>;
+type OnNotification = Arc<dyn Fn(ServerMessage) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The callbacks of a client: what it answers when a server asks, and what it does with what a server tells.
+///
+/// They are registered before a server is connected, because the client's capabilities are announced from them in the
+/// handshake. A request that has no callback is refused with -32601, `ping` excepted, which is always answered.
+///
+/// A callback runs in a task of its session. It is cancelled when the server takes its request back and when the session is
+/// left. One that ignores its cancellation does not hold up the leaving beyond a part of the budget: it is named among
+/// the suppressed faults of the report, and left to itself. A callback that panics answers its request with -32603; the panic is among
+/// the warnings of the session in any case.
+///
+/// Notifications are handed to their callbacks one by one, in the order in which the server sent them on one stream.
+///
+/// A server of the newer era asks inside of an answer. The same callbacks are used for that, and the call that was answered so
+/// is sent again with what they have said: see [`CallOptions::rounds`](crate::CallOptions::rounds).
+///
+/// ```
+/// use moored_mcp::{Callbacks, ElicitAnswer, GroupOptions, Root, Roots};
+///
+/// let roots = Roots::new([Root::new("file:///srv/project")]);
+/// let callbacks = Callbacks::new()
+///     .roots(roots.clone())
+///     .on_elicitation(async |asked| {
+///         println!("{} asks: {}", asked.server, asked.params.message);
+///         Ok(ElicitAnswer::Decline)
+///     })
+///     .on_log(async |told| println!("{}: {}", told.server, told.params.data));
+/// let options = GroupOptions::default().callbacks(callbacks);
+/// // Later: the servers are told that the list has changed.
+/// roots.set([Root::new("file:///srv/other")]);
+/// # drop(options);
+/// ```
+#[derive(Clone, Default)]
+pub struct Callbacks(Arc<Registered>);
+
+#[derive(Clone, Default)]
+struct Registered {
+    /// By method. That of elicitation is asked for forms.
+    requests: BTreeMap<String, OnRequest>,
+    url_elicitation: Option<OnRequest>,
+    any_request: Option<OnRequest>,
+    /// By method.
+    notifications: Vec<(Option<String>, OnNotification)>,
+    roots: Option<Roots>,
+    announced: Map<String, Value>,
+}
+
+impl Callbacks {
+    /// No callbacks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers `sampling/createMessage`, and announces that it is answered.
+    pub fn on_sampling<F, A>(self, answer: F) -> Self
+    where
+        F: Fn(ServerMessage<Sampling>) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<SampleAnswer, RequestError>> + Send + 'static,
+    {
+        self.request(SAMPLE, typed(answer, |_: &Value, answer: SampleAnswer| answer.into()))
+    }
+
+    /// Answers `elicitation/create` where the server asks for a form to be filled in, and announces that it is answered.
+    /// Fields that the answer leaves out get the defaults that the form names.
+    pub fn on_elicitation<F, A>(self, answer: F) -> Self
+    where
+        F: Fn(ServerMessage<Elicitation>) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<ElicitAnswer, RequestError>> + Send + 'static,
+    {
+        self.request(ELICIT, typed(answer, elicit::with_defaults))
+    }
+
+    /// Answers `elicitation/create` where the server asks for an address to be visited, and announces that it is answered.
+    pub fn on_url_elicitation<F, A>(mut self, answer: F) -> Self
+    where
+        F: Fn(ServerMessage<Elicitation>) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<ElicitAnswer, RequestError>> + Send + 'static,
+    {
+        let answer = typed(answer, |_: &Value, answer: ElicitAnswer| answer.into());
+        self.registered().url_elicitation = Some(answer);
+        self
+    }
+
+    /// Answers `roots/list` with these, and announces that. Servers with a handshake are told when they change.
+    pub fn roots(mut self, roots: Roots) -> Self {
+        self.registered().roots = Some(roots.clone());
+        self.on_request(LIST_ROOTS, move |_| std::future::ready(Ok(roots.answer())))
+    }
+
+    /// Hears the log messages of servers. A server sends those that
+    /// [`set_log_level`](crate::SessionGroup::set_log_level) asks for.
+    pub fn on_log<F, A>(mut self, hear: F) -> Self
+    where
+        F: Fn(ServerMessage<LogMessage>) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        let hear: OnNotification = Arc::new(move |told: ServerMessage| match told.read() {
+            Ok(told) => hear(told).boxed(),
+            // A log message without a level is no reason to lose the session.
+            Err(_) => std::future::ready(()).boxed(),
+        });
+        self.registered().notifications.push((Some(LOG.to_owned()), hear));
+        self
+    }
+
+    /// Answers requests of one method, whatever it is, with raw JSON. What there was registered for that method is
+    /// replaced. Of `sampling/createMessage`, `elicitation/create` (both modes) and `roots/list` it is announced that they are answered.
+    pub fn on_request<F, A>(mut self, method: &str, answer: F) -> Self
+    where
+        F: Fn(ServerMessage) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Value, RequestError>> + Send + 'static,
+    {
+        let answer: OnRequest = Arc::new(move |asked| answer(asked).boxed());
+        if method == ELICIT {
+            self.registered().url_elicitation = Some(answer.clone());
+        }
+        self.request(method, answer)
+    }
+
+    /// Answers every request that has no callback of its own, with raw JSON. It announces nothing: see
+    /// [`announce`](Self::announce).
+    pub fn on_any_request<F, A>(mut self, answer: F) -> Self
+    where
+        F: Fn(ServerMessage) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Value, RequestError>> + Send + 'static,
+    {
+        self.registered().any_request = Some(Arc::new(move |asked| answer(asked).boxed()));
+        self
+    }
+
+    /// Hears every notification of the servers as raw JSON, also those for which there is another callback.
+    pub fn on_notification<F, A>(mut self, hear: F) -> Self
+    where
+        F: Fn(ServerMessage) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        let hear: OnNotification = Arc::new(move |told| hear(told).boxed());
+        self.registered().notifications.push((None, hear));
+        self
+    }
+
+    /// Announces these capabilities, each beside or in place of what is announced from the callbacks.
+    pub fn announce(mut self, capabilities: Map<String, Value>) -> Self {
+        self.registered().announced.extend(capabilities);
+        self
+    }
+
+    /// The capabilities that a client with these callbacks has.
+    pub fn capabilities(&self) -> Map<String, Value> {
+        let registered = &*self.0;
+        let has = |method: &str| registered.requests.contains_key(method);
+        let mut all = Map::new();
+        if has(SAMPLE) {
+            all.insert("sampling".into(), json!({}));
+        }
+        let mut modes = Map::new();
+        if has(ELICIT) {
+            modes.insert("form".into(), json!({}));
+        }
+        if registered.url_elicitation.is_some() {
+            modes.insert("url".into(), json!({}));
+        }
+        if !modes.is_empty() {
+            all.insert("elicitation".into(), modes.into());
+        }
+        if has(LIST_ROOTS) {
+            all.insert("roots".into(), json!({"listChanged": true}));
+        }
+        all.extend(registered.announced.clone());
+        all
+    }
+
+    /// The callback for a request; `None` where there is none.
+    pub(crate) fn answering(
+        &self,
+        method: &str,
+        params: &Value,
+    ) -> Option<impl FnOnce(ServerMessage) -> Answering + Send + use<>> {
+        let registered = &*self.0;
+        let own = if method == ELICIT && elicit::is_of_an_address(params) {
+            registered.url_elicitation.as_ref()
+        } else {
+            registered.requests.get(method)
+        };
+        let answer = own.or(registered.any_request.as_ref())?.clone();
+        Some(move |asked| answer(asked))
+    }
+
+    /// The callbacks for a notification.
+    pub(crate) fn hearing(&self, told: &ServerMessage) -> Vec<BoxFuture<'static, ()>> {
+        let all = self.0.notifications.iter();
+        let hear = all.filter(|(method, _)| method.as_ref().is_none_or(|it| *it == told.method));
+        hear.map(|(_, hear)| {
+            let (hear, told) = (hear.clone(), told.clone());
+            // Called where a panic of it is caught.
+            async move { hear(told).await }.boxed()
+        })
+        .collect()
+    }
+
+    /// Whether anything is registered.
+    pub(crate) fn is_empty(&self) -> bool {
+        let registered = &*self.0;
+        registered.requests.is_empty()
+            && registered.url_elicitation.is_none()
+            && registered.any_request.is_none()
+            && registered.notifications.is_empty()
+    }
+
+    /// Whether anybody hears notifications.
+    pub(crate) fn hears(&self) -> bool {
+        !self.0.notifications.is_empty()
+    }
+
+    /// The roots that may change.
+    pub(crate) fn known_roots(&self) -> Option<&Roots> {
+        self.0.roots.as_ref()
+    }
+
+    fn request(mut self, method: &str, answer: OnRequest) -> Self {
+        self.registered().requests.insert(method.to_owned(), answer);
+        self
+    }
+
+    fn registered(&mut self) -> &mut Registered {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+/// Reads the parameters for a callback, and writes its answer.
+fn typed<P, T, A>(
+    answer: impl Fn(ServerMessage<P>) -> A + Send + Sync + 'static,
+    write: impl Fn(&Value, T) -> Value + Clone + Send + Sync + 'static,
+) -> OnRequest
+where
+    P: DeserializeOwned,
+    T: Send + 'static,
+    A: Future<Output = Result<T, RequestError>> + Send + 'static,
+{
+    Arc::new(move |asked: ServerMessage| {
+        let params = asked.params.clone();
+        match asked.read() {
+            Ok(asked) => {
+                let (answering, write) = (answer(asked), write.clone());
+                async move { answering.await.map(|answer| write(&params, answer)) }.boxed()
+            }
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    })
+}
+
+/// Shows what is registered.
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks")
+            .field("requests", &self.0.requests.keys())
+            .field("any_request", &self.0.any_request.is_some())
+            .field("notifications", &self.0.notifications.len())
+            .field("capabilities", &self.capabilities())
+            .finish()
+    }
+}
+
+/// The same callbacks, not callbacks that do the same.
+impl PartialEq for Callbacks {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.is_empty() && other.is_empty())
+    }
+}
+
+impl Eq for Callbacks {}

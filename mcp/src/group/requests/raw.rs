@@ -1,0 +1,95 @@
+//! What is asked of a server rather than of one of its components.
+
+use serde_json::{Map, Value, json};
+
+use super::Route;
+use crate::callbacks::LogLevel;
+use crate::error::CallError;
+use crate::group::SessionGroup;
+use crate::params::CallOptions;
+use crate::session::Stage;
+use crate::wire::Question;
+
+impl SessionGroup {
+    /// Asks a server for log messages of this level and above. Those that come go to
+    /// [`Callbacks::on_log`](crate::Callbacks::on_log).
+    ///
+    /// A server of the newer era is asked with every request from now on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call_tool`](Self::call_tool). A server that has no log rejects it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call_tool`](Self::call_tool).
+    pub async fn set_log_level(&self, server: &str, level: LogLevel) -> Result<(), CallError> {
+        let route = self.server(server)?;
+        if route.live.is_modern() {
+            route.live.set_log_level(level);
+            return Ok(());
+        }
+        let params = Map::from_iter([("level".to_owned(), json!(level))]);
+        let question = Question::Raw { method: "logging/setLevel".into(), params };
+        self.ask(route, "logging/setLevel", question, CallOptions::default()).await.map(drop)
+    }
+
+    /// Sends a request of any method to a server. The answer is its result as raw JSON, whatever that is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call_tool`](Self::call_tool).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call_tool`](Self::call_tool).
+    pub async fn request(
+        &self,
+        server: &str,
+        method: &str,
+        mut params: Map<String, Value>,
+        mut options: CallOptions,
+    ) -> Result<Value, CallError> {
+        let route = self.server(server)?;
+        // It is sent beside the parameters, together with the token of the progress.
+        if let Some(Value::Object(meta)) = params.remove("_meta") {
+            for (key, value) in meta {
+                options.meta.entry(key).or_insert(value);
+            }
+        }
+        let question = Question::Raw { method: method.to_owned(), params };
+        self.ask(route, method, question, options).await
+    }
+
+    /// Sends a notification of any method to a server.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] where it could not be sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is sent or not.
+    pub async fn notify(
+        &self,
+        server: &str,
+        method: &str,
+        params: Map<String, Value>,
+    ) -> Result<(), CallError> {
+        let Route { session, live } = self.server(server)?;
+        session.notify(&live, method.to_owned(), params).await
+    }
+
+    /// The session of a server that is up.
+    fn server(&self, name: &str) -> Result<Route, CallError> {
+        let registry = self.0.state.registry.lock();
+        let session = registry.sessions().iter().rev().find(|session| &*session.name == name);
+        let Some(session) = session else {
+            return Err(CallError::UnknownServer(name.to_owned()));
+        };
+        match session.stage() {
+            Stage::Up(live) => Ok(Route { session: session.clone(), live }),
+            stage => Err(session.gone(stage)),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The callbacks of one session at work.
+//!
+//! They run in a group of their own, in a task of its own: a callback that ignores its cancellation cannot be made to end,
+//! so the owner of the session must be able to go on without it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use moored::rt::tokio::Tokio;
+use moored::{CancelHandle, CancelScope, DropGuard, GroupSpawner, Join, TaskGroup};
+use parking_lot::Mutex;
+use rmcp::service::{Peer, RoleClient};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::ask;
+use super::recorder::Recorder;
+use crate::callbacks::{Callbacks, RequestError, ServerMessage, Tag};
+
+/// How many notifications wait for a callback that is slow.
+const NOTICES: usize = 1024;
+/// How many requests of one server are answered at once.
+const REQUESTS: usize = 256;
+/// What a callback that obeys needs to end, however little time there is.
+const LEAST_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Where the callbacks of one session are called.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    server: Arc<str>,
+    callbacks: Callbacks,
+    recorder: Arc<Recorder>,
+    spawner: GroupSpawner<'static, Infallible>,
+    group: CancelHandle,
+    notices: mpsc::Sender<ServerMessage>,
+    running: Arc<Running>,
+    /// By which servers are told that the roots have changed, once the session is up.
+    peer: watch::Sender<Option<Peer<RoleClient>>>,
+}
+
+/// The callbacks that are running.
+#[derive(Debug, Default)]
+struct Running(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    /// What each is for, and how it is cancelled where that is not the matter of the whole group.
+    all: BTreeMap<u64, (String, Option<CancelHandle>)>,
+    /// From now on nothing is answered any more.
+    closed: bool,
+}
+
+/// The end of a desk, for its owner to wait for.
+#[derive(Debug)]
+pub(crate) struct DeskEnd {
+    desk: Arc<Desk>,
+    task: JoinHandle<()>,
+}
+
+impl Desk {
+    /// A desk for these callbacks; `None` where there are none.
+    pub(crate) fn open(
+        server: &Arc<str>,
+        callbacks: &Callbacks,
+        recorder: &Arc<Recorder>,
+    ) -> Option<(Arc<Self>, DeskEnd)> {
+        if callbacks.is_empty() {
+            return None;
+        }
+        let group = TaskGroup::new().named(format!("callbacks of {server}")).keep_going();
+        let (notices, inbox) = mpsc::channel(NOTICES);
+        let desk = Arc::new(Self {
+            server: server.clone(),
+            callbacks: callbacks.clone(),
+            recorder: recorder.clone(),
+            spawner: group.spawner(),
+            group: group.handle(),
+            notices,
+            running: Arc::default(),
+            peer: watch::channel(None).0,
+        });
+        let at_work = desk.clone();
+        let work = async move {
+            let body = async {
+                tokio::join!(at_work.hear_all(inbox), at_work.watch_roots());
+                Ok(())
+            };
+            // Its children return no errors, and whoever cancels it has nothing to hear of that.
+            let _left = group.run(body).await;
+        };
+        let task = tokio::spawn(moored::task::task(work).named(format!("callbacks of {server}")));
+        Some((desk.clone(), DeskEnd { desk, task }))
+    }
+
+    /// The session is up: it can be told something.
+    pub(super) fn linked(&self, peer: Peer<RoleClient>) {
+        self.peer.send_replace(Some(peer));
+    }
+
+    /// Whether there is a callback for such a request.
+    pub(crate) fn answers(&self, method: &str, params: &Value) -> bool {
+        self.callbacks.answering(method, params).is_some()
+    }
+
+    /// Hands a request to its callback; `None` where there is none.
+    pub(crate) fn ask(&self, method: String, params: Value, tag: Option<Tag>) -> Option<Answer> {
+        let answering = self.callbacks.answering(&method, &params)?;
+        let scope = CancelScope::new().named(format!("{method} of {}", self.server));
+        let handle = scope.handle();
+        let Some(listed) = self.running.list(method.clone(), Some(handle.clone())) else {
+            return Some(Answer::none(
+                "too many requests are under way, or the session is being left",
+            ));
+        };
+        let asked = ServerMessage::new(self.server.clone(), method.clone(), params, tag);
+        let recorder = self.recorder.clone();
+        let child = async move {
+            let _listed = listed;
+            let answering = AssertUnwindSafe(async { answering(asked).await }).catch_unwind();
+            Ok::<_, Infallible>(match scope.run(answering).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(panic)) => {
+                    recorder.warn(panicked(&method, &*panic));
+                    Err(RequestError::internal(format!("the callback for {method} panicked")))
+                }
+                Err(_cancelled) => Err(no_answer("the request was cancelled")),
+            })
+        };
+        Some(match self.spawner.spawn_on(&Tokio::current(), child) {
+            Ok(child) => Answer(Ok((child.join(), handle.drop_guard()))),
+            Err(_closed) => Answer::none("the session is being left"),
+        })
+    }
+
+    /// Whether somebody hears notifications.
+    pub(crate) fn hears(&self) -> bool {
+        self.callbacks.hears()
+    }
+
+    /// Hands a notification to its callbacks, in its turn.
+    pub(super) fn tell(&self, method: String, params: Value, tag: Option<Tag>) {
+        let told = ServerMessage::new(self.server.clone(), method, params, tag);
+        if let Err(mpsc::error::TrySendError::Full(told)) = self.notices.try_send(told) {
+            self.recorder.warn(format!(
+                "{} was not heard: {NOTICES} others wait for their callbacks",
+                told.method
+            ));
+        }
+    }
+
+    /// Cancels what is being answered: the answers could not be sent any more.
+    pub(crate) fn stop_answering(&self) {
+        let handles = {
+            let mut table = self.running.0.lock();
+            table.closed = true;
+            let handles = table.all.values().filter_map(|(_, handle)| handle.clone());
+            handles.collect::<Vec<_>>()
+        };
+        for handle in handles {
+            handle.cancel_because("the session is being left");
+        }
+    }
+
+    /// Calls the callbacks for notifications one after the other, until it is asked to stop and there are no more.
+    async fn hear_all(&self, mut inbox: mpsc::Receiver<ServerMessage>) {
+        loop {
+            let told = tokio::select! {
+                biased;
+                told = inbox.recv() => told,
+                () = moored::stop_requested() => {
+                    inbox.close();
+                    inbox.recv().await
+                }
+            };
+            let Some(told) = told else { return };
+            for hearing in self.callbacks.hearing(&told) {
+                let _listed = self.running.list(told.method.clone(), None);
+                if let Err(panic) = AssertUnwindSafe(hearing).catch_unwind().await {
+                    self.recorder.warn(panicked(&told.method, &*panic));
+                }
+            }
+        }
+    }
+
+    /// Tells the server whenever the roots change, until it is asked to stop.
+    async fn watch_roots(&self) {
+        let Some(roots) = self.callbacks.known_roots() else { return };
+        let mut changes = roots.watch();
+        let mut peer = self.peer.subscribe();
+        let telling = async {
+            let peer = peer.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+            let Some(peer) = peer else { return };
+            while changes.changed().await.is_ok() {
+                ask::roots_changed(&peer).await;
+            }
+        };
+        tokio::select! {
+            () = telling => {}
+            () = moored::stop_requested() => {}
+        }
+    }
+}
+
+impl DeskEnd {
+    /// Lets the callbacks for notifications come to their end, cancels what is then still running, and names what does not
+    /// end all the same.
+    pub(crate) async fn ended(mut self, patience: Duration) -> Result<(), String> {
+        let half = (patience / 2).max(LEAST_PATIENCE);
+        self.desk.stop_answering();
+        self.desk.group.stop();
+        if tokio::time::timeout(half, &mut self.task).await.is_ok() {
+            return Ok(());
+        }
+        self.desk.group.cancel_because("the session is being left");
+        if tokio::time::timeout(half, &mut self.task).await.is_ok() {
+            return Ok(());
+        }
+        let running = self.desk.running.0.lock();
+        let names: Vec<_> = running.all.values().map(|(name, _)| name.as_str()).collect();
+        Err(format!(
+            "callbacks ignore their cancellation and are left to themselves: {}",
+            names.join(", ")
+        ))
+    }
+}
+
+/// The answer to a request, on its way. Dropping it cancels the callback.
+#[derive(Debug)]
+pub(crate) struct Answer(Result<(Join<Result<Value, RequestError>>, DropGuard), RequestError>);
+
+impl Answer {
+    fn none(why: &str) -> Self {
+        Self(Err(no_answer(why)))
+    }
+
+    /// Waits for it.
+    pub(crate) async fn given(self) -> Result<Value, RequestError> {
+        let (join, guard) = self.0?;
+        let answer = join.await;
+        guard.disarm();
+        answer.unwrap_or_else(|_| Err(no_answer("the session is being left")))
+    }
+}
+
+fn no_answer(why: &str) -> RequestError {
+    RequestError::internal(format!("there is no answer: {why}"))
+}
+
+/// The warning about a callback that panicked.
+fn panicked(method: &str, panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    format!("the callback for {method} panicked: {text}")
+}
+
+impl Running {
+    /// Lists a callback for as long as the returned value lives; `None` where no more may run.
+    fn list(self: &Arc<Self>, name: String, handle: Option<CancelHandle>) -> Option<Listed> {
+        let mut table = self.0.lock();
+        if handle.is_some() && (table.closed || table.all.len() >= REQUESTS) {
+            return None;
+        }
+        let place = table.next;
+        table.next += 1;
+        table.all.insert(place, (name, handle));
+        Some(Listed { running: self.clone(), place })
+    }
+}
+
+/// A place in the list.
+#[derive(Debug)]
+struct Listed {
+    running: Arc<Running>,
+    place: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let listed = self.running.0.lock().all.remove(&self.place);
+        // A handle may be the last one: not under the lock.
+        drop(listed);
+    }
+}

@@ -1,0 +1,94 @@
+//! An answer that is JSON and no message: which request it is for, and what is wrong with it.
+
+use rmcp::model::{InitializeResult, RequestId};
+use serde_json::{Map, Value};
+
+use crate::wire::lists::fault;
+use crate::wire::message::Kind;
+use crate::wire::pending::Pending;
+use crate::wire::skeleton::Skeleton;
+
+/// The request that a JSON object answers although it is not a message, and the reason why it
+/// is not.
+pub(super) fn broken(
+    object: &Map<String, Value>,
+    pending: &Pending,
+    expected: Option<&RequestId>,
+) -> Option<(RequestId, Kind, String)> {
+    if object.contains_key("method") {
+        return None;
+    }
+    let id = match object.get("id") {
+        Some(Value::String(text)) => Some(RequestId::String(text.as_str().into())),
+        Some(Value::Number(number)) => {
+            Skeleton::of(format!("{{\"id\":{number}}}").as_bytes()).answers().next().cloned()
+        }
+        _ => None,
+    };
+    if let Some(id) = id {
+        let (id, kind) = pending.named(&id)?;
+        return Some((id, kind, wrong_in(object)));
+    }
+    // A line of a log may have a "result" as well.
+    let is_answer = object.contains_key("jsonrpc")
+        && (object.contains_key("result") || object.contains_key("error"));
+    let (id, kind) = pending.named(&expected.cloned().or_else(|| pending.only())?)?;
+    let why = match object.get("id") {
+        None => r#"it has no "id""#.to_owned(),
+        Some(id) => format!(r#"its "id" is {id}"#),
+    };
+    is_answer.then_some((id, kind, why))
+}
+
+/// The fault of an answer that is well-formed JSON.
+fn wrong_in(object: &Map<String, Value>) -> String {
+    match object.get("jsonrpc") {
+        None => return r#"it has no "jsonrpc""#.into(),
+        Some(version) if version != "2.0" => {
+            return format!(r#"its "jsonrpc" is {version} and not "2.0""#);
+        }
+        Some(_) => {}
+    }
+    match (object.get("result"), object.get("error")) {
+        (None, None) => r#"it has neither "result" nor "error""#.into(),
+        (Some(_), Some(Value::Null)) => r#"it has "error": null beside "result""#.into(),
+        (Some(_), Some(_)) => r#"it has both "result" and "error""#.into(),
+        (None, Some(Value::Object(error))) => match (error.get("code"), error.get("message")) {
+            (None, _) => r#"its "error" has no "code""#.into(),
+            (_, None) => r#"its "error" has no "message""#.into(),
+            (Some(code), _)
+                if code.as_i64().and_then(|code| i32::try_from(code).ok()).is_none() =>
+            {
+                r#"the "code" of its "error" is no whole number of 32 bits"#.into()
+            }
+            _ => r#"the "message" of its "error" is no text"#.into(),
+        },
+        (None, Some(Value::Null)) => r#"its "error" is null"#.into(),
+        (None, Some(_)) => r#"its "error" is no object"#.into(),
+        (Some(_), None) => r#"its "result" or its "id" has the wrong shape"#.into(),
+    }
+}
+
+/// The parts that an answer to `initialize` lacks.
+pub(super) fn lacking(text: &[u8]) -> String {
+    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    let result = &answer["result"];
+    let is_text: fn(&Value) -> bool = Value::is_string;
+    let is_object: fn(&Value) -> bool = Value::is_object;
+    for (field, value, is_right) in [
+        ("protocolVersion", &result["protocolVersion"], is_text),
+        ("capabilities", &result["capabilities"], is_object),
+        ("serverInfo", &result["serverInfo"], is_object),
+        ("serverInfo.name", &result["serverInfo"]["name"], is_text),
+        ("serverInfo.version", &result["serverInfo"]["version"], is_text),
+    ] {
+        if value.is_null() {
+            return format!("it has no {field:?}");
+        }
+        if !is_right(value) {
+            return format!("its {field:?} has the wrong shape");
+        }
+    }
+    fault::<InitializeResult>(result)
+        .unwrap_or_else(|| r#"its "result" has the wrong shape"#.into())
+}

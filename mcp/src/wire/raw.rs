@@ -1,0 +1,119 @@
+//! JSON on its way through rmcp, as it came.
+//!
+//! rmcp's types keep no field that they do not know, and what comes as an event rmcp reads once more. Therefore the
+//! results of calls and the requests of servers are handed to it inside of something that it knows nothing about.
+
+use rmcp::model::{CustomRequest, CustomResult, ServerNotification, ServerRequest, ServerResult};
+use serde_json::{Map, Value, json};
+
+/// The only field of a result, and the method of a request, that stand for another one.
+const RAW: &str = "moored/raw";
+
+/// A result that rmcp does not look into.
+pub(super) fn result(result: Value) -> ServerResult {
+    ServerResult::CustomResult(CustomResult(Value::Object(Map::from_iter([(RAW.into(), result)]))))
+}
+
+/// The result as it came; `None` where it was not handed over by [`result`].
+pub(super) fn result_in(result: &ServerResult) -> Option<&Value> {
+    match result {
+        ServerResult::CustomResult(CustomResult(result)) => result.get(RAW),
+        _ => None,
+    }
+}
+
+/// The result as it came.
+pub(super) fn take_result(result: ServerResult) -> serde_json::Result<Value> {
+    match result {
+        ServerResult::CustomResult(CustomResult(Value::Object(mut fields)))
+            if fields.contains_key(RAW) =>
+        {
+            Ok(fields.remove(RAW).unwrap_or_default())
+        }
+        // rmcp has others, where the request was not one of those whose results are kept.
+        other => serde_json::to_value(other),
+    }
+}
+
+/// A request of the server that rmcp does not look into. A ping stays what it is.
+pub(super) fn request(request: ServerRequest, text: &[u8]) -> ServerRequest {
+    let ServerRequest::PingRequest(_) = request else {
+        let (method, params) = method_and_params(text);
+        let params = json!({"method": method, "params": params});
+        return ServerRequest::CustomRequest(CustomRequest::new(RAW, Some(params)));
+    };
+    request
+}
+
+/// The method and the parameters of a request as they came.
+pub(super) fn take_request(request: CustomRequest) -> (String, Value) {
+    match request.params {
+        Some(mut inner) if request.method == RAW => {
+            let method = inner["method"].as_str().unwrap_or_default().to_owned();
+            (method, inner["params"].take())
+        }
+        // Nothing but what our reader has read comes here.
+        params => (request.method, params.unwrap_or_default()),
+    }
+}
+
+/// The method and the parameters in a message that was read before.
+pub(super) fn method_and_params(text: &[u8]) -> (String, Value) {
+    let mut message: Value = serde_json::from_slice(text).unwrap_or_default();
+    let method = message["method"].as_str().unwrap_or_default().to_owned();
+    let params = message.get_mut("params").map(Value::take).unwrap_or_default();
+    (method, params)
+}
+
+/// Whether a notification is a matter of the protocol alone.
+pub(super) fn is_internal(notification: &ServerNotification) -> bool {
+    matches!(
+        notification,
+        ServerNotification::CancelledNotification(_)
+            | ServerNotification::SubscriptionsAcknowledgedNotification(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{RequestId, ServerJsonRpcMessage};
+
+    use super::*;
+
+    /// What rmcp makes of a message that it reads.
+    fn read_again(message: &ServerJsonRpcMessage) -> ServerJsonRpcMessage {
+        let text = serde_json::to_string(message).expect("JSON");
+        serde_json::from_str(&text).expect("a message")
+    }
+
+    #[test]
+    fn a_result_survives_being_read_again_with_every_field() {
+        for raw in [
+            json!({"content": [{"type": "text", "text": "t", "x": 1}], "y": {"z": null}}),
+            json!({"resultType": "input_required", "requestState": "s", "more": [1]}),
+            json!({}),
+            Value::Null,
+        ] {
+            let message = ServerJsonRpcMessage::response(result(raw.clone()), RequestId::Number(1));
+            let ServerJsonRpcMessage::Response(answer) = read_again(&message) else { panic!() };
+            assert_eq!(result_in(&answer.result), Some(&raw));
+            assert_eq!(take_result(answer.result).expect("JSON"), raw);
+        }
+    }
+
+    #[test]
+    fn a_request_survives_being_read_again_with_every_field() {
+        let text = br#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"message":"m",
+            "requestedSchema":{"type":"object","properties":{"a":{"type":"string","x":1}}},"_meta":{"k":[1]},"y":2}}"#;
+        let ServerJsonRpcMessage::Request(mut message) =
+            serde_json::from_slice(text).expect("a request")
+        else {
+            panic!()
+        };
+        message.request = request(message.request, text);
+        let again = read_again(&ServerJsonRpcMessage::Request(message));
+        let ServerJsonRpcMessage::Request(again) = again else { panic!() };
+        let ServerRequest::CustomRequest(again) = again.request else { panic!() };
+        assert_eq!(take_request(again), method_and_params(text));
+    }
+}

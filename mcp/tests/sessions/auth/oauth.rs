@@ -1,0 +1,313 @@
+//! OAuth against a server that is its own authority: discovery, registration, PKCE, refresh, more scopes.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use moored_mcp::{OAuth, TokenStore, Tokens};
+use serde_json::{Value, json};
+use tracing::instrument::WithSubscriber;
+
+use super::*;
+
+/// What the authority has given and what it takes.
+#[derive(Default)]
+struct Authority {
+    /// The tokens given so far.
+    given: u32,
+    /// The one that is taken.
+    valid: String,
+    /// What every token request asked for.
+    grants: Vec<String>,
+    /// Whether refreshing is refused.
+    no_refresh: bool,
+    /// The scope that calls need.
+    scope: Option<&'static str>,
+    /// The scopes that were asked for.
+    asked: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Authority>>;
+
+fn form(body: &str, field: &str) -> String {
+    let url = reqwest::Url::parse(&format!("http://x/?{body}")).expect("an address");
+    let found = url.query_pairs().find(|(name, _)| name == field);
+    found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+async fn authority(state: Shared) -> Server {
+    Server::start(move |request: &Request| {
+        let base = format!("http://{}", request.headers["host"]);
+        let mut state = state.lock();
+        match request.path.as_str() {
+            "/mcp" => {}
+            path if path.starts_with("/.well-known/oauth-protected-resource") => {
+                return Reply::json(json!({"resource": format!("{base}/mcp"), "authorization_servers": [base]}));
+            }
+            path if path.starts_with("/.well-known/oauth-authorization-server") => {
+                return Reply::json(json!({
+                    "issuer": base, "authorization_endpoint": format!("{base}/authorize"),
+                    "token_endpoint": format!("{base}/token"), "registration_endpoint": format!("{base}/register"),
+                    "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
+                    "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
+                    "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+                }));
+            }
+            "/register" => {
+                let mut client: Value = serde_json::from_str(&request.body).expect("a client");
+                client["client_id"] = json!("client-1");
+                return Reply::json(client).of_status(201);
+            }
+            "/token" => {
+                let grant = form(&request.body, "grant_type");
+                state.grants.push(grant.clone());
+                if grant == "authorization_code" {
+                    assert_eq!(form(&request.body, "code"), "c0de-secret");
+                    assert!(!form(&request.body, "code_verifier").is_empty(), "PKCE");
+                }
+                if grant == "refresh_token" && state.no_refresh {
+                    let no = json!({"error": "invalid_grant", "error_description": request.body});
+                    return Reply::json(no).of_status(400);
+                }
+                state.given += 1;
+                state.valid = format!("{SECRET}-{}", state.given);
+                return Reply::json(json!({
+                    "access_token": state.valid, "token_type": "Bearer", "expires_in": 3600,
+                    "refresh_token": format!("refresh-{SECRET}-{}", state.given),
+                }));
+            }
+            _ => return Reply::status(404),
+        }
+        let given = request.headers.get("authorization").cloned().unwrap_or_default();
+        if given != format!("Bearer {}", state.valid) {
+            let metadata = format!("{base}/.well-known/oauth-protected-resource/mcp");
+            return Reply::status(401)
+                .with("www-authenticate", &format!("Bearer resource_metadata=\"{metadata}\""))
+                .saying(format!("no {given}"));
+        }
+        if let Some(scope) = state.scope
+            && request.rpc == "tools/call"
+            && !state.asked.iter().any(|asked| asked.contains(scope))
+        {
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+            return Reply::status(403).with("www-authenticate", &challenge);
+        }
+        legacy(request)
+    })
+    .await
+}
+
+/// A user who logs in at once.
+fn user(state: &Shared) -> OAuth {
+    let state = state.clone();
+    OAuth::user("http://127.0.0.1/callback", move |url: String| {
+        let url = reqwest::Url::parse(&url).expect("an address");
+        let query = url.query().unwrap_or_default().to_owned();
+        assert_eq!(form(&query, "code_challenge_method"), "S256");
+        state.lock().asked.push(form(&query, "scope"));
+        let csrf = form(&query, "state");
+        let back = format!("http://127.0.0.1/callback?code=c0de-secret&state={csrf}");
+        std::future::ready(Ok::<_, io::Error>(back))
+    })
+}
+
+#[tokio::test]
+async fn a_user_logs_in_once_and_the_token_is_refreshed_once() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        group.connect(server(params)).await.expect("logged in");
+        assert_eq!(state.lock().grants, ["authorization_code"]);
+        // Revoked in the middle: both calls share one refresh.
+        state.lock().valid = "nobody's".into();
+        let (one, two) = tokio::join!(echo(&group, "s"), echo(&group, "s"));
+        one.and(two).expect("refreshed");
+        assert_eq!(state.lock().grants, ["authorization_code", "refresh_token"]);
+        // Nothing to be had any more: no login in the middle.
+        {
+            let mut state = state.lock();
+            state.valid = "nobody's".into();
+            state.no_refresh = true;
+        }
+        let refused = echo(&group, "s").await.expect_err("refused");
+        assert_eq!(refused.outcome(), Some(Outcome::AuthRequired), "{refused}");
+        assert!(!format!("{refused} {refused:?}").contains(SECRET));
+        assert_eq!(state.lock().asked.len(), 1, "one login");
+        state.lock().valid = format!("{SECRET}-2");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_scope_is_asked_for() {
+    within_limit(async {
+        let state = Shared::default();
+        state.lock().scope = Some("tools:call");
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        group.connect(server(params)).await.expect("logged in");
+        echo(&group, "s").await.expect("with the scope");
+        assert_eq!(state.lock().asked.len(), 2);
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[derive(Default)]
+struct Kept(Arc<Mutex<Option<Tokens>>>);
+
+impl TokenStore for Kept {
+    fn load(
+        &self,
+    ) -> BoxFuture<'_, Result<Option<Tokens>, Box<dyn std::error::Error + Send + Sync>>> {
+        std::future::ready(Ok(self.0.lock().clone())).boxed()
+    }
+
+    fn save(
+        &self,
+        tokens: Tokens,
+    ) -> BoxFuture<'_, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        *self.0.lock() = Some(tokens);
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        *self.0.lock() = None;
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+#[tokio::test]
+async fn stored_tokens_serve_the_next_run_and_a_program_has_its_own() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let kept = Arc::new(Mutex::new(None));
+        let first = OAuth::client_secret("client-1", "client-secret-1").store(Kept(kept.clone()));
+        for oauth in [first, OAuth::stored().store(Kept(kept.clone()))] {
+            let group = SessionGroup::start(brisk());
+            let params = HttpParams::new(&server_.url).oauth(oauth);
+            group.connect(server(params)).await.expect("authorised");
+            echo(&group, "s").await.expect("an answer");
+            assert!(group.close().await.all_well());
+        }
+        assert_eq!(state.lock().grants, ["client_credentials"]);
+        assert_eq!(format!("{:?}", kept.lock()), "Some(Tokens)");
+        let nobody = OAuth::stored();
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(nobody);
+        let error = group.connect(server(params)).await.expect_err("nobody logs in");
+        assert_eq!(error.outcome(), Outcome::AuthRequired);
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_that_fails_is_the_cause() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let shut = OAuth::user("http://127.0.0.1/callback", async |_| {
+            Err::<String, _>(io::Error::other("the window was closed"))
+        });
+        let group = SessionGroup::start(brisk());
+        let error = group.connect(server(HttpParams::new(&server_.url).oauth(shut))).await;
+        let error = error.expect_err("nobody logged in");
+        assert_eq!(error.outcome(), Outcome::AuthRequired);
+        let chain = error.report().chain.join(": ");
+        assert!(chain.ends_with("the window was closed"), "{chain}");
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::field::Visit for Log {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        span.record(&mut self.clone());
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_secret_is_in_no_log_and_in_no_report() {
+    let log = Log::default();
+    // The whole thread: rmcp has tasks of its own.
+    let _everything = tracing::subscriber::set_default(log.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(
+        within_limit(async {
+            let state = Shared::default();
+            let server_ = authority(state.clone()).await;
+            let group = SessionGroup::start(brisk());
+            let mut events = group.events();
+            let mut params = HttpParams::new(&server_.url).oauth(user(&state));
+            params.headers.insert("X-Key".into(), format!("static-{SECRET}"));
+            group.connect(server(params)).await.expect("logged in");
+            let mut seen = String::new();
+            state.lock().valid = "nobody's".into();
+            echo(&group, "s").await.expect("refreshed");
+            {
+                let mut state = state.lock();
+                state.valid = "nobody's".into();
+                state.no_refresh = true;
+            }
+            let refused = echo(&group, "s").await.expect_err("refused");
+            seen.push_str(&format!(
+                "{refused} {refused:?} {:?}",
+                std::error::Error::source(&refused)
+            ));
+            seen.push_str(&format!("{group:?}"));
+            let report = group.close().await;
+            seen.push_str(&format!("{report:?} {}", serde_json::to_string(&report).expect("JSON")));
+            while let Ok(event) = events.try_recv() {
+                seen.push_str(&format!("{event:?}"));
+            }
+            for secret in [SECRET, "c0de-secret"] {
+                assert!(!seen.contains(secret), "{seen}");
+            }
+        })
+        .with_current_subscriber(),
+    );
+    let log = log.0.lock();
+    assert!(!log.is_empty(), "something is logged");
+    for secret in [SECRET, "c0de-secret"] {
+        let at = log
+            .find(secret)
+            .map(|at| log[at.saturating_sub(300)..(at + 40).min(log.len())].to_owned());
+        assert_eq!(at, None, "{secret} in the log");
+    }
+}
