@@ -70,9 +70,9 @@ pub fn is_cancelled() -> bool {
 /// until the next await. The wait never resolves in an exit, which is shielded. If it depends on the deadline of an
 /// [`EnteredScope`](crate::EnteredScope), it waits for that deadline itself, because no future may be polled there (R11).
 ///
-/// Where nothing of `moored` is current when it is polled first, such as in a task that somebody else spawned, it never
+/// If no region of `moored` is current at its first poll, as in a task that another library has spawned, it never
 /// resolves. Wait with [`CancelHandle::cancelled`](crate::CancelHandle::cancelled) there, or put
-/// [`task`](crate::task()) around the future. Built with debug assertions, the first such wait of a process is
+/// [`task`](crate::task()) around the future. In a build with debug assertions, the first such wait of a process is
 /// [reported](crate::Report::NothingCurrent).
 ///
 /// # Cancel safety
@@ -89,10 +89,9 @@ pub fn cancelled() -> CurrentCancelled {
 /// An exit does not get the request, because it winds down already, and has to finish. In an exit this never resolves.
 /// In a region that is entered inside an exit it resolves only for the stop of a region that is inside the exit too.
 ///
-/// If no region of `moored` is current when it is polled first, such as in the shutdown signal that a server polls in a
-/// task of its own, it never resolves. Wait with
-/// [`CancelHandle::stop_requested`](crate::CancelHandle::stop_requested) there. Built with debug assertions, the first such
-/// wait of a process is [reported](crate::Report::NothingCurrent).
+/// If no region of `moored` is current at its first poll, as in the shutdown signal that a server polls in its own
+/// task, it never resolves. Wait with [`CancelHandle::stop_requested`](crate::CancelHandle::stop_requested) there. In a
+/// build with debug assertions, the first such wait of a process is [reported](crate::Report::NothingCurrent).
 ///
 /// # Cancel safety
 ///
@@ -226,7 +225,7 @@ impl Wait {
     }
 }
 
-/// What is waited for, and where.
+/// The function that was called, and the place of the call.
 #[cfg(debug_assertions)]
 struct Asked {
     operation: &'static str,
@@ -235,7 +234,8 @@ struct Asked {
 
 #[cfg(debug_assertions)]
 impl Asked {
-    /// The wait never ends. The first one in a process is told of: a loop may make any number of them.
+    /// Reports that the wait never ends. Only the first such wait in a process is reported, because a loop may make any
+    /// number of them.
     #[cold]
     fn of_nothing(&self) {
         static TOLD: Flag = Flag::new();

@@ -131,8 +131,9 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
-    /// Asks the others to wind down where a child or the body fails, in place of cancelling them: the first failure is a
-    /// [`stop`](TaskGroup::stop) (R13, R17). With a [grace](TaskGroup::grace) it becomes a cancellation when that is over.
+    /// When a child or the body fails, asks the body and the other children to wind down instead of cancelling them:
+    /// the first failure is a [`stop`](TaskGroup::stop) (R13, R17). With a [grace](TaskGroup::grace) the stop becomes a
+    /// cancellation when the grace is over.
     ///
     /// ```
     /// use moored::{TaskGroup, stop_requested};
@@ -151,18 +152,18 @@ impl<'env, E> TaskGroup<'env, E> {
     /// # });
     /// ```
     ///
-    /// A panic cancels, under every policy.
+    /// A panic cancels the group under every policy.
     pub fn stop_on_failure(self) -> Self {
         self.shared.set_policy(Policy::StopFirst);
         self
     }
 
-    /// Makes a child's panic an error of its handle and not of the group: [`join`](TaskHandle::join) tells
-    /// [`ChildError::Panicked`](crate::ChildError::Panicked), [`results`](TaskGroup::results) tells
-    /// [`Outcome::Panicked`], and the others go on. As tokio's `JoinHandle` has it.
+    /// Makes a child's panic an error of its handle and not of the group: [`join`](TaskHandle::join) returns
+    /// [`ChildError::Panicked`](crate::ChildError::Panicked), [`results`](TaskGroup::results) yields
+    /// [`Outcome::Panicked`], and the other children go on, as with tokio's `JoinHandle`.
     ///
-    /// Nothing is masked (R15): the text of a panic that nobody can learn of, because the child's handle was dropped, stands in
-    /// the group's failure when everybody has left. A panic of the body is the group's under every policy.
+    /// Nothing is masked (R15): if the child's handle was dropped, the text of the panic is in the group's failure. A
+    /// panic of the body is resumed by the group under every policy.
     ///
     /// ```
     /// use moored::{ChildError, TaskGroup};
@@ -232,23 +233,23 @@ impl<'env, E> TaskGroup<'env, E> {
     /// Cancels the group at `at`: the body and every child, also those that are spawned later. Of two deadlines the
     /// earlier one counts.
     ///
-    /// It counts until the last child has left. Where the body has ended by then and the children leave cleanly, `run`
-    /// is `Ok` all the same (R15); the group's [handle](TaskGroup::handle) knows the reason.
+    /// It counts until the last child has left. If the body has ended by then and the children leave cleanly, `run` is
+    /// `Ok` all the same (R15); the group's [handle](TaskGroup::handle) has the reason.
     pub fn deadline(self, at: Instant) -> Self {
         self.node().add_deadline(at);
         self
     }
 
-    /// Cancels the group when it has been entered for `timeout`; see [`deadline`](TaskGroup::deadline). A time that no
-    /// clock can tell is none.
+    /// Cancels the group when it has been entered for `timeout`; see [`deadline`](TaskGroup::deadline). If the end is
+    /// beyond the last instant that a clock can represent, there is no deadline.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.node().set_timeout(timeout);
         self
     }
 
-    /// How long a request to [stop](TaskGroup::stop) may last before it becomes a cancellation, for the same reason
-    /// (R13); and for a [shielded](TaskGroup::shielded) group, how long it holds against a cancellation from outside
-    /// (R12). Errors of the children stand in the group's failure in either phase.
+    /// The time that a request to [stop](TaskGroup::stop) may last before it becomes a cancellation, for the same
+    /// reason (R13). For a [shielded](TaskGroup::shielded) group it is also the time that the shield holds against a
+    /// cancellation from outside (R12). Errors of the children are in the group's failure in both phases.
     ///
     /// ```
     /// use moored::{Cause, TaskGroup, stop_requested};
@@ -277,8 +278,9 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
-    /// Holds against cancellation from outside, for its body and for its children, in the task and on executors: while
-    /// this group is polled, what is around it is not dropped (R12). See [`CancelScope::shielded`](crate::CancelScope::shielded).
+    /// Shields the body and the children, in the task and on executors, from cancellation from outside: while this
+    /// group is polled, a region around it is not dropped (R12). See
+    /// [`CancelScope::shielded`](crate::CancelScope::shielded).
     pub fn shielded(self) -> Self {
         self.node().set_shielded();
         self
@@ -379,7 +381,7 @@ impl<'env, E> TaskGroup<'env, E> {
         }
     }
 
-    /// As [`spawn`](TaskGroup::spawn), with a name: [`TaskHandle::id`] and every text that tells of the child have it.
+    /// As [`spawn`](TaskGroup::spawn), with a name, which [`TaskHandle::id`] and every text about the child contain.
     ///
     /// ```
     /// use moored::TaskGroup;
@@ -577,7 +579,7 @@ impl<'env, E> TaskGroup<'env, E> {
     }
 
     /// Asks the body and every child to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
-    /// [grace](TaskGroup::grace), it becomes a cancellation when that is over.
+    /// [grace](TaskGroup::grace), the request becomes a cancellation when the grace is over.
     #[track_caller]
     pub fn stop(&self) {
         self.handle().stop();

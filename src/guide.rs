@@ -65,7 +65,7 @@ pub mod errors {}
 /// Finding the cause of a hang.
 #[doc = include_str!("guide/hangs.md")]
 #[doc = "\n<div>\n"]
-// No blank line and no line break in it: else it would be read as Markdown.
+// It has no blank line and no line break, because Markdown would begin a new paragraph there.
 #[doc = include_str!("guide/timeline.svg")]
 #[doc = "</div>"]
 pub mod hangs {}

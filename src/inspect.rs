@@ -1,10 +1,11 @@
 //! The tree of open regions (feature `inspect`): each region, its owner, the place where it was entered, and
 //! its current wait with its duration.
 //!
-//! [`snapshot`] answers now, as a tree to read or as JSON; [`record`] answers over time, as a timeline that a
-//! trace viewer opens; [`watch`] tells of what does not end. With the features `inspect` and `tokio` together,
-//! `on_signal` prints the tree whenever the process gets `SIGUSR1`. With the feature on, every region is listed while it is
-//! open, at the cost of a lock and two clock reads each; with the feature off none of this exists.
+//! [`snapshot`] shows the present state, as a tree to read or as JSON; [`record`] shows a period, as a timeline that a
+//! trace viewer opens; [`watch`] reports regions that do not end. With the features `inspect` and `tokio` together,
+//! `on_signal` prints the tree whenever the process gets `SIGUSR1`. With the feature on, every region is listed while
+//! it is open, at the cost of a lock and two clock reads each; with the feature off, this module does not exist and
+//! costs nothing.
 //!
 //! ```
 //! use moored::{CancelScope, checkpoint, inspect};
@@ -22,8 +23,8 @@
 //! # });
 //! ```
 //!
-//! An exit that has begun and not ended has a line of its own below the region that runs it, which names the stack it was
-//! registered in, the place, and which of the stack's exits it is: `exit 1 of 2 of exit stack`. The page
+//! An exit that has begun and not ended has its own line below the region that runs it. The line names its stack, its
+//! place, and its number among the exits of the stack: `exit 1 of 2 of exit stack`. The page
 //! [`guide::hangs`](crate::guide::hangs) reads such a tree line by line.
 
 mod json;

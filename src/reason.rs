@@ -104,7 +104,7 @@ impl Reason {
         })
     }
 
-    /// Who asked, and where, for a text.
+    /// The task and the place of the request, for a text.
     pub(crate) fn asked(&self) -> Asked<'_> {
         Asked(&self.origin)
     }
@@ -186,7 +186,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Who asked, and where: ` (by task 3 at src/main.rs:10:5)`, or nothing.
+/// The task and the place of a request: ` (by task 3 at src/main.rs:10:5)`, or an empty text if neither is known.
 pub(crate) struct Asked<'a>(&'a Origin);
 
 impl fmt::Display for Asked<'_> {

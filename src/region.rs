@@ -88,7 +88,7 @@ pub(crate) enum Kind {
     /// A task that a group spawned: the group can cancel it.
     Child,
     Scope,
-    /// A scope around one future, which holds against cancellation from outside.
+    /// A scope around one future, shielded from cancellation from outside.
     Shield,
     /// A scope around one future, with a deadline.
     Timeout,
@@ -100,7 +100,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As texts call it.
+    /// The noun for it in texts.
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Kind::Task | Kind::Child => "task",

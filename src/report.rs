@@ -62,13 +62,14 @@ pub enum Report {
     /// [`shield`](crate::shield) if its future had ended before. Its exits were adopted by the region
     /// around it (R2).
     ForeignPoll(WrongTask),
-    /// [`stop_requested`](crate::stop_requested) or [`cancelled`](crate::cancelled) was awaited where nothing of `moored`
-    /// is current: the wait never ends. Told with debug assertions only, and of the first such wait in a process.
+    /// [`stop_requested`](crate::stop_requested) or [`cancelled`](crate::cancelled) was awaited where no region of
+    /// `moored` is current: the wait never ends. Reported only with debug assertions, and only for the first such wait
+    /// in a process.
     #[non_exhaustive]
     NothingCurrent {
         /// The function.
         operation: &'static str,
-        /// Where it was called.
+        /// The place of the call.
         asked_at: &'static Location<'static>,
     },
 }

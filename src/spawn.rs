@@ -31,8 +31,8 @@ pub trait Spawn {
         self.spawn(Box::pin(task))
     }
 
-    /// As [`spawn_unboxed`](Spawn::spawn_unboxed), for a child that was given a name, which an executor may show to those
-    /// who look on. With `#[track_caller]`, this method and that one see the place of the spawn into the group.
+    /// As [`spawn_unboxed`](Spawn::spawn_unboxed), for a child with a name, which an executor may show in its own
+    /// tools. With `#[track_caller]`, both methods see the place of the spawn into the group.
     #[track_caller]
     fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
     where

@@ -243,7 +243,7 @@ impl<T: Clone> Register<T> {
         self.lock().try_remove(key)
     }
 
-    /// `how` must not run user code.
+    /// Changes the entry under the lock, so `how` must not run user code.
     pub(crate) fn change(&self, key: usize, how: impl FnOnce(&mut T)) {
         if let Some(value) = self.lock().get_mut(key) {
             how(value);
@@ -279,7 +279,7 @@ impl Looks {
     }
 }
 
-/// A thread that sleeps until it is woken for good: by the drop of the second half. They take part in no protocol.
+/// Two halves: a thread sleeps on the first until the second is dropped. They take part in no protocol.
 #[cfg(feature = "inspect")]
 pub(crate) fn sleeper() -> (Sleeper, Alarm) {
     let (alarm, sleeper) = std::sync::mpsc::channel();
@@ -296,7 +296,7 @@ pub(crate) struct Alarm {
 
 #[cfg(feature = "inspect")]
 impl Sleeper {
-    /// Whether the alarm rings within `time`.
+    /// Sleeps for `time`; returns early with `true` if the other half is dropped.
     pub(crate) fn is_woken_within(&self, time: std::time::Duration) -> bool {
         self.0.recv_timeout(time) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
     }

@@ -1,4 +1,5 @@
-//! A wait for a region where none is current is told of, once. A binary of its own, because once is once in a process.
+//! A wait for a region where none is current is reported, once. The test has its own binary, because the report comes
+//! once in a process.
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 #![cfg(debug_assertions)]
 
@@ -18,13 +19,13 @@ fn r05_a_wait_where_nothing_is_current_is_told_of_once_with_its_place_and_the_wa
     let hook = Arc::clone(&told);
     set_report_hook(move |report| hook.lock().unwrap().push(report.to_string()));
 
-    // Where something is current, and in an exit, there is nothing to tell.
+    // If a region is current, and in an exit, no report is made.
     let scope = CancelScope::new();
     assert!(is_pending(scope.run(cancelled())));
     let stack = ExitStack::new();
     stack.defer(stop_requested());
     assert!(is_pending(stack.close()));
-    // Neither where it is made and not polled, nor through a handle.
+    // A wait that is never polled, or that goes through a handle, makes no report either.
     drop((stop_requested(), scope.handle().stop_requested()));
     assert!(is_pending(CancelScope::new().handle().cancelled()));
     assert!(told.lock().unwrap().iter().all(|told| !told.contains("waits for ever")));

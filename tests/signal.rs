@@ -1,5 +1,5 @@
-//! The tree of open regions is printed when the process is asked for it: a process of its own, because a signal is the
-//! whole process's.
+//! The tree of open regions is printed when the process gets a signal. The test has its own process, because a signal
+//! goes to the whole process.
 #![cfg(unix)]
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// The process that is asked: it has a stack that hangs, and ends with its input.
+/// The process that gets the signal: it has a stack that hangs, and ends with its input.
 #[test]
 fn asked() {
     if std::env::var_os("MOORED_ASKED").is_none() {
@@ -24,7 +24,7 @@ fn asked() {
     }));
     leaving.pending();
     println!("ready");
-    // Its thread is blocked from here on, as that of a program that hangs may be.
+    // The only thread is blocked from here on, as in a program that hangs.
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 

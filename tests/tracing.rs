@@ -111,7 +111,7 @@ fn r13_a_stop_and_what_a_region_waits_for_are_told_in_words() {
     assert!(!written.contains("Location"), "{written}");
 }
 
-/// Sends on what it is told, from whatever thread.
+/// A subscriber that sends each event to the test, from any thread.
 #[cfg(feature = "inspect")]
 struct Sender(std::sync::mpsc::Sender<String>);
 
@@ -159,7 +159,7 @@ fn what_does_not_end_is_told_of_with_the_path_from_the_root() {
         assert!(told.contains(path), "{told}");
     }
     drop(watch);
-    // The subscriber goes with the thread.
+    // The subscriber is dropped with the thread.
     while told.recv_timeout(Duration::from_secs(60)).is_ok() {}
 }
 

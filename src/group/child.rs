@@ -253,7 +253,7 @@ impl<T, E> SignOut<T, E> {
             let task = self.slot.newborn.task_id();
             ledger.child_panicked(payload, task, self.at, self.slot.has_handle());
             if let Err(second) = unwind::catch(|| drop(result)) {
-                // The handle tells of the first.
+                // Without a handle, because the handle receives the first panic already.
                 ledger.child_panicked(second, self.slot.newborn.task_id(), self.at, false);
             }
         }

@@ -18,7 +18,7 @@ pub(crate) struct Ledger<E> {
     pub(super) gate: Arc<Gate>,
     /// Whether the policy is to end with the first success.
     first_wins: AtomicBool,
-    /// Whether a child's panic is its handle's business alone.
+    /// Whether a child's panic goes to its handle instead of cancelling the group.
     isolates: AtomicBool,
     book: Mutex<Book<E>>,
 }
@@ -198,8 +198,8 @@ impl<E> Ledger<E> {
         self.settle_outwards_if_abandoned();
     }
 
-    /// A child has panicked. Where panics are isolated, its handle tells of that, if it `has_handle`, and else the group's
-    /// record.
+    /// A child has panicked. If panics are isolated, the panic goes to its handle if it `has_handle`, else to the
+    /// group's record.
     pub(super) fn child_panicked(
         &self,
         payload: Payload,

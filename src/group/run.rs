@@ -115,8 +115,8 @@ impl<E, M> Crew<'_, E, M> {
 }
 
 impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
-    /// The group's times, once its body has ended: they count as long as it has children. What its clock panics with is
-    /// as a child's panic.
+    /// Acts on the group's times after its body has ended, because they count as long as it has children. A panic of
+    /// its clock counts as a child's panic.
     fn poll_times(&mut self, cx: &mut Context<'_>) {
         if let Err(payload) = self.frame.poll_times(cx) {
             self.shared.ledger.panicked(payload, None, self.at);
@@ -223,7 +223,7 @@ where
         crew.frame.poll_meanwhile(cx);
         crew.shared.ledger.node.tell_phase(Phase::Children);
         if crew.shared.open() > 0 {
-            // No timer is armed where the children end with the body (R11). A cancellation wakes this run.
+            // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
             crew.poll_times(cx);
         }
         if crew.shared.ledger.gate.poll_close(cx).is_pending() {

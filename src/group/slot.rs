@@ -60,7 +60,7 @@ impl<T> Slot<T> {
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
     }
 
-    /// Whether somebody can still learn how the child ended.
+    /// Whether a handle exists that can still receive the child's result.
     pub(super) fn has_handle(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 1
     }

@@ -13,11 +13,11 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// Children's values, in the order in which the children end: a stream of `(TaskId, Result<T, ChildError>)`.
+/// The values of children, in the order in which the children end: a stream of `(TaskId, Result<T, ChildError>)`.
 ///
-/// Made of [handles](TaskHandle), of any group and of any kind of child; more may be [pushed](Values::push) meanwhile. It
-/// yields `None` when it has no handle left, and may yield more after another one was pushed. A child that fails is told of
-/// here, and its error goes to its group.
+/// Made of [handles](TaskHandle), of any group and of any kind of child; more can be [pushed](Values::push) meanwhile.
+/// It yields `None` when it has no handle left, and may yield more after another handle was pushed. A child that fails
+/// yields its [`ChildError`] here, and its error goes to its group.
 ///
 /// # Cancel safety
 ///
@@ -29,9 +29,9 @@ use std::task::{Context, Poll, Waker};
 ///
 /// # Comparison
 ///
-/// tokio's `JoinSet` owns its tasks and aborts them on drop; here the group owns the children, and this only reads. A
-/// `FuturesUnordered` of [`join`](TaskHandle::join)s is the same without ids. Where only *how* children end is wanted, and
-/// of all of them, use [`TaskGroup::results`](crate::TaskGroup::results).
+/// tokio's `JoinSet` owns its tasks and aborts them on drop; here the group owns the children, and this stream only
+/// reads their values. A `FuturesUnordered` of [`join`](TaskHandle::join)s is the same without ids. If only the kind of
+/// end is needed, and of all children, use [`TaskGroup::results`](crate::TaskGroup::results).
 ///
 /// # Examples
 ///
@@ -60,16 +60,16 @@ use std::task::{Context, Poll, Waker};
 #[must_use = "streams do nothing unless polled"]
 pub struct Values<T> {
     joins: Slab<(TaskId, Join<T>)>,
-    /// By place among the joins; kept for the next one there.
+    /// One waker for each place among the joins; kept when a join leaves, for the next one there.
     wakers: Vec<(Arc<MemberWaker>, Waker)>,
-    /// Places to be polled, in the order in which they were woken.
+    /// The places to be polled, in the order in which they were woken.
     news: VecDeque<usize>,
     woken: Vec<usize>,
     ready: Arc<Ready>,
 }
 
 impl<T> Values<T> {
-    /// Of no children.
+    /// A stream without handles.
     pub fn new() -> Self {
         Values {
             joins: Slab::new(),
@@ -88,21 +88,21 @@ impl<T> Values<T> {
             self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
         }
         self.news.push_back(place);
-        // A task may be parked that polled this before.
+        // A task that has polled this stream before may be parked, and has to poll the new handle.
         self.ready.notify();
     }
 
-    /// How many children have not been told of.
+    /// The number of children that have not been yielded.
     pub fn len(&self) -> usize {
         self.joins.len()
     }
 
-    /// Whether all children have been told of.
+    /// Whether all children have been yielded.
     pub fn is_empty(&self) -> bool {
         self.joins.is_empty()
     }
 
-    /// The next child that ends, with its value; `None` where there is none left.
+    /// The next child that ends, with its value; `None` if no handle is left.
     ///
     /// # Cancel safety
     ///
@@ -119,7 +119,7 @@ impl<T> Stream for Values<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // Registered before the look: what is woken after it wakes the task.
+        // Registered before the queue is read, so that a later wake-up wakes the task.
         this.ready.take(&mut this.woken, cx.waker());
         this.news.extend(this.woken.drain(..));
         while let Some(place) = this.news.pop_front() {
@@ -133,7 +133,7 @@ impl<T> Stream for Values<T> {
             }
         }
         if this.joins.is_empty() {
-            // The task may own this stream.
+            // The waker is dropped, because the task may own this stream.
             this.ready.clear();
             return Poll::Ready(None);
         }

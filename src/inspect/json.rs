@@ -1,4 +1,4 @@
-//! What JSON of this module has in common.
+//! Helpers for the JSON of this module.
 
 use crate::names::is_escaped;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 /// The schema of [`Snapshot::to_json`](super::Snapshot::to_json).
 pub(super) const SNAPSHOT_SCHEMA: &str = include_str!("snapshot.schema.json");
 
-/// JSON in which names have escapes for all that [`Shown`](crate::names::Shown) escapes: JSON itself asks for fewer.
+/// JSON in which names have escapes for all characters that [`Shown`](crate::names::Shown) escapes, because JSON itself
+/// requires fewer.
 pub(super) fn escaped(json: String) -> String {
     if !json.contains(is_escaped) {
         return json;

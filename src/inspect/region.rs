@@ -1,4 +1,4 @@
-//! A region and an exit, as a snapshot has them.
+//! A region and an exit, as a snapshot shows them.
 
 use super::json::millis;
 use crate::failure::counted;
@@ -24,29 +24,30 @@ pub struct Region {
     pub entered_at: String,
     /// The time since it was entered.
     pub open_for: Duration,
-    /// What it waits for: its body, its children, exits that it adopted, or an exit of its own.
+    /// Its current wait: its body, its children, exits that it adopted, or an exit of its own.
     pub waits_for: String,
     /// The duration of that wait.
     pub waiting_for: Duration,
-    /// Whether its body has ended, or was dropped, and something else keeps it open.
+    /// Whether its body has ended or was dropped, and its children or exits keep it open.
     pub leaving: bool,
     /// Whether it was cancelled itself.
     pub cancelled: bool,
     /// Whether it was asked to wind down.
     pub stopping: bool,
-    /// Why it was cancelled, or who asked it to wind down.
+    /// The reason of its cancellation; else the task and place of the request to wind down.
     pub reason: Option<String>,
     /// Whether it holds against cancellation from outside.
     pub shielded: bool,
     /// Of a group: its `run` was dropped, and children on executors have not left.
     pub abandoned: bool,
-    /// How long it is until its deadline, by its own clock; zero where that has passed, and `None` where it is cancelled.
+    /// The time until its deadline, by its own clock: zero if the deadline has passed, `None` if the region is
+    /// cancelled.
     pub deadline_left: Option<Duration>,
-    /// How long the grace lasts that runs, after a stop or against a cancellation from outside.
+    /// The rest of the grace that runs, after a stop or against a cancellation from outside.
     pub grace_left: Option<Duration>,
     /// The number of exits that are registered and have not begun.
     pub exits: usize,
-    /// Exits that it runs: its own, and those that it adopted. Oldest first.
+    /// The exits that it runs: its own, and those that it adopted. Oldest first.
     pub running: Vec<Exit>,
     /// The number of regions around it.
     pub depth: usize,
@@ -59,30 +60,30 @@ pub struct Region {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Exit {
-    /// The region that it was registered in, most often a stack, as texts show it: `` exit stack `session` ``.
+    /// The region in which it was registered, most often a stack, as texts show it: `` exit stack `session` ``.
     pub stack: String,
-    /// The task that owns that, as texts show it.
+    /// The task that owns that region, as texts show it.
     pub owner: Option<String>,
-    /// Where that was entered: file, line, column.
+    /// The place where that region was entered: file, line, column.
     pub entered_at: String,
-    /// Where the exit was registered: file, line, column.
+    /// The place where the exit was registered: file, line, column.
     pub registered_at: String,
-    /// Which of its stack's exits it is, in the order in which they run: from 1 on.
+    /// Its number among the exits of its stack, from 1, in the order in which they run.
     pub number: usize,
-    /// How many exits that stack has had by now.
+    /// The number of exits that the stack has had by now.
     pub of: usize,
-    /// How long ago it began.
+    /// The time since it began.
     pub running_for: Duration,
-    /// Whether its stack was dropped, so that another region runs it, or an executor.
+    /// Whether its stack was dropped, so that another region or an executor runs it.
     pub adopted: bool,
-    /// Why it runs.
+    /// The reason why it runs.
     pub why: String,
-    /// How long it may still take, by its own clock; `None` where its stack has no grace.
+    /// The rest of its grace, by its own clock; `None` if its stack has no grace.
     pub grace_left: Option<Duration>,
 }
 
 impl Region {
-    /// `clocks` are what the clocks show now.
+    /// `clocks` has the present instant of each clock.
     pub(super) fn of(
         found: &Found,
         depth: usize,
@@ -165,13 +166,13 @@ fn waits_for(phase: Phase, running: &[Exit]) -> String {
                 )
             }
             (Some(_), n) => format!("{n} exits that it adopted"),
-            // Children of a group whose run was dropped, or what an executor runs.
+            // Children of a group with a dropped run, or exits that an executor runs.
             (None, _) => "what it adopted".to_owned(),
         },
     }
 }
 
-/// How the reason of a stop begins; in a line that says `stopping` already, the rest is enough.
+/// The beginning of the reason of a stop. It is left out in a line that says `stopping` already.
 const ASKED: &str = "asked to wind down";
 
 fn reason(found: &Found) -> Option<String> {
@@ -223,7 +224,7 @@ impl Exit {
 }
 
 impl fmt::Display for Region {
-    /// One line, without what is inside and the exits that run.
+    /// One line, without the regions inside and the exits that run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_name(f)?;
         if let Some(owner) = &self.owner {
@@ -238,7 +239,7 @@ impl fmt::Display for Region {
             f.write_str(if said { what } else { "" })?;
         }
         match (&self.reason, self.cancelled) {
-            // It begins with that word.
+            // The reason begins with the word `cancelled`.
             (Some(reason), true) => write!(f, ", {reason}")?,
             (Some(reason), false) => f.write_str(reason.strip_prefix(ASKED).unwrap_or(reason))?,
             (None, _) => {}

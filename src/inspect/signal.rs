@@ -1,4 +1,4 @@
-//! The tree, when somebody asks the process for it.
+//! The tree of open regions, printed when the process gets a signal.
 
 use super::snapshot::snapshot;
 use ::tokio::runtime::Builder;
@@ -6,14 +6,14 @@ use ::tokio::signal::unix::{SignalKind, signal};
 use std::io::{self, Write};
 
 /// From now on, whenever the process gets `SIGUSR1`, its tree of open regions is printed on standard error (features
-/// `inspect` and `tokio`, on Unix): `kill -USR1 <pid>` shows what it waits for.
+/// `inspect` and `tokio`, on Unix): `kill -USR1 <pid>` shows the current waits.
 ///
-/// It listens on a thread with a small runtime of its own, so it may be called anywhere, and answers where the program's
-/// runtime is blocked. It listens until the process ends; a second call prints the tree twice.
+/// It listens on its own thread with a small runtime, so it may be called anywhere, and works even if the program's
+/// runtime is blocked. It listens until the process ends; after a second call the tree is printed twice.
 ///
 /// # Errors
 ///
-/// Where the thread cannot be started, or the signal cannot be listened to.
+/// If the thread cannot be started, or the signal cannot be listened to.
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ pub fn on_signal() -> io::Result<()> {
     let listen = move || {
         runtime.block_on(async {
             while asked.recv().await.is_some() {
-                // Not `eprint!`, which panics where standard error cannot be written.
+                // Not `eprint!`, which panics if standard error cannot be written.
                 drop(write!(io::stderr().lock(), "moored: open regions:\n{}", snapshot()));
             }
         });

@@ -1,4 +1,4 @@
-//! What is open now, as a forest.
+//! The regions that are open now, as a forest.
 
 use super::json::{SNAPSHOT_SCHEMA, escaped};
 use super::region::{Exit, Region};
@@ -7,16 +7,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The depth to which regions are nested in the tree. Deeper regions stand in a list in the region at this depth, each
+/// The depth to which regions are nested in the tree. Deeper regions are in a list in the region at this depth, each
 /// with its depth as a number.
 const NESTED: usize = 32;
 
 /// The open regions of this process, as a forest: each region with the regions that were
 /// entered inside it.
 ///
-/// `Display` is a tree with a line for each region, and one for each exit that runs. A snapshot takes time and room in
-/// proportion to the number of regions: however deep they are inside each other, a tree is no deeper than 32. What is
-/// deeper is one list, in which each region is followed by what is inside it, with [its depth](Region::depth).
+/// `Display` is a tree with a line for each region and for each exit that runs. A snapshot takes time and memory in
+/// proportion to the number of regions. Regions may be nested to any depth, but the tree is no deeper than 32. Deeper
+/// regions are one list, in which each region is followed by the regions inside it, with [its depth](Region::depth).
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     roots: Vec<Region>,
@@ -43,7 +43,7 @@ pub fn snapshot() -> Snapshot {
         open.push(Region::of(&found, depth, running, now, &clocks));
     }
     close_to(0, &mut open, &mut roots);
-    // And those of regions that were left between the two looks.
+    // Also the exits of regions that were left between the looks at regions and at exits.
     let mut exits: Vec<_> = running.into_values().flatten().collect();
     exits.sort_by_key(|exit| std::cmp::Reverse(exit.running_for));
     Snapshot { roots, exits }
@@ -58,7 +58,7 @@ fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
     let mut inside = vec![Vec::new(); found.len()];
     // Youngest first, because the next region is taken from the end.
     for (at, region) in found.iter().enumerate().rev() {
-        // A child stands in its group, also where that was left.
+        // A child is shown in its group, even if the group was left.
         match place(region.group).or_else(|| place(region.parent)) {
             Some(parent) => inside[*parent].push(at),
             None => roots.push(at),
@@ -74,7 +74,7 @@ fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
     sorted
 }
 
-/// The level of the tree in which a region of this depth stands.
+/// The level of the tree at which a region of this depth is shown.
 fn level(depth: usize) -> usize {
     depth.min(NESTED)
 }
@@ -94,8 +94,9 @@ impl Snapshot {
         &self.roots
     }
 
-    /// Exits that run on a spawner given with [`Task::on_abandon`](crate::Task::on_abandon), because no region was around
-    /// that could have adopted them. Oldest first. The others stand in the region that [runs](Region::running) them.
+    /// Exits that run on a spawner given with [`Task::on_abandon`](crate::Task::on_abandon), because no region was
+    /// around that could have adopted them. Oldest first. All other exits are in the region that
+    /// [runs](Region::running) them.
     pub fn exits(&self) -> &[Exit] {
         &self.exits
     }
@@ -116,9 +117,10 @@ impl Snapshot {
         })
     }
 
-    /// What has been leaving for longer than `time`, a line each: the path from the root, and what it waits for at the end.
+    /// The regions and exits that have been leaving for longer than `time`, a line each: the path from the root, and
+    /// the current wait at its end.
     ///
-    /// Of a chain of regions that wait for each other, only the innermost is there, because the others wait for it.
+    /// Of a chain of regions that wait for each other, only the innermost has a line.
     ///
     /// ```
     /// use moored::testing::hand;
@@ -136,12 +138,12 @@ impl Snapshot {
     /// ```
     pub fn leaving(&self, time: Duration) -> Vec<String> {
         let mut told = Vec::new();
-        // The regions on the way, with how much had been told when each was come to.
+        // The regions on the path, each with the number of lines before it was reached.
         let mut path: Vec<(&Region, usize)> = Vec::new();
         let exits = self.exits.iter().filter(|exit| exit.running_for >= time);
         let close = |path: &mut Vec<(&Region, usize)>, told: &mut Vec<String>| {
             let Some((region, before)) = path.pop() else { return };
-            // Those inside it have been told of: it waits for them.
+            // If a region or exit inside has a line, this region waits for that, and needs none.
             if told.len() == before && region.leaving && region.waiting_for >= time {
                 let waits = format!("waits {:.1?} for {}", region.waiting_for, region.waits_for);
                 told.push(line(path.iter().map(|(region, _)| *region).chain([region]), &waits));
@@ -164,8 +166,8 @@ impl Snapshot {
         told
     }
 
-    /// The forest as JSON: an array of regions. Times are milliseconds. [`json_schema`](Snapshot::json_schema) says what is
-    /// in it.
+    /// The forest as JSON: an array of regions. Times are milliseconds. [`json_schema`](Snapshot::json_schema)
+    /// describes it.
     pub fn to_json(&self) -> String {
         let mut json = String::from("[");
         let mut open = 0;
@@ -192,11 +194,11 @@ impl Snapshot {
     }
 }
 
-/// The names of the regions on a path, and what is at its end.
+/// The names of the regions on a path, then its end.
 fn line<'a>(path: impl Iterator<Item = &'a Region>, end: &dyn fmt::Display) -> String {
     let mut line = String::new();
     for region in path {
-        // A text cannot be full.
+        // Writing into a `String` does not fail.
         let _ = region.write_name(&mut line);
         line += " > ";
     }

@@ -1,4 +1,4 @@
-//! What was open when.
+//! The regions and exits of a period, with their times.
 
 use super::json::{escaped, micros};
 use crate::region::register::{self, Span};
@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Instant;
 
-/// Keeps every region that is left from now on, and every exit that ends after it was parked, until the recording is
-/// [finished](Recording::finish). There is one recording in a process: a second one begins it anew.
+/// Keeps every region that is left from now on, and every exit that ends after it was pending, until the recording is
+/// [finished](Recording::finish). A process has one recording: a second call begins it anew.
 pub fn record() -> Recording {
     register::record(true);
     Recording { began: Instant::now() }
@@ -59,7 +59,8 @@ impl Recording {
     }
 }
 
-/// The regions that were left during a recording, and those that were open at its end; with the exits that took a while.
+/// The regions that were left during a recording, the regions that were open at its end, and the exits that were
+/// pending in between.
 pub struct Timeline {
     began: Instant,
     bars: Vec<Bar>,
@@ -67,24 +68,24 @@ pub struct Timeline {
 
 struct Bar {
     span: Span,
-    /// At the end of the recording.
+    /// Whether it was open at the end of the recording.
     open: bool,
 }
 
 impl Timeline {
-    /// How many bars it has.
+    /// The number of bars.
     pub fn len(&self) -> usize {
         self.bars.len()
     }
 
-    /// Whether nothing was left during the recording, and nothing is open.
+    /// Whether no region was left during the recording, and none is open.
     pub fn is_empty(&self) -> bool {
         self.bars.is_empty()
     }
 
-    /// As trace events in JSON, which Perfetto and Chromium's trace viewer open: a row for each task, a bar
-    /// for each region and for each exit. Times are microseconds since the recording began. What was entered before that
-    /// begins at 0; what was open at the end ends there, and says so with `"open": true`.
+    /// As trace events in JSON, which Perfetto and Chromium's trace viewer open: a row for each task, a bar for each
+    /// region and for each exit. Times are microseconds since the recording began. A bar that began before the
+    /// recording begins at 0. A bar that was open at the end of the recording ends there, and has `"open": true`.
     pub fn to_trace_json(&self) -> String {
         let mut rows: HashMap<String, usize> = HashMap::new();
         let mut events = Vec::new();

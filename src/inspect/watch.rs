@@ -1,16 +1,17 @@
-//! Telling of what does not end.
+//! Reports of regions that do not end.
 
 use super::snapshot::snapshot;
 use crate::sync::{Alarm, sleeper};
 use std::fmt;
 use std::time::Duration;
 
-/// Looks at all regions `every` so often, and tells of what has been leaving for longer than `longer_than`: with the feature
-/// `tracing` as a warning to the subscriber that is current where this is called, else as a line on standard error. The
-/// text is the path from the root; see [`Snapshot::leaving`](super::Snapshot::leaving).
+/// Looks at all regions once in each period `every`, and reports each region and exit that has been leaving for longer
+/// than `longer_than`. With the feature `tracing` the report is a warning to the subscriber that is current at this
+/// call, else a line on standard error. The text is the path from the root; see
+/// [`Snapshot::leaving`](super::Snapshot::leaving).
 ///
-/// It runs on a thread of its own, so that it goes on where a runtime is blocked. What goes on not to end is told of at
-/// every look.
+/// It runs on its own thread, so that it works even if a runtime is blocked. A region that still does not end is
+/// reported at every look.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// Where no thread can be started.
+/// If no thread can be started.
 pub fn watch(every: Duration, longer_than: Duration) -> Watch {
     let (sleeper, alarm) = sleeper();
     let tell = told_here();
@@ -53,7 +54,7 @@ fn told_here() -> impl Fn(Vec<String>) {
     use std::io::Write;
     |lines| {
         for line in lines {
-            // Not `eprintln!`, which panics where standard error cannot be written.
+            // Not `eprintln!`, which panics if standard error cannot be written.
             drop(writeln!(std::io::stderr(), "moored: does not end: {line}"));
         }
     }

@@ -117,13 +117,15 @@ impl<'env, E> TaskGroup<'env, E> {
         self
     }
 
-    /// How long a stop may last before it becomes a cancellation; see [`TaskGroup::grace`](crate::TaskGroup::grace).
+    /// The time that a stop may last before it becomes a cancellation; see
+    /// [`TaskGroup::grace`](crate::TaskGroup::grace).
     pub fn grace(self, grace: Duration) -> Self {
         self.node().set_grace(grace);
         self
     }
 
-    /// Holds against cancellation from outside; see [`TaskGroup::shielded`](crate::TaskGroup::shielded).
+    /// Shields the body and the children from cancellation from outside; see
+    /// [`TaskGroup::shielded`](crate::TaskGroup::shielded).
     pub fn shielded(self) -> Self {
         self.node().set_shielded();
         self

@@ -58,7 +58,7 @@ impl Wave {
         self.waiting.insert(at, batch);
     }
 
-    /// How many exits it has.
+    /// The number of exits in it.
     #[cfg(feature = "tracing")]
     pub(super) fn len(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|batch| batch.exits.len()).sum();

@@ -30,7 +30,7 @@ pub(crate) trait ExitWork {
         true
     }
 
-    /// Whether it only waits for what those who look on see elsewhere: children, or exits that an executor runs.
+    /// Whether it only waits for children, or for exits that an executor runs. Observers see those elsewhere.
     fn only_waits(&self) -> bool {
         false
     }
@@ -75,7 +75,7 @@ impl Running {
         self.home.as_ref()
     }
 
-    /// As that of [`Begun`].
+    /// As [`Begun::comes_before`].
     pub(super) fn comes_before(&self, exits: usize) {
         self.begun.comes_before(exits);
     }

@@ -308,7 +308,7 @@ impl Frame {
         Poll::Pending
     }
 
-    /// For a region that stays pending: where it is a shield, nothing around it is dropped in this poll (R12).
+    /// For a region that stays pending: if it is a shield, no region around it may drop its body in this poll (R12).
     #[inline]
     pub(crate) fn hold_own_shield(&self) {
         if self.has(SHIELD) {
@@ -333,7 +333,7 @@ impl Frame {
         }
     }
 
-    /// Nothing is left in the region that its times could cancel.
+    /// Drops the timers, because nothing is left in the region that its times could cancel.
     #[inline]
     pub(crate) fn drop_timers(&mut self) {
         let Some(extras) = self.extras_seen() else { return };

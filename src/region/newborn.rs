@@ -47,9 +47,8 @@ impl Newborn {
     pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
 
     /// The state for a poll without a node inside `parent`. `None` if the child needs its node: for a request to
-    /// `parent`, which a child gets with its node. A cancellation farther out is found as in any region. With `posted`,
-    /// `parent` is not current yet, but will be for the poll.
-    /// One that has a name needs a node, which knows it.
+    /// `parent`, which a child gets with its node; or for its name, which the node keeps. A cancellation farther out is
+    /// found as in any region. With `posted`, `parent` is not current yet, but will be for the poll.
     pub(crate) fn light(
         &self,
         parent: &Arc<Node>,

@@ -27,7 +27,7 @@ pub(crate) enum Phase {
     Exit(&'static Location<'static>),
 }
 
-/// What the region does, after its name.
+/// The activity of a region, to be written after its name.
 #[cfg(feature = "tracing")]
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +82,7 @@ impl Drop for Entered {
 #[cfg(not(feature = "tracing"))]
 pub(super) struct Entered;
 
-/// Whether somebody wants to know what is told at the level `DEBUG`.
+/// Whether a subscriber is interested in the level `DEBUG`.
 #[cfg(feature = "tracing")]
 fn is_debugged() -> bool {
     let mut debugged = false;
@@ -110,7 +110,7 @@ pub(super) struct Beginnings {
 pub(super) struct Begun {
     #[cfg(feature = "tracing")]
     span: Option<tracing::Span>,
-    /// Of one that did not end at once.
+    /// The entry of an exit that was pending at its first poll.
     #[cfg(feature = "inspect")]
     shown: Option<register::OnShow>,
 }
@@ -126,7 +126,7 @@ impl Beginnings {
         }
     }
 
-    /// The next one begins.
+    /// The next exit begins.
     #[inline]
     pub(super) fn next(&mut self, _registered_at: &'static Location<'static>) -> Begun {
         #[cfg(feature = "inspect")]
@@ -150,7 +150,8 @@ impl Beginnings {
         begun
     }
 
-    /// All that began have ended, but for `last`, if there is one: it was registered at a place and is told why it runs.
+    /// All exits that have begun have ended, except `last`, if there is one. `last` has the place of its registration
+    /// and the reason why it runs.
     #[inline]
     pub(super) fn end(
         self,
@@ -168,7 +169,7 @@ impl Beginnings {
 }
 
 impl Begun {
-    /// Around a poll of the exit.
+    /// Enters the span, for a poll of the exit.
     #[cfg(feature = "tracing")]
     pub(super) fn enter(&self) -> Entered {
         let mut entered = None;
@@ -182,7 +183,7 @@ impl Begun {
         Entered
     }
 
-    /// So many exits of the same region come after it, which that region has let go of.
+    /// `exits` exits of the same region come after this one; the region has given them away.
     #[inline]
     pub(super) fn comes_before(&self, _exits: usize) {
         #[cfg(feature = "inspect")]
@@ -191,7 +192,7 @@ impl Begun {
         }
     }
 
-    /// It is cut off then.
+    /// The exit is cut off at `due`.
     #[inline]
     pub(super) fn is_bounded(&self, _due: Instant) {
         #[cfg(feature = "inspect")]
@@ -244,19 +245,19 @@ impl Node {
         let _ = reason;
     }
 
-    /// Its run was dropped, and executor children of the group are still to leave.
+    /// The group's `run` was dropped, and executor children have not left.
     pub(crate) fn tell_children_remain(&self) {
         #[cfg(feature = "inspect")]
         register::keep(self);
     }
 
-    /// The last of them has left, or nobody waits for them any more.
+    /// The last of those children has left, or no region waits for them any more.
     pub(crate) fn tell_children_gone(&self) {
         #[cfg(feature = "inspect")]
         register::let_go_of_group(self);
     }
 
-    /// What is told once `wave`, which this region has left behind, is adopted.
+    /// Returns the function that reports the adoption of `wave`, which this region has abandoned.
     pub(super) fn tell_adopted(&self, _wave: &Wave) -> impl FnOnce(&Node) + use<> {
         #[cfg(feature = "tracing")]
         let exits = { is_debugged().then(|| (self.describe_with_owner(), _wave.len())) };

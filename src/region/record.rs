@@ -60,7 +60,7 @@ impl Node {
         unwind::drop_each_quietly(self.report_failures(failures).first);
     }
 
-    /// Puts failures into this region's own record, or sends them outwards where it has left.
+    /// Puts failures into this region's own record, or sends them outwards if the region has left.
     pub(crate) fn record_failures(&self, failures: Failures) {
         if let Err(back) = self.take_record(failures) {
             self.send_failures(back);

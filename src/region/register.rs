@@ -29,13 +29,13 @@ pub(super) struct Entry {
     group: Option<u64>,
     entered: Option<Instant>,
     phase: Option<(Phase, Instant)>,
-    /// How many of its exits have begun.
+    /// The number of its exits that have begun.
     begun: usize,
-    /// Of a group whose run was dropped: children are still to leave, and it stays in the register so long.
+    /// Of a group: whether it stays in the register after its run was dropped, because children have not left.
     kept: bool,
 }
 
-/// What has ended, for a timeline.
+/// A region or an exit that has ended, for a timeline.
 #[derive(Clone)]
 pub(crate) struct Span {
     pub(crate) what: String,
@@ -61,7 +61,7 @@ pub(super) fn enter(node: &Arc<Node>) {
     };
 }
 
-/// Of a region that is in the register.
+/// The number of a region that is in the register.
 fn number_of(node: &Node) -> Option<u64> {
     let inner = node.inner.lock();
     inner.rest_seen().filter(|rest| rest.entry.key.is_some()).map(|rest| rest.entry.number)
@@ -102,7 +102,7 @@ fn remove(node: &Node, entry: Entry) {
     }
 }
 
-/// Keeps a group in the register though it is left: children of it are not.
+/// Keeps a group in the register after it is left, because children have not left.
 pub(super) fn keep(node: &Node) {
     let mut inner = node.inner.lock();
     let entry = &mut inner.rest().entry;
@@ -117,7 +117,7 @@ pub(super) fn let_go_of_group(node: &Node) {
         let mut inner = node.inner.lock();
         let entry = &mut inner.rest().entry;
         entry.kept = false;
-        // Else it is still to be left.
+        // Otherwise its own leaving removes it.
         if node.has(LEFT) { std::mem::take(entry) } else { return }
     };
     remove(node, entry);
@@ -130,7 +130,7 @@ pub(super) fn forget(entry: &mut Entry) {
     }
 }
 
-/// Starts keeping what ends from now on, or stops and returns what was kept.
+/// Starts to keep the regions and exits that end from now on; or stops, and returns those that were kept.
 pub(crate) fn record(on: bool) -> Vec<Span> {
     RECORDING.set(on);
     ENDED.take()

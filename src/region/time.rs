@@ -172,7 +172,7 @@ impl Node {
         self.raise(&inner, DEADLINE);
     }
 
-    /// Sets a deadline, unless one is set that is no later.
+    /// Sets a deadline, unless an earlier one is set.
     pub(crate) fn add_deadline(&self, at: Instant) {
         self.set_deadline(self.deadline().map_or(at, |before| before.min(at)));
     }
@@ -204,14 +204,15 @@ impl Node {
         self.inner.lock().rest_seen()?.grace
     }
 
-    /// How long each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its only
-    /// exit is the wait for children that its dropped `run` left behind, and none of them outlives the group (R16).
+    /// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
+    /// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
     pub(super) fn exit_grace(&self) -> Option<Duration> {
         if self.kind == Kind::Stack { self.grace() } else { None }
     }
 
-    /// When this region or one around it, up to a shield, is cancelled if nothing else happens: at the earliest of their
-    /// deadlines and of the graces that run (R11, R13). A shield's grace counts too: then it holds no more (R12).
+    /// The instant at which this region or one around it, up to a shield, is cancelled at the latest: the earliest of
+    /// their deadlines and running graces (R11, R13). The grace of a shield counts too, because the shield gives way at
+    /// its end (R12).
     pub(crate) fn effective_deadline(self: &Arc<Self>) -> Option<Instant> {
         let mut earliest = None;
         self.each_around(|node| {

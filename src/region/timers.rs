@@ -27,7 +27,8 @@ impl Frame {
         self.extras_seen().is_some_and(|extras| extras.timers.next.is_some())
     }
 
-    /// Acts on the times of a region that waits for something beside its body, and has this task woken for the next one.
+    /// For a region that waits for something beside its body: acts on its times that have come, and arms the timer for
+    /// the next one.
     pub(crate) fn poll_times(&mut self, cx: &mut Context<'_>) -> Result<(), Payload> {
         self.poll_timers(Times::All, cx)
     }

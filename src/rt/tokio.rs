@@ -56,7 +56,7 @@ impl Spawn for Tokio {
         Ok(())
     }
 
-    /// tokio-console shows the name, where tokio takes one: with `--cfg tokio_unstable` and the feature `tracing`.
+    /// tokio-console shows the name if tokio accepts one: with `--cfg tokio_unstable` and the feature `tracing`.
     #[cfg(all(tokio_unstable, feature = "tracing"))]
     #[track_caller]
     fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
@@ -64,7 +64,7 @@ impl Spawn for Tokio {
         F: Future<Output = ()> + Send + 'static,
     {
         let builder = ::tokio::task::Builder::new().name(name);
-        // It fails where no thread can be started, which a task that does not block needs none of.
+        // It fails if no thread can be started, but a task that does not block needs no new thread.
         builder.spawn_on(task, &self.0.0).map(drop).expect("a task is no thread");
         Ok(())
     }

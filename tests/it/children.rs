@@ -1,4 +1,5 @@
-//! What a group offers over a set of tasks: names, places, values as they complete, isolated panics, a first failure that stops.
+//! The features of a group beyond a set of tasks: names, places, values as they complete, isolated panics, a first
+//! failure that stops.
 
 use crate::support::{Executor, Gate, Log, boom, hand, panic_text, yield_now};
 use moored::testing::MockClock;
@@ -72,7 +73,7 @@ fn r01_a_childs_failure_tells_where_it_was_spawned() {
     let place = format!("spawned at {}:{spawned}:", file!());
     assert!(format!("{failure:#}").contains(&place), "{failure:#}");
     assert!(!failure.to_string().contains("spawned at"), "one line is short: {failure}");
-    // Through every change of the record.
+    // The place is kept through every conversion of the record.
     let mapped = format!("{:#}", failure.map(str::len));
     assert!(mapped.contains(&place), "{mapped}");
 
@@ -87,7 +88,7 @@ fn r01_a_childs_failure_tells_where_it_was_spawned() {
     assert_eq!((spawned_at.file(), spawned_at.line()), (file!(), started));
 }
 
-/// Writes down where it is called.
+/// An executor that records the place of each call.
 #[derive(Default)]
 struct Places(Mutex<Vec<(u32, String)>>, Executor);
 
@@ -171,7 +172,7 @@ fn values_come_in_the_order_in_which_children_end() {
 
 #[test]
 fn r19_waiting_for_the_next_value_polls_only_those_that_ended() {
-    // A thousand children, of which one ends at a time: nobody else is polled for it.
+    // A thousand children, of which one ends at a time. Only that child is polled again.
     let gates: Vec<_> = (0..1_000).map(|_| Gate::new()).collect();
     let group: TaskGroup<'_, ()> = TaskGroup::new();
     let mut values: Values<usize> = gates

@@ -225,7 +225,7 @@ fn r13_a_groups_grace_reaches_children_on_an_executor() {
     run.pending();
     executor.run();
     clock.advance(SECOND);
-    // The group's end is its cancellation: the body waits for the child, and both are told.
+    // The body waits for a child, so only the cancellation ends the group: both see it.
     run.pending();
     executor.run();
     let failure = run.drive().unwrap_err();
@@ -365,7 +365,7 @@ fn r15_an_error_of_a_child_is_primary_whatever_time_ran_out_first() {
     assert!(matches!(failure.cause(), Cause::Child { error: "could not flush", .. }), "{failure}");
 }
 
-/// Panics when it is asked for a timer.
+/// A clock that panics when a timer is made.
 struct Broken(MockClock);
 
 impl Clock for Broken {
@@ -453,7 +453,7 @@ fn r11_children_see_the_deadline_of_their_group() {
     assert_eq!(*seen.lock().unwrap(), Some(start + SECOND));
 }
 
-// When the grace ends, as those who have it see it.
+// The end of a grace, as the code inside sees it.
 
 #[test]
 fn r13_the_current_deadline_is_the_end_of_a_grace_that_runs() {
@@ -467,7 +467,7 @@ fn r13_the_current_deadline_is_the_end_of_a_grace_that_runs() {
             see();
             scope.stop();
             see();
-            // Through what is inside, and through a shield no more.
+            // Regions inside see it, but a shield hides it.
             CancelScope::new().run(async { see() }).await.unwrap();
             moored::shield(async { see() }).await;
         });

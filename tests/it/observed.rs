@@ -138,7 +138,7 @@ fn a_snapshot_shows_a_region_that_runs_what_was_abandoned_in_it() {
 
 // Exits, by name.
 
-/// The regions of that name, wherever they are.
+/// The regions with that name, at any depth.
 fn named<'a>(regions: &'a [inspect::Region], name: &str) -> Option<&'a inspect::Region> {
     regions.iter().find_map(|region| {
         let found = region.name.as_deref() == Some(name);
@@ -424,7 +424,7 @@ fn open_regions_and_exits_are_in_the_timeline() {
     assert_eq!(bars(recording.finish()), both(false));
 }
 
-/// What a schema says, as far as ours says it.
+/// The checks of a JSON schema that the crate's schema uses.
 fn check(
     schema: &serde_json::Value,
     root: &serde_json::Value,

@@ -1,7 +1,7 @@
-//! A look at everything that is in the register.
+//! A look at all regions and exits in the register.
 //!
-//! What is looked at is held meanwhile, and may be left and let go of by everybody else. The drop of what a region owns is
-//! user code, so it comes after the look (R18); so does every question to a clock.
+//! The look holds references to regions meanwhile, while other threads may leave the regions and drop theirs. The drop
+//! of a region's content is user code, so it comes after the look (R18); so does every call of a clock.
 
 use super::shown::{RUNNING, Running};
 use super::{OPEN, number_of};
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::panic::Location;
 use std::time::Instant;
 
-/// What is open.
+/// The open regions, and the exits that run.
 #[derive(Default)]
 pub(crate) struct Look {
     /// Numbers are in the order of entering.
@@ -32,7 +32,7 @@ pub(crate) struct Found {
     pub(crate) number: u64,
     /// The number of the nearest live region around it.
     pub(crate) parent: Option<u64>,
-    /// Of a child, that of its group, which may not be in the register any more.
+    /// Of a child: the number of its group, which may no longer be in the register.
     pub(crate) group: Option<u64>,
     pub(crate) kind: Kind,
     pub(crate) name: Option<Arc<str>>,
@@ -44,37 +44,37 @@ pub(crate) struct Found {
     pub(crate) cancelled: Option<Reason>,
     pub(crate) stopped: Option<Reason>,
     pub(crate) shielded: bool,
-    /// A group whose run was dropped, and which has children.
+    /// Whether it is a group that has children after its run was dropped.
     pub(crate) left: bool,
     pub(crate) deadline: Option<Instant>,
-    /// When the grace that runs is over.
+    /// The end of the grace that runs.
     pub(crate) grace: Option<Instant>,
-    /// By which clock those are.
+    /// The index of the clock of those times.
     pub(crate) clock: usize,
     pub(crate) exits: usize,
 }
 
 /// An exit that has begun and not ended.
 pub(crate) struct FoundExit {
-    /// The number of the region that runs it; `None` where an executor does, and no region is around.
+    /// The number of the region that runs it; `None` if an executor runs it and no region is around.
     pub(crate) region: Option<u64>,
-    /// Whether that is not the region that it was registered in.
+    /// Whether that is another region than the one in which it was registered.
     pub(crate) adopted: bool,
     pub(crate) home: String,
     pub(crate) owner: Option<TaskId>,
     pub(crate) entered_at: Option<&'static Location<'static>>,
     pub(crate) running: Running,
-    /// How many come after it.
+    /// The number of exits that come after it.
     pub(crate) rest: usize,
     pub(crate) clock: usize,
 }
 
-/// The clocks of what was found, each asked once.
+/// The clocks of the regions and exits, each read once.
 #[derive(Default)]
 pub(crate) struct Clocks(Vec<Option<Arc<dyn Clock>>>);
 
 impl Clocks {
-    /// What each shows now; nothing where one panics.
+    /// The present instant of each clock; `None` for a clock that panics.
     pub(crate) fn now(&self) -> Vec<Option<Instant>> {
         let now = |clock: &Option<Arc<dyn Clock>>| {
             unwind::catch(|| clock.as_ref().map_or_else(rt::now, |clock| clock.now()))
@@ -89,21 +89,21 @@ impl Drop for Clocks {
     }
 }
 
-/// What is the same for all regions of a task.
+/// The values that all regions of a task share.
 struct OfTask {
     owner: Option<TaskId>,
-    /// Found when a region asks.
+    /// Looked up for the first region that needs it.
     clock: Option<usize>,
 }
 
-/// Who looks, and what it holds.
+/// The state of one look.
 struct Lookout {
     tasks: HashMap<(u64, u64), OfTask>,
     clocks: Clocks,
     held: Vec<Arc<Node>>,
 }
 
-/// Everything in the register.
+/// The open regions and the running exits.
 pub(crate) fn found() -> Look {
     let (mut look, dead) = {
         let _look = LOOKS.join();
@@ -175,7 +175,7 @@ impl Lookout {
             !node.has(LEFT) && (node.has(ATTENDED) || node.kind() == Kind::Group)
         };
         let adopted = home.has(LEFT);
-        // As it was handed over.
+        // The region to which the exit was handed over.
         let region = if adopted { self.around(&home, runs) } else { Some(Arc::clone(&home)) };
         let exit = FoundExit {
             region: region.as_deref().and_then(number_of),
@@ -192,7 +192,7 @@ impl Lookout {
         Some(exit)
     }
 
-    /// The nearest region around `node` that it is.
+    /// The nearest region around `node` for which `is_it` returns `true`.
     fn around(&mut self, node: &Node, is_it: impl Fn(&Arc<Node>) -> bool) -> Option<Arc<Node>> {
         let mut at = node.parent();
         while let Some(past) = at.take_if(|node| !is_it(node)) {
@@ -202,7 +202,7 @@ impl Lookout {
         at
     }
 
-    /// Kept, so that a task's name is not searched from each of its regions.
+    /// The values of the node's task. They are kept, so that a task's name is not searched from each of its regions.
     fn task(&mut self, node: &Node) -> &mut OfTask {
         let owner = node.owner();
         let held = &mut self.held;
@@ -212,7 +212,7 @@ impl Lookout {
         })
     }
 
-    /// The number of the clock that `node` is timed by: 0 is that of the runtime.
+    /// The index of the clock by which `node` is timed; 0 is the runtime's clock.
     fn clock(&mut self, node: &Arc<Node>) -> usize {
         if !node.is_clocked() {
             return 0;
@@ -220,7 +220,7 @@ impl Lookout {
         if let Some(clock) = self.task(node).clock {
             return clock;
         }
-        // Only tasks are given one, so all regions of a task have the same.
+        // Only tasks are given a clock, so all regions of a task have the same.
         let mut at = Some(Arc::clone(node));
         let mut given = None;
         while let Some(node) = at {

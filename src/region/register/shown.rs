@@ -1,4 +1,4 @@
-//! Exits that have begun and not ended at once: on show until they have.
+//! The register of running exits: an exit that is pending at its first poll is listed until it ends.
 
 use super::{ENDED, RECORDING, Span};
 use crate::reason::Leaving;
@@ -12,23 +12,23 @@ pub(super) static RUNNING: Register<Running> = Register::new();
 /// An exit that has begun and not ended.
 #[derive(Clone)]
 pub(crate) struct Running {
-    /// Where it was registered: the region.
+    /// The region in which it was registered.
     pub(in crate::region) home: Weak<Node>,
     pub(crate) registered_at: &'static Location<'static>,
     pub(crate) since: Instant,
-    /// Which of its region's exits it is, in the order in which they run: from 1 on.
+    /// Its number among the exits of its region, from 1, in the order in which they run.
     pub(crate) number: usize,
-    /// How many come after it, once its region has let go of them.
+    /// The number of exits that come after it, once its region has given them away.
     pub(in crate::region) rest: usize,
     pub(crate) why: Leaving,
-    /// When it is cut off.
+    /// The instant at which it is cut off.
     pub(crate) due: Option<Instant>,
 }
 
 /// The exit's place in the register.
 pub(in crate::region) struct OnShow(usize);
 
-/// Counts exits of `home` that have begun; how many that are by now.
+/// Adds `begun` to the number of exits of `home` that have begun; returns the sum.
 pub(in crate::region) fn count_begun(home: &Node, begun: usize) -> usize {
     let mut inner = home.inner.lock();
     let entry = &mut inner.rest().entry;
