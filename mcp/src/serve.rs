@@ -32,22 +32,23 @@ use crate::group::SessionGroup;
 use crate::params::ServerParams;
 use crate::report::CloseReport;
 
-/// The servers of a [`SessionGroup`] behind one endpoint: to its clients the gateway is one server that offers what all of them
-/// offer, under the names that the group has for it.
+/// The servers of a [`SessionGroup`] behind one endpoint. To its clients the gateway is one server that offers the
+/// components of all of them, under the names that the group has for them.
 ///
 /// It speaks both eras of the protocol, over streamable HTTP ([`serve_http`](Self::serve_http), or
-/// [`handle`](Self::handle) inside somebody else's server) and over a pipe ([`serve_pipe`](Self::serve_pipe)). Any number of
-/// these may go on at once. A gateway is cheap to clone.
+/// [`handle`](Self::handle) inside another HTTP server) and over a pipe ([`serve_pipe`](Self::serve_pipe)), any number
+/// of them at once. A gateway is cheap to clone.
 ///
 /// # What one can rely on
 ///
-/// - A server that is down keeps nobody waiting for long and no other server back. [`keep`](Self::keep) tries it again; a
-///   request for it says why it is down; its components are there as soon as it is.
+/// - A server that is down delays its own clients for a bounded time only, and no other server. [`keep`](Self::keep)
+///   connects it again. Until then a request for it returns the reason why it is down; its components are offered as
+///   soon as it is connected.
 /// - Components and results are passed on as their servers sent them. Only the names of components are changed, and the fields
 ///   added that an era demands (`resultType`, `ttlMs`, `cacheScope`).
 /// - A client that goes away, or cancels, cancels its requests at the servers.
-/// - Every request is a child of the gateway. A handler that panics is an error of its request and of nothing else.
-/// - Nothing grows without a limit: bodies, sessions, connections, requests. See [`GatewayOptions`].
+/// - Every request is a child of the gateway. A handler that panics fails only its own request.
+/// - Bodies, sessions, connections and requests all have limits. See [`GatewayOptions`].
 ///
 /// # On drop
 ///
@@ -91,7 +92,7 @@ impl Drop for Inner {
 
 type Spawner = GroupSpawner<'static, Infallible>;
 
-/// What everything inside a gateway shares.
+/// The state that all parts of a gateway share.
 #[derive(Debug)]
 struct Core {
     options: GatewayOptions,
@@ -99,15 +100,15 @@ struct Core {
     sessions: Sessions,
     /// Turns for requests under way.
     requests: Arc<Semaphore>,
-    /// Where requests run: they may come to their end when the gateway closes.
+    /// The group of the requests. They may come to their end when the gateway closes.
     calls: Spawner,
-    /// Where connections run: they may write what is left.
+    /// The group of the connections. They may still write answers when the gateway closes.
     wires: Spawner,
-    /// Where all else runs, until nothing of the others is left.
+    /// The group of all other work, which runs until the requests and connections have ended.
     rest: Spawner,
     /// Asks the requests to come to their end, which closes the gateway.
     closing: CancelHandle,
-    /// Asked to stop when the requests have ended: then the streams to clients end.
+    /// Stopped when the requests have ended, so that the streams to clients end.
     flushing: CancelHandle,
     /// Ends everything at once.
     whole: CancelHandle,
@@ -116,8 +117,8 @@ struct Core {
 impl Gateway {
     /// Starts a gateway for the servers of `group`, on the current tokio runtime.
     ///
-    /// The gateway owns the group from now on in one respect: closing the one closes the other. What else is done with the
-    /// group is seen by the gateway's clients, such as a server that is connected or left.
+    /// From now on, closing the gateway closes the group, and closing the group closes the gateway. The group can still
+    /// be used: clients of the gateway see a server that is connected to it or left by it.
     ///
     /// # Panics
     ///
@@ -143,8 +144,8 @@ impl Gateway {
         Gateway(Arc::new(Inner { core, report }))
     }
 
-    /// Connects `servers`, each as often as it takes, and connects them again when they are lost, until the gateway closes.
-    /// Between two attempts it waits [`retry`](GatewayOptions::retry), twice that, and so on up to
+    /// Connects `servers`, and connects each of them again after a failed attempt or a lost session, until the gateway
+    /// closes. Between two attempts it waits [`retry`](GatewayOptions::retry), then twice that, and so on up to
     /// [`retry_most`](GatewayOptions::retry_most).
     pub fn keep(&self, servers: Vec<ServerParams>) {
         let core = &self.0.core;
@@ -155,12 +156,13 @@ impl Gateway {
         }
     }
 
-    /// The servers given to [`keep`](Self::keep), in their order, and how each is doing.
+    /// The servers given to [`keep`](Self::keep), in their order, each with its state.
     pub fn servers(&self) -> Vec<(String, ServerState)> {
         self.0.core.fleet.states()
     }
 
-    /// Waits until each of them has had its first outcome, and no longer than [`settle`](GatewayOptions::settle).
+    /// Waits until the first attempt of each of these servers has had an outcome, but no longer than
+    /// [`settle`](GatewayOptions::settle).
     ///
     /// # Cancel safety
     ///
@@ -174,22 +176,22 @@ impl Gateway {
         &self.0.core.fleet.group
     }
 
-    /// Closes the gateway, then the group, and waits until nothing is left of either.
+    /// Closes the gateway, then the group, and waits until both have ended.
     ///
-    /// No request is taken any more. Those under way may come to their end within [`drain`](GatewayOptions::drain), and are
-    /// cancelled then; each is answered once. Streams end, sessions end, connections are closed. Then the group is left, within its own
-    /// budget.
+    /// No request is accepted any more. Requests under way may come to their end within
+    /// [`drain`](GatewayOptions::drain), and are cancelled then; each is answered once. Streams end, sessions end,
+    /// connections are closed. Then the group is left, within its own budget.
     ///
     /// # Cancel safety
     ///
-    /// Closing goes on where the future is dropped; calling again waits for the same end.
+    /// Closing goes on if the future is dropped; a further call waits for the same end.
     pub async fn close(&self) -> CloseReport {
         self.0.core.closing.stop();
         let mut report = self.0.report.clone();
         let told = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
         match told {
             Some(report) => CloseReport::clone(&report),
-            // The keeper went down with its runtime.
+            // The keeper has ended with its runtime.
             None => self.group().close().await,
         }
     }
@@ -203,7 +205,7 @@ impl Gateway {
 }
 
 impl Core {
-    /// Whether the gateway takes no requests any more.
+    /// Whether the gateway accepts no requests any more.
     fn is_closing(&self) -> bool {
         use futures_util::FutureExt;
         self.whole.is_cancelled() || self.closing.stop_requested().now_or_never().is_some()
@@ -214,13 +216,13 @@ impl Core {
         spawn(&self.rest, work);
     }
 
-    /// Runs something that writes to a client.
+    /// Runs `work`, which writes to a client.
     fn wire(&self, work: impl Future<Output = ()> + Send + 'static) {
         spawn(&self.wires, work);
     }
 }
 
-/// Spawns work that ends well, whatever happens in it. A gateway that has closed drops it.
+/// Spawns `work` as a child that never fails: a panic is only logged. A gateway that has closed drops the work.
 fn spawn(spawner: &Spawner, work: impl Future<Output = ()> + Send + 'static) {
     use futures_util::FutureExt;
     let work = std::panic::AssertUnwindSafe(work).catch_unwind();

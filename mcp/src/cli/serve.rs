@@ -140,13 +140,13 @@ fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
     }
 }
 
-/// Says where the endpoint is: on stdout, unless that is for one JSON object.
+/// Prints the address of the endpoint: on stdout, unless that is for one JSON object.
 fn announce(address: SocketAddr, args: &ServeArgs) {
     let line = format!("listening on http://{address}{}", args.path);
     if args.json { output::complain(&line) } else { output::print(&line) }
 }
 
-/// Tells on stderr what becomes of the servers.
+/// Prints each change of a server's state on stderr.
 async fn follow(mut events: Receiver<Event>) {
     // A server that is down is tried again and again, and fails in the same way.
     let mut last: HashMap<String, String> = HashMap::new();
@@ -167,7 +167,7 @@ async fn follow(mut events: Receiver<Event>) {
     }
 }
 
-/// The report: on stdout over HTTP; over stdio that is the protocol's.
+/// Prints the report: on stdout over HTTP, and on stderr over stdio, because stdout carries the protocol.
 fn tell(report: &CloseReport, over_http: bool, json: bool) {
     let text = if json {
         serde_json::to_string_pretty(report)

@@ -1,14 +1,14 @@
-//! What a client accepts, read as RFC 9110 asks (section 12.5.1).
+//! The media types that a client accepts, read according to RFC 9110, section 12.5.1.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
 
-/// How much a client wants a media type, from 0, which excludes it, to 1000.
+/// The weight that a client gives to a media type, from 0, which excludes it, to 1000.
 ///
-/// Of the ranges that match, the most specific one counts. Everything is welcome where there is no `Accept`, or none with a
-/// range that can be read. A parameter of a range other than its weight does not keep it from matching: what is offered has
-/// none, and `application/json; charset=utf-8` is meant to be JSON.
+/// Of the ranges that match, the most specific one counts. Without `Accept`, and if no range in it can be read, every
+/// type has the full weight. A parameter of a range other than its weight does not matter, because the gateway offers
+/// types without parameters, and a client that writes `application/json; charset=utf-8` means JSON.
 pub(super) fn weight(headers: &HeaderMap, ty: &str, subtype: &str) -> u16 {
     let any = |name: Name<'_>| name == "*";
     let mut best: Option<(u8, u16)> = None;
@@ -34,14 +34,14 @@ pub(super) fn weight(headers: &HeaderMap, ty: &str, subtype: &str) -> u16 {
     }
 }
 
-/// Whether a client names a media type itself, not by a wildcard only, and wants it.
+/// Whether a client names a media type itself, and not only by a wildcard, with a weight above 0.
 pub(super) fn is_named(headers: &HeaderMap, ty: &str, subtype: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut ranges = values.flat_map(|value| MediaTypeList::new(value).flatten());
     ranges.any(|it| it.ty == ty && it.subty == subtype && it.suffix.is_none() && quality(&it) > 0)
 }
 
-/// The weight of a range in thousandths. One that is none by the standard's grammar does not exclude.
+/// The weight of a range in thousandths. A weight that does not follow the standard's grammar counts as 1000.
 fn quality(range: &MediaType<'_>) -> u16 {
     let Some(text) = range.get_param(Name::new_unchecked("q")) else { return 1000 };
     let text = text.unquoted_str();

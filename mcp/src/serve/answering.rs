@@ -78,8 +78,8 @@ impl Service<RoleServer> for Front {
     }
 }
 
-/// The answer to a list request: what the servers offer that have come up by now. Those whose first attempt is under way are
-/// waited for.
+/// The answer to a list request: the components of the connected servers. It waits for servers whose first attempt is
+/// under way.
 async fn list(
     core: Arc<Core>,
     kind: ComponentKind,
@@ -113,7 +113,7 @@ fn is_modern(
     Ok(modern)
 }
 
-/// The error of a request that is not spoken here, or whose parameters are none of its method.
+/// The error of a request with an unknown method, or with parameters that cannot be read.
 fn unknown(method: &str) -> ErrorData {
     const SPOKEN: [&str; 5] =
         ["tools/call", "prompts/get", "resources/read", "completion/complete", "initialize"];
@@ -126,7 +126,8 @@ fn unknown(method: &str) -> ErrorData {
 }
 
 impl Core {
-    /// Does `work` in a child of the gateway, and cancels it when the returned future is dropped or `cancelled` is.
+    /// Runs `work` in a child of the gateway, which is cancelled when the returned future is dropped or `cancelled` is
+    /// cancelled.
     pub(super) async fn as_child<T: Send + 'static>(
         self: &Arc<Self>,
         cancelled: CancellationToken,
@@ -151,7 +152,7 @@ impl Core {
         let joined = tokio::select! {
             biased;
             joined = child.join() => joined,
-            // The guard cancels. Nobody reads what is returned.
+            // The guard cancels the child. The returned error reaches no client.
             () = cancelled.cancelled() => return Err(gave_up()),
         };
         guard.disarm();

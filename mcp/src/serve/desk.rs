@@ -1,4 +1,4 @@
-//! What the gateway says of itself, and what it tells its clients unasked.
+//! The gateway's description of itself, and its notifications to clients.
 
 use rmcp::model::{
     Implementation, InitializeRequestParams, InitializeResult, ServerCapabilities, ServerConfig,
@@ -39,7 +39,7 @@ impl ServerHandler for Desk {
         self.negotiate_initialize(&request)
     }
 
-    /// The client of an older revision is ready: from here on it is told of changes.
+    /// A client of an older revision is ready, and is notified of changes from now on.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let core = &self.0.core;
         let mut versions = core.fleet.versions();
@@ -68,7 +68,7 @@ impl ServerHandler for Desk {
         Some(requested.clone())
     }
 
-    /// A client of the newer era is told of changes for as long as it listens, or until the gateway closes.
+    /// A client of the newer era is notified of changes as long as it listens, or until the gateway closes.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let core = &self.0.core;
         let mut versions = core.fleet.versions();
@@ -98,7 +98,7 @@ impl ServerHandler for Desk {
     }
 }
 
-/// Waits for the next change; `None` when there will be none.
+/// Waits for the next change; `None` if no change can come any more.
 async fn changed(versions: &mut tokio::sync::watch::Receiver<Versions>) -> Option<Versions> {
     versions.changed().await.ok()?;
     Some(*versions.borrow_and_update())

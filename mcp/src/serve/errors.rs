@@ -1,4 +1,4 @@
-//! What went wrong behind the gateway, as the errors that its clients get.
+//! Failures behind the gateway, as errors for its clients.
 
 use rmcp::model::{ErrorCode, ErrorData};
 use serde_json::json;
@@ -7,10 +7,10 @@ use super::fleet::{Away, ServerState};
 use crate::error::CallError;
 use crate::report::ErrorReport;
 
-/// The time for a request was over. It is the code that the usual clients have for it.
+/// The code for a request with an exceeded time limit, as the usual clients know it.
 const TIMED_OUT: ErrorCode = ErrorCode(-32001);
 
-/// The error of a request that a server had no result for. A server's own error is passed on as it came.
+/// The error of a request without a result. A server's own error is passed on unchanged.
 pub(super) fn of_call(error: CallError) -> ErrorData {
     let text = error.to_string();
     match error {
@@ -29,7 +29,7 @@ pub(super) fn of_call(error: CallError) -> ErrorData {
     }
 }
 
-/// The error of a request for what a server would have that is not connected.
+/// The error of a request for a component of a server that is not connected.
 pub(super) fn of_away(away: &Away) -> ErrorData {
     match &away.state {
         ServerState::Down { error, .. } => {
@@ -41,7 +41,8 @@ pub(super) fn of_away(away: &Away) -> ErrorData {
     }
 }
 
-/// The error of a request for what nobody has. A server that is away may have had it.
+/// The error of a request for a component that no connected server has. The text names the servers that are not
+/// connected, because one of them may have it.
 pub(super) fn of_unknown(error: &CallError, away: &[Away]) -> ErrorData {
     let mut text = error.to_string();
     for away in away {
@@ -51,7 +52,7 @@ pub(super) fn of_unknown(error: &CallError, away: &[Away]) -> ErrorData {
     ErrorData::invalid_params(text, None)
 }
 
-/// The true cause, in words and as data.
+/// The whole chain of causes, as text and as data.
 fn of_report(server: &str, report: &ErrorReport) -> ErrorData {
     let text = format!("server {server:?}: {}", report.chain.join(": "));
     let data = json!({"server": server, "chain": report.chain, "exitStatus": report.exit_status});

@@ -1,4 +1,5 @@
-//! The servers behind a gateway: each is connected, and connected again when it is lost, and what keeps it away is known.
+//! The servers behind a gateway: each is connected, and connected again when it is lost. The reason is kept while it is
+//! not connected.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -17,10 +18,10 @@ use crate::names::Names;
 use crate::params::ServerParams;
 use crate::report::{ErrorReport, Outcome};
 
-/// How long changes are collected before they are told.
+/// The time for which changes are collected before clients are notified.
 const COALESCED: Duration = Duration::from_millis(50);
 
-/// How a server behind a gateway is doing.
+/// The state of a server behind a gateway.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ServerState {
@@ -28,16 +29,16 @@ pub enum ServerState {
     Starting,
     /// It is connected.
     Up,
-    /// It is not connected, and is tried again.
+    /// It is not connected, and another attempt follows.
     Down {
-        /// What kind of failure it was.
+        /// The kind of the failure.
         outcome: Outcome,
-        /// What happened.
+        /// The failure.
         error: Box<ErrorReport>,
     },
 }
 
-/// Why a request has nobody to answer it.
+/// A server that is not connected, and its state.
 #[derive(Debug, Clone)]
 pub(super) struct Away {
     pub(super) server: String,
@@ -58,7 +59,7 @@ impl Away {
     }
 }
 
-/// How often the list of each kind has changed.
+/// The number of changes of each kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Versions {
     pub(super) tools: u64,
@@ -72,7 +73,7 @@ pub(super) struct Fleet {
     pub(super) group: SessionGroup,
     servers: watch::Sender<Vec<(String, ServerState)>>,
     versions: watch::Sender<Versions>,
-    /// Of each kind, a digest of the list that was told of last.
+    /// A digest of the last announced list of each kind.
     told: Mutex<[u64; 3]>,
     settle: Duration,
     retry: (Duration, Duration),
@@ -110,7 +111,7 @@ impl Fleet {
         let name = params.name.clone();
         let mut wait = self.retry.0;
         loop {
-            // Before the attempt: the end of the session must not be missed.
+            // Subscribed before the attempt, so that the end of the session is not missed.
             let mut events = self.group.events();
             let began = Instant::now();
             let state = match self.group.connect(params.clone()).await {
@@ -143,12 +144,13 @@ impl Fleet {
         });
     }
 
-    /// All servers and how they are doing.
+    /// All servers, each with its state.
     pub(super) fn states(&self) -> Vec<(String, ServerState)> {
         self.servers.borrow().clone()
     }
 
-    /// Waits until every server has had its first outcome, or one of them where `only` names it, and no longer than options say.
+    /// Waits until the first attempt of every server, or of the server `only`, has had an outcome, but no longer than
+    /// the option `settle`.
     ///
     /// # Cancel safety
     ///
@@ -159,28 +161,28 @@ impl Fleet {
             let mut looked_at = all.iter().filter(|(name, _)| only.is_none_or(|it| it == name));
             !looked_at.any(|(_, state)| matches!(state, ServerState::Starting))
         });
-        // The sender lives in `self`; the limit is all that can go wrong.
+        // Only the time limit can fail here, because the sender is in `self`.
         let _ = tokio::time::timeout(self.settle, settled).await;
     }
 
-    /// Whether the first attempt of a server, or of any, is under way.
+    /// Whether the first attempt of the server `only`, or of any server, is under way.
     pub(super) fn is_starting(&self, only: Option<&str>) -> bool {
         let servers = self.servers.borrow();
         let mut looked_at = servers.iter().filter(|(name, _)| only.is_none_or(|it| it == name));
         looked_at.any(|(_, state)| matches!(state, ServerState::Starting))
     }
 
-    /// What is offered of one kind, in the order of the servers.
+    /// The components of one kind, in the order of the servers.
     pub(super) fn offered(&self, kind: ComponentKind) -> Vec<ComponentInfo> {
         let mut all = self.group.components(kind);
         let servers = self.servers.borrow();
         let place = |it: &ComponentInfo| servers.iter().position(|(name, _)| *name == it.server);
-        // Stable: within a server the order is its own.
+        // The sort is stable, so the components of one server keep their order.
         all.sort_by_key(|it| place(it).unwrap_or(usize::MAX));
         all
     }
 
-    /// The server that a hooked name, or `server/name`, belongs to by its form.
+    /// The server to which a hooked name, or `server/name`, belongs by its form.
     pub(super) fn server_of(&self, name: &str) -> Option<String> {
         let unhooked = Names::unhook(name).map(|(server, _)| server);
         let servers = self.servers.borrow();
@@ -202,15 +204,15 @@ impl Fleet {
         away.map(|(server, state)| Away { server, state }).collect()
     }
 
-    /// How often the lists have changed, as it goes on.
+    /// A watch on the numbers of changes of the lists.
     pub(super) fn versions(&self) -> watch::Receiver<Versions> {
         self.versions.subscribe()
     }
 
-    /// Follows the sessions and tells which lists have changed.
+    /// Follows the sessions and announces the lists that have changed.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut events = self.group.events();
-        // A view that fell behind has missed something: looking is right all the more.
+        // A receiver that fell behind has missed events, so the lists are compared.
         while !matches!(events.recv().await, Err(RecvError::Closed)) {
             tokio::time::sleep(COALESCED).await;
             events = events.resubscribe();
@@ -247,8 +249,8 @@ impl Fleet {
     }
 }
 
-/// Waits for the end of a session that is up, and says what it was. `None` where events were missed: the next attempt will
-/// meet its name.
+/// Waits for the end of a session that is up, and returns the state after it. `None` if events were missed: the next
+/// attempt then finds the name taken, or free.
 async fn left(events: &mut Receiver<Event>, name: &str) -> Option<ServerState> {
     loop {
         let event = events.recv().await.ok()?;

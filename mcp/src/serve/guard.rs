@@ -1,4 +1,4 @@
-//! Who may ask: the checks of `Host`, `Origin` and `Authorization`.
+//! The admission of requests: checks of `Host`, `Origin` and `Authorization`.
 //!
 //! A page in a browser can send requests to loopback addresses. With a name of its own that resolves to 127.0.0.1 it may even
 //! read the answers (DNS rebinding). The browser tells the name in `Host` and the page's own address in `Origin`; neither can
@@ -13,22 +13,22 @@ use super::options::GatewayOptions;
 /// Names of this machine itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Why a request is turned away before anything of it is read.
+/// The reason why a request is refused before its body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// `Host` or `Origin` names somebody else.
+    /// `Host` or `Origin` is not allowed.
     Forbidden(String),
     /// The token is missing or wrong.
     Unauthorized,
 }
 
-/// Checks where a request was sent to, and from.
+/// Checks the name to which a request was sent, and the origin of the page that sent it.
 pub(super) fn admit(
     options: &GatewayOptions,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(), Refused> {
-    // In HTTP/2 the name stands in the address.
+    // In HTTP/2 the name is a part of the address.
     let host = single(headers, HOST)?.or_else(|| uri.authority().map(|it| it.as_str()));
     let Some(host) = host else { return Err(forbidden("the request names no Host")) };
     let Some(name) = host_name(host) else {
@@ -49,7 +49,8 @@ pub(super) fn admit(
     )))
 }
 
-/// Checks the bearer token, where one is set. The comparison takes the same time wherever two tokens of one length differ.
+/// Checks the bearer token, if one is set. The comparison of two tokens of one length always takes the same time,
+/// wherever they differ.
 pub(super) fn authorize(options: &GatewayOptions, headers: &HeaderMap) -> Result<(), Refused> {
     let Some(token) = &options.token else { return Ok(()) };
     let given = single(headers, AUTHORIZATION).ok().flatten().unwrap_or_default();
@@ -62,7 +63,7 @@ fn forbidden(why: &str) -> Refused {
     Refused::Forbidden(why.to_owned())
 }
 
-/// The one value of a header. Of two, whoever stands between might have looked at the other.
+/// The value of a header that must occur once. Two values are an error, because a proxy may have checked the other one.
 fn single(headers: &HeaderMap, name: http::HeaderName) -> Result<Option<&str>, Refused> {
     let mut values = headers.get_all(&name).iter();
     match (values.next(), values.next()) {
@@ -78,7 +79,7 @@ fn single(headers: &HeaderMap, name: http::HeaderName) -> Result<Option<&str>, R
 /// The name without its port, in lower case.
 fn host_name(host: &str) -> Option<String> {
     let authority: http::uri::Authority = host.parse().ok()?;
-    // What has a user in it is no Host.
+    // A value with a user name in it is no Host.
     (!host.contains('@')).then(|| authority.host().to_ascii_lowercase())
 }
 

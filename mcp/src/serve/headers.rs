@@ -1,20 +1,20 @@
 //! The headers that repeat a part of the message (SEP-2243), and the revision that a message of the newer era names.
 //!
-//! Whoever routes a request by its headers has to be able to rely on them, so that a header that says something else than the
-//! body is an error.
+//! A proxy that routes a request by its headers has to be able to rely on them. So a header that contradicts the body
+//! is an error.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-/// What a header that contradicts its message is answered with.
+/// The error code for a header that contradicts its message.
 pub(super) const MISMATCH: i32 = -32020;
 
 /// Checks `Mcp-Method`, `Mcp-Name` and `Mcp-Param-*` of a message of the newer era. `schema` finds the input schema of a tool.
 ///
 /// # Errors
 ///
-/// One sentence: which header, and what is wrong with it.
+/// One sentence, which names the header and its fault.
 pub(super) fn check(
     headers: &HeaderMap,
     message: &Value,
@@ -42,7 +42,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Checks that a header has the value that the message has, or is missing as there.
+/// Checks that a header has the same value as the message, or that both have none.
 fn same(headers: &HeaderMap, name: &str, wanted: Option<&str>) -> Result<(), String> {
     let mut values = headers.get_all(name).iter();
     let given = values.next();
@@ -66,7 +66,7 @@ fn same(headers: &HeaderMap, name: &str, wanted: Option<&str>) -> Result<(), Str
     }
 }
 
-/// The value of a header; `=?base64?..?=` stands for what a header cannot hold.
+/// The value of a header. A value that a header cannot contain is encoded as `=?base64?..?=`.
 fn decoded(value: &str) -> Option<String> {
     let inner = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     match inner {
@@ -75,7 +75,7 @@ fn decoded(value: &str) -> Option<String> {
     }
 }
 
-/// A primitive value as a header has it.
+/// A primitive value as text for a header.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -84,7 +84,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The properties of a schema that are sent as headers too: the way to each, and the name that its header ends with.
+/// The properties of a schema that are also sent as headers: the path to each, and the end of its header's name.
 fn annotated(schema: &Map<String, Value>) -> Vec<(Vec<&str>, &str)> {
     let mut found = Vec::new();
     let mut open = vec![(Vec::new(), schema.get("properties"))];

@@ -1,4 +1,4 @@
-//! The HTTP side: which requests are heard, and in which era each is answered.
+//! The HTTP side: the admission of requests, and the choice of the era for each.
 
 pub(crate) mod body;
 mod health;
@@ -29,13 +29,13 @@ const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 impl Gateway {
-    /// Answers one HTTP request, for use inside of a server of somebody else's: the endpoint under
+    /// Answers one HTTP request, for use inside another HTTP server: the endpoint under
     /// [`path`](super::GatewayOptions::path), and `/health`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future, or the body of the answer, cancels a request of the newer era. In the older one a client that goes away has
-    /// not cancelled anything.
+    /// Dropping the future, or the body of the answer, cancels a request of the newer era. A request of the older era
+    /// goes on, because a client of that era may ask for its stream again.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes> + Send,
@@ -45,10 +45,10 @@ impl Gateway {
     }
 }
 
-/// What a client can make of an answer.
+/// The form of an answer that a client can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taste {
-    /// A stream, on which everything can be told.
+    /// A stream, which can carry notifications and questions before the answer.
     Stream,
     /// One JSON object: the answer and nothing else.
     Object,
@@ -78,7 +78,7 @@ impl Core {
             return turned_away(refused);
         }
         match parts.method {
-            // A session may be ended as long as anything is there.
+            // A session can be ended even while the gateway closes.
             Method::DELETE => self.end_session(headers),
             _ if self.is_closing() => closing(),
             Method::POST => self.post(headers, body).await,
@@ -135,7 +135,7 @@ impl Core {
         }
     }
 
-    /// Checks what a message of the newer era has to say of itself, in its headers and in `_meta`.
+    /// Checks the fields that a message of the newer era must have, in its headers and in `_meta`.
     fn check_modern(
         &self,
         headers: &HeaderMap,
@@ -170,7 +170,7 @@ impl Core {
     }
 }
 
-/// Whether a message belongs to the newer era. `initialize` never does: a client of the newer era that says it asks for the
+/// Whether a message belongs to the newer era. `initialize` never does: with it, a client of the newer era asks for the
 /// older one.
 fn is_modern(incoming: &Incoming, named: Option<&str>) -> bool {
     match incoming.method() {
@@ -180,9 +180,10 @@ fn is_modern(incoming: &Incoming, named: Option<&str>) -> bool {
     }
 }
 
-/// What a client can make of an answer to a POST; `None` where it excludes whatever there could be.
+/// The form of an answer to a POST that a client can read; `None` if it accepts neither form.
 ///
-/// A stream is sent to a client that names it. One that takes everything may be a person with `curl`.
+/// A stream is sent only to a client that names its type, because a client that accepts everything may be a person with
+/// `curl`.
 fn taste(headers: &HeaderMap) -> Option<Taste> {
     let object = accept::weight(headers, "application", "json");
     let stream = accept::weight(headers, "text", "event-stream");
@@ -218,12 +219,12 @@ fn turned_away(refused: Refused) -> Response<Body> {
     }
 }
 
-/// The answer of a gateway that takes no requests any more.
+/// The answer of a gateway that accepts no requests any more.
 fn closing() -> Response<Body> {
     unavailable("the gateway is closing")
 }
 
-/// The answer where there is no room now.
+/// The answer if a limit is reached at the moment.
 fn unavailable(why: &str) -> Response<Body> {
     let mut response = body::refused(StatusCode::SERVICE_UNAVAILABLE, -32603, why);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -252,7 +253,7 @@ where
     })
 }
 
-/// Collects a stream that nobody can read as one, up to its answer.
+/// Reads a stream up to its answer, for a client that cannot read a stream.
 async fn answer_of(
     events: impl Stream<Item = ServerSseMessage>,
 ) -> Option<Arc<ServerJsonRpcMessage>> {
@@ -265,5 +266,5 @@ async fn answer_of(
     None
 }
 
-/// What the service of a connection returns.
+/// The result of the service of a connection.
 type Answered = Result<Response<Body>, Infallible>;

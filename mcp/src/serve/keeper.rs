@@ -1,4 +1,4 @@
-//! The keeper: the task that the regions of a gateway live in, one inside the other. It leaves them from the inside out.
+//! The keeper: the task that owns the regions of a gateway, one inside the other. It leaves them from the inside out.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use tokio::sync::watch;
 use crate::group::SessionGroup;
 use crate::report::CloseReport;
 
-/// Where the one report of a gateway appears.
+/// The slot of the one report of a gateway.
 pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 
-/// How long connections may take to write what is left, once the requests have ended.
+/// The time that connections may take to write their last answers, once the requests have ended.
 const FLUSH: Duration = Duration::from_millis(500);
 
 type Children = TaskGroup<'static, Infallible>;
 
-/// The regions of a gateway, outermost first. Each group stands in a scope, which bounds how long its children may take to end
-/// by themselves.
+/// The regions of a gateway, outermost first. Each group is inside a scope, which bounds the time that its children may
+/// take to end by themselves.
 pub(super) struct Regions {
-    /// Everything. Cancelling it ends all at once.
+    /// The region around all others. Cancelling it ends the gateway at once.
     pub(super) whole: CancelScope,
     pub(super) rest: Children,
     pub(super) flushing: CancelScope,
     pub(super) wires: Children,
-    /// The requests. Stopping it is how a gateway is asked to close.
+    /// The region of the requests. Stopping it asks the gateway to close.
     pub(super) draining: CancelScope,
     pub(super) calls: Children,
 }
@@ -56,7 +56,7 @@ impl Regions {
             Ok(())
         };
         let connections = async {
-            // What is left in these records are cancellations: no child fails.
+            // The record contains only cancellations, because no child fails.
             let _ = draining.run(calls.run(requests)).await;
             flushing.stop();
             Ok(())

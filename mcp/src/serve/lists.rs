@@ -1,4 +1,4 @@
-//! What the fleet offers, as the results of list requests.
+//! The components of the fleet, as the results of list requests.
 
 use rmcp::model::{ErrorData, PaginatedRequestParams};
 use serde_json::{Map, Value};
@@ -20,7 +20,7 @@ fn field(kind: ComponentKind) -> &'static str {
 ///
 /// # Errors
 ///
-/// Where a page is asked for that nobody was told of.
+/// If a cursor is given, because a list has one page and no cursor.
 pub(super) fn list(
     kind: ComponentKind,
     offered: Vec<ComponentInfo>,

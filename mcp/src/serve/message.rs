@@ -1,6 +1,6 @@
-//! The messages of clients: read once, as JSON, and from there as what rmcp takes.
+//! The messages of clients: each is read once, as JSON, and converted into rmcp's type.
 //!
-//! A client's answer to a question is handed on as plain JSON, so that no field of it is lost.
+//! A client's answer to a question is passed on as plain JSON, so that no field of it is lost.
 
 use rmcp::model::{
     ClientJsonRpcMessage, ClientResult, CustomResult, ErrorCode, ErrorData, JsonRpcError,
@@ -19,7 +19,7 @@ pub(super) struct Incoming {
     pub(super) message: ClientJsonRpcMessage,
 }
 
-/// Why something is no message, and the id that it has all the same.
+/// The reason why a text is no message, and its id if one can be read.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     pub(super) id: Option<RequestId>,
@@ -96,12 +96,12 @@ pub(super) fn is_modern(version: &str) -> bool {
     version >= ProtocolVersion::V_2026_07_28.as_str()
 }
 
-/// Whether a revision is one that is spoken here.
+/// Whether the gateway speaks a revision.
 pub(super) fn is_known(version: &str) -> bool {
     ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version)
 }
 
-/// The error of a revision that is not spoken.
+/// The error of a revision that the gateway does not speak.
 pub(super) fn unknown_version(version: &str) -> ErrorData {
     let supported: Vec<&str> =
         ProtocolVersion::KNOWN_VERSIONS.iter().map(|it| it.as_str()).collect();

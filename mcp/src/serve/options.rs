@@ -1,20 +1,20 @@
-//! What a gateway is told before it begins.
+//! The options of a gateway.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How a [`Gateway`](super::Gateway) serves: its limits, and who may ask.
+/// The options of a [`Gateway`](super::Gateway): its limits, and the requests that it admits.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct GatewayOptions {
     /// The path of the endpoint over HTTP.
     pub path: String,
-    /// How long a list, or a request for a server that has had no outcome yet, waits for the servers that are still on their
-    /// way up.
+    /// The time that a list waits for servers whose first attempt is under way, and that a request waits for such a
+    /// server.
     pub settle: Duration,
-    /// How long requests under way may go on when the gateway closes; then they are cancelled.
+    /// The time that requests under way may take when the gateway closes; then they are cancelled.
     pub drain: Duration,
-    /// The limit of a request whose server tells of its progress. Every step starts the server's usual limit anew.
+    /// The limit of a request whose server reports progress. Every step starts the server's usual limit anew.
     pub longest: Duration,
     /// The first wait before a server that is down is connected again. It doubles each time.
     pub retry: Duration,
@@ -22,23 +22,23 @@ pub struct GatewayOptions {
     pub retry_most: Duration,
     /// The largest body of an HTTP request, and the longest line of a client on a pipe, in bytes.
     pub body_limit: usize,
-    /// How many sessions of the older era may be open at once.
+    /// The largest number of open sessions of the older era.
     pub sessions: usize,
-    /// How long such a session may be idle before it is ended. Open streams and requests under way count as use.
+    /// The time that such a session may be idle before it is ended. Open streams and requests under way count as use.
     pub session_idle: Duration,
-    /// How many HTTP connections may be open at once; more wait to be accepted.
+    /// The largest number of open HTTP connections; more wait to be accepted.
     pub connections: usize,
-    /// How many requests may be under way at once, over all clients.
+    /// The largest number of requests under way, over all clients.
     pub requests: usize,
-    /// How many requests of the newer era may wait for their client's input at once.
+    /// The largest number of requests of the newer era that wait for their client's input.
     pub parked: usize,
-    /// How long such a request waits.
+    /// The time that such a request waits.
     pub parked_for: Duration,
     /// The bearer token that HTTP requests have to carry.
     pub token: Option<String>,
     /// Names other than those of loopback that `Host` may have.
     pub allowed_hosts: Vec<String>,
-    /// Origins other than those of loopback whose pages may ask, such as `https://app.example`.
+    /// Origins other than those of loopback from which pages may send requests, such as `https://app.example`.
     pub allowed_origins: Vec<String>,
 }
 
@@ -66,38 +66,38 @@ impl Default for GatewayOptions {
 }
 
 impl GatewayOptions {
-    /// Asks every HTTP request for this bearer token.
+    /// Requires this bearer token of every HTTP request.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Answers to this name as well.
+    /// Also accepts this name in `Host`.
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed_hosts.push(name.into());
         self
     }
 
-    /// Lets pages of this origin ask.
+    /// Lets pages of this origin send requests.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.allowed_origins.push(origin.into());
         self
     }
 
-    /// Sets how long requests under way may go on when the gateway closes.
+    /// Sets the time that requests under way may take when the gateway closes.
     pub fn drain(mut self, limit: Duration) -> Self {
         self.drain = limit;
         self
     }
 
-    /// Sets how long lists wait for servers that are on their way up.
+    /// Sets the time that lists wait for servers whose first attempt is under way.
     pub fn settle(mut self, limit: Duration) -> Self {
         self.settle = limit;
         self
     }
 }
 
-/// Shows that there is a token, and not which.
+/// Shows that a token is set, without the token.
 impl fmt::Debug for GatewayOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GatewayOptions")

@@ -20,16 +20,16 @@ use super::answering::Front;
 use super::client::Client;
 use super::message::{self, Unreadable};
 
-/// Messages under way in each direction. More, and the faster side waits.
+/// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
 
 impl Gateway {
-    /// Serves one client on a pair of pipes, such as standard input and output, until the input ends or the gateway closes. What
-    /// there was to be written then has been written when this returns.
+    /// Serves one client on a pair of pipes, such as standard input and output, until the input ends or the gateway
+    /// closes. All messages for the client have been written when this returns.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the client's requests and lets go of the pipes.
+    /// Dropping the future cancels the client's requests and closes the pipes.
     pub async fn serve_pipe<R, W>(&self, input: R, output: W)
     where
         R: AsyncRead + Send + Unpin + 'static,
@@ -45,7 +45,7 @@ impl Gateway {
             let _until_dropped = done;
             write(output, to_write).await;
         });
-        // In a task of its own, because rmcp drops its wait for a message whenever something else happens.
+        // In a task of its own, because rmcp drops its wait for a message whenever another event comes.
         let (limit, errors, over) = (core.options.body_limit, outbox.clone(), end.clone());
         core.wire(async move {
             tokio::select! {
@@ -80,7 +80,7 @@ impl Gateway {
     }
 }
 
-/// Reads messages to the end of the pipe. What is none is answered with an error.
+/// Reads messages to the end of the pipe. A line that is no message is answered with an error.
 async fn receive(
     input: impl AsyncRead + Unpin,
     limit: usize,
@@ -112,7 +112,7 @@ async fn receive(
     }
 }
 
-/// Reads one line; `None` at the end of the pipe, and `Some(false)` for a line beyond the limit, of which nothing is kept.
+/// Reads one line; `None` at the end of the pipe, and `Some(false)` for a line beyond the limit, which is dropped.
 async fn next_line(
     input: &mut BufReader<impl AsyncRead + Unpin>,
     line: &mut Vec<u8>,
@@ -143,7 +143,7 @@ async fn next_line(
     }
 }
 
-/// Writes what is to be written, until nobody has anything to say any more.
+/// Writes lines until all senders are dropped.
 async fn write(mut output: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Bytes>) {
     while let Some(line) = lines.recv().await {
         if output.write_all(&line).await.is_err() || output.flush().await.is_err() {
@@ -155,7 +155,7 @@ async fn write(mut output: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<By
 
 /// A message as a line.
 fn written(message: &impl Serialize) -> Bytes {
-    // Nothing that is sent here has a key that is no text.
+    // Serialising cannot fail, because all keys are texts.
     let mut text = serde_json::to_vec(message).unwrap_or_default();
     text.push(b'\n');
     text.into()
@@ -168,11 +168,11 @@ struct Pipe {
     outbox: Option<mpsc::Sender<Bytes>>,
     /// The requests without an answer.
     open: Arc<watch::Sender<HashSet<RequestId>>>,
-    /// How long they are waited for once the input has ended.
+    /// The time to wait for their answers once the input has ended.
     patience: Duration,
 }
 
-/// A client that does not read any more.
+/// The error of a client that does not read any more.
 #[derive(Debug, thiserror::Error)]
 #[error("the client no longer reads")]
 struct Closed;
@@ -200,7 +200,8 @@ impl Transport<RoleServer> for Pipe {
         }
     }
 
-    /// The next message. A client that has written all it had to say, and closed its end, may still want its answers.
+    /// The next message. At the end of the input it waits for open answers first, because a client may close its output
+    /// and still read.
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         let Some(message) = self.inbox.recv().await else {
             let mut open = self.open.subscribe();

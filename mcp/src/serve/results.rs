@@ -1,17 +1,17 @@
-//! What distinguishes the results of the two eras.
+//! The differences between the results of the two eras.
 
 use serde_json::{Value, json};
 
-/// Which results may be kept by a client.
+/// Whether a client may cache a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// Lists and resources: the newer era wants to be told for how long, and by whom.
+    /// Lists and resources: the newer era requires the time and the scope of caching.
     Cacheable,
-    /// Everything else.
+    /// All other results.
     Once,
 }
 
-/// Gives a result the fields that its era asks for. What the server itself said about them stays.
+/// Gives a result the fields that its era requires. Values that the server itself has set are kept.
 pub(super) fn fit(mut result: Value, modern: bool, kept: Kept) -> Value {
     let Some(fields) = result.as_object_mut() else { return result };
     if !modern {

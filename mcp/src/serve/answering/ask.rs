@@ -19,12 +19,12 @@ use crate::component::ComponentKind;
 use crate::error::CallError;
 use crate::params::{CallOptions, CompleteArgs};
 
-/// How many steps of progress wait for a client that is slow.
+/// The number of steps of progress that wait for a slow client.
 const PROGRESS: usize = 64;
 /// What a request says of itself for the gateway alone begins with this.
 const OURS: &str = "io.modelcontextprotocol/";
 
-/// What a server is asked for.
+/// A request to a server.
 #[derive(Debug, Clone)]
 enum Wanted {
     Call(String, Map<String, Value>),
@@ -86,7 +86,7 @@ async fn tell(peer: Peer<RoleServer>, token: ProgressToken, mut steps: mpsc::Rec
     }
 }
 
-/// What a client says beside the protocol, for the server to read.
+/// The client's metadata outside the protocol, which is passed on to the server.
 fn passed_on(meta: &RequestMetaObject) -> Map<String, Value> {
     let ours = |key: &String| key == "progressToken" || key.starts_with(OURS);
     meta.0
@@ -97,7 +97,8 @@ fn passed_on(meta: &RequestMetaObject) -> Map<String, Value> {
         .collect()
 }
 
-/// What is to be completed, by the name that the group has for it. A client knows a template by its pattern.
+/// The request to complete an argument, with the group's name of the prompt or template. A client names a template by
+/// its pattern.
 fn completion(core: &Arc<Core>, params: CompleteRequestParams) -> Result<Wanted, ErrorData> {
     let (kind, name) = match params.r#ref {
         Reference::Prompt(prompt) => (ComponentKind::Prompt, prompt.name),

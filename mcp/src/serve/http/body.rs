@@ -20,10 +20,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// The body of an answer of a [`Gateway`](crate::Gateway).
 pub type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
-/// How often a stream on which nothing happens says that it is still there.
+/// The interval between comments on an idle stream, which show that it is still open.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// Why a body was not read.
+/// The reason why a body was not read.
 #[derive(Debug)]
 pub(super) enum BodyError {
     TooLarge,
@@ -36,7 +36,7 @@ where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
-    // Not even begun, where its length is known and too large.
+    // Refused before it is read, if its length is known and too large.
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge);
     }
@@ -53,7 +53,7 @@ where
     Ok(read.freeze())
 }
 
-/// An answer that has nothing to say but its status.
+/// An answer with a status and no body.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Full::default().boxed());
     *response.status_mut() = status;
@@ -62,7 +62,7 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
 
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    // Nothing that is sent here has a key that is no text.
+    // Serialising cannot fail, because all keys are texts.
     let text = serde_json::to_vec(value).unwrap_or_default();
     let mut response = Response::new(Full::from(text).boxed());
     *response.status_mut() = status;
@@ -70,7 +70,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     response
 }
 
-/// An answer to a request that was not looked into: a JSON-RPC error without an id.
+/// An answer to a request that was not read: a JSON-RPC error without an id.
 pub(super) fn refused(status: StatusCode, code: i32, message: &str) -> Response<Body> {
     json(status, &json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}}))
 }
@@ -82,19 +82,19 @@ where
 {
     let mut alive = interval(ALIVE);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is at once.
+    // Reset, because the first tick of an interval comes at once.
     alive.reset();
     let stream = Events { events: Box::pin(events), alive, until: until.stop_requested() };
     let mut response = Response::new(StreamBody::new(stream).boxed());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    // A proxy that collects the answer first would keep back progress and questions.
+    // The header keeps a proxy from buffering the answer, which would delay progress and questions.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
-/// Events as the frames of a body, with comments between them where they are rare.
+/// Events as the frames of a body, with a comment after each idle interval.
 struct Events<S> {
     events: Pin<Box<S>>,
     alive: Interval,
@@ -109,7 +109,7 @@ impl<S: Stream<Item = ServerSseMessage>> Stream for Events<S> {
             self.alive.reset();
             return Poll::Ready(event.map(|event| Ok(Frame::data(written(&event)))));
         }
-        // What there was to say has been said.
+        // Checked after the events, so that the events so far are sent before the end.
         if Pin::new(&mut self.until).poll(cx).is_ready() {
             return Poll::Ready(None);
         }
@@ -126,7 +126,7 @@ fn written(event: &ServerSseMessage) -> Bytes {
     if let Some(retry) = event.retry {
         text.push_str(&format!("retry: {}\n", retry.as_millis()));
     }
-    // JSON is written without a line break. An event without a message is there for its id.
+    // JSON is written without a line break. An event without a message has only an id.
     let message = event.message.as_ref().and_then(|it| serde_json::to_string(it).ok());
     text.push_str(&format!("data: {}\n\n", message.unwrap_or_default()));
     text.into()

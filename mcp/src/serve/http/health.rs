@@ -1,4 +1,4 @@
-//! Whether the gateway is there, for those who start and watch it.
+//! The health check, for programs that start and watch the gateway.
 
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -9,8 +9,8 @@ use super::body::{self, Body};
 pub(super) const PATH: &str = "/health";
 
 impl Core {
-    /// 200 as long as requests are taken, whatever the servers do; 503 afterwards. Names and causes are told to those who may use
-    /// the gateway.
+    /// 200 as long as requests are accepted, in any state of the servers; 503 afterwards. The names and failures of the
+    /// servers are in the answer only for an authorized client.
     pub(super) fn health(&self, method: &Method, authorized: bool) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return body::empty(StatusCode::METHOD_NOT_ALLOWED);

@@ -56,7 +56,7 @@ impl Core {
             Taste::Stream => body::events(events, &self.flushing),
             Taste::Object => match answer_of(events).await {
                 Some(answer) => body::json(StatusCode::OK, &*answer),
-                // Its session has ended, or it was cancelled: nobody waits for an answer.
+                // The session has ended, or the request was cancelled, so no client waits for an answer.
                 None => gone(id),
             },
         }
@@ -73,7 +73,8 @@ impl Core {
             let _ = manager.close_session(&session).await;
             return unavailable("too many sessions are open");
         }
-        // Until its client knows of it. A client that goes away before would leave it behind.
+        // Guarded until the client has the session's id, because a client that goes away before that would leave the
+        // session behind.
         let unknown = end.clone().drop_guard();
         let front = Front { core: self.clone(), client: Client::new(end.clone()).into() };
         let (core, its) = (self.clone(), session.clone());
@@ -121,7 +122,7 @@ impl Core {
         response
     }
 
-    /// GET: what a server has to say outside of requests, or the rest of a stream that broke.
+    /// GET: the stream of notifications outside of requests, or the rest of a stream that broke.
     pub(super) async fn listen_to_session(self: &Arc<Self>, headers: &HeaderMap) -> Response<Body> {
         if accept::weight(headers, "text", "event-stream") == 0 {
             return not_acceptable("text/event-stream");
@@ -135,7 +136,7 @@ impl Core {
         let events: Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>> = match last {
             Some(last) => match manager.resume(&session, last.to_owned()).await {
                 Ok(events) => Box::pin(events),
-                // An error would make the client ask again and again.
+                // An error would make the client ask again without end.
                 Err(_) => Box::pin(stream::empty()),
             },
             None => match manager.create_standalone_stream(&session).await {
@@ -146,7 +147,7 @@ impl Core {
         body::events(with(for_version(events, headers), used), &self.flushing)
     }
 
-    /// DELETE: the client has no more use for its session.
+    /// DELETE: the client ends its session.
     pub(super) fn end_session(&self, headers: &HeaderMap) -> Response<Body> {
         match session_id(headers) {
             None => {
@@ -183,12 +184,12 @@ fn no_session() -> ErrorData {
     ErrorData::invalid_request("there is no such session: initialize again", None)
 }
 
-/// The answer for a session that is no longer there.
+/// The answer for a session that does not exist any more.
 fn gone(id: Option<rmcp::model::RequestId>) -> Response<Body> {
     error_answer(StatusCode::NOT_FOUND, id, no_session())
 }
 
-/// Events as clients of a revision can read them: before 2025-11-25 some take every event for a message.
+/// Events in a form that clients of a revision can read: before 2025-11-25 some clients take every event for a message.
 fn for_version<S>(
     events: S,
     headers: &HeaderMap,

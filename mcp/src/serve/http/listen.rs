@@ -1,4 +1,4 @@
-//! The listener: connections are taken in, answered, and left.
+//! The listener: connections are accepted, served, and closed.
 
 use std::io;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use super::super::{Core, Gateway};
 use super::Answered;
 
-/// How long a client may take to send the head of a request.
+/// The time that a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long to wait when the machine has no descriptors left.
+/// The pause if no descriptor is left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
 impl Gateway {
@@ -23,11 +23,11 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Where the listener is broken. What concerns one connection alone is none.
+    /// If the listener fails. A failure of one connection is no error here.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops listening. Connections that were taken in go on until the gateway closes.
+    /// Dropping the future stops listening. Connections that were accepted go on until the gateway closes.
     pub async fn serve_http(&self, listener: TcpListener) -> io::Result<()> {
         let core = &self.0.core;
         let most = core.options.connections.clamp(1, Semaphore::MAX_PERMITS);
@@ -63,9 +63,10 @@ impl Gateway {
 }
 
 impl Core {
-    /// Serves one connection, until its client closes it or what was asked on it has been answered after the gateway closed.
+    /// Serves one connection until its client closes it, or until its requests have been answered after the gateway
+    /// closed.
     async fn converse(self: Arc<Self>, stream: TcpStream) {
-        // A question, and what follows it, are small.
+        // A request and its answer are small, so they are sent without delay.
         let _ = stream.set_nodelay(true);
         let core = self.clone();
         let answer = service_fn(move |request| {
@@ -78,7 +79,7 @@ impl Core {
             .serve_connection(TokioIo::new(stream), answer);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
-            // A connection that breaks is its client's matter.
+            // A broken connection is not reported, because it is a failure of its client.
             _ = &mut connection => return,
             () = moored::stop_requested() => connection.as_mut().graceful_shutdown(),
         }

@@ -1,5 +1,5 @@
-//! The newer era over HTTP: no sessions. Each request has a service of its own, and the body of its answer is all that
-//! connects it with its client.
+//! The newer era over HTTP: no sessions. Each request has its own service, and only the body of its answer connects it
+//! with its client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::super::message::Incoming;
 use super::body::{self, Body};
 use super::{Taste, answer_of, error_answer, is_answer, with};
 
-/// How long the answer may take before a stream is begun for it. An answer that is there by then has a status of its own.
+/// The time before a stream is begun for an answer. An answer that comes earlier has a status of its own.
 const FIRST: Duration = Duration::from_secs(1);
 
 impl Core {
@@ -35,7 +35,7 @@ impl Core {
         let id = incoming.id();
         let request = match incoming.message {
             message @ ClientJsonRpcMessage::Request(_) => message,
-            // A request is cancelled by closing its stream; nothing else that is told concerns anybody.
+            // Other notifications have no effect, because a request is cancelled by closing its stream.
             ClientJsonRpcMessage::Notification(_) => return body::empty(StatusCode::ACCEPTED),
             _ => {
                 let text = "nothing was asked that this could be the answer to";
@@ -44,7 +44,7 @@ impl Core {
         };
         let (transport, mut messages) = OneshotTransport::new(request);
         let cancel = CancellationToken::new();
-        // Dropped with this future or with the body of the answer: then nobody waits any more.
+        // Dropped with this future, or with the body of the answer, because then no client waits any more.
         let guard = cancel.clone().drop_guard();
         let front = Front { core: self.clone(), client: Client::new(cancel.clone()).into() };
         let service = serve_directly_with_ct(front, transport, Some(nobody()), cancel);
@@ -97,7 +97,7 @@ fn status(answer: &ServerJsonRpcMessage) -> StatusCode {
     }
 }
 
-/// The client of a request, which says of itself what it wants to be known in the request.
+/// The description of a client that has sent none: a request of the newer era describes its client in `_meta`.
 fn nobody() -> InitializeRequestParams {
     let nobody = Implementation::new("unknown", "0");
     InitializeRequestParams::new(ClientCapabilities::default(), nobody)

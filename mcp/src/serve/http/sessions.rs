@@ -1,4 +1,4 @@
-//! The sessions of clients of the older era: how many there may be, and when one ends.
+//! The sessions of clients of the older era: their limit, and their end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::options::GatewayOptions;
 
-/// A session that has not been used for this long gives way to a new one, where there are too many.
+/// If the limit is reached, a session that has not been used for this long is ended for a new one.
 const GIVES_WAY: Duration = Duration::from_secs(60);
-/// When a client whose stream broke is to ask for it again.
+/// The time after which a client should ask again for a broken stream.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// The sessions that are open.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    /// rmcp's part: which message goes to which stream.
+    /// rmcp's part, which sends each message to its stream.
     pub(super) manager: Arc<LocalSessionManager>,
     open: Arc<Mutex<HashMap<SessionId, Session>>>,
     most: usize,
@@ -38,7 +38,7 @@ struct Session {
 impl Sessions {
     pub(crate) fn new(options: &GatewayOptions) -> Self {
         let mut manager = LocalSessionManager::default();
-        // We look at the use of a session ourselves: to rmcp, one with an open stream on which nothing happens is idle.
+        // The idle time is measured here, because to rmcp a session is idle if its only stream is silent.
         manager.session_config.keep_alive = None;
         manager.session_config.sse_retry = Some(RETRY);
         Self {
@@ -49,17 +49,17 @@ impl Sessions {
         }
     }
 
-    /// How many are open.
+    /// The number of open sessions.
     pub(crate) fn len(&self) -> usize {
         self.open.lock().len()
     }
 
-    /// Takes a new session in, which ends when `end` is cancelled. Where there are too many, the one that has been idle for longest
-    /// gives way.
+    /// Adds a session, which ends when `end` is cancelled. If the limit is reached, the session that has been idle for
+    /// the longest time is ended.
     ///
     /// # Errors
     ///
-    /// Where all are in use.
+    /// If all sessions are in use.
     pub(super) fn add(&self, id: SessionId, end: CancellationToken) -> Result<(), ()> {
         let mut open = self.open.lock();
         let mut gone = None;
@@ -76,7 +76,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Uses a session until the returned value is dropped; `None` where there is no such session.
+    /// Marks a session as used until the returned value is dropped; `None` if there is no such session.
     pub(super) fn use_(&self, id: &SessionId) -> Option<Use> {
         let mut open = self.open.lock();
         let session = open.get_mut(id)?;
@@ -85,7 +85,7 @@ impl Sessions {
         Some(Use { open: self.open.clone(), id: id.clone() })
     }
 
-    /// Ends a session; `false` where there is none.
+    /// Ends a session; `false` if there is no such session.
     pub(super) fn end(&self, id: &SessionId) -> bool {
         let session = self.open.lock().remove(id);
         session.map(|session| session.end.cancel()).is_some()
