@@ -1,4 +1,4 @@
-//! Authorisation: where the headers come from that differ from request to request.
+//! Authorisation: the source of the headers that differ from request to request.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,20 +20,20 @@ pub(crate) use self::oauth::{Config, Grant};
 #[cfg(feature = "auth")]
 pub use self::store::{TokenStore, Tokens};
 
-/// Why there are no headers, in the caller's own type.
+/// The reason why there are no headers, as an error of the caller.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// Headers by their names.
 pub(crate) type HeaderMap = BTreeMap<String, String>;
 type Headers = BoxFuture<'static, Result<HeaderMap, BoxError>>;
 
-/// What headers are wanted for.
+/// A request for headers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HeadersWanted {
     /// The address of the server.
     pub url: Arc<str>,
-    /// The refusal that the request has met, where it was sent before. Other headers than those that were refused are sent
-    /// with the request once more; with the same ones it has failed.
+    /// The refusal of the same request, if it was sent before. If the provider then returns other headers than the
+    /// refused ones, the request is sent once more with them; otherwise it has failed.
     pub refused: Option<Refused>,
 }
 
@@ -47,9 +47,9 @@ pub struct Refused {
     pub challenges: Vec<String>,
     /// The headers that were refused.
     pub headers: BTreeMap<String, String>,
-    /// How often the request was refused before.
+    /// The number of earlier refusals of the request.
     pub before: u32,
-    /// Whether the server is being connected. When it is not, a user who is asked for a password now does not expect that.
+    /// Whether the server is being connected. Later, a user does not expect to be asked for a password.
     pub connecting: bool,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Debug for Refused {
     }
 }
 
-/// Where the headers of a server's requests come from; see [`HttpParams::headers_from`](crate::HttpParams::headers_from).
+/// The source of the headers of a server's requests; see [`HttpParams::headers_from`](crate::HttpParams::headers_from).
 #[derive(Clone)]
 pub struct Authorize(Arc<dyn Fn(HeadersWanted) -> Headers + Send + Sync>);
 
@@ -95,7 +95,7 @@ impl fmt::Debug for Authorize {
     }
 }
 
-/// The same one, not one that does the same.
+/// Equal if they are the same provider, not if they do the same.
 impl PartialEq for Authorize {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,4 +1,4 @@
-//! What a client does when a server asks or tells it something: the callbacks that a caller registers.
+//! The callbacks of a client, for the requests and the notifications of servers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,20 +31,20 @@ pub(crate) type Answering = BoxFuture<'static, Result<Value, RequestError>>;
 type OnRequest = Arc<dyn Fn(ServerMessage) -> Answering + Send + Sync>;
 type OnNotification = Arc<dyn Fn(ServerMessage) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// The callbacks of a client: what it answers when a server asks, and what it does with what a server tells.
+/// The callbacks of a client: they answer the requests of servers and receive their notifications.
 ///
-/// They are registered before a server is connected, because the client's capabilities are announced from them in the
-/// handshake. A request that has no callback is refused with -32601, `ping` excepted, which is always answered.
+/// They are registered before a server is connected, because the handshake announces the client's capabilities, which
+/// follow from them. A request without a callback is refused with -32601; only `ping` is always answered.
 ///
-/// A callback runs in a task of its session. It is cancelled when the server takes its request back and when the session is
-/// left. One that ignores its cancellation does not hold up the leaving beyond a part of the budget: it is named among
-/// the suppressed faults of the report, and left to itself. A callback that panics answers its request with -32603; the panic is among
-/// the warnings of the session in any case.
+/// A callback runs in a task of its session. It is cancelled when the server withdraws its request, and when the
+/// session is left. A callback that ignores its cancellation delays the leaving by a part of the budget at most: then
+/// it is named among the suppressed faults of the report, and is left running. A callback that panics answers its
+/// request with -32603, and a warning of the session describes the panic.
 ///
-/// Notifications are handed to their callbacks one by one, in the order in which the server sent them on one stream.
+/// Notifications are passed to their callbacks one by one, in the order in which the server sent them on one stream.
 ///
-/// A server of the newer era asks inside of an answer. The same callbacks are used for that, and the call that was answered so
-/// is sent again with what they have said: see [`CallOptions::rounds`](crate::CallOptions::rounds).
+/// A server of the newer era sends its requests inside an answer. The same callbacks answer them, and the call is sent
+/// again with their answers: see [`CallOptions::rounds`](crate::CallOptions::rounds).
 ///
 /// ```
 /// use moored_mcp::{Callbacks, ElicitAnswer, GroupOptions, Root, Roots};
@@ -67,7 +67,7 @@ pub struct Callbacks(Arc<Registered>);
 
 #[derive(Clone, Default)]
 struct Registered {
-    /// By method. That of elicitation is asked for forms.
+    /// By method. The callback for elicitation here is the one for forms.
     requests: BTreeMap<String, OnRequest>,
     url_elicitation: Option<OnRequest>,
     any_request: Option<OnRequest>,
@@ -83,7 +83,7 @@ impl Callbacks {
         Self::default()
     }
 
-    /// Answers `sampling/createMessage`, and announces that it is answered.
+    /// Answers `sampling/createMessage`, and announces the capability.
     pub fn on_sampling<F, A>(self, answer: F) -> Self
     where
         F: Fn(ServerMessage<Sampling>) -> A + Send + Sync + 'static,
@@ -92,8 +92,8 @@ impl Callbacks {
         self.request(SAMPLE, typed(answer, |_: &Value, answer: SampleAnswer| answer.into()))
     }
 
-    /// Answers `elicitation/create` where the server asks for a form to be filled in, and announces that it is answered.
-    /// Fields that the answer leaves out get the defaults that the form names.
+    /// Answers `elicitation/create` for a form, and announces the capability. Fields that the answer leaves out get the
+    /// defaults that the form names.
     pub fn on_elicitation<F, A>(self, answer: F) -> Self
     where
         F: Fn(ServerMessage<Elicitation>) -> A + Send + Sync + 'static,
@@ -102,7 +102,7 @@ impl Callbacks {
         self.request(ELICIT, typed(answer, elicit::with_defaults))
     }
 
-    /// Answers `elicitation/create` where the server asks for an address to be visited, and announces that it is answered.
+    /// Answers `elicitation/create` for an address to be visited, and announces the capability.
     pub fn on_url_elicitation<F, A>(mut self, answer: F) -> Self
     where
         F: Fn(ServerMessage<Elicitation>) -> A + Send + Sync + 'static,
@@ -113,14 +113,15 @@ impl Callbacks {
         self
     }
 
-    /// Answers `roots/list` with these, and announces that. Servers with a handshake are told when they change.
+    /// Answers `roots/list` with these roots, and announces the capability. Servers with a handshake are notified when
+    /// the roots change.
     pub fn roots(mut self, roots: Roots) -> Self {
         self.registered().roots = Some(roots.clone());
         self.on_request(LIST_ROOTS, move |_| std::future::ready(Ok(roots.answer())))
     }
 
-    /// Hears the log messages of servers. A server sends those that
-    /// [`set_log_level`](crate::SessionGroup::set_log_level) asks for.
+    /// Receives the log messages of servers. A server sends the messages that
+    /// [`set_log_level`](crate::SessionGroup::set_log_level) requests.
     pub fn on_log<F, A>(mut self, hear: F) -> Self
     where
         F: Fn(ServerMessage<LogMessage>) -> A + Send + Sync + 'static,
@@ -135,8 +136,8 @@ impl Callbacks {
         self
     }
 
-    /// Answers requests of one method, whatever it is, with raw JSON. What there was registered for that method is
-    /// replaced. Of `sampling/createMessage`, `elicitation/create` (both modes) and `roots/list` it is announced that they are answered.
+    /// Answers requests of any one method with raw JSON, and replaces an earlier callback for that method. For
+    /// `sampling/createMessage`, `elicitation/create` (both modes) and `roots/list` the capability is announced.
     pub fn on_request<F, A>(mut self, method: &str, answer: F) -> Self
     where
         F: Fn(ServerMessage) -> A + Send + Sync + 'static,
@@ -160,7 +161,7 @@ impl Callbacks {
         self
     }
 
-    /// Hears every notification of the servers as raw JSON, also those for which there is another callback.
+    /// Receives every notification of the servers as raw JSON, even if it has another callback.
     pub fn on_notification<F, A>(mut self, hear: F) -> Self
     where
         F: Fn(ServerMessage) -> A + Send + Sync + 'static,
@@ -171,7 +172,8 @@ impl Callbacks {
         self
     }
 
-    /// Announces these capabilities, each beside or in place of what is announced from the callbacks.
+    /// Announces these capabilities, in addition to those that follow from the callbacks; a capability with the same
+    /// name replaces that one.
     pub fn announce(mut self, capabilities: Map<String, Value>) -> Self {
         self.registered().announced.extend(capabilities);
         self
@@ -202,7 +204,7 @@ impl Callbacks {
         all
     }
 
-    /// The callback for a request; `None` where there is none.
+    /// The callback for a request; `None` if there is none.
     pub(crate) fn answering(
         &self,
         method: &str,
@@ -224,13 +226,13 @@ impl Callbacks {
         let hear = all.filter(|(method, _)| method.as_ref().is_none_or(|it| *it == told.method));
         hear.map(|(_, hear)| {
             let (hear, told) = (hear.clone(), told.clone());
-            // Called where a panic of it is caught.
+            // The callback is called inside the future, because a panic of it is caught there.
             async move { hear(told).await }.boxed()
         })
         .collect()
     }
 
-    /// Whether anything is registered.
+    /// Whether no callback and no capability is registered.
     pub(crate) fn is_empty(&self) -> bool {
         let registered = &*self.0;
         registered.requests.is_empty()
@@ -239,7 +241,7 @@ impl Callbacks {
             && registered.notifications.is_empty()
     }
 
-    /// Whether anybody hears notifications.
+    /// Whether a callback receives notifications.
     pub(crate) fn hears(&self) -> bool {
         !self.0.notifications.is_empty()
     }
@@ -281,7 +283,7 @@ where
     })
 }
 
-/// Shows what is registered.
+/// Shows the registered methods.
 impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callbacks")
@@ -293,7 +295,7 @@ impl fmt::Debug for Callbacks {
     }
 }
 
-/// The same callbacks, not callbacks that do the same.
+/// Equal if they are the same callbacks, not if they do the same.
 impl PartialEq for Callbacks {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || (self.is_empty() && other.is_empty())

@@ -134,8 +134,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// What kind of failure it was, where the request failed or its server went away: 401 is
-    /// [`Outcome::AuthRequired`], for example.
+    /// The kind of the failure, if the request failed or its server went away. For example, 401 is
+    /// [`Outcome::AuthRequired`].
     pub fn outcome(&self) -> Option<Outcome> {
         let (Self::Failed { source, .. } | Self::ServerGone { source, .. }) = self else {
             return None;

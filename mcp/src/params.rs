@@ -24,7 +24,7 @@ pub struct ServerParams {
     pub era: Era,
     /// The limit of a call of its tools without a limit of its own; the group's if `None`.
     pub call_timeout: Option<Duration>,
-    /// What is answered when this server asks; the group's where `None`.
+    /// The callbacks for this server; the group's if `None`.
     pub callbacks: Option<Callbacks>,
 }
 
@@ -62,7 +62,7 @@ impl ServerParams {
         self
     }
 
-    /// Sets what is answered when this server asks.
+    /// Sets the callbacks for this server.
     pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
         self.callbacks = Some(callbacks);
         self
@@ -150,7 +150,7 @@ pub struct HttpParams {
     pub url: String,
     /// Headers sent with every request, `Authorization` among them.
     pub headers: BTreeMap<String, String>,
-    /// Where further headers come from, anew for each request.
+    /// The source of further headers, which is asked before each request.
     pub authorize: Option<Authorize>,
 }
 
@@ -160,12 +160,13 @@ impl HttpParams {
         Self { url: url.into(), ..Self::default() }
     }
 
-    /// Asks `provider` for headers before each request, `Authorization` among them; those of [`headers`](Self::headers) that
-    /// have the same name are replaced. Where the server refuses them (401 or 403) it is asked once more, with the refusal: if it then has
-    /// other headers, the request is sent again with these. Without, the request fails as
-    /// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired) or [`Outcome::Forbidden`](crate::Outcome::Forbidden).
+    /// Asks `provider` for headers before each request, such as `Authorization`. They replace those of
+    /// [`headers`](Self::headers) with the same names. If the server refuses them (401 or 403), the provider is asked
+    /// once more, with the refusal. If it returns other headers, the request is sent again with them; otherwise it
+    /// fails as [`Outcome::AuthRequired`](crate::Outcome::AuthRequired) or
+    /// [`Outcome::Forbidden`](crate::Outcome::Forbidden).
     ///
-    /// An error of the provider fails the request and is its cause. No header that it gives is shown anywhere.
+    /// An error of the provider fails the request, and is the cause of that failure. Its headers are never shown.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -246,9 +247,9 @@ pub struct GroupOptions {
     pub page_cap: usize,
     /// The rule for the names of components in the group.
     pub names: Names,
-    /// What is answered when a server asks that has no callbacks of its own.
+    /// The callbacks for servers without their own.
     pub callbacks: Callbacks,
-    /// Who connects, as the servers are told.
+    /// The description of this program, for the servers.
     pub client_info: ClientInfo,
 }
 
@@ -326,20 +327,20 @@ impl GroupOptions {
         self
     }
 
-    /// Sets what is answered when a server asks.
+    /// Sets the callbacks for servers without their own.
     pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
         self.callbacks = callbacks;
         self
     }
 
-    /// Sets who connects, as the servers are told.
+    /// Sets the description of this program, for the servers.
     pub fn client_info(mut self, info: ClientInfo) -> Self {
         self.client_info = info;
         self
     }
 }
 
-/// A program, as it introduces itself to servers; this crate unless something else is said.
+/// The description of a program for servers; by default this crate's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientInfo {
@@ -349,7 +350,7 @@ pub struct ClientInfo {
     pub version: String,
     /// A name for people.
     pub title: Option<String>,
-    /// Where people read about it.
+    /// Its address on the web, for people.
     pub website_url: Option<String>,
 }
 
@@ -365,7 +366,7 @@ impl ClientInfo {
         self
     }
 
-    /// Sets where people read about it.
+    /// Sets its address on the web, for people.
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
         self.website_url = Some(url.into());
         self
@@ -402,12 +403,12 @@ pub struct CallOptions {
     pub meta: Map<String, Value>,
     /// Called with the progress of the request, by the task that waits for its answer.
     pub on_progress: Option<OnProgress>,
-    /// Comes back with what the server asks or tells on behalf of this request.
+    /// A value that comes with the server's requests and notifications on behalf of this request.
     pub tag: Option<Tag>,
-    /// How often the request is sent again, when the server asks for more before it answers and the callbacks have answered
-    /// that; 10 where `None`.
+    /// The number of times that the request is sent again, after the server has asked for input and the callbacks have
+    /// answered; 10 if `None`.
     pub rounds: Option<u32>,
-    /// What was answered to the server's `inputRequests` of an earlier answer, by their keys.
+    /// The answers to the server's `inputRequests` of an earlier answer, by their keys.
     pub input_responses: Option<Map<String, Value>>,
     /// The `requestState` of that answer.
     pub request_state: Option<String>,
@@ -439,29 +440,29 @@ impl CallOptions {
         self
     }
 
-    /// Lets `tag` come back with what the server asks or tells on behalf of this request: see
+    /// Sets the tag that comes with the server's requests and notifications on behalf of this request: see
     /// [`ServerMessage::tag`](crate::ServerMessage::tag).
     pub fn tag(mut self, tag: Tag) -> Self {
         self.tag = Some(tag);
         self
     }
 
-    /// Bounds how often the request is sent again. A server of the newer era may answer that it wants more first
-    /// (`resultType: input_required`). Where there are [callbacks](crate::Callbacks) for everything it asks, they are called and the request is
-    /// sent again with their answers. Otherwise, and with 0 rounds, that answer is the result: see
-    /// [`ToolResult::needs_input`](crate::ToolResult::needs_input).
+    /// Bounds the number of times that the request is sent again. A server of the newer era may answer that it needs
+    /// input first (`resultType: input_required`). If there are [callbacks](crate::Callbacks) for all of its requests,
+    /// they are called, and the request is sent again with their answers. Otherwise, and with 0 rounds, that answer is
+    /// the result: see [`ToolResult::needs_input`](crate::ToolResult::needs_input).
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.rounds = Some(rounds);
         self
     }
 
-    /// Gives a server that asked for more what it asked for, by the keys of its `inputRequests`.
+    /// Sets the answers to a server's `inputRequests`, by their keys.
     pub fn input_responses(mut self, responses: Map<String, Value>) -> Self {
         self.input_responses = Some(responses);
         self
     }
 
-    /// Gives a server that asked for more its `requestState` back.
+    /// Sets the `requestState` of the server's earlier answer, which the server needs back.
     pub fn request_state(mut self, state: impl Into<String>) -> Self {
         self.request_state = Some(state.into());
         self

@@ -86,7 +86,7 @@ impl LinkEnd {
     }
 }
 
-/// Our side of a connection: who we say we are, what answers, and what the connection is run with.
+/// This client's side of a connection: its description, its callbacks, and the parts that run the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Side {
     pub(crate) client: ClientConfig,

@@ -1,4 +1,4 @@
-//! OAuth 2.1, as the protocol has it: found out from the server's refusal, with PKCE, and refreshed.
+//! OAuth 2.1 as the protocol uses it: discovered from the server's refusal, with PKCE, and with refreshed tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,18 +12,19 @@ use super::store::Memory;
 use super::{Authorize, BoxError, HeaderMap, HeadersWanted, Refused, TokenStore};
 use crate::wire::oauth::{Authority, is_insufficient_scope};
 
-/// How a server's requests are authorised by OAuth 2.1. Clones share their tokens; each belongs to one server.
+/// The authorisation of a server's requests by OAuth 2.1. Clones share their tokens; each value is for one server.
 ///
-/// Nothing is asked before the server refuses a request with 401. Then its metadata says which authorisation server it trusts; the client
-/// registers there where it is not known yet (a client that was registered beforehand, then the address of its metadata, then
-/// dynamic registration), and gets a token. The request is sent again with it.
+/// No authorisation server is contacted before the server refuses a request with 401. The server's metadata then names
+/// the authorisation server that it trusts. An unknown client registers there (as a client that was registered
+/// beforehand, else by the address of its metadata, else by dynamic registration), and gets a token. The request is
+/// sent again with that token.
 ///
-/// A token that has expired, or that the server refuses, is refreshed once. Where that is impossible a server that is being connected
-/// is authorised anew; once it is connected the request fails as
-/// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A refusal for a scope that is missing
-/// (403, `insufficient_scope`) asks the user for that, three times at most.
+/// A token that has expired, or that the server refuses, is refreshed once. If that is impossible, a server that is
+/// being connected is authorised anew; after that, the request fails as
+/// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A refusal for a missing scope (403, `insufficient_scope`)
+/// asks the user for that scope, at most three times.
 ///
-/// Give a server that a user has to log in to more time than the usual: see
+/// Give more time than the default to a server that needs a login by a user: see
 /// [`GroupOptions::connect_timeout`](crate::GroupOptions::connect_timeout).
 #[derive(Clone)]
 pub struct OAuth {
@@ -33,7 +34,7 @@ pub struct OAuth {
 
 type Visit = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync>;
 
-/// What is known of a client beforehand.
+/// The settings of a client.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) grant: Grant,
@@ -45,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) store: Arc<dyn TokenStore>,
 }
 
-/// How a token is got.
+/// The way to get a token.
 #[derive(Clone)]
 pub(crate) enum Grant {
     /// A user logs in.
@@ -55,13 +56,13 @@ pub(crate) enum Grant {
     /// The program has a key of its own.
     #[cfg(feature = "auth-jwt")]
     Key { client_id: String, pem: Vec<u8>, algorithm: String },
-    /// It was got before.
+    /// The token is in the store.
     Stored,
 }
 
 impl OAuth {
-    /// A user logs in. `visit` is given the address to open, and returns the whole address to which the user was sent back:
-    /// one that begins with `redirect_uri`.
+    /// A user logs in. `visit` gets the address to open, and returns the whole address to which the user was sent back,
+    /// which begins with `redirect_uri`.
     pub fn user<F, V, E>(redirect_uri: impl Into<String>, visit: F) -> Self
     where
         F: Fn(String) -> V + Send + Sync + 'static,
@@ -90,7 +91,7 @@ impl OAuth {
         Self::new(Grant::Key { client_id, pem, algorithm })
     }
 
-    /// Nobody logs in: the tokens are those of the [`store`](Self::store), and are refreshed.
+    /// No user logs in: the tokens come from the [`store`](Self::store), and are refreshed.
     pub fn stored() -> Self {
         Self::new(Grant::Stored)
     }
@@ -108,7 +109,7 @@ impl OAuth {
         Self { config: Arc::new(config), state: Arc::default() }
     }
 
-    /// Asks for these scopes, rather than for those that the server names.
+    /// Requests these scopes instead of the scopes that the server names.
     pub fn scopes(self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.with(|config| config.scopes = scopes.into_iter().map(Into::into).collect())
     }
@@ -128,13 +129,13 @@ impl OAuth {
         self.with(|config| config.metadata_url = Some(url.into()))
     }
 
-    /// Lets an authorisation server have a private address, such as 10.0.0.9, where the server has a public one. Otherwise a server
-    /// could have us look around in our own network.
+    /// Allows an authorisation server with a private address, such as 10.0.0.9, for a server with a public one. By
+    /// default this is refused, because a server could make this client send requests into its own network.
     pub fn allow_private_addresses(self) -> Self {
         self.with(|config| config.private_addresses = true)
     }
 
-    /// Keeps the tokens there, rather than in memory.
+    /// Keeps the tokens in `store` instead of in memory.
     pub fn store(self, store: impl TokenStore) -> Self {
         self.with(|config| config.store = Arc::new(store))
     }
@@ -145,7 +146,7 @@ impl OAuth {
         Self { config: Arc::new(config), state: Arc::default() }
     }
 
-    /// The provider that this is.
+    /// The provider of headers with this authorisation.
     pub(crate) fn authorize(self) -> Authorize {
         Authorize::from_fn(move |wanted| {
             let oauth = self.clone();
@@ -153,7 +154,7 @@ impl OAuth {
         })
     }
 
-    /// One at a time: requests that are refused side by side share one refresh, and one login.
+    /// One call at a time, so that requests that are refused side by side share one refresh and one login.
     async fn headers(&self, wanted: HeadersWanted) -> Result<HeaderMap, BoxError> {
         let mut state = self.state.clone().lock_owned().await;
         if state.is_none() {
@@ -183,19 +184,19 @@ impl OAuth {
             state = same;
         }
         if had_one && !refused.connecting {
-            // What was refused once is refused again: the request fails as it is.
+            // The same headers would be refused again, so the request fails.
             return Ok(header(token));
         }
         self.begin(&mut state, &refused).await.map(header)
     }
 
-    /// Gets the first token, or one in place of a token that is worth nothing any more.
+    /// Gets the first token, or a new one for a token that is no longer valid.
     async fn begin(
         &self,
         state: &mut Option<Authority>,
         refused: &Refused,
     ) -> Result<Option<String>, BoxError> {
-        // Where the login is broken off, the next request begins with nothing but what the store has.
+        // If the login is broken off, the next request begins with the content of the store only.
         let Some(authority) = state.take() else { return Ok(None) };
         let (authority, result) = authority.begin(&refused.challenges).await;
         *state = Some(authority);
@@ -220,7 +221,7 @@ fn header(token: Option<String>) -> HeaderMap {
     BTreeMap::from_iter(value)
 }
 
-/// What nobody has to be asked for.
+/// The steps that need no user.
 #[derive(Clone, Copy)]
 enum Quiet {
     Token,
@@ -229,8 +230,8 @@ enum Quiet {
 
 type State = OwnedMutexGuard<Option<Authority>>;
 
-/// Runs it in a task of its own: a refresh that is broken off loses the tokens, because the old ones are worth nothing once the server has
-/// given new ones. It ends by its own limits.
+/// Runs the step in a task of its own. A refresh that is broken off would lose the tokens, because the old ones become
+/// invalid once the server has given new ones. The task ends by its own time limits.
 async fn quietly(state: State, what: Quiet) -> Result<(State, Option<String>), BoxError> {
     let task = tokio::spawn(async move {
         let Some(authority) = state.as_ref() else { return (state, Ok(None)) };

@@ -1,4 +1,4 @@
-//! Where tokens are kept between runs of a program.
+//! The storage of tokens between runs of a program.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::BoxError;
 
-/// What an authorisation server has given: tokens, and the client that they belong to. It is written and read as JSON of
-/// which only this crate knows the shape.
+/// Tokens from an authorisation server, and the client to which they belong. It is written and read as JSON, in a form
+/// that only this crate knows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tokens(pub(crate) Value);
 
-/// Shows nothing: all of it is secret.
+/// Shows no field, because all of them are secret.
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tokens")
@@ -25,11 +25,11 @@ impl fmt::Debug for Tokens {
 
 /// A place for the tokens of one server: a file, the keys of the operating system, a database.
 pub trait TokenStore: Send + Sync + 'static {
-    /// What was saved; `None` where nothing was, or where it was cleared.
+    /// The saved tokens; `None` if none were saved, or if they were cleared.
     fn load(&self) -> BoxFuture<'_, Result<Option<Tokens>, BoxError>>;
-    /// Keeps `tokens` in place of what was saved before.
+    /// Saves `tokens`, and replaces earlier ones.
     fn save(&self, tokens: Tokens) -> BoxFuture<'_, Result<(), BoxError>>;
-    /// Forgets what was saved.
+    /// Deletes the saved tokens.
     fn clear(&self) -> BoxFuture<'_, Result<(), BoxError>>;
 }
 

@@ -1,4 +1,4 @@
-//! Elicitation: a server asks the user something.
+//! Elicitation: a server asks the user for a form or a visit.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -8,15 +8,16 @@ use serde_json::{Map, Value, json};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Elicitation {
-    /// What the user is asked.
+    /// The text for the user.
     pub message: String,
     /// The JSON schema of a form: an object whose properties are texts, numbers, truths and choices.
     #[serde(default)]
     pub requested_schema: Option<Map<String, Value>>,
-    /// The address that the user is to visit. It must not be opened without having been shown and agreed to.
+    /// The address that the user is asked to visit. It must not be opened before it was shown to the user, and the user
+    /// agreed.
     #[serde(default)]
     pub url: Option<String>,
-    /// By which the server will say that what happens at the address is over.
+    /// The id by which the server reports the end of the visit.
     #[serde(default)]
     pub elicitation_id: Option<String>,
     /// All other fields.
@@ -36,9 +37,9 @@ impl Elicitation {
 pub enum ElicitAnswer {
     /// The form as it was filled in; nothing for an address.
     Accept(Map<String, Value>),
-    /// The user said no.
+    /// The user refused.
     Decline,
-    /// The user said neither.
+    /// The user did neither, for example closed the dialog.
     Cancel,
 }
 
@@ -58,14 +59,14 @@ pub(super) fn is_of_an_address(params: &Value) -> bool {
     params["mode"] == "url"
 }
 
-/// The answer to a form, with the defaults of what it leaves out.
+/// The answer to a form, completed with the defaults of the fields that it leaves out.
 pub(super) fn with_defaults(params: &Value, answer: ElicitAnswer) -> Value {
     let ElicitAnswer::Accept(mut content) = answer else { return answer.into() };
     let schema = params["requestedSchema"].as_object();
     for (field, value) in schema.map(defaults).unwrap_or_default() {
         content.entry(field).or_insert(value);
     }
-    // A form that was accepted has a content, be it empty.
+    // An accepted form always has `content`, which may be empty.
     json!({"action": "accept", "content": content})
 }
 

@@ -5,25 +5,25 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// How important a log message is (RFC 5424), the least important first.
+/// The severity of a log message (RFC 5424), from the least severe to the most severe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// For finding mistakes.
+    /// Details for debugging.
     Debug,
-    /// For following what happens.
+    /// Normal progress.
     Info,
-    /// Out of the ordinary, and all right.
+    /// Normal, but significant.
     Notice,
-    /// May be wrong.
+    /// A possible problem.
     Warning,
-    /// Something failed.
+    /// An operation failed.
     Error,
     /// A part has failed.
     Critical,
-    /// Somebody has to act.
+    /// A person has to act at once.
     Alert,
-    /// Nothing works.
+    /// The system is unusable.
     Emergency,
 }
 
@@ -53,12 +53,12 @@ impl fmt::Display for LogLevel {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct LogMessage {
-    /// How important it is.
+    /// The severity.
     pub level: LogLevel,
-    /// The part of the server that says it.
+    /// The part of the server that sends the message.
     #[serde(default)]
     pub logger: Option<String>,
-    /// A text, or anything else.
+    /// The message: a text, or any JSON.
     #[serde(default)]
     pub data: Value,
     /// All other fields.

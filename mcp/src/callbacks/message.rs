@@ -1,4 +1,4 @@
-//! What a server asks or tells, and the refusal of a request.
+//! The requests and notifications of a server, and the refusal of a request.
 
 use std::any::Any;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// A request or a notification of a server, with its parameters as `P`: raw JSON where nothing else is said.
+/// A request or a notification of a server. `P` is the type of its parameters, raw JSON by default.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerMessage<P = Value> {
@@ -15,12 +15,13 @@ pub struct ServerMessage<P = Value> {
     pub server: Arc<str>,
     /// Its method.
     pub method: String,
-    /// Its parameters; `null` where there are none.
+    /// Its parameters; `null` if there are none.
     pub params: P,
-    /// The tag of the call that it belongs to, where that is known and has one: see [`CallOptions::tag`](crate::CallOptions::tag).
+    /// The tag of the call to which it belongs, if that call is known and has one: see
+    /// [`CallOptions::tag`](crate::CallOptions::tag).
     ///
-    /// It is known where the message came on the stream that answers the call, inside of its answer, or with the token of its progress.
-    /// Otherwise it is taken to belong to the only call that is under way, where there is only one.
+    /// The call is known if the message came on the stream of the call's answer, inside the answer, or with the token
+    /// of the call's progress. Otherwise, if only one call is under way, the message is assumed to belong to it.
     pub tag: Option<Tag>,
 }
 
@@ -33,7 +34,7 @@ impl ServerMessage {
     ///
     /// # Errors
     ///
-    /// -32602 where they are none of that type.
+    /// -32602 if the parameters are not of that type.
     pub fn read<P: DeserializeOwned>(self) -> Result<ServerMessage<P>, RequestError> {
         let Self { server, method, params, tag } = self;
         match serde_json::from_value(params) {
@@ -46,7 +47,8 @@ impl ServerMessage {
     }
 }
 
-/// A value of the caller's own that goes with a call, and comes back with what the server asks or tells on behalf of that call.
+/// A value that a caller gives to a call, and that comes with the server's requests and notifications on behalf of that
+/// call.
 #[derive(Clone)]
 pub struct Tag(Arc<dyn Any + Send + Sync>);
 
@@ -56,7 +58,7 @@ impl Tag {
         Self(Arc::new(value))
     }
 
-    /// The value, where it is a `T`.
+    /// The value, if it is a `T`.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
@@ -68,7 +70,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// The same tag, not one with an equal value.
+/// Equal if they are the same tag, not if their values are equal.
 impl PartialEq for Tag {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -77,7 +79,7 @@ impl PartialEq for Tag {
 
 impl Eq for Tag {}
 
-/// Why a request of a server is not answered: the JSON-RPC error that it gets.
+/// The reason why a request of a server is refused: the JSON-RPC error that the server gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (code {code})")]
 #[non_exhaustive]
@@ -86,7 +88,7 @@ pub struct RequestError {
     pub code: i32,
     /// The reason in words.
     pub message: String,
-    /// What is given beside them.
+    /// Further data for the server.
     pub data: Option<Value>,
 }
 
@@ -97,7 +99,7 @@ impl RequestError {
     pub const INVALID_PARAMS: i32 = -32602;
     /// Something failed here.
     pub const INTERNAL: i32 = -32603;
-    /// A person said no.
+    /// A person refused.
     pub const REJECTED_BY_USER: i32 = -1;
 
     /// An error of this code.
@@ -110,7 +112,7 @@ impl RequestError {
         Self::new(Self::INTERNAL, message)
     }
 
-    /// Gives `data` beside the words.
+    /// Adds `data` to the error.
     pub fn with_data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self

@@ -1,4 +1,4 @@
-//! Roots: the places that a client lets its servers know of.
+//! Roots: the places that a client makes known to its servers.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Roots {
         Self(Arc::new(watch::channel(roots.into_iter().collect()).0))
     }
 
-    /// Replaces them. Servers are told where that is a change.
+    /// Replaces the places. Servers are notified if that is a change.
     pub fn set(&self, roots: impl IntoIterator<Item = Root>) {
         let roots: Vec<Root> = roots.into_iter().collect();
         self.0.send_if_modified(|current| {

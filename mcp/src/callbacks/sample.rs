@@ -13,7 +13,7 @@ pub struct Sampling {
     /// The system prompt that the server asks for.
     #[serde(default)]
     pub system_prompt: Option<String>,
-    /// The most tokens to answer with.
+    /// The largest number of tokens in the answer.
     #[serde(default)]
     pub max_tokens: Option<u64>,
     /// All other fields: `modelPreferences`, `temperature`, `stopSequences`, `tools` and so on.
@@ -32,7 +32,7 @@ pub struct SampleAnswer {
     pub content: Value,
     /// The name of the model.
     pub model: String,
-    /// Why it ended: `endTurn`, `stopSequence`, `maxTokens`, `toolUse` or another word.
+    /// The reason of its end: `endTurn`, `stopSequence`, `maxTokens`, `toolUse` or another word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
     /// All other fields.
@@ -41,12 +41,12 @@ pub struct SampleAnswer {
 }
 
 impl SampleAnswer {
-    /// A text, said by `model`.
+    /// A text by `model`.
     pub fn text(model: impl Into<String>, text: impl Into<String>) -> Self {
         Self::new(model, json!({"type": "text", "text": text.into()}))
     }
 
-    /// Any content, said by `model`.
+    /// Any content by `model`.
     pub fn new(model: impl Into<String>, content: Value) -> Self {
         Self {
             role: "assistant".into(),
@@ -60,7 +60,7 @@ impl SampleAnswer {
 
 impl From<SampleAnswer> for Value {
     fn from(answer: SampleAnswer) -> Self {
-        // Nothing in it can fail to be written: its keys are texts.
+        // Serialising cannot fail, because all keys are texts.
         serde_json::to_value(answer).unwrap_or_default()
     }
 }

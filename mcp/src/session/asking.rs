@@ -19,7 +19,7 @@ use crate::wire::{Beside, CallFailure, Input, Question};
 
 /// The number of notifications of progress that wait for a slow callback.
 const PROGRESS: usize = 64;
-/// How long a notification may take on its way.
+/// The limit for sending a notification.
 const NOTIFY: Duration = Duration::from_secs(30);
 /// The time that the owner may take to record the cause of the session's end, once the protocol loop has
 /// dropped a request.
@@ -127,7 +127,7 @@ impl Session {
         })
     }
 
-    /// Sends a notification, or says why it cannot be sent.
+    /// Sends a notification, or returns the reason why it cannot be sent.
     pub(crate) async fn notify(
         &self,
         live: &Live,
@@ -145,7 +145,7 @@ impl Session {
         }
     }
 
-    /// The error of a request that failed while the session may stand.
+    /// The error of a request that failed although the session may still be up.
     fn failed(&self, fault: Fault) -> CallError {
         CallError::Failed {
             server: self.params.name.clone(),
@@ -184,12 +184,12 @@ fn timed_out(name: &str, limit: Duration) -> CallError {
     CallError::TimedOut { tool: name.to_owned(), limit }
 }
 
-/// How long a request may wait for its answer.
+/// The limits of a request.
 #[derive(Debug)]
 struct Limits {
-    /// Between two signs of life.
+    /// The limit between two signs of life.
     idle: Option<Duration>,
-    /// From the beginning to the end of it all.
+    /// The limit of the whole request.
     longest: Option<Duration>,
     began: Instant,
     /// The last sign of life.

@@ -1,4 +1,4 @@
-//! An answer that is none yet: a server of the newer era asks for more before it answers.
+//! An answer that is not final: a server of the newer era asks for input before it answers.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::report::Outcome;
 use crate::wire::Input;
 use crate::wire::desk::Desk;
 
-/// How often a request is sent again where nothing else is said.
+/// The default for the number of times that a request is sent again.
 const ROUNDS: u32 = 10;
-/// The wait before a request is sent again of which the server wants nothing but its state; it doubles.
+/// The wait before a request is sent again if the server has asked for no input but sends a state; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
-/// How often one request is sent again.
+/// The rounds of one request.
 #[derive(Debug)]
 pub(super) struct Rounds {
     most: u32,
     over: u32,
-    /// How many of them in a row asked for nothing.
+    /// The number of last rounds in a row in which the server asked for no input.
     empty: u32,
 }
 
-/// What a server asks for.
+/// The input that a server asks for.
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// A key, the method and the parameters of each request.
@@ -41,7 +41,7 @@ impl Rounds {
         Self { most: options.rounds.unwrap_or(ROUNDS), over: 0, empty: 0 }
     }
 
-    /// What `answer` asks for; `None` where it is an answer, or where the callbacks do not have all of it.
+    /// The input for which `answer` asks; `None` if it is a final answer, or if a request in it has no callback.
     pub(super) fn wanted(&mut self, answer: &Value, desk: &Desk) -> Option<Wanted> {
         if self.most == 0 || answer["resultType"] != "input_required" {
             return None;

@@ -25,7 +25,7 @@ use crate::fault::Fault;
 use crate::params::CompleteArgs;
 use crate::report::Outcome;
 
-/// A request for one component, by its wire name, or for anything else.
+/// A request for one component, by its wire name, or of any other method.
 #[derive(Debug, Clone)]
 pub(crate) enum Question {
     /// `tools/call`.
@@ -40,11 +40,11 @@ pub(crate) enum Question {
     Subscribe { uri: String },
     /// `resources/unsubscribe`, or the end of that stream.
     Unsubscribe { uri: String },
-    /// Any method at all.
+    /// A request of any method.
     Raw { method: String, params: Map<String, Value> },
 }
 
-/// What a server that asked for more is given beside its question.
+/// The answer to a server that has asked for input, sent with the repeated request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Input {
     pub(crate) responses: Option<Map<String, Value>>,
@@ -111,7 +111,7 @@ impl ProgressSink {
 #[derive(Debug, Clone)]
 pub(super) struct Tagged(pub(super) Tag);
 
-/// What goes with a request.
+/// The additions to a request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Beside {
     pub(crate) meta: Map<String, Value>,
@@ -129,7 +129,7 @@ pub(crate) struct Caller {
     peer: Peer<RoleClient>,
     opened: Opened,
     desk: Option<Arc<Desk>>,
-    /// The log messages that a server of the newer era is asked for with each request.
+    /// The level of the log messages that each request asks for, if the server is of the newer era.
     log_level: Arc<Mutex<Option<LogLevel>>>,
 }
 
@@ -234,10 +234,11 @@ impl Caller {
     }
 }
 
-/// Tells the server that the roots have changed, where it has a handshake: one without asks for them anew each time.
+/// Notifies the server that the roots have changed, if it has a handshake; a server without one asks for them anew each
+/// time.
 pub(super) async fn roots_changed(peer: &Peer<RoleClient>) {
     if !is_modern(peer) {
-        // A server that is gone need not know.
+        // A failure is ignored, because a server that is gone needs no notification.
         let _ = peer.notify_roots_list_changed().await;
     }
 }

@@ -1,7 +1,7 @@
-//! The callbacks of one session at work.
+//! The desk of a session: it runs the callbacks.
 //!
-//! They run in a group of their own, in a task of its own: a callback that ignores its cancellation cannot be made to end,
-//! so the owner of the session must be able to go on without it.
+//! The callbacks run in a group of their own, in a task of its own. A callback that ignores its cancellation cannot be
+//! made to end, so the owner of the session must be able to go on without it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -23,14 +23,14 @@ use super::ask;
 use super::recorder::Recorder;
 use crate::callbacks::{Callbacks, RequestError, ServerMessage, Tag};
 
-/// How many notifications wait for a callback that is slow.
+/// The number of notifications that wait for a slow callback.
 const NOTICES: usize = 1024;
-/// How many requests of one server are answered at once.
+/// The number of requests of one server that are answered at once.
 const REQUESTS: usize = 256;
-/// What a callback that obeys needs to end, however little time there is.
+/// The least time for a callback to end after its cancellation.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Where the callbacks of one session are called.
+/// Runs the callbacks of one session.
 #[derive(Debug)]
 pub(crate) struct Desk {
     server: Arc<str>,
@@ -40,7 +40,7 @@ pub(crate) struct Desk {
     group: CancelHandle,
     notices: mpsc::Sender<ServerMessage>,
     running: Arc<Running>,
-    /// By which servers are told that the roots have changed, once the session is up.
+    /// The peer that is notified when the roots change; set once the session is up.
     peer: watch::Sender<Option<Peer<RoleClient>>>,
 }
 
@@ -51,9 +51,9 @@ struct Running(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    /// What each is for, and how it is cancelled where that is not the matter of the whole group.
+    /// The method of each; and the handle that cancels it, if it is not cancelled with the group.
     all: BTreeMap<u64, (String, Option<CancelHandle>)>,
-    /// From now on nothing is answered any more.
+    /// Set once no request is answered any more.
     closed: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct DeskEnd {
 }
 
 impl Desk {
-    /// A desk for these callbacks; `None` where there are none.
+    /// A desk for these callbacks; `None` if there are none.
     pub(crate) fn open(
         server: &Arc<str>,
         callbacks: &Callbacks,
@@ -92,14 +92,14 @@ impl Desk {
                 tokio::join!(at_work.hear_all(inbox), at_work.watch_roots());
                 Ok(())
             };
-            // Its children return no errors, and whoever cancels it has nothing to hear of that.
+            // The result is ignored, because the children return no errors, and a cancellation is the usual end.
             let _left = group.run(body).await;
         };
         let task = tokio::spawn(moored::task::task(work).named(format!("callbacks of {server}")));
         Some((desk.clone(), DeskEnd { desk, task }))
     }
 
-    /// The session is up: it can be told something.
+    /// The session is up: the server can be notified.
     pub(super) fn linked(&self, peer: Peer<RoleClient>) {
         self.peer.send_replace(Some(peer));
     }
@@ -109,7 +109,7 @@ impl Desk {
         self.callbacks.answering(method, params).is_some()
     }
 
-    /// Hands a request to its callback; `None` where there is none.
+    /// Passes a request to its callback; `None` if there is none.
     pub(crate) fn ask(&self, method: String, params: Value, tag: Option<Tag>) -> Option<Answer> {
         let answering = self.callbacks.answering(&method, &params)?;
         let scope = CancelScope::new().named(format!("{method} of {}", self.server));
@@ -139,12 +139,12 @@ impl Desk {
         })
     }
 
-    /// Whether somebody hears notifications.
+    /// Whether a callback receives notifications.
     pub(crate) fn hears(&self) -> bool {
         self.callbacks.hears()
     }
 
-    /// Hands a notification to its callbacks, in its turn.
+    /// Queues a notification for its callbacks.
     pub(super) fn tell(&self, method: String, params: Value, tag: Option<Tag>) {
         let told = ServerMessage::new(self.server.clone(), method, params, tag);
         if let Err(mpsc::error::TrySendError::Full(told)) = self.notices.try_send(told) {
@@ -155,7 +155,7 @@ impl Desk {
         }
     }
 
-    /// Cancels what is being answered: the answers could not be sent any more.
+    /// Cancels the callbacks of all requests, because their answers could not be sent any more.
     pub(crate) fn stop_answering(&self) {
         let handles = {
             let mut table = self.running.0.lock();
@@ -168,7 +168,8 @@ impl Desk {
         }
     }
 
-    /// Calls the callbacks for notifications one after the other, until it is asked to stop and there are no more.
+    /// Calls the callbacks for notifications, one notification after the other, until the group is stopped and the
+    /// queue is empty.
     async fn hear_all(&self, mut inbox: mpsc::Receiver<ServerMessage>) {
         loop {
             let told = tokio::select! {
@@ -189,7 +190,7 @@ impl Desk {
         }
     }
 
-    /// Tells the server whenever the roots change, until it is asked to stop.
+    /// Notifies the server of each change of the roots, until the group is stopped.
     async fn watch_roots(&self) {
         let Some(roots) = self.callbacks.known_roots() else { return };
         let mut changes = roots.watch();
@@ -209,8 +210,8 @@ impl Desk {
 }
 
 impl DeskEnd {
-    /// Lets the callbacks for notifications come to their end, cancels what is then still running, and names what does not
-    /// end all the same.
+    /// Lets the callbacks for notifications come to their end, then cancels all callbacks that still run. The error
+    /// names the callbacks that run even after that.
     pub(crate) async fn ended(mut self, patience: Duration) -> Result<(), String> {
         let half = (patience / 2).max(LEAST_PATIENCE);
         self.desk.stop_answering();
@@ -261,7 +262,7 @@ fn panicked(method: &str, panic: &(dyn Any + Send)) -> String {
 }
 
 impl Running {
-    /// Lists a callback for as long as the returned value lives; `None` where no more may run.
+    /// Lists a callback for as long as the returned value lives; `None` if the limit is reached, or the desk is closed.
     fn list(self: &Arc<Self>, name: String, handle: Option<CancelHandle>) -> Option<Listed> {
         let mut table = self.0.lock();
         if handle.is_some() && (table.closed || table.all.len() >= REQUESTS) {
@@ -284,7 +285,7 @@ struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         let listed = self.running.0.lock().all.remove(&self.place);
-        // A handle may be the last one: not under the lock.
+        // Dropped outside the lock, because the handle may be the last reference to its region.
         drop(listed);
     }
 }

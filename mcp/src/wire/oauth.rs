@@ -1,6 +1,6 @@
-//! OAuth as rmcp has it.
+//! OAuth by means of rmcp.
 //!
-//! What rmcp writes into its log on the way holds codes and more; it is not let out.
+//! rmcp's log records contain codes and other secrets, so they are suppressed.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tracing::subscriber::NoSubscriber;
 use crate::auth::{BoxError, Config, Grant, TokenStore, Tokens};
 use crate::fault::{Flattened, chain};
 
-/// What a server is authorised by.
+/// The authorisation of a server.
 pub(crate) struct Authority {
     manager: AuthorizationManager,
     config: Arc<Config>,
@@ -25,7 +25,7 @@ pub(crate) struct Authority {
 
 type Visit = dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync;
 
-/// Why a login has failed, without the login's own words where they may be secret.
+/// The reason why a login has failed, without texts that may be secret.
 type Token = Result<Option<String>, BoxError>;
 
 impl Authority {
@@ -47,13 +47,13 @@ impl Authority {
         Ok(Self { manager, config, base })
     }
 
-    /// The token that there is, refreshed where it has expired; `None` where somebody has to log in.
+    /// The current token, refreshed if it has expired; `None` if a user has to log in.
     pub(crate) async fn token(&self) -> Token {
         let token = self.manager.get_access_token();
         known(token.with_subscriber(NoSubscriber::default()).await).map_err(|it| told(&it, &[]))
     }
 
-    /// Another token in place of one that was refused; `None` where somebody has to log in.
+    /// A new token for one that was refused; `None` if a user has to log in.
     pub(crate) async fn refresh(&self) -> Token {
         let refreshed = self.manager.refresh_token();
         match refreshed.with_subscriber(NoSubscriber::default()).await {
@@ -64,7 +64,7 @@ impl Authority {
         }
     }
 
-    /// Gets a token as the server's challenges say.
+    /// Gets a token according to the server's challenges.
     pub(crate) async fn begin(self, challenges: &[String]) -> (Self, Token) {
         let Self { manager, config, base } = self;
         let secrets = config.secrets();
@@ -79,7 +79,8 @@ impl Authority {
         (authority, token)
     }
 
-    /// Gets a token with the scope that the challenges name as well. `before` is how often the request was refused before.
+    /// Gets a token that also has the scope named by the challenges. `before` is the number of earlier refusals of the
+    /// request.
     pub(crate) async fn upgrade(&self, challenges: &[String], before: u32, visit: &Visit) -> Token {
         let required = challenges.iter().map(|it| WWWAuthenticateParams::parse(it, &self.base));
         let required = required.filter_map(|params| params.scope).collect::<Vec<_>>().join(" ");
@@ -232,7 +233,7 @@ impl Config {
         }
     }
 
-    /// What an authorisation server may repeat in its errors.
+    /// The secrets that an authorisation server may repeat in its errors.
     fn secrets(&self) -> Vec<String> {
         let own = match &self.grant {
             Grant::Secret { secret, .. } => Some(secret.clone()),
@@ -243,7 +244,7 @@ impl Config {
     }
 }
 
-/// `None` where somebody has to log in.
+/// The token; `None` if a user has to log in.
 fn known(token: Result<String, AuthError>) -> Result<Option<String>, AuthError> {
     match token {
         Ok(token) => Ok(Some(token)),
@@ -267,7 +268,7 @@ fn told(error: &AuthError, secrets: &[String]) -> BoxError {
     }
 }
 
-/// Our store, as rmcp wants one.
+/// The caller's store, as a store of rmcp's type.
 struct Stored(Arc<dyn TokenStore>);
 
 /// The futures of a trait whose methods are asynchronous by a macro.

@@ -31,7 +31,7 @@ struct Waiting {
     token: Option<ProgressToken>,
     /// The receiver of its progress.
     progress: Option<ProgressSink>,
-    /// The caller's own mark of it.
+    /// The tag that the caller has given.
     tag: Option<Tag>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Pending {
     waiting: Mutex<Table>,
     sieve: Sieve,
     pub(crate) notices: Notices,
-    /// Where the server's notifications are heard, in the order in which they come.
+    /// The desk for the server's notifications, which gets them in the order in which they come.
     desk: Option<Arc<Desk>>,
 }
 
@@ -62,7 +62,7 @@ struct Table {
 }
 
 impl Pending {
-    /// The requests of a connection whose notifications `desk` hears.
+    /// The requests of a connection; `desk` gets the notifications.
     pub(crate) fn with(desk: Option<Arc<Desk>>) -> Self {
         Self { desk: desk.filter(|desk| desk.hears()), ..Self::default() }
     }
@@ -168,7 +168,8 @@ impl Pending {
         if calls.next().is_some() { None } else { call.tag.clone() }
     }
 
-    /// Whether what came on `stream` belongs to a request that waits. Where streams say nothing, any request will do.
+    /// Whether a message that came on `stream` belongs to a request that waits. If the transport has no streams, one
+    /// waiting request is enough.
     pub(super) fn is_of_a_request(&self, stream: Option<&RequestId>, streams_tell: bool) -> bool {
         let table = self.waiting.lock();
         match stream {

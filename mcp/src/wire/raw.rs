@@ -1,12 +1,12 @@
-//! JSON on its way through rmcp, as it came.
+//! The way of unchanged JSON through rmcp.
 //!
-//! rmcp's types keep no field that they do not know, and what comes as an event rmcp reads once more. Therefore the
-//! results of calls and the requests of servers are handed to it inside of something that it knows nothing about.
+//! rmcp's types drop fields that they do not know, and rmcp parses an event a second time. So the results of calls and
+//! the requests of servers pass through rmcp inside a custom result or request, which rmcp does not parse.
 
 use rmcp::model::{CustomRequest, CustomResult, ServerNotification, ServerRequest, ServerResult};
 use serde_json::{Map, Value, json};
 
-/// The only field of a result, and the method of a request, that stand for another one.
+/// The only field of a custom result, and the method of a custom request, that contain the original.
 const RAW: &str = "moored/raw";
 
 /// A result that rmcp does not look into.
@@ -14,7 +14,7 @@ pub(super) fn result(result: Value) -> ServerResult {
     ServerResult::CustomResult(CustomResult(Value::Object(Map::from_iter([(RAW.into(), result)]))))
 }
 
-/// The result as it came; `None` where it was not handed over by [`result`].
+/// The result as it came; `None` if it was not made by [`result`].
 pub(super) fn result_in(result: &ServerResult) -> Option<&Value> {
     match result {
         ServerResult::CustomResult(CustomResult(result)) => result.get(RAW),
@@ -30,12 +30,12 @@ pub(super) fn take_result(result: ServerResult) -> serde_json::Result<Value> {
         {
             Ok(fields.remove(RAW).unwrap_or_default())
         }
-        // rmcp has others, where the request was not one of those whose results are kept.
+        // Other results are rmcp's own, for requests whose raw results are not kept.
         other => serde_json::to_value(other),
     }
 }
 
-/// A request of the server that rmcp does not look into. A ping stays what it is.
+/// A request of the server that rmcp does not parse. A ping is not changed.
 pub(super) fn request(request: ServerRequest, text: &[u8]) -> ServerRequest {
     let ServerRequest::PingRequest(_) = request else {
         let (method, params) = method_and_params(text);
@@ -52,7 +52,7 @@ pub(super) fn take_request(request: CustomRequest) -> (String, Value) {
             let method = inner["method"].as_str().unwrap_or_default().to_owned();
             (method, inner["params"].take())
         }
-        // Nothing but what our reader has read comes here.
+        // Only for completeness, because our reader wraps every custom request.
         params => (request.method, params.unwrap_or_default()),
     }
 }
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// What rmcp makes of a message that it reads.
+    /// The message after rmcp has parsed it.
     fn read_again(message: &ServerJsonRpcMessage) -> ServerJsonRpcMessage {
         let text = serde_json::to_string(message).expect("JSON");
         serde_json::from_str(&text).expect("a message")

@@ -1,4 +1,4 @@
-//! What rmcp asks us on behalf of the server: it is the desk that answers.
+//! The service that rmcp calls for the server's messages; the desk answers them.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Service<RoleClient> for Answering {
         let request = match request {
             ServerRequest::PingRequest(_) => return Ok(ClientResult::empty(())),
             ServerRequest::CustomRequest(request) => request,
-            // Our reader lets no other one through.
+            // Our reader passes no other request on.
             _ => return Err(unknown("such a request")),
         };
         let origin = context.extensions.get::<InboundStreamOrigin>();

@@ -1,4 +1,4 @@
-//! What is asked of a server rather than of one of its components.
+//! Requests to a server itself, and not to one of its components.
 
 use serde_json::{Map, Value, json};
 
@@ -11,10 +11,10 @@ use crate::session::Stage;
 use crate::wire::Question;
 
 impl SessionGroup {
-    /// Asks a server for log messages of this level and above. Those that come go to
+    /// Requests log messages of this level and above from a server. They go to
     /// [`Callbacks::on_log`](crate::Callbacks::on_log).
     ///
-    /// A server of the newer era is asked with every request from now on.
+    /// A server of the newer era gets the level with every request from now on.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl SessionGroup {
         self.ask(route, "logging/setLevel", question, CallOptions::default()).await.map(drop)
     }
 
-    /// Sends a request of any method to a server. The answer is its result as raw JSON, whatever that is.
+    /// Sends a request of any method to a server. The answer is its result as raw JSON, of any form.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl SessionGroup {
         mut options: CallOptions,
     ) -> Result<Value, CallError> {
         let route = self.server(server)?;
-        // It is sent beside the parameters, together with the token of the progress.
+        // The metadata is not part of the parameters here, because it is sent together with the token of the progress.
         if let Some(Value::Object(meta)) = params.remove("_meta") {
             for (key, value) in meta {
                 options.meta.entry(key).or_insert(value);
@@ -65,11 +65,11 @@ impl SessionGroup {
     ///
     /// # Errors
     ///
-    /// [`CallError`] where it could not be sent.
+    /// If it could not be sent: a [`CallError`].
     ///
     /// # Cancel safety
     ///
-    /// It is sent or not.
+    /// If the future is dropped, the notification may or may not have been sent.
     pub async fn notify(
         &self,
         server: &str,

@@ -1,4 +1,4 @@
-//! Requests with the headers of a provider, and once more with others where the server has refused those.
+//! Requests with the headers of a provider, sent once more with other headers if the server has refused the first.
 
 use std::panic::AssertUnwindSafe;
 
@@ -15,10 +15,10 @@ use crate::auth::{Authorize, HeaderMap as Given, HeadersWanted, Refused};
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 
-/// How often a request is sent again with more rights. One that was refused for who it is from is sent again once.
+/// The number of times that a request is sent again after a 403, with more rights. After a 401 it is sent again once.
 const UPGRADES: u32 = 3;
 
-/// What authorises the requests of a session, and what of that must not be seen.
+/// The credentials of a session: the provider of headers, and the secrets that no text may show.
 #[derive(Debug, Default)]
 pub(super) struct Credentials {
     provider: Option<Authorize>,
@@ -32,12 +32,12 @@ impl Credentials {
         Self { provider, secrets }
     }
 
-    /// A text of somebody else's without the secrets that it may repeat.
+    /// `text`, which comes from the server, without the secrets that it may repeat.
     pub(super) fn hide(&self, text: &str) -> String {
         self.secrets.hide(text)
     }
 
-    /// An error of the server is for people to read, like every other text that says what went wrong. An answer is as it came.
+    /// Removes secrets from an error of the server, because people read its text. A result is passed on unchanged.
     pub(super) fn hide_in(&self, message: &mut ServerJsonRpcMessage) {
         let ServerJsonRpcMessage::Error(answer) = message else { return };
         answer.error.message = self.hide(&answer.error.message).into();
@@ -147,7 +147,7 @@ struct Secrets(Mutex<Vec<String>>);
 
 /// A shorter text stands everywhere.
 const SHORTEST: usize = 6;
-/// A provider may make up new ones without end; the newest matter.
+/// A bound, because a provider may return new secrets without end. The newest are kept.
 const MOST: usize = 32;
 
 impl Secrets {
@@ -169,7 +169,7 @@ impl Secrets {
     fn hide(&self, text: &str) -> String {
         let known = self.0.lock();
         let mut hidden = text.to_owned();
-        // The longer ones hold the shorter ones.
+        // Longer secrets first, because they may contain shorter ones.
         for secret in known.iter() {
             if hidden.contains(secret.as_str()) {
                 hidden = hidden.replace(secret.as_str(), "(hidden)");

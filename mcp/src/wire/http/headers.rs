@@ -46,7 +46,7 @@ pub(crate) fn given(given: &BTreeMap<String, String>) -> Result<(Headers, Vec<St
             let text = format!("the header {name:?} cannot be sent as it is");
             return Err(Fault::new(Outcome::Other, text));
         };
-        // It is not shown where a request is.
+        // Marked as sensitive, so that it is not shown with a request.
         value.set_sensitive(true);
         if is_reserved(&parsed) {
             dropped.push(format!(

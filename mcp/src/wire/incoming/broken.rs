@@ -1,4 +1,4 @@
-//! An answer that is JSON and no message: which request it is for, and what is wrong with it.
+//! An answer that is JSON but no message: its request, and its fault.
 
 use rmcp::model::{InitializeResult, RequestId};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! What a text comes to, message by message.
+//! The messages that are read from a text.
 
 use rmcp::model::{CallToolRequestParams, ClientJsonRpcMessage, ClientRequest};
 use serde_json::json;
