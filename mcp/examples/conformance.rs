@@ -1,9 +1,10 @@
-//! The client that npm's conformance suite starts in client mode: it is given an address, and a scenario in the environment.
+//! The client that npm's conformance suite starts in client mode. The suite passes it an address, and a scenario in the
+//! environment.
 //!
 //!     conformance client --command target/debug/examples/conformance --scenario auth/metadata-default
 //!
-//! It connects, answers what it is asked, calls every tool once, and leaves. A login is done without a browser: the address
-//! to open is asked for, and the answer tells where the user would be sent.
+//! It connects, answers the server's requests, calls every tool once, and leaves. It logs in without a browser: it
+//! requests the address that a browser would open, and reads from the answer where the user would be sent.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use moored_mcp::{
 use serde_json::{Map, Value};
 
 const CALLBACK: &str = "http://localhost:3000/callback";
-/// The address that the suite takes for that of a client's metadata.
+/// The address that the suite accepts as that of the client's metadata.
 const METADATA: &str = "https://conformance-test.local/client-metadata.json";
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,7 +54,7 @@ async fn main() -> Result<(), AnyError> {
     if report.clean { Ok(()) } else { Err("it was not left cleanly".into()) }
 }
 
-/// Something for each argument that has to be there.
+/// A value for each required argument.
 fn arguments(tool: &Map<String, Value>) -> Map<String, Value> {
     let schema = tool.get("inputSchema");
     let required = schema.and_then(|schema| schema["required"].as_array()).into_iter().flatten();
@@ -85,7 +86,7 @@ fn oauth(scenario: &str, context: &Value) -> OAuth {
     }
 }
 
-/// Logs in like a user whose browser is sent on at once.
+/// Logs in like a user with a browser that follows the redirect at once.
 fn user() -> OAuth {
     OAuth::user(CALLBACK, async |url| {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());

@@ -1,4 +1,5 @@
-//! What is asked through the gateway: it is passed on as it is, and where a server is away the answer says why.
+//! Requests through the gateway: they are passed on unchanged, and if a server is not connected the answer has the
+//! reason.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::http::{Reply, Server, legacy};
 use crate::support::{Raw, Served, at, fleet_server, options, shell, within_limit};
 
-/// Asks for a result in the newer era.
+/// Sends a request of the newer era, and returns its result.
 async fn result(served: &Served, method: &str, params: Value) -> Value {
     let answer = served.ask(Raw::modern(method, params)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -92,7 +93,7 @@ async fn a_call_of_a_dead_server_is_answered_with_the_true_cause() {
         let text = called["content"][0]["text"].as_str().expect("a text");
         assert!(text.contains("status 7"), "{text}");
 
-        // Nobody's by its form: whoever is away may have had it.
+        // The name belongs to no server by its form, so the answer names the servers that are not connected.
         let unknown = served.ask(Raw::modern("tools/call", json!({"name": "any"}))).await.message();
         assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
         let text = unknown["error"]["message"].as_str().expect("a text");
@@ -102,7 +103,7 @@ async fn a_call_of_a_dead_server_is_answered_with_the_true_cause() {
             served.ask(Raw::modern("prompts/get", json!({"name": "dead__any"}))).await.message();
         let text = prompt["error"]["message"].as_str().expect("a text");
         assert!(text.contains("Connection refused"), "{prompt}");
-        // The others are there all the same.
+        // The other servers are not affected.
         let called = result(
             &served,
             "tools/call",
@@ -151,7 +152,7 @@ async fn a_list_waits_for_servers_on_their_way_up_and_no_longer_than_it_may() {
     within_limit(async {
         let dir = tempfile::tempdir().expect("a directory");
         let flag = dir.path().join("flag");
-        // It says nothing until the flag is there.
+        // The server answers nothing until the flag exists.
         let binary = env!("CARGO_BIN_EXE_moored-mcp");
         let waits = format!(
             "until [ -e {} ]; do sleep 0.02; done; exec {binary} fleet-server",

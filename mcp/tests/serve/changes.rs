@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::clients::{eras, over_a_pipe, over_http};
 use crate::support::{Raw, Served, come_true, fleet_server, shell, within_limit};
 
-/// A server that is not there before the file is.
+/// A server that exits at once until the file `flag` exists.
 fn when(flag: &std::path::Path) -> moored_mcp::ServerParams {
     let binary = env!("CARGO_BIN_EXE_moored-mcp");
     shell("late", &format!("[ -e {} ] || exit 3; exec {binary} fleet-server", flag.display()))

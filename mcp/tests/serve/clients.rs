@@ -1,4 +1,4 @@
-//! The protocol's own client in front, in both eras and over both transports.
+//! The protocol's own client against the gateway, in both eras and over both transports.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use tokio::sync::Notify;
 use crate::support::http::{End, Reply, Server, legacy};
 use crate::support::{Served, at, come_true, fleet_server, within_limit};
 
-/// How far a request has come, and a word for people.
+/// The progress of a request, and its text for people.
 type Step = (f64, Option<String>);
 
-/// A client that notes what it is told.
+/// A client that records the notifications that it gets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Noting {
     pub(crate) progress: Arc<Mutex<Vec<Step>>>,
@@ -153,7 +153,7 @@ async fn progress_is_passed_on_in_order_and_before_the_answer() {
         let served = Served::start(vec![at("s", &server.url)]).await;
         for (what, client, noting) in all(&served).await {
             client.call_tool(CallToolRequestParams::new("s__echo")).await.expect("a result");
-            // The client hands notifications out in tasks of their own.
+            // The client handles each notification in its own task.
             come_true(async || noting.progress.lock().len() == 3).await;
             let mut steps = noting.progress.lock().clone();
             steps.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -188,7 +188,7 @@ async fn a_client_that_cancels_cancels_at_the_server() {
             .await;
             handle.expect("sent").cancel(None).await.expect("told");
             come_true(async || told().await == at + 1).await;
-            // What stands is usable.
+            // The session is still usable.
             let listed = client.list_all_tools().await;
             assert!(listed.is_ok(), "{what}: {listed:?}");
         }

@@ -45,7 +45,7 @@ fn call(modern: bool) -> Value {
         {"name": "s__echo", "arguments": {"message": "m"}, "_meta": meta}})
 }
 
-/// Polls a future that many times and drops it; `true` where it was ready by then.
+/// Polls a future `polls` times and drops it; `true` if it was ready by then.
 async fn cut_after<F: Future>(polls: usize, future: F) -> bool {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -53,7 +53,7 @@ async fn cut_after<F: Future>(polls: usize, future: F) -> bool {
         if ready {
             return true;
         }
-        // What it waits for may happen meanwhile, so that the next poll comes to the next await.
+        // The pause lets the awaited event happen, so that the next poll comes to the next await.
         tokio::task::yield_now().await;
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
@@ -69,7 +69,7 @@ async fn a_handler_that_is_dropped_at_any_await_leaves_nothing_behind() {
         let session = served.session().await;
         come_true(async || served.gateway.servers().len() == 1).await;
         let baseline = {
-            // Whatever a first request begins has begun.
+            // A first request, so that tasks which start only once are running.
             served.ask(Raw::modern("tools/list", json!({}))).await;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             alive()
@@ -90,10 +90,10 @@ async fn a_handler_that_is_dropped_at_any_await_leaves_nothing_behind() {
                 polls += 1;
                 assert!(polls < 2_000, "it never comes to its end");
             }
-            // In the older era a client that goes away has cancelled nothing: its calls come to their end.
+            // In the older era a client that disconnects has not cancelled its calls, so they come to their end.
             come_true(async || alive() <= baseline).await;
         }
-        // A session whose client goes away before it knows of it is ended.
+        // A session is ended if its client disconnects before it has the session's id.
         for polls in 1..4 {
             let begin = served.gateway.handle(request(&initialize(), false, None));
             let _cut_or_begun = cut_after(polls, begin).await;
@@ -120,7 +120,7 @@ async fn a_connection_that_closes_cancels_a_call_of_the_newer_era_and_none_of_th
         .await;
         let served = Served::start(vec![at("s", &server.url)]).await;
         let count = |what: &'static str| server.log().iter().filter(|line| *line == what).count();
-        // Before the stream has begun, and after.
+        // The connection is closed before the stream has begun, then after.
         for (round, wait) in [(1, 0), (2, 1_300)] {
             let stream = served.send(&Raw::modern("tools/call", json!({"name": "s__echo"})).with("Accept", "text/event-stream")).await;
             come_true(async || count("POST tools/call") == round).await;

@@ -1,4 +1,4 @@
-//! What the HTTP side takes and what it turns away, request by request.
+//! The requests that the HTTP side accepts and refuses.
 
 use moored_mcp::GatewayOptions;
 use serde_json::{Value, json};

@@ -24,7 +24,7 @@ async fn requests_under_way_come_to_their_end_or_are_cancelled_and_each_is_answe
             text
         };
         let closing = async {
-            // Both are under way.
+            // Both requests are under way.
             tokio::time::sleep(Duration::from_millis(200)).await;
             let began = Instant::now();
             let report = served.gateway.close().await;
@@ -36,7 +36,7 @@ async fn requests_under_way_come_to_their_end_or_are_cancelled_and_each_is_answe
         assert!(long.contains("the gateway is closing"), "{long}");
         assert_eq!(long.matches("\"id\":1").count(), 1, "{long}");
         assert!(report.clean, "{report:?}");
-        // 700 ms for the requests, then a server that exits at once.
+        // The requests get 700 ms, and then the server exits at once.
         assert!(
             took > Duration::from_millis(600) && took < Duration::from_millis(2_500),
             "{took:?}"

@@ -1,4 +1,4 @@
-//! The gateway: a fleet of servers behind one endpoint, asked by the protocol's own client and by raw HTTP.
+//! The gateway: a fleet of servers behind one endpoint, tested with the protocol's own client and with raw HTTP.
 
 mod ask;
 mod changes;

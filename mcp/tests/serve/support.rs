@@ -1,4 +1,4 @@
-//! What the tests share: servers, a gateway in front of them, and clients.
+//! Helpers of the tests: servers, a gateway in front of them, and clients.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Served {
         Answer::read(&text)
     }
 
-    /// The same without reading the answer.
+    /// As [`ask`](Self::ask), without reading the answer.
     pub(crate) async fn send(&self, request: &Raw) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).await.expect("a connection");
         stream.write_all(request.text(&self.address).as_bytes()).await.expect("sent");
@@ -238,7 +238,8 @@ pub(crate) fn at(name: &str, url: &str) -> ServerParams {
     ServerParams::http(name, HttpParams::new(url))
 }
 
-/// Looks until something is so that there is no event for; the test's limit ends a look that lasts for ever.
+/// Polls until `condition` holds, because there is no event to wait for. The time limit of the test ends a poll that
+/// never succeeds.
 pub(crate) async fn come_true(condition: impl AsyncFn() -> bool) {
     let mut looks = tokio::time::interval(Duration::from_millis(2));
     while !condition().await {
@@ -246,7 +247,7 @@ pub(crate) async fn come_true(condition: impl AsyncFn() -> bool) {
     }
 }
 
-/// The same for what is known at once.
+/// As [`come_true`], for a condition that needs no await.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     come_true(async || condition()).await;
 }

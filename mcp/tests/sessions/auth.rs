@@ -1,4 +1,4 @@
-//! Servers that want to know who asks: headers for each request, one refresh, OAuth; and no secret where it can be seen.
+//! Servers that require authorisation: headers for each request, one refresh, OAuth; and no secret is shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ async fn each_request_has_headers_of_its_own() {
     .await;
 }
 
-/// A server that knows one token at a time, and repeats every other one in its refusal.
+/// A server that accepts one token at a time, and repeats any other one in its refusal.
 async fn strict(valid: Arc<Mutex<String>>) -> Server {
     Server::start(move |request: &Request| {
         let given = request.headers.get("authorization").cloned().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Servers that ask and tell, over both transports: what the callbacks get, what the server gets, and how it ends.
+//! Requests and notifications of servers, over both transports: the arguments of the callbacks, the answers to the
+//! server, and the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use crate::real_server::{LEGACY, Serving, serve};
 use crate::support::asker::Asker;
 use crate::support::{at, brisk, shell_server_with, within_limit};
 
-/// The protocol's own server over HTTP, and what it hears.
+/// The protocol's own server over HTTP, and the messages that it gets.
 async fn asker(versions: &'static [ProtocolVersion]) -> (Serving, mpsc::UnboundedReceiver<Value>) {
     let (heard, hears) = mpsc::unbounded_channel();
     (serve(Asker { versions, heard }).await, hears)
 }
 
-/// A child that asks what `$ask` is and answers with the whole reply.
+/// A child that sends the request `ask`, and answers the call with the whole reply.
 fn asking_child(ask: &str, then: &str) -> ServerParams {
     let before = r#"*'"id":"q'*) ;;"#;
     let on_call = format!(
@@ -37,14 +38,14 @@ fn args(value: Value) -> Map<String, Value> {
     value.as_object().expect("an object").clone()
 }
 
-/// Calls the tool of the only server and returns what it answers.
+/// Calls the tool of the only server, and returns its answer.
 async fn call(group: &SessionGroup, tool: &str, arguments: Value) -> Value {
     let answer = group.call_tool(tool, args(arguments), CallOptions::default()).await;
     let answer = ToolResult::try_from(answer.expect("an answer")).expect("a result");
     answer.structured_content.unwrap_or_default()
 }
 
-/// Asks over HTTP, then over a pipe, and returns what the server got: `result` or `error`.
+/// Sends the request over HTTP, then over a pipe, and returns the replies that the server got: `result` or `error`.
 async fn asked(callbacks: Callbacks, method: &str, params: Value) -> [Value; 2] {
     let (server, _hears) = asker(*LEGACY).await;
     let group = SessionGroup::start(brisk().callbacks(callbacks.clone()));
@@ -203,7 +204,7 @@ async fn a_panic_is_an_internal_error_and_a_warning_and_the_session_stands() {
     .await;
 }
 
-/// Says when it is dropped.
+/// Reports its drop.
 struct Dropped(mpsc::UnboundedSender<&'static str>);
 
 impl Drop for Dropped {
@@ -212,7 +213,7 @@ impl Drop for Dropped {
     }
 }
 
-/// A callback that never answers; it says when it begins and when it is dropped.
+/// A callback that never answers; it reports its beginning and its drop.
 fn never(says: &mpsc::UnboundedSender<&'static str>) -> Callbacks {
     let says = says.clone();
     Callbacks::new().on_request("vendor/ask", move |_| {
@@ -231,7 +232,7 @@ async fn a_request_that_the_server_takes_back_cancels_its_callback() {
         let request = json!({"jsonrpc": "2.0", "id": "q1", "method": "vendor/ask"});
         let taken_back = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q1"}});
         let then = json!({"jsonrpc": "2.0", "id": "q2", "method": "ping"});
-        // The cancellation comes while the callback runs: the child waits for a word of ours.
+        // The child cancels only after a line from this test, so the callback runs by then.
         let child = asking_child(
             &request.to_string(),
             &format!("IFS= read -r word; printf '%s\\n' '{taken_back}' '{then}'"),
@@ -354,7 +355,7 @@ async fn a_request_of_the_server_knows_the_call_it_belongs_to() {
             let ask = args(json!({"method": "vendor/ask"}));
             group.call_tool("s/ask", ask, CallOptions::default().tag(Tag::new(tag)))
         };
-        // Side by side: over HTTP each has a stream of its own.
+        // The calls run side by side, because over HTTP each has its own stream.
         let (one, two) = tokio::join!(ask("one"), ask("two"));
         for (answer, tag) in [(one, "one"), (two, "two")] {
             assert_eq!(answer.expect("an answer")["structuredContent"]["result"], tag);

@@ -1,4 +1,4 @@
-//! Servers of the newer era that ask for more before they answer, over both transports.
+//! Servers of the newer era that ask for input before they answer, over both transports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ fn all() -> Callbacks {
         .on_sampling(async |_| Ok(SampleAnswer::text("m", "t")))
 }
 
-/// A child of the newer era. It answers a call with `first`, and one that brings the state `s-1` with the whole request.
+/// A child of the newer era. It answers a call with `first`, and a call with the state `s-1` with the whole request.
 fn modern_child(first: &Value) -> ServerParams {
     let before = r#"
     *'"method":"server/discover"'*) say '"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private"}' ;;
@@ -132,7 +132,7 @@ async fn a_server_that_asks_without_end_is_cut_off() {
         let Err(CallError::Failed { report, .. }) = cut else { panic!("{cut:?}") };
         assert_eq!(report.message, "the server asked for more input in 3 answers in a row");
         assert_eq!(asked.load(Ordering::Relaxed), 2);
-        // A state alone is given back after a pause, and no more often.
+        // A state without requests is sent back after a pause, once for each round.
         let call = args(json!({"wanted": null, "rounds": 2}));
         let answer = group.call_tool("s/ask", call, CallOptions::default()).await;
         assert_eq!(answer.expect("an answer")["structuredContent"]["round"], 2);
@@ -200,7 +200,7 @@ async fn a_dropped_call_cancels_the_callbacks_and_a_limit_of_the_whole_holds() {
         begun.notified().await;
         calling.abort();
         dropped.notified().await;
-        // The limit between two signs of life is the server's, not that of the user who is asked.
+        // The limit between two signs of life is for the server. The time that the user takes does not count.
         let mut options = options.longest(Duration::from_millis(200));
         options.timeout = Some(Duration::from_millis(150));
         let late = group.call_tool("s/ask", call, options).await;

@@ -11,14 +11,14 @@ use tracing::instrument::WithSubscriber;
 
 use super::*;
 
-/// What the authority has given and what it takes.
+/// The state of the authority.
 #[derive(Default)]
 struct Authority {
     /// The tokens given so far.
     given: u32,
-    /// The one that is taken.
+    /// The token that is accepted.
     valid: String,
-    /// What every token request asked for.
+    /// The grant type of every token request.
     grants: Vec<String>,
     /// Whether refreshing is refused.
     no_refresh: bool,
@@ -121,12 +121,12 @@ async fn a_user_logs_in_once_and_the_token_is_refreshed_once() {
         let params = HttpParams::new(&server_.url).oauth(user(&state));
         group.connect(server(params)).await.expect("logged in");
         assert_eq!(state.lock().grants, ["authorization_code"]);
-        // Revoked in the middle: both calls share one refresh.
+        // The token is revoked while both calls are sent; they share one refresh.
         state.lock().valid = "nobody's".into();
         let (one, two) = tokio::join!(echo(&group, "s"), echo(&group, "s"));
         one.and(two).expect("refreshed");
         assert_eq!(state.lock().grants, ["authorization_code", "refresh_token"]);
-        // Nothing to be had any more: no login in the middle.
+        // No token can be got any more, and a connected session starts no login.
         {
             let mut state = state.lock();
             state.valid = "nobody's".into();
@@ -265,7 +265,7 @@ impl tracing::Subscriber for Log {
 #[test]
 fn a_secret_is_in_no_log_and_in_no_report() {
     let log = Log::default();
-    // The whole thread: rmcp has tasks of its own.
+    // For the whole thread, because rmcp has tasks of its own.
     let _everything = tracing::subscriber::set_default(log.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(

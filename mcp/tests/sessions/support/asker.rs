@@ -1,4 +1,5 @@
-//! The protocol's own server with one tool: it asks its client what the call tells it to ask, and answers with what it got.
+//! The protocol's own server with one tool: it sends its client the request that the call describes, and answers with
+//! the reply.
 
 // The protocol deprecates the log; servers have it for years.
 #![expect(deprecated)]
@@ -17,7 +18,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// The server. What it hears by itself goes to `heard`.
+/// The server. Notifications that it gets go to `heard`.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     pub(crate) versions: &'static [ProtocolVersion],
@@ -79,7 +80,7 @@ impl ServerHandler for Asker {
                 context.peer.send_notification(told).await.expect("a client that listens");
             }
         }
-        // The newer era: the answer asks.
+        // In the newer era the answer contains the request.
         if let Some(wanted) = args.get("wanted") {
             let round = request.request_state.as_deref().unwrap_or("0").parse::<u64>().unwrap_or(0);
             if round < args.get("rounds").and_then(Value::as_u64).unwrap_or(1) {
@@ -90,7 +91,7 @@ impl ServerHandler for Asker {
             }
             return Ok(answer(json!({"responses": request.input_responses, "round": round})));
         }
-        // The older one: a request of its own.
+        // In the older era the request is a message of its own.
         let Some(method) = text("method") else { return Ok(answer(Value::Null)) };
         let asked = CustomRequest::new(method, args.get("params").cloned());
         let asked = ServerRequest::CustomRequest(asked);
@@ -98,7 +99,7 @@ impl ServerHandler for Asker {
         let handle = context.peer.send_cancellable_request(asked, options).await;
         let handle = handle.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
         if text("cancel").is_some() {
-            // The client is at it by then: the callback of the test says so.
+            // The client is answering by then, as the callback of the test reports.
             handle.cancel(Some("no longer wanted".into())).await.expect("a client that listens");
             return Ok(answer(json!("cancelled")));
         }
