@@ -53,6 +53,8 @@
 //! | `disabled`, `enabled` | true or false | a server that is switched off is not started, and nothing else of its entry is checked |
 //! | `timeout` | number or string | the limit of one call, see below |
 //! | `era` | `auto`, `legacy`, `modern` | [which era](crate::Era) of the protocol it speaks |
+//! | `restart` | `never`, `on-failure`, `always` | whether the server is [started again](crate::Restart) after its session was lost; `never` by default |
+//! | `descendants` | `kill`, `leave` | the fate of [the processes that a stdio server has started](crate::Descendants) when it is left; `kill` by default |
 //! | `allow_all_keys` | | LiteLLM's, ignored with a warning |
 //!
 //! `null` counts as a missing key. Two names of one key may stand side by side if their values are the same. Every

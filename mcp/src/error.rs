@@ -143,6 +143,12 @@ impl CallError {
         source.as_ref()?.downcast_ref::<Fault>().map(|fault| fault.outcome)
     }
 
+    /// The error of a session that has ended by `fault`.
+    pub(crate) fn server_gone(server: String, report: ErrorReport, fault: &Fault) -> Self {
+        let source: SharedError = Arc::new(fault.clone());
+        Self::ServerGone { server, report: report.into(), source: Some(source) }
+    }
+
     /// The error of a name that no component has.
     pub(crate) fn unknown(kind: ComponentKind, name: &str) -> Self {
         match kind {

@@ -76,6 +76,17 @@ pub enum EventKind {
         /// The line.
         message: String,
     },
+    /// The session was lost and has been left. Its server is started again after a pause, by its
+    /// [`Restart`](crate::Restart) policy. [`Connecting`](Self::Connecting) follows, and [`Up`](Self::Up) or
+    /// [`Failed`](Self::Failed).
+    Restarting {
+        /// The cause of the loss, in one line.
+        message: String,
+        /// The pause.
+        after: std::time::Duration,
+    },
+    /// The group drains: the session takes no new calls, and is left when the calls under way are over.
+    Draining,
     /// The session was asked to leave, and begins to.
     Closing,
     /// Leaving has reached this phase.

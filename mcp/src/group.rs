@@ -1,17 +1,20 @@
 //! The session group: sessions that are connected, used and left together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use moored::{CancelHandle, CancelScope};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::attempt::Attempt;
 use self::registry::{Added, Registry};
 use crate::component::{ComponentInfo, ComponentKind};
+#[cfg(doc)]
+use crate::error::CallError;
 use crate::error::ConnectError;
 use crate::event::Event;
 #[cfg(doc)]
@@ -56,7 +59,8 @@ struct Asking {
 struct State {
     shared: Arc<Shared>,
     registry: Mutex<Registry>,
-    closed: CancellationToken,
+    /// The scope in which the keeper takes new servers. It is stopped to drain, and cancelled to close.
+    serving: CancelHandle,
 }
 
 impl SessionGroup {
@@ -66,14 +70,15 @@ impl SessionGroup {
     ///
     /// Outside of a tokio runtime.
     pub fn start(options: GroupOptions) -> SessionGroup {
+        let serving = CancelScope::new().named("serving");
         let state = Arc::new(State {
             shared: Arc::new(Shared::new(options)),
             registry: Mutex::default(),
-            closed: CancellationToken::new(),
+            serving: serving.handle(),
         });
         let (newcomers, arrivals) = mpsc::unbounded_channel();
         let (told, report) = watch::channel(None);
-        tokio::spawn(keeper::keep(state.clone(), arrivals, told));
+        tokio::spawn(keeper::keep(state.clone(), serving, arrivals, told));
         SessionGroup(Arc::new(Asking { state, newcomers, report }))
     }
 
@@ -154,8 +159,9 @@ impl SessionGroup {
     /// that have been left are included, like in the [`CloseReport`]. Each change has an event in
     /// [`events`](Self::events).
     pub fn sessions(&self) -> Vec<SessionState> {
+        let is_draining = self.0.state.shared.is_draining();
         let sessions = self.0.state.registry.lock().reported();
-        sessions.iter().map(|session| session.state()).collect()
+        sessions.iter().map(|session| session.state(is_draining)).collect()
     }
 
     /// The listings of the sessions that are up.
@@ -190,14 +196,37 @@ impl SessionGroup {
     ///
     /// Closing goes on if the future is dropped; a further call waits for the same end.
     pub async fn close(&self) -> CloseReport {
-        let closing = self.0.state.begin_closing();
+        self.0.state.begin_closing();
+        self.report().await
+    }
+
+    /// Waits until the calls that are under way have ended, for as long as `budget`, and then leaves all sessions like
+    /// [`close`](Self::close), within the budget of the group.
+    ///
+    /// From this call on the group takes no new calls ([`CallError::Closing`]) and no new servers, and starts no server
+    /// again. A call that is still under way after `budget` ends as in `close`, so each call resolves exactly once. The
+    /// first call sets the budget; every further one waits for the same report. A `close` ends the wait at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Draining and closing go on if the future is dropped; a further call waits for the same end.
+    pub async fn drain(&self, budget: Duration) -> CloseReport {
+        self.0.state.begin_draining(budget);
+        self.report().await
+    }
+
+    /// Waits for the report of the group, which is being closed or drained.
+    async fn report(&self) -> CloseReport {
         let mut report = self.0.report.clone();
         let told = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
         match told {
             Some(report) => CloseReport::clone(&report),
             // The keeper ended with its runtime, so the report has only the sessions that were
             // left by then.
-            None => self.0.state.report(closing.began, Instant::now()),
+            None => {
+                let closing = self.0.state.begin_closing();
+                self.0.state.report(closing.began, Instant::now())
+            }
         }
     }
 

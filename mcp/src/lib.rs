@@ -109,6 +109,7 @@ mod group;
 mod names;
 mod order;
 mod params;
+mod policy;
 mod process;
 mod report;
 #[cfg(feature = "serve")]
@@ -134,6 +135,7 @@ pub use params::{
     CallOptions, ClientInfo, CompleteArgs, Era, GroupOptions, HttpParams, OnProgress, Policy,
     ServerParams, StdioParams, Transport,
 };
+pub use policy::{Backoff, Descendants, Restart};
 pub use report::{
     CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,
     PhaseReport, ServerReport, SessionInfo, TransportKind,

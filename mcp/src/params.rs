@@ -12,6 +12,7 @@ use crate::answer::Progress;
 use crate::auth::{Authorize, HeadersWanted};
 use crate::callbacks::{Callbacks, Tag};
 use crate::names::Names;
+use crate::policy::{Descendants, Restart};
 
 /// One server of a group: its name, and its transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct ServerParams {
     pub call_timeout: Option<Duration>,
     /// The callbacks for this server; the group's if `None`.
     pub callbacks: Option<Callbacks>,
+    /// Whether it is started again after its session was lost.
+    pub restart: Restart,
 }
 
 /// The era of the protocol that a server speaks: with an `initialize` handshake, or with `server/discover`.
@@ -53,7 +56,14 @@ impl ServerParams {
     }
 
     fn new(name: String, transport: Transport) -> Self {
-        Self { name, transport, era: Era::Auto, call_timeout: None, callbacks: None }
+        Self {
+            name,
+            transport,
+            era: Era::Auto,
+            call_timeout: None,
+            callbacks: None,
+            restart: Restart::Never,
+        }
     }
 
     /// Limits calls of its tools.
@@ -71,6 +81,12 @@ impl ServerParams {
     /// Sets the era, if it is known.
     pub fn era(mut self, era: Era) -> Self {
         self.era = era;
+        self
+    }
+
+    /// Sets whether it is started again after its session was lost.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
         self
     }
 
@@ -112,6 +128,8 @@ pub struct StdioParams {
     pub env: BTreeMap<String, String>,
     /// The directory in which it starts; ours if `None`.
     pub cwd: Option<PathBuf>,
+    /// The fate of the processes that it has started, when it is left.
+    pub descendants: Descendants,
 }
 
 impl StdioParams {
@@ -139,6 +157,7 @@ impl fmt::Debug for StdioParams {
             .field("args", &self.args)
             .field("env", &Hidden(&self.env))
             .field("cwd", &self.cwd)
+            .field("descendants", &self.descendants)
             .finish()
     }
 }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::params::StdioParams;
+use crate::policy::Descendants;
 use crate::report::ExitStatusReport;
 
 pub(crate) mod census;
@@ -35,6 +36,7 @@ use self::unread::Unread;
 pub(crate) struct ProcessGroup {
     /// The leader's process id, which is the group's.
     leader: Pid,
+    descendants: Descendants,
     ended: Ended,
     state: Mutex<State>,
 }
@@ -85,6 +87,7 @@ impl ProcessGroup {
         // From here on the group is owned: if a later step fails, its drop kills and reaps.
         let mut group = Self {
             leader,
+            descendants: params.descendants,
             ended: Ended::default(),
             state: Mutex::new(State { child: Some(child), status: None, reaped: false }),
         };
@@ -133,12 +136,12 @@ impl ProcessGroup {
     }
 
     /// Whether the leader has ended and no other process of its group is alive. If the operating system does not
-    /// report processes, none is alive.
+    /// report processes, none is alive. Descendants that are to be left do not count.
     pub(crate) async fn is_empty(&self, census: &Census) -> bool {
         if self.status().is_none() {
             return false;
         }
-        if self.state.lock().reaped {
+        if self.state.lock().reaped || self.descendants == Descendants::Leave {
             return true;
         }
         match census.taken().await {
@@ -170,12 +173,16 @@ impl ProcessGroup {
         Some(alive)
     }
 
-    /// Sends a signal to the whole group; returns whether there was a process to get it.
+    /// Sends a signal to the whole group, or to its leader alone if the descendants are to be left; returns whether there
+    /// was a process to get it.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let leader_alive = self.status().is_none();
         let state = self.state.lock();
         if state.reaped {
             return false;
+        }
+        if self.descendants == Descendants::Leave {
+            return leader_alive && rustix::process::kill_process(self.leader, signal).is_ok();
         }
         // The kernel counts the zombie of a leader as a member, so its answer alone would claim that a signal
         // reached a process.
@@ -200,6 +207,11 @@ impl ProcessGroup {
         }
         state.reaped = true;
         true
+    }
+
+    /// The policy for the processes that the leader has started.
+    pub(crate) fn descendants(&self) -> Descendants {
+        self.descendants
     }
 
     /// Reaps a leader that has ended and whose group has no other process.
@@ -227,10 +239,12 @@ impl Drop for ProcessGroup {
         );
         self.signal(Signal::KILL);
         if let Some(mut child) = self.state.get_mut().child.take() {
-            let leader = self.leader;
+            let (leader, descendants) = (self.leader, self.descendants);
             let spawned =
                 std::thread::Builder::new().name("moored-mcp-reap".into()).spawn(move || {
-                    orphans::reap_all(leader);
+                    if descendants == Descendants::Kill {
+                        orphans::reap_all(leader);
+                    }
                     let _ = child.wait();
                 });
             drop(spawned);

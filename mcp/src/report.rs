@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Descendants;
+
 /// How a server was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,6 +155,9 @@ pub struct LeaveReport {
     pub exit_status: Option<ExitStatusReport>,
     /// Processes still in the child's group when leaving ended.
     pub survivors: Vec<i32>,
+    /// The policy for the processes that the child has started; `None` without a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descendants: Option<Descendants>,
     /// Faults on the way out, in order.
     pub suppressed: Vec<String>,
 }
@@ -168,14 +173,15 @@ impl LeaveReport {
             signals: Vec::new(),
             exit_status: None,
             survivors: Vec::new(),
+            descendants: None,
             suppressed: Vec::new(),
         }
     }
 
     /// The value that `clean` must have, given the other fields.
     ///
-    /// SIGTERM alone and any exit code are clean. SIGKILL, a foreign signal, a survivor, a suppressed fault, or a
-    /// DELETE that is not accounted for are not.
+    /// SIGTERM alone and any exit code are clean, and so are survivors of a child whose descendants are to be left. SIGKILL,
+    /// a foreign signal, any other survivor, a suppressed fault, or a DELETE that is not accounted for are not.
     pub fn judge(&self) -> bool {
         const SIGTERM: i32 = 15;
         let signal_is_ours = match self.exit_status {
@@ -187,7 +193,7 @@ impl LeaveReport {
         self.delete.is_clean()
             && signal_is_ours
             && !self.signals.iter().any(|sent| sent == "SIGKILL")
-            && self.survivors.is_empty()
+            && (self.survivors.is_empty() || self.descendants == Some(Descendants::Leave))
             && self.suppressed.is_empty()
     }
 }
@@ -211,7 +217,8 @@ pub struct ServerReport {
     pub connect_ms: Option<u64>,
     /// The time that it waited for its turn to be started.
     pub waited_ms: u64,
-    /// The number of its starts: 2 if it exited on the era probe and was started again, 0 if it never had its turn.
+    /// The number of its starts: 0 if it never had its turn. A child that exits on the era probe is started once more, and
+    /// [`Restart`](crate::Restart) may add others.
     pub starts: u32,
     /// The number of its tools.
     pub tools: usize,
@@ -234,6 +241,10 @@ pub struct CloseReport {
     pub clean: bool,
     /// Wall time from the first attempt to the last outcome.
     pub connect_ms: u64,
+    /// Wall time of draining: the wait for the calls that were under way. 0 without
+    /// [`drain`](crate::SessionGroup::drain).
+    #[serde(default)]
+    pub drain_ms: u64,
     /// Wall time of closing.
     pub leave_ms: u64,
     /// The servers in the order in which they were given. A server that was left before the group was closed is missing

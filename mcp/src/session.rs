@@ -1,7 +1,7 @@
 //! One session: its public state, and the requests to it. Only its owner acts inside.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
 use crate::process::census::Census;
-use crate::report::{ServerReport, SessionInfo, TransportKind};
+use crate::report::{ErrorReport, ServerReport, SessionInfo, TransportKind};
 use crate::state::Profile;
 use crate::wire::Caller;
 use crate::wire::http::client::{Client, Kind as ClientKind};
@@ -35,6 +35,7 @@ pub(crate) mod owner;
 mod pump;
 mod refreshing;
 mod reporting;
+mod restarting;
 mod rounds;
 mod start;
 mod state;
@@ -49,6 +50,8 @@ pub(crate) use self::reporting::ended;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: GroupOptions,
+    /// Set once the group drains: no server is started again.
+    draining: AtomicBool,
     /// The HTTP clients, one for each kind, built when the first server needs it and dropped when the group has been
     /// left.
     clients: Mutex<Vec<(ClientKind, Result<Client, Fault>)>>,
@@ -73,6 +76,7 @@ impl Shared {
             start_turns: Arc::new(Semaphore::new(options.starts.clamp(1, Semaphore::MAX_PERMITS))),
             delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
             options,
+            draining: AtomicBool::new(false),
             clients: Mutex::default(),
             claims: Arc::default(),
             census: Census::default(),
@@ -91,6 +95,16 @@ impl Shared {
             clients.push((kind, client.clone()));
             client
         })
+    }
+
+    /// From now on no server is started again.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the group drains.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     /// Drops the clients, and so the connections they keep.
@@ -114,7 +128,7 @@ impl Shared {
     }
 }
 
-/// The stage of a session. It only goes forward.
+/// The stage of a session. It only goes forward, except that a session that is down comes up again.
 #[derive(Debug, Clone)]
 pub(crate) enum Stage {
     /// The attempt is under way.
@@ -123,6 +137,8 @@ pub(crate) enum Stage {
     Up(Arc<Live>),
     /// Its exits are running. `fault` is the cause, if it ended without a request.
     Leaving { fault: Option<Fault> },
+    /// It was lost and has been left, and its server will be started again.
+    Down(Arc<Down>),
     /// It has been left.
     Left(Arc<Finished>),
 }
@@ -159,6 +175,15 @@ impl Live {
 #[derive(Debug)]
 struct Connection {
     caller: Caller,
+    /// The cause of its end, if it has ended without a request.
+    ended_by: OnceLock<Fault>,
+}
+
+/// A session between two starts of its server.
+#[derive(Debug)]
+pub(crate) struct Down {
+    fault: Fault,
+    report: ErrorReport,
 }
 
 /// A session that has been left.
@@ -291,7 +316,9 @@ impl Session {
                 _ = orders.asked_to_leave(shared.options.budget) => None,
                 granted = shared.start_turns.clone().acquire_owned() => Some(granted),
             };
-            self.clock.lock().waited = asked.elapsed();
+            if self.starts() == 0 {
+                self.clock.lock().waited = asked.elapsed();
+            }
             // The semaphore is never closed.
             turn.0 = granted?.ok();
         }
@@ -302,22 +329,37 @@ impl Session {
     pub(crate) async fn came_up(&self) -> bool {
         let known = self.wait_until(|stage| !matches!(stage, Stage::Connecting)).await;
         match known {
-            Stage::Connecting | Stage::Up(_) => true,
+            Stage::Connecting | Stage::Up(_) | Stage::Down(_) => true,
             Stage::Leaving { fault } => fault.is_none(),
             Stage::Left(finished) => finished.error.is_none(),
         }
     }
 
-    /// Asks an attempt that is still under way to leave by `deadline`; a session that is up
-    /// stays up.
+    /// Asks a first attempt that is still under way to leave by `deadline`. A session that has come up stays, even while
+    /// its server is started again.
     pub(crate) fn interrupt(&self, deadline: Instant) {
-        // Inside the lock of the stage, so that a session cannot come up in between.
+        self.leave_if(deadline, |stage| matches!(stage, Stage::Connecting));
+    }
+
+    /// The group drains: a session that is up stays up, and any other one is asked to leave by `deadline`.
+    pub(crate) fn drain(&self, shared: &Shared, deadline: Instant) {
+        if !self.leave_if(deadline, |stage| !matches!(stage, Stage::Up(_))) {
+            self.tell(shared, || EventKind::Draining);
+        }
+    }
+
+    /// Asks the session to leave if it is in such a stage; returns whether it is.
+    fn leave_if(&self, deadline: Instant, is_it: impl FnOnce(&Stage) -> bool) -> bool {
+        let mut asked = false;
+        // Inside the lock of the stage, so that the stage cannot change in between.
         self.reached.send_if_modified(|reached| {
-            if matches!(reached.stage, Stage::Connecting) {
+            asked = is_it(&reached.stage);
+            if asked {
                 self.orders.leave_by(deadline);
             }
             false
         });
+        asked
     }
 
     /// Makes it visible to its users, unless it was asked to leave before it was up.

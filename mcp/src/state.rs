@@ -14,8 +14,12 @@ pub enum SessionStage {
     Connecting,
     /// Connected.
     Up,
+    /// Connected, while its group [drains](crate::SessionGroup::drain): it takes no new calls.
+    Draining,
     /// It is being left.
     Leaving,
+    /// Its session was lost and has been left, and its server will be started again, or is being started.
+    Restarting,
     /// It has been left.
     Left,
 }

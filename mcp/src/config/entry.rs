@@ -11,6 +11,7 @@ use super::fields::{Field, Fields};
 use super::values::{Values, limit, truth};
 use super::{address, auth};
 use crate::params::{Era, HttpParams, ServerParams, StdioParams, Transport};
+use crate::policy::{Backoff, Descendants, Restart};
 
 /// Turns one entry into parameters; `None` if it is disabled. `warn` gets the ignored parts.
 ///
@@ -47,6 +48,8 @@ pub(super) fn read(
         }
         None => None,
     };
+    let restart = fields.take("restart").map(|field| restart(field, values)).transpose()?;
+    let restart = restart.unwrap_or_default();
     let kind = fields.take("type").map(|field| Kind::read(field, values)).transpose()?;
     let command = fields.take("command");
     let url = fields.take("url");
@@ -79,7 +82,14 @@ pub(super) fn read(
     for key in fields.rest() {
         warn(format!("{key:?} goes with {belongs_to:?} and is ignored"));
     }
-    Ok(Some(ServerParams { name: name.to_owned(), transport, era, call_timeout, callbacks: None }))
+    Ok(Some(ServerParams {
+        name: name.to_owned(),
+        transport,
+        era,
+        call_timeout,
+        callbacks: None,
+        restart,
+    }))
 }
 
 fn stdio(
@@ -92,6 +102,11 @@ fn stdio(
         args: fields.take("args").map_or_else(|| Ok(Vec::new()), |args| values.list(args))?,
         env: values.texts(fields.take("env"), check_variable)?,
         cwd: fields.take("cwd").map(|cwd| values.filled(cwd).map(PathBuf::from)).transpose()?,
+        descendants: fields
+            .take("descendants")
+            .map(|field| descendants(field, values))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 
@@ -184,16 +199,40 @@ impl Kind {
 }
 
 fn era(field: Field, values: Values<'_>) -> Result<Era, ConfigError> {
-    let line = field.node.line;
-    match values.word("era", field.node)?.as_str() {
-        "auto" => Ok(Era::Auto),
-        "legacy" => Ok(Era::Legacy),
-        "modern" => Ok(Era::Modern),
-        other => {
-            let why = format!("{other:?}: expected \"auto\", \"legacy\" or \"modern\"");
-            Err(ConfigError::value(why).of_key("era").at_line(line))
-        }
+    let words = [("auto", Era::Auto), ("legacy", Era::Legacy), ("modern", Era::Modern)];
+    one_of(field, values, &words)
+}
+
+fn restart(field: Field, values: Values<'_>) -> Result<Restart, ConfigError> {
+    let words = [
+        ("never", Restart::Never),
+        ("on-failure", Restart::OnFailure(Backoff::default())),
+        ("always", Restart::Always(Backoff::default())),
+    ];
+    one_of(field, values, &words)
+}
+
+fn descendants(field: Field, values: Values<'_>) -> Result<Descendants, ConfigError> {
+    one_of(field, values, &[("kill", Descendants::Kill), ("leave", Descendants::Leave)])
+}
+
+/// The value that a word stands for.
+fn one_of<T: Copy>(
+    field: Field,
+    values: Values<'_>,
+    words: &[(&str, T)],
+) -> Result<T, ConfigError> {
+    let (key, line) = (field.key, field.node.line);
+    let word = values.word(&key, field.node)?;
+    if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
+        return Ok(*value);
     }
+    let quoted: Vec<_> = words.iter().map(|(known, _)| format!("{known:?}")).collect();
+    let expected = match quoted.as_slice() {
+        [firsts @ .., last] => format!("{} or {last}", firsts.join(", ")),
+        [] => String::new(),
+    };
+    Err(ConfigError::value(format!("{word:?}: expected {expected}")).of_key(key).at_line(line))
 }
 
 /// The value is not repeated: it is often a credential.

@@ -7,7 +7,7 @@ use super::document::{Node, Pair, Value};
 use super::error::{ConfigError, shown};
 
 /// Every known key, and its meaning.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 21] = [
     ("command", "command"),
     ("args", "args"),
     ("env", "env"),
@@ -23,6 +23,8 @@ const KEYS: [(&str, &str); 19] = [
     ("enabled", "enabled"),
     ("timeout", "timeout"),
     ("era", "era"),
+    ("restart", "restart"),
+    ("descendants", "descendants"),
     ("auth_type", "auth_type"),
     ("auth_value", "auth_value"),
     ("authentication_token", "auth_value"),

@@ -150,7 +150,7 @@ mod tests {
             },
         });
         let servers = servers.collect();
-        CloseReport { version: 1, clean: false, connect_ms: 0, leave_ms: 0, servers }
+        CloseReport { version: 1, clean: false, connect_ms: 0, drain_ms: 0, leave_ms: 0, servers }
     }
 
     #[test]

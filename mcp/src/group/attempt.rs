@@ -25,7 +25,7 @@ impl Attempt {
         match stage {
             Stage::Up(live) => Ok(live.info.clone()),
             Stage::Left(finished) => self.failed(&finished),
-            Stage::Connecting | Stage::Leaving { .. } => {
+            Stage::Connecting | Stage::Leaving { .. } | Stage::Down(_) => {
                 unreachable!("the wait is for the other two")
             }
         }

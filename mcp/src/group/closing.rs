@@ -1,9 +1,12 @@
 //! The end of a group: every session is asked to leave, and one report tells of all.
 
+use std::time::Duration;
+
+use moored::CancelScope;
 use tokio::time::Instant;
 
 use super::State;
-use super::registry::Closing;
+use super::registry::{Closing, Draining};
 use crate::report::{CloseReport, ServerReport};
 use crate::session::{Stage, millis};
 
@@ -18,15 +21,46 @@ impl State {
             session.orders.leave_by(closing.deadline);
         }
         drop(registry);
-        self.closed.cancel();
+        self.serving.cancel();
         closing
+    }
+
+    /// Closes the registry to new calls and new servers; the first call sets the times.
+    pub(super) fn begin_draining(&self, budget: Duration) {
+        let mut registry = self.registry.lock();
+        if registry.closing.is_some() || registry.draining.is_some() {
+            return;
+        }
+        let began = Instant::now();
+        // A budget beyond the end of the clock is no limit.
+        registry.draining = Some(Draining { began, deadline: began.checked_add(budget) });
+        registry.calls.close();
+        self.shared.drain();
+        for session in registry.sessions() {
+            session.drain(&self.shared, began + self.shared.options.budget);
+        }
+        drop(registry);
+        self.serving.stop();
+    }
+
+    /// Waits until the calls under way have ended, if the group drains. Its deadline becomes that of `serving`.
+    pub(super) async fn drained(&self, serving: &CancelScope) {
+        let (draining, calls) = {
+            let registry = self.registry.lock();
+            (registry.draining, registry.calls.clone())
+        };
+        let Some(draining) = draining else { return };
+        if let Some(deadline) = draining.deadline {
+            serving.set_deadline(deadline.into_std());
+        }
+        calls.wait().await;
     }
 
     /// The report of the sessions that have been left by now.
     pub(super) fn report(&self, began: Instant, ended: Instant) -> CloseReport {
-        let (sessions, forgotten) = {
+        let (sessions, forgotten, draining) = {
             let registry = self.registry.lock();
-            (registry.reported(), registry.forgotten)
+            (registry.reported(), registry.forgotten, registry.draining)
         };
         let mut servers: Vec<ServerReport> = Vec::new();
         let mut clock = forgotten.clock;
@@ -43,6 +77,7 @@ impl State {
                 .began
                 .zip(clock.outcome)
                 .map_or(0, |(first, last)| millis(last - first)),
+            drain_ms: draining.map_or(0, |it| millis(began.saturating_duration_since(it.began))),
             leave_ms: millis(ended - began),
             servers,
         }

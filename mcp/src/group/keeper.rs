@@ -1,10 +1,11 @@
 //! The keeper: the task in which a group's owners are spawned, and which outlives every one of them.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
-use moored::TaskGroup;
 use moored::rt::tokio::Tokio;
+use moored::{CancelScope, TaskGroup};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -22,6 +23,7 @@ pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 /// its own report, without an effect on its siblings.
 pub(super) async fn keep(
     state: Arc<State>,
+    serving: CancelScope,
     mut newcomers: mpsc::UnboundedReceiver<Arc<Session>>,
     report: watch::Sender<Option<Arc<CloseReport>>>,
 ) {
@@ -37,16 +39,22 @@ pub(super) async fn keep(
                     Ok(())
                 })
             };
-            loop {
-                tokio::select! {
-                    biased;
-                    newcomer = newcomers.recv() => match newcomer {
-                        Some(session) => drop(spawn(session)),
-                        None => break,
-                    },
-                    () = state.closed.cancelled() => break,
+            let served = serving.run(async {
+                let mut stop = pin!(moored::stop_requested());
+                loop {
+                    tokio::select! {
+                        biased;
+                        newcomer = newcomers.recv() => match newcomer {
+                            Some(session) => drop(spawn(session)),
+                            None => break,
+                        },
+                        () = &mut stop => break,
+                    }
                 }
-            }
+                state.drained(&serving).await;
+            });
+            // Cancelled by `close`, or by the end of the budget for draining.
+            let _ = served.await;
             // A session that was registered before the group closed is already in the queue.
             newcomers.close();
             while let Some(session) = newcomers.recv().await {

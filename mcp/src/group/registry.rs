@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::fault::Fault;
 use crate::params::ServerParams;
@@ -26,8 +27,12 @@ pub(super) struct Registry {
     pub(super) forgotten: Forgotten,
     /// Attempts that were turned away for their name.
     rejected: Vec<Arc<Session>>,
+    /// Set once the group drains: no call is begun and no session is added any more.
+    pub(super) draining: Option<Draining>,
     /// Set once the group is being closed: no session is added any more.
     pub(super) closing: Option<Closing>,
+    /// The calls that are under way.
+    pub(super) calls: TaskTracker,
 }
 
 /// The summary of the sessions that were forgotten.
@@ -46,6 +51,13 @@ impl Forgotten {
         }
         self.clock = self.clock.spanning(*session.clock.lock());
     }
+}
+
+/// The beginning of draining, and the end of its budget.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draining {
+    pub(super) began: Instant,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// The time at which closing began, and its deadline.
@@ -68,7 +80,7 @@ impl Registry {
     /// Registers a server, or returns the reason of the refusal.
     pub(super) fn add(&mut self, params: ServerParams) -> Added {
         let session = Arc::new(Session::new(self.next, params));
-        if self.closing.is_some() {
+        if self.closing.is_some() || self.draining.is_some() {
             let text = "the group is closing: nothing was started";
             return Added::Rejected(session, Fault::new(Outcome::Closing, text));
         }

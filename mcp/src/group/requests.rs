@@ -6,9 +6,10 @@ mod template;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::SessionGroup;
 use super::registry::Registry;
+use super::{SessionGroup, State};
 use crate::component::{ComponentInfo, ComponentKind};
 use crate::error::CallError;
 #[cfg(doc)]
@@ -144,7 +145,8 @@ impl SessionGroup {
     ///
     /// If the future is dropped before the server has agreed, there is no subscription.
     pub async fn subscribe(&self, what: &str) -> Result<(), CallError> {
-        let (Route { session, live }, uri) = self.route(ComponentKind::Resource, what)?;
+        let (Route { session, live, _under_way }, uri) =
+            self.route(ComponentKind::Resource, what)?;
         let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);
         session.subscribe(&live, what, uri, usual).await
     }
@@ -159,7 +161,8 @@ impl SessionGroup {
     ///
     /// If the future is dropped, the subscription may or may not have ended.
     pub async fn unsubscribe(&self, what: &str) -> Result<(), CallError> {
-        let (Route { session, live }, uri) = self.route(ComponentKind::Resource, what)?;
+        let (Route { session, live, _under_way }, uri) =
+            self.route(ComponentKind::Resource, what)?;
         let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);
         session.unsubscribe(&live, what, uri, usual).await
     }
@@ -171,7 +174,7 @@ impl SessionGroup {
         question: Question,
         options: CallOptions,
     ) -> Result<Value, CallError> {
-        let Route { session, live } = route;
+        let Route { session, live, _under_way } = route;
         let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);
         session.ask(&live, name, question, options, usual).await
     }
@@ -183,7 +186,9 @@ impl SessionGroup {
             .hooked(kind, name)
             .or_else(|| registry.qualified(kind, name))
             .or_else(|| registry.addressed(kind, name));
-        found.unwrap_or_else(|| Err(CallError::unknown(kind, name)))
+        let (route, wire) = found.unwrap_or_else(|| Err(CallError::unknown(kind, name)))?;
+        drop(registry);
+        Ok((route.admitted(&self.0.state)?, wire))
     }
 }
 
@@ -192,12 +197,30 @@ impl SessionGroup {
 struct Route {
     session: Arc<Session>,
     live: Arc<Live>,
+    /// Counts the call until it ends.
+    _under_way: TaskTrackerToken,
+}
+
+impl Route {
+    /// The route, unless the group drains. Looked at after the call was counted: a group that begins to drain in between
+    /// has counted it too, and one that began before refuses it.
+    fn admitted(self, state: &State) -> Result<Self, CallError> {
+        if state.shared.is_draining() {
+            return Err(CallError::Closing(self.session.params.name.clone()));
+        }
+        Ok(self)
+    }
 }
 
 /// A route and a wire name; or the error of the session that would have had them and is not up.
 type Routed = Result<(Route, String), CallError>;
 
 impl Registry {
+    /// The way to a session that is up. The call counts from now on.
+    fn way(&self, session: &Arc<Session>, live: Arc<Live>) -> Route {
+        Route { session: session.clone(), live, _under_way: self.calls.token() }
+    }
+
     /// The session that offers `name` as its name in the group.
     fn hooked(&self, kind: ComponentKind, name: &str) -> Option<Routed> {
         self.first(|session, live| match live {
@@ -247,7 +270,7 @@ impl Registry {
             match session.stage() {
                 Stage::Up(live) => {
                     if let Some(Some(wire)) = wire(session, Some(&live)) {
-                        return Some(Ok((Route { session: session.clone(), live }, wire)));
+                        return Some(Ok((self.way(session, live), wire)));
                     }
                 }
                 stage => {

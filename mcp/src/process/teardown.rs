@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::ProcessGroup;
 use super::census::Census;
 use crate::order::{Order, OrderWatch};
+use crate::policy::Descendants;
 use crate::report::{ExitStatusReport, LeavePhase};
 
 /// SIGKILL goes out this long before the end of the budget, or at half of a budget that is shorter than two of these.
@@ -36,6 +37,7 @@ pub(crate) struct ChildLeft {
     pub(crate) signals: Vec<&'static str>,
     pub(crate) status: Option<ExitStatusReport>,
     pub(crate) survivors: Vec<i32>,
+    pub(crate) descendants: Option<Descendants>,
     pub(crate) fault: Option<String>,
 }
 
@@ -66,7 +68,8 @@ pub(crate) async fn leave(
     }
 
     left.status = group.status();
-    if !empty {
+    left.descendants = Some(group.descendants());
+    if !empty || group.descendants() == Descendants::Leave {
         left.survivors = match group.members() {
             Some(members) => members,
             None if left.status.is_none() => vec![group.id()],

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::rounds::Rounds;
-use super::{Live, Session, Stage};
+use super::{Connection, Live, Session, Stage};
 use crate::answer::Progress;
 use crate::error::CallError;
 use crate::fault::Fault;
@@ -57,10 +57,11 @@ impl Session {
                 return Err(self.failed(rounds.fault()));
             }
             let given = wanted.given(desk, beside.tag.as_ref());
-            let gone = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
             beside.input = tokio::select! {
                 biased;
-                stage = gone => return Err(self.gone(stage)),
+                stage = self.ended(&live.connection) => {
+                    return Err(self.gone_from(&live.connection, stage));
+                }
                 given = given => given.map_err(|fault| self.failed(fault))?,
                 limit = limits.whole() => return Err(timed_out(name, limit)),
             };
@@ -88,7 +89,7 @@ impl Session {
         };
         let asking = live.connection.caller.ask(question, beside);
         tokio::pin!(asking);
-        let gone = self.wait_until(|stage| !matches!(stage, Stage::Up(_)));
+        let gone = self.ended(&live.connection);
         tokio::pin!(gone);
         let failure = loop {
             tokio::select! {
@@ -104,7 +105,7 @@ impl Session {
                         Err(failure) => break failure,
                     }
                 }
-                stage = &mut gone => return Err(self.gone(stage)),
+                stage = &mut gone => return Err(self.gone_from(&live.connection, stage)),
                 Some(step) = progress.recv(), if wants_progress => {
                     if limits.are_extended() {
                         limits.begin_anew();
@@ -122,7 +123,7 @@ impl Session {
             // The owner sees the same end and knows its cause: it records it within a moment.
             CallFailure::Gone => {
                 let stage = tokio::time::timeout(CAUSE, gone).await;
-                self.gone(stage.unwrap_or_else(|_| self.stage()))
+                self.gone_from(&live.connection, stage.unwrap_or_else(|_| self.stage()))
             }
         })
     }
@@ -154,21 +155,35 @@ impl Session {
         }
     }
 
+    /// Waits for the end of a connection. The session may be up again by then, with another one.
+    async fn ended(&self, connection: &Arc<Connection>) -> Stage {
+        let is_it = |stage: &Stage| matches!(stage, Stage::Up(up) if Arc::ptr_eq(&up.connection, connection));
+        self.wait_until(|stage| !is_it(stage)).await
+    }
+
+    /// The error of a request that was under way on a connection that has ended.
+    fn gone_from(&self, connection: &Connection, stage: Stage) -> CallError {
+        match connection.ended_by.get() {
+            // The report of a session that was left has the end of standard error as well.
+            Some(fault) if !matches!(stage, Stage::Left(_)) => {
+                CallError::server_gone(self.params.name.clone(), fault.report(None), fault)
+            }
+            _ => self.gone(stage),
+        }
+    }
+
     /// The error of a request to this session when it is not up.
     pub(crate) fn gone(&self, stage: Stage) -> CallError {
         let server = self.params.name.clone();
         match stage {
-            Stage::Leaving { fault: Some(fault) } => CallError::ServerGone {
-                server,
-                report: fault.report(None).into(),
-                source: Some(Arc::new(fault)),
-            },
+            Stage::Leaving { fault: Some(fault) } => {
+                CallError::server_gone(server, fault.report(None), &fault)
+            }
+            Stage::Down(down) => CallError::server_gone(server, down.report.clone(), &down.fault),
             Stage::Left(finished) => match (&finished.ended_by, &finished.report.error) {
-                (Some(fault), Some(report)) => CallError::ServerGone {
-                    server,
-                    report: report.clone().into(),
-                    source: Some(Arc::new(fault.clone())),
-                },
+                (Some(fault), Some(report)) => {
+                    CallError::server_gone(server, report.clone(), fault)
+                }
                 _ => CallError::Left(server),
             },
             // The protocol loop has dropped the call alone.

@@ -15,6 +15,7 @@ use super::{Session, Shared, exits};
 use crate::fault::Fault;
 use crate::order::OrderWatch;
 use crate::params::{HttpParams, StdioParams, Transport};
+use crate::policy::Restart;
 use crate::process::unread::Unread;
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ExitStatusReport, Outcome};
@@ -56,6 +57,8 @@ pub(super) struct Held {
     pub(super) recorder: Arc<Recorder>,
     pub(super) stderr: Option<StderrTail>,
     pub(super) process: Option<Arc<ProcessGroup>>,
+    /// Whether the server is started again after a failure.
+    is_restarted: bool,
 }
 
 /// A server to which messages can be sent.
@@ -70,7 +73,13 @@ impl Berth<'_> {
     /// [`handshake`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
         let side = self.side()?;
-        let mut held = Held { recorder: side.recorder.clone(), side, stderr: None, process: None };
+        let mut held = Held {
+            recorder: side.recorder.clone(),
+            side,
+            stderr: None,
+            process: None,
+            is_restarted: self.session.params.restart != Restart::Never,
+        };
         self.stack.defer(exits::end_link(held.side.end.clone(), self.orders.clone()));
         let ready = match &self.session.params.transport {
             Transport::Stdio(params) => {
@@ -223,7 +232,12 @@ impl Held {
             self.recorder.recorded_fault().unwrap_or_else(|| self.closed())
         };
         let Some(process) = &self.process else {
-            return ended.await;
+            return tokio::select! {
+                biased;
+                fault = ended => fault,
+                // Without a policy the session stays, because the next request tries to begin another HTTP session.
+                fault = self.recorder.renewal_failed(), if self.is_restarted => fault,
+            };
         };
         tokio::select! {
             biased;

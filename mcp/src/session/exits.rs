@@ -119,8 +119,8 @@ pub(super) async fn drain(reader: Pump, tail: Pump) {
 /// Records that leaving has reached `phase`, for the views and the report.
 fn begin_phase(session: &Session, shared: &Shared, leaving: &Leaving, phase: LeavePhase) {
     leaving.phase(phase);
-    // The process is left so that it can be started again: the session is still connecting.
-    if !matches!(session.stage(), Stage::Connecting) {
+    // The process is left so that it can be started again: the session is still connecting, or down.
+    if !matches!(session.stage(), Stage::Connecting | Stage::Down(_)) {
         session.tell(shared, || EventKind::Leaving(phase));
     }
 }

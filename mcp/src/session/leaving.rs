@@ -63,6 +63,7 @@ impl Leaving {
             report.signals = child.signals.into_iter().map(str::to_owned).collect();
             report.exit_status = child.status;
             report.survivors = child.survivors;
+            report.descendants = child.descendants;
         }
         if was_up || had_child || report.delete != Delete::NotApplicable {
             report.ms = record.began.map_or(0, |began| millis(began.elapsed()));

@@ -24,6 +24,7 @@ impl SessionInfo {
 pub(super) fn info(
     session: &Session,
     era: Option<String>,
+    connect_ms: u64,
     listing: &Listing,
     list_fault: Option<&Fault>,
 ) -> SessionInfo {
@@ -31,7 +32,7 @@ pub(super) fn info(
         name: session.params.name.clone(),
         transport: session.kind(),
         era,
-        connect_ms: session.clock.lock().connect_ms().unwrap_or_default(),
+        connect_ms,
         tools: 0,
         prompts: 0,
         resources: 0,
@@ -42,16 +43,21 @@ pub(super) fn info(
     info
 }
 
+/// The report of a fault of the last start, with the end of its standard error.
+pub(super) fn error(life: &Life, fault: &Fault) -> ErrorReport {
+    let stderr = life.held.as_ref().and_then(|held| held.stderr.as_ref());
+    ErrorReport {
+        stderr_error: stderr.and_then(StderrTail::first_error),
+        ..fault.report(stderr.map(StderrTail::text))
+    }
+}
+
 /// The report of a session that has been left.
 pub(super) fn finish(session: &Session, life: &Life, left: Left) -> Finished {
     let Left { fault, leave } = left;
-    let stderr = life.held.as_ref().and_then(|held| held.stderr.as_ref());
     // The cause of its end is more important than a list that could not be read.
     let worst = fault.as_ref().or(life.list_fault.as_ref());
-    let error = worst.map(|fault| ErrorReport {
-        stderr_error: stderr.and_then(StderrTail::first_error),
-        ..fault.report(stderr.map(StderrTail::text))
-    });
+    let error = worst.map(|fault| error(life, fault));
     let clock = *session.clock.lock();
     let info = life.info.as_ref();
     let report = ServerReport {

@@ -1,16 +1,17 @@
 //! One start of a server: connected, served until it is lost or was asked to leave, and left.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use moored::{Cause, ExitFailure, ExitStack, Failure, TaskGroup};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
-use super::leaving::Leaving;
+use super::leaving::{Leaving, millis};
 use super::naming::{Claim, Conflict, Named};
 use super::pump::Pumps;
+use super::restarting::Comebacks;
 use super::{Connection, Listing, Live, Session, Shared, Stage, Turn};
 use super::{connecting, listening, refreshing, reporting};
 use crate::event::EventKind;
@@ -21,13 +22,18 @@ use crate::wire::{Link, Offers};
 /// The progress of a session.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    /// Set once it is up.
+    /// Set once it is up; of the last start that came up.
     pub(super) info: Option<SessionInfo>,
+    /// Whether this start came up.
+    pub(super) is_up: bool,
+    pub(super) comebacks: Comebacks,
     pub(super) held: Option<Held>,
     /// The names of its components, until they are withdrawn.
     pub(super) claim: Option<Claim>,
     /// A list that could not be read.
     pub(super) list_fault: Option<Fault>,
+    /// The beginning of the attempt.
+    pub(super) began: Option<Instant>,
     /// Given back with the outcome of the attempt.
     pub(super) turn: Option<Turn>,
     /// The end of the attempt.
@@ -36,6 +42,16 @@ pub(super) struct Life {
     pub(super) again: Option<String>,
     /// The end of its first process, once the second one is there.
     pub(super) ended_on_probe: Option<String>,
+}
+
+impl Life {
+    /// Whether the server will be started again, now that a start of it has ended by `fault`.
+    pub(super) fn comes_back(&self, session: &Session, shared: &Shared, fault: &Fault) -> bool {
+        self.info.is_some()
+            && !session.watch.is_asked_to_leave()
+            && !shared.is_draining()
+            && self.comebacks.follow(session, fault)
+    }
 }
 
 /// The outcome of one start of a server.
@@ -53,6 +69,7 @@ pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &m
     let pumps: Pumps = TaskGroup::new().named(format!("pumps of {}", session.name)).keep_going();
     let stack = ExitStack::new().named(format!("session {}", session.name));
     session.starts.fetch_add(1, Ordering::Relaxed);
+    life.is_up = false;
     let left = pumps.run(async {
         let berth = Berth {
             session,
@@ -79,7 +96,7 @@ pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &m
         // The pumps return no errors, and their group is cancelled only by the end of the runtime.
         Err(failure) => (None, vec![failure.to_string()]),
     };
-    let leave = leaving.report(life.info.is_some(), suppressed);
+    let leave = leaving.report(life.is_up, suppressed);
     Left { fault, leave }
 }
 
@@ -105,7 +122,8 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
         let message = how.clone();
         session.tell(shared, || EventKind::StartedAgain { message });
     } else {
-        session.clock.lock().outcome = Some(Instant::now());
+        // The clock of the session is that of its first attempt.
+        session.clock.lock().outcome.get_or_insert_with(Instant::now);
         life.turn = None;
     }
     let (held, link, offers) = attempted?;
@@ -114,7 +132,8 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let listing = list(berth, life, &held, offers)?;
     let (opened, arrivals) = mpsc::unbounded_channel();
     let caller = link.caller(opened);
-    let info = come_up(session, &link, Connection { caller: caller.clone() }, listing, life)?;
+    let connection = Connection { caller: caller.clone(), ended_by: OnceLock::new() };
+    let info = come_up(session, &link, connection, listing, life)?;
     session.tell(shared, || EventKind::Up(Box::new(info)));
     let Some(claim) = &mut life.claim else { unreachable!("it was taken with the listing") };
     let mut orders = session.watch.clone();
@@ -128,21 +147,21 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     }
 }
 
-/// Gives the components their hooked names. A server comes up with all of its names or not at all.
+/// Gives the components their hooked names. A server comes up with all of its names or not at all. A server that is started
+/// again leaves those out that another server has taken meanwhile.
 fn list(berth: Berth<'_>, life: &mut Life, held: &Held, offers: Offers) -> Result<Listing, Fault> {
     let Berth { session, shared, .. } = berth;
-    let mut named = Named::of(&shared.options.names, &session.name, offers.all);
+    let is_first = life.info.is_none();
+    let named = Named::of(&shared.options.names, &session.name, offers.all);
     named.warnings.into_iter().for_each(|warning| held.recorder.warn(warning));
     let claim = life.claim.get_or_insert_with(|| shared.claims.of(&session.name));
-    if named.conflicts.is_empty() {
-        let (components, taken) = claim.update(named.components, true);
-        if taken.is_empty() {
-            return Ok(Listing::of(components));
-        }
-        named.conflicts = taken;
+    let (components, taken) = claim.update(named.components, is_first);
+    let mut conflicts = named.conflicts.into_iter().chain(taken);
+    if is_first && let Some(conflict) = conflicts.next() {
+        return Err(conflict.fault());
     }
-    let fault = named.conflicts.into_iter().map(Conflict::fault).next();
-    Err(fault.unwrap_or_else(interrupted))
+    conflicts.map(Conflict::warning).for_each(|warning| held.recorder.warn(warning));
+    Ok(Listing::of(components))
 }
 
 /// Lets the users see the session, unless it was asked to leave before.
@@ -154,7 +173,9 @@ fn come_up(
     life: &mut Life,
 ) -> Result<SessionInfo, Fault> {
     let profile = link.profile();
-    let info = reporting::info(session, profile.era.clone(), &listing, life.list_fault.as_ref());
+    let connect_ms = life.began.map_or(0, |began| millis(began.elapsed()));
+    let list_fault = life.list_fault.as_ref();
+    let info = reporting::info(session, profile.era.clone(), connect_ms, &listing, list_fault);
     let live = Live {
         info: info.clone(),
         listing: Arc::new(listing),
@@ -165,24 +186,36 @@ fn come_up(
         return Err(interrupted());
     }
     life.info = Some(info.clone());
+    life.is_up = true;
+    life.comebacks.up();
     Ok(info)
 }
 
 /// From here on only exits run. A session that ended by itself has the whole budget; an order may shorten it.
 fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
     let Berth { session, shared, .. } = berth;
-    if let (Some(info), Stage::Up(live)) = (&mut life.info, session.stage()) {
+    let stage = session.stage();
+    if let (Some(info), Stage::Up(live)) = (&mut life.info, &stage) {
         // The report has the numbers of the last listing.
         info.count(&live.listing);
+        if let Some(fault) = fault {
+            live.connection.ended_by.get_or_init(|| fault.clone());
+        }
     }
     berth.orders.end_start(Instant::now() + shared.options.budget);
-    session.advance(Stage::Leaving { fault: fault.cloned() });
-    // Now that its components are withdrawn, another session may have their names.
-    life.claim = None;
-    session.tell(shared, || match (fault, &life.info) {
-        (None, _) => EventKind::Closing,
-        (Some(fault), Some(_)) => EventKind::Lost { message: fault.line() },
-        (Some(fault), None) => EventKind::Failed { outcome: fault.outcome, message: fault.line() },
+    let comes_back = fault.is_some_and(|fault| life.comes_back(session, shared, fault));
+    // A session that is down stays so while its server is started again and again.
+    if !(comes_back && matches!(stage, Stage::Down(_))) {
+        session.advance(Stage::Leaving { fault: fault.cloned() });
+    }
+    if !comes_back {
+        // Its components are withdrawn, so another session may have their names.
+        life.claim = None;
+    }
+    session.tell(shared, || match fault {
+        None => EventKind::Closing,
+        Some(fault) if life.is_up => EventKind::Lost { message: fault.line() },
+        Some(fault) => EventKind::Failed { outcome: fault.outcome, message: fault.line() },
     });
 }
 

@@ -9,7 +9,7 @@ use crate::state::{SessionStage, SessionState};
 
 impl Session {
     /// The state that `SessionGroup::sessions` returns.
-    pub(crate) fn state(&self) -> SessionState {
+    pub(crate) fn state(&self, is_draining: bool) -> SessionState {
         let (stage, at) = {
             let reached = self.reached.borrow();
             (reached.stage.clone(), reached.at)
@@ -26,7 +26,11 @@ impl Session {
         };
         let (stage, error) = match stage {
             Stage::Connecting => (SessionStage::Connecting, None),
+            Stage::Up(live) if is_draining => {
+                (SessionStage::Draining, live.info.list_error.clone())
+            }
             Stage::Up(live) => (SessionStage::Up, live.info.list_error.clone()),
+            Stage::Down(down) => (SessionStage::Restarting, Some(down.report.clone())),
             Stage::Leaving { fault } => {
                 (SessionStage::Leaving, fault.map(|fault| fault.report(None)))
             }

@@ -193,6 +193,9 @@ impl SessionClient {
         result.map_err(|failure| {
             let fault = failure.fault(session, &kind);
             session.recorder.fault(fault.clone());
+            if session.open.lock().renews(&kind) {
+                session.recorder.not_renewed(fault.clone());
+            }
             failure.error(fault)
         })
     }

@@ -3,9 +3,10 @@
 //! rmcp reports a broken connection as "transport closed". The cause was seen below it, by our client or our pumps, and
 //! is kept here, so that the caller gets the cause.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::warnings::Warnings;
 use crate::fault::Fault;
@@ -14,6 +15,9 @@ use crate::fault::Fault;
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     recorded: Mutex<Recorded>,
+    /// The failure to replace an expired HTTP session, and its notice.
+    unrenewed: OnceLock<Fault>,
+    renewal_failed: Notify,
     /// The warnings of the session, which outlive this connection.
     warnings: Arc<Warnings>,
 }
@@ -30,7 +34,27 @@ struct Recorded {
 impl Recorder {
     /// The record of a connection of the session that has these warnings.
     pub(crate) fn new(warnings: Arc<Warnings>) -> Self {
-        Self { recorded: Mutex::default(), warnings }
+        Self { warnings, ..Self::default() }
+    }
+
+    /// The HTTP session has expired, and no other one could be begun.
+    pub(crate) fn not_renewed(&self, fault: Fault) {
+        self.unrenewed.get_or_init(|| fault);
+        self.renewal_failed.notify_one();
+    }
+
+    /// Ready when an expired HTTP session could not be replaced, with the cause.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe, for one waiter.
+    pub(crate) async fn renewal_failed(&self) -> Fault {
+        loop {
+            if let Some(fault) = self.unrenewed.get() {
+                return fault.clone();
+            }
+            self.renewal_failed.notified().await;
+        }
     }
 
     /// The connection has reached this phase, which a time-out will name.

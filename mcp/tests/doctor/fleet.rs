@@ -95,7 +95,10 @@ fn the_fleet_tells_who_came_up_who_did_not_and_how_each_left() {
 fn the_json_has_the_fields_of_the_contract_and_no_others() {
     let run = Place::new().run(&["doctor", "--json", "--budget", "1s"]);
     let report = run.report();
-    assert_eq!(keys(&report), ["clean", "connect_ms", "leave_ms", "servers", "version"]);
+    assert_eq!(
+        keys(&report),
+        ["clean", "connect_ms", "drain_ms", "leave_ms", "servers", "version"]
+    );
     for server in report["servers"].as_array().expect("a list") {
         assert_eq!(
             keys(server),
@@ -115,8 +118,12 @@ fn the_json_has_the_fields_of_the_contract_and_no_others() {
                 "warnings"
             ]
         );
+        let mut in_leave = keys(&server["leave"]);
+        let says_descendants = in_leave.contains(&"descendants");
+        assert_eq!(says_descendants, server["transport"] == "stdio", "{server:#}");
+        in_leave.retain(|key| *key != "descendants");
         assert_eq!(
-            keys(&server["leave"]),
+            in_leave,
             [
                 "clean",
                 "delete",

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use moored_mcp::{CallOptions, Delete, ExitStatusReport, LeaveReport, SessionGroup};
+use moored_mcp::{
+    CallOptions, Delete, Descendants, ExitStatusReport, LeaveReport, SessionGroup, Transport,
+};
 use serde_json::json;
 
 use crate::support::http::{Reply, Server, legacy};
@@ -90,6 +92,38 @@ async fn a_grandchild_that_holds_the_pipes_is_swept_after_its_leader_has_gone() 
         assert_eq!(leave.signals, ["SIGTERM"], "{leave:?}");
         assert!(leave.survivors.is_empty() && leave.clean, "{leave:?}");
         assert!(took < Duration::from_millis(1_500), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn descendants_that_are_to_be_left_run_on_and_are_listed() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path").to_owned();
+        let flags = ["--grandchild", "--ignore-eof", "--pid-file", &path];
+        let mut server = fleet_server("child", &flags);
+        let Transport::Stdio(params) = &mut server.transport else { panic!("a child") };
+        params.descendants = Descendants::Leave;
+        let group = brisk_group();
+        group.connect(server).await.expect("it comes up");
+        let pids = pids(file.path());
+        let report = group.close().await;
+        let leave = &report.servers[0].leave;
+        let alive = exists(pids[1]);
+        // Before any assertion, so that a failing test leaves no process.
+        let killed = std::process::Command::new("kill").args(["-9", &pids[1].to_string()]).status();
+        assert!(alive && killed.expect("kill").success(), "{leave:?}");
+        assert_eq!(
+            (&leave.signals[..], leave.clean),
+            (&["SIGTERM".to_owned()][..], true),
+            "{leave:?}"
+        );
+        assert_eq!(
+            (&leave.survivors[..], leave.descendants),
+            (&pids[1..], Some(Descendants::Leave))
+        );
+        assert!(!exists(pids[0]), "the child is reaped");
     })
     .await;
 }

@@ -125,6 +125,7 @@ pub(crate) fn report() -> CloseReport {
         version: CloseReport::VERSION,
         clean: false,
         connect_ms: 14,
+        drain_ms: 0,
         leave_ms: 5_001,
         servers,
     }

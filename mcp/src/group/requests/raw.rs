@@ -24,7 +24,7 @@ impl SessionGroup {
     ///
     /// As for [`call_tool`](Self::call_tool).
     pub async fn set_log_level(&self, server: &str, level: LogLevel) -> Result<(), CallError> {
-        let route = self.server(server)?;
+        let route = self.server(server)?.admitted(&self.0.state)?;
         if route.live.is_modern() {
             route.live.set_log_level(level);
             return Ok(());
@@ -50,7 +50,7 @@ impl SessionGroup {
         mut params: Map<String, Value>,
         mut options: CallOptions,
     ) -> Result<Value, CallError> {
-        let route = self.server(server)?;
+        let route = self.server(server)?.admitted(&self.0.state)?;
         // The metadata is not part of the parameters here, because it is sent together with the token of the progress.
         if let Some(Value::Object(meta)) = params.remove("_meta") {
             for (key, value) in meta {
@@ -76,7 +76,8 @@ impl SessionGroup {
         method: &str,
         params: Map<String, Value>,
     ) -> Result<(), CallError> {
-        let Route { session, live } = self.server(server)?;
+        // A group that drains sends them all the same: a call under way may need one.
+        let Route { session, live, .. } = self.server(server)?;
         session.notify(&live, method.to_owned(), params).await
     }
 
@@ -88,7 +89,7 @@ impl SessionGroup {
             return Err(CallError::UnknownServer(name.to_owned()));
         };
         match session.stage() {
-            Stage::Up(live) => Ok(Route { session: session.clone(), live }),
+            Stage::Up(live) => Ok(registry.way(session, live)),
             stage => Err(session.gone(stage)),
         }
     }

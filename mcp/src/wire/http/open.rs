@@ -76,6 +76,11 @@ impl Open {
         }
     }
 
+    /// Whether a message of this kind begins a session that replaces an expired one.
+    pub(super) fn renews(&self, kind: &Kind) -> bool {
+        self.is_agreed && kind.is_initialize()
+    }
+
     /// A message of this kind was accepted by the server. Returns whether it has completed a session that replaces an
     /// expired one.
     pub(super) fn taken(&mut self, kind: &Kind) -> bool {

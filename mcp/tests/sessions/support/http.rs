@@ -42,6 +42,8 @@ pub(crate) enum Reply {
     },
     /// A stream of the events that a test pushes.
     Fed(Feed),
+    /// Another reply, once the gate is open.
+    Gated(watch::Receiver<bool>, Box<Reply>),
     /// Keeps the connection open and sends nothing.
     Hang,
     /// Closes the connection without an answer.
@@ -299,12 +301,28 @@ async fn converse(stream: TcpStream, script: Script, log: Log, ids: Ids) {
         ids.lock().push((request.rpc.clone(), request.id.clone()));
         log.send_modify(|log| log.push(format!("{} {what}", request.verb)));
         let mut reply = script(&request);
-        while let Reply::After(delay, then) = reply {
-            tokio::time::sleep(delay).await;
-            reply = *then;
+        loop {
+            reply = match reply {
+                Reply::After(delay, then) => {
+                    tokio::time::sleep(delay).await;
+                    *then
+                }
+                Reply::Gated(mut gate, then) => {
+                    let mut byte = [0];
+                    tokio::select! {
+                        _ = gate.wait_for(|open| *open) => *then,
+                        // The client has closed the connection.
+                        _ = stream.read(&mut byte) => return,
+                    }
+                }
+                other => {
+                    reply = other;
+                    break;
+                }
+            };
         }
         match reply {
-            Reply::After(..) => unreachable!("waited for above"),
+            Reply::After(..) | Reply::Gated(..) => unreachable!("waited for above"),
             Reply::Hang => {
                 // Until the client closes the connection.
                 let _ = stream.read(&mut [0]).await;
