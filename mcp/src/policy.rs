@@ -1,4 +1,4 @@
-//! The policies of one server: whether it is started again, and what becomes of the processes it has started.
+//! The policies of one server: for starting it again, and for the processes that it has started.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// and the one `initialize` that would replace it has failed. Without a policy that `initialize` is tried at each call.
 ///
 /// The policy begins when the session has come up: an attempt to connect that fails is an error of
-/// [`connect`](crate::SessionGroup::connect), whatever the policy. An order to leave always wins: a session that was asked
-/// to leave, or whose group drains, is not started again.
+/// [`connect`](crate::SessionGroup::connect) under every policy. An order to leave always wins: a session that was
+/// asked to leave, or whose group drains, is not started again.
 ///
 /// While a server is down its components are withdrawn, and its names stay reserved for it. A call of one of its components
 /// fails at once with [`CallError::ServerGone`](crate::CallError::ServerGone), which has the cause. A call that was under way
@@ -74,7 +74,7 @@ impl Backoff {
     }
 }
 
-/// What becomes of the processes that a child has started and that are still in its process group when it is left.
+/// The fate of the processes that a child has started and that are still in its process group when it is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Descendants {

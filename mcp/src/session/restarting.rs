@@ -1,4 +1,4 @@
-//! Whether a server is started again after its session was lost, and after which pause.
+//! The decision whether a server is started again after its session was lost, and the pause before that.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::report::ExitStatusReport;
 /// The restarts of one server so far.
 #[derive(Debug, Default)]
 pub(super) struct Comebacks {
-    /// In a row.
+    /// The number of restarts in a row.
     tries: u32,
     up_since: Option<Instant>,
 }

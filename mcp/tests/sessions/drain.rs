@@ -20,7 +20,7 @@ fn call(group: &SessionGroup) -> tokio::task::JoinHandle<Result<serde_json::Valu
     tokio::spawn(async move { group.call_tool("s/echo", Map::new(), CallOptions::default()).await })
 }
 
-/// A server whose calls are answered once `gate` is open.
+/// A server that answers calls once `gate` is open.
 async fn gated() -> (Server, watch::Sender<bool>) {
     let (open, gate) = watch::channel(false);
     let server = Server::start(move |request| match request.rpc.as_str() {

@@ -85,7 +85,7 @@ async fn a_session_that_is_down_fails_calls_at_once_with_the_cause_and_keeps_its
         let other = group.connect(shell_server("other", "exit 7")).await.expect_err("it is taken");
         assert_eq!(other.outcome(), Outcome::DuplicateName);
 
-        // Leaving wins over the pause, and the cause stands in the report.
+        // Leaving ends the pause, and the cause is in the report.
         let report = group.disconnect("s").await.expect("it has its name");
         assert_eq!((report.outcome, report.starts), (Outcome::Exited, 1));
         assert!(group.close().await.clean);
@@ -98,7 +98,7 @@ async fn after_too_many_restarts_in_a_row_the_session_is_left_with_the_last_caus
     within_limit(async {
         let folder = tempfile::tempdir().expect("a folder");
         let flag = folder.path().join("once").display().to_string();
-        // It comes up once, and exits with 9 from then on.
+        // The server comes up once, and exits with 9 at every later start.
         let script = format!("test -e {flag} && exit 9; touch {flag};");
         let server = shell_server("s", "exit 7");
         let moored_mcp::Transport::Stdio(params) = &server.transport else { panic!("a child") };
@@ -162,7 +162,7 @@ async fn an_exit_with_status_0_is_no_failure_and_always_means_always() {
 #[tokio::test]
 async fn a_close_in_every_phase_of_a_restart_ends_it() {
     within_limit(async {
-        // The second start says nothing, so that the close meets it on its way up.
+        // The second start answers nothing, so that the close comes while it is starting.
         let folder = tempfile::tempdir().expect("a folder");
         let flag = folder.path().join("once").display().to_string();
         let script =
