@@ -230,6 +230,12 @@ impl SessionGroup {
         }
     }
 
+    /// The limit of a call that has none, to a server that has none.
+    #[cfg(feature = "serve")]
+    pub(crate) fn call_timeout(&self) -> Option<std::time::Duration> {
+        self.0.state.shared.options.call_timeout
+    }
+
     /// Kills the process groups of all children at once and sends no more DELETE. A close that is under way ends
     /// soon; without one, every session is left by force and the group stays usable.
     pub fn force(&self) {

@@ -4,6 +4,7 @@ mod accept;
 mod answering;
 mod client;
 mod desk;
+mod errand;
 mod errors;
 mod fleet;
 mod guard;
@@ -13,8 +14,11 @@ mod keeper;
 mod lists;
 mod message;
 mod options;
+mod parked;
 mod pipe;
+mod relay;
 mod results;
+mod subscriptions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,13 +27,18 @@ use moored::rt::tokio::Tokio;
 use moored::{CancelHandle, GroupSpawner};
 use tokio::sync::{Semaphore, watch};
 
+use self::client::Clients;
 use self::fleet::Fleet;
 pub use self::fleet::ServerState;
 pub use self::http::body::Body;
 use self::http::sessions::Sessions;
 pub use self::options::GatewayOptions;
+use self::parked::Parked;
+use self::relay::Relay;
+use self::subscriptions::Subscriptions;
+use crate::callbacks::LogLevel;
 use crate::group::SessionGroup;
-use crate::params::ServerParams;
+use crate::params::{GroupOptions, ServerParams};
 use crate::report::CloseReport;
 
 /// The servers of a [`SessionGroup`] behind one endpoint. To its clients the gateway is one server that offers the
@@ -98,6 +107,9 @@ struct Core {
     options: GatewayOptions,
     fleet: Arc<Fleet>,
     sessions: Sessions,
+    clients: Clients,
+    parked: Parked,
+    subscriptions: Subscriptions,
     /// Turns for requests under way.
     requests: Arc<Semaphore>,
     /// The group of the requests. They may come to their end when the gateway closes.
@@ -115,7 +127,20 @@ struct Core {
 }
 
 impl Gateway {
-    /// Starts a gateway for the servers of `group`, on the current tokio runtime.
+    /// Starts a gateway with a group of its own, on the current tokio runtime. What its servers ask and tell goes to the clients,
+    /// in place of the callbacks in `group`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open(group: GroupOptions, options: GatewayOptions) -> Gateway {
+        let relay = Relay::default();
+        let group = SessionGroup::start(group.callbacks(relay.callbacks()));
+        Self::with(group, options, &relay)
+    }
+
+    /// Starts a gateway for the servers of a group that is there already. What the servers ask goes to the group's own callbacks, and not to
+    /// the clients.
     ///
     /// From now on, closing the gateway closes the group, and closing the group closes the gateway. The group can still
     /// be used: clients of the gateway see a server that is connected to it or left by it.
@@ -124,11 +149,18 @@ impl Gateway {
     ///
     /// Outside of a tokio runtime.
     pub fn start(group: SessionGroup, options: GatewayOptions) -> Gateway {
+        Self::with(group, options, &Relay::default())
+    }
+
+    fn with(group: SessionGroup, options: GatewayOptions, relay: &Relay) -> Gateway {
         let (told, report) = watch::channel(None);
         let regions = keeper::Regions::new(options.drain);
         let core = Arc::new(Core {
             fleet: Arc::new(Fleet::new(group.clone(), &options)),
             sessions: Sessions::new(&options),
+            clients: Clients::default(),
+            parked: Parked::default(),
+            subscriptions: Subscriptions::default(),
             requests: Arc::new(Semaphore::new(options.requests.clamp(1, Semaphore::MAX_PERMITS))),
             calls: regions.calls.spawner(),
             wires: regions.wires.spawner(),
@@ -138,8 +170,15 @@ impl Gateway {
             whole: regions.whole.handle(),
             options,
         });
-        let follow = core.fleet.clone().follow();
-        core.rest(follow);
+        relay.attach(&core);
+        core.rest(core.fleet.clone().follow());
+        core.rest(core.clone().follow_updates());
+        let its = core.clone();
+        core.rest(async move {
+            its.closing.stop_requested().await;
+            // Their clients could not go on with them any more.
+            its.parked.clear();
+        });
         tokio::spawn(regions.keep(group, told));
         Gateway(Arc::new(Inner { core, report }))
     }
@@ -150,7 +189,7 @@ impl Gateway {
     pub fn keep(&self, servers: Vec<ServerParams>) {
         let core = &self.0.core;
         // All of them first, so that a list waits for all.
-        servers.iter().for_each(|server| core.fleet.expect(&server.name));
+        servers.iter().for_each(|server| core.fleet.expect(server));
         for server in servers {
             core.rest(core.fleet.clone().tend(server));
         }
@@ -209,6 +248,18 @@ impl Core {
     fn is_closing(&self) -> bool {
         use futures_util::FutureExt;
         self.whole.is_cancelled() || self.closing.stop_requested().now_or_never().is_some()
+    }
+
+    /// Somebody wants to hear the servers' log, from this level on.
+    fn want_logs(self: &Arc<Self>, level: LogLevel) {
+        if self.fleet.wants_log(level) {
+            let fleet = self.fleet.clone();
+            self.rest(async move {
+                for (server, _) in fleet.states() {
+                    fleet.ask_for_log(&server).await;
+                }
+            });
+        }
     }
 
     /// Runs something until the gateway has closed. It is dropped then.

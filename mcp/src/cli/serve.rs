@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions, SessionGroup};
+use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::args::ServeArgs;
 use super::progress::log;
+use super::render::words;
 use super::signals::{Caught, Signals};
 use super::{FAILED, WRONG_USE, output, render, source};
 
@@ -37,9 +38,8 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
         None => None,
     };
 
-    let group = SessionGroup::start(args.group_options());
-    let logging = tokio::spawn(follow(group.events()));
-    let gateway = Gateway::start(group, options);
+    let gateway = Gateway::open(args.group_options(), options);
+    let logging = tokio::spawn(follow(gateway.group().events()));
     gateway.keep(servers);
     let over_http = listener.is_some();
     let serving = async {
@@ -156,8 +156,11 @@ async fn follow(mut events: Receiver<Event>) {
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
-        if let EventKind::Leaving(_) = event.kind {
-            continue;
+        match &event.kind {
+            EventKind::Leaving(_) => continue,
+            // Of an attempt that failed it is enough to say why.
+            EventKind::Left(report) if !words::was_up(report) => continue,
+            _ => {}
         }
         let Some(line) = log::line(&event.kind) else { continue };
         let name = event.name.to_string();

@@ -1,6 +1,7 @@
 //! The gateway as rmcp sees it: a service that answers requests, each in a child of the gateway.
 
 mod ask;
+pub(super) mod running;
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -54,6 +55,26 @@ impl Service<RoleServer> for Front {
                 let work = ask::answer(self.clone(), request, context, modern);
                 return self.core.as_child(cancelled, work).await;
             }
+            ClientRequest::SetLevelRequest(set) => {
+                if modern {
+                    return Err(unknown("logging/setLevel"));
+                }
+                let params = serde_json::to_value(set.params).unwrap_or_default();
+                let level = serde_json::from_value(params["level"].clone());
+                let level = level.map_err(|_| unknown("logging/setLevel"))?;
+                self.client.set_log_level(level);
+                self.core.want_logs(level);
+                return Ok(ServerResult::empty(()));
+            }
+            ClientRequest::SubscribeRequest(subscribe) if !modern => {
+                let work = subscribe_to(self.clone(), subscribe.params.uri);
+                return self.core.as_child(cancelled, work).await;
+            }
+            ClientRequest::UnsubscribeRequest(unsubscribe) if !modern => {
+                let subscribed = self.client.subscribed.lock().remove(&unsubscribe.params.uri);
+                drop(subscribed);
+                return Ok(ServerResult::empty(()));
+            }
             ClientRequest::CustomRequest(request) => return Err(unknown(&request.method)),
             other => return Desk(self.clone()).handle_request(other, context).await,
         };
@@ -89,6 +110,14 @@ async fn list(
     core.fleet.settled(None).await;
     let list = lists::list(kind, core.fleet.offered(kind), page.as_ref())?;
     Ok(ServerResult::CustomResult(CustomResult(fit(list, modern, Kept::Cacheable))))
+}
+
+/// Subscribes a client of the older era to a resource.
+async fn subscribe_to(front: Front, uri: String) -> Result<ServerResult, ErrorData> {
+    let subscribed = front.core.subscribe(&uri).await.map_err(errors::of_call)?;
+    let before = front.client.subscribed.lock().insert(uri, subscribed);
+    drop(before);
+    Ok(ServerResult::empty(()))
 }
 
 /// Whether a request is of the newer era; an error where it does not say what it has to then.

@@ -1,14 +1,17 @@
 //! The gateway's description of itself, and its notifications to clients.
 
 use rmcp::model::{
-    Implementation, InitializeRequestParams, InitializeResult, ServerCapabilities, ServerConfig,
-    SubscriptionFilter,
+    Implementation, InitializeRequestParams, InitializeResult, JsonObject,
+    ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::answering::Front;
-use super::fleet::Versions;
+use super::client::Client;
+use super::fleet::{ServerState, Versions};
+use super::subscriptions::concerns;
 
 /// The part of the gateway that needs no server.
 #[derive(Debug, Clone)]
@@ -17,15 +20,17 @@ pub(super) struct Desk(pub(super) Front);
 impl ServerHandler for Desk {
     fn get_info(&self) -> ServerConfig {
         // A server that comes later may bring anything.
-        let offers = ServerCapabilities::builder()
+        let mut offers = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
             .enable_prompts()
             .enable_prompts_list_changed()
             .enable_resources()
             .enable_resources_list_changed()
+            .enable_resources_subscribe()
             .enable_completions()
             .build();
+        offers.logging = Some(JsonObject::new());
         let this_program = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         ServerConfig::new(offers).with_server_info(this_program)
     }
@@ -36,27 +41,55 @@ impl ServerHandler for Desk {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
-        self.negotiate_initialize(&request)
+        let result = self.negotiate_initialize(&request)?;
+        let Front { core, client } = &self.0;
+        client.met(context.peer);
+        core.clients.add(client);
+        Ok(result)
     }
 
     /// A client of an older revision is ready, and is notified of changes from now on.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let core = &self.0.core;
-        let mut versions = core.fleet.versions();
-        let (peer, end) = (context.peer, self.0.client.end.clone());
+        let Front { core, client } = self.0.clone();
+        let (mut versions, mut updates) = (core.fleet.versions(), core.updates());
+        let (peer, end) = (context.peer, client.end.clone());
         let telling = async move {
             let mut known = *versions.borrow_and_update();
-            while let Some(now) = changed(&mut versions).await {
-                if tell(&peer, known, now).await.is_err() {
+            loop {
+                let told = tokio::select! {
+                    now = changed(&mut versions) => {
+                        let Some(now) = now else { return };
+                        let before = std::mem::replace(&mut known, now);
+                        tell(&peer, before, now).await
+                    }
+                    updated = updates.recv() => match updated {
+                        Ok(updated) => tell_updated(&peer, &client, &updated).await,
+                        Err(RecvError::Lagged(_)) => Ok(()),
+                        Err(RecvError::Closed) => return,
+                    },
+                };
+                if told.is_err() {
                     return;
                 }
-                known = now;
             }
         };
         core.rest(async move {
             tokio::select! {
                 () = telling => {}
                 () = end.cancelled() => {}
+            }
+        });
+    }
+
+    /// The client has other roots: the servers are told, and ask for them.
+    async fn on_roots_list_changed(&self, _: NotificationContext<RoleServer>) {
+        let core = self.0.core.clone();
+        self.0.core.rest(async move {
+            for (server, state) in core.fleet.states() {
+                if let ServerState::Up = state {
+                    let told = "notifications/roots/list_changed";
+                    let _gone = core.fleet.group.notify(&server, told, Default::default()).await;
+                }
             }
         });
     }
@@ -71,22 +104,42 @@ impl ServerHandler for Desk {
     /// A client of the newer era is notified of changes as long as it listens, or until the gateway closes.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let core = &self.0.core;
-        let mut versions = core.fleet.versions();
+        let (mut versions, mut updates) = (core.fleet.versions(), core.updates());
         let mut known = *versions.borrow_and_update();
         let sink = context.sink();
+        let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
         let telling = async {
-            while let Some(now) = changed(&mut versions).await {
-                // What was not asked for is refused by the sink.
-                if now.tools != known.tools {
-                    let _ = sink.notify_tool_list_changed().await;
+            let mut subscribed = Vec::new();
+            for uri in &uris {
+                // A server that cannot be subscribed to says nothing; the rest stands.
+                subscribed.extend(core.subscribe(uri).await);
+            }
+            loop {
+                tokio::select! {
+                    now = changed(&mut versions) => {
+                        let Some(now) = now else { return };
+                        let before = std::mem::replace(&mut known, now);
+                        // What was not asked for is refused by the sink.
+                        if now.tools != before.tools {
+                            let _ = sink.notify_tool_list_changed().await;
+                        }
+                        if now.prompts != before.prompts {
+                            let _ = sink.notify_prompt_list_changed().await;
+                        }
+                        if now.resources != before.resources {
+                            let _ = sink.notify_resource_list_changed().await;
+                        }
+                    }
+                    updated = updates.recv() => match updated {
+                        Ok(updated) => {
+                            for uri in uris.iter().filter(|uri| concerns(&updated, uri)) {
+                                let _ = sink.notify_resource_updated(uri.as_str()).await;
+                            }
+                        }
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return,
+                    },
                 }
-                if now.prompts != known.prompts {
-                    let _ = sink.notify_prompt_list_changed().await;
-                }
-                if now.resources != known.resources {
-                    let _ = sink.notify_resource_list_changed().await;
-                }
-                known = now;
             }
         };
         tokio::select! {
@@ -102,6 +155,19 @@ impl ServerHandler for Desk {
 async fn changed(versions: &mut tokio::sync::watch::Receiver<Versions>) -> Option<Versions> {
     versions.changed().await.ok()?;
     Some(*versions.borrow_and_update())
+}
+
+/// Tells a client that a resource has changed, where it is subscribed to it.
+async fn tell_updated(
+    peer: &Peer<RoleServer>,
+    client: &Client,
+    updated: &str,
+) -> Result<(), rmcp::ServiceError> {
+    let wanted = client.subscribed.lock().keys().any(|subscribed| concerns(updated, subscribed));
+    if wanted {
+        peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(updated)).await?;
+    }
+    Ok(())
 }
 
 /// Tells a client which lists have changed.

@@ -1,5 +1,7 @@
 //! Failures behind the gateway, as errors for its clients.
 
+use std::time::Duration;
+
 use rmcp::model::{ErrorCode, ErrorData};
 use serde_json::json;
 
@@ -57,6 +59,12 @@ fn of_report(server: &str, report: &ErrorReport) -> ErrorData {
     let text = format!("server {server:?}: {}", report.chain.join(": "));
     let data = json!({"server": server, "chain": report.chain, "exitStatus": report.exit_status});
     ErrorData::internal_error(text, Some(data))
+}
+
+/// The error of a request that a server did not answer in time.
+pub(super) fn late(what: &str, limit: Duration) -> ErrorData {
+    let what = what.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    ErrorData::new(TIMED_OUT, format!("the server did not answer within {limit:?}: {what}"), None)
 }
 
 /// The error of every request, once the gateway closes.

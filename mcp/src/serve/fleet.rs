@@ -1,6 +1,7 @@
 //! The servers behind a gateway: each is connected, and connected again when it is lost. The reason is kept while it is
 //! not connected.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::options::GatewayOptions;
+use crate::callbacks::LogLevel;
 use crate::component::{ComponentInfo, ComponentKind};
 use crate::event::{Event, EventKind};
 use crate::group::SessionGroup;
@@ -75,8 +77,12 @@ pub(super) struct Fleet {
     versions: watch::Sender<Versions>,
     /// A digest of the last announced list of each kind.
     told: Mutex<[u64; 3]>,
+    /// The limits of calls that servers have of their own.
+    limits: Mutex<HashMap<String, Duration>>,
     settle: Duration,
     retry: (Duration, Duration),
+    /// From which level on some client wants to hear the servers' log.
+    log: Mutex<Option<LogLevel>>,
 }
 
 impl Fleet {
@@ -86,18 +92,24 @@ impl Fleet {
             servers: watch::channel(Vec::new()).0,
             versions: watch::channel(Versions::default()).0,
             told: Mutex::default(),
+            limits: Mutex::default(),
             settle: options.settle,
             retry: (options.retry.max(Duration::from_millis(1)), options.retry_most),
+            log: Mutex::default(),
         };
         *fleet.told.lock() = fleet.digests();
         fleet
     }
 
     /// Takes a server in. [`tend`](Self::tend) does the rest.
-    pub(super) fn expect(&self, name: &str) {
+    pub(super) fn expect(&self, params: &ServerParams) {
+        let name = &params.name;
+        if let Some(limit) = params.call_timeout {
+            self.limits.lock().insert(name.clone(), limit);
+        }
         self.servers.send_modify(|all| {
             if !all.iter().any(|(known, _)| known == name) {
-                all.push((name.to_owned(), ServerState::Starting));
+                all.push((name.clone(), ServerState::Starting));
             }
         });
     }
@@ -117,6 +129,7 @@ impl Fleet {
             let state = match self.group.connect(params.clone()).await {
                 Ok(_) => {
                     self.set(&name, ServerState::Up);
+                    self.ask_for_log(&name).await;
                     left(&mut events, &name).await
                 }
                 Err(error) if error.outcome() == Outcome::Closing => return,
@@ -133,6 +146,25 @@ impl Fleet {
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.retry.1).max(self.retry.0);
+        }
+    }
+
+    /// Takes note that somebody wants to hear the servers' log from this level on; `false` where that is known.
+    pub(super) fn wants_log(&self, level: LogLevel) -> bool {
+        let mut log = self.log.lock();
+        let is_new = log.is_none_or(|known| level < known);
+        if is_new {
+            *log = Some(level);
+        }
+        is_new
+    }
+
+    /// Asks a server for its log, as far as anybody wants to hear it.
+    pub(super) async fn ask_for_log(&self, server: &str) {
+        let level = *self.log.lock();
+        if let Some(level) = level {
+            // A server without a log refuses, and one that has gone is asked when it is back.
+            let _refused = self.group.set_log_level(server, level).await;
         }
     }
 
@@ -191,6 +223,14 @@ impl Fleet {
             qualified.is_some_and(|rest| rest.starts_with('/')) || unhooked.as_ref() == Some(server)
         };
         servers.iter().map(|(server, _)| server).find(|server| is_its(server)).cloned()
+    }
+
+    /// How long the server may take that has what is called so.
+    pub(super) fn limit(&self, kind: ComponentKind, name: &str) -> Option<Duration> {
+        let found = self.group.component(kind, name).map(|component| component.server);
+        let server = found.or_else(|| self.server_of(name));
+        let own = server.and_then(|server| self.limits.lock().get(&server).copied());
+        own.or(self.group.call_timeout())
     }
 
     /// What keeps a server away; `None` where it is connected or not known.

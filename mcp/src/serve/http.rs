@@ -125,7 +125,7 @@ impl Core {
             if let Err(error) = self.check_modern(headers, &incoming, named) {
                 return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
             }
-            self.answer_modern(incoming, taste).await
+            self.answer_modern(headers, incoming, taste).await
         } else {
             if let Some(unknown) = named.filter(|version| !message::is_known(version)) {
                 let error = message::unknown_version(unknown);

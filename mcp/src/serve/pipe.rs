@@ -53,7 +53,9 @@ impl Gateway {
                 () = over.cancelled() => {}
             }
         });
-        let front = Front { core: core.clone(), client: Client::new(end.clone()).into() };
+        // No other client has the same.
+        let owner = format!("pipe {}", uuid::Uuid::new_v4());
+        let front = Front { core: core.clone(), client: Client::new(end.clone(), owner).into() };
         let pipe = Pipe {
             inbox,
             outbox: Some(outbox),

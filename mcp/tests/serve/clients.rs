@@ -1,19 +1,24 @@
 //! The protocol's own client against the gateway, in both eras and over both transports.
 
+// The protocol deprecates sampling, roots and the log; there are servers and clients that have them.
+#![allow(deprecated)]
+
 use std::sync::Arc;
 
 use moored_mcp::Gateway;
 use parking_lot::Mutex;
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientConfig, ClientRequest, ProgressNotificationParam,
-    ProtocolVersion, ServerResult,
+    CallToolRequest, CallToolRequestParams, ClientConfig, ClientRequest,
+    CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult,
+    ElicitationAction, ListRootsResult, LoggingMessageNotificationParam, ProgressNotificationParam,
+    ProtocolVersion, ResourceUpdatedNotificationParam, Root, SamplingMessage, ServerResult,
 };
 use rmcp::service::{
-    ClientLifecycleMode, NotificationContext, PeerRequestOptions, RoleClient, RunningService,
-    serve_client_with_lifecycle_and_ct,
+    ClientLifecycleMode, NotificationContext, PeerRequestOptions, RequestContext, RoleClient,
+    RunningService, serve_client_with_lifecycle_and_ct,
 };
-use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::{ClientHandler, transport::IntoTransport};
+use rmcp::transport::{IntoTransport, StreamableHttpClientTransport};
+use rmcp::{ClientHandler, ErrorData};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
@@ -28,11 +33,61 @@ type Step = (f64, Option<String>);
 pub(crate) struct Noting {
     pub(crate) progress: Arc<Mutex<Vec<Step>>>,
     pub(crate) changes: Arc<Notify>,
+    /// What was logged: who, and what.
+    pub(crate) log: Arc<Mutex<Vec<(String, Value)>>>,
+    pub(crate) updated: Arc<Mutex<Vec<String>>>,
 }
 
 impl ClientHandler for Noting {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::default()
+        let all = json!({"sampling": {}, "elicitation": {}, "roots": {}});
+        let mut config = ClientConfig::default();
+        config.capabilities = serde_json::from_value(all).expect("capabilities");
+        config
+    }
+
+    async fn create_elicitation(
+        &self,
+        asked: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let asked = serde_json::to_value(asked).expect("JSON");
+        if asked["message"] == "slow" {
+            tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        }
+        let content = json!({"to": asked["message"]});
+        Ok(ElicitResult::new(ElicitationAction::Accept).with_content(content))
+    }
+
+    async fn create_message(
+        &self,
+        _: CreateMessageRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<CreateMessageResult, ErrorData> {
+        Ok(CreateMessageResult::new(SamplingMessage::assistant_text("said"), "model".into()))
+    }
+
+    async fn list_roots(
+        &self,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ListRootsResult, ErrorData> {
+        Ok(ListRootsResult::new(vec![Root::new("file:///root")]))
+    }
+
+    async fn on_logging_message(
+        &self,
+        told: LoggingMessageNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.log.lock().push((told.logger.unwrap_or_default(), told.data));
+    }
+
+    async fn on_resource_updated(
+        &self,
+        told: ResourceUpdatedNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.updated.lock().push(told.uri);
     }
 
     async fn on_progress(
@@ -84,7 +139,7 @@ pub(crate) async fn over_a_pipe(gateway: &Gateway, era: ClientLifecycleMode) -> 
 }
 
 /// A client of each era over each transport.
-async fn all(served: &Served) -> Vec<(&'static str, Client, Noting)> {
+pub(crate) async fn all(served: &Served) -> Vec<(&'static str, Client, Noting)> {
     let mut all = Vec::new();
     for era in eras() {
         let modern = matches!(era, ClientLifecycleMode::Discover { .. });
@@ -96,7 +151,7 @@ async fn all(served: &Served) -> Vec<(&'static str, Client, Noting)> {
     all
 }
 
-fn arguments(value: Value) -> Map<String, Value> {
+pub(crate) fn arguments(value: Value) -> Map<String, Value> {
     value.as_object().cloned().expect("an object")
 }
 

@@ -6,4 +6,6 @@ mod clients;
 mod cut;
 mod http_front;
 mod leave;
+mod relay;
+mod resources;
 mod support;

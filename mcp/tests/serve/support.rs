@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use moored_mcp::{
-    Gateway, GatewayOptions, GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams,
-};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use moored_mcp::{Gateway, GatewayOptions, GroupOptions, HttpParams, ServerParams, StdioParams};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 #[path = "../sessions/support/http.rs"]
 #[allow(dead_code)]
 pub(crate) mod http;
+
+#[path = "../sessions/support/asker.rs"]
+pub(crate) mod asker;
 
 /// Every test ends within this time, one way or the other.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -52,7 +58,7 @@ impl Served {
     }
 
     pub(crate) async fn with(servers: Vec<ServerParams>, options: GatewayOptions) -> Self {
-        let gateway = Gateway::start(SessionGroup::start(brisk()), options);
+        let gateway = Gateway::open(brisk(), options);
         gateway.keep(servers);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
@@ -216,6 +222,36 @@ pub(crate) fn initialize() -> Value {
         "capabilities": {},
         "clientInfo": {"name": "raw", "version": "1"},
     }})
+}
+
+/// The protocol's own server behind an address, until the returned task is aborted.
+pub(crate) async fn real(server: impl rmcp::ServerHandler + Clone) -> (String, AbortOnDrop) {
+    let books = std::sync::Arc::new(LocalSessionManager::default());
+    let config = StreamableHttpServerConfig::default();
+    let mcp = StreamableHttpService::new(move || Ok(server.clone()), books, config);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
+    let task = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let mcp = mcp.clone();
+            let answer = service_fn(move |request| {
+                let mcp = mcp.clone();
+                async move { Ok::<_, std::convert::Infallible>(mcp.handle(request).await) }
+            });
+            connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (url, AbortOnDrop(task.abort_handle()))
+}
+
+/// A task that ends with this.
+pub(crate) struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The program's own stdio server.

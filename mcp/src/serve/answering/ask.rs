@@ -1,26 +1,34 @@
 //! Requests that a server answers: calls, prompts, resources, completions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use rmcp::ErrorData;
 use rmcp::model::{
-    ClientRequest, CompleteRequestParams, CustomResult, ProgressNotificationParam, ProgressToken,
-    Reference, RequestMetaObject, ServerResult,
+    ClientRequest, CompleteRequestParams, CustomResult, InputResponses, Reference,
+    RequestMetaObject, ServerResult,
 };
-use rmcp::service::{Peer, RequestContext, RoleServer};
+use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
+use super::super::errand::{Errand, Questions, Way};
+use super::super::fleet::Fleet;
+use super::super::http::Taste;
 use super::super::results::{Kept, fit};
 use super::super::{Core, errors};
 use super::Front;
-use crate::answer::Progress;
+use super::running::{Came, Running};
+use crate::callbacks::{LogLevel, Tag};
 use crate::component::ComponentKind;
 use crate::error::CallError;
 use crate::params::{CallOptions, CompleteArgs};
 
 /// The number of steps of progress that wait for a slow client.
 const PROGRESS: usize = 64;
+/// How many questions of a server wait to be asked.
+const QUESTIONS: usize = 16;
 /// What a request says of itself for the gateway alone begins with this.
 const OURS: &str = "io.modelcontextprotocol/";
 
@@ -33,7 +41,7 @@ enum Wanted {
     Complete(ComponentKind, String, CompleteArgs),
 }
 
-/// Answers one request.
+/// Answers one request, or asks the client for more first.
 pub(super) async fn answer(
     front: Front,
     request: ClientRequest,
@@ -41,49 +49,108 @@ pub(super) async fn answer(
     modern: bool,
 ) -> Result<ServerResult, ErrorData> {
     let core = &front.core;
-    let wanted = match request {
-        ClientRequest::CallToolRequest(call) => {
-            Wanted::Call(call.params.name.into_owned(), call.params.arguments.unwrap_or_default())
-        }
-        ClientRequest::GetPromptRequest(get) => {
-            Wanted::Prompt(get.params.name, get.params.arguments.unwrap_or_default())
-        }
-        ClientRequest::ReadResourceRequest(read) => Wanted::Read(read.params.uri),
-        ClientRequest::CompleteRequest(complete) => completion(core, complete.params)?,
-        other => return Err(super::unknown(other.method())),
-    };
+    let (wanted, again) = read(core, request)?;
     let kept = if let Wanted::Read(_) = wanted { Kept::Cacheable } else { Kept::Once };
-    let mut options = CallOptions::default().meta(passed_on(&context.meta));
-    options.longest = Some(core.options.longest);
-    let told = context.meta.get_progress_token().map(|token| {
-        let (sender, steps) = mpsc::channel(PROGRESS);
-        (token, sender, steps)
-    });
-    let result = match told {
-        None => core.ask(&wanted, options).await,
-        Some((token, sender, steps)) => {
-            // A step more than the client can take in is left out.
-            options = options.on_progress(move |step| drop(sender.try_send(step.clone())));
-            // The sender goes with the request; the telling ends when what was sent has been told.
-            let telling = tell(context.peer.clone(), token, steps);
-            tokio::join!(core.ask(&wanted, options), telling).0
+    let is_call = matches!(wanted, Wanted::Call(..));
+    let token = context.meta.get_progress_token();
+    let owner = &front.client.owner;
+    let mut running = match again {
+        Some((state, responses)) => {
+            let mut running = core.resume(&state, owner, &wanted.what())?;
+            running.answered(responses);
+            running
         }
+        None => begin(&front, wanted, &context, modern),
     };
-    match result {
-        Ok(result) => Ok(ServerResult::CustomResult(CustomResult(fit(result, modern, kept)))),
-        Err(error) => Err(error),
+    loop {
+        // A client that has answered only some questions is asked for the rest.
+        if running.is_asking() {
+            let mut question = running.question();
+            question.insert("requestState".into(), core.park(running, owner)?.into());
+            return Ok(ServerResult::CustomResult(CustomResult(question.into())));
+        }
+        let result = match running.go_on(&context.peer, token.as_ref()).await {
+            Came::To(result) => result?,
+            Came::Late(limit) => failed(is_call, errors::late(&running.what, limit))?,
+            Came::Asking => continue,
+        };
+        return Ok(ServerResult::CustomResult(CustomResult(fit(result, modern, kept))));
     }
 }
 
-/// Tells a client of the progress of its request, in order.
-async fn tell(peer: Peer<RoleServer>, token: ProgressToken, mut steps: mpsc::Receiver<Progress>) {
-    while let Some(step) = steps.recv().await {
-        let mut told = ProgressNotificationParam::new(token.clone(), step.progress);
-        (told.total, told.message) = (step.total, step.message);
-        if peer.notify_progress(told).await.is_err() {
-            return;
+/// What a request goes on with: its state, and what its client has answered.
+type Again = (String, InputResponses);
+
+/// What is asked for, and which request it goes on with.
+fn read(core: &Arc<Core>, request: ClientRequest) -> Result<(Wanted, Option<Again>), ErrorData> {
+    let again = |state: Option<String>, responses: Option<InputResponses>| {
+        state.map(|state| (state, responses.unwrap_or_default()))
+    };
+    Ok(match request {
+        ClientRequest::CallToolRequest(call) => {
+            let it = call.params;
+            let wanted = Wanted::Call(it.name.into_owned(), it.arguments.unwrap_or_default());
+            (wanted, again(it.request_state, it.input_responses))
         }
+        ClientRequest::GetPromptRequest(get) => {
+            let it = get.params;
+            let wanted = Wanted::Prompt(it.name, it.arguments.unwrap_or_default());
+            (wanted, again(it.request_state, it.input_responses))
+        }
+        ClientRequest::ReadResourceRequest(read) => {
+            let it = read.params;
+            (Wanted::Read(it.uri), again(it.request_state, it.input_responses))
+        }
+        ClientRequest::CompleteRequest(complete) => (completion(core, complete.params)?, None),
+        other => return Err(super::unknown(other.method())),
+    })
+}
+
+/// Begins a request. The server is asked when it is polled.
+fn begin(
+    front: &Front,
+    wanted: Wanted,
+    context: &RequestContext<RoleServer>,
+    modern: bool,
+) -> Running {
+    let (asking, asks) = mpsc::channel(QUESTIONS);
+    let (telling, steps) = mpsc::channel(PROGRESS);
+    let way = match (&wanted, modern) {
+        (Wanted::Complete(..), true) => Way::None,
+        (_, true) => Way::Answer(asking),
+        (_, false) if context.extensions.get() == Some(&Taste::Object) => Way::None,
+        (_, false) => Way::Request,
+    };
+    let log = if modern { log_level(context) } else { front.client.log_level() };
+    if let Some(level) = log.filter(|_| modern) {
+        front.core.want_logs(level);
     }
+    let questions = Questions::default();
+    let errand = Errand {
+        peer: context.peer.clone(),
+        id: context.id.clone(),
+        can: context.client_capabilities().unwrap_or_default(),
+        way,
+        log,
+        questions: questions.clone(),
+    };
+    let limit = front.core.fleet.limit(wanted.kind(), wanted.name());
+    let mut options = CallOptions::default()
+        .meta(passed_on(&context.meta))
+        .tag(Tag::new(Arc::new(errand)))
+        // A step more than the client can take in is left out.
+        .on_progress(move |step| drop(telling.try_send(step.clone())));
+    // The server's own limit is kept here, where it is known whether the server waits for its client.
+    options.timeout = Some(front.core.options.longest);
+    let (fleet, what) = (front.core.fleet.clone(), wanted.what());
+    let call = async move { fleet.ask(&wanted, options).await }.boxed();
+    Running { what, call, asks, steps, limit, questions, open: BTreeMap::new(), asked: 0 }
+}
+
+/// From which level on a request of the newer era wants to be told of what is logged.
+fn log_level(context: &RequestContext<RoleServer>) -> Option<LogLevel> {
+    let level = context.meta.0.0.get("io.modelcontextprotocol/logLevel")?;
+    serde_json::from_value(level.clone()).ok()
 }
 
 /// The client's metadata outside the protocol, which is passed on to the server.
@@ -119,6 +186,25 @@ fn completion(core: &Arc<Core>, params: CompleteRequestParams) -> Result<Wanted,
 }
 
 impl Wanted {
+    /// The request, as far as one that goes on with it has to be the same.
+    fn what(&self) -> String {
+        match self {
+            Self::Call(name, args) => format!("call {name} {}", Value::Object(args.clone())),
+            Self::Prompt(name, args) => format!("prompt {name} {}", Value::Object(args.clone())),
+            Self::Read(uri) => format!("read {uri}"),
+            Self::Complete(_, name, _) => format!("complete {name}"),
+        }
+    }
+
+    fn kind(&self) -> ComponentKind {
+        match self {
+            Self::Call(..) => ComponentKind::Tool,
+            Self::Prompt(..) => ComponentKind::Prompt,
+            Self::Read(_) => ComponentKind::Resource,
+            Self::Complete(kind, ..) => *kind,
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Call(name, _) | Self::Prompt(name, _) | Self::Read(name) => name,
@@ -127,14 +213,14 @@ impl Wanted {
     }
 }
 
-impl Core {
+impl Fleet {
     /// Asks the server that has what is wanted. One that is still on its way up is waited for; one that is down is told of.
     async fn ask(&self, wanted: &Wanted, options: CallOptions) -> Result<Value, ErrorData> {
         let mut result = self.ask_once(wanted, &options).await;
         let name = wanted.name();
-        let server = self.fleet.server_of(name);
-        if is_unknown(&result) && self.fleet.is_starting(server.as_deref()) {
-            self.fleet.settled(server.as_deref()).await;
+        let server = self.server_of(name);
+        if is_unknown(&result) && self.is_starting(server.as_deref()) {
+            self.settled(server.as_deref()).await;
             result = self.ask_once(wanted, &options).await;
         }
         let error = match result {
@@ -142,28 +228,20 @@ impl Core {
             Err(error) => error,
         };
         let told = if let CallError::UnknownTool(_) | CallError::Unknown { .. } = &error {
-            match server.and_then(|server| self.fleet.away(&server)) {
+            match server.and_then(|server| self.away(&server)) {
                 Some(away) => errors::of_away(&away),
-                None => return Err(errors::of_unknown(&error, &self.fleet.all_away())),
+                None => return Err(errors::of_unknown(&error, &self.all_away())),
             }
         } else if let CallError::Rejected { .. } = &error {
             return Err(errors::of_call(error));
         } else {
             errors::of_call(error)
         };
-        match wanted {
-            // An agent shows a failed call to its model, and gives up at an error of the protocol.
-            Wanted::Call(..) => Ok(json!({
-                "content": [{"type": "text", "text": told.message}],
-                "isError": true,
-                "_meta": {"moored/error": told.data},
-            })),
-            _ => Err(told),
-        }
+        failed(matches!(wanted, Wanted::Call(..)), told)
     }
 
     async fn ask_once(&self, wanted: &Wanted, options: &CallOptions) -> Result<Value, CallError> {
-        let (group, options) = (&self.fleet.group, options.clone());
+        let (group, options) = (&self.group, options.clone());
         match wanted {
             Wanted::Call(name, args) => group.call_tool(name, args.clone(), options).await,
             Wanted::Prompt(name, args) => group.get_prompt(name, args.clone(), options).await,
@@ -173,6 +251,18 @@ impl Core {
             }
         }
     }
+}
+
+/// The result of a request that failed. An agent shows a failed call to its model, and gives up at an error of the protocol.
+fn failed(is_call: bool, told: ErrorData) -> Result<Value, ErrorData> {
+    if !is_call {
+        return Err(told);
+    }
+    let mut result = json!({"content": [{"type": "text", "text": told.message}], "isError": true});
+    if let Some(data) = told.data {
+        result["_meta"] = json!({"moored/error": data});
+    }
+    Ok(result)
 }
 
 fn is_unknown(result: &Result<Value, CallError>) -> bool {

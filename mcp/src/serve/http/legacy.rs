@@ -76,7 +76,8 @@ impl Core {
         // Guarded until the client has the session's id, because a client that goes away before that would leave the
         // session behind.
         let unknown = end.clone().drop_guard();
-        let front = Front { core: self.clone(), client: Client::new(end.clone()).into() };
+        let front =
+            Front { core: self.clone(), client: Client::new(end.clone(), &*session).into() };
         let (core, its) = (self.clone(), session.clone());
         self.rest(async move {
             let service = serve_server_with_ct(front, transport, end.clone());

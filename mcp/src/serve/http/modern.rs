@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use http::{Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Response, StatusCode};
 use rmcp::model::{
     ClientCapabilities, ClientJsonRpcMessage, ErrorCode, Implementation, InitializeRequestParams,
     ProtocolVersion, ServerJsonRpcMessage,
@@ -29,9 +30,13 @@ const FIRST: Duration = Duration::from_secs(1);
 impl Core {
     pub(super) async fn answer_modern(
         self: &Arc<Self>,
+        headers: &HeaderMap,
         incoming: Incoming,
         taste: Taste,
     ) -> Response<Body> {
+        // All that is known of who it is.
+        let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let owner = String::from_utf8_lossy(authorization.unwrap_or_default()).into_owned();
         let id = incoming.id();
         let request = match incoming.message {
             message @ ClientJsonRpcMessage::Request(_) => message,
@@ -46,7 +51,7 @@ impl Core {
         let cancel = CancellationToken::new();
         // Dropped with this future, or with the body of the answer, because then no client waits any more.
         let guard = cancel.clone().drop_guard();
-        let front = Front { core: self.clone(), client: Client::new(cancel.clone()).into() };
+        let front = Front { core: self.clone(), client: Client::new(cancel.clone(), owner).into() };
         let service = serve_directly_with_ct(front, transport, Some(nobody()), cancel);
         self.wire(async move {
             let _ended = service.waiting().await;

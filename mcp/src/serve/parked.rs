@@ -1,0 +1,93 @@
+//! Requests of the newer era that wait for what their clients say. Each is known by a state that only its client was told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rmcp::ErrorData;
+use tokio::sync::oneshot;
+
+use super::Core;
+use super::answering::running::Running;
+
+/// The requests that wait.
+#[derive(Debug, Default)]
+pub(super) struct Parked(Mutex<HashMap<String, Place>>);
+
+#[derive(Debug)]
+struct Place {
+    running: Running,
+    owner: Arc<str>,
+    /// Dropped with the place: then its time does not run any more.
+    _waits: oneshot::Sender<()>,
+}
+
+impl Parked {
+    /// Cancels all of them.
+    pub(super) fn clear(&self) {
+        let all = std::mem::take(&mut *self.0.lock());
+        drop(all);
+    }
+}
+
+impl Core {
+    /// Lets a request wait, and returns the state by which it goes on. It is cancelled when its time is over.
+    ///
+    /// # Errors
+    ///
+    /// Where too many wait already. The request is cancelled then.
+    pub(super) fn park(
+        self: &Arc<Self>,
+        running: Running,
+        owner: &Arc<str>,
+    ) -> Result<String, ErrorData> {
+        let (waits, over) = oneshot::channel();
+        // 122 bits of the operating system's: nobody guesses it.
+        let state = uuid::Uuid::new_v4().to_string();
+        let place = Place { running, owner: owner.clone(), _waits: waits };
+        {
+            let mut all = self.parked.0.lock();
+            if all.len() >= self.options.parked {
+                drop(all);
+                drop(place);
+                let text = "too many requests wait for the input of their clients";
+                return Err(ErrorData::internal_error(text, None));
+            }
+            all.insert(state.clone(), place);
+        }
+        let (core, its, time) = (Arc::downgrade(self), state.clone(), self.options.parked_for);
+        self.rest(async move {
+            tokio::select! {
+                _ = over => {}
+                () = tokio::time::sleep(time) => {
+                    // Dropped outside of the lock, which cancels the request.
+                    let place = core.upgrade().and_then(|core| core.parked.0.lock().remove(&its));
+                    drop(place);
+                }
+            }
+        });
+        Ok(state)
+    }
+
+    /// Takes the request of this state, where it is this client's and asks for the same.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not. Nothing is said of what there is instead.
+    pub(super) fn resume(
+        &self,
+        state: &str,
+        owner: &Arc<str>,
+        what: &str,
+    ) -> Result<Running, ErrorData> {
+        let mut all = self.parked.0.lock();
+        let is_it = |place: &Place| place.owner == *owner && place.running.what == what;
+        if all.get(state).is_some_and(is_it)
+            && let Some(place) = all.remove(state)
+        {
+            return Ok(place.running);
+        }
+        let text = "the requestState belongs to no request that waits: it was answered, or its time is over";
+        Err(ErrorData::invalid_params(text, None))
+    }
+}

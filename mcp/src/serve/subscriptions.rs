@@ -1,0 +1,108 @@
+//! Resources that clients want to be told of. A server is subscribed to once, however many clients there are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex as Turn, broadcast};
+
+use super::Core;
+use crate::error::CallError;
+use crate::event::EventKind;
+
+/// How many updates a client may fall behind. One that does misses some.
+const UPDATES: usize = 256;
+
+/// Who has subscribed to what.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    counts: Mutex<HashMap<String, usize>>,
+    /// One subscription is begun or ended at a time, so that what the servers know is what is counted.
+    turn: Turn<()>,
+    updates: broadcast::Sender<Arc<str>>,
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        let updates = broadcast::channel(UPDATES).0;
+        Self { counts: Mutex::default(), turn: Turn::default(), updates }
+    }
+}
+
+/// A subscription, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Subscribed {
+    core: Weak<Core>,
+    uri: String,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        let Some(core) = self.core.upgrade() else { return };
+        let uri = std::mem::take(&mut self.uri);
+        let at_work = core.clone();
+        core.rest(async move { at_work.unsubscribe(&uri).await });
+    }
+}
+
+impl Core {
+    /// Subscribes a client to a resource.
+    ///
+    /// # Cancel safety
+    ///
+    /// Where the future is dropped, the client is not subscribed.
+    pub(super) async fn subscribe(self: &Arc<Self>, uri: &str) -> Result<Subscribed, CallError> {
+        let _turn = self.subscriptions.turn.lock().await;
+        if !self.subscriptions.counts.lock().contains_key(uri) {
+            self.fleet.group.subscribe(uri).await?;
+        }
+        *self.subscriptions.counts.lock().entry(uri.to_owned()).or_default() += 1;
+        Ok(Subscribed { core: Arc::downgrade(self), uri: uri.to_owned() })
+    }
+
+    async fn unsubscribe(&self, uri: &str) {
+        let _turn = self.subscriptions.turn.lock().await;
+        let is_last = {
+            let mut counts = self.subscriptions.counts.lock();
+            let count = counts.get_mut(uri).map(|count| {
+                *count -= 1;
+                *count
+            });
+            count == Some(0) && counts.remove(uri).is_some()
+        };
+        if is_last {
+            // A server that has gone has forgotten it anyway.
+            let _gone = self.fleet.group.unsubscribe(uri).await;
+        }
+    }
+
+    /// The addresses of resources that have changed, as it goes on.
+    pub(super) fn updates(&self) -> broadcast::Receiver<Arc<str>> {
+        self.subscriptions.updates.subscribe()
+    }
+
+    /// Follows the sessions and passes on which resources have changed.
+    pub(super) async fn follow_updates(self: Arc<Self>) {
+        let mut events = self.fleet.group.events();
+        loop {
+            match events.recv().await {
+                Ok(event) => {
+                    if let EventKind::ResourceUpdated { uri, .. } = event.kind {
+                        let _nobody_listens = self.subscriptions.updates.send(uri.into());
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+/// Whether an update concerns a subscription: a server may tell of a part of what was subscribed to.
+pub(super) fn concerns(updated: &str, subscribed: &str) -> bool {
+    let rest = updated.strip_prefix(subscribed);
+    rest.is_some_and(|rest| {
+        rest.is_empty() || subscribed.ends_with('/') || rest.starts_with(['/', '?', '#'])
+    })
+}

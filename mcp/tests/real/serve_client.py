@@ -1,0 +1,67 @@
+"""A client of the Python SDK, of either major version, against the gateway.
+
+    serve_client.py URL TOOL DEAD_TOOL
+    serve_client.py stdio TOOL DEAD_TOOL PROGRAM [ARGUMENT ...]
+
+Lists the tools, calls TOOL with {"message": "ahoy"}, calls DEAD_TOOL, and prints one line for each.
+"""
+
+import asyncio
+import sys
+import time
+
+
+async def use(session, tool, dead):
+    tools = []
+    cursor = None
+    while True:
+        page = await (session.list_tools(cursor=cursor) if cursor else session.list_tools())
+        tools.extend(page.tools)
+        cursor = getattr(page, "nextCursor", None) or getattr(page, "next_cursor", None)
+        if not cursor:
+            break
+    print("tools", len(tools))
+    result = await session.call_tool(tool, {"message": "ahoy"})
+    print("called", result.content[0].text)
+    try:
+        result = await session.call_tool(dead, {})
+        print("dead", result.content[0].text)
+    except Exception as error:
+        print("dead", error)
+
+
+async def main():
+    where, tool, dead, *program = sys.argv[1:]
+    began = time.monotonic()
+    try:
+        # Version 2: one class for all, which finds the era by itself.
+        from mcp import Client
+    except ImportError:
+        Client = None
+    if Client is not None:
+        if where == "stdio":
+            from mcp import StdioServerParameters
+            from mcp.client.stdio import stdio_client
+
+            target = stdio_client(StdioServerParameters(command=program[0], args=program[1:]))
+        else:
+            target = where
+        async with Client(target) as client:
+            await use(client, tool, dead)
+    else:
+        from mcp import ClientSession, StdioServerParameters
+        from mcp.client.stdio import stdio_client
+        from mcp.client.streamable_http import streamablehttp_client
+
+        if where == "stdio":
+            transport = stdio_client(StdioServerParameters(command=program[0], args=program[1:]))
+        else:
+            transport = streamablehttp_client(where)
+        async with transport as streams:
+            async with ClientSession(streams[0], streams[1]) as session:
+                await session.initialize()
+                await use(session, tool, dead)
+    print("left after", round(time.monotonic() - began, 1), "s")
+
+
+asyncio.run(main())
