@@ -72,7 +72,6 @@ fn oauth(scenario: &str, context: &Value) -> OAuth {
         "auth/client-credentials-basic" => {
             OAuth::client_secret(text("client_id"), text("client_secret"))
         }
-        #[cfg(feature = "auth-jwt")]
         "auth/client-credentials-jwt" => OAuth::client_key(
             text("client_id"),
             text("private_key_pem"),

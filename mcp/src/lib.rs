@@ -86,7 +86,7 @@
 //! # Features
 //!
 //! - `tls` (default): `https://`, with rustls on ring.
-//! - `auth`: OAuth 2.1 for servers that ask for it. `auth-jwt`: also with a private key, which needs a C compiler.
+//! - `auth`: OAuth 2.1 for servers that ask for it.
 //! - `config`: the module `config`, which reads the files in which other programs keep their
 //!   servers.
 //! - `serve`: [`Gateway`], which puts the servers of a group behind one endpoint.

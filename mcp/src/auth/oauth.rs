@@ -19,10 +19,10 @@ use crate::wire::oauth::{Authority, is_insufficient_scope};
 /// beforehand, else by the address of its metadata, else by dynamic registration), and gets a token. The request is
 /// sent again with that token.
 ///
-/// A token that has expired, or that the server refuses, is refreshed once. If that is impossible, a server that is
-/// being connected is authorised anew; after that, the request fails as
-/// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A refusal for a missing scope (403, `insufficient_scope`)
-/// asks the user for that scope, at most three times.
+/// A token that has expired, or that the server refuses, is refreshed once. If that is impossible, a program authorises itself
+/// anew. A user is asked to log in only while the server is being connected; later the request fails as
+/// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A missing scope (403, `insufficient_scope`) is asked of the user at
+/// any time, three times at most for a request.
 ///
 /// Give more time than the default to a server that needs a login by a user: see
 /// [`GroupOptions::connect_timeout`](crate::GroupOptions::connect_timeout).
@@ -54,7 +54,6 @@ pub(crate) enum Grant {
     /// The program has a secret of its own.
     Secret { client_id: String, secret: String },
     /// The program has a key of its own.
-    #[cfg(feature = "auth-jwt")]
     Key { client_id: String, pem: Vec<u8>, algorithm: String },
     /// The token is in the store.
     Stored,
@@ -81,7 +80,6 @@ impl OAuth {
 
     /// The program itself is the client, with a private key in PEM (client credentials, RFC 7523). `algorithm` is `RS256`, `RS384`,
     /// `RS512`, `ES256` or `ES384`.
-    #[cfg(feature = "auth-jwt")]
     pub fn client_key(
         client_id: impl Into<String>,
         pem: impl Into<Vec<u8>>,
@@ -175,17 +173,17 @@ impl OAuth {
                 _ => Ok(header(token)),
             };
         }
-        let had_one = token.is_some();
-        if had_one {
+        if token.is_some() {
             let (same, fresh) = quietly(state, Quiet::Refresh).await?;
             if fresh.is_some() {
                 return Ok(header(fresh));
             }
             state = same;
         }
-        if had_one && !refused.connecting {
+        let asks_somebody = matches!(self.config.grant, Grant::Code { .. });
+        if asks_somebody && !refused.connecting {
             // The same headers would be refused again, so the request fails.
-            return Ok(header(token));
+            return Ok(refused.headers);
         }
         self.begin(&mut state, &refused).await.map(header)
     }
@@ -251,7 +249,6 @@ impl fmt::Debug for OAuth {
         let grant = match &self.config.grant {
             Grant::Code { .. } => "a user logs in",
             Grant::Secret { .. } => "client secret",
-            #[cfg(feature = "auth-jwt")]
             Grant::Key { .. } => "client key",
             Grant::Stored => "stored",
         };

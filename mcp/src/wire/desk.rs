@@ -289,3 +289,6 @@ impl Drop for Listed {
         drop(listed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rmcp::transport::auth::{
-    AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationRequest,
-    AuthorizationSession, ClientCredentialsConfig, CredentialStore, StoredCredentials,
-    WWWAuthenticateParams,
+    AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadata,
+    AuthorizationRequest, AuthorizationSession, ClientCredentialsConfig, CredentialStore,
+    StoredCredentials, WWWAuthenticateParams,
 };
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use crate::auth::{BoxError, Config, Grant, TokenStore, Tokens};
 use crate::fault::{Flattened, chain};
+
+mod key;
 
 /// The authorisation of a server.
 pub(crate) struct Authority {
@@ -74,7 +76,7 @@ impl Authority {
         let token = match result {
             Ok(()) => authority.token().await,
             Err(Failed::Auth(error)) => Err(told(&error, &secrets)),
-            Err(Failed::Visit(error)) => Err(error),
+            Err(Failed::Own(error)) => Err(error),
         };
         (authority, token)
     }
@@ -89,13 +91,13 @@ impl Authority {
                 self.manager.reset_scope_upgrade_attempts().await;
             }
             let url = self.manager.request_scope_upgrade(&required).await?;
-            let back = visit(url).await.map_err(Failed::Visit)?;
+            let back = visit(url).await.map_err(Failed::Own)?;
             exchange(&self.manager, &back).await
         };
         match upgraded.with_subscriber(NoSubscriber::default()).await {
             Ok(()) => self.token().await,
             Err(Failed::Auth(error)) => Err(told(&error, &self.config.secrets())),
-            Err(Failed::Visit(error)) => Err(error),
+            Err(Failed::Own(error)) => Err(error),
         }
     }
 }
@@ -112,8 +114,8 @@ pub(crate) fn is_insufficient_scope(challenges: &[String]) -> bool {
 
 enum Failed {
     Auth(AuthError),
-    /// The caller's own error.
-    Visit(BoxError),
+    /// An error of the caller, or of ours.
+    Own(BoxError),
 }
 
 impl From<AuthError> for Failed {
@@ -130,10 +132,11 @@ async fn begin(
 ) -> (AuthorizationManager, Result<(), Failed>) {
     let is_bearer = |it: &&String| it.get(..6).is_some_and(|it| it.eq_ignore_ascii_case("bearer"));
     let challenge = challenges.iter().find(is_bearer).map(String::as_str);
-    match manager.resolve_metadata_from_challenge(challenge).await {
-        Ok(resolution) => manager.set_metadata(resolution.metadata),
+    let metadata = match manager.resolve_metadata_from_challenge(challenge).await {
+        Ok(resolution) => resolution.metadata,
         Err(error) => return (manager, Err(error.into())),
-    }
+    };
+    manager.set_metadata(metadata.clone());
     match &config.grant {
         Grant::Code { redirect_uri, visit } => {
             let request = config.request(redirect_uri);
@@ -144,7 +147,7 @@ async fn begin(
             let back = visit(session.get_authorization_url().to_owned()).await;
             let result = match back {
                 Ok(back) => exchange(&session.auth_manager, &back).await,
-                Err(error) => Err(Failed::Visit(error)),
+                Err(error) => Err(Failed::Own(error)),
             };
             (session.auth_manager, result)
         }
@@ -158,42 +161,13 @@ async fn begin(
             let result = by_itself(&mut manager, &credentials).await;
             (manager, result)
         }
-        #[cfg(feature = "auth-jwt")]
         Grant::Key { client_id, pem, algorithm } => {
-            let result = match algorithm_of(algorithm) {
-                Ok(signing_algorithm) => {
-                    let credentials = ClientCredentialsConfig::PrivateKeyJwt {
-                        client_id: client_id.clone(),
-                        signing_key: pem.clone(),
-                        signing_algorithm,
-                        token_endpoint_audience: None,
-                        scopes: config.scopes.clone(),
-                        resource: Some(base.to_string()),
-                    };
-                    by_itself(&mut manager, &credentials).await
-                }
-                Err(error) => Err(error),
-            };
+            let key = key::Key { client_id, pem, algorithm };
+            let result = by_key(&mut manager, &metadata, base, &key, config).await;
             (manager, result)
         }
         Grant::Stored => (manager, Err(AuthError::AuthorizationRequired.into())),
     }
-}
-
-#[cfg(feature = "auth-jwt")]
-fn algorithm_of(name: &str) -> Result<rmcp::transport::auth::JwtSigningAlgorithm, Failed> {
-    use rmcp::transport::auth::JwtSigningAlgorithm as Algorithm;
-    Ok(match name {
-        "RS256" => Algorithm::RS256,
-        "RS384" => Algorithm::RS384,
-        "RS512" => Algorithm::RS512,
-        "ES256" => Algorithm::ES256,
-        "ES384" => Algorithm::ES384,
-        other => {
-            let text = format!("{other:?} is none of RS256, RS384, RS512, ES256 and ES384");
-            return Err(AuthError::ClientCredentialsError(text).into());
-        }
-    })
 }
 
 /// Gets a token for the program itself.
@@ -204,6 +178,20 @@ async fn by_itself(
     manager.validate_client_credentials_metadata(credentials)?;
     manager.configure_client_credentials(credentials)?;
     manager.exchange_client_credentials(credentials).await?;
+    Ok(())
+}
+
+/// Gets a token for the program itself by its key.
+async fn by_key(
+    manager: &mut AuthorizationManager,
+    metadata: &AuthorizationMetadata,
+    base: &reqwest::Url,
+    key: &key::Key<'_>,
+    config: &Config,
+) -> Result<(), Failed> {
+    let credentials = key::exchange(metadata, base, key, config).await.map_err(Failed::Own)?;
+    manager.configure_client_id(key.client_id)?;
+    Stored(config.store.clone()).save(credentials).await?;
     Ok(())
 }
 

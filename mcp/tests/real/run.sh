@@ -238,6 +238,26 @@ conformance_scenario() {
     fi
 }
 
+# The same with the example program, which reads the scenario from its environment.
+conformance_example() {
+    local scenario=$1 example=$2
+    if (cd "$work" && timeout 300 "$node" --require "$here/loopback.cjs" "$work/npm/node_modules/.bin/conformance" \
+        client --command "$example" --scenario "$scenario" --timeout 120000) >"$work/conformance.log" 2>&1 &&
+        grep -q 'OVERALL: PASSED' "$work/conformance.log"; then
+        passed "conformance: $scenario"
+    else
+        cat "$work/conformance.log"
+        fail "conformance: $scenario"
+    fi
+}
+
+# All of the suite's but two that rmcp has no answer to: 2025-03-26-oauth-metadata-backcompat, cross-app-access-complete-flow.
+conformance_auth="auth/metadata-default auth/metadata-var1 auth/metadata-var2 auth/metadata-var3 auth/basic-cimd
+    auth/2025-03-26-oauth-endpoint-fallback auth/scope-from-www-authenticate auth/scope-from-scopes-supported
+    auth/scope-omitted-when-undefined auth/scope-step-up auth/scope-retry-limit auth/token-endpoint-auth-basic
+    auth/token-endpoint-auth-post auth/token-endpoint-auth-none auth/client-credentials-jwt auth/client-credentials-basic
+    auth/resource-mismatch auth/pre-registration auth/offline-access-scope auth/offline-access-not-supported"
+
 conformance_client() {
     echo
     echo "== $conformance"
@@ -254,6 +274,16 @@ conformance_client() {
     conformance_scenario initialize doctor
     conformance_scenario tools_call "call add_numbers '{\"a\": 5, \"b\": 3}'"
     conformance_scenario sse-retry "call test_reconnection '{}' --timeout 30s"
+    # The scenarios in which a client answers and authorises: that is the library, by an example program.
+    (cd "$here/../../.." && cargo build --quiet -p moored-mcp --features auth --example conformance) || {
+        skipped "conformance: elicitation and auth: the example does not build here"
+        return
+    }
+    local example scenario
+    example=$(realpath "${CARGO_TARGET_DIR:-$here/../../../target}/debug/examples/conformance")
+    for scenario in elicitation-sep1034-client-defaults $conformance_auth; do
+        conformance_example "$scenario" "$example"
+    done
 }
 
 if command -v npm >/dev/null && command -v node >/dev/null; then

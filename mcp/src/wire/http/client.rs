@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// The client that keeps connections for further requests.
-    pub(super) fn pooled(&self) -> &reqwest::Client {
+    pub(crate) fn pooled(&self) -> &reqwest::Client {
         &self.pooled
     }
 
