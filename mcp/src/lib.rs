@@ -74,6 +74,8 @@
 //!   repeat but `tools/call` and requests that this crate does not know: those are sent again only if they were never
 //!   written.
 //!
+//! - Children do not outlive this program if it has a [`Watchdog`], even if it is ended by SIGKILL.
+//!
 //! # Limits
 //!
 //! - A process that leaves its group (`setsid`) is no longer ours: it is neither signalled nor waited for. If this
@@ -105,6 +107,10 @@ pub mod config;
 mod error;
 mod event;
 mod fault;
+// The doors of the fuzz targets in `fuzz/`: no part of the interface.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod names;
 mod order;
@@ -116,6 +122,7 @@ mod report;
 mod serve;
 mod session;
 mod state;
+mod watchdog;
 mod wire;
 
 pub use answer::{CompleteResult, Completion, Progress, PromptResult, ResourceResult, ToolResult};
@@ -143,3 +150,4 @@ pub use report::{
 #[cfg(feature = "serve")]
 pub use serve::{Body, Gateway, GatewayOptions, ServerState};
 pub use state::{SessionStage, SessionState};
+pub use watchdog::Watchdog;

@@ -13,6 +13,7 @@ use crate::auth::{Authorize, HeadersWanted};
 use crate::callbacks::{Callbacks, Tag};
 use crate::names::Names;
 use crate::policy::{Descendants, Restart};
+use crate::watchdog::Watchdog;
 
 /// One server of a group: its name, and its transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,6 +271,9 @@ pub struct GroupOptions {
     pub callbacks: Callbacks,
     /// The description of this program, for the servers.
     pub client_info: ClientInfo,
+    /// A program that kills the children where this process is ended by SIGKILL. It is started beside the first child. Where
+    /// it cannot be started, its children have a warning.
+    pub watchdog: Option<Watchdog>,
 }
 
 impl Default for GroupOptions {
@@ -287,6 +291,7 @@ impl Default for GroupOptions {
             names: Names::default(),
             callbacks: Callbacks::default(),
             client_info: ClientInfo::default(),
+            watchdog: None,
         }
     }
 }
@@ -337,6 +342,12 @@ impl GroupOptions {
     /// Sets the limit of calls without a limit of their own.
     pub fn call_timeout(mut self, limit: Option<Duration>) -> Self {
         self.call_timeout = limit;
+        self
+    }
+
+    /// Sets the program that kills the children where this process is ended by SIGKILL.
+    pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = Some(watchdog);
         self
     }
 

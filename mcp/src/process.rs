@@ -7,11 +7,14 @@
 //! 2. After the leader has been reaped, no more signals are sent.
 //! 3. If this process adopts orphans (it is process 1 of a container, or a subreaper), the dead of the group are reaped
 //!    one by one before its leader, because the kernel gives them to this process, and no other process reaps them.
-//! 4. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
+//! 4. If there is a watchdog, the group is on its list from its start until its leader is about to be reaped (see
+//!    `guard`).
+//! 5. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -22,6 +25,7 @@ use crate::report::ExitStatusReport;
 
 pub(crate) mod census;
 mod ended;
+pub(crate) mod guard;
 pub(crate) mod members;
 mod orphans;
 pub(crate) mod teardown;
@@ -29,6 +33,7 @@ pub(crate) mod unread;
 
 use self::census::Census;
 use self::ended::Ended;
+use self::guard::{Guard, Listed};
 use self::unread::Unread;
 
 /// A child that leads a process group of its own.
@@ -47,6 +52,8 @@ struct State {
     child: Option<Child>,
     status: Option<ExitStatusReport>,
     reaped: bool,
+    /// Its place on the list of the watchdog, until it is reaped.
+    listed: Option<Listed>,
 }
 
 /// The three standard streams of a new child, as pipes.
@@ -89,7 +96,12 @@ impl ProcessGroup {
             leader,
             descendants: params.descendants,
             ended: Ended::default(),
-            state: Mutex::new(State { child: Some(child), status: None, reaped: false }),
+            state: Mutex::new(State {
+                child: Some(child),
+                status: None,
+                reaped: false,
+                listed: None,
+            }),
         };
         group.ended = Ended::of(leader);
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
@@ -102,6 +114,17 @@ impl ProcessGroup {
             stderr: tokio::process::ChildStderr::from_std(stderr)?,
         };
         Ok((group, pipes))
+    }
+
+    /// Puts the group on the list of a watchdog.
+    ///
+    /// # Errors
+    ///
+    /// Where the watchdog is gone.
+    pub(crate) fn guard(&self, guard: &Arc<Guard>) -> io::Result<()> {
+        let listed = guard.list(self.leader)?;
+        self.state.lock().listed = Some(listed);
+        Ok(())
     }
 
     /// The leader's process id.
@@ -120,6 +143,7 @@ impl ProcessGroup {
                 Err(_) => {
                     state.status = Some(ExitStatusReport::Code(-1));
                     state.reaped = true;
+                    state.listed = None;
                 }
             }
         }
@@ -201,6 +225,7 @@ impl ProcessGroup {
             return false;
         }
         orphans::reap(self.leader);
+        state.listed = None;
         // It has ended, so this wait does not block.
         if let Some(mut child) = state.child.take() {
             let _ = child.wait();
@@ -238,7 +263,9 @@ impl Drop for ProcessGroup {
             "a child process was dropped before it was left; its group is killed"
         );
         self.signal(Signal::KILL);
-        if let Some(mut child) = self.state.get_mut().child.take() {
+        let state = self.state.get_mut();
+        state.listed = None;
+        if let Some(mut child) = state.child.take() {
             let (leader, descendants) = (self.leader, self.descendants);
             let spawned =
                 std::thread::Builder::new().name("moored-mcp-reap".into()).spawn(move || {

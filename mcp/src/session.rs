@@ -16,7 +16,9 @@ use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::order::{OrderWatch, Orders};
 use crate::params::{GroupOptions, ServerParams, Transport};
+use crate::process::ProcessGroup;
 use crate::process::census::Census;
+use crate::process::guard::Guard;
 use crate::report::{ErrorReport, ServerReport, SessionInfo, TransportKind};
 use crate::state::Profile;
 use crate::wire::Caller;
@@ -63,6 +65,8 @@ pub(crate) struct Shared {
     claims: Arc<Claims>,
     /// The living processes in the children's groups.
     census: Census,
+    /// The watchdog, once the first child has been started; the reason if it could not be started.
+    guard: Mutex<Option<Result<Arc<Guard>, String>>>,
     /// Made for the first view. A group without a view sends no events.
     events: OnceLock<broadcast::Sender<Event>>,
 }
@@ -80,6 +84,7 @@ impl Shared {
             clients: Mutex::default(),
             claims: Arc::default(),
             census: Census::default(),
+            guard: Mutex::default(),
             events: OnceLock::new(),
         }
     }
@@ -105,6 +110,31 @@ impl Shared {
     /// Whether the group drains.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Puts a new child on the list of the watchdog, where there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says why the child is not on it.
+    fn guard(&self, child: &ProcessGroup) -> Result<(), String> {
+        let Some(watchdog) = &self.options.watchdog else { return Ok(()) };
+        let mut guard = self.guard.lock();
+        let guard = guard.get_or_insert_with(|| {
+            let started = Guard::start(watchdog).map(Arc::new);
+            started.map_err(|error| format!("{}: {error}", watchdog.program().display()))
+        });
+        let listed = guard.as_ref().map_err(String::clone);
+        let listed = listed.and_then(|guard| child.guard(guard).map_err(|error| error.to_string()));
+        listed.map_err(|why| format!("no watchdog guards this server against SIGKILL: {why}"))
+    }
+
+    /// Ends the watchdog. Its children have been left.
+    pub(crate) async fn end_guard(&self) {
+        let guard = self.guard.lock().take();
+        if let Some(Ok(guard)) = guard {
+            guard.end().await;
+        }
     }
 
     /// Drops the clients, and so the connections they keep.

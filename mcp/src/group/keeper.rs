@@ -68,6 +68,7 @@ pub(super) async fn keep(
     if let Err(failure) = left {
         tracing::warn!("the sessions were left with a failure: {failure}");
     }
+    state.shared.end_guard().await;
     drop(farewell);
 }
 

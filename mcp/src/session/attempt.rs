@@ -147,6 +147,9 @@ impl Berth<'_> {
     ) -> Result<(PipeTransport, Unread), Fault> {
         held.recorder.phase("starting the process");
         let (process, pipes) = spawn(params)?;
+        if let Err(why) = self.shared.guard(&process) {
+            held.recorder.warn(why);
+        }
         let process = Arc::new(process);
         let stderr = StderrTail::default();
         let recorder = &held.recorder;

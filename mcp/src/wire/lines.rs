@@ -25,11 +25,17 @@ pub(crate) struct Lines<P> {
     line: Vec<u8>,
     /// Whether the pipe is inside a line that was returned already.
     inside: bool,
+    limit: usize,
 }
 
 impl<P: AsyncBufRead + Unpin> Lines<P> {
     pub(crate) fn of(pipe: P) -> Self {
-        Self { pipe, line: Vec::new(), inside: false }
+        Self::up_to(LINE_LIMIT, pipe)
+    }
+
+    /// Lines of a pipe that are no longer than `limit`.
+    pub(crate) fn up_to(limit: usize, pipe: P) -> Self {
+        Self { pipe, line: Vec::new(), inside: false, limit }
     }
 
     /// The line that was read last.
@@ -65,7 +71,7 @@ impl<P: AsyncBufRead + Unpin> Lines<P> {
                 self.pipe.consume(taken);
                 continue;
             }
-            if too_long.is_none() && self.line.len() + taken > LINE_LIMIT {
+            if too_long.is_none() && self.line.len() + taken > self.limit {
                 too_long = Some(Skeleton::of(&self.line));
                 // The memory of the line is not only cleared but freed.
                 self.line = Vec::new();

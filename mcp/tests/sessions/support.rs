@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use moored_mcp::{GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams};
 
+// By their paths, because the fault suite has this file too, from another directory.
+#[path = "support/asker.rs"]
 pub(crate) mod asker;
+#[path = "support/http.rs"]
 pub(crate) mod http;
+#[path = "support/script.rs"]
 pub(crate) mod script;
 
 /// Every test ends within this time, or fails.

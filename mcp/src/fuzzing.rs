@@ -1,0 +1,111 @@
+//! What the fuzz targets in `fuzz/` are let in to: the readers of what servers say. The first bytes choose how the rest is cut,
+//! and however it is cut, the same has to be read.
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use rmcp::model::ClientJsonRpcMessage;
+use tokio::io::BufReader;
+
+use crate::wire::events;
+use crate::wire::incoming;
+use crate::wire::lines::{Line, Lines};
+use crate::wire::pending::Pending;
+
+/// Longer than most inputs of a fuzzer, and short enough to be exceeded.
+const LIMIT: usize = 512;
+
+/// Reads a stream of server-sent events.
+///
+/// # Panics
+///
+/// Where pieces of one size are read as something else than pieces of another.
+pub fn sse(input: &[u8]) {
+    let Some((size, text)) = input.split_first() else { return };
+    let read = |size: usize| {
+        let pieces: Vec<_> = text
+            .chunks(size.max(1))
+            .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
+            .collect();
+        let events = events::events(stream::iter(pieces), LIMIT).map(|event| match event {
+            Ok(event) => {
+                let whole = [&event.event, &event.data, &event.id];
+                assert!(whole.into_iter().flatten().all(|it| it.len() <= 3 * LIMIT), "bounded");
+                let _message = events::message(&event);
+                Some(format!("{event:?}"))
+            }
+            Err(_) => None,
+        });
+        events.collect::<Vec<_>>().now_or_never()
+    };
+    let (pieces, whole) = (read((*size).into()), read(text.len()));
+    let (pieces, whole) = (pieces.expect("always ready"), whole.expect("always ready"));
+    // What stands before an event that is too large has been read already where it came in pieces.
+    if whole.iter().all(Option::is_some) {
+        assert_eq!(pieces, whole);
+    }
+}
+
+/// Reads the standard output of a child, with one call and one list under way.
+///
+/// # Panics
+///
+/// Where pieces of one size are read as something else than pieces of another.
+pub fn stdout(input: &[u8]) {
+    let Some((size, text)) = input.split_first() else { return };
+    let read = |size: usize| {
+        let pending = Pending::default();
+        for (id, method) in [(1, "tools/call"), (2, "tools/list")] {
+            let request = serde_json::json!({
+                "jsonrpc": "2.0", "id": id, "method": method, "params": {"name": "echo"},
+            });
+            let request: ClientJsonRpcMessage = serde_json::from_value(request).expect("a request");
+            pending.sent(&request);
+        }
+        let mut lines = Lines::up_to(LIMIT, BufReader::with_capacity(size.max(1), text));
+        let (mut said, mut too_long) = (Vec::new(), false);
+        loop {
+            let line = lines.next().now_or_never().expect("always ready");
+            let incoming = match line.expect("a slice has no errors") {
+                Line::Whole => incoming::read(lines.line(), &pending, None),
+                Line::TooLong(skeleton) => {
+                    too_long = true;
+                    incoming::answered(&skeleton, "it is too long", &pending)
+                }
+                Line::End => break,
+            };
+            said.extend(incoming.iter().map(|it| format!("{it:?}")));
+        }
+        (said, too_long)
+    };
+    let (pieces, whole) = (read((*size).into()), read(text.len()));
+    // Of a line that is too long, what is left depends on where it was cut.
+    if !whole.1 {
+        assert_eq!(pieces, whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Plays every seed of a target.
+    fn seeds(target: &str, play: fn(&[u8])) {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+        let mut played = 0;
+        for seed in std::fs::read_dir(seeds).expect("the seeds are in the repository") {
+            play(&std::fs::read(seed.expect("an entry").path()).expect("a file"));
+            played += 1;
+        }
+        assert!(played > 0);
+    }
+
+    #[test]
+    fn the_seeds_of_the_event_reader_hold() {
+        seeds("mcp_sse", super::sse);
+    }
+
+    #[test]
+    fn the_seeds_of_the_line_reader_hold() {
+        seeds("mcp_stdout", super::stdout);
+    }
+}

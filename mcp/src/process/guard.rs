@@ -1,0 +1,145 @@
+//! The watchdog of a group, while it runs: which process groups are on its list.
+//!
+//! # Invariants
+//!
+//! 1. A process group is on the list from its start until it has been swept, and is taken off before its leader is reaped: a
+//!    group on the list can never be a stranger's.
+//! 2. A watchdog that cannot be told any more is ended, because its list would be wrong.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::Pid;
+
+use super::ended::Ended;
+use crate::watchdog::Watchdog;
+
+/// How long a watchdog with nothing to do may take to end.
+const END: Duration = Duration::from_secs(1);
+
+/// A running watchdog.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    ended: Ended,
+    /// `None` once it has been ended.
+    running: Mutex<Option<Running>>,
+}
+
+/// The process.
+#[derive(Debug)]
+struct Running {
+    /// `None` once its list is at an end.
+    list: Option<ChildStdin>,
+    process: Child,
+}
+
+/// A process group that is on the list until this is dropped.
+#[derive(Debug)]
+pub(super) struct Listed {
+    guard: Arc<Guard>,
+    group: Pid,
+}
+
+impl Guard {
+    /// Starts the watchdog, in a process group of its own: what ends ours must not end it.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime with an IO driver.
+    pub(crate) fn start(watchdog: &Watchdog) -> io::Result<Self> {
+        let mut process = Command::new(watchdog.program())
+            .args(watchdog.args())
+            .stdin(Stdio::piped())
+            // It must not hold open what others read to its end.
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Nor a directory that somebody wants to unmount.
+            .current_dir("/")
+            .process_group(0)
+            .spawn()?;
+        let list = process.stdin.take();
+        let ended = Ended::of(Pid::from_child(&process));
+        let running = Running { list, process };
+        match &running.list {
+            // A watchdog that does not read must not block us.
+            Some(list) => rustix::io::ioctl_fionbio(list, true)?,
+            None => return Err(io::Error::other("the watchdog came without a pipe")),
+        }
+        Ok(Self { ended, running: Mutex::new(Some(running)) })
+    }
+
+    /// Puts a process group on the list.
+    ///
+    /// # Errors
+    ///
+    /// Where the watchdog is gone.
+    pub(super) fn list(self: &Arc<Self>, group: Pid) -> io::Result<Listed> {
+        self.tell('+', group)?;
+        Ok(Listed { guard: self.clone(), group })
+    }
+
+    fn tell(&self, sign: char, group: Pid) -> io::Result<()> {
+        let mut running = self.running.lock();
+        let list = running.as_mut().and_then(|running| running.list.as_mut());
+        let list = list.ok_or_else(|| io::Error::other("the watchdog has ended"))?;
+        // Shorter than what a pipe takes whole or not at all.
+        let line = format!("{sign}{}\n", group.as_raw_nonzero());
+        let told = list.write_all(line.as_bytes());
+        if told.is_err() {
+            // Invariant 2: killed before its list ends.
+            if let Some(mut running) = running.take() {
+                let _gone = running.process.kill();
+            }
+        }
+        told
+    }
+
+    /// Ends the watchdog and waits for its end. Every process group has been taken off its list.
+    ///
+    /// # Cancel safety
+    ///
+    /// Where the future is dropped, a thread waits instead.
+    pub(crate) async fn end(&self) {
+        let Some(mut running) = self.running.lock().take() else { return };
+        running.list = None;
+        let id = Pid::from_child(&running.process);
+        let look = || super::observe(id).unwrap_or(Some(crate::report::ExitStatusReport::Code(-1)));
+        if tokio::time::timeout(END, self.ended.seen(look)).await.is_err() {
+            let _gone = running.process.kill();
+        }
+    }
+}
+
+impl Drop for Running {
+    /// Closes the pipe, which ends the watchdog, and reaps it: here where it has ended, otherwise in a thread, because a drop
+    /// must not block.
+    fn drop(&mut self) {
+        self.list = None;
+        if !matches!(self.process.try_wait(), Ok(None)) {
+            return;
+        }
+        let id = Pid::from_child(&self.process);
+        let reaper = std::thread::Builder::new().name("moored-mcp-reap".into());
+        let spawned = reaper.spawn(move || {
+            use rustix::process::{WaitId, WaitIdOptions, waitid};
+            let _reaped =
+                rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), WaitIdOptions::EXITED));
+        });
+        drop(spawned);
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        // A watchdog that cannot be told is ended, and then there is no list.
+        let _gone = self.guard.tell('-', self.group);
+    }
+}

@@ -1,0 +1,145 @@
+//! The program that outlives a client: it kills the children's process groups when the client is ended by SIGKILL.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+/// A program that a group starts beside its first child, and that kills the children's process groups where the group's
+/// own process is ended before it could leave them: by SIGKILL, by a crash, by the kernel when memory is short.
+///
+/// A process that is ended in that way runs no code any more, so its children would live on. The watchdog reads the ids of
+/// their process groups from a pipe whose other end only the group's process has. The end of that pipe is the end of
+/// the process. What has been left by then is not on the list any more; what has not gets SIGTERM and, half a second later,
+/// SIGKILL.
+///
+/// The program is any that calls [`Watchdog::run`], such as `moored-mcp watchdog`, or your own in a mode of its own:
+///
+/// ```no_run
+/// use moored_mcp::{GroupOptions, SessionGroup, Watchdog};
+///
+/// fn main() -> std::io::Result<()> {
+///     if std::env::args().nth(1).as_deref() == Some("--watchdog") {
+///         Watchdog::run();
+///         return Ok(());
+///     }
+///     let watchdog = Watchdog::new(std::env::current_exe()?).arg("--watchdog");
+///     let options = GroupOptions::default().watchdog(watchdog);
+///     // In a runtime: SessionGroup::start(options)
+/// #   let _ = (options, SessionGroup::start);
+///     Ok(())
+/// }
+/// ```
+///
+/// # What it cannot do
+///
+/// - A child whose start is cut off between the start and the few instructions that put it on the list is not known.
+/// - A process that left its group (`setsid`) is not ours, here as elsewhere.
+/// - Whatever ends the watchdog together with its client: the end of a container, a kill of everything by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watchdog {
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+/// How long groups may take to end by themselves: their input has ended with the client.
+const END_OF_INPUT: Duration = Duration::from_millis(100);
+/// How long they may take after SIGTERM.
+const TERMINATE: Duration = Duration::from_millis(400);
+/// How often the groups are looked at meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Watchdog {
+    /// The watchdog that `program` is.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), args: Vec::new() }
+    }
+
+    /// Passes one argument more to the program.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Its arguments.
+    pub fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
+    /// Is the watchdog: reads standard input to its end, then ends the process groups that are left. It needs no runtime
+    /// and returns when nothing is left to do.
+    pub fn run() {
+        end(left(std::io::stdin().lock()));
+    }
+}
+
+/// Reads a list to its end: `+7` puts the process group 7 on it, `-7` takes it off. Everything else is passed over.
+fn left(list: impl Read) -> BTreeSet<i32> {
+    let mut groups = BTreeSet::new();
+    // A pipe that cannot be read is at its end.
+    for line in BufReader::new(list).lines().map_while(Result::ok) {
+        let Some((sign, id)) = line.split_at_checked(1) else { continue };
+        // 0 would be our own group, and 1 everybody.
+        let Some(id) = id.parse::<i32>().ok().filter(|id| *id > 1) else { continue };
+        match sign {
+            "+" => groups.insert(id),
+            "-" => groups.remove(&id),
+            _ => continue,
+        };
+    }
+    groups
+}
+
+/// Ends process groups: first they may end by themselves, then they get SIGTERM, then SIGKILL. A group that was seen to be
+/// empty is not signalled any more, because its id may be another's.
+fn end(groups: BTreeSet<i32>) {
+    let mut groups: Vec<Pid> = groups.into_iter().filter_map(Pid::from_raw).collect();
+    wait(&mut groups, END_OF_INPUT);
+    signal(&groups, Signal::TERM);
+    wait(&mut groups, TERMINATE);
+    signal(&groups, Signal::KILL);
+}
+
+fn signal(groups: &[Pid], signal: Signal) {
+    for group in groups {
+        // A group that ended a moment ago is no failure.
+        let _gone = kill_process_group(*group, signal);
+    }
+}
+
+/// Waits until no group is left, but no longer than `limit`.
+fn wait(groups: &mut Vec<Pid>, limit: Duration) {
+    let end = Instant::now() + limit;
+    loop {
+        groups.retain(|group| test_kill_process_group(*group).is_ok());
+        if groups.is_empty() || Instant::now() >= end {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_off_the_list_is_not_left() {
+        let list = "+12\n+7\n-12\n+9\n";
+        assert_eq!(left(list.as_bytes()), BTreeSet::from([7, 9]));
+    }
+
+    #[test]
+    fn our_own_group_everybody_and_nonsense_are_never_on_the_list() {
+        let list = "+0\n+1\n+-5\n+\n\n7\n\u{e9}7\n+99999999999\n+x\n";
+        assert_eq!(left(list.as_bytes()), BTreeSet::new());
+    }
+}

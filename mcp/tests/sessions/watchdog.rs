@@ -1,0 +1,109 @@
+//! A library's client that is ended by SIGKILL, as a process of its own.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use moored_mcp::{SessionGroup, Watchdog};
+
+use crate::support::{brisk, exists, fleet_server, pids, until, until_blocking, within_limit};
+
+const PLACE: &str = "MOORED_MCP_TEST_PLACE";
+
+/// The watchdog of these tests, which writes its process id down.
+fn watchdog(place: &Path) -> Watchdog {
+    let binary = env!("CARGO_BIN_EXE_moored-mcp");
+    let script = format!("echo $$ > {}; exec {binary} watchdog", place.join("watchdog").display());
+    Watchdog::new("sh").arg("-c").arg(script)
+}
+
+/// Whether a process is there and no zombie: an orphan is reaped by whoever adopts it.
+fn is_running(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_neither_children_nor_grandchildren_behind() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut client = Command::new(std::env::current_exe().expect("this test's binary"));
+    client.args(["--exact", "watchdog::the_client_that_is_killed", "--ignored"]);
+    client.env(PLACE, place.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut client = client.spawn().expect("it runs");
+    let up = place.path().join("up");
+    until_blocking(|| up.exists());
+    let mut all = pids(&place.path().join("stubborn"));
+    all.extend(pids(&place.path().join("well")));
+    all.extend(pids(&place.path().join("watchdog")));
+    assert!(all.len() == 4 && all.iter().all(|pid| is_running(*pid)), "{all:?}");
+    client.kill().expect("SIGKILL");
+    client.wait().expect("it is reaped");
+    until_blocking(|| !all.iter().any(|pid| is_running(*pid)));
+}
+
+#[tokio::test]
+#[ignore = "run by a_client_that_is_killed_leaves_neither_children_nor_grandchildren_behind"]
+async fn the_client_that_is_killed() {
+    let place = std::env::var(PLACE).expect("it is run by the other test");
+    let place = Path::new(&place);
+    let group = SessionGroup::start(brisk().watchdog(watchdog(place)));
+    let file = |name: &str| place.join(name).display().to_string();
+    let stubborn = file("stubborn");
+    let flags = ["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &stubborn];
+    group.connect(fleet_server("stubborn", &flags)).await.expect("up");
+    group.connect(fleet_server("well", &["--pid-file", &file("well")])).await.expect("up");
+    std::fs::write(file("up"), "").expect("the file is written");
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn a_watchdog_lives_from_the_first_child_to_the_end_of_the_group() {
+    within_limit(async {
+        let place = tempfile::tempdir().expect("a directory");
+        let group = SessionGroup::start(brisk().watchdog(watchdog(place.path())));
+        let file = place.path().join("watchdog");
+        assert!(!file.exists(), "nothing to guard yet");
+        group.connect(fleet_server("one", &[])).await.expect("up");
+        group.connect(fleet_server("two", &["--ignore-eof"])).await.expect("up");
+        until(|| file.metadata().is_ok_and(|it| it.len() > 0)).await;
+        let pid = pids(&file)[0];
+        group.disconnect("one").await.expect("it was connected");
+        assert!(exists(pid));
+        let report = group.close().await;
+        assert!(report.all_well(), "{report:?}");
+        assert!(!exists(pid), "ended and reaped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_watchdog_that_starts_a_child_is_up_with_a_warning() {
+    within_limit(async {
+        let watchdog = Watchdog::new("/no/such/watchdog");
+        let group = SessionGroup::start(brisk().watchdog(watchdog));
+        let info = group.connect(fleet_server("child", &[])).await.expect("up");
+        let warns = |text: &String| text.contains("/no/such/watchdog: No such file or directory");
+        assert!(info.warnings.iter().any(warns), "{info:?}");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watchdog_that_is_gone_costs_a_later_child_its_guard_and_nothing_else() {
+    within_limit(async {
+        let place = tempfile::tempdir().expect("a directory");
+        let group = SessionGroup::start(brisk().watchdog(watchdog(place.path())));
+        let file = place.path().join("watchdog");
+        group.connect(fleet_server("one", &[])).await.expect("up");
+        until(|| file.metadata().is_ok_and(|it| it.len() > 0)).await;
+        let pid = pids(&file)[0];
+        let id = rustix::process::Pid::from_raw(pid).expect("an id");
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).expect("it is there");
+        until(|| !is_running(pid)).await;
+        let info = group.connect(fleet_server("two", &[])).await.expect("up");
+        assert!(info.warnings.iter().any(|text| text.contains("no watchdog")), "{info:?}");
+        assert!(group.close().await.all_well());
+        assert!(!exists(pid), "reaped");
+    })
+    .await;
+}
