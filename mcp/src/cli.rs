@@ -10,11 +10,14 @@ mod render;
 mod serve;
 mod signals;
 mod source;
+mod timeline;
 mod voyage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use moored_mcp::Watchdog;
+use tokio::runtime::Builder;
 
 use args::{Cli, Command};
 pub(crate) use render::words;
@@ -26,12 +29,29 @@ const FAILED: u8 = 1;
 
 /// Runs the command of the command line.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let mut runtime = match cli.command {
+    match Cli::parse().command {
+        Command::Doctor(args) => run(Builder::new_multi_thread(), doctor::run(args)),
+        Command::Call(args) => run(Builder::new_multi_thread(), call::run(args)),
+        Command::Serve(args) => run(Builder::new_multi_thread(), serve::run(*args)),
         // A server of the fleet has one client and little to do.
-        Command::FleetServer(_) => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
+        Command::FleetServer(args) => {
+            run(Builder::new_current_thread(), crate::fleet::stdio::serve(args))
+        }
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "moored-mcp", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
+            ExitCode::SUCCESS
+        }
+        Command::Watchdog => {
+            Watchdog::run();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Runs a command that needs a runtime.
+fn run(mut runtime: Builder, command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -39,14 +59,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let status = runtime.block_on(async {
-        match cli.command {
-            Command::Doctor(args) => doctor::run(args).await,
-            Command::Call(args) => call::run(args).await,
-            Command::Serve(args) => serve::run(*args).await,
-            Command::FleetServer(args) => crate::fleet::stdio::serve(args).await,
-        }
-    });
+    let status = runtime.block_on(command);
     // All sessions have been left or reported by now. Waiting for the runtime would only delay the
     // exit status.
     runtime.shutdown_background();

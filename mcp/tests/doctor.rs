@@ -16,9 +16,15 @@ mod harness;
 mod http;
 #[path = "doctor/processes.rs"]
 mod processes;
+#[path = "doctor/schema.rs"]
+mod schema;
 #[path = "doctor/signals.rs"]
 mod signals;
 #[path = "doctor/starts.rs"]
 mod starts;
 #[path = "doctor/stub.rs"]
 mod stub;
+#[path = "doctor/watchdog.rs"]
+mod watchdog;
+#[path = "doctor/ways.rs"]
+mod ways;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use moored_mcp::config::parse_duration;
-use moored_mcp::{GroupOptions, Names, Policy};
+use moored_mcp::{GroupOptions, Names, Policy, Watchdog};
 
 use crate::fleet::stdio::StdioServerArgs;
 
@@ -28,6 +28,11 @@ pub(crate) enum Command {
     Call(CallArgs),
     /// Serves every server of a configuration behind one endpoint, over stdio or over HTTP.
     Serve(Box<ServeArgs>),
+    /// Prints what a shell needs to complete this program's command line.
+    Completions(CompletionsArgs),
+    /// Kills the children's process groups when the program that started it is ended by SIGKILL.
+    #[command(hide = true)]
+    Watchdog,
     /// The stdio server of the embedded fleet: this program, started again by itself.
     #[command(hide = true)]
     FleetServer(StdioServerArgs),
@@ -41,14 +46,23 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
-    /// A file that lists servers, JSON or YAML; without one an embedded fleet is examined.
-    pub config: Option<PathBuf>,
-    /// Examine the one server at this address, which needs no configuration.
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
-    pub url: Option<String>,
+    /// Files that list servers, JSON or YAML; without one an embedded fleet is examined. A name that is in more than one
+    /// of them gets its file before it.
+    #[arg(value_name = "CONFIG", conflicts_with_all = ["url", "command"])]
+    pub configs: Vec<PathBuf>,
+    /// The one server that is examined instead.
+    #[command(flatten)]
+    pub typed: TypedArgs,
     /// Print one JSON object on stdout, and nothing else.
     #[arg(long)]
     pub json: bool,
+    /// Stay connected and show what happens, until Ctrl-C or until no server is left. Beside --json the events are on
+    /// stderr.
+    #[arg(long)]
+    pub watch: bool,
+    /// Write what happened to FILE, for a trace viewer (chrome://tracing, Perfetto): a lane for each server.
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// Time limits.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -83,17 +97,43 @@ impl DoctorArgs {
     }
 }
 
+/// One server that was typed, which needs no configuration.
+#[derive(Debug, Args)]
+pub(crate) struct TypedArgs {
+    /// The server at this address takes the place of CONFIG.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    pub url: Option<String>,
+    /// The server that this command starts takes the place of CONFIG. All words after it belong to the command, so it
+    /// comes last.
+    #[arg(long, value_name = "WORD", num_args = 1.., allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+impl TypedArgs {
+    /// Whether there is one.
+    pub(crate) fn is_given(&self) -> bool {
+        self.url.is_some() || !self.command.is_empty()
+    }
+}
+
+/// `moored-mcp completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
 /// `moored-mcp call`.
 #[derive(Debug, Args)]
 #[command(after_help = CALL_HELP, override_usage = CALL_USAGE)]
 pub(crate) struct CallArgs {
-    /// CONFIG is a file that lists servers, and left out beside --url. TOOL is `server/tool`, which starts
+    /// CONFIG is a file that lists servers, and left out beside --url and --command. TOOL is `server/tool`, which starts
     /// that server only, or a bare tool name that only one server has. JSON is the tool's arguments: one JSON object.
     #[arg(num_args = 2..=3, required = true, value_names = ["CONFIG", "TOOL", "JSON"])]
     words: Vec<String>,
-    /// Call a tool of the server at this address, which needs no configuration: `call TOOL JSON --url URL`.
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    /// The one server that is called instead.
+    #[command(flatten)]
+    pub typed: TypedArgs,
     /// How long the tool may take [default: the server's "timeout" in CONFIG, or 5s].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
@@ -102,36 +142,31 @@ pub(crate) struct CallArgs {
     pub limits: LimitArgs,
 }
 
-/// The source of a command's servers.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Source<'a> {
-    /// In a configuration.
-    Config(&'a Path),
-    /// It is one server, at this address.
-    Url(&'a str),
-}
-
 impl CallArgs {
-    /// The servers, the tool and its arguments.
+    /// The configuration, unless a server was typed; the tool, and its arguments.
     ///
     /// # Errors
     ///
     /// If there are too few or too many words.
-    pub(crate) fn understood(&self) -> Result<(Source<'_>, &str, &str), String> {
-        match (&self.words[..], &self.url) {
-            ([config, tool, json], None) => Ok((Source::Config(Path::new(config)), tool, json)),
-            ([tool, json], Some(url)) => Ok((Source::Url(url), tool, json)),
-            (_, None) => {
-                Err("CONFIG, TOOL and JSON are wanted, or TOOL and JSON with --url".into())
+    pub(crate) fn understood(&self) -> Result<(Option<&Path>, &str, &str), String> {
+        match (&self.words[..], self.typed.is_given()) {
+            ([config, tool, json], false) => Ok((Some(Path::new(config)), tool, json)),
+            ([tool, json], true) => Ok((None, tool, json)),
+            (_, false) => {
+                Err("CONFIG, TOOL and JSON are wanted, or TOOL and JSON with --url or --command"
+                    .into())
             }
-            (_, Some(_)) => Err("with --url there is no CONFIG: TOOL and JSON are wanted".into()),
+            (_, true) => {
+                Err("with --url or --command there is no CONFIG: TOOL and JSON are wanted".into())
+            }
         }
     }
 }
 
 const CALL_USAGE: &str = "\
 moored-mcp call [OPTIONS] <CONFIG> <TOOL> <JSON>
-       moored-mcp call [OPTIONS] --url <URL> <TOOL> <JSON>";
+       moored-mcp call [OPTIONS] --url <URL> <TOOL> <JSON>
+       moored-mcp call [OPTIONS] <TOOL> <JSON> --command <WORD>...";
 
 const CALL_HELP: &str = "\
 Exit status: 0 the result was printed and everything left cleanly; 1 the tool reported an error,
@@ -252,8 +287,15 @@ impl LimitArgs {
         options.budget = self.budget;
         options.eof_grace = self.eof_grace;
         options.term_grace = self.term_grace;
+        options.watchdog = watchdog();
         options
     }
+}
+
+/// This program itself, in the mode that outlives it. `None` where the program cannot find itself, which is told where
+/// something has to be started.
+fn watchdog() -> Option<Watchdog> {
+    Some(Watchdog::new(std::env::current_exe().ok()?).arg("watchdog"))
 }
 
 #[cfg(test)]
@@ -279,12 +321,14 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_contract() {
         let args = doctor(&[]).expect("no argument is needed");
-        assert_eq!(args.config, None);
+        assert_eq!(args.configs, Vec::<PathBuf>::new());
         assert!(!args.json);
         assert_eq!(args.limits.connect_timeout, Duration::from_secs(30));
         assert_eq!(args.limits.discover_timeout, Duration::from_secs(10));
         assert_eq!(args.limits.starts, None, "twice the processors");
-        assert_eq!(args.limits.options(), GroupOptions::default().names(Names::slash()));
+        let mut options = args.limits.options();
+        assert!(options.watchdog.take().is_some(), "the programs have one, the library does not");
+        assert_eq!(options, GroupOptions::default().names(Names::slash()));
         assert_eq!(args.limits.budget, Duration::from_secs(5));
         assert_eq!(args.limits.eof_grace, Duration::from_secs(2));
         assert_eq!(args.limits.term_grace, Duration::from_secs(2));
@@ -315,12 +359,21 @@ mod tests {
             }
         };
         let args = call(&["echo", "{}", "--url", "http://127.0.0.1:1/"]);
-        assert_eq!(args.understood(), Ok((Source::Url("http://127.0.0.1:1/"), "echo", "{}")));
+        assert_eq!(args.understood(), Ok((None, "echo", "{}")));
+        let args = call(&["echo", "{}", "--command", "sh", "-c", "--url", "x"]);
+        assert_eq!(args.understood(), Ok((None, "echo", "{}")));
+        assert_eq!(args.typed.command, ["sh", "-c", "--url", "x"]);
         let args = call(&["c.json", "echo", "{}"]);
-        assert_eq!(args.understood(), Ok((Source::Config(Path::new("c.json")), "echo", "{}")));
+        assert_eq!(args.understood(), Ok((Some(Path::new("c.json")), "echo", "{}")));
         assert!(call(&["echo", "{}"]).understood().is_err());
         assert!(call(&["c.json", "echo", "{}", "--url", "x"]).understood().is_err());
         assert!(doctor(&["c.json", "--url", "http://127.0.0.1:1/"]).is_err());
+        assert!(doctor(&["c.json", "--command", "server"]).is_err());
+        assert!(doctor(&["--url", "http://127.0.0.1:1/", "--command", "server"]).is_err());
+        let args = doctor(&["--json", "--command", "server", "--json", "--", "-x"]).expect("valid");
+        assert!(args.json);
+        assert_eq!(args.typed.command, ["server", "--json", "--", "-x"]);
+        assert_eq!(doctor(&["a.json", "b.yaml"]).expect("valid").configs.len(), 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use moored_mcp::{
 };
 use serde_json::{Map, Value};
 
-use super::args::{CallArgs, Source};
+use super::args::CallArgs;
 use super::output;
 use super::render::words;
 use super::signals::Signals;
@@ -57,15 +57,15 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
 
 /// Reads the command line and the configuration, and starts no server.
 fn understand(args: &CallArgs) -> Result<Order, String> {
-    let (source, tool, arguments) = args.understood()?;
+    let (config, tool, arguments) = args.understood()?;
     let arguments = match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments,
         Ok(_) => return Err("the arguments must be one JSON object, such as '{}'".to_owned()),
         Err(error) => return Err(format!("the arguments are not valid JSON: {error}")),
     };
-    let mut servers = match source {
-        Source::Config(path) => source::load(path)?,
-        Source::Url(url) => vec![source::at(url)],
+    let mut servers = match config {
+        Some(path) => source::load(path)?,
+        None => source::typed(&args.typed).into_iter().collect(),
     };
     for server in &mut servers {
         server.call_timeout.get_or_insert(UNLESS_SAID);

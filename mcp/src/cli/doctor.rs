@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use console::Style;
 use moored_mcp::{CloseReport, Event, EventKind, Policy, ServerParams, SessionGroup};
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::args::DoctorArgs;
 use super::output::{self, Audience};
 use super::progress::Progress;
 use super::render::fold::fold;
 use super::signals::Signals;
+use super::timeline::Timeline;
 use super::{FAILED, WRONG_USE, render, source, voyage};
 use crate::fleet::Fleet;
 use crate::fleet::planted::Verdict;
@@ -25,19 +27,18 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         Err(error) => return fail(&format!("cannot catch signals: {error}")),
     };
     let audience = Audience::find(args.json);
-    let (servers, fleet) = match (&args.config, &args.url) {
-        (_, Some(url)) => (vec![source::at(url)], None),
-        (Some(path), None) => match source::load(path) {
-            Ok(servers) => (servers, None),
-            Err(why) => {
-                output::complain(&why);
-                return ExitCode::from(WRONG_USE);
-            }
-        },
-        (None, None) => match Fleet::start().await {
+    let (servers, fleet) = match configured(&args) {
+        Ok(Some(servers)) => (servers, None),
+        Ok(None) => match Fleet::start().await {
             Ok(fleet) => (fleet.servers().to_vec(), Some(fleet)),
             Err(error) => return fail(&format!("cannot start the embedded fleet: {error}")),
         },
+        Err(why) => return wrong(&why),
+    };
+    let timeline = match args.timeline.as_deref().map(|path| Timeline::create(path, &servers)) {
+        Some(Ok(timeline)) => Some(timeline),
+        Some(Err(why)) => return wrong(&why),
+        None => None,
     };
 
     if audience != Audience::Machine {
@@ -45,12 +46,22 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         output::print(&fold(&line, "", "", output::width()).join("\n"));
     }
     let group = SessionGroup::start(args.limits.options());
-    let progress = Progress::follow(&group, &servers, audience);
-    let connect = connect(&group, servers, args.policy());
-    let ended = voyage::sail(&group, &mut signals, |text| progress.notice(text), connect).await;
-    progress.finish().await;
+    let progress = Progress::follow(&group, &servers, audience, args.watch, timeline);
+    let none_left = none_left(group.events(), servers.len());
+    let work = async {
+        connect(&group, servers, args.policy()).await;
+        if args.watch {
+            progress.notice("watching the servers; Ctrl-C leaves them");
+            none_left.await;
+        }
+    };
+    let ended = voyage::sail(&group, &mut signals, |text| progress.notice(text), work).await;
+    let shown = progress.finish().await;
     report(&ended.report, audience);
 
+    if let Err(why) = shown {
+        return fail(&why);
+    }
     if let Some(caught) = ended.caught {
         return caught.status();
     }
@@ -59,6 +70,17 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         None => ended.report.all_well(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// The servers that were asked for; `None` is the embedded fleet.
+fn configured(args: &DoctorArgs) -> Result<Option<Vec<ServerParams>>, String> {
+    if let Some(server) = source::typed(&args.typed) {
+        return Ok(Some(vec![server]));
+    }
+    if args.configs.is_empty() {
+        return Ok(None);
+    }
+    source::load_all(&args.configs).map(Some)
 }
 
 /// Reports whether the diagnoses of the embedded fleet are the planted ones.
@@ -113,6 +135,20 @@ async fn settled(mut events: Receiver<Event>, count: usize) {
     }
 }
 
+/// Ready when all of `count` servers have been left; perhaps never, where events were missed.
+async fn none_left(mut events: Receiver<Event>, count: usize) {
+    let mut connected: HashSet<usize> = (0..count).collect();
+    while !connected.is_empty() {
+        match events.recv().await {
+            Ok(Event { index, kind: EventKind::Left(_), .. }) => {
+                connected.remove(&index);
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 fn headline(servers: &[ServerParams], embedded: bool) -> String {
     let count = render::words::count(servers.len(), "server");
     if embedded {
@@ -135,6 +171,12 @@ fn report(report: &CloseReport, audience: Audience) {
         Audience::Terminal => output::print(&render::tree::render(report, output::width())),
         Audience::Pipe => output::print(&render::table::render(report, output::width())),
     }
+}
+
+/// Something was asked for in the wrong way, and nothing was started.
+fn wrong(why: &str) -> ExitCode {
+    output::complain(why);
+    ExitCode::from(WRONG_USE)
 }
 
 fn fail(why: &str) -> ExitCode {

@@ -11,42 +11,58 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::output::{self, Audience};
+use super::timeline::Timeline;
 use live::Live;
 use log::Log;
+pub(crate) use log::line;
 
 /// A view of events.
-trait View: Send {
+pub(crate) trait View: Send {
     /// Shows an event.
     fn show(&mut self, event: &Event);
     /// The last event was shown; the report comes next.
-    fn end(&mut self);
+    ///
+    /// # Errors
+    ///
+    /// A sentence for a person, if the view could not write its output.
+    fn end(&mut self) -> Result<(), String>;
 }
 
-/// A view that follows a group in a task of its own.
+/// Views that follow a group in a task of their own.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    following: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    ended: oneshot::Sender<()>,
+    following: JoinHandle<Result<(), String>>,
     bars: Option<MultiProgress>,
 }
 
 impl Progress {
-    /// Follows `group` from now on; call it before a server is connected.
+    /// Follows `group` from now on; call it before a server is connected. With `--json` no events are shown, except on
+    /// stderr if the doctor watches.
     pub(crate) fn follow(
         group: &SessionGroup,
         servers: &[ServerParams],
         audience: Audience,
+        watch: bool,
+        timeline: Option<Timeline>,
     ) -> Self {
-        let (view, bars): (Box<dyn View>, _) = match audience {
-            Audience::Machine => return Self { following: None, bars: None },
+        let mut views: Vec<Box<dyn View>> = Vec::new();
+        let mut bars = None;
+        match audience {
+            Audience::Machine if watch => views.push(Box::new(Log::new(servers, output::lines))),
+            Audience::Machine => {}
             Audience::Terminal => {
-                let bars = MultiProgress::new();
-                (Box::new(Live::new(servers, bars.clone())), Some(bars))
+                let drawn = bars.insert(MultiProgress::new());
+                views.push(Box::new(Live::new(servers, drawn.clone())));
             }
-            Audience::Pipe => (Box::new(Log::new(servers)), None),
-        };
+            Audience::Pipe => views.push(Box::new(Log::new(servers, output::print))),
+        }
+        if let Some(timeline) = timeline {
+            views.push(Box::new(timeline));
+        }
         let (ended, end) = oneshot::channel();
-        let task = tokio::spawn(follow(view, group.events(), end));
-        Self { following: Some((ended, task)), bars }
+        let following = tokio::spawn(follow(views, group.events(), end));
+        Self { ended, following, bars }
     }
 
     /// Prints a text on stderr without damage to the live view.
@@ -58,24 +74,27 @@ impl Progress {
     }
 
     /// Shows the remaining events, and makes room for the report.
-    pub(crate) async fn finish(self) {
-        if let Some((ended, task)) = self.following {
-            // Either may have ended before: then no event is left to show.
-            let _gone = ended.send(());
-            let _gone = task.await;
-        }
+    ///
+    /// # Errors
+    ///
+    /// The error of a view.
+    pub(crate) async fn finish(self) -> Result<(), String> {
+        // The task may have ended before: then no event is left to show.
+        let _gone = self.ended.send(());
+        self.following.await.unwrap_or_else(|lost| Err(format!("events were lost: {lost}")))
     }
 }
 
 async fn follow(
-    mut view: Box<dyn View>,
+    mut views: Vec<Box<dyn View>>,
     mut events: Receiver<Event>,
     mut end: oneshot::Receiver<()>,
-) {
+) -> Result<(), String> {
+    let mut show = |event: &Event| views.iter_mut().for_each(|view| view.show(event));
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Ok(event) => view.show(&event),
+                Ok(event) => show(&event),
                 // A view that cannot keep up shows less; the report is complete anyway.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
@@ -85,10 +104,10 @@ async fn follow(
     }
     loop {
         match events.try_recv() {
-            Ok(event) => view.show(&event),
+            Ok(event) => show(&event),
             Err(TryRecvError::Lagged(_)) => {}
             Err(TryRecvError::Empty | TryRecvError::Closed) => break,
         }
     }
-    view.end();
+    views.iter_mut().try_for_each(|view| view.end())
 }

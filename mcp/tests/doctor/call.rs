@@ -9,7 +9,7 @@ use super::harness::{Place, Run, at, stdio};
 use super::stub::Stub;
 
 fn text(run: &Run) -> String {
-    let result = run.report();
+    let result = run.result();
     result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{result:#}")).to_owned()
 }
 
@@ -89,7 +89,7 @@ fn a_tool_s_own_error_is_printed_and_ends_with_status_1() {
     let config = place.config(&[("child", stdio(&[]))]);
     let run = place.run(&["call", &config, "child/fail", "{}"]);
     run.expect(1);
-    assert_eq!(run.report()["isError"], true);
+    assert_eq!(run.result()["isError"], true);
     assert_eq!(text(&run), "this tool always fails");
 }
 

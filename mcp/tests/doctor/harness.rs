@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::processes;
+use super::{processes, schema};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_moored-mcp");
@@ -224,8 +224,15 @@ impl Run {
         );
     }
 
-    /// The one JSON object on stdout.
+    /// The report on stdout, which is as its schema has it.
     pub(crate) fn report(&self) -> Value {
+        let report = self.result();
+        schema::check(&report);
+        report
+    }
+
+    /// The one JSON object on stdout.
+    pub(crate) fn result(&self) -> Value {
         let report: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|why| {
             panic!("{why}\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr)
         });

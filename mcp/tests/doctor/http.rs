@@ -196,7 +196,7 @@ fn one_server_needs_an_address_and_no_configuration() {
     for tool in ["echo", "server/echo"] {
         let run = place.run(&["call", tool, r#"{"message": "ahoy"}"#, "--url", stub.url()]);
         run.expect(0);
-        assert_eq!(run.report()["content"][0]["text"], "ahoy");
+        assert_eq!(run.result()["content"][0]["text"], "ahoy");
     }
     place.run(&["call", "echo", "--url", stub.url()]).expect(2);
     place.run(&["call", "echo", "{}"]).expect_refused(&["CONFIG, TOOL and JSON"]);

@@ -107,9 +107,10 @@ impl View for Live {
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> Result<(), String> {
         // A line that cannot be erased stays above the report, which is complete without it.
         let _still_there = self.bars.clear();
+        Ok(())
     }
 }
 
@@ -223,7 +224,7 @@ mod tests {
         assert!(lines[0].contains(" 1/1 "), "{lines:#?}");
         assert_eq!(lines[2], "└─ ! files stdio left in 4.0 s: SIGTERM, SIGKILL, ended by SIGKILL");
 
-        screen.live.end();
+        screen.live.end().expect("it has no output of its own");
         assert_eq!(screen.terminal.contents(), "", "the report takes its place");
     }
 

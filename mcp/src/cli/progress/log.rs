@@ -18,13 +18,16 @@ pub(crate) struct Log {
     names: usize,
     /// The width of a line.
     width: usize,
+    /// Where the lines go.
+    print: fn(&str),
 }
 
 impl Log {
-    /// A log that lines up the names of `servers`.
-    pub(crate) fn new(servers: &[ServerParams]) -> Self {
+    /// A log that lines up the names of `servers` and writes with `print`.
+    pub(crate) fn new(servers: &[ServerParams], print: fn(&str)) -> Self {
         let names = servers.iter().map(|s| columns(&words::plain(&s.name))).max();
-        Self { start: Instant::now(), names: names.unwrap_or(0), width: output::width() }
+        let (start, width) = (Instant::now(), output::width());
+        Self { start, names: names.unwrap_or(0), width, print }
     }
 }
 
@@ -39,11 +42,13 @@ impl View for Log {
             // A continuation stands below the text, or a little to the right if names are long.
             let next = " ".repeat((10 + self.names + 2).min(self.width / 3));
             let lines = fold(&line, &format!("{since:>8}  "), &next, self.width);
-            output::print(&lines.join("\n"));
+            (self.print)(&lines.join("\n"));
         }
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// An event in one line; none for the beginning of an attempt, because all begin at once.

@@ -1,0 +1,162 @@
+//! What happened, as a file for a trace viewer: a lane for each server, its phases one after another.
+//!
+//! The format is the trace event format of Chrome, which `chrome://tracing` and Perfetto read. Times are microseconds since
+//! the beginning.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use moored_mcp::{Event, EventKind, LeavePhase, ServerParams};
+use serde_json::{Value, json};
+
+use super::progress::View;
+use super::render::words;
+
+/// The file, and what is to be written into it.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    path: PathBuf,
+    file: File,
+    start: Instant,
+    latest: Instant,
+    lanes: Vec<Option<Phase>>,
+    trace: Vec<Value>,
+}
+
+/// The phase that a server is in.
+#[derive(Debug)]
+struct Phase {
+    name: &'static str,
+    began: Instant,
+    /// What was known of it when it began.
+    about: Value,
+}
+
+impl Phase {
+    fn new(name: &'static str, began: Instant, about: Value) -> Option<Self> {
+        Some(Self { name, began, about })
+    }
+}
+
+impl Timeline {
+    /// Creates the file, before anything is started.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the file and what the operating system says.
+    pub(crate) fn create(path: &Path, servers: &[ServerParams]) -> Result<Self, String> {
+        let file = File::create(path).map_err(|error| unwritable(path, &error))?;
+        let start = Instant::now();
+        let mut trace = vec![json!({
+            "ph": "M", "pid": 1, "tid": 0, "name": "process_name", "args": {"name": "moored-mcp"},
+        })];
+        for (lane, server) in servers.iter().enumerate() {
+            let fact = |name: &str, key: &str, value: Value| json!({"ph": "M", "pid": 1, "tid": lane + 1, "name": name, "args": {key: value}});
+            trace.push(fact("thread_name", "name", json!(server.name)));
+            trace.push(fact("thread_sort_index", "sort_index", json!(lane)));
+        }
+        let waiting = || Phase::new("wait for a turn", start, Value::Null);
+        let lanes = servers.iter().map(|_| waiting()).collect();
+        Ok(Self { path: path.to_owned(), file, start, latest: start, lanes, trace })
+    }
+
+    /// Ends the phase that a server is in, and begins the next one. `ended` is what is known of the one that ends.
+    fn advance(&mut self, lane: usize, at: Instant, ended: Value, next: Option<Phase>) {
+        let Some(place) = self.lanes.get_mut(lane) else { return };
+        let Some(phase) = std::mem::replace(place, next) else { return };
+        let mut args = phase.about;
+        if let Value::Object(ended) = ended {
+            match &mut args {
+                Value::Object(args) => args.extend(ended),
+                _ => args = Value::Object(ended),
+            }
+        }
+        let began = self.micros(phase.began);
+        self.trace.push(json!({
+            "ph": "X", "pid": 1, "tid": lane + 1, "name": phase.name,
+            "ts": began, "dur": self.micros(at) - began, "args": args,
+        }));
+    }
+
+    /// Something that took no time.
+    fn mark(&mut self, lane: usize, at: Instant, name: &str) {
+        let at = self.micros(at);
+        self.trace.push(json!({
+            "ph": "i", "s": "t", "pid": 1, "tid": lane + 1, "name": name, "ts": at,
+        }));
+    }
+
+    fn micros(&self, at: Instant) -> u128 {
+        at.saturating_duration_since(self.start).as_micros()
+    }
+}
+
+impl View for Timeline {
+    fn show(&mut self, event: &Event) {
+        let (lane, at) = (event.index, event.at);
+        self.latest = self.latest.max(at);
+        let next = |name, about| Phase::new(name, at, about);
+        match &event.kind {
+            EventKind::Connecting => {
+                self.advance(lane, at, Value::Null, next("connect", Value::Null));
+            }
+            EventKind::StartedAgain { message } => {
+                let ended = json!({"ended": message});
+                self.advance(lane, at, ended, next("connect again", Value::Null));
+            }
+            EventKind::Up(info) => {
+                let about = json!({
+                    "era": info.era, "tools": info.tools, "prompts": info.prompts,
+                    "resources": info.resources,
+                });
+                self.advance(lane, at, Value::Null, next("connected", about));
+            }
+            EventKind::Failed { outcome, message } => {
+                let ended = json!({"outcome": outcome, "error": message});
+                self.advance(lane, at, ended, next("clean up", Value::Null));
+            }
+            EventKind::Lost { message } => {
+                let ended = json!({"lost": message});
+                self.advance(lane, at, ended, next("clean up", Value::Null));
+            }
+            EventKind::Leaving(phase) => {
+                self.advance(lane, at, Value::Null, next(phase_name(*phase), Value::Null));
+            }
+            EventKind::Left(report) => {
+                let ended = json!({"leave": report.leave});
+                self.advance(lane, at, ended, None);
+            }
+            other => {
+                if let Some(text) = super::progress::line(other) {
+                    self.mark(lane, at, &text);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        for lane in 0..self.lanes.len() {
+            self.advance(lane, self.latest, Value::Null, None);
+        }
+        let trace = json!({"displayTimeUnit": "ms", "traceEvents": self.trace});
+        let mut file = BufWriter::new(&self.file);
+        let written = serde_json::to_writer(&mut file, &trace).map_err(std::io::Error::from);
+        written.and_then(|()| file.flush()).map_err(|error| unwritable(&self.path, &error))
+    }
+}
+
+fn phase_name(phase: LeavePhase) -> &'static str {
+    match phase {
+        LeavePhase::Delete => "leave: DELETE",
+        LeavePhase::EndOfInput => "leave: end of input",
+        LeavePhase::Terminate => "leave: SIGTERM",
+        LeavePhase::Kill => "leave: SIGKILL",
+        _ => "leave",
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> String {
+    words::plain(&format!("cannot write the timeline {}: {error}", path.display()))
+}
