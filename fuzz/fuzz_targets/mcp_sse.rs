@@ -1,0 +1,4 @@
+//! Streams of server-sent events, cut into pieces of any size.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| moored_mcp::fuzzing::sse(input));
