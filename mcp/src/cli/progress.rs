@@ -49,13 +49,15 @@ impl Progress {
         let mut views: Vec<Box<dyn View>> = Vec::new();
         let mut bars = None;
         match audience {
-            Audience::Machine if watch => views.push(Box::new(Log::new(servers, output::lines))),
+            Audience::Machine if watch => {
+                views.push(Box::new(Log::new(servers, output::lines, true)))
+            }
             Audience::Machine => {}
             Audience::Terminal => {
                 let drawn = bars.insert(MultiProgress::new());
                 views.push(Box::new(Live::new(servers, drawn.clone())));
             }
-            Audience::Pipe => views.push(Box::new(Log::new(servers, output::print))),
+            Audience::Pipe => views.push(Box::new(Log::new(servers, output::print, watch))),
         }
         if let Some(timeline) = timeline {
             views.push(Box::new(timeline));

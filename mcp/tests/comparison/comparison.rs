@@ -236,6 +236,8 @@ fn in_a_process(number: usize, contender: &str) -> Result<Value, Failed> {
 pub(crate) fn play(what: &str) {
     let (number, contender) = what.split_once(' ').expect("a number and a name");
     let case = &CASES[number.parse::<usize>().expect("a number")];
+    // What stock rmcp needs, and this crate brings along.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     let servers = Runtime::new().expect("a runtime of the servers");
     let opened = Arc::new(AtomicUsize::new(0));
     let (target, server) = servers.block_on(target(&case.faulty, opened.clone()));

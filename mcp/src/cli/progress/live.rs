@@ -98,6 +98,9 @@ impl View for Live {
                 self.leaving();
                 self.head.inc(1);
             }
+            EventKind::ListChanged { .. }
+            | EventKind::ResourceUpdated { .. }
+            | EventKind::SubscriptionEnded { .. } => branch.settled(&style("✔").green(), &text),
             EventKind::StartedAgain { .. } => branch.busy(&text),
             EventKind::Leaving(_) => {
                 branch.busy(&text);

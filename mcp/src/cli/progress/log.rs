@@ -20,19 +20,25 @@ pub(crate) struct Log {
     width: usize,
     /// Where the lines go.
     print: fn(&str),
+    /// Whether somebody waits for the next event, and not for the report.
+    watch: bool,
 }
 
 impl Log {
     /// A log that lines up the names of `servers` and writes with `print`.
-    pub(crate) fn new(servers: &[ServerParams], print: fn(&str)) -> Self {
+    pub(crate) fn new(servers: &[ServerParams], print: fn(&str), watch: bool) -> Self {
         let names = servers.iter().map(|s| columns(&words::plain(&s.name))).max();
         let (start, width) = (Instant::now(), output::width());
-        Self { start, names: names.unwrap_or(0), width, print }
+        Self { start, names: names.unwrap_or(0), width, print, watch }
     }
 }
 
 impl View for Log {
     fn show(&mut self, event: &Event) {
+        // The report has the warnings too, and a run that is not watched ends with it.
+        if !self.watch && matches!(event.kind, EventKind::Warning { .. }) {
+            return;
+        }
         if let Some(text) = line(&event.kind) {
             let since = event.at.saturating_duration_since(self.start).as_millis();
             let since = u64::try_from(since).map_or_else(|_| "-".to_owned(), show_ms);
@@ -75,6 +81,27 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
         }
         EventKind::Lost { message } => format!("lost: {}", words::short(message)),
         EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
+        EventKind::ListChanged { kind, added, removed, altered } => {
+            let counts =
+                [(added.len(), "new"), (removed.len(), "gone"), (altered.len(), "changed")];
+            let some: Vec<String> = counts
+                .iter()
+                .filter(|(n, _)| *n > 0)
+                .map(|(n, how)| format!("{} {how}", words::count(*n, &kind.to_string())))
+                .collect();
+            if some.is_empty() {
+                format!("list of {kind}s: another order")
+            } else {
+                some.join(", ")
+            }
+        }
+        EventKind::ResourceUpdated { uri, .. } => {
+            format!("resource changed: {}", words::short(uri))
+        }
+        EventKind::SubscriptionEnded { uri, message } => {
+            format!("subscription to {} ended: {}", words::short(uri), words::short(message))
+        }
+        EventKind::Warning { message } => format!("warning: {}", words::short(message)),
         EventKind::Left(report)
             if words::was_up(report) || !words::nothing_to_leave(&report.leave) =>
         {
