@@ -332,6 +332,6 @@ fn headers(reply: &Reply) -> &[(String, String)] {
     match reply {
         Reply::Answer { headers, .. } | Reply::Events { headers, .. } => headers,
         Reply::After(_, reply) => self::headers(reply),
-        Reply::Hang | Reply::Reset => &[],
+        Reply::Fed(_) | Reply::Hang | Reply::Reset => &[],
     }
 }
