@@ -121,6 +121,13 @@ impl View for Timeline {
                 let ended = json!({"lost": message});
                 self.advance(lane, at, ended, next("clean up", Value::Null));
             }
+            EventKind::Restarting { message, .. } => {
+                let ended = json!({"lost": message});
+                self.advance(lane, at, ended, next("wait for a restart", Value::Null));
+            }
+            EventKind::Draining => {
+                self.advance(lane, at, Value::Null, next("drain", Value::Null));
+            }
             EventKind::Leaving(phase) => {
                 self.advance(lane, at, Value::Null, next(phase_name(*phase), Value::Null));
             }

@@ -30,6 +30,8 @@ const PYTHONS: &str = "MOORED_MCP_PYTHONS";
 const PAGE: &str = "MOORED_MCP_COMPARISON_PAGE";
 /// What a caller has patience for.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// What this crate waits for a server to come up, which is half a minute by default.
+const CONNECT: Duration = Duration::from_secs(10);
 /// When what is left behind is counted.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
@@ -392,7 +394,7 @@ struct Ours(SessionGroup);
 
 impl Contender for Ours {
     async fn connect(target: Target) -> Result<Self, String> {
-        let group = SessionGroup::start(GroupOptions::default());
+        let group = SessionGroup::start(GroupOptions::default().connect_timeout(CONNECT));
         let params: ServerParams = match target {
             Target::Url(url) => at("s", &url),
             Target::Child(args) => {
@@ -553,7 +555,7 @@ const HEAD: &str = "\
 # The same faults elsewhere
 
 Written by `bash mcp/tests/comparison/run.sh`. Each fault is played once against each client, each time in a process of its own,
-with the client's own defaults. *ms* is how long the caller waits: for the outcome of connecting, for the result of the call, or for
+with the client's own defaults, but that this crate waits ten seconds for a server to come up, not thirty. *ms* is how long the caller waits: for the outcome of connecting, for the result of the call, or for
 the end of the close. A caller has patience for twelve seconds. *Left behind* is counted two seconds after that: tasks of the
 client's runtime, processes that it has started, sessions that the server has handed out and got no DELETE for.
 

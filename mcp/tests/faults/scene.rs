@@ -331,7 +331,7 @@ pub(crate) fn plain(text: &str) -> String {
 fn headers(reply: &Reply) -> &[(String, String)] {
     match reply {
         Reply::Answer { headers, .. } | Reply::Events { headers, .. } => headers,
-        Reply::After(_, reply) => self::headers(reply),
+        Reply::After(_, reply) | Reply::Gated(_, reply) => self::headers(reply),
         Reply::Fed(_) | Reply::Hang | Reply::Reset => &[],
     }
 }

@@ -101,7 +101,9 @@ impl View for Live {
             EventKind::ListChanged { .. }
             | EventKind::ResourceUpdated { .. }
             | EventKind::SubscriptionEnded { .. } => branch.settled(&style("✔").green(), &text),
-            EventKind::StartedAgain { .. } => branch.busy(&text),
+            EventKind::StartedAgain { .. } | EventKind::Restarting { .. } | EventKind::Draining => {
+                branch.busy(&text)
+            }
             EventKind::Leaving(_) => {
                 branch.busy(&text);
                 self.leaving();

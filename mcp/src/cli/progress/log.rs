@@ -79,6 +79,11 @@ pub(crate) fn line(kind: &EventKind) -> Option<String> {
         EventKind::StartedAgain { message } => {
             format!("started again: {}", words::short(message))
         }
+        EventKind::Restarting { message, after } => {
+            let pause = show_ms(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+            format!("started again in {pause}: {}", words::short(message))
+        }
+        EventKind::Draining => "draining: no new calls".to_owned(),
         EventKind::Lost { message } => format!("lost: {}", words::short(message)),
         EventKind::Leaving(phase) => phase_words(*phase).to_owned(),
         EventKind::ListChanged { kind, added, removed, altered } => {
