@@ -1,5 +1,5 @@
-//! What the fuzz targets in `fuzz/` are let in to: the readers of what servers say. The first bytes choose how the rest is cut,
-//! and however it is cut, the same has to be read.
+//! The entry points of the fuzz targets in `fuzz/`: the readers of the servers' output. The first byte chooses the size
+//! of the pieces in which the rest is read, and the result must not depend on it.
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -39,7 +39,7 @@ pub fn sse(input: &[u8]) {
     };
     let (pieces, whole) = (read((*size).into()), read(text.len()));
     let (pieces, whole) = (pieces.expect("always ready"), whole.expect("always ready"));
-    // What stands before an event that is too large has been read already where it came in pieces.
+    // Events before an event that is too large may have been read already if the text came in pieces.
     if whole.iter().all(Option::is_some) {
         assert_eq!(pieces, whole);
     }
@@ -78,7 +78,7 @@ pub fn stdout(input: &[u8]) {
         (said, too_long)
     };
     let (pieces, whole) = (read((*size).into()), read(text.len()));
-    // Of a line that is too long, what is left depends on where it was cut.
+    // The rest of a line that is too long depends on the place of the cut.
     if !whole.1 {
         assert_eq!(pieces, whole);
     }

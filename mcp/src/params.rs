@@ -271,8 +271,8 @@ pub struct GroupOptions {
     pub callbacks: Callbacks,
     /// The description of this program, for the servers.
     pub client_info: ClientInfo,
-    /// A program that kills the children where this process is ended by SIGKILL. It is started beside the first child. Where
-    /// it cannot be started, its children have a warning.
+    /// A program that kills the children if this process is ended by SIGKILL. It is started beside the first child. If
+    /// it cannot be started, the children have a warning.
     pub watchdog: Option<Watchdog>,
 }
 
@@ -345,7 +345,7 @@ impl GroupOptions {
         self
     }
 
-    /// Sets the program that kills the children where this process is ended by SIGKILL.
+    /// Sets the program that kills the children if this process is ended by SIGKILL.
     pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
         self.watchdog = Some(watchdog);
         self

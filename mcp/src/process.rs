@@ -120,7 +120,7 @@ impl ProcessGroup {
     ///
     /// # Errors
     ///
-    /// Where the watchdog is gone.
+    /// If the watchdog has ended.
     pub(crate) fn guard(&self, guard: &Arc<Guard>) -> io::Result<()> {
         let listed = guard.list(self.leader)?;
         self.state.lock().listed = Some(listed);

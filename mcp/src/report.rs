@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Descendants;
 
-/// How a server was reached.
+/// The transport to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransportKind {

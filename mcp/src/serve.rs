@@ -127,8 +127,8 @@ struct Core {
 }
 
 impl Gateway {
-    /// Starts a gateway with a group of its own, on the current tokio runtime. What its servers ask and tell goes to the clients,
-    /// in place of the callbacks in `group`.
+    /// Starts a gateway with its own group, on the current tokio runtime. Requests and notifications of its servers go
+    /// to the clients, instead of the callbacks in `group`.
     ///
     /// # Panics
     ///
@@ -139,8 +139,8 @@ impl Gateway {
         Self::with(group, options, &relay)
     }
 
-    /// Starts a gateway for the servers of a group that is there already. What the servers ask goes to the group's own callbacks, and not to
-    /// the clients.
+    /// Starts a gateway for the servers of an existing group. Requests and notifications of the servers go to the
+    /// group's own callbacks, and not to the clients.
     ///
     /// From now on, closing the gateway closes the group, and closing the group closes the gateway. The group can still
     /// be used: clients of the gateway see a server that is connected to it or left by it.
@@ -188,7 +188,7 @@ impl Gateway {
     /// [`retry_most`](GatewayOptions::retry_most).
     pub fn keep(&self, servers: Vec<ServerParams>) {
         let core = &self.0.core;
-        // All of them first, so that a list waits for all.
+        // All servers are registered first, so that a list waits for all of them.
         servers.iter().for_each(|server| core.fleet.expect(server));
         for server in servers {
             core.rest(core.fleet.clone().tend(server));
@@ -250,7 +250,7 @@ impl Core {
         self.whole.is_cancelled() || self.closing.stop_requested().now_or_never().is_some()
     }
 
-    /// Somebody wants to hear the servers' log, from this level on.
+    /// A client wants the servers' log messages, from this level on.
     fn want_logs(self: &Arc<Self>, level: LogLevel) {
         if self.fleet.wants_log(level) {
             let fleet = self.fleet.clone();
@@ -262,7 +262,7 @@ impl Core {
         }
     }
 
-    /// Runs something until the gateway has closed. It is dropped then.
+    /// Runs `work` until it ends, or the gateway has closed and drops it.
     fn rest(&self, work: impl Future<Output = ()> + Send + 'static) {
         spawn(&self.rest, work);
     }

@@ -112,7 +112,7 @@ impl Shared {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Puts a new child on the list of the watchdog, where there is to be one.
+    /// Puts a new child on the list of the watchdog, if there is one.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl Shared {
         drop(clients);
     }
 
-    /// Tells the live views of a step of a session.
+    /// Sends a step of a session to the live views.
     fn tell(&self, index: usize, name: &Arc<str>, kind: impl FnOnce() -> EventKind) {
         let Some(views) = self.events.get() else { return };
         let event =

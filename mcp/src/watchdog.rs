@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-/// A program that a group starts beside its first child, and that kills the children's process groups where the group's
-/// own process is ended before it could leave them: by SIGKILL, by a crash, by the kernel when memory is short.
+/// A program that a group starts beside its first child. It kills the children's process groups if the group's own
+/// process ends before it could leave them: by SIGKILL, by a crash, or by the kernel when memory is short.
 ///
-/// A process that is ended in that way runs no code any more, so its children would live on. The watchdog reads the ids of
-/// their process groups from a pipe whose other end only the group's process has. The end of that pipe is the end of
-/// the process. What has been left by then is not on the list any more; what has not gets SIGTERM and, half a second later,
-/// SIGKILL.
+/// A process that ends in that way runs no further code, so its children would live on. The watchdog reads the ids of
+/// their process groups from a pipe whose other end only the group's process has. The pipe ends when that process ends.
+/// Groups that have been left by then are not on the list any more. The other groups get SIGTERM and, half a second
+/// later, SIGKILL.
 ///
-/// The program is any that calls [`Watchdog::run`], such as `moored-mcp watchdog`, or your own in a mode of its own:
+/// Any program that calls [`Watchdog::run`] can be the watchdog, such as `moored-mcp watchdog`, or your own program in
+/// a separate mode:
 ///
 /// ```no_run
 /// use moored_mcp::{GroupOptions, SessionGroup, Watchdog};
@@ -34,31 +35,32 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 /// }
 /// ```
 ///
-/// # What it cannot do
+/// # Limits
 ///
-/// - A child whose start is cut off between the start and the few instructions that put it on the list is not known.
-/// - A process that left its group (`setsid`) is not ours, here as elsewhere.
-/// - Whatever ends the watchdog together with its client: the end of a container, a kill of everything by name.
+/// - A child is not known if this process ends between the child's start and the few instructions that put it on the
+///   list.
+/// - A process that left its group (`setsid`) is not in the list, as everywhere in this crate.
+/// - An event that ends the watchdog together with its client, such as the end of a container, cannot be handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watchdog {
     program: PathBuf,
     args: Vec<OsString>,
 }
 
-/// How long groups may take to end by themselves: their input has ended with the client.
+/// The time that groups may take to end by themselves, because their input has ended with the client.
 const END_OF_INPUT: Duration = Duration::from_millis(100);
-/// How long they may take after SIGTERM.
+/// The time that they may take after SIGTERM.
 const TERMINATE: Duration = Duration::from_millis(400);
-/// How often the groups are looked at meanwhile.
+/// The interval between checks of the groups.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Watchdog {
-    /// The watchdog that `program` is.
+    /// The watchdog in the program `program`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), args: Vec::new() }
     }
 
-    /// Passes one argument more to the program.
+    /// Adds an argument for the program.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
         self
@@ -74,20 +76,20 @@ impl Watchdog {
         &self.args
     }
 
-    /// Is the watchdog: reads standard input to its end, then ends the process groups that are left. It needs no runtime
-    /// and returns when nothing is left to do.
+    /// Runs as the watchdog: reads standard input to its end, then ends the process groups that are on the list. It
+    /// needs no runtime, and returns when they have ended or were killed.
     pub fn run() {
         end(left(std::io::stdin().lock()));
     }
 }
 
-/// Reads a list to its end: `+7` puts the process group 7 on it, `-7` takes it off. Everything else is passed over.
+/// Reads a list to its end: `+7` adds the process group 7, `-7` removes it. Other lines are ignored.
 fn left(list: impl Read) -> BTreeSet<i32> {
     let mut groups = BTreeSet::new();
     // A pipe that cannot be read is at its end.
     for line in BufReader::new(list).lines().map_while(Result::ok) {
         let Some((sign, id)) = line.split_at_checked(1) else { continue };
-        // 0 would be our own group, and 1 everybody.
+        // 0 means this program's own group, and 1 all processes.
         let Some(id) = id.parse::<i32>().ok().filter(|id| *id > 1) else { continue };
         match sign {
             "+" => groups.insert(id),
@@ -98,8 +100,8 @@ fn left(list: impl Read) -> BTreeSet<i32> {
     groups
 }
 
-/// Ends process groups: first they may end by themselves, then they get SIGTERM, then SIGKILL. A group that was seen to be
-/// empty is not signalled any more, because its id may be another's.
+/// Ends process groups: first they may end by themselves, then they get SIGTERM, then SIGKILL. A group that was seen to
+/// be empty gets no further signal, because its id may belong to another group by then.
 fn end(groups: BTreeSet<i32>) {
     let mut groups: Vec<Pid> = groups.into_iter().filter_map(Pid::from_raw).collect();
     wait(&mut groups, END_OF_INPUT);
@@ -110,7 +112,7 @@ fn end(groups: BTreeSet<i32>) {
 
 fn signal(groups: &[Pid], signal: Signal) {
     for group in groups {
-        // A group that ended a moment ago is no failure.
+        // A failure is ignored, because the group may just have ended.
         let _gone = kill_process_group(*group, signal);
     }
 }

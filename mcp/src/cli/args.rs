@@ -292,8 +292,8 @@ impl LimitArgs {
     }
 }
 
-/// This program itself, in the mode that outlives it. `None` where the program cannot find itself, which is told where
-/// something has to be started.
+/// This program itself, in the mode of a watchdog. `None` if the program cannot find its own executable; an error at a
+/// later start reports that.
 fn watchdog() -> Option<Watchdog> {
     Some(Watchdog::new(std::env::current_exe().ok()?).arg("watchdog"))
 }

@@ -135,7 +135,7 @@ async fn settled(mut events: Receiver<Event>, count: usize) {
     }
 }
 
-/// Ready when all of `count` servers have been left; perhaps never, where events were missed.
+/// Ready when all of `count` servers have been left; perhaps never, if events were missed.
 async fn none_left(mut events: Receiver<Event>, count: usize) {
     let mut connected: HashSet<usize> = (0..count).collect();
     while !connected.is_empty() {

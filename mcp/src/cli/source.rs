@@ -47,7 +47,7 @@ fn read(path: &Path) -> Result<(Vec<ServerParams>, Vec<String>), String> {
     Ok((config.servers, config.warnings))
 }
 
-/// The servers of all files. A name that stands twice in one file stays as it is: that is a mistake in the file.
+/// The servers of all files. A name that is twice in one file is kept twice, because that is a mistake in the file.
 fn together(files: Vec<(&Path, Vec<ServerParams>)>) -> Vec<ServerParams> {
     let mut found_in: HashMap<String, HashSet<&Path>> = HashMap::new();
     for (path, servers) in &files {

@@ -1,4 +1,4 @@
-//! What happened, as a file for a trace viewer: a lane for each server, its phases one after another.
+//! The events of a run, as a file for a trace viewer: a lane for each server, its phases one after another.
 //!
 //! The format is the trace event format of Chrome, which `chrome://tracing` and Perfetto read. Times are microseconds since
 //! the beginning.
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::progress::View;
 use super::render::words;
 
-/// The file, and what is to be written into it.
+/// The file, and the events for it.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     path: PathBuf,
@@ -25,12 +25,12 @@ pub(crate) struct Timeline {
     trace: Vec<Value>,
 }
 
-/// The phase that a server is in.
+/// The current phase of a server.
 #[derive(Debug)]
 struct Phase {
     name: &'static str,
     began: Instant,
-    /// What was known of it when it began.
+    /// The facts that were known at its beginning.
     about: Value,
 }
 
@@ -45,7 +45,7 @@ impl Timeline {
     ///
     /// # Errors
     ///
-    /// A sentence that names the file and what the operating system says.
+    /// A sentence with the file and the error of the operating system.
     pub(crate) fn create(path: &Path, servers: &[ServerParams]) -> Result<Self, String> {
         let file = File::create(path).map_err(|error| unwritable(path, &error))?;
         let start = Instant::now();
@@ -62,7 +62,7 @@ impl Timeline {
         Ok(Self { path: path.to_owned(), file, start, latest: start, lanes, trace })
     }
 
-    /// Ends the phase that a server is in, and begins the next one. `ended` is what is known of the one that ends.
+    /// Ends the current phase of a server, and begins the next one. `ended` has further facts of the phase that ends.
     fn advance(&mut self, lane: usize, at: Instant, ended: Value, next: Option<Phase>) {
         let Some(place) = self.lanes.get_mut(lane) else { return };
         let Some(phase) = std::mem::replace(place, next) else { return };
@@ -80,7 +80,7 @@ impl Timeline {
         }));
     }
 
-    /// Something that took no time.
+    /// Adds an event without a duration.
     fn mark(&mut self, lane: usize, at: Instant, name: &str) {
         let at = self.micros(at);
         self.trace.push(json!({

@@ -1,10 +1,10 @@
-//! The watchdog of a group, while it runs: which process groups are on its list.
+//! The running watchdog of a group, and the process groups on its list.
 //!
 //! # Invariants
 //!
-//! 1. A process group is on the list from its start until it has been swept, and is taken off before its leader is reaped: a
-//!    group on the list can never be a stranger's.
-//! 2. A watchdog that cannot be told any more is ended, because its list would be wrong.
+//! 1. A process group is on the list from its start until it has been swept, and is removed before its leader is
+//!    reaped. So an id on the list never belongs to a foreign group.
+//! 2. A watchdog that can no longer get changes of its list is killed, because its list would be wrong.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ use rustix::process::Pid;
 use super::ended::Ended;
 use crate::watchdog::Watchdog;
 
-/// How long a watchdog with nothing to do may take to end.
+/// The time that a watchdog with an empty list may take to end.
 const END: Duration = Duration::from_secs(1);
 
 /// A running watchdog.
@@ -32,7 +32,7 @@ pub(crate) struct Guard {
 /// The process.
 #[derive(Debug)]
 struct Running {
-    /// `None` once its list is at an end.
+    /// `None` once the list has been closed.
     list: Option<ChildStdin>,
     process: Child,
 }
@@ -45,11 +45,11 @@ pub(super) struct Listed {
 }
 
 impl Guard {
-    /// Starts the watchdog, in a process group of its own: what ends ours must not end it.
+    /// Starts the watchdog in its own process group, because a signal to our group must not end it.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error of the operating system.
     ///
     /// # Panics
     ///
@@ -58,10 +58,10 @@ impl Guard {
         let mut process = Command::new(watchdog.program())
             .args(watchdog.args())
             .stdin(Stdio::piped())
-            // It must not hold open what others read to its end.
+            // Other programs may read our output to its end, so the watchdog must not hold it open.
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Nor a directory that somebody wants to unmount.
+            // The watchdog must not keep a file system from being unmounted either.
             .current_dir("/")
             .process_group(0)
             .spawn()?;
@@ -80,7 +80,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// Where the watchdog is gone.
+    /// If the watchdog has ended.
     pub(super) fn list(self: &Arc<Self>, group: Pid) -> io::Result<Listed> {
         self.tell('+', group)?;
         Ok(Listed { guard: self.clone(), group })
@@ -90,7 +90,7 @@ impl Guard {
         let mut running = self.running.lock();
         let list = running.as_mut().and_then(|running| running.list.as_mut());
         let list = list.ok_or_else(|| io::Error::other("the watchdog has ended"))?;
-        // Shorter than what a pipe takes whole or not at all.
+        // The line is so short that a pipe takes it as a whole or not at all.
         let line = format!("{sign}{}\n", group.as_raw_nonzero());
         let told = list.write_all(line.as_bytes());
         if told.is_err() {
@@ -106,7 +106,7 @@ impl Guard {
     ///
     /// # Cancel safety
     ///
-    /// Where the future is dropped, a thread waits instead.
+    /// If the future is dropped, a thread waits instead.
     pub(crate) async fn end(&self) {
         let Some(mut running) = self.running.lock().take() else { return };
         running.list = None;
@@ -119,8 +119,8 @@ impl Guard {
 }
 
 impl Drop for Running {
-    /// Closes the pipe, which ends the watchdog, and reaps it: here where it has ended, otherwise in a thread, because a drop
-    /// must not block.
+    /// Closes the pipe, which ends the watchdog, and reaps it: at once if it has ended, otherwise in a thread, because
+    /// a drop must not block.
     fn drop(&mut self) {
         self.list = None;
         if !matches!(self.process.try_wait(), Ok(None)) {
@@ -139,7 +139,7 @@ impl Drop for Running {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        // A watchdog that cannot be told is ended, and then there is no list.
+        // A failure is ignored, because a watchdog that cannot be told is killed, and has no list then.
         let _gone = self.guard.tell('-', self.group);
     }
 }

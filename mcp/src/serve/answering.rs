@@ -120,7 +120,7 @@ async fn subscribe_to(front: Front, uri: String) -> Result<ServerResult, ErrorDa
     Ok(ServerResult::empty(()))
 }
 
-/// Whether a request is of the newer era; an error where it does not say what it has to then.
+/// Whether a request is of the newer era; an error if it lacks fields that this era requires.
 fn is_modern(
     request: &ClientRequest,
     context: &RequestContext<RoleServer>,

@@ -15,13 +15,14 @@ use crate::callbacks::LogLevel;
 /// One client: a session of the older era, the other end of a pipe, or the sender of one request of the newer era.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Cancelled when it has gone, or to make it go.
+    /// Cancelled when the client has gone, or to end it.
     pub(super) end: CancellationToken,
-    /// Who it is, as far as is known: a request that waits for input goes on for nobody else.
+    /// The identity of the client, as far as it is known. A request that waits for input can be resumed only by the
+    /// same client.
     pub(super) owner: Arc<str>,
-    /// The resources that it wants to be told of, by their addresses.
+    /// The resources to which it has subscribed, by their addresses.
     pub(super) subscribed: Mutex<HashMap<String, Subscribed>>,
-    /// Set when it has introduced itself, in the older era.
+    /// Set by `initialize`, in the older era.
     peer: OnceLock<Peer<RoleServer>>,
     log_level: Mutex<Option<LogLevel>>,
 }
@@ -33,28 +34,28 @@ impl Client {
             owner: owner.into(),
             subscribed: Mutex::default(),
             peer: OnceLock::new(),
-            // Unless it says something else, a client hears what usual logs show.
+            // The default level, as in usual logs.
             log_level: Mutex::new(Some(LogLevel::Info)),
         }
     }
 
-    /// It has introduced itself.
+    /// The client has sent `initialize`.
     pub(super) fn met(&self, peer: Peer<RoleServer>) {
         let _twice = self.peer.set(peer);
     }
 
-    /// Where it is asked and told something; `None` before it has introduced itself, and once it has gone.
+    /// The peer for requests and notifications to the client; `None` before `initialize`, and once the client has gone.
     pub(super) fn peer(&self) -> Option<&Peer<RoleServer>> {
         self.peer.get().filter(|_| !self.end.is_cancelled())
     }
 
-    /// Whether it answers such a question.
+    /// Whether the client answers such a request.
     pub(super) fn answers(&self, method: &str, params: &Value) -> bool {
         let info = self.peer().and_then(|peer| peer.peer_info());
         info.is_some_and(|info| errand::answers(&info.capabilities, method, params))
     }
 
-    /// From which level on it hears log messages.
+    /// The lowest level of the log messages that it gets.
     pub(super) fn log_level(&self) -> Option<LogLevel> {
         *self.log_level.lock()
     }
@@ -64,7 +65,7 @@ impl Client {
     }
 }
 
-/// The clients that have introduced themselves.
+/// The clients that have sent `initialize`.
 #[derive(Debug, Default)]
 pub(super) struct Clients(Mutex<Vec<Weak<Client>>>);
 

@@ -19,7 +19,7 @@ pub(super) struct Desk(pub(super) Front);
 
 impl ServerHandler for Desk {
     fn get_info(&self) -> ServerConfig {
-        // A server that comes later may bring anything.
+        // All capabilities are announced, because a server that is connected later may have any of them.
         let mut offers = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
@@ -81,7 +81,7 @@ impl ServerHandler for Desk {
         });
     }
 
-    /// The client has other roots: the servers are told, and ask for them.
+    /// The roots of the client have changed: the servers are notified, and ask for them.
     async fn on_roots_list_changed(&self, _: NotificationContext<RoleServer>) {
         let core = self.0.core.clone();
         self.0.core.rest(async move {
@@ -111,7 +111,7 @@ impl ServerHandler for Desk {
         let telling = async {
             let mut subscribed = Vec::new();
             for uri in &uris {
-                // A server that cannot be subscribed to says nothing; the rest stands.
+                // A subscription that fails has no answer; the others go on.
                 subscribed.extend(core.subscribe(uri).await);
             }
             loop {
@@ -119,7 +119,7 @@ impl ServerHandler for Desk {
                     now = changed(&mut versions) => {
                         let Some(now) = now else { return };
                         let before = std::mem::replace(&mut known, now);
-                        // What was not asked for is refused by the sink.
+                        // The sink refuses a notification that the client has not asked for.
                         if now.tools != before.tools {
                             let _ = sink.notify_tool_list_changed().await;
                         }
@@ -157,7 +157,7 @@ async fn changed(versions: &mut tokio::sync::watch::Receiver<Versions>) -> Optio
     Some(*versions.borrow_and_update())
 }
 
-/// Tells a client that a resource has changed, where it is subscribed to it.
+/// Notifies a client that a resource has changed, if it has subscribed to it.
 async fn tell_updated(
     peer: &Peer<RoleServer>,
     client: &Client,
@@ -170,7 +170,7 @@ async fn tell_updated(
     Ok(())
 }
 
-/// Tells a client which lists have changed.
+/// Notifies a client of the lists that have changed.
 async fn tell(
     peer: &Peer<RoleServer>,
     known: Versions,

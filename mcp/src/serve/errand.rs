@@ -1,4 +1,4 @@
-//! What a server asks and tells while it works on a client's request: it goes to that client.
+//! The requests and notifications of a server while it works on a client's request: they go to that client.
 
 use std::sync::Arc;
 
@@ -19,20 +19,21 @@ pub(super) const SAMPLE: &str = "sampling/createMessage";
 pub(super) const ELICIT: &str = "elicitation/create";
 pub(super) const LIST_ROOTS: &str = "roots/list";
 
-/// A request of a client, as the server knows it that works on it.
+/// A request of a client on which a server works.
 #[derive(Debug)]
 pub(super) struct Errand {
     pub(super) peer: Peer<RoleServer>,
     pub(super) id: RequestId,
-    /// What the client answers.
+    /// The capabilities of the client.
     pub(super) can: ClientCapabilities,
     pub(super) way: Way,
-    /// From which level on the client hears log messages.
+    /// The lowest level of the log messages that the client gets.
     pub(super) log: Option<LogLevel>,
     pub(super) questions: Questions,
 }
 
-/// The questions to a client that it has not answered, and when it last did. A server that waits for a person is not slow.
+/// The number of questions that a client has not answered, and the time of its last answer. While a server waits for a
+/// person, its time limit does not run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Questions(Arc<Mutex<(usize, Option<Instant>)>>);
 
@@ -43,7 +44,7 @@ impl Questions {
         Question(self.clone())
     }
 
-    /// From when on the server is at work again; `None` while it waits for its client.
+    /// The time since which the server has been working; `None` while it waits for its client.
     pub(super) fn at_work_since(&self, began: Instant) -> Option<Instant> {
         let (open, last) = *self.0.lock();
         (open == 0).then(|| last.map_or(began, |last| last.max(began)))
@@ -60,14 +61,14 @@ impl Drop for Question {
     }
 }
 
-/// How a client is asked.
+/// The way to ask a client.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// By a request of ours.
+    /// By a request of the gateway.
     Request,
-    /// By an answer to its request, which says what is wanted first; the client sends its request again.
+    /// By an answer to its request that contains the questions; the client sends its request again with the answers.
     Answer(mpsc::Sender<Ask>),
-    /// Not at all: all it can take is the answer.
+    /// Not at all, because it can receive only the answer.
     None,
 }
 
@@ -84,7 +85,7 @@ impl Errand {
     ///
     /// # Cancel safety
     ///
-    /// A client that was asked by a request is told where the future is dropped.
+    /// If the future is dropped, a client that was asked by a request is notified.
     pub(super) async fn ask(&self, method: &str, params: Value) -> Result<Value, RequestError> {
         if !answers(&self.can, method, &params) {
             let text = format!("the client that this is done for does not answer {method}");
@@ -115,18 +116,18 @@ pub(super) fn answers(can: &ClientCapabilities, method: &str, params: &Value) ->
         LIST_ROOTS => can.roots.is_some(),
         ELICIT => can.elicitation.as_ref().is_some_and(|it| {
             let by_address = params["mode"] == "url";
-            // One that names no mode fills in forms.
+            // A client that names no mode supports forms.
             if by_address { it.url.is_some() } else { it.form.is_some() || it.url.is_none() }
         }),
         _ => false,
     }
 }
 
-/// Asks a client by a request, on the stream of its own request `of` where there is one.
+/// Asks a client by a request, on the stream of its own request `of` if there is one.
 ///
 /// # Cancel safety
 ///
-/// A client that has not answered is told that nobody waits any more, where the future is dropped.
+/// If the future is dropped, the client is notified that its answer is no longer awaited.
 pub(super) async fn ask(
     peer: &Peer<RoleServer>,
     of: Option<&RequestId>,
@@ -136,7 +137,7 @@ pub(super) async fn ask(
     let params = Some(params).filter(|params| !params.is_null());
     let mut request = ServerRequest::CustomRequest(CustomRequest::new(method, params));
     if let Some(id) = of {
-        // By hand, because rmcp knows it only inside of its own task.
+        // Set here, because rmcp sets it only inside its own task.
         request.extensions_mut().insert(OriginatingRequestId(id.clone()));
     }
     let options = PeerRequestOptions::no_options();
@@ -152,7 +153,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Why a client has not answered. Its own error is passed on as it came.
+/// The error for a client without an answer. The client's own error is passed on unchanged.
 fn failed(error: ServiceError) -> RequestError {
     match error {
         ServiceError::McpError(error) => {
@@ -166,7 +167,7 @@ fn failed(error: ServiceError) -> RequestError {
     }
 }
 
-/// A question that the client is told to forget, should this be dropped.
+/// A question without an answer. Its drop tells the client to cancel it.
 struct Unanswered<'a> {
     peer: &'a Peer<RoleServer>,
     id: Option<RequestId>,
@@ -178,12 +179,13 @@ impl Drop for Unanswered<'_> {
         let reason = Some("nobody waits for the answer any more".to_owned());
         let told = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
         let telling = self.peer.send_notification(told.into());
-        // The first poll puts it into rmcp's queue. It has to be one that tokio does not put off, because it is the only one.
+        // The first poll puts the notification into rmcp's queue. It is unconstrained, because tokio must not postpone
+        // the only poll.
         let _queued = tokio::task::unconstrained(telling).now_or_never();
     }
 }
 
-/// Tells a client something, as it came. A client that reads nothing holds nobody else up for long.
+/// Passes a notification to a client, unchanged. A client that does not read delays the others for a bounded time only.
 pub(super) async fn tell(peer: &Peer<RoleServer>, method: &str, params: Value) {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
     let params = Some(params).filter(|params| !params.is_null());

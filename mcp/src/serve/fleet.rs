@@ -81,7 +81,7 @@ pub(super) struct Fleet {
     limits: Mutex<HashMap<String, Duration>>,
     settle: Duration,
     retry: (Duration, Duration),
-    /// From which level on some client wants to hear the servers' log.
+    /// The lowest level of log messages that some client wants.
     log: Mutex<Option<LogLevel>>,
 }
 
@@ -101,7 +101,7 @@ impl Fleet {
         fleet
     }
 
-    /// Takes a server in. [`tend`](Self::tend) does the rest.
+    /// Registers a server, which [`tend`](Self::tend) then connects.
     pub(super) fn expect(&self, params: &ServerParams) {
         let name = &params.name;
         if let Some(limit) = params.call_timeout {
@@ -149,7 +149,7 @@ impl Fleet {
         }
     }
 
-    /// Takes note that somebody wants to hear the servers' log from this level on; `false` where that is known.
+    /// Records that a client wants log messages from this level on; `false` if that level was known already.
     pub(super) fn wants_log(&self, level: LogLevel) -> bool {
         let mut log = self.log.lock();
         let is_new = log.is_none_or(|known| level < known);
@@ -159,7 +159,7 @@ impl Fleet {
         is_new
     }
 
-    /// Asks a server for its log, as far as anybody wants to hear it.
+    /// Asks a server for the log messages that some client wants.
     pub(super) async fn ask_for_log(&self, server: &str) {
         let level = *self.log.lock();
         if let Some(level) = level {
@@ -225,7 +225,7 @@ impl Fleet {
         servers.iter().map(|(server, _)| server).find(|server| is_its(server)).cloned()
     }
 
-    /// How long the server may take that has what is called so.
+    /// The limit of calls to the server that has the component `name`.
     pub(super) fn limit(&self, kind: ComponentKind, name: &str) -> Option<Duration> {
         let found = self.group.component(kind, name).map(|component| component.server);
         let server = found.or_else(|| self.server_of(name));
@@ -233,7 +233,7 @@ impl Fleet {
         own.or(self.group.call_timeout())
     }
 
-    /// What keeps a server away; `None` where it is connected or not known.
+    /// The state of a server that is not connected; `None` if it is connected or unknown.
     pub(super) fn away(&self, server: &str) -> Option<Away> {
         self.all_away().into_iter().find(|away| away.server == server)
     }

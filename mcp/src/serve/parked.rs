@@ -1,4 +1,4 @@
-//! Requests of the newer era that wait for what their clients say. Each is known by a state that only its client was told.
+//! Requests of the newer era that wait for their clients' answers. Each has a state that only its client knows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Parked(Mutex<HashMap<String, Place>>);
 struct Place {
     running: Running,
     owner: Arc<str>,
-    /// Dropped with the place: then its time does not run any more.
+    /// Dropped with the place, which ends the wait for its time limit.
     _waits: oneshot::Sender<()>,
 }
 
@@ -31,18 +31,18 @@ impl Parked {
 }
 
 impl Core {
-    /// Lets a request wait, and returns the state by which it goes on. It is cancelled when its time is over.
+    /// Lets a request wait, and returns the state with which the client resumes it. It is cancelled at its time limit.
     ///
     /// # Errors
     ///
-    /// Where too many wait already. The request is cancelled then.
+    /// If the limit of waiting requests is reached. The request is cancelled then.
     pub(super) fn park(
         self: &Arc<Self>,
         running: Running,
         owner: &Arc<str>,
     ) -> Result<String, ErrorData> {
         let (waits, over) = oneshot::channel();
-        // 122 bits of the operating system's: nobody guesses it.
+        // 122 random bits of the operating system, which cannot be guessed.
         let state = uuid::Uuid::new_v4().to_string();
         let place = Place { running, owner: owner.clone(), _waits: waits };
         {
@@ -60,7 +60,7 @@ impl Core {
             tokio::select! {
                 _ = over => {}
                 () = tokio::time::sleep(time) => {
-                    // Dropped outside of the lock, which cancels the request.
+                    // The drop cancels the request; it comes outside the lock.
                     let place = core.upgrade().and_then(|core| core.parked.0.lock().remove(&its));
                     drop(place);
                 }
@@ -69,11 +69,11 @@ impl Core {
         Ok(state)
     }
 
-    /// Takes the request of this state, where it is this client's and asks for the same.
+    /// Takes the request with this state, if it belongs to this client and is the same request.
     ///
     /// # Errors
     ///
-    /// Where it is not. Nothing is said of what there is instead.
+    /// If it is not. The error does not reveal other requests.
     pub(super) fn resume(
         &self,
         state: &str,

@@ -1,4 +1,4 @@
-//! What the servers ask and tell, on its way to the clients.
+//! The way of the servers' requests and notifications to the clients.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -9,11 +9,11 @@ use super::client::Client;
 use super::errand::{self, ELICIT, Errand, LIST_ROOTS, SAMPLE};
 use crate::callbacks::{Callbacks, LogLevel, RequestError, ServerMessage};
 
-/// The callbacks of a group, before its gateway is there and after.
+/// The callbacks of a group, which exist before its gateway does.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Relay(Arc<OnceLock<Weak<Core>>>);
 
-/// What is passed on in another way, or concerns the gateway alone.
+/// The notifications that are passed on in another way, or that concern the gateway alone.
 const NOT_PASSED_ON: [&str; 8] = [
     "notifications/progress",
     "notifications/cancelled",
@@ -27,8 +27,8 @@ const NOT_PASSED_ON: [&str; 8] = [
 const LOG: &str = "notifications/message";
 
 impl Relay {
-    /// Callbacks that pass everything on. What they announce is what some client may answer: a server is connected before
-    /// its clients are known.
+    /// Callbacks that pass every request and notification on. They announce the capabilities that some client may have,
+    /// because a server is connected before its clients are known.
     pub(super) fn callbacks(&self) -> Callbacks {
         let mut callbacks = Callbacks::new();
         for method in [SAMPLE, ELICIT, LIST_ROOTS] {
@@ -40,7 +40,7 @@ impl Relay {
     }
 
     pub(super) fn attach(&self, core: &Arc<Core>) {
-        // A relay belongs to one gateway.
+        // Set once, because a relay belongs to one gateway.
         let _attached = self.0.set(Arc::downgrade(core));
     }
 
@@ -48,7 +48,8 @@ impl Relay {
         self.0.get()?.upgrade()
     }
 
-    /// Asks the client that the server works for. Where that is not known, it is the only client that answers such questions.
+    /// Passes a request to the client for which the server works. If that client is not known, the request goes to the
+    /// only client that answers such requests.
     async fn ask(self, asked: ServerMessage) -> Result<Value, RequestError> {
         let ServerMessage { server, method, params, tag, .. } = asked;
         if let Some(errand) = tag.as_ref().and_then(|tag| tag.get::<Arc<Errand>>()) {
@@ -69,7 +70,7 @@ impl Relay {
         }
     }
 
-    /// Tells the client that the server works for, or all who want to hear it.
+    /// Passes a notification to the client for which the server works, or to all clients that want such notifications.
     async fn tell(self, told: ServerMessage) {
         let ServerMessage { server, method, mut params, tag, .. } = told;
         if NOT_PASSED_ON.contains(&method.as_str()) {
@@ -78,7 +79,7 @@ impl Relay {
         let mut level: Option<LogLevel> = None;
         if method == LOG {
             level = serde_json::from_value(params["level"].clone()).ok();
-            // Of several servers one has to be able to tell which it is.
+            // The logger names the server, because a client sees the messages of several servers.
             let logger = params["logger"].as_str().map(|logger| format!("{server}/{logger}"));
             params["logger"] = logger.unwrap_or_else(|| server.to_string()).into();
         }

@@ -1,4 +1,4 @@
-//! Resources that clients want to be told of. A server is subscribed to once, however many clients there are.
+//! The subscriptions of clients to resources. The gateway subscribes to a resource once, however many clients do.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,14 +11,14 @@ use super::Core;
 use crate::error::CallError;
 use crate::event::EventKind;
 
-/// How many updates a client may fall behind. One that does misses some.
+/// The number of updates that a client may fall behind. A client that is further behind misses some.
 const UPDATES: usize = 256;
 
-/// Who has subscribed to what.
+/// The number of subscriptions to each resource.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     counts: Mutex<HashMap<String, usize>>,
-    /// One subscription is begun or ended at a time, so that what the servers know is what is counted.
+    /// Held while a subscription is begun or ended, so that the servers' state follows the counts.
     turn: Turn<()>,
     updates: broadcast::Sender<Arc<str>>,
 }
@@ -51,7 +51,7 @@ impl Core {
     ///
     /// # Cancel safety
     ///
-    /// Where the future is dropped, the client is not subscribed.
+    /// If the future is dropped, the client is not subscribed.
     pub(super) async fn subscribe(self: &Arc<Self>, uri: &str) -> Result<Subscribed, CallError> {
         let _turn = self.subscriptions.turn.lock().await;
         if !self.subscriptions.counts.lock().contains_key(uri) {
@@ -72,17 +72,17 @@ impl Core {
             count == Some(0) && counts.remove(uri).is_some()
         };
         if is_last {
-            // A server that has gone has forgotten it anyway.
+            // A failure is ignored, because a server that has gone has no subscriptions.
             let _gone = self.fleet.group.unsubscribe(uri).await;
         }
     }
 
-    /// The addresses of resources that have changed, as it goes on.
+    /// A receiver of the addresses of changed resources.
     pub(super) fn updates(&self) -> broadcast::Receiver<Arc<str>> {
         self.subscriptions.updates.subscribe()
     }
 
-    /// Follows the sessions and passes on which resources have changed.
+    /// Follows the sessions and passes on the addresses of changed resources.
     pub(super) async fn follow_updates(self: Arc<Self>) {
         let mut events = self.fleet.group.events();
         loop {
@@ -99,7 +99,7 @@ impl Core {
     }
 }
 
-/// Whether an update concerns a subscription: a server may tell of a part of what was subscribed to.
+/// Whether an update concerns a subscription, because a server may report a part of the resource.
 pub(super) fn concerns(updated: &str, subscribed: &str) -> bool {
     let rest = updated.strip_prefix(subscribed);
     rest.is_some_and(|rest| {

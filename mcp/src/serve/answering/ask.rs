@@ -27,9 +27,9 @@ use crate::params::{CallOptions, CompleteArgs};
 
 /// The number of steps of progress that wait for a slow client.
 const PROGRESS: usize = 64;
-/// How many questions of a server wait to be asked.
+/// The number of questions of a server that wait to be asked.
 const QUESTIONS: usize = 16;
-/// What a request says of itself for the gateway alone begins with this.
+/// The prefix of the keys in `_meta` that are for the gateway and not for a server.
 const OURS: &str = "io.modelcontextprotocol/";
 
 /// A request to a server.
@@ -78,10 +78,10 @@ pub(super) async fn answer(
     }
 }
 
-/// What a request goes on with: its state, and what its client has answered.
+/// The input for a request that is resumed: its state, and the answers of its client.
 type Again = (String, InputResponses);
 
-/// What is asked for, and which request it goes on with.
+/// The request to a server, and the request that it resumes.
 fn read(core: &Arc<Core>, request: ClientRequest) -> Result<(Wanted, Option<Again>), ErrorData> {
     let again = |state: Option<String>, responses: Option<InputResponses>| {
         state.map(|state| (state, responses.unwrap_or_default()))
@@ -140,14 +140,14 @@ fn begin(
         .tag(Tag::new(Arc::new(errand)))
         // A step more than the client can take in is left out.
         .on_progress(move |step| drop(telling.try_send(step.clone())));
-    // The server's own limit is kept here, where it is known whether the server waits for its client.
+    // The server's limit is measured here, because only here is it known whether the server waits for its client.
     options.timeout = Some(front.core.options.longest);
     let (fleet, what) = (front.core.fleet.clone(), wanted.what());
     let call = async move { fleet.ask(&wanted, options).await }.boxed();
     Running { what, call, asks, steps, limit, questions, open: BTreeMap::new(), asked: 0 }
 }
 
-/// From which level on a request of the newer era wants to be told of what is logged.
+/// The lowest level of the log messages that a request of the newer era asks for.
 fn log_level(context: &RequestContext<RoleServer>) -> Option<LogLevel> {
     let level = context.meta.0.0.get("io.modelcontextprotocol/logLevel")?;
     serde_json::from_value(level.clone()).ok()
@@ -214,7 +214,8 @@ impl Wanted {
 }
 
 impl Fleet {
-    /// Asks the server that has what is wanted. One that is still on its way up is waited for; one that is down is told of.
+    /// Sends the request to the server that has the component. If the server's first attempt is under way, waits for
+    /// it. If the server is down, returns the reason.
     async fn ask(&self, wanted: &Wanted, options: CallOptions) -> Result<Value, ErrorData> {
         let mut result = self.ask_once(wanted, &options).await;
         let name = wanted.name();

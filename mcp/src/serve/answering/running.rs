@@ -1,5 +1,5 @@
-//! A request that a server works on. It outlives the client's request in the newer era, where the client is asked something by
-//! an answer.
+//! A request on which a server works. In the newer era it outlives the client's request, if the client is asked by an
+//! answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,12 +18,12 @@ use crate::answer::Progress;
 
 /// A request under way. Dropping it cancels it at the server.
 pub(in super::super) struct Running {
-    /// What was asked for: another request cannot go on with it.
+    /// The content of the request, because another request cannot resume it.
     pub(in super::super) what: String,
     pub(super) call: BoxFuture<'static, Result<Value, ErrorData>>,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) steps: mpsc::Receiver<Progress>,
-    /// How long the server may take between two signs of life.
+    /// The limit between two signs of life of the server.
     pub(super) limit: Option<Duration>,
     pub(super) questions: Questions,
     /// The questions without an answer, in the newer era.
@@ -37,19 +37,19 @@ impl fmt::Debug for Running {
     }
 }
 
-/// What a request has come to.
+/// The result of waiting for a request.
 #[derive(Debug)]
 pub(super) enum Came {
-    /// Its end.
+    /// The answer.
     To(Result<Value, ErrorData>),
-    /// The end of its time: it is cancelled when it is dropped.
+    /// The time limit was exceeded. The request is cancelled by its drop.
     Late(Duration),
     /// Questions to its client.
     Asking,
 }
 
 impl Running {
-    /// Goes on until there is an answer or a question. Progress is told meanwhile, in order, and before the answer.
+    /// Waits for an answer or a question. Progress is passed on meanwhile, in order, and before the answer.
     pub(super) async fn go_on(
         &mut self,
         peer: &Peer<RoleServer>,
@@ -90,23 +90,23 @@ impl Running {
         self.open.insert(self.asked.to_string(), (request, ask.answer));
     }
 
-    /// Gives the server what the client has said.
+    /// Passes the client's answers to the server.
     pub(super) fn answered(&mut self, responses: impl IntoIterator<Item = (String, Value)>) {
         for (key, response) in responses {
             if let Some((_, answer)) = self.open.remove(&key) {
-                // A server that has taken its question back needs no answer.
+                // A failure is ignored, because the server may have withdrawn its question.
                 let _gone = answer.send(response);
             }
         }
     }
 
-    /// Whether there are questions that somebody waits for the answers of.
+    /// Whether a question is open whose answer the server still awaits.
     pub(super) fn is_asking(&mut self) -> bool {
         self.open.retain(|_, (_, answer)| !answer.is_closed());
         !self.open.is_empty()
     }
 
-    /// The answer that asks the client.
+    /// The answer that contains the questions to the client.
     pub(super) fn question(&self) -> Map<String, Value> {
         let requests = self.open.iter().map(|(key, (request, _))| (key.clone(), request.clone()));
         Map::from_iter([
@@ -116,12 +116,13 @@ impl Running {
     }
 }
 
-/// Ready when the server has been silent for its limit; never without one. Time in which it waits for its client does not count.
+/// Ready when the server has been silent for its limit; never without a limit. The time in which it waits for its
+/// client does not count.
 async fn silence(alive: Instant, limit: Option<Duration>, questions: &Questions) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {
         let since = questions.at_work_since(alive).unwrap_or_else(Instant::now);
-        // A limit beyond the end of the clock is none.
+        // A limit beyond the end of the clock is no limit.
         let Some(end) = since.checked_add(limit) else { return std::future::pending().await };
         if end <= Instant::now() {
             return;
@@ -134,6 +135,6 @@ async fn tell(peer: &Peer<RoleServer>, token: Option<&ProgressToken>, step: Prog
     let Some(token) = token else { return };
     let mut told = ProgressNotificationParam::new(token.clone(), step.progress);
     (told.total, told.message) = (step.total, step.message);
-    // A client that has gone is noticed elsewhere.
+    // A failure is ignored, because the end of a client is noticed elsewhere.
     let _gone = peer.notify_progress(told).await;
 }
