@@ -1,9 +1,9 @@
-//! An agent over a fleet of servers: the model is offered every tool, calls some, reads their results, and answers.
+//! An agent over a fleet of servers: the model gets every tool, calls some, reads their results, and answers.
 //!
 //! `cargo run -p moored-mcp --example agent -- servers.json "What is the time?"`
 //!
-//! The model is a stand-in that echoes. A real one is a client of your provider that implements [`Model`]: what it is given has
-//! the shape that the usual interfaces take.
+//! The model is a stand-in that echoes. A real one is a client of your provider that implements [`Model`]: its
+//! arguments have the form that the usual interfaces take.
 
 use std::process::ExitCode;
 
@@ -14,14 +14,14 @@ use moored_mcp::{
 };
 use serde_json::{Map, Value, json};
 
-/// What was said so far.
+/// The messages of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Message {
     /// By the user.
     User(String),
-    /// By the model: it wants a tool to be called.
+    /// By the model: a request to call a tool.
     Call(Call),
-    /// By a tool, or by what stands between it and us.
+    /// By a tool: its result, or the failure of the call.
     Result { name: String, text: String, is_error: bool },
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Call {
     pub(crate) arguments: Map<String, Value>,
 }
 
-/// What the model does next.
+/// The next step of the model.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// It wants these tools to be called, side by side.
@@ -47,7 +47,7 @@ pub(crate) trait Model {
     async fn turn(&mut self, tools: &[Value], said: &[Message]) -> Turn;
 }
 
-/// A model that calls every tool `echo`, and answers with what it heard.
+/// A model that calls every tool `echo`, and answers with the results.
 #[derive(Debug)]
 pub(crate) struct Parrot;
 
@@ -75,14 +75,14 @@ impl Model for Parrot {
     }
 }
 
-/// A conversation ends after this many turns, whatever the model wants.
+/// The largest number of turns of a conversation.
 const TURNS: usize = 10;
 
-/// One question, until the model has an answer.
+/// Runs one conversation, until the model has an answer.
 pub(crate) async fn ask(group: &SessionGroup, model: &mut impl Model, question: &str) -> String {
     let mut said = vec![Message::User(question.to_owned())];
     for _ in 0..TURNS {
-        // Read anew for each turn: a server may have come, or gone.
+        // Read anew for each turn, because a server may have come or gone.
         let tools: Vec<Value> = group
             .components(ComponentKind::Tool)
             .into_iter()
@@ -104,7 +104,7 @@ pub(crate) async fn ask(group: &SessionGroup, model: &mut impl Model, question: 
     format!("no answer after {TURNS} turns")
 }
 
-/// Calls a tool. Whatever goes wrong is for the model to read: it may try another one.
+/// Calls a tool. A failure is a text for the model, which may try another tool.
 async fn result(group: &SessionGroup, call: Call) -> Message {
     let Call { name, arguments } = call;
     let called = group.call_tool(&name, arguments, CallOptions::default()).await;
@@ -118,7 +118,7 @@ async fn result(group: &SessionGroup, call: Call) -> Message {
     Message::Result { name, text, is_error }
 }
 
-/// Connects the fleet of a configuration, asks, and leaves the fleet, whichever way it goes.
+/// Connects the fleet of a configuration, runs the conversation, and leaves the fleet in every case.
 pub(crate) async fn run(
     config: Config,
     model: &mut impl Model,
@@ -128,7 +128,7 @@ pub(crate) async fn run(
     let work = async {
         for result in group.connect_many(config.servers, Policy::BestEffort).await {
             if let Err(error) = result {
-                // The others are enough to go on with.
+                // A failed server is skipped, because the others may be enough.
                 eprintln!("{error}");
             }
         }

@@ -3,8 +3,8 @@
 //! `cargo run -p moored-mcp --example proxy -- servers.json`, then
 //! `curl http://127.0.0.1:PORT/tools` and `curl -d '{"message": "ahoy"}' http://127.0.0.1:PORT/tools/NAME`
 //!
-//! A client that hangs up takes its call with it: axum drops the handler, and the server is told. Ctrl-C stops accepting,
-//! lets requests under way end, and leaves the fleet.
+//! A client that disconnects cancels its call: axum drops the handler, and the call is cancelled at the server. Ctrl-C
+//! stops accepting, lets requests under way end, and leaves the fleet.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use moored_mcp::{
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-/// Everything that can be called now.
+/// The tools that can be called now.
 async fn tools(State(group): State<SessionGroup>) -> Json<Vec<Value>> {
     let tools = group.components(ComponentKind::Tool).into_iter();
     Json(tools.map(|tool| json!({"name": tool.hooked, "about": tool.raw})).collect())
@@ -73,7 +73,7 @@ pub(crate) async fn run(
         .route("/tools/{name}", post(call))
         .with_state(group.clone());
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown).await;
-    // Whatever is still connecting is interrupted by this.
+    // This also interrupts servers that are still connecting.
     let report = group.close().await;
     let _ended = connecting.await;
     served.map(|()| report)

@@ -1,4 +1,4 @@
-//! The ways in which the doctor is told what to examine, and in which it tells what it saw.
+//! The ways to name the servers for the doctor, and the forms of its output.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ fn a_watch_ends_by_itself_when_no_server_is_left() {
     let config = place.config(&[("dead", json!({"command": "sh", "args": ["-c", "exit 7"]}))]);
     let run = place.run(&["doctor", &config, "--watch", "--json"]);
     run.expect(1);
-    // The report has stdout to itself.
+    // Only the report goes to stdout.
     assert_eq!(server(&run.report(), "dead")["outcome"], "exited");
     assert!(run.stderr.contains("dead  exited: "), "{}", run.stderr);
 }

@@ -57,7 +57,7 @@ pub(crate) async fn black_hole() -> Row {
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let listener = socket.listen(1).expect("a listener");
     let address = listener.local_addr().expect("its address");
-    // Nobody accepts, and when the queue is full the kernel drops what comes.
+    // The listener accepts nothing, and when its queue is full the kernel drops connection requests.
     let mut queue = Vec::new();
     while let Ok(Ok(stream)) =
         tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await
@@ -82,7 +82,7 @@ pub(crate) async fn plain_http_on_tls() -> Row {
     let mut scene = Scene::brisk().await;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("https://{}/mcp", listener.local_addr().expect("its address"));
-    // What an HTTP server makes of a greeting in TLS.
+    // The answer of an HTTP server to a TLS handshake.
     let serving = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 16]).await;
@@ -120,7 +120,7 @@ pub(crate) async fn bad_certificate() -> Row {
                 }
                 let tls = rustls::ServerConnection::new(config.clone());
                 let mut tls = tls.expect("a connection");
-                // Until the client has said what it thinks of the certificate.
+                // Until the client has answered the certificate.
                 while tls.complete_io(&mut stream).is_ok_and(|(read, _)| read > 0) {}
             }
         }
@@ -355,7 +355,7 @@ impl Slow {
     }
 }
 
-/// The end of an attempt whose caller has gone.
+/// The end of an attempt after its caller has gone.
 async fn abandoned(mut scene: Scene, slow: Slow) -> Row {
     slow.is_gone().await;
     scene.tell("nobody is left to be told; the owner cleans up at once");

@@ -1,5 +1,5 @@
-//! What holds after every fault: no task, no process, no zombie, no descriptor is left, nothing has panicked on its way, and
-//! all of it is the same on one thread and on many.
+//! The invariants after every fault: no task, no process, no zombie and no descriptor is left, nothing has panicked on
+//! its way, and all of it is the same on one thread and on many.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub(crate) fn play(fault: &Fault) -> Played {
 
 fn on(mut builder: Builder, fault: &Fault) -> (Row, u128) {
     let runtime = builder.enable_all().build().expect("a runtime");
-    // The first sessions of a process set up what it keeps: the handling of signals, roots of certificates.
+    // The first sessions of a process set up state that it keeps: the handling of signals, and roots of certificates.
     run(&runtime, async {
         let _siblings = Scene::start(brisk()).await.leave().await;
     });
@@ -52,13 +52,13 @@ fn run<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
     })
 }
 
-/// Waits until nothing is left but `descriptors`, and says how many there are. A task that was just joined, and a connection
-/// whose other end has just been closed, may be seen a moment longer.
+/// Waits until only `descriptors` are left, and returns their number. A task that was just joined, and a connection
+/// whose other end was just closed, may be counted for a moment longer.
 fn settled(runtime: &Runtime, descriptors: usize) -> usize {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
         let left = runtime.block_on(async {
-            // The runtime closes what its tasks held when it is polled.
+            // The runtime closes the descriptors of its ended tasks when it is polled.
             tokio::task::yield_now().await;
             Left::now()
         });
@@ -73,7 +73,7 @@ fn settled(runtime: &Runtime, descriptors: usize) -> usize {
     }
 }
 
-/// What there is.
+/// The tasks, descriptors and processes at one time.
 #[derive(Debug)]
 pub(crate) struct Left {
     pub(crate) tasks: usize,
@@ -96,7 +96,7 @@ impl Left {
         Self { tasks: Handle::current().metrics().num_alive_tasks(), ..Self::without_runtime() }
     }
 
-    /// Where the runtime is gone, and its tasks with it.
+    /// Without a runtime, and so without its tasks.
     pub(crate) fn without_runtime() -> Self {
         let descriptors = std::fs::read_dir("/proc/self/fd").expect("/proc").count();
         Self { tasks: 0, processes: processes(), descriptors }
@@ -134,7 +134,7 @@ fn describe(id: u32, own: u32, mark: &[u8]) -> Option<Process> {
         let environ = std::fs::read(Path::new(&process).join("environ")).unwrap_or_default();
         environ.split(|byte| *byte == 0).any(|variable| variable == mark)
     };
-    // A dead descendant is its adopter's to reap.
+    // A dead descendant is reaped by its adopter.
     let counts = is_child || (!matches!(state, "Z" | "X") && is_marked());
     let line = std::fs::read(Path::new(&process).join("cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");

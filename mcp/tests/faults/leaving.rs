@@ -1,4 +1,4 @@
-//! Leaving: from anywhere, in any order, whatever the servers do.
+//! Leaving: from anywhere, in any order, however the servers behave.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ pub(crate) async fn any_order() -> Row {
             result.expect("it comes up");
         }
         for n in order {
-            // Each from a task of its own.
+            // Each session is left by another task.
             let group = scene.group.clone();
             let left = tokio::spawn(async move { group.disconnect(&format!("s{n}")).await });
             let report = left.await.expect("no panic").expect("it was connected");
@@ -119,7 +119,7 @@ pub(crate) async fn delete_statuses() -> Row {
         books.push(scene.server(on_delete(Reply::status(status))).await);
     }
     let reset = scene.server(on_delete(Reply::Reset)).await;
-    // On a connection that was kept, a reset is a reason to send it once more.
+    // On a pooled connection, a request is sent once more after a reset.
     reset.repeated(1);
     books.push(reset);
     for (number, server) in books.iter().enumerate() {
@@ -180,7 +180,7 @@ pub(crate) async fn stray() -> Row {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path");
     let server = env!("CARGO_BIN_EXE_moored-mcp");
-    // It holds the pipes of the server it was started beside.
+    // The `sleep` holds the pipes of the server beside which it was started.
     let script = format!("setsid sleep 60 & echo $! > {path}; exec {server} fleet-server");
     scene.up(shell("faulty", &script)).await;
     let report = scene.group.close().await;
@@ -226,7 +226,7 @@ async fn elsewhere(
         let pids = pids(file.path());
         assert_eq!(pids.len(), 2, "a leader and its grandchild");
         play(runtime, group);
-        // A grandchild is reaped by whoever adopts orphans here; it must not run, that is all.
+        // The process that adopts orphans reaps the grandchild, so the test only requires that it does not run.
         until_blocking(|| !pids.iter().any(|pid| is_running(*pid)));
     });
     played.await.expect("no panic");
@@ -241,7 +241,7 @@ fn is_running(pid: i32) -> bool {
 pub(crate) async fn dropped_outside() -> Row {
     let mut row = elsewhere(|runtime, group| {
         drop(group);
-        // It goes on without anybody who waits for it.
+        // Closing goes on although no caller waits for it.
         std::thread::sleep(Duration::from_millis(50));
         drop(runtime);
     })

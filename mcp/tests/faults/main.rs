@@ -1,10 +1,10 @@
 //! The fault suite: one test for each fault, each in a process of its own, on one thread and on many, and after each one the
 //! same invariants.
 //!
-//! A fault's test starts this program again with the name of the fault. That process plays the fault twice, once on each
-//! kind of runtime, between two healthy siblings, and checks afterwards that nothing is left: see `invariants.rs`. What the
-//! caller was told, and how the server was left, becomes a row of `docs/mcp-faults.md`; a row there that differs fails the
-//! test. `bash ci/mcp-faults.sh` writes the page anew, with the times of that run.
+//! A fault's test starts this program again with the name of the fault. That process plays the fault twice, once on
+//! each kind of runtime, between two healthy siblings, and checks afterwards that nothing is left: see `invariants.rs`.
+//! The error that the caller gets, and the leaving of the server, become a row of `docs/mcp-faults.md`; a row there
+//! that differs fails the test. `bash ci/mcp-faults.sh` writes the page anew, with the times of that run.
 
 #[path = "../comparison/comparison.rs"]
 mod comparison;
@@ -31,9 +31,9 @@ use parking_lot::Mutex;
 
 use scene::Row;
 
-/// Says which fault this process is to play.
+/// The variable with the fault that this process has to play.
 const PLAY: &str = "MOORED_MCP_FAULT";
-/// Most of a fault is waiting, so more of them go on than there are processors.
+/// Most of a fault is waiting, so more faults are played at once than there are processors.
 const AT_ONCE: usize = 12;
 
 /// A fault, and how it is played.
@@ -218,7 +218,7 @@ fn in_a_process(fault: &Fault) -> Result<table::Played, Failed> {
         .env(PLAY, test_name(fault))
         // Inherited by every child of it, so that they can be found.
         .env("TMPDIR", place.path())
-        // A trace of a test's own assertion tells nothing.
+        // A backtrace of a test's own assertion is of no use.
         .env("RUST_BACKTRACE", "0")
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())

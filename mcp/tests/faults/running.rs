@@ -10,7 +10,7 @@ use crate::soak::resident;
 use crate::support::http::{End, Reply, Request, legacy};
 use crate::support::{at, fleet_server, pids, shell_server};
 
-/// A server that answers a call in a way of its own.
+/// A server with a special answer to calls.
 fn on_call(reply: Reply) -> impl Fn(&Request) -> Reply {
     move |request| if request.rpc == "tools/call" { reply.clone() } else { legacy(request) }
 }
@@ -57,7 +57,7 @@ pub(crate) async fn closes_output_in_call() -> Row {
 
 pub(crate) async fn http_server_dies() -> Row {
     let mut scene = Scene::brisk().await;
-    // Not in the books: nobody is left to get the DELETE.
+    // Not counted, because no server is left that could get the DELETE.
     let server = crate::support::http::Server::start(on_call(Reply::Reset)).await;
     scene.up(at("faulty", &server.url)).await;
     scene.call_fails("faulty", CallOptions::default()).await;
@@ -250,7 +250,7 @@ pub(crate) async fn stops_reading() -> Row {
             })
         })
         .collect();
-    // The first call makes it stop reading; one with a limit tells that it has.
+    // The first call makes the server stop reading. The second call has a limit, and shows that it has stopped.
     let limit = CallOptions::timeout(Duration::from_millis(300));
     let _ = call(&scene.group, "faulty", limit).await;
     let report = scene.group.close().await;

@@ -1,4 +1,4 @@
-//! Where a fault is played: a group with two healthy siblings, and servers that keep books.
+//! The scene of a fault: a group with two healthy siblings, and servers that keep records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,16 +14,16 @@ use crate::support::{at, brisk, fleet_server};
 
 const SIBLINGS: [&str; 2] = ["sibling-http", "sibling-stdio"];
 
-/// What a fault came to: the same in every run, so it holds no times and no numbers of processes.
+/// The result of a fault. It is the same in every run, so it contains no times and no numbers of processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// What the caller is told.
+    /// The error or the events that the caller gets.
     pub(crate) told: Vec<String>,
     /// How the servers at fault were left.
     pub(crate) left: Vec<String>,
-    /// What could not be checked, and why.
+    /// The checks that were not possible, with the reason.
     pub(crate) waived: Vec<String>,
-    /// How many panics belong to the fault.
+    /// The number of panics that belong to the fault.
     pub(crate) panics: usize,
 }
 
@@ -53,7 +53,7 @@ impl std::ops::Deref for Books {
 }
 
 impl Books {
-    /// How often it was asked `what`, as its log puts it.
+    /// The number of lines `what` in the server's log.
     pub(crate) fn asked_times(&self, what: &str) -> usize {
         self.log().iter().filter(|line| *line == what).count()
     }
@@ -319,7 +319,7 @@ fn without_number(text: &str, lead: &str, instead: &str) -> String {
     plain
 }
 
-/// A text without what is another one in every run: ports, paths, and what could break a table.
+/// A text without the parts that differ from run to run: ports, paths, and characters that would break a table.
 pub(crate) fn plain(text: &str) -> String {
     let text = text.replace(env!("CARGO_BIN_EXE_moored-mcp"), "moored-mcp");
     let text = text.replace(&std::env::temp_dir().display().to_string(), "DIR");

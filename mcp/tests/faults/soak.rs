@@ -15,7 +15,8 @@ use crate::scene::call;
 use crate::support::http::{Server, legacy};
 use crate::support::{at, fleet_server};
 
-/// How much more memory than after the first tenth is still flat: what an allocator keeps varies.
+/// The growth of memory after the first tenth that still counts as flat, because the memory that an allocator keeps
+/// varies.
 const FLAT_MIB: u64 = 16;
 
 fn number(variable: &str, usual: usize) -> usize {
@@ -144,7 +145,7 @@ impl Course {
         Self { what: what.into(), steps, began: Instant::now(), before: Left::now(), settled: None }
     }
 
-    /// One step more is done; ten times in all it is told.
+    /// Counts a step; a line is printed ten times in all.
     fn step(&mut self, n: usize) {
         let tenth = (self.steps / 10).max(1);
         if (n + 1).is_multiple_of(tenth) {

@@ -1,4 +1,4 @@
-//! The page `docs/mcp-faults.md`: a row for each fault, written from what was seen and checked against it.
+//! The page `docs/mcp-faults.md`: a row for each fault, written from a run and checked against later runs.
 
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/mcp-faults.md")
 }
 
-/// Expects the page to have this row, whatever its times.
+/// Expects the page to have this row, without regard to its times.
 pub(crate) fn expect_row(fault: &Fault, played: &Played) -> Result<(), Failed> {
     let page = std::fs::read_to_string(path())?;
     let line = line(fault, &played.row);

@@ -1,4 +1,4 @@
-//! What published servers do, and no specification has foreseen.
+//! Behaviour of published servers that no specification describes.
 
 use std::time::{Duration, Instant};
 

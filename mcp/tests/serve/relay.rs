@@ -1,4 +1,5 @@
-//! What servers ask and tell while they work: it goes to the client that they work for, whatever era either speaks.
+//! Requests and notifications of servers while they work: they go to the client for which the server works, in any
+//! combination of eras.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ fn form(message: &str) -> Value {
 async fn asker(name: &str, modern: bool) -> (ServerParams, AbortOnDrop) {
     let legacy = ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE);
     let versions = if modern { ProtocolVersion::KNOWN_VERSIONS } else { legacy };
-    // Nobody needs what it hears.
+    // The notifications that it gets are not needed.
     let (heard, _) = mpsc::unbounded_channel();
     let (url, task) = real(Asker { versions, heard }).await;
     (at(name, &url), task)
@@ -38,7 +39,7 @@ fn asking(modern: bool, method: &str, params: Value) -> Value {
     }
 }
 
-/// What it got, wherever it says so.
+/// The reply that the server got, from any place in its result.
 fn got(modern: bool, result: &Value) -> Value {
     let said = &result["structuredContent"];
     if modern { said["responses"]["k"].clone() } else { said["result"].clone() }
@@ -155,7 +156,7 @@ async fn requests_that_wait_have_a_number_and_a_time() {
         let late =
             served.ask(able(json!({"arguments": args, "requestState": state}))).await.message();
         assert_eq!(late["error"]["code"], -32602, "{late}");
-        // What still waits is cancelled.
+        // Requests that still wait are cancelled.
         assert!(served.gateway.close().await.clean);
     })
     .await;
@@ -198,7 +199,7 @@ async fn log_messages_reach_the_client_with_the_name_of_their_server() {
         come_true(async || noting.log.lock().len() == 3).await;
         assert!(noting.log.lock().iter().all(|(logger, _)| logger == "s"));
 
-        // In the newer era a request says what it wants to hear.
+        // In the newer era a request names the level of the log messages that it wants.
         let mut quiet = json!({"name": "s__ask", "arguments": {"tell": "notifications/message"}});
         let heard = async |params: &Value| {
             let request =
@@ -211,7 +212,7 @@ async fn log_messages_reach_the_client_with_the_name_of_their_server() {
         quiet["_meta"]["io.modelcontextprotocol/logLevel"] = json!("warning");
         assert_eq!(heard(&quiet).await, Vec::<Value>::new());
         quiet["_meta"]["io.modelcontextprotocol/logLevel"] = json!("info");
-        // The server's notices and its answer take different ways: what comes in time is right.
+        // The server's notifications and its answer take different ways, so only those that come in time are required.
         for told in heard(&quiet).await {
             assert_eq!(
                 (&told["logger"], &told["x"]["kept"]),

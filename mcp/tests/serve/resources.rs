@@ -22,7 +22,7 @@ use crate::support::{Raw, Served, at, come_true, real, within_limit};
 /// A server with one resource, which changes when its tool is called.
 #[derive(Debug, Clone, Default)]
 struct Book {
-    /// Who has subscribed and not unsubscribed.
+    /// The addresses with an open subscription.
     subscribed: Arc<Mutex<Vec<String>>>,
 }
 
