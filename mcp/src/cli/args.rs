@@ -14,21 +14,21 @@ use crate::fleet::stdio::StdioServerArgs;
 #[derive(Debug, Parser)]
 #[command(name = "moored-mcp", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands, and one that only this program gives itself.
+/// The commands; the hidden ones are for this program itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Connects to every server of a configuration, leaves them all, and tells how each went.
+    /// Connects to every server of a configuration, leaves them all, and reports the outcome of each.
     Doctor(DoctorArgs),
     /// Calls one tool of a configured server and prints its result as JSON.
     Call(CallArgs),
     /// Serves every server of a configuration behind one endpoint, over stdio or over HTTP.
     Serve(Box<ServeArgs>),
-    /// Prints what a shell needs to complete this program's command line.
+    /// Prints the script with which a shell completes this program's command line.
     Completions(CompletionsArgs),
     /// Kills the children's process groups when the program that started it is ended by SIGKILL.
     #[command(hide = true)]
@@ -40,9 +40,9 @@ pub(crate) enum Command {
 
 /// `moored-mcp doctor`.
 ///
-/// Exit status: 0 where every server came up and left cleanly, 1 where one did not, 2 where the
-/// command line or the configuration was wrong, 130 and 143 after SIGINT and SIGTERM. Of the
-/// embedded fleet: 0 where every diagnosis is the planted one.
+/// Exit status: 0 if every server came up and left cleanly, 1 if one did not, 2 if the command
+/// line or the configuration was wrong, 130 and 143 after SIGINT and SIGTERM. For the embedded
+/// fleet: 0 if every diagnosis is the planted one.
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
@@ -56,20 +56,20 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object on stdout, and nothing else.
     #[arg(long)]
     pub json: bool,
-    /// Stay connected and show what happens, until Ctrl-C or until no server is left. Beside --json the events are on
+    /// Stay connected and show the events, until Ctrl-C or until no server is left. Beside --json the events are on
     /// stderr.
     #[arg(long)]
     pub watch: bool,
-    /// Write what happened to FILE, for a trace viewer (chrome://tracing, Perfetto): a lane for each server.
+    /// Write the events to FILE, for a trace viewer (chrome://tracing, Perfetto): a lane for each server.
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
     /// Time limits.
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// Keep what came up when a server fails (the default).
+    /// Keep the connected servers when another one fails (the default).
     #[arg(long, conflicts_with = "fail_fast")]
     pub best_effort: bool,
-    /// Interrupt those still connecting at the first server that fails; what is up stays up till the end.
+    /// Interrupt the servers that are still connecting when one fails; connected servers stay up till the end.
     #[arg(long)]
     pub fail_fast: bool,
 }
@@ -188,13 +188,13 @@ pub(crate) struct ServeArgs {
     /// The path of the endpoint.
     #[arg(long, default_value = "/mcp", requires = "listen")]
     pub path: String,
-    /// Ask every request for the bearer token that this variable of the environment holds.
+    /// Require of every request the bearer token that this variable of the environment holds.
     #[arg(long, value_name = "NAME", requires = "listen")]
     pub token_env: Option<String>,
-    /// Answer to this name in Host as well; those of loopback are always answered to.
+    /// Accept this name in Host as well; the names of loopback are always accepted.
     #[arg(long, value_name = "NAME", requires = "listen")]
     pub allow_host: Vec<String>,
-    /// Let pages of this origin ask, such as https://app.example; those of loopback always may.
+    /// Let pages of this origin send requests, such as https://app.example; pages of loopback always may.
     #[arg(long, value_name = "ORIGIN", requires = "listen")]
     pub allow_origin: Vec<String>,
     /// How many sessions of clients may be open at once.
@@ -203,10 +203,10 @@ pub(crate) struct ServeArgs {
     /// The largest message of a client, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub max_body: usize,
-    /// What the components are called: server__name, as language models take it, or server/name.
+    /// The names of the components: server__name, as language models take it, or server/name.
     #[arg(long, value_enum, default_value_t = NamesArg::Portable)]
     pub names: NamesArg,
-    /// How long a list waits for servers that are still on their way up.
+    /// How long a list waits for servers that are still starting.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub settle: Duration,
     /// How long requests under way may go on at the end; a part of --budget.
@@ -230,7 +230,7 @@ pub(crate) enum NamesArg {
 }
 
 impl ServeArgs {
-    /// The limits of the servers. What requests may take at the end is taken off the budget.
+    /// The limits of the servers. The time for requests at the end is subtracted from the budget.
     pub(crate) fn group_options(&self) -> GroupOptions {
         let mut options = self.limits.options().names(match self.names {
             NamesArg::Portable => Names::portable(),
@@ -253,15 +253,15 @@ configuration was wrong, and nothing was started; 130 or 143 after a second sign
 /// The time limits that the commands share.
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
-    /// How long one server may take to connect and to list what it offers, from its turn on.
+    /// How long one server may take to connect and to list its components, from its turn on.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
     /// How long a server may leave server/discover unanswered before it gets initialize as well.
     ///
-    /// Never more than half of what is left of --connect-timeout. An answer that comes later still counts.
+    /// Never more than half of the rest of --connect-timeout. A later answer still counts.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub discover_timeout: Duration,
-    /// How many stdio servers may be on their way up at once [default: twice the processors].
+    /// How many stdio servers may be starting at once [default: twice the processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub starts: Option<u16>,
     /// How long leaving all servers may take together.

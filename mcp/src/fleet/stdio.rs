@@ -61,8 +61,8 @@ pub(crate) struct StdioServerArgs {
     /// Write this process's id, and a grandchild's, into this file, one a line.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<std::path::PathBuf>,
-    /// Exit by itself after this long, whatever the other flags say: a test that fails must not
-    /// leave a process for ever.
+    /// Exit by itself after this long, in spite of all other flags: a test that fails must not leave a
+    /// process for ever.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     life: Duration,
     /// Be the grandchild: do nothing at all.
