@@ -12,18 +12,15 @@ use super::super::HELD;
 use super::Frame;
 use crate::clock::Timer;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct Watch {
-    /// The time at which the shields below were last woken.
-    woken: Option<Instant>,
-    /// Whether none of them has been polled since.
+    /// The timer for the next look.
+    next: Option<Timer>,
+    /// Whether the shields below were woken when it was armed.
+    woken: bool,
+    /// Whether none of them has been polled since they were woken.
     unseen: bool,
-    /// The time of the next look. `None` if the last look found a shield that is polled.
-    next: Option<Instant>,
-    /// The timer for that time. Without a timer, the clock is read in every poll.
-    timer: Option<Timer>,
 }
 
 impl Frame {
@@ -36,43 +33,29 @@ impl Frame {
             self.node().hold();
         }
         let (now, patience) = (self.node().now(), self.node().shield_patience());
-        let Watch { woken, unseen, next, .. } = &mut self.extras().watch;
-        let over = next.is_some_and(|at| at <= now);
-        let later = now.checked_add(patience);
-        if reached {
-            // The body may have dropped the shield later in this poll, so there is a second look, in the poll for the
-            // timer or for the shield's wake-up.
-            let second = std::mem::take(unseen) || over;
-            *next = if second { None } else { next.or(later) };
-        } else if *unseen {
-            if over {
-                return false;
-            }
-        } else {
-            match woken.map(|at| at.checked_add(patience)) {
-                Some(again) if again.is_none_or(|again| again > now) => *next = again,
-                _ => {
-                    (*woken, *unseen, *next) = (Some(now), true, later);
-                    self.node().wake_shields_below();
-                }
-            }
+        let Some(later) = now.checked_add(patience) else { return true };
+        let Watch { next, woken, unseen } = &mut self.extras().watch;
+        let over = next.take_if(|next| next.at() <= now).is_some();
+        (*woken, *unseen) = (*woken && !over, *unseen && !reached);
+        let wakes = !(reached || *woken);
+        if wakes && std::mem::replace(unseen, true) {
+            return false;
         }
-        self.poll_watch(cx);
-        true
-    }
-
-    fn poll_watch(&mut self, cx: &mut Context<'_>) {
-        let Watch { next, timer, .. } = &mut self.extras().watch;
-        let next = *next;
-        if timer.as_ref().map(Timer::at) != next {
-            let armed = next.map(|at| self.node().timer(at));
-            self.extras().watch.timer = armed;
+        *woken |= wakes;
+        // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
+        if wakes || (next.is_none() && !over) {
+            self.extras().watch.next = Some(self.node().timer(later));
         }
-        let Some(timer) = &mut self.extras().watch.timer else { return };
-        if let Some(Poll::Ready(())) = timer.poll_if_told(cx) {
+        if wakes {
+            self.node().wake_shields_below();
+        }
+        let Some(next) = &mut self.extras().watch.next else { return true };
+        // Without a timer, the clock is read in every poll.
+        if let Some(Poll::Ready(())) = next.poll_if_told(cx) {
             // The timer became ready between the read of the clock and this.
-            self.extras().watch.timer = None;
+            next.disarm();
             cx.waker().wake_by_ref();
         }
+        true
     }
 }
