@@ -475,7 +475,8 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before the child is ready cancels the child; the group waits for it.
+    /// Dropping the future before the child is ready cancels the child; the group waits for it. An error that came before
+    /// the drop, and that nobody has taken, is the group's.
     ///
     /// # Errors
     ///
@@ -500,7 +501,7 @@ impl<'env, E> TaskGroup<'env, E> {
             move |value| handshake.ready(value)
         });
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
-        Start::new(handshake, child)
+        Start::new(handshake, self.shared.ledger(), child)
     }
 
     /// The outcomes of children, in the order in which they end, from now on. They are buffered

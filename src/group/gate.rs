@@ -200,7 +200,7 @@ impl Gate {
 
     /// A child has left, before, in or without its turn; `true` if a stream of results is open.
     pub(super) fn left(&self, turn: &Turn) -> bool {
-        if self.limited.load(Ordering::Relaxed) {
+        if matches!(turn, Turn::Running | Turn::InLine(_)) {
             let wakers = self.line.lock().leave(turn);
             crate::wakers::wake_all(wakers.into_iter().flatten());
         }

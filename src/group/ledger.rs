@@ -33,6 +33,8 @@ struct Book<E> {
     panic: Option<Caught>,
     /// Whether a child has returned `Ok` under the policy `FirstSuccess`.
     succeeded: bool,
+    /// Whether the group has settled its errors: a later error goes to the next record outwards.
+    settled: bool,
     channels: Vec<Weak<Channel>>,
 }
 
@@ -94,6 +96,7 @@ impl<E> Ledger<E> {
                 omitted: 0,
                 panic: None,
                 succeeded: false,
+                settled: false,
                 channels: Vec::new(),
             }),
         })
@@ -126,7 +129,7 @@ impl<E> Ledger<E> {
     /// asks them to wind down under `StopFirst` (R17).
     pub(super) fn fail(&self, cause: Cause<E>, by: Option<TaskId>, at: &'static Location<'static>) {
         let from_body = matches!(cause, Cause::Body(_));
-        let (policy, over) = {
+        let (policy, over, settled) = {
             let mut book = self.book.lock();
             // The body's error counts even if a child succeeds, while the children's errors may turn out to be no
             // failures. So it is stored beyond the cap.
@@ -138,7 +141,7 @@ impl<E> Ledger<E> {
                 book.omitted += 1;
                 Some(cause)
             };
-            (book.policy, over)
+            (book.policy, over, book.settled)
         };
         if let Err(payload) = unwind::catch(|| drop(over)) {
             self.panicked(payload, by.clone(), at);
@@ -149,7 +152,7 @@ impl<E> Ledger<E> {
             Policy::StopFirst => self.stop(by, at),
             Policy::KeepGoing | Policy::FirstSuccess => {}
         }
-        self.settle_outwards_if_abandoned();
+        self.settle_outwards_if(settled || self.gate.is_abandoned());
     }
 
     /// A child has returned `Ok`.
@@ -195,7 +198,7 @@ impl<E> Ledger<E> {
             self.node.send_failures(later.into_failure().into());
         }
         self.cancel(by, at);
-        self.settle_outwards_if_abandoned();
+        self.settle_outwards_if(self.gate.is_abandoned());
     }
 
     /// A child has panicked. If panics are isolated, the panic goes to its handle if it `has_handle`, else to the
@@ -242,6 +245,7 @@ impl<E> Ledger<E> {
     pub(super) fn settle(&self) -> Settled<E> {
         let (mut settled, succeeded) = {
             let mut book = self.book.lock();
+            book.settled = true;
             let causes = std::mem::take(&mut book.causes);
             let omitted = std::mem::take(&mut book.omitted);
             (Settled { causes, omitted, panic: book.panic.take() }, book.succeeded)
@@ -277,10 +281,11 @@ impl<E> Ledger<E> {
         self.node.send_failures(failures);
     }
 
-    /// The failures of a group with a dropped `run` go to the next record outwards, because its own is gone. A panic
-    /// goes to the region that waits for the children, if there is one (R15).
-    pub(super) fn settle_outwards_if_abandoned(&self) {
-        if !self.gate.is_abandoned() {
+    /// The failures of a group with a dropped `run` go to the next record outwards, because its own is gone, and so do
+    /// errors that come after the group has settled its own. A panic goes to the region that waits for the children, if
+    /// there is one (R15).
+    pub(super) fn settle_outwards_if(&self, over: bool) {
+        if !over {
             return;
         }
         let settled = self.settle();

@@ -41,6 +41,10 @@ impl<E, M> Shared<E, M> {
         &self.ledger.node
     }
 
+    pub(crate) fn ledger(&self) -> &Arc<Ledger<E>> {
+        &self.ledger
+    }
+
     pub(crate) fn set_policy(&self, policy: Policy) {
         self.ledger.set_policy(policy);
     }
@@ -151,7 +155,7 @@ impl<E, M> Shared<E, M> {
             self.ledger.dropped_loudly(payload, at);
         }
         // The failures so far have no caller that would receive them.
-        self.ledger.settle_outwards_if_abandoned();
+        self.ledger.settle_outwards_if(true);
         if gate.open() > 0 {
             node.cancel(match (node.effective_reason(), why) {
                 (Some(reason), _) => reason.seen_as(ReasonKind::Parent),

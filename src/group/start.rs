@@ -1,6 +1,7 @@
 //! Starting a child that reports when it is ready.
 
 use super::handle::{Join, TaskHandle};
+use super::ledger::Ledger;
 use crate::failure::{Cause, ChildError, Failure};
 use crate::identity::TaskId;
 use crate::sync::{Arc, Mutex};
@@ -72,9 +73,16 @@ pub(crate) async fn started<R, E>(
 }
 
 /// The future of [`TaskGroup::start`](crate::TaskGroup::start).
+///
+/// # On drop
+///
+/// A child that has not said that it is ready is cancelled. An error of the child that this has not told of is the
+/// group's, as one that comes later is; where the group has ended, it is told of further out (R15).
 #[must_use = "dropping it cancels the child, unless it was ready"]
 pub struct Start<R, E> {
     handshake: Arc<Handshake<R, E>>,
+    /// The group's, for an error that is never taken.
+    ledger: Arc<Ledger<E>>,
     task: TaskId,
     spawned_at: &'static Location<'static>,
     /// `None` once it has resolved.
@@ -83,10 +91,15 @@ pub struct Start<R, E> {
 
 impl<R, E> Start<R, E> {
     #[track_caller]
-    pub(crate) fn new(handshake: Arc<Handshake<R, E>>, child: TaskHandle<()>) -> Self {
+    pub(crate) fn new(
+        handshake: Arc<Handshake<R, E>>,
+        ledger: &Arc<Ledger<E>>,
+        child: TaskHandle<()>,
+    ) -> Self {
         let (task, spawned_at) = (child.id(), Location::caller());
         let join = child.clone().join();
-        Start { handshake, task, spawned_at, child: Some((child, join)) }
+        let ledger = Arc::clone(ledger);
+        Start { handshake, ledger, task, spawned_at, child: Some((child, join)) }
     }
 
     /// Returns the child's report, if it has made one. Otherwise `waker` is registered for the report. Without
@@ -153,10 +166,16 @@ impl<R, E> Drop for Start<R, E> {
                 let mut state = self.handshake.0.lock();
                 mem::replace(&mut *state, State::Over)
             };
-            if matches!(left, State::Waiting(_)) {
-                child.cancel();
+            match left {
+                State::Waiting(_) => child.cancel(),
+                State::Failed(error) => {
+                    let (task, spawned_at) = (self.task.clone(), self.spawned_at);
+                    let cause = Cause::Child { task: task.clone(), spawned_at, error };
+                    self.ledger.fail(cause, Some(task), spawned_at);
+                }
+                State::Ready(value) => drop(value),
+                State::Over => {}
             }
-            drop(left);
         }
     }
 }

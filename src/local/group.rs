@@ -222,7 +222,7 @@ impl<'env, E> TaskGroup<'env, E> {
             move |value| handshake.ready(value)
         });
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
-        Start::new(handshake, child)
+        Start::new(handshake, self.shared.ledger(), child)
     }
 
     /// The outcomes of children, in the order in which they end; see

@@ -422,3 +422,102 @@ fn r13_a_region_in_an_exit_hears_of_its_own_stop_and_of_no_other() {
     run.drive().unwrap().unwrap();
     log.is(&["told"]);
 }
+
+/// A child that is started, fails at its first poll, and is not waited for; the group ends.
+fn start_that_fails(group: &Group<'_>) -> moored::Start<(), &'static str> {
+    group.start(|_: Ready<'_, ()>| async { Err("refused") })
+}
+
+#[test]
+fn r15_an_error_that_a_dropped_start_has_not_taken_is_the_groups() {
+    for polls in [false, true] {
+        let group = Group::new();
+        let mut run = hand(group.run(async {
+            let sibling = group.spawn(pending::<Result<(), &'static str>>());
+            let mut start = start_that_fails(&group);
+            if polls {
+                assert!(poll_once(&mut start).await.is_pending());
+            }
+            yield_now().await;
+            drop(start);
+            // The first failure cancels the siblings (R17).
+            assert!(matches!(sibling.join().await, Err(ChildError::Cancelled(_))));
+            pending::<Result<(), &'static str>>().await
+        }));
+        let failure = run.drive().unwrap_err();
+        let Cause::Child { error, .. } = failure.cause() else { panic!("{failure:?}") };
+        assert_eq!((*error, failure.rest().count()), ("refused", 0));
+    }
+}
+
+#[test]
+fn r15_an_error_that_a_start_has_told_of_is_not_the_groups_too() {
+    let group = Group::new();
+    let told = hand(group.run(async { Ok(start_that_fails(&group).await.is_err()) })).drive();
+    assert!(told.unwrap());
+}
+
+#[test]
+fn r15_an_error_that_a_start_holds_beyond_the_end_of_its_group_is_told_further_out() {
+    let (outer, mut kept) = (ExitStack::new(), None);
+    let mut run = hand(outer.run(async {
+        let group = Group::new();
+        let body = async {
+            kept = Some(start_that_fails(&group));
+            Ok(())
+        };
+        group.run(body).await.unwrap();
+        // Still the caller's.
+        drop(kept.take());
+        Err::<(), _>("the body's")
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Body("the body's")), "{failure:#}");
+    let rest: Vec<_> = failure.rest().map(|cause| cause.to_string()).collect();
+    assert_eq!(rest.len(), 1, "{failure:#}");
+    assert!(rest[0].contains("turns.rs"), "where it was started: {failure:#}");
+}
+
+#[test]
+fn r15_an_error_that_a_start_holds_beyond_the_end_of_its_group_can_still_be_taken() {
+    let (group, mut kept) = (Group::new(), None);
+    hand(group.run(async {
+        kept = Some(start_that_fails(&group));
+        Ok(())
+    }))
+    .drive()
+    .unwrap();
+    let failure = hand(kept.take().unwrap()).ready().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Child { error: "refused", .. }));
+}
+
+#[test]
+fn r15_an_error_that_a_dropped_start_of_a_dropped_group_has_not_taken_is_told_further_out() {
+    let outer = ExitStack::new();
+    let mut run = hand(outer.run(async {
+        let group = Group::new();
+        let start;
+        {
+            let mut run = Box::pin(group.run(pending::<Result<(), &'static str>>()));
+            start = start_that_fails(&group);
+            assert!(poll_once(&mut run).await.is_pending());
+        }
+        drop(start);
+        Ok::<_, &'static str>(())
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Exit(_)), "{failure:#}");
+}
+
+#[test]
+fn r15_an_error_that_a_dropped_start_of_a_local_group_has_not_taken_is_the_groups() {
+    let group: local::TaskGroup<'_, &'static str> = local::TaskGroup::new();
+    let mut run = hand(group.run(async {
+        let start = group.start(|_: moored::LocalReady<'_, ()>| async { Err("refused") });
+        yield_now().await;
+        drop(start);
+        Ok(())
+    }));
+    let failure = run.drive().unwrap_err();
+    assert!(matches!(failure.cause(), Cause::Child { error: "refused", .. }), "{failure:?}");
+}
