@@ -175,25 +175,29 @@ fn r03_cancel_of_a_child_against_join() {
     });
 }
 
-/// Two children where one may run at a time: never two at once, and the one that waits is called.
+/// Two children where one may run at a time: never two at once, and the one that waits is called. The group's `run` comes
+/// after the second one: as a third thread beside the two it would only multiply the interleavings.
 #[test]
 fn r16_the_end_of_a_turn_against_waiting_for_one() {
-    coarse_model(|| {
+    model(|| {
         let inside = Count::new();
-        let threads = Threads::default();
+        let (threads, kept) = (Threads::default(), Kept::default());
         let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
-        for _ in 0..2 {
+        let child = || {
             let inside = inside.clone();
-            drop(group.spawn_on(&threads, async move {
+            async move {
                 let before = inside.get();
                 inside.add();
                 yield_now().await;
                 assert_eq!(inside.get(), before + 1, "two at once");
                 Ok(())
-            }));
-        }
-        block_on(group.run(async { Ok(()) })).unwrap();
+            }
+        };
+        drop(group.spawn_on(&threads, child()));
+        drop(group.spawn_on(&kept, child()));
+        block_on(kept.task());
         assert_eq!(inside.get(), 2);
+        block_on(group.run(async { Ok(()) })).unwrap();
         threads.join();
     });
 }
@@ -281,13 +285,15 @@ async fn next(results: &mut moored::Results) -> Option<(moored::TaskId, Outcome)
 }
 
 /// Two children return `Ok` at once where the first success ends the group: one value at least is delivered, and the
-/// group returns without a failure.
+/// group returns without a failure. Its `run` begins when the second one has ended, and the first one may not have.
 #[test]
 fn r17_two_successes_against_each_other() {
-    coarse_model(|| {
-        let threads = Threads::default();
+    model(|| {
+        let (threads, kept) = (Threads::default(), Kept::default());
         let group: TaskGroup<'static, ()> = TaskGroup::new().first_success();
-        let children = [1, 2].map(|n| group.spawn_on(&threads, async move { Ok(n) }));
+        let children =
+            [group.spawn_on(&threads, async { Ok(1) }), group.spawn_on(&kept, async { Ok(2) })];
+        block_on(kept.task());
         block_on(group.run(async { Ok(()) })).unwrap();
         let values = children.map(|child| block_on(child.join()));
         assert!(values.iter().any(Result::is_ok), "{values:?}");

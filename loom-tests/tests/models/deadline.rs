@@ -8,26 +8,27 @@ use moored::{CancelScope, Clock, ReasonKind, task};
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// A deadline passes while another thread cancels: one of the two is the reason, the same for every caller, and the
-/// body is dropped once.
+/// body is dropped once. It passes between two polls, because a clock on another thread is the subject of other models.
 #[test]
 fn r10_cancel_against_deadline() {
-    coarse_model(|| {
+    model(|| {
         let dropped = Count::new();
         let clock = StubClock::new();
         let scope = CancelScope::new().timeout(SECOND);
         let handle = scope.handle();
-        let ticks = thread::spawn({
-            let clock = clock.clone();
-            move || clock.tick()
-        });
         let canceller = thread::spawn({
             let handle = handle.clone();
             move || handle.cancel_because("asked")
         });
-        let run = task(scope.run(parked(dropped.on_drop()))).clock(clock);
-        let cancelled = block_on(run).unwrap_err();
+        let run = task(scope.run(parked(dropped.on_drop())));
+        let mut run = pin!(run.clock(clock.clone()));
+        let early = poll_once(run.as_mut());
+        clock.tick();
+        let ended = if early.is_ready() { early } else { Poll::Ready(block_on(run)) };
+        let Poll::Ready(Err(cancelled)) = ended else { panic!("the body ended by itself") };
         match cancelled.reason().kind() {
             ReasonKind::Deadline => assert_eq!(cancelled.reason().message(), None),
             kind => assert_eq!(
@@ -37,7 +38,6 @@ fn r10_cancel_against_deadline() {
         }
         assert_eq!(handle.reason().unwrap().kind(), cancelled.reason().kind());
         assert_eq!(dropped.get(), 1);
-        ticks.join().unwrap();
         canceller.join().unwrap();
     });
 }
@@ -122,5 +122,51 @@ fn r11_extending_a_deadline_against_its_passing() {
             }
         };
         assert_eq!(cancelled.unwrap_err().reason().kind(), ReasonKind::Deadline);
+    });
+}
+
+/// A scope whose run is polled no more gets its first deadline while somebody begins to wait at a region inside, which was
+/// found quiet before: the wait ends, though nothing but it watches the deadline.
+#[test]
+fn r11_setting_the_first_deadline_of_a_parked_run_against_a_wait_inside() {
+    model(|| {
+        let clock = StubClock::new();
+        let (outer, inner) = (Arc::new(CancelScope::new()), CancelScope::new());
+        let run = outer.run(inner.run(pending::<()>()));
+        let mut run = pin!(task(run).clock(clock.clone()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let handle = inner.handle();
+        assert!(!handle.is_cancelled());
+        let setter = thread::spawn({
+            let (outer, now) = (Arc::clone(&outer), clock.now());
+            move || outer.set_deadline(now)
+        });
+        block_on(handle.cancelled());
+        assert_eq!(handle.reason().unwrap().kind(), ReasonKind::Parent);
+        setter.join().unwrap();
+    });
+}
+
+/// The same where another wait is linking the region, and gives up: who relied on that is told of the deadline.
+#[test]
+fn r11_setting_the_first_deadline_of_a_parked_run_against_a_wait_that_another_one_links() {
+    coarse_model(|| {
+        let clock = StubClock::new();
+        let (outer, middle) = (Arc::new(CancelScope::new()), CancelScope::new());
+        let inner = CancelScope::new();
+        let run = outer.run(middle.run(inner.run(pending::<()>())));
+        let mut run = pin!(task(run).clock(clock.clone()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let handle = inner.handle();
+        assert!(!handle.is_cancelled());
+        let waits = thread::spawn({
+            let handle = handle.clone();
+            move || block_on(handle.cancelled())
+        });
+        let gives_up = thread::spawn(move || poll_once(pin!(handle.cancelled())));
+        outer.set_deadline(clock.now() + SECOND);
+        let _ = gives_up.join().unwrap();
+        clock.tick();
+        waits.join().unwrap();
     });
 }

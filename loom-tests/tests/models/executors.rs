@@ -69,11 +69,23 @@ pub(crate) struct Aborting {
     threads: Arc<Threads>,
     first: Arc<Mutex<bool>>,
     drops_all: bool,
+    /// The first task, where the model says when it is aborted: on its own thread, which is one less.
+    kept: Option<Arc<Kept>>,
 }
 
 impl Aborting {
     pub(crate) fn all() -> Self {
         Aborting { drops_all: true, ..Aborting::default() }
+    }
+
+    pub(crate) fn by_hand() -> Self {
+        Aborting { kept: Some(Arc::default()), ..Aborting::default() }
+    }
+
+    /// Polls the first task once and drops it.
+    pub(crate) fn abort(&self) {
+        let first = self.kept.as_ref().and_then(|kept| kept.0.lock().unwrap().take());
+        let _ = poll_once(first.unwrap().as_mut());
     }
 
     pub(crate) fn join(&self) {
@@ -91,6 +103,9 @@ impl Aborting {
 impl Spawn for Aborting {
     fn spawn(&self, mut task: BoxTask) -> Result<(), Refused> {
         let first = !std::mem::replace(&mut *self.first.lock().unwrap(), true);
+        if let (true, Some(kept)) = (first, &self.kept) {
+            return kept.spawn(task);
+        }
         if first {
             let polls_once = move || {
                 let _ = poll_once(task.as_mut());

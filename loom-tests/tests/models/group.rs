@@ -133,15 +133,16 @@ fn r16_end_of_a_child_against_join() {
     });
 }
 
-/// Two children fail at once: one of them is the primary, the other is not lost, and the body is cancelled.
+/// Two children fail at once: one of them is the primary, the other is not lost, and the body is cancelled. The group's
+/// `run` begins when the second one has ended, and the first one may not have.
 #[test]
 fn r17_two_failures_against_each_other() {
     model(|| {
-        let threads = Threads::default();
+        let (threads, kept) = (Threads::default(), Kept::default());
         let group: TaskGroup<'static, u8> = TaskGroup::new();
-        for n in [1, 2] {
-            drop(group.spawn_on(&threads, async move { Err::<(), u8>(n) }));
-        }
+        drop(group.spawn_on(&threads, async { Err::<(), u8>(1) }));
+        drop(group.spawn_on(&kept, async { Err::<(), u8>(2) }));
+        block_on(kept.task());
         let failure = block_on(group.run(pending::<Result<(), u8>>())).unwrap_err();
         let mut errors: Vec<u8> = failure
             .causes()

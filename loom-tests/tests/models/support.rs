@@ -17,6 +17,8 @@ pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
 pub(crate) fn coarse_model(model: impl Fn() + Send + Sync + 'static) {
     explore(model, |counting| {
         let mut builder = loom::model::Builder::new();
+        // Much is no spinning.
+        builder.max_branches = builder.max_branches.max(10_000);
         builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
         builder.check(counting);
     });

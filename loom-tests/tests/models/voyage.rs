@@ -65,13 +65,14 @@ fn r16_exits_on_their_voyage_against_drop_of_run() {
     model(|| {
         lost::reset();
         let ran = Count::new();
-        let executor = Aborting::default();
+        let executor = Aborting::by_hand();
         let scope = CancelScope::new();
         block_on(scope.run(async {
             let group: TaskGroup<'static, ()> = TaskGroup::new();
             drop(group.spawn_on(&executor, abandons(ran.entry())));
             let mut run = pin!(group.run(pending::<Result<(), ()>>()));
             assert!(poll_once(run.as_mut()).is_pending());
+            executor.abort();
         }))
         .unwrap();
         assert_eq!((ran.get(), lost::count()), (1, 0));
@@ -84,9 +85,10 @@ fn r16_exits_on_their_voyage_against_drop_of_run() {
 fn r15_a_failure_on_a_voyage_against_run() {
     model(|| {
         lost::reset();
-        let executor = Aborting::default();
+        let executor = Aborting::by_hand();
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         drop(group.spawn_on(&executor, abandons(async { Err("of an exit") })));
+        executor.abort();
         let failure = block_on(group.run(async { Ok(()) })).unwrap_err();
         assert_eq!(failure.causes().count(), 1);
         executor.join();
