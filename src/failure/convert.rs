@@ -33,6 +33,43 @@ impl<E> From<E> for Failure<E> {
 }
 
 /// One record of two nested ones: see [`flatten`](Failure::flatten).
+///
+/// # Where a call is generic in the error
+///
+/// `?` makes a `Failure<E>` of another `Failure<E>`, and, through this, of a `Failure<Failure<E>>`. Where the error type of
+/// a call is to be inferred from its `?` alone, both would do, and the compiler asks for a type (E0283). That happens to a
+/// function that returns `Failure<E>` for any `E` of its caller's choice, where nothing that it is given names the error:
+///
+/// ```compile_fail,E0283
+/// # use moored::Failure;
+/// # use std::io;
+/// async fn in_transaction<E: From<io::Error>>() -> Result<u32, Failure<E>> {
+///     Ok(1)
+/// }
+///
+/// async fn story() -> Result<u32, Failure<io::Error>> {
+///     Ok(in_transaction().await?) // E is io::Error, or Failure<io::Error>
+/// }
+/// ```
+///
+/// Name the error where the call is made, or where its result is kept:
+///
+/// ```
+/// # use moored::Failure;
+/// # use std::io;
+/// # async fn in_transaction<E: From<io::Error>>() -> Result<u32, Failure<E>> {
+/// #     Ok(1)
+/// # }
+/// async fn story() -> Result<u32, Failure<io::Error>> {
+///     let rows = in_transaction::<io::Error>().await?;
+///     let more: Result<u32, Failure<io::Error>> = in_transaction().await;
+///     Ok(rows + more?)
+/// }
+/// # assert_eq!(futures::executor::block_on(story()).unwrap(), 2);
+/// ```
+///
+/// A result that is returned without `?` needs neither. An `async` block whose last line is `Ok(())` names its error there,
+/// as `Ok::<_, io::Error>(())`.
 impl<E> From<Failure<Failure<E>>> for Failure<E> {
     fn from(nested: Failure<Failure<E>>) -> Self {
         nested.flatten()
