@@ -67,8 +67,8 @@ pub fn is_cancelled() -> bool {
 /// Waits until the current region, or one around it up to a shield, is cancelled.
 ///
 /// A cancelled body is polled once more and then dropped where it is parked (R6): the code after this wait runs
-/// until the next await. The wait never resolves in an exit, which is shielded. If it depends on the deadline of an
-/// [`EnteredScope`](crate::EnteredScope), it waits for that deadline itself, because no future may be polled there (R11).
+/// until the next await. The wait never resolves in an exit, which is shielded. It waits for the deadlines and graces
+/// that it depends on itself, because the runs that have them may not be polled (R11).
 ///
 /// If no region of `moored` is current at its first poll, as in a task that another library has spawned, it never
 /// resolves. Wait with [`CancelHandle::cancelled`](crate::CancelHandle::cancelled) there, or put
@@ -88,6 +88,7 @@ pub fn cancelled() -> CurrentCancelled {
 ///
 /// An exit does not get the request, because it winds down already, and has to finish. In an exit this never resolves.
 /// In a region that is entered inside an exit it resolves only for the stop of a region that is inside the exit too.
+/// It waits for no deadline, because no time is a request to stop: a deadline cancels, and so does the grace after a stop.
 ///
 /// If no region of `moored` is current at its first poll, as in the shutdown signal that a server polls in its own
 /// task, it never resolves. Wait with [`CancelHandle::stop_requested`](crate::CancelHandle::stop_requested) there. In a

@@ -149,6 +149,8 @@ const AFAR: u32 = 1 << 16;
 const HELD: u32 = 1 << 17;
 /// Entered by a call, with times that no run watches; see `time.rs`.
 const UNWATCHED: u32 = 1 << 18;
+/// It, or a region around it, may have times; see `time.rs`.
+const TIMED: u32 = 1 << 19;
 
 /// The default of the time that a cancelled region waits for a shield that it has woken.
 const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
@@ -329,13 +331,14 @@ impl Node {
     ) -> Arc<Self> {
         // A group that has children before it is entered may later be entered in a task with a
         // clock.
-        let clocks = |parent: &Arc<Node>| parent.has(CLOCKED) || !parent.has(ENTERED);
+        let clocks = |parent: &Arc<Node>| parent.flags() & (CLOCKED | ENTERED) != ENTERED;
         let clocked = if parent.as_ref().is_some_and(clocks) { CLOCKED } else { 0 };
+        let timed = if deadline.is_some() { TIMED } else { 0 };
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
         if deadline.is_some() {
             inner.more().deadline = deadline;
         }
-        Node::with(kind, owner, flags | clocked, inner)
+        Node::with(kind, owner, flags | clocked | timed, inner)
     }
 
     /// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
@@ -363,7 +366,7 @@ impl Node {
 
     /// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
     pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Self> {
-        let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & SHIELD);
+        let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
         let around = Some(Arc::clone(parent));
         let node = Node::entered(Kind::Stay, parent.owner(), flags, around, at, None);
         node.take_after(parent);
@@ -414,7 +417,7 @@ impl Node {
         self.take_after(scope);
         {
             let inner = self.inner.lock();
-            self.raise(&inner, STAY | DEADLINE | (scope.flags() & SHIELD));
+            self.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
             self.lower(&inner, SHELTERED);
         }
         scope.unsettle_inside(parent.as_ref());
@@ -440,13 +443,15 @@ impl Node {
     }
 
     pub(crate) fn set_timeout(&self, timeout: Duration) {
-        self.inner.lock().rest().timeout = Some(timeout);
+        let mut inner = self.inner.lock();
+        inner.rest().timeout = Some(timeout);
+        self.raise(&inner, TIMED);
     }
 
     pub(crate) fn set_grace(&self, grace: Duration) {
         let mut inner = self.inner.lock();
         inner.rest().grace = Some(grace);
-        self.raise(&inner, if self.has(STOP) { DEADLINE } else { 0 });
+        self.raise(&inner, TIMED | if self.has(STOP) { DEADLINE } else { 0 });
     }
 
     pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawn + Send + Sync>) {
@@ -494,7 +499,7 @@ impl Node {
     }
 
     fn kind(&self) -> Kind {
-        if self.has(STAY) { Kind::Stay } else { self.kind }
+        if self.kind == Kind::Scope && self.has(STAY) { Kind::Stay } else { self.kind }
     }
 
     fn record_owner(&self, owner: Identity) {

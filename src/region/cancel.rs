@@ -1,15 +1,16 @@
 //! Cancellation: how it is requested, kept, and passed on (R3, R6, R7, R9, R10).
 
-use super::time::WaitTimer;
+use super::time::WaitTimers;
 use super::{
     AFAR, ATTENDED, BELOW, CANCELLED, DEADLINE, ENTERED, HELD, Inner, Kind, LEFT, Node, REWAKE,
-    Reach, SHELTERED, SHIELD, STOP, UNWATCHED,
+    Reach, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED,
 };
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, Weak, epoch};
 use crate::unwind::{self, Payload};
 use crate::wakers::{Mark, Taken, Wakers, wake_all, wake_all_of};
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 /// The signal that travels down the links when a region is cancelled.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ enum Signal {
     Children(Reason),
     /// A cancelled region around keeps its body for a shield: the children of every group inside are cancelled.
     Held(Reason),
+    /// The times of the region have changed.
+    Time,
     /// A region around got such a signal: waiters look again, and shields are woken, because a shield has
     /// to be polled to hold.
     Look,
@@ -104,10 +107,8 @@ impl Node {
     fn tell_all(own: Taken, mut below: Errand) -> Option<Payload> {
         let mut wakers = Taken::default();
         while let Some((node, signal)) = below.nodes.pop() {
-            if let Some(signal) = node.takes(&below.signals[signal]) {
-                node.hear(signal, &mut wakers, &mut below);
-            }
-            if node.has(UNWATCHED) {
+            let Some(signal) = node.takes(&below.signals[signal]) else { continue };
+            if node.hear(signal, &mut wakers, &mut below) & UNWATCHED != 0 {
                 // A panic of its clock must not keep the signal from the other regions.
                 unwind::quietly(|| node.begin_graces());
             }
@@ -125,7 +126,7 @@ impl Node {
                 Signal::Cancel(reason.seen_below())
             }
             (_, Signal::Held(_)) => signal.clone(),
-            (Kind::Stay, Signal::Cancel(_)) => signal.clone(),
+            (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
             (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
             _ => Signal::Look,
         })
@@ -142,15 +143,16 @@ impl Node {
         self.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
     }
 
-    fn hear(&self, signal: Signal, wakers: &mut Taken, below: &mut Errand) {
+    /// Returns the region's flags, as they are then.
+    fn hear(&self, signal: Signal, wakers: &mut Taken, below: &mut Errand) -> u32 {
         let mut inner = self.inner.lock();
         let heard = match signal {
             Signal::Cancel(_) => LEFT | CANCELLED,
             Signal::Stop(_) => LEFT | STOP,
-            Signal::Children(_) | Signal::Held(_) | Signal::Look => 0,
+            Signal::Children(_) | Signal::Held(_) | Signal::Time | Signal::Look => 0,
         };
         if self.has(heard) {
-            return;
+            return self.flags();
         }
         below.add(&inner, &signal);
         let wakes_run = match signal {
@@ -180,7 +182,7 @@ impl Node {
                 epoch().fetch_add(1, Ordering::Release);
                 grace
             }
-            Signal::Held(_) if self.kind != Kind::Group => return,
+            Signal::Held(_) if self.kind != Kind::Group => return self.flags(),
             Signal::Children(reason) | Signal::Held(reason) => {
                 if !self.has(CANCELLED) {
                     inner.rest().below.get_or_insert(reason);
@@ -191,17 +193,53 @@ impl Node {
                 // are not linked.
                 true
             }
+            Signal::Time => {
+                self.note_time(&inner);
+                true
+            }
             // A shield is woken, because it has to be polled to hold. A cancelled region is woken, to check whether
-            // an outer region still has to catch (R9).
+            // an outer region still has to catch (R9); a child ends in either case.
+            Signal::Look if self.kind == Kind::Child => self.has(SHIELD),
             Signal::Look => self.has(SHIELD | CANCELLED),
         };
         self.take_waiters(&mut inner, wakers);
         if wakes_run {
-            if let Some(waker) = inner.waker.take() {
-                self.raise(&inner, REWAKE);
-                wakers.extend([waker]);
-            }
+            self.take_run(&mut inner, wakers);
         }
+        self.flags()
+    }
+
+    /// Notes that the region's times have changed.
+    fn note_time(&self, inner: &Inner) {
+        let first = self.flags() & (TIMED | ENTERED) == ENTERED;
+        self.raise(inner, DEADLINE | TIMED);
+        if first {
+            // The regions inside may be quiet, and not `TIMED`. Under the lock: T1 reads the links, and unlocks; T2 links
+            // its region, finds it quiet, and waits for no time; T1 begins the epoch, and T2 sleeps.
+            self.unsettle();
+        }
+    }
+
+    /// Takes the waker of the run that attends the region, to be woken (invariant 4).
+    fn take_run(&self, inner: &mut Inner, wakers: &mut Taken) {
+        if let Some(waker) = inner.waker.take() {
+            self.raise(inner, REWAKE);
+            wakers.extend([waker]);
+        }
+    }
+
+    /// Changes the deadline; all that watch it, here and inside, look at it again.
+    pub(crate) fn set_deadline(&self, at: Instant) {
+        let (mut own, mut below) = (Taken::default(), Errand::default());
+        {
+            let mut inner = self.inner.lock();
+            inner.more().deadline = Some(at);
+            self.note_time(&inner);
+            below.add(&inner, &Signal::Time);
+            self.take_waiters(&mut inner, &mut own);
+            self.take_run(&mut inner, &mut own);
+        }
+        Node::tell(own, below);
     }
 
     pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Taken) {
@@ -269,16 +307,17 @@ impl Node {
         false
     }
 
-    /// Wakes the waiters here and below, so that they look again, if the link came after the cancellation.
+    /// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
+    /// of times.
     pub(super) fn look(self: &Arc<Self>) {
-        if self.is_stopped() || self.is_cancelled() {
+        if !self.is_found_quiet() || self.has(TIMED) {
             self.look_again(self.held_around().map(Signal::Held));
         }
     }
 
     /// Wakes the waiters here and below, so that they look again, because the regions around have changed, or the clock
     /// or the times of this region. For example, a cancelled region around was left, so that a cancellation here counts
-    /// now; or the region has a deadline now.
+    /// now; or there is a deadline now.
     pub(super) fn look_after(self: &Arc<Self>) {
         self.look_again(None);
     }
@@ -403,7 +442,8 @@ impl Node {
     pub(super) fn is_caught_outside(self: &Arc<Self>) -> bool {
         // A stay stands for its scope.
         let node = self.timed();
-        let drops = |node: Arc<Node>| node.has(CANCELLED) && node.has(ATTENDED);
+        let both = CANCELLED | ATTENDED;
+        let drops = |node: Arc<Node>| node.flags() & both == both;
         !node.has(SHELTERED | SHIELD | LEFT) && node.around().any(drops)
     }
 
@@ -426,52 +466,69 @@ impl Node {
 
     #[inline]
     fn is_quiet_in(&self, epoch: u64) -> bool {
-        self.quiet.load(Ordering::Relaxed) == epoch
+        self.quiet.load(Ordering::Acquire) == epoch
     }
 
     #[cold]
     fn is_cancelled_from_outside(&self) -> bool {
         let now = epoch().load(Ordering::Acquire);
-        let mut unwatched = false;
-        let cancelled = self.is_cancelled_in(now, &mut unwatched);
-        if !cancelled && !unwatched && !self.is_stopped() {
-            self.quieten(now);
+        let mut seen = 0;
+        let cancelled = self.is_cancelled_in(now, &mut seen);
+        if !cancelled && seen & (UNWATCHED | STOP) == 0 {
+            self.quieten(now, seen & TIMED);
         }
         cancelled
     }
 
     /// As [`effective_reason`](Node::effective_reason), without the reason, and as far as the next region that is
-    /// quiet. `unwatched` is set if a region on the way has times that no run watches.
-    fn is_cancelled_in(&self, now: u64, unwatched: &mut bool) -> bool {
-        *unwatched = self.has(UNWATCHED);
-        let own = {
+    /// quiet. Returns in `seen` the flags of the regions on the way; of those outside a shield, only `STOP` (R13).
+    fn is_cancelled_in(&self, now: u64, seen: &mut u32) -> bool {
+        *seen = self.flags();
+        {
             let inner = self.inner.lock();
-            inner.reason().is_some() || inner.dropped_for().is_some()
-        };
-        let mut last = own || self.has(SHELTERED | SHIELD | LEFT);
-        let mut at = self.live_parent();
-        while let (Some(node), false) = (at, last) {
-            if node.has(CANCELLED) {
+            if inner.reason().is_some() || inner.dropped_for().is_some() {
                 return true;
             }
-            *unwatched |= node.has(UNWATCHED);
-            last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
+        }
+        let mut counts = if *seen & SHIELD == 0 { u32::MAX } else { STOP };
+        let mut last = *seen & (SHELTERED | LEFT) != 0;
+        let mut at = self.live_parent();
+        while let (Some(node), false) = (at, last) {
+            // Before its flags: one that is quiet is marked before it is found so.
+            let quiet = node.is_quiet_in(now);
+            let flags = node.flags();
+            if flags & counts & CANCELLED != 0 {
+                return true;
+            }
+            *seen |= flags & counts;
+            if flags & SHIELD != 0 {
+                counts = STOP;
+            }
+            last = quiet || flags & SHELTERED != 0;
             at = node.live_parent();
         }
-        own
+        false
     }
 
     /// Records that no cancellation was found, here and on the way. A later look stops at a region on the way,
-    /// so in a chain each region is walked past once.
-    fn quieten(&self, now: u64) {
-        self.quiet.store(now, Ordering::Relaxed);
+    /// so in a chain each region is walked past once. `timed` is `TIMED` if a region with times was found.
+    fn quieten(&self, now: u64, timed: u32) {
+        self.found_quiet(now, timed);
         let mut last = self.has(SHELTERED | SHIELD | LEFT);
         let mut at = self.live_parent();
         while let (Some(node), false) = (at, last) {
             last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
-            node.quiet.store(now, Ordering::Relaxed);
+            node.found_quiet(now, timed);
             at = node.live_parent();
         }
+    }
+
+    fn found_quiet(&self, now: u64, timed: u32) {
+        if timed != 0 && !self.has(TIMED) {
+            let inner = self.inner.lock();
+            self.raise(&inner, timed);
+        }
+        self.quiet.store(now, Ordering::Release);
     }
 
     /// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
@@ -506,35 +563,35 @@ impl Node {
     /// Registers a waiter, or returns `true` if the region is cancelled.
     #[inline]
     pub(crate) fn wait_cancelled(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
-        if self.has(CANCELLED) {
-            return true;
-        }
-        let as_it_was = self.waits(wait, cx.waker()) && self.is_quiet();
+        let as_it_was = !self.has(CANCELLED) && self.waits(wait, cx.waker()) && self.is_quiet();
         !as_it_was && self.wait_anew(wait, cx)
     }
 
     /// Looks after it has registered: a cancellation first sets its flag and then takes the waiters, so
     /// either the look finds the flag or the waiter is taken. The other order loses a wake-up: look, flag,
     /// take, register.
+    #[inline(never)]
     fn wait_anew(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
+        if self.has(CANCELLED) {
+            return true;
+        }
         if !self.waits(wait, cx.waker()) {
             let calls = wait.calls;
             self.register_wait(wait, cx.waker(), false);
             if wait.calls != calls {
                 // The waiter was woken to look, so the deadlines may have changed.
-                wait.timer = None;
+                wait.timers = None;
             }
         }
         if self.is_cancelled() {
             return true;
         }
-        let own = wait.from_outside && wait.timed;
-        if !own && self.is_quiet() {
+        if self.is_quiet() && !self.has(TIMED) {
             return false;
         }
-        let cancelled = self.poll_unwatched(&mut wait.timer, own, cx);
-        if wait.timer.is_some() {
-            // The mark is cleared, so that every later poll comes here and polls the timer.
+        let cancelled = self.poll_times_around(&mut wait.timers, cx);
+        if wait.timers.is_some() {
+            // The mark is cleared, so that every later poll comes here and polls the timers.
             wait.mark = Mark::default();
         }
         cancelled
@@ -560,30 +617,28 @@ impl Node {
     fn register_wait(self: &Arc<Self>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
         let (mark, waker) = (Mark::of(waker), waker.clone());
         wait.mark = mark;
-        let (old, links_up) = {
-            let mut inner = self.inner.lock();
-            if self.is_void(wait) {
-                wait.key = None;
-            }
-            wait.calls = self.calls.load(Ordering::Relaxed);
-            wait.timed = inner.more.as_ref().is_some_and(|more| more.deadline.is_some())
-                || inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
-            // From here on a cancellation around the region reaches it. A region that is not inside another one
-            // yet links itself when it is entered, because it is awaited.
-            let links_up = self.has(ENTERED) && inner.parent.is_some() && !self.is_linked_up();
-            let old = if self.has(LEFT) {
-                Some(waker)
-            } else {
-                let reach = inner.reach();
-                let waiters = if for_stop { &mut reach.stop_waiters } else { &mut reach.waiters };
-                waiters.register(&mut wait.key, waker)
-            };
-            (old, links_up)
-        };
-        drop(old);
-        if links_up {
+        let mut inner = self.inner.lock();
+        // From here on a cancellation around the region reaches it. A region that is not inside another one yet links
+        // itself when it is entered, because it is awaited.
+        if self.has(ENTERED) && inner.parent.is_some() && !self.is_linked_up() {
+            drop(inner);
+            // Before this waiter registers, because a link wakes the waiters to look again.
             self.link_up();
+            inner = self.inner.lock();
         }
+        if self.is_void(wait) {
+            wait.key = None;
+        }
+        wait.calls = self.calls.load(Ordering::Relaxed);
+        let old = if self.has(LEFT) {
+            Some(waker)
+        } else {
+            let reach = inner.reach();
+            let waiters = if for_stop { &mut reach.stop_waiters } else { &mut reach.waiters };
+            waiters.register(&mut wait.key, waker)
+        };
+        drop(inner);
+        drop(old);
     }
 
     /// Whether the place of `wait` is no longer its own. Exact under the lock; without the lock, a place
@@ -593,7 +648,7 @@ impl Node {
     }
 
     pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
-        wait.timer = None;
+        wait.timers = None;
         drop(self.take_place(wait, |reach| &mut reach.waiters));
     }
 
@@ -631,16 +686,5 @@ pub(crate) struct Wait {
     /// The waker that was registered in the place, and the number of takes at that time.
     mark: Mark,
     calls: u32,
-    /// Whether the wait is outside the region. The region may not be polled then, so this wait watches
-    /// the region's own times, too.
-    from_outside: bool,
-    /// Whether the region had times of its own.
-    timed: bool,
-    timer: Option<WaitTimer>,
-}
-
-impl Wait {
-    pub(crate) fn from_outside() -> Self {
-        Wait { from_outside: true, ..Wait::default() }
-    }
+    timers: Option<WaitTimers>,
 }

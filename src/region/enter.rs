@@ -1,8 +1,8 @@
 //! Entering a region: its owner, its parent and its place are recorded, once (R1, R4, R5).
 
 use super::{
-    ATTENDED, CLOCKED, Caught, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD,
-    UNWATCHED, ambient,
+    ATTENDED, CLOCKED, Caught, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD, TIMED,
+    ambient,
 };
 use crate::identity::Identity;
 use crate::rt;
@@ -141,6 +141,10 @@ impl Node {
         if awaited || self.has(SHIELD) {
             self.link_up();
         }
+        if awaited && self.has(TIMED) {
+            // Waits from before the entry arm no timer: its times begin now, or go by another clock.
+            self.look_after();
+        }
     }
 
     /// Enters a scope by a call: no run attends it, its stays are polled instead.
@@ -193,17 +197,13 @@ impl Node {
             let (awaited, link) = (inner.is_awaited(), self.take_link(&mut inner));
             (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
-        if parent.is_some_and(|parent| !parent.is_found_quiet()) {
+        if parent.is_some_and(|parent| !parent.is_found_quiet() || parent.has(TIMED)) {
             self.unsettle();
         }
         let was_linked = link.is_some();
         self.drop_link(link);
         self.link_up_if(awaited || was_linked);
         drop(former);
-        if awaited && self.has(UNWATCHED) {
-            // The clock of the new parent may be another one.
-            self.look_after();
-        }
     }
 
     /// Prepares for this region to be moved inside `inner`. If this region is around `inner`, it would then be inside

@@ -1,6 +1,6 @@
 //! The links through which a cancellation reaches other regions (R7, invariant 5).
 
-use super::{CANCELLED, Inner, Kind, LEFT, LINKED, Node, ROOT, SHELTERED};
+use super::{CANCELLED, Inner, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, STAY};
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
@@ -21,12 +21,13 @@ impl Node {
     pub(crate) fn link_up(self: &Arc<Self>) {
         let mut node = Arc::clone(self);
         let mut linked = None;
-        while !node.has(SHELTERED | LEFT) {
-            if node.is_linked_up() {
+        loop {
+            let flags = node.flags();
+            if flags & (SHELTERED | LEFT) != 0 || node.is_linked_up_by(flags) {
                 break;
             }
             let Some(parent) = node.live_parent() else { break };
-            if node.has(LINKED) {
+            if flags & LINKED != 0 {
                 // A child or a stay is linked from the start, before there was a waiter for
                 // events above it.
                 node = parent;
@@ -47,7 +48,11 @@ impl Node {
     /// Whether it was linked by [`link_up`](Node::link_up). Then every region above it is linked too, or
     /// is being linked.
     pub(super) fn is_linked_up(&self) -> bool {
-        self.has(LINKED) && !matches!(self.kind(), Kind::Child | Kind::Stay)
+        self.is_linked_up_by(self.flags())
+    }
+
+    fn is_linked_up_by(&self, flags: u32) -> bool {
+        flags & (LINKED | STAY) == LINKED && !matches!(self.kind, Kind::Child | Kind::Stay)
     }
 
     /// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this
@@ -139,6 +144,7 @@ impl Node {
     pub(super) fn unlink(self: &Arc<Self>, Links { up, down }: Links) {
         self.drop_link(up);
         let Some(down) = down else { return };
+        let cancelled = self.has(CANCELLED);
         for child in down.into_iter().filter_map(|(_, child)| child.upgrade()) {
             let link = {
                 let mut inner = child.inner.lock();
@@ -149,7 +155,7 @@ impl Node {
             // have gone on to another region.
             child.drop_link(link);
             child.link_up();
-            if self.has(CANCELLED) {
+            if cancelled {
                 child.look_after();
             }
         }

@@ -6,23 +6,22 @@
 //!    [`come_due`](Node::come_due) acts on those that have come; no other code compares
 //!    instants.
 //! 2. A timer belongs to a future that is polled, not to the node: a pending run holds one for the next time of its
-//!    region. So does a wait for a cancellation, if no run may be watching. It uses the clock of the place where it is
-//!    polled.
-//! 3. `UNWATCHED` is set on a region that was entered by a call and has times. No run watches them, so the waits and
-//!    questions that depend on them do. Neither such a region nor a region inside it is quiet, so that every question
-//!    reaches it.
-//! 4. A region that was left has no times.
+//!    region. A wait for a cancellation holds one for the next time of its region and the regions around, because their
+//!    runs may not be polled. A timer uses the clock of the place where it is polled.
+//! 3. `UNWATCHED` is set on a region that was entered by a call and has times. No run watches them, so the questions
+//!    that depend on them do. Neither such a region nor a region inside it is quiet, so that every question reaches it.
+//! 4. `TIMED` is set on every region that has, or ever had, a time, and on every region inside it that is quiet: the look
+//!    around that finds a region quiet sets it there. A region that gets its first time after it was entered begins a new
+//!    epoch, in which no region inside it is quiet yet. So a wait in a region that is quiet and not `TIMED` depends on no
+//!    time.
+//! 5. A region that was left has no times.
 
-use super::{
-    CANCELLED, DEADLINE, ENTERED, Kind, LEFT, Node, REWAKE, SHELTERED, SHIELD, STOP, UNWATCHED,
-};
+use super::{CANCELLED, DEADLINE, ENTERED, Kind, LEFT, Node, SHELTERED, SHIELD, STOP, UNWATCHED};
 use crate::clock::{Clock, Timer};
 use crate::reason::{Reason, ReasonKind};
 use crate::rt;
-use crate::sync::{Arc, Mutex, Weak};
-use crate::wakers::{Taken, wake_all};
-use std::ops::ControlFlow;
-use std::task::Context;
+use crate::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// The times of a region that count.
@@ -55,6 +54,23 @@ impl Node {
             }
         }
         if self.shield_due().is_some_and(|due| due <= now) {
+            self.give_way();
+        }
+    }
+
+    /// As [`come_due`](Node::come_due), for a wait: for the region with the times that this region's run
+    /// [watches](Node::timed), unless it has left.
+    fn come_due_here(self: &Arc<Self>, now: Instant) {
+        let timed = self.timed();
+        if !timed.has(LEFT) {
+            timed.come_due(now, Times::All);
+            self.give_way_as_scope();
+        }
+    }
+
+    /// The shield of a stay gives way when that of its scope has given way, because the stay has no other.
+    pub(super) fn give_way_as_scope(self: &Arc<Self>) {
+        if self.kind() == Kind::Stay && self.has(SHIELD) && !self.timed().has(SHIELD) {
             self.give_way();
         }
     }
@@ -147,7 +163,7 @@ impl Node {
         Some(due)
     }
 
-    /// The region with the times that this region's run watches.
+    /// The region with the times that this region's run watches: for a stay, its scope.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
         match self.kind() {
             Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),
@@ -177,25 +193,6 @@ impl Node {
         self.set_deadline(self.deadline().map_or(at, |before| before.min(at)));
     }
 
-    /// Changes the deadline; all runs and waits that watch it look at it again.
-    pub(crate) fn set_deadline(&self, at: Instant) {
-        let mut woken = Taken::default();
-        let below: Vec<_> = {
-            let mut inner = self.inner.lock();
-            inner.more().deadline = Some(at);
-            self.raise(&inner, DEADLINE | REWAKE);
-            woken.extend(inner.waker.take());
-            self.take_waiters(&mut inner, &mut woken);
-            inner.links().filter_map(Weak::upgrade).collect()
-        };
-        for stay in below.iter().filter(|node| node.kind() == Kind::Stay) {
-            let mut inner = stay.inner.lock();
-            stay.raise(&inner, DEADLINE | REWAKE);
-            woken.extend(inner.waker.take());
-        }
-        wake_all(woken.into_wakers());
-    }
-
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.inner.lock().more.as_ref()?.deadline
     }
@@ -220,28 +217,21 @@ impl Node {
             let node = node.timed();
             let ends = [earliest, node.deadline(), node.stop_due(), node.shield_due()];
             earliest = ends.into_iter().flatten().min();
-            ControlFlow::<()>::Continue(())
         });
         earliest
     }
 
     /// Calls `look_at` for this region and for those around it whose cancellation counts here,
     /// innermost first.
-    fn each_around<B>(
-        self: &Arc<Self>,
-        mut look_at: impl FnMut(&Arc<Node>) -> ControlFlow<B>,
-    ) -> Option<B> {
+    fn each_around(self: &Arc<Self>, mut look_at: impl FnMut(&Arc<Node>)) {
         let mut at = Some(Arc::clone(self));
         while let Some(node) = at {
-            if let ControlFlow::Break(found) = look_at(&node) {
-                return Some(found);
-            }
+            look_at(&node);
             if node.has(SHELTERED | SHIELD) || (node.has(LEFT) && Arc::ptr_eq(&node, self)) {
-                return None;
+                return;
             }
             at = node.live_parent();
         }
-        None
     }
 }
 
@@ -250,7 +240,7 @@ impl Node {
     /// For a region that is being entered by a call, with no region inside it yet. `known` tells whether there are
     /// other references to it.
     pub(super) fn begin_unwatched(self: &Arc<Self>, known: bool) {
-        let awaited = {
+        {
             let inner = self.inner.lock();
             let grace = inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
             let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
@@ -259,17 +249,11 @@ impl Node {
                 return;
             }
             self.raise(&inner, UNWATCHED);
-            inner.is_awaited()
-        };
+        }
         self.begin_graces();
         if known {
             // An earlier look may have found it quiet.
             self.unsettle();
-        }
-        if awaited {
-            // Waits that began before the entry have armed no timer, because there was no
-            // deadline then.
-            self.look_after();
         }
     }
 
@@ -285,10 +269,7 @@ impl Node {
     /// For a question from outside: acts on the times that have come, here and around, and that no run watches.
     #[cold]
     pub(crate) fn look_at_clocks(self: &Arc<Self>) {
-        self.each_around(|node| {
-            node.look_at_clock();
-            ControlFlow::<()>::Continue(())
-        });
+        self.each_around(Node::look_at_clock);
     }
 
     /// As [`look_at_clocks`](Node::look_at_clocks), for this region alone.
@@ -303,58 +284,67 @@ impl Node {
             }
         }
     }
+}
 
-    /// Polls the timer of a wait for the times that it depends on and that no run may be watching; returns whether a
-    /// time has come that cancels this region. With `own`, this region's own times are among them.
-    pub(super) fn poll_unwatched(
+/// Times that a wait depends on.
+impl Node {
+    /// Polls the timers of a wait for the next times, here and around, even if a run watches those; returns whether a time
+    /// has come that cancels this region.
+    pub(super) fn poll_times_around(
         self: &Arc<Self>,
-        timer: &mut Option<WaitTimer>,
-        own: bool,
+        timers: &mut Option<WaitTimers>,
         cx: &mut Context<'_>,
     ) -> bool {
-        let waited_for = |node: &Arc<Node>| {
-            node.has(UNWATCHED) || (own && Arc::ptr_eq(node, self) && node.has(ENTERED))
-        };
         loop {
-            if timer.is_none() {
-                *timer = self.next_of(waited_for);
+            if timers.is_none() {
+                *timers = self.arm_around();
             }
-            let Some(armed) = timer else { return false };
-            let armed = armed.get_mut();
-            if armed.poll(cx).is_pending() {
+            let Some(armed) = timers else { return false };
+            let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.poll_if_told(cx) {
+                Some(Poll::Ready(())) => Some((timer.at(), Arc::clone(node))),
+                // Without a clock where this wait is polled, the time is left to the region's run.
+                Some(Poll::Pending) | None => None,
+            };
+            let rung: Vec<_> = armed.get_mut().iter_mut().filter_map(rings).collect();
+            if rung.is_empty() {
                 return false;
             }
-            let now = armed.at();
-            *timer = None;
-            self.each_around(|node| {
-                if waited_for(node) {
-                    node.come_due(now, Times::All);
-                }
-                ControlFlow::<()>::Continue(())
-            });
+            *timers = None;
+            for (now, node) in rung {
+                node.come_due_here(now);
+            }
             if self.is_cancelled() {
                 return true;
             }
         }
     }
 
-    /// A timer for the next time, here and around, of the regions for which `waited_for` holds.
-    fn next_of(self: &Arc<Self>, waited_for: impl Fn(&Arc<Node>) -> bool) -> Option<WaitTimer> {
-        let mut next: Option<(Instant, Arc<Node>)> = None;
+    /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
+    fn arm_around(self: &Arc<Self>) -> Option<WaitTimers> {
+        let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
+        let mut by_same_clock = false;
         self.each_around(|node| {
-            let due = if waited_for(node) { node.next_due(Times::All) } else { None };
-            if let Some(due) = due.filter(|due| next.as_ref().is_none_or(|(next, _)| due < next)) {
-                next = Some((due, Arc::clone(node)));
+            let due = if node.has(ENTERED) { node.timed().next_due(Times::All) } else { None };
+            if let Some(due) = due {
+                match next.last_mut().filter(|_| by_same_clock) {
+                    Some(last) if last.0 <= due => {}
+                    Some(last) => *last = (due, Arc::clone(node)),
+                    None => next.push((due, Arc::clone(node))),
+                }
+                by_same_clock = true;
             }
-            ControlFlow::<()>::Continue(())
+            // The regions farther out have another clock.
+            by_same_clock &= node.given_clock().is_none();
         });
-        next.map(|(due, node)| Box::new(Mutex::new(node.timer(due))))
+        let armed = next.into_iter().map(|(due, node)| (node.timed().timer(due), node));
+        let armed: Vec<_> = armed.collect();
+        if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
     }
 }
 
-/// The timer of a wait. The lock is never taken: it makes the wait `Sync`, which a timer is
-/// not.
-pub(super) type WaitTimer = Box<Mutex<Timer>>;
+/// The timers of a wait, each with the region that has the time. The lock is never taken: it makes the wait `Sync`,
+/// which a timer is not.
+pub(super) type WaitTimers = Box<Mutex<Vec<(Timer, Arc<Node>)>>>;
 
 /// The clock of a region.
 impl Node {

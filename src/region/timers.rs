@@ -1,7 +1,7 @@
 //! The timer of a frame: none is armed until a pending poll needs it (R11).
 
 use super::time::Times;
-use super::{DEADLINE, Frame, Kind, SHIELD};
+use super::{DEADLINE, Frame, SHIELD};
 use crate::clock::Timer;
 use crate::unwind::{self, Payload};
 use std::task::Context;
@@ -40,11 +40,12 @@ impl Frame {
         times: Times,
         cx: &mut Context<'_>,
     ) -> Result<(), Payload> {
-        // The cancellation on which a shield's grace depends may change without a wake-up.
-        let shields = self.has(SHIELD) && self.node().grace().is_some();
         // Read once: a mark that is set after this stays, and the thread that sets it has woken
         // this run.
-        let marked = self.has(DEADLINE);
+        let flags = self.node().flags();
+        let marked = flags & DEADLINE != 0;
+        // The cancellation on which a shield's grace depends may change without a wake-up.
+        let shields = flags & SHIELD != 0 && self.node().grace().is_some();
         let changed = marked || shields;
         if !changed && !self.is_timed() {
             return Ok(());
@@ -86,9 +87,6 @@ impl Frame {
             timed.come_due(now, times);
             changed = true;
         }
-        if self.node().kind() == Kind::Stay && self.has(SHIELD) && !timed.has(SHIELD) {
-            // The shield of its scope has given way, and the stay has no other.
-            self.node().give_way();
-        }
+        self.node().give_way_as_scope();
     }
 }

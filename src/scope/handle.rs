@@ -84,22 +84,23 @@ impl CancelHandle {
     /// Waits until the region, or one around it, is cancelled. It never resolves if that does not happen
     /// before the region is left.
     ///
-    /// It waits for the region's own deadline too, and for those of entered scopes around it, even if no future
-    /// is polled in them: when the time has come, this wait cancels them (R11).
+    /// It waits for the deadlines and graces of the region and of those around it, up to a shield, even if their runs are
+    /// not polled: when the time has come, this wait cancels them (R11).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub fn cancelled(&self) -> Cancellation {
-        Cancellation { node: Arc::clone(&self.node), wait: Wait::from_outside(), done: false }
+        Cancellation { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
     }
 
     /// Waits until the region, or one around it, is asked to wind down with `stop` (R13).
     ///
     /// For code that runs outside the region, in a task of another library, such as the future that a server
     /// takes as its shutdown signal. A body inside the region uses [`stop_requested`](crate::stop_requested). A
-    /// cancellation is no stop: wait for [`cancelled`](CancelHandle::cancelled) beside it. It never resolves if
-    /// there is no request before the region is left.
+    /// cancellation is no stop, and neither is a deadline that passes: wait for
+    /// [`cancelled`](CancelHandle::cancelled) beside it. It never resolves if there is no request before the region is
+    /// left.
     ///
     /// # Cancel safety
     ///
@@ -200,12 +201,12 @@ impl Future for Cancellation {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.node.wait_cancelled(&mut this.wait, cx) {
-            this.node.forget_waiter(&mut this.wait);
-            this.done = true;
-            return Poll::Ready(());
+        if !this.node.wait_cancelled(&mut this.wait, cx) {
+            return Poll::Pending;
         }
-        Poll::Pending
+        this.node.forget_waiter(&mut this.wait);
+        this.done = true;
+        Poll::Ready(())
     }
 }
 

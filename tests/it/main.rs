@@ -41,6 +41,7 @@ mod newborn;
 #[cfg(feature = "inspect")]
 mod observed;
 mod outermost;
+mod parked;
 mod pending;
 mod posted;
 mod prior_art;
