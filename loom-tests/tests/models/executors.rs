@@ -53,6 +53,13 @@ impl Kept {
     pub(crate) fn task(self) -> BoxTask {
         self.0.into_inner().unwrap().unwrap()
     }
+
+    /// Polls the task once here, and then to its end on a thread.
+    pub(crate) fn goes_on(self, threads: &Threads) {
+        let mut task = self.task();
+        assert!(poll_once(task.as_mut()).is_pending());
+        assert!(threads.spawn(task).is_ok());
+    }
 }
 
 impl Spawn for Kept {

@@ -194,23 +194,24 @@ fn r16_cancel_of_the_group_against_spawn() {
     });
 }
 
-/// `run` is dropped while its executor child ends: the region around it is left after the child.
+/// `run` is dropped while its executor child, which was pending, ends: the region around it is left after the child.
 #[test]
 fn r16_end_of_a_child_against_drop_of_run() {
     model(|| {
         lost::reset();
         let gone = Count::new();
-        let threads = Threads::default();
+        let (threads, kept) = (Threads::default(), Kept::default());
         let scope = CancelScope::new();
         block_on(scope.run(async {
             let group: TaskGroup<'static, ()> = TaskGroup::new();
             let on_drop = gone.on_drop();
-            drop(group.spawn_on(&threads, async move {
+            drop(group.spawn_on(&kept, async move {
                 parked(on_drop).await;
                 Ok(())
             }));
             let mut run = pin!(group.run(pending::<Result<(), ()>>()));
             assert!(poll_once(run.as_mut()).is_pending());
+            kept.goes_on(&threads);
         }))
         .unwrap();
         assert_eq!((gone.get(), lost::count()), (1, 0));
@@ -260,19 +261,20 @@ fn r16_a_spawn_that_is_turned_away_against_the_end_of_the_last_child() {
     coarse_model(|| {
         lost::reset();
         let gone = Count::new();
-        let threads = Threads::default();
+        let (threads, kept) = (Threads::default(), Kept::default());
         let group: TaskGroup<'static, ()> = TaskGroup::new();
         let spawner = group.spawner();
         let scope = CancelScope::new();
         let mut late = None;
         block_on(scope.run(async {
             let on_drop = gone.on_drop();
-            drop(group.spawn_on(&threads, async move {
+            drop(group.spawn_on(&kept, async move {
                 parked(on_drop).await;
                 Ok(())
             }));
             let mut run = pin!(group.run(pending::<Result<(), ()>>()));
             assert!(poll_once(run.as_mut()).is_pending());
+            kept.goes_on(&threads);
             late = Some(thread::spawn(move || drop(spawner.spawn(async { Ok(()) }))));
         }))
         .unwrap();

@@ -1,7 +1,7 @@
 //! Two nested regions that are cancelled at once (R9), and the reach of a cancellation beside a shield (R12).
 
 use crate::executors::Threads;
-use crate::support::{Count, Gate, coarse_model, model};
+use crate::support::{Count, Gate, coarse_model, model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, TaskGroup, shield};
@@ -27,20 +27,22 @@ fn r09_the_inner_of_two_cancelled_scopes_does_not_go_on() {
     });
 }
 
-/// Two threads cancel them in either order: the outer one ends, because an inner one that waits to be dropped is
-/// dropped.
+/// Two threads cancel them in either order while they are pending: the outer one ends, because an inner one that waits to
+/// be dropped is dropped.
 #[test]
 fn r09_cancel_of_the_outer_scope_against_cancel_of_the_inner_one() {
     coarse_model(|| {
         let (outer, inner) = (CancelScope::new(), CancelScope::new());
         let (first, second) = (outer.handle(), inner.handle());
-        let cancellers =
-            [thread::spawn(move || first.cancel()), thread::spawn(move || second.cancel())];
         let body = async {
             let _ = inner.run(pending::<()>()).await;
             pending::<()>().await;
         };
-        block_on(outer.run(body)).unwrap_err();
+        let mut run = pin!(outer.run(body));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let cancellers =
+            [thread::spawn(move || first.cancel()), thread::spawn(move || second.cancel())];
+        block_on(run).unwrap_err();
         cancellers.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
