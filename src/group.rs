@@ -475,8 +475,8 @@ impl<'env, E> TaskGroup<'env, E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before the child is ready cancels the child; the group waits for it. An error that came before
-    /// the drop, and that nobody has taken, is the group's.
+    /// Dropping the future before the child is ready cancels the child; the group waits for it. An error that came
+    /// before the drop, and was not taken, goes to the group.
     ///
     /// # Errors
     ///

@@ -76,12 +76,12 @@ pub(crate) async fn started<R, E>(
 ///
 /// # On drop
 ///
-/// A child that has not said that it is ready is cancelled. An error of the child that this has not told of is the
-/// group's, as one that comes later is; where the group has ended, it is told of further out (R15).
+/// A child that has not reported that it is ready is cancelled. An error of the child that this future has not returned
+/// goes to the group, as a later error does; if the group has ended, it goes to the next record outwards (R15).
 #[must_use = "dropping it cancels the child, unless it was ready"]
 pub struct Start<R, E> {
     handshake: Arc<Handshake<R, E>>,
-    /// The group's, for an error that is never taken.
+    /// The group's ledger, for an error that is never taken.
     ledger: Arc<Ledger<E>>,
     task: TaskId,
     spawned_at: &'static Location<'static>,

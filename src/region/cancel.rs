@@ -494,7 +494,7 @@ impl Node {
         let mut last = *seen & (SHELTERED | LEFT) != 0;
         let mut at = self.live_parent();
         while let (Some(node), false) = (at, last) {
-            // Before its flags: one that is quiet is marked before it is found so.
+            // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
             let quiet = node.is_quiet_in(now);
             let flags = node.flags();
             if flags & counts & CANCELLED != 0 {

@@ -1,4 +1,5 @@
-//! Waits that depend on the times of regions whose runs are kept and polled no more (R11): nobody else would tell them.
+//! Waits that depend on the times of regions with runs that are kept but no longer polled (R11), so that only the wait
+//! itself can see a time.
 
 use crate::support::{Executor, Hand, block_on, hand, poll_once};
 use moored::testing::MockClock;
@@ -21,7 +22,7 @@ fn parked<F: Future>(clock: &MockClock, run: F) -> Hand<Task<F>> {
     run
 }
 
-/// Whether the wait resolves after a second, and not before; what it armed is given back.
+/// Checks that the wait resolves after a second, and not before, and that its timer is released.
 fn resolves_after_a_second(clock: &MockClock, handle: &CancelHandle) {
     let before = clock.sleepers();
     let mut waits = hand(handle.cancelled());

@@ -125,8 +125,8 @@ fn r11_extending_a_deadline_against_its_passing() {
     });
 }
 
-/// A scope whose run is polled no more gets its first deadline while somebody begins to wait at a region inside, which was
-/// found quiet before: the wait ends, though nothing but it watches the deadline.
+/// The run of a scope is no longer polled, and the scope gets its first deadline while another thread begins to wait at
+/// a region inside, which was found quiet before. The wait ends, although only the wait itself watches the deadline.
 #[test]
 fn r11_setting_the_first_deadline_of_a_parked_run_against_a_wait_inside() {
     model(|| {
@@ -147,7 +147,8 @@ fn r11_setting_the_first_deadline_of_a_parked_run_against_a_wait_inside() {
     });
 }
 
-/// The same where another wait is linking the region, and gives up: who relied on that is told of the deadline.
+/// The same while another wait is linking the region, and is dropped: the wait that relies on that link gets the
+/// deadline.
 #[test]
 fn r11_setting_the_first_deadline_of_a_parked_run_against_a_wait_that_another_one_links() {
     coarse_model(|| {
