@@ -21,8 +21,7 @@ pub trait Spawn {
     /// Runs `task`, or hands it back if the executor takes no more.
     fn spawn(&self, task: BoxTask) -> Result<(), Refused>;
 
-    /// As [`spawn`](Spawn::spawn), for an executor that allocates a task itself and needs no box around it. A
-    /// group spawns its children with this.
+    /// As [`spawn`](Spawn::spawn), for an executor that allocates a task itself and needs no box around it.
     fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
     where
         Self: Sized,
@@ -31,10 +30,10 @@ pub trait Spawn {
         self.spawn(Box::pin(task))
     }
 
-    /// As [`spawn_unboxed`](Spawn::spawn_unboxed), for a child with a name, which an executor may show in its own
-    /// tools. With `#[track_caller]`, both methods see the place of the spawn into the group.
+    /// As [`spawn_unboxed`](Spawn::spawn_unboxed), for a child that may have a name, which an executor may show. A group
+    /// spawns its children with this. With `#[track_caller]`, an implementation sees the place of the spawn into the group.
     #[track_caller]
-    fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
+    fn spawn_named<F>(&self, name: Option<&str>, task: F) -> Result<(), Refused>
     where
         Self: Sized,
         F: Future<Output = ()> + Send + 'static,

@@ -58,17 +58,22 @@ where
         ledger: &Arc<Ledger<E>>,
         future: F,
         at: &'static Location<'static>,
-        name: Option<Arc<str>>,
+        name: Option<&Arc<str>>,
+        posted: bool,
     ) -> Result<(Self, TaskHandle<T>), Closed<F>> {
         if !ledger.admit() {
             return Err(Closed(future));
         }
-        let slot = Slot::new(name);
+        let slot = Slot::new();
         let handle = TaskHandle::new(Arc::clone(&slot));
         let turn = ledger.gate.line_up(slot.newborn.task());
         let ledger = Some(Arc::clone(ledger));
         let exit = SignOut { at, slot, turn, ledger };
-        Ok((Child { run: Run::newborn(future, at), exit }, handle))
+        let mut run = Run::newborn(future, at);
+        if let Some(name) = name {
+            exit.begin_named(run.frame_mut(), posted, name);
+        }
+        Ok((Child { run, exit }, handle))
     }
 }
 
@@ -204,7 +209,7 @@ impl<T, E> SignOut<T, E> {
                     newborn.has_node(&made);
                     made
                 }
-                None => newborn.node(group, at, slot.asked(), posted),
+                None => newborn.node(group, at, slot.asked(), posted, None),
             };
             slot.settle(&node);
             node
@@ -222,8 +227,18 @@ impl<T, E> SignOut<T, E> {
     /// Gives the child its node, if it has none.
     fn begin(&self, frame: &mut Frame, posted: bool) {
         let Some(ledger) = self.ledger.as_ref().filter(|_| frame.is_new_draft()) else { return };
-        let node = self.slot.newborn.node(&ledger.node, self.at, self.slot.asked(), posted);
+        let node = self.slot.newborn.node(&ledger.node, self.at, self.slot.asked(), posted, None);
         self.slot.settle(&node);
+        frame.begin_in(node);
+    }
+
+    /// Gives a new child its node, which knows its name.
+    #[cold]
+    fn begin_named(&self, frame: &mut Frame, posted: bool, name: &Arc<str>) {
+        let Some(ledger) = &self.ledger else { return };
+        let given = Some(Arc::clone(name));
+        let node = self.slot.newborn.node(&ledger.node, self.at, None, posted, given);
+        self.slot.settle_named(&node, Arc::clone(name));
         frame.begin_in(node);
     }
 
@@ -232,7 +247,7 @@ impl<T, E> SignOut<T, E> {
         match result {
             Ok(value) => {
                 if let Some(ledger) = &self.ledger {
-                    ledger.succeed(|| self.slot.newborn.task_id(), self.at);
+                    ledger.succeed(|| self.slot.task_id(), self.at);
                 }
                 self.end(Ok(value));
             }
@@ -242,7 +257,7 @@ impl<T, E> SignOut<T, E> {
 
     fn failed(&mut self, error: E) {
         let Some(ledger) = &self.ledger else { return };
-        let task = self.slot.newborn.task_id();
+        let task = self.slot.task_id();
         let cause = Cause::Child { task: task.clone(), spawned_at: self.at, error };
         ledger.fail(cause, Some(task.clone()), self.at);
         self.end(Err(ChildError::Failed(task)));
@@ -250,11 +265,11 @@ impl<T, E> SignOut<T, E> {
 
     fn panicked<R>(&mut self, payload: Payload, result: R) {
         if let Some(ledger) = &self.ledger {
-            let task = self.slot.newborn.task_id();
+            let task = self.slot.task_id();
             ledger.child_panicked(payload, task, self.at, self.slot.has_handle());
             if let Err(second) = unwind::catch(|| drop(result)) {
                 // Without a handle, because the handle receives the first panic already.
-                ledger.child_panicked(second, self.slot.newborn.task_id(), self.at, false);
+                ledger.child_panicked(second, self.slot.task_id(), self.at, false);
             }
         }
         self.end(Err(ChildError::Panicked));
@@ -266,9 +281,9 @@ impl<T, E> SignOut<T, E> {
         let Some(ledger) = self.ledger.take() else { return };
         let outcome = Outcome::of(&result);
         if let Err(payload) = unwind::catch(|| self.slot.fill(result)) {
-            ledger.panicked(payload, Some(self.slot.newborn.task_id()), self.at);
+            ledger.panicked(payload, Some(self.slot.task_id()), self.at);
         }
-        ledger.sign_out(|| self.slot.newborn.task_id(), outcome, &self.turn);
+        ledger.sign_out(|| self.slot.task_id(), outcome, &self.turn);
     }
 }
 
@@ -332,16 +347,12 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (mut child, handle) = Child::new(ledger, future, Location::caller(), name.clone())?;
+    let (mut child, handle) = Child::new(ledger, future, Location::caller(), name.as_ref(), true)?;
     if Newborn::WATCHED {
         child.exit.begin(child.run.frame_mut(), true);
     }
     let task = Posted { child, executor: spawner.keep() };
-    let spawned = match name {
-        Some(name) => spawner.spawn_named(&name, task),
-        None => spawner.spawn_unboxed(task),
-    };
-    if let Err(Refused(task)) = spawned {
+    if let Err(Refused(task)) = spawner.spawn_named(name.as_deref(), task) {
         // The drop of the child signs it out.
         drop(task);
     }

@@ -75,7 +75,7 @@ impl<T> TaskHandle<T> {
 
     /// The child's identity.
     pub fn id(&self) -> TaskId {
-        self.slot.newborn.task_id()
+        self.slot.task_id()
     }
 
     /// Whether the child has left.

@@ -81,7 +81,7 @@ impl<E, M> Shared<E, M> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let child = Child::new(&self.ledger, future, at, name);
+        let child = Child::new(&self.ledger, future, at, name.as_ref(), false);
         let (child, handle) = child.map_err(|closed| self.closed(closed, at))?;
         let child = keep(child);
         let first = {

@@ -7,23 +7,20 @@
 
 use super::draft::Light;
 use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
-use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, next_number};
 use std::panic::Location;
 
 pub(crate) struct Newborn {
     task: u64,
-    name: Option<Arc<str>>,
     #[cfg(feature = "testing")]
     census: super::census::Handover,
 }
 
 impl Newborn {
-    pub(crate) fn new(name: Option<Arc<str>>) -> Self {
+    pub(crate) fn new() -> Self {
         Newborn {
             task: next_number(),
-            name,
             #[cfg(feature = "testing")]
             census: super::census::Handover::new(),
         }
@@ -39,15 +36,11 @@ impl Newborn {
         self.task
     }
 
-    pub(crate) fn task_id(&self) -> TaskId {
-        TaskId::moored(self.task, self.name.clone())
-    }
-
     /// With `inspect` or `tracing` every region has a node from the start.
     pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
 
     /// The state for a poll without a node inside `parent`. `None` if the child needs its node: for a request to
-    /// `parent`, which a child gets with its node; or for its name, which the node keeps. A cancellation farther out is
+    /// `parent`, which a child gets with its node. A cancellation farther out is
     /// found as in any region. With `posted`, `parent` is not current yet, but will be for the poll.
     pub(crate) fn light(
         &self,
@@ -56,11 +49,7 @@ impl Newborn {
         posted: bool,
     ) -> Option<Light> {
         let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
-        if Newborn::WATCHED
-            || told
-            || self.name.is_some()
-            || !(posted || ambient::is_innermost(parent))
-        {
+        if Newborn::WATCHED || told || !(posted || ambient::is_innermost(parent)) {
             return None;
         }
         Some(Light {
@@ -81,11 +70,12 @@ impl Newborn {
         at: &'static Location<'static>,
         asked: Option<(Reason, u64)>,
         posted: bool,
+        name: Option<Arc<str>>,
     ) -> Arc<Node> {
         self.give_up_census();
         let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
         let asked = asked.map(|(reason, _)| reason);
-        Node::child(parent, (self.task, self.name.clone()), at, asked, posted)
+        Node::child(parent, (self.task, name), at, asked, posted)
     }
 
     /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The

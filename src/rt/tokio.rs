@@ -59,13 +59,14 @@ impl Spawn for Tokio {
     /// tokio-console shows the name if tokio accepts one: with `--cfg tokio_unstable` and the feature `tracing`.
     #[cfg(all(tokio_unstable, feature = "tracing"))]
     #[track_caller]
-    fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
+    fn spawn_named<F>(&self, name: Option<&str>, task: F) -> Result<(), Refused>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let builder = ::tokio::task::Builder::new().name(name);
-        // It fails if no thread can be started, but a task that does not block needs no new thread.
-        builder.spawn_on(task, &self.0.0).map(drop).expect("a task is no thread");
+        let Some(name) = name else { return self.spawn_unboxed(task) };
+        // It fails only where a thread is needed and cannot be started.
+        let spawned = ::tokio::task::Builder::new().name(name).spawn_on(task, &self.0.0);
+        drop(spawned.expect("a task that does not block needs no thread"));
         Ok(())
     }
 

@@ -69,6 +69,9 @@ pinned_down! {
     TaskHandle<()>: true true true;
     TaskHandle<Cell<()>>: true true true;
     TaskHandle<Rc<()>>: false false true;
+    Values<()>: true true true;
+    Values<Cell<()>>: true true true;
+    Values<Rc<()>>: false false true;
     Held<()>: true true true;
     Held<Cell<()>>: true false true;
 

@@ -97,21 +97,15 @@ impl Spawn for Places {
         self.1.spawn(task)
     }
     #[track_caller]
-    fn spawn_unboxed<F>(&self, task: F) -> Result<(), Refused>
+    fn spawn_named<F>(&self, name: Option<&str>, task: F) -> Result<(), Refused>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         assert_eq!(Location::caller().file(), file!());
-        self.0.lock().unwrap().push((Location::caller().line(), String::new()));
-        self.spawn(Box::pin(task))
-    }
-    #[track_caller]
-    fn spawn_named<F>(&self, name: &str, task: F) -> Result<(), Refused>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        assert_eq!(Location::caller().file(), file!());
-        self.0.lock().unwrap().push((Location::caller().line(), name.to_owned()));
+        self.0
+            .lock()
+            .unwrap()
+            .push((Location::caller().line(), name.unwrap_or_default().to_owned()));
         self.spawn(Box::pin(task))
     }
 }

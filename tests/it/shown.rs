@@ -90,6 +90,8 @@ fn a_child_is_shown_by_its_task() {
     });
     shows(start, &["Start", "TaskId(task "]);
     is_shown_as(child.join(), "Join");
+    let values: moored::Values<()> = [group.spawn(async { Ok(()) })].into_iter().collect();
+    shows(values, &["Values", "children: 1"]);
     hand(group.run(async { Ok(()) })).drive().unwrap();
 }
 
