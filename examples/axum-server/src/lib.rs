@@ -1,19 +1,21 @@
 //! An axum server that undoes a request when its client disconnects, and whose shutdown waits for that.
 //!
 //! axum drops a handler's future when the client disconnects, at the await where it is parked. Here each request is a
-//! [task](moored::task()) with a deadline, and an exit gives back the connection that it borrowed. When the task is
-//! dropped, its exits go to a group that runs beside the server ([`on_abandon`](moored::Task::on_abandon)); the server
-//! ends when that group has ended.
+//! [task](moored::task()) with a deadline, which a tower layer puts around it ([`RequestTask`]), and an exit gives back the
+//! connection that it borrowed. When the task is dropped, its exits go to a group that runs beside the server
+//! ([`on_abandon`](moored::Task::on_abandon)); the server ends when that group has ended.
 
 #![forbid(unsafe_code)]
+
+mod layer;
+
+pub use layer::{InTask, RequestTask};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Router, serve};
-use moored::{
-    CancelHandle, ExitStack, Failure, GroupSpawner, TaskGroup, checkpoint, fail_after, task,
-};
+use moored::{CancelHandle, ExitStack, Failure, TaskGroup, checkpoint};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -50,42 +52,25 @@ impl Pool {
     }
 }
 
-/// The state that every handler gets.
-#[derive(Clone, Debug)]
-struct App {
-    pool: Pool,
-    /// The time limit of a request.
-    limit: Duration,
-    /// Runs the exits of requests whose client has disconnected.
-    leftovers: GroupSpawner<'static, Infallible>,
-}
-
 /// Answers with the connection that was used. A slow page never ends by itself.
-async fn page(State(app): State<App>, Path(name): Path<String>) -> Result<String, StatusCode> {
-    let App { pool, limit, leftovers } = app;
-    let request = async move {
-        let stack = ExitStack::new().named("request").grace(Duration::from_secs(1));
-        let answer: Result<String, Failure<StatusCode>> = stack
-            .run(async {
-                let connection = pool.take().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-                // An exit owns the values it uses, because it may run when this body is gone.
-                let back = pool.clone();
-                let connection = stack.hold(connection, |connection| back.give_back(connection));
-                match name.as_str() {
-                    "slow" => std::future::pending().await,
-                    name => Ok(format!("{name}, through connection {}", *connection)),
-                }
-            })
-            .await;
-        answer.map_err(|failure| match failure.into_cause() {
-            moored::Cause::Body(status) => status,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
+async fn page(State(pool): State<Pool>, Path(name): Path<String>) -> Result<String, StatusCode> {
+    let stack = ExitStack::new().named("request").grace(Duration::from_secs(1));
+    let answer: Result<String, Failure<StatusCode>> = stack
+        .run(async {
+            let connection = pool.take().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+            // An exit owns the values it uses, because it may run when this body is gone.
+            let back = pool.clone();
+            let connection = stack.hold(connection, |connection| back.give_back(connection));
+            match name.as_str() {
+                "slow" => std::future::pending().await,
+                name => Ok(format!("{name}, through connection {}", *connection)),
+            }
         })
-    };
-    // The deadline is inside the task, so that a request that it cuts off is undone before the
-    // answer is sent.
-    let limited = task(fail_after(limit, request)).named("request").on_abandon(leftovers);
-    limited.await.unwrap_or(Err(StatusCode::GATEWAY_TIMEOUT))
+        .await;
+    answer.map_err(|failure| match failure.into_cause() {
+        moored::Cause::Body(status) => status,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    })
 }
 
 /// Serves until `shutdown`'s region is asked to stop. Ends when the last request has ended, and every exit that a
@@ -105,8 +90,10 @@ pub async fn run(
     shutdown: CancelHandle,
 ) -> io::Result<()> {
     let group: TaskGroup<'static, Infallible> = TaskGroup::new().named("leftovers");
-    let app = App { pool, limit, leftovers: group.spawner() };
-    let router = Router::new().route("/{name}", get(page)).with_state(app);
+    let router = Router::new()
+        .route("/{name}", get(page))
+        .with_state(pool)
+        .layer(RequestTask::new(limit, group.spawner()));
     let served = group
         .run(async {
             // axum polls this in a task of its own, where no region of ours is current: so it asks the handle.
