@@ -50,10 +50,19 @@ use std::time::Duration;
 /// `defer` and `hold` panic and their `try_` twins hand back their argument; `close` and `run` resolve to
 /// an error, and the owner can still leave the stack.
 ///
-/// The check can only compare tasks that are known (R5): a plain tokio task is known with the feature `tokio` only. So
-/// a stack that is kept in a struct, made in one task and closed in another may pass without the feature and be refused
-/// with it. In every set-up, [release](ExitStack::release) it in the first task, and [adopt](crate::Released::adopt) it
-/// in the task that closes it. The crate's guide has such a client on its page for libraries.
+/// The check can only compare tasks that are known (R5). So a stack that is kept in a struct, first used in one task and closed
+/// in another, may pass without the feature `tokio` and be refused with it:
+///
+/// | first used in | closed in | without `tokio` | with `tokio` |
+/// |---|---|---|---|
+/// | a tokio task | another tokio task | passes | refused |
+/// | a tokio task | a [`task()`](crate::task()) or a child of a group | passes | refused |
+/// | a [`task()`](crate::task()) or a child of a group | any other task that is known | refused | refused |
+/// | `main`, `block_on`, a plain thread | any task | passes | passes |
+/// | any task, which [releases](ExitStack::release) it | any task, which [adopts](crate::Released::adopt) it | passes | passes |
+///
+/// A library does not know its user's features, so a value that any task may close takes the last row: the crate's guide has
+/// such a client on its page for libraries.
 ///
 /// # On drop
 ///
