@@ -55,7 +55,10 @@ use crate::report::CloseReport;
 ///   soon as it is connected.
 /// - Components and results are passed on as their servers sent them. Only the names of components are changed, and the fields
 ///   added that an era demands (`resultType`, `ttlMs`, `cacheScope`).
-/// - A client that goes away, or cancels, cancels its requests at the servers.
+/// - A client that cancels cancels its requests at the servers. So does one of the newer era that goes away; in the older one that is no
+///   cancellation over HTTP.
+/// - Where the gateway has a group of its own ([`open`](Self::open)), what a server asks and tells while it works on a call goes to the
+///   client of that call.
 /// - Every request is a child of the gateway. A handler that panics fails only its own request.
 /// - Bodies, sessions, connections and requests all have limits. See [`GatewayOptions`].
 ///
@@ -67,12 +70,11 @@ use crate::report::CloseReport;
 /// # Examples
 ///
 /// ```no_run
-/// use moored_mcp::{Gateway, GatewayOptions, GroupOptions, ServerParams, SessionGroup, StdioParams};
+/// use moored_mcp::{Gateway, GatewayOptions, GroupOptions, ServerParams, StdioParams};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> std::io::Result<()> {
-/// let group = SessionGroup::start(GroupOptions::default());
-/// let gateway = Gateway::start(group, GatewayOptions::default());
+/// let gateway = Gateway::open(GroupOptions::default(), GatewayOptions::default());
 /// gateway.keep(vec![ServerParams::stdio("files", StdioParams::new("files-server"))]);
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
 /// tokio::select! {

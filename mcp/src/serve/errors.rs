@@ -5,7 +5,7 @@ use std::time::Duration;
 use rmcp::model::{ErrorCode, ErrorData};
 use serde_json::json;
 
-use super::fleet::{Away, ServerState};
+use super::fleet::{Away, ServerState, cause};
 use crate::error::CallError;
 use crate::report::ErrorReport;
 
@@ -56,7 +56,7 @@ pub(super) fn of_unknown(error: &CallError, away: &[Away]) -> ErrorData {
 
 /// The whole chain of causes, as text and as data.
 fn of_report(server: &str, report: &ErrorReport) -> ErrorData {
-    let text = format!("server {server:?}: {}", report.chain.join(": "));
+    let text = format!("server {server:?}: {}", cause(report));
     let data = json!({"server": server, "chain": report.chain, "exitStatus": report.exit_status});
     ErrorData::internal_error(text, Some(data))
 }

@@ -55,10 +55,24 @@ impl Away {
             ServerState::Starting => format!("server {server:?} is still on its way up"),
             ServerState::Up => format!("server {server:?} is connected"),
             ServerState::Down { error, .. } => {
-                format!("server {server:?} is not connected: {}", error.chain.join(": "))
+                format!("server {server:?} is not connected: {}", cause(error))
             }
         }
     }
+}
+
+/// The failure in one line, down to the innermost cause. Of a child that has ended it has the line of standard error that says
+/// most.
+pub(super) fn cause(error: &ErrorReport) -> String {
+    const LONGEST: usize = 300;
+    let last = || error.stderr_tail.as_deref()?.lines().rev().find(|line| !line.trim().is_empty());
+    let said = error.stderr_error.as_deref().or_else(last).filter(|_| error.exit_status.is_some());
+    let mut text = error.chain.join(": ");
+    if let Some(said) = said {
+        text.push_str("; its stderr: ");
+        text.extend(said.trim().chars().filter(|it| !it.is_control()).take(LONGEST));
+    }
+    text
 }
 
 /// The number of changes of each kind of list.

@@ -201,7 +201,7 @@ else
     passed "nothing of it still runs"
 fi
 # The last of the first outcomes.
-slowest=$(grep -E ': (up|exited|unreachable|timed out)' "$work/log" | sort -n -u -k4,4 | sort -n | tail -n 1 | cut -d' ' -f1)
+slowest=$(grep -E ': (up|exited|unreachable|timed out)' "$work/log" | awk '!seen[$4]++ { print $1 }' | sort -n | tail -n 1)
 echo "slowest server: $slowest ms; all had their outcome after $settled ms"
 if [ $((settled - slowest)) -lt 1000 ]; then
     passed "start-up: $settled ms beside the slowest server's $slowest ms"

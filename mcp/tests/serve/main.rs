@@ -3,6 +3,7 @@
 mod ask;
 mod changes;
 mod clients;
+mod command;
 mod cut;
 mod http_front;
 mod leave;

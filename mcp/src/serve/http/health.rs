@@ -3,6 +3,7 @@
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::super::fleet::cause;
 use super::super::{Core, ServerState};
 use super::body::{self, Body};
 
@@ -41,7 +42,7 @@ fn told(state: &ServerState) -> Value {
         ServerState::Starting => json!({"state": "starting"}),
         ServerState::Up => json!({"state": "up"}),
         ServerState::Down { outcome, error } => {
-            json!({"state": "down", "outcome": outcome, "error": error.chain.join(": ")})
+            json!({"state": "down", "outcome": outcome, "error": cause(error)})
         }
     }
 }
