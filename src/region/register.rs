@@ -3,6 +3,7 @@
 mod look;
 mod shown;
 
+#[cfg(feature = "testing")]
 pub(super) use look::without_looks;
 pub(crate) use look::{Found, FoundExit, found};
 pub(super) use shown::OnShow;
