@@ -24,6 +24,7 @@ use crate::params::{GroupOptions, Policy, ServerParams};
 use crate::report::{CloseReport, Outcome, ServerReport, SessionInfo};
 use crate::session::{Listing, Session, Shared, Stage, owner};
 use crate::state::SessionState;
+use crate::wire::Adopted;
 
 mod attempt;
 mod closing;
@@ -172,6 +173,36 @@ impl SessionGroup {
             _ => None,
         };
         registry.sessions().iter().filter_map(listing).collect()
+    }
+
+    /// Takes up a session that the program has opened itself with rmcp. It is used like any other session of the group: its
+    /// components are listed and routed, and it can be disconnected. But the group never closes it: after
+    /// [`disconnect`](Self::disconnect) or [`close`](Self::close) it is as open as before.
+    ///
+    /// Its messages do not pass through this crate. So a tool or a result has the fields that rmcp's types have, callbacks
+    /// are not called, progress is not reported, and a change of its lists is seen only in the newer era. Otherwise call
+    /// [`refresh`](Self::refresh). [`Restart`](crate::Restart) does not apply.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect): a session that is closed or not initialized, or a name that is taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`connect`](Self::connect).
+    pub async fn adopt(
+        &self,
+        name: impl Into<String>,
+        session: Adopted,
+    ) -> Result<SessionInfo, ConnectError> {
+        self.connect(ServerParams::adopted(name, session)).await
+    }
+
+    /// Has the lists of a server read again, as if the server had reported a change of each. `false` if no session of that
+    /// name is up. Changes are events of [`events`](Self::events).
+    pub fn refresh(&self, server: &str) -> bool {
+        let session = self.0.state.registry.lock().named(server);
+        session.is_some_and(|session| session.refresh())
     }
 
     /// Leaves one session and returns its report. `None` if no session has the name. Any task may call this, in any

@@ -151,3 +151,4 @@ pub use report::{
 pub use serve::{Body, Gateway, GatewayOptions, ServerState};
 pub use state::{SessionStage, SessionState};
 pub use watchdog::Watchdog;
+pub use wire::Adopted;

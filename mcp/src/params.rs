@@ -14,6 +14,7 @@ use crate::callbacks::{Callbacks, Tag};
 use crate::names::Names;
 use crate::policy::{Descendants, Restart};
 use crate::watchdog::Watchdog;
+use crate::wire::Adopted;
 
 /// One server of a group: its name, and its transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,11 @@ impl ServerParams {
     /// A server that listens for streamable HTTP.
     pub fn http(name: impl Into<String>, params: HttpParams) -> Self {
         Self::new(name.into(), Transport::Http(params))
+    }
+
+    /// A session that the program has opened itself.
+    pub fn adopted(name: impl Into<String>, session: Adopted) -> Self {
+        Self::new(name.into(), Transport::Adopted(session))
     }
 
     fn new(name: String, transport: Transport) -> Self {
@@ -104,6 +110,7 @@ impl ServerParams {
                 line
             }
             Transport::Http(http) => crate::wire::http::headers::shown(&http.url),
+            Transport::Adopted(_) => "an adopted session".to_owned(),
         }
     }
 }
@@ -116,6 +123,8 @@ pub enum Transport {
     /// Streamable HTTP. The removed SSE transport is not spoken: a server without another transport is reported
     /// as a protocol error.
     Http(HttpParams),
+    /// A session that the program has opened itself, and that the group never closes.
+    Adopted(Adopted),
 }
 
 /// A server that is a child process.

@@ -16,6 +16,8 @@ pub enum TransportKind {
     Http,
     /// A child process.
     Stdio,
+    /// A session that the program has opened itself.
+    Adopted,
 }
 
 /// The outcome of the attempt to connect.

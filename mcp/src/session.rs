@@ -23,6 +23,7 @@ use crate::report::{ErrorReport, ServerReport, SessionInfo, TransportKind};
 use crate::state::Profile;
 use crate::wire::Caller;
 use crate::wire::http::client::{Client, Kind as ClientKind};
+use crate::wire::pending::Pending;
 use crate::wire::warnings::Warnings;
 
 mod asking;
@@ -205,6 +206,7 @@ impl Live {
 #[derive(Debug)]
 struct Connection {
     caller: Caller,
+    pending: Arc<Pending>,
     /// The cause of its end, if it has ended without a request.
     ended_by: OnceLock<Fault>,
 }
@@ -307,6 +309,7 @@ impl Session {
         match self.params.transport {
             Transport::Stdio(_) => TransportKind::Stdio,
             Transport::Http(_) => TransportKind::Http,
+            Transport::Adopted(_) => TransportKind::Adopted,
         }
     }
 
@@ -420,6 +423,17 @@ impl Session {
             // No wait is for a listing.
             false
         });
+    }
+
+    /// Has the owner read all lists again. `false` if the session is not up.
+    pub(crate) fn refresh(&self) -> bool {
+        match self.stage() {
+            Stage::Up(live) => {
+                live.connection.pending.notices.changed(ComponentKind::ALL);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether the server had a component of this name the last time at which it was up.

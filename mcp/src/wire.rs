@@ -28,6 +28,7 @@ use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 use crate::state::Profile;
 
+mod adopted;
 mod answers;
 mod ask;
 mod body;
@@ -40,7 +41,7 @@ pub(crate) mod lines;
 mod listen;
 mod lists;
 mod message;
-mod notices;
+pub(crate) mod notices;
 #[cfg(feature = "auth")]
 pub(crate) mod oauth;
 pub(crate) mod pending;
@@ -54,6 +55,7 @@ pub(crate) mod stderr;
 mod undelivered;
 pub(crate) mod warnings;
 
+pub use self::adopted::Adopted;
 pub(crate) use self::ask::{Beside, Caller, Input, Opened, Question};
 use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
@@ -102,9 +104,25 @@ pub(crate) struct Side {
 pub(crate) struct Link {
     peer: Peer<RoleClient>,
     desk: Option<Arc<Desk>>,
+    /// Whether the connection is not ours.
+    is_adopted: bool,
 }
 
 impl Link {
+    /// Takes up a connection that the program has opened itself.
+    pub(crate) fn of_adopted(adopted: &Adopted, end: &LinkEnd) -> Result<Self, Fault> {
+        let peer = adopted.peer().clone();
+        if peer.is_transport_closed() {
+            return Err(Fault::new(Outcome::Unreachable, "the adopted session is closed"));
+        }
+        if peer.peer_info().is_none() {
+            let text = "the adopted session has not been initialized";
+            return Err(Fault::new(Outcome::ProtocolError, text));
+        }
+        *end.0.lock() = Some(adopted.clone().closed().boxed().shared());
+        Ok(Self { peer, desk: None, is_adopted: true })
+    }
+
     /// Hands the transport to rmcp, which begins as `lifecycle` says and gets a prepared answer to its first request.
     /// Its loop runs until `stop` or the end of the transport.
     async fn open<T>(
@@ -134,7 +152,7 @@ impl Link {
         if let Some(desk) = &desk {
             desk.linked(peer.clone());
         }
-        Ok(Self { peer, desk })
+        Ok(Self { peer, desk, is_adopted: false })
     }
 
     /// Opens a connection through the session's HTTP client.
@@ -195,7 +213,7 @@ impl Link {
 
     /// The handle through which calls go.
     pub(crate) fn caller(&self, opened: Opened) -> Caller {
-        Caller::new(self.peer.clone(), self.desk.clone(), opened)
+        Caller::new(self.peer.clone(), self.desk.clone(), opened, self.is_adopted)
     }
 }
 

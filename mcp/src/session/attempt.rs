@@ -27,7 +27,7 @@ use crate::wire::pipe::PipeTransport;
 use crate::wire::pumps;
 use crate::wire::recorder::Recorder;
 use crate::wire::stderr::StderrTail;
-use crate::wire::{Link, LinkEnd, Side};
+use crate::wire::{Adopted, Link, LinkEnd, Side};
 
 /// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
@@ -66,6 +66,7 @@ pub(super) struct Held {
 pub(super) enum Ready {
     Pipe(PipeTransport, Unread),
     Http(Arc<HttpSession>),
+    Adopted(Adopted),
 }
 
 impl Berth<'_> {
@@ -80,13 +81,17 @@ impl Berth<'_> {
             process: None,
             is_restarted: self.session.params.restart != Restart::Never,
         };
-        self.stack.defer(exits::end_link(held.side.end.clone(), self.orders.clone()));
+        let is_ours = !matches!(self.session.params.transport, Transport::Adopted(_));
+        if is_ours {
+            self.stack.defer(exits::end_link(held.side.end.clone(), self.orders.clone()));
+        }
         let ready = match &self.session.params.transport {
             Transport::Stdio(params) => {
                 let (transport, unread) = self.stdio(params, &mut held)?;
                 Ready::Pipe(transport, unread)
             }
             Transport::Http(params) => Ready::Http(self.http(params, &held)?),
+            Transport::Adopted(adopted) => Ready::Adopted(adopted.clone()),
         };
         // The last exit registered is the first to run, so no message is sent any more when the
         // others run.
@@ -181,6 +186,7 @@ impl Berth<'_> {
 pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result<Link, Fault> {
     let Held { side, recorder, process, .. } = held;
     match (ready, process) {
+        (Ready::Adopted(adopted), _) => Link::of_adopted(&adopted, &side.end),
         (Ready::Http(session), _) => {
             // Boxed, because the future of the owner holds it: it is large.
             let opened = Link::over_http(session, terms, side.clone()).boxed().await;

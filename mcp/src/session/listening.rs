@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::attempt::{Berth, Held};
 use crate::component::ComponentKind;
 use crate::event::EventKind;
+use crate::wire::notices::Notices;
 use crate::wire::{CallFailure, Caller, ListenEnd, Listening, Question, Topic};
 
 /// The number of tries to open a lost stream again.
@@ -85,6 +86,11 @@ impl Ear<'_> {
         }
     }
 
+    /// The notices, if they are not heard by our own transport.
+    fn unheard(&self) -> Option<&Notices> {
+        self.caller.is_adopted().then_some(&self.held.side.pending.notices)
+    }
+
     /// Waits for the end of a topic, and returns the reason if it is a failure. A stream that breaks off is opened again.
     async fn until_it_ends(self, topic: &Topic, mut stream: Option<Listening>) -> Option<String> {
         let limit = self.berth.shared.options.connect_timeout;
@@ -105,7 +111,7 @@ impl Ear<'_> {
                         // Notices of the time without a stream are lost.
                         self.held.side.pending.notices.changed(ComponentKind::ALL);
                     }
-                    match stream.ended().await {
+                    match stream.ended(self.unheard()).await {
                         ListenEnd::Graceful => return None,
                         ListenEnd::Lost(fault) => fault.line(),
                         ListenEnd::Gone => std::future::pending().await,

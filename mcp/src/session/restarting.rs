@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use crate::fault::Fault;
+use crate::params::Transport;
 use crate::policy::{Backoff, Restart};
 use crate::report::ExitStatusReport;
 
@@ -46,7 +47,11 @@ impl Comebacks {
 
     /// The pauses that the policy has for this end.
     fn backoff(&self, session: &Session, fault: &Fault) -> Option<Backoff> {
-        let restart = session.params.restart;
+        let restart = match session.params.transport {
+            // Its program has to open another session.
+            Transport::Adopted(_) => Restart::Never,
+            _ => session.params.restart,
+        };
         let is_failure = fault.exit != Some(ExitStatusReport::Code(0));
         restart.backoff().filter(|_| is_failure || matches!(restart, Restart::Always(_)))
     }

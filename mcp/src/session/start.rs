@@ -132,7 +132,8 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let listing = list(berth, life, &held, offers)?;
     let (opened, arrivals) = mpsc::unbounded_channel();
     let caller = link.caller(opened);
-    let connection = Connection { caller: caller.clone(), ended_by: OnceLock::new() };
+    let pending = held.side.pending.clone();
+    let connection = Connection { caller: caller.clone(), pending, ended_by: OnceLock::new() };
     let info = come_up(session, &link, connection, listing, life)?;
     session.tell(shared, || EventKind::Up(Box::new(info)));
     let Some(claim) = &mut life.claim else { unreachable!("it was taken with the listing") };

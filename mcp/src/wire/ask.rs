@@ -129,6 +129,7 @@ pub(crate) struct Caller {
     peer: Peer<RoleClient>,
     opened: Opened,
     desk: Option<Arc<Desk>>,
+    is_adopted: bool,
     /// The level of the log messages that each request asks for, if the server is of the newer era.
     log_level: Arc<Mutex<Option<LogLevel>>>,
 }
@@ -137,8 +138,18 @@ pub(crate) struct Caller {
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 impl Caller {
-    pub(super) fn new(peer: Peer<RoleClient>, desk: Option<Arc<Desk>>, opened: Opened) -> Self {
-        Self { peer, opened, desk, log_level: Arc::default() }
+    pub(super) fn new(
+        peer: Peer<RoleClient>,
+        desk: Option<Arc<Desk>>,
+        opened: Opened,
+        is_adopted: bool,
+    ) -> Self {
+        Self { peer, opened, desk, is_adopted, log_level: Arc::default() }
+    }
+
+    /// Whether the connection is not ours, so that its messages do not pass through our transports.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.is_adopted
     }
 
     /// Calls the callbacks of the session.

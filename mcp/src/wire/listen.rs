@@ -6,6 +6,7 @@
 use rmcp::model::{self, ClientRequest, ServerCapabilities, SubscriptionFilter};
 use rmcp::service::{Peer, RoleClient, ServiceError, Subscription, SubscriptionEnd};
 
+use super::notices::Notices;
 use super::{CallFailure, call_failure};
 use crate::fault::Fault;
 use crate::report::Outcome;
@@ -68,12 +69,16 @@ impl Listening {
         Ok(Self(subscription))
     }
 
-    /// Waits for its end.
-    pub(crate) async fn ended(mut self) -> ListenEnd {
+    /// Waits for its end. `notices` gets the notifications of a connection that is not ours.
+    pub(crate) async fn ended(mut self, notices: Option<&Notices>) -> ListenEnd {
         loop {
             match self.0.next().await {
-                // Our transport has kept it before rmcp saw it.
-                Ok(Some(_notification)) => {}
+                Ok(Some(notification)) => {
+                    // Our own transports have kept it before rmcp saw it.
+                    if let Some(notices) = notices {
+                        notices.hear(&notification);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => return lost(error),
             }

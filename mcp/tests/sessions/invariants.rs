@@ -16,7 +16,7 @@ fn counts() -> (usize, usize) {
 }
 
 /// Waits until there are at most `baseline` tasks, because a task that was just joined is still counted for a moment.
-async fn settled(baseline: usize) {
+pub(crate) async fn settled(baseline: usize) {
     until(|| counts().0 <= baseline).await;
 }
 

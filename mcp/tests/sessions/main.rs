@@ -1,6 +1,7 @@
 //! The library against servers that misbehave: each test has one fault, and the correct
 //! reaction to it.
 
+mod adopted;
 mod auth;
 mod callbacks;
 mod components;

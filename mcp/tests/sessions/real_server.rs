@@ -22,8 +22,8 @@ use tokio::task::AbortHandle;
 use crate::support::{at, brisk_group, within_limit};
 
 #[derive(Debug, Clone, Copy)]
-struct Greeter {
-    versions: &'static [ProtocolVersion],
+pub(crate) struct Greeter {
+    pub(crate) versions: &'static [ProtocolVersion],
 }
 
 impl ServerHandler for Greeter {

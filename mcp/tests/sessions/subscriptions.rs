@@ -10,7 +10,7 @@ use tokio::sync::broadcast::Receiver;
 use crate::support::http::{Feed, Reply, Request, Server, legacy, modern};
 use crate::support::{at, brisk_group, event, within_limit};
 
-const LOG: &str = "file:///log";
+pub(crate) const LOG: &str = "file:///log";
 
 fn result(request: &Request, value: Value) -> Reply {
     Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
@@ -41,7 +41,7 @@ async fn next_update(events: &mut Receiver<Event>) -> (String, Option<String>) {
     .await
 }
 
-fn legacy_resources(request: &Request) -> Reply {
+pub(crate) fn legacy_resources(request: &Request) -> Reply {
     match request.rpc.as_str() {
         "initialize" => result(
             request,

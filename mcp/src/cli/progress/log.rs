@@ -133,5 +133,6 @@ pub(crate) fn kind(server: &ServerParams) -> TransportKind {
     match server.transport {
         moored_mcp::Transport::Http(_) => TransportKind::Http,
         moored_mcp::Transport::Stdio(_) => TransportKind::Stdio,
+        moored_mcp::Transport::Adopted(_) => TransportKind::Adopted,
     }
 }

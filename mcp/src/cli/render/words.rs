@@ -26,6 +26,7 @@ pub(crate) fn transport(kind: TransportKind) -> &'static str {
     match kind {
         TransportKind::Http => "http",
         TransportKind::Stdio => "stdio",
+        TransportKind::Adopted => "adopted",
     }
 }
 
@@ -171,6 +172,7 @@ pub(crate) fn left(kind: TransportKind, leave: &LeaveReport) -> String {
             match kind {
                 TransportKind::Http => "no session to end",
                 TransportKind::Stdio => "no process to end",
+                TransportKind::Adopted => "not ours to end",
             }
             .to_owned(),
         );

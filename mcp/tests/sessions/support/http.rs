@@ -21,6 +21,7 @@ pub(crate) struct Request {
     pub(crate) id: Value,
     pub(crate) params: Value,
     pub(crate) headers: HashMap<String, String>,
+    #[cfg_attr(not(feature = "auth"), expect(dead_code, reason = "the tests of OAuth read it"))]
     pub(crate) body: String,
     /// The number of earlier requests on its connection.
     pub(crate) before: usize,
