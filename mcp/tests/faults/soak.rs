@@ -130,6 +130,15 @@ async fn calls(server: &Server, count: usize) {
         call(&group, &format!("s{n}"), CallOptions::default()).await.expect("it still answers");
     }
     println!("  {answered} answered, {late} timed out, {dropped} dropped");
+    // Cancellations are told to a server one at a time.
+    let before = Left::now().tasks;
+    let began = Instant::now();
+    while Left::now().tasks > 20 * SERVERS && began.elapsed() < Duration::from_secs(20) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let after = Left::now().tasks;
+    println!("  {before} tasks when the last call ends, {after} after {:.1?}", began.elapsed());
+    assert!(after <= 20 * SERVERS, "tasks of calls that are over live on: {after}");
     let report = group.close().await;
     assert!(report.all_well(), "{report:?}");
     course.end().await;
