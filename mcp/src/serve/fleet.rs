@@ -65,7 +65,13 @@ impl Away {
 /// most.
 pub(super) fn cause(error: &ErrorReport) -> String {
     const LONGEST: usize = 300;
-    let last = || error.stderr_tail.as_deref()?.lines().rev().find(|line| !line.trim().is_empty());
+    // The last line that speaks of an error, or else the last that says anything: a dump of an object ends with a brace.
+    let tail = error.stderr_tail.as_deref().unwrap_or_default();
+    let with = |wanted: fn(&str) -> bool| tail.lines().rev().find(|line| wanted(line));
+    let last = || {
+        let of_error = with(|line| line.to_ascii_lowercase().contains("error"));
+        of_error.or_else(|| with(|line| line.chars().filter(|it| it.is_alphanumeric()).count() > 2))
+    };
     let said = error.stderr_error.as_deref().or_else(last).filter(|_| error.exit_status.is_some());
     let mut text = error.chain.join(": ");
     if let Some(said) = said {
@@ -321,6 +327,31 @@ async fn left(events: &mut Receiver<Event>, name: &str) -> Option<ServerState> {
             });
             let outcome = report.outcome;
             return Some(ServerState::Down { outcome, error: error.into() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_has_the_line_of_standard_error_that_says_most() {
+        for (tail, said) in [
+            ("", ""),
+            ("starting\nlast words\n\n", "; its stderr: last words"),
+            ("Fatal error: refused\n  at f (x.js:1)\n}\n", "; its stderr: Fatal error: refused"),
+            ("listening\n}\n", "; its stderr: listening"),
+        ] {
+            let exit_status = Some(crate::report::ExitStatusReport::Code(1));
+            let error = ErrorReport {
+                message: "exited".into(),
+                chain: vec!["exited".into()],
+                stderr_tail: Some(tail.into()),
+                stderr_error: None,
+                exit_status,
+            };
+            assert_eq!(cause(&error), format!("exited{said}"), "{tail}");
         }
     }
 }
