@@ -12,7 +12,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 host=x86_64-unknown-linux-gnu
 fuzz_seconds=${FUZZ_SECONDS:-60}
 
-steps=(msrv loom shuttle seeded proof hack deny machete valgrind asan tsan fuzz coverage mutants)
+steps=(msrv package loom shuttle seeded proof hack deny machete valgrind asan tsan fuzz coverage mutants)
 [ $# -eq 0 ] || steps=("$@")
 
 # need COMMAND.. -- how to install it
@@ -49,6 +49,11 @@ step_msrv() {
         # shellcheck disable=SC2086 # a list of words
         RUSTC=$rustc CARGO_TARGET_DIR=$target/msrv cargo check -p moored --lib $features
     done
+}
+
+# The packages, unpacked and built in an empty folder.
+step_package() {
+    bash ci/package.sh verify
 }
 
 # One preemption more than in every run. Five models of six come to their end within this many seconds, the others explore
