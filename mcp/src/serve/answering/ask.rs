@@ -220,7 +220,9 @@ impl Fleet {
         let mut result = self.ask_once(wanted, &options).await;
         let name = wanted.name();
         let server = self.server_of(name);
-        if is_unknown(&result) && self.is_starting(server.as_deref()) {
+        let is_closing = matches!(result, Err(CallError::Closing(_))) && server.is_some();
+        // A server that was never up was never asked.
+        if (is_unknown(&result) || is_closing) && self.is_starting(server.as_deref()) {
             self.settled(server.as_deref()).await;
             result = self.ask_once(wanted, &options).await;
         }
@@ -228,15 +230,21 @@ impl Fleet {
             Ok(result) => return Ok(result),
             Err(error) => error,
         };
-        let told = if let CallError::UnknownTool(_) | CallError::Unknown { .. } = &error {
-            match server.and_then(|server| self.away(&server)) {
-                Some(away) => errors::of_away(&away),
-                None => return Err(errors::of_unknown(&error, &self.all_away())),
+        let away = server.and_then(|server| self.away(&server));
+        let told = match (&error, away) {
+            // Its session is on its way up, or down, or forgotten: what keeps it away is what counts.
+            (
+                CallError::UnknownTool(_)
+                | CallError::Unknown { .. }
+                | CallError::Closing(_)
+                | CallError::Left(_),
+                Some(away),
+            ) => errors::of_away(&away),
+            (CallError::UnknownTool(_) | CallError::Unknown { .. }, None) => {
+                return Err(errors::of_unknown(&error, &self.all_away()));
             }
-        } else if let CallError::Rejected { .. } = &error {
-            return Err(errors::of_call(error));
-        } else {
-            errors::of_call(error)
+            (CallError::Rejected { .. }, _) => return Err(errors::of_call(error)),
+            _ => errors::of_call(error),
         };
         failed(matches!(wanted, Wanted::Call(..)), told)
     }
