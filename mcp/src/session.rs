@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use crate::callbacks::LogLevel;
 use crate::component::ComponentKind;
 use crate::error::ConnectError;
 use crate::event::{Event, EventKind};
@@ -21,10 +20,10 @@ use crate::process::census::Census;
 use crate::process::guard::Guard;
 use crate::report::{ErrorReport, ServerReport, SessionInfo, TransportKind};
 use crate::state::Profile;
-use crate::wire::Caller;
 use crate::wire::http::client::{Client, Kind as ClientKind};
 use crate::wire::pending::Pending;
 use crate::wire::warnings::Warnings;
+use crate::wire::{Caller, LogLevelCell};
 
 mod asking;
 mod attempt;
@@ -195,11 +194,6 @@ impl Live {
     pub(crate) fn is_modern(&self) -> bool {
         self.connection.caller.is_modern()
     }
-
-    /// Asks for log messages with every request from now on.
-    pub(crate) fn set_log_level(&self, level: LogLevel) {
-        self.connection.caller.set_log_level(level);
-    }
 }
 
 /// The connection of one start of a server.
@@ -248,6 +242,8 @@ pub(crate) struct Session {
     profile: Mutex<Arc<Profile>>,
     /// The addresses of the resources with a subscription.
     subscribed: watch::Sender<BTreeSet<String>>,
+    /// The level of the log messages that a user has requested.
+    pub(crate) log_level: LogLevelCell,
     /// Held while a user changes the subscriptions.
     subscribing: tokio::sync::Mutex<()>,
     /// The number of starts of the server.
@@ -297,6 +293,7 @@ impl Session {
             places: Mutex::default(),
             profile: Mutex::default(),
             subscribed: watch::channel(BTreeSet::new()).0,
+            log_level: LogLevelCell::default(),
             subscribing: tokio::sync::Mutex::default(),
             starts: AtomicU32::new(0),
             warnings: Arc::default(),

@@ -56,7 +56,7 @@ mod undelivered;
 pub(crate) mod warnings;
 
 pub use self::adopted::Adopted;
-pub(crate) use self::ask::{Beside, Caller, Input, Opened, Question};
+pub(crate) use self::ask::{Beside, Caller, Input, LogLevelCell, Opened, Question};
 use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
@@ -212,8 +212,8 @@ impl Link {
     }
 
     /// The handle through which calls go.
-    pub(crate) fn caller(&self, opened: Opened) -> Caller {
-        Caller::new(self.peer.clone(), self.desk.clone(), opened, self.is_adopted)
+    pub(crate) fn caller(&self, opened: Opened, log_level: LogLevelCell) -> Caller {
+        Caller::new(self.peer.clone(), self.desk.clone(), opened, log_level, self.is_adopted)
     }
 }
 

@@ -42,14 +42,14 @@ pub(super) async fn listen(
     if caller.is_modern() {
         streams.extend(subscribed.into_iter().map(|uri| ear.follow(Topic::Resource(uri), None)));
     } else {
-        ear.subscribe_again().await;
+        ear.begin_again().await;
     }
     loop {
         tokio::select! {
             Some((uri, listening)) = opened.recv() => {
                 streams.push(ear.follow(Topic::Resource(uri), Some(listening)));
             }
-            () = held.side.pending.notices.a_renewal() => ear.subscribe_again().await,
+            () = held.side.pending.notices.a_renewal() => ear.begin_again().await,
             Some(()) = streams.next() => {}
         }
     }
@@ -135,9 +135,13 @@ impl Ear<'_> {
         }
     }
 
-    /// Renews the subscriptions in another session.
-    async fn subscribe_again(self) {
+    /// Renews the log level and the subscriptions in another session.
+    async fn begin_again(self) {
         let limit = self.berth.shared.options.connect_timeout;
+        let leveled = tokio::time::timeout(limit, self.caller.send_log_level()).await;
+        if !matches!(leveled, Ok(Ok(()) | Err(CallFailure::Gone))) {
+            self.held.recorder.warn("the log level could not be set again".to_owned());
+        }
         let subscribed = self.berth.session.subscribed.borrow().clone();
         for uri in subscribed {
             let question = Question::Subscribe { uri: uri.clone() };

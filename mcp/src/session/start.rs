@@ -131,7 +131,7 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     life.list_fault = offers.fault.clone();
     let listing = list(berth, life, &held, offers)?;
     let (opened, arrivals) = mpsc::unbounded_channel();
-    let caller = link.caller(opened);
+    let caller = link.caller(opened, session.log_level.clone());
     let pending = held.side.pending.clone();
     let connection = Connection { caller: caller.clone(), pending, ended_by: OnceLock::new() };
     let info = come_up(session, &link, connection, listing, life)?;

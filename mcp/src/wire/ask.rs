@@ -52,6 +52,12 @@ pub(crate) struct Input {
 }
 
 impl Question {
+    /// `logging/setLevel`.
+    pub(crate) fn log_level(level: LogLevel) -> Self {
+        let params = Map::from_iter([("level".to_owned(), level.as_str().into())]);
+        Self::Raw { method: "logging/setLevel".into(), params }
+    }
+
     fn request(self, input: Input) -> ClientRequest {
         let responses = input.responses.map(|it| it.into_iter().collect());
         match self {
@@ -131,8 +137,11 @@ pub(crate) struct Caller {
     desk: Option<Arc<Desk>>,
     is_adopted: bool,
     /// The level of the log messages that each request asks for, if the server is of the newer era.
-    log_level: Arc<Mutex<Option<LogLevel>>>,
+    log_level: LogLevelCell,
 }
+
+/// The level of the log messages that the user wants, if it was set. It outlives a connection.
+pub(crate) type LogLevelCell = Arc<Mutex<Option<LogLevel>>>;
 
 /// The field of `_meta` by which a request of the newer era asks for log messages.
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
@@ -142,9 +151,10 @@ impl Caller {
         peer: Peer<RoleClient>,
         desk: Option<Arc<Desk>>,
         opened: Opened,
+        log_level: LogLevelCell,
         is_adopted: bool,
     ) -> Self {
-        Self { peer, opened, desk, is_adopted, log_level: Arc::default() }
+        Self { peer, opened, desk, is_adopted, log_level }
     }
 
     /// Whether the connection is not ours, so that its messages do not pass through our transports.
@@ -157,9 +167,11 @@ impl Caller {
         self.desk.as_ref()
     }
 
-    /// Asks for log messages of this level and above with every request from now on.
-    pub(crate) fn set_log_level(&self, level: LogLevel) {
-        *self.log_level.lock() = Some(level);
+    /// Sends the wanted level to a server with a handshake. Other servers get it with each request.
+    pub(crate) async fn send_log_level(&self) -> Result<(), CallFailure> {
+        let level = *self.log_level.lock();
+        let Some(level) = level.filter(|_| !self.is_modern()) else { return Ok(()) };
+        self.ask(Question::log_level(level), Beside::default()).await.map(drop)
     }
 
     /// Whether the server speaks the revision of the protocol that reports changes on `subscriptions/listen` streams.
@@ -215,7 +227,9 @@ impl Caller {
         if let Some(tag) = tag {
             request.extensions_mut().insert(Tagged(tag));
         }
-        if let Some(level) = *self.log_level.lock() {
+        if let Some(level) = *self.log_level.lock()
+            && self.is_modern()
+        {
             meta.entry(LOG_LEVEL).or_insert_with(|| level.as_str().into());
         }
         let mut options = PeerRequestOptions::no_options();

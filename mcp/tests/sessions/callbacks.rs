@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::real_server::{LEGACY, Serving, serve};
 use crate::support::asker::Asker;
-use crate::support::{at, brisk, shell_server_with, within_limit};
+use crate::support::{at, brisk, shell_server_with, until, within_limit};
 
 /// The protocol's own server over HTTP, and the messages that it gets.
 async fn asker(versions: &'static [ProtocolVersion]) -> (Serving, mpsc::UnboundedReceiver<Value>) {
@@ -246,6 +246,61 @@ async fn a_request_that_the_server_takes_back_cancels_its_callback() {
             assert_eq!(hears.recv().await, Some("dropped"));
         });
         assert_eq!(got["id"], "q2", "a request that is taken back gets no answer: {got}");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_taken_back_over_http_cancels_its_callback() {
+    use crate::support::http::{End, Reply, Request, Server, legacy};
+    within_limit(async {
+        let server = Server::start(|request: &Request| match request.rpc.as_str() {
+            "tools/call" => {
+                let asked = json!({"jsonrpc": "2.0", "id": "q1", "method": "vendor/ask"});
+                let taken_back = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q1"}});
+                let answer = json!({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}});
+                let events = [asked, taken_back, answer].map(|event| format!("data: {event}\n\n"));
+                Reply::events(events.concat(), End::Whole)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let (says, mut hears) = mpsc::unbounded_channel();
+        let group = SessionGroup::start(brisk().callbacks(never(&says)));
+        group.connect(at("s", &server.url)).await.expect("up");
+        call(&group, "s/echo", json!({})).await;
+        assert_eq!(hears.recv().await, Some("begun"));
+        assert_eq!(hears.recv().await, Some("dropped"));
+        let posts = server.log().iter().filter(|it| *it == "POST ").count();
+        assert_eq!(posts, 0, "a request that is taken back gets no answer");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_level_is_set_again_in_another_session() {
+    use crate::support::http::{Reply, Request, Server, legacy};
+    within_limit(async {
+        let expired = std::sync::atomic::AtomicBool::new(false);
+        let server = Server::start(move |request: &Request| match request.rpc.as_str() {
+            "logging/setLevel" => {
+                Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": {}}))
+            }
+            "tools/call" if !expired.swap(true, std::sync::atomic::Ordering::Relaxed) => {
+                Reply::status(404)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let group = SessionGroup::start(brisk());
+        group.connect(at("s", &server.url)).await.expect("up");
+        group.set_log_level("s", LogLevel::Error).await.expect("a log");
+        let count = || server.log().iter().filter(|it| *it == "POST logging/setLevel").count();
+        assert_eq!(count(), 1);
+        call(&group, "s/echo", json!({})).await;
+        until(|| count() == 2).await;
         assert!(group.close().await.all_well());
     })
     .await;

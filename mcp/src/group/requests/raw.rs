@@ -1,6 +1,6 @@
 //! Requests to a server itself, and not to one of its components.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Route;
 use crate::callbacks::LogLevel;
@@ -14,7 +14,8 @@ impl SessionGroup {
     /// Requests log messages of this level and above from a server. They go to
     /// [`Callbacks::on_log`](crate::Callbacks::on_log).
     ///
-    /// A server of the newer era gets the level with every request from now on.
+    /// A server of the newer era gets the level with every request from now on. A server that is started again, or that
+    /// begins another HTTP session, gets the level anew.
     ///
     /// # Errors
     ///
@@ -25,13 +26,13 @@ impl SessionGroup {
     /// As for [`call_tool`](Self::call_tool).
     pub async fn set_log_level(&self, server: &str, level: LogLevel) -> Result<(), CallError> {
         let route = self.server(server)?.admitted(&self.0.state)?;
-        if route.live.is_modern() {
-            route.live.set_log_level(level);
-            return Ok(());
+        let wanted = route.session.log_level.clone();
+        if !route.live.is_modern() {
+            let question = Question::log_level(level);
+            self.ask(route, "logging/setLevel", question, CallOptions::default()).await?;
         }
-        let params = Map::from_iter([("level".to_owned(), json!(level))]);
-        let question = Question::Raw { method: "logging/setLevel".into(), params };
-        self.ask(route, "logging/setLevel", question, CallOptions::default()).await.map(drop)
+        *wanted.lock() = Some(level);
+        Ok(())
     }
 
     /// Sends a request of any method to a server. The answer is its result as raw JSON, of any form.

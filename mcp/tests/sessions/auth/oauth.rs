@@ -14,6 +14,8 @@ use super::*;
 /// The state of the authority.
 #[derive(Default)]
 struct Authority {
+    /// Whether tokens expire at once.
+    short: bool,
     /// The tokens given so far.
     given: u32,
     /// The token that is accepted.
@@ -73,7 +75,7 @@ async fn authority(state: Shared) -> Server {
                 state.given += 1;
                 state.valid = format!("{SECRET}-{}", state.given);
                 return Reply::json(json!({
-                    "access_token": state.valid, "token_type": "Bearer", "expires_in": 3600,
+                    "access_token": state.valid, "token_type": "Bearer", "expires_in": if state.short { 1 } else { 3600 },
                     "refresh_token": format!("refresh-{SECRET}-{}", state.given),
                 }));
             }
@@ -137,6 +139,50 @@ async fn a_user_logs_in_once_and_the_token_is_refreshed_once() {
         assert!(!format!("{refused} {refused:?}").contains(SECRET));
         assert_eq!(state.lock().asked.len(), 1, "one login");
         state.lock().valid = format!("{SECRET}-2");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refreshed_and_nobody_logs_in_in_the_middle() {
+    within_limit(async {
+        let state = Shared::default();
+        state.lock().short = true;
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        group.connect(server(params)).await.expect("logged in");
+        echo(&group, "s").await.expect("refreshed");
+        {
+            let mut state = state.lock();
+            state.valid = "nobody's".into();
+            state.no_refresh = true;
+        }
+        let refused = echo(&group, "s").await.expect_err("refused");
+        assert_eq!(refused.outcome(), Some(Outcome::AuthRequired), "{refused}");
+        assert_eq!(state.lock().asked.len(), 1, "one login");
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_program_gets_a_new_token_by_itself() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let oauth = OAuth::client_secret("client-1", "client-secret-1");
+        group.connect(server(HttpParams::new(&server_.url).oauth(oauth))).await.expect("up");
+        {
+            let mut state = state.lock();
+            state.valid = "nobody's".into();
+            state.no_refresh = true;
+        }
+        echo(&group, "s").await.expect("a new token");
+        let grants = ["client_credentials", "refresh_token", "client_credentials"];
+        assert_eq!(state.lock().grants, grants);
         assert!(group.close().await.all_well());
     })
     .await;
