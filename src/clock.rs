@@ -4,6 +4,7 @@
 use crate::rt;
 use crate::sync::Arc;
 use crate::unwind;
+use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -62,6 +63,30 @@ enum Source {
 /// The end of the range of instants that no process reaches: timers round up and overflow there.
 const BEYOND: Duration = Duration::from_secs(86_400);
 
+fn is_beyond(at: Instant) -> bool {
+    at.checked_add(BEYOND).is_none()
+}
+
+pin_project! {
+    /// A timer of the runtime that polls it, in no box of its own. It does not go by a given clock.
+    #[derive(Default)]
+    pub(crate) struct Alarm {
+        #[pin]
+        timer: rt::Alarm,
+    }
+}
+
+impl Alarm {
+    /// `None` if there is no clock.
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        at: Instant,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<()>> {
+        if is_beyond(at) { Some(Poll::Pending) } else { self.project().timer.poll(at, cx) }
+    }
+}
+
 impl Timer {
     pub(crate) fn new(at: Instant, clock: Option<Arc<dyn Clock>>) -> Self {
         let source = match clock {
@@ -90,7 +115,7 @@ impl Timer {
 
     /// As [`poll`](Timer::poll); `None` if there is no clock.
     pub(crate) fn poll_if_told(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
-        if self.at.checked_add(BEYOND).is_none() {
+        if is_beyond(self.at) {
             return Some(Poll::Pending);
         }
         match &mut self.source {

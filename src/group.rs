@@ -5,7 +5,6 @@ mod gate;
 mod handle;
 mod ledger;
 mod members;
-mod ready;
 mod results;
 mod run;
 mod shared;

@@ -30,9 +30,11 @@
 
 mod adoption;
 pub(crate) mod ambient;
+mod body;
 mod cancel;
 #[cfg(feature = "testing")]
 mod census;
+mod crowd;
 mod draft;
 mod enter;
 mod exit;
@@ -40,6 +42,7 @@ mod frame;
 mod inbox;
 mod leave;
 mod links;
+mod lone;
 mod newborn;
 mod observe;
 mod owner;
@@ -58,11 +61,13 @@ mod voyage;
 pub use census::live_regions;
 
 pub(crate) use adoption::{Batch, Lane, Wave};
+pub(crate) use body::{Body, InPlace};
 pub(crate) use cancel::Wait;
 pub(crate) use draft::{Draft, Light};
 pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 use leave::Next;
+pub(crate) use lone::Lone;
 pub(crate) use newborn::Newborn;
 pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
@@ -75,7 +80,7 @@ use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::spawn::Spawn;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
 use crate::wakers::Wakers;
 use slab::Slab;
 use std::panic::Location;
@@ -165,6 +170,8 @@ pub(crate) struct Node {
     owner_task: AtomicU64,
     owner_runtime: AtomicU64,
     kind: Kind,
+    /// Whether a region was ever entered in this one; see [`unsettle_held`](Node::unsettle_held).
+    holds: AtomicBool,
     /// The region's place among its parent's links, if it has one there.
     place: AtomicU32,
     inner: Mutex<Inner>,
@@ -313,6 +320,7 @@ impl Node {
             owner_task: AtomicU64::new(owner.task),
             owner_runtime: AtomicU64::new(owner.runtime),
             kind,
+            holds: AtomicBool::new(false),
             place: AtomicU32::new(links::NOWHERE),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
@@ -329,16 +337,22 @@ impl Node {
         at: &'static Location<'static>,
         deadline: Option<Instant>,
     ) -> Arc<Self> {
-        // A group that has children before it is entered may later be entered in a task with a
-        // clock.
-        let clocks = |parent: &Arc<Node>| parent.flags() & (CLOCKED | ENTERED) != ENTERED;
-        let clocked = if parent.as_ref().is_some_and(clocks) { CLOCKED } else { 0 };
+        let clocked = Node::clocked_in(parent.as_ref());
         let timed = if deadline.is_some() { TIMED } else { 0 };
+        Node::note_held(parent.as_ref());
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
         if deadline.is_some() {
             inner.more().deadline = deadline;
         }
         Node::with(kind, owner, flags | clocked | timed, inner)
+    }
+
+    /// The flag `CLOCKED` for a region that is entered in `parent`, if a clock may have been given there.
+    fn clocked_in(parent: Option<&Arc<Node>>) -> u32 {
+        // A group that has children before it is entered may later be entered in a task with a
+        // clock.
+        let clocks = |parent: &Arc<Node>| parent.flags() & (CLOCKED | ENTERED) != ENTERED;
+        if parent.is_some_and(clocks) { CLOCKED } else { 0 }
     }
 
     /// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
@@ -408,6 +422,7 @@ impl Node {
             (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
         };
         self.drop_link(link);
+        Node::note_held(Some(scope));
         {
             let mut inner = scope.inner.lock();
             (inner.parent, inner.entered_at) = (parent.clone(), entered_at);

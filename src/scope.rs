@@ -7,11 +7,10 @@ pub use entered::{EnterError, EnteredScope, Left};
 pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest};
 
 use crate::failure::Cancelled;
-use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::{self, Draft, Ended, Kind, Node, Run};
+use crate::reason::{Reason, ReasonKind};
+use crate::region::{self, Draft, Kind, Node, Run};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
-use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::fmt;
@@ -268,34 +267,17 @@ impl<F: Future> ScopeRun<'_, F> {
     #[track_caller]
     fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut run = self.project().run;
-        let ended = match ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed)) {
-            Ok(ended) => ended,
-            Err(misuse) => match *misuse {
-                Misuse::WrongTask(wrong) => Ended::Misplaced(wrong, None),
-                misuse => misuse.panic(),
-            },
-        };
-        let frame = run.frame();
-        let result = match ended {
-            Ended::Value(value) => Some(Ok(value)),
-            Ended::Cancelled(reason) => Some(Err(reason)),
-            Ended::Misplaced(wrong, value) => {
-                frame.drop_value(value);
-                Some(Err(Reason::misplaced(wrong)))
-            }
-            Ended::Panicked => None,
-        };
-        if let Some(panic) = frame.take_panic(None) {
-            frame.resume(panic, result);
-        }
-        match result {
-            Some(Ok(value)) => {
+        match ready!(run.as_mut().poll_scope(cx)) {
+            Ok(Some(Ok(value))) => {
                 // A value has no room for the failures.
-                frame.send_failures();
+                run.frame().send_failures();
                 Poll::Ready(Ok(value))
             }
-            Some(Err(reason)) => Poll::Ready(Err(Cancelled::new(reason, frame.take_failures()))),
-            None => Poll::Pending,
+            Ok(Some(Err(reason))) => {
+                Poll::Ready(Err(Cancelled::new(reason, run.frame().take_failures())))
+            }
+            Ok(None) => Poll::Pending,
+            Err(misuse) => misuse.panic(),
         }
     }
 }

@@ -78,18 +78,14 @@ impl<F: Future> Future for Shield<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut run = self.project().run;
         let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
-        let frame = run.frame();
-        let value = match ended {
-            Ok(Ended::Value(value)) => Some(value),
-            Ok(Ended::Misplaced(wrong, Some(value))) => {
-                report(Report::ForeignPoll(*wrong));
-                Some(value)
-            }
-            Ok(Ended::Panicked) => None,
-            Ok(Ended::Misplaced(wrong, None)) => panic!("{wrong}"),
+        let value = run.as_mut().value();
+        match ended {
+            Ok(Ended::Misplaced(wrong)) if value.is_some() => report(Report::ForeignPoll(*wrong)),
+            Ok(Ended::Misplaced(wrong)) => panic!("{wrong}"),
             // Unreachable: no other code has its node.
-            Ok(Ended::Cancelled(_)) | Err(_) => None,
-        };
+            Ok(Ended::Value | Ended::Panicked | Ended::Cancelled(_)) | Err(_) => {}
+        }
+        let frame = run.frame();
         if let Some(panic) = frame.take_panic(None) {
             frame.resume(panic, value);
         }

@@ -553,8 +553,8 @@ where
             Ok(_) => Leaving::Completed,
             Err(_) => Leaving::Failed,
         };
-        if let Some(Poll::Pending) = run.as_mut().poll_quick(cx) {
-            return Poll::Pending;
+        if let Some(polled) = run.as_mut().poll_quick(cx) {
+            return polled.map_err(|error| Failure::only(Cause::Body(error)));
         }
         let ended = match ready!(run.as_mut().poll_run(cx, why)) {
             Ok(ended) => ended,
@@ -565,22 +565,18 @@ where
                 misuse => misuse.panic(),
             },
         };
-        let frame = run.frame();
         let (mut value, mut causes) = (None, Vec::new());
-        match ended {
-            Ended::Value(Ok(returned)) => value = Some(returned),
-            Ended::Value(Err(error)) => causes.push(Cause::Body(error)),
-            Ended::Cancelled(reason) => causes.push(Cause::Cancelled(reason)),
-            Ended::Misplaced(wrong, returned) => {
-                match returned {
-                    Some(Ok(returned)) => value = Some(returned),
-                    Some(Err(error)) => causes.push(Cause::Body(error)),
-                    None => {}
-                }
-                causes.push(Cause::Cancelled(Reason::misplaced(wrong)));
-            }
-            Ended::Panicked => {}
+        match run.as_mut().value() {
+            Some(Ok(returned)) => value = Some(returned),
+            Some(Err(error)) => causes.push(Cause::Body(error)),
+            None => {}
         }
+        match ended {
+            Ended::Cancelled(reason) => causes.push(Cause::Cancelled(reason)),
+            Ended::Misplaced(wrong) => causes.push(Cause::Cancelled(Reason::misplaced(wrong))),
+            Ended::Value | Ended::Panicked => {}
+        }
+        let frame = run.frame();
         if frame.has_failures() || !causes.is_empty() {
             frame.drop_value(value.take());
         }

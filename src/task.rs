@@ -5,8 +5,7 @@
 pub use crate::identity::TaskId;
 
 use crate::clock::Clock;
-use crate::reason::Leaving;
-use crate::region::{self, Draft, Ended, Kind, Run};
+use crate::region::{self, Draft, Kind, Lone, Run};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use pin_project_lite::pin_project;
@@ -59,7 +58,7 @@ use std::time::Duration;
 /// ```
 #[track_caller]
 pub fn task<F: Future>(future: F) -> Task<F> {
-    Task { run: Run::draft(Draft::new(Kind::Task), future, Location::caller()) }
+    Task { run: Run::draft(Lone::new(Draft::new(Kind::Task)), future, Location::caller()) }
 }
 
 /// The current task: the innermost task of `moored` that is being polled or dropped on this thread, else
@@ -79,22 +78,22 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; a task that is dropped abandons the exits inside it"]
     pub struct Task<F: Future> {
         #[pin]
-        run: Run<F, Draft>,
+        run: Run<F, Lone<()>>,
     }
 }
 
 impl<F: Future> Task<F> {
     /// Sets the name of the task, for the texts of [`TaskId`].
-    pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.run.origin().node().set_name(name.into());
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.run.set_up().node().set_name(name.into());
         self
     }
 
     /// If the task is dropped before its end and no region around it is live, the exits that it abandons
     /// run on `spawner` (R8). Exits that `spawner` drops unfinished are [reported](crate::set_report_hook)
     /// lost.
-    pub fn on_abandon(mut self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
-        self.run.origin().node().set_spawner(Arc::new(spawner));
+    pub fn on_abandon(self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
+        self.run.set_up().node().set_spawner(Arc::new(spawner));
         self
     }
 
@@ -109,15 +108,15 @@ impl<F: Future> Task<F> {
     ///
     /// The time is measured by the task's clock. Without any timer, see [`Clock`], the clock is read whenever the
     /// region is polled.
-    pub fn shield_patience(mut self, time: Duration) -> Self {
-        self.run.origin().node().set_shield_patience(time);
+    pub fn shield_patience(self, time: Duration) -> Self {
+        self.run.set_up().node().set_shield_patience(time);
         self
     }
 
     /// Gives the task a clock, inherited by every region inside it and by the children it
     /// spawns (R11).
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.run.origin().node().set_clock(Arc::new(clock));
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.run.set_up().node().set_clock(Arc::new(clock));
         self
     }
 }
@@ -130,22 +129,12 @@ impl<F: Future> Future for Task<F> {
         if let Some(polled) = run.as_mut().poll_quick(cx) {
             return polled;
         }
-        let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
-        let frame = run.frame();
-        let value = match ended {
-            Ok(Ended::Value(value)) => Some(value),
-            // Unreachable: no other code has its node, so it cannot be cancelled, run twice, or
-            // owned by another task.
-            Ok(Ended::Panicked | Ended::Cancelled(_) | Ended::Misplaced(..)) | Err(_) => None,
+        // No other code has its node, so it cannot be cancelled, run twice, or owned by another task.
+        let Ok(Some(Ok(value))) = ready!(run.as_mut().poll_scope(cx)) else {
+            return Poll::Pending;
         };
-        match (frame.take_panic(None), value) {
-            (Some(panic), value) => frame.resume(panic, value),
-            (None, Some(value)) => {
-                frame.send_failures();
-                Poll::Ready(value)
-            }
-            (None, None) => Poll::Pending,
-        }
+        run.frame().send_failures();
+        Poll::Ready(value)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Time limits around one future (R11).
 
-use crate::reason::{Leaving, Reason};
-use crate::region::{Draft, Ended, Kind, Run};
+use crate::clock::Alarm;
+use crate::reason::Reason;
+use crate::region::{Draft, Kind, Lone, Run};
 use crate::report::{Report, report};
 use pin_project_lite::pin_project;
 use std::error::Error;
@@ -46,7 +47,7 @@ use std::time::{Duration, Instant};
 pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
     let mut draft = Draft::new(Kind::Timeout);
     draft.set_timeout(time);
-    MoveOn { run: Run::draft(draft, future, Location::caller()) }
+    MoveOn { run: Run::draft(Lone::new(draft), future, Location::caller()) }
 }
 
 /// As [`move_on_after`], until an instant.
@@ -66,7 +67,7 @@ pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
 pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
     let mut draft = Draft::new(Kind::Timeout);
     draft.set_deadline(at);
-    MoveOn { run: Run::draft(draft, future, Location::caller()) }
+    MoveOn { run: Run::draft(Lone::new(draft), future, Location::caller()) }
 }
 
 /// As [`move_on_after`], with an error in place of `None`.
@@ -153,7 +154,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; dropping it drops the future inside"]
     pub struct MoveOn<F: Future> {
         #[pin]
-        run: Run<F, Draft>,
+        run: Run<F, Lone<Alarm>>,
     }
 }
 
@@ -169,24 +170,10 @@ impl<F: Future> MoveOn<F> {
     #[inline(never)]
     fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
         let mut run = self.project().run;
-        let ended = ready!(run.as_mut().poll_run(cx, |_| Leaving::Completed));
-        let frame = run.frame();
-        let result = match ended {
-            Ok(Ended::Value(value)) => Some(Ok(value)),
-            Ok(Ended::Cancelled(reason)) => Some(Err(reason)),
-            Ok(Ended::Misplaced(wrong, value)) => {
-                frame.drop_value(value);
-                Some(Err(Reason::misplaced(wrong)))
-            }
-            Ok(Ended::Panicked) => None,
-            // Unreachable: no other code has its node.
-            Err(_) => None,
-        };
-        if let Some(panic) = frame.take_panic(None) {
-            frame.resume(panic, result);
-        }
-        frame.send_failures();
-        result.map_or(Poll::Pending, Poll::Ready)
+        // No other code has its node, so that it is not misused.
+        let Ok(Some(left)) = ready!(run.as_mut().poll_scope(cx)) else { return Poll::Pending };
+        run.frame().send_failures();
+        Poll::Ready(left)
     }
 }
 

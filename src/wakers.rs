@@ -1,5 +1,9 @@
 //! Waker slots: filled and drained under a lock, woken outside it (R18).
 
+mod ready;
+
+pub(crate) use ready::{MemberWaker, Ready};
+
 use crate::unwind::{self, Payload};
 use slab::Slab;
 use std::task::Waker;

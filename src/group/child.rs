@@ -158,14 +158,14 @@ where
                 ready!(this.run.as_mut().poll_run(cx, why))
             }
         };
-        let frame = this.run.frame();
         let result = match ended {
-            Ok(Ended::Value(result)) => Some(Ok(result)),
+            Ok(Ended::Value) => this.run.as_mut().value().map(Ok),
             Ok(Ended::Cancelled(reason)) => Some(Err(reason)),
-            Ok(Ended::Misplaced(wrong, _)) => Some(Err(Reason::misplaced(wrong))),
+            Ok(Ended::Misplaced(wrong)) => Some(Err(Reason::misplaced(wrong))),
             Ok(Ended::Panicked) => None,
             Err(_) => None,
         };
+        let frame = this.run.frame();
         let panic = frame.take_panic(None);
         frame.send_failures();
         match (panic, result) {

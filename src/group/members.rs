@@ -1,9 +1,9 @@
 //! The in-task children of a group, as its `run` keeps and polls them.
 
-use super::ready::{MemberWaker, Ready};
 use crate::region::ambient;
 use crate::sync::{Arc, Mutex};
 use crate::unwind::{self, Payload};
+use crate::wakers::{MemberWaker, Ready};
 use slab::Slab;
 use std::future::Future;
 use std::pin::Pin;

@@ -5,7 +5,7 @@ use super::members::Members;
 use super::shared::Shared;
 use crate::failure::{Cause, Failure, Failures};
 use crate::reason::{Leaving, Reason};
-use crate::region::{Ended, Frame, Phase, ambient};
+use crate::region::{Ended, Frame, InPlace, Phase, ambient};
 use crate::sync::Arc;
 use crate::unwind::Payload;
 use crate::wrong_task::{Misuse, WrongTask};
@@ -33,13 +33,19 @@ pin_project! {
             let this = this.project();
             if this.crew.frame.is_inside() {
                 this.crew.frame.report_foreign_drop();
-                this.crew.frame.clear(this.body);
+                let mut body = InPlace { body: this.body, value: this.value, why: unasked };
+                this.crew.frame.clear(&mut body);
                 let value = this.value.take();
                 this.crew.frame.drop_within(value);
                 this.crew.abandon(None);
             }
         }
     }
+}
+
+/// A group tells its exits how it ends when its children have left.
+fn unasked<T>(_: &T) -> Leaving {
+    Leaving::Completed
 }
 
 /// The parts of a run that do not depend on its body.
@@ -162,18 +168,21 @@ where
                 misuse => misuse.panic(),
             }
         }
-        let ended = ready!(crew.frame.poll_body(this.body, cx));
+        let mut body = InPlace { body: this.body, value: this.value, why: unasked };
+        let ended = ready!(crew.frame.poll_body(&mut body, cx));
         crew.body_ended = true;
         let ledger = &crew.shared.ledger;
         match ended {
-            Ended::Value(Ok(value)) => *this.value = Some(Ok(value)),
-            Ended::Value(Err(error)) => {
-                ledger.fail(Cause::Body(error), ledger.node.owner_id(), crew.at);
-            }
+            Ended::Value => match this.value.take() {
+                Some(Err(error)) => {
+                    ledger.fail(Cause::Body(error), ledger.node.owner_id(), crew.at);
+                }
+                value => *this.value = value,
+            },
             Ended::Panicked => ledger.body_panicked(crew.at),
             Ended::Cancelled(reason) => crew.cancelled = Some(reason),
-            Ended::Misplaced(wrong, value) => {
-                return Poll::Ready(Some(crew.misplaced(wrong, value)));
+            Ended::Misplaced(wrong) => {
+                return Poll::Ready(Some(crew.misplaced(wrong, this.value.take())));
             }
         }
         Poll::Ready(None)

@@ -1,10 +1,10 @@
 //! The values of children, as they complete.
 
 use super::handle::{Join, TaskHandle};
-use super::ready::{MemberWaker, Ready};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::sync::Arc;
+use crate::wakers::{MemberWaker, Ready};
 use futures_core::Stream;
 use slab::Slab;
 use std::collections::VecDeque;

@@ -6,6 +6,7 @@
 //! different times, or from different tasks, are unrelated and run side by side, so that an exit that
 //! waits for another one, such as for a permit of a pool, finds it running.
 
+use super::crowd::{Abreast, Crowd};
 use super::exit::{self, Running};
 use super::{Exit, Node, Tally};
 use crate::reason::Leaving;
@@ -27,17 +28,17 @@ pub(crate) struct Batch {
 pub(crate) struct Wave {
     task: u64,
     /// Exits that have begun: they go on before any other begins.
-    running: Vec<Running>,
+    running: Crowd<Running>,
     /// Waves that other tasks abandoned inside this one's region: they run side by side, before
     /// this wave's own batches.
-    abreast: Vec<Wave>,
+    abreast: Crowd<Wave>,
     /// Sorted by number: the next one is the last.
     waiting: Vec<Batch>,
 }
 
 impl Wave {
     pub(crate) fn new(task: u64) -> Self {
-        Wave { task, running: Vec::new(), abreast: Vec::new(), waiting: Vec::new() }
+        Wave { task, running: Crowd::default(), abreast: Crowd::default(), waiting: Vec::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,9 +93,9 @@ impl Wave {
 
     /// Drops the exits without running them. Their drops are user code: a panic of one does not
     /// keep the others from being dropped.
-    pub(super) fn discard(self) {
-        let running = unwind::drop_each(self.running);
-        self.abreast.into_iter().for_each(Wave::discard);
+    pub(super) fn discard(mut self) {
+        let running = unwind::drop_each(self.running.take());
+        self.abreast.take().into_iter().for_each(Wave::discard);
         let exits = self.waiting.into_iter().flat_map(|batch| batch.exits);
         running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
     }
@@ -120,12 +121,13 @@ impl Wave {
             exits.extend(begun.map(|exit| (exit.registered_at, stack.clone())));
         }
     }
+}
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+impl Abreast for Wave {
+    fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
         loop {
-            self.running.retain_mut(|running| running.poll(cx, tally).is_pending());
-            self.abreast.retain_mut(|wave| wave.poll(cx, tally).is_pending());
-            if !self.running.is_empty() || !self.abreast.is_empty() {
+            let running = self.running.poll(cx, tally);
+            if self.abreast.poll(cx, tally).is_pending() || running.is_pending() {
                 return Poll::Pending;
             }
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
@@ -143,20 +145,22 @@ impl Wave {
     }
 }
 
+impl Abreast for Running {
+    fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+        Running::poll(self, cx, tally)
+    }
+}
+
 /// The waves that a region runs beside its body.
 #[derive(Default)]
-pub(crate) struct Lane(Vec<Wave>);
+pub(crate) struct Lane(Crowd<Wave>);
 
 impl Lane {
     /// Takes the waves that have reached the region since the last look: one wave for each task
     /// of origin.
     pub(crate) fn take_in(&mut self, mut arrived: Vec<Wave>) {
         if arrived.len() <= 1 {
-            if self.0.is_empty() {
-                self.0 = arrived;
-            } else {
-                self.0.append(&mut arrived);
-            }
+            arrived.into_iter().for_each(|wave| self.0.push(wave));
             return;
         }
         arrived.sort_by_key(|wave| wave.task);
@@ -170,14 +174,13 @@ impl Lane {
 
     /// Polls every wave; ready when none is left.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        self.0.retain_mut(|wave| wave.poll(cx, tally).is_pending());
-        if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        self.0.poll(cx, tally)
     }
 
     /// All its exits as one wave of `task`, for the region that adopts it next.
     pub(crate) fn collapse(&mut self, task: u64) -> Wave {
         let mut whole = Wave::new(task);
-        whole.merge(std::mem::take(&mut self.0));
+        whole.merge(self.0.take());
         whole
     }
 }

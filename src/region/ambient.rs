@@ -260,7 +260,23 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     Some((node.or_else(|| give_nodes(count as usize - 1))?, false))
 }
 
-/// Whether `node` is the current region, and no region in its first poll is inside it.
+/// Whether `around` is the current region, with the mark that an exit of it runs; or whether no region is current.
+pub(super) fn is_in(around: Option<&(Arc<Node>, bool)>) -> bool {
+    match around {
+        Some((node, in_exit)) if here(|here| here.base.get() == here.count.get()) => {
+            is(IN_EXIT) == *in_exit && is_innermost(node)
+        }
+        // The node of a region that is polled without it.
+        Some((node, in_exit)) => {
+            let is_it = |made: &Arc<Node>| Arc::ptr_eq(made, node);
+            !in_exit
+                && look_at_lights(|lights| lights.last()?.node.as_ref().map(is_it)) == Some(true)
+        }
+        None => is_empty() == Some(true),
+    }
+}
+
+/// Whether `node` is the current region, and no region without a node is inside it.
 pub(super) fn is_innermost(node: &Arc<Node>) -> bool {
     here(|here| here.base.get() == here.count.get())
         && look_at_made(|made| made.is_some_and(|made| Arc::ptr_eq(made, node)))

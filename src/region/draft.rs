@@ -141,7 +141,19 @@ impl Draft {
         let usual = task != 0 && self.kind != Kind::Task && self.timeout.is_none();
         let (task, root, deadline) =
             if usual { (task, None, self.deadline) } else { self.light_otherwise(task)? };
-        Some(Light { id: self.id(), kind: self.kind, at, task, root, deadline })
+        Some(self.light_of(at, task, root, deadline))
+    }
+
+    /// The region as `task`'s, entered at `at`.
+    #[inline(always)]
+    pub(super) fn light_of(
+        &self,
+        at: &'static Location<'static>,
+        task: u64,
+        root: Option<u64>,
+        deadline: Option<Instant>,
+    ) -> Light {
+        Light { id: self.id(), kind: self.kind, at, task, root, deadline }
     }
 
     #[inline(never)]

@@ -40,6 +40,7 @@ impl Node {
         let in_exit = in_exit.unwrap_or(false);
         let owner = Node::owner_in(parent.as_ref());
         let attended = if owner.task != 0 && self.kind != Kind::Task { attended } else { 0 };
+        Node::note_held(parent.as_ref());
         let mut inner = self.inner.lock();
         if self.has(ENTERED) {
             return None;
@@ -57,8 +58,7 @@ impl Node {
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         if looked_at {
-            self.quiet.store(0, Ordering::Relaxed);
-            self.unsettle_inside(around.as_ref());
+            self.unsettle_if_seen(around.as_ref());
         }
         self.tell_entered();
         Some(Entry { around, attended: attended != 0, awaited, timed })
@@ -114,6 +114,7 @@ impl Node {
                 // root, which may move with its future, only if it is entered here (R5).
                 drop(inner);
                 around = around.or_else(|| Some(ambient::current()?.0));
+                Node::note_held(around.as_ref());
                 inner = self.inner.lock();
                 match &around {
                     Some(around) => {
@@ -191,6 +192,7 @@ impl Node {
 
     /// Makes `parent` the region around this one.
     fn move_into(self: &Arc<Self>, parent: Option<Arc<Node>>) {
+        Node::note_held(parent.as_ref());
         let (former, link, awaited) = {
             let mut inner = self.inner.lock();
             self.lower(&inner, LINKED);

@@ -9,6 +9,7 @@ mod leave;
 mod record;
 mod shields;
 
+use super::body::{Body, InPlace};
 use super::exit::Running;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
@@ -26,18 +27,18 @@ use crate::wrong_task::{Misuse, WrongTask};
 use shields::Watch;
 use std::future::Future;
 use std::panic::Location;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 /// How a body ended.
-pub(crate) enum Ended<T> {
-    Value(T),
+pub(crate) enum Ended {
+    /// The body has a value.
+    Value,
     /// The frame has the panic; see [`take_panic`](Frame::take_panic).
     Panicked,
     Cancelled(Reason),
-    /// Polled by a task that does not own the region: the region is abandoned (R2). Has the value if the body had
+    /// Polled by a task that does not own the region: the region is abandoned (R2). The body has a value if it had
     /// ended already.
-    Misplaced(Box<WrongTask>, Option<T>),
+    Misplaced(Box<WrongTask>),
 }
 
 pub(crate) struct Frame {
@@ -67,14 +68,25 @@ pub(super) struct Extras {
     span: Span,
 }
 
-/// The result of a quick poll, after which the caller may have more to do.
-pub(super) enum Quick<T> {
-    /// The region has been left.
-    Value(T),
+/// The result of a quick poll.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quick {
+    /// The region has been left, with a value.
+    Left,
     Pending,
-    /// The body has ended; the region has to be left.
-    Ended(Ended<T>),
-    Misuse(Box<Misuse>),
+    /// The caller has more to do; see [`Progress`].
+    GoOn,
+}
+
+/// How far a run has come.
+#[derive(Default)]
+pub(crate) enum Progress {
+    #[default]
+    Body,
+    /// The body has ended, and the region is being left.
+    Ended(Ended),
+    /// The region could not be entered; that is still to be returned.
+    Refused(Box<Misuse>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,6 +118,12 @@ impl Frame {
         self.node.as_ref().expect("a frame has its node whenever its body is not polled")
     }
 
+    /// The place where its future was made.
+    #[inline]
+    pub(super) fn at(&self) -> &'static Location<'static> {
+        self.at
+    }
+
     #[inline]
     pub(crate) fn is_inside(&self) -> bool {
         self.stage == Stage::Inside
@@ -130,97 +148,100 @@ impl Frame {
         self.extras.as_deref_mut()
     }
 
-    /// Polls the body of a region that was entered and has had no event since its last poll. `None` if there may have
+    /// Polls the body of a region that was entered and has had no event since its last poll. Does nothing if there may have
     /// been one.
     #[inline(always)]
     pub(super) fn poll_calm<F: Future>(
         &mut self,
-        mut body: Pin<&mut Option<F>>,
+        progress: &mut Progress,
+        mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
-    ) -> Option<Poll<Ended<F::Output>>> {
+    ) -> Quick {
         if !self.is_uneventful(cx) || !self.is_in_its_task() {
-            return None;
+            return Quick::GoOn;
         }
-        let mut value = None;
-        let once = poll_once(body.as_mut(), cx, &mut value);
-        let (caught, shielded) = ambient::watch_within(&mut self.node, false, once);
-        if let (Ok(()), None, false, true) = (&caught, &value, shielded, self.is_calm()) {
-            return Some(Poll::Pending);
+        let (caught, shielded) = ambient::watch_within(&mut self.node, false, || body.poll(cx));
+        match (&caught, self.is_calm()) {
+            (Ok(Poll::Pending), true) if !shielded => return Quick::Pending,
+            (Ok(Poll::Ready(())), true) if self.node().leave_if_empty() => {
+                self.note_left();
+                return Quick::Left;
+            }
+            _ => {}
         }
-        Some(self.go_on(caught, value, shielded, false, body, cx))
+        self.go_on_from(progress, caught, shielded, &mut body.again(), cx)
+    }
+
+    /// Continues after a quick poll of the body that is not the whole poll.
+    #[inline(never)]
+    pub(super) fn go_on_from(
+        &mut self,
+        progress: &mut Progress,
+        caught: Result<Poll<()>, Payload>,
+        shielded: bool,
+        body: &mut dyn Body,
+        cx: &mut Context<'_>,
+    ) -> Quick {
+        match self.go_on(caught, shielded, false, body, cx) {
+            Poll::Pending => Quick::Pending,
+            Poll::Ready(ended) => {
+                *progress = Progress::Ended(ended);
+                Quick::GoOn
+            }
+        }
     }
 
     /// Polls the body once, and once more if it turns out to be cancelled. If the body is pending then,
     /// it is dropped at the await where it is parked (R6).
-    #[inline]
-    pub(crate) fn poll_body<F: Future>(
-        &mut self,
-        mut body: Pin<&mut Option<F>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Ended<F::Output>> {
+    pub(crate) fn poll_body(&mut self, body: &mut dyn Body, cx: &mut Context<'_>) -> Poll<Ended> {
         if let Err(wrong) = self.check_poller() {
-            return self.misplaced(wrong, body);
+            // The region is still entered: the caller abandons it, because a group has to tell its children first.
+            self.clear(body);
+            return Poll::Ready(Ended::Misplaced(wrong));
         }
         let mut last_poll = false;
         if !self.is_calm() {
             if self.is_timed() {
                 if let Err(payload) = self.poll_timers(Times::All, cx) {
-                    return self.go_on_unwinding(payload, None, body);
+                    return self.go_on_unwinding(payload, body);
                 }
             }
             last_poll = self.has(CANCELLED);
         }
-        let mut value = None;
-        let (caught, shielded) = self.poll_within(body.as_mut(), cx, &mut value);
-        self.go_on(caught, value, shielded, last_poll, body, cx)
+        let (caught, shielded) = self.poll_within(body, cx);
+        self.go_on(caught, shielded, last_poll, body, cx)
     }
 
-    /// Drops the body. The region is still entered: the caller abandons it, because a group has to cancel its children
-    /// first.
-    #[cold]
-    fn misplaced<F: Future>(
+    fn poll_within(
         &mut self,
-        wrong: Box<WrongTask>,
-        body: Pin<&mut Option<F>>,
-    ) -> Poll<Ended<F::Output>> {
-        self.clear(body);
-        Poll::Ready(Ended::Misplaced(wrong, None))
-    }
-
-    #[inline]
-    fn poll_within<F: Future>(
-        &mut self,
-        body: Pin<&mut Option<F>>,
+        body: &mut dyn Body,
         cx: &mut Context<'_>,
-        value: &mut Option<F::Output>,
-    ) -> (Result<(), Payload>, bool) {
+    ) -> (Result<Poll<()>, Payload>, bool) {
         #[cfg(feature = "tracing")]
         let _in_span = {
             let node = Arc::clone(self.node());
             self.extras().span.enter(&node)
         };
-        ambient::watch_within(&mut self.node, false, poll_once(body, cx, value))
+        ambient::watch_within(&mut self.node, false, || body.poll(cx))
     }
 
     /// Continues after a poll of the body; `last_poll` tells whether a pending body is dropped.
-    #[inline]
-    fn go_on<F: Future>(
+    fn go_on(
         &mut self,
-        caught: Result<(), Payload>,
-        value: Option<F::Output>,
+        caught: Result<Poll<()>, Payload>,
         shielded: bool,
         last_poll: bool,
-        body: Pin<&mut Option<F>>,
+        body: &mut dyn Body,
         cx: &mut Context<'_>,
-    ) -> Poll<Ended<F::Output>> {
-        match (caught, value) {
-            (Ok(()), Some(value)) => {
+    ) -> Poll<Ended> {
+        match caught {
+            Ok(Poll::Ready(())) => {
                 self.drop_timers_of_body();
-                Poll::Ready(Ended::Value(value))
+                Poll::Ready(Ended::Value)
             }
-            (Ok(()), None) if !last_poll && !shielded && self.is_uneventful(cx) => Poll::Pending,
-            (Ok(()), None) => self.go_on_pending(shielded, last_poll, body, cx),
-            (Err(payload), value) => self.go_on_unwinding(payload, value, body),
+            Ok(_) if !last_poll && !shielded && self.is_uneventful(cx) => Poll::Pending,
+            Ok(_) => self.go_on_pending(shielded, last_poll, body, cx),
+            Err(payload) => self.go_on_unwinding(payload, body),
         }
     }
 
@@ -239,36 +260,25 @@ impl Frame {
     /// Keeps the panic of the body, of its drop after it had a value, or of the clock that
     /// times it.
     #[cold]
-    fn go_on_unwinding<F: Future>(
-        &mut self,
-        payload: Payload,
-        value: Option<F::Output>,
-        body: Pin<&mut Option<F>>,
-    ) -> Poll<Ended<F::Output>> {
-        match value {
-            Some(value) => {
-                self.keep_panic(payload);
-                self.drop_timers_of_body();
-                Poll::Ready(Ended::Value(value))
-            }
-            None => {
-                // Kept before the body is dropped, because that drop may panic, too.
-                self.keep_panic(payload);
-                self.clear(body);
-                self.extras().why = Some(Leaving::Panicked);
-                Poll::Ready(Ended::Panicked)
-            }
+    fn go_on_unwinding(&mut self, payload: Payload, body: &mut dyn Body) -> Poll<Ended> {
+        // Kept before the body is dropped, because that drop may panic, too.
+        self.keep_panic(payload);
+        if body.has_value() {
+            self.drop_timers_of_body();
+            return Poll::Ready(Ended::Value);
         }
+        self.clear(body);
+        self.extras().why = Some(Leaving::Panicked);
+        Poll::Ready(Ended::Panicked)
     }
 
-    #[inline(never)]
-    fn go_on_pending<F: Future>(
+    fn go_on_pending(
         &mut self,
         mut shielded: bool,
         last_poll: bool,
-        mut body: Pin<&mut Option<F>>,
+        body: &mut dyn Body,
         cx: &mut Context<'_>,
-    ) -> Poll<Ended<F::Output>> {
+    ) -> Poll<Ended> {
         if last_poll && !shielded && !self.node().has_links() {
             // There is no shield below, so no waker has to be registered.
             return self.cancelled(body);
@@ -277,27 +287,26 @@ impl Frame {
         self.register(cx.waker());
         if !last_poll {
             if let Err(payload) = self.poll_timers(Times::All, cx) {
-                return self.go_on_unwinding(payload, None, body);
+                return self.go_on_unwinding(payload, body);
             }
         }
         if self.has(CANCELLED) {
             if !last_poll {
-                let mut value = None;
-                let (caught, shield) = self.poll_within(body.as_mut(), cx, &mut value);
-                match (caught, value) {
-                    (Ok(()), None) => shielded = shield,
-                    (caught, value) => return self.go_on(caught, value, shield, true, body, cx),
+                let (caught, shield) = self.poll_within(body, cx);
+                if !matches!(caught, Ok(Poll::Pending)) {
+                    return self.go_on(caught, shield, true, body, cx);
                 }
+                shielded = shield;
             }
             match unwind::catch(|| self.waits_for_shield(shielded, cx)) {
                 Ok(waits) => shielded = waits,
-                Err(payload) => return self.go_on_unwinding(payload, None, body),
+                Err(payload) => return self.go_on_unwinding(payload, body),
             }
             if !shielded {
                 return self.cancelled(body);
             }
             if let Err(payload) = self.poll_timers(Times::All, cx) {
-                return self.go_on_unwinding(payload, None, body);
+                return self.go_on_unwinding(payload, body);
             }
         }
         let _ = self.poll_adopted(cx);
@@ -317,7 +326,7 @@ impl Frame {
     }
 
     /// Drops the body at the await where it is parked.
-    fn cancelled<F: Future>(&mut self, body: Pin<&mut Option<F>>) -> Poll<Ended<F::Output>> {
+    fn cancelled(&mut self, body: &mut dyn Body) -> Poll<Ended> {
         self.clear(body);
         self.drop_timers();
         let reason = self.node().effective_reason();
@@ -345,8 +354,8 @@ impl Frame {
 
     /// Drops the body with its region current, so that the regions inside hand their exits to
     /// it.
-    pub(crate) fn clear<F>(&mut self, mut body: Pin<&mut Option<F>>) {
-        if let Err(payload) = ambient::within(&mut self.node, false, || body.set(None)) {
+    pub(crate) fn clear(&mut self, body: &mut dyn Body) {
+        if let Err(payload) = ambient::within(&mut self.node, false, || body.drop_body()) {
             self.keep_panic(payload);
         }
     }
@@ -398,21 +407,5 @@ impl Frame {
             inner.waker.replace(waker)
         };
         drop(old);
-    }
-}
-
-/// Returns a closure that polls the body, to be called with its region current. The closure drops a body that has
-/// ended, so that regions that are left in it hand their exits to this one.
-#[inline(always)]
-fn poll_once<'a, F: Future>(
-    mut body: Pin<&'a mut Option<F>>,
-    cx: &'a mut Context<'_>,
-    value: &'a mut Option<F::Output>,
-) -> impl FnOnce() + 'a {
-    move || {
-        if let Some(Poll::Ready(ended)) = body.as_mut().as_pin_mut().map(|body| body.poll(cx)) {
-            *value = Some(ended);
-            body.set(None);
-        }
     }
 }

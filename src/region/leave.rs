@@ -2,7 +2,7 @@
 //! handed over (R8).
 
 use super::links::Links;
-use super::{ENTERED, Exit, INBOX, Inner, LEFT, Node, SHELTERED, SHIELD, Wave, ambient};
+use super::{ENTERED, Exit, INBOX, Inner, LEFT, More, Node, SHELTERED, SHIELD, Wave, ambient};
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
@@ -100,6 +100,21 @@ impl Node {
         stand_in
     }
 
+    /// Closes the region if it has nothing to run and nothing to tell, as most regions whose body has ended.
+    pub(super) fn leave_if_empty(self: &Arc<Self>) -> bool {
+        let leave = {
+            let mut inner = self.inner.lock();
+            let empty = |more: &More| more.exits.is_empty() && more.rest.is_none();
+            if self.has(INBOX) || !inner.more.as_deref().is_none_or(empty) {
+                return false;
+            }
+            self.raise(&inner, LEFT);
+            self.take_leave(&mut inner)
+        };
+        self.after_leaving(leave);
+        true
+    }
+
     /// The next step in leaving the region; closes it if there is nothing left to do.
     pub(super) fn next_to_do(self: &Arc<Self>) -> Next {
         let (records, leave) = {
@@ -137,7 +152,7 @@ impl Node {
                 // A canceller further out may have set its flag and not yet walked its links. It will not find
                 // this region any more, so its waiters are woken here, and later questions have to look.
                 self.take_waiters(&mut inner, &mut waiters);
-                self.unsettle();
+                self.unsettle_for_good();
             }
             self.raise(&inner, LEFT);
             if let Some(more) = &mut inner.more {
@@ -181,7 +196,7 @@ impl Node {
         }
         if self.has(SHIELD | SHELTERED) {
             // A shield or shelter that is left no longer holds a cancellation off.
-            self.unsettle();
+            self.unsettle_held();
         }
         self.tell_left();
     }

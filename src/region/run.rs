@@ -1,9 +1,10 @@
 //! A body with its frame, of which every future that enters a region is made.
 
 use super::ambient::Posting;
-use super::frame::Quick;
-use super::{Draft, Ended, Frame, Light, Node};
-use crate::reason::Leaving;
+use super::frame::{Progress, Quick};
+use super::lone::LoneTimer;
+use super::{Body, Draft, Ended, Frame, InPlace, Light, Lone, Node};
+use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
@@ -14,41 +15,76 @@ use std::task::{Context, Poll, ready};
 
 /// The source of a run's node.
 pub(crate) trait Origin {
-    /// Whether other threads can reach the draft while the run goes on.
-    const SHARED: bool;
+    /// With whether others can reach the draft while the run goes on. `None` where the node was given.
+    fn draft(&self) -> Option<(&Draft, bool)>;
 
-    /// `None` if the run was given its node.
-    fn draft(&self) -> Option<&Draft>;
+    /// Polls a region that has no node. `None` where it needs one first, and may have been given it.
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        frame: &mut Frame,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
+        cx: &mut Context<'_>,
+    ) -> Quick;
+
+    /// At the beginning of a poll of a region that has its node.
+    #[inline(always)]
+    fn poll_timer(self: Pin<&mut Self>, _: &mut Frame, _: &mut Context<'_>) {}
+
+    fn body_has_ended(self: Pin<&mut Self>) {}
+
+    /// The region has been left in a quick poll.
+    fn has_left(self: Pin<&mut Self>, _: &Frame) {}
+
+    /// Drops the body of a region that has no node, and is entered.
+    fn drop_light(self: Pin<&mut Self>, _: &mut Frame, _: &mut dyn Body) {}
 }
 
 /// For a run that was given its node.
 pub(crate) struct Given;
 
 impl Origin for Given {
-    const SHARED: bool = false;
-
     #[inline]
-    fn draft(&self) -> Option<&Draft> {
+    fn draft(&self) -> Option<(&Draft, bool)> {
         None
     }
-}
-
-impl Origin for Draft {
-    const SHARED: bool = false;
 
     #[inline]
-    fn draft(&self) -> Option<&Draft> {
-        Some(self)
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        _: &mut Frame,
+        _: &mut Progress,
+        _: InPlace<'_, F>,
+        _: &mut Context<'_>,
+    ) -> Quick {
+        Quick::GoOn
     }
 }
 
 /// The draft of a scope, or `None` for a stay in an entered scope.
 impl Origin for Option<&Draft> {
-    const SHARED: bool = true;
+    #[inline]
+    fn draft(&self) -> Option<(&Draft, bool)> {
+        self.map(|draft| (draft, true))
+    }
+
+    #[inline(always)]
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        frame: &mut Frame,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
+        cx: &mut Context<'_>,
+    ) -> Quick {
+        let Some(draft) = *self else { return Quick::GoOn };
+        frame.poll_draft(draft, progress, body, cx)
+    }
 
     #[inline]
-    fn draft(&self) -> Option<&Draft> {
-        *self
+    fn has_left(self: Pin<&mut Self>, frame: &Frame) {
+        if let Some(draft) = *self {
+            frame.leave_draft(draft);
+        }
     }
 }
 
@@ -56,39 +92,44 @@ pin_project! {
     /// Enters a region at its first poll, polls the body, and leaves.
     pub(crate) struct Run<F: Future, O: Origin = Given> {
         frame: Frame,
+        #[pin]
         origin: O,
         #[pin]
         body: Option<F>,
-        // The end of the body, while the region is being left.
-        ended: Option<Ended<F::Output>>,
-        // The error of a region that could not be entered, until it is returned.
-        misuse: Option<Box<Misuse>>,
+        // The body's, while the region is being left.
+        value: Option<F::Output>,
+        progress: Progress,
     }
 
     impl<F: Future, O: Origin> PinnedDrop for Run<F, O> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
+            let mut body = InPlace { body: this.body, value: this.value, why: completed };
             if this.frame.is_inside() {
-                this.frame.report_foreign_drop();
-                // Dropped before the exits are handed over, so that exits that the body abandons
-                // come here (R7).
-                this.frame.clear(this.body);
-                if this.frame.has_error_to_tell() {
-                    this.frame.unclaimed();
-                }
-                let ended = this.ended.take();
-                this.frame.drop_within(ended);
-                this.frame.abandon();
-                after_leaving(this.frame, this.origin);
+                drop_inside(this.frame, this.origin.draft(), &mut body);
+            } else if this.frame.is_new_draft() {
+                this.origin.drop_light(this.frame, &mut body);
             }
         }
     }
 }
 
-fn after_leaving<O: Origin>(frame: &Frame, origin: &O) {
-    if let (true, Some(draft)) = (O::SHARED, origin.draft()) {
-        frame.leave_draft(draft);
+/// The end of a region whose value goes outwards as it is: the value, or the reason why there is none. `None` if the run is
+/// polled again after a panic.
+pub(crate) type Left<T> = Option<Result<T, Reason>>;
+
+/// The result of a poll, if a quick one is all of it.
+#[inline(always)]
+fn polled<T>(quick: Quick, value: &mut Option<T>) -> Option<Poll<T>> {
+    match quick {
+        Quick::Left => value.take().map(Poll::Ready),
+        Quick::Pending => Some(Poll::Pending),
+        Quick::GoOn => None,
     }
+}
+
+fn completed<T>(_: &T) -> Leaving {
+    Leaving::Completed
 }
 
 impl<F: Future> Run<F> {
@@ -108,13 +149,11 @@ impl<F: Future> Run<F> {
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let this = self.project();
-        match this.frame.poll_newborn(light, posting, stays, settle, this.body, cx)? {
-            Quick::Value(value) => return Some(Poll::Ready(value)),
-            Quick::Pending => return Some(Poll::Pending),
-            Quick::Ended(ended) => *this.ended = Some(ended),
-            Quick::Misuse(misuse) => *this.misuse = Some(misuse),
-        }
-        None
+        let value = &mut *this.value;
+        let body = InPlace { body: this.body, value, why: completed };
+        let progress = this.progress;
+        let quick = this.frame.poll_newborn((light, posting), stays, settle, progress, body, cx)?;
+        polled(quick, this.value)
     }
 
     pub(crate) fn new(node: Arc<Node>, body: F, at: &'static Location<'static>) -> Self {
@@ -122,15 +161,15 @@ impl<F: Future> Run<F> {
     }
 }
 
-impl<F: Future> Run<F, Draft> {
-    pub(crate) fn origin(&mut self) -> &mut Draft {
-        &mut self.origin
+impl<F: Future, T: LoneTimer> Run<F, Lone<T>> {
+    pub(crate) fn set_up(&self) -> &Draft {
+        &self.origin.draft
     }
 }
 
 impl<F: Future, O: Origin> Run<F, O> {
     fn with(frame: Frame, origin: O, body: F) -> Self {
-        Run { frame, origin, body: Some(body), ended: None, misuse: None }
+        Run { frame, origin, body: Some(body), value: None, progress: Progress::Body }
     }
 
     /// For a region that has no node until it is needed.
@@ -158,8 +197,13 @@ impl<F: Future, O: Origin> Run<F, O> {
         self.project().frame
     }
 
+    /// The value of a body that has ended, once the region has been left.
+    pub(crate) fn value(self: Pin<&mut Self>) -> Option<F::Output> {
+        self.project().value.take()
+    }
+
     pub(crate) fn has_left(&self) -> bool {
-        self.frame.has_left() && self.ended.is_none()
+        self.frame.has_left() && !matches!(self.progress, Progress::Ended(_))
     }
 
     /// The first part of every poll, and for most regions the whole poll. `None` if there is more to do, for
@@ -169,26 +213,25 @@ impl<F: Future, O: Origin> Run<F, O> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
-        let this = self.project();
-        if this.ended.is_some() {
+        let mut this = self.project();
+        if !matches!(this.progress, Progress::Body) {
             return None;
         }
-        if this.frame.is_inside() {
-            match this.frame.poll_calm(this.body, cx)? {
-                Poll::Pending => return Some(Poll::Pending),
-                Poll::Ready(ended) => *this.ended = Some(ended),
+        let value = &mut *this.value;
+        let body = InPlace { body: this.body, value, why: completed };
+        let quick = if this.frame.is_inside() {
+            this.origin.as_mut().poll_timer(this.frame, cx);
+            let quick = this.frame.poll_calm(this.progress, body, cx);
+            if quick == Quick::Left {
+                this.origin.has_left(this.frame);
             }
+            quick
+        } else if this.frame.is_new_draft() {
+            this.origin.poll_light(this.frame, this.progress, body, cx)
+        } else {
             return None;
-        }
-        let draft = this.origin.draft().filter(|_| this.frame.is_new_draft())?;
-        let polled = this.frame.poll_light(draft, O::SHARED, this.body, cx)?;
-        match polled {
-            Quick::Value(value) => return Some(Poll::Ready(value)),
-            Quick::Pending => return Some(Poll::Pending),
-            Quick::Ended(ended) => *this.ended = Some(ended),
-            Quick::Misuse(misuse) => *this.misuse = Some(misuse),
-        }
-        None
+        };
+        polled(quick, this.value)
     }
 
     /// Ready when the region has been left, with the body's end; an error if it could not be entered.
@@ -198,55 +241,145 @@ impl<F: Future, O: Origin> Run<F, O> {
     pub(crate) fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        why: impl FnOnce(&F::Output) -> Leaving,
-    ) -> Poll<Result<Ended<F::Output>, Box<Misuse>>> {
+        why: fn(&F::Output) -> Leaving,
+    ) -> Poll<Result<Ended, Box<Misuse>>> {
         let this = self.project();
-        if let Some(misuse) = this.misuse.take() {
-            this.frame.reject();
+        let draft = this.origin.draft();
+        let mut body = InPlace { body: this.body, value: this.value, why };
+        poll_run(this.frame, this.progress, draft, &mut body, cx)
+    }
+
+    /// As [`poll_run`](Run::poll_run), for a region whose value goes outwards as it is. It resolves to that, or to why there
+    /// is none; to `None` where it is polled again after a panic.
+    pub(crate) fn poll_scope(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Left<F::Output>, Box<Misuse>>> {
+        let mut this = self.project();
+        if matches!(this.progress, Progress::Ended(_)) {
+            this.origin.as_mut().body_has_ended();
+        }
+        let draft = this.origin.draft();
+        let mut body = InPlace { body: this.body, value: this.value, why: completed };
+        let left = ready!(poll_scope(this.frame, this.progress, draft, &mut body, cx));
+        Poll::Ready(left.map(|left| match left? {
+            Ok(()) => this.value.take().map(Ok),
+            Err(reason) => Some(Err(reason)),
+        }))
+    }
+}
+
+/// Drops what is in a run that is dropped before it has left, and hands over its exits.
+pub(super) fn drop_inside(frame: &mut Frame, draft: Option<(&Draft, bool)>, body: &mut dyn Body) {
+    frame.report_foreign_drop();
+    // Before the exits are handed over, so that what the body abandons comes here (R7).
+    frame.clear(body);
+    if frame.has_error_to_tell() {
+        frame.unclaimed();
+    }
+    if let Err(payload) = frame.within(|| body.drop_value()) {
+        frame.keep_panic(payload);
+    }
+    frame.abandon();
+    if let Some((draft, true)) = draft {
+        frame.leave_draft(draft);
+    }
+}
+
+/// See [`Run::poll_run`]. With a draft, it is told whether others can reach it.
+fn poll_run(
+    frame: &mut Frame,
+    progress: &mut Progress,
+    draft: Option<(&Draft, bool)>,
+    body: &mut dyn Body,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Ended, Box<Misuse>>> {
+    let leave_draft = |frame: &mut Frame| {
+        if let Some((draft, true)) = draft {
+            frame.leave_draft(draft);
+        }
+    };
+    match std::mem::take(progress) {
+        Progress::Refused(misuse) => {
+            frame.reject();
             return Poll::Ready(Err(misuse));
         }
-        if this.ended.is_none() {
-            if this.frame.has_left() {
+        Progress::Body => {
+            if frame.has_left() {
                 return Poll::Pending;
             }
-            let begun = match this.origin.draft() {
-                Some(draft) => this.frame.begin_draft(draft, O::SHARED),
-                None => this.frame.begin("run"),
+            let begun = match draft {
+                Some((draft, shared)) => frame.begin_draft(draft, shared),
+                None => frame.begin("run"),
             };
             if let Err(misuse) = begun {
-                this.frame.reject();
+                frame.reject();
                 return Poll::Ready(Err(misuse));
             }
-            let ended = ready!(this.frame.poll_body(this.body, cx));
-            if matches!(ended, Ended::Misplaced(..)) {
-                this.frame.abandon_keeping();
+            let ended = ready!(frame.poll_body(body, cx));
+            if matches!(ended, Ended::Misplaced(_)) {
+                frame.abandon_keeping();
             }
-            *this.ended = Some(ended);
-        } else if let Err(wrong) = this.frame.check_poller() {
-            // The body has ended, the exits have not: they are abandoned, and the body's end is
-            // returned all the same.
-            this.frame.abandon_keeping();
-            after_leaving(this.frame, this.origin);
-            return match this.ended.take() {
-                Some(Ended::Value(value)) => Poll::Ready(Ok(Ended::Misplaced(wrong, Some(value)))),
-                Some(Ended::Panicked) => Poll::Ready(Ok(Ended::Panicked)),
-                _ => Poll::Ready(Ok(Ended::Misplaced(wrong, None))),
-            };
+            *progress = Progress::Ended(ended);
         }
-        if matches!(this.ended, Some(Ended::Cancelled(_))) && this.frame.waits_for_outer(cx) {
-            return Poll::Pending;
-        }
-        let why = match this.ended {
-            Some(Ended::Value(value)) => why(value),
-            Some(Ended::Panicked) => Leaving::Panicked,
-            Some(Ended::Cancelled(reason)) => Leaving::Cancelled(reason.clone()),
-            Some(Ended::Misplaced(..)) | None => Leaving::Abandoned,
-        };
-        ready!(this.frame.poll_leave(cx, why));
-        after_leaving(this.frame, this.origin);
-        match this.ended.take() {
-            Some(ended) => Poll::Ready(Ok(ended)),
-            None => Poll::Pending,
+        Progress::Ended(ended) => {
+            if let Err(wrong) = frame.check_poller() {
+                // The body has ended, the exits have not: they go home, and its end is told all the same.
+                frame.abandon_keeping();
+                leave_draft(frame);
+                return Poll::Ready(Ok(match ended {
+                    Ended::Panicked => Ended::Panicked,
+                    _ => Ended::Misplaced(wrong),
+                }));
+            }
+            *progress = Progress::Ended(ended);
         }
     }
+    let Progress::Ended(ended) = progress else { return Poll::Pending };
+    if matches!(ended, Ended::Cancelled(_)) && frame.waits_for_outer(cx) {
+        return Poll::Pending;
+    }
+    let why = match ended {
+        Ended::Value => body.why(),
+        Ended::Panicked => Leaving::Panicked,
+        Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
+        Ended::Misplaced(_) => Leaving::Abandoned,
+    };
+    ready!(frame.poll_leave(cx, why));
+    leave_draft(frame);
+    match std::mem::take(progress) {
+        Progress::Ended(ended) => Poll::Ready(Ok(ended)),
+        _ => Poll::Pending,
+    }
+}
+
+/// See [`Run::poll_scope`].
+fn poll_scope(
+    frame: &mut Frame,
+    progress: &mut Progress,
+    draft: Option<(&Draft, bool)>,
+    body: &mut dyn Body,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Left<()>, Box<Misuse>>> {
+    let ended = match ready!(poll_run(frame, progress, draft, body, cx)) {
+        Ok(ended) => ended,
+        Err(misuse) => match *misuse {
+            Misuse::WrongTask(wrong) => Ended::Misplaced(wrong),
+            misuse => return Poll::Ready(Err(Box::new(misuse))),
+        },
+    };
+    let left = match ended {
+        Ended::Value => Some(Ok(())),
+        Ended::Cancelled(reason) => Some(Err(reason)),
+        Ended::Misplaced(wrong) => {
+            frame.drop_value_of(body);
+            Some(Err(Reason::misplaced(wrong)))
+        }
+        Ended::Panicked => None,
+    };
+    if let Some(panic) = frame.take_panic(None) {
+        frame.drop_value_of(body);
+        frame.resume_now(panic);
+    }
+    Poll::Ready(Ok(left))
 }

@@ -163,6 +163,18 @@ impl Node {
         Some(due)
     }
 
+    /// Leaves the deadline to a timer that does not belong to the region's frame.
+    pub(super) fn watches_itself(&self) {
+        let inner = self.inner.lock();
+        self.lower(&inner, DEADLINE);
+    }
+
+    /// Leaves the times of the region to its frame, which looks at them in its next poll.
+    pub(super) fn has_new_times(&self) {
+        let inner = self.inner.lock();
+        self.raise(&inner, DEADLINE);
+    }
+
     /// The region with the times that this region's run watches: for a stay, its scope.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
         match self.kind() {
@@ -253,7 +265,7 @@ impl Node {
         self.begin_graces();
         if known {
             // An earlier look may have found it quiet.
-            self.unsettle();
+            self.unsettle_for_good();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Abandoned exits that run on an executor, because no region is left that could run them (R8).
 
 use super::adoption::Wave;
+use super::crowd::Abreast;
 use super::{Caught, Exit, ExitError, ExitWork, Node, Tally};
 use crate::reason::Leaving;
 use crate::spawn::{Refused, Spawn};

@@ -1,6 +1,8 @@
 //! A timer of the runtime that polls it (R11).
 
 use crate::clock::Sleep;
+use pin_project_lite::pin_project;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -40,6 +42,41 @@ impl Delay {
     /// Releases the timer; the next poll makes it anew.
     pub(crate) fn disarm(&mut self) {
         self.sleep = None;
+    }
+}
+
+pin_project! {
+    /// As a [`Delay`], for a future that is pinned: tokio's own timer needs no box in it.
+    #[derive(Default)]
+    pub(crate) struct Alarm {
+        #[pin]
+        native: Native,
+        // For a runtime without a timer of its own.
+        boxed: Option<Box<Delay>>,
+    }
+}
+
+#[cfg(feature = "tokio")]
+use super::tokio::Native;
+/// The type is not `Unpin` without the feature either, so that the feature takes nothing away.
+#[cfg(not(feature = "tokio"))]
+type Native = std::marker::PhantomPinned;
+
+impl Alarm {
+    /// As [`Delay::poll`].
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        at: Instant,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<()>> {
+        let this = self.project();
+        #[cfg(feature = "tokio")]
+        if this.boxed.is_none() {
+            if let Some(polled) = this.native.poll(at, cx) {
+                return Some(polled);
+            }
+        }
+        this.boxed.get_or_insert_with(|| Box::new(Delay::new(at))).poll(cx)
     }
 }
 

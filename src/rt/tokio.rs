@@ -5,9 +5,11 @@ use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, ambient};
 use crate::unwind;
 use ::tokio::runtime::{Handle, Id};
+use pin_project_lite::pin_project;
 use std::cell::Cell;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -82,6 +84,62 @@ impl Spawn for Kept {
     }
 }
 
+/// The place of one of tokio's timers.
+pub(super) trait Place {
+    /// Polls the timer, which is made for `at` if the place is empty.
+    fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()>;
+
+    fn empty(&mut self);
+}
+
+/// In a box of its own.
+impl Place for Option<Sleep> {
+    fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let tokios = || -> Sleep { Box::pin(::tokio::time::sleep_until(at.into())) };
+        self.get_or_insert_with(tokios).as_mut().poll(cx)
+    }
+
+    fn empty(&mut self) {
+        *self = None;
+    }
+}
+
+/// In a future that is pinned.
+impl Place for Pin<&mut Option<::tokio::time::Sleep>> {
+    fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_none() {
+            self.set(Some(::tokio::time::sleep_until(at.into())));
+        }
+        self.as_mut().as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+    }
+
+    fn empty(&mut self) {
+        self.set(None);
+    }
+}
+
+pin_project! {
+    /// One of tokio's timers in a future that is pinned, and the runtime in which it was made.
+    #[derive(Default)]
+    pub(super) struct Native {
+        #[pin]
+        sleep: Option<::tokio::time::Sleep>,
+        made_in: MadeIn,
+    }
+}
+
+impl Native {
+    /// As [`MadeIn::poll`].
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        at: Instant,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<()>> {
+        let mut this = self.project();
+        this.made_in.poll(at, &mut this.sleep, cx)
+    }
+}
+
 /// The runtime in which the timer of a [`Delay`](super::Delay) was made.
 #[derive(Default)]
 pub(super) struct MadeIn {
@@ -98,15 +156,12 @@ impl MadeIn {
     pub(super) fn poll(
         &mut self,
         at: Instant,
-        sleep: &mut Option<Sleep>,
+        sleep: &mut impl Place,
         cx: &mut Context<'_>,
     ) -> Option<Poll<()>> {
         let runtime = self.come_here(sleep)?;
         // tokio panics if a runtime was built without a timer, or has shut down, and offers no way to ask.
-        let polled = unwind::catch(|| {
-            let tokios = || -> Sleep { Box::pin(::tokio::time::sleep_until(at.into())) };
-            sleep.get_or_insert_with(tokios).as_mut().poll(cx)
-        });
+        let polled = unwind::catch(|| sleep.poll(at, cx));
         match polled {
             Ok(Poll::Pending) => return Some(Poll::Pending),
             Ok(Poll::Ready(())) if now() >= at => return Some(Poll::Ready(())),
@@ -115,13 +170,13 @@ impl MadeIn {
             Err(payload) => unwind::discard(payload),
         }
         WITHOUT_TIMER.with(|without| without.set(Some(runtime)));
-        *sleep = None;
+        sleep.empty();
         *self = MadeIn::default();
         None
     }
 
     /// The current runtime, if it has a timer; the timer of another runtime is released.
-    fn come_here(&mut self, sleep: &mut Option<Sleep>) -> Option<Id> {
+    fn come_here(&mut self, sleep: &mut impl Place) -> Option<Id> {
         let task = task_number();
         if task != 0 && task == self.task {
             return self.runtime;
@@ -130,7 +185,7 @@ impl MadeIn {
         let without = WITHOUT_TIMER.with(Cell::get);
         let runtime = current.filter(|current| without != Some(*current));
         if runtime != self.runtime {
-            *sleep = None;
+            sleep.empty();
         }
         *self = MadeIn { runtime, task };
         runtime

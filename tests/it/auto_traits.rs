@@ -80,6 +80,10 @@ pinned_down! {
     Task<SendBody>: true false true;
     Task<NotSendBody>: false false true;
     Task<Pinned>: true false false;
+    // The timer is part of it.
+    MoveOn<SendBody>: true false false;
+    MoveOn<NotSendBody>: false false false;
+    FailAt<SendBody>: true false false;
     ScopeRun<'static, SendBody>: true false true;
     ScopeRun<'static, NotSendBody>: false false true;
     ScopeRun<'static, Pinned>: true false false;

@@ -3,6 +3,7 @@
 use crate::clock::{SECOND, StubClock};
 use crate::support::{Count, lost, model, parked};
 use loom::future::block_on;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use moored::{CancelScope, Clock, ExitStack, ReasonKind, task};
 use std::future::pending;
@@ -25,6 +26,33 @@ fn r06_cancel_against_a_run_inside_an_entered_scope() {
         assert_eq!(dropped.get(), 2);
         canceller.join().unwrap();
         assert!(scope.exit().unwrap().reason().is_some());
+    });
+}
+
+/// A scope is entered, and asked twice whether it is cancelled, while the scope around it is cancelled. A question that
+/// follows the cancellation finds it, although no region was inside when the cancellation came.
+#[test]
+fn r06_cancel_against_the_first_scope_that_is_entered_inside() {
+    model(|| {
+        let outer = CancelScope::new();
+        let handle = outer.handle();
+        let asked = Arc::new(AtomicBool::new(false));
+        let canceller = thread::spawn({
+            let asked = Arc::clone(&asked);
+            move || {
+                handle.cancel();
+                asked.store(true, Ordering::Release);
+            }
+        });
+        let _ = block_on(outer.run(async {
+            let inner = CancelScope::new().enter().unwrap();
+            let inner = inner.handle();
+            for _ in 0..2 {
+                let asked = asked.load(Ordering::Acquire);
+                assert!(inner.is_cancelled() || !asked, "it was asked before the look");
+            }
+        }));
+        canceller.join().unwrap();
     });
 }
 

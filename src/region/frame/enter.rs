@@ -1,63 +1,63 @@
 //! Entering a frame's region: at its first poll, with a node or without one.
 
 use super::super::ambient::Posting;
+use super::super::body::{Body, InPlace};
 use super::super::draft::Light;
 use super::super::stamp::Signature;
 use super::super::{Draft, Node, ROOT, ambient};
-use super::{Frame, Quick, Stage, poll_once};
+use super::{Frame, Progress, Quick, Stage};
 use crate::identity::Identity;
 use crate::rt;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl Frame {
-    /// Polls a region that has no node for the first time, if that is possible; it gets a node if it needs one.
-    /// `shared` tells whether other threads can reach the draft. With a value the region has been left.
+    /// Polls a region that has no node for the first time, if that is possible; it gets a node if it needs one. Other
+    /// threads can reach the draft. With a value the region has been left.
     #[inline(always)]
-    pub(in crate::region) fn poll_light<F: Future>(
+    pub(in crate::region) fn poll_draft<F: Future>(
         &mut self,
         draft: &Draft,
-        shared: bool,
-        body: Pin<&mut Option<F>>,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
         cx: &mut Context<'_>,
-    ) -> Option<Quick<F::Output>> {
-        let light = draft.light(self.at)?;
-        if shared {
-            let who = Signature::of(light.who(), self.at)?;
-            if let Err(misuse) = draft.note_entered(who, self.at) {
-                return Some(Quick::Misuse(misuse));
-            }
+    ) -> Quick {
+        let Some(light) = draft.light(self.at) else { return Quick::GoOn };
+        let Some(who) = Signature::of(light.who(), self.at) else { return Quick::GoOn };
+        if let Err(misuse) = draft.note_entered(who, self.at) {
+            *progress = Progress::Refused(misuse);
+            return Quick::GoOn;
         }
-        let settle = |frame: &mut Frame, node| frame.settle(draft, shared, light, node);
-        let polled = self.poll_without_node(light, None, || false, settle, body, cx);
-        match &polled {
-            Some(Quick::Value(_)) if shared => draft.note_left(),
+        let settle = |frame: &mut Frame, node| frame.settle(draft, light, node);
+        let polled = self.poll_without_node((light, None), || false, settle, progress, body, cx);
+        match polled {
+            Some(Quick::Left) => draft.note_left(),
             // The thread is exiting, and no region can be polled without a node.
-            None if shared => draft.note_not_entered(),
+            None => draft.note_not_entered(),
             _ => {}
         }
-        polled
+        polled.unwrap_or(Quick::GoOn)
     }
 
     /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it; else
-    /// `settle` makes its node, unless it was made inside. `posting` is that of an executor child.
+    /// `settle` makes its node, unless it was made inside. The posting in
+    /// `entry` is that of an executor child.
     pub(in crate::region) fn poll_newborn<F: Future>(
         &mut self,
-        light: Light,
-        posting: Option<Posting>,
+        entry: (Light, Option<Posting>),
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
-        body: Pin<&mut Option<F>>,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
         cx: &mut Context<'_>,
-    ) -> Option<Quick<F::Output>> {
+    ) -> Option<Quick> {
         let settle = |frame: &mut Frame, node| {
             frame.begin_in(settle(node));
             Ok(())
         };
-        self.poll_without_node(light, posting, stays, settle, body, cx)
+        self.poll_without_node(entry, stays, settle, progress, body, cx)
     }
 
     /// Polls a body in a region without a node. Unless the region is left in this poll, `settle` gives it a node:
@@ -66,35 +66,31 @@ impl Frame {
     #[inline(always)]
     fn poll_without_node<F: Future>(
         &mut self,
-        light: Light,
-        posting: Option<Posting>,
+        (light, posting): (Light, Option<Posting>),
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
-        mut body: Pin<&mut Option<F>>,
+        progress: &mut Progress,
+        mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
-    ) -> Option<Quick<F::Output>> {
-        let mut value = None;
-        let once = poll_once(body.as_mut(), cx, &mut value);
+    ) -> Option<Quick> {
+        let once = || body.poll(cx);
         let (caught, shielded, node) = match posting {
             None => ambient::watch_light(light, once)?,
             Some(posting) => ambient::watch_posted(posting, light, once)?,
         };
-        if let (Ok(()), Some(_), None) = (&caught, &value, &node) {
-            self.stage = Stage::Left;
-            return value.map(Quick::Value);
-        }
-        if let (Ok(()), None, None, false) = (&caught, &value, &node, shielded) {
-            if stays() {
-                return Some(Quick::Pending);
+        match (&caught, &node) {
+            (Ok(Poll::Ready(())), None) => {
+                self.note_left();
+                return Some(Quick::Left);
             }
+            (Ok(Poll::Pending), None) if !shielded && stays() => return Some(Quick::Pending),
+            _ => {}
         }
         if let Err(misuse) = settle(self, node) {
-            return Some(Quick::Misuse(misuse));
+            *progress = Progress::Refused(misuse);
+            return Some(Quick::GoOn);
         }
-        Some(match self.go_on(caught, value, shielded, false, body, cx) {
-            Poll::Pending => Quick::Pending,
-            Poll::Ready(ended) => Quick::Ended(ended),
-        })
+        Some(self.go_on_from(progress, caught, shielded, &mut body.again(), cx))
     }
 
     /// Gives a region without a node its node, which has been entered.
@@ -125,10 +121,9 @@ impl Frame {
     }
 
     #[inline(never)]
-    pub(super) fn settle(
+    fn settle(
         &mut self,
         draft: &Draft,
-        shared: bool,
         light: Light,
         inside: Option<Arc<Node>>,
     ) -> Result<(), Box<Misuse>> {
@@ -144,11 +139,9 @@ impl Frame {
         draft.hand_over_census();
         #[cfg(feature = "testing")]
         node.count_as_node();
-        if shared {
-            let settled = draft.settle(Arc::clone(&node));
-            if !Arc::ptr_eq(settled, &node) {
-                node.stay_in(settled);
-            }
+        let settled = draft.settle(Arc::clone(&node));
+        if !Arc::ptr_eq(settled, &node) {
+            node.stay_in(settled);
         }
         self.begin_in(node);
         Ok(())
@@ -186,6 +179,12 @@ impl Frame {
             Stage::Inside if !self.has(ROOT) => Ok(self.node().check("close", self.at)?),
             Stage::Inside | Stage::Left => Ok(()),
         }
+    }
+
+    /// Notes that a region without a node has been left.
+    #[inline]
+    pub(in crate::region) fn note_left(&mut self) {
+        self.stage = Stage::Left;
     }
 
     /// Ends the frame of a region that could not be entered.

@@ -1,6 +1,7 @@
 //! The failures of a frame's region, until its result or a record further out takes them (R15).
 
 use super::super::Caught;
+use super::super::body::Body;
 use super::{Extras, Frame};
 use crate::failure::{ExitFailure, Failures};
 use crate::reason::Leaving;
@@ -38,6 +39,11 @@ impl Frame {
     /// Resumes `panic` in place of `result`; the failures that no result will contain go outwards.
     pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
         self.drop_value(result);
+        self.resume_now(panic)
+    }
+
+    /// As [`resume`](Frame::resume), where there is no result.
+    pub(crate) fn resume_now(&mut self, panic: Payload) -> ! {
         if let Some(extras) = self.extras_seen() {
             extras.tally.panic_as_failure();
         }
@@ -49,6 +55,13 @@ impl Frame {
     /// hides neither (R15).
     pub(crate) fn drop_value<R>(&mut self, value: R) {
         if let Err(payload) = unwind::catch(|| drop(value)) {
+            self.keep_panic(payload);
+        }
+    }
+
+    /// As [`drop_value`](Frame::drop_value), for the value that the body has ended with.
+    pub(in crate::region) fn drop_value_of(&mut self, body: &mut dyn Body) {
+        if let Err(payload) = unwind::catch(|| body.drop_value()) {
             self.keep_panic(payload);
         }
     }
@@ -92,7 +105,7 @@ impl Frame {
         unwind::drop_each_quietly(over);
     }
 
-    pub(super) fn keep_panic(&mut self, payload: Payload) {
+    pub(in crate::region) fn keep_panic(&mut self, payload: Payload) {
         let at = self.at;
         self.extras().tally.panicked(payload, at);
     }

@@ -1,7 +1,7 @@
 //! The crate's own hot paths: the names that `benches/counts.tsv` pins.
 
 use crate::{Path, measured, measured_apart, path, path_of};
-use benches::{Runtimes, Wakes, finish, inside_a_task, inside_scopes, poll, poll_with};
+use benches::{Runtimes, Wakes, finish, inside_a_task, inside_scopes, poll, poll_with, yield_once};
 use moored::rt::tokio::Tokio;
 use moored::{CancelScope, EnteredScope, ExitStack, TaskGroup, move_on_after};
 use std::convert::Infallible;
@@ -22,9 +22,11 @@ pub(crate) fn paths() -> impl Iterator<Item = Path> {
         path("enter_leave_in_8", |_, n| inside_scopes(8, &mut || measured(n, enter_leave))),
         path("enter_leave_deadline", |_, n| in_a_runtime(|| measured(n, enter_leave_deadline))),
         path("enter_leave_handle", |_, n| inside_a_task(|| measured(n, enter_leave_handle))),
+        path("scope_yields", |_, n| inside_a_task(|| measured(n, scope_yields))),
         path("poll", guarded_poll),
         path("poll_nested_8", guarded_poll_nested_8),
         path("move_on_after", |_, n| in_a_runtime(|| measured(n, timed))),
+        path("move_on_after_yields", |_, n| in_a_runtime(|| measured(n, timed_yields))),
         path("wait", wait),
         path("wait_again", wait_again),
         path_of("cancel_waiter_100", 100, cancel_waiters),
@@ -42,6 +44,9 @@ pub(crate) fn paths() -> impl Iterator<Item = Path> {
         path_of("exit_100", 100, exits),
         path_of("exit_10000", 10_000, exits),
         path("defer", defer),
+        path("stack_2_yields", |_, n| inside_a_task(|| measured(n, stack_yields))),
+        path("group_1_yields", |_, n| inside_a_task(|| measured(n, group_yields))),
+        path("request", |_, n| in_a_runtime(|| measured(n, request))),
     ]
     .into_iter()
 }
@@ -89,6 +94,20 @@ fn enter_leave_handle() -> u64 {
 
 fn timed() -> Option<u64> {
     finish(move_on_after(HOUR, ready(black_box(1))))
+}
+
+/// Work that waits once.
+async fn one() -> u64 {
+    yield_once().await;
+    black_box(1)
+}
+
+fn scope_yields() -> u64 {
+    finish(CancelScope::new().run(one())).unwrap()
+}
+
+fn timed_yields() -> Option<u64> {
+    finish(move_on_after(HOUR, one()))
 }
 
 async fn scope<F: Future>(body: F) -> Option<F::Output> {
@@ -204,7 +223,7 @@ fn children(n: u64, iterations: u64) {
 fn children_that_yield(n: u64, iterations: u64) {
     spawned(n, iterations, |group, i| {
         group.spawn(async move {
-            benches::yield_once().await;
+            yield_once().await;
             Ok(black_box(i))
         });
     });
@@ -292,6 +311,38 @@ fn exits(n: u64, iterations: u64) {
         once();
         measured(iterations, once);
     });
+}
+
+fn stack_yields() -> u64 {
+    finish(with_two_exits(async { Ok(one().await) }))
+}
+
+async fn with_two_exits(body: impl Future<Output = Result<u64, Infallible>>) -> u64 {
+    let stack = ExitStack::new();
+    let body = async {
+        for exit in 0..2 {
+            stack.defer(async move {
+                let _ = black_box(exit);
+            });
+        }
+        body.await
+    };
+    stack.run(body).await.unwrap()
+}
+
+fn group_yields() -> u64 {
+    finish(with_one_child()).unwrap()
+}
+
+async fn with_one_child() -> Result<u64, Infallible> {
+    let group = Group::new();
+    let body = async { Ok(group.spawn(async { Ok(one().await) }).join().await.unwrap()) };
+    Ok(group.run(body).await.unwrap())
+}
+
+/// What a server does for each request.
+fn request() -> Option<u64> {
+    finish(moored::task(move_on_after(HOUR, with_two_exits(with_one_child()))))
 }
 
 /// An exit registered, with its owner check; it is run outside.

@@ -21,9 +21,11 @@ pub(crate) fn paths() -> impl Iterator<Item = Path> {
         path("peer_enter_leave", |_, n| enter_leave(1, n)),
         path("peer_enter_leave_in_8", |_, n| enter_leave(8, n)),
         path("peer_enter_leave_deadline", enter_leave_deadline),
+        path("peer_scope_yields", |_, n| scope_yields(n)),
         path("peer_poll", guarded_poll),
         path("peer_poll_nested_8", guarded_poll_nested_8),
         path("peer_move_on_after", timed),
+        path("peer_move_on_after_yields", |_, n| in_a_runtime(|| measured(n, timed_yields))),
         path("peer_wait", wait),
         path("peer_wait_again", wait_again),
         path_of("peer_cancel_waiter_100", 100, cancel_waiters),
@@ -39,6 +41,9 @@ pub(crate) fn paths() -> impl Iterator<Item = Path> {
         path("peer_exit_1", exits),
         path_of("peer_exit_100", 100, exits),
         path_of("peer_exit_10000", 10_000, exits),
+        path("peer_stack_2_yields", |_, n| measured(n, || finish(with_two_exits(one())))),
+        path("peer_group_1_yields", |_, n| measured(n, || finish(with_one_child()))),
+        path("peer_request", |_, n| in_a_runtime(|| measured(n, request))),
     ]
     .into_iter()
 }
@@ -74,6 +79,56 @@ fn timed(_: u64, iterations: u64) {
     let runtimes = Runtimes::new().unwrap();
     let _inside = runtimes.current.enter();
     measured(iterations, || finish(tokio::time::timeout(HOUR, ready(black_box(1)))).unwrap());
+}
+
+/// Work that waits once.
+async fn one() -> u64 {
+    yield_once().await;
+    black_box(1)
+}
+
+fn in_a_runtime(work: impl FnOnce()) {
+    let runtimes = Runtimes::new().unwrap();
+    let _inside = runtimes.current.enter();
+    work();
+}
+
+fn scope_yields(iterations: u64) {
+    let tokens = ChildTokens::chain(1);
+    measured(iterations, || {
+        let child = tokens.innermost().child_token();
+        finish(child.run_until_cancelled(one())).unwrap()
+    });
+}
+
+fn timed_yields() -> Option<u64> {
+    finish(tokio::time::timeout(HOUR, one())).ok()
+}
+
+async fn with_two_exits(body: impl Future<Output = u64>) -> u64 {
+    let mut stack: Vec<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>> = Vec::new();
+    for exit in 0..2 {
+        stack.push(Box::new(move || {
+            Box::pin(async move {
+                let _ = black_box(exit);
+            })
+        }));
+    }
+    let value = body.await;
+    while let Some(exit) = stack.pop() {
+        caught(exit()).await.unwrap();
+    }
+    value
+}
+
+async fn with_one_child() -> u64 {
+    let mut all: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
+    all.push(Box::pin(one()));
+    all.next().await.unwrap()
+}
+
+fn request() -> Option<u64> {
+    finish(tokio::time::timeout(HOUR, with_two_exits(with_one_child()))).ok()
 }
 
 async fn token<F: Future>(parent: &CancellationToken, body: F) -> Option<F::Output> {

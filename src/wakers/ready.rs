@@ -1,26 +1,26 @@
-//! The queue of the in-task children that have to be polled.
+//! The queue of the members that have to be polled, of many that one run polls.
 
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::mem;
 use std::task::{Wake, Waker};
 
-/// The queue between the wakers of a group's in-task children and its `run`. It holds no future, so a
-/// waker that outlives the group keeps nothing alive.
+/// The queue between the wakers of the members, such as a group's in-task children, and the run that polls them. It
+/// holds no future, so a waker that outlives the run keeps nothing alive.
 #[derive(Default)]
-pub(super) struct Ready(Mutex<Queue>);
+pub(crate) struct Ready(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
     woken: Vec<usize>,
-    /// Wakes `run`; taken by the first thread that queues a child or an arrival.
+    /// Wakes the run; taken by the first thread that queues a member or an arrival.
     run: Option<Waker>,
 }
 
 impl Ready {
-    /// Wakes `run` for a child that has arrived, which is not in the queue.
-    pub(super) fn notify(&self) {
+    /// Wakes the run for a member that has arrived, which is not in the queue.
+    pub(crate) fn notify(&self) {
         let run = self.0.lock().run.take();
-        crate::wakers::wake_all(run);
+        super::wake_all(run);
     }
 
     fn push(&self, member: usize) {
@@ -29,12 +29,12 @@ impl Ready {
             queue.woken.push(member);
             queue.run.take()
         };
-        crate::wakers::wake_all(run);
+        super::wake_all(run);
     }
 
-    /// Registers `run`'s waker, and swaps the queue of woken members into `woken`, which must
+    /// Registers the run's waker, and swaps the queue of woken members into `woken`, which must
     /// be empty.
-    pub(super) fn take(&self, woken: &mut Vec<usize>, run: &Waker) {
+    pub(crate) fn take(&self, woken: &mut Vec<usize>, run: &Waker) {
         let run = run.clone();
         let old = {
             let mut queue = self.0.lock();
@@ -44,8 +44,8 @@ impl Ready {
         drop(old);
     }
 
-    /// Drops `run`'s waker, and with it the reference to the task that holds the group.
-    pub(super) fn clear(&self) {
+    /// Drops the run's waker, and with it the reference to the task that holds the members.
+    pub(crate) fn clear(&self) {
         let (woken, run) = {
             let mut queue = self.0.lock();
             (mem::take(&mut queue.woken), queue.run.take())
@@ -54,8 +54,8 @@ impl Ready {
     }
 }
 
-/// The waker of a place among the members; kept for the next child that gets the place.
-pub(super) struct MemberWaker {
+/// The waker of a place among the members; kept for the next member that gets the place.
+pub(crate) struct MemberWaker {
     member: usize,
     /// Whether it is in the queue already.
     queued: AtomicBool,
@@ -63,12 +63,12 @@ pub(super) struct MemberWaker {
 }
 
 impl MemberWaker {
-    pub(super) fn new(member: usize, ready: Arc<Ready>) -> Arc<Self> {
+    pub(crate) fn new(member: usize, ready: Arc<Ready>) -> Arc<Self> {
         Arc::new(MemberWaker { member, queued: AtomicBool::new(false), ready })
     }
 
     /// Before the poll, so that a wake-up during the poll counts.
-    pub(super) fn unqueue(&self) {
+    pub(crate) fn unqueue(&self) {
         // Only this function clears the mark. If it is not set, there is no write to synchronise with. If it is set, a
         // thread that found it set did not queue the member again and relies on this poll, so the poll has to acquire
         // that thread's earlier writes.

@@ -1,0 +1,65 @@
+//! A body of any type: the code behind the quick path of a poll is compiled once for all of them.
+
+use crate::reason::Leaving;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// The future that a region polls, and the value that it ends with.
+pub(crate) trait Body {
+    /// Polls the body, to be called with its region current. A body that ends leaves its value here and is dropped at once,
+    /// so that regions that are left in it hand their exits to its region.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Also true after a panic of the body's drop, which comes when the value is here.
+    fn has_value(&self) -> bool;
+
+    /// The reason that the value gives to the exits of the region.
+    fn why(&self) -> Leaving;
+
+    fn drop_body(&mut self);
+
+    fn drop_value(&mut self);
+}
+
+/// A body where it stands, and the place for its value.
+pub(crate) struct InPlace<'a, F: Future> {
+    pub(crate) body: Pin<&'a mut Option<F>>,
+    pub(crate) value: &'a mut Option<F::Output>,
+    pub(crate) why: fn(&F::Output) -> Leaving,
+}
+
+impl<F: Future> InPlace<'_, F> {
+    /// For the slow path. The quick path has its own, which then need not stand in memory.
+    #[inline(always)]
+    pub(super) fn again(&mut self) -> InPlace<'_, F> {
+        InPlace { body: self.body.as_mut(), value: self.value, why: self.why }
+    }
+}
+
+impl<F: Future> Body for InPlace<'_, F> {
+    #[inline(always)]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(body) = self.body.as_mut().as_pin_mut() else { return Poll::Pending };
+        let value = ready!(body.poll(cx));
+        *self.value = Some(value);
+        self.body.set(None);
+        Poll::Ready(())
+    }
+
+    fn has_value(&self) -> bool {
+        self.value.is_some()
+    }
+
+    fn why(&self) -> Leaving {
+        self.value.as_ref().map_or(Leaving::Completed, self.why)
+    }
+
+    fn drop_body(&mut self) {
+        self.body.set(None);
+    }
+
+    fn drop_value(&mut self) {
+        *self.value = None;
+    }
+}

@@ -1,0 +1,332 @@
+//! A task or a time limit that only its own run has: it has no node while nothing inside asks for one, in its first poll and
+//! in every later one (R19).
+//!
+//! # Invariants
+//!
+//! 1. No handle and no shared draft reaches such a region. So nobody cancels it, hands anything over to it, or has to wake
+//!    it: while it has no node, its run registers no waker.
+//! 2. From its first poll that is pending on it knows what it was entered in, by its node. Where it is polled or dropped
+//!    elsewhere, it gets a node of its own first, inside what it was entered in (R1, R2).
+//! 3. A region inside that has to know its parent gives it its node within a poll, and the run goes on with that.
+//! 4. Its deadline never changes. `due` tells that the timer here is armed for it, with a node and without one; the frame's
+//!    timers do not know of it. A clock of one's own makes timers of its own: then the deadline is left to the frame.
+
+use super::body::{Body, InPlace};
+use super::draft::Light;
+use super::frame::{Progress, Quick};
+use super::run::{Origin, drop_inside};
+use super::time::Times;
+use super::{Draft, Frame, Node, ambient};
+use crate::clock::Alarm;
+use crate::sync::Arc;
+use crate::unwind;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+pin_project! {
+    /// The draft of a region that only its own run has, and the timer of its deadline.
+    pub(crate) struct Lone<T> {
+        pub(crate) draft: Draft,
+        // Since its first poll that was pending, until it has a node.
+        entered: Option<Entered>,
+        // What the timer is armed for.
+        due: Option<Instant>,
+        #[pin]
+        timer: T,
+    }
+}
+
+struct Entered {
+    task: u64,
+    root: Option<u64>,
+    deadline: Option<Instant>,
+    /// The region that it was entered in, with the mark that an exit of it ran. `None` if no region was around it.
+    around: Option<(Arc<Node>, bool)>,
+}
+
+/// The timer of a region that has no node.
+pub(crate) trait LoneTimer {
+    /// `None` if there is no clock.
+    fn poll(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Option<Poll<()>>;
+
+    fn disarm(self: Pin<&mut Self>);
+}
+
+/// The timer of a task, which has no deadline.
+impl LoneTimer for () {
+    fn poll(self: Pin<&mut Self>, _: Instant, _: &mut Context<'_>) -> Option<Poll<()>> {
+        None
+    }
+
+    fn disarm(self: Pin<&mut Self>) {}
+}
+
+impl LoneTimer for Alarm {
+    fn poll(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        Alarm::poll(self, at, cx)
+    }
+
+    fn disarm(mut self: Pin<&mut Self>) {
+        unwind::quietly(|| self.set(Alarm::default()));
+    }
+}
+
+impl<T: Default> Lone<T> {
+    pub(crate) fn new(draft: Draft) -> Self {
+        Lone { draft, entered: None, due: None, timer: T::default() }
+    }
+}
+
+impl<T: LoneTimer> Lone<T> {
+    #[inline(always)]
+    fn each(self: Pin<&mut Self>) -> LoneRef<'_> {
+        let this = self.project();
+        LoneRef { draft: this.draft, entered: this.entered, due: this.due, timer: this.timer }
+    }
+}
+
+impl<T: LoneTimer> Origin for Lone<T> {
+    #[inline]
+    fn draft(&self) -> Option<(&Draft, bool)> {
+        Some((&self.draft, false))
+    }
+
+    #[inline(always)]
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        frame: &mut Frame,
+        progress: &mut Progress,
+        mut body: InPlace<'_, F>,
+        cx: &mut Context<'_>,
+    ) -> Quick {
+        let mut lone = self.each();
+        let light = match lone.entered {
+            None => lone.draft.light(frame.at()),
+            Some(_) => lone.look_around(frame, cx),
+        };
+        let Some(light) = light else { return Quick::GoOn };
+        let Some((caught, shielded, node)) = ambient::watch_light(light, || body.poll(cx)) else {
+            lone.give_node_if_entered(frame);
+            return Quick::GoOn;
+        };
+        let waits = matches!(caught, Ok(Poll::Pending));
+        match (&caught, &node) {
+            (Ok(Poll::Ready(())), None) => {
+                lone.leave(frame);
+                return Quick::Left;
+            }
+            (Ok(Poll::Pending), None) if !shielded && lone.stays(light, cx) => {
+                return Quick::Pending;
+            }
+            _ => {}
+        }
+        lone.give_node_after(waits, frame, light, node, cx);
+        frame.go_on_from(progress, caught, shielded, &mut body.again(), cx)
+    }
+
+    #[inline(always)]
+    fn poll_timer(self: Pin<&mut Self>, frame: &mut Frame, cx: &mut Context<'_>) {
+        if self.due.is_some() {
+            self.each().poll_timer(frame, cx);
+        }
+    }
+
+    fn body_has_ended(self: Pin<&mut Self>) {
+        self.each().disarm();
+    }
+
+    #[inline]
+    fn has_left(self: Pin<&mut Self>, _: &Frame) {
+        self.each().disarm();
+    }
+
+    fn drop_light(self: Pin<&mut Self>, frame: &mut Frame, body: &mut dyn Body) {
+        self.each().drop_body(frame, body);
+    }
+}
+
+/// A lone region in a poll or in its drop, whatever its timer.
+struct LoneRef<'a> {
+    draft: &'a Draft,
+    entered: &'a mut Option<Entered>,
+    due: &'a mut Option<Instant>,
+    timer: Pin<&'a mut dyn LoneTimer>,
+}
+
+/// What the timer of a lone region came to.
+#[derive(PartialEq, Eq)]
+enum Time {
+    /// The timer is armed, or there is no deadline.
+    Waits,
+    HasCome(Instant),
+    /// The frame has to find out.
+    Unknown,
+}
+
+impl LoneRef<'_> {
+    /// At the beginning of a later poll: `None` where it goes on with a node, because it is polled elsewhere, or because of
+    /// its deadline.
+    #[inline(never)]
+    fn look_around(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> Option<Light> {
+        let (light, here) = self.where_entered(frame)?;
+        let time = self.poll_armed(cx);
+        if here && time == Time::Waits {
+            return Some(light);
+        }
+        self.give_node(frame, light, None);
+        act_on(time, frame);
+        None
+    }
+
+    /// At the beginning of a poll of a region that has its node.
+    #[inline(never)]
+    fn poll_timer(&mut self, frame: &mut Frame, cx: &mut Context<'_>) {
+        let time = self.poll_armed(cx);
+        act_on(time, frame);
+    }
+
+    /// The region as it was entered, and whether it is polled or dropped there. `None` before its first pending poll, and once
+    /// it has its node.
+    fn where_entered(&self, frame: &Frame) -> Option<(Light, bool)> {
+        let Entered { task, root, deadline, around } = self.entered.as_ref()?;
+        let light = self.draft.light_of(frame.at(), *task, *root, *deadline);
+        Some((light, ambient::is_in(around.as_ref())))
+    }
+
+    fn poll_armed(&mut self, cx: &mut Context<'_>) -> Time {
+        let Some(at) = *self.due else { return Time::Waits };
+        let time = match unwind::catch(|| self.timer.as_mut().poll(at, cx)) {
+            Ok(Some(Poll::Pending)) => return Time::Waits,
+            Ok(Some(Poll::Ready(()))) => Time::HasCome(at),
+            Ok(None) => Time::Unknown,
+            Err(payload) => {
+                // A timer of the frame's finds the same, in the region that ends with it.
+                unwind::discard(payload);
+                Time::Unknown
+            }
+        };
+        self.disarm();
+        time
+    }
+
+    /// After the first poll that is pending.
+    fn arm(&mut self, light: Light, around: Option<&Arc<Node>>, cx: &mut Context<'_>) -> Time {
+        if light.deadline.is_none() {
+            return Time::Waits;
+        }
+        if Node::clocked_in(around) != 0 {
+            return Time::Unknown;
+        }
+        *self.due = light.deadline;
+        self.poll_armed(cx)
+    }
+
+    fn disarm(&mut self) {
+        if self.due.take().is_some() {
+            self.timer.as_mut().disarm();
+        }
+    }
+
+    /// After a poll that is pending, in which nothing has asked for the node: whether none is needed.
+    #[inline(never)]
+    fn stays(&mut self, light: Light, cx: &mut Context<'_>) -> bool {
+        if self.entered.is_some() {
+            // Its timer was polled before the body.
+            return true;
+        }
+        let around = ambient::current();
+        let time = self.arm(light, around.as_ref().map(|(node, _)| node), cx);
+        // A time that has come is found again with the node.
+        let stays = time == Time::Waits;
+        let Light { task, root, deadline, .. } = light;
+        *self.entered = stays.then_some(Entered { task, root, deadline, around });
+        stays
+    }
+
+    /// After a poll in which the region turned out to need its node. The timer of a body that `waits` is armed,
+    /// unless it was.
+    #[inline(never)]
+    fn give_node_after(
+        &mut self,
+        waits: bool,
+        frame: &mut Frame,
+        light: Light,
+        inside: Option<Arc<Node>>,
+        cx: &mut Context<'_>,
+    ) {
+        let arms = waits && self.entered.is_none() && inside.is_some();
+        self.give_node(frame, light, inside);
+        if arms {
+            let parent = frame.node().parent();
+            let time = self.arm(light, parent.as_ref(), cx);
+            self.leave_time_to(frame);
+            act_on(time, frame);
+        }
+    }
+
+    /// Gives the region its node, which may have been made within the poll, inside what it was entered in.
+    #[inline(never)]
+    fn give_node(&mut self, frame: &mut Frame, light: Light, inside: Option<Arc<Node>>) {
+        let entered = self.entered.take();
+        let node = inside.unwrap_or_else(|| {
+            light.node(entered.map_or_else(ambient::current, |entered| entered.around))
+        });
+        self.draft.hand_over_census();
+        #[cfg(feature = "testing")]
+        node.count_as_node();
+        frame.begin_in(node);
+        self.leave_time_to(frame);
+    }
+
+    /// Tells the frame whether the deadline is its business.
+    fn leave_time_to(&self, frame: &Frame) {
+        if self.due.is_some() {
+            frame.node().watches_itself();
+        }
+    }
+
+    fn give_node_if_entered(&mut self, frame: &mut Frame) {
+        if let Some((light, _)) = self.where_entered(frame) {
+            self.give_node(frame, light, None);
+        }
+    }
+
+    #[inline]
+    fn leave(&mut self, frame: &mut Frame) {
+        *self.entered = None;
+        self.disarm();
+        frame.note_left();
+    }
+
+    /// Drops the body of a run that is dropped while it is pending, with its region current.
+    #[cold]
+    fn drop_body(&mut self, frame: &mut Frame, body: &mut dyn Body) {
+        let Some((light, here)) = self.where_entered(frame) else { return };
+        let dropped = if here { ambient::watch_light(light, || body.drop_body()) } else { None };
+        match dropped {
+            Some((Ok(()), _, None)) => self.leave(frame),
+            Some((caught, _, node)) => {
+                self.give_node(frame, light, node);
+                if let Err(payload) = caught {
+                    frame.keep_panic(payload);
+                }
+                frame.abandon();
+            }
+            None => {
+                self.give_node(frame, light, None);
+                drop_inside(frame, None, body);
+            }
+        }
+    }
+}
+
+fn act_on(time: Time, frame: &mut Frame) {
+    match time {
+        Time::Waits => {}
+        Time::HasCome(at) => frame.node().come_due(at, Times::All),
+        Time::Unknown => frame.node().has_new_times(),
+    }
+}
