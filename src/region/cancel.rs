@@ -554,8 +554,11 @@ impl Node {
 
     /// This region was cancelled or stopped, or has times that no run watches: it is never quiet again, and the regions
     /// inside it look again.
+    ///
+    /// The mark is a read-modify-write, like every other change of the word, so that the changes are totally
+    /// ordered, and a mark of [`found_quiet`](Node::found_quiet) comes before this one or fails.
     pub(super) fn unsettle_for_good(&self) {
-        self.quiet.store(NEVER, Ordering::Release);
+        self.quiet.swap(NEVER, Ordering::AcqRel);
         self.unsettle_held();
     }
 
