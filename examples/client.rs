@@ -15,7 +15,7 @@ use moored::{BoxError, ExitStack, Failure, Released, fail_after, task};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What a server was told, in order. A real client has a socket here.
+/// The messages that a server was sent, in order. A real client has a socket here.
 type Wire = Arc<Mutex<Vec<String>>>;
 
 fn say(wire: &Wire, what: impl Into<String>) {

@@ -1,4 +1,4 @@
-//! Who holds up the shutdown? Three sessions are told to stop, and the server of one of them does not say goodbye.
+//! Finds the exit that holds up a shutdown: of three sessions that stop, one has a server that says no goodbye.
 //!
 //! The tree of open regions names the exit that hangs: the stack it was registered in, the line, how long it has run, and
 //! which task adopted it. `inspect::Snapshot::leaving` is the same as one line.
@@ -37,7 +37,7 @@ async fn session(server: &'static str, answer: Arc<Notify>) -> Result<(), Infall
     Ok(())
 }
 
-/// What is open while the shutdown hangs: the tree, the culprit, and the recording of all of it.
+/// The regions and exits that are open while the shutdown hangs: the tree, the culprit, and the recording of all of it.
 pub(crate) async fn run() -> (String, String, String) {
     let recording = inspect::record();
     let answer = Arc::new(Notify::new());

@@ -57,8 +57,8 @@ use crate::report::CloseReport;
 ///   added that an era demands (`resultType`, `ttlMs`, `cacheScope`).
 /// - A client that cancels cancels its requests at the servers. So does one of the newer era that goes away; in the older one that is no
 ///   cancellation over HTTP.
-/// - Where the gateway has a group of its own ([`open`](Self::open)), what a server asks and tells while it works on a call goes to the
-///   client of that call.
+/// - Where the gateway has a group of its own ([`open`](Self::open)), the requests and notifications of a server that works
+///   on a call go to the client of that call.
 /// - Every request is a child of the gateway. A handler that panics fails only its own request.
 /// - Bodies, sessions, connections and requests all have limits. See [`GatewayOptions`].
 ///

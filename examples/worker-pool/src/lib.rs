@@ -1,7 +1,7 @@
 //! Workers on a job queue in SQLite.
 //!
 //! Each job has a time limit and a number of tries. A worker *claims* a job in one transaction, runs it, and *settles* it in
-//! another one. The settling is an exit: whatever becomes of the run, by an error, the time limit, a panic or the shutdown,
+//! another one. The settling is an exit: after a result, an error, the time limit, a panic or the shutdown,
 //! the job is done, back in the queue, or given up, before the worker is left. A stop lets each worker finish its job; when
 //! the grace of the group is over, the jobs that still run are dropped and go back.
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct Job {
     /// Its row.
     pub id: i64,
-    /// What is to be done.
+    /// The work, as the caller described it.
     pub work: String,
     /// Which try this is, from 1 on.
     pub attempt: i64,

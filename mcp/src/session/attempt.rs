@@ -94,7 +94,7 @@ impl Berth<'_> {
             Transport::Adopted(adopted) => Ready::Adopted(adopted.clone()),
         };
         // The last exit registered is the first to run, so no message is sent any more when the
-        // others run.
+        // other exits run.
         self.stack.defer(exits::stop_link(
             self.session.clone(),
             self.shared.clone(),

@@ -340,7 +340,7 @@ async fn with_one_child() -> Result<u64, Infallible> {
     Ok(group.run(body).await.unwrap())
 }
 
-/// What a server does for each request.
+/// One request of a server: a task, a deadline, exits and a child.
 fn request() -> Option<u64> {
     finish(moored::task(move_on_after(HOUR, with_two_exits(with_one_child()))))
 }

@@ -134,8 +134,8 @@ fn table(report: &CloseReport, layout: &[Column]) -> Table {
     table
 }
 
-/// The facts that the row of a server does not show: those that the layout leaves out, the whole chain of its failure,
-/// the last lines of the child, the warnings.
+/// The facts that the row of a server does not show: the columns that the layout leaves out, the whole chain of its
+/// failure, the last lines of the child, the warnings.
 fn details(server: &ServerReport, layout: &[Column], width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |lead: &str, text: &str| {

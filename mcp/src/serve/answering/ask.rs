@@ -232,7 +232,8 @@ impl Fleet {
         };
         let away = server.and_then(|server| self.away(&server));
         let told = match (&error, away) {
-            // Its session is on its way up, or down, or forgotten: what keeps it away is what counts.
+            // The session is on its way up, or down, or forgotten. The caller needs the cause that keeps the server
+            // away.
             (
                 CallError::UnknownTool(_)
                 | CallError::Unknown { .. }
