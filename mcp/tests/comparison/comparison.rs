@@ -28,14 +28,14 @@ use crate::support::{at, fleet_server};
 pub(crate) const PLAY: &str = "MOORED_MCP_COMPARE";
 const PYTHONS: &str = "MOORED_MCP_PYTHONS";
 const PAGE: &str = "MOORED_MCP_COMPARISON_PAGE";
-/// What a caller has patience for.
+/// The time for which a caller waits.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// What this crate waits for a server to come up, which is half a minute by default.
+/// The time for which this crate waits for a server to come up; the default is half a minute.
 const CONNECT: Duration = Duration::from_secs(10);
 /// When what is left behind is counted.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// What is done with a client.
+/// The calls that are made on a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Play {
     Connect,
@@ -238,7 +238,7 @@ fn in_a_process(number: usize, contender: &str) -> Result<Value, Failed> {
 pub(crate) fn play(what: &str) {
     let (number, contender) = what.split_once(' ').expect("a number and a name");
     let case = &CASES[number.parse::<usize>().expect("a number")];
-    // What stock rmcp needs, and this crate brings along.
+    // Stock rmcp needs this of its caller; this crate brings it along.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let servers = Runtime::new().expect("a runtime of the servers");
     let opened = Arc::new(AtomicUsize::new(0));
@@ -445,7 +445,7 @@ impl Contender for Ours {
     }
 }
 
-/// What the caller was told, and how long that took.
+/// The answer that the caller got, and the time that it took.
 type Told = (String, u128);
 
 fn play_with<C: Contender>(

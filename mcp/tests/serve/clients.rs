@@ -33,7 +33,7 @@ type Step = (f64, Option<String>);
 pub(crate) struct Noting {
     pub(crate) progress: Arc<Mutex<Vec<Step>>>,
     pub(crate) changes: Arc<Notify>,
-    /// What was logged: who, and what.
+    /// The log messages: the logger, and its text.
     pub(crate) log: Arc<Mutex<Vec<(String, Value)>>>,
     pub(crate) updated: Arc<Mutex<Vec<String>>>,
 }

@@ -121,7 +121,7 @@ impl HttpSession {
         Err(Failure::Told(fault))
     }
 
-    /// The headers as they are sent. Those of the protocol are not the provider's.
+    /// The headers as they are sent. The provider sets no header of the protocol.
     fn headers_of(&self, given: &Given) -> Result<HeaderMap, Failure> {
         let mut own = HeaderMap::new();
         for (name, value) in given {

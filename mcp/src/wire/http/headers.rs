@@ -1,4 +1,4 @@
-//! Headers: those of the user, those of the protocol, and those of an answer.
+//! Headers: the headers of the user, of the protocol, and of an answer.
 
 use std::collections::{BTreeMap, HashMap};
 
