@@ -50,7 +50,7 @@ enum Shield {
     Down,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Region {
     kind: Kind,
     parent: RegionId,
@@ -77,6 +77,8 @@ struct Region {
     dropped_for: Option<Why>,
     /// The reason that its exits are given.
     because: Option<Because>,
+    /// The reason that they may be given instead, if a body that fell with it went just before.
+    or_because: Option<Because>,
     /// Whether the cancellation ended the body.
     cut_short: bool,
     /// Whether its body or a child failed.
@@ -117,7 +119,7 @@ enum Late {
     Yes,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Exit {
     region: RegionId,
     plan: ExitPlan,
@@ -133,7 +135,7 @@ struct Exit {
 }
 
 /// The last event that abandoned an exit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Abandoned {
     event: usize,
     half_way: bool,
@@ -150,7 +152,7 @@ impl Exit {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Reference {
     regions: Vec<Region>,
     exits: BTreeMap<ExitId, Exit>,
@@ -231,6 +233,7 @@ impl Reference {
             },
             dropped_for: None,
             because: None,
+            or_because: None,
             cut_short: false,
             failed: false,
             panicked: false,

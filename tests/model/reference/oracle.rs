@@ -92,8 +92,30 @@ impl Reference {
         if !falls && at.cancelled.is_some() && at.has_body() {
             ensure!(!self.is_held(region), "body {region} was dropped in spite of a shield (R12)");
             self.cut(region);
+        } else if falls && self.may_be_cut(region) {
+            self.may_have_gone_before(region);
         }
         Ok(())
+    }
+
+    /// A cancelled body that falls with the body around it may have gone by itself just before that. Then an exit
+    /// inside it may have had its turn while its value was lent, and its region may have left with a failure, which
+    /// is the reason for others that fall (R9, R17).
+    fn may_have_gone_before(&mut self, region: RegionId) {
+        let mut gone = self.clone();
+        gone.cut(region);
+        gone.follow();
+        for (id, exit) in &mut self.exits {
+            if exit.late == Late::No && gone.exits[id].late == Late::Maybe {
+                exit.late = Late::Maybe;
+            }
+        }
+        for id in 0..self.regions.len() {
+            let why = gone.why(id).filter(|_| gone.why(id) != self.why(id));
+            if let (Some(why), true) = (why, self.regions[id].because.is_none()) {
+                self.regions[id].or_because = Some(Because::Cancelled(why));
+            }
+        }
     }
 
     /// R14: once, in its turn, and only while its region is being left or after that.
@@ -120,9 +142,9 @@ impl Reference {
             );
             let first = self.exits.keys().find(|first| self.precedes(**first, id));
             ensure!(first.is_none(), "exit {id} began before {first:?} had ended (R7, R14)");
-            let expected = self.regions[exit.region].because;
+            let Region { because: expected, or_because, .. } = self.regions[exit.region];
             ensure!(
-                Some(because) == expected,
+                Some(because) == expected || Some(because) == or_because,
                 "exit {id} was told {because:?}, expected {expected:?} (R10, R14)"
             );
         } else {
