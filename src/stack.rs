@@ -1,31 +1,28 @@
 //! Exit stacks: regions that own async exits.
 
 mod close;
+mod defer;
 mod held;
 mod resource;
+mod run;
 mod work;
 
 pub use close::{Close, CloseError};
 pub use held::{Held, Later, LocalLater, SendLater};
 pub(crate) use held::{Slot, reclaim};
 pub use resource::{Enter, Resource};
+pub use run::StackRun;
 pub(crate) use work::Deferred;
 pub use work::ExitOutput;
 
-use crate::failure::{Cause, Failure};
 use crate::identity::TaskId;
-use crate::reason::{Leaving, Reason};
-use crate::region::{Ended, Exit, Kind, Node, Run};
+use crate::region::{Kind, Node};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
-use crate::wrong_task::{Misuse, Rejected, accepted};
-use pin_project_lite::pin_project;
+use crate::wrong_task::Rejected;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::Location;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// A region that owns async exits, run last in, first out, when the task that entered it leaves it.
@@ -123,199 +120,6 @@ impl ExitStack {
         self
     }
 
-    /// Registers `exit`: a future that returns nothing, or a `Result` whose error is recorded.
-    ///
-    /// If it is registered while the stack unwinds, it runs next (R14).
-    ///
-    /// # Panics
-    ///
-    /// From a task that does not own the stack, and when the stack was left; see
-    /// [`try_defer`](ExitStack::try_defer).
-    #[track_caller]
-    pub fn defer<F>(&self, exit: F)
-    where
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        accepted(self.try_defer(exit));
-    }
-
-    /// As [`defer`](ExitStack::defer).
-    ///
-    /// # Errors
-    ///
-    /// Hands `exit` back, from a task that does not own the stack, and when the stack was left.
-    #[track_caller]
-    pub fn try_defer<F>(&self, exit: F) -> Result<(), Rejected<F>>
-    where
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        self.register("defer", Location::caller(), exit, Deferred::future)
-    }
-
-    /// As [`defer`](ExitStack::defer), with an exit that gets the reason why it runs.
-    ///
-    /// ```
-    /// use moored::{ExitStack, Leaving};
-    ///
-    /// # futures::executor::block_on(async {
-    /// let stack = ExitStack::new();
-    /// stack.defer_with(|why| async move {
-    ///     println!("{}", if matches!(why, Leaving::Completed) { "commit" } else { "roll back" });
-    /// });
-    /// stack.close().await.unwrap();
-    /// # });
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`defer`](ExitStack::defer).
-    #[track_caller]
-    pub fn defer_with<C, F>(&self, exit: C)
-    where
-        C: FnOnce(Leaving) -> F + Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        accepted(self.try_defer_with(exit));
-    }
-
-    /// As [`defer_with`](ExitStack::defer_with).
-    ///
-    /// # Errors
-    ///
-    /// As [`try_defer`](ExitStack::try_defer).
-    #[track_caller]
-    pub fn try_defer_with<C, F>(&self, exit: C) -> Result<(), Rejected<C>>
-    where
-        C: FnOnce(Leaving) -> F + Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        self.register("defer", Location::caller(), exit, |exit| {
-            Deferred::closure(move |why: &Leaving| Ok(exit(why.clone())))
-        })
-    }
-
-    /// Lends `value`, and registers `give_back`, which gets it by value when its turn comes.
-    ///
-    /// The [`Held`] owns the value meanwhile, and its drop gives it back. If the value is still lent when
-    /// the exit's turn comes, [`ExitFailure::StillHeld`](crate::ExitFailure::StillHeld) is recorded,
-    /// unwinding goes on, and the last drop hands the exit to the nearest live region (R8).
-    ///
-    /// ```
-    /// # futures::executor::block_on(async {
-    /// let stack = moored::ExitStack::new();
-    /// let mut buffer = stack.hold(Vec::new(), |buffer: Vec<u8>| async move {
-    ///     assert_eq!(buffer, b"written");
-    /// });
-    /// buffer.extend_from_slice(b"written");
-    /// drop(buffer);
-    /// stack.close().await.unwrap();
-    /// # });
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`defer`](ExitStack::defer).
-    #[track_caller]
-    pub fn hold<T, C, F>(&self, value: T, give_back: C) -> Held<T>
-    where
-        T: Send + 'static,
-        C: FnOnce(T) -> F + Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        accepted(self.try_hold(value, give_back))
-    }
-
-    /// As [`hold`](ExitStack::hold), with an exit that gets the reason why it runs, as for a
-    /// transaction.
-    ///
-    /// ```
-    /// use moored::{ExitStack, Leaving};
-    ///
-    /// # futures::executor::block_on(async {
-    /// let stack = ExitStack::new();
-    /// let transaction = stack.hold_with(vec!["begin"], |mut log, why| async move {
-    ///     log.push(if matches!(why, Leaving::Completed) { "commit" } else { "roll back" });
-    ///     assert_eq!(log, ["begin", "commit"]);
-    /// });
-    /// drop(transaction);
-    /// stack.close().await.unwrap();
-    /// # });
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`defer`](ExitStack::defer).
-    #[track_caller]
-    pub fn hold_with<T, C, F>(&self, value: T, give_back: C) -> Held<T>
-    where
-        T: Send + 'static,
-        C: FnOnce(T, Leaving) -> F + Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        let call = |give_back: C, value, why| give_back(value, why);
-        accepted(self.hold_at(value, give_back, call, Location::caller()))
-    }
-
-    /// As [`hold`](ExitStack::hold).
-    ///
-    /// # Errors
-    ///
-    /// Hands `value` and `give_back` back, from a task that does not own the stack, and when the stack was
-    /// left.
-    #[track_caller]
-    pub fn try_hold<T, C, F>(&self, value: T, give_back: C) -> Result<Held<T>, Rejected<(T, C)>>
-    where
-        T: Send + 'static,
-        C: FnOnce(T) -> F + Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        let call = |give_back: C, value, _| give_back(value);
-        self.hold_at(value, give_back, call, Location::caller())
-    }
-
-    /// `call` is the way in which the exit calls `give_back`. If the registration is refused,
-    /// `give_back` is handed back unchanged.
-    fn hold_at<T, C, F>(
-        &self,
-        value: T,
-        give_back: C,
-        call: impl FnOnce(C, T, Leaving) -> F + Send + 'static,
-        at: &'static Location<'static>,
-    ) -> Result<Held<T>, Rejected<(T, C)>>
-    where
-        T: Send + 'static,
-        C: Send + 'static,
-        F: Future + Send + 'static,
-        F::Output: ExitOutput,
-    {
-        let slot = Slot::new();
-        let back = Arc::clone(&slot);
-        // The value stays in the `Held`: the exit finds it in the slot when its turn comes.
-        let registered = self.register("hold", at, give_back, |give_back| {
-            Deferred::closure(move |why: &Leaving| {
-                let why = why.clone();
-                let give_back = move |value| call(give_back, value, why);
-                held::reclaim(&back, give_back, |give_back| {
-                    SendLater::new(move |value| {
-                        let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit { work: Box::pin(work), registered_at: at }
-                    })
-                })
-            })
-        });
-        match registered {
-            Ok(()) => Ok(Held::new(value, slot)),
-            Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
-        }
-    }
-
     /// Enters the stack unless its first use did, runs `body`, runs the exits, and leaves.
     ///
     /// The body is dropped before the first exit runs, however it ends, so that values it held are back by then. A body
@@ -347,14 +151,6 @@ impl ExitStack {
         F: Future<Output = Result<T, E>>,
     {
         self.run_as(body, Location::caller())
-    }
-
-    pub(crate) fn run_as<F: Future, S>(
-        &self,
-        body: F,
-        at: &'static Location<'static>,
-    ) -> StackRun<'_, F, S> {
-        StackRun { run: Run::new(Arc::clone(&self.node), body, at), stack: PhantomData }
     }
 
     /// Leaves the stack: runs its exits, last in first out, with [`Leaving::Completed`].
@@ -464,40 +260,6 @@ impl ExitStack {
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
     }
-
-    pub(crate) fn admit(
-        &self,
-        operation: &'static str,
-        at: &'static Location<'static>,
-    ) -> Result<(), Misuse> {
-        // Entered before the check, so that of two tasks that use it for the first time at once one
-        // finds the other as its owner.
-        self.node.enter(at);
-        self.node.check(operation, at)?;
-        if self.node.has_left() {
-            return Err(self.node.left_misuse(operation, at));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn register<V, W>(
-        &self,
-        operation: &'static str,
-        at: &'static Location<'static>,
-        value: V,
-        make: impl FnOnce(V) -> W,
-    ) -> Result<(), Rejected<V>>
-    where
-        W: crate::region::ExitWork + Send + 'static,
-    {
-        if let Err(misuse) = self.admit(operation, at) {
-            return Err(Rejected::new(misuse, value));
-        }
-        let made = |value| Exit { work: Box::pin(make(value)), registered_at: at };
-        self.node
-            .push_exit(value, made)
-            .map_err(|value| Rejected::new(self.node.left_misuse(operation, at), value))
-    }
 }
 
 impl sealed::TakeOver for ExitStack {
@@ -527,85 +289,5 @@ impl Drop for ExitStack {
 impl fmt::Debug for ExitStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.node.fmt(f)
-    }
-}
-
-pin_project! {
-    /// The future of [`ExitStack::run`].
-    #[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
-    pub struct StackRun<'a, F: Future, S = ExitStack> {
-        #[pin]
-        run: Run<F>,
-        stack: PhantomData<&'a S>,
-    }
-}
-
-impl<F, T, E, S> Future for StackRun<'_, F, S>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    type Output = Result<T, Failure<E>>;
-
-    #[track_caller]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut run = self.project().run;
-        let why = |result: &Result<T, E>| match result {
-            Ok(_) => Leaving::Completed,
-            Err(_) => Leaving::Failed,
-        };
-        if let Some(polled) = run.as_mut().poll_quick(cx) {
-            return polled.map_err(|error| Failure::only(Cause::Body(error)));
-        }
-        let ended = match ready!(run.as_mut().poll_run(cx, why)) {
-            Ok(ended) => ended,
-            Err(misuse) => match *misuse {
-                Misuse::WrongTask(wrong) => {
-                    return Poll::Ready(Err(Failure::only(Cause::Rejected(*wrong))));
-                }
-                misuse => misuse.panic(),
-            },
-        };
-        let (mut value, mut causes) = (None, Vec::new());
-        match run.as_mut().value() {
-            Some(Ok(returned)) => value = Some(returned),
-            Some(Err(error)) => causes.push(Cause::Body(error)),
-            None => {}
-        }
-        match ended {
-            Ended::Cancelled(reason) => causes.push(Cause::Cancelled(reason)),
-            Ended::Misplaced(wrong) => causes.push(Cause::Cancelled(Reason::misplaced(wrong))),
-            Ended::Value | Ended::Panicked => {}
-        }
-        let frame = run.frame();
-        if frame.has_failures() || !causes.is_empty() {
-            frame.drop_value(value.take());
-        }
-        if let Some(panic) = frame.take_panic(None) {
-            if causes.iter().any(|cause| matches!(cause, Cause::Body(_))) {
-                frame.unclaimed();
-            }
-            frame.resume(panic, (value, causes));
-        }
-        let failures = frame.take_failures();
-        Poll::Ready(match (Failure::record(causes, failures, || frame.node().cap()), value) {
-            (Some(failure), _) => Err(failure),
-            (None, Some(value)) => Ok(value),
-            (None, None) => return Poll::Pending,
-        })
-    }
-}
-
-impl<F, T, E, S> futures_core::FusedFuture for StackRun<'_, F, S>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    fn is_terminated(&self) -> bool {
-        self.run.has_left()
-    }
-}
-
-impl<F: Future, S> fmt::Debug for StackRun<'_, F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StackRun")
     }
 }

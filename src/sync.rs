@@ -36,7 +36,7 @@ mod door {
         }
     }
 
-    /// The number of cancellations in this process; see `region/cancel.rs`.
+    /// The number of cancellations in this process; see `region/quiet.rs`.
     pub(crate) fn epoch() -> &'static AtomicU64 {
         static EPOCH: AtomicU64 = AtomicU64::new(1);
         &EPOCH

@@ -7,8 +7,10 @@
 //! waits for another one, such as for a permit of a pool, finds it running.
 
 use super::crowd::{Abreast, Crowd};
-use super::exit::{self, Running};
-use super::{Exit, Node, Tally};
+use super::exit;
+use super::exit::{Exit, Running};
+use super::node::Node;
+use super::tally::Tally;
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::unwind;

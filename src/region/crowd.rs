@@ -1,6 +1,6 @@
 //! What a region runs side by side in its polls: each of a few in every poll, and of more only what was woken (R19).
 
-use super::Tally;
+use super::tally::Tally;
 use crate::sync::Arc;
 use crate::unwind;
 use crate::wakers::{MemberWaker, Ready};

@@ -10,8 +10,11 @@
 //! inside meanwhile: then both nodes exist, and the inner one becomes a [stay](super::Node::stay_in) in the
 //! other.
 
+use super::ambient;
+use super::flags::{ATTENDED, DEADLINE, ENTERED, ROOT, SHELTERED};
+use super::kind::Kind;
+use super::node::Node;
 use super::stamp::{Signature, Stamp};
-use super::{ATTENDED, DEADLINE, ENTERED, Kind, Node, ROOT, SHELTERED, ambient};
 use crate::identity::Identity;
 use crate::rt;
 use crate::sync::{Arc, Once, next_number};

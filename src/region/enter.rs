@@ -1,9 +1,10 @@
 //! Entering a region: its owner, its parent and its place are recorded, once (R1, R4, R5).
 
-use super::{
-    ATTENDED, CLOCKED, Caught, ENTERED, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, SHIELD, TIMED,
-    ambient,
-};
+use super::ambient;
+use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED};
+use super::kind::Kind;
+use super::node::Node;
+use super::tally::Caught;
 use crate::identity::Identity;
 use crate::rt;
 use crate::sync::{Arc, Ordering, next_number};

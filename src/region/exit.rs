@@ -1,7 +1,9 @@
 //! An exit: its registered work, and its single run (R14).
 
+use super::ambient;
+use super::node::Node;
 use super::observe::{Beginnings, Begun};
-use super::{Caught, Node, Tally, ambient};
+use super::tally::{Caught, Tally};
 use crate::clock::Timer;
 use crate::failure::BoxError;
 use crate::reason::Leaving;

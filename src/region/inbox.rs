@@ -1,7 +1,11 @@
 //! A region's exits, and its inbox from other regions: exits to adopt, failures to record (R8, R14,
 //! R15).
 
-use super::{ATTENDED, Batch, Exit, INBOX, Kind, LEFT, Node, REWAKE, Wave};
+use super::adoption::{Batch, Wave};
+use super::exit::Exit;
+use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
+use super::kind::Kind;
+use super::node::Node;
 use crate::failure::Failures;
 use crate::reason::Leaving;
 use crate::report::{Report, report};
@@ -113,6 +117,11 @@ impl Node {
 
     fn spawner(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
         self.inner.lock().rest_seen().and_then(|rest| rest.spawner.clone())
+    }
+
+    pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawn + Send + Sync>) {
+        let old = self.inner.lock().rest().spawner.replace(spawner);
+        drop(old);
     }
 
     /// As [`hand_over`](Node::hand_over), beginning with this region itself.

@@ -1,8 +1,12 @@
 //! Leaving a region: it closes under its lock, when it is empty, or with its remaining exits
 //! handed over (R8).
 
+use super::adoption::Wave;
+use super::ambient;
+use super::exit::Exit;
+use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
 use super::links::Links;
-use super::{ENTERED, Exit, INBOX, Inner, LEFT, More, Node, SHELTERED, SHIELD, Wave, ambient};
+use super::node::{Inner, More, Node};
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};

@@ -1,6 +1,8 @@
 //! The links through which a cancellation reaches other regions (R7, invariant 5).
 
-use super::{CANCELLED, Inner, Kind, LEFT, LINKED, Node, ROOT, SHELTERED, STAY};
+use super::flags::{BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
+use super::kind::Kind;
+use super::node::{Inner, Node};
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
@@ -89,6 +91,16 @@ impl Node {
             self.forget_link(key, child);
         }
         linked.is_some()
+    }
+
+    pub(super) fn put_into(self: Arc<Self>, parent: &Arc<Node>) -> Arc<Self> {
+        parent.link(&self);
+        // Also if the parent has left, because a group that was abandoned has a reason for a child
+        // that comes late.
+        if parent.has(CANCELLED | STOP | BELOW) {
+            parent.catch_up(&self);
+        }
+        self
     }
 
     /// Empties the place `key`, if `child` still has it: after this region was left, the place may

@@ -11,12 +11,13 @@
 //! 4. Its deadline never changes. `due` tells that the timer here is armed for it, with a node and without one; the frame's
 //!    timers do not know of it. A clock of one's own makes timers of its own: then the deadline is left to the frame.
 
+use super::ambient;
 use super::body::{Body, InPlace};
-use super::draft::Light;
-use super::frame::{Progress, Quick};
+use super::draft::{Draft, Light};
+use super::frame::{Frame, Progress, Quick};
+use super::node::Node;
 use super::run::{Origin, drop_inside};
 use super::time::Times;
-use super::{Draft, Frame, Node, ambient};
 use crate::clock::Alarm;
 use crate::sync::Arc;
 use crate::unwind;

@@ -5,8 +5,12 @@
 //! Its node is never made from outside: a request from outside is stored in the child's slot, where the child finds it
 //! when it gets its node. For a request to its group, the group's `run` polls it.
 
+use super::ambient;
 use super::draft::Light;
-use super::{BELOW, CANCELLED, Kind, LEFT, Node, STOP, ambient};
+use super::flags::{AFAR, ATTENDED, BELOW, CANCELLED, ENTERED, LEFT, ROOT, STOP};
+use super::kind::Kind;
+use super::node::Node;
+use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, next_number};
 use std::panic::Location;
@@ -107,5 +111,30 @@ impl Newborn {
     fn give_up_census(&self) {
         #[cfg(feature = "testing")]
         self.census.give_up();
+    }
+}
+
+impl Node {
+    /// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
+    /// that came before the parent's; `afar` marks an executor child.
+    pub(super) fn child(
+        parent: &Arc<Node>,
+        (task, name): (u64, Option<Arc<str>>),
+        at: &'static Location<'static>,
+        asked: Option<Reason>,
+        afar: bool,
+    ) -> Arc<Self> {
+        let owner = Identity { task, runtime: 0 };
+        let flags = ENTERED | ATTENDED | ROOT | if afar { AFAR } else { 0 };
+        let around = Some(Arc::clone(parent));
+        let node = Node::entered(Kind::Child, owner, flags, around, at, None);
+        if let Some(name) = name {
+            node.set_name(name);
+        }
+        node.tell_entered();
+        if let Some(reason) = asked {
+            node.cancel(reason);
+        }
+        node.put_into(parent)
     }
 }

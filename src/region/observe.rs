@@ -3,9 +3,10 @@
 //! Called outside every lock, because a subscriber is user code (R18). A panic of a subscriber ends here, after the
 //! panic hook has reported it, because it must not interrupt the caller.
 
+use super::adoption::Wave;
+use super::node::Node;
 #[cfg(feature = "inspect")]
 use super::register;
-use super::{Node, Wave};
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 #[cfg(feature = "tracing")]

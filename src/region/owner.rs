@@ -1,6 +1,8 @@
 //! The owner of a region, and its description in texts (R1, R2, R5).
 
-use super::{Kind, LEFT, Node, ambient};
+use super::ambient;
+use super::kind::Kind;
+use super::node::Node;
 use crate::identity::{Identity, TaskId};
 use crate::names::Shown;
 use crate::report::{Report, report};
@@ -120,6 +122,10 @@ impl Node {
         self.inner.lock().entered_at
     }
 
+    pub(crate) fn set_name(&self, name: impl Into<Arc<str>>) {
+        self.inner.lock().rest().name = Some(name.into());
+    }
+
     pub(crate) fn describe(&self) -> String {
         let name = self.inner.lock().name();
         self.describe_as(name)
@@ -153,42 +159,6 @@ impl Node {
             entered_at: inner.entered_at.unwrap_or(at),
             attempted_at: at,
         }
-    }
-
-    #[inline]
-    pub(super) fn parent(&self) -> Option<Arc<Node>> {
-        self.inner.lock().parent.clone()
-    }
-
-    /// The nearest live ancestor: the effective parent (R1).
-    ///
-    /// Regions that were left are walked past once: the parent is set past them, so that a chain of them costs
-    /// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
-    /// keeps a task that was left only for a clock.
-    pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
-        let first = self.parent()?;
-        if !first.has(LEFT) {
-            return Some(first);
-        }
-        let keeps = |task: &Node| {
-            !self.is_task() || (task.given_clock().is_some() && self.given_clock().is_none())
-        };
-        let skips = |node: &mut Arc<Node>| node.has(LEFT) && !(node.is_task() && keeps(node));
-        let mut next = Some(Arc::clone(&first));
-        while let Some(node) = next.take_if(skips) {
-            next = node.parent();
-        }
-        let skipped = {
-            let mut inner = self.inner.lock();
-            // Not if the region was handed over meanwhile.
-            let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
-            if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
-        };
-        drop((skipped, first));
-        while let Some(node) = next.take_if(|node| node.has(LEFT)) {
-            next = node.parent();
-        }
-        next
     }
 
     pub(super) fn is_task(&self) -> bool {

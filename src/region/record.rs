@@ -1,8 +1,10 @@
 //! The way of failures that their own region cannot return: to the nearest record outwards, else to the hook (R15). A
 //! record keeps the first ones and counts the others, from every source (R19).
 
+use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
+use super::kind::Kind;
+use super::node::{Inner, Node};
 use super::ticket;
-use super::{ATTENDED, INBOX, Inner, Kind, LEFT, Node, REWAKE};
 use crate::failure::Failures;
 use crate::report::{Report, report, report_failure};
 use crate::unwind;

@@ -9,8 +9,10 @@ pub(crate) use look::{Found, FoundExit, found};
 pub(super) use shown::OnShow;
 pub(super) use shown::{count_begun, show_exit};
 
+use super::flags::LEFT;
+use super::kind::Kind;
+use super::node::Node;
 use super::observe::Phase;
-use super::{Kind, LEFT, Node};
 use crate::identity::TaskId;
 use crate::sync::{Arc, Register, Switch, Weak, next_number};
 use std::panic::Location;

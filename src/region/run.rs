@@ -1,9 +1,11 @@
 //! A body with its frame, of which every future that enters a region is made.
 
 use super::ambient::Posting;
-use super::frame::{Progress, Quick};
-use super::lone::LoneTimer;
-use super::{Body, Draft, Ended, Frame, InPlace, Light, Lone, Node};
+use super::body::{Body, InPlace};
+use super::draft::{Draft, Light};
+use super::frame::{Ended, Frame, Progress, Quick};
+use super::lone::{Lone, LoneTimer};
+use super::node::Node;
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;

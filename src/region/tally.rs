@@ -1,6 +1,6 @@
 //! The failures of a region, until a result or a record further out takes them (R15).
 
-use super::ExitError;
+use super::exit::ExitError;
 use crate::failure::{ExitFailure, Failures};
 use crate::sync::next_number;
 use crate::unwind::{self, Payload};

@@ -6,7 +6,8 @@
 //! On another thread a ticket cannot run its work: the exit has failed there, or is lost. The thread of the exit drops
 //! the work when the thread ends. The first of the two threads reports the exit, and the other does not.
 
-use super::{ExitError, ExitWork, Node};
+use super::exit::{ExitError, ExitWork};
+use super::node::Node;
 use crate::failure::ExitFailure;
 use crate::reason::Leaving;
 use crate::report::{Report, report};

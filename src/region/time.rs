@@ -16,13 +16,19 @@
 //!    time.
 //! 5. A region that was left has no times.
 
-use super::{CANCELLED, DEADLINE, ENTERED, Kind, LEFT, Node, SHELTERED, SHIELD, STOP, UNWATCHED};
-use crate::clock::{Clock, Timer};
+mod clock;
+mod settings;
+mod unwatched;
+mod waits;
+
+pub(super) use waits::WaitTimers;
+
+use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP};
+use super::kind::Kind;
+use super::node::Node;
 use crate::reason::{Reason, ReasonKind};
-use crate::rt;
-use crate::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use crate::sync::Arc;
+use std::time::Instant;
 
 /// The times of a region that count.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,60 +169,12 @@ impl Node {
         Some(due)
     }
 
-    /// Leaves the deadline to a timer that does not belong to the region's frame.
-    pub(super) fn watches_itself(&self) {
-        let inner = self.inner.lock();
-        self.lower(&inner, DEADLINE);
-    }
-
-    /// Leaves the times of the region to its frame, which looks at them in its next poll.
-    pub(super) fn has_new_times(&self) {
-        let inner = self.inner.lock();
-        self.raise(&inner, DEADLINE);
-    }
-
     /// The region with the times that this region's run watches: for a stay, its scope.
     pub(super) fn timed(self: &Arc<Self>) -> Arc<Node> {
         match self.kind() {
             Kind::Stay => self.parent().unwrap_or_else(|| Arc::clone(self)),
             _ => Arc::clone(self),
         }
-    }
-
-    /// A relative deadline starts when the region is entered (R11).
-    pub(super) fn start_timeout(&self) {
-        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
-        let Some(timeout) = timeout else { return };
-        if timeout.is_zero() {
-            // The deadline has passed at once: the body is polled once, as a body that is entered under
-            // cancellation (R6).
-            self.expire(self.deadline_reason(), self.now());
-            return;
-        }
-        let Some(due) = self.now().checked_add(timeout) else { return };
-        let mut inner = self.inner.lock();
-        let more = inner.more();
-        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
-        self.raise(&inner, DEADLINE);
-    }
-
-    /// Sets a deadline, unless an earlier one is set.
-    pub(crate) fn add_deadline(&self, at: Instant) {
-        self.set_deadline(self.deadline().map_or(at, |before| before.min(at)));
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().more.as_ref()?.deadline
-    }
-
-    pub(super) fn grace(&self) -> Option<Duration> {
-        self.inner.lock().rest_seen()?.grace
-    }
-
-    /// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
-    /// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
-    pub(super) fn exit_grace(&self) -> Option<Duration> {
-        if self.kind == Kind::Stack { self.grace() } else { None }
     }
 
     /// The instant at which this region or one around it, up to a shield, is cancelled at the latest: the earliest of
@@ -231,164 +189,5 @@ impl Node {
             earliest = ends.into_iter().flatten().min();
         });
         earliest
-    }
-
-    /// Calls `look_at` for this region and for those around it whose cancellation counts here,
-    /// innermost first.
-    fn each_around(self: &Arc<Self>, mut look_at: impl FnMut(&Arc<Node>)) {
-        let mut at = Some(Arc::clone(self));
-        while let Some(node) = at {
-            look_at(&node);
-            if node.has(SHELTERED | SHIELD) || (node.has(LEFT) && Arc::ptr_eq(&node, self)) {
-                return;
-            }
-            at = node.live_parent();
-        }
-    }
-}
-
-/// Times that no run watches (invariant 3).
-impl Node {
-    /// For a region that is being entered by a call, with no region inside it yet. `known` tells whether there are
-    /// other references to it.
-    pub(super) fn begin_unwatched(self: &Arc<Self>, known: bool) {
-        {
-            let inner = self.inner.lock();
-            let grace = inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
-            let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
-            let timed = deadline || (grace && self.has(STOP | SHIELD));
-            if !timed {
-                return;
-            }
-            self.raise(&inner, UNWATCHED);
-        }
-        self.begin_graces();
-        if known {
-            // An earlier look may have found it quiet.
-            self.unsettle_for_good();
-        }
-    }
-
-    /// Begins the graces of an event that has just happened, for a region without a run that
-    /// would begin them.
-    pub(super) fn begin_graces(self: &Arc<Self>) {
-        if self.has(UNWATCHED) {
-            self.stop_due();
-            self.shield_due();
-        }
-    }
-
-    /// For a question from outside: acts on the times that have come, here and around, and that no run watches.
-    #[cold]
-    pub(crate) fn look_at_clocks(self: &Arc<Self>) {
-        self.each_around(Node::look_at_clock);
-    }
-
-    /// As [`look_at_clocks`](Node::look_at_clocks), for this region alone.
-    pub(crate) fn look_at_clock(self: &Arc<Self>) {
-        if !self.has(UNWATCHED) {
-            return;
-        }
-        if let Some(due) = self.next_due(Times::All) {
-            let now = self.now();
-            if due <= now {
-                self.come_due(now, Times::All);
-            }
-        }
-    }
-}
-
-/// Times that a wait depends on.
-impl Node {
-    /// Polls the timers of a wait for the next times, here and around, even if a run watches those; returns whether a time
-    /// has come that cancels this region.
-    pub(super) fn poll_times_around(
-        self: &Arc<Self>,
-        timers: &mut Option<WaitTimers>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        loop {
-            if timers.is_none() {
-                *timers = self.arm_around();
-            }
-            let Some(armed) = timers else { return false };
-            let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.poll_if_told(cx) {
-                Some(Poll::Ready(())) => Some((timer.at(), Arc::clone(node))),
-                // Without a clock where this wait is polled, the time is left to the region's run.
-                Some(Poll::Pending) | None => None,
-            };
-            let rung: Vec<_> = armed.get_mut().iter_mut().filter_map(rings).collect();
-            if rung.is_empty() {
-                return false;
-            }
-            *timers = None;
-            for (now, node) in rung {
-                node.come_due_here(now);
-            }
-            if self.is_cancelled() {
-                return true;
-            }
-        }
-    }
-
-    /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
-    fn arm_around(self: &Arc<Self>) -> Option<WaitTimers> {
-        let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
-        let mut by_same_clock = false;
-        self.each_around(|node| {
-            let due = if node.has(ENTERED) { node.timed().next_due(Times::All) } else { None };
-            if let Some(due) = due {
-                match next.last_mut().filter(|_| by_same_clock) {
-                    Some(last) if last.0 <= due => {}
-                    Some(last) => *last = (due, Arc::clone(node)),
-                    None => next.push((due, Arc::clone(node))),
-                }
-                by_same_clock = true;
-            }
-            // The regions farther out have another clock.
-            by_same_clock &= node.given_clock().is_none();
-        });
-        let armed = next.into_iter().map(|(due, node)| (node.timed().timer(due), node));
-        let armed: Vec<_> = armed.collect();
-        if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
-    }
-}
-
-/// The timers of a wait, each with the region that has the time. The lock is never taken: it makes the wait `Sync`,
-/// which a timer is not.
-pub(super) type WaitTimers = Box<Mutex<Vec<(Timer, Arc<Node>)>>>;
-
-/// The clock of a region.
-impl Node {
-    /// The present instant, by the clock of the nearest region around that was given one, else by that of the current
-    /// runtime.
-    pub(super) fn now(&self) -> Instant {
-        self.own_clock().map_or_else(rt::now, |clock| clock.now())
-    }
-
-    /// A timer of that clock.
-    pub(super) fn timer(&self, at: Instant) -> Timer {
-        Timer::new(at, self.own_clock())
-    }
-
-    fn own_clock(&self) -> Option<Arc<dyn Clock>> {
-        if !self.is_clocked() {
-            return None;
-        }
-        if let Some(clock) = self.given_clock() {
-            return Some(clock);
-        }
-        let mut at = self.parent();
-        while let Some(node) = at {
-            if let Some(clock) = node.given_clock() {
-                return Some(clock);
-            }
-            at = node.parent();
-        }
-        None
-    }
-
-    pub(super) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
-        self.inner.lock().rest_seen().and_then(|rest| rest.clock.clone())
     }
 }

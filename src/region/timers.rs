@@ -1,7 +1,8 @@
 //! The timer of a frame: none is armed until a pending poll needs it (R11).
 
+use super::flags::{DEADLINE, SHIELD};
+use super::frame::Frame;
 use super::time::Times;
-use super::{DEADLINE, Frame, SHIELD};
 use crate::clock::Timer;
 use crate::unwind::{self, Payload};
 use std::task::Context;

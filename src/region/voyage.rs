@@ -2,7 +2,9 @@
 
 use super::adoption::Wave;
 use super::crowd::Abreast;
-use super::{Caught, Exit, ExitError, ExitWork, Node, Tally};
+use super::exit::{Exit, ExitError, ExitWork};
+use super::node::Node;
+use super::tally::{Caught, Tally};
 use crate::reason::Leaving;
 use crate::spawn::{Refused, Spawn};
 use crate::sync::{Arc, Mutex};

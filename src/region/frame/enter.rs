@@ -1,12 +1,14 @@
 //! Entering a frame's region: at its first poll, with a node or without one.
 
-use super::super::ambient::Posting;
-use super::super::body::{Body, InPlace};
-use super::super::draft::Light;
-use super::super::stamp::Signature;
-use super::super::{Draft, Node, ROOT, ambient};
 use super::{Frame, Progress, Quick, Stage};
 use crate::identity::Identity;
+use crate::region::ambient;
+use crate::region::ambient::Posting;
+use crate::region::body::{Body, InPlace};
+use crate::region::draft::{Draft, Light};
+use crate::region::flags::ROOT;
+use crate::region::node::Node;
+use crate::region::stamp::Signature;
 use crate::rt;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;

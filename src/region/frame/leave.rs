@@ -1,13 +1,17 @@
 //! Leaving a frame's region: its adopted exits, its own exits, and their outcomes; or, when the frame is dropped, the
 //! hand-over of all of them.
 
-use super::super::exit;
-use super::super::leave::Abandoned;
-use super::super::observe::Phase;
-use super::super::time::Times;
-use super::super::{ATTENDED, Batch, ENTERED, INBOX, Kind, LEFT, Next, Node, ROOT, SHIELD, Tally};
 use super::{Extras, Frame, Stage};
 use crate::reason::Leaving;
+use crate::region::adoption::Batch;
+use crate::region::exit;
+use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};
+use crate::region::kind::Kind;
+use crate::region::leave::{Abandoned, Next};
+use crate::region::node::Node;
+use crate::region::observe::Phase;
+use crate::region::tally::Tally;
+use crate::region::time::Times;
 use crate::sync::Arc;
 use crate::unwind;
 use std::panic::Location;

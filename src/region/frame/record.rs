@@ -1,10 +1,10 @@
 //! The failures of a frame's region, until its result or a record further out takes them (R15).
 
-use super::super::Caught;
-use super::super::body::Body;
 use super::{Extras, Frame};
 use crate::failure::{ExitFailure, Failures};
 use crate::reason::Leaving;
+use crate::region::body::Body;
+use crate::region::tally::Caught;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 

@@ -8,9 +8,9 @@
 //! The shields are woken only once in that time, because `FuturesUnordered` wakes itself after it has polled a future,
 //! and the poll that follows reaches no shield again.
 
-use super::super::HELD;
 use super::Frame;
 use crate::clock::Timer;
+use crate::region::flags::HELD;
 use std::task::{Context, Poll};
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use super::{ENDED, RECORDING, Span};
 use crate::reason::Leaving;
-use crate::region::Node;
+use crate::region::node::Node;
 use crate::sync::{Arc, Register, Weak};
 use std::panic::Location;
 use std::time::Instant;

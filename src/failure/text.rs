@@ -1,0 +1,125 @@
+//! The texts of a record, and the chain of its sources.
+
+use super::{Cause, Failure};
+use std::error::Error;
+use std::fmt;
+
+impl<E> Cause<E> {
+    /// One line, or with `tree` a line for each source of an exit's error below it. `show` writes an error of body or
+    /// child, which may have only one of `Display` and `Debug`.
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        tree: bool,
+        show: impl Fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        match self {
+            Cause::Body(error) => show(error, f),
+            Cause::Child { task, spawned_at, error } => {
+                write!(f, "{task}: ")?;
+                show(error, f)?;
+                if tree { write!(f, " (spawned at {spawned_at})") } else { Ok(()) }
+            }
+            Cause::Exit(failure) if tree => write!(f, "{failure:#}"),
+            Cause::Exit(failure) => write!(f, "{failure}"),
+            Cause::Cancelled(reason) => write!(f, "{reason}"),
+            Cause::NotReady { task, .. } => {
+                write!(f, "{task} ended without saying that it is ready")
+            }
+            Cause::Rejected(wrong) => write!(f, "{wrong}"),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, f.alternate(), fmt::Display::fmt)
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Body(error) => f.debug_tuple("Body").field(error).finish(),
+            Cause::Child { task, spawned_at, error } => {
+                let mut child = f.debug_struct("Child");
+                child.field("task", task).field("spawned_at", spawned_at).field("error", error);
+                child.finish()
+            }
+            Cause::Exit(failure) => f.debug_tuple("Exit").field(failure).finish(),
+            Cause::Cancelled(reason) => f.debug_tuple("Cancelled").field(reason).finish(),
+            Cause::NotReady { task, spawned_at } => {
+                let mut child = f.debug_struct("NotReady");
+                child.field("task", task).field("spawned_at", spawned_at).finish()
+            }
+            Cause::Rejected(wrong) => f.debug_tuple("Rejected").field(wrong).finish(),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for Cause<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Cause::Body(error) | Cause::Child { error, .. } => error.source(),
+            Cause::Exit(failure) => failure.source(),
+            Cause::Cancelled(_) | Cause::NotReady { .. } | Cause::Rejected(_) => None,
+        }
+    }
+}
+
+impl<E> Failure<E> {
+    /// A line for the primary cause and one for each of the rest.
+    fn write_tree(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        show: impl Fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        self.cause().write(f, true, &show)?;
+        for cause in self.rest() {
+            f.write_str("\n  also: ")?;
+            cause.write(f, true, &show)?;
+        }
+        over_the_cap(f, self.omitted)
+    }
+}
+
+pub(super) fn over_the_cap(f: &mut fmt::Formatter<'_>, omitted: usize) -> fmt::Result {
+    match omitted {
+        0 => Ok(()),
+        more => write!(f, "\n  and {more} more, over the cap of the record"),
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.write_tree(f, fmt::Display::fmt);
+        }
+        write!(f, "{}", self.cause())?;
+        match self.causes.len() - 1 + self.omitted {
+            0 => Ok(()),
+            rest => write!(f, " (and {rest} more)"),
+        }
+    }
+}
+
+/// The tree of `{:#}`, with each error of body and children in its own `Debug`, because `unwrap` and a `main` that
+/// returns the failure print `Debug`. `{:#?}` shows the fields. After `anyhow::Error`.
+impl<E: fmt::Debug> fmt::Debug for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f
+                .debug_struct("Failure")
+                .field("causes", &self.causes)
+                .field("omitted", &self.omitted)
+                .finish();
+        }
+        self.write_tree(f, fmt::Debug::fmt)
+    }
+}
+
+impl<E: Error + 'static> Error for Failure<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause().source()
+    }
+}

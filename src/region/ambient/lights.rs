@@ -1,0 +1,166 @@
+//! Regions that are polled without a node, innermost last, and how they get their nodes.
+
+use super::ask::{innermost_made, look_at_made};
+use super::{IN_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is, next_base};
+use crate::region::draft::Light;
+use crate::region::kind::Kind;
+use crate::region::node::Node;
+use crate::sync::{Arc, ambient};
+use crate::unwind::{self, Payload};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::time::Instant;
+
+/// The place in which other threads find a child's node. It makes the node and stores it at once, during the
+/// child's poll.
+pub(crate) trait Home {
+    fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node>;
+}
+
+/// The group of an executor child, and the child's home.
+pub(crate) type Posting = (Arc<Node>, Arc<dyn Home>);
+
+/// A region in its first poll.
+pub(super) struct FirstPoll {
+    pub(super) light: Light,
+    /// Set when the node is needed.
+    pub(super) node: Option<Arc<Node>>,
+}
+
+ambient! {
+    /// Regions in their first poll, innermost last.
+    static LIGHTS: RefCell<Vec<FirstPoll>> = RefCell::new(Vec::new());
+}
+
+/// As [`watch_within`], with the node, if it was made.
+type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
+
+/// Runs `user_code` in a region that has no node. `None` if no region can become current,
+/// because the thread is exiting.
+#[inline(always)]
+pub(in crate::region) fn watch_light<R>(
+    light: Light,
+    user_code: impl FnOnce() -> R,
+) -> Option<InLight<R>> {
+    let task = light.task;
+    LIGHTS.try_with(|lights| lights.borrow_mut().push(FirstPoll { light, node: None })).ok()?;
+    let before = here(|here| {
+        here.count.set(here.count.get() + 1);
+        here.enter(task, (here.flags.get() | INSIDE) & !(SHIELD_UP | MADE), here.base.get())
+    });
+    let result = unwind::catch(user_code);
+    let shield = here(|here| {
+        here.count.set(here.count.get() - 1);
+        here.leave(before)
+    });
+    let popped = LIGHTS.try_with(|lights| lights.borrow_mut().pop().and_then(|first| first.node));
+    Some((result, shield, popped.ok().flatten()))
+}
+
+/// As [`watch_light`], for the first poll of an executor child: inside its group, as an in-task child is. Other threads
+/// that make a request during the poll find its node at `home` once it is made.
+pub(in crate::region) fn watch_posted<R>(
+    (group, home): Posting,
+    light: Light,
+    user_code: impl FnOnce() -> R,
+) -> Option<InLight<R>> {
+    let count = next_base();
+    let home_before = here(|here| here.home.replace(Some(home)));
+    let first_poll = || watch_light(light, user_code);
+    let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
+    let home = here(|here| here.home.replace(home_before));
+    drop(home);
+    polled
+}
+
+/// Asks the innermost region with a node, up to the next exit that runs, so that no node has to be made. Regions
+/// further in were entered in this very poll, so no other thread can have cancelled them; or the outermost of them is a
+/// child of that region, and then the requests to the region's children count for it. `look_at` also gets the earliest
+/// deadline of the regions further in, and whether there is such a child.
+pub(crate) fn settled<R>(
+    look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, bool) -> R,
+) -> R {
+    let (base, count) = here(|here| (here.base.get(), here.count.get()));
+    if base != count && is(POSTED) {
+        // Other threads may have cancelled it since it was spawned: they need its node in its
+        // slot.
+        give_nodes(base as usize);
+    }
+    let (node, deadline, in_child) = if base == count {
+        (None, None, false)
+    } else {
+        look_at_lights(|lights| {
+            let lights = &lights[base as usize..];
+            let inside = lights.iter().rev();
+            let node = inside.clone().find_map(|first| first.node.clone());
+            let light = inside.take_while(|first| first.node.is_none());
+            // A child is polled with its group current, so it is the outermost.
+            let in_child = lights.first().is_some_and(|first| first.light.kind == Kind::Child);
+            (node, light.filter_map(|first| first.light.deadline).min(), in_child)
+        })
+    };
+    if let Some(node) = node {
+        return look_at(Some(&node), deadline, false);
+    }
+    let in_exit = is(IN_EXIT);
+    look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
+}
+
+/// The node of the region with this `id`, if the region is in its first poll on this thread. The
+/// node is made if it has none.
+pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
+    let position = |lights: &[FirstPoll]| lights.iter().rposition(|first| first.light.id == id);
+    give_nodes(look_at_lights(position)?)
+}
+
+/// Gives a node to the first poll at index `at` and to every one around it, outermost first, because a node
+/// knows its parent.
+#[cold]
+pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
+    let base = base();
+    let given = LIGHTS.try_with(|lights| {
+        let mut lights = lights.borrow_mut();
+        let made = lights[..=at].iter().rposition(|first| first.node.is_some());
+        for at in made.map_or(base, |made| base.max(made + 1))..=at {
+            let parent = if at == base {
+                innermost_made().map(|node| (node, is(IN_EXIT)))
+            } else {
+                lights[at - 1].node.clone().map(|node| (node, false))
+            };
+            let light = lights[at].light;
+            let node = match parent {
+                Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light)?,
+                parent => {
+                    let node = light.node(parent);
+                    #[cfg(feature = "testing")]
+                    node.count_as_draft();
+                    node
+                }
+            };
+            lights[at].node = Some(node);
+        }
+        if at + 1 == lights.len() {
+            here(|here| here.flags.set(here.flags.get() | MADE));
+        }
+        lights[at].node.clone()
+    });
+    given.ok().flatten()
+}
+
+/// Making a node runs no user code, so no code finds `home` empty meanwhile.
+fn make_at_home(group: &Arc<Node>, light: Light) -> Option<Arc<Node>> {
+    let home = here(|here| here.home.take())?;
+    let node = home.make_node(group, light.at);
+    here(|here| here.home.set(Some(home)));
+    Some(node)
+}
+
+pub(in crate::region) fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {
+    LIGHTS.try_with(|lights| look_at(&lights.borrow())).unwrap_or_default()
+}
+
+/// Whether no region is current. `None` if no region can become current, because the thread is
+/// exiting.
+pub(crate) fn is_empty() -> Option<bool> {
+    LIGHTS.try_with(|_| !is(INSIDE)).ok()
+}

@@ -1,0 +1,297 @@
+//! The node: the state of a region that other regions and handles can reach.
+
+use super::adoption::Wave;
+#[cfg(feature = "testing")]
+use super::census;
+use super::exit::Exit;
+use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY, TIMED};
+use super::kind::Kind;
+use super::links;
+#[cfg(feature = "inspect")]
+use super::register;
+use super::tally::Caught;
+use crate::clock::Clock;
+use crate::failure::Failures;
+use crate::identity::Identity;
+use crate::reason::Reason;
+use crate::spawn::Spawn;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
+use crate::wakers::Wakers;
+use slab::Slab;
+use std::panic::Location;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Node {
+    pub(super) flags: AtomicU32,
+    /// The number of times that the waiters were taken. A waiter compares it, to see whether its waker is
+    /// still registered.
+    pub(super) calls: AtomicU32,
+    /// The epoch in which no cancellation was found here or around; see `quiet.rs`.
+    pub(super) quiet: AtomicU64,
+    pub(super) owner_task: AtomicU64,
+    pub(super) owner_runtime: AtomicU64,
+    pub(super) kind: Kind,
+    /// Whether a region was ever entered in this one; see [`unsettle_held`](Node::unsettle_held).
+    pub(super) holds: AtomicBool,
+    /// The region's place among its parent's links, if it has one there.
+    pub(super) place: AtomicU32,
+    pub(super) inner: Mutex<Inner>,
+    #[cfg(feature = "testing")]
+    pub(super) census: census::Handover,
+}
+
+/// The state that every region needs. Further state is in boxes, for the regions that need it.
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) parent: Option<Arc<Node>>,
+    pub(super) entered_at: Option<&'static Location<'static>>,
+    pub(super) waker: Option<Waker>,
+    pub(super) reach: Option<Box<Reach>>,
+    pub(super) more: Option<Box<More>>,
+}
+
+/// The waiters and regions that a cancellation or a stop of the region reaches.
+#[derive(Default)]
+pub(super) struct Reach {
+    pub(super) waiters: Wakers,
+    pub(super) stop_waiters: Wakers,
+    pub(super) links: Slab<Weak<Node>>,
+}
+
+/// The state of a region that owns exits, has a deadline or was cancelled. It is small, because each of thousands of
+/// children may have it.
+#[derive(Default)]
+pub(super) struct More {
+    /// Of a stack and a group: the number by which their exits are sorted.
+    pub(super) number: u64,
+    pub(super) exits: Vec<Exit>,
+    pub(super) adopted: Vec<Wave>,
+    pub(super) reason: Option<Reason>,
+    /// The reason of the cancelled region around, for a region that was dropped with it.
+    pub(super) dropped_for: Option<Reason>,
+    pub(super) deadline: Option<Instant>,
+    /// Of a group: the number of the first request that cancelled its children; 0 before.
+    pub(super) told: u64,
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+#[derive(Default)]
+pub(super) struct Rest {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) grace: Option<Duration>,
+    /// The reason that new children inherit although the region itself is not cancelled: in a group that
+    /// has its first success.
+    pub(super) below: Option<Reason>,
+    pub(super) stop: Option<Reason>,
+    /// The end of the grace after a stop, once the region's run has seen the stop.
+    pub(super) stop_due: Option<Instant>,
+    /// The cancellation around a shield for which its grace has begun, and the end of that
+    /// grace.
+    pub(super) shield_due: Option<(Reason, Instant)>,
+    /// The time that the regions inside wait for a shield that they have woken.
+    pub(super) patience: Option<Duration>,
+    pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
+    /// The region in which it is linked, and its place there, if that is not its parent.
+    pub(super) link: Option<(Weak<Node>, usize)>,
+    /// Failures that were sent here, until the region's run takes them.
+    pub(super) records: Failures,
+    /// The number of failures that its record keeps, if it was set.
+    pub(super) cap: Option<usize>,
+    /// The panic of an exit, kept for the run or close that goes on with a stack that was
+    /// handed back.
+    pub(super) panic: Option<Caught>,
+    #[cfg(feature = "inspect")]
+    pub(super) entry: register::Entry,
+}
+
+impl Inner {
+    pub(super) fn reach(&mut self) -> &mut Reach {
+        self.reach.get_or_insert_default()
+    }
+
+    /// The nodes that are linked below.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Weak<Node>> {
+        self.reach.iter().flat_map(|reach| reach.links.iter().map(|(_, node)| node))
+    }
+
+    pub(super) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    pub(super) fn rest(&mut self) -> &mut Rest {
+        self.more().rest.get_or_insert_default()
+    }
+
+    pub(super) fn rest_seen(&self) -> Option<&Rest> {
+        self.more.as_ref()?.rest.as_deref()
+    }
+
+    pub(super) fn rest_mut(&mut self) -> Option<&mut Rest> {
+        self.more.as_mut()?.rest.as_deref_mut()
+    }
+
+    /// Records the number of a request that cancels the children, if it is the first.
+    pub(super) fn tell_children(&mut self) {
+        let more = self.more();
+        if more.told == 0 {
+            more.told = next_number();
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<&Reason> {
+        self.more.as_ref()?.reason.as_ref()
+    }
+
+    pub(super) fn dropped_for(&self) -> Option<&Reason> {
+        self.more.as_ref()?.dropped_for.as_ref()
+    }
+
+    pub(super) fn exits(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.exits.len())
+    }
+
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        self.rest_seen().and_then(|rest| rest.name.clone())
+    }
+
+    pub(super) fn is_timed(&self) -> bool {
+        self.rest_seen().is_some_and(|rest| rest.timeout.is_some())
+    }
+
+    /// Whether there may be a waiter for events above, here or below.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.reach.as_ref().is_some_and(|reach| {
+            !(reach.waiters.is_empty() && reach.stop_waiters.is_empty() && reach.links.is_empty())
+        })
+    }
+}
+
+impl Node {
+    pub(crate) fn new(kind: Kind) -> Arc<Self> {
+        Node::with(kind, Identity::UNKNOWN, 0, Inner::default())
+    }
+
+    pub(super) fn with(kind: Kind, owner: Identity, flags: u32, inner: Inner) -> Arc<Self> {
+        Arc::new(Node {
+            flags: AtomicU32::new(flags),
+            calls: AtomicU32::new(0),
+            quiet: AtomicU64::new(0),
+            owner_task: AtomicU64::new(owner.task),
+            owner_runtime: AtomicU64::new(owner.runtime),
+            kind,
+            holds: AtomicBool::new(false),
+            place: AtomicU32::new(links::NOWHERE),
+            inner: Mutex::new(inner),
+            #[cfg(feature = "testing")]
+            census: census::Handover::new(),
+        })
+    }
+
+    /// A region that is entered and attended from the start.
+    pub(super) fn entered(
+        kind: Kind,
+        owner: Identity,
+        flags: u32,
+        parent: Option<Arc<Node>>,
+        at: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> Arc<Self> {
+        let clocked = Node::clocked_in(parent.as_ref());
+        let timed = if deadline.is_some() { TIMED } else { 0 };
+        Node::note_held(parent.as_ref());
+        let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
+        if deadline.is_some() {
+            inner.more().deadline = deadline;
+        }
+        Node::with(kind, owner, flags | clocked | timed, inner)
+    }
+
+    /// The number by which the exits of different regions of one task are sorted.
+    pub(super) fn number(&self) -> u64 {
+        self.inner.lock().more.as_ref().map_or(0, |more| more.number)
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.has(LEFT)
+    }
+
+    pub(crate) fn is_entered(&self) -> bool {
+        self.has(ENTERED)
+    }
+
+    /// Whether it is a scope that was entered by a call: it has no run of its own.
+    pub(super) fn is_entered_by_call(&self) -> bool {
+        self.kind() == Kind::Scope && self.has(ENTERED) && !self.has(ATTENDED)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        if self.kind == Kind::Scope && self.has(STAY) { Kind::Stay } else { self.kind }
+    }
+
+    pub(super) fn record_owner(&self, owner: Identity) {
+        self.owner_task.store(owner.task, Ordering::Relaxed);
+        self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(super) fn has(&self, any_of: u32) -> bool {
+        self.flags() & any_of != 0
+    }
+
+    /// Whether it, or a task around it, may have been given a clock of its own.
+    pub(super) fn is_clocked(&self) -> bool {
+        self.has(CLOCKED)
+    }
+
+    /// Under the lock no other thread changes a flag, so no read-modify-write is needed.
+    pub(super) fn raise(&self, _locked: &Inner, bits: u32) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) | bits, Ordering::Release);
+    }
+
+    pub(super) fn lower(&self, _locked: &Inner, bits: u32) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) & !bits, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct(match self.kind() {
+            Kind::Task | Kind::Child => "Task",
+            Kind::Scope | Kind::Stay => "CancelScope",
+            Kind::Shield => "Shield",
+            Kind::Timeout => "Timeout",
+            Kind::Stack => "ExitStack",
+            Kind::Group => "TaskGroup",
+        });
+        // Does not block: while the node is locked, only the fields that need no lock are
+        // shown.
+        if let Some(inner) = self.inner.try_lock() {
+            shown.field("name", &inner.name()).field("entered_at", &inner.entered_at);
+            shown.field("exits", &inner.exits());
+        }
+        shown.field("cancelled", &self.has(CANCELLED)).field("left", &self.has(LEFT));
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        #[cfg(feature = "inspect")]
+        if let Some(rest) = self.inner.get_mut().rest_mut() {
+            register::forget(&mut rest.entry);
+        }
+        // A chain of 10,000 regions must not be dropped by recursion (R14).
+        let mut next = self.inner.get_mut().parent.take();
+        while let Some(node) = next {
+            next = Arc::into_inner(node).and_then(|mut node| node.inner.get_mut().parent.take());
+        }
+    }
+}

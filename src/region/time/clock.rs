@@ -1,0 +1,59 @@
+//! The clock of a region.
+
+use crate::clock::{Clock, Timer};
+use crate::region::flags::{CLOCKED, ENTERED};
+use crate::region::node::Node;
+use crate::rt;
+use crate::sync::Arc;
+use std::time::Instant;
+
+impl Node {
+    /// The present instant, by the clock of the nearest region around that was given one, else by that of the current
+    /// runtime.
+    pub(in crate::region) fn now(&self) -> Instant {
+        self.own_clock().map_or_else(rt::now, |clock| clock.now())
+    }
+
+    /// A timer of that clock.
+    pub(in crate::region) fn timer(&self, at: Instant) -> Timer {
+        Timer::new(at, self.own_clock())
+    }
+
+    fn own_clock(&self) -> Option<Arc<dyn Clock>> {
+        if !self.is_clocked() {
+            return None;
+        }
+        if let Some(clock) = self.given_clock() {
+            return Some(clock);
+        }
+        let mut at = self.parent();
+        while let Some(node) = at {
+            if let Some(clock) = node.given_clock() {
+                return Some(clock);
+            }
+            at = node.parent();
+        }
+        None
+    }
+
+    pub(in crate::region) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
+        self.inner.lock().rest_seen().and_then(|rest| rest.clock.clone())
+    }
+
+    /// The flag `CLOCKED` for a region that is entered in `parent`, if a clock may have been given there.
+    pub(in crate::region) fn clocked_in(parent: Option<&Arc<Node>>) -> u32 {
+        // A group that has children before it is entered may later be entered in a task with a
+        // clock.
+        let clocks = |parent: &Arc<Node>| parent.flags() & (CLOCKED | ENTERED) != ENTERED;
+        if parent.is_some_and(clocks) { CLOCKED } else { 0 }
+    }
+
+    pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
+        let old = {
+            let mut inner = self.inner.lock();
+            self.raise(&inner, CLOCKED);
+            inner.rest().clock.replace(clock)
+        };
+        drop(old);
+    }
+}

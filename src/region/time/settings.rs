@@ -1,0 +1,95 @@
+//! How the times of a region are set, and read.
+
+use crate::region::flags::{DEADLINE, ENTERED, STOP, TIMED};
+use crate::region::kind::Kind;
+use crate::region::node::{Inner, Node};
+use crate::region::request::{Errand, Signal};
+use crate::wakers::Taken;
+use std::time::{Duration, Instant};
+
+impl Node {
+    /// Changes the deadline; all that watch it, here and inside, look at it again.
+    pub(crate) fn set_deadline(&self, at: Instant) {
+        let (mut own, mut below) = (Taken::default(), Errand::default());
+        {
+            let mut inner = self.inner.lock();
+            inner.more().deadline = Some(at);
+            self.note_time(&inner);
+            below.add(&inner, &Signal::Time);
+            self.take_waiters(&mut inner, &mut own);
+            self.take_run(&mut inner, &mut own);
+        }
+        Node::tell(own, below);
+    }
+
+    /// Sets a deadline, unless an earlier one is set.
+    pub(crate) fn add_deadline(&self, at: Instant) {
+        self.set_deadline(self.deadline().map_or(at, |before| before.min(at)));
+    }
+
+    pub(crate) fn set_timeout(&self, timeout: Duration) {
+        let mut inner = self.inner.lock();
+        inner.rest().timeout = Some(timeout);
+        self.raise(&inner, TIMED);
+    }
+
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        let mut inner = self.inner.lock();
+        inner.rest().grace = Some(grace);
+        self.raise(&inner, TIMED | if self.has(STOP) { DEADLINE } else { 0 });
+    }
+
+    /// A relative deadline starts when the region is entered (R11).
+    pub(in crate::region) fn start_timeout(&self) {
+        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
+        let Some(timeout) = timeout else { return };
+        if timeout.is_zero() {
+            // The deadline has passed at once: the body is polled once, as a body that is entered under
+            // cancellation (R6).
+            self.expire(self.deadline_reason(), self.now());
+            return;
+        }
+        let Some(due) = self.now().checked_add(timeout) else { return };
+        let mut inner = self.inner.lock();
+        let more = inner.more();
+        more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
+        self.raise(&inner, DEADLINE);
+    }
+
+    pub(in crate::region) fn deadline(&self) -> Option<Instant> {
+        self.inner.lock().more.as_ref()?.deadline
+    }
+
+    pub(in crate::region) fn grace(&self) -> Option<Duration> {
+        self.inner.lock().rest_seen()?.grace
+    }
+
+    /// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
+    /// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
+    pub(in crate::region) fn exit_grace(&self) -> Option<Duration> {
+        if self.kind == Kind::Stack { self.grace() } else { None }
+    }
+
+    /// Leaves the deadline to a timer that does not belong to the region's frame.
+    pub(in crate::region) fn watches_itself(&self) {
+        let inner = self.inner.lock();
+        self.lower(&inner, DEADLINE);
+    }
+
+    /// Leaves the times of the region to its frame, which looks at them in its next poll.
+    pub(in crate::region) fn has_new_times(&self) {
+        let inner = self.inner.lock();
+        self.raise(&inner, DEADLINE);
+    }
+
+    /// Notes that the region's times have changed.
+    pub(in crate::region) fn note_time(&self, inner: &Inner) {
+        let first = self.flags() & (TIMED | ENTERED) == ENTERED;
+        self.raise(inner, DEADLINE | TIMED);
+        if first {
+            // The regions inside may be quiet, and not `TIMED`. Under the lock: T1 reads the links, and unlocks; T2 links
+            // its region, finds it quiet, and waits for no time; T1 begins the epoch, and T2 sleeps.
+            self.unsettle();
+        }
+    }
+}

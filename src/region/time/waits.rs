@@ -1,0 +1,68 @@
+//! Times that a wait depends on.
+
+use crate::clock::Timer;
+use crate::region::flags::ENTERED;
+use crate::region::node::Node;
+use crate::region::time::Times;
+use crate::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// The timers of a wait, each with the region that has the time. The lock is never taken: it makes the wait `Sync`,
+/// which a timer is not.
+pub(in crate::region) type WaitTimers = Box<Mutex<Vec<(Timer, Arc<Node>)>>>;
+
+impl Node {
+    /// Polls the timers of a wait for the next times, here and around, even if a run watches those; returns whether a time
+    /// has come that cancels this region.
+    pub(in crate::region) fn poll_times_around(
+        self: &Arc<Self>,
+        timers: &mut Option<WaitTimers>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        loop {
+            if timers.is_none() {
+                *timers = self.arm_around();
+            }
+            let Some(armed) = timers else { return false };
+            let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.poll_if_told(cx) {
+                Some(Poll::Ready(())) => Some((timer.at(), Arc::clone(node))),
+                // Without a clock where this wait is polled, the time is left to the region's run.
+                Some(Poll::Pending) | None => None,
+            };
+            let rung: Vec<_> = armed.get_mut().iter_mut().filter_map(rings).collect();
+            if rung.is_empty() {
+                return false;
+            }
+            *timers = None;
+            for (now, node) in rung {
+                node.come_due_here(now);
+            }
+            if self.is_cancelled() {
+                return true;
+            }
+        }
+    }
+
+    /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
+    fn arm_around(self: &Arc<Self>) -> Option<WaitTimers> {
+        let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
+        let mut by_same_clock = false;
+        self.each_around(|node| {
+            let due = if node.has(ENTERED) { node.timed().next_due(Times::All) } else { None };
+            if let Some(due) = due {
+                match next.last_mut().filter(|_| by_same_clock) {
+                    Some(last) if last.0 <= due => {}
+                    Some(last) => *last = (due, Arc::clone(node)),
+                    None => next.push((due, Arc::clone(node))),
+                }
+                by_same_clock = true;
+            }
+            // The regions farther out have another clock.
+            by_same_clock &= node.given_clock().is_none();
+        });
+        let armed = next.into_iter().map(|(due, node)| (node.timed().timer(due), node));
+        let armed: Vec<_> = armed.collect();
+        if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
+    }
+}

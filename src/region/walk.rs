@@ -1,0 +1,63 @@
+//! The walk outwards: the regions around a region (R1).
+
+use super::flags::{LEFT, SHELTERED, SHIELD};
+use super::node::Node;
+use crate::sync::Arc;
+
+impl Node {
+    #[inline]
+    pub(super) fn parent(&self) -> Option<Arc<Node>> {
+        self.inner.lock().parent.clone()
+    }
+
+    /// The nearest live ancestor: the effective parent (R1).
+    ///
+    /// Regions that were left are walked past once: the parent is set past them, so that a chain of them costs
+    /// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
+    /// keeps a task that was left only for a clock.
+    pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
+        let first = self.parent()?;
+        if !first.has(LEFT) {
+            return Some(first);
+        }
+        let keeps = |task: &Node| {
+            !self.is_task() || (task.given_clock().is_some() && self.given_clock().is_none())
+        };
+        let skips = |node: &mut Arc<Node>| node.has(LEFT) && !(node.is_task() && keeps(node));
+        let mut next = Some(Arc::clone(&first));
+        while let Some(node) = next.take_if(skips) {
+            next = node.parent();
+        }
+        let skipped = {
+            let mut inner = self.inner.lock();
+            // Not if the region was handed over meanwhile.
+            let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
+            if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
+        };
+        drop((skipped, first));
+        while let Some(node) = next.take_if(|node| node.has(LEFT)) {
+            next = node.parent();
+        }
+        next
+    }
+
+    /// The live regions around this one, as far as the next shield, which is the last.
+    pub(super) fn around(&self) -> impl Iterator<Item = Arc<Node>> {
+        std::iter::successors(self.live_parent(), |node| {
+            if node.has(SHELTERED | SHIELD) { None } else { node.live_parent() }
+        })
+    }
+
+    /// Calls `look_at` for this region and for those around it whose cancellation counts here,
+    /// innermost first.
+    pub(super) fn each_around(self: &Arc<Self>, mut look_at: impl FnMut(&Arc<Node>)) {
+        let mut at = Some(Arc::clone(self));
+        while let Some(node) = at {
+            look_at(&node);
+            if node.has(SHELTERED | SHIELD) || (node.has(LEFT) && Arc::ptr_eq(&node, self)) {
+                return;
+            }
+            at = node.live_parent();
+        }
+    }
+}
