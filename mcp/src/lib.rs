@@ -94,6 +94,7 @@
 //! - `serve`: [`Gateway`], which puts the servers of a group behind one endpoint.
 //! - `cli` (default, with `config` and `serve`): the command `moored-mcp`. A library that uses this one turns it off.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(unix))]
 compile_error!("moored-mcp leaves children by their process groups, which only Unix has");
