@@ -64,6 +64,13 @@ pub fn is_cancelled() -> bool {
     told || disquiet.is_some_and(|node| node.is_cancelled())
 }
 
+/// Whether the current region, or one around it, was asked to wind down with `stop`, through shields too (R13). `false` in an
+/// exit, which winds down already, and if no region of `moored` is current.
+pub fn is_stop_requested() -> bool {
+    let current = ambient::current().filter(|(_, in_exit)| !in_exit);
+    current.is_some_and(|(node, _)| node.is_stopped())
+}
+
 /// Waits until the current region, or one around it up to a shield, is cancelled.
 ///
 /// A cancelled body is polled once more and then dropped where it is parked (R6): the code after this wait runs

@@ -8,7 +8,7 @@ pub use crate::checkpoint::{Checkpoint, CurrentCancelled, StopRequested};
 pub use crate::group::{
     BoxChild, GroupRun, Join, LocalBoxChild, LocalReady, Ready, Results, Start,
 };
-pub use crate::scope::{Cancellation, ScopeRun, StopRequest};
+pub use crate::scope::{Cancellation, ScopeRun, StopRequest, Tightening};
 pub use crate::shield::Shield;
 pub use crate::stack::{Close, Enter, Later, LocalLater, SendLater, StackRun};
 pub use crate::timeout::{FailAt, MoveOn};

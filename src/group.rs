@@ -2,6 +2,7 @@
 
 mod child;
 mod gate;
+mod guard;
 mod handle;
 mod ledger;
 mod members;
@@ -15,6 +16,7 @@ mod spawner;
 mod start;
 mod values;
 
+pub use guard::GroupGuard;
 pub use handle::{Join, TaskHandle};
 pub use results::{Outcome, Results};
 pub use run::GroupRun;
@@ -28,12 +30,13 @@ pub(crate) use shared::Shared;
 pub(crate) use start::{Handshake, started};
 
 use crate::region::{Kind, Node};
-use crate::scope::{CancelHandle, request};
+use crate::scope::{CancelHandle, request, stop_within};
 use crate::sync::Arc;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::time::Duration;
 
 /// A cancel scope with children: its [`run`](TaskGroup::run) returns when the last child has left,
 /// in every case (R16).
@@ -193,6 +196,13 @@ impl<'env, E> TaskGroup<'env, E> {
     #[track_caller]
     pub fn stop(&self) {
         self.handle().stop();
+    }
+
+    /// As [`stop`](TaskGroup::stop), with a grace that belongs to this request; see
+    /// [`CancelHandle::stop_within`](crate::CancelHandle::stop_within).
+    #[track_caller]
+    pub fn stop_within(&self, grace: Duration) {
+        stop_within(self.node(), grace, Location::caller());
     }
 
     /// Whether this group, or a region around it, is cancelled.

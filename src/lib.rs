@@ -130,10 +130,12 @@ mod unwind;
 mod wakers;
 mod wrong_task;
 
-pub use checkpoint::{cancelled, checkpoint, current_deadline, is_cancelled, stop_requested};
+pub use checkpoint::{
+    cancelled, checkpoint, current_deadline, is_cancelled, is_stop_requested, stop_requested,
+};
 pub use clock::{Clock, Sleep};
 pub use failure::{AnyError, BoxError, Cancelled, Cause, ChildError, ExitFailure, Failure};
-pub use group::{GroupSpawner, Outcome, TaskGroup, TaskHandle, Values};
+pub use group::{GroupGuard, GroupSpawner, Outcome, TaskGroup, TaskHandle, Values};
 pub use identity::TaskId;
 pub use reason::{Leaving, Reason, ReasonKind};
 pub use released::{Handover, Released};

@@ -4,7 +4,7 @@ mod entered;
 mod handle;
 
 pub use entered::{EnterError, EnteredScope, Left};
-pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest};
+pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest, Tightening};
 
 use crate::failure::Cancelled;
 use crate::reason::{Reason, ReasonKind};
@@ -181,6 +181,12 @@ impl CancelScope {
         stop(self.draft.node(), Location::caller());
     }
 
+    /// As [`stop`](CancelScope::stop), with a grace that belongs to this request; see [`CancelHandle::stop_within`].
+    #[track_caller]
+    pub fn stop_within(&self, grace: Duration) {
+        stop_within(self.draft.node(), grace, Location::caller());
+    }
+
     /// Whether this scope, or a region around it, is cancelled; see [`CancelHandle::is_cancelled`].
     pub fn is_cancelled(&self) -> bool {
         self.draft.node().is_cancelled_by_now()
@@ -197,6 +203,13 @@ pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
     look_at_clock(node);
     let by = region::current_task();
     go_on(node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at))));
+}
+
+/// Asks `node` to wind down within `grace`, at a user's request.
+pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, at: &'static Location<'static>) {
+    look_at_clock(node);
+    let by = region::current_task();
+    go_on(node.stop_within(grace, Reason::new(ReasonKind::Requested, None, by, Some(at))));
 }
 
 /// Cancels `node`, at a user's request.

@@ -109,6 +109,17 @@ impl Misuse {
     }
 }
 
+impl Misuse {
+    /// A guard of a group that has closed, or is gone.
+    pub(crate) fn unguarded(
+        region: String,
+        entered_at: &'static Location<'static>,
+        attempted_at: &'static Location<'static>,
+    ) -> Self {
+        Misuse::Left { operation: "guard", region, entered_at, attempted_at }
+    }
+}
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

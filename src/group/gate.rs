@@ -14,8 +14,9 @@ use std::task::{Context, Poll, Waker, ready};
 /// The gate does not name the types that children borrow or return, so that the wait for them can
 /// outlive the group.
 pub(crate) struct Gate {
-    /// The number of children inside, in units of `ONE`, with `CLOSED` and `WATCHED`. Every change is a
-    /// read-modify-write of this one word, so changes are totally ordered, and a later one sees the earlier.
+    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED` and
+    /// `WATCHED`. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
+    /// sees the earlier.
     inside: AtomicU64,
     /// Raised before `WATCHED`.
     watched: AtomicBool,
@@ -40,6 +41,21 @@ const CLOSED: u64 = 1;
 /// A stream of results is open, so a child that leaves has to wake its reader.
 const WATCHED: u64 = 1 << 1;
 const ONE: u64 = 1 << 2;
+const GUARD: u64 = 1 << 32;
+
+/// The number of children in a value of `inside`: its lower half has no guards.
+fn children(inside: u64) -> u32 {
+    inside as u32 / ONE as u32
+}
+
+/// Whether the guards of foreign work count in a wait for the end of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guards {
+    Awaited,
+    /// The group is cancelled, or its `run` was dropped. It cannot drop foreign work, which must not hold a cancellation
+    /// up (R7).
+    Ignored,
+}
 
 /// The children that may run, in a group with a limit.
 #[derive(Default)]
@@ -98,7 +114,7 @@ impl Gate {
     }
 
     pub(crate) fn open(&self) -> usize {
-        usize::try_from(self.inside.load(Ordering::Acquire) / ONE).unwrap_or(usize::MAX)
+        children(self.inside.load(Ordering::Acquire)) as usize
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
@@ -122,11 +138,36 @@ impl Gate {
         // before it reads the count. In the other order a wake-up is lost: this thread finds no
         // waker; the waiter registers, reads the old count and sleeps; this thread counts down.
         let before = self.inside.fetch_sub(ONE, Ordering::AcqRel);
-        if before / ONE == 1 {
+        if children(before) == 1 {
             let waiting = self.waiting.lock().waker.take();
             crate::wakers::wake_all(waiting);
         }
         before
+    }
+
+    /// Whether there is a child or a guard inside.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.inside.load(Ordering::Acquire) >= ONE
+    }
+
+    /// Counts one more guard, unless the group has closed.
+    pub(super) fn admit_guard(&self) -> bool {
+        let admitted = self.inside.fetch_add(GUARD, Ordering::AcqRel) & CLOSED == 0;
+        if !admitted {
+            // As for a child: the wait may have seen the count with this one.
+            self.dismiss_guard();
+        }
+        admitted
+    }
+
+    /// Counts a guard out.
+    pub(super) fn dismiss_guard(&self) {
+        // The count goes down before the waker is taken; see `count_out`.
+        let before = self.inside.fetch_sub(GUARD, Ordering::AcqRel);
+        if before / GUARD == 1 {
+            let waiting = self.waiting.lock().waker.take();
+            crate::wakers::wake_all(waiting);
+        }
     }
 
     /// Closes the group, because its `run` is not polled any more.
@@ -207,15 +248,15 @@ impl Gate {
         self.count_out() & WATCHED != 0
     }
 
-    /// Closes the group; ready when no child is inside.
-    pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.close() {
+    /// Closes the group; ready when no child is inside, and no guard that counts.
+    pub(super) fn poll_close(&self, guards: Guards, cx: &mut Context<'_>) -> Poll<()> {
+        if self.close(guards) {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
         let old = self.waiting.lock().waker.replace(waker);
         drop(old);
-        if !self.close() {
+        if !self.close(guards) {
             return Poll::Pending;
         }
         let own = self.waiting.lock().waker.take();
@@ -234,11 +275,11 @@ impl Gate {
         Ok(())
     }
 
-    fn close(&self) -> bool {
+    fn close(&self, guards: Guards) -> bool {
         // A read-modify-write, because a load might return an older value of the count.
         let inside = self.inside.fetch_or(0, Ordering::AcqRel);
         let closed = inside | CLOSED;
-        inside < ONE
+        (inside < ONE || (guards == Guards::Ignored && children(inside) == 0))
             && self
                 .inside
                 .compare_exchange(inside, closed, Ordering::AcqRel, Ordering::Relaxed)
@@ -267,7 +308,8 @@ impl ExitWork for WaitForChildren {
         cx: &mut Context<'_>,
         _: &Leaving,
     ) -> Poll<Result<(), ExitError>> {
-        ready!(self.gate.poll_close(cx));
+        // Guards hold no group that ends by the drop of its `run`.
+        ready!(self.gate.poll_close(Guards::Ignored, cx));
         let panic = self.gate.waiting.lock().panic.take();
         Poll::Ready(panic.map_or(Ok(()), |panic| Err(ExitError::Panicked(panic))))
     }

@@ -1,5 +1,6 @@
 //! The future that polls a group: its body, its in-task children, and leaving.
 
+use super::gate::Guards;
 use super::ledger::Settled;
 use super::members::Members;
 use super::shared::Shared;
@@ -231,11 +232,15 @@ where
         }
         crew.frame.poll_meanwhile(cx);
         crew.shared.ledger.node.tell_phase(Phase::Children);
-        if crew.shared.open() > 0 {
+        if crew.shared.ledger.gate.is_occupied() {
             // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
             crew.poll_times(cx);
         }
-        if crew.shared.ledger.gate.poll_close(cx).is_pending() {
+        let guards = match crew.shared.node().is_cancelled() {
+            true => Guards::Ignored,
+            false => Guards::Awaited,
+        };
+        if crew.shared.ledger.gate.poll_close(guards, cx).is_pending() {
             crew.frame.hold_own_shield();
             return Poll::Pending;
         }

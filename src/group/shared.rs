@@ -2,6 +2,7 @@
 
 use super::child::{self, Child};
 use super::gate::WaitForChildren;
+use super::guard::GroupGuard;
 use super::handle::TaskHandle;
 use super::ledger::{Ledger, Policy};
 use super::results::Results;
@@ -116,6 +117,15 @@ impl<E, M> Shared<E, M> {
         let at = Location::caller();
         let child = child::spawn_on(&self.ledger, spawner, future, name);
         child.map_err(|closed| self.closed(closed, at))
+    }
+
+    /// A guard, unless the group has closed.
+    pub(crate) fn guard(&self, at: &'static Location<'static>) -> Result<GroupGuard, Rejected<()>> {
+        GroupGuard::new(&self.ledger).ok_or_else(|| {
+            let node = &self.ledger.node;
+            let entered_at = node.entered_at().unwrap_or(at);
+            Rejected::new(Misuse::unguarded(node.describe(), entered_at, at), ())
+        })
     }
 
     /// The error of a spawn that found the group closed.

@@ -1,5 +1,6 @@
 //! Spawning into a group from anywhere.
 
+use super::guard::GroupGuard;
 use super::handle::TaskHandle;
 use super::shared::{BoxChild, Shared};
 use crate::spawn::{BoxTask, Refused, Spawn};
@@ -137,6 +138,24 @@ impl<'env, E> GroupSpawner<'env, E> {
         match self.shared.upgrade() {
             Some(shared) => shared.spawn_on(spawner, future, Some(Arc::from(name.into()))),
             None => Err(self.gone(future, Location::caller())),
+        }
+    }
+
+    /// A guard for work that runs in a task of others: the group does not end by itself while it lives; see
+    /// [`GroupGuard`].
+    ///
+    /// # Errors
+    ///
+    /// The group has closed.
+    #[track_caller]
+    pub fn guard(&self) -> Result<GroupGuard, Rejected<()>> {
+        let at = Location::caller();
+        match self.shared.upgrade() {
+            Some(shared) => shared.guard(at),
+            None => {
+                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
+                Err(Rejected::new(gone, ()))
+            }
         }
     }
 

@@ -1,11 +1,11 @@
 //! A task group with children that stay on their thread.
 
 use crate::group::{
-    GroupRun, Handshake, LocalBoxChild, LocalReady, Policy, Results, Shared, Start, TaskHandle,
-    started,
+    GroupGuard, GroupRun, Handshake, LocalBoxChild, LocalReady, Policy, Results, Shared, Start,
+    TaskHandle, started,
 };
 use crate::region::{Kind, Node};
-use crate::scope::{CancelHandle, request, stop};
+use crate::scope::{CancelHandle, request, stop, stop_within};
 use crate::sync::{Arc, Weak};
 use crate::wrong_task::{Misuse, Rejected, accepted};
 use std::borrow::Cow;
@@ -285,6 +285,13 @@ impl<'env, E> TaskGroup<'env, E> {
         stop(self.node(), Location::caller());
     }
 
+    /// As [`stop`](TaskGroup::stop), with a grace that belongs to this request; see
+    /// [`CancelHandle::stop_within`](crate::CancelHandle::stop_within).
+    #[track_caller]
+    pub fn stop_within(&self, grace: Duration) {
+        stop_within(self.node(), grace, Location::caller());
+    }
+
     /// Whether this group, or a region around it, is cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.node().is_cancelled()
@@ -375,6 +382,24 @@ impl<'env, E> GroupSpawner<'env, E> {
         match self.shared.upgrade() {
             Some(shared) => shared.spawn(future, at, name, |child| Box::pin(child)),
             None => Err(self.gone(future, at)),
+        }
+    }
+
+    /// A guard for work that runs in a task of others: the group does not end by itself while it lives; see
+    /// [`GroupGuard`](crate::GroupGuard).
+    ///
+    /// # Errors
+    ///
+    /// The group has closed.
+    #[track_caller]
+    pub fn guard(&self) -> Result<GroupGuard, Rejected<()>> {
+        let at = Location::caller();
+        match self.shared.upgrade() {
+            Some(shared) => shared.guard(at),
+            None => {
+                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
+                Err(Rejected::new(gone, ()))
+            }
         }
     }
 

@@ -86,7 +86,9 @@ pub(super) struct Rest {
     /// has its first success.
     pub(super) below: Option<Reason>,
     pub(super) stop: Option<Reason>,
-    /// The end of the grace after a stop, once the region's run has seen the stop.
+    /// The shortest grace that came with a stop and has not begun.
+    pub(super) asked_grace: Option<Duration>,
+    /// The end of the grace after a stop, once that grace has begun.
     pub(super) stop_due: Option<Instant>,
     /// The cancellation around a shield for which its grace has begun, and the end of that
     /// grace.

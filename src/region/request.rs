@@ -9,6 +9,7 @@ use crate::reason::Reason;
 use crate::sync::{Arc, Ordering, Weak};
 use crate::unwind::{self, Payload};
 use crate::wakers::{Taken, wake_all_of};
+use std::time::Duration;
 
 /// The signal that travels down the links when a region is cancelled.
 #[derive(Clone)]
@@ -94,6 +95,34 @@ impl Node {
             }
             (first, begun) => first.or(begun.err()),
         }
+    }
+
+    /// As [`stop`](Node::stop), with a grace that belongs to this request. Of several graces the one that is over
+    /// first counts.
+    #[must_use = "a payload must not be dropped where its drop could panic"]
+    pub(crate) fn stop_within(
+        self: &Arc<Self>,
+        grace: Duration,
+        reason: Reason,
+    ) -> Option<Payload> {
+        if self.has(LEFT) {
+            return None;
+        }
+        {
+            let mut inner = self.inner.lock();
+            let asked = &mut inner.rest().asked_grace;
+            *asked = Some(asked.map_or(grace, |before| before.min(grace)));
+        }
+        let stopped = self.stop(reason);
+        // The grace begins now, and not when a future looks at the region.
+        let begun = unwind::catch(|| self.stop_due());
+        // A scope that was entered by a call has no run that would watch the time.
+        let told = self.change_times(|_| if self.is_entered_by_call() { UNWATCHED } else { 0 });
+        let panics = [stopped, begun.err(), told].into_iter().flatten();
+        panics.reduce(|first, later| {
+            unwind::discard(later);
+            first
+        })
     }
 
     /// Wakes `own` after every region below has got its signal and was woken, because a shield has to be woken before

@@ -23,7 +23,7 @@ mod waits;
 
 pub(super) use waits::WaitTimers;
 
-use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP};
+use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP};
 use super::kind::Kind;
 use super::node::Node;
 use crate::reason::{Reason, ReasonKind};
@@ -124,22 +124,31 @@ impl Node {
         if self.has(CANCELLED) { None } else { self.deadline() }
     }
 
-    /// The time at which a stop becomes a cancellation, for the same reason (R13): one grace for the region, even if
-    /// several runs watch it. There is none if it is beyond the last instant that a clock can represent.
-    fn stop_due(&self) -> Option<Instant> {
+    /// The time at which a stop becomes a cancellation, for the same reason (R13): the earliest end of the region's own
+    /// grace, which begins once, even if several runs watch it, and of the graces that came with requests. A grace that
+    /// has not begun begins now. There is none if it is beyond the last instant that a clock can represent.
+    pub(in crate::region) fn stop_due(&self) -> Option<Instant> {
         if !self.has(STOP) || self.has(CANCELLED) {
             return None;
         }
-        let grace = {
+        let (begun, grace) = {
             let inner = self.inner.lock();
             let rest = inner.rest_seen()?;
-            if rest.stop_due.is_some() {
-                return rest.stop_due;
-            }
-            rest.grace?
+            let own = rest.grace.filter(|_| rest.stop_due.is_none());
+            (rest.stop_due, own.into_iter().chain(rest.asked_grace).min())
         };
-        let due = self.now().checked_add(grace)?;
-        Some(*self.inner.lock().rest().stop_due.get_or_insert(due))
+        let Some(grace) = grace else { return begun };
+        // The clock of a region is known once it is entered.
+        if !self.has(ENTERED) {
+            return begun;
+        }
+        let due = self.now().checked_add(grace);
+        let mut inner = self.inner.lock();
+        let rest = inner.rest();
+        // A request with a shorter grace that came meanwhile stays, and begins with the next look.
+        rest.asked_grace.take_if(|asked| *asked >= grace);
+        rest.stop_due = rest.stop_due.into_iter().chain(due).min();
+        rest.stop_due
     }
 
     /// The time at which a shield gives way to a cancellation around it (R12): one grace for each cancellation, even if

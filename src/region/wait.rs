@@ -6,6 +6,7 @@ use super::time::WaitTimers;
 use crate::sync::{Arc, Ordering};
 use crate::wakers::{Mark, Wakers};
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 /// A wait for an event of a region: a place among its waiters, and the mark of its waker.
 #[derive(Default)]
@@ -53,6 +54,20 @@ impl Node {
             wait.mark = Mark::default();
         }
         cancelled
+    }
+
+    /// Waits until the region is cancelled, or is to be cancelled before `seen`; see
+    /// [`effective_deadline`](Node::effective_deadline).
+    pub(crate) fn wait_tightened(
+        self: &Arc<Self>,
+        seen: Option<Instant>,
+        wait: &mut Wait,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        // Registers first, so that a change after the look wakes the wait.
+        self.wait_cancelled(wait, cx)
+            || (!self.has(LEFT)
+                && self.effective_deadline().is_some_and(|due| seen.is_none_or(|seen| due < seen)))
     }
 
     /// Waits for [`stop`](Node::stop), as [`wait_cancelled`](Node::wait_cancelled) for a cancellation.

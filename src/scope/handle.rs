@@ -1,6 +1,6 @@
 //! Handles: they request a cancellation, and do nothing else (R3).
 
-use super::{request, stop};
+use super::{request, stop, stop_within};
 use crate::reason::Reason;
 use crate::region::{Node, Wait};
 use crate::sync::Arc;
@@ -10,6 +10,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// Requests the cancellation of one region, from any task or thread.
 ///
@@ -66,6 +67,80 @@ impl CancelHandle {
     #[track_caller]
     pub fn stop(&self) {
         stop(&self.node, Location::caller());
+    }
+
+    /// As [`stop`](CancelHandle::stop), with a grace that belongs to this request: when it is over, the request becomes a
+    /// cancellation (R13).
+    ///
+    /// The grace begins with the request, or with the entry of a region that is not entered yet. A further request can
+    /// only tighten: of all graces, that of the region included, the one that is over first counts. The reason
+    /// stays that of the first stop (R10). Others read the end with [`deadline`](CancelHandle::deadline) and wait for an
+    /// earlier one with [`tightened`](CancelHandle::tightened).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use moored::{CancelScope, stop_requested};
+    /// use std::time::Duration;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let scope = CancelScope::new().named("server");
+    /// let handle = scope.handle();
+    /// let served = scope.run(async {
+    ///     handle.stop_within(Duration::from_millis(5)); // from any task: wind down, but not for long
+    ///     stop_requested().await;
+    ///     std::future::pending::<()>().await // a client that does not go away
+    /// });
+    /// assert!(served.await.is_err());
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn stop_within(&self, grace: Duration) {
+        stop_within(&self.node, grace, Location::caller());
+    }
+
+    /// Whether the region, or one around it, was asked to wind down with `stop`, through shields too (R13).
+    pub fn is_stop_requested(&self) -> bool {
+        self.node.is_stopped()
+    }
+
+    /// The instant at which the region is cancelled at the latest: the earliest deadline of it and of the regions
+    /// around it, up to a shield, and the earliest end of a grace that runs there (R11, R13). `None` if there is none, or
+    /// if the region was left. From inside the region, use [`current_deadline`](crate::current_deadline).
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.node.has_left() { None } else { self.node.effective_deadline() }
+    }
+
+    /// Waits until the region is to be cancelled before `seen`, a [`deadline`](CancelHandle::deadline) that was read
+    /// before, or is cancelled. With `None`, any deadline is earlier. It never resolves if that does not happen before
+    /// the region is left.
+    ///
+    /// For code outside the region that shares its time, such as an exit that shortens its own waits when a
+    /// [`stop_within`](CancelHandle::stop_within) leaves less time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use moored::CancelScope;
+    /// use std::time::Duration;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let session = CancelScope::new().enter().unwrap();
+    /// let handle = session.handle();
+    /// handle.stop_within(Duration::from_secs(60));
+    /// let seen = handle.deadline();
+    /// let hurry = handle.clone();
+    /// std::thread::spawn(move || hurry.stop_within(Duration::from_secs(5)));
+    /// handle.tightened(seen).await;
+    /// assert!(handle.deadline() < seen);
+    /// # });
+    /// ```
+    pub fn tightened(&self, seen: Option<Instant>) -> Tightening {
+        Tightening { node: Arc::clone(&self.node), wait: Wait::default(), seen, done: false }
     }
 
     /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen
@@ -265,5 +340,46 @@ impl Drop for StopRequest {
 impl fmt::Debug for StopRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("StopRequest").field(&self.node).finish()
+    }
+}
+
+/// The future of [`CancelHandle::tightened`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Tightening {
+    node: Arc<Node>,
+    wait: Wait,
+    seen: Option<Instant>,
+    done: bool,
+}
+
+impl Future for Tightening {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if !this.node.wait_tightened(this.seen, &mut this.wait, cx) {
+            return Poll::Pending;
+        }
+        this.node.forget_waiter(&mut this.wait);
+        this.done = true;
+        Poll::Ready(())
+    }
+}
+
+impl futures_core::FusedFuture for Tightening {
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for Tightening {
+    fn drop(&mut self) {
+        self.node.forget_waiter(&mut self.wait);
+    }
+}
+
+impl fmt::Debug for Tightening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tightening").field(&self.node).finish()
     }
 }

@@ -66,6 +66,7 @@ pinned_down! {
     TaskGroup<'static, Rc<()>>: false false true;
     GroupSpawner<'static, ()>: true true true;
     GroupSpawner<'static, Rc<()>>: false false true;
+    GroupGuard: true true true;
     TaskHandle<()>: true true true;
     TaskHandle<Cell<()>>: true true true;
     TaskHandle<Rc<()>>: false false true;
@@ -95,6 +96,7 @@ pinned_down! {
     GroupRun<'static, Pinned, (), BoxChild<'static>>: true false false;
     Close: true false true;
     Cancellation: true true true;
+    Tightening: true true true;
     Checkpoint: true true true;
     Join<()>: true true true;
     Join<Rc<()>>: false false true;

@@ -283,3 +283,44 @@ fn r16_a_spawn_that_is_turned_away_against_the_end_of_the_last_child() {
         threads.join();
     });
 }
+
+/// A guard from another thread while the group closes: `run` returns after the guard is gone, or no guard is made.
+#[test]
+fn r16_a_guard_against_close() {
+    model(|| {
+        let worked = Count::new();
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let late = thread::spawn({
+            let worked = worked.clone();
+            move || {
+                let guard = spawner.guard();
+                if guard.is_ok() {
+                    worked.add();
+                }
+                guard.is_ok()
+            }
+        });
+        block_on(group.run(async { Ok(()) })).unwrap();
+        let worked_by_then = worked.get();
+        let admitted = late.join().unwrap();
+        assert_eq!(worked.get(), worked_by_then, "guarded work outlived its group");
+        assert_eq!(worked.get(), usize::from(admitted));
+    });
+}
+
+/// The last guard against the last child: the group is woken whichever leaves last.
+#[test]
+fn r16_a_guard_and_a_child_leave_against_close() {
+    model(|| {
+        let group: TaskGroup<'static, ()> = TaskGroup::new();
+        let guard = group.spawner().guard().unwrap();
+        let threads = Threads::default();
+        group.spawn_on(&threads, async { Ok(()) });
+        let leaving = thread::spawn(move || drop(guard));
+        block_on(group.run(async { Ok(()) })).unwrap();
+        leaving.join().unwrap();
+        threads.join();
+        assert!(group.is_empty());
+    });
+}

@@ -1,14 +1,15 @@
 //! The first phase, a request to stop, against the second phase and against listeners.
 
 use crate::clock::{SECOND, StubClock};
-use crate::support::{Count, model, poll_once, yield_now};
+use crate::support::{Count, coarse_model, model, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
-use moored::{CancelScope, ReasonKind, stop_requested, task};
+use moored::{CancelScope, Clock, ReasonKind, stop_requested, task};
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 /// A body that winds down on request, and is cancelled meanwhile: it comes to its end or is dropped, and in no case
 /// waits for ever.
@@ -165,6 +166,52 @@ fn r13_stop_with_a_grace_against_poll() {
         });
         let cancelled = block_on(task(scope.run(pending::<()>())).clock(clock)).unwrap_err();
         assert_eq!(cancelled.reason().kind(), ReasonKind::Requested);
+        stopper.join().unwrap();
+    });
+}
+
+/// A stop with a grace that is over at once, while the run that has to watch the grace is polled: the run sees it, because
+/// no later event would wake it.
+#[test]
+fn r13_stop_within_against_poll() {
+    coarse_model(|| {
+        let scope = Arc::new(CancelScope::new());
+        let stopper = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || scope.stop_within(Duration::ZERO)
+        });
+        let cancelled = block_on(task(scope.run(pending::<()>())).clock(StubClock::new()));
+        assert_eq!(cancelled.unwrap_err().reason().kind(), ReasonKind::Requested);
+        stopper.join().unwrap();
+    });
+}
+
+/// Two requests with graces at once: the shorter grace counts, in every order.
+#[test]
+fn r13_two_graces_at_once() {
+    model(|| {
+        let clock = StubClock::new();
+        let scope = CancelScope::new();
+        let (handle, hurry) = (scope.handle(), scope.handle());
+        let mut run = pin!(task(scope.run(pending::<()>())).clock(clock.clone()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let other = thread::spawn(move || hurry.stop_within(SECOND));
+        handle.stop_within(2 * SECOND);
+        other.join().unwrap();
+        assert_eq!(handle.deadline(), Some(clock.now() + SECOND));
+    });
+}
+
+/// A wait for less time against a stop that leaves less.
+#[test]
+fn r11_tightened_against_stop_within() {
+    model(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let mut run = pin!(task(scope.run(pending::<()>())).clock(StubClock::new()));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let stopper = thread::spawn(move || handle.stop_within(SECOND));
+        block_on(scope.handle().tightened(None));
         stopper.join().unwrap();
     });
 }

@@ -4,22 +4,40 @@ use crate::region::flags::{DEADLINE, ENTERED, STOP, TIMED};
 use crate::region::kind::Kind;
 use crate::region::node::{Inner, Node};
 use crate::region::request::{Errand, Signal};
+use crate::unwind::{self, Payload};
 use crate::wakers::Taken;
 use std::time::{Duration, Instant};
 
 impl Node {
     /// Changes the deadline; all that watch it, here and inside, look at it again.
     pub(crate) fn set_deadline(&self, at: Instant) {
+        let panic = self.change_times(|inner| {
+            inner.more().deadline = Some(at);
+            0
+        });
+        if let Some(payload) = panic {
+            unwind::discard(payload);
+        }
+    }
+
+    /// Changes the times of the region by `change`, which returns flags to raise; all that watch the times, here and
+    /// inside, look at them again. Returns the first panic of a waker.
+    #[must_use = "a payload must not be dropped where its drop could panic"]
+    pub(in crate::region) fn change_times(
+        &self,
+        change: impl FnOnce(&mut Inner) -> u32,
+    ) -> Option<Payload> {
         let (mut own, mut below) = (Taken::default(), Errand::default());
         {
             let mut inner = self.inner.lock();
-            inner.more().deadline = Some(at);
+            let flags = change(&mut inner);
+            self.raise(&inner, flags);
             self.note_time(&inner);
             below.add(&inner, &Signal::Time);
             self.take_waiters(&mut inner, &mut own);
             self.take_run(&mut inner, &mut own);
         }
-        Node::tell(own, below);
+        Node::tell_all(own, below)
     }
 
     /// Sets a deadline, unless an earlier one is set.

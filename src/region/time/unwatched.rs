@@ -11,9 +11,11 @@ impl Node {
     pub(in crate::region) fn begin_unwatched(self: &Arc<Self>, known: bool) {
         {
             let inner = self.inner.lock();
-            let grace = inner.rest_seen().is_some_and(|rest| rest.grace.is_some());
+            let rest = inner.rest_seen();
+            let grace = rest.is_some_and(|rest| rest.grace.is_some());
+            let asked = rest.is_some_and(|rest| rest.asked_grace.is_some());
             let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
-            let timed = deadline || (grace && self.has(STOP | SHIELD));
+            let timed = deadline || asked || (grace && self.has(STOP | SHIELD));
             if !timed {
                 return;
             }
