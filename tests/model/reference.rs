@@ -68,7 +68,7 @@ struct Region {
     /// including children that are spawned later.
     children_cancelled: Option<Why>,
     /// Of a group: whether a cancellation further out reaches it. It does once the group, or a region inside it, has
-    /// had children or a shield.
+    /// had children or a shield, or a region inside it has waited for the region that catches.
     found: bool,
     /// The tick of the clock at which its deadline is.
     due: Option<usize>,

@@ -1,7 +1,7 @@
 //! The consequences of a cancellation: the regions that it reaches, the answers that bodies
 //! get, and the shields that hold it up.
 
-use super::{Reference, Region, Shield};
+use super::{Reference, Region, Shield, State};
 use crate::model::{Kind, RegionId, Why};
 use moored::ReasonKind::{Deadline, Parent, SiblingFailed};
 
@@ -52,11 +52,14 @@ impl Reference {
 
     /// R12: a shield protects the regions inside it. If a shield keeps the body of a cancelled region, the children of
     /// every group inside that region are cancelled, including those that are spawned later. Of several cancellations,
-    /// the one that counts is decided when the first child comes.
+    /// the one that counts is decided when the first child comes, or when a
+    /// region inside waits for the region that catches.
     pub(super) fn cancel_beside_shields(&mut self) {
         for group in 0..self.regions.len() {
             let shown = |id: &RegionId| {
-                matches!(self.regions[*id].kind, Kind::Child | Kind::Shield | Kind::Brief)
+                let waits =
+                    self.regions[*id].state == State::Leaving && self.is_caught_outside(*id);
+                waits || matches!(self.regions[*id].kind, Kind::Child | Kind::Shield | Kind::Brief)
             };
             let found = self.regions[group].found || self.inside(group).iter().any(shown);
             self.regions[group].found = found;
