@@ -30,7 +30,7 @@ use std::time::Duration;
 /// There are two forms. [`run`](ExitStack::run) enters the stack, runs a body, and leaves. The dynamic form
 /// keeps the stack in a struct: its first use enters it, [`close`](ExitStack::close) leaves it. In both,
 /// exits run once, shielded from every cancellation, one after the other. An exit that fails or panics does
-/// not stop the rest (R14), and all failures are in one [`Failure`] (R15).
+/// not stop the rest (R14), and all failures are in one [`Failure`](crate::Failure) (R15).
 ///
 /// **An exit may outlast every deadline around it.** Exits are `'static`, because a stack that is dropped
 /// before they have run, by `select!`, a timeout, an abort or a cancelled body, hands them to the nearest
@@ -133,12 +133,12 @@ impl ExitStack {
     /// # Task affinity
     ///
     /// The task that entered the stack. If another task polls this first, the body is not started and the
-    /// cause is [`Cause::Rejected`]. If the future is moved between polls, the body is dropped and the
-    /// cause is [`Cause::Cancelled`] with the wrong task as its reason (R2).
+    /// cause is [`Cause::Rejected`](crate::Cause::Rejected). If the future is moved between polls, the body is dropped and the
+    /// cause is [`Cause::Cancelled`](crate::Cause::Cancelled) with the wrong task as its reason (R2).
     ///
     /// # Errors
     ///
-    /// A [`Failure`] with the body's error first, then those of the exits in the order in which they ran.
+    /// A [`Failure`](crate::Failure) with the body's error first, then those of the exits in the order in which they ran.
     /// If only exits failed, the body's value is dropped.
     ///
     /// # Panics
@@ -153,7 +153,7 @@ impl ExitStack {
         self.run_as(body, Location::caller())
     }
 
-    /// Leaves the stack: runs its exits, last in first out, with [`Leaving::Completed`].
+    /// Leaves the stack: runs its exits, last in first out, with [`Leaving::Completed`](crate::Leaving::Completed).
     ///
     /// # Cancel safety
     ///

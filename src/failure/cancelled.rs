@@ -69,7 +69,7 @@ impl fmt::Display for Cancelled {
 
 impl Error for Cancelled {}
 
-/// The reason why a child has no value. The error itself always goes to the group's [`Failure`]
+/// The reason why a child has no value. The error itself always goes to the group's [`Failure`](crate::Failure)
 /// (R17).
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -47,9 +47,9 @@ impl<E> TaskGroup<'_, E> {
         self
     }
 
-    /// Makes a child's panic an error of its handle and not of the group: [`join`](TaskHandle::join) returns
+    /// Makes a child's panic an error of its handle and not of the group: [`join`](crate::TaskHandle::join) returns
     /// [`ChildError::Panicked`](crate::ChildError::Panicked), [`results`](TaskGroup::results) yields
-    /// [`Outcome::Panicked`], and the other children go on, as with tokio's `JoinHandle`.
+    /// [`Outcome::Panicked`](crate::Outcome::Panicked), and the other children go on, as with tokio's `JoinHandle`.
     ///
     /// Nothing is masked (R15): if the child's handle was dropped, the text of the panic is in the group's failure. A
     /// panic of the body is resumed by the group under every policy.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The depth to which regions are nested in the tree. Deeper regions are in a list in the region at this depth, each
+/// The length to which a path in a line is shown as a whole, and the depth to which regions are nested in the tree. Deeper regions are in a list in the region at this depth, each
 /// with its depth as a number.
 const NESTED: usize = 32;
 
@@ -120,7 +120,8 @@ impl Snapshot {
     /// The regions and exits that have been leaving for longer than `time`, a line each: the path from the root, and
     /// the current wait at its end.
     ///
-    /// Of a chain of regions that wait for each other, only the innermost has a line.
+    /// Of a chain of regions that wait for each other, only the innermost has a line. Of a path of more than 32 regions
+    /// the middle is left out.
     ///
     /// ```
     /// use moored::testing::hand;
@@ -142,12 +143,13 @@ impl Snapshot {
         let mut path: Vec<(&Region, usize)> = Vec::new();
         let exits = self.exits.iter().filter(|exit| exit.running_for >= time);
         let close = |path: &mut Vec<(&Region, usize)>, told: &mut Vec<String>| {
-            let Some((region, before)) = path.pop() else { return };
+            let Some(&(region, before)) = path.last() else { return };
             // If a region or exit inside has a line, this region waits for that, and needs none.
             if told.len() == before && region.leaving && region.waiting_for >= time {
                 let waits = format!("waits {:.1?} for {}", region.waiting_for, region.waits_for);
-                told.push(line(path.iter().map(|(region, _)| *region).chain([region]), &waits));
+                told.push(line(path, &waits));
             }
+            path.pop();
         };
         for region in self.all() {
             while path.len() > region.depth {
@@ -156,7 +158,7 @@ impl Snapshot {
             let before = told.len();
             path.push((region, before));
             for exit in region.running.iter().filter(|exit| exit.running_for >= time) {
-                told.push(line(path.iter().map(|(region, _)| *region), exit));
+                told.push(line(&path, exit));
             }
         }
         while !path.is_empty() {
@@ -195,15 +197,24 @@ impl Snapshot {
 }
 
 /// The names of the regions on a path, then its end.
-fn line<'a>(path: impl Iterator<Item = &'a Region>, end: &dyn fmt::Display) -> String {
-    let mut line = String::new();
-    for region in path {
-        // Writing into a `String` does not fail.
-        let _ = region.write_name(&mut line);
-        line += " > ";
+fn line(path: &[(&Region, usize)], end: &dyn fmt::Display) -> String {
+    let left_out = path.len().saturating_sub(NESTED);
+    let (outer, rest) = path.split_at(if left_out > 0 { NESTED / 2 } else { path.len() });
+    let mut line = names(outer);
+    if left_out > 0 {
+        line += &format!("({left_out} more) > ");
     }
-    line += &end.to_string();
-    line
+    line + &names(&rest[left_out..]) + &end.to_string()
+}
+
+fn names(regions: &[(&Region, usize)]) -> String {
+    let mut names = String::new();
+    for (region, _) in regions {
+        // Writing into a `String` does not fail.
+        let _ = region.write_name(&mut names);
+        names += " > ";
+    }
+    names
 }
 
 impl fmt::Display for Snapshot {

@@ -545,6 +545,60 @@ fn r14_a_snapshot_of_ten_thousand_regions_inside_each_other_does_not_recurse() {
 }
 
 #[test]
+fn r14_a_line_about_what_hangs_far_inside_leaves_out_the_middle_of_its_path() {
+    on_a_thread("snap-path", || {
+        let chain = nested(100);
+        let gate = Gate::new();
+        let stack = ExitStack::new().named("slow");
+        let mut leaving = hand(chain[99].run(stack.run(async {
+            stack.defer(gate.wait());
+            Ok::<_, ()>(())
+        })));
+        leaving.pending();
+        let lines = inspect::snapshot().leaving(Duration::ZERO);
+        let line = lines.iter().find(|line| line.contains("`snap-path`")).unwrap();
+        let path: Vec<_> = line.split(" > ").collect();
+        assert_eq!(path.len(), 34, "{line}");
+        assert_eq!((path[0], path[15]), ("task `snap-path`", "cancel scope `chain-14`"));
+        // The task, the chain, the run of its innermost scope, and the stack.
+        assert_eq!(path[16], "(71 more)");
+        assert_eq!((path[17], path[32]), ("cancel scope `chain-86`", "exit stack `slow`"));
+        assert!(path[33].starts_with("exit 1 of 1 of exit stack `slow`"), "{line}");
+        gate.open();
+        assert!(leaving.ready().unwrap().is_ok());
+        drop(leaving);
+        chain.into_iter().rev().for_each(drop);
+    });
+}
+
+#[test]
+fn r14_exits_that_came_out_from_far_inside_are_shown_in_the_region_that_runs_them() {
+    on_a_thread("snap-adopted", || {
+        let chain = nested(300);
+        let gate = Gate::new();
+        let mut abandon = hand(chain[299].run(async {
+            for _ in 0..300 {
+                let stack = ExitStack::new();
+                let mut leaving = hand(stack.run(async {
+                    stack.defer(gate.wait());
+                    Ok::<_, ()>(())
+                }));
+                leaving.pending();
+            }
+        }));
+        abandon.pending();
+        drop(abandon);
+        let open = inspect::snapshot();
+        let named = |region: &&inspect::Region| region.name.as_deref() == Some("snap-adopted");
+        let task = open.regions().iter().find(named).unwrap();
+        assert_eq!(task.running.len(), 300);
+        assert!(task.running.iter().all(|exit| exit.adopted));
+        gate.open();
+        chain.into_iter().rev().for_each(drop);
+    });
+}
+
+#[test]
 fn r14_what_is_deep_in_a_snapshot_is_a_list_with_depths() {
     on_a_thread("snap-list", || {
         let chain = nested(100);

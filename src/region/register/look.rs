@@ -98,9 +98,16 @@ struct OfTask {
     clock: Option<usize>,
 }
 
+/// The number of the nearest fitting region, by the region at which the search for it came past. Thus the searches of
+/// one look pass each region once, however many regions are inside it.
+type Nearest = HashMap<*const Node, Option<u64>>;
+
 /// The state of one look.
+#[derive(Default)]
 struct Lookout {
     tasks: HashMap<(u64, u64), OfTask>,
+    live: Nearest,
+    running: Nearest,
     clocks: Clocks,
     held: Vec<Arc<Node>>,
 }
@@ -110,8 +117,7 @@ pub(crate) fn found() -> Look {
     let (mut look, dead) = {
         let _look = LOOKS.join();
         let open: Vec<_> = OPEN.all().iter().filter_map(Weak::upgrade).collect();
-        let mut lookout =
-            Lookout { tasks: HashMap::new(), clocks: Clocks(vec![None]), held: Vec::new() };
+        let mut lookout = Lookout { clocks: Clocks(vec![None]), ..Lookout::default() };
         let mut look = Look::default();
         look.regions.reserve(open.len());
         look.regions.extend(open.iter().filter_map(|node| lookout.region(node)));
@@ -128,9 +134,7 @@ pub(crate) fn found() -> Look {
 impl Lookout {
     fn region(&mut self, node: &Arc<Node>) -> Option<Found> {
         let owner = self.task(node).owner.clone();
-        let around = self.around(node, |around| !around.has(LEFT));
-        let parent = around.as_deref().and_then(number_of);
-        self.held.extend(around);
+        let parent = around(node, &mut self.live, &mut self.held, |around| !around.has(LEFT));
         let mut found = {
             let inner = node.inner.lock();
             let rest = inner.rest_seen()?;
@@ -177,10 +181,12 @@ impl Lookout {
             !node.has(LEFT) && (node.has(ATTENDED) || node.kind() == Kind::Group)
         };
         let adopted = home.has(LEFT);
-        // The region to which the exit was handed over.
-        let region = if adopted { self.around(&home, runs) } else { Some(Arc::clone(&home)) };
         let exit = FoundExit {
-            region: region.as_deref().and_then(number_of),
+            // An adopted exit was handed over to a region around.
+            region: match adopted {
+                true => around(&home, &mut self.running, &mut self.held, runs),
+                false => number_of(&home),
+            },
             adopted,
             home: home.describe(),
             owner,
@@ -189,19 +195,8 @@ impl Lookout {
             clock: if running.due.is_some() { self.clock(&home) } else { 0 },
             running,
         };
-        self.held.extend(region);
         self.held.push(home);
         Some(exit)
-    }
-
-    /// The nearest region around `node` for which `is_it` returns `true`.
-    fn around(&mut self, node: &Node, is_it: impl Fn(&Arc<Node>) -> bool) -> Option<Arc<Node>> {
-        let mut at = node.parent();
-        while let Some(past) = at.take_if(|node| !is_it(node)) {
-            at = past.parent();
-            self.held.push(past);
-        }
-        at
     }
 
     /// The values of the node's task. They are kept, so that a task's name is not searched from each of its regions.
@@ -237,6 +232,35 @@ impl Lookout {
         self.task(node).clock = Some(clock);
         clock
     }
+}
+
+/// The number of the nearest region around `node` for which `is_it` returns `true`.
+fn around(
+    node: &Node,
+    nearest: &mut Nearest,
+    held: &mut Vec<Arc<Node>>,
+    is_it: impl Fn(&Arc<Node>) -> bool,
+) -> Option<u64> {
+    let first = held.len();
+    let mut at = node.parent();
+    let mut found = None;
+    while let Some(around) = at {
+        if let Some(known) = nearest.get(&Arc::as_ptr(&around)) {
+            found = *known;
+            at = None;
+        } else if is_it(&around) {
+            found = number_of(&around);
+            at = None;
+        } else {
+            at = around.parent();
+            nearest.insert(Arc::as_ptr(&around), None);
+        }
+        held.push(around);
+    }
+    for past in &held[first..] {
+        nearest.entry(Arc::as_ptr(past)).and_modify(|number| *number = found);
+    }
+    found
 }
 
 /// Drops the references in `held`, and returns the regions that have no other: no longer counted, and not dropped
