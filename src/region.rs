@@ -30,37 +30,47 @@
 //!
 //! # Floor plan
 //!
-//! | file | content |
-//! |---|---|
-//! | `flags` | the bits of a region's state |
-//! | `kind` | the kinds of regions |
-//! | `node` | the node: state, lock, flags |
-//! | `stamp` | the owner and the place of a region that has no node, in one word |
-//! | `body` | a body of any type |
-//! | `exit` | an exit, and its run |
-//! | `tally` | failures and the panic of one region |
-//! | `crowd` | futures that are polled side by side |
-//! | `adoption` | abandoned exits: batches, waves, the lane |
-//! | `ambient` | the region that is polled on this thread |
-//! | `draft` | a region before it has a node |
-//! | `newborn` | a child before it has a node |
-//! | `observe`, `register`, `census` | events, snapshots and counts, each behind its feature |
-//! | `owner` | the owner, and texts about a region |
-//! | `walk` | the regions around a region |
-//! | `links` | the way of a request to the regions inside |
-//! | `quiet` | the word that answers most questions |
-//! | `look` | whether a region is cancelled or stopped |
-//! | `request` | a cancellation and a stop, and their signal |
-//! | `shields` | shields, as the regions around see them |
-//! | `wait` | waits for a cancellation or a stop |
-//! | `time` | deadlines, graces, clocks |
-//! | `enter`, `stay` | entering a region; the runs inside an entered scope |
-//! | `inbox`, `record` | the exits and the failures that other regions send |
-//! | `leave` | closing a region |
-//! | `ticket` | exits that stay on their thread |
-//! | `voyage` | abandoned exits that run on an executor |
-//! | `frame`, `timers` | the frame that polls a region |
-//! | `run`, `lone` | the future that enters a region, polls it and leaves |
+//! A file uses only files of its own floor and of those below: it imports from them, and calls methods of the node that
+//! they define. `tests/layers.rs` checks it. One way leads upwards: `ambient` has a draft make its node, by `Light::node`,
+//! when a region inside asks for it.
+//!
+//! | floor | file | content |
+//! |--:|---|---|
+//! | 0 | `flags` | the bits of a region's state: who sets each, who reads it, with which ordering |
+//! | 0 | `kind` | the kinds of regions |
+//! | 0 | `body` | a body of any type |
+//! | 0 | `stamp` | owner and place of a region without a node, in one word |
+//! | 1 | `node` | the node: its state, its lock, its flags |
+//! | 1 | `exit` | an exit, and its run |
+//! | 1 | `tally` | the failures and the panic of one region |
+//! | 1 | `crowd` | the exits that are polled side by side |
+//! | 1 | `adoption` | abandoned exits: batches, waves, the lane |
+//! | 1 | `ambient` | the region that is polled on this thread, and those around it |
+//! | 1 | `owner` | the owner of a region, and its description in texts |
+//! | 1 | `walk` | the walk outwards |
+//! | 1 | `time/clock` | the clock of a region, and its times as they were set |
+//! | 1 | `observe` | events for `tracing` and `inspect` |
+//! | 1 | `register` | the live regions, for snapshots |
+//! | 1 | `census` | the number of live regions, for tests |
+//! | 2 | `links` | the regions that a request to this one reaches |
+//! | 2 | `quiet` | the word in which most questions end |
+//! | 2 | `look` | whether a region is cancelled or stopped |
+//! | 2 | `request` | a cancellation and a stop, and the way of their signal |
+//! | 2 | `shields` | shields, as the regions around them see them |
+//! | 2 | `time` | deadlines and graces: set, watched, come |
+//! | 2 | `wait` | waits for a cancellation or a stop |
+//! | 3 | `enter` | entering a region, and handing it over |
+//! | 3 | `stay` | the runs inside a scope that was entered by a call |
+//! | 3 | `draft` | a scope, a task or a time limit before it has a node |
+//! | 3 | `newborn` | a child before it has a node |
+//! | 3 | `inbox` | the exits of a region, and those that other regions give it |
+//! | 3 | `record` | the failures that other regions send |
+//! | 3 | `leave` | closing a region |
+//! | 3 | `ticket` | exits that stay on their thread |
+//! | 3 | `voyage` | abandoned exits that run on an executor |
+//! | 4 | `frame` | polls a region: enters it, polls its body, runs its exits, leaves |
+//! | 5 | `run` | the future of a region: a body with its frame |
+//! | 5 | `lone` | a task or a time limit that only its own run has |
 
 mod adoption;
 pub(crate) mod ambient;
@@ -95,7 +105,6 @@ mod stay;
 mod tally;
 mod ticket;
 mod time;
-mod timers;
 mod voyage;
 mod wait;
 mod walk;

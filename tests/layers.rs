@@ -3,6 +3,9 @@
 //! The floors are the table in docs/design.md, section 2. A room is a file of `src/` with the folder beside it, and may
 //! import from its own floor and from those below; the ground floor is 0. Sources are read as text, without comments
 //! and literals, because a rule about sources has to hold for every feature and every cfg.
+//!
+//! The room of regions has floors of its own: the table at the top of src/region.rs. There a call of a method of the node
+//! counts as an import from the file that has the method, because most of that room are methods of one type.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,6 +79,155 @@ fn the_check_bites() {
     assert!(!found(&["region"], "mod loom {} use loom::sync::Arc;").is_empty());
     assert_eq!(found(&["sync"], "unsafe fn f() {}"), ["sync says `unsafe`"]);
     assert_eq!(found(&["lib"], "#![forbid(unsafe_code)]"), [""; 0]);
+}
+
+#[test]
+fn imports_inside_the_room_of_regions_go_down() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let plan = std::fs::read_to_string(src.join("region.rs")).unwrap();
+    let floors = floors(&plan.replace("//!", ""));
+    let mut paths = Vec::new();
+    collect(&src.join("region"), &mut paths);
+    let files: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            let name = path.strip_prefix(src.join("region")).unwrap().with_extension("");
+            (name.to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let wrong = violations_inside("region", &files, &floors);
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_inside_a_room_bites() {
+    let floors = floors("| 0 | `node` | x |\n| 1 | `look` | x |\n| 2 | `frame` | x |\n");
+    let found = |name: &str, source: &str| {
+        let look = ("look".to_owned(), "impl Node { fn is_seen(&self) {} }".to_owned());
+        let files = [look, (name.to_owned(), source.to_owned())];
+        violations_inside("region", &files, &floors)
+    };
+    assert_eq!(found("frame", "use super::look::Look; use super::node::Node;"), [""; 0]);
+    assert_eq!(found("frame/leave", "use super::Stage; use crate::region::node::Node;"), [""; 0]);
+    assert_eq!(found("frame", "fn f() { node.is_seen(); }"), [""; 0]);
+    let upward = ["region/node uses look::Look, which is above it"];
+    assert_eq!(found("node", "use super::look::Look;"), upward);
+    assert_eq!(found("node", "use crate::region::look::Look;"), upward);
+    let upward = ["region/node uses the method is_seen of look, which is above it"];
+    assert_eq!(found("node", "fn f() { node.is_seen(); }"), upward);
+    assert_eq!(found("node", "fn f() { Node::is_seen(node); }"), upward);
+    assert_eq!(
+        found("look", "use super::Node;"),
+        ["region/look imports Node through the room instead of from a file"]
+    );
+    assert_eq!(
+        found("shed", ""),
+        ["region/shed is on no floor: name it at the top of src/region.rs"]
+    );
+}
+
+/// The violations of the floors inside a room. `files` has the name of each file below the room, and its source.
+fn violations_inside(
+    room: &str,
+    files: &[(String, String)],
+    floors: &BTreeMap<String, usize>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // The file with a floor: itself, or the one whose folder it is in.
+    let place = |path: &[String]| {
+        let longest = (1..=path.len()).rev().map(|length| path[..length].join("/"));
+        longest.into_iter().find_map(|name| floors.get(&name).map(|floor| (name, *floor)))
+    };
+    // A name that several types of the room have tells nothing about the file of the method.
+    let mut methods: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut functions: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, source) in files {
+        let tokens = tokens(source);
+        for pair in tokens.windows(2).filter(|pair| pair[0] == "fn") {
+            *functions.entry(pair[1].clone()).or_default() += 1;
+        }
+        for method in methods_of_the_node(&tokens) {
+            methods.entry(method).or_default().push(name.clone());
+        }
+    }
+    methods.retain(|method, _| functions.get(method) == Some(&1));
+    for (name, source) in files {
+        let own: Vec<String> = name.split('/').map(str::to_owned).collect();
+        let Some((_, floor)) = place(&own) else {
+            wrong
+                .push(format!("{room}/{name} is on no floor: name it at the top of src/{room}.rs"));
+            continue;
+        };
+        let tokens = tokens(source);
+        for path in paths(&tokens) {
+            let ups = path.iter().take_while(|part| *part == "super").count();
+            let inside: Vec<String> = if ups > 0 && ups <= own.len() {
+                own[..own.len() - ups].iter().chain(&path[ups..]).cloned().collect()
+            } else if path.first().is_some_and(|part| part == "crate")
+                && path.get(1).is_some_and(|part| part == room)
+            {
+                path[2..].to_vec()
+            } else {
+                continue;
+            };
+            // `pub(super)`, for one.
+            if inside.is_empty() {
+                continue;
+            }
+            match place(&inside) {
+                Some((_, at)) if at <= floor => {}
+                Some(_) => wrong
+                    .push(format!("{room}/{name} uses {}, which is above it", inside.join("::"))),
+                None => wrong.push(format!(
+                    "{room}/{name} imports {} through the room instead of from a file",
+                    inside.join("::")
+                )),
+            }
+        }
+        for call in calls(&tokens) {
+            let Some([definer]) = methods.get(call).map(Vec::as_slice) else { continue };
+            let definer: Vec<String> = definer.split('/').map(str::to_owned).collect();
+            if let Some((above, _)) = place(&definer).filter(|(_, at)| *at > floor) {
+                wrong.push(format!(
+                    "{room}/{name} uses the method {call} of {above}, which is above it"
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+/// The names that the blocks `impl Node { .. }` define.
+fn methods_of_the_node(tokens: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for at in 0..tokens.len() {
+        let head: Vec<_> = tokens[at..].iter().take(3).map(String::as_str).collect();
+        if head != ["impl", "Node", "{"] {
+            continue;
+        }
+        let mut depth = 0;
+        for (token, next) in tokens[at + 2..].iter().zip(&tokens[at + 3..]) {
+            match token.as_str() {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                "fn" if depth == 1 => found.push(next.clone()),
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The names that are called as methods, or as functions of the node.
+fn calls(tokens: &[String]) -> impl Iterator<Item = &str> {
+    tokens.windows(4).filter_map(|window| match window {
+        [_, dot, name, open] if dot == "." && open == "(" => Some(name.as_str()),
+        [node, colons, name, _] if node == "Node" && colons == "::" => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 /// Room by room, from the rows `| floor | rooms |` with a number in the first cell.

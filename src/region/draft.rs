@@ -10,7 +10,7 @@
 //! inside meanwhile: then both nodes exist, and the inner one becomes a [stay](super::Node::stay_in) in the
 //! other.
 
-use super::ambient;
+use super::ambient::{self, Light};
 use super::flags::{ATTENDED, DEADLINE, ENTERED, ROOT, SHELTERED};
 use super::kind::Kind;
 use super::node::Node;
@@ -219,19 +219,6 @@ impl Draft {
             self.leave(node);
         }
     }
-}
-
-/// A region in its first poll, or a child in any poll, while it has no node.
-#[derive(Clone, Copy)]
-pub(crate) struct Light {
-    /// Identifies the draft: its address, which no other object has while it is polled.
-    pub(super) id: usize,
-    pub(super) kind: Kind,
-    pub(super) at: &'static Location<'static>,
-    pub(super) task: u64,
-    /// If this region is a task of its own: the id of the runtime's task, 0 if it is not recorded.
-    pub(super) root: Option<u64>,
-    pub(super) deadline: Option<Instant>,
 }
 
 impl Light {

@@ -3,13 +3,14 @@
 use super::ambient;
 use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED};
 use super::kind::Kind;
-use super::node::Node;
+use super::node::{Inner, Node};
 use super::tally::Caught;
 use crate::identity::Identity;
 use crate::rt;
 use crate::sync::{Arc, Ordering, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
+use std::time::Instant;
 
 /// The state that the thread which enters the region has read under the lock.
 struct Entry {
@@ -22,6 +23,25 @@ struct Entry {
 }
 
 impl Node {
+    /// A region that is entered and attended from the start.
+    pub(super) fn entered(
+        kind: Kind,
+        owner: Identity,
+        flags: u32,
+        parent: Option<Arc<Node>>,
+        at: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> Arc<Self> {
+        let clocked = Node::clocked_in(parent.as_ref());
+        let timed = if deadline.is_some() { TIMED } else { 0 };
+        Node::note_held(parent.as_ref());
+        let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
+        if deadline.is_some() {
+            inner.more().deadline = deadline;
+        }
+        Node::with(kind, owner, flags | clocked | timed, inner)
+    }
+
     /// Records the owner, the parent and the place, unless they are recorded already (R1).
     #[inline]
     pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {

@@ -1,40 +1,102 @@
 //! The bits of a region's state.
+//!
+//! # Invariants
+//!
+//! 1. A bit changes only under the node's lock, by [`raise`](super::Node::raise) and [`lower`](super::Node::lower): a load, and
+//!    a store with `Release`. No read-modify-write is needed, because the lock orders the changes.
+//! 2. A thread that holds the lock reads the current value. Any other thread loads with `Acquire`: it sees each bit together
+//!    with all that its setter wrote before, and may read a bit late. A place that must not miss a bit takes the lock, or
+//!    registers for a wake-up first and loads after.
+//! 3. `ENTERED`, `LEFT`, `CANCELLED`, `STOP`, `BELOW`, `STAY` and `CLOCKED` of a region that is not handed over stay set.
+//!
+//! Each bit below names the code that sets and clears it, and the code that depends on it.
 
-/// Cancelled itself: its run drops the body.
+/// The region itself is cancelled: its run drops the body.
+///
+/// Set by a request, `request::hear`, with the reason, before the waiters are taken. Read by the run after it has registered
+/// its waker, by waits after they have registered, and by every look from inside.
 pub(super) const CANCELLED: u32 = 1;
-/// The owner is recorded.
+/// The owner, the place and the parent are recorded.
+///
+/// Set by the first use of the region (`enter`), or when its node is made entered (`enter::entered`, `leave::born_left`,
+/// `stay::stay_in`). Read before any use, so that only the first one enters.
 pub(super) const ENTERED: u32 = 1 << 2;
-/// A `run` or a `close` polls it, so it can adopt.
+/// A `run` or a `close` polls the region, so it can adopt exits and record failures.
+///
+/// Set by `enter::attend`; cleared by `frame::detach`, which hands a region back. Read under the lock by code that gives the
+/// region an exit (`inbox::adopt`) or a failure (`record::take_record`).
 pub(super) const ATTENDED: u32 = 1 << 3;
-/// Closed for good.
+/// The region is closed for good.
+///
+/// Set by `leave`, under the lock under which exits, inbox and waker were found empty or were taken. Read under the lock by
+/// code that gives the region anything: it goes on to the next region outwards. Read without the lock by walks outwards,
+/// which pass a region that was left.
 pub(super) const LEFT: u32 = 1 << 4;
 /// `adopted` or `records` is not empty.
+///
+/// Set by `inbox::adopt`, `record::take_record` and `frame::detach`; cleared by `inbox::take_inbox`. Read by the run, after it has
+/// registered its waker.
 pub(super) const INBOX: u32 = 1 << 5;
-/// The run has to register its waker anew.
+/// The node has no waker of its run any more: the run has to register anew.
+///
+/// Set together with the take of the waker, by `request::take_run`, `inbox::adopt`, `record::take_record` and
+/// `shields::wake_shields_below`; cleared by `frame::register_anew`. Read by the run in every poll.
 pub(super) const REWAKE: u32 = 1 << 6;
-/// A task of its own: any task may poll it.
+/// The region is a task of its own: any task may poll it (R5).
+///
+/// Set when the region is entered. Read by the run in every poll, before it compares the owner.
 pub(super) const ROOT: u32 = 1 << 7;
-/// Entered inside an exit: a cancellation outside the exit does not reach it.
+/// The region was entered inside an exit: a cancellation outside the exit does not reach it (R14).
+///
+/// Set when the region is entered, or handed over; cleared by `enter::take_over` and `stay::stay_in`. Read by every walk outwards,
+/// which ends here.
 pub(super) const SHELTERED: u32 = 1 << 8;
 /// A time of the region has changed, and its run has not seen that yet.
+///
+/// Set by `time/settings` and by a stop with a grace; cleared by the run before it looks at the times
+/// (`frame::poll_timers`), or by a run with a timer of its own (`watches_itself`).
 pub(super) const DEADLINE: u32 = 1 << 9;
-/// Linked into its parent, invariant 5.
+/// The region is linked in a region around it, so a request there reaches it (invariant 5 of the room).
+///
+/// Set by `links::link`, under the region's own lock; cleared when the region around is left (`links::unlink`) or when the region
+/// moves. Read by `links::link_up`, which goes on outwards from a region that is linked.
 pub(super) const LINKED: u32 = 1 << 10;
-/// A stop was requested (R13).
+/// A stop was requested for the region itself (R13).
+///
+/// Set by `request::hear`. Read by waits for a stop after they have registered, and by every look from inside.
 pub(super) const STOP: u32 = 1 << 11;
-/// Shielded: a cancellation outside does not drop it while it is polled (R12).
+/// The region is a shield: a cancellation outside does not drop it while it is polled (R12).
+///
+/// Set before the region is entered; cleared by `shields::give_way`. Read by every walk outwards for a cancellation, which ends
+/// here, and by the run, which holds the shield up in each poll.
 pub(super) const SHIELD: u32 = 1 << 12;
-/// It, or a task around it, may have been given a clock of its own.
+/// The region, or a task around it, may have been given a clock of its own.
+///
+/// Set by `time/clock` and inherited at the entry. Read before a walk outwards for the clock, which is left out without it.
 pub(super) const CLOCKED: u32 = 1 << 13;
-/// A scope that became a stay in another one: its kind is [`Kind::Stay`].
+/// A scope that became a stay in another node of the same scope: its kind is [`Kind::Stay`](super::Kind::Stay).
+///
+/// Set by `stay::stay_in`. Read with the kind.
 pub(super) const STAY: u32 = 1 << 14;
-/// New children inherit a cancellation that is not the region's own.
+/// Children inherit a cancellation that is not the region's own.
+///
+/// Set by `request::hear`. Read by a child before it is polled without a node, and by the group's run, which polls those children.
 pub(super) const BELOW: u32 = 1 << 15;
 /// A child on an executor: a poll of its group does not poll the child.
+///
+/// Set when the child's node is made. Read by the search for shields that a poll may reach.
 pub(super) const AFAR: u32 = 1 << 16;
-/// Cancelled, and a shield inside has kept the body once: the children of the groups inside are cancelled (R12).
+/// The region is cancelled, and a shield inside has kept its body once: the children of the groups inside are cancelled (R12).
+///
+/// Set by `shields::hold`; cleared by `shields::give_way`. Read by a region that links itself later (`shields::held_around`).
 pub(super) const HELD: u32 = 1 << 17;
-/// Entered by a call, with times that no run watches; see `time.rs`.
+/// The region was entered by a call and has times that no run watches (invariant 3 of `time`).
+///
+/// Set by `time/unwatched` and by a stop with a grace. Read by looks, which find such a region never quiet, and by questions
+/// from outside, which read its clock.
 pub(super) const UNWATCHED: u32 = 1 << 18;
-/// It, or a region around it, may have times; see `time.rs`.
+/// The region, or a region around it, may have times (invariant 4 of `time`).
+///
+/// Set with a time, and by a look that meets one (`quiet::found_quiet`); never cleared. Read by waits, which look for a time only
+/// with it.
 pub(super) const TIMED: u32 = 1 << 19;

@@ -9,6 +9,7 @@ mod leave;
 mod poll;
 mod record;
 mod shields;
+mod timers;
 
 use super::adoption::Lane;
 use super::ambient;
@@ -20,7 +21,6 @@ use super::node::Node;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
 use super::tally::Tally;
-use super::timers::Timers;
 use crate::failure::Failures;
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
@@ -30,6 +30,7 @@ use crate::wrong_task::{Misuse, WrongTask};
 use shields::Watch;
 use std::panic::Location;
 use std::task::Waker;
+use timers::Timers;
 
 /// How a body ended.
 pub(crate) enum Ended {
@@ -56,7 +57,7 @@ pub(crate) struct Frame {
 /// State that is needed only once a region has an event.
 #[derive(Default)]
 pub(super) struct Extras {
-    pub(super) timers: Timers,
+    timers: Timers,
     lane: Lane,
     /// The region's own exit that has begun.
     exit: Option<Running>,

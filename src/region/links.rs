@@ -1,8 +1,16 @@
-//! The links through which a cancellation reaches other regions (R7, invariant 5).
+//! The links through which a cancellation reaches other regions (R7, invariant 5 of the room).
+//!
+//! # Invariants
+//!
+//! 1. A link is weak, and is a number in the region around: the place. Places are reused, so code that empties a place checks
+//!    that it still holds the same region.
+//! 2. `LINKED` and the place change together, under the lock of the inner region. The region around is locked before, for the
+//!    place, and not at the same time; if it was left in between, the link is taken back.
+//! 3. A region that is left passes its links on: each region below is linked in the nearest live ancestor.
 
 use super::flags::{BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
 use super::kind::Kind;
-use super::node::{Inner, Node};
+use super::node::{Inner, NOWHERE, Node};
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
@@ -15,11 +23,9 @@ pub(super) struct Links {
     down: Option<Slab<Weak<Node>>>,
 }
 
-/// The [`Node::place`] of a region without a place.
-pub(super) const NOWHERE: u32 = u32::MAX;
-
 impl Node {
-    /// Links the region outwards, so that every cancellation around it reaches it (invariant 5).
+    /// Links the region outwards, so that every cancellation around it reaches it (invariant 5 of
+    /// the room).
     pub(crate) fn link_up(self: &Arc<Self>) {
         let mut node = Arc::clone(self);
         let mut linked = None;

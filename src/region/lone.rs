@@ -12,8 +12,9 @@
 //!    timers do not know of it. A clock of one's own makes timers of its own: then the deadline is left to the frame.
 
 use super::ambient;
+use super::ambient::Light;
 use super::body::{Body, InPlace};
-use super::draft::{Draft, Light};
+use super::draft::Draft;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
 use super::run::{Origin, drop_inside};

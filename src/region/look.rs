@@ -1,4 +1,12 @@
 //! Looks: whether a region is cancelled or stopped, by a request to itself or to a region around it (R6, R9).
+//!
+//! # Invariants
+//!
+//! 1. No state is copied inwards: a look walks over the live regions around, so a region that was only lent to a cancelled
+//!    one is not cancelled any more once that one has left (R7).
+//! 2. A look for a cancellation ends at the first shield, or at the exit inside which a region was entered. A look for a stop
+//!    passes shields (R13).
+//! 3. A look ends at a region that is quiet, and marks the regions on its way, so that a chain is walked once (R19).
 
 use super::flags::{ATTENDED, CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
 use super::node::Node;
@@ -49,24 +57,24 @@ impl Node {
                 return true;
             }
         }
+        if *seen & (SHELTERED | LEFT) != 0 {
+            return false;
+        }
         let mut counts = if *seen & SHIELD == 0 { u32::MAX } else { STOP };
-        let mut last = *seen & (SHELTERED | LEFT) != 0;
-        let mut at = self.live_parent();
-        while let (Some(node), false) = (at, last) {
+        let cancelled = self.outwards(|node| {
             // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
             let quiet = node.is_quiet_in(now);
             let flags = node.flags();
             if flags & counts & CANCELLED != 0 {
-                return true;
+                return Some(true);
             }
             *seen |= flags & counts;
             if flags & SHIELD != 0 {
                 counts = STOP;
             }
-            last = quiet || flags & SHELTERED != 0;
-            at = node.live_parent();
-        }
-        false
+            (quiet || flags & SHELTERED != 0).then_some(false)
+        });
+        cancelled == Some(true)
     }
 
     /// Whether the region itself was cancelled, by the request behind `reason`.
@@ -94,16 +102,14 @@ impl Node {
         if self.is_quiet_in(now) {
             return false;
         }
-        let mut last = self.has(SHELTERED | LEFT);
-        let mut at = self.live_parent();
-        while let (Some(node), false) = (at, last) {
-            if node.has(STOP) {
-                return true;
-            }
-            last = node.is_quiet_in(now) || node.has(SHELTERED);
-            at = node.live_parent();
+        if self.has(SHELTERED | LEFT) {
+            return false;
         }
-        false
+        let stopped = self.outwards(|node| {
+            let stopped = node.has(STOP);
+            (stopped || node.is_quiet_in(now) || node.has(SHELTERED)).then_some(stopped)
+        });
+        stopped == Some(true)
     }
 
     pub(super) fn stop_reason(&self) -> Option<Reason> {

@@ -6,7 +6,7 @@
 //! when it gets its node. For a request to its group, the group's `run` polls it.
 
 use super::ambient;
-use super::draft::Light;
+use super::ambient::Light;
 use super::flags::{AFAR, ATTENDED, BELOW, CANCELLED, ENTERED, LEFT, ROOT, STOP};
 use super::kind::Kind;
 use super::node::Node;

@@ -4,9 +4,8 @@ use super::adoption::Wave;
 #[cfg(feature = "testing")]
 use super::census;
 use super::exit::Exit;
-use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY, TIMED};
+use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
-use super::links;
 #[cfg(feature = "inspect")]
 use super::register;
 use super::tally::Caught;
@@ -40,6 +39,9 @@ pub(crate) struct Node {
     #[cfg(feature = "testing")]
     pub(super) census: census::Handover,
 }
+
+/// The [`Node::place`] of a region without a place.
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// The state that every region needs. Further state is in boxes, for the regions that need it.
 #[derive(Default)]
@@ -185,30 +187,11 @@ impl Node {
             owner_runtime: AtomicU64::new(owner.runtime),
             kind,
             holds: AtomicBool::new(false),
-            place: AtomicU32::new(links::NOWHERE),
+            place: AtomicU32::new(NOWHERE),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
             census: census::Handover::new(),
         })
-    }
-
-    /// A region that is entered and attended from the start.
-    pub(super) fn entered(
-        kind: Kind,
-        owner: Identity,
-        flags: u32,
-        parent: Option<Arc<Node>>,
-        at: &'static Location<'static>,
-        deadline: Option<Instant>,
-    ) -> Arc<Self> {
-        let clocked = Node::clocked_in(parent.as_ref());
-        let timed = if deadline.is_some() { TIMED } else { 0 };
-        Node::note_held(parent.as_ref());
-        let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
-        if deadline.is_some() {
-            inner.more().deadline = deadline;
-        }
-        Node::with(kind, owner, flags | clocked | timed, inner)
     }
 
     /// The number by which the exits of different regions of one task are sorted.
@@ -222,6 +205,11 @@ impl Node {
 
     pub(crate) fn is_entered(&self) -> bool {
         self.has(ENTERED)
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(super) fn is_shielded(&self) -> bool {
+        self.has(super::flags::SHIELD)
     }
 
     /// Whether it is a scope that was entered by a call: it has no run of its own.

@@ -1,4 +1,17 @@
 //! The word in which a node keeps that no cancellation was found around it: most questions end there (R19).
+//!
+//! A process-wide *epoch* counts the events that may turn an answer from "not cancelled" to "cancelled". The word of a node
+//! is the epoch in which a look found nothing; a node is *quiet* while that is the current epoch.
+//!
+//! # Invariants
+//!
+//! 1. A node that is quiet is neither cancelled nor stopped. No region around it is stopped, and none up to a shield is
+//!    cancelled.
+//! 2. The epoch is raised after such an event has happened, so a thread that reads the new epoch finds the event.
+//! 3. Every change of the word is a read-modify-write, so changes are totally ordered: a look that came before a request
+//!    cannot overwrite the request's mark.
+//! 4. `NEVER` is final. A region has it that was cancelled or stopped itself, or has times that no run watches.
+//! 5. A region that was never entered by another one changes no answer but its own, so its request raises no epoch (R19).
 
 use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED};
 use super::node::Node;
@@ -13,8 +26,8 @@ impl Node {
     /// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there.
     ///
     /// The answer can change by a request to this region, which marks it as never quiet; by a request to a region around
-    /// it; or by a change of the regions around. The last two raise the epoch *after* they have happened. A thread that
-    /// reads the new epoch therefore finds the change. A thread that reads the old epoch came before it.
+    /// it; or by a change of the regions around. The last two raise the epoch (invariant 2). A thread that reads the old
+    /// epoch came before them.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.is_quiet_in(epoch().load(Ordering::Acquire))
@@ -29,13 +42,14 @@ impl Node {
     /// so in a chain each region is walked past once. `timed` is `TIMED` if a region with times was found.
     pub(super) fn quieten(&self, now: u64, timed: u32) {
         self.found_quiet(now, timed);
-        let mut last = self.has(SHELTERED | SHIELD | LEFT);
-        let mut at = self.live_parent();
-        while let (Some(node), false) = (at, last) {
-            last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
-            node.found_quiet(now, timed);
-            at = node.live_parent();
+        if self.has(SHELTERED | SHIELD | LEFT) {
+            return;
         }
+        self.outwards(|node| {
+            let last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
+            node.found_quiet(now, timed);
+            last.then_some(())
+        });
     }
 
     /// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
@@ -66,8 +80,7 @@ impl Node {
     /// This region was cancelled or stopped, or has times that no run watches: it is never quiet again, and the regions
     /// inside it look again.
     ///
-    /// The mark is a read-modify-write, like every other change of the word, so that the changes are totally
-    /// ordered, and a mark of [`found_quiet`](Node::found_quiet) comes before this one or fails.
+    /// By invariant 3, a mark of [`found_quiet`](Node::found_quiet) comes before this one or fails.
     pub(super) fn unsettle_for_good(&self) {
         self.quiet.swap(NEVER, Ordering::AcqRel);
         self.unsettle_held();

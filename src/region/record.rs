@@ -34,14 +34,7 @@ impl Node {
     /// Whether there is a record around that takes the failures which this region cannot
     /// return.
     pub(super) fn has_record_around(&self) -> bool {
-        let mut at = self.live_parent();
-        while let Some(node) = at {
-            if node.is_record() && node.is_open() {
-                return true;
-            }
-            at = node.live_parent();
-        }
-        false
+        self.outwards(|node| (node.is_record() && node.is_open()).then_some(())).is_some()
     }
 
     /// Sends failures to the nearest region outwards that may return them, else to the hook (R15).

@@ -1,4 +1,13 @@
 //! Requests: a cancellation or a stop, and the way of its signal down the links (R3, R10, R13).
+//!
+//! # Invariants
+//!
+//! 1. A request is recorded under the region's lock before a waiter is taken, and a waiter registers before it looks: a
+//!    waiter either finds the request or is woken by it.
+//! 2. The first reason stays (R10); a region that was left takes none.
+//! 3. A signal reaches each region that is linked below in a loop, not by recursion (R14).
+//! 4. Wakers are woken after the last lock, those from below before the region's own, because a shield has to be woken before
+//!    the region around it is polled (R12).
 
 use super::flags::{
     BELOW, CANCELLED, DEADLINE, LEFT, REWAKE, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED,
@@ -125,8 +134,7 @@ impl Node {
         })
     }
 
-    /// Wakes `own` after every region below has got its signal and was woken, because a shield has to be woken before
-    /// the region around it is polled (R12).
+    /// Wakes `own` after every region below has got its signal and was woken (invariant 4).
     pub(super) fn tell(own: Taken, below: Errand) {
         if let Some(payload) = Node::tell_all(own, below) {
             unwind::discard(payload);
@@ -239,7 +247,7 @@ impl Node {
         self.flags()
     }
 
-    /// Takes the waker of the run that attends the region, to be woken (invariant 4).
+    /// Takes the waker of the run that attends the region, to be woken (invariant 4 of the room).
     pub(super) fn take_run(&self, inner: &mut Inner, wakers: &mut Taken) {
         if let Some(waker) = inner.waker.take() {
             self.raise(inner, REWAKE);

@@ -1,8 +1,9 @@
 //! A body with its frame, of which every future that enters a region is made.
 
+use super::ambient::Light;
 use super::ambient::Posting;
 use super::body::{Body, InPlace};
-use super::draft::{Draft, Light};
+use super::draft::Draft;
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::lone::{Lone, LoneTimer};
 use super::node::Node;

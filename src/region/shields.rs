@@ -1,4 +1,11 @@
 //! Shields, as the regions around them see them (R12).
+//!
+//! # Invariants
+//!
+//! 1. A shield is linked when it is entered, so that a cancelled region around it can wake it to see whether it is polled.
+//! 2. `HELD` is set while a cancelled region keeps its body for a shield: the children of the groups inside are cancelled by
+//!    then, and a group that is linked later finds `HELD` by its look.
+//! 3. When a shield gives way, the regions around it are no longer held until a poll shows that another shield holds them.
 
 use super::flags::{AFAR, ATTENDED, HELD, LEFT, REWAKE, SHELTERED, SHIELD};
 use super::kind::Kind;
@@ -25,13 +32,7 @@ impl Node {
     /// The patience of the nearest region around for which one was set.
     pub(super) fn shield_patience(&self) -> Duration {
         let set = |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.patience);
-        let mut around = std::iter::successors(self.parent(), |node| node.parent());
-        set(self).or_else(|| around.find_map(|node| set(&node))).unwrap_or(SHIELD_PATIENCE)
-    }
-
-    #[cfg(feature = "tracing")]
-    pub(super) fn is_shielded(&self) -> bool {
-        self.has(SHIELD)
+        self.find_parent(set).unwrap_or(SHIELD_PATIENCE)
     }
 
     /// Records that the body of this cancelled region waits for a shield inside. Only the body waits for the shield, so

@@ -1,4 +1,7 @@
 //! Stays: the runs inside a scope that was entered by a call.
+//!
+//! A scope that was entered by a call has no run of its own. Each run inside it is a *stay*: a node of its own that to the
+//! regions inside is the scope. It is linked in the scope from the start and is cancelled with it, for the same reason.
 
 use super::flags::{
     ATTENDED, CLOCKED, DEADLINE, ENTERED, LINKED, ROOT, SHELTERED, SHIELD, STAY, TIMED,

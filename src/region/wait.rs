@@ -1,4 +1,12 @@
 //! Waits for a cancellation or a stop.
+//!
+//! # Invariants
+//!
+//! 1. A waiter registers, and then looks; a request sets its flag, and then takes the waiters. In the other order a wake-up is
+//!    lost: T1 looks; T2 sets the flag and takes nobody; T1 registers, and sleeps.
+//! 2. A waiter's place is its own until the waiters are taken: `calls` counts the takes, and a wait with an older number has no
+//!    place.
+//! 3. A region with a waiter is linked outwards, so that a cancellation around it reaches it (invariant 5 of the room).
 
 use super::flags::{CANCELLED, ENTERED, LEFT, STOP, TIMED};
 use super::node::{Node, Reach};
@@ -26,9 +34,7 @@ impl Node {
         !as_it_was && self.wait_anew(wait, cx)
     }
 
-    /// Looks after it has registered: a cancellation first sets its flag and then takes the waiters, so
-    /// either the look finds the flag or the waiter is taken. The other order loses a wake-up: look, flag,
-    /// take, register.
+    /// Looks after it has registered (invariant 1).
     #[inline(never)]
     fn wait_anew(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
         if self.has(CANCELLED) {
@@ -114,7 +120,7 @@ impl Node {
         drop(old);
     }
 
-    /// Whether the place of `wait` is no longer its own. Exact under the lock; without the lock, a place
+    /// Whether the place of `wait` is no longer its own (invariant 2). Exact under the lock; without the lock, a place
     /// that was void stays void.
     fn is_void(&self, wait: &Wait) -> bool {
         wait.calls != self.calls.load(Ordering::Relaxed)

@@ -1,4 +1,11 @@
 //! The walk outwards: the regions around a region (R1).
+//!
+//! # Invariants
+//!
+//! 1. A walk locks one node at a time, and holds a reference to the node that it stands on.
+//! 2. The effective parent is the nearest ancestor that was not left. Regions that were left are walked past once, and then
+//!    the parent is set past them (R19).
+//! 3. No region is inside itself: a region that is handed over is moved out of the way first.
 
 use super::flags::{LEFT, SHELTERED, SHIELD};
 use super::node::Node;
@@ -41,6 +48,32 @@ impl Node {
         next
     }
 
+    /// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
+    ///
+    /// A region that is left meanwhile is passed: the next one is looked for only after `visit` has seen the one before.
+    #[inline]
+    pub(super) fn outwards<A>(&self, mut visit: impl FnMut(&Arc<Node>) -> Option<A>) -> Option<A> {
+        let mut at = self.live_parent();
+        while let Some(node) = at {
+            if let Some(answer) = visit(&node) {
+                return Some(answer);
+            }
+            at = node.live_parent();
+        }
+        None
+    }
+
+    /// As [`outwards`](Node::outwards), for this region first, and also for regions that were left.
+    pub(super) fn find_parent<A>(&self, mut visit: impl FnMut(&Node) -> Option<A>) -> Option<A> {
+        let mut answer = visit(self);
+        let mut at = if answer.is_none() { self.parent() } else { None };
+        while let Some(node) = at {
+            answer = visit(&node);
+            at = if answer.is_none() { node.parent() } else { None };
+        }
+        answer
+    }
+
     /// The live regions around this one, as far as the next shield, which is the last.
     pub(super) fn around(&self) -> impl Iterator<Item = Arc<Node>> {
         std::iter::successors(self.live_parent(), |node| {
@@ -51,13 +84,13 @@ impl Node {
     /// Calls `look_at` for this region and for those around it whose cancellation counts here,
     /// innermost first.
     pub(super) fn each_around(self: &Arc<Self>, mut look_at: impl FnMut(&Arc<Node>)) {
-        let mut at = Some(Arc::clone(self));
-        while let Some(node) = at {
-            look_at(&node);
-            if node.has(SHELTERED | SHIELD) || (node.has(LEFT) && Arc::ptr_eq(&node, self)) {
-                return;
-            }
-            at = node.live_parent();
+        look_at(self);
+        if self.has(SHELTERED | SHIELD | LEFT) {
+            return;
         }
+        self.outwards(|node| {
+            look_at(node);
+            node.has(SHELTERED | SHIELD).then_some(())
+        });
     }
 }

@@ -2,7 +2,6 @@
 
 use super::ask::{innermost_made, look_at_made};
 use super::{IN_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is, next_base};
-use crate::region::draft::Light;
 use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::sync::{Arc, ambient};
@@ -19,6 +18,19 @@ pub(crate) trait Home {
 
 /// The group of an executor child, and the child's home.
 pub(crate) type Posting = (Arc<Node>, Arc<dyn Home>);
+
+/// A region in its first poll, or a child in any poll, while it has no node.
+#[derive(Clone, Copy)]
+pub(crate) struct Light {
+    /// Identifies the draft: its address, which no other object has while it is polled.
+    pub(in crate::region) id: usize,
+    pub(in crate::region) kind: Kind,
+    pub(in crate::region) at: &'static Location<'static>,
+    pub(in crate::region) task: u64,
+    /// If this region is a task of its own: the id of the runtime's task, 0 if it is not recorded.
+    pub(in crate::region) root: Option<u64>,
+    pub(in crate::region) deadline: Option<Instant>,
+}
 
 /// A region in its first poll.
 pub(super) struct FirstPoll {

@@ -3,9 +3,10 @@
 use super::{Frame, Progress, Quick, Stage};
 use crate::identity::Identity;
 use crate::region::ambient;
+use crate::region::ambient::Light;
 use crate::region::ambient::Posting;
 use crate::region::body::{Body, InPlace};
-use crate::region::draft::{Draft, Light};
+use crate::region::draft::Draft;
 use crate::region::flags::ROOT;
 use crate::region::node::Node;
 use crate::region::stamp::Signature;

@@ -2,10 +2,11 @@
 
 use crate::clock::{Clock, Timer};
 use crate::region::flags::{CLOCKED, ENTERED};
+use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::rt;
 use crate::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Node {
     /// The present instant, by the clock of the nearest region around that was given one, else by that of the current
@@ -23,17 +24,7 @@ impl Node {
         if !self.is_clocked() {
             return None;
         }
-        if let Some(clock) = self.given_clock() {
-            return Some(clock);
-        }
-        let mut at = self.parent();
-        while let Some(node) = at {
-            if let Some(clock) = node.given_clock() {
-                return Some(clock);
-            }
-            at = node.parent();
-        }
-        None
+        self.find_parent(Node::given_clock)
     }
 
     pub(in crate::region) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
@@ -55,5 +46,19 @@ impl Node {
             inner.rest().clock.replace(clock)
         };
         drop(old);
+    }
+
+    pub(in crate::region) fn deadline(&self) -> Option<Instant> {
+        self.inner.lock().more.as_ref()?.deadline
+    }
+
+    pub(in crate::region) fn grace(&self) -> Option<Duration> {
+        self.inner.lock().rest_seen()?.grace
+    }
+
+    /// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
+    /// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
+    pub(in crate::region) fn exit_grace(&self) -> Option<Duration> {
+        if self.kind == Kind::Stack { self.grace() } else { None }
     }
 }

@@ -1,7 +1,6 @@
 //! How the times of a region are set, and read.
 
 use crate::region::flags::{DEADLINE, ENTERED, STOP, TIMED};
-use crate::region::kind::Kind;
 use crate::region::node::{Inner, Node};
 use crate::region::request::{Errand, Signal};
 use crate::unwind::{self, Payload};
@@ -72,20 +71,6 @@ impl Node {
         let more = inner.more();
         more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
         self.raise(&inner, DEADLINE);
-    }
-
-    pub(in crate::region) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().more.as_ref()?.deadline
-    }
-
-    pub(in crate::region) fn grace(&self) -> Option<Duration> {
-        self.inner.lock().rest_seen()?.grace
-    }
-
-    /// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
-    /// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
-    pub(in crate::region) fn exit_grace(&self) -> Option<Duration> {
-        if self.kind == Kind::Stack { self.grace() } else { None }
     }
 
     /// Leaves the deadline to a timer that does not belong to the region's frame.

@@ -1,9 +1,9 @@
 //! The timer of a frame: none is armed until a pending poll needs it (R11).
 
-use super::flags::{DEADLINE, SHIELD};
-use super::frame::Frame;
-use super::time::Times;
+use super::Frame;
 use crate::clock::Timer;
+use crate::region::flags::{DEADLINE, SHIELD};
+use crate::region::time::Times;
 use crate::unwind::{self, Payload};
 use std::task::Context;
 
