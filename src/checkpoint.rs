@@ -57,7 +57,7 @@ pub fn checkpoint() -> Checkpoint {
 /// `moored` is current.
 pub fn is_cancelled() -> bool {
     // An exit that runs is shielded from the cancellation of its region (R14).
-    let (disquiet, told) = ambient::settled(|node, _, in_child| {
+    let (disquiet, told) = ambient::ask_innermost(|node, _, in_child| {
         let told = in_child && node.is_some_and(|node| node.told_below() != 0);
         (node.filter(|node| !node.is_quiet()).cloned(), told)
     });
@@ -151,7 +151,7 @@ pub fn stop_requested() -> StopRequested {
 /// # });
 /// ```
 pub fn current_deadline() -> Option<Instant> {
-    let (node, deadline) = ambient::settled(|node, deadline, _| (node.cloned(), deadline));
+    let (node, deadline) = ambient::ask_innermost(|node, deadline, _| (node.cloned(), deadline));
     let around = node.and_then(|node| node.effective_deadline());
     [deadline, around].into_iter().flatten().min()
 }

@@ -51,7 +51,7 @@
 //! | 1 | `time/clock` | the clock of a region, and its times as they were set |
 //! | 1 | `observe` | events for `tracing` and `inspect` |
 //! | 1 | `register` | the live regions, for snapshots |
-//! | 1 | `census` | the number of live regions, for tests |
+//! | 1 | `live` | the number of live regions, for tests |
 //! | 2 | `links` | the regions that a request to this one reaches |
 //! | 2 | `quiet` | the word in which most questions end |
 //! | 2 | `look` | whether a region is cancelled or stopped |
@@ -66,8 +66,8 @@
 //! | 3 | `inbox` | the exits of a region, and those that other regions give it |
 //! | 3 | `record` | the failures that other regions send |
 //! | 3 | `leave` | closing a region |
-//! | 3 | `ticket` | exits that stay on their thread |
-//! | 3 | `voyage` | abandoned exits that run on an executor |
+//! | 3 | `local_exit` | exits that stay on their thread |
+//! | 3 | `on_executor` | abandoned exits that run on an executor |
 //! | 4 | `frame` | polls a region: enters it, polls its body, runs its exits, leaves |
 //! | 5 | `run` | the future of a region: a body with its frame |
 //! | 5 | `lone` | a task or a time limit that only its own run has |
@@ -75,8 +75,6 @@
 mod adoption;
 pub(crate) mod ambient;
 mod body;
-#[cfg(feature = "testing")]
-mod census;
 mod crowd;
 mod draft;
 mod enter;
@@ -87,11 +85,15 @@ mod inbox;
 mod kind;
 mod leave;
 mod links;
+#[cfg(feature = "testing")]
+mod live;
+mod local_exit;
 mod lone;
 mod look;
 mod newborn;
 mod node;
 mod observe;
+mod on_executor;
 mod owner;
 mod quiet;
 mod record;
@@ -103,20 +105,19 @@ mod shields;
 mod stamp;
 mod stay;
 mod tally;
-mod ticket;
 mod time;
-mod voyage;
 mod wait;
 mod walk;
 
 #[cfg(feature = "testing")]
-pub use census::live_regions;
+pub use live::live_regions;
 
 pub(crate) use body::InPlace;
 pub(crate) use draft::Draft;
 pub(crate) use exit::{Exit, ExitError, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use kind::Kind;
+pub(crate) use local_exit::LocalExit;
 pub(crate) use lone::Lone;
 pub(crate) use newborn::Newborn;
 pub(crate) use node::Node;
@@ -124,5 +125,4 @@ pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
 pub(crate) use run::Run;
 pub(crate) use tally::Caught;
-pub(crate) use ticket::Ticket;
 pub(crate) use wait::Wait;

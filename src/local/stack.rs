@@ -2,7 +2,7 @@
 
 use crate::identity::TaskId;
 use crate::reason::Leaving;
-use crate::region::{Exit, Ticket};
+use crate::region::{Exit, LocalExit};
 use crate::released::{Handover, Released, sealed};
 use crate::stack::{
     Close, Deferred, ExitOutput, ExitStack as Stack, LocalLater, Slot, StackRun, reclaim,
@@ -110,7 +110,7 @@ impl ExitStack {
         let at = Location::caller();
         let node = self.stack.node();
         self.stack.register("defer", at, exit, |exit| {
-            Ticket::new(Deferred::future(exit), at, Arc::downgrade(node))
+            LocalExit::new(Deferred::future(exit), at, Arc::downgrade(node))
         })
     }
 
@@ -144,7 +144,7 @@ impl ExitStack {
         let at = Location::caller();
         let node = self.stack.node();
         self.stack.register("defer", at, exit, |exit| {
-            Ticket::new(
+            LocalExit::new(
                 Deferred::closure(move |why: &Leaving| Ok(exit(why.clone()))),
                 at,
                 Arc::downgrade(node),
@@ -190,11 +190,11 @@ impl ExitStack {
                 reclaim(&back, give_back, |give_back| {
                     LocalLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit { work: Box::pin(Ticket::new(work, at, home)), registered_at: at }
+                        Exit { work: Box::pin(LocalExit::new(work, at, home)), registered_at: at }
                     })
                 })
             });
-            Ticket::new(work, at, Arc::downgrade(node))
+            LocalExit::new(work, at, Arc::downgrade(node))
         });
         match registered {
             Ok(()) => Ok(Held::new(value, slot)),

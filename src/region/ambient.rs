@@ -13,7 +13,7 @@ mod lights;
 pub(crate) use ask::{current, node_of_task, now, owner};
 pub(super) use ask::{is_in, is_innermost};
 use lights::give_nodes;
-pub(crate) use lights::{Home, Light, Posting, is_empty, node_of, settled};
+pub(crate) use lights::{Home, Light, Posting, ask_innermost, is_empty, node_of};
 pub(super) use lights::{watch_light, watch_posted};
 
 use super::node::Node;

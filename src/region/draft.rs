@@ -32,7 +32,7 @@ pub(crate) struct Draft {
     /// can reach the draft.
     stamp: Stamp,
     #[cfg(feature = "testing")]
-    census: super::census::Handover,
+    live: super::live::LiveEntry,
 }
 
 impl Draft {
@@ -45,7 +45,7 @@ impl Draft {
             node: Once::new(),
             stamp: Stamp::new(),
             #[cfg(feature = "testing")]
-            census: super::census::Handover::new(),
+            live: super::live::LiveEntry::new(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Draft {
 
     fn fresh_node(&self) -> Arc<Node> {
         let node = Node::new(self.kind);
-        self.hand_over_census();
+        self.give_up_live_entry();
         if let Some(timeout) = self.timeout {
             node.set_timeout(timeout);
         }
@@ -119,13 +119,13 @@ impl Draft {
     }
 
     /// Stores the node that was made inside, unless there is one; returns the stored one.
-    pub(super) fn settle(&self, node: Arc<Node>) -> &Arc<Node> {
+    pub(super) fn store_node(&self, node: Arc<Node>) -> &Arc<Node> {
         self.node.fill(node)
     }
 
-    pub(super) fn hand_over_census(&self) {
+    pub(super) fn give_up_live_entry(&self) {
         #[cfg(feature = "testing")]
-        self.census.give_up();
+        self.live.give_up();
     }
 
     fn id(&self) -> usize {

@@ -82,8 +82,8 @@ impl Node {
         // them.
         let spawner = if self.is_task() { self.spawner() } else { None };
         if let (Some(spawner), Kind::Child) = (&spawner, self.kind()) {
-            wave = match self.embark(&**spawner, wave) {
-                Ok(arrival) => self.wave_of(arrival, Leaving::Abandoned),
+            wave = match self.run_on(&**spawner, wave) {
+                Ok(wait) => self.wave_of(wait, Leaving::Abandoned),
                 Err(refused) => refused,
             };
         }
@@ -97,7 +97,7 @@ impl Node {
             at = node.live_parent();
         }
         if let (Some(spawner), false) = (&spawner, self.kind == Kind::Child) {
-            match self.embark(&**spawner, wave) {
+            match self.run_on(&**spawner, wave) {
                 // No region is left that could wait for it.
                 Ok(_) => return,
                 Err(refused) => wave = refused,

@@ -276,7 +276,7 @@ impl LoneRef<'_> {
         let node = inside.unwrap_or_else(|| {
             light.node(entered.map_or_else(ambient::current, |entered| entered.around))
         });
-        self.draft.hand_over_census();
+        self.draft.give_up_live_entry();
         #[cfg(feature = "testing")]
         node.count_as_node();
         frame.begin_in(node);

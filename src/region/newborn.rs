@@ -18,7 +18,7 @@ use std::panic::Location;
 pub(crate) struct Newborn {
     task: u64,
     #[cfg(feature = "testing")]
-    census: super::census::Handover,
+    live: super::live::LiveEntry,
 }
 
 impl Newborn {
@@ -26,7 +26,7 @@ impl Newborn {
         Newborn {
             task: next_number(),
             #[cfg(feature = "testing")]
-            census: super::census::Handover::new(),
+            live: super::live::LiveEntry::new(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Newborn {
         posted: bool,
         name: Option<Arc<str>>,
     ) -> Arc<Node> {
-        self.give_up_census();
+        self.give_up_live_entry();
         let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
         let asked = asked.map(|(reason, _)| reason);
         Node::child(parent, (self.task, name), at, asked, posted)
@@ -102,15 +102,15 @@ impl Newborn {
 
     /// `node` was made during a poll without one.
     pub(crate) fn has_node(&self, node: &Node) {
-        self.give_up_census();
+        self.give_up_live_entry();
         #[cfg(feature = "testing")]
         node.count_as_node();
         let _ = node;
     }
 
-    fn give_up_census(&self) {
+    fn give_up_live_entry(&self) {
         #[cfg(feature = "testing")]
-        self.census.give_up();
+        self.live.give_up();
     }
 }
 

@@ -1,11 +1,11 @@
 //! The node: the state of a region that other regions and handles can reach.
 
 use super::adoption::Wave;
-#[cfg(feature = "testing")]
-use super::census;
 use super::exit::Exit;
 use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
+#[cfg(feature = "testing")]
+use super::live;
 #[cfg(feature = "inspect")]
 use super::register;
 use super::tally::Caught;
@@ -37,7 +37,7 @@ pub(crate) struct Node {
     pub(super) place: AtomicU32,
     pub(super) inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
-    pub(super) census: census::Handover,
+    pub(super) live: live::LiveEntry,
 }
 
 /// The [`Node::place`] of a region without a place.
@@ -190,7 +190,7 @@ impl Node {
             place: AtomicU32::new(NOWHERE),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
-            census: census::Handover::new(),
+            live: live::LiveEntry::new(),
         })
     }
 

@@ -3,8 +3,8 @@
 
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;
+use super::local_exit;
 use super::node::{Inner, Node};
-use super::ticket;
 use crate::failure::Failures;
 use crate::report::{Report, report, report_failure};
 use crate::unwind;
@@ -87,7 +87,7 @@ impl Node {
     pub(super) fn report_failures(&self, failures: Failures) -> Failures {
         let Failures { first, omitted } = failures;
         let region = self.describe();
-        let tell = |failure| match ticket::was_reported(&failure) {
+        let tell = |failure| match local_exit::was_reported(&failure) {
             true => failure,
             false => report_failure(region.clone(), failure),
         };

@@ -41,13 +41,13 @@ pub(super) enum Signal {
 
 /// The regions that a signal has not reached yet, each with its signal.
 #[derive(Default)]
-pub(super) struct Errand {
+pub(super) struct Delivery {
     pub(super) nodes: Vec<(Arc<Node>, usize)>,
     /// Each signal is stored once for all regions that get it.
     pub(super) signals: Vec<Signal>,
 }
 
-impl Errand {
+impl Delivery {
     pub(super) fn add(&mut self, to: &Inner, signal: &Signal) {
         let Some(reach) = to.reach.as_ref().filter(|reach| !reach.links.is_empty()) else { return };
         let signal = match signal {
@@ -76,7 +76,7 @@ impl Node {
     /// the request.
     #[must_use = "a payload must not be dropped where its drop could panic"]
     pub(crate) fn cancel_for_user(&self, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Taken::default(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Delivery::default());
         self.hear(Signal::Cancel(reason.clone()), &mut own, &mut below);
         self.tell_cancelled(&reason);
         Node::tell_all(own, below)
@@ -84,7 +84,7 @@ impl Node {
 
     /// Cancels the children, including later ones, but not the region itself.
     pub(crate) fn cancel_below(&self, reason: Reason) {
-        let (mut own, mut below) = (Taken::default(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Delivery::default());
         self.hear(Signal::Children(reason), &mut own, &mut below);
         Node::tell(own, below);
     }
@@ -92,7 +92,7 @@ impl Node {
     /// Asks this region and every region inside it to wind down (R13).
     #[must_use = "a payload must not be dropped where its drop could panic"]
     pub(crate) fn stop(self: &Arc<Self>, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Taken::default(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Delivery::default());
         self.hear(Signal::Stop(reason.clone()), &mut own, &mut below);
         self.tell_stopped(&reason);
         // A panic of its clock is resumed after the signal has reached every region.
@@ -135,14 +135,14 @@ impl Node {
     }
 
     /// Wakes `own` after every region below has got its signal and was woken (invariant 4).
-    pub(super) fn tell(own: Taken, below: Errand) {
+    pub(super) fn tell(own: Taken, below: Delivery) {
         if let Some(payload) = Node::tell_all(own, below) {
             unwind::discard(payload);
         }
     }
 
     /// As [`tell`](Node::tell); returns the first panic of a waker.
-    pub(super) fn tell_all(own: Taken, mut below: Errand) -> Option<Payload> {
+    pub(super) fn tell_all(own: Taken, mut below: Delivery) -> Option<Payload> {
         let mut wakers = Taken::default();
         while let Some((node, signal)) = below.nodes.pop() {
             let Some(signal) = node.takes(&below.signals[signal]) else { continue };
@@ -182,7 +182,7 @@ impl Node {
     }
 
     /// Returns the region's flags, as they are then.
-    pub(super) fn hear(&self, signal: Signal, wakers: &mut Taken, below: &mut Errand) -> u32 {
+    pub(super) fn hear(&self, signal: Signal, wakers: &mut Taken, below: &mut Delivery) -> u32 {
         let mut inner = self.inner.lock();
         let heard = match signal {
             Signal::Cancel(_) => LEFT | CANCELLED,
@@ -275,7 +275,7 @@ impl Node {
             (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
         };
         let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
-        let mut told = Errand::default();
+        let mut told = Delivery::default();
         for signal in signals.into_iter().flatten() {
             told.nodes.push((Arc::clone(child), told.signals.len()));
             told.signals.push(signal);
@@ -301,6 +301,6 @@ impl Node {
     fn look_again(self: &Arc<Self>, held: Option<Signal>) {
         let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
         let nodes = (0..signals.len()).map(|at| (Arc::clone(self), at)).collect();
-        Node::tell(Taken::default(), Errand { nodes, signals });
+        Node::tell(Taken::default(), Delivery { nodes, signals });
     }
 }

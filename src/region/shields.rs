@@ -10,7 +10,7 @@
 use super::flags::{AFAR, ATTENDED, HELD, LEFT, REWAKE, SHELTERED, SHIELD};
 use super::kind::Kind;
 use super::node::{Inner, Node};
-use super::request::{Errand, Signal};
+use super::request::{Delivery, Signal};
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Weak};
 use crate::wakers::{Taken, wake_all};
@@ -38,7 +38,7 @@ impl Node {
     /// Records that the body of this cancelled region waits for a shield inside. Only the body waits for the shield, so
     /// the children of the groups inside are cancelled now (R12).
     pub(super) fn hold(&self) {
-        let mut below = Errand::default();
+        let mut below = Delivery::default();
         {
             let inner = self.inner.lock();
             self.raise(&inner, HELD);

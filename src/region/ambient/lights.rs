@@ -89,7 +89,7 @@ pub(in crate::region) fn watch_posted<R>(
 /// further in were entered in this very poll, so no other thread can have cancelled them; or the outermost of them is a
 /// child of that region, and then the requests to the region's children count for it. `look_at` also gets the earliest
 /// deadline of the regions further in, and whether there is such a child.
-pub(crate) fn settled<R>(
+pub(crate) fn ask_innermost<R>(
     look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, bool) -> R,
 ) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));

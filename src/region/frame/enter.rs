@@ -139,12 +139,12 @@ impl Frame {
             (None, None) => light.node(ambient::current()),
             (Some(inside), _) => inside,
         };
-        draft.hand_over_census();
+        draft.give_up_live_entry();
         #[cfg(feature = "testing")]
         node.count_as_node();
-        let settled = draft.settle(Arc::clone(&node));
-        if !Arc::ptr_eq(settled, &node) {
-            node.stay_in(settled);
+        let stored = draft.store_node(Arc::clone(&node));
+        if !Arc::ptr_eq(stored, &node) {
+            node.stay_in(stored);
         }
         self.begin_in(node);
         Ok(())

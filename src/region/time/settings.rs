@@ -2,7 +2,7 @@
 
 use crate::region::flags::{DEADLINE, ENTERED, STOP, TIMED};
 use crate::region::node::{Inner, Node};
-use crate::region::request::{Errand, Signal};
+use crate::region::request::{Delivery, Signal};
 use crate::unwind::{self, Payload};
 use crate::wakers::Taken;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ impl Node {
         &self,
         change: impl FnOnce(&mut Inner) -> u32,
     ) -> Option<Payload> {
-        let (mut own, mut below) = (Taken::default(), Errand::default());
+        let (mut own, mut below) = (Taken::default(), Delivery::default());
         {
             let mut inner = self.inner.lock();
             let flags = change(&mut inner);

@@ -10,7 +10,7 @@ use std::pin::pin;
 
 /// The exits run on a task of their own while the group waits: exactly once, and before `run` returns.
 #[test]
-fn r08_exits_on_their_voyage_against_run() {
+fn r08_exits_on_an_executor_against_run() {
     model(|| {
         lost::reset();
         let ran = Count::new();
@@ -26,7 +26,7 @@ fn r08_exits_on_their_voyage_against_run() {
 /// A task of abandoned exits that the executor drops is reported lost, once. The group does not wait for it for ever,
 /// and no exit runs a second time.
 #[test]
-fn r08_a_voyage_that_is_dropped_against_run() {
+fn r08_exits_whose_executor_drops_them_against_run() {
     model(|| {
         lost::reset();
         let ran = Count::new();
@@ -44,7 +44,7 @@ fn r08_a_voyage_that_is_dropped_against_run() {
 /// The task of abandoned exits goes on while the group is cancelled, because an exit is
 /// shielded from that.
 #[test]
-fn r14_exits_on_their_voyage_against_cancel() {
+fn r14_exits_on_an_executor_against_cancel() {
     model(|| {
         lost::reset();
         let ran = Count::new();
@@ -61,7 +61,7 @@ fn r14_exits_on_their_voyage_against_cancel() {
 /// The group's `run` is dropped while its child's exits run on their task: the region around
 /// waits for them.
 #[test]
-fn r16_exits_on_their_voyage_against_drop_of_run() {
+fn r16_exits_on_an_executor_against_drop_of_run() {
     model(|| {
         lost::reset();
         let ran = Count::new();
@@ -82,7 +82,7 @@ fn r16_exits_on_their_voyage_against_drop_of_run() {
 
 /// An exit fails on its task: the group that waits for it reports the failure, whenever it looks.
 #[test]
-fn r15_a_failure_on_a_voyage_against_run() {
+fn r15_a_failure_on_an_executor_against_run() {
     model(|| {
         lost::reset();
         let executor = Aborting::by_hand();

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 /// A wave that runs as a task of its own.
-struct Voyage {
+struct WaveTask {
     node: Arc<Node>,
     shared: Arc<Shared>,
     /// Taken from `shared` at the first poll.
@@ -23,9 +23,9 @@ struct Voyage {
     tally: Tally,
 }
 
-struct Shared(Mutex<Course>);
+struct Shared(Mutex<State>);
 
-struct Course {
+struct State {
     /// The wave, until the executor has polled the task.
     wave: Option<Wave>,
     /// Whether the executor may still refuse the task: if it drops the task then, no exit is
@@ -42,12 +42,12 @@ impl Node {
     /// Runs `wave` on `spawner`; hands it back if `spawner` refuses.
     ///
     /// The returned exit resolves when the wave has ended, well or not.
-    pub(super) fn embark(
+    pub(super) fn run_on(
         self: &Arc<Self>,
         spawner: &(dyn Spawn + Send + Sync),
         wave: Wave,
     ) -> Result<Exit, Wave> {
-        let course = Course {
+        let state = State {
             wave: Some(wave),
             offered: true,
             ended: false,
@@ -55,8 +55,8 @@ impl Node {
             panic: None,
             waiting: None,
         };
-        let shared = Arc::new(Shared(Mutex::new(course)));
-        let voyage = Voyage {
+        let shared = Arc::new(Shared(Mutex::new(state)));
+        let task = WaveTask {
             node: Arc::clone(self),
             shared: Arc::clone(&shared),
             wave: None,
@@ -64,29 +64,29 @@ impl Node {
         };
         // A spawner that panics counts as one that refuses, because this runs in a drop, where the
         // panic cannot be resumed.
-        match unwind::catch(|| spawner.spawn(Box::pin(voyage))) {
+        match unwind::catch(|| spawner.spawn(Box::pin(task))) {
             Ok(Ok(())) => {}
-            Ok(Err(Refused(voyage))) => drop(voyage),
+            Ok(Err(Refused(task))) => drop(task),
             Err(payload) => unwind::discard(payload),
         }
         let refused = {
-            let mut course = shared.0.lock();
-            course.offered = false;
-            if course.ended { course.wave.take() } else { None }
+            let mut state = shared.0.lock();
+            state.offered = false;
+            if state.ended { state.wave.take() } else { None }
         };
         match refused {
             Some(wave) => Err(wave),
             None => {
                 let registered_at =
                     self.entered_at().unwrap_or_else(|| std::panic::Location::caller());
-                let work = Box::pin(Arrival { node: Arc::clone(self), shared });
+                let work = Box::pin(WaveWait { node: Arc::clone(self), shared });
                 Ok(Exit { work, registered_at })
             }
         }
     }
 }
 
-impl Future for Voyage {
+impl Future for WaveTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -105,16 +105,16 @@ impl Future for Voyage {
     }
 }
 
-impl Drop for Voyage {
+impl Drop for WaveTask {
     fn drop(&mut self) {
         let unbegun = {
-            let mut course = self.shared.0.lock();
-            if course.offered && course.wave.is_some() {
-                // The executor refuses: the wave goes back to `embark`.
-                course.ended = true;
+            let mut state = self.shared.0.lock();
+            if state.offered && state.wave.is_some() {
+                // The executor refuses: the wave goes back to `run_on`.
+                state.ended = true;
                 return;
             }
-            course.wave.take()
+            state.wave.take()
         };
         if let Some(lost) = self.wave.take().or(unbegun) {
             // Not offered again, because the executor would drop it again each time.
@@ -123,12 +123,12 @@ impl Drop for Voyage {
         let mut panic = self.tally.take_panic(None);
         // Set last: a region that sees the end is left, and its record has the failures by then (R15).
         let waiting = {
-            let mut course = self.shared.0.lock();
-            course.ended = true;
-            if course.awaited {
-                course.panic = panic.take();
+            let mut state = self.shared.0.lock();
+            state.ended = true;
+            if state.awaited {
+                state.panic = panic.take();
             }
-            course.waiting.take()
+            state.waiting.take()
         };
         if let Some(panic) = panic {
             self.node.send_failures(panic.into_failure().into());
@@ -138,13 +138,13 @@ impl Drop for Voyage {
 }
 
 /// The wait for the wave's task, as an exit of the region that has to wait.
-struct Arrival {
+struct WaveWait {
     /// The region that abandoned the exits.
     node: Arc<Node>,
     shared: Arc<Shared>,
 }
 
-impl ExitWork for Arrival {
+impl ExitWork for WaveWait {
     fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -152,8 +152,8 @@ impl ExitWork for Arrival {
     ) -> Poll<Result<(), ExitError>> {
         let waker = cx.waker().clone();
         let (ended, panic, old) = {
-            let mut course = self.shared.0.lock();
-            (course.ended, course.panic.take(), course.waiting.replace(waker))
+            let mut state = self.shared.0.lock();
+            (state.ended, state.panic.take(), state.waiting.replace(waker))
         };
         unwind::drop_quietly(old);
         match panic {
@@ -169,13 +169,13 @@ impl ExitWork for Arrival {
     }
 }
 
-impl Drop for Arrival {
+impl Drop for WaveWait {
     /// The region that waited is gone: a panic becomes a failure like others.
     fn drop(&mut self) {
         let (panic, old) = {
-            let mut course = self.shared.0.lock();
-            course.awaited = false;
-            (course.panic.take(), course.waiting.take())
+            let mut state = self.shared.0.lock();
+            state.awaited = false;
+            (state.panic.take(), state.waiting.take())
         };
         unwind::drop_quietly(old);
         if let Some(panic) = panic {

@@ -1,9 +1,9 @@
 //! Exits that stay on their thread.
 //!
 //! Work that is not `Send` cannot be stored in a node, which handles reach from any thread. It stays in a table of its
-//! thread, under a number. The node has a ticket with that number, which moves like any exit.
+//! thread, under a number. The node has a [`LocalExit`] with that number, which moves like any exit.
 //!
-//! On another thread a ticket cannot run its work: the exit has failed there, or is lost. The thread of the exit drops
+//! On another thread a `LocalExit` cannot run its work: the exit has failed there, or is lost. The thread of the exit drops
 //! the work when the thread ends. The first of the two threads reports the exit, and the other does not.
 
 use super::exit::{ExitError, ExitWork};
@@ -66,9 +66,9 @@ fn table<R>(look: impl FnOnce(&mut Table) -> R) -> Option<R> {
 
 /// A claim on work that stays on its thread. `None` if it was registered while its thread was exiting: the work is
 /// leaked then, because there is no table to keep it, and it must not be dropped under the lock.
-pub(crate) struct Ticket(Option<(Arc<Claims>, usize)>);
+pub(crate) struct LocalExit(Option<(Arc<Claims>, usize)>);
 
-impl Ticket {
+impl LocalExit {
     /// Called under the lock of `stack`, so it only moves.
     pub(crate) fn new(
         work: impl ExitWork + 'static,
@@ -76,12 +76,12 @@ impl Ticket {
         stack: Weak<Node>,
     ) -> Self {
         let mut kept = Some(Kept { work: Some(Box::pin(work)), registered_at, stack });
-        let ticket = table(|table| {
+        let entry = table(|table| {
             let key = kept.take().map(|kept| table.kept.insert(kept))?;
             Some((Arc::clone(&table.claims), key))
         });
         std::mem::forget(kept);
-        Ticket(ticket.flatten())
+        LocalExit(entry.flatten())
     }
 }
 
@@ -92,7 +92,7 @@ fn key_here(claims: &Arc<Claims>, key: usize) -> Option<usize> {
     here.unwrap_or(false).then_some(key)
 }
 
-impl ExitWork for Ticket {
+impl ExitWork for LocalExit {
     fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -121,12 +121,12 @@ impl ExitWork for Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for LocalExit {
     fn drop(&mut self) {
         let Some((claims, key)) = &self.0 else { return };
         match key_here(claims, *key) {
             Some(key) => drop(table(|table| table.kept.try_remove(key))),
-            // The thread that had the ticket has reported the exit: as failed, or as lost.
+            // The thread that had the `LocalExit` has reported the exit: as failed, or as lost.
             None => drop(claims.claim(*key)),
         }
     }

@@ -1,5 +1,6 @@
 //! The count of live regions, for tests (feature `testing`).
 
+use super::node::Node;
 use crate::sync::{Arc, ambient};
 use std::cell::OnceCell;
 
@@ -8,30 +9,30 @@ ambient! {
 }
 
 /// One region's entry in the count of the thread that made it.
-pub(crate) struct Census {
+pub(crate) struct Counted {
     _entry: Option<Arc<()>>,
 }
 
-impl Census {
+impl Counted {
     pub(crate) fn new() -> Self {
         let entry = MINE.try_with(|mine| Arc::clone(mine.get_or_init(Arc::default))).ok();
-        Census { _entry: entry }
+        Counted { _entry: entry }
     }
 }
 
 /// The entry of a region in the count: its draft's until it has a node, which brings its own.
-pub(crate) struct Handover(crate::sync::Mutex<Option<Census>>);
+pub(crate) struct LiveEntry(crate::sync::Mutex<Option<Counted>>);
 
-impl Handover {
+impl LiveEntry {
     pub(crate) fn new() -> Self {
-        Handover(crate::sync::Mutex::new(Some(Census::new())))
+        LiveEntry(crate::sync::Mutex::new(Some(Counted::new())))
     }
 
     /// Counts a region that was counted through its draft until now.
     pub(crate) fn take_up(&self) {
         let mut entry = self.0.lock();
         if entry.is_none() {
-            *entry = Some(Census::new());
+            *entry = Some(Counted::new());
         }
     }
 
@@ -41,21 +42,21 @@ impl Handover {
     }
 }
 
-impl super::Node {
+impl Node {
     /// The draft of this node is counted for the region until the first poll, in which the node was made,
     /// is over.
     pub(super) fn count_as_draft(&self) {
-        self.census.give_up();
+        self.live.give_up();
     }
 
     pub(super) fn count_as_node(&self) {
-        self.census.take_up();
+        self.live.take_up();
     }
 
     /// Gives up the entry of a node that only a snapshot still holds.
     #[cfg(feature = "inspect")]
     pub(super) fn count_out(&self) {
-        self.census.give_up();
+        self.live.give_up();
     }
 }
 
