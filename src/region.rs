@@ -27,6 +27,7 @@
 //! A thread holds one node's lock at a time, and never a group's ledger together with it. No user code
 //! runs under either: wakers are cloned before and woken and dropped after, exits are moved out before
 //! they are polled or dropped (R18).
+//! The table of all locks and atomics is in docs/design.md, section 3.
 //!
 //! # Floor plan
 //!

@@ -233,13 +233,16 @@ impl Node {
     /// itself, and a walk outwards would not end. So the region directly inside this one, on the way to `inner`, is
     /// moved to the region around this one first.
     fn move_out_of_the_way_to(self: &Arc<Self>, inner: &Arc<Node>) {
-        let mut at = Some(Arc::clone(inner));
-        while let Some(node) = at {
-            let around = node.live_parent();
-            if around.as_ref().is_some_and(|around| Arc::ptr_eq(around, self)) {
-                return node.move_into(self.live_parent());
+        let mut directly_inside = Arc::clone(inner);
+        let found = inner.outwards(|around| {
+            let found = Arc::ptr_eq(around, self);
+            if !found {
+                directly_inside = Arc::clone(around);
             }
-            at = around;
+            found.then_some(())
+        });
+        if found.is_some() {
+            directly_inside.move_into(self.live_parent());
         }
     }
 

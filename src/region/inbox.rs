@@ -87,15 +87,11 @@ impl Node {
                 Err(refused) => refused,
             };
         }
-        let mut at = self.live_parent();
         let told = self.tell_adopted(&wave);
-        while let Some(node) = at {
-            match node.adopt(wave) {
-                Ok(()) => return told(&node),
-                Err(back) => wave = back,
-            }
-            at = node.live_parent();
-        }
+        wave = match self.offer_outwards(wave, Node::adopt) {
+            Ok(node) => return told(&node),
+            Err(back) => back,
+        };
         if let (Some(spawner), false) = (&spawner, self.kind == Kind::Child) {
             match self.run_on(&**spawner, wave) {
                 // No region is left that could wait for it.

@@ -38,21 +38,16 @@ impl Node {
     }
 
     /// Sends failures to the nearest region outwards that may return them, else to the hook (R15).
-    pub(crate) fn send_failures(&self, mut failures: Failures) {
+    pub(crate) fn send_failures(&self, failures: Failures) {
         if failures.is_empty() {
             return;
         }
-        let mut at = self.live_parent();
-        while let Some(node) = at {
-            if node.may_take_failures() {
-                match node.take_record(failures) {
-                    Ok(()) => return,
-                    Err(back) => failures = back,
-                }
-            }
-            at = node.live_parent();
+        let taken = self.offer_outwards(failures, |node, failures| {
+            if node.may_take_failures() { node.take_record(failures) } else { Err(failures) }
+        });
+        if let Err(failures) = taken {
+            unwind::drop_each_quietly(self.report_failures(failures).first);
         }
-        unwind::drop_each_quietly(self.report_failures(failures).first);
     }
 
     /// Puts failures into this region's own record, or sends them outwards if the region has left.

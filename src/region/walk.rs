@@ -63,6 +63,24 @@ impl Node {
         None
     }
 
+    /// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
+    /// the region does not.
+    pub(super) fn offer_outwards<T>(
+        &self,
+        mut value: T,
+        mut give: impl FnMut(&Node, T) -> Result<(), T>,
+    ) -> Result<Arc<Node>, T> {
+        let mut at = self.live_parent();
+        while let Some(node) = at {
+            match give(&node, value) {
+                Ok(()) => return Ok(node),
+                Err(back) => value = back,
+            }
+            at = node.live_parent();
+        }
+        Err(value)
+    }
+
     /// As [`outwards`](Node::outwards), for this region first, and also for regions that were left.
     pub(super) fn find_parent<A>(&self, mut visit: impl FnMut(&Node) -> Option<A>) -> Option<A> {
         let mut answer = visit(self);

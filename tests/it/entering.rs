@@ -47,7 +47,7 @@ async fn first_poll<R: Send>(ask: impl FnOnce() -> R + Send) -> R {
 }
 
 #[test]
-fn r03_a_handle_made_elsewhere_cancels_a_run_that_has_a_node_of_its_own() {
+fn r03_a_handle_made_elsewhere_cancels_a_run_with_a_region_inside() {
     let scope = CancelScope::new();
     let mut run = hand(scope.run(async {
         let handle: CancelHandle = first_poll(|| scope.handle()).await;
@@ -76,7 +76,7 @@ fn r10_what_another_thread_asked_in_the_first_poll_is_the_runs_reason() {
 }
 
 #[test]
-fn r11_a_deadline_set_elsewhere_ends_a_run_that_has_a_node_of_its_own() {
+fn r11_a_deadline_set_elsewhere_ends_a_run_with_a_region_inside() {
     let clock = moored::testing::MockClock::new();
     let soon = moored::Clock::now(&clock) + std::time::Duration::from_secs(1);
     let scope = CancelScope::new();
@@ -144,7 +144,7 @@ fn r09_a_run_that_ends_in_its_first_poll_has_left_for_whoever_asked_meanwhile() 
 }
 
 #[test]
-fn r01_a_run_with_two_nodes_is_entered_once_and_left_as_one() {
+fn r01_a_run_that_is_known_inside_and_outside_is_entered_once_and_left_as_one() {
     let scope = CancelScope::new();
     let mut run = hand(scope.run(async {
         let handle = first_poll(|| scope.handle()).await;
@@ -164,7 +164,7 @@ fn r01_a_run_with_two_nodes_is_entered_once_and_left_as_one() {
 }
 
 #[test]
-fn r02_a_run_with_two_nodes_belongs_to_the_task_that_polled_it_first() {
+fn r02_a_run_that_is_known_inside_and_outside_belongs_to_the_task_that_polled_it_first() {
     let scope = CancelScope::new();
     let mut run = Box::pin(scope.run(async {
         first_poll(|| scope.handle()).await;

@@ -216,7 +216,7 @@ fn r16_a_waker_of_a_child_that_has_ended_wakes_nobody_else_for_long() {
 }
 
 #[test]
-fn r03_a_pending_child_is_cancelled_by_its_handle() {
+fn r03_a_waiting_child_is_cancelled_by_its_handle() {
     let log = Log::new();
     let group = Group::new();
     let handle = Mutex::new(None);
@@ -327,7 +327,7 @@ fn reason_in_first_poll(asks: fn(&TaskHandle<()>, &CancelHandle)) -> ReasonKind 
 }
 
 #[test]
-fn r10_of_what_a_child_and_its_group_are_told_before_the_child_makes_its_node_the_first_counts() {
+fn r10_of_what_a_child_and_its_group_are_told_before_the_child_waits_the_first_counts() {
     let (asked, told) = (ReasonKind::Requested, ReasonKind::Parent);
     assert_eq!(reason_in_first_poll(|child, _| child.cancel()), asked);
     assert_eq!(reason_in_first_poll(|_, group| group.cancel()), told);
@@ -344,7 +344,7 @@ fn r10_of_what_a_child_and_its_group_are_told_before_the_child_makes_its_node_th
 }
 
 #[test]
-fn r16_pending_children_without_a_node_are_cancelled_with_their_group() {
+fn r16_waiting_children_are_cancelled_with_their_group() {
     let log = Log::new();
     let group = Group::new();
     let handle = group.handle();
@@ -367,7 +367,7 @@ fn r16_pending_children_without_a_node_are_cancelled_with_their_group() {
 }
 
 #[test]
-fn r17_a_failure_cancels_a_pending_child_without_a_node() {
+fn r17_a_failure_cancels_a_waiting_child() {
     let log = Log::new();
     let group = Group::new();
     let mut run = hand(group.run(async {
@@ -388,7 +388,7 @@ fn r17_a_failure_cancels_a_pending_child_without_a_node() {
 }
 
 #[test]
-fn r17_the_first_success_cancels_pending_children_without_a_node() {
+fn r17_the_first_success_cancels_waiting_children() {
     let log = Log::new();
     let group = Group::new().first_success();
     let mut run = hand(group.run(async {
@@ -408,7 +408,7 @@ fn r17_the_first_success_cancels_pending_children_without_a_node() {
 }
 
 #[test]
-fn r13_a_pending_child_without_a_node_sees_a_stop_at_its_next_poll() {
+fn r13_a_waiting_child_sees_a_stop_at_its_next_poll() {
     let group = Group::new();
     let mut run = hand(group.run(async {
         let child = group.spawn(async {
@@ -495,7 +495,7 @@ fn r12_a_shield_that_a_child_enters_in_a_later_poll_holds() {
 }
 
 #[test]
-fn r08_a_pending_child_without_a_node_is_dropped_in_its_own_region() {
+fn r08_a_waiting_child_is_dropped_in_its_own_region() {
     let log = Log::new();
     let around = ExitStack::new();
     let mut outer = hand(around.run(async {

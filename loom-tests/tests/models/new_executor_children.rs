@@ -71,7 +71,7 @@ fn r06_cancel_of_a_group_against_the_first_poll_of_a_child_that_looks() {
 
 /// A child becomes pending in its first poll, without a look for a cancellation, while its handle cancels it.
 #[test]
-fn r03_cancel_of_a_child_against_its_getting_a_node() {
+fn r03_cancel_of_a_child_against_its_first_wait() {
     model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new();

@@ -419,7 +419,7 @@ fn r12_a_shield_that_is_polled_holds_beside_one_that_is_kept() {
 }
 
 #[test]
-fn r12_a_shield_that_holds_asleep_is_looked_at_a_few_times_in_its_time_and_not_in_a_loop() {
+fn r12_a_shield_that_holds_between_polls_is_looked_at_a_few_times_in_its_time_and_not_in_a_loop() {
     let (clock, scope, gate) = (MockClock::new(), CancelScope::new(), Gate::new());
     let body = async {
         let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
@@ -560,7 +560,7 @@ fn r12_a_shield_in_an_executor_child_does_not_hold_the_body_beside_it() {
 }
 
 #[test]
-fn r12_a_shield_asleep_in_an_executor_child_holds_that_child() {
+fn r12_a_shield_that_waits_in_an_executor_child_holds_that_child() {
     let (gate, log, executor) = (Gate::new(), Log::new(), Executor::new());
     let group: TaskGroup<'static, ()> = TaskGroup::new();
     let mut run = hand(group.run(async {
