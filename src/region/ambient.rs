@@ -6,6 +6,12 @@
 //! further out are the parents of the node. Regions that are polled without a node, most of them for the first time,
 //! are in a list above it, because few of them know their parent. Panics of user code are caught inside, so that no
 //! unwinding passes through.
+//!
+//! # Invariants
+//!
+//! 1. The state is empty while no region is polled or dropped on the thread. A poll restores the state that it found.
+//! 2. If an entry of `LIGHTS` has a node, so has every entry before it: nodes are made outermost first.
+//! 3. No user code runs while `node` is taken out or `LIGHTS` is borrowed (R18).
 
 mod ask;
 mod lights;

@@ -1,4 +1,12 @@
 //! Entering a region: its owner, its parent and its place are recorded, once (R1, R4, R5).
+//!
+//! # Invariants
+//!
+//! 1. A region is entered once. Owner, place and parent are recorded under one hold of the lock, together with
+//!    `ENTERED` (R1).
+//! 2. The region around notes that a region is inside it before that region looks outwards. So a request there either
+//!    raises the epoch or is found by the look.
+//! 3. A region is not moved inside itself when it is handed over (R4).
 
 use super::ambient;
 use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED};

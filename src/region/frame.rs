@@ -3,6 +3,13 @@
 //! Every future that enters a region owns a frame: `task`, a scope's, a stack's and a group's `run`,
 //! `close`, and each child. It holds the state that only the poller needs, so that the poll path of a
 //! region that is not cancelled takes no lock beyond registering a changed waker (R19).
+//!
+//! # Invariants
+//!
+//! 1. The slot of the node is empty before the region has a node, and while its body is polled; at no other time.
+//! 2. The mark of the waker is that of the waker in the node, unless `REWAKE` is set (invariant 4 of the room).
+//! 3. The body is dropped with its region current, and before the exits of the region run or are handed over (R7).
+//! 4. A frame without extras has no timer, no adopted exit, no failure and no exit that has begun.
 
 mod enter;
 mod leave;

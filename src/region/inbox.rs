@@ -1,5 +1,12 @@
 //! A region's exits, and its inbox from other regions: exits to adopt, failures to record (R8, R14,
 //! R15).
+//!
+//! # Invariants
+//!
+//! 1. Exits and waves are added under the lock, after `LEFT` was read (invariant 2 of the room).
+//! 2. An abandoned wave is in one place: an inbox, the lane of a frame, a task on an executor, or with the caller
+//!    that hands it over. A region that cannot take it gives it back, and the next one outwards is offered it (R8).
+//! 3. `INBOX` is set and the waker of the run is taken in one step, so the run finds the wave.
 
 use super::adoption::{Batch, Wave};
 use super::exit::Exit;
@@ -50,12 +57,12 @@ impl Node {
             let mut inner = self.inner.lock();
             let Some(more) = &mut inner.more else { return };
             let exits = std::mem::take(&mut more.exits);
-            (exits, inner.name(), inner.rest_seen().and_then(|rest| rest.grace))
+            (exits, inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
         };
         let mut inner = other.inner.lock();
         inner.more().exits = exits;
         let rest = inner.rest();
-        (rest.name, rest.grace) = (name, grace);
+        (rest.name, rest.times.grace) = (name, grace);
     }
 
     pub(crate) fn exits(&self) -> usize {

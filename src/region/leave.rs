@@ -1,5 +1,11 @@
 //! Leaving a region: it closes under its lock, when it is empty, or with its remaining exits
 //! handed over (R8).
+//!
+//! # Invariants
+//!
+//! 1. `LEFT` is set under the lock under which the region was found empty, or under which its content was taken.
+//! 2. Wakers, waiters and links are taken under that lock and dropped after it (R18).
+//! 3. After `LEFT`, the regions that were linked below are linked in the nearest live ancestor, and look again.
 
 use super::adoption::Wave;
 use super::ambient;

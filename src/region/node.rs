@@ -9,7 +9,7 @@ use super::live;
 #[cfg(feature = "inspect")]
 use super::register;
 use super::tally::Caught;
-use crate::clock::Clock;
+use super::time::clock::Limits;
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::Reason;
@@ -19,7 +19,7 @@ use crate::wakers::Wakers;
 use slab::Slab;
 use std::panic::Location;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(crate) struct Node {
     pub(super) flags: AtomicU32,
@@ -81,22 +81,11 @@ pub(super) struct More {
 #[derive(Default)]
 pub(super) struct Rest {
     pub(super) name: Option<Arc<str>>,
-    pub(super) clock: Option<Arc<dyn Clock>>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) grace: Option<Duration>,
+    pub(super) times: Limits,
     /// The reason that new children inherit although the region itself is not cancelled: in a group that
     /// has its first success.
     pub(super) below: Option<Reason>,
     pub(super) stop: Option<Reason>,
-    /// The shortest grace that came with a stop and has not begun.
-    pub(super) asked_grace: Option<Duration>,
-    /// The end of the grace after a stop, once that grace has begun.
-    pub(super) stop_due: Option<Instant>,
-    /// The cancellation around a shield for which its grace has begun, and the end of that
-    /// grace.
-    pub(super) shield_due: Option<(Reason, Instant)>,
-    /// The time that the regions inside wait for a shield that they have woken.
-    pub(super) patience: Option<Duration>,
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// The region in which it is linked, and its place there, if that is not its parent.
     pub(super) link: Option<(Weak<Node>, usize)>,
@@ -162,7 +151,7 @@ impl Inner {
     }
 
     pub(super) fn is_timed(&self) -> bool {
-        self.rest_seen().is_some_and(|rest| rest.timeout.is_some())
+        self.rest_seen().is_some_and(|rest| rest.times.timeout.is_some())
     }
 
     /// Whether there may be a waiter for events above, here or below.

@@ -1,5 +1,12 @@
 //! The way of failures that their own region cannot return: to the nearest record outwards, else to the hook (R15). A
 //! record keeps the first ones and counts the others, from every source (R19).
+//!
+//! # Invariants
+//!
+//! 1. Every failure goes into a record, or to the hook, when it happens. A scope that is not cancelled yet and has no record
+//!    around it does both: it keeps the failure for a later `Cancelled`.
+//! 2. A failure that was sent is stored under the lock, after `LEFT` was read (invariant 2 of the room).
+//! 3. Failures over the cap are counted, and dropped outside the lock, because their drop is user code (R18).
 
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;

@@ -119,7 +119,7 @@ impl Node {
         }
         {
             let mut inner = self.inner.lock();
-            let asked = &mut inner.rest().asked_grace;
+            let asked = &mut inner.rest().times.asked_grace;
             *asked = Some(asked.map_or(grace, |before| before.min(grace)));
         }
         let stopped = self.stop(reason);
@@ -208,7 +208,7 @@ impl Node {
             Signal::Stop(reason) => {
                 let rest = inner.rest();
                 rest.stop = Some(reason);
-                let grace = rest.grace.is_some();
+                let grace = rest.times.grace.is_some();
                 // The run has to see that its grace begins. A scope that was entered by a call has no
                 // run.
                 let times = match grace {

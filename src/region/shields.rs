@@ -26,12 +26,12 @@ impl Node {
     }
 
     pub(crate) fn set_shield_patience(&self, patience: Duration) {
-        self.inner.lock().rest().patience = Some(patience);
+        self.inner.lock().rest().times.patience = Some(patience);
     }
 
     /// The patience of the nearest region around for which one was set.
     pub(super) fn shield_patience(&self) -> Duration {
-        let set = |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.patience);
+        let set = |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.times.patience);
         self.find_parent(set).unwrap_or(SHIELD_PATIENCE)
     }
 

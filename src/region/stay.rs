@@ -27,12 +27,12 @@ impl Node {
     fn take_after(&self, scope: &Node) {
         let (name, grace) = {
             let inner = scope.inner.lock();
-            (inner.name(), inner.rest_seen().and_then(|rest| rest.grace))
+            (inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
         };
         if name.is_some() || grace.is_some() {
             let mut inner = self.inner.lock();
             let rest = inner.rest();
-            (rest.name, rest.grace) = (name, grace);
+            (rest.name, rest.times.grace) = (name, grace);
         }
     }
 

@@ -16,7 +16,7 @@
 //!    time.
 //! 5. A region that was left has no times.
 
-mod clock;
+pub(super) mod clock;
 mod settings;
 mod unwatched;
 mod waits;
@@ -134,8 +134,8 @@ impl Node {
         let (begun, grace) = {
             let inner = self.inner.lock();
             let rest = inner.rest_seen()?;
-            let own = rest.grace.filter(|_| rest.stop_due.is_none());
-            (rest.stop_due, own.into_iter().chain(rest.asked_grace).min())
+            let own = rest.times.grace.filter(|_| rest.times.stop_due.is_none());
+            (rest.times.stop_due, own.into_iter().chain(rest.times.asked_grace).min())
         };
         let Some(grace) = grace else { return begun };
         // The clock of a region is known once it is entered.
@@ -146,9 +146,9 @@ impl Node {
         let mut inner = self.inner.lock();
         let rest = inner.rest();
         // A request with a shorter grace that came meanwhile stays, and begins with the next look.
-        rest.asked_grace.take_if(|asked| *asked >= grace);
-        rest.stop_due = rest.stop_due.into_iter().chain(due).min();
-        rest.stop_due
+        rest.times.asked_grace.take_if(|asked| *asked >= grace);
+        rest.times.stop_due = rest.times.stop_due.into_iter().chain(due).min();
+        rest.times.stop_due
     }
 
     /// The time at which a shield gives way to a cancellation around it (R12): one grace for each cancellation, even if
@@ -163,7 +163,7 @@ impl Node {
         let reason = self.reason_around()?;
         let begun = {
             let inner = self.inner.lock();
-            inner.rest_seen().and_then(|rest| rest.shield_due.clone())
+            inner.rest_seen().and_then(|rest| rest.times.shield_due.clone())
         };
         if let Some((by, due)) = begun {
             // The grace began with the first cancellation, which need not be the nearest one, and goes on as long as
@@ -173,7 +173,7 @@ impl Node {
             }
         }
         let due = self.now().checked_add(grace)?;
-        let old = self.inner.lock().rest().shield_due.replace((reason, due));
+        let old = self.inner.lock().rest().times.shield_due.replace((reason, due));
         drop(old);
         Some(due)
     }

@@ -154,7 +154,7 @@ impl Frame {
     }
 
     /// Leaves before the end: all remaining exits go to the nearest live region around (R8). The body
-    /// must have been dropped.
+    /// must have been dropped (invariant 3).
     pub(crate) fn abandon(&mut self) {
         if self.stage != Stage::Inside {
             return;

@@ -141,8 +141,8 @@ impl Lookout {
             let entry = &rest.entry;
             let (entered, (phase, since)) = (entry.entered?, entry.phase?);
             let is_cancelled = node.has(CANCELLED);
-            let shield_due = rest.shield_due.as_ref().filter(|_| node.has(SHIELD));
-            let graces = [rest.stop_due, shield_due.map(|(_, due)| *due)];
+            let shield_due = rest.times.shield_due.as_ref().filter(|_| node.has(SHIELD));
+            let graces = [rest.times.stop_due, shield_due.map(|(_, due)| *due)];
             Found {
                 number: entry.number,
                 parent,

@@ -46,19 +46,19 @@ impl Node {
 
     pub(crate) fn set_timeout(&self, timeout: Duration) {
         let mut inner = self.inner.lock();
-        inner.rest().timeout = Some(timeout);
+        inner.rest().times.timeout = Some(timeout);
         self.raise(&inner, TIMED);
     }
 
     pub(crate) fn set_grace(&self, grace: Duration) {
         let mut inner = self.inner.lock();
-        inner.rest().grace = Some(grace);
+        inner.rest().times.grace = Some(grace);
         self.raise(&inner, TIMED | if self.has(STOP) { DEADLINE } else { 0 });
     }
 
     /// A relative deadline starts when the region is entered (R11).
     pub(in crate::region) fn start_timeout(&self) {
-        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.timeout.take());
+        let timeout = self.inner.lock().rest_mut().and_then(|rest| rest.times.timeout.take());
         let Some(timeout) = timeout else { return };
         if timeout.is_zero() {
             // The deadline has passed at once: the body is polled once, as a body that is entered under

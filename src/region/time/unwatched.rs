@@ -12,8 +12,8 @@ impl Node {
         {
             let inner = self.inner.lock();
             let rest = inner.rest_seen();
-            let grace = rest.is_some_and(|rest| rest.grace.is_some());
-            let asked = rest.is_some_and(|rest| rest.asked_grace.is_some());
+            let grace = rest.is_some_and(|rest| rest.times.grace.is_some());
+            let asked = rest.is_some_and(|rest| rest.times.asked_grace.is_some());
             let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
             let timed = deadline || asked || (grace && self.has(STOP | SHIELD));
             if !timed {
