@@ -51,6 +51,17 @@ pub(crate) enum Ended {
     Misplaced(Box<WrongTask>),
 }
 
+impl Ended {
+    /// The reason why there is no value, if the body was cancelled or its run was polled by another task.
+    pub(crate) fn into_reason(self) -> Option<Reason> {
+        match self {
+            Ended::Cancelled(reason) => Some(reason),
+            Ended::Misplaced(wrong) => Some(Reason::misplaced(wrong)),
+            Ended::Value | Ended::Panicked => None,
+        }
+    }
+}
+
 pub(crate) struct Frame {
     /// The node: `None` before a [draft](Draft) has one, and while it is in the ambient context.
     node: Option<Arc<Node>>,

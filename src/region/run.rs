@@ -373,12 +373,12 @@ fn poll_scope(
     };
     let left = match ended {
         Ended::Value => Some(Ok(())),
-        Ended::Cancelled(reason) => Some(Err(reason)),
-        Ended::Misplaced(wrong) => {
-            frame.drop_value_of(body);
-            Some(Err(Reason::misplaced(wrong)))
+        ended => {
+            if matches!(ended, Ended::Misplaced(_)) {
+                frame.drop_value_of(body);
+            }
+            ended.into_reason().map(Err)
         }
-        Ended::Panicked => None,
     };
     if let Some(panic) = frame.take_panic(None) {
         frame.drop_value_of(body);

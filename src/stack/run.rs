@@ -2,8 +2,8 @@
 
 use super::ExitStack;
 use crate::failure::{Cause, Failure};
-use crate::reason::{Leaving, Reason};
-use crate::region::{Ended, Run};
+use crate::reason::Leaving;
+use crate::region::Run;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
@@ -65,11 +65,7 @@ where
             Some(Err(error)) => causes.push(Cause::Body(error)),
             None => {}
         }
-        match ended {
-            Ended::Cancelled(reason) => causes.push(Cause::Cancelled(reason)),
-            Ended::Misplaced(wrong) => causes.push(Cause::Cancelled(Reason::misplaced(wrong))),
-            Ended::Value | Ended::Panicked => {}
-        }
+        causes.extend(ended.into_reason().map(Cause::Cancelled));
         let frame = run.frame();
         if frame.has_failures() || !causes.is_empty() {
             frame.drop_value(value.take());

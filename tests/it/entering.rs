@@ -242,5 +242,5 @@ fn r02_a_second_run_elsewhere_in_the_first_poll_names_both_tasks_and_the_place()
     let (owner, told) = hand(task(first)).ready().unwrap();
     assert!(told.contains("may not run cancel scope"), "{told}");
     assert!(told.contains(&owner), "{told}");
-    assert!(told.contains(&format!("first_poll.rs:{entered}")), "{told}");
+    assert!(told.contains(&format!("entering.rs:{entered}")), "{told}");
 }
