@@ -12,7 +12,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 host=x86_64-unknown-linux-gnu
 fuzz_seconds=${FUZZ_SECONDS:-60}
 
-steps=(msrv package loom shuttle seeded proof hack deny machete valgrind asan tsan fuzz coverage mutants)
+steps=(msrv minimal package docsrs loom shuttle seeded proof hack deny machete valgrind asan tsan fuzz coverage mutants)
 [ $# -eq 0 ] || steps=("$@")
 
 # need COMMAND.. -- how to install it
@@ -51,7 +51,33 @@ step_msrv() {
     done
 }
 
-# The packages, unpacked and built in an empty folder.
+# The oldest releases of the direct dependencies that the manifests admit.
+step_minimal() {
+    need rustc +nightly --version -- rustup toolchain install nightly || return 0
+    local folder
+    folder=$(mktemp -d)
+    bash ci/package.sh unpack "$folder"
+    for crate in moored moored-mcp; do
+        cd "$folder/$crate"
+        cargo +nightly update --quiet -Z direct-minimal-versions
+        CARGO_TARGET_DIR=$target/minimal cargo check --quiet --lib --all-features
+    done
+    rm -rf "$folder"
+}
+
+# The documentation as docs.rs builds it. It shows the features that an item needs.
+step_docsrs() {
+    need rustc +nightly --version -- rustup toolchain install nightly || return 0
+    RUSTDOCFLAGS="--cfg docsrs -Dwarnings" CARGO_TARGET_DIR=$target/docsrs \
+        cargo +nightly doc --quiet -p moored -p moored-mcp --all-features --no-deps
+    local page
+    for page in moored/inspect:inspect moored_mcp/config:config; do
+        grep -q "Available on <strong>crate feature <code>${page#*:}</code>" "$target/docsrs/doc/${page%:*}/index.html" ||
+            { echo "the docs of ${page%:*} do not show its feature"; return 1; }
+    done
+}
+
+# The packages, unpacked and built in an empty folder; and an empty project to which moored is added.
 step_package() {
     bash ci/package.sh verify
 }
@@ -79,7 +105,9 @@ step_proof() {
 
 step_hack() {
     need cargo hack --version -- cargo install --locked cargo-hack || return 0
-    cargo hack check -p moored --lib --feature-powerset
+    cargo hack check --quiet -p moored --lib --feature-powerset
+    # The features in pairs: all sets would take most of an hour, and no code asks for more than two.
+    cargo hack check --quiet -p moored-mcp --lib --feature-powerset --depth 2 --exclude-features default,fuzzing
 }
 
 # Advisories are left out: they need a site that CI may not reach.
