@@ -6,7 +6,7 @@ use moored_mcp::{Delete, Policy, ServerParams, SessionGroup};
 
 use crate::scene::{Books, Row, Scene, told, told_of_call, word};
 use crate::support::http::{Reply, Request, Server, legacy};
-use crate::support::{at, brisk, exists, fleet_server, pids, shell, until, until_blocking};
+use crate::support::{at, brisk, exists, fleet_server, pids, shell, stubborn, until};
 
 fn on_delete(reply: Reply) -> impl Fn(&Request) -> Reply {
     move |request| if request.verb == "DELETE" { reply.clone() } else { legacy(request) }
@@ -213,29 +213,14 @@ async fn elsewhere(
 ) -> Row {
     let scene = Scene::brisk().await;
     let played = tokio::task::spawn_blocking(|| {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let path = file.path().to_str().expect("a path").to_owned();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
-        let group = runtime.block_on(async {
-            let group = SessionGroup::start(brisk());
-            let flags = ["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &path];
-            group.connect(fleet_server("stubborn", &flags)).await.expect("up");
-            group
-        });
-        let pids = pids(file.path());
-        assert_eq!(pids.len(), 2, "a leader and its grandchild");
+        let (group, pids) = stubborn::connected(&runtime);
         play(runtime, group);
-        // The process that adopts orphans reaps the grandchild, so the test only requires that it does not run.
-        until_blocking(|| !pids.iter().any(|pid| is_running(*pid)));
+        stubborn::are_gone(&pids);
     });
     played.await.expect("no panic");
     scene.leave().await
-}
-
-fn is_running(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }
 
 pub(crate) async fn dropped_outside() -> Row {
@@ -343,7 +328,7 @@ pub(crate) async fn client_killed() -> Row {
         let pids = pids(file.path());
         client.kill().expect("SIGKILL");
         client.wait().expect("it is reaped");
-        until_blocking(|| !pids.iter().any(|pid| is_running(*pid)));
+        stubborn::are_gone(&pids);
     });
     played.await.expect("no panic");
     let mut row = scene.leave().await;

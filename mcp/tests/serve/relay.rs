@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::clients::{all, arguments, eras, over_http};
 use crate::support::asker::Asker;
 use crate::support::{
-    AbortOnDrop, Raw, Served, at, come_true, initialize, options, real, within_limit,
+    Raw, Served, Serving, at, come_true, initialize, options, real, within_limit,
 };
 
 const ELICIT: &str = "elicitation/create";
@@ -21,13 +21,13 @@ fn form(message: &str) -> Value {
 }
 
 /// A server that asks, of the older era or of the newer one.
-async fn asker(name: &str, modern: bool) -> (ServerParams, AbortOnDrop) {
+async fn asker(name: &str, modern: bool) -> (ServerParams, Serving) {
     let legacy = ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE);
     let versions = if modern { ProtocolVersion::KNOWN_VERSIONS } else { legacy };
     // The notifications that it gets are not needed.
     let (heard, _) = mpsc::unbounded_channel();
-    let (url, task) = real(Asker { versions, heard }).await;
-    (at(name, &url), task)
+    let server = real(Asker { versions, heard }).await;
+    (at(name, &server.url), server)
 }
 
 /// The arguments that make such a server ask.

@@ -92,8 +92,8 @@ impl ServerHandler for Book {
 async fn updates_reach_those_who_subscribed_and_a_server_is_subscribed_to_once() {
     within_limit(async {
         let book = Book::default();
-        let (url, _task) = real(book.clone()).await;
-        let served = Served::start(vec![at("s", &url)]).await;
+        let server = real(book.clone()).await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
         let [legacy, modern] = eras();
         let (one, noted) = over_http(&served, legacy.clone()).await;
         let (two, unmoved) = over_a_pipe(&served.gateway, legacy).await;

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use moored_mcp::{Gateway, GatewayOptions, GroupOptions, HttpParams, ServerParams, StdioParams};
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use moored_mcp::{Gateway, GatewayOptions, GroupOptions, ServerParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +13,15 @@ pub(crate) mod http;
 
 #[path = "../sessions/support/asker.rs"]
 pub(crate) mod asker;
+
+#[path = "../sessions/support/real.rs"]
+mod real;
+
+#[path = "../sessions/support/servers.rs"]
+mod servers;
+
+pub(crate) use real::{Serving, serve as real};
+pub(crate) use servers::{at, fleet_server, shell};
 
 /// Every test ends within this time, one way or the other.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -222,56 +226,6 @@ pub(crate) fn initialize() -> Value {
         "capabilities": {},
         "clientInfo": {"name": "raw", "version": "1"},
     }})
-}
-
-/// The protocol's own server behind an address, until the returned task is aborted.
-pub(crate) async fn real(server: impl rmcp::ServerHandler + Clone) -> (String, AbortOnDrop) {
-    let books = std::sync::Arc::new(LocalSessionManager::default());
-    let config = StreamableHttpServerConfig::default();
-    let mcp = StreamableHttpService::new(move || Ok(server.clone()), books, config);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
-    let task = tokio::spawn(async move {
-        let mut connections = tokio::task::JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let mcp = mcp.clone();
-            let answer = service_fn(move |request| {
-                let mcp = mcp.clone();
-                async move { Ok::<_, std::convert::Infallible>(mcp.handle(request).await) }
-            });
-            connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
-        }
-    });
-    (url, AbortOnDrop(task.abort_handle()))
-}
-
-/// A task that ends with this.
-pub(crate) struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// The program's own stdio server.
-pub(crate) fn fleet_server(name: &str, flags: &[&str]) -> ServerParams {
-    let mut params = StdioParams::new(env!("CARGO_BIN_EXE_moored-mcp"));
-    params.args =
-        std::iter::once("fleet-server").chain(flags.iter().copied()).map(str::to_owned).collect();
-    ServerParams::stdio(name, params)
-}
-
-/// A child that is a line of shell.
-pub(crate) fn shell(name: &str, script: &str) -> ServerParams {
-    let mut params = StdioParams::new("sh");
-    params.args = vec!["-c".into(), script.into()];
-    ServerParams::stdio(name, params)
-}
-
-/// A server behind an address.
-pub(crate) fn at(name: &str, url: &str) -> ServerParams {
-    ServerParams::http(name, HttpParams::new(url))
 }
 
 /// Polls until `condition` holds, because there is no event to wait for. The time limit of the test ends a poll that

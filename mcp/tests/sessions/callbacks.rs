@@ -12,8 +12,9 @@ use rmcp::model::ProtocolVersion;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use crate::real_server::{LEGACY, Serving, serve};
+use crate::real_server::LEGACY;
 use crate::support::asker::Asker;
+use crate::support::real::{Serving, serve};
 use crate::support::{at, brisk, shell_server_with, until, within_limit};
 
 /// The protocol's own server over HTTP, and the messages that it gets.

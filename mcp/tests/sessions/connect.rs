@@ -6,7 +6,8 @@ use moored_mcp::{Outcome, Policy, SessionGroup};
 
 use crate::support::http::{Reply, Server, legacy};
 use crate::support::{
-    at, brisk, brisk_group, exists, fleet_server, pids, until, until_blocking, within_limit,
+    at, brisk, brisk_group, exists, fleet_server, pids, stubborn, until, until_blocking,
+    within_limit,
 };
 
 #[tokio::test]
@@ -155,22 +156,11 @@ async fn a_group_can_be_dropped_without_a_close() {
 
 #[test]
 fn a_runtime_that_is_shut_down_leaves_no_process_behind() {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    let path = file.path().to_str().expect("a path").to_owned();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let group = runtime.block_on(within_limit(async {
-        let group = SessionGroup::start(brisk());
-        let flags = ["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &path];
-        group.connect(fleet_server("stubborn", &flags)).await.expect("up");
-        group
-    }));
-    let pids = pids(file.path());
-    assert_eq!(pids.len(), 2, "a leader and its grandchild");
+    let (group, pids) = stubborn::connected(&runtime);
     runtime.shutdown_timeout(Duration::from_secs(5));
-    // A grandchild is reaped by a process that adopts orphans, if there is one; the test only requires that
-    // it does not run.
-    until_blocking(|| !(pids.iter().any(|pid| is_running(*pid))));
+    stubborn::are_gone(&pids);
     drop(group);
 }
 
@@ -190,9 +180,4 @@ fn a_group_dropped_while_unwinding_neither_panics_nor_leaves_a_process() {
     assert_eq!(unwound.expect_err("it unwound").downcast_ref(), Some(&"on purpose"));
     let pid = pids(file.path())[0];
     until_blocking(|| !(exists(pid)));
-}
-
-fn is_running(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }

@@ -3,22 +3,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use moored_mcp::{CallOptions, Delete};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
     PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Map;
-use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
 
+use crate::support::real::serve;
 use crate::support::{at, brisk_group, within_limit};
 
 #[derive(Debug, Clone, Copy)]
@@ -53,47 +47,11 @@ impl ServerHandler for Greeter {
     }
 }
 
-/// Serves until it is dropped.
-pub(crate) struct Serving {
-    pub(crate) url: String,
-    books: Arc<LocalSessionManager>,
-    task: AbortHandle,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// The revisions with a handshake.
 pub(crate) static LEGACY: std::sync::LazyLock<&'static [ProtocolVersion]> =
     std::sync::LazyLock::new(|| {
         ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE)
     });
-
-pub(crate) async fn serve(server: impl ServerHandler + Clone) -> Serving {
-    let books = Arc::new(LocalSessionManager::default());
-    let mcp = StreamableHttpService::new(
-        move || Ok(server.clone()),
-        books.clone(),
-        StreamableHttpServerConfig::default(),
-    );
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
-    let task = tokio::spawn(async move {
-        let mut connections = tokio::task::JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let mcp = mcp.clone();
-            let answer = service_fn(move |request| {
-                let mcp = mcp.clone();
-                async move { Ok::<_, std::convert::Infallible>(mcp.handle(request).await) }
-            });
-            connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
-        }
-    });
-    Serving { url, books, task: task.abort_handle() }
-}
 
 #[tokio::test]
 async fn a_legacy_session_is_ended_in_the_servers_books() {

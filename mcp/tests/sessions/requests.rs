@@ -21,8 +21,9 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, Value, json};
 
-use crate::real_server::{LEGACY, serve};
+use crate::real_server::LEGACY;
 use crate::support::http::{End, Reply, Request, Server, legacy};
+use crate::support::real::serve;
 use crate::support::{at, brisk_group, fleet_server, shell_server, within_limit};
 
 #[derive(Debug, Clone, Copy)]

@@ -12,8 +12,8 @@ use rmcp::model::ProtocolVersion;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use crate::real_server::{Serving, serve};
 use crate::support::asker::Asker;
+use crate::support::real::{Serving, serve};
 use crate::support::{at, brisk, shell_server_with, within_limit};
 
 async fn asker() -> (Serving, mpsc::UnboundedReceiver<Value>) {

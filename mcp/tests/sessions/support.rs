@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use moored_mcp::{GroupOptions, HttpParams, ServerParams, SessionGroup, StdioParams};
+use moored_mcp::{GroupOptions, ServerParams, SessionGroup};
 
 // By their paths, because the fault suite has this file too, from another directory.
 #[path = "support/asker.rs"]
 pub(crate) mod asker;
 #[path = "support/http.rs"]
 pub(crate) mod http;
+#[path = "support/real.rs"]
+pub(crate) mod real;
 #[path = "support/script.rs"]
 pub(crate) mod script;
+#[path = "support/servers.rs"]
+mod servers;
+#[path = "support/stubborn.rs"]
+pub(crate) mod stubborn;
+
+pub(crate) use servers::{at, fleet_server, shell};
 
 /// Every test ends within this time, or fails.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -33,21 +41,6 @@ pub(crate) fn brisk() -> GroupOptions {
 /// A group with short graces.
 pub(crate) fn brisk_group() -> SessionGroup {
     SessionGroup::start(brisk())
-}
-
-/// The program's own stdio server, with faults.
-pub(crate) fn fleet_server(name: &str, flags: &[&str]) -> ServerParams {
-    let mut params = StdioParams::new(env!("CARGO_BIN_EXE_moored-mcp"));
-    params.args =
-        std::iter::once("fleet-server").chain(flags.iter().copied()).map(str::to_owned).collect();
-    ServerParams::stdio(name, params)
-}
-
-/// A child that is a line of shell.
-pub(crate) fn shell(name: &str, script: &str) -> ServerParams {
-    let mut params = StdioParams::new("sh");
-    params.args = vec!["-c".into(), script.into()];
-    ServerParams::stdio(name, params)
 }
 
 /// A legacy server in a few lines of shell. `on_call` is its code for a tool call; `id` is then the id of the request,
@@ -94,11 +87,6 @@ pub(crate) async fn event<T>(
             return picked;
         }
     }
-}
-
-/// A server behind an address.
-pub(crate) fn at(name: &str, url: &str) -> ServerParams {
-    ServerParams::http(name, HttpParams::new(url))
 }
 
 /// Whether a process exists, zombies included: a reaped process does not.
