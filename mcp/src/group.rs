@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use moored::{CancelHandle, CancelScope};
+use moored::{CancelHandle, CancelScope, TaskGroup};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use crate::event::Event;
 #[cfg(doc)]
 use crate::event::EventKind;
 use crate::fault::Fault;
+use crate::order::Ordered;
 use crate::params::{GroupOptions, Policy, ServerParams};
 use crate::report::{CloseReport, Outcome, ServerReport, SessionInfo};
 use crate::session::{Listing, Session, Shared, Stage, owner};
@@ -51,7 +52,7 @@ pub struct SessionGroup(Arc<Asking>);
 #[derive(Debug)]
 struct Asking {
     state: Arc<State>,
-    newcomers: mpsc::UnboundedSender<Arc<Session>>,
+    newcomers: mpsc::UnboundedSender<(Arc<Session>, Ordered)>,
     report: keeper::Report,
 }
 
@@ -72,14 +73,15 @@ impl SessionGroup {
     /// Outside of a tokio runtime.
     pub fn start(options: GroupOptions) -> SessionGroup {
         let serving = CancelScope::new().named("serving");
+        let calls = TaskGroup::new().named("calls").keep_going();
         let state = Arc::new(State {
             shared: Arc::new(Shared::new(options)),
-            registry: Mutex::default(),
+            registry: Mutex::new(Registry::with(calls.spawner())),
             serving: serving.handle(),
         });
         let (newcomers, arrivals) = mpsc::unbounded_channel();
         let (told, report) = watch::channel(None);
-        tokio::spawn(keeper::keep(state.clone(), serving, arrivals, told));
+        tokio::spawn(keeper::keep(state.clone(), serving, calls, arrivals, told));
         SessionGroup(Arc::new(Asking { state, newcomers, report }))
     }
 
@@ -127,9 +129,8 @@ impl SessionGroup {
                     }
                 }
                 drop(ends);
-                let deadline = Instant::now() + budget;
                 for session in &sessions {
-                    session.interrupt(deadline);
+                    session.interrupt(budget);
                 }
             };
             return tokio::join!(first_failure, outcomes(attempts)).1;
@@ -175,13 +176,15 @@ impl SessionGroup {
         registry.sessions().iter().filter_map(listing).collect()
     }
 
-    /// Takes up a session that the program has opened itself with rmcp. It is used like any other session of the group: its
-    /// components are listed and routed, and it can be disconnected. But the group never closes it: after
-    /// [`disconnect`](Self::disconnect) or [`close`](Self::close) it is as open as before.
+    /// Takes up a session, or a transport without a session, that the program has opened itself. It is used like any other
+    /// session of the group: its components are listed and routed, and it can be disconnected. But the group never closes
+    /// it: [`Adopted`] tells what is left after [`disconnect`](Self::disconnect) or [`close`](Self::close).
+    /// [`Restart`](crate::Restart) does not apply.
     ///
-    /// Its messages do not pass through this crate. So a tool or a result has the fields that rmcp's types have, callbacks
-    /// are not called, progress is not reported, and a change of its lists is seen only in the newer era. Otherwise call
-    /// [`refresh`](Self::refresh). [`Restart`](crate::Restart) does not apply.
+    /// The messages of a [session](Adopted::new) do not pass through this crate. So a tool or a result has the fields that
+    /// rmcp's types have, callbacks are not called, progress is not reported, and a change of its lists is seen only in the
+    /// newer era. Otherwise call [`refresh`](Self::refresh). Over a [pipe](Adopted::pipe) all of this is as with a child
+    /// process.
     ///
     /// # Errors
     ///
@@ -213,7 +216,7 @@ impl SessionGroup {
     /// The session is left even if the future is dropped.
     pub async fn disconnect(&self, name: &str) -> Option<ServerReport> {
         let session = self.0.state.registry.lock().named(name)?;
-        session.orders.leave_by(Instant::now() + self.0.state.shared.options.budget);
+        session.orders.leave_within(self.0.state.shared.options.budget);
         Some(session.left().await.report.clone())
     }
 
@@ -270,9 +273,9 @@ impl SessionGroup {
     /// Kills the process groups of all children at once and sends no more DELETE. A close that is under way ends
     /// soon; without one, every session is left by force and the group stays usable.
     pub fn force(&self) {
-        let deadline = Instant::now() + self.0.state.shared.options.budget;
+        let budget = self.0.state.shared.options.budget;
         for session in self.0.state.registry.lock().sessions() {
-            session.orders.force(deadline);
+            session.orders.force(budget);
         }
     }
 
@@ -297,9 +300,9 @@ impl SessionGroup {
             params
                 .into_iter()
                 .map(|params| match registry.add(params) {
-                    Added::Owned(session) => {
+                    Added::Owned(session, ordered) => {
                         // It fails only if the runtime is gone, and then the owner's end is never awaited.
-                        let lost = self.0.newcomers.send(session.clone()).err();
+                        let lost = self.0.newcomers.send((session.clone(), ordered)).err();
                         if lost.is_some() {
                             turned_away.push((session.clone(), keeper_gone()));
                         }

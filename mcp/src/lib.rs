@@ -71,8 +71,8 @@
 //!   outcome.
 //! - A pooled HTTP connection that the server has closed costs nothing: a request that is safe to repeat is sent once
 //!   more, on a new connection, if no byte of an answer has come (RFC 9112, section 9.3.1). All requests are safe to
-//!   repeat but `tools/call` and requests that this crate does not know: those are sent again only if they were never
-//!   written.
+//!   repeat but `tools/call` and requests that this crate does not know: these two kinds of request are sent again only if
+//!   they were never written.
 //!
 //! - Children do not outlive this program if it has a [`Watchdog`], even if it is ended by SIGKILL.
 //!
@@ -145,11 +145,12 @@ pub use params::{
 };
 pub use policy::{Backoff, Descendants, Restart};
 pub use report::{
-    CloseReport, Delete, ErrorReport, ExitStatusReport, LeavePhase, LeaveReport, Outcome,
-    PhaseReport, ServerReport, SessionInfo, TransportKind,
+    AttemptReport, CloseReport, ConnectPhase, ConnectPhaseReport, Delete, ErrorReport,
+    ExitStatusReport, LeavePhase, LeaveReport, Outcome, PhaseReport, ServerReport, SessionInfo,
+    TransportKind,
 };
 #[cfg(feature = "serve")]
 pub use serve::{Body, Gateway, GatewayOptions, ServerState};
 pub use state::{SessionStage, SessionState};
 pub use watchdog::Watchdog;
-pub use wire::Adopted;
+pub use wire::{Adopted, Returned};

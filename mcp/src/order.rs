@@ -1,12 +1,13 @@
 //! The orders to a session's owner, from any task, and the owner's view of them.
 //!
-//! An order only ever tightens: a deadline comes nearer, force is never taken back. So every wait inside an owner can
-//! use the newest order, independent of its source and of the number of orders before.
+//! An order is a request to a region of the owner: to wind down within a time, or to be patient with the server no
+//! longer. Both only ever tighten (a grace becomes shorter, a cancellation is never taken back), so every wait inside an
+//! owner can use the newest order, independent of its source and of the number of orders before. No future runs in these
+//! regions, because leaving a server must not be dropped: they are asked for their state.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use moored::{CancelHandle, CancelScope, EnteredScope};
 use tokio::time::Instant;
 
 /// The newest order.
@@ -28,88 +29,217 @@ impl Order {
     }
 }
 
-/// The side that gives orders; any task may hold it.
+/// The regions of a session's owner that orders go to. The owner enters them.
 #[derive(Debug)]
-pub(crate) struct Orders(watch::Sender<Order>);
+pub(crate) struct Ordered {
+    /// Stopped to leave the session, within the time that is left for it.
+    session: CancelScope,
+    /// Cancelled to end every wait for the server.
+    patience: CancelScope,
+}
+
+/// The side that gives orders; any task may hold it.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders {
+    session: CancelHandle,
+    patience: CancelHandle,
+}
 
 /// The owner's side.
 #[derive(Debug, Clone)]
 pub(crate) struct OrderWatch {
-    orders: watch::Receiver<Order>,
-    /// The deadline for leaving one start of a server that has ended without an order.
-    end: Arc<OnceLock<Instant>>,
+    orders: Orders,
+    /// The region of one start of a server, which is stopped when that start has ended without an order.
+    start: Option<CancelHandle>,
+}
+
+impl Ordered {
+    /// The regions of a session, without an order.
+    pub(crate) fn new(name: &str) -> Self {
+        let scope = |what: &str| CancelScope::new().named(format!("{what} {name}"));
+        Self { session: scope("session"), patience: scope("patience with") }
+    }
+
+    /// The side that gives orders.
+    pub(crate) fn orders(&self) -> Orders {
+        Orders { session: self.session.handle(), patience: self.patience.handle() }
+    }
+
+    /// Enters the regions, in the owner's task. From here on the time of an order runs.
+    pub(crate) fn enter(self) -> Vec<EnteredScope> {
+        // A scope is refused only if it was run before.
+        [self.session, self.patience].into_iter().filter_map(|it| it.enter().ok()).collect()
+    }
 }
 
 impl Orders {
-    /// A pair without an order.
-    pub(crate) fn new() -> (Self, OrderWatch) {
-        let (sender, receiver) = watch::channel(Order::default());
-        (Self(sender), OrderWatch { orders: receiver, end: Arc::default() })
-    }
-
-    /// Asks to have left by `deadline`; an earlier deadline stands.
-    pub(crate) fn leave_by(&self, deadline: Instant) {
-        self.0.send_if_modified(|order| {
-            let nearer = order.leave_by.is_none_or(|current| deadline < current);
-            if nearer {
-                order.leave_by = Some(deadline);
-            }
-            nearer
-        });
+    /// Asks to have left within `budget`; an earlier deadline stands.
+    pub(crate) fn leave_within(&self, budget: Duration) {
+        self.session.stop_within(budget);
     }
 
     /// Asks to kill at once. If there was no order to leave, this is one.
-    pub(crate) fn force(&self, deadline: Instant) {
-        self.0.send_if_modified(|order| {
-            let first = !order.force;
-            order.force = true;
-            order.leave_by.get_or_insert(deadline);
-            first
-        });
+    pub(crate) fn force(&self, budget: Duration) {
+        if !self.session.is_stop_requested() {
+            self.leave_within(budget);
+        }
+        self.patience.cancel_because("leaving was forced");
+    }
+
+    /// The owner's side.
+    pub(crate) fn watch(&self) -> OrderWatch {
+        OrderWatch { orders: self.clone(), start: None }
     }
 }
 
 impl OrderWatch {
-    /// A watch on the same orders for one start of a server.
-    pub(crate) fn of_start(&self) -> Self {
-        Self { orders: self.orders.clone(), end: Arc::default() }
+    /// A watch on the same orders for one start of a server, and the region of that start.
+    pub(crate) fn of_start(&self, name: &str) -> (Self, Option<EnteredScope>) {
+        let start = CancelScope::new().named(format!("start of {name}")).enter().ok();
+        (
+            Self { orders: self.orders.clone(), start: start.as_ref().map(EnteredScope::handle) },
+            start,
+        )
     }
 
-    /// The start has ended and has to be left by `deadline`. Called once, before the first exit runs.
-    pub(crate) fn end_start(&self, deadline: Instant) {
-        self.end.get_or_init(|| deadline);
+    /// The start has ended and has to be left within `budget`. Called once, before the first exit runs.
+    pub(crate) fn end_start(&self, budget: Duration) {
+        self.start.iter().for_each(|start| start.stop_within(budget));
+    }
+
+    /// The regions that bound the time for leaving.
+    fn bounds(&self) -> impl Iterator<Item = &CancelHandle> {
+        std::iter::once(&self.orders.session).chain(&self.start)
     }
 
     /// The newest order.
     pub(crate) fn current(&self) -> Order {
-        merged(*self.orders.borrow(), &self.end)
+        if self.bounds().any(CancelHandle::is_cancelled) {
+            // The time is over.
+            return Order { leave_by: Some(Instant::now()), force: true };
+        }
+        let leave_by = self.bounds().filter_map(CancelHandle::deadline).min();
+        let force = self.orders.patience.is_cancelled();
+        Order { leave_by: leave_by.map(Instant::from_std), force }
     }
 
     /// Whether there is an order to leave.
     pub(crate) fn is_asked_to_leave(&self) -> bool {
-        self.orders.borrow().leave_by.is_some()
+        self.orders.session.is_stop_requested()
     }
 
-    /// Ready once there is an order to leave. If the other side is gone, the owner leaves too, within `budget`.
-    pub(crate) async fn asked_to_leave(&mut self, budget: Duration) -> Instant {
-        match self.orders.wait_for(|order| order.leave_by.is_some()).await {
-            Ok(order) => order.leave_by.unwrap_or_else(|| Instant::now() + budget),
-            Err(_) => Instant::now() + budget,
+    /// Ready once there is an order to leave.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn asked_to_leave(&self) {
+        self.orders.session.stop_requested().await;
+    }
+
+    /// Ready when the order has become tighter than `seen`; never if `seen` is the end of the time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn tighter_than(&self, seen: Order) {
+        let by = seen.leave_by.map(Instant::into_std);
+        let start = async {
+            match &self.start {
+                Some(start) => start.tightened(by).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_over = self.bounds().any(CancelHandle::is_cancelled);
+        tokio::select! {
+            () = self.orders.session.tightened(by), if !is_over => {}
+            () = start, if !is_over => {}
+            () = self.orders.patience.cancelled(), if !seen.force => {}
+            else => std::future::pending().await,
         }
     }
 
-    /// Ready when the order has become tighter than `seen`; never if no side is left that could
-    /// tighten it.
-    pub(crate) async fn tighter_than(&mut self, seen: Order) {
-        let end = self.end.clone();
-        if self.orders.wait_for(|order| merged(*order, &end) != seen).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Ready when no wait may go on: leaving was forced, or the time is spent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn out_of_time(&self) {
+        loop {
+            let order = self.current();
+            if order.force {
+                return;
+            }
+            let end = order.end();
+            tokio::select! {
+                () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
+                () = self.tighter_than(order) => {}
+            }
         }
     }
 }
 
-/// An order with the deadline of the start that obeys it.
-fn merged(order: Order, end: &OnceLock<Instant>) -> Order {
-    let ends = order.leave_by.into_iter().chain(end.get().copied());
-    Order { leave_by: ends.min(), force: order.force }
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_only_tightens_and_every_wait_sees_the_newest() {
+        let ordered = Ordered::new("s");
+        let orders = ordered.orders();
+        let _entered = ordered.enter();
+        let (watch, _start) = orders.watch().of_start("s");
+        let began = Instant::now();
+        let calm = watch.current();
+        assert_eq!(calm, Order::default());
+        assert!(watch.tighter_than(calm).now_or_never().is_none() && !watch.is_asked_to_leave());
+        watch.end_start(9 * SECOND);
+        watch.tighter_than(calm).await;
+        let ended = watch.current();
+        assert_eq!(ended, Order { leave_by: Some(began + 9 * SECOND), force: false });
+        assert!(!watch.is_asked_to_leave(), "the start has ended, the session has not");
+        orders.leave_within(10 * SECOND);
+        assert!(watch.tighter_than(ended).now_or_never().is_none());
+        assert!(watch.asked_to_leave().now_or_never().is_some() && watch.is_asked_to_leave());
+        orders.leave_within(5 * SECOND);
+        watch.tighter_than(ended).await;
+        let sooner = watch.current();
+        assert_eq!(sooner.leave_by, Some(began + 5 * SECOND));
+        orders.force(SECOND);
+        watch.tighter_than(sooner).await;
+        assert_eq!(watch.current(), Order { leave_by: Some(began + 5 * SECOND), force: true });
+        watch.out_of_time().await;
+        assert_eq!(Instant::now(), began);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_ends_a_moment_before_the_budget_and_stays_over() {
+        let ordered = Ordered::new("s");
+        let orders = ordered.orders();
+        orders.leave_within(2 * SECOND);
+        let _entered = ordered.enter();
+        let (watch, began) = (orders.watch(), Instant::now());
+        watch.out_of_time().await;
+        assert_eq!(began.elapsed(), 2 * SECOND - REPORT_RESERVE);
+        tokio::time::advance(SECOND).await;
+        let over = watch.current();
+        assert!(over.force && over.leave_by == Some(Instant::now()));
+        assert!(watch.tighter_than(over).now_or_never().is_none(), "a loop does not spin");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn force_alone_is_an_order_to_leave() {
+        let ordered = Ordered::new("s");
+        let orders = ordered.orders();
+        let _entered = ordered.enter();
+        orders.force(SECOND);
+        let watch = orders.watch();
+        assert!(watch.is_asked_to_leave());
+        let order = Order { leave_by: Some(Instant::now() + SECOND), force: true };
+        assert_eq!(watch.current(), order);
+    }
 }

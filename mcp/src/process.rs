@@ -122,7 +122,7 @@ impl ProcessGroup {
     ///
     /// If the watchdog has ended.
     pub(crate) fn guard(&self, guard: &Arc<Guard>) -> io::Result<()> {
-        let listed = guard.list(self.leader)?;
+        let listed = guard.list(self.leader, self.descendants)?;
         self.state.lock().listed = Some(listed);
         Ok(())
     }

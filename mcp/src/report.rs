@@ -5,6 +5,7 @@
 //! on it. Durations are whole milliseconds, cut off, from a monotonic clock.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::policy::Descendants;
 
@@ -16,7 +17,7 @@ pub enum TransportKind {
     Http,
     /// A child process.
     Stdio,
-    /// A session that the program has opened itself.
+    /// A session, or a transport, that the program has opened itself.
     Adopted,
 }
 
@@ -116,6 +117,39 @@ pub struct ErrorReport {
     pub exit_status: Option<ExitStatusReport>,
 }
 
+/// The phases of connecting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectPhase {
+    /// The child is being started. The time until it answers belongs to the next phase.
+    Start,
+    /// `server/discover` was sent.
+    Probe,
+    /// `initialize` was sent. An answer to the probe still counts.
+    Initialize,
+    /// The lists of components are read.
+    List,
+}
+
+/// The duration of one phase of connecting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectPhaseReport {
+    /// The phase.
+    pub phase: ConnectPhase,
+    /// From its beginning to the beginning of the next one, or to the end of the attempt.
+    pub ms: u64,
+}
+
+/// One attempt to connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// The duration of the attempt, without the wait for its turn and without its clean-up.
+    pub ms: u64,
+    /// The phases that it reached, in order.
+    pub phases: Vec<ConnectPhaseReport>,
+}
+
 /// The phases of leaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,6 +243,9 @@ pub struct ServerReport {
     pub transport: TransportKind,
     /// The protocol revision agreed on, such as `2025-11-25`; `None` if there was no agreement.
     pub era: Option<String>,
+    /// The server's description of itself, its `serverInfo`, exactly as it came; `None` if it never came up.
+    #[serde(default)]
+    pub server: Option<Map<String, Value>>,
     /// The outcome of the attempt to connect. A server that is up, but of whose lists one could not be read, is not
     /// [`Ok`](Outcome::Ok) here.
     pub outcome: Outcome,
@@ -219,6 +256,10 @@ pub struct ServerReport {
     pub connect_ms: Option<u64>,
     /// The time that it waited for its turn to be started.
     pub waited_ms: u64,
+    /// Its attempts to connect, one for each of its `starts`, with the time of each phase. The last few if it was started
+    /// many times.
+    #[serde(default)]
+    pub attempts: Vec<AttemptReport>,
     /// The number of its starts: 0 if it never had its turn. A child that exits on the era probe is started once more, and
     /// [`Restart`](crate::Restart) may add others.
     pub starts: u32,

@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use moored::rt::tokio::Tokio;
-use moored::{CancelHandle, GroupSpawner};
+use moored::{CancelHandle, GroupSpawner, TaskHandle};
 use tokio::sync::{Semaphore, watch};
 
 use self::client::Clients;
@@ -248,8 +248,7 @@ impl Gateway {
 impl Core {
     /// Whether the gateway accepts no requests any more.
     fn is_closing(&self) -> bool {
-        use futures_util::FutureExt;
-        self.whole.is_cancelled() || self.closing.stop_requested().now_or_never().is_some()
+        self.whole.is_cancelled() || self.closing.is_stop_requested()
     }
 
     /// A client wants the servers' log messages, from this level on.
@@ -269,14 +268,17 @@ impl Core {
         spawn(&self.rest, work);
     }
 
-    /// Runs `work`, which writes to a client.
-    fn wire(&self, work: impl Future<Output = ()> + Send + 'static) {
-        spawn(&self.wires, work);
+    /// Runs `work`, which writes to a client; `None` if the gateway has closed.
+    fn wire(&self, work: impl Future<Output = ()> + Send + 'static) -> Option<TaskHandle<()>> {
+        spawn(&self.wires, work)
     }
 }
 
 /// Spawns `work` as a child that never fails: a panic is only logged. A gateway that has closed drops the work.
-fn spawn(spawner: &Spawner, work: impl Future<Output = ()> + Send + 'static) {
+fn spawn(
+    spawner: &Spawner,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> Option<TaskHandle<()>> {
     use futures_util::FutureExt;
     let work = std::panic::AssertUnwindSafe(work).catch_unwind();
     let child = async move {
@@ -285,5 +287,5 @@ fn spawn(spawner: &Spawner, work: impl Future<Output = ()> + Send + 'static) {
         }
         Ok(())
     };
-    let _handle_or_closed = spawner.spawn_on(&Tokio::current(), child);
+    spawner.spawn_on(&Tokio::current(), child).ok()
 }

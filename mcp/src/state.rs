@@ -40,12 +40,17 @@ pub struct SessionState {
     pub since_unix_ms: u64,
     /// The protocol revision agreed on, the last time at which it was up.
     pub era: Option<String>,
-    /// The server's description of itself: its `serverInfo`.
+    /// The server's description of itself, its `serverInfo`, exactly as it came: fields that this crate does not know
+    /// are kept.
     pub server: Option<Map<String, Value>>,
     /// The server's instructions for language models.
     pub instructions: Option<String>,
-    /// The capabilities that the server has announced.
+    /// The capabilities that the server has announced, exactly as they came.
     pub capabilities: Map<String, Value>,
+    /// The whole result of `initialize` or `server/discover`, exactly as it came. Empty for an
+    /// [adopted](crate::Adopted::new) session, whose messages this crate does not see.
+    #[serde(default)]
+    pub introduction: Map<String, Value>,
     /// The number of tools; 0 while it is not up.
     pub tools: usize,
     /// The number of prompts.
@@ -71,4 +76,6 @@ pub(crate) struct Profile {
     pub(crate) server: Option<Map<String, Value>>,
     pub(crate) instructions: Option<String>,
     pub(crate) capabilities: Map<String, Value>,
+    /// The whole answer to `initialize` or `server/discover`.
+    pub(crate) introduction: Map<String, Value>,
 }

@@ -1,12 +1,14 @@
 //! The program that outlives a client: it kills the children's process groups when the client is ended by SIGKILL.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, kill_process, kill_process_group, test_kill_process, test_kill_process_group,
+};
 
 /// A program that a group starts beside its first child. It kills the children's process groups if the group's own
 /// process ends before it could leave them: by SIGKILL, by a crash, or by the kernel when memory is short.
@@ -14,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 /// A process that ends in that way runs no further code, so its children would live on. The watchdog reads the ids of
 /// their process groups from a pipe whose other end only the group's process has. The pipe ends when that process ends.
 /// Groups that have been left by then are not on the list any more. The other groups get SIGTERM and, half a second
-/// later, SIGKILL.
+/// later, SIGKILL. Of a server whose descendants are to be left ([`Descendants::Leave`](crate::Descendants::Leave)), only the
+/// process that the group has started gets the signals.
 ///
 /// Any program that calls [`Watchdog::run`] can be the watchdog, such as `moored-mcp watchdog`, or your own program in
 /// a separate mode:
@@ -83,46 +86,75 @@ impl Watchdog {
     }
 }
 
-/// Reads a list to its end: `+7` adds the process group 7, `-7` removes it. Other lines are ignored.
-fn left(list: impl Read) -> BTreeSet<i32> {
-    let mut groups = BTreeSet::new();
+/// The target of the signals for one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// The whole process group.
+    Group(Pid),
+    /// Its leader alone, because its descendants are to be left.
+    Leader(Pid),
+}
+
+impl Target {
+    fn signal(self, signal: Signal) -> rustix::io::Result<()> {
+        match self {
+            Self::Group(group) => kill_process_group(group, signal),
+            Self::Leader(leader) => kill_process(leader, signal),
+        }
+    }
+
+    fn is_there(self) -> bool {
+        match self {
+            Self::Group(group) => test_kill_process_group(group),
+            Self::Leader(leader) => test_kill_process(leader),
+        }
+        .is_ok()
+    }
+}
+
+/// Reads a list to its end: `+7` adds the process group 7, `=7` the process 7 alone, `-7` removes either. Other lines are
+/// ignored.
+fn left(list: impl Read) -> BTreeMap<i32, Target> {
+    let mut targets = BTreeMap::new();
     // A pipe that cannot be read is at its end.
     for line in BufReader::new(list).lines().map_while(Result::ok) {
         let Some((sign, id)) = line.split_at_checked(1) else { continue };
         // 0 means this program's own group, and 1 all processes.
         let Some(id) = id.parse::<i32>().ok().filter(|id| *id > 1) else { continue };
+        let Some(pid) = Pid::from_raw(id) else { continue };
         match sign {
-            "+" => groups.insert(id),
-            "-" => groups.remove(&id),
+            "+" => targets.insert(id, Target::Group(pid)),
+            "=" => targets.insert(id, Target::Leader(pid)),
+            "-" => targets.remove(&id),
             _ => continue,
         };
     }
-    groups
+    targets
 }
 
-/// Ends process groups: first they may end by themselves, then they get SIGTERM, then SIGKILL. A group that was seen to
-/// be empty gets no further signal, because its id may belong to another group by then.
-fn end(groups: BTreeSet<i32>) {
-    let mut groups: Vec<Pid> = groups.into_iter().filter_map(Pid::from_raw).collect();
-    wait(&mut groups, END_OF_INPUT);
-    signal(&groups, Signal::TERM);
-    wait(&mut groups, TERMINATE);
-    signal(&groups, Signal::KILL);
+/// Ends the targets: first they may end by themselves, then they get SIGTERM, then SIGKILL. A target that was seen to
+/// be gone gets no further signal, because its id may belong to another one by then.
+fn end(targets: BTreeMap<i32, Target>) {
+    let mut targets: Vec<Target> = targets.into_values().collect();
+    wait(&mut targets, END_OF_INPUT);
+    signal(&targets, Signal::TERM);
+    wait(&mut targets, TERMINATE);
+    signal(&targets, Signal::KILL);
 }
 
-fn signal(groups: &[Pid], signal: Signal) {
-    for group in groups {
-        // A failure is ignored, because the group may just have ended.
-        let _gone = kill_process_group(*group, signal);
+fn signal(targets: &[Target], signal: Signal) {
+    for target in targets {
+        // A failure is ignored, because the target may just have ended.
+        let _gone = target.signal(signal);
     }
 }
 
-/// Waits until no group is left, but no longer than `limit`.
-fn wait(groups: &mut Vec<Pid>, limit: Duration) {
+/// Waits until no target is left, but no longer than `limit`.
+fn wait(targets: &mut Vec<Target>, limit: Duration) {
     let end = Instant::now() + limit;
     loop {
-        groups.retain(|group| test_kill_process_group(*group).is_ok());
-        if groups.is_empty() || Instant::now() >= end {
+        targets.retain(|target| target.is_there());
+        if targets.is_empty() || Instant::now() >= end {
             return;
         }
         std::thread::sleep(PAUSE);
@@ -135,13 +167,15 @@ mod tests {
 
     #[test]
     fn what_was_taken_off_the_list_is_not_left() {
-        let list = "+12\n+7\n-12\n+9\n";
-        assert_eq!(left(list.as_bytes()), BTreeSet::from([7, 9]));
+        let list = "+12\n+7\n-12\n=9\n=8\n-8\n";
+        let pid = |id| Pid::from_raw(id).expect("an id");
+        let expected = [(7, Target::Group(pid(7))), (9, Target::Leader(pid(9)))];
+        assert_eq!(left(list.as_bytes()), BTreeMap::from(expected));
     }
 
     #[test]
     fn our_own_group_everybody_and_nonsense_are_never_on_the_list() {
-        let list = "+0\n+1\n+-5\n+\n\n7\n\u{e9}7\n+99999999999\n+x\n";
-        assert_eq!(left(list.as_bytes()), BTreeSet::new());
+        let list = "+0\n+1\n=0\n=1\n+-5\n+\n\n7\n\u{e9}7\n+99999999999\n+x\n";
+        assert_eq!(left(list.as_bytes()), BTreeMap::new());
     }
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use rmcp::model::ClientConfig;
+use rmcp::model::{ClientConfig, ProtocolVersion};
 use rmcp::service::{
-    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, Peer, RoleClient, ServiceError,
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::Transport;
@@ -20,8 +20,7 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpClientWorker,
 };
 use rmcp::transport::worker::WorkerTransport;
-use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use serde_json::{Map, Value};
 
 use crate::component::ComponentKind;
 use crate::fault::{Fault, Flattened};
@@ -31,12 +30,14 @@ use crate::state::Profile;
 mod adopted;
 mod answers;
 mod ask;
+pub(crate) mod attempts;
 mod body;
 pub(crate) mod desk;
 pub(crate) mod events;
 pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod incoming;
+mod lent;
 pub(crate) mod lines;
 mod listen;
 mod lists;
@@ -52,19 +53,28 @@ pub(crate) mod recorder;
 mod service;
 mod skeleton;
 pub(crate) mod stderr;
+pub(crate) mod stop;
 mod undelivered;
 pub(crate) mod warnings;
+
+/// The handle of a session of rmcp.
+pub(crate) type Peer = rmcp::service::Peer<RoleClient>;
 
 pub use self::adopted::Adopted;
 pub(crate) use self::ask::{Beside, Caller, Input, LogLevelCell, Opened, Question};
 use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
+pub use self::lent::Returned;
 pub(crate) use self::listen::{ListenEnd, Listening, Topic};
 pub(crate) use self::lists::{Gone, Offer, Offers};
 use self::pending::Pending;
 use self::recorder::Recorder;
 use self::service::Answering;
+use self::stop::Stop;
+
+/// The key of a server's description of itself in the metadata of its answers, in the newer era.
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The end of rmcp's loop, for any number of waiters.
 type Ended = Shared<BoxFuture<'static, ()>>;
@@ -95,23 +105,22 @@ pub(crate) struct Side {
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
     pub(crate) end: LinkEnd,
 }
 
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    peer: Peer<RoleClient>,
+    peer: Peer,
     desk: Option<Arc<Desk>>,
-    /// Whether the connection is not ours.
-    is_adopted: bool,
+    /// `None` if the connection is not ours.
+    pending: Option<Arc<Pending>>,
 }
 
 impl Link {
-    /// Takes up a connection that the program has opened itself.
-    pub(crate) fn of_adopted(adopted: &Adopted, end: &LinkEnd) -> Result<Self, Fault> {
-        let peer = adopted.peer().clone();
+    /// Takes up a session that the program has opened itself.
+    pub(crate) fn of_adopted(peer: Peer, end: &LinkEnd) -> Result<Self, Fault> {
         if peer.is_transport_closed() {
             return Err(Fault::new(Outcome::Unreachable, "the adopted session is closed"));
         }
@@ -119,8 +128,8 @@ impl Link {
             let text = "the adopted session has not been initialized";
             return Err(Fault::new(Outcome::ProtocolError, text));
         }
-        *end.0.lock() = Some(adopted.clone().closed().boxed().shared());
-        Ok(Self { peer, desk: None, is_adopted: true })
+        *end.0.lock() = Some(adopted::closed(peer.clone()).boxed().shared());
+        Ok(Self { peer, desk: None, pending: None })
     }
 
     /// Hands the transport to rmcp, which begins as `lifecycle` says and gets a prepared answer to its first request.
@@ -135,16 +144,14 @@ impl Link {
     {
         let (config, mode) = lifecycle;
         let Side { desk, pending, recorder, stop, end, .. } = side;
-        let answering = Answering { config, desk: desk.clone(), pending };
-        // A child token, because rmcp cancels its token when its service is dropped.
-        let service =
-            serve_client_with_lifecycle_and_ct(answering, transport, mode, stop.child_token())
-                .await
-                .map_err(|error| {
-                    let fault = recorder.recorded_fault();
-                    let fault = fault.unwrap_or_else(|| opening_fault(&error));
-                    Refusal { fault, answered: false }
-                })?;
+        let answering = Answering { config, desk: desk.clone(), pending: pending.clone() };
+        let service = serve_client_with_lifecycle_and_ct(answering, transport, mode, stop.token())
+            .await
+            .map_err(|error| {
+                let fault = recorder.recorded_fault();
+                let fault = fault.unwrap_or_else(|| opening_fault(&error));
+                Refusal { fault, answered: false }
+            })?;
         let peer = service.peer().clone();
         // A list is read again because it has changed, so a cached answer would be wrong.
         peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
@@ -152,7 +159,7 @@ impl Link {
         if let Some(desk) = &desk {
             desk.linked(peer.clone());
         }
-        Ok(Self { peer, desk, is_adopted: false })
+        Ok(Self { peer, desk, pending: Some(pending) })
     }
 
     /// Opens a connection through the session's HTTP client.
@@ -170,7 +177,7 @@ impl Link {
         // This crate reopens streams itself.
         config.retry_config = Arc::new(NeverRetry::default());
         let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
-        let transport = WorkerTransport::spawn_with_ct(worker, side.stop.child_token());
+        let transport = WorkerTransport::spawn_with_ct(worker, side.stop.token());
         Self::open(transport, lifecycle, side).await
     }
 
@@ -186,18 +193,34 @@ impl Link {
         Self::open(transport, lifecycle, side).await
     }
 
-    /// The server's description of itself.
+    /// The server's description of itself: as it came, or as rmcp's types have kept it if the session is adopted.
     pub(crate) fn profile(&self) -> Profile {
         let Some(info) = self.peer.peer_info() else { return Profile::default() };
         let object = |value: Option<Value>| match value {
             Some(Value::Object(object)) => Some(object),
             _ => None,
         };
+        let is_legacy = info.protocol_version < ProtocolVersion::V_2026_07_28;
+        let introduction = self.pending.as_ref().and_then(|it| it.introduction(is_legacy));
+        let Some(introduction) = introduction else {
+            return Profile {
+                era: Some(info.protocol_version.as_str().to_owned()),
+                server: object(serde_json::to_value(&info.server_info).ok()),
+                instructions: info.instructions.clone(),
+                capabilities: object(serde_json::to_value(&info.capabilities).ok())
+                    .unwrap_or_default(),
+                introduction: Map::new(),
+            };
+        };
+        let of = |from: &Map<String, Value>, field: &str| object(from.get(field).cloned());
+        // The newer era has it in the metadata.
+        let meta = of(&introduction, "_meta").unwrap_or_default();
         Profile {
             era: Some(info.protocol_version.as_str().to_owned()),
-            server: object(serde_json::to_value(&info.server_info).ok()),
+            server: of(&meta, SERVER_INFO).or_else(|| of(&introduction, "serverInfo")),
             instructions: info.instructions.clone(),
-            capabilities: object(serde_json::to_value(&info.capabilities).ok()).unwrap_or_default(),
+            capabilities: of(&introduction, "capabilities").unwrap_or_default(),
+            introduction,
         }
     }
 
@@ -213,7 +236,7 @@ impl Link {
 
     /// The handle through which calls go.
     pub(crate) fn caller(&self, opened: Opened, log_level: LogLevelCell) -> Caller {
-        Caller::new(self.peer.clone(), self.desk.clone(), opened, log_level, self.is_adopted)
+        Caller::new(self.peer.clone(), self.desk.clone(), opened, log_level, self.pending.is_none())
     }
 }
 

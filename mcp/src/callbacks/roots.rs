@@ -35,7 +35,10 @@ impl Root {
 
 /// The places, which may change while servers are connected. Clones are the same list.
 #[derive(Debug, Clone)]
-pub struct Roots(Arc<watch::Sender<Vec<Root>>>);
+pub struct Roots(
+    // A watch, because it is a value that is read and followed.
+    Arc<watch::Sender<Vec<Root>>>,
+);
 
 impl Roots {
     /// These places.

@@ -4,10 +4,10 @@ mod live;
 pub(crate) mod log;
 
 use indicatif::MultiProgress;
+use moored::{CancelHandle, CancelScope};
 use moored_mcp::{Event, ServerParams, SessionGroup};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::output::{self, Audience};
@@ -31,7 +31,7 @@ pub(crate) trait View: Send {
 /// Views that follow a group in a task of their own.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    ended: oneshot::Sender<()>,
+    following_on: CancelHandle,
     following: JoinHandle<Result<(), String>>,
     bars: Option<MultiProgress>,
 }
@@ -62,9 +62,10 @@ impl Progress {
         if let Some(timeline) = timeline {
             views.push(Box::new(timeline));
         }
-        let (ended, end) = oneshot::channel();
-        let following = tokio::spawn(follow(views, group.events(), end));
-        Self { ended, following, bars }
+        let on = CancelScope::new().named("progress");
+        let following_on = on.handle();
+        let following = tokio::spawn(follow(views, group.events(), on));
+        Self { following_on, following, bars }
     }
 
     /// Prints a text on stderr without damage to the live view.
@@ -81,8 +82,7 @@ impl Progress {
     ///
     /// The error of a view.
     pub(crate) async fn finish(self) -> Result<(), String> {
-        // The task may have ended before: then no event is left to show.
-        let _gone = self.ended.send(());
+        self.following_on.cancel();
         self.following.await.unwrap_or_else(|lost| Err(format!("events were lost: {lost}")))
     }
 }
@@ -90,20 +90,21 @@ impl Progress {
 async fn follow(
     mut views: Vec<Box<dyn View>>,
     mut events: Receiver<Event>,
-    mut end: oneshot::Receiver<()>,
+    on: CancelScope,
 ) -> Result<(), String> {
     let mut show = |event: &Event| views.iter_mut().for_each(|view| view.show(event));
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
+    let following = async {
+        loop {
+            match events.recv().await {
                 Ok(event) => show(&event),
                 // A view that cannot keep up shows less; the report is complete anyway.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
-            },
-            _ = &mut end => break,
+            }
         }
-    }
+    };
+    // Cancelled when the report is ready. Events that were sent by then are shown below.
+    let _ended = on.run(following).await;
     loop {
         match events.try_recv() {
             Ok(event) => show(&event),

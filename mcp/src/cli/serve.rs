@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use moored::CancelScope;
 use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
@@ -39,7 +40,12 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
     };
 
     let gateway = Gateway::open(args.group_options(), options);
-    let logging = tokio::spawn(follow(gateway.group().events()));
+    let logging = CancelScope::new().named("log of events");
+    let logged = logging.handle();
+    let events = gateway.group().events();
+    tokio::spawn(async move {
+        let _cancelled = logging.run(follow(events)).await;
+    });
     gateway.keep(servers);
     let over_http = listener.is_some();
     let serving = async {
@@ -64,7 +70,7 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
         caught = signals.next() => Ok(Some(caught)),
     };
     let (report, forced) = leave(&gateway, &mut signals, &served).await;
-    logging.abort();
+    logged.cancel();
     tell(&report, over_http, args.json);
     let Ok(_) = served else { return ExitCode::from(FAILED) };
     match forced {

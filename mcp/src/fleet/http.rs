@@ -11,10 +11,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use moored::rt::tokio::Tokio;
+use moored::{CancelHandle, TaskGroup};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::handler::FleetHandler;
@@ -36,7 +37,8 @@ pub(crate) enum OnDelete {
 #[derive(Debug)]
 pub(crate) struct HttpServer {
     address: SocketAddr,
-    accepting: AbortHandle,
+    connections: CancelHandle,
+    /// rmcp's service takes a token for the end of its sessions.
     sessions: CancellationToken,
 }
 
@@ -55,8 +57,10 @@ impl HttpServer {
             Arc::new(LocalSessionManager::default()),
             StreamableHttpServerConfig::default().with_cancellation_token(sessions.clone()),
         );
-        let accepting = tokio::spawn(accept(listener, service, on_delete)).abort_handle();
-        Ok(Self { address, accepting, sessions })
+        let group = Connections::new().named("connections").keep_going();
+        let connections = group.handle();
+        tokio::spawn(accept(group, listener, service, on_delete));
+        Ok(Self { address, connections, sessions })
     }
 
     /// Its address.
@@ -68,31 +72,38 @@ impl HttpServer {
 impl Drop for HttpServer {
     fn drop(&mut self) {
         self.sessions.cancel();
-        self.accepting.abort();
+        self.connections.cancel();
     }
 }
 
 type Mcp = StreamableHttpService<FleetHandler, LocalSessionManager>;
 
-/// Serves connections until it is aborted. They live in its [`JoinSet`], so they end with it.
-async fn accept(listener: TcpListener, mcp: Mcp, on_delete: OnDelete) {
-    let mut connections = JoinSet::new();
+type Connections = TaskGroup<'static, Infallible>;
+
+/// Serves connections, each a child of `group`, until the group is cancelled.
+async fn accept(group: Connections, listener: TcpListener, mcp: Mcp, on_delete: OnDelete) {
+    let _cancelled = group.run(accept_all(&group, listener, mcp, on_delete)).await;
+}
+
+async fn accept_all(
+    group: &Connections,
+    listener: TcpListener,
+    mcp: Mcp,
+    on_delete: OnDelete,
+) -> Result<Infallible, Infallible> {
     loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                // An error here is that of one connection, which its client sees too.
-                let Ok((stream, _)) = accepted else { continue };
-                let mcp = mcp.clone();
-                let serve = service_fn(move |request| answer(mcp.clone(), request, on_delete));
-                connections.spawn(
-                    http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(stream), serve),
-                );
-            }
-            // A finished connection leaves nothing behind.
-            Some(_) = connections.join_next() => {}
-        }
+        // An error here is that of one connection, which its client sees too.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let mcp = mcp.clone();
+        let serve = service_fn(move |request| answer(mcp.clone(), request, on_delete));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), serve);
+        group.spawn_on(&Tokio::current(), async {
+            // Its client sees how it ends.
+            let _ended = connection.await;
+            Ok(())
+        });
     }
 }
 

@@ -126,6 +126,7 @@ mod tests {
             name: planted.name.into(),
             transport: TransportKind::Http,
             era: None,
+            server: None,
             outcome: planted.outcome,
             error: (!planted.cause.is_empty()).then(|| ErrorReport {
                 message: "cannot reach it".into(),
@@ -136,6 +137,7 @@ mod tests {
             }),
             connect_ms: None,
             waited_ms: 0,
+            attempts: Vec::new(),
             starts: 1,
             tools: 0,
             prompts: 0,

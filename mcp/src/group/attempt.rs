@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::error::ConnectError;
 use crate::report::SessionInfo;
 use crate::session::{Finished, Session, Stage, ended};
@@ -41,7 +39,7 @@ impl Drop for Attempt {
     /// A caller that drops its wait no longer needs the session; its owner is told and cleans up.
     fn drop(&mut self) {
         if !self.settled {
-            self.session.orders.leave_by(Instant::now() + self.budget);
+            self.session.orders.leave_within(self.budget);
         }
     }
 }

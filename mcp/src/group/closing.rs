@@ -15,10 +15,10 @@ impl State {
     pub(super) fn begin_closing(&self) -> Closing {
         let mut registry = self.registry.lock();
         let began = Instant::now();
-        let first = Closing { began, deadline: began + self.shared.options.budget };
+        let first = Closing { began };
         let closing = *registry.closing.get_or_insert(first);
         for session in registry.sessions() {
-            session.orders.leave_by(closing.deadline);
+            session.orders.leave_within(self.shared.options.budget);
         }
         drop(registry);
         self.serving.cancel();
@@ -34,26 +34,20 @@ impl State {
         let began = Instant::now();
         // A budget beyond the end of the clock is no limit.
         registry.draining = Some(Draining { began, deadline: began.checked_add(budget) });
-        registry.calls.close();
         self.shared.drain();
         for session in registry.sessions() {
-            session.drain(&self.shared, began + self.shared.options.budget);
+            session.drain(&self.shared);
         }
         drop(registry);
         self.serving.stop();
     }
 
-    /// Waits until the calls under way have ended, if the group drains. Its deadline becomes that of `serving`.
-    pub(super) async fn drained(&self, serving: &CancelScope) {
-        let (draining, calls) = {
-            let registry = self.registry.lock();
-            (registry.draining, registry.calls.clone())
-        };
-        let Some(draining) = draining else { return };
-        if let Some(deadline) = draining.deadline {
+    /// Bounds the time for which the group of the calls waits for them, if the group drains.
+    pub(super) fn bound_draining(&self, serving: &CancelScope) {
+        let draining = self.registry.lock().draining;
+        if let Some(deadline) = draining.and_then(|draining| draining.deadline) {
             serving.set_deadline(deadline.into_std());
         }
-        calls.wait().await;
     }
 
     /// The report of the sessions that have been left by now.

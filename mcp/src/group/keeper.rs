@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::State;
+use crate::order::Ordered;
 use crate::report::CloseReport;
 use crate::session::{Session, owner};
 
-/// The slot of the one report of a group.
+/// The slot of the one report of a group. A watch, because any number of callers wait for it, also later.
 pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 
 /// Runs until the group is closed or its last clone is dropped, then until the last owner has left; then it
@@ -24,22 +25,25 @@ pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 pub(super) async fn keep(
     state: Arc<State>,
     serving: CancelScope,
-    mut newcomers: mpsc::UnboundedReceiver<Arc<Session>>,
+    calls: TaskGroup<'static, Infallible>,
+    mut newcomers: mpsc::UnboundedReceiver<(Arc<Session>, Ordered)>,
     report: watch::Sender<Option<Arc<CloseReport>>>,
 ) {
     let farewell = Farewell { state: state.clone(), report };
     let owners = TaskGroup::<Infallible>::new().named("sessions").keep_going();
     let left = owners
         .run(async {
-            let spawn = |session| {
+            let spawn = |(session, ordered)| {
                 // Boxed, because it is large, and a spawn moves it several times.
-                let owner = Box::pin(owner::own(session, state.shared.clone()));
+                let owner = Box::pin(owner::own(session, ordered, state.shared.clone()));
                 owners.spawn_on(&Tokio::current(), async {
                     owner.await;
                     Ok(())
                 })
             };
-            let served = serving.run(async {
+            // The calls run in tasks of their callers. Their group waits for them when it is stopped, to drain, and not
+            // when it is cancelled.
+            let served = serving.run(calls.run(async {
                 let mut stop = pin!(moored::stop_requested());
                 loop {
                     tokio::select! {
@@ -51,8 +55,9 @@ pub(super) async fn keep(
                         () = &mut stop => break,
                     }
                 }
-                state.drained(&serving).await;
-            });
+                state.bound_draining(&serving);
+                Ok(())
+            }));
             // Cancelled by `close`, or by the end of the budget for draining.
             let _ = served.await;
             // A session that was registered before the group closed is already in the queue.

@@ -1,12 +1,14 @@
 //! The sessions of a group, in the order in which they were given, and the names that are
 //! taken.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use moored::GroupSpawner;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 use crate::fault::Fault;
+use crate::order::Ordered;
 use crate::params::ServerParams;
 use crate::report::Outcome;
 use crate::session::{Clock, Session, Stage};
@@ -15,6 +17,9 @@ use crate::session::{Clock, Session, Stage};
 const REJECTED: usize = 256;
 /// The number of left sessions that are kept for the report.
 const LEFT: usize = 256;
+
+/// A handle of the group of the calls.
+pub(super) type Calls = GroupSpawner<'static, Infallible>;
 
 /// The sessions of a group.
 #[derive(Debug, Default)]
@@ -31,8 +36,9 @@ pub(super) struct Registry {
     pub(super) draining: Option<Draining>,
     /// Set once the group is being closed: no session is added any more.
     pub(super) closing: Option<Closing>,
-    /// The calls that are under way.
-    pub(super) calls: TaskTracker,
+    /// The group of the calls that are under way. A call runs in the task of its caller, so it keeps a guard of the
+    /// group.
+    pub(super) calls: Option<Calls>,
 }
 
 /// The summary of the sessions that were forgotten.
@@ -60,26 +66,31 @@ pub(super) struct Draining {
     pub(super) deadline: Option<Instant>,
 }
 
-/// The time at which closing began, and its deadline.
+/// The time at which closing began.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Closing {
     pub(super) began: Instant,
-    pub(super) deadline: Instant,
 }
 
 /// The result of a request to add a server.
 #[derive(Debug)]
 pub(super) enum Added {
-    /// It has a place and needs an owner.
-    Owned(Arc<Session>),
+    /// It has a place and needs an owner, which enters the regions that its orders go to.
+    Owned(Arc<Session>, Ordered),
     /// It was turned away.
     Rejected(Arc<Session>, Fault),
 }
 
 impl Registry {
+    /// An empty registry of a group whose calls are counted by `calls`.
+    pub(super) fn with(calls: Calls) -> Self {
+        Self { calls: Some(calls), ..Self::default() }
+    }
+
     /// Registers a server, or returns the reason of the refusal.
     pub(super) fn add(&mut self, params: ServerParams) -> Added {
-        let session = Arc::new(Session::new(self.next, params));
+        let (session, ordered) = Session::new(self.next, params);
+        let session = Arc::new(session);
         if self.closing.is_some() || self.draining.is_some() {
             let text = "the group is closing: nothing was started";
             return Added::Rejected(session, Fault::new(Outcome::Closing, text));
@@ -99,7 +110,7 @@ impl Registry {
         }
         self.forget_for(&session);
         self.sessions.push(session.clone());
-        Added::Owned(session)
+        Added::Owned(session, ordered)
     }
 
     /// Forgets the sessions that need not be kept once `newcomer` is there: the session that had its name, and the
@@ -147,7 +158,8 @@ mod tests {
 
     /// Adds a session and leaves it at once, cleanly or not.
     fn come_and_go(registry: &mut Registry, name: &str, clean: bool) {
-        let Added::Owned(session) = registry.add(ServerParams::stdio(name, StdioParams::new("x")))
+        let Added::Owned(session, _) =
+            registry.add(ServerParams::stdio(name, StdioParams::new("x")))
         else {
             panic!("{name} is rejected")
         };
@@ -158,7 +170,7 @@ mod tests {
     #[test]
     fn sessions_that_have_been_left_are_forgotten_beyond_a_bound_the_oldest_first() {
         let mut registry = Registry::default();
-        let Added::Owned(lasting) =
+        let Added::Owned(lasting, _) =
             registry.add(ServerParams::stdio("lasting", StdioParams::new("x")))
         else {
             panic!("the first one is rejected")

@@ -5,8 +5,8 @@ mod template;
 
 use std::sync::Arc;
 
+use moored::GroupGuard;
 use serde_json::{Map, Value};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::registry::Registry;
 use super::{SessionGroup, State};
@@ -197,8 +197,8 @@ impl SessionGroup {
 struct Route {
     session: Arc<Session>,
     live: Arc<Live>,
-    /// Counts the call until it ends.
-    _under_way: TaskTrackerToken,
+    /// Lets the group that drains wait for the call until it ends.
+    _under_way: GroupGuard,
 }
 
 impl Route {
@@ -217,8 +217,15 @@ type Routed = Result<(Route, String), CallError>;
 
 impl Registry {
     /// The way to a session that is up. The call counts from now on.
-    fn way(&self, session: &Arc<Session>, live: Arc<Live>) -> Route {
-        Route { session: session.clone(), live, _under_way: self.calls.token() }
+    ///
+    /// # Errors
+    ///
+    /// The group is being closed.
+    fn way(&self, session: &Arc<Session>, live: Arc<Live>) -> Result<Route, CallError> {
+        match self.calls.as_ref().and_then(|calls| calls.guard().ok()) {
+            Some(guard) => Ok(Route { session: session.clone(), live, _under_way: guard }),
+            None => Err(CallError::Closing(session.params.name.clone())),
+        }
     }
 
     /// The session that offers `name` as its name in the group.
@@ -270,7 +277,7 @@ impl Registry {
             match session.stage() {
                 Stage::Up(live) => {
                     if let Some(Some(wire)) = wire(session, Some(&live)) {
-                        return Some(Ok((self.way(session, live), wire)));
+                        return Some(self.way(session, live).map(|route| (route, wire)));
                     }
                 }
                 stage => {

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use rustix::process::Pid;
 
 use super::ended::Ended;
+use crate::policy::Descendants;
 use crate::watchdog::Watchdog;
 
 /// The time that a watchdog with an empty list may take to end.
@@ -76,13 +77,21 @@ impl Guard {
         Ok(Self { ended, running: Mutex::new(Some(running)) })
     }
 
-    /// Puts a process group on the list.
+    /// Puts a process group on the list, or its leader alone if the descendants are to be left.
     ///
     /// # Errors
     ///
     /// If the watchdog has ended.
-    pub(super) fn list(self: &Arc<Self>, group: Pid) -> io::Result<Listed> {
-        self.tell('+', group)?;
+    pub(super) fn list(
+        self: &Arc<Self>,
+        group: Pid,
+        descendants: Descendants,
+    ) -> io::Result<Listed> {
+        let sign = match descendants {
+            Descendants::Kill => '+',
+            Descendants::Leave => '=',
+        };
+        self.tell(sign, group)?;
         Ok(Listed { guard: self.clone(), group })
     }
 

@@ -46,25 +46,23 @@ pub(crate) async fn leave(
     group: &ProcessGroup,
     census: &Census,
     graces: Graces,
-    mut orders: OrderWatch,
+    orders: &OrderWatch,
     mut on_phase: impl FnMut(LeavePhase),
 ) -> ChildLeft {
     let mut plan = Plan { start: Instant::now(), graces };
     let mut left = ChildLeft::default();
 
     let mut empty =
-        wait_empty(group, census, &mut orders, SETTLE, |order| plan.end_of_input(order)).await;
+        wait_empty(group, census, orders, SETTLE, |order| plan.end_of_input(order)).await;
     if !empty && !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
         on_phase(LeavePhase::Terminate);
         plan.graces.eof = plan.start.elapsed();
         empty =
-            wait_empty(group, census, &mut orders, Duration::MAX, |order| plan.terminated(order))
-                .await;
+            wait_empty(group, census, orders, Duration::MAX, |order| plan.terminated(order)).await;
     }
     if !empty && send(group, Signal::KILL, "SIGKILL", &mut left) {
         on_phase(LeavePhase::Kill);
-        empty =
-            wait_empty(group, census, &mut orders, Duration::MAX, |order| plan.end(order)).await;
+        empty = wait_empty(group, census, orders, Duration::MAX, |order| plan.end(order)).await;
     }
 
     left.status = group.status();
@@ -96,7 +94,7 @@ fn send(group: &ProcessGroup, signal: Signal, name: &'static str, left: &mut Chi
 async fn wait_empty(
     group: &ProcessGroup,
     census: &Census,
-    orders: &mut OrderWatch,
+    orders: &OrderWatch,
     settle: Duration,
     until: impl Fn(Order) -> Instant,
 ) -> bool {

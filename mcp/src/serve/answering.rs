@@ -156,7 +156,7 @@ fn unknown(method: &str) -> ErrorData {
 
 impl Core {
     /// Runs `work` in a child of the gateway, which is cancelled when the returned future is dropped or `cancelled` is
-    /// cancelled.
+    /// cancelled: the token by which rmcp tells of a client that takes its request back.
     pub(super) async fn as_child<T: Send + 'static>(
         self: &Arc<Self>,
         cancelled: CancellationToken,

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
+use futures_util::future::BoxFuture;
+use moored::{CancelHandle, CancelScope};
 use parking_lot::Mutex;
 use rmcp::service::{Peer, RoleServer};
 use serde_json::Value;
@@ -16,7 +18,7 @@ use crate::callbacks::LogLevel;
 #[derive(Debug)]
 pub(super) struct Client {
     /// Cancelled when the client has gone, or to end it.
-    pub(super) end: CancellationToken,
+    pub(super) end: CancelHandle,
     /// The identity of the client, as far as it is known. A request that waits for input can be resumed only by the
     /// same client.
     pub(super) owner: Arc<str>,
@@ -28,7 +30,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(end: CancellationToken, owner: impl Into<Arc<str>>) -> Self {
+    pub(super) fn new(end: CancelHandle, owner: impl Into<Arc<str>>) -> Self {
         Self {
             end,
             owner: owner.into(),
@@ -63,6 +65,28 @@ impl Client {
     pub(super) fn set_log_level(&self, level: LogLevel) {
         *self.log_level.lock() = Some(level);
     }
+}
+
+/// Waits for the end of rmcp's service of a client, whose interface takes a token instead of a region. The service is
+/// told to end when `end` is cancelled, and `end` is cancelled when the service has ended. Boxed, because it is large, and
+/// each future around it would move it.
+pub(super) async fn served(
+    end: CancelScope,
+    token: CancellationToken,
+    mut service: BoxFuture<'_, ()>,
+) {
+    let handle = end.handle();
+    // No future runs in it: rmcp's service has a task of its own, which has to be told.
+    let _entered = end.enter();
+    tokio::select! {
+        biased;
+        () = &mut service => {}
+        () = handle.cancelled() => {
+            token.cancel();
+            service.await;
+        }
+    }
+    handle.cancel_because("the client has gone");
 }
 
 /// The clients that have sent `initialize`.

@@ -77,6 +77,7 @@ pub(super) enum Way {
 pub(super) struct Ask {
     pub(super) method: String,
     pub(super) params: Value,
+    /// Carries the answer. It is closed when the server no longer waits for it.
     pub(super) answer: oneshot::Sender<Value>,
 }
 

@@ -93,6 +93,7 @@ pub(super) struct Versions {
 #[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) group: SessionGroup,
+    /// Watches of values, which any number of tasks read and wait for: there is nothing to stop.
     servers: watch::Sender<Vec<(String, ServerState)>>,
     versions: watch::Sender<Versions>,
     /// A digest of the last announced list of each kind.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::group::SessionGroup;
 use crate::report::CloseReport;
 
-/// The slot of the one report of a gateway.
+/// The slot of the one report of a gateway. A watch, because any number of callers wait for it, also later.
 pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
 
 /// The time that connections may take to write their last answers, once the requests have ended.

@@ -1,11 +1,13 @@
 //! Requests of the newer era that wait for their clients' answers. Each has a state that only its client knows.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 
+use moored::{CancelScope, DropGuard, ReasonKind};
 use parking_lot::Mutex;
 use rmcp::ErrorData;
-use tokio::sync::oneshot;
 
 use super::Core;
 use super::answering::running::Running;
@@ -19,7 +21,7 @@ struct Place {
     running: Running,
     owner: Arc<str>,
     /// Dropped with the place, which ends the wait for its time limit.
-    _waits: oneshot::Sender<()>,
+    _waits: DropGuard,
 }
 
 impl Parked {
@@ -41,10 +43,10 @@ impl Core {
         running: Running,
         owner: &Arc<str>,
     ) -> Result<String, ErrorData> {
-        let (waits, over) = oneshot::channel();
+        let waiting = CancelScope::new().named("parked request").timeout(self.options.parked_for);
         // 122 random bits of the operating system, which cannot be guessed.
         let state = uuid::Uuid::new_v4().to_string();
-        let place = Place { running, owner: owner.clone(), _waits: waits };
+        let place = Place { running, owner: owner.clone(), _waits: waiting.handle().drop_guard() };
         {
             let mut all = self.parked.0.lock();
             if all.len() >= self.options.parked {
@@ -55,15 +57,13 @@ impl Core {
             }
             all.insert(state.clone(), place);
         }
-        let (core, its, time) = (Arc::downgrade(self), state.clone(), self.options.parked_for);
+        let (core, its) = (Arc::downgrade(self), state.clone());
         self.rest(async move {
-            tokio::select! {
-                _ = over => {}
-                () = tokio::time::sleep(time) => {
-                    // The drop cancels the request; it comes outside the lock.
-                    let place = core.upgrade().and_then(|core| core.parked.0.lock().remove(&its));
-                    drop(place);
-                }
+            let Err(ended) = waiting.run(pending::<Infallible>()).await;
+            if ended.reason().kind() == ReasonKind::Deadline {
+                // The drop cancels the request; it comes outside the lock.
+                let place = core.upgrade().and_then(|core| core.parked.0.lock().remove(&its));
+                drop(place);
             }
         });
         Ok(state)

@@ -1,23 +1,24 @@
 //! A client at the other end of a pipe: one message a line.
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use moored::CancelScope;
 use rmcp::ErrorData;
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
 use rmcp::service::{RoleServer, serve_server_with_ct};
 use rmcp::transport::Transport;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::answering::Front;
-use super::client::Client;
+use super::client::{Client, served};
 use super::message::{self, Unreadable};
 
 /// The number of messages under way in each direction. With more, the faster side waits.
@@ -36,15 +37,12 @@ impl Gateway {
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let core = &self.0.core;
-        let end = CancellationToken::new();
+        let scope = CancelScope::new().named("client at a pipe");
+        let end = scope.handle();
         let _gone = end.clone().drop_guard();
         let (outbox, to_write) = mpsc::channel(QUEUE);
         let (read, inbox) = mpsc::channel(QUEUE);
-        let (done, all_written) = oneshot::channel::<Infallible>();
-        core.wire(async move {
-            let _until_dropped = done;
-            write(output, to_write).await;
-        });
+        let writing = core.wire(write(output, to_write));
         // In a task of its own, because rmcp drops its wait for a message whenever another event comes.
         let (limit, errors, over) = (core.options.body_limit, outbox.clone(), end.clone());
         core.wire(async move {
@@ -62,23 +60,26 @@ impl Gateway {
             open: Arc::new(watch::channel(HashSet::new()).0),
             patience: core.options.settle,
         };
-        let served = async {
-            match serve_server_with_ct(front, pipe, end.clone()).await {
+        let token = CancellationToken::new();
+        let service = serve_server_with_ct(front, pipe, token.clone());
+        let service = async {
+            match service.await {
                 Ok(service) => drop(service.waiting().await),
                 Err(error) => tracing::debug!("the client at the pipe began nothing: {error}"),
             }
         };
-        let mut served = std::pin::pin!(served);
+        let mut served = std::pin::pin!(served(scope, token, service.boxed()));
         tokio::select! {
             () = &mut served => {}
             // The requests have ended by then.
             () = core.flushing.stop_requested() => {
-                end.cancel();
+                end.cancel_because("the gateway has closed");
                 served.await;
             }
         }
-        end.cancel();
-        let _written_or_cut_off = all_written.await;
+        if let Some(writing) = writing {
+            let _written_or_cut_off = writing.join().await;
+        }
     }
 }
 
@@ -168,7 +169,8 @@ fn written(message: &impl Serialize) -> Bytes {
 struct Pipe {
     inbox: mpsc::Receiver<ClientJsonRpcMessage>,
     outbox: Option<mpsc::Sender<Bytes>>,
-    /// The requests without an answer.
+    /// The requests without an answer. A watch, because the wait for its being empty is begun anew whenever rmcp drops it,
+    /// and a group is run once.
     open: Arc<watch::Sender<HashSet<RequestId>>>,
     /// The time to wait for their answers once the input has ended.
     patience: Duration,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use moored::ExitStack;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::leaving::Leaving;
 use super::pump::{Pump, Pumps};
@@ -18,16 +17,17 @@ use crate::params::{HttpParams, StdioParams, Transport};
 use crate::policy::Restart;
 use crate::process::unread::Unread;
 use crate::process::{Pipes, ProcessGroup};
-use crate::report::{ExitStatusReport, Outcome};
+use crate::report::{ConnectPhase, ExitStatusReport, Outcome};
 use crate::wire::desk::Desk;
 use crate::wire::handshake::{self, Refusal, Terms};
 use crate::wire::http::{HttpSession, headers};
 use crate::wire::pending::Pending;
 use crate::wire::pipe::PipeTransport;
-use crate::wire::pumps;
+use crate::wire::pumps::{self, Flow, Queues};
 use crate::wire::recorder::Recorder;
 use crate::wire::stderr::StderrTail;
-use crate::wire::{Adopted, Link, LinkEnd, Side};
+use crate::wire::stop::{Exchanges, Stop};
+use crate::wire::{Adopted, Link, LinkEnd, Peer, Side};
 
 /// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
@@ -64,16 +64,19 @@ pub(super) struct Held {
 /// A server to which messages can be sent.
 #[derive(Debug)]
 pub(super) enum Ready {
-    Pipe(PipeTransport, Unread),
+    /// Messages go through queues. A child has a pipe whose unread bytes can be counted.
+    Pipe(PipeTransport, Option<Unread>),
     Http(Arc<HttpSession>),
-    Adopted(Adopted),
+    /// The handshake was done by the program.
+    Adopted(Peer),
 }
 
 impl Berth<'_> {
     /// Starts the server or prepares to reach it, with every exit in place. All waits come afterwards, in
     /// [`handshake`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
-        let side = self.side()?;
+        let exchanges = Exchanges::new().named(format!("exchanges of {}", self.session.name));
+        let side = self.side(Stop::of(&exchanges))?;
         let mut held = Held {
             recorder: side.recorder.clone(),
             side,
@@ -81,17 +84,23 @@ impl Berth<'_> {
             process: None,
             is_restarted: self.session.params.restart != Restart::Never,
         };
-        let is_ours = !matches!(self.session.params.transport, Transport::Adopted(_));
-        if is_ours {
+        let adopted = match &self.session.params.transport {
+            Transport::Adopted(adopted) => adopted.peer(),
+            _ => None,
+        };
+        if adopted.is_none() {
             self.stack.defer(exits::end_link(held.side.end.clone(), self.orders.clone()));
         }
         let ready = match &self.session.params.transport {
             Transport::Stdio(params) => {
                 let (transport, unread) = self.stdio(params, &mut held)?;
-                Ready::Pipe(transport, unread)
+                Ready::Pipe(transport, Some(unread))
             }
             Transport::Http(params) => Ready::Http(self.http(params, &held)?),
-            Transport::Adopted(adopted) => Ready::Adopted(adopted.clone()),
+            Transport::Adopted(given) => match adopted {
+                Some(peer) => Ready::Adopted(peer.clone()),
+                None => Ready::Pipe(self.adopted(given, &held)?, None),
+            },
         };
         // The last exit registered is the first to run, so no message is sent any more when the
         // other exits run.
@@ -101,17 +110,20 @@ impl Berth<'_> {
             self.leaving.clone(),
             held.process.clone(),
             held.side.clone(),
+            exchanges,
+            self.orders.clone(),
         ));
         Ok((held, ready))
     }
 
     /// Our side of the connection. Its callbacks end before the loop does, and after everything that may still tell them
     /// of a notification.
-    fn side(self) -> Result<Side, Fault> {
+    fn side(self, stop: Stop) -> Result<Side, Fault> {
         let callbacks =
             self.session.params.callbacks.as_ref().unwrap_or(&self.shared.options.callbacks);
         let client = handshake::client(&self.shared.options.client_info, callbacks.capabilities())?;
-        let recorder = Arc::new(Recorder::new(self.session.warnings.clone()));
+        let recorder =
+            Arc::new(Recorder::new(self.session.warnings.clone(), self.session.attempts.clone()));
         let desk = match Desk::open(&self.session.name, callbacks, &recorder) {
             Some((desk, end)) => {
                 self.stack.defer(exits::end_callbacks(end, self.orders.clone()));
@@ -120,8 +132,7 @@ impl Berth<'_> {
             None => None,
         };
         let pending = Arc::new(Pending::with(desk.clone()));
-        let (stop, end) = (CancellationToken::new(), LinkEnd::default());
-        Ok(Side { client, desk, pending, recorder, stop, end })
+        Ok(Side { client, desk, pending, recorder, stop, end: LinkEnd::default() })
     }
 
     fn http(self, params: &HttpParams, held: &Held) -> Result<Arc<HttpSession>, Fault> {
@@ -150,21 +161,17 @@ impl Berth<'_> {
         params: &StdioParams,
         held: &mut Held,
     ) -> Result<(PipeTransport, Unread), Fault> {
-        held.recorder.phase("starting the process");
+        held.recorder.step(ConnectPhase::Start, "starting the process");
         let (process, pipes) = spawn(params)?;
         if let Err(why) = self.shared.guard(&process) {
             held.recorder.warn(why);
         }
         let process = Arc::new(process);
         let stderr = StderrTail::default();
-        let recorder = &held.recorder;
-        let (outbox, outgoing) = mpsc::channel(QUEUE);
-        let (incoming, inbox) = mpsc::channel(QUEUE);
-        let writing = pumps::write(pipes.stdin, outgoing, held.side.stop.clone(), recorder.clone());
-        let writer = Pump::start(self.pumps, "stdin", writing);
-        let pending = held.side.pending.clone();
-        let reading = pumps::read(pipes.stdout, incoming, pending.clone(), recorder.clone());
-        let reader = Pump::start(self.pumps, "stdout", reading);
+        let (transport, queues) = queues(held);
+        let flow = Flow::of_pipes(pipes.stdout, pipes.stdin, pumps::Pipes::Child, queues);
+        let writer = Pump::start(self.pumps, "stdin", flow.writing);
+        let reader = Pump::start(self.pumps, "stdout", flow.reading);
         let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
         self.stack.defer(exits::drain(reader, tail));
         self.stack.defer(exits::leave_child(
@@ -177,16 +184,38 @@ impl Berth<'_> {
         ));
         held.stderr = Some(stderr);
         held.process = Some(process);
-        let (stop, recorder) = (held.side.stop.clone(), held.recorder.clone());
-        Ok((PipeTransport::new(outbox, inbox, stop, pending, recorder), pipes.unread))
+        Ok((transport, pipes.unread))
     }
+
+    /// Takes a transport into use that the program has opened itself.
+    fn adopted(self, adopted: &Adopted, held: &Held) -> Result<PipeTransport, Fault> {
+        let (transport, queues) = queues(held);
+        let Some(flow) = adopted.open(queues) else {
+            let text = "the transport was adopted before, and it is adopted once";
+            return Err(Fault::new(Outcome::Other, text));
+        };
+        let writer = Pump::start(self.pumps, "writer", flow.writing);
+        let reader = Pump::start(self.pumps, "reader", flow.reading);
+        self.stack.defer(exits::give_back(writer, reader, self.orders.clone()));
+        Ok(transport)
+    }
+}
+
+/// The queues between rmcp and the pumps of a session, from both sides.
+fn queues(held: &Held) -> (PipeTransport, Queues) {
+    let (outbox, outgoing) = mpsc::channel(QUEUE);
+    let (incoming, inbox) = mpsc::channel(QUEUE);
+    let Side { stop, pending, recorder, .. } = held.side.clone();
+    let transport =
+        PipeTransport::new(outbox, inbox, stop.clone(), pending.clone(), recorder.clone());
+    (transport, Queues { outgoing, incoming, stop, pending, recorder })
 }
 
 /// Exchanges messages with the server until the session is up.
 pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result<Link, Fault> {
     let Held { side, recorder, process, .. } = held;
     match (ready, process) {
-        (Ready::Adopted(adopted), _) => Link::of_adopted(&adopted, &side.end),
+        (Ready::Adopted(peer), _) => Link::of_adopted(peer, &side.end),
         (Ready::Http(session), _) => {
             // Boxed, because the future of the owner holds it: it is large.
             let opened = Link::over_http(session, terms, side.clone()).boxed().await;
@@ -199,7 +228,8 @@ pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result
                 None => opened.await.map_err(|refusal| refusal.fault),
             };
             // A process that ended without having read a byte did not end because of the probe.
-            if opened.is_err() && unread.bytes().is_some_and(|it| it >= recorder.all_written()) {
+            let unread = unread.and_then(|unread| unread.bytes());
+            if opened.is_err() && unread.is_some_and(|it| it >= recorder.all_written()) {
                 recorder.probing(false);
             }
             opened

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use moored::{CancelScope, ReasonKind};
+use moored::CancelScope;
 use tokio::time::Instant;
 
 use super::attempt::{self, Berth, Held};
 use super::start::{Life, interrupted};
 use crate::component::ComponentKind;
 use crate::fault::Fault;
-use crate::report::Outcome;
+use crate::report::{ConnectPhase, Outcome};
 use crate::wire::handshake::Terms;
 use crate::wire::{Gone, Link, Offers};
 
-/// Connects in a scope of its own, which its deadline or an order to leave cancels. The recorded reason tells which of
-/// the two it was.
+/// Connects in a scope of its own, which its deadline cancels. An order to leave drops it.
 pub(super) async fn in_time(
     berth: Berth<'_>,
     life: &mut Life,
@@ -23,8 +22,7 @@ pub(super) async fn in_time(
     let deadline = life.deadline.unwrap_or_else(Instant::now);
     let time_left = deadline.saturating_duration_since(Instant::now());
     let scope = CancelScope::new().named("connect").timeout(time_left);
-    let ask = scope.handle();
-    let mut orders = berth.session.watch.clone();
+    let _attempt = berth.session.attempts.begin();
     let Life { held, again, ended_on_probe, .. } = &mut *life;
     let terms = Terms {
         era: berth.session.params.era,
@@ -41,7 +39,7 @@ pub(super) async fn in_time(
         if let Some(how) = ended_on_probe {
             acquired.recorder.warn(format!("{how}: it was started again"));
         }
-        acquired.recorder.phase("reading what the server offers");
+        acquired.recorder.step(ConnectPhase::List, "reading what the server offers");
         let kinds = BTreeSet::from(ComponentKind::ALL);
         let offers = tokio::select! {
             // `biased`: the lists of a server count if they are complete, even if the server is gone by now.
@@ -54,21 +52,13 @@ pub(super) async fn in_time(
             Err(Gone) => Err(acquired.lost().await),
         }
     });
-    let relay = async {
-        orders.asked_to_leave(options.budget).await;
-        ask.cancel_because("the session is being left");
-        std::future::pending::<()>().await
-    };
     let attempted = tokio::select! {
+        biased;
         attempted = attempt => attempted,
-        () = relay => unreachable!("it never ends"),
+        () = berth.orders.asked_to_leave() => return Err(interrupted()),
     };
-    attempted.unwrap_or_else(|cancelled| {
-        Err(match cancelled.reason().kind() {
-            ReasonKind::Deadline => timed_out(life, options.connect_timeout),
-            _ => interrupted(),
-        })
-    })
+    // Nothing but its deadline cancels the scope.
+    attempted.unwrap_or_else(|_| Err(timed_out(life, options.connect_timeout)))
 }
 
 fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {

@@ -1,8 +1,8 @@
 //! The exits of a session. Each is registered where its resource is acquired, and runs in the owner's task in every
 //! case: the session was asked to leave, failed, timed out, or was abandoned by its caller.
 //!
-//! In the order in which they run: the link is stopped, so no message is sent any more; then the DELETE, or the child;
-//! then the rest of the child's pipes; then the end of the callbacks; last the end of rmcp's loop. The last two have had all
+//! In the order in which they run: the link is stopped, so no message is sent any more; then the DELETE, or the child, or
+//! the transport that goes back to the program; then the rest of the child's pipes; then the end of the callbacks; last the end of rmcp's loop. The last two have had all
 //! that time to end. A failure goes into the record of the stack, beside the session's own failure and never in its place.
 
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::process::teardown::{self, Graces};
 use crate::report::LeavePhase;
 use crate::wire::desk::DeskEnd;
 use crate::wire::http::HttpSession;
+use crate::wire::stop::Exchanges;
 use crate::wire::{LinkEnd, Side};
 
 /// The time that written messages may take to reach a child before its input is closed; an eighth of the rest of the
@@ -38,7 +39,7 @@ const LOOP_END: Duration = Duration::from_secs(1);
 #[error("{0}")]
 pub(super) struct Suppressed(String);
 
-/// Ends every operation that is under way, and with them rmcp's loop. From here on no message is sent, and a child is
+/// Ends every operation that is under way, and with them rmcp's loop, and waits for the exchanges. From here on no message is sent, and a child is
 /// at the end of its input, so the later exits need not wait for the loop.
 pub(super) async fn stop_link(
     session: Arc<Session>,
@@ -46,6 +47,8 @@ pub(super) async fn stop_link(
     leaving: Leaving,
     process: Option<Arc<ProcessGroup>>,
     side: Side,
+    exchanges: Exchanges,
+    orders: OrderWatch,
 ) {
     if process.is_some_and(|process| process.status().is_none()) {
         begin_phase(&session, &shared, &leaving, LeavePhase::EndOfInput);
@@ -53,7 +56,13 @@ pub(super) async fn stop_link(
     if let Some(desk) = &side.desk {
         desk.stop_answering();
     }
-    side.stop.cancel();
+    side.stop.request();
+    // An exchange that has not noticed yet may be about to receive the id of a session that has to be ended.
+    tokio::select! {
+        biased;
+        _ = exchanges.run(async { Ok(()) }) => {}
+        () = orders.out_of_time() => {}
+    }
 }
 
 /// Waits for the end of the callbacks.
@@ -81,7 +90,7 @@ pub(super) async fn end_session(
     if http.has_session() {
         begin_phase(&session, &shared, &leaving, LeavePhase::Delete);
     }
-    let deleted = http.delete(&shared.delete_turns, orders).await;
+    let deleted = http.delete(&shared.delete_turns, &orders).await;
     leaving.end_phase();
     leaving.deleted(deleted.delete);
     match deleted.faults.as_slice() {
@@ -103,11 +112,18 @@ pub(super) async fn leave_child(
     writer.end(share(&orders, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
     let on_phase = |phase| begin_phase(&session, &shared, &leaving, phase);
-    let mut left = teardown::leave(&process, &shared.census, graces, orders, on_phase).await;
+    let mut left = teardown::leave(&process, &shared.census, graces, &orders, on_phase).await;
     leaving.end_phase();
     let fault = left.fault.take();
     leaving.child(left);
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
+}
+
+/// Writes the messages that are still in the queue, and reads no more. The transport is neither shut down nor dropped: it goes back to the
+/// program with the end of its pumps.
+pub(super) async fn give_back(writer: Pump, reader: Pump, orders: OrderWatch) {
+    writer.end(share(&orders, 8).min(FLUSH)).await;
+    reader.end(Duration::ZERO).await;
 }
 
 /// Reads the rest of the child's pipes. The process has ended, and so are the other ends closed, unless a process that

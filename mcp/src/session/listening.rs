@@ -34,6 +34,7 @@ pub(super) async fn listen(
     mut opened: mpsc::UnboundedReceiver<(String, Listening)>,
 ) -> Infallible {
     let ear = Ear { berth, held, caller };
+    // Not children of a group, because each has a result that decides what comes next, and no exit.
     let mut streams = FuturesUnordered::new();
     if caller.tells_of_lists() {
         streams.push(ear.follow(Topic::Lists, None));

@@ -9,20 +9,22 @@ use super::start::{Left, Life, interrupted, start};
 use super::{Down, Finished, Session, Shared, Stage, reporting};
 use crate::event::EventKind;
 use crate::fault::Fault;
+use crate::order::Ordered;
 use crate::report::{LeaveReport, Outcome};
 
 /// The number of starts whose faults while leaving are kept for the report.
 const UNCLEAN: usize = 16;
 
 /// The whole life of a session, from its turn to its final event.
-pub(crate) async fn own(session: Arc<Session>, shared: Arc<Shared>) {
+pub(crate) async fn own(session: Arc<Session>, ordered: Ordered, shared: Arc<Shared>) {
+    let _entered = ordered.enter();
     let mut last_word = LastWord::of(&session, &shared);
     send_warnings(&session, &shared);
     let mut life = Life::default();
     let mut left = Box::pin(run(&session, &shared, &mut life)).await;
     let mut unclean = Vec::new();
     while let Some(pause) = goes_down(&session, &shared, &mut life, &left) {
-        if !is_awaited(&session, &shared, pause).await {
+        if !is_awaited(&session, pause).await {
             session.tell(&shared, || EventKind::Closing);
             break;
         }
@@ -54,18 +56,17 @@ fn goes_down(session: &Session, shared: &Shared, life: &mut Life, left: &Left) -
     session.advance(Stage::Down(Arc::new(Down { fault: fault.clone(), report })));
     // Looked at after the stage has advanced: a group that drains meanwhile sees the stage and asks the session to leave.
     if shared.is_draining() {
-        session.orders.leave_by(Instant::now() + shared.options.budget);
+        session.orders.leave_within(shared.options.budget);
     }
     session.tell(shared, || EventKind::Restarting { message: fault.line(), after: pause });
     Some(pause)
 }
 
 /// Waits for the end of a pause. `false` if the session was asked to leave before.
-async fn is_awaited(session: &Session, shared: &Shared, pause: Duration) -> bool {
-    let mut orders = session.watch.clone();
+async fn is_awaited(session: &Session, pause: Duration) -> bool {
     tokio::select! {
         biased;
-        _ = orders.asked_to_leave(shared.options.budget) => false,
+        () = session.watch.asked_to_leave() => false,
         () = tokio::time::sleep(pause) => true,
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Left {
 /// All failures are in one record, the session's own failure first.
 pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> Left {
     let leaving = Leaving::default();
-    let orders = session.watch.of_start();
+    let (orders, _entered) = session.watch.of_start(&session.name);
     let pumps: Pumps = TaskGroup::new().named(format!("pumps of {}", session.name)).keep_going();
     let stack = ExitStack::new().named(format!("session {}", session.name));
     session.starts.fetch_add(1, Ordering::Relaxed);
@@ -137,10 +137,9 @@ async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let info = come_up(session, &link, connection, listing, life)?;
     session.tell(shared, || EventKind::Up(Box::new(info)));
     let Some(claim) = &mut life.claim else { unreachable!("it was taken with the listing") };
-    let mut orders = session.watch.clone();
     tokio::select! {
         biased;
-        _ = orders.asked_to_leave(shared.options.budget) => Ok(()),
+        () = berth.orders.asked_to_leave() => Ok(()),
         fault = held.lost() => Err(fault),
         never = Box::pin(refreshing::keep_lists(berth, &held, &link, claim)) => match never {},
         never = refreshing::pass_updates_on(berth, &held) => match never {},
@@ -203,7 +202,7 @@ fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
             live.connection.ended_by.get_or_init(|| fault.clone());
         }
     }
-    berth.orders.end_start(Instant::now() + shared.options.budget);
+    berth.orders.end_start(shared.options.budget);
     let comes_back = fault.is_some_and(|fault| life.comes_back(session, shared, fault));
     // A session that is down stays so while its server is started again and again.
     if !(comes_back && matches!(stage, Stage::Down(_))) {

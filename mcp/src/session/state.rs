@@ -46,6 +46,7 @@ impl Session {
             server: profile.server.clone(),
             instructions: profile.instructions.clone(),
             capabilities: profile.capabilities.clone(),
+            introduction: profile.introduction.clone(),
             tools: count(ComponentKind::Tool),
             prompts: count(ComponentKind::Prompt),
             resources: count(ComponentKind::Resource),

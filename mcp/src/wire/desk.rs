@@ -40,7 +40,8 @@ pub(crate) struct Desk {
     group: CancelHandle,
     notices: mpsc::Sender<ServerMessage>,
     running: Arc<Running>,
-    /// The peer that is notified when the roots change; set once the session is up.
+    /// The peer that is notified when the roots change; set once the session is up. A watch, because it is a value that is
+    /// awaited.
     peer: watch::Sender<Option<Peer<RoleClient>>>,
 }
 
@@ -61,6 +62,7 @@ struct Table {
 #[derive(Debug)]
 pub(crate) struct DeskEnd {
     desk: Arc<Desk>,
+    /// A task of its own, and no child of the owner's group, because that would wait for a callback that never ends.
     task: JoinHandle<()>,
 }
 

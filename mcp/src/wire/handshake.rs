@@ -21,7 +21,7 @@ use super::recorder::Recorder;
 use super::undelivered;
 use crate::fault::Fault;
 use crate::params::Era;
-use crate::report::Outcome;
+use crate::report::{ConnectPhase, Outcome};
 
 mod agreed;
 mod era;
@@ -265,7 +265,8 @@ impl<L: Line> Talk<'_, L> {
             client.client_info,
             client.capabilities,
         ));
-        self.recorder.phase("waiting for the answer to server/discover");
+        let what = "waiting for the answer to server/discover";
+        self.recorder.step(ConnectPhase::Probe, what);
         self.discovers += 1;
         let id = self.ask(ClientRequest::DiscoverRequest(discover)).await;
         self.probes.push(id);
@@ -278,7 +279,7 @@ impl<L: Line> Talk<'_, L> {
         if let Some(given_up) = &self.given_up {
             phase.push_str(&format!(" ({given_up})"));
         }
-        self.recorder.phase(phase);
+        self.recorder.step(ConnectPhase::Initialize, phase);
         self.initializes += 1;
         self.initialize = Some(self.ask(ClientRequest::InitializeRequest(request)).await);
     }

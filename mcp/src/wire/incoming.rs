@@ -134,6 +134,9 @@ fn admit(
                 let why = format!("{}: {shown}", lacking(text));
                 return unreadable(id, &kind, &why, pending);
             }
+            if kind.opens() {
+                pending.introduced(&kind, raw::result_of(text));
+            }
             if let Some(result) = raw::result_in(&response.result)
                 && let Some(why) = answers::wrong(&kind, result)
             {

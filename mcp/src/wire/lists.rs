@@ -6,10 +6,15 @@ use rmcp::model::PaginatedRequestParams;
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
 
+mod fault;
+mod kind;
+mod page;
 mod sieve;
 
-use self::sieve::{Findings, List};
-pub(crate) use self::sieve::{Sieve, fault};
+pub(crate) use self::fault::fault;
+use self::kind::List;
+use self::page::Findings;
+pub(crate) use self::sieve::Sieve;
 use super::recorder::Recorder;
 use super::{CallFailure, call_failure};
 use crate::component::ComponentKind;

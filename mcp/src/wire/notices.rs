@@ -18,6 +18,7 @@ const UPDATED: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     heard: Mutex<Heard>,
+    // They wake the one reader of what was heard: no work begins or ends with them.
     lists: Notify,
     updates: Notify,
     renewals: Notify,

@@ -11,6 +11,7 @@ use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta,
     ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
 };
+use serde_json::{Map, Value};
 
 use super::ask::{ProgressSink, Tagged};
 use super::desk::Desk;
@@ -50,6 +51,8 @@ pub(crate) struct Pending {
     waiting: Mutex<Table>,
     sieve: Sieve,
     pub(crate) notices: Notices,
+    /// The last answers to `server/discover` and to `initialize`, as they came.
+    introductions: Mutex<[Value; 2]>,
     /// The desk for the server's notifications, which gets them in the order in which they come.
     desk: Option<Arc<Desk>>,
 }
@@ -65,6 +68,20 @@ impl Pending {
     /// The requests of a connection; `desk` gets the notifications.
     pub(crate) fn with(desk: Option<Arc<Desk>>) -> Self {
         Self { desk: desk.filter(|desk| desk.hears()), ..Self::default() }
+    }
+
+    /// The server has described itself, in answer to a request of this kind.
+    pub(crate) fn introduced(&self, kind: &Kind, answer: Value) {
+        self.introductions.lock()[usize::from(kind.is_initialize())] = answer;
+    }
+
+    /// The server's description of itself, as it came: its answer to `initialize` if it is of the older era, or else to
+    /// `server/discover`.
+    pub(crate) fn introduction(&self, is_legacy: bool) -> Option<Map<String, Value>> {
+        match &self.introductions.lock()[usize::from(is_legacy)] {
+            Value::Object(answer) => Some(answer.clone()),
+            _ => None,
+        }
     }
 
     /// Records an outgoing message: a request waits from now on, a cancelled one no longer does.

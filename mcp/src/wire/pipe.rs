@@ -13,12 +13,12 @@ use rmcp::model::{
 };
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::handshake::{Line, Said};
 use super::message::{Kind, early_answer, request_id};
 use super::pending::Pending;
 use super::recorder::Recorder;
+use super::stop::Stop;
 
 /// The child no longer reads, or no longer writes.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub(crate) enum PipeError {
 pub(crate) struct PipeTransport {
     outbox: mpsc::Sender<Bytes>,
     inbox: mpsc::Receiver<ServerJsonRpcMessage>,
-    stop: CancellationToken,
+    stop: Stop,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
     /// The server's answer to the first request, which rmcp will send once more.
@@ -50,7 +50,7 @@ impl PipeTransport {
     pub(crate) fn new(
         outbox: mpsc::Sender<Bytes>,
         inbox: mpsc::Receiver<ServerJsonRpcMessage>,
-        stop: CancellationToken,
+        stop: Stop,
         pending: Arc<Pending>,
         recorder: Arc<Recorder>,
     ) -> Self {
@@ -136,7 +136,7 @@ impl Transport<RoleClient> for PipeTransport {
             let line = line(&message)?;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => Err(PipeError::Closed),
+                () = stop.requested() => Err(PipeError::Closed),
                 sent = outbox.send(line) => sent.map_err(|_| PipeError::Closed),
             }
         }
@@ -148,7 +148,7 @@ impl Transport<RoleClient> for PipeTransport {
         }
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => None,
+            () = self.stop.requested() => None,
             message = self.inbox.recv() => message,
         }
     }

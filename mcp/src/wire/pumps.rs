@@ -1,42 +1,106 @@
-//! The pumps between a child's pipes and memory. Each ends when its pipe does, or when its task is dropped.
+//! The pumps between memory and a transport: the pipes of a child, or a transport that the program has opened itself. Each
+//! ends when its transport does, or when its task is dropped.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rmcp::model::ServerJsonRpcMessage;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rmcp::RoleClient;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::incoming::{self, Incoming};
+use super::lent::Lent;
 use super::lines::{LINE_LIMIT, Line, Lines};
 use super::pending::Pending;
 use super::recorder::Recorder;
-use crate::fault::Fault;
+use super::stop::Stop;
+use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
+
+/// The ends of a session's pumps in memory.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    pub(crate) outgoing: mpsc::Receiver<Bytes>,
+    pub(crate) incoming: mpsc::Sender<ServerJsonRpcMessage>,
+    pub(crate) stop: Stop,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) recorder: Arc<Recorder>,
+}
+
+/// The work that carries messages, one future for each direction.
+pub(crate) struct Flow {
+    pub(crate) writing: BoxFuture<'static, ()>,
+    pub(crate) reading: BoxFuture<'static, ()>,
+}
+
+impl Flow {
+    pub(crate) fn of_pipes(
+        input: impl AsyncRead + Send + Unpin + 'static,
+        output: impl AsyncWrite + Send + Unpin + 'static,
+        pipes: Pipes,
+        queues: Queues,
+    ) -> Self {
+        let Queues { outgoing, incoming, stop, pending, recorder } = queues;
+        let writing = write(output, pipes, outgoing, stop, recorder.clone());
+        let reading = read(input, pipes, incoming, pending, recorder);
+        Self { writing: writing.boxed(), reading: reading.boxed() }
+    }
+
+    /// Both directions in one future.
+    pub(super) fn of_one(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { writing: work.boxed(), reading: std::future::ready(()).boxed() }
+    }
+}
+
+/// The origin of a pair of pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pipes {
+    /// The standard streams of a child process.
+    Child,
+    /// The program has opened them.
+    Adopted,
+}
+
+impl Pipes {
+    /// The pipe that the server reads, in texts.
+    fn input(self) -> &'static str {
+        if self == Self::Child { "standard input" } else { "end of the pipe" }
+    }
+
+    /// The pipe that it writes.
+    fn output(self) -> &'static str {
+        if self == Self::Child { "standard output" } else { "end of the pipe" }
+    }
+}
 
 /// Writes the messages of rmcp, line by line, and closes the pipe when there are no more: after `stop` no message is
 /// sent, so the queue then has the last ones.
-pub(crate) async fn write(
+async fn write(
     mut pipe: impl AsyncWrite + Unpin,
+    pipes: Pipes,
     mut outbox: mpsc::Receiver<Bytes>,
-    stop: CancellationToken,
+    stop: Stop,
     recorder: Arc<Recorder>,
 ) {
     let mut next = async || {
         tokio::select! {
             biased;
             line = outbox.recv() => line,
-            () = stop.cancelled() => None,
+            () = stop.requested() => None,
         }
     };
     while let Some(line) = next().await {
-        if let Err(error) = pipe.write_all(&line).await {
-            recorder.fault(Fault::caused(
-                Outcome::ProtocolError,
-                "the server no longer reads its standard input",
-                error,
-            ));
+        let written = async {
+            pipe.write_all(&line).await?;
+            pipe.flush().await
+        };
+        if let Err(error) = written.await {
+            let text = format!("the server no longer reads its {}", pipes.input());
+            recorder.fault(Fault::caused(Outcome::ProtocolError, text, error));
             return;
         }
         recorder.written(line.len());
@@ -44,9 +108,10 @@ pub(crate) async fn write(
 }
 
 /// Reads the messages of the server, to the end of the pipe. Lines that are not messages are noted and skipped.
-/// When the messages are no longer read, the pipe is emptied all the same, so that the child can end.
-pub(crate) async fn read(
+/// When the messages are no longer read, the pipe of a child is emptied all the same, so that the child can end.
+async fn read(
     pipe: impl AsyncRead + Unpin,
+    pipes: Pipes,
     inbox: mpsc::Sender<ServerJsonRpcMessage>,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
@@ -60,32 +125,79 @@ pub(crate) async fn read(
                 let answered = incoming::answered(&skeleton, &why, &pending);
                 if answered.is_empty() {
                     recorder.note(format!(
-                        "a line of more than {LINE_LIMIT} bytes, on standard output"
+                        "a line of more than {LINE_LIMIT} bytes, on {}",
+                        pipes.output()
                     ));
                 }
                 answered
             }
             Ok(Line::End) => return,
             Err(error) => {
-                recorder.fault(Fault::caused(
-                    Outcome::ProtocolError,
-                    "the server's standard output cannot be read",
-                    error,
-                ));
+                let text = format!("the server's {} cannot be read", pipes.output());
+                recorder.fault(Fault::caused(Outcome::ProtocolError, text, error));
                 return;
             }
         };
         for incoming in incoming {
             match incoming {
-                Incoming::Noise(what) => recorder.note(format!("{what}, on standard output")),
+                Incoming::Noise(what) => recorder.note(format!("{what}, on {}", pipes.output())),
                 Incoming::Message(message, mark) => {
                     if let Some(mark) = mark {
                         recorder.warn(mark);
                     }
                     if inbox.send(message).await.is_err() {
-                        let mut rest = lines.into_rest();
-                        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+                        if pipes == Pipes::Child {
+                            let mut rest = lines.into_rest();
+                            let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+                        }
                         return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Carries messages in both directions over a transport of rmcp. A message that it has read is serialised again, so that it
+/// is examined like the messages of every other server.
+pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queues: Queues) {
+    let Queues { mut outgoing, incoming, stop, pending, recorder } = queues;
+    let broken = |error: &(dyn std::error::Error + 'static)| {
+        let text = "the adopted transport is broken";
+        recorder.fault(Fault::caused(Outcome::ProtocolError, text, Flattened::of(error)));
+    };
+    // One message after the other; the transport is read meanwhile.
+    let mut sending: Option<BoxFuture<'static, Result<(), T::Error>>> = None;
+    loop {
+        tokio::select! {
+            biased;
+            Some(sent) = async { Some(sending.as_mut()?.await) }, if sending.is_some() => {
+                sending = None;
+                if let Err(error) = sent {
+                    return broken(&error);
+                }
+            }
+            line = outgoing.recv(), if sending.is_none() => {
+                let Some(line) = line else { return };
+                recorder.written(line.len());
+                // It was written from such a message.
+                if let Ok(message) = serde_json::from_slice::<ClientJsonRpcMessage>(&line) {
+                    sending = Some(transport.send(message).boxed());
+                }
+            }
+            () = stop.requested(), if sending.is_none() => return,
+            message = transport.receive() => {
+                // At its end the queue is dropped, which ends the session.
+                let Some(message) = message else { return };
+                let text = serde_json::to_vec(&message).unwrap_or_default();
+                for incoming_message in incoming::read(&text, &pending, None) {
+                    match incoming_message {
+                        Incoming::Noise(what) => recorder.note(format!("{what}, on the adopted transport")),
+                        Incoming::Message(message, _) => {
+                            if incoming.send(message).await.is_err() {
+                                return;
+                            }
+                        }
                     }
                 }
             }
@@ -102,10 +214,10 @@ mod tests {
     async fn a_banner_before_the_first_message_is_noted_and_skipped() {
         let (inbox, mut messages) = mpsc::channel(4);
         let warnings = Arc::<Warnings>::default();
-        let recorder = Arc::new(Recorder::new(warnings.clone()));
+        let recorder = Arc::new(Recorder::new(warnings.clone(), Arc::default()));
         let said: &[u8] =
             b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
-        read(said, inbox, Arc::default(), recorder).await;
+        read(said, Pipes::Child, inbox, Arc::default(), recorder).await;
         assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
         assert_eq!(warnings.all(), ["not a message: Welcome!, on standard output"]);
     }

@@ -35,6 +35,12 @@ pub(super) fn take_result(result: ServerResult) -> serde_json::Result<Value> {
     }
 }
 
+/// The result in an answer that was read before, as it came.
+pub(super) fn result_of(text: &[u8]) -> Value {
+    let mut message: Value = serde_json::from_slice(text).unwrap_or_default();
+    message.get_mut("result").map(Value::take).unwrap_or_default()
+}
+
 /// A request of the server that rmcp does not parse. A ping is not changed.
 pub(super) fn request(request: ServerRequest, text: &[u8]) -> ServerRequest {
     let ServerRequest::PingRequest(_) = request else {

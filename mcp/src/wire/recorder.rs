@@ -8,18 +8,22 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::attempts::Attempts;
 use super::warnings::Warnings;
 use crate::fault::Fault;
+use crate::report::ConnectPhase;
 
 /// The record of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     recorded: Mutex<Recorded>,
-    /// The failure to replace an expired HTTP session, and its notice.
+    /// The failure to replace an expired HTTP session, and the wake-up of the owner that reads it.
     unrenewed: OnceLock<Fault>,
     renewal_failed: Notify,
     /// The warnings of the session, which outlive this connection.
     warnings: Arc<Warnings>,
+    /// The attempts of the session, this one among them.
+    attempts: Arc<Attempts>,
 }
 
 #[derive(Debug, Default)]
@@ -32,9 +36,15 @@ struct Recorded {
 }
 
 impl Recorder {
-    /// The record of a connection of the session that has these warnings.
-    pub(crate) fn new(warnings: Arc<Warnings>) -> Self {
-        Self { warnings, ..Self::default() }
+    /// The record of a connection of the session that has these warnings and attempts.
+    pub(crate) fn new(warnings: Arc<Warnings>, attempts: Arc<Attempts>) -> Self {
+        Self { warnings, attempts, ..Self::default() }
+    }
+
+    /// The attempt has reached this phase, which the report names, and `what` a time-out.
+    pub(crate) fn step(&self, phase: ConnectPhase, what: impl Into<String>) {
+        self.attempts.phase(phase);
+        self.phase(what);
     }
 
     /// The HTTP session has expired, and no other one could be begun.

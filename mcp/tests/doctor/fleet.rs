@@ -103,6 +103,7 @@ fn the_json_has_the_fields_of_the_contract_and_no_others() {
         assert_eq!(
             keys(server),
             [
+                "attempts",
                 "connect_ms",
                 "era",
                 "error",
@@ -111,6 +112,7 @@ fn the_json_has_the_fields_of_the_contract_and_no_others() {
                 "outcome",
                 "prompts",
                 "resources",
+                "server",
                 "starts",
                 "tools",
                 "transport",

@@ -81,3 +81,108 @@ async fn a_closed_session_is_not_adopted() {
     })
     .await;
 }
+
+/// A server at the other end of a pipe, and our end.
+async fn at_a_pipe() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let greeter = Greeter { versions: ProtocolVersion::KNOWN_VERSIONS };
+    let serving = tokio::spawn(async move {
+        let server = greeter.serve(theirs).await.expect("a session");
+        server.waiting().await.expect("no panic");
+    });
+    (ours, serving)
+}
+
+#[tokio::test]
+async fn a_bare_pipe_gets_a_handshake_and_comes_back_open() {
+    within_limit(async {
+        let (ours, serving) = at_a_pipe().await;
+        let (input, output) = tokio::io::split(ours);
+        let (adopted, returned) = Adopted::pipe(input, output);
+        let group = brisk_group();
+        let info = group.adopt("guest", adopted.clone()).await.expect("up");
+        assert_eq!((info.transport, info.tools), (TransportKind::Adopted, 1), "{info:?}");
+        assert!(!group.sessions()[0].introduction.is_empty(), "its messages are ours");
+        let hello = group.call_tool("guest__greet", Map::new(), CallOptions::default()).await;
+        assert_eq!(hello.expect("an answer")["content"][0]["text"], "hello");
+        let again = group.adopt("twice", adopted).await.expect_err("it is in use");
+        assert!(again.to_string().contains("adopted before"), "{again}");
+        let left = group.disconnect("guest").await.expect("it was up");
+        assert!(left.leave.clean && left.leave.ms < 1_000, "{left:?}");
+        let (input, output) = returned.await.expect("both ends");
+        assert!(!serving.is_finished(), "to the server nothing has happened");
+        assert!(group.close().await.clean);
+        drop((input, output));
+        serving.await.expect("the server saw the end of its input, and only now");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bare_transport_of_rmcp_gets_a_handshake_and_comes_back_open() {
+    use rmcp::transport::IntoTransport;
+    within_limit(async {
+        let (ours, serving) = at_a_pipe().await;
+        let transport = IntoTransport::<RoleClient, _, _>::into_transport(tokio::io::split(ours));
+        let (adopted, returned) = Adopted::transport(transport);
+        let group = brisk_group();
+        let info = group.adopt("guest", adopted).await.expect("up");
+        assert_eq!((info.transport, info.tools), (TransportKind::Adopted, 1), "{info:?}");
+        let hello = group.call_tool("guest__greet", Map::new(), CallOptions::default()).await;
+        assert_eq!(hello.expect("an answer")["content"][0]["text"], "hello");
+        assert!(group.close().await.all_well());
+        let transport = returned.await.expect("the transport");
+        assert!(!serving.is_finished(), "its `close` was not called");
+        drop(transport);
+        serving.await.expect("no panic");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bare_pipe_comes_back_from_a_handshake_that_fails_and_from_a_name_that_is_taken() {
+    within_limit(async {
+        let group = brisk_group();
+        group.connect(fleet_server("guest", &[])).await.expect("up");
+        let (ours, theirs) = tokio::io::duplex(1_024);
+        let (input, output) = tokio::io::split(ours);
+        let (adopted, returned) = Adopted::pipe(input, output);
+        let error = group.adopt("guest", adopted).await.expect_err("the name is taken");
+        assert_eq!(error.outcome(), Outcome::DuplicateName);
+        drop(error);
+        group.disconnect("guest").await;
+        // The rejected attempt is kept for the report, and with it its parameters.
+        drop(group);
+        let (input, output) = returned.await.expect("both ends");
+
+        let group = brisk_group();
+        let (adopted, returned) = Adopted::pipe(input, output);
+        drop(theirs);
+        let error = group.adopt("guest", adopted).await.expect_err("the server is gone");
+        assert_eq!(error.outcome(), Outcome::ProtocolError, "{error}");
+        returned.await.expect("both ends");
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bare_pipe_that_ends_is_lost_and_its_calls_fail() {
+    within_limit(async {
+        let (ours, serving) = at_a_pipe().await;
+        let (input, output) = tokio::io::split(ours);
+        let (adopted, returned) = Adopted::pipe(input, output);
+        let group = brisk_group();
+        let mut events = group.events();
+        group.adopt("guest", adopted).await.expect("up");
+        serving.abort();
+        event(&mut events, |kind| matches!(kind, moored_mcp::EventKind::Lost { .. }).then_some(()))
+            .await;
+        until(|| group.sessions()[0].stage == SessionStage::Left).await;
+        let gone = group.call_tool("guest__greet", Map::new(), CallOptions::default()).await;
+        assert!(matches!(gone, Err(CallError::ServerGone { .. })), "{gone:?}");
+        returned.await.expect("both ends");
+        assert!(group.close().await.clean);
+    })
+    .await;
+}

@@ -4,7 +4,8 @@ use futures_util::FutureExt;
 use moored_mcp::{EventKind, SessionStage, SessionState};
 use serde_json::json;
 
-use crate::support::http::{Reply, Server, legacy};
+use crate::support::http::{Reply, Server, legacy, modern};
+use crate::support::script::{NO_SUCH_METHOD, say, scripted};
 use crate::support::{at, brisk_group, fleet_server, shell_server, within_limit};
 
 #[tokio::test]
@@ -83,6 +84,102 @@ async fn a_warning_of_a_running_server_is_told_and_stands_in_its_state() {
         assert_eq!(group.sessions()[0].warnings, [told]);
         let report = group.close().await;
         assert_eq!(report.servers[0].warnings.len(), 1);
+    })
+    .await;
+}
+
+/// What a server says of itself, with fields that no revision has.
+fn introductions() -> [(&'static str, serde_json::Value); 2] {
+    let info = json!({"name": "odd", "version": "1", "x-build": {"id": [1, null]}, "icons": []});
+    let capabilities = json!({
+        "tools": {"listChanged": false, "x-limits": {"calls": 7}}, "experimental": {}, "x-new": {"a": null},
+    });
+    let legacy = json!({
+        "protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": info, "x-top": [true],
+        "_meta": {"m": 1.5},
+    });
+    let modern = json!({
+        "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": capabilities,
+        "ttlMs": 0, "cacheScope": "private", "x-top": [true],
+        "_meta": {"io.modelcontextprotocol/serverInfo": info, "m": 1.5},
+    });
+    [("initialize", legacy), ("server/discover", modern)]
+}
+
+#[tokio::test]
+async fn a_server_is_described_exactly_as_it_has_described_itself_in_both_eras_and_on_both_transports()
+ {
+    within_limit(async {
+        for (method, result) in introductions() {
+            let said = result.clone();
+            let server = Server::start(move |request| match request.rpc.as_str() {
+                rpc if rpc == method => {
+                    Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": said.clone()}))
+                }
+                _ if method == "initialize" => legacy(request),
+                _ => modern(request),
+            })
+            .await;
+            let answer = say(&format!(r#""result":{result}"#));
+            let child = match method {
+                "initialize" => scripted("child", "", &say(NO_SUCH_METHOD), &answer),
+                _ => scripted("child", "", &answer, &say(NO_SUCH_METHOD)),
+            };
+            let group = brisk_group();
+            group.connect(at("web", &server.url)).await.expect("up");
+            group.connect(child).await.expect("up");
+            for session in group.sessions() {
+                let info = if method == "initialize" {
+                    &result["serverInfo"]
+                } else {
+                    &result["_meta"]["io.modelcontextprotocol/serverInfo"]
+                };
+                let name = &session.name;
+                assert_eq!(json!(session.server), *info, "{name}");
+                assert_eq!(json!(session.capabilities), result["capabilities"], "{name}");
+                assert_eq!(json!(session.introduction), result, "{name}");
+            }
+            let report = group.close().await;
+            assert_eq!(report.servers[0].server, report.servers[1].server);
+            assert_eq!(
+                report.servers[0].server.as_ref().expect("it came up")["x-build"]["id"][0],
+                1
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_report_has_the_phases_of_each_attempt_to_connect() {
+    use moored_mcp::ConnectPhase::{Initialize, List, Probe, Start};
+    within_limit(async {
+        let server = Server::start(legacy).await;
+        let group = brisk_group();
+        group.connect(at("web", &server.url)).await.expect("up");
+        group.connect(fleet_server("child", &[])).await.expect("up");
+        // It exits on the probe and is started again without one.
+        let shy = scripted("shy", "", "exit 0", &say(crate::support::script::INITIALIZED));
+        group.connect(shy).await.expect("up at the second start");
+        group.connect(at("gone", "http://127.0.0.1:1/mcp")).await.expect_err("refused");
+        let report = group.close().await;
+        let phases = |at: usize| -> Vec<Vec<_>> {
+            let attempts = report.servers[at].attempts.iter();
+            let phases = attempts.map(|it| it.phases.iter().map(|phase| phase.phase).collect());
+            phases.collect()
+        };
+        assert_eq!(phases(0), [vec![Probe, Initialize, List]]);
+        assert_eq!(phases(1), [vec![Start, Probe, List]]);
+        assert_eq!(phases(2), [vec![Start, Probe], vec![Start, Initialize, List]]);
+        assert_eq!(phases(3)[0].first(), Some(&Probe));
+        for server in &report.servers {
+            assert_eq!(server.attempts.len(), usize::try_from(server.starts).expect("few"));
+            for attempt in &server.attempts {
+                let sum: u64 = attempt.phases.iter().map(|phase| phase.ms).sum();
+                assert!(sum <= attempt.ms, "{attempt:?}");
+            }
+        }
+        assert!(report.servers[0].attempts[0].ms <= report.servers[0].connect_ms.expect("one"));
     })
     .await;
 }

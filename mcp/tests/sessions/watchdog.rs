@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use moored_mcp::{SessionGroup, Watchdog};
+use moored_mcp::{Descendants, SessionGroup, Transport, Watchdog};
 
+use crate::support::stubborn::is_running;
 use crate::support::{brisk, exists, fleet_server, pids, until, until_blocking, within_limit};
 
 const PLACE: &str = "MOORED_MCP_TEST_PLACE";
@@ -14,12 +15,6 @@ fn watchdog(place: &Path) -> Watchdog {
     let binary = env!("CARGO_BIN_EXE_moored-mcp");
     let script = format!("echo $$ > {}; exec {binary} watchdog", place.join("watchdog").display());
     Watchdog::new("sh").arg("-c").arg(script)
-}
-
-/// Whether a process is there and no zombie: an orphan is reaped by whoever adopts it.
-fn is_running(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }
 
 #[test]
@@ -51,6 +46,45 @@ async fn the_client_that_is_killed() {
     let flags = ["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &stubborn];
     group.connect(fleet_server("stubborn", &flags)).await.expect("up");
     group.connect(fleet_server("well", &["--pid-file", &file("well")])).await.expect("up");
+    std::fs::write(file("up"), "").expect("the file is written");
+    std::future::pending().await
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_the_descendants_of_a_server_that_are_to_be_left() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut client = Command::new(std::env::current_exe().expect("this test's binary"));
+    client.args(["--exact", "watchdog::the_client_with_descendants_to_leave", "--ignored"]);
+    client.env(PLACE, place.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut client = client.spawn().expect("it runs");
+    let up = place.path().join("up");
+    until_blocking(|| up.exists());
+    let [leader, descendant] = pids(&place.path().join("parent"))[..] else { panic!("two ids") };
+    let watchdog = pids(&place.path().join("watchdog"))[0];
+    client.kill().expect("SIGKILL");
+    client.wait().expect("it is reaped");
+    until_blocking(|| !is_running(leader) && !is_running(watchdog));
+    assert!(is_running(descendant), "the policy holds when the watchdog acts, too");
+    let id = rustix::process::Pid::from_raw(descendant).expect("an id");
+    rustix::process::kill_process(id, rustix::process::Signal::KILL).expect("it is there");
+    until_blocking(|| !is_running(descendant));
+}
+
+#[tokio::test]
+#[ignore = "run by a_client_that_is_killed_leaves_the_descendants_of_a_server_that_are_to_be_left"]
+async fn the_client_with_descendants_to_leave() {
+    let place = std::env::var(PLACE).expect("it is run by the other test");
+    let place = Path::new(&place);
+    let group = SessionGroup::start(brisk().watchdog(watchdog(place)));
+    let file = |name: &str| place.join(name).display().to_string();
+    let parent = file("parent");
+    let flags = ["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &parent];
+    let mut params = fleet_server("parent", &flags);
+    if let Transport::Stdio(stdio) = &mut params.transport {
+        stdio.descendants = Descendants::Leave;
+    }
+    group.connect(params).await.expect("up");
+    until(|| std::fs::read_to_string(file("watchdog")).is_ok_and(|it| it.ends_with('\n'))).await;
     std::fs::write(file("up"), "").expect("the file is written");
     std::future::pending().await
 }

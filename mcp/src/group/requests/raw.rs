@@ -90,7 +90,7 @@ impl SessionGroup {
             return Err(CallError::UnknownServer(name.to_owned()));
         };
         match session.stage() {
-            Stage::Up(live) => Ok(registry.way(session, live)),
+            Stage::Up(live) => registry.way(session, live),
             stage => Err(session.gone(stage)),
         }
     }

@@ -3,8 +3,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt, future, stream};
+use futures_util::{FutureExt, Stream, StreamExt, future, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use moored::CancelScope;
 use rmcp::ErrorData;
 use rmcp::model::{ClientJsonRpcMessage, ProtocolVersion};
 use rmcp::service::serve_server_with_ct;
@@ -14,7 +15,7 @@ use rmcp::transport::streamable_http_server::session::{
 use tokio_util::sync::CancellationToken;
 
 use super::super::answering::Front;
-use super::super::client::Client;
+use super::super::client::{Client, served};
 use super::super::message::Incoming;
 use super::super::{Core, accept};
 use super::body::{self, Body};
@@ -68,7 +69,8 @@ impl Core {
         let Ok((session, transport)) = manager.create_session().await else {
             return unavailable("no session could be begun");
         };
-        let end = CancellationToken::new();
+        let scope = CancelScope::new().named("session of a client");
+        let end = scope.handle();
         if self.sessions.add(session.clone(), end.clone()).is_err() {
             let _ = manager.close_session(&session).await;
             return unavailable("too many sessions are open");
@@ -80,21 +82,21 @@ impl Core {
             Front { core: self.clone(), client: Client::new(end.clone(), &*session).into() };
         let (core, its) = (self.clone(), session.clone());
         self.rest(async move {
-            let service = serve_server_with_ct(front, transport, end.clone());
-            let served = async {
+            let token = CancellationToken::new();
+            let service = serve_server_with_ct(front, transport, token.clone());
+            let service = async {
                 if let Ok(service) = service.await {
                     let _ended = service.waiting().await;
                 }
             };
-            let mut served = std::pin::pin!(served);
+            let mut served = std::pin::pin!(served(scope, token, service.boxed()));
             tokio::select! {
                 () = &mut served => {}
                 () = core.sessions.idle(&its) => {
-                    end.cancel();
+                    end.cancel_because("the session was idle for too long");
                     served.await;
                 }
             }
-            end.cancel();
             core.sessions.end(&its);
             let _ = core.sessions.manager.close_session(&its).await;
         });

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Response, StatusCode};
+use moored::CancelScope;
 use rmcp::model::{
     ClientCapabilities, ClientJsonRpcMessage, ErrorCode, Implementation, InitializeRequestParams,
     ProtocolVersion, ServerJsonRpcMessage,
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Core;
 use super::super::answering::Front;
-use super::super::client::Client;
+use super::super::client::{Client, served};
 use super::super::message::Incoming;
 use super::body::{self, Body};
 use super::{Taste, answer_of, error_answer, is_answer, with};
@@ -48,14 +49,17 @@ impl Core {
             }
         };
         let (transport, mut messages) = OneshotTransport::new(request);
-        let cancel = CancellationToken::new();
+        let (scope, token) =
+            (CancelScope::new().named("request of a client"), CancellationToken::new());
+        let end = scope.handle();
+        let front = Front { core: self.clone(), client: Client::new(end.clone(), owner).into() };
         // Dropped with this future, or with the body of the answer, because then no client waits any more.
-        let guard = cancel.clone().drop_guard();
-        let front = Front { core: self.clone(), client: Client::new(cancel.clone(), owner).into() };
-        let service = serve_directly_with_ct(front, transport, Some(nobody()), cancel);
-        self.wire(async move {
+        let guard = end.drop_guard();
+        let service = serve_directly_with_ct(front, transport, Some(nobody()), token.clone());
+        let service = async move {
             let _ended = service.waiting().await;
-        });
+        };
+        self.wire(served(scope, token, service.boxed()));
         let first = match taste {
             Taste::Object => {
                 let events = events(None, messages);

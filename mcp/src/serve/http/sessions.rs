@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moored::CancelHandle;
 use parking_lot::Mutex;
 use rmcp::transport::streamable_http_server::session::SessionId;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::super::options::GatewayOptions;
 
@@ -32,7 +32,7 @@ struct Session {
     used: Instant,
     /// Requests under way and open streams.
     uses: usize,
-    end: CancellationToken,
+    end: CancelHandle,
 }
 
 impl Sessions {
@@ -60,7 +60,7 @@ impl Sessions {
     /// # Errors
     ///
     /// If all sessions are in use.
-    pub(super) fn add(&self, id: SessionId, end: CancellationToken) -> Result<(), ()> {
+    pub(super) fn add(&self, id: SessionId, end: CancelHandle) -> Result<(), ()> {
         let mut open = self.open.lock();
         let mut gone = None;
         if open.len() >= self.most {
@@ -71,7 +71,7 @@ impl Sessions {
         open.insert(id, Session { used: Instant::now(), uses: 0, end });
         drop(open);
         if let Some(session) = gone.flatten() {
-            session.end.cancel();
+            session.end.cancel_because("the session gave way to a new one");
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Sessions {
     /// Ends a session; `false` if there is no such session.
     pub(super) fn end(&self, id: &SessionId) -> bool {
         let session = self.open.lock().remove(id);
-        session.map(|session| session.end.cancel()).is_some()
+        session.map(|session| session.end.cancel_because("the session was ended")).is_some()
     }
 
     /// Waits until a session has been idle for too long, or is no longer open.
@@ -126,6 +126,8 @@ impl Drop for Use {
 
 #[cfg(test)]
 mod tests {
+    use moored::CancelScope;
+
     use super::*;
 
     fn sessions(most: usize) -> Sessions {
@@ -137,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn of_too_many_sessions_the_one_that_was_idle_for_longest_gives_way() {
         let sessions = sessions(2);
-        let ends = [CancellationToken::new(), CancellationToken::new(), CancellationToken::new()];
+        let ends = [(); 3].map(|()| CancelScope::new().handle());
         let [a, b, c]: [SessionId; 3] = ["a".into(), "b".into(), "c".into()];
         sessions.add(a.clone(), ends[0].clone()).expect("room");
         sessions.add(b.clone(), ends[1].clone()).expect("room");
@@ -156,7 +158,7 @@ mod tests {
     async fn a_session_in_use_is_not_idle() {
         let sessions = sessions(1);
         let id: SessionId = "a".into();
-        sessions.add(id.clone(), CancellationToken::new()).expect("room");
+        sessions.add(id.clone(), CancelScope::new().handle()).expect("room");
         let began = Instant::now();
         let used = sessions.use_(&id);
         let minute = Duration::from_secs(60);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::HttpSession;
 use super::failure::Failure;
@@ -58,15 +57,11 @@ impl HttpSession {
     }
 
     /// Ends the session, once, and with it the sessions that were begun beside it. It may take as long as the order
-    /// allows; `turns` bounds the number of DELETEs of a group under way. The session has been stopped before.
-    pub(crate) async fn delete(&self, turns: &Semaphore, mut orders: OrderWatch) -> Deleted {
-        tokio::select! {
-            biased;
-            () = self.exchanges.wait() => {}
-            () = out_of_time(&mut orders) => {}
-        }
+    /// allows; `turns` bounds the number of DELETEs of a group under way. The session has been stopped before, and
+    /// its exchanges have ended, because one of them might have received the id of a session.
+    pub(crate) async fn delete(&self, turns: &Semaphore, orders: &OrderWatch) -> Deleted {
         let sessions = self.open.lock().take_all();
-        let each = sessions.into_iter().map(|it| self.delete_one(it, turns, orders.clone()));
+        let each = sessions.into_iter().map(|it| self.delete_one(it, turns, orders));
         let mut all = Deleted::default();
         for deleted in join_all(each).await {
             all.join(deleted);
@@ -74,16 +69,11 @@ impl HttpSession {
         all
     }
 
-    async fn delete_one(
-        &self,
-        session: Stray,
-        turns: &Semaphore,
-        mut orders: OrderWatch,
-    ) -> Deleted {
+    async fn delete_one(&self, session: Stray, turns: &Semaphore, orders: &OrderWatch) -> Deleted {
         let Stray { id, version } = session;
         let turn = tokio::select! {
             biased;
-            () = out_of_time(&mut orders) => return Deleted::of(Delete::NotSent),
+            () = orders.out_of_time() => return Deleted::of(Delete::NotSent),
             turn = turns.acquire() => turn,
         };
         let mut turn = Some(turn);
@@ -107,7 +97,7 @@ impl HttpSession {
             tokio::select! {
                 biased;
                 answer = &mut sent => break answer,
-                () = out_of_time(&mut orders) => return Deleted::of(Delete::TimedOut),
+                () = orders.out_of_time() => return Deleted::of(Delete::TimedOut),
                 () = &mut turn_over, if turn.is_some() => turn = None,
             }
         };
@@ -117,21 +107,6 @@ impl HttpSession {
                 let chain = fault::chain(&failure.fault(self, &Kind::Delete)).join(": ");
                 Deleted { delete: Delete::Failed, faults: vec![format!("DELETE failed: {chain}")] }
             }
-        }
-    }
-}
-
-/// Ready when no wait may go on: forced, or the budget is spent.
-async fn out_of_time(orders: &mut OrderWatch) {
-    loop {
-        let order = orders.current();
-        if order.force {
-            return;
-        }
-        let end = order.end();
-        tokio::select! {
-            () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
-            () = orders.tighter_than(order) => {}
         }
     }
 }

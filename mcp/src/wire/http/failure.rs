@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::{HttpError, HttpSession, body, headers, proxy};
+use super::{HttpError, HttpSession, headers, proxy};
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
-use crate::wire::body::BodyError;
+use crate::wire::body::{self, BodyError};
 use crate::wire::message::{Kind, rejection};
 
 /// A failed exchange.

@@ -15,6 +15,8 @@ use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 use super::failure::Failure;
 use super::headers::PROTOCOL_VERSION;
 use super::{HttpSession, SessionClient};
+use crate::fault::Fault;
+use crate::report::Outcome;
 use crate::wire::events;
 use crate::wire::handshake::{Line, Said};
 use crate::wire::message::{Kind, request_id};
@@ -56,7 +58,10 @@ async fn question(
     session: Arc<HttpSession>,
     request: ClientJsonRpcMessage,
 ) -> (Option<RequestId>, Said) {
-    let _under_way = session.exchanges.token();
+    let Some(_under_way) = session.stop.exchange() else {
+        let text = "the connection has ended";
+        return (request_id(&request).cloned(), Said::Failed(Fault::new(Outcome::Closing, text)));
+    };
     let kind = Kind::of(&request);
     let mut headers = session.headers();
     if kind.is_probe() {

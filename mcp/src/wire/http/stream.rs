@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use reqwest::Response;
 use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_client::SseError;
@@ -299,7 +299,7 @@ impl ResponseStream {
                 }
             }
         });
-        events.take_until(stop.cancelled_owned()).boxed()
+        events.take_until(async move { stop.requested().await }.boxed()).boxed()
     }
 }
 

@@ -1,0 +1,126 @@
+//! The state that the sessions of a group share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, broadcast};
+
+use super::naming::Claims;
+use crate::event::{Event, EventKind};
+use crate::fault::Fault;
+use crate::params::GroupOptions;
+use crate::process::ProcessGroup;
+use crate::process::census::Census;
+use crate::process::guard::Guard;
+use crate::wire::http::client::{Client, Kind as ClientKind};
+
+/// The state that the sessions of a group share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: GroupOptions,
+    /// Set once the group drains: no server is started again.
+    draining: AtomicBool,
+    /// The HTTP clients, one for each kind, built when the first server needs it and dropped when the group has been
+    /// left.
+    clients: Mutex<Vec<(ClientKind, Result<Client, Fault>)>>,
+    /// Bounds the number of children that are starting.
+    pub(super) start_turns: Arc<Semaphore>,
+    /// Bounds the number of DELETEs under way.
+    pub(super) delete_turns: Semaphore,
+    /// The names, and the servers that hold them.
+    pub(super) claims: Arc<Claims>,
+    /// The living processes in the children's groups.
+    pub(super) census: Census,
+    /// The watchdog, once the first child has been started; the reason if it could not be started.
+    guard: Mutex<Option<Result<Arc<Guard>, String>>>,
+    /// Made for the first view. A group without a view sends no events.
+    events: OnceLock<broadcast::Sender<Event>>,
+}
+
+/// The number of steps that a view may fall behind.
+const EVENTS: usize = 4096;
+
+impl Shared {
+    pub(crate) fn new(options: GroupOptions) -> Self {
+        Self {
+            start_turns: Arc::new(Semaphore::new(options.starts.clamp(1, Semaphore::MAX_PERMITS))),
+            delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
+            options,
+            draining: AtomicBool::new(false),
+            clients: Mutex::default(),
+            claims: Arc::default(),
+            census: Census::default(),
+            guard: Mutex::default(),
+            events: OnceLock::new(),
+        }
+    }
+
+    /// The client for `url`.
+    pub(super) fn client(&self, url: &str) -> Result<Client, Fault> {
+        let kind = ClientKind::of(url);
+        let mut clients = self.clients.lock();
+        let found =
+            clients.iter().find(|(built, _)| *built == kind).map(|(_, client)| client.clone());
+        found.unwrap_or_else(|| {
+            let client = Client::new(kind);
+            clients.push((kind, client.clone()));
+            client
+        })
+    }
+
+    /// From now on no server is started again.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the group drains.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Puts a new child on the list of the watchdog, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says why the child is not on it.
+    pub(super) fn guard(&self, child: &ProcessGroup) -> Result<(), String> {
+        let Some(watchdog) = &self.options.watchdog else { return Ok(()) };
+        let mut guard = self.guard.lock();
+        let guard = guard.get_or_insert_with(|| {
+            let started = Guard::start(watchdog).map(Arc::new);
+            started.map_err(|error| format!("{}: {error}", watchdog.program().display()))
+        });
+        let listed = guard.as_ref().map_err(String::clone);
+        let listed = listed.and_then(|guard| child.guard(guard).map_err(|error| error.to_string()));
+        listed.map_err(|why| format!("no watchdog guards this server against SIGKILL: {why}"))
+    }
+
+    /// Ends the watchdog. Its children have been left.
+    pub(crate) async fn end_guard(&self) {
+        let guard = self.guard.lock().take();
+        if let Some(Ok(guard)) = guard {
+            guard.end().await;
+        }
+    }
+
+    /// Drops the clients, and so the connections they keep.
+    pub(crate) fn drop_clients(&self) {
+        let clients = std::mem::take(&mut *self.clients.lock());
+        drop(clients);
+    }
+
+    /// Sends a step of a session to the live views.
+    pub(super) fn tell(&self, index: usize, name: &Arc<str>, kind: impl FnOnce() -> EventKind) {
+        let Some(views) = self.events.get() else { return };
+        let event =
+            Event { index, name: name.clone(), at: std::time::Instant::now(), kind: kind() };
+        // It is no error if no view listens any more.
+        let _ = views.send(event);
+    }
+
+    /// The steps of all sessions from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+        self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
+    }
+}

@@ -1,0 +1,243 @@
+//! The exchanges of a session: a message is posted, a stream is requested, and the answer is classified.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use reqwest::Response;
+use reqwest::header::CONTENT_TYPE;
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_client::{
+    AuthRequiredError, InsufficientScopeError, StreamableHttpPostResponse,
+};
+
+use super::failure::Failure;
+use super::headers::{self, Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
+use super::stream::{ResponseStream, RmcpEvents, Way};
+use super::{EVENT_STREAM, HttpError, HttpSession, JSON};
+use crate::wire::body;
+use crate::wire::message::Kind;
+use crate::wire::pending::Waits;
+
+/// The session's view of the shared client.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionClient(pub(crate) Arc<HttpSession>);
+
+impl SessionClient {
+    /// Posts one message; a failure is recorded before rmcp can flatten it.
+    pub(super) async fn post(
+        &self,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        headers: Headers,
+        max_event: usize,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        let session = &*self.0;
+        let Some(_under_way) = session.stop.exchange() else {
+            return Err(HttpError::TransportChannelClosed);
+        };
+        let kind = Kind::of(&message);
+        if let Some(answer) = session.open.lock().replay(&message, &kind) {
+            return Ok(answer);
+        }
+        if kind.is_lifecycle() {
+            session.recorder.phase(kind.phase());
+        }
+        let version = headers.get(&PROTOCOL_VERSION).cloned();
+        // `initialize` begins anew: the revision of the probe no longer counts.
+        if version.is_some() || kind.is_initialize() {
+            session.open.lock().protocol_version = version;
+        }
+        let result = tokio::select! {
+            biased;
+            () = session.stop.requested() => return Err(HttpError::TransportChannelClosed),
+            result = self.exchange(&message, &kind, session_id, headers, max_event) => result,
+        };
+        if result.is_ok() && session.open.lock().taken(&kind) {
+            session.pending.notices.renewed();
+        }
+        result.map_err(|failure| {
+            let fault = failure.fault(session, &kind);
+            session.recorder.fault(fault.clone());
+            if session.open.lock().renews(&kind) {
+                session.recorder.not_renewed(fault.clone());
+            }
+            failure.error(fault)
+        })
+    }
+
+    pub(super) async fn exchange(
+        &self,
+        message: &ClientJsonRpcMessage,
+        kind: &Kind,
+        session_id: Option<Arc<str>>,
+        headers: Headers,
+        max_event: usize,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        let session = &*self.0;
+        let had_session = session_id.is_some();
+        let waits = session.pending.waits(message);
+        let response = session
+            .send(kind.is_repeatable(), |client| {
+                prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
+            })
+            .await?;
+        let new_id = headers::text(&response, &SESSION_ID).filter(|id| !id.is_empty());
+        if let Some(id) = &new_id {
+            session.open.lock().learned(kind, id);
+        }
+        if !response.status().is_success() {
+            return refused(session, kind, response, had_session, &waits).await;
+        }
+        if !kind.expects_answer() {
+            return Ok(StreamableHttpPostResponse::Accepted);
+        }
+        if let Some(coding) = headers::unknown_coding(&response) {
+            let what = format!("the content coding {coding:?}, which was not asked for");
+            return Err(Failure::Unexpected(what));
+        }
+        if headers::is(&response, EVENT_STREAM) {
+            let session_id = session_id.map(|id| id.to_string()).or_else(|| new_id.clone());
+            let way = Way { session_id, headers, max_event };
+            let stream =
+                ResponseStream::of_request(self.clone(), kind.clone(), waits, way, response);
+            if !kind.is_lifecycle() {
+                return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
+            }
+            // The answer of the handshake is read here, where its faults can be recorded and its time is
+            // bounded.
+            let answer = stream.answer().await?;
+            session.negotiated(&answer)?;
+            return Ok(StreamableHttpPostResponse::Json(answer, new_id));
+        }
+        if headers::is(&response, JSON) {
+            let bytes = body::bounded(response, body::JSON_LIMIT).await?;
+            let answer = session.answer(&bytes, &waits)?;
+            session.negotiated(&answer)?;
+            return Ok(StreamableHttpPostResponse::Json(answer, new_id));
+        }
+        Err(Failure::Unexpected(other_content(&response)))
+    }
+
+    /// Posts the answer to a request of the server that came before the handshake was over.
+    pub(super) async fn post_early(
+        &self,
+        answer: &ClientJsonRpcMessage,
+        way: &Way,
+    ) -> Result<(), Failure> {
+        let session = &*self.0;
+        let response = session
+            .send(true, |client| {
+                let request = client.post(&*session.url);
+                prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
+            })
+            .await?;
+        if response.status().is_success() { Ok(()) } else { Err(Failure::of(response).await.0) }
+    }
+
+    /// Requests a stream of events: that of the session, or the rest of a lost stream.
+    pub(super) async fn get(
+        &self,
+        way: &Way,
+        last_event_id: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let session = &*self.0;
+        let response = session
+            .send(true, |client| {
+                let request = client.get(&*session.url);
+                let request = prepared(request, way.session_id.as_deref(), &way.headers);
+                match last_event_id {
+                    Some(id) => request.header(LAST_EVENT_ID, id),
+                    None => request,
+                }
+            })
+            .await?;
+        if !response.status().is_success() {
+            return Err(Failure::of(response).await.0);
+        }
+        if !headers::is(&response, EVENT_STREAM) {
+            return Err(Failure::Unexpected(other_content(&response)));
+        }
+        Ok(response)
+    }
+
+    /// Opens the stream of the session.
+    pub(super) async fn open_stream(
+        &self,
+        way: Way,
+        last_id: Option<String>,
+    ) -> Result<RmcpEvents, HttpError> {
+        let session = &*self.0;
+        let opened = tokio::select! {
+            biased;
+            () = session.stop.requested() => return Err(HttpError::TransportChannelClosed),
+            opened = self.get(&way, last_id.as_deref()) => opened,
+        };
+        match opened {
+            Ok(response) => {
+                Ok(ResponseStream::of_session(self.clone(), way, response).into_events())
+            }
+            // rmcp does not retry these.
+            Err(Failure::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => {
+                Err(HttpError::ServerDoesNotSupportSse)
+            }
+            Err(Failure::Status { status: StatusCode::UNAUTHORIZED, .. }) => {
+                Err(HttpError::AuthRequired(AuthRequiredError::new(String::new())))
+            }
+            Err(Failure::Status { status: StatusCode::FORBIDDEN, .. }) => {
+                Err(HttpError::InsufficientScope(InsufficientScopeError::new(String::new(), None)))
+            }
+            Err(failure) => Err(failure.error(failure.fault(session, &Kind::Stream))),
+        }
+    }
+}
+
+/// A content type that is neither of the two in the protocol.
+fn other_content(response: &Response) -> String {
+    match headers::text(response, &CONTENT_TYPE) {
+        _ if response.status() != StatusCode::OK => format!("HTTP {}", response.status()),
+        Some(content_type) => format!("the content type {content_type:?}"),
+        None => "no content type".into(),
+    }
+}
+
+/// The result of a status other than 2xx.
+async fn refused(
+    session: &HttpSession,
+    kind: &Kind,
+    response: Response,
+    had_session: bool,
+    waits: &Waits,
+) -> Result<StreamableHttpPostResponse, Failure> {
+    let status = response.status();
+    let is_json = headers::is(&response, JSON);
+    let (failure, text) = Failure::of(response).await;
+    if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
+        // A server that does not know the method knows the session, even if its status is 404.
+        if is_json
+            && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
+            && is_unknown_method(&answer)
+        {
+            return Ok(StreamableHttpPostResponse::Json(answer, None));
+        }
+        // In a new session the same answer has another reason.
+        let is_first = session.open.lock().expires(waits.id());
+        return Err(if is_first { Failure::Expired } else { failure });
+    }
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(failure);
+    }
+    // The server's error text about a request is more precise than its status, unless the server itself
+    // failed.
+    if is_json
+        && kind.expects_answer()
+        && status.is_client_error()
+        && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
+    {
+        return Ok(StreamableHttpPostResponse::Json(answer, None));
+    }
+    Err(failure)
+}
+
+fn is_unknown_method(answer: &ServerJsonRpcMessage) -> bool {
+    matches!(answer, ServerJsonRpcMessage::Error(error) if error.error.code == ErrorCode::METHOD_NOT_FOUND)
+}

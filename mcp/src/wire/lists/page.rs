@@ -1,0 +1,261 @@
+//! The readable part of a page, and the findings on the rest of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rmcp::model::{MetaObject, ServerResult};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::fault::{kind, short};
+use super::kind::List;
+
+/// The key of the findings in a page's `_meta`. A server's own entry of that name is replaced.
+const FINDINGS: &str = "moored/findings";
+/// The key of the readable items there, as they came.
+const ITEMS: &str = "moored/items";
+/// Bad items of a page beyond this number are only counted.
+const NAMED: usize = 256;
+
+/// The findings on a page.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Findings {
+    /// The reason why the page cannot be read at all.
+    pub(super) fault: Option<String>,
+    /// The items that cannot be read, and other oddities, a line each.
+    pub(super) warnings: Vec<String>,
+    /// The items that can be read, as they came.
+    #[serde(skip)]
+    pub(super) items: Vec<Map<String, Value>>,
+}
+
+impl Findings {
+    /// Takes the findings out of a page's `_meta`. If there are none, the typed items are used.
+    pub(super) fn take(meta: Option<&mut MetaObject>, typed: &[impl Serialize]) -> Self {
+        let (findings, items) = match meta {
+            Some(meta) => (meta.0.remove(FINDINGS), meta.0.remove(ITEMS)),
+            None => (None, None),
+        };
+        let items = items.or_else(|| serde_json::to_value(typed).ok());
+        let items = items.and_then(|items| serde_json::from_value(items).ok()).unwrap_or_default();
+        let findings: Option<Self> = findings.and_then(|it| serde_json::from_value(it).ok());
+        Self { items, ..findings.unwrap_or_default() }
+    }
+
+    /// Drops the tools that are not in `kept`, with a warning.
+    pub(super) fn drop_all_but(&mut self, kept: &HashSet<&str>) {
+        let warnings = &mut self.warnings;
+        self.items.retain(|item| {
+            let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+            let is_kept = kept.contains(name);
+            if !is_kept {
+                warnings.push(format!(
+                    "the tool {name:?} is left out: an `x-mcp-header` of its inputSchema is not valid"
+                ));
+            }
+            is_kept
+        });
+    }
+}
+
+/// The readable part of a page, with the findings in its `_meta`.
+pub(super) fn page(list: List, result: Value) -> ServerResult {
+    let mut findings = Findings::default();
+    let mut fields = match result {
+        Value::Object(fields) => fields,
+        other => {
+            findings.fault = Some(format!("the result is {}, not an object", kind(&other)));
+            Map::new()
+        }
+    };
+    let items = match fields.remove(list.field()) {
+        Some(Value::Array(items)) => items,
+        Some(other) => {
+            let found = kind(&other);
+            findings.fault = Some(format!("`{}` is {found}, not an array", list.field()));
+            Vec::new()
+        }
+        None => {
+            findings.fault.get_or_insert_with(|| format!("`{}` is missing", list.field()));
+            Vec::new()
+        }
+    };
+    let items = readable(list, items, &mut findings);
+    match fields.get("nextCursor") {
+        // Some servers mark the last page with an empty cursor.
+        Some(Value::String(cursor)) if !cursor.is_empty() => {}
+        None | Some(Value::Null | Value::String(_)) => drop(fields.remove("nextCursor")),
+        Some(other) => {
+            let text =
+                format!("`nextCursor` is {}, not a string: what follows is lost", kind(other));
+            findings.warnings.push(text);
+            fields.remove("nextCursor");
+        }
+    }
+    if !matches!(fields.get("_meta"), None | Some(Value::Null | Value::Object(_))) {
+        findings.warnings.push("`_meta` is not an object".into());
+        fields.remove("_meta");
+    }
+    let raw = Value::from(items.clone());
+    fields.insert(list.field().into(), items.into());
+    if let Some(fault) = list.typed(fields.clone().into()).err() {
+        findings.warnings.push(format!("a field beside the items cannot be read: {fault}"));
+        fields.retain(|name, _| name == list.field() || name == "nextCursor");
+    }
+    let mut meta = match fields.remove("_meta") {
+        Some(Value::Object(meta)) => meta,
+        _ => Map::new(),
+    };
+    meta.insert(FINDINGS.into(), serde_json::to_value(findings).unwrap_or_default());
+    meta.insert(ITEMS.into(), raw);
+    fields.insert("_meta".into(), meta.into());
+    // It was read above, or nothing is left in it that could be wrong.
+    list.typed(fields.into()).unwrap_or_else(|_| ServerResult::empty(()))
+}
+
+/// The items that can be read; the findings name the others.
+fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value> {
+    let mut bad = 0_usize;
+    let mut nulls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let label = || label(list, index, &item);
+        if let Some(fault) = list.fault(&item) {
+            bad += 1;
+            if bad <= NAMED {
+                let text = format!("{} cannot be read and is left out: {fault}", label());
+                findings.warnings.push(text);
+            }
+            continue;
+        }
+        for field in list.optional().iter().filter(|field| item.get(**field) == Some(&Value::Null))
+        {
+            nulls.entry(field).or_default().push(label());
+        }
+        kept.push(item);
+    }
+    if bad > NAMED {
+        findings.warnings.push(format!("{} more items cannot be read", bad - NAMED));
+    }
+    for (field, labels) in nulls {
+        let more = labels.len().saturating_sub(1);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        findings.warnings.push(format!(
+            "`{field}` is null in {}{more}, which some clients refuse; it may only be left out",
+            labels[0]
+        ));
+    }
+    kept
+}
+
+/// The label of an item: its place, and the name it gives itself.
+fn label(list: List, index: usize, item: &Value) -> String {
+    let place = format!("{}[{index}]", list.field());
+    let names = ["name", "uri", "uriTemplate"];
+    match names.iter().find_map(|field| item.get(field)?.as_str()) {
+        Some(name) => format!("{place} {:?}", short(name)),
+        None => place,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The names of the tools that are passed on, and the findings.
+    fn tools(result: Value) -> (Vec<String>, Findings) {
+        let ServerResult::ListToolsResult(mut page) = page(List::Tools, result) else {
+            panic!("not a page of tools")
+        };
+        let names = page.tools.iter().map(|tool| tool.name.to_string()).collect();
+        (names, Findings::take(page.meta.as_mut(), &page.tools))
+    }
+
+    fn tool(name: &str) -> Value {
+        json!({"name": name, "inputSchema": {"type": "object"}})
+    }
+
+    #[test]
+    fn good_items_stand_beside_bad_ones_and_each_bad_one_is_named_with_its_field() {
+        let mut icon = tool("icon");
+        icon["icons"] = json!("picture.png");
+        let mut nested = tool("nested");
+        nested["icons"] = json!([{"src": 5}]);
+        let (names, findings) = tools(json!({"tools": [
+            tool("good"), {"name": "bare"}, icon, nested, null, {"inputSchema": {}}, tool("last"),
+        ]}));
+        assert_eq!(names, ["good", "last"]);
+        assert_eq!(findings.fault, None);
+        assert_eq!(
+            findings.warnings,
+            [
+                r#"tools[1] "bare" cannot be read and is left out: missing field `inputSchema`"#,
+                r#"tools[2] "icon" cannot be read and is left out: `icons`: invalid type: string "picture.png", expected an array"#,
+                r#"tools[3] "nested" cannot be read and is left out: `icons[0].src`: invalid type: integer `5`, expected a string"#,
+                "tools[4] cannot be read and is left out: it is null, not an object",
+                "tools[5] cannot be read and is left out: missing field `name`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_null_where_only_absence_is_allowed_is_told_and_costs_nothing() {
+        let mut odd = tool("odd");
+        odd["description"] = Value::Null;
+        let (names, findings) = tools(json!({"tools": [tool("good"), odd, odd]}));
+        assert_eq!(names, ["good", "odd", "odd"]);
+        let [warning] = &findings.warnings[..] else { panic!("{findings:?}") };
+        let expected = r#"`description` is null in tools[1] "odd" and 1 more"#;
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+
+    #[test]
+    fn a_page_that_is_none_says_why() {
+        for (result, why) in [
+            (json!({}), "`tools` is missing"),
+            (json!({"tools": {"a": 1}}), "`tools` is an object, not an array"),
+            (json!({"tools": null}), "`tools` is null, not an array"),
+            (json!([]), "the result is an array, not an object"),
+            (Value::Null, "the result is null, not an object"),
+        ] {
+            let (names, findings) = tools(result);
+            assert!(names.is_empty());
+            assert_eq!(findings.fault.as_deref(), Some(why));
+        }
+    }
+
+    #[test]
+    fn a_bad_field_beside_the_items_takes_no_item_with_it() {
+        let fields = [json!({"nextCursor": 5}), json!({"_meta": "x"}), json!({"ttlMs": "soon"})];
+        for field in fields {
+            let mut result = json!({"tools": [tool("good")]});
+            let extra = field.as_object().expect("an object").clone();
+            result.as_object_mut().expect("an object").extend(extra);
+            let (names, findings) = tools(result);
+            assert_eq!((names.len(), findings.warnings.len()), (1, 1), "{field}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_cursor_ends_the_list() {
+        let page = page(List::Prompts, json!({"prompts": [], "nextCursor": ""}));
+        let ServerResult::ListPromptsResult(page) = page else { panic!("{page:?}") };
+        assert_eq!(page.next_cursor, None);
+    }
+
+    #[test]
+    fn a_servers_own_findings_are_replaced() {
+        let (_, findings) = tools(json!({
+            "tools": [], "_meta": {"moored/findings": {"fault": "a lie", "warnings": []}, "moored/items": [{"name": "planted"}]},
+        }));
+        assert_eq!((findings.fault, findings.items), (None, vec![]));
+    }
+
+    #[test]
+    fn a_page_of_bad_items_is_told_in_bounded_space() {
+        let (_, findings) = tools(json!({"tools": vec![Value::Null; 10_000]}));
+        assert_eq!(findings.warnings.len(), NAMED + 1);
+        assert_eq!(findings.warnings[NAMED], "9744 more items cannot be read");
+    }
+}
