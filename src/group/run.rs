@@ -236,11 +236,13 @@ where
             // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
             crew.poll_times(cx);
         }
-        let guards = match crew.shared.node().is_cancelled() {
-            true => Guards::Ignored,
-            false => Guards::Awaited,
-        };
-        if crew.shared.ledger.gate.poll_close(guards, cx).is_pending() {
+        let gate = &crew.shared.ledger.gate;
+        let mut closed = gate.poll_close(Guards::Awaited, cx).is_ready();
+        // The cancellation matters only where guards alone hold the group up.
+        if !closed && gate.open() == 0 && crew.shared.node().is_cancelled() {
+            closed = gate.poll_close(Guards::Ignored, cx).is_ready();
+        }
+        if !closed {
             crew.frame.hold_own_shield();
             return Poll::Pending;
         }
