@@ -162,10 +162,11 @@ impl<'env, E> TaskGroup<'env, E> {
     /// # Errors
     ///
     /// A [`Failure`](crate::Failure): the first real error to complete, the body counting as one more child, then the
-    /// others, then the exits that failed. [`Cause::Cancelled`](crate::Cause::Cancelled) if the group was cancelled
-    /// before the body had ended and no real error occurred. A group that is cancelled after that, and whose children
-    /// leave cleanly, is `Ok` (R15). If a region around the group, up to a shield, is cancelled as well and no real
-    /// error occurred, the outer region catches: `run` stays pending until it is dropped (R9).
+    /// others, then the exits that failed. The body's value is dropped then.
+    /// [`Cause::Cancelled`](crate::Cause::Cancelled) if a cancellation dropped the body and no real error occurred. If
+    /// the body ended by itself, and the children leave cleanly, the group is `Ok` although it was cancelled (R15). If
+    /// a region around the group, up to a shield, is cancelled as well and no real error occurred, the outer region
+    /// catches: `run` stays pending until it is dropped (R9).
     ///
     /// # Panics
     ///

@@ -200,8 +200,8 @@ impl ExitStack {
         Enter::new(self, resource, Location::caller())
     }
 
-    /// Moves all exits to a new stack, entered here and now; the old stack goes on without them. After
-    /// Python's `ExitStack.pop_all`.
+    /// Moves all exits to a new stack, entered here and now; the old stack goes on without them. The new stack has the
+    /// old name, and each exit keeps its [grace](ExitStack::grace). After Python's `ExitStack.pop_all`.
     ///
     /// ```
     /// # futures::executor::block_on(async {
