@@ -6,13 +6,14 @@ mod legacy;
 mod listen;
 mod modern;
 pub(super) mod sessions;
+mod streams;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use rmcp::model::{ErrorData, JsonRpcError, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
@@ -82,7 +83,7 @@ impl Core {
             Method::DELETE => self.end_session(headers),
             _ if self.is_closing() => closing(),
             Method::POST => self.post(headers, body).await,
-            Method::GET => self.listen_to_session(headers).await,
+            Method::GET => self.listen_to_session(headers),
             _ => {
                 let mut response = body::empty(StatusCode::METHOD_NOT_ALLOWED);
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
@@ -105,11 +106,20 @@ impl Core {
             return body::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, text);
         }
         let limit = self.options.body_limit;
-        let text = match body::read(body, limit).await {
+        let mut body = std::pin::pin!(body);
+        let text = match body::read(body.as_mut(), limit).await {
             Ok(text) => text,
             Err(BodyError::TooLarge) => {
+                // A client that waits to be told to go on has sent nothing yet.
+                if !headers.contains_key(EXPECT) {
+                    body::drain(body).await;
+                }
                 let text = format!("the body has more than {limit} bytes");
                 return body::refused(StatusCode::PAYLOAD_TOO_LARGE, -32600, &text);
+            }
+            Err(BodyError::Slow) => {
+                let text = "the rest of the body did not come in time";
+                return body::refused(StatusCode::REQUEST_TIMEOUT, -32600, text);
             }
             Err(BodyError::Broken(why)) => {
                 let text = format!("the body cannot be read: {why}");

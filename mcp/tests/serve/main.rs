@@ -7,6 +7,8 @@ mod command;
 mod cut;
 mod http_front;
 mod leave;
+mod limits;
 mod relay;
 mod resources;
+mod streams;
 mod support;

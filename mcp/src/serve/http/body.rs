@@ -23,15 +23,41 @@ pub type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 /// The interval between comments on an idle stream, which show that it is still open.
 const ALIVE: Duration = Duration::from_secs(15);
 
+/// The time that a client may take to send a body.
+const SENT: Duration = Duration::from_secs(60);
+/// The time for which the rest of a body that is too large is read and thrown away.
+const DRAINED: Duration = Duration::from_secs(2);
+
 /// The reason why a body was not read.
 #[derive(Debug)]
 pub(super) enum BodyError {
     TooLarge,
+    Slow,
     Broken(String),
 }
 
-/// Reads the body of a request, no further than `limit`.
-pub(super) async fn read<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
+/// Reads the body of a request, no further than `limit`, and no longer than [`SENT`]: a client that sends a part of a body
+/// and no more would keep its connection for ever.
+pub(super) async fn read<B>(body: Pin<&mut B>, limit: usize) -> Result<Bytes, BodyError>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let read = tokio::time::timeout(SENT, whole(body, limit)).await;
+    read.unwrap_or(Err(BodyError::Slow))
+}
+
+/// Reads the rest of a body that is too large, for a short time. A client that still sends while its connection is closed
+/// gets a reset in the place of the answer.
+pub(super) async fn drain<B>(mut body: Pin<&mut B>)
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
+    let drained = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _drained_or_cut_off = tokio::time::timeout(DRAINED, drained).await;
+}
+
+async fn whole<B>(mut body: Pin<&mut B>, limit: usize) -> Result<Bytes, BodyError>
 where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -40,7 +66,6 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge);
     }
-    let mut body = std::pin::pin!(body);
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;

@@ -1,6 +1,5 @@
 //! The older era over HTTP: sessions, each with a service that lives as long as it does.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{FutureExt, Stream, StreamExt, future, stream};
@@ -9,9 +8,7 @@ use moored::CancelScope;
 use rmcp::ErrorData;
 use rmcp::model::{ClientJsonRpcMessage, ProtocolVersion};
 use rmcp::service::serve_server_with_ct;
-use rmcp::transport::streamable_http_server::session::{
-    ServerSseMessage, SessionId, SessionManager,
-};
+use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::super::answering::Front;
@@ -19,8 +16,10 @@ use super::super::client::{Client, served};
 use super::super::message::Incoming;
 use super::super::{Core, accept};
 use super::body::{self, Body};
-use super::sessions::Use;
-use super::{SESSION, Taste, VERSION, answer_of, error_answer, not_acceptable, unavailable, with};
+use super::sessions::{SessionId, Use};
+use super::{
+    SESSION, Taste, VERSION, answer_of, error_answer, not_acceptable, streams, unavailable, with,
+};
 
 /// The header in which a client names the last event that it has seen.
 const LAST_EVENT: &str = "last-event-id";
@@ -36,23 +35,20 @@ impl Core {
             return self.begin_session(incoming, taste).await;
         }
         let id = incoming.id();
-        let (session, used) = match self.session(headers) {
-            Ok(session) => session,
+        let used = match self.session(headers) {
+            Ok(used) => used,
             Err((status, error)) => return error_answer(status, id, error),
         };
-        let message = incoming.message;
+        let mut message = incoming.message;
         if !matches!(message, ClientJsonRpcMessage::Request(_)) {
-            return match self.sessions.manager.accept_message(&session, message).await {
-                Ok(()) => body::empty(StatusCode::ACCEPTED),
-                Err(_) => gone(None),
+            return match used.streams.tell(message).await {
+                true => body::empty(StatusCode::ACCEPTED),
+                false => gone(None),
             };
         }
-        let mut message = message;
         message.insert_extension(taste);
-        let events = match self.sessions.manager.create_stream(&session, message).await {
-            Ok(events) => with(for_version(events, headers), used),
-            Err(_) => return gone(id),
-        };
+        let Some(events) = used.streams.ask(message).await else { return gone(id) };
+        let events = with(for_version(events, headers), used);
         match taste {
             Taste::Stream => body::events(events, &self.flushing),
             Taste::Object => match answer_of(events).await {
@@ -64,26 +60,23 @@ impl Core {
     }
 
     async fn begin_session(self: &Arc<Self>, incoming: Incoming, taste: Taste) -> Response<Body> {
-        let manager = self.sessions.manager.clone();
         let id = incoming.id();
-        let Ok((session, transport)) = manager.create_session().await else {
-            return unavailable("no session could be begun");
-        };
+        let (streams, wire) = streams::pair();
         let scope = CancelScope::new().named("session of a client");
         let end = scope.handle();
-        if self.sessions.add(session.clone(), end.clone()).is_err() {
-            let _ = manager.close_session(&session).await;
+        let Ok(added) = self.sessions.add(streams.clone(), end.clone()) else {
             return unavailable("too many sessions are open");
-        }
+        };
+        let session = added.id.clone();
         // Guarded until the client has the session's id, because a client that goes away before that would leave the
         // session behind.
         let unknown = end.clone().drop_guard();
         let front =
             Front { core: self.clone(), client: Client::new(end.clone(), &*session).into() };
-        let (core, its) = (self.clone(), session.clone());
+        let core = self.clone();
         self.rest(async move {
             let token = CancellationToken::new();
-            let service = serve_server_with_ct(front, transport, token.clone());
+            let service = serve_server_with_ct(front, wire, token.clone());
             let service = async {
                 if let Ok(service) = service.await {
                     let _ended = service.waiting().await;
@@ -92,27 +85,27 @@ impl Core {
             let mut served = std::pin::pin!(served(scope, token, service.boxed()));
             tokio::select! {
                 () = &mut served => {}
-                () = core.sessions.idle(&its) => {
+                () = core.sessions.idle(&added.id) => {
                     end.cancel_because("the session was idle for too long");
                     served.await;
                 }
             }
-            core.sessions.end(&its);
-            let _ = core.sessions.manager.close_session(&its).await;
         });
-        let answer = match manager.initialize_session(&session, incoming.message).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let error = ErrorData::internal_error(format!("no session: {error}"), None);
-                return error_answer(StatusCode::INTERNAL_SERVER_ERROR, id, error);
-            }
+        let answer = match streams.ask(incoming.message).await {
+            Some(events) => answer_of(events).await,
+            None => None,
         };
-        let is_refused = matches!(answer, rmcp::model::ServerJsonRpcMessage::Error(_));
+        let Some(answer) = answer else {
+            let error = ErrorData::internal_error("the session has ended at its beginning", None);
+            return error_answer(StatusCode::INTERNAL_SERVER_ERROR, id, error);
+        };
+        let is_refused = matches!(*answer, rmcp::model::ServerJsonRpcMessage::Error(_));
         let mut response = match taste {
-            Taste::Object => body::json(StatusCode::OK, &answer),
+            Taste::Object => body::json(StatusCode::OK, &*answer),
             Taste::Stream => {
-                let answer = stream::iter([ServerSseMessage::from_message(answer)]);
-                body::events(answer, &self.flushing)
+                let mut event = ServerSseMessage::default();
+                event.message = Some(answer);
+                body::events(stream::iter([event]), &self.flushing)
             }
         };
         if is_refused {
@@ -126,28 +119,24 @@ impl Core {
     }
 
     /// GET: the stream of notifications outside of requests, or the rest of a stream that broke.
-    pub(super) async fn listen_to_session(self: &Arc<Self>, headers: &HeaderMap) -> Response<Body> {
+    pub(super) fn listen_to_session(&self, headers: &HeaderMap) -> Response<Body> {
         if accept::weight(headers, "text", "event-stream") == 0 {
             return not_acceptable("text/event-stream");
         }
-        let (session, used) = match self.session(headers) {
-            Ok(session) => session,
+        let used = match self.session(headers) {
+            Ok(used) => used,
             Err((status, error)) => return error_answer(status, None, error),
         };
-        let manager = &self.sessions.manager;
         let last = headers.get(LAST_EVENT).and_then(|last| last.to_str().ok());
-        let events: Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>> = match last {
-            Some(last) => match manager.resume(&session, last.to_owned()).await {
-                Ok(events) => Box::pin(events),
-                // An error would make the client ask again without end.
-                Err(_) => Box::pin(stream::empty()),
-            },
-            None => match manager.create_standalone_stream(&session).await {
-                Ok(events) => Box::pin(events),
-                Err(_) => return gone(None),
-            },
+        let events = match last {
+            Some(last) => used.streams.resume(last),
+            None => Some(used.streams.common()),
         };
-        body::events(with(for_version(events, headers), used), &self.flushing)
+        match events {
+            Some(events) => body::events(with(for_version(events, headers), used), &self.flushing),
+            // An error would make the client ask again without end.
+            None => body::events(stream::empty(), &self.flushing),
+        }
     }
 
     /// DELETE: the client ends its session.
@@ -166,16 +155,13 @@ impl Core {
     }
 
     /// The session that a request names.
-    fn session(&self, headers: &HeaderMap) -> Result<(SessionId, Use), (StatusCode, ErrorData)> {
+    fn session(&self, headers: &HeaderMap) -> Result<Use, (StatusCode, ErrorData)> {
         let Some(id) = session_id(headers) else {
             let text = "the request names no session: initialize first, and send Mcp-Session-Id; or name \
                 a revision without sessions in _meta and MCP-Protocol-Version";
             return Err((StatusCode::BAD_REQUEST, ErrorData::invalid_request(text, None)));
         };
-        match self.sessions.use_(&id) {
-            Some(used) => Ok((id, used)),
-            None => Err((StatusCode::NOT_FOUND, no_session())),
-        }
+        self.sessions.use_(&id).ok_or_else(|| (StatusCode::NOT_FOUND, no_session()))
     }
 }
 

@@ -6,29 +6,30 @@ use std::time::Duration;
 
 use moored::CancelHandle;
 use parking_lot::Mutex;
-use rmcp::transport::streamable_http_server::session::SessionId;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use tokio::time::Instant;
 
 use super::super::options::GatewayOptions;
+use super::streams::Streams;
+
+/// The name of a session, which only its client knows.
+pub(super) type SessionId = Arc<str>;
 
 /// If the limit is reached, a session that has not been used for this long is ended for a new one.
 const GIVES_WAY: Duration = Duration::from_secs(60);
-/// The time after which a client should ask again for a broken stream.
-const RETRY: Duration = Duration::from_secs(3);
 
 /// The sessions that are open.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    /// rmcp's part, which sends each message to its stream.
-    pub(super) manager: Arc<LocalSessionManager>,
-    open: Arc<Mutex<HashMap<SessionId, Session>>>,
+    open: Open,
     most: usize,
     idle: Duration,
 }
 
+type Open = Arc<Mutex<HashMap<SessionId, Session>>>;
+
 #[derive(Debug)]
 struct Session {
+    streams: Streams,
     used: Instant,
     /// Requests under way and open streams.
     uses: usize,
@@ -37,16 +38,7 @@ struct Session {
 
 impl Sessions {
     pub(crate) fn new(options: &GatewayOptions) -> Self {
-        let mut manager = LocalSessionManager::default();
-        // The idle time is measured here, because to rmcp a session is idle if its only stream is silent.
-        manager.session_config.keep_alive = None;
-        manager.session_config.sse_retry = Some(RETRY);
-        Self {
-            manager: Arc::new(manager),
-            open: Arc::default(),
-            most: options.sessions,
-            idle: options.session_idle,
-        }
+        Self { open: Arc::default(), most: options.sessions, idle: options.session_idle }
     }
 
     /// The number of open sessions.
@@ -54,13 +46,15 @@ impl Sessions {
         self.open.lock().len()
     }
 
-    /// Adds a session, which ends when `end` is cancelled. If the limit is reached, the session that has been idle for
-    /// the longest time is ended.
+    /// Adds a session, until the returned value is dropped. It is to end when `end` is cancelled. If the limit is reached,
+    /// the session that has been idle for the longest time is ended.
     ///
     /// # Errors
     ///
     /// If all sessions are in use.
-    pub(super) fn add(&self, id: SessionId, end: CancelHandle) -> Result<(), ()> {
+    pub(super) fn add(&self, streams: Streams, end: CancelHandle) -> Result<Added, ()> {
+        // 122 random bits of the operating system, which cannot be guessed.
+        let id = SessionId::from(uuid::Uuid::new_v4().to_string());
         let mut open = self.open.lock();
         let mut gone = None;
         if open.len() >= self.most {
@@ -68,12 +62,12 @@ impl Sessions {
             let oldest = idle.min_by_key(|(_, it)| it.used).map(|(id, _)| id.clone());
             gone = Some(open.remove(&oldest.ok_or(())?));
         }
-        open.insert(id, Session { used: Instant::now(), uses: 0, end });
+        open.insert(id.clone(), Session { streams, used: Instant::now(), uses: 0, end });
         drop(open);
         if let Some(session) = gone.flatten() {
             session.end.cancel_because("the session gave way to a new one");
         }
-        Ok(())
+        Ok(Added { open: self.open.clone(), id })
     }
 
     /// Marks a session as used until the returned value is dropped; `None` if there is no such session.
@@ -82,7 +76,8 @@ impl Sessions {
         let session = open.get_mut(id)?;
         session.uses += 1;
         session.used = Instant::now();
-        Some(Use { open: self.open.clone(), id: id.clone() })
+        let streams = session.streams.clone();
+        Some(Use { open: self.open.clone(), id: id.clone(), streams })
     }
 
     /// Ends a session; `false` if there is no such session.
@@ -108,11 +103,26 @@ impl Sessions {
     }
 }
 
+/// A session that was added. Its drop removes the session.
+#[derive(Debug)]
+pub(super) struct Added {
+    open: Open,
+    pub(super) id: SessionId,
+}
+
+impl Drop for Added {
+    fn drop(&mut self) {
+        let session = self.open.lock().remove(&self.id);
+        drop(session);
+    }
+}
+
 /// A session in use.
 #[derive(Debug)]
 pub(super) struct Use {
-    open: Arc<Mutex<HashMap<SessionId, Session>>>,
+    open: Open,
     id: SessionId,
+    pub(super) streams: Streams,
 }
 
 impl Drop for Use {
@@ -136,37 +146,43 @@ mod tests {
         Sessions::new(&options)
     }
 
+    fn add(sessions: &Sessions) -> Result<(Added, CancelHandle), ()> {
+        let end = CancelScope::new().handle();
+        let added = sessions.add(super::super::streams::pair().0, end.clone())?;
+        Ok((added, end))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn of_too_many_sessions_the_one_that_was_idle_for_longest_gives_way() {
         let sessions = sessions(2);
-        let ends = [(); 3].map(|()| CancelScope::new().handle());
-        let [a, b, c]: [SessionId; 3] = ["a".into(), "b".into(), "c".into()];
-        sessions.add(a.clone(), ends[0].clone()).expect("room");
-        sessions.add(b.clone(), ends[1].clone()).expect("room");
-        sessions.add(c.clone(), ends[2].clone()).expect_err("both were just used");
-        let used = sessions.use_(&a).expect("open");
+        let (a, a_ends) = add(&sessions).expect("room");
+        let (b, b_ends) = add(&sessions).expect("room");
+        add(&sessions).expect_err("both were just used");
+        let used = sessions.use_(&a.id).expect("open");
         tokio::time::advance(GIVES_WAY).await;
-        sessions.add(c.clone(), ends[2].clone()).expect("b has been idle");
-        assert_eq!(ends.map(|end| end.is_cancelled()), [false, true, false]);
-        assert!(sessions.use_(&b).is_none());
-        drop(used);
-        assert!(sessions.end(&a) && !sessions.end(&a));
+        let (c, c_ends) = add(&sessions).expect("b has been idle");
+        let ended = [a_ends, b_ends, c_ends].map(|end| end.is_cancelled());
+        assert_eq!(ended, [false, true, false]);
+        assert!(sessions.use_(&b.id).is_none());
+        drop((used, b));
+        assert!(sessions.end(&a.id) && !sessions.end(&a.id));
         assert_eq!(sessions.len(), 1);
+        drop(c);
+        assert_eq!(sessions.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_in_use_is_not_idle() {
         let sessions = sessions(1);
-        let id: SessionId = "a".into();
-        sessions.add(id.clone(), CancelScope::new().handle()).expect("room");
+        let (added, _end) = add(&sessions).expect("room");
         let began = Instant::now();
-        let used = sessions.use_(&id);
+        let used = sessions.use_(&added.id);
         let minute = Duration::from_secs(60);
-        assert!(tokio::time::timeout(60 * minute, sessions.idle(&id)).await.is_err());
+        assert!(tokio::time::timeout(60 * minute, sessions.idle(&added.id)).await.is_err());
         drop(used);
-        sessions.idle(&id).await;
+        sessions.idle(&added.id).await;
         assert!(began.elapsed() >= 70 * minute && began.elapsed() <= 80 * minute);
-        sessions.end(&id);
-        sessions.idle(&id).await;
+        sessions.end(&added.id);
+        sessions.idle(&added.id).await;
     }
 }
