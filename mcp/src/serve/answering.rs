@@ -23,6 +23,7 @@ use super::desk::Desk;
 use super::results::{Kept, fit};
 use super::{Core, errors, lists, message};
 use crate::component::ComponentKind;
+use crate::error::CallError;
 
 /// The gateway's side of one client.
 #[derive(Debug, Clone)]
@@ -78,7 +79,7 @@ impl Service<RoleServer> for Front {
             ClientRequest::CustomRequest(request) => return Err(unknown(&request.method)),
             other => return Desk(self.clone()).handle_request(other, context).await,
         };
-        let work = list(self.core.clone(), kind, page, modern);
+        let work = list(self.clone(), kind, page, modern);
         self.core.as_child(cancelled, work).await
     }
 
@@ -102,19 +103,25 @@ impl Service<RoleServer> for Front {
 /// The answer to a list request: the components of the connected servers. It waits for servers whose first attempt is
 /// under way.
 async fn list(
-    core: Arc<Core>,
+    front: Front,
     kind: ComponentKind,
     page: Option<PaginatedRequestParams>,
     modern: bool,
 ) -> Result<ServerResult, ErrorData> {
+    let Front { core, client } = front;
     core.fleet.settled(None).await;
+    // A change that is in the list is announced before it, and not to this client.
+    client.gets(kind, core.fleet.announce());
     let list = lists::list(kind, core.fleet.offered(kind), page.as_ref())?;
     Ok(ServerResult::CustomResult(CustomResult(fit(list, modern, Kept::Cacheable))))
 }
 
 /// Subscribes a client of the older era to a resource.
 async fn subscribe_to(front: Front, uri: String) -> Result<ServerResult, ErrorData> {
-    let subscribed = front.core.subscribe(&uri).await.map_err(errors::of_call)?;
+    let subscribed = front.core.subscribe(&uri).await.map_err(|error| match error {
+        CallError::Unknown { .. } => errors::of_unknown(&error, &front.core.fleet.all_away()),
+        error => errors::of_call(error),
+    })?;
     let before = front.client.subscribed.lock().insert(uri, subscribed);
     drop(before);
     Ok(ServerResult::empty(()))

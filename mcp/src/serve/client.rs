@@ -11,8 +11,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::errand;
+use super::fleet::Versions;
 use super::subscriptions::Subscribed;
 use crate::callbacks::LogLevel;
+use crate::component::ComponentKind;
 
 /// One client: a session of the older era, the other end of a pipe, or the sender of one request of the newer era.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(super) struct Client {
     /// Set by `initialize`, in the older era.
     peer: OnceLock<Peer<RoleServer>>,
     log_level: Mutex<Option<LogLevel>>,
+    /// The changes that are in the lists that it has got.
+    lists: Mutex<Versions>,
 }
 
 impl Client {
@@ -38,7 +42,20 @@ impl Client {
             peer: OnceLock::new(),
             // The default level, as in usual logs.
             log_level: Mutex::new(Some(LogLevel::Info)),
+            lists: Mutex::default(),
         }
+    }
+
+    /// The client gets a list with the changes up to `now`.
+    pub(super) fn gets(&self, kind: ComponentKind, mut now: Versions) {
+        let mut lists = self.lists.lock();
+        let known = lists.of(kind);
+        *known = (*known).max(*now.of(kind));
+    }
+
+    /// The changes that are in the lists that it has got.
+    pub(super) fn lists(&self) -> Versions {
+        *self.lists.lock()
     }
 
     /// The client has sent `initialize`.

@@ -12,6 +12,7 @@ use super::answering::Front;
 use super::client::Client;
 use super::fleet::{ServerState, Versions};
 use super::subscriptions::concerns;
+use crate::component::ComponentKind;
 
 /// The part of the gateway that needs no server.
 #[derive(Debug, Clone)]
@@ -59,8 +60,8 @@ impl ServerHandler for Desk {
                 let told = tokio::select! {
                     now = changed(&mut versions) => {
                         let Some(now) = now else { return };
-                        let before = std::mem::replace(&mut known, now);
-                        tell(&peer, before, now).await
+                        let new = now.beyond(std::mem::replace(&mut known, now), client.lists());
+                        tell(&peer, &new).await
                     }
                     updated = updates.recv() => match updated {
                         Ok(updated) => tell_updated(&peer, &client, &updated).await,
@@ -103,7 +104,7 @@ impl ServerHandler for Desk {
 
     /// A client of the newer era is notified of changes as long as it listens, or until the gateway closes.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let core = &self.0.core;
+        let Front { core, client } = &self.0;
         let (mut versions, mut updates) = (core.fleet.versions(), core.updates());
         let mut known = *versions.borrow_and_update();
         let sink = context.sink();
@@ -118,15 +119,15 @@ impl ServerHandler for Desk {
                 tokio::select! {
                     now = changed(&mut versions) => {
                         let Some(now) = now else { return };
-                        let before = std::mem::replace(&mut known, now);
+                        let new = now.beyond(std::mem::replace(&mut known, now), client.lists());
                         // The sink refuses a notification that the client has not asked for.
-                        if now.tools != before.tools {
+                        if new.contains(&ComponentKind::Tool) {
                             let _ = sink.notify_tool_list_changed().await;
                         }
-                        if now.prompts != before.prompts {
+                        if new.contains(&ComponentKind::Prompt) {
                             let _ = sink.notify_prompt_list_changed().await;
                         }
-                        if now.resources != before.resources {
+                        if new.iter().any(is_of_resources) {
                             let _ = sink.notify_resource_list_changed().await;
                         }
                     }
@@ -157,6 +158,11 @@ async fn changed(versions: &mut tokio::sync::watch::Receiver<Versions>) -> Optio
     Some(*versions.borrow_and_update())
 }
 
+/// Whether a list is announced by the notification for resources, which is for templates as well.
+fn is_of_resources(kind: &ComponentKind) -> bool {
+    matches!(kind, ComponentKind::Resource | ComponentKind::ResourceTemplate)
+}
+
 /// Notifies a client that a resource has changed, if it has subscribed to it.
 async fn tell_updated(
     peer: &Peer<RoleServer>,
@@ -173,16 +179,15 @@ async fn tell_updated(
 /// Notifies a client of the lists that have changed.
 async fn tell(
     peer: &Peer<RoleServer>,
-    known: Versions,
-    now: Versions,
+    changed: &[ComponentKind],
 ) -> Result<(), rmcp::ServiceError> {
-    if now.tools != known.tools {
+    if changed.contains(&ComponentKind::Tool) {
         peer.notify_tool_list_changed().await?;
     }
-    if now.prompts != known.prompts {
+    if changed.contains(&ComponentKind::Prompt) {
         peer.notify_prompt_list_changed().await?;
     }
-    if now.resources != known.resources {
+    if changed.iter().any(is_of_resources) {
         peer.notify_resource_list_changed().await?;
     }
     Ok(())

@@ -65,9 +65,11 @@ impl Away {
 /// most.
 pub(super) fn cause(error: &ErrorReport) -> String {
     const LONGEST: usize = 300;
-    // The last line that speaks of an error, or else the last that says anything: a dump of an object ends with a brace.
+    // The last line that speaks of an error, or else the last that says anything: a dump of an object ends with a brace. A
+    // line of a stack trace speaks of errors only in the names of functions.
     let tail = error.stderr_tail.as_deref().unwrap_or_default();
-    let with = |wanted: fn(&str) -> bool| tail.lines().rev().find(|line| wanted(line));
+    let told = || tail.lines().rev().filter(|line| !line.trim_start().starts_with("at "));
+    let with = |wanted: fn(&str) -> bool| told().find(|line| wanted(line));
     let last = || {
         let of_error = with(|line| line.to_ascii_lowercase().contains("error"));
         of_error.or_else(|| with(|line| line.chars().filter(|it| it.is_alphanumeric()).count() > 2))
@@ -87,7 +89,34 @@ pub(super) struct Versions {
     pub(super) tools: u64,
     pub(super) prompts: u64,
     pub(super) resources: u64,
+    pub(super) templates: u64,
 }
+
+impl Versions {
+    /// The number of changes of one list.
+    pub(super) fn of(&mut self, kind: ComponentKind) -> &mut u64 {
+        match kind {
+            ComponentKind::Tool => &mut self.tools,
+            ComponentKind::Prompt => &mut self.prompts,
+            ComponentKind::Resource => &mut self.resources,
+            ComponentKind::ResourceTemplate => &mut self.templates,
+        }
+    }
+
+    /// The kinds of lists with changes beyond those of `known` and of `got`.
+    pub(super) fn beyond(mut self, mut known: Self, mut got: Self) -> Vec<ComponentKind> {
+        let is_new = |kind: &ComponentKind| *self.of(*kind) > *known.of(*kind).max(got.of(*kind));
+        KINDS.into_iter().filter(is_new).collect()
+    }
+}
+
+/// All kinds of lists.
+const KINDS: [ComponentKind; 4] = [
+    ComponentKind::Tool,
+    ComponentKind::Prompt,
+    ComponentKind::Resource,
+    ComponentKind::ResourceTemplate,
+];
 
 /// The servers, in the order in which they were given.
 #[derive(Debug)]
@@ -97,7 +126,7 @@ pub(super) struct Fleet {
     servers: watch::Sender<Vec<(String, ServerState)>>,
     versions: watch::Sender<Versions>,
     /// A digest of the last announced list of each kind.
-    told: Mutex<[u64; 3]>,
+    told: Mutex<[u64; 4]>,
     /// The limits of calls that servers have of their own.
     limits: Mutex<HashMap<String, Duration>>,
     settle: Duration,
@@ -277,36 +306,38 @@ impl Fleet {
         while !matches!(events.recv().await, Err(RecvError::Closed)) {
             tokio::time::sleep(COALESCED).await;
             events = events.resubscribe();
-            let digests = self.digests();
-            let before = std::mem::replace(&mut *self.told.lock(), digests);
-            self.versions.send_if_modified(|versions| {
-                let Versions { tools, prompts, resources } = versions;
-                let counters = [tools, prompts, resources].into_iter();
-                let mut changed = false;
-                for (counter, differs) in counters.zip((0..3).map(|at| before[at] != digests[at])) {
-                    *counter += u64::from(differs);
-                    changed |= differs;
-                }
-                changed
-            });
+            self.announce();
         }
     }
 
-    /// A digest of the tools, of the prompts, and of the resources and templates.
-    fn digests(&self) -> [u64; 3] {
-        let digest = |kinds: &[ComponentKind]| {
+    /// Announces the lists that have changed since the last announcement, and returns the numbers of all changes so far.
+    pub(super) fn announce(&self) -> Versions {
+        let changed = {
+            // Locked while the lists are read, so that of two announcements the later one has the later lists.
+            let mut told = self.told.lock();
+            let digests = self.digests();
+            let before = std::mem::replace(&mut *told, digests);
+            [0, 1, 2, 3].map(|at| before[at] != digests[at])
+        };
+        self.versions.send_if_modified(|versions| {
+            for (kind, changed) in KINDS.into_iter().zip(changed) {
+                *versions.of(kind) += u64::from(changed);
+            }
+            changed.contains(&true)
+        });
+        *self.versions.borrow()
+    }
+
+    /// A digest of each kind of list.
+    fn digests(&self) -> [u64; 4] {
+        KINDS.map(|kind| {
             let mut hasher = DefaultHasher::new();
-            for component in kinds.iter().flat_map(|kind| self.group.components(*kind)) {
+            for component in self.group.components(kind) {
                 component.hooked.hash(&mut hasher);
                 serde_json::to_string(&component.raw).unwrap_or_default().hash(&mut hasher);
             }
             hasher.finish()
-        };
-        [
-            digest(&[ComponentKind::Tool]),
-            digest(&[ComponentKind::Prompt]),
-            digest(&[ComponentKind::Resource, ComponentKind::ResourceTemplate]),
-        ]
+        })
     }
 }
 
@@ -343,6 +374,10 @@ mod tests {
             ("starting\nlast words\n\n", "; its stderr: last words"),
             ("Fatal error: refused\n  at f (x.js:1)\n}\n", "; its stderr: Fatal error: refused"),
             ("listening\n}\n", "; its stderr: listening"),
+            (
+                "failed {\n  [cause]: Error: refused\n      at makeNetworkError (x.js:1)\n}\n",
+                "; its stderr: [cause]: Error: refused",
+            ),
         ] {
             let exit_status = Some(crate::report::ExitStatusReport::Code(1));
             let error = ErrorReport {

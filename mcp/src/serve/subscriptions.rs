@@ -47,12 +47,21 @@ impl Drop for Subscribed {
 }
 
 impl Core {
-    /// Subscribes a client to a resource.
+    /// Subscribes a client to a resource. If no server has it, waits for servers whose first attempt is under way.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the client is not subscribed.
     pub(super) async fn subscribe(self: &Arc<Self>, uri: &str) -> Result<Subscribed, CallError> {
+        let subscribed = self.subscribe_now(uri).await;
+        if matches!(subscribed, Err(CallError::Unknown { .. })) && self.fleet.is_starting(None) {
+            self.fleet.settled(None).await;
+            return self.subscribe_now(uri).await;
+        }
+        subscribed
+    }
+
+    async fn subscribe_now(self: &Arc<Self>, uri: &str) -> Result<Subscribed, CallError> {
         let _turn = self.subscriptions.turn.lock().await;
         if !self.subscriptions.counts.lock().contains_key(uri) {
             self.fleet.group.subscribe(uri).await?;
@@ -87,14 +96,28 @@ impl Core {
         let mut events = self.fleet.group.events();
         loop {
             match events.recv().await {
-                Ok(event) => {
-                    if let EventKind::ResourceUpdated { uri, .. } = event.kind {
+                Ok(event) => match event.kind {
+                    EventKind::ResourceUpdated { uri, .. } => {
                         let _nobody_listens = self.subscriptions.updates.send(uri.into());
                     }
-                }
-                Err(RecvError::Lagged(_)) => {}
+                    EventKind::Up(_) => self.rest(self.clone().renew()),
+                    _ => {}
+                },
+                // One of the missed events may have been that a server is up.
+                Err(RecvError::Lagged(_)) => self.rest(self.clone().renew()),
                 Err(RecvError::Closed) => return,
             }
+        }
+    }
+
+    /// Subscribes again to all resources, because a server that was lost and connected again knows of no subscription.
+    /// Nothing happens where the subscription still stands.
+    async fn renew(self: Arc<Self>) {
+        let _turn = self.subscriptions.turn.lock().await;
+        let all: Vec<String> = self.subscriptions.counts.lock().keys().cloned().collect();
+        for uri in all {
+            // A server that is away is subscribed to when it is up again.
+            let _away = self.fleet.group.subscribe(&uri).await;
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Servers that come and go while clients are connected.
 
+use futures_util::FutureExt;
+use moored_mcp::{Gateway, SessionGroup};
 use serde_json::json;
 
 use crate::clients::{eras, over_a_pipe, over_http};
-use crate::support::{Raw, Served, come_true, fleet_server, shell, within_limit};
+use crate::support::{Raw, Served, brisk, come_true, fleet_server, options, shell, within_limit};
 
 /// A server that exits at once until the file `flag` exists.
 fn when(flag: &std::path::Path) -> moored_mcp::ServerParams {
@@ -65,6 +67,41 @@ async fn a_server_that_dies_is_told_of_and_connected_again() {
             list["result"]["tools"].as_array().is_some_and(|tools| tools.len() == 3)
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_is_not_told_of_a_change_that_is_in_the_list_it_has_got() {
+    within_limit(async {
+        for era in eras() {
+            let group = SessionGroup::start(brisk());
+            let gateway = Gateway::start(group.clone(), options());
+            let (client, noting) = over_a_pipe(&gateway, era.clone()).await;
+            let mut subscription = None;
+            if matches!(era, rmcp::service::ClientLifecycleMode::Discover { .. }) {
+                let filter =
+                    rmcp::model::SubscriptionFilter::builder().tools_list_changed().build();
+                subscription = Some(client.listen(filter).await.expect("a subscription"));
+            }
+            group.connect(fleet_server("a", &[])).await.expect("it comes up");
+            // From here on only the test moves the clock, so the list comes before the changes are announced.
+            tokio::time::pause();
+            assert_eq!(client.list_all_tools().await.expect("a list").len(), 3);
+            tokio::time::advance(std::time::Duration::from_millis(200)).await;
+            client.list_all_tools().await.expect("a list");
+            match &mut subscription {
+                Some(subscription) => assert!(subscription.next().now_or_never().is_none()),
+                None => assert!(noting.changes.notified().now_or_never().is_none()),
+            }
+            tokio::time::resume();
+            group.disconnect("a").await.expect("it was up");
+            match &mut subscription {
+                Some(subscription) => drop(subscription.next().await.expect("told")),
+                None => noting.changes.notified().await,
+            }
+            assert!(gateway.close().await.clean);
+        }
     })
     .await;
 }

@@ -123,3 +123,37 @@ async fn updates_reach_those_who_subscribed_and_a_server_is_subscribed_to_once()
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_subscription_outlives_the_loss_of_its_server() {
+    within_limit(async {
+        for modern in [false, true] {
+            let book = Book::default();
+            let (url, _task) = real(book.clone()).await;
+            let served = Served::start(vec![at("s", &url)]).await;
+            let [legacy, newer] = eras();
+            let (one, noted) =
+                over_a_pipe(&served.gateway, if modern { newer } else { legacy }).await;
+            let mut listening = None;
+            if modern {
+                let filter =
+                    SubscriptionFilter::builder().resource_subscription("book:///1").build();
+                listening = Some(one.listen(filter).await.expect("it listens"));
+            } else {
+                one.subscribe(SubscribeRequestParams::new("book:///1")).await.expect("subscribed");
+            }
+            come_true(async || book.subscribed.lock().len() == 1).await;
+            // The server forgets, as one that is started again does.
+            book.subscribed.lock().clear();
+            served.gateway.group().disconnect("s").await.expect("it was up");
+            come_true(async || book.subscribed.lock().len() == 1).await;
+            one.call_tool(CallToolRequestParams::new("s__write")).await.expect("written");
+            match &mut listening {
+                Some(listening) => assert!(listening.next().await.expect("told").is_some()),
+                None => come_true(async || *noted.updated.lock() == ["book:///1"]).await,
+            }
+            assert!(served.gateway.close().await.clean);
+        }
+    })
+    .await;
+}
