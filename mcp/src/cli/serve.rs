@@ -1,5 +1,7 @@
 //! `moored-mcp serve`: the servers of a configuration behind one endpoint.
 
+mod unread;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -60,7 +62,11 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
                     .map_err(|error| format!("cannot listen any more: {error}"))
             }
             None => {
-                gateway.serve_pipe(tokio::io::stdin(), tokio::io::stdout()).await;
+                tokio::select! {
+                    () = gateway.serve_pipe(tokio::io::stdin(), tokio::io::stdout()) => {}
+                    // The drop of the other branch cancels the requests of a client that gets no answer any more.
+                    () = unread::stdout() => {}
+                }
                 Ok(())
             }
         }

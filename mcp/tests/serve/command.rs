@@ -1,7 +1,8 @@
 //! The command: `moored-mcp serve`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,9 +30,37 @@ fn start(args: &[&str]) -> Child {
     command.spawn().expect("started")
 }
 
-fn signal(child: &Child) {
+fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(child.id().try_into().expect("an id")).expect("an id");
-    kill_process(pid, Signal::INT).expect("sent");
+    kill_process(pid, signal).expect("sent");
+}
+
+/// The address that a gateway prints first, and the rest of its output.
+fn address(child: &mut Child) -> (String, BufReader<ChildStdout>) {
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    let address =
+        line.trim().strip_prefix("listening on http://").and_then(|it| it.strip_suffix("/mcp"));
+    (address.expect("an address").to_owned(), stdout)
+}
+
+/// Calls the tool `sleep` of the good server; returns the connection.
+fn sleep(address: &str, ms: u64) -> TcpStream {
+    let call = json!({"jsonrpc": "2.0", "id": ms, "method": "tools/call", "params": {
+        "name": "good__sleep", "arguments": {"ms": ms}, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {}}}})
+    .to_string();
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: good__sleep\r\n\
+         Content-Length: {}\r\n\r\n",
+        call.len()
+    );
+    stream.write_all(format!("{head}{call}").as_bytes()).expect("asked");
+    stream
 }
 
 fn rest(pipe: &mut impl Read) -> String {
@@ -44,19 +73,14 @@ fn rest(pipe: &mut impl Read) -> String {
 fn over_http_the_address_comes_first_and_the_report_last() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut child = start(&[&config(dir.path()), "--listen", "127.0.0.1:0"]);
-    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("a line");
-    let address =
-        line.trim().strip_prefix("listening on http://").and_then(|it| it.strip_suffix("/mcp"));
-    let mut stream =
-        std::net::TcpStream::connect(address.expect("an address")).expect("it listens");
+    let (address, mut stdout) = address(&mut child);
+    let mut stream = TcpStream::connect(address).expect("it listens");
     stream
         .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .expect("asked");
     assert!(rest(&mut stream).starts_with("HTTP/1.1 200"));
     let began = Instant::now();
-    signal(&child);
+    signal(&child, Signal::INT);
     let report = rest(&mut stdout);
     let log = rest(child.stderr.as_mut().expect("a pipe"));
     let status = child.wait().expect("ended");
@@ -105,4 +129,93 @@ fn what_cannot_be_served_is_said_before_anything_is_started() {
         assert_eq!(child.wait().expect("ended").code(), Some(2), "{args:?}: {log}");
         assert!(log.contains(words), "{args:?}: {log}");
     }
+}
+
+#[test]
+fn sigterm_lets_calls_come_to_their_end_and_answers_the_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = start(&[&config(dir.path()), "--listen", "127.0.0.1:0", "--drain", "1s"]);
+    let (address, mut stdout) = address(&mut child);
+    // The first one waits for the server, so that the others are under way when the signal comes.
+    assert!(rest(&mut sleep(&address, 1)).contains("slept 1 ms"));
+    let (mut short, mut long) = (sleep(&address, 500), sleep(&address, 60_000));
+    std::thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    signal(&child, Signal::TERM);
+    let (short, long) = (rest(&mut short), rest(&mut long));
+    assert!(short.contains("slept 500 ms"), "{short}");
+    assert!(long.contains("the gateway is closing"), "{long}");
+    let report = rest(&mut stdout);
+    let status = child.wait().expect("ended");
+    assert!(status.success() && began.elapsed() < Duration::from_secs(5), "{status} {report}");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_token_is_asked_of_a_client_as_its_configuration_has_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = config(dir.path());
+    let mut command = Command::new(BINARY);
+    command.args(["serve", &config, "--listen", "127.0.0.1:0", "--token-env", "FLEET_TOKEN"]);
+    command.env("FLEET_TOKEN", "s3cret-t0ken").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("started");
+    let (address, mut stdout) = address(&mut child);
+    let client = dir.path().join("client.json");
+    for (token, outcome, code) in [
+        (Some("s3cret-t0ken"), "ok", 0),
+        (Some("another"), "auth_required", 1),
+        (None, "auth_required", 1),
+    ] {
+        let mut fleet = json!({"url": format!("http://{address}/mcp")});
+        if let Some(token) = token {
+            fleet["headers"] = json!({"Authorization": format!("Bearer {token}")});
+        }
+        std::fs::write(&client, json!({"mcpServers": {"fleet": fleet}}).to_string())
+            .expect("written");
+        let mut doctor = Command::new(BINARY);
+        let doctor = doctor.args(["doctor", "--json"]).arg(&client).output().expect("run");
+        let report: Value = serde_json::from_slice(&doctor.stdout).expect("a report");
+        let fleet = &report["servers"][0];
+        assert_eq!(fleet["outcome"], outcome, "{token:?}: {report:#}");
+        assert_eq!(doctor.status.code(), Some(code), "{token:?}: {report:#}");
+        if token.is_some() && code == 0 {
+            assert!(fleet["tools"].as_u64() >= Some(3), "{report:#}");
+            assert_eq!(fleet["leave"]["clean"], true, "{report:#}");
+        }
+        let all = [doctor.stdout, doctor.stderr].concat();
+        assert!(!String::from_utf8_lossy(&all).contains("t0ken"), "{report:#}");
+    }
+    signal(&child, Signal::TERM);
+    let report = rest(&mut stdout);
+    let log = rest(child.stderr.as_mut().expect("a pipe"));
+    assert!(child.wait().expect("ended").success());
+    assert!(!report.contains("s3cret") && !log.contains("s3cret"), "{report} {log}");
+}
+
+#[test]
+fn a_client_that_was_killed_in_the_middle_of_a_call_is_not_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = start(&[&config(dir.path())]);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let call = |id: u64, ms: u64| {
+        let params = json!({"name": "good__sleep", "arguments": {"ms": ms}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+    };
+    let text = format!("{}\n{}\n", initialize(), call(1, 1));
+    stdin.write_all(text.as_bytes()).expect("written");
+    let mut line = String::new();
+    while !line.contains("slept 1 ms") {
+        line.clear();
+        assert!(stdout.read_line(&mut line).expect("read") > 0, "an answer");
+    }
+    stdin.write_all(format!("{}\n", call(2, 60_000)).as_bytes()).expect("written");
+    std::thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    // The kernel closes the pipes of a client that was killed.
+    drop((stdin, stdout, child.stderr.take()));
+    let status = child.wait().expect("ended");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?} {status}", began.elapsed());
+    assert!(status.success(), "{status}");
 }
