@@ -8,13 +8,27 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use moored::CancelScope;
 use serde_json::{Value, json};
 
 use crate::support::http::{Reply, Server, legacy};
-use crate::support::{Raw, Served, at, come_true, fleet_server, initialize, within_limit};
+use crate::support::{Raw, Served, at, come_true, fleet_server, initialize, options, within_limit};
 
-fn request(message: &Value, modern: bool, session: Option<&str>) -> Request<Full<Bytes>> {
-    let mut request = Request::post("/mcp")
+pub(crate) fn request(
+    message: &Value,
+    modern: bool,
+    session: Option<&str>,
+) -> Request<Full<Bytes>> {
+    sent(Request::post("/mcp"), message, modern, session)
+}
+
+fn sent(
+    request: http::request::Builder,
+    message: &Value,
+    modern: bool,
+    session: Option<&str>,
+) -> Request<Full<Bytes>> {
+    let mut request = request
         .header("host", "localhost")
         .header("accept", "application/json, text/event-stream")
         .header("content-type", "application/json");
@@ -22,7 +36,8 @@ fn request(message: &Value, modern: bool, session: Option<&str>) -> Request<Full
         request = request
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", message["method"].as_str().expect("a method"));
-        if let Some(name) = message["params"]["name"].as_str() {
+        let params = &message["params"];
+        if let Some(name) = params["name"].as_str().or(params["uri"].as_str()) {
             request = request.header("mcp-name", name);
         }
     }
@@ -45,19 +60,56 @@ fn call(modern: bool) -> Value {
         {"name": "s__echo", "arguments": {"message": "m"}, "_meta": meta}})
 }
 
-/// Polls a future `polls` times and drops it; `true` if it was ready by then.
-async fn cut_after<F: Future>(polls: usize, future: F) -> bool {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        let ready = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
-        if ready {
-            return true;
+/// The way in which a future ends early.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Dropped,
+    /// By the cancellation of a scope around it.
+    Cancelled,
+}
+
+/// Polls a future `polls` times and ends it; `true` if it was ready by then.
+async fn cut_after<F: Future>(polls: usize, end: End, future: F) -> bool {
+    let scope = CancelScope::new();
+    let ask = scope.handle();
+    let counted = async move {
+        let mut future = pin!(future);
+        for _ in 0..polls {
+            let ready = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+            if ready {
+                return true;
+            }
+            // The pause lets the awaited event happen, so that the next poll comes to the next await.
+            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        // The pause lets the awaited event happen, so that the next poll comes to the next await.
-        tokio::task::yield_now().await;
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        if end == End::Cancelled {
+            ask.cancel();
+            future.await;
+        }
+        false
+    };
+    scope.run(counted).await.unwrap_or(false)
+}
+
+/// Cuts `play` after 1, 2, 3, … polls, until it ends before the cut. After each cut `holds` has to become true.
+async fn everywhere<F: Future>(play: impl Fn() -> F, holds: impl AsyncFn() -> bool) {
+    for end in [End::Dropped, End::Cancelled] {
+        let mut polls = 1;
+        while !cut_after(polls, end, play()).await {
+            come_true(&holds).await;
+            // The first awaits are the gateway's own; later ones are most often the same wait again.
+            polls += 1 + polls / 16;
+            assert!(polls < 2_000, "it never comes to its end");
+        }
+        come_true(&holds).await;
     }
-    false
+}
+
+async fn whole(served: &Served, request: Request<Full<Bytes>>) {
+    let answer = served.gateway.handle(request).await;
+    let read: Result<_, Infallible> = answer.into_body().collect().await;
+    read.expect("a body");
 }
 
 #[tokio::test]
@@ -68,44 +120,138 @@ async fn a_handler_that_is_dropped_at_any_await_leaves_nothing_behind() {
         let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         let session = served.session().await;
         come_true(async || served.gateway.servers().len() == 1).await;
-        let baseline = {
-            // A first request, so that tasks which start only once are running.
-            served.ask(Raw::modern("tools/list", json!({}))).await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            alive()
-        };
-        for modern in [true, false] {
-            let mut polls = 1;
-            loop {
-                let gateway = served.gateway.clone();
-                let session = (!modern).then_some(session.as_str());
-                let whole = async {
-                    let answer = gateway.handle(request(&call(modern), modern, session)).await;
-                    let read: Result<_, Infallible> = answer.into_body().collect().await;
-                    read.expect("a body")
+        // A first request, so that tasks which start only once are running.
+        served.ask(Raw::modern("tools/list", json!({}))).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let baseline = alive();
+        let holds = async || alive() <= baseline;
+        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+        let notice = json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"});
+        let complete = json!({"jsonrpc": "2.0", "id": 1, "method": "prompts/get", "params": {"name": "s__none"}});
+        let modern_list = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/list", "params": {"_meta": call(true)["params"]["_meta"]}});
+        for (message, modern) in [
+            (call(true), true),
+            // In the older era a client that disconnects has not cancelled its calls, so they come to their end.
+            (call(false), false),
+            (list, false),
+            (notice, false),
+            (complete, false),
+            (modern_list, true),
+        ] {
+            let session = (!modern).then_some(session.as_str());
+            everywhere(|| whole(&served, request(&message, modern, session)), holds).await;
+        }
+        assert!(served.gateway.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_begun_whole_or_not_at_all() {
+    within_limit(async {
+        let mut few = options();
+        few.sessions = 1;
+        let served = Served::with(Vec::new(), few).await;
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        served.ask(Raw::modern("tools/list", json!({}))).await;
+        let baseline = alive();
+        for end in [End::Dropped, End::Cancelled] {
+            for polls in 1.. {
+                let id = std::cell::RefCell::new(None);
+                let begin = async {
+                    let answer = served.gateway.handle(request(&initialize(), false, None)).await;
+                    let named = answer.headers().get("mcp-session-id");
+                    *id.borrow_mut() = named.map(|id| id.to_str().expect("text").to_owned());
                 };
-                if cut_after(polls, whole).await {
+                let begun = cut_after(polls, end, begin).await;
+                if let Some(id) = id.take() {
+                    let delete = Raw::new("DELETE", "/mcp").with("Mcp-Session-Id", &id);
+                    assert_eq!(served.ask(delete).await.status, 204);
+                }
+                // There is room for a new one.
+                come_true(async || {
+                    let health = served.ask(Raw::new("GET", "/health")).await.message();
+                    health["sessions"] == 0 && alive() <= baseline
+                })
+                .await;
+                if begun {
                     break;
                 }
-                polls += 1;
+            }
+        }
+        assert!(served.gateway.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_of_a_session_that_is_dropped_at_any_poll_is_read_again() {
+    within_limit(async {
+        let served = Served::start(vec![fleet_server("s", &[])]).await;
+        served.gateway.settled().await;
+        let session = served.session().await;
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let baseline = alive();
+        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+        let listen = async || {
+            let get = sent(Request::get("/mcp"), &list, false, Some(&session));
+            let answer = served.gateway.handle(get).await;
+            // It never ends by itself.
+            let _ = tokio::time::timeout(
+                std::time::Duration::from_millis(20),
+                answer.into_body().collect(),
+            )
+            .await;
+        };
+        everywhere(listen, async || alive() <= baseline).await;
+        let delete = Raw::new("DELETE", "/mcp").with("Mcp-Session-Id", &session);
+        assert_eq!(served.ask(delete).await.status, 204);
+        assert!(served.gateway.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pipe_that_is_dropped_at_any_poll_leaves_nothing_behind() {
+    use tokio::io::AsyncWriteExt;
+    within_limit(async {
+        let served = Served::start(vec![fleet_server("s", &[])]).await;
+        served.gateway.settled().await;
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let baseline = alive();
+        let play = async || {
+            let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+            let (input, output) = tokio::io::split(theirs);
+            let text = format!("{}\n{}\n", initialize(), call(false));
+            ours.write_all(text.as_bytes()).await.expect("written");
+            ours.shutdown().await.expect("closed");
+            served.gateway.serve_pipe(input, output).await;
+        };
+        everywhere(play, async || alive() <= baseline).await;
+        assert!(served.gateway.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_close_of_a_gateway_is_cut_anywhere_and_goes_on() {
+    within_limit(async {
+        for end in [End::Dropped, End::Cancelled] {
+            for polls in 1.. {
+                let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+                let baseline = alive();
+                let served = Served::start(vec![fleet_server("s", &[])]).await;
+                served.gateway.settled().await;
+                let closed = cut_after(polls, end, served.gateway.close()).await;
+                assert!(served.gateway.close().await.all_well(), "cut at {polls}");
+                drop(served);
+                come_true(async || alive() <= baseline).await;
+                if closed {
+                    break;
+                }
                 assert!(polls < 2_000, "it never comes to its end");
             }
-            // In the older era a client that disconnects has not cancelled its calls, so they come to their end.
-            come_true(async || alive() <= baseline).await;
         }
-        // A session is ended if its client disconnects before it has the session's id.
-        for polls in 1..4 {
-            let begin = served.gateway.handle(request(&initialize(), false, None));
-            let _cut_or_begun = cut_after(polls, begin).await;
-        }
-        let answer = served
-            .ask(Raw::modern(
-                "tools/call",
-                json!({"name": "s__echo", "arguments": {"message": "m"}}),
-            ))
-            .await;
-        assert_eq!(answer.message()["result"]["content"][0]["text"], "m");
-        assert!(served.gateway.close().await.all_well());
     })
     .await;
 }
