@@ -1,308 +1,317 @@
 #!/usr/bin/env bash
-# The doctor and `call` against servers and clients' tests that nobody here wrote: server-everything from npm over stdio and
-# over streamable HTTP, the Python package `mcp` in its two major versions over the same two, published Python servers that
-# `uvx` starts, two at a time, and the client scenarios of npm's conformance suite.
+# The doctor and `call` against servers that nobody here wrote, over the launchers that people use: npx, node, uvx,
+# `python -m`, `sh -c`, bridges in both directions, streamable HTTP; twelve of them at once on a loaded machine; and all
+# client scenarios of npm's conformance suite.
 #
-#     [BUSY=2] bash mcp/tests/real/run.sh [BINARY]
+#     [BUSY=2] [FIELD=DIR] bash mcp/tests/real/run.sh [BINARY]
 #
-# Without BINARY the program is built. BUSY is how many busy loops run beside it all the time: it has to hold on a loaded
-# machine too. What is missing is skipped with a word; 0 means that nothing failed. A table at the end tells all.
+# Without BINARY the program is built. The packages are loaded with npm and uv, and kept in FIELD if it is set. BUSY is the
+# number of busy loops that run while the twelve start. What is missing is skipped with a word; 0 means that nothing failed.
+# Two tables at the end tell all: a row for each launch of a server, and one for each check.
 set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+bounded "${LIMIT:-45m}" "$@"
+doctor=$(program "$@")
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-everything=@modelcontextprotocol/server-everything@${EVERYTHING_VERSION:-2026.8.31}
-conformance=@modelcontextprotocol/conformance@${CONFORMANCE_VERSION:-0.1.16}
-python_versions=${PYTHON_MCP_VERSIONS:-"1.30.0 2.3.0"}
-uvx_servers=${UVX_SERVERS:-"mcp-server-time@2026.10.19 mcp-server-fetch@2026.10.24"}
-uvx_rounds=${UVX_ROUNDS:-3}
-
-work=$(mktemp -d)
-started=()
-finish() {
-    # Only what was started here, by its id.
-    for pid in "${started[@]}"; do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    rm -rf "$work"
+# The fleet that is put together: the entries of its configuration, and what table.py needs to know of each.
+entries=()
+manifest=$work/manifest.tsv
+# server NAME PACKAGE VERSION LAUNCHER ENTRY
+server() {
+    entries+=("\"$1\": $5")
+    printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$manifest"
 }
-trap finish EXIT
-
-if [ $# -ge 1 ]; then
-    doctor=$(realpath "$1")
-else
-    (cd "$here/../../.." && cargo build --quiet -p moored-mcp)
-    doctor=$(realpath "${CARGO_TARGET_DIR:-$here/../../../target}/debug/moored-mcp")
-fi
-
-for _ in $(seq "${BUSY:-0}"); do
-    while :; do :; done &
-    started+=($!)
-done
-
-# The rows of the table at the end.
-rows=()
-failures=0
-passed() { rows+=("ok       $*"); }
-skipped() {
-    echo "skipped: $*"
-    rows+=("skipped  $*")
+new_fleet() {
+    entries=()
+    : >"$manifest"
 }
-fail() {
-    echo "FAILED: $*"
-    rows+=("FAILED   $*")
-    failures=$((failures + 1))
+# command PROGRAM [ARGUMENT ..]: an entry. The environment is an object in $env.
+env='{}'
+command_entry() {
+    python3 -c 'import json, sys; print(json.dumps({"command": sys.argv[2], "args": sys.argv[3:], "env": json.loads(sys.argv[1])}))' \
+        "$env" "$@"
 }
+offline='{"UV_OFFLINE": "1", "UV_CACHE_DIR": "'$field'/uvcache", "npm_config_offline": "true", "npm_config_cache": "'$field'/npmcache"}'
 
-# Examines a configuration for a person, then for a program, and expects all well in both.
-examine() {
-    local what=$1 config=$2 before=$failures
+table=$work/table.tsv
+: >"$table"
+# fleet WHAT [ARGUMENT ..]: examines the fleet, once for the table and the checks.
+fleet() {
+    local what=$1 config=$work/fleet.json began status=0 rows_failed=0
+    shift
+    (IFS=,; echo "{\"mcpServers\": {${entries[*]}}}") >"$config"
     echo
-    timeout 300 "$doctor" doctor "$config" || fail "$what: doctor: status $?"
-    timeout 300 "$doctor" doctor "$config" --json >"$work/report.json" || fail "$what: doctor --json: status $?"
-    grep -q '^  "clean": true' "$work/report.json" || fail "$what: the report is not clean: $(cat "$work/report.json")"
-    [ $failures != "$before" ] || passed "$what: doctor"
+    echo "== $what: ${#entries[@]} servers"
+    began=$(now)
+    timeout 400 "$doctor" doctor "$config" --json "$@" >"$work/report.json" 2>"$work/doctor.err" || status=$?
+    python3 "$here/table.py" "$work/report.json" "$manifest" "$what" >"$work/rows" 2>"$work/why" || rows_failed=$?
+    cat "$work/rows" >>"$table"
+    cut -f 1-7 "$work/rows" | column -t -s $'\t' 2>/dev/null || cat "$work/rows"
+    if [ $status = 0 ] && [ $rows_failed = 0 ]; then
+        passed "$what: ${#entries[@]} servers came up and were left cleanly, in $(($(now) - began)) ms"
+    else
+        fail "$what: status $status: $(cat "$work/why" "$work/doctor.err")"
+    fi
 }
 
 # How many servers of the last report have a line.
 count() { grep -c "$1" "$work/report.json" || true; }
 
-# Calls `echo` of a server and expects the words back.
-echo_back() {
-    local what=$1 config=$2 server=$3 answer
-    echo "call $server/echo:"
-    answer=$(timeout 300 "$doctor" call "$config" "$server/echo" '{"message": "ahoy from moored"}' --timeout 60s) || {
-        fail "$what: call $server/echo: status $?"
+# call_back WHAT SERVER/TOOL JSON PATTERN: calls a tool of the last fleet and expects a word in the answer.
+call_back() {
+    local what=$1 answer
+    answer=$(timeout 120 "$doctor" call "$work/fleet.json" "$2" "$3" --timeout 60s 2>"$work/call.err") || {
+        fail "$what: call $2: status $?: $(cat "$work/call.err")"
         return
     }
-    echo "$answer"
-    if grep -q 'ahoy from moored' <<<"$answer"; then passed "$what: call $server/echo"; else fail "$what: $server did not echo"; fi
+    if grep -q -- "$4" <<<"$answer"; then passed "$what: call $2"; else fail "$what: call $2: no '$4' in $answer"; fi
 }
 
-# Waits until a command succeeds, a minute at most: on a loaded machine an interpreter takes its time.
-until_true() {
-    for _ in $(seq 600); do
-        if "$@" 2>/dev/null; then return 0; fi
-        sleep 0.1
+# http NAME COMMAND ..: starts a server that listens on a loopback port of the kernel's choice. Sets `url` and `port`.
+# Node servers are preloaded, because several of them listen on all interfaces and on a port of their own choice.
+http() {
+    local name=$1
+    shift
+    rm -f "$work/$name.port"
+    PORT=0 PORT_FILE=$work/$name.port NODE_OPTIONS="--require $here/loopback.cjs" "$@" >"$work/$name.log" 2>&1 </dev/null &
+    started+=($!)
+    until_true test -s "$work/$name.port" || {
+        fail "$name did not listen: $(tail -n 5 "$work/$name.log")"
+        return 1
+    }
+    port=$(cat "$work/$name.port")
+    url=http://127.0.0.1:$port/mcp
+}
+
+everything=2026.8.31
+npm_servers=(
+    "@modelcontextprotocol/server-everything@$everything" @modelcontextprotocol/server-filesystem@2026.8.31
+    @modelcontextprotocol/server-memory@2026.8.31 @modelcontextprotocol/server-sequential-thinking@2026.8.31
+    @playwright/mcp@0.0.83 @upstash/context7-mcp@4.1.1 @notionhq/notion-mcp-server@2.5.2 mcp-server-commands@0.5.0
+    chrome-devtools-mcp@1.11.0 @eslint/mcp@0.3.13 tavily-mcp@0.2.22 figma-developer-mcp@0.13.2
+    mcp-remote@0.15.1 supergateway@4.0.0
+)
+uvx_servers=(
+    mcp-server-time=2026.10.19 mcp-server-fetch=2026.10.24 excel-mcp-server=2.2.2
+    duckduckgo-mcp-server=0.7.0 mcp-simple-timeserver=3.3.2 mcp-proxy=0.13.0
+)
+# Each in an environment of its own, because they want different versions of the SDK.
+python_modules=(mcp-server-git=2026.10.19 mcp-server-calculator=0.2.1 wikipedia-mcp=2.0.1)
+
+install() {
+    local server
+    echo "== loading packages into $field"
+    have_npm || { skipped "servers from npm: there is no npm on this machine" && return 1; }
+    npm_install "${npm_servers[@]}" || { skipped "servers from npm: $(tail -n 1 "$work/npm.log")" && return 1; }
+    # What npx itself loads, so that a launch does not.
+    npm_config_cache=$field/npmcache timeout 300 npx --yes --package "@modelcontextprotocol/server-sequential-thinking@2026.8.31" true \
+        >"$work/npm.log" 2>&1 || { skipped "npx: $(tail -n 1 "$work/npm.log")" && return 1; }
+    command -v python3 >/dev/null && uv_install || { skipped "servers from PyPI: no Python, or no uv" && return 1; }
+    timeout 300 "$uvx" --quiet --with mcp==1.30.0 --from mcp-server-sqlite==2025.4.25 python -c '' >"$work/uv.log" 2>&1 </dev/null ||
+        { skipped "mcp-server-sqlite: $(tail -n 1 "$work/uv.log")" && return 1; }
+    for server in "${uvx_servers[@]}"; do
+        uvx_install "${server%=*}" "${server#*=}" || { skipped "$server: $(tail -n 1 "$work/uv.log")" && return 1; }
     done
-    return 1
+    for server in "${python_modules[@]}" mcp=1.30.0 mcp=2.3.0; do
+        venv "${server/=/-}" "${server/=/==}" || { skipped "$server: $(tail -n 1 "$work/uv.log")" && return 1; }
+    done
 }
 
-# Installs from npm, or says why not.
-npm_install() {
-    npm install --prefix "$work/npm" --no-audit --no-fund --silent "$@" 2>"$work/npm.log"
+# uvx_server NAME PACKAGE VERSION [ARGUMENT ..]
+uvx_server() {
+    local name=$1 package=$2 version=$3
+    shift 3
+    server "$name" "$package" "$version" uvx "$(env=$offline command_entry "$uvx" "$package@$version" "$@")"
 }
 
-npm_server() {
-    local what=server-everything
-    echo "== $everything"
-    npm_install "$everything" || {
-        skipped "$what: npm could not install it: $(tail -n 1 "$work/npm.log")"
-        return
-    }
-    local program=$work/npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js
-    local log=$work/everything.log port_file=$work/everything.port port
-
-    PORT=0 PORT_FILE=$port_file node --require "$here/loopback.cjs" "$program" streamableHttp >"$log" 2>&1 &
-    started+=($!)
-    until_true test -s "$port_file" || {
-        fail "$what did not listen: $(cat "$log")"
-        return
-    }
-    port=$(cat "$port_file")
-
-    cat >"$work/everything.json" <<JSON
-{"mcpServers": {
-    "everything-stdio": {"command": "node", "args": ["$program", "stdio"]},
-    "everything-http": {"url": "http://127.0.0.1:$port/mcp"}
-}}
-JSON
-    examine "$what" "$work/everything.json"
-    [ "$(count '"delete": "terminated"')" = 1 ] || fail "$what: the HTTP session was not terminated"
-    echo_back "$what" "$work/everything.json" everything-stdio
-    echo_back "$what" "$work/everything.json" everything-http
-
-    # The server's own log: every session that it began was ended by a DELETE.
-    sed -n 's/^Session initialized with ID: //p' "$log" | sort >"$work/begun"
-    sed -n 's/^Received session termination request for session //p' "$log" | sort >"$work/ended"
-    echo "its log: $(wc -l <"$work/begun") sessions begun, $(wc -l <"$work/ended") ended by DELETE"
-    [ "$(wc -l <"$work/begun")" = 3 ] || fail "$what: three sessions were expected in the log"
-    if diff "$work/begun" "$work/ended"; then
-        passed "$what: each session was ended by a DELETE"
-    else
-        fail "$what: a session was not ended by a DELETE"
-    fi
+# Twelve at once, in front of a loaded machine.
+twelve() {
+    local bin=$modules/.bin
+    new_fleet
+    mkdir -p "$work/files"
+    git init --quiet "$work/repo"
+    server everything @modelcontextprotocol/server-everything $everything npx \
+        "$(command_entry npx --prefix "$field/npm" mcp-server-everything stdio)"
+    server thinking @modelcontextprotocol/server-sequential-thinking 2026.8.31 "npx -y" \
+        "$(env=$offline command_entry npx -y @modelcontextprotocol/server-sequential-thinking@2026.8.31)"
+    server playwright @playwright/mcp 0.0.83 npx "$(command_entry npx --prefix "$field/npm" playwright-mcp)"
+    server context7 @upstash/context7-mcp 4.1.1 npx "$(command_entry npx --prefix "$field/npm" context7-mcp)"
+    server files @modelcontextprotocol/server-filesystem 2026.8.31 node \
+        "$(command_entry node "$modules/@modelcontextprotocol/server-filesystem/dist/index.js" "$work/files")"
+    server notion @notionhq/notion-mcp-server 2.5.2 "bin" \
+        "$(env='{"NOTION_TOKEN": "ntn_none"}' command_entry "$bin/notion-mcp-server")"
+    server memory @modelcontextprotocol/server-memory 2026.8.31 "sh -c" "$(command_entry sh -c "$bin/mcp-server-memory")"
+    server commands mcp-server-commands 0.5.0 "sh -c, a pipe" "$(command_entry sh -c "$bin/mcp-server-commands | cat")"
+    uvx_server time mcp-server-time 2026.10.19
+    uvx_server fetch mcp-server-fetch 2026.10.24
+    server git mcp-server-git 2026.10.19 "python -m" "$(command_entry "$field/venv-mcp-server-git-2026.10.19/bin/python" -m mcp_server_git --repository "$work/repo")"
+    server calculator mcp-server-calculator 0.2.1 "python -m" "$(command_entry "$field/venv-mcp-server-calculator-0.2.1/bin/python" -m mcp_server_calculator)"
+    load "${BUSY:-2}"
+    fleet "twelve at once, ${BUSY:-2} busy loops" --connect-timeout "${CONNECT_TIMEOUT:-90s}"
+    idle
+    call_back npx everything/echo '{"message": "ahoy from moored"}' 'ahoy from moored'
+    call_back node files/write_file "{\"path\": \"$work/files/a\", \"content\": \"ahoy\"}" "$work/files/a"
+    call_back "python -m" calculator/calculate '{"expression": "6*7"}' 42
+    call_back uvx time/get_current_time '{"timezone": "Etc/UTC"}' UTC
 }
 
-python_server() {
-    local version=$1 what="Python mcp $1" venv=$work/venv-$1
-    echo
-    echo "== $what"
-    { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "mcp==$version"; } \
-        >"$work/pip.log" 2>&1 || {
-        skipped "$what: pip could not install it: $(tail -n 1 "$work/pip.log")"
-        return
-    }
-    local log=$work/python-$version.log port begun ended
-    PYTHONUNBUFFERED=1 "$venv/bin/python" "$here/echo_server.py" http >"$log" 2>&1 &
-    started+=($!)
-    until_true grep -q 'running on http://127.0.0.1:' "$log" || {
-        fail "$what: the server did not listen: $(cat "$log")"
-        return
-    }
-    port=$(sed -n 's|.*running on http://127.0.0.1:\([0-9]*\).*|\1|p' "$log")
-    cat >"$work/python.json" <<JSON
-{"mcpServers": {
-    "python-stdio": {"command": "$venv/bin/python", "args": ["$here/echo_server.py", "stdio"]},
-    "python-http": {"url": "http://127.0.0.1:$port/mcp"}
-}}
-JSON
-    examine "$what" "$work/python.json"
-    local era=2026-07-28
-    [[ $version != 1.* ]] || era=2025-11-25
-    if [ "$(count "\"era\": \"$era\"")" = 2 ]; then passed "$what: era $era"; else fail "$what: another era than $era"; fi
-    echo_back "$what" "$work/python.json" python-stdio
-    echo_back "$what" "$work/python.json" python-http
-
-    # Every `initialized` is a session of ours, and each is ended by a DELETE. (The server makes a transport for the era
-    # probe too, and ends it itself.) The second version speaks the era without sessions: it has none to end.
-    begun=$(grep -c '"POST /mcp HTTP/1.1" 202' "$log" || true)
-    ended=$(grep -c '"DELETE /mcp HTTP/1.1" 200' "$log" || true)
-    echo "its log: $begun sessions begun, $ended ended by DELETE"
-    local expected=0
-    [[ $version != 1.* ]] || expected=3
-    [ "$begun" = $expected ] && [ "$ended" = $expected ] || fail "$what: $expected sessions were expected: $(cat "$log")"
-    sed -n 's/^Created new transport with session ID: //p' "$log" | sort >"$work/begun"
-    sed -n 's/^Terminating session: //p' "$log" | sort >"$work/ended"
-    if diff "$work/begun" "$work/ended"; then
-        passed "$what: no transport is left in the server"
-    else
-        fail "$what: the server still has a transport"
-    fi
+# The rest of the stdio servers, as their users start them.
+more_stdio() {
+    local bin=$modules/.bin version
+    new_fleet
+    # Published for the SDK's first version, without saying so.
+    server sqlite mcp-server-sqlite 2025.4.25 "uvx --with" "$(env=$offline command_entry "$uvx" --with mcp==1.30.0 \
+        mcp-server-sqlite@2025.4.25 --db-path "$work/test.db")"
+    uvx_server excel excel-mcp-server 2.2.2 stdio
+    uvx_server search duckduckgo-mcp-server 0.7.0
+    uvx_server clock mcp-simple-timeserver 3.3.2
+    server wikipedia wikipedia-mcp 2.0.1 "python -m" \
+        "$(command_entry "$field/venv-wikipedia-mcp-2.0.1/bin/python" -m wikipedia_mcp)"
+    server chrome chrome-devtools-mcp 1.11.0 npx "$(command_entry npx --prefix "$field/npm" chrome-devtools-mcp)"
+    server eslint @eslint/mcp 0.3.13 node "$(command_entry node "$modules/@eslint/mcp/src/mcp-cli.js")"
+    server tavily tavily-mcp 0.2.22 bin "$(env='{"TAVILY_API_KEY": "none"}' command_entry "$bin/tavily-mcp")"
+    server figma figma-developer-mcp 0.13.2 "sh -c" "$(command_entry sh -c "exec '$bin/figma-developer-mcp' --stdio --figma-api-key=none")"
+    for version in 1.30.0 2.3.0; do
+        server "python-$version" mcp $version python "$(command_entry "$field/venv-mcp-$version/bin/python" "$here/echo_server.py" stdio)"
+    done
+    fleet "stdio" --connect-timeout "${CONNECT_TIMEOUT:-90s}"
+    [ "$(count '"era": "2026-07-28"')" -ge 1 ] || fail "stdio: no server of the era 2026-07-28"
+    call_back uvx sqlite/list_tables '{}' 'content'
+    call_back python python-1.30.0/echo '{"message": "ahoy"}' 'Echo: ahoy'
+    call_back python python-2.3.0/echo '{"message": "ahoy"}' 'Echo: ahoy'
 }
 
-# Published servers as their users start them: `uvx` starts an interpreter, all at the same time.
-uvx_servers() {
-    local what=uvx uvx=$work/uv/bin/uvx entries="" server round all=0 status
-    echo
-    echo "== uvx: $uvx_servers, the Python mcp 2.3.0"
-    { python3 -m venv "$work/uv" && "$work/uv/bin/pip" install --quiet --disable-pip-version-check uv; } \
-        >"$work/pip.log" 2>&1 || {
-        skipped "$what: pip could not install it: $(tail -n 1 "$work/pip.log")"
-        return
-    }
-    # Into uv's cache first: a download is no part of what is tried here.
-    for server in $uvx_servers; do
-        "$uvx" "$server" --help >"$work/uv.log" 2>&1 || {
-            skipped "$what: it could not install $server: $(tail -n 1 "$work/uv.log")"
-            return
+# Servers behind streamable HTTP, and bridges between the transports, in both directions.
+over_http() {
+    local program=$modules/@modelcontextprotocol/server-everything/dist/index.js bin=$modules/.bin version begun ended url port
+    new_fleet
+    http everything node "$program" streamableHttp || return 0
+    local everything_url=$url
+    server everything @modelcontextprotocol/server-everything $everything "HTTP, node" "{\"url\": \"$url\"}"
+    http context7 node "$modules/@upstash/context7-mcp/dist/index.js" --transport http --port 0 &&
+        server context7 @upstash/context7-mcp 4.1.1 "HTTP, node" "{\"type\": \"http\", \"url\": \"$url\"}"
+    http supergateway node "$modules/supergateway/dist/index.js" --stdio "$bin/mcp-server-memory" \
+        --outputTransport streamableHttp --stateful --port 0 &&
+        server supergateway supergateway 4.0.0 "HTTP, bridge to stdio" "{\"url\": \"$url\"}"
+    server mcp-remote mcp-remote 0.15.1 "bridge to HTTP" \
+        "$(command_entry node "$bin/mcp-remote" "$everything_url" --allow-http --transport http-only)"
+    server mcp-proxy mcp-proxy 0.13.0 "uvx, bridge to HTTP" \
+        "$(env=$offline command_entry "$uvx" mcp-proxy@0.13.0 --transport streamablehttp "$everything_url")"
+    server supergateway-in supergateway 4.0.0 "npx, bridge to HTTP" \
+        "$(command_entry npx --prefix "$field/npm" supergateway --streamableHttp "$everything_url")"
+    for version in 1.30.0 2.3.0; do
+        local log=$work/python-$version.log
+        PYTHONUNBUFFERED=1 "$field/venv-mcp-$version/bin/python" "$here/echo_server.py" http >"$log" 2>&1 </dev/null &
+        started+=($!)
+        until_true grep -q 'running on http://127.0.0.1:' "$log" || {
+            fail "Python mcp $version did not listen: $(tail -n 3 "$log")"
+            continue
         }
-        entries+="\"${server%%@*}\": {\"command\": \"$uvx\", \"args\": [\"$server\"], \"env\": {\"UV_OFFLINE\": \"1\"}}, "
-        all=$((all + 1))
+        port=$(sed -n 's|.*running on http://127.0.0.1:\([0-9]*\).*|\1|p' "$log")
+        server "python-$version" mcp $version "HTTP, python" "{\"url\": \"http://127.0.0.1:$port/mcp\"}"
     done
-    "$uvx" --from mcp==2.3.0 python -c 'import mcp' >"$work/uv.log" 2>&1 || {
-        skipped "$what: it could not install mcp 2.3.0: $(tail -n 1 "$work/uv.log")"
-        return
-    }
-    local echo="\"--from\", \"mcp==2.3.0\", \"python\", \"$here/echo_server.py\", \"stdio\""
-    echo "{\"mcpServers\": {${entries%, }}}" >"$work/uvx.json"
-    echo "{\"mcpServers\": {$entries\"modern\": {\"command\": \"$uvx\", \"args\": [$echo], \"env\": {\"UV_OFFLINE\": \"1\"}}}}" \
-        >"$work/uvx-modern.json"
-    for round in $(seq "$uvx_rounds"); do
-        status=0
-        timeout 300 "$doctor" doctor "$work/uvx.json" --json >"$work/report.json" || status=$?
-        if [ $status = 0 ] && [ "$(count '"outcome": "ok"')" = $all ]; then
-            passed "$what: $all start together, round $round: $(sed -n 's/^      "connect_ms": \([0-9]*\),/\1 ms/p' "$work/report.json" | xargs)"
+    fleet "HTTP and bridges" --connect-timeout "${CONNECT_TIMEOUT:-90s}"
+    for version in everything mcp-remote mcp-proxy supergateway-in; do
+        call_back "$version" $version/echo '{"message": "ahoy from moored"}' 'ahoy from moored'
+    done
+    call_back supergateway supergateway/read_graph '{}' entities
+    for version in 1.30.0 2.3.0; do call_back "Python mcp $version" "python-$version/echo" '{"message": "ahoy"}' 'Echo: ahoy'; done
+
+    # The server's own log: every session of ours was ended by a DELETE. (A bridge may leave its own without one.)
+    sed -n 's/^Session initialized with ID: //p' "$work/everything.log" | sort >"$work/begun"
+    sed -n 's/^Received session termination request for session //p' "$work/everything.log" | sort >"$work/ended"
+    echo "server-everything's log: $(wc -l <"$work/begun") sessions begun, $(wc -l <"$work/ended") ended by DELETE"
+    [ "$(count '"delete": "terminated"')" -ge 2 ] || fail "HTTP: sessions were not ended by DELETE"
+    # Every `initialized` is a session of ours. The second version speaks the era without sessions: it has none to end.
+    for version in 1.30.0 2.3.0; do
+        begun=$(grep -c '"POST /mcp HTTP/1.1" 202' "$work/python-$version.log" || true)
+        ended=$(grep -c '"DELETE /mcp HTTP/1.1" 200' "$work/python-$version.log" || true)
+        local expected=0
+        [[ $version != 1.* ]] || expected=2
+        if [ "$begun" = $expected ] && [ "$ended" = $expected ]; then
+            passed "Python mcp $version over HTTP: $begun sessions begun, $ended ended by DELETE"
         else
-            fail "$what: $all start together, round $round: status $status: $(cat "$work/report.json")"
+            fail "Python mcp $version over HTTP: $expected sessions were expected, $begun begun, $ended ended"
+        fi
+        sed -n 's/^Created new transport with session ID: //p' "$work/python-$version.log" | sort >"$work/begun"
+        sed -n 's/^Terminating session: //p' "$work/python-$version.log" | sort >"$work/ended"
+        if diff "$work/begun" "$work/ended"; then
+            passed "Python mcp $version over HTTP: no transport is left in the server"
+        else
+            fail "Python mcp $version over HTTP: the server still has a transport"
         fi
     done
-    examine "$what and a modern server" "$work/uvx-modern.json"
-    [ "$(count '"era": "2026-07-28"')" -ge 1 ] || fail "$what: no server of the era 2026-07-28"
-    echo_back "$what" "$work/uvx-modern.json" modern
 }
 
-# The scenario's own server judges what the program does with the address it is given.
-conformance_scenario() {
-    local scenario=$1
-    shift
-    printf '#!/bin/sh\nexec "%s" %s --url "$1"\n' "$doctor" "$*" >"$work/client"
-    chmod +x "$work/client"
-    if (cd "$work" && timeout 300 "$node" --require "$here/loopback.cjs" "$work/npm/node_modules/.bin/conformance" \
-        client --command "$work/client" --scenario "$scenario" --timeout 120000) >"$work/conformance.log" 2>&1 &&
-        grep -q 'OVERALL: PASSED' "$work/conformance.log"; then
-        passed "conformance: $scenario"
-    else
-        cat "$work/conformance.log"
-        fail "conformance: $scenario"
-    fi
+# The client of a scenario: the program itself, or the example, which answers and authorises and so shows the library.
+scenario_client() {
+    local example=$work/example
+    case $1 in
+    initialize) echo "$doctor doctor --url" ;;
+    tools_call) echo "$doctor call add_numbers '{\"a\": 5, \"b\": 3}' --url" ;;
+    sse-retry) echo "$doctor call test_reconnection '{}' --timeout 30s --url" ;;
+    elicitation-sep1034-client-defaults | auth/*) [ ! -x "$example" ] || echo "$example" ;;
+    esac
 }
-
-# The same with the example program, which reads the scenario from its environment.
-conformance_example() {
-    local scenario=$1 example=$2
-    if (cd "$work" && timeout 300 "$node" --require "$here/loopback.cjs" "$work/npm/node_modules/.bin/conformance" \
-        client --command "$example" --scenario "$scenario" --timeout 120000) >"$work/conformance.log" 2>&1 &&
-        grep -q 'OVERALL: PASSED' "$work/conformance.log"; then
-        passed "conformance: $scenario"
-    else
-        cat "$work/conformance.log"
-        fail "conformance: $scenario"
-    fi
+# Why a scenario does not apply.
+not_applied() {
+    case $1 in
+    auth/2025-03-26-oauth-metadata-backcompat)
+        echo "authorisation by the revision 2025-03-26, without the metadata of the resource: rmcp's support does not have it" ;;
+    auth/cross-app-access-complete-flow)
+        echo "an extension: a token exchanged between two identity providers; rmcp's support does not have it" ;;
+    esac
 }
-
-# All of the suite's but two that rmcp has no answer to: 2025-03-26-oauth-metadata-backcompat, cross-app-access-complete-flow.
-conformance_auth="auth/metadata-default auth/metadata-var1 auth/metadata-var2 auth/metadata-var3 auth/basic-cimd
-    auth/2025-03-26-oauth-endpoint-fallback auth/scope-from-www-authenticate auth/scope-from-scopes-supported
-    auth/scope-omitted-when-undefined auth/scope-step-up auth/scope-retry-limit auth/token-endpoint-auth-basic
-    auth/token-endpoint-auth-post auth/token-endpoint-auth-none auth/client-credentials-jwt auth/client-credentials-basic
-    auth/resource-mismatch auth/pre-registration auth/offline-access-scope auth/offline-access-not-supported"
-
-conformance_client() {
+conformance() {
+    local suite=@modelcontextprotocol/conformance@0.1.16 node=$modules/.bin/node scenario client why began
     echo
-    echo "== $conformance"
+    echo "== $suite, client mode"
     # It wants Node 22, which npm has as a package.
-    npm_install "$conformance" node@22 || {
-        skipped "conformance: npm could not install it: $(tail -n 1 "$work/npm.log")"
-        return
-    }
-    node=$work/npm/node_modules/.bin/node
-    "$node" --version >/dev/null 2>&1 || {
-        skipped "conformance: the Node of npm does not run here"
-        return
-    }
-    conformance_scenario initialize doctor
-    conformance_scenario tools_call "call add_numbers '{\"a\": 5, \"b\": 3}'"
-    conformance_scenario sse-retry "call test_reconnection '{}' --timeout 30s"
-    # The scenarios in which a client answers and authorises: that is the library, by an example program.
-    (cd "$here/../../.." && cargo build --quiet -p moored-mcp --features auth --example conformance) || {
-        skipped "conformance: elicitation and auth: the example does not build here"
-        return
-    }
-    local example scenario
-    example=$(realpath "${CARGO_TARGET_DIR:-$here/../../../target}/debug/examples/conformance")
-    for scenario in elicitation-sep1034-client-defaults $conformance_auth; do
-        conformance_example "$scenario" "$example"
-    done
+    npm_install "$suite" node@22 || { skipped "conformance: $(tail -n 1 "$work/npm.log")" && return 0; }
+    "$node" --version >/dev/null 2>&1 || { skipped "conformance: the Node of npm does not run here" && return 0; }
+    if (cd "$root" && timeout 900 cargo build --quiet -p moored-mcp --features auth --example conformance) 2>"$work/cargo.log"; then
+        cp "${CARGO_TARGET_DIR:-$root/target}/debug/examples/conformance" "$work/example"
+    fi
+    timeout 60 "$node" "$modules/.bin/conformance" list >"$work/list" 2>&1 || true
+    sed -n '/^Client scenarios/,$ s/^  - \([^ ]*\).*/\1/p' "$work/list" >"$work/scenarios"
+    [ "$(wc -l <"$work/scenarios")" -ge 20 ] || { fail "conformance: no list of scenarios: $(cat "$work/list")" && return 0; }
+    while read -r scenario <&3; do
+        why=$(not_applied "$scenario")
+        [ -z "$why" ] || { rows+=("left out conformance $scenario: $why") && continue; }
+        client=$(scenario_client "$scenario")
+        [ -n "$client" ] || { skipped "conformance $scenario: its client is not known or does not build here" && continue; }
+        printf '#!/bin/sh\nexec %s "$1"\n' "$client" >"$work/client"
+        chmod +x "$work/client"
+        began=$(now)
+        if (cd "$work" && timeout 180 "$node" --require "$here/loopback.cjs" "$modules/.bin/conformance" \
+            client --command "$work/client" --scenario "$scenario" --timeout 120000) >"$work/conformance.log" 2>&1 </dev/null &&
+            grep -q 'OVERALL: PASSED' "$work/conformance.log"; then
+            passed "conformance $scenario: $(($(now) - began)) ms"
+        else
+            tail -n 30 "$work/conformance.log"
+            fail "conformance $scenario"
+        fi
+    done 3<"$work/scenarios"
 }
 
-if command -v npm >/dev/null && command -v node >/dev/null; then
-    npm_server
-    conformance_client
-else
-    skipped "server-everything, conformance: no npm on this machine"
+if install; then
+    twelve
+    more_stdio
+    over_http
 fi
-if command -v python3 >/dev/null; then
-    for version in $python_versions; do
-        python_server "$version"
-    done
-    uvx_servers
-else
-    skipped "Python mcp, uvx: no Python on this machine"
-fi
+if have_npm; then conformance; else skipped "conformance: there is no npm on this machine"; fi
+[ ${#started[@]} = 0 ] || end "${started[@]}"
+started=()
+left=$(left_over)
+if [ -z "$left" ]; then passed "nothing of it still runs"; else fail "it still runs: $left"; fi
 
 echo
-echo "== all of it, with ${BUSY:-0} busy loops"
+echo "== every launch"
+(printf 'server\tversion\tlauncher\ttransport\tera\toutcome\tms\tfleet\n' && cat "$table") | column -t -s $'\t' 2>/dev/null || cat "$table"
+echo "$(cut -f 1 "$table" | sort -u | wc -l) published packages in $(wc -l <"$table") launches"
+echo
+echo "== every check"
 printf '%s\n' "${rows[@]}"
 if [ $failures -gt 0 ]; then
     echo "$failures checks failed"

@@ -1,5 +1,5 @@
 // A client of the TypeScript SDK against the gateway: node serve_client.mjs SDK URL TOOL DEAD_TOOL
-// SDK is the directory of the package @modelcontextprotocol/sdk.
+// SDK is the directory of the package @modelcontextprotocol/sdk; TOKEN in the environment the bearer token, if there is one.
 import { pathToFileURL } from "node:url";
 import path from "node:path";
 
@@ -9,7 +9,8 @@ const { Client } = await load("client/index.js");
 const { StreamableHTTPClientTransport } = await load("client/streamableHttp.js");
 
 const client = new Client({ name: "typescript", version: "1" });
-const transport = new StreamableHTTPClientTransport(new URL(url));
+const headers = process.env.TOKEN ? { Authorization: `Bearer ${process.env.TOKEN}` } : {};
+const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
 await client.connect(transport);
 console.log("tools", (await client.listTools()).tools.length);
 console.log("called", (await client.callTool({ name: tool, arguments: { message: "ahoy" } })).content[0].text);

@@ -3,10 +3,11 @@
     serve_client.py URL TOOL DEAD_TOOL
     serve_client.py stdio TOOL DEAD_TOOL PROGRAM [ARGUMENT ...]
 
-Lists the tools, calls TOOL with {"message": "ahoy"}, calls DEAD_TOOL, and prints one line for each.
+Over HTTP it sends the bearer token in the environment's TOKEN, if there is one. Lists the tools, calls TOOL with {"message": "ahoy"}, calls DEAD_TOOL, and prints one line for each.
 """
 
 import asyncio
+import os
 import sys
 import time
 
@@ -32,6 +33,8 @@ async def use(session, tool, dead):
 
 async def main():
     where, tool, dead, *program = sys.argv[1:]
+    token = os.environ.get("TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     began = time.monotonic()
     try:
         # Version 2: one class for all, which finds the era by itself.
@@ -45,9 +48,13 @@ async def main():
 
             target = stdio_client(StdioServerParameters(command=program[0], args=program[1:]))
         else:
-            target = where
+            import httpx2
+            from mcp.client.streamable_http import streamable_http_client
+
+            target = streamable_http_client(where, http_client=httpx2.AsyncClient(headers=headers, timeout=60))
         async with Client(target) as client:
             await use(client, tool, dead)
+            print("used")
     else:
         from mcp import ClientSession, StdioServerParameters
         from mcp.client.stdio import stdio_client
@@ -56,11 +63,12 @@ async def main():
         if where == "stdio":
             transport = stdio_client(StdioServerParameters(command=program[0], args=program[1:]))
         else:
-            transport = streamablehttp_client(where)
+            transport = streamablehttp_client(where, headers=headers)
         async with transport as streams:
             async with ClientSession(streams[0], streams[1]) as session:
                 await session.initialize()
                 await use(session, tool, dead)
+                print("used")
     print("left after", round(time.monotonic() - began, 1), "s")
 
 
