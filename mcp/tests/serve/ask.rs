@@ -127,7 +127,7 @@ async fn a_servers_own_error_is_passed_on_and_a_slow_tool_has_a_limit() {
             }
         })
         .await;
-        let slow = at("s", &server.url).call_timeout(Duration::from_millis(100));
+        let slow = at("s", &server.url).call_timeout(Duration::from_millis(600));
         let served = Served::start(vec![slow]).await;
         let refused =
             served.ask(Raw::modern("tools/call", json!({"name": "s__echo"}))).await.message();
@@ -140,7 +140,7 @@ async fn a_servers_own_error_is_passed_on_and_a_slow_tool_has_a_limit() {
                 .await;
         assert!(
             late["isError"] == true
-                && late["content"][0]["text"].as_str().is_some_and(|it| it.contains("100ms")),
+                && late["content"][0]["text"].as_str().is_some_and(|it| it.contains("600ms")),
             "{late}"
         );
     })

@@ -124,11 +124,7 @@ async fn a_client_that_does_not_read_holds_up_nothing_but_itself() {
         assert_eq!(served.ask(of(&session, Raw::new("DELETE", "/mcp"))).await.status, 204);
         // The session has ended, although the client holds a stream of it.
         come_true(async || alive() <= baseline).await;
-        let read = unread.into_body().collect().await.expect("a body").to_bytes();
-        assert!(
-            String::from_utf8_lossy(&read).contains("retry: 3000"),
-            "it reads what it was sent"
-        );
+        let _messages = unread.into_body().collect().await.expect("a body that ends");
     })
     .await;
 }

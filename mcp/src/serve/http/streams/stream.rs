@@ -9,6 +9,9 @@ use rmcp::model::ServerJsonRpcMessage;
 
 use super::{COMMON, EVENTS};
 
+/// A message with its number.
+type Event = (u64, Arc<ServerJsonRpcMessage>);
+
 /// The messages of one stream. They are numbered from 1.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -19,7 +22,7 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 struct State {
     /// The messages that a connection may still ask for, with their numbers.
-    events: VecDeque<(u64, Arc<ServerJsonRpcMessage>)>,
+    events: VecDeque<Event>,
     /// The number of the newest message.
     newest: u64,
     /// The number of the newest message that some connection has read.
@@ -36,44 +39,46 @@ impl Stream {
         Arc::new(Self { number, state: Mutex::default() })
     }
 
-    /// Adds a message, and ends the stream if it `is_last`.
-    pub(super) fn push(&self, message: ServerJsonRpcMessage, is_last: bool) {
+    /// Changes the state, and then lets the connection look again.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
-        // The oldest notification goes first: it is the least that a client can miss.
-        if state.events.len() >= EVENTS {
-            let is_told =
-                |(_, it): &(u64, Arc<_>)| matches!(**it, ServerJsonRpcMessage::Notification(_));
-            let at = state.events.iter().position(is_told).unwrap_or_default();
-            state.events.remove(at);
-        }
-        state.newest += 1;
-        let number = state.newest;
-        state.events.push_back((number, Arc::new(message)));
-        state.is_over |= is_last;
+        let done = change(&mut state);
         let waker = state.waker.take();
         drop(state);
-        waker.map(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        done
+    }
+
+    /// Adds a message, and ends the stream if it `is_last`.
+    pub(super) fn push(&self, message: ServerJsonRpcMessage, is_last: bool) {
+        let message = Arc::new(message);
+        let dropped = self.change(|state| {
+            state.newest += 1;
+            state.events.push_back((state.newest, message));
+            state.is_over |= is_last;
+            // The oldest notification goes first: it is the least that a client can miss.
+            let is_told = |(_, it): &Event| matches!(**it, ServerJsonRpcMessage::Notification(_));
+            let oldest = || state.events.iter().position(is_told).unwrap_or_default();
+            let at = (state.events.len() > EVENTS).then(oldest);
+            at.and_then(|at| state.events.remove(at))
+        });
+        drop(dropped);
     }
 
     /// Ends the stream after the messages that it has.
     pub(super) fn end(&self) {
-        let mut state = self.state.lock();
-        state.is_over = true;
-        let waker = state.waker.take();
-        drop(state);
-        waker.map(Waker::wake);
+        self.change(|state| state.is_over = true);
     }
 
-    /// Lets a new connection read. Returns its number, and that of the newest message that was read before.
+    /// Lets a new connection read. Returns its number, and that of the newest message that was read before. The earlier
+    /// connection looks again, and finds that it is not the newest any more.
     pub(super) fn take_over(&self) -> (u64, u64) {
-        let mut state = self.state.lock();
-        state.readers += 1;
-        let (reader, read) = (state.readers, state.read);
-        // The earlier connection looks again, and finds that it is not the newest any more.
-        let waker = state.waker.take();
-        drop(state);
-        waker.map(Waker::wake);
-        (reader, read)
+        self.change(|state| {
+            state.readers += 1;
+            (state.readers, state.read)
+        })
     }
 
     /// The first message after the one with the number `last`, for a connection.
@@ -82,7 +87,7 @@ impl Stream {
         reader: u64,
         last: u64,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(u64, Arc<ServerJsonRpcMessage>)>> {
+    ) -> Poll<Option<Event>> {
         let mut state = self.state.lock();
         if reader != state.readers && !state.is_over {
             // A client may have several connections for the common stream, and each message goes to one of them. If the

@@ -126,6 +126,7 @@ fn a_stream_that_nobody_reads_is_bounded_and_keeps_questions_and_the_answer() {
     }
     put(&mut wire, answer(1));
     let (events, is_over) = read(&mut reader);
+    // The event without a message comes before them.
     assert_eq!((events.len(), is_over), (EVENTS + 1, true));
     assert_eq!(events[1].1["method"], "roots/list");
     assert!(events[EVENTS].1["result"].is_object());
