@@ -112,8 +112,7 @@ impl ServerHandler for Desk {
         let telling = async {
             let mut subscribed = Vec::new();
             for uri in &uris {
-                // A subscription that fails has no answer; the others go on.
-                subscribed.extend(core.subscribe(uri).await);
+                subscribed.push(core.subscribe_in_time(uri).await);
             }
             loop {
                 tokio::select! {

@@ -63,11 +63,27 @@ impl Core {
 
     async fn subscribe_now(self: &Arc<Self>, uri: &str) -> Result<Subscribed, CallError> {
         let _turn = self.subscriptions.turn.lock().await;
-        if !self.subscriptions.counts.lock().contains_key(uri) {
-            self.fleet.group.subscribe(uri).await?;
-        }
+        // Nothing happens if the session is subscribed to it already.
+        self.fleet.group.subscribe(uri).await?;
+        Ok(self.count(uri))
+    }
+
+    /// Subscribes a client to a resource, now or when a server that has it is up.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the client is not subscribed.
+    pub(super) async fn subscribe_in_time(self: &Arc<Self>, uri: &str) -> Subscribed {
+        let subscribed = self.count(uri);
+        let _turn = self.subscriptions.turn.lock().await;
+        let _away = self.fleet.group.subscribe(uri).await;
+        subscribed
+    }
+
+    /// Counts a subscription in until the returned value is dropped.
+    fn count(self: &Arc<Self>, uri: &str) -> Subscribed {
         *self.subscriptions.counts.lock().entry(uri.to_owned()).or_default() += 1;
-        Ok(Subscribed { core: Arc::downgrade(self), uri: uri.to_owned() })
+        Subscribed { core: Arc::downgrade(self), uri: uri.to_owned() }
     }
 
     async fn unsubscribe(&self, uri: &str) {
