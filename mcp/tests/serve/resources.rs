@@ -129,8 +129,8 @@ async fn a_subscription_outlives_the_loss_of_its_server() {
     within_limit(async {
         for modern in [false, true] {
             let book = Book::default();
-            let (url, _task) = real(book.clone()).await;
-            let served = Served::start(vec![at("s", &url)]).await;
+            let server = real(book.clone()).await;
+            let served = Served::start(vec![at("s", &server.url)]).await;
             let [legacy, newer] = eras();
             let (one, noted) =
                 over_a_pipe(&served.gateway, if modern { newer } else { legacy }).await;
