@@ -169,9 +169,10 @@ async fn many_clients_at_once_get_their_own_answers() {
                 )
             };
             let read = |answer: Value| answer["result"]["content"][0]["text"].clone();
-            if client % 2 == 0 {
+            if client.is_multiple_of(2) {
                 let session = served.session().await;
-                let accept = if client % 4 == 0 { "text/event-stream" } else { "application/json" };
+                let accept =
+                    if client.is_multiple_of(4) { "text/event-stream" } else { "application/json" };
                 let calls = (1..5).map(|id| {
                     let request = Raw::post(&echo(id).0)
                         .with("Mcp-Session-Id", &session)
