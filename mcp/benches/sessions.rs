@@ -3,7 +3,8 @@
 //! ```sh
 //! cargo bench -p moored-mcp --bench sessions              # everything
 //! cargo bench -p moored-mcp --bench sessions -- --quick   # few rounds
-//! cargo bench -p moored-mcp --bench sessions -- stdio/50  # the questions with this prefix: http, shared-http, stdio
+//! cargo bench -p moored-mcp --bench sessions -- stdio/50  # the questions with this prefix: http, shared-http, stdio, idle
+//! cargo bench -p moored-mcp --bench sessions -- --page    # also the tables of docs/mcp-comparison.md
 //! ```
 //!
 //! The contenders take turns, round by round, in one process, so that the machine's noise is in all of them. Every round
@@ -25,6 +26,10 @@ mod figures;
 #[path = "../src/fleet/handler.rs"]
 #[expect(dead_code, reason = "the bench needs no faults")]
 mod handler;
+#[path = "sessions/idle.rs"]
+mod idle;
+#[path = "sessions/page.rs"]
+mod page;
 #[path = "sessions/server.rs"]
 mod server;
 
@@ -87,6 +92,9 @@ impl Fleet {
 }
 
 fn main() {
+    if idle::are_the_servers() {
+        return;
+    }
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let quick = args.iter().any(|arg| arg == "--quick");
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
@@ -94,7 +102,12 @@ fn main() {
         filters.is_empty() || filters.iter().any(|prefix| question.starts_with(*prefix))
     };
     raise_descriptor_limit();
+    let load = page::load();
 
+    let idle = wanted("idle").then(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(idle::measure())
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let figures = runtime.block_on(async {
@@ -116,6 +129,19 @@ fn main() {
         figures
     });
     figures.print();
+    for it in idle.iter().flatten() {
+        println!(
+            "idle, {}, {}: {:.1} KiB, {:.2} tasks, {:.2} descriptors a session",
+            it.fleet.servers(),
+            it.contender.name(),
+            it.bytes / 1024.0,
+            it.tasks,
+            it.descriptors
+        );
+    }
+    if args.iter().any(|arg| arg == "--page") {
+        page::write(&figures, idle.as_deref().unwrap_or_default(), &load);
+    }
     // The figures of a quick run, or of a part of the questions, are not saved.
     if !quick && filters.is_empty() {
         let file = results().join("mcp.jsonl");

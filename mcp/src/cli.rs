@@ -29,6 +29,17 @@ const FAILED: u8 = 1;
 
 /// Runs the command of the command line.
 pub(crate) fn main() -> ExitCode {
+    let status = command();
+    match output::lost() {
+        Some(why) => {
+            output::complain(&format!("the output is not complete: {why}"));
+            if status == ExitCode::SUCCESS { ExitCode::from(FAILED) } else { status }
+        }
+        None => status,
+    }
+}
+
+fn command() -> ExitCode {
     match Cli::parse().command {
         Command::Doctor(args) => run(Builder::new_multi_thread(), doctor::run(args)),
         Command::Call(args) => run(Builder::new_multi_thread(), call::run(args)),

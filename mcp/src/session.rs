@@ -71,8 +71,8 @@ pub(crate) struct Session {
     subscribed: watch::Sender<BTreeSet<String>>,
     /// The level of the log messages that a user has requested.
     pub(crate) log_level: LogLevelCell,
-    /// Held while a user changes the subscriptions.
-    subscribing: tokio::sync::Mutex<()>,
+    /// Held while a subscription is changed, by a user or by the owner.
+    subscribing: Arc<tokio::sync::Mutex<()>>,
     /// The number of starts of the server.
     starts: AtomicU32,
     /// The warnings of all starts.
@@ -100,7 +100,7 @@ impl Session {
             profile: Mutex::default(),
             subscribed: watch::channel(BTreeSet::new()).0,
             log_level: LogLevelCell::default(),
-            subscribing: tokio::sync::Mutex::default(),
+            subscribing: Arc::default(),
             starts: AtomicU32::new(0),
             warnings: Arc::default(),
             attempts: Arc::default(),

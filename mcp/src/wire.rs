@@ -61,7 +61,7 @@ pub(crate) mod warnings;
 pub(crate) type Peer = rmcp::service::Peer<RoleClient>;
 
 pub use self::adopted::Adopted;
-pub(crate) use self::ask::{Beside, Caller, Input, LogLevelCell, Opened, Question};
+pub(crate) use self::ask::{Beside, Caller, HandedOver, Input, LogLevelCell, Opened, Question};
 use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
@@ -225,13 +225,14 @@ impl Link {
     }
 
     /// Reads the lists of these kinds.
-    pub(crate) async fn offers(
-        &self,
-        kinds: &BTreeSet<ComponentKind>,
+    pub(crate) fn offers<'a>(
+        &'a self,
+        kinds: &'a BTreeSet<ComponentKind>,
         page_cap: usize,
-        recorder: &Recorder,
-    ) -> Result<Offers, Gone> {
-        lists::read(&self.peer, kinds, page_cap, recorder).await
+        recorder: &'a Recorder,
+    ) -> BoxFuture<'a, Result<Offers, Gone>> {
+        // Boxed, because it is large, and an idle session must not keep room for it.
+        lists::read(&self.peer, kinds, page_cap, recorder).boxed()
     }
 
     /// The handle through which calls go.

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::figures::Phase;
 use crate::measured;
 
-/// The components of every server of the fleet: tools, prompts, resources.
+/// The components of every server of the fleet: tools, prompts, resources. It has no templates, but a list of them.
 const OFFERS: (usize, usize, usize) = (3, 1, 1);
 
 /// One server.
@@ -27,7 +27,7 @@ pub(crate) enum Target {
 pub(crate) enum Contender {
     /// A session group.
     Ours,
-    /// Stock rmcp, one task a session, one HTTP client, asking servers for the same: era probe, handshake, three lists.
+    /// Stock rmcp, one task a session, one HTTP client, asking servers for the same: era probe, handshake, four lists.
     Rmcp,
     /// The same without era probe and lists: the least that a session takes.
     Handshake,
@@ -58,60 +58,75 @@ impl Contender {
 
     /// Connects to all targets and leaves them.
     pub(crate) async fn round(self, targets: &[Target]) -> (Phase, Phase) {
+        let (connected, connect) = measured(self.connect(targets)).await;
+        let ((), leave) = measured(connected.leave()).await;
+        (connect, leave)
+    }
+
+    /// Connects to all targets and reads their lists.
+    pub(crate) async fn connect(self, targets: &[Target]) -> Connected {
         match self {
-            Self::Ours => ours(targets).await,
-            Self::Rmcp => stock(targets, true).await,
-            Self::Handshake => stock(targets, false).await,
+            Self::Ours => Connected::Ours(ours(targets).await),
+            Self::Rmcp => Connected::Stock(stock(targets, true).await),
+            Self::Handshake => Connected::Stock(stock(targets, false).await),
         }
     }
 }
 
-async fn ours(targets: &[Target]) -> (Phase, Phase) {
-    let (group, connect) = measured(async {
-        let group = SessionGroup::start(GroupOptions::default());
-        let params = targets.iter().enumerate().map(|(n, target)| match target {
-            Target::Http(url) => ServerParams::http(format!("s{n}"), HttpParams::new(url.as_str())),
-            Target::Stdio(program) => {
-                let mut params = StdioParams::new(*program);
-                params.args = vec!["fleet-server".into()];
-                ServerParams::stdio(format!("s{n}"), params)
+/// The sessions of a contender.
+pub(crate) enum Connected {
+    Ours(SessionGroup),
+    Stock(Vec<Running>),
+}
+
+impl Connected {
+    /// Leaves all of them, and waits until the last one has been left.
+    pub(crate) async fn leave(self) {
+        match self {
+            Self::Ours(group) => {
+                let report = group.close().await;
+                assert!(report.all_well(), "{report:?}");
             }
-        });
-        for result in group.connect_many(params.collect(), Policy::BestEffort).await {
-            let info = result.expect("it comes up");
-            assert_eq!((info.tools, info.prompts, info.resources), OFFERS);
+            Self::Stock(sessions) => {
+                let ends: Vec<_> =
+                    sessions.into_iter().map(|it| tokio::spawn(it.cancel())).collect();
+                for end in join_all(ends).await {
+                    end.expect("no panic").expect("no panic in its loop");
+                }
+            }
         }
-        group
-    })
-    .await;
-    let (report, leave) = measured(group.close()).await;
-    assert!(report.all_well(), "{report:?}");
-    (connect, leave)
+    }
+}
+
+async fn ours(targets: &[Target]) -> SessionGroup {
+    let group = SessionGroup::start(GroupOptions::default());
+    let params = targets.iter().enumerate().map(|(n, target)| match target {
+        Target::Http(url) => ServerParams::http(format!("s{n}"), HttpParams::new(url.as_str())),
+        Target::Stdio(program) => {
+            let mut params = StdioParams::new(*program);
+            params.args = vec!["fleet-server".into()];
+            ServerParams::stdio(format!("s{n}"), params)
+        }
+    });
+    for result in group.connect_many(params.collect(), Policy::BestEffort).await {
+        let info = result.expect("it comes up");
+        assert_eq!((info.tools, info.prompts, info.resources), OFFERS);
+    }
+    group
 }
 
 type Running = RunningService<RoleClient, ClientConfig>;
 
-async fn stock(targets: &[Target], same_requests: bool) -> (Phase, Phase) {
-    let (sessions, connect) = measured(async {
-        let client = std::cell::OnceCell::new();
-        let attempts = targets.iter().map(|target| {
-            let client = matches!(target, Target::Http(_))
-                .then(|| client.get_or_init(reqwest::Client::new).clone());
-            tokio::spawn(connect(target.clone(), client, same_requests))
-        });
-        let attempts: Vec<_> = attempts.collect();
-        let sessions = join_all(attempts).await;
-        sessions.into_iter().map(|it| it.expect("no panic")).collect::<Vec<Running>>()
-    })
-    .await;
-    let ((), leave) = measured(async {
-        let ends: Vec<_> = sessions.into_iter().map(|it| tokio::spawn(it.cancel())).collect();
-        for end in join_all(ends).await {
-            end.expect("no panic").expect("no panic in its loop");
-        }
-    })
-    .await;
-    (connect, leave)
+async fn stock(targets: &[Target], same_requests: bool) -> Vec<Running> {
+    let client = std::cell::OnceCell::new();
+    let attempts = targets.iter().map(|target| {
+        let client = matches!(target, Target::Http(_))
+            .then(|| client.get_or_init(reqwest::Client::new).clone());
+        tokio::spawn(connect(target.clone(), client, same_requests))
+    });
+    let attempts: Vec<_> = attempts.collect();
+    let sessions = join_all(attempts).await;
+    sessions.into_iter().map(|it| it.expect("no panic")).collect()
 }
 
 async fn connect(target: Target, client: Option<reqwest::Client>, same_requests: bool) -> Running {
@@ -143,11 +158,13 @@ async fn connect(target: Target, client: Option<reqwest::Client>, same_requests:
     };
     let session = session.expect("it comes up");
     if same_requests {
-        let (tools, prompts, resources) = tokio::join!(
+        let (tools, prompts, resources, templates) = tokio::join!(
             session.list_tools(None),
             session.list_prompts(None),
             session.list_resources(None),
+            session.list_resource_templates(None),
         );
+        assert!(templates.expect("the templates").resource_templates.is_empty());
         let offers = (
             tools.expect("the tools").tools.len(),
             prompts.expect("the prompts").prompts.len(),

@@ -131,6 +131,39 @@ impl Figures {
         })
     }
 
+    /// The rows of the page: ours beside stock rmcp.
+    pub(crate) fn rows(&self, text: &mut String) {
+        for peer in self.0.iter().filter(|it| it.contender == Contender::Rmcp) {
+            let Some(ours) = self.ours(peer) else { continue };
+            let ratio = |figure: fn(&Phase) -> Duration| {
+                let pairs = ours.phases.iter().zip(&peer.phases);
+                let ratios = pairs.map(|(ours, theirs)| {
+                    figure(ours).as_secs_f64() / figure(theirs).as_secs_f64().max(1e-9)
+                });
+                Spread::of(ratios.collect())
+            };
+            let (took, processor) = (ratio(|it| it.took), ratio(|it| it.processor));
+            let ms = |it: Spread| format!("{:.2} ({:.2} to {:.2})", it.median, it.q1, it.q3);
+            *text += &format!(
+                "| {} | {} | {} | {} | {} | {:.2} |\n",
+                peer.question,
+                peer.sessions,
+                ms(ours.millis()),
+                ms(peer.millis()),
+                ms(took),
+                processor.median,
+            );
+        }
+    }
+
+    /// A line for each kind of server: the time that is added to a single leave.
+    pub(crate) fn added_lines(&self) -> impl Iterator<Item = String> {
+        self.added().map(|(question, nanos)| {
+            let Spread { median, q1, q3 } = Spread::of(nanos.iter().map(|ns| ns / 1e6).collect());
+            format!("{question}: {median:.3} ms (quartiles {q1:.3} to {q3:.3})")
+        })
+    }
+
     /// The table.
     pub(crate) fn print(&self) {
         let mut order: Vec<&Rounds> = self.0.iter().collect();
@@ -174,10 +207,7 @@ impl Figures {
             );
         }
         println!();
-        for (question, nanos) in self.added() {
-            let Spread { median, q1, q3 } = Spread::of(nanos.iter().map(|ns| ns / 1e6).collect());
-            println!("{question}: {median:.3} ms (quartiles {q1:.3} to {q3:.3})");
-        }
+        self.added_lines().for_each(|line| println!("{line}"));
         for contender in Contender::ALL {
             println!("{}: {}", contender.name(), contender.note());
         }

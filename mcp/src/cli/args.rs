@@ -101,12 +101,21 @@ impl DoctorArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TypedArgs {
     /// The server at this address takes the place of CONFIG.
-    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    #[arg(long, value_name = "URL", conflicts_with = "command", value_parser = address)]
     pub url: Option<String>,
     /// The server that this command starts takes the place of CONFIG. All words after it belong to the command, so it
     /// comes last.
     #[arg(long, value_name = "WORD", num_args = 1.., allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+/// An address of streamable HTTP, as it was typed.
+fn address(text: &str) -> Result<String, String> {
+    let parsed = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+    match parsed.scheme() {
+        "http" | "https" => Ok(text.to_owned()),
+        other => Err(format!("expected http or https, not {other}")),
+    }
 }
 
 impl TypedArgs {
@@ -374,6 +383,20 @@ mod tests {
         assert!(args.json);
         assert_eq!(args.typed.command, ["server", "--json", "--", "-x"]);
         assert_eq!(doctor(&["a.json", "b.yaml"]).expect("valid").configs.len(), 2);
+    }
+
+    #[test]
+    fn a_wrong_address_is_a_usage_error() {
+        for (url, why) in [
+            ("nonsense", "relative URL without a base"),
+            ("", "relative URL without a base"),
+            ("ftp://127.0.0.1/", "expected http or https, not ftp"),
+            ("localhost:80", "expected http or https, not localhost"),
+        ] {
+            let wrong = doctor(&["--url", url]).expect_err("no address");
+            assert_eq!(wrong.exit_code(), 2, "{url}");
+            assert!(wrong.to_string().contains(why), "{wrong}");
+        }
     }
 
     #[test]

@@ -41,13 +41,14 @@ enum Called {
 
 /// Runs the command.
 pub(crate) async fn run(args: CallArgs) -> ExitCode {
-    let mut signals = match Signals::catch() {
-        Ok(signals) => signals,
-        Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
-    };
     let order = match understand(&args) {
         Ok(order) => order,
         Err(why) => return end(&why, WRONG_USE),
+    };
+    // Caught once the file has been read, because it may be a pipe that nobody writes to.
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
     };
     let group = SessionGroup::start(args.limits.options());
     let work = call(&group, order);

@@ -20,14 +20,15 @@ use crate::fleet::planted::Verdict;
 
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
-    // Caught from here on, because a signal that comes while the fleet starts must not kill
-    // this program.
+    let audience = Audience::find(args.json);
+    let configured = configured(&args);
+    // Caught once the files have been read, because a file may be a pipe that nobody writes to, and before anything is
+    // started.
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot catch signals: {error}")),
     };
-    let audience = Audience::find(args.json);
-    let (servers, fleet) = match configured(&args) {
+    let (servers, fleet) = match configured {
         Ok(Some(servers)) => (servers, None),
         Ok(None) => match Fleet::start().await {
             Ok(fleet) => (fleet.servers().to_vec(), Some(fleet)),

@@ -1,18 +1,33 @@
 //! Writing to stdout and stderr without a panic.
 //!
 //! A reader that goes away (`moored-mcp doctor | head -1`) must not stop the clean-up, so no
-//! function here panics on a closed pipe, as `println!` does.
+//! function here panics on a closed pipe, as `println!` does. Any other failure to write to stdout, such as that of a full
+//! disk, is kept until the end of the program.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use moored_mcp::ServerReport;
 
 use super::render::words;
 
+/// The first failure to write to stdout.
+static LOST: OnceLock<String> = OnceLock::new();
+
 /// Writes `text` and a line break to stdout. A reader that is gone is no error.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _gone = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            LOST.get_or_init(|| error.to_string());
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// The reason why a part of the output is missing, if one is and a reader may still want it.
+pub(crate) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Writes `text` and a line break to stderr, as it is.

@@ -20,10 +20,6 @@ use super::{FAILED, WRONG_USE, output, render, source};
 
 /// Runs the command.
 pub(crate) async fn run(args: ServeArgs) -> ExitCode {
-    let mut signals = match Signals::catch() {
-        Ok(signals) => signals,
-        Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
-    };
     let options = match options(&args) {
         Ok(options) => options,
         Err(why) => return end(&why, WRONG_USE),
@@ -31,6 +27,11 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
     let servers = match source::load(&args.config) {
         Ok(servers) => servers,
         Err(why) => return end(&why, WRONG_USE),
+    };
+    // Caught once the file has been read, because it may be a pipe that nobody writes to.
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return end(&format!("cannot catch signals: {error}"), FAILED),
     };
     // Before anything is started: an address that is taken is no reason to start and leave ten servers.
     let listener = match args.listen {

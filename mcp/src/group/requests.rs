@@ -143,7 +143,8 @@ impl SessionGroup {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the server has agreed, there is no subscription.
+    /// If the future is dropped before the server has agreed, there is no subscription: one that the server has by then ends
+    /// in the background.
     pub async fn subscribe(&self, what: &str) -> Result<(), CallError> {
         let (Route { session, live, _under_way }, uri) =
             self.route(ComponentKind::Resource, what)?;
@@ -159,7 +160,8 @@ impl SessionGroup {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the subscription may or may not have ended.
+    /// If the future is dropped, the subscription ends in the background. If it is dropped while it waits for another
+    /// change of a subscription, nothing happens.
     pub async fn unsubscribe(&self, what: &str) -> Result<(), CallError> {
         let (Route { session, live, _under_way }, uri) =
             self.route(ComponentKind::Resource, what)?;

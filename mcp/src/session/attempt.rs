@@ -136,6 +136,7 @@ impl Berth<'_> {
     }
 
     fn http(self, params: &HttpParams, held: &Held) -> Result<Arc<HttpSession>, Fault> {
+        headers::check_address(&params.url)?;
         let (headers, dropped) = headers::given(&params.headers)?;
         dropped.into_iter().for_each(|header| held.recorder.warn(header));
         let http = Arc::new(HttpSession::new(

@@ -7,22 +7,24 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
 use crate::component::ComponentKind;
 use crate::event::EventKind;
 use crate::wire::notices::Notices;
-use crate::wire::{CallFailure, Caller, ListenEnd, Listening, Question, Topic};
+use crate::wire::{CallFailure, Caller, HandedOver, ListenEnd, Listening, Question, Topic};
 
 /// The number of tries to open a lost stream again.
 const TRIES: u32 = 8;
 /// The wait before the first try; it doubles from try to try.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
+/// The limit for ending a subscription that nobody wants. Other changes of subscriptions wait for it.
+const TAKE_BACK: Duration = Duration::from_secs(5);
 /// A stream that was open this long resets the number of tries.
 const HELD: Duration = Duration::from_secs(5);
 
@@ -31,26 +33,30 @@ pub(super) async fn listen(
     berth: Berth<'_>,
     held: &Held,
     caller: &Caller,
-    mut opened: mpsc::UnboundedReceiver<(String, Listening)>,
+    mut opened: mpsc::UnboundedReceiver<HandedOver>,
 ) -> Infallible {
     let ear = Ear { berth, held, caller };
     // Not children of a group, because each has a result that decides what comes next, and no exit.
     let mut streams = FuturesUnordered::new();
     if caller.tells_of_lists() {
-        streams.push(ear.follow(Topic::Lists, None));
+        streams.push(ear.follow(Topic::Lists, None).boxed());
     }
     let subscribed = berth.session.subscribed.borrow().clone();
     if caller.is_modern() {
-        streams.extend(subscribed.into_iter().map(|uri| ear.follow(Topic::Resource(uri), None)));
+        let follow = |uri| ear.follow(Topic::Resource(uri), None).boxed();
+        streams.extend(subscribed.into_iter().map(follow));
     } else {
-        ear.begin_again().await;
+        ear.begin_again().boxed().await;
     }
     loop {
         tokio::select! {
-            Some((uri, listening)) = opened.recv() => {
-                streams.push(ear.follow(Topic::Resource(uri), Some(listening)));
-            }
-            () = held.side.pending.notices.a_renewal() => ear.begin_again().await,
+            Some(handed_over) = opened.recv() => match handed_over {
+                HandedOver::Stream(uri, listening) => {
+                    streams.push(ear.follow(Topic::Resource(uri), Some(*listening)).boxed());
+                }
+                HandedOver::Unwanted(uri, alone) => streams.push(ear.end(uri, alone).boxed()),
+            },
+            () = held.side.pending.notices.a_renewal() => ear.begin_again().boxed().await,
             Some(()) = streams.next() => {}
         }
     }
@@ -158,6 +164,13 @@ impl Ear<'_> {
             };
             self.given_up(&uri, why);
         }
+    }
+
+    /// Ends a subscription that a server of the older era may have, and that nobody wants. Its error is ignored, because it
+    /// may not have the subscription.
+    async fn end(self, uri: String, _alone: OwnedMutexGuard<()>) {
+        let asking = self.caller.ask(Question::Unsubscribe { uri }, Default::default());
+        let _too_late = tokio::time::timeout(TAKE_BACK, asking).await;
     }
 
     /// A subscription has ended without a call of `unsubscribe`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{Live, Session};
 use crate::error::CallError;
 use crate::params::CallOptions;
@@ -12,7 +14,8 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the server has agreed, there is no subscription.
+    /// If the future is dropped before the server has agreed, there is no subscription: the owner ends one that the server
+    /// may have by then.
     pub(crate) async fn subscribe(
         &self,
         live: &Live,
@@ -20,23 +23,30 @@ impl Session {
         uri: String,
         usual: Option<Duration>,
     ) -> Result<(), CallError> {
-        let _alone = self.subscribing.lock().await;
+        let alone = self.subscribing.clone().lock_owned().await;
         if !self.subscribed.send_if_modified(|subscribed| subscribed.insert(uri.clone())) {
             return Ok(());
         }
         // Inserted before the request, because the owner drops the stream of a resource that is not in the set.
-        let mut undo = Undo { session: self, uri: Some(&uri) };
-        let question = Question::Subscribe { uri: uri.clone() };
-        self.ask(live, name, question, CallOptions::default(), usual).await?;
-        undo.uri = None;
-        Ok(())
+        let change = Change { session: self, live, uri: uri.clone(), alone: Some(alone) };
+        let question = Question::Subscribe { uri };
+        let asked = self.ask(live, name, question, CallOptions::default(), usual).await;
+        match asked {
+            Ok(_) => change.agreed(),
+            Err(CallError::Rejected { .. }) => {
+                self.forget(&change.uri);
+                change.agreed();
+            }
+            Err(_) => drop(change),
+        }
+        asked.map(drop)
     }
 
     /// Ends a subscription. There is none afterwards, even if the server answers with an error.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the subscription may or may not have ended.
+    /// If the future is dropped, the owner ends the subscription; nothing happens if it still waits for another change.
     pub(crate) async fn unsubscribe(
         &self,
         live: &Live,
@@ -44,25 +54,46 @@ impl Session {
         uri: String,
         usual: Option<Duration>,
     ) -> Result<(), CallError> {
-        let _alone = self.subscribing.lock().await;
-        if !self.subscribed.send_if_modified(|subscribed| subscribed.remove(&uri)) {
+        let alone = self.subscribing.clone().lock_owned().await;
+        if !self.forget(&uri) {
             return Ok(());
         }
+        let change = Change { session: self, live, uri: uri.clone(), alone: Some(alone) };
         let question = Question::Unsubscribe { uri };
-        self.ask(live, name, question, CallOptions::default(), usual).await.map(drop)
+        let asked = self.ask(live, name, question, CallOptions::default(), usual).await;
+        if matches!(asked, Ok(_) | Err(CallError::Rejected { .. })) {
+            change.agreed();
+        }
+        asked.map(drop)
+    }
+
+    /// From now on the resource has no subscription here. Returns whether it had one.
+    fn forget(&self, uri: &str) -> bool {
+        self.subscribed.send_if_modified(|subscribed| subscribed.remove(uri))
     }
 }
 
-/// Removes a subscription that the server has not agreed to.
-struct Undo<'a> {
+/// A change of which the server's opinion is not known. When this is dropped, there is no subscription here, and the owner ends
+/// the one that the server may have.
+struct Change<'a> {
     session: &'a Session,
-    uri: Option<&'a str>,
+    live: &'a Live,
+    uri: String,
+    alone: Option<OwnedMutexGuard<()>>,
 }
 
-impl Drop for Undo<'_> {
+impl Change<'_> {
+    /// The server has answered.
+    fn agreed(mut self) {
+        self.alone = None;
+    }
+}
+
+impl Drop for Change<'_> {
     fn drop(&mut self) {
-        if let Some(uri) = self.uri {
-            self.session.subscribed.send_if_modified(|subscribed| subscribed.remove(uri));
+        if let Some(alone) = self.alone.take() {
+            self.session.forget(&self.uri);
+            self.live.connection.caller.take_back(std::mem::take(&mut self.uri), alone);
         }
     }
 }

@@ -13,7 +13,7 @@ use rmcp::model::{
 };
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::desk::Desk;
 use super::listen::{self, Listening, Topic};
@@ -126,8 +126,18 @@ pub(crate) struct Beside {
     pub(crate) input: Input,
 }
 
-/// The way of a stream that a user has opened to the owner of the session, with the address of the resource.
-pub(crate) type Opened = mpsc::UnboundedSender<(String, Listening)>;
+/// The way from a user to the owner of the session.
+pub(crate) type Opened = mpsc::UnboundedSender<HandedOver>;
+
+/// The part of a subscription that is the owner's.
+#[derive(Debug)]
+pub(crate) enum HandedOver {
+    /// The stream that a user has opened, with the address of the resource.
+    Stream(String, Box<Listening>),
+    /// The address of a resource for which the server may have a subscription that nobody wants. Other changes wait for the
+    /// guard, so that a new subscription does not overtake the end of this one.
+    Unwanted(String, OwnedMutexGuard<()>),
+}
 
 /// Sends requests over an open connection; any task may.
 #[derive(Debug, Clone)]
@@ -197,8 +207,16 @@ impl Caller {
     /// Opens a stream for one resource, and hands it over to the owner of the session.
     async fn open(&self, uri: &str) -> Result<Value, CallFailure> {
         let listening = self.listen(&Topic::Resource(uri.to_owned())).await?;
-        let handed_over = self.opened.send((uri.to_owned(), listening));
+        let handed_over = self.opened.send(HandedOver::Stream(uri.to_owned(), Box::new(listening)));
         handed_over.map(|()| Value::Null).map_err(|_| CallFailure::Gone)
+    }
+
+    /// Has the owner end a subscription that the server may have. A modern server has one only as long as its stream is open.
+    pub(crate) fn take_back(&self, uri: String, alone: OwnedMutexGuard<()>) {
+        if !self.is_modern() {
+            // If the owner is gone, then so is the session, and with it the subscription.
+            let _gone = self.opened.send(HandedOver::Unwanted(uri, alone));
+        }
     }
 
     /// Sends a request, and returns the `result` of the answer as it came.

@@ -116,8 +116,10 @@ async fn read(
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
 ) {
-    let mut lines = Lines::of(BufReader::with_capacity(64 * 1024, pipe));
+    let mut lines = Lines::of(BufReader::new(pipe));
     loop {
+        // A line that is in the buffer costs no budget otherwise, so a child that floods its output would keep the thread.
+        tokio::task::coop::consume_budget().await;
         let incoming = match lines.next().await {
             Ok(Line::Whole) => incoming::read(lines.line(), &pending, None),
             Ok(Line::TooLong(skeleton)) => {

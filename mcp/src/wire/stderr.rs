@@ -50,7 +50,7 @@ impl Kept {
 impl StderrTail {
     /// Reads standard error to its end.
     pub(crate) async fn pump(self, mut pipe: impl AsyncRead + Unpin) {
-        let mut chunk = vec![0; 8 * 1024];
+        let mut chunk = vec![0; 1024];
         while let Ok(read) = pipe.read(&mut chunk).await {
             if read == 0 {
                 return;

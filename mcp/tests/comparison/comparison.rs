@@ -202,7 +202,15 @@ pub(crate) fn run() -> Result<(), Failed> {
         eprintln!("{}", case.words);
     }
     match std::env::var_os(PAGE) {
-        Some(path) => std::fs::write(path, page)?,
+        Some(path) => {
+            // The tables of the bench stay.
+            let before = std::fs::read_to_string(&path).unwrap_or_default();
+            if let Some(at) = before.find(COST) {
+                page.push('\n');
+                page.push_str(&before[at..]);
+            }
+            std::fs::write(path, page)?;
+        }
         None => println!("{page}"),
     }
     Ok(())
@@ -551,6 +559,9 @@ fn play_in_python(python: &str, play: Play, target: &Target) -> Told {
     (format!("{told}{ended}"), said["ms"].as_u64().unwrap_or_default().into())
 }
 
+/// The heading of the tables that the bench `sessions` writes.
+const COST: &str = "## What a session costs without a fault\n";
+
 const HEAD: &str = "\
 # The same faults elsewhere
 
@@ -560,8 +571,7 @@ the end of the close. A caller has patience for twelve seconds. *Left behind* is
 client's runtime, processes that it has started, sessions that the server has handed out and got no DELETE for.
 
 `rmcp` is used as its documentation shows: `serve_client_with_lifecycle` in mode Auto, `close()`; of the Python SDK,
-`ClientSessionGroup`; of this crate, `SessionGroup`. What connecting and leaving cost without a fault is in
-[benchmarks.md](benchmarks.md).
+`ClientSessionGroup`; of this crate, `SessionGroup`. What a session costs without a fault is at the end.
 
 | fault, client | what the caller is told | ms | left behind |
 |---|---|--:|---|

@@ -1,11 +1,12 @@
 //! SIGINT and SIGTERM, once and twice, and a reader that goes away.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::harness::{Place, at, server, stdio};
+use super::harness::{BINARY, Place, at, server, stdio};
 use super::stub::{Answer, Stub};
 
 #[test]
@@ -82,6 +83,40 @@ fn two_signals_while_connecting_wait_for_nobody() {
     let delete = server(&report, "web")["leave"]["delete"].as_str().expect("a word").to_owned();
     // The DELETE may have been sent, or answered, before the program handled the second signal.
     assert!(["not_sent", "timed_out", "terminated"].contains(&delete.as_str()), "{delete}");
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_configuration_that_does_not_come() {
+    for words in [&["doctor"][..], &["serve"], &["call"]] {
+        let place = Place::new();
+        let pipe = place.file("servers.json");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let path = pipe.display().to_string();
+        let rest: &[&str] = if words == ["call"] { &["server/tool", "{}"] } else { &[] };
+        let running = place.start(&[words, &[path.as_str()][..], rest].concat());
+        // It is open once the program has opened the other end, and reads.
+        let writer = std::fs::OpenOptions::new().write(true).open(&pipe).expect("its other end");
+        running.signal(Signal::INT);
+        let run = running.finish();
+        assert_eq!(run.status.signal(), Some(2), "{words:?}: {run:?}");
+        drop(writer);
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    let config = place.config(&[("child", stdio(&[]))]);
+    for flag in ["", "--json"] {
+        let line = format!("{BINARY} doctor {config} {flag} >/dev/full");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line]);
+        let run = place.start_program(shell, &[]).finish();
+        run.expect(1);
+        assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);
+    }
     assert_eq!(place.leftovers(), Vec::<String>::new());
 }
 

@@ -1,24 +1,27 @@
-//! Cuts at every poll: the caller that connects or closes goes away at its k-th poll, for every k, and nothing is left
-//! behind: no session at the server, no process, no second DELETE.
+//! Cuts at every poll: the caller of a method goes away at its k-th poll, for every k. Afterwards nothing is left behind: no task, no
+//! descriptor, no child, and at the server no session and no request.
 //!
 //! There are three ways. The futures are woken seldom and their owner works between the wake-ups, so the counted polls are
 //! those that a wake-up asked for, or frequent ones that ask for the next one themselves, which reach every step of the
 //! owner. Third, the future is not dropped by its caller but by the cancellation of a scope around it.
+//!
+//! Each method is tried in a process of its own, because descriptors and children are those of a process; over stdio and over
+//! HTTP, in both eras, on a runtime of one thread and on one of several.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moored::CancelScope;
-use moored_mcp::{CallOptions, SessionGroup};
-use serde_json::Map;
-use tokio::sync::watch;
+use moored_mcp::Era;
 
-use crate::invariants::settled;
-use crate::subscriptions::{LOG, legacy_resources};
-use crate::support::http::{Reply, Server, legacy};
-use crate::support::{at, brisk_group, echo, exists, fleet_server, pids, until, within_limit};
+use self::scene::{Scene, WAYS, Wire};
+use crate::support::within_limit;
+
+mod life;
+mod requests;
+mod scene;
 
 /// The source of the next poll.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +30,18 @@ enum Polls {
     Always,
     /// Like `Always`, in a scope that is cancelled in the place of the drop.
     Cancelled,
+}
+
+impl Polls {
+    const ALL: [Self; 3] = [Self::Woken, Self::Always, Self::Cancelled];
+
+    /// The number of polls before the next cut. Self-asked polls are many, so their number grows in larger steps.
+    fn after(self, polls: usize) -> usize {
+        match self {
+            Self::Woken => polls + 1,
+            Self::Always | Self::Cancelled => polls + 1 + polls / 4,
+        }
+    }
 }
 
 /// Polls `polls` times, and drops the future if it is pending then.
@@ -67,206 +82,111 @@ async fn cut<F: Future>(polls: usize, who: Polls, future: F) -> Option<F::Output
     .await
 }
 
-/// Cuts `play` after 0, 1, 2, … polls, until it ends before the cut. Self-asked polls are many, so their number grows
-/// in larger steps.
-async fn everywhere(play: impl AsyncFn(usize, Polls) -> bool) {
-    for who in [Polls::Woken, Polls::Always, Polls::Cancelled] {
-        let mut polls = 0;
-        let mut cuts = 0;
+/// Cuts `play` after 0, 1, 2, … polls, until it ends before the cut, in each of the three ways. Returns the number of cuts.
+async fn at_each_poll(play: impl AsyncFn(usize, Polls) -> bool) -> usize {
+    let mut cuts = 0;
+    for who in Polls::ALL {
+        let (mut polls, before) = (0, cuts);
         while play(polls, who).await {
             cuts += 1;
-            // Whatever was cut, no task is left.
-            settled(0).await;
-            polls += match who {
-                Polls::Woken => 1,
-                Polls::Always | Polls::Cancelled => 1 + polls / 4,
-            };
+            polls = who.after(polls);
         }
-        assert!(cuts > 1, "{who:?}: it was over at once");
-        // The form that ci/proof.py reads.
-        let name = std::thread::current().name().unwrap_or_default().to_owned();
-        println!("explored {name}: {cuts} cuts");
+        assert!(cuts > before, "{who:?}: nothing was cut");
+    }
+    cuts
+}
+
+/// What could be left behind.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    tasks: usize,
+    descriptors: usize,
+    children: usize,
+}
+
+impl Left {
+    fn now() -> Self {
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+        Self { tasks, descriptors, children: children() }
+    }
+
+    /// Waits until no more is left than this.
+    async fn is_all(self, what: &str) {
+        let no_more = || {
+            let now = Self::now();
+            (now.tasks <= self.tasks
+                && now.descriptors <= self.descriptors
+                && now.children <= self.children)
+                .then_some(())
+                .ok_or_else(|| format!("{now:?} where {self:?} was"))
+        };
+        eventually(what, no_more).await;
     }
 }
 
-#[tokio::test]
-async fn a_connect_is_cut_anywhere() {
-    within_limit(everywhere(async |polls, who| {
-        let server = Server::start(legacy).await;
-        let group = brisk_group();
-        let connected = cut(polls, who, group.connect(at("s", &server.url))).await;
-        let report = group.close().await;
-        let log = server.log();
-        let begun = log.iter().any(|line| line == "POST notifications/initialized");
-        assert!(report.clean, "cut at {polls} {who:?}: {report:?}");
-        assert!(server.deletes() <= 1, "cut at {polls} {who:?}: {log:?}");
-        assert!(!begun || server.deletes() == 1, "cut at {polls} {who:?}: {log:?}");
-        match connected {
-            Some(outcome) => {
-                outcome.expect("it comes up");
-                false
+/// The number of children of this process, zombies included.
+fn children() -> usize {
+    let own = std::process::id().to_string();
+    let parent = |stat: String| {
+        // The name of the program may hold parentheses and spaces.
+        let (_, rest) = stat.rsplit_once(')')?;
+        rest.split_ascii_whitespace().nth(1).map(str::to_owned)
+    };
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let stats = processes.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+    stats.filter(|stat| parent(stat.clone()).is_some_and(|parent| parent == own)).count()
+}
+
+/// Waits until `is_so` is `Ok`, because there is no event to wait for; fails with its last error.
+async fn eventually(what: &str, is_so: impl Fn() -> Result<(), String>) {
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
+    while let Err(why) = is_so() {
+        assert!(Instant::now() < end, "{what}: {why}");
+        looks.tick().await;
+    }
+}
+
+/// Tries a method in a process of its own: `test` is ignored otherwise.
+fn alone(test: &str) {
+    let binary = std::env::current_exe().expect("this test's binary");
+    let output = std::process::Command::new(binary)
+        .args(["--exact", test, "--ignored", "--test-threads", "1", "--nocapture"])
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+    for line in text.lines().filter_map(|line| line.find("explored ").map(|at| &line[at..])) {
+        println!("{line}");
+    }
+}
+
+/// Plays over each transport, in each era, on each kind of runtime. `play` returns the number of its cuts.
+fn everywhere(play: impl AsyncFn((Wire, Era)) -> usize) {
+    let mut cuts = 0;
+    for mut builder in
+        [tokio::runtime::Builder::new_current_thread(), tokio::runtime::Builder::new_multi_thread()]
+    {
+        let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
+        cuts += runtime.block_on(async {
+            let mut cuts = 0;
+            for way in WAYS {
+                // Sets up what a runtime and a process keep for ever.
+                let warm = Scene::start(way, "").await;
+                assert!(warm.connected().await.close().await.all_well());
+                drop(warm);
+                let none = Left { tasks: 0, ..Left::now() };
+                none.is_all("before").await;
+                let none = Left::now();
+                cuts += within_limit(play(way)).await;
+                none.is_all(&format!("after all, {way:?}")).await;
             }
-            None => true,
-        }
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_connect_to_a_child_is_cut_anywhere() {
-    within_limit(everywhere(async |polls, who| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("pids");
-        let flags = ["--pid-file", file.to_str().expect("its path")];
-        let group = brisk_group();
-        let connected = cut(polls, who, group.connect(fleet_server("child", &flags))).await;
-        let report = group.close().await;
-        for server in &report.servers {
-            assert!(server.leave.survivors.is_empty(), "cut at {polls} {who:?}: {report:?}");
-        }
-        if file.exists() {
-            let left: Vec<_> = pids(&file).into_iter().filter(|pid| exists(*pid)).collect();
-            assert!(left.is_empty(), "cut at {polls} {who:?}: {left:?} live");
-        }
-        connected.is_none()
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_close_is_cut_anywhere() {
-    within_limit(everywhere(async |polls, who| {
-        let server = Server::start(legacy).await;
-        let group: SessionGroup = brisk_group();
-        group.connect(at("s", &server.url)).await.expect("it comes up");
-        group.connect(fleet_server("child", &[])).await.expect("it comes up");
-        let closed = cut(polls, who, group.close()).await;
-        let again = group.close().await;
-        assert!(again.all_well(), "cut at {polls} {who:?}: {again:?}");
-        assert_eq!(again.servers.len(), 2);
-        assert_eq!(server.deletes(), 1, "cut at {polls} {who:?}: {:?}", server.log());
-        closed.is_none()
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_call_over_http_is_cut_anywhere_and_the_session_stands() {
-    within_limit(everywhere(async |polls, who| {
-        let server = Server::start(legacy).await;
-        let group = brisk_group();
-        group.connect(at("s", &server.url)).await.expect("it comes up");
-        let called = cut(polls, who, echo(&group, "s")).await;
-        echo(&group, "s").await.expect("the session stands");
-        let report = group.close().await;
-        assert!(report.all_well(), "cut at {polls} {who:?}: {report:?}");
-        let log = server.log();
-        assert_eq!((server.deletes(), log.last().map(String::as_str)), (1, Some("DELETE s-1")));
-        called.map(|answer| answer.expect("an answer")).is_none()
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_call_to_a_child_is_cut_anywhere_and_the_session_stands() {
-    within_limit(everywhere(async |polls, who| {
-        let group = brisk_group();
-        group.connect(fleet_server("child", &[])).await.expect("it comes up");
-        let args = || Map::from_iter([("message".to_owned(), "ahoy".into())]);
-        let call = || group.call_tool("child/echo", args(), CallOptions::default());
-        let called = cut(polls, who, call()).await;
-        call().await.expect("the session stands");
-        let report = group.close().await;
-        assert!(report.all_well(), "cut at {polls} {who:?}: {report:?}");
-        called.map(|answer| answer.expect("an answer")).is_none()
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_reading_and_a_subscription_are_cut_anywhere() {
-    within_limit(everywhere(async |polls, who| {
-        let server = Server::start(|request| match request.rpc.as_str() {
-            "resources/read" => Reply::json(serde_json::json!({
-                "jsonrpc": "2.0", "id": request.id, "result": {"contents": []},
-            })),
-            _ => legacy_resources(request),
-        })
-        .await;
-        let group = brisk_group();
-        group.connect(at("s", &server.url)).await.expect("it comes up");
-        let read = cut(polls, who, group.read_resource("s__log", CallOptions::default())).await;
-        let subscribed = cut(polls, who, group.subscribe("s__log")).await;
-        let stands: &[&str] = if subscribed.is_some() { &[LOG] } else { &[] };
-        assert_eq!(group.sessions()[0].subscribed, stands, "cut at {polls} {who:?}");
-        group.subscribe("s__log").await.expect("the session stands");
-        let unsubscribed = cut(polls, who, group.unsubscribe("s__log")).await;
-        group.unsubscribe("s__log").await.expect("the session stands");
-        assert!(group.sessions()[0].subscribed.is_empty(), "cut at {polls} {who:?}");
-        let report = group.close().await;
-        assert!(report.all_well(), "cut at {polls} {who:?}: {report:?}");
-        assert_eq!(server.deletes(), 1);
-        read.is_none() || subscribed.is_none() || unsubscribed.is_none()
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_disconnect_is_cut_anywhere() {
-    within_limit(everywhere(async |polls, who| {
-        let server = Server::start(legacy).await;
-        let group = brisk_group();
-        group.connect(at("s", &server.url)).await.expect("it comes up");
-        group.connect(at("sibling", &server.url)).await.expect("it comes up");
-        let left = cut(polls, who, group.disconnect("s")).await;
-        // Another call waits for the same end, or finds that there is nothing to wait for.
-        if polls > 0 {
-            if let Some(report) = group.disconnect("s").await {
-                assert!(report.leave.clean, "cut at {polls} {who:?}: {report:?}");
-            }
-            assert_eq!(server.deletes(), 1, "cut at {polls} {who:?}: {:?}", server.log());
-        }
-        echo(&group, "sibling").await.expect("its sibling stands");
-        let report = group.close().await;
-        assert!(report.all_well(), "cut at {polls} {who:?}: {report:?}");
-        assert_eq!(server.deletes(), 2, "cut at {polls} {who:?}: {:?}", server.log());
-        left.is_none()
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_drain_is_cut_anywhere_and_each_call_resolves_once() {
-    within_limit(everywhere(async |polls, who| {
-        let (open, gate) = watch::channel(false);
-        let server = Server::start(move |request| match request.rpc.as_str() {
-            "tools/call" => Reply::Gated(gate.clone(), Box::new(legacy(request))),
-            _ => legacy(request),
-        })
-        .await;
-        let group = brisk_group();
-        group.connect(at("s", &server.url)).await.expect("it comes up");
-        let call = tokio::spawn({
-            let group = group.clone();
-            async move { echo(&group, "s").await }
+            cuts
         });
-        until(|| !server.requested("tools/call").is_empty()).await;
-        // While the call is under way nothing wakes the future, so there it is polled once at the most, or asks for
-        // polls itself.
-        let first = match who {
-            Polls::Woken => polls.min(1),
-            Polls::Always | Polls::Cancelled => polls / 2,
-        };
-        let long = Duration::from_secs(20);
-        let half = cut(first, who, group.drain(long)).await;
-        assert!(half.is_none(), "it waits for the call");
-        open.send(true).expect("the server waits");
-        let drained = cut(polls - first, who, group.drain(long)).await;
-        let report = group.drain(long).await;
-        assert!(report.all_well(), "cut at {polls} {who:?}: {report:?}");
-        call.await.expect("no panic").expect("an answer");
-        assert_eq!(server.deletes(), 1, "cut at {polls} {who:?}: {:?}", server.log());
-        drained.is_none()
-    }))
-    .await;
+    }
+    // The form that ci/proof.py reads.
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("explored {name}: {cuts} cuts");
 }

@@ -111,6 +111,16 @@ pub(super) fn location(response: &Response) -> Option<String> {
     Some(shown(&location))
 }
 
+/// Checks the address of a server. The error does not show it, because it may contain a secret anywhere.
+pub(crate) fn check_address(url: &str) -> Result<(), Fault> {
+    let wrong = "the address of the server is not one of http or https";
+    match reqwest::Url::parse(url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
+        Ok(_) => Err(Fault::new(Outcome::Other, wrong)),
+        Err(error) => Err(Fault::caused(Outcome::Other, wrong, error)),
+    }
+}
+
 /// An address in a form that may be shown: without user, password and query, which may be
 /// secrets.
 pub(crate) fn shown(url: &str) -> String {
@@ -155,6 +165,16 @@ mod tests {
         assert_eq!(dropped.len(), 2);
         assert!(dropped[0].contains("\"Accept\""), "{dropped:?}");
         assert!(given(&[("a b".to_owned(), String::new())].into()).is_err());
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_told_without_being_shown() {
+        check_address("http://127.0.0.1:1/mcp").expect("an address");
+        check_address("HTTPS://h").expect("an address");
+        for wrong in ["", "s3cret", "ftp://s3cret/", "localhost:80", "http://"] {
+            let fault = check_address(wrong).expect_err(wrong).line();
+            assert!(fault.contains("not one of http or https") && !fault.contains("s3cret"));
+        }
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl Feed {
         super::until(|| self.0.receiver_count() >= count).await;
     }
 
+    /// The number of streams that are open on this feed.
+    #[allow(dead_code, reason = "the fault suite has this file too")]
+    pub(crate) fn receivers(&self) -> usize {
+        self.0.receiver_count()
+    }
+
     /// Waits until no stream is open on this feed.
     pub(crate) async fn idle(&self) {
         self.0.closed().await;

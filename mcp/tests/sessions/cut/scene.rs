@@ -1,0 +1,288 @@
+//! The servers of the cuts: over both transports, in both eras, each with a log of what it was asked, and with answers that it
+//! may hold back.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use moored_mcp::{Era, ServerParams, SessionGroup, StdioParams};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::support::http::{Feed, Reply, Request, Server};
+use crate::support::{at, until};
+
+/// The address of the one resource.
+pub(super) const LOG: &str = "file:///log";
+
+/// The way to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wire {
+    Stdio,
+    Http,
+}
+
+/// Every transport with every era.
+pub(super) const WAYS: [(Wire, Era); 4] = [
+    (Wire::Stdio, Era::Legacy),
+    (Wire::Stdio, Era::Modern),
+    (Wire::Http, Era::Legacy),
+    (Wire::Http, Era::Modern),
+];
+
+/// A running server.
+pub(super) struct Scene {
+    pub(super) era: Era,
+    held: &'static str,
+    place: Place,
+}
+
+enum Place {
+    /// The folder of the log. The child is started by the session.
+    Stdio(TempDir),
+    Http(Box<Web>),
+}
+
+struct Web {
+    server: Server,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Each held answer has a receiver of this gate.
+    gate: watch::Sender<bool>,
+    streams: Arc<Mutex<Vec<Feed>>>,
+}
+
+impl Scene {
+    /// A server that never answers the method `held`; an empty one is none.
+    pub(super) async fn start((wire, era): (Wire, Era), held: &'static str) -> Self {
+        let place = match wire {
+            Wire::Stdio => Place::Stdio(tempfile::tempdir().expect("a folder")),
+            Wire::Http => Place::Http(Box::new(web(era, held).await)),
+        };
+        Self { era, held, place }
+    }
+
+    /// The server's parameters. Half of the servers are probed.
+    pub(super) fn params(&self, name: &str, era: Era) -> ServerParams {
+        let params = match &self.place {
+            Place::Http(web) => at(name, &web.server.url),
+            Place::Stdio(folder) => {
+                let this = std::env::current_exe().expect("this test's binary");
+                let mut params = StdioParams::new(this.to_str().expect("its path"));
+                let words = ["--exact", "cut::scene::serve", "--ignored", "--nocapture"];
+                params.args = words.map(str::to_owned).into();
+                let log = folder.path().join("log").to_str().expect("its path").to_owned();
+                let era = if self.era == Era::Modern { "modern" } else { "legacy" };
+                params.env.insert("LOG".into(), log);
+                params.env.insert("ERA".into(), era.into());
+                params.env.insert("HELD".into(), self.held.into());
+                ServerParams::stdio(name, params)
+            }
+        };
+        params.era(era)
+    }
+
+    /// A group with one session with the server.
+    pub(super) async fn connected(&self) -> SessionGroup {
+        let group = crate::support::brisk_group();
+        group.connect(self.params("s", self.era)).await.expect("it comes up");
+        group
+    }
+
+    /// What the server was asked: `METHOD ID`, `notifications/cancelled ID`, `DELETE SESSION`; and `begun SESSION`.
+    pub(super) fn log(&self) -> Vec<String> {
+        match &self.place {
+            Place::Stdio(folder) => {
+                let text = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+                // A line without its end is being written.
+                text.split_inclusive('\n')
+                    .filter_map(|it| it.strip_suffix('\n'))
+                    .map(str::to_owned)
+                    .collect()
+            }
+            Place::Http(web) => web.log.lock().clone(),
+        }
+    }
+
+    /// The second words of the lines that begin with `first`.
+    pub(super) fn of(&self, first: &str) -> Vec<String> {
+        let second = |line: &String| Some(line.strip_prefix(first)?.strip_prefix(' ')?.to_owned());
+        self.log().iter().filter_map(second).collect()
+    }
+
+    /// Whether each request of a method that was never answered has been taken back: by one notification, or over HTTP in the
+    /// newer era by the end of its connection.
+    pub(super) fn are_taken_back(&self, method: &str) -> bool {
+        let cancelled = self.of("notifications/cancelled");
+        let once = |id: &String| cancelled.iter().filter(|it| *it == id).count() == 1;
+        match &self.place {
+            Place::Http(web) => {
+                // One receiver is in the server's script.
+                let closed = web.gate.receiver_count() == 1;
+                closed && (self.era == Era::Modern || self.of(method).iter().all(once))
+            }
+            Place::Stdio(_) => self.of(method).iter().all(once),
+        }
+    }
+
+    /// Whether the server would report changes of the resource.
+    pub(super) fn has_subscription(&self) -> bool {
+        if self.era == Era::Legacy {
+            let log = self.log();
+            let last = log.iter().rfind(|line| line.contains("subscribe "));
+            return last.is_some_and(|line| line.starts_with("resources/subscribe"));
+        }
+        match &self.place {
+            Place::Http(web) => web.streams.lock().iter().any(|stream| stream.receivers() > 0),
+            Place::Stdio(_) => {
+                let cancelled = self.of("notifications/cancelled");
+                self.of("subscriptions/listen").iter().any(|id| !cancelled.contains(id))
+            }
+        }
+    }
+
+    /// Every session that the server has begun has had one DELETE. The group has been closed.
+    pub(super) fn is_left(&self) {
+        let (mut begun, mut deleted) = (self.of("begun"), self.of("DELETE"));
+        begun.sort();
+        deleted.sort();
+        assert_eq!(begun, deleted, "{:?}", self.log());
+    }
+
+    /// Waits until the log has at least `count` lines that begin with `first`.
+    pub(super) async fn heard(&self, first: &str, count: usize) {
+        until(|| self.of(first).len() >= count).await;
+    }
+}
+
+/// The server over HTTP. It hands out a session for each `initialize`.
+async fn web(era: Era, held: &'static str) -> Web {
+    let (gate, held_back) = watch::channel(false);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let streams = Arc::new(Mutex::new(Vec::new()));
+    let (heard, opened) = (log.clone(), streams.clone());
+    let server = Server::start(move |request: &Request| {
+        let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
+        match request.verb.as_str() {
+            "GET" => {
+                if era == Era::Modern {
+                    return Reply::status(405);
+                }
+                return Reply::Fed(Feed::new());
+            }
+            "DELETE" => {
+                heard.lock().push(format!("DELETE {session}"));
+                return Reply::status(200);
+            }
+            _ => heard.lock().push(line(&request.rpc, &request.id, &request.params)),
+        }
+        if request.rpc == held {
+            return Reply::Gated(held_back.clone(), Box::new(Reply::status(500)));
+        }
+        if request.rpc == "subscriptions/listen" {
+            let stream = Feed::new();
+            stream.push(&acknowledged(request.id.clone(), &request.params));
+            opened.lock().push(stream.clone());
+            return Reply::Fed(stream);
+        }
+        match answer(era, &request.rpc, &request.id) {
+            None => Reply::status(202),
+            Some(answer) if request.rpc == "initialize" && era == Era::Legacy => {
+                let mut heard = heard.lock();
+                let session = format!("s-{}", heard.len());
+                heard.push(format!("begun {session}"));
+                Reply::json(answer).with("mcp-session-id", &session)
+            }
+            Some(answer) => Reply::json(answer),
+        }
+    })
+    .await;
+    Web { server, log, gate, streams }
+}
+
+#[test]
+#[ignore = "the server over stdio, which the other tests start as a child"]
+fn serve() {
+    let given = |name| std::env::var(name).unwrap_or_default();
+    let (held, era) = (given("HELD"), given("ERA"));
+    let era = if era == "modern" { Era::Modern } else { Era::Legacy };
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(given("LOG"));
+    let mut log = log.expect("the log");
+    // The harness of the tests has begun a line.
+    println!();
+    for line_in in std::io::stdin().lines().map_while(Result::ok) {
+        let message: Value = serde_json::from_str(&line_in).unwrap_or_default();
+        let (rpc, id) = (message["method"].as_str().unwrap_or_default(), &message["id"]);
+        let _full = log.write_all(format!("{}\n", line(rpc, id, &message["params"])).as_bytes());
+        if rpc == held {
+            continue;
+        }
+        if rpc == "subscriptions/listen" {
+            println!("{}", acknowledged(id.clone(), &message["params"]));
+        } else if let Some(answer) = answer(era, rpc, id) {
+            println!("{answer}");
+        }
+    }
+    std::process::exit(0);
+}
+
+fn line(rpc: &str, id: &Value, params: &Value) -> String {
+    match rpc {
+        "notifications/cancelled" => format!("{rpc} {}", params["requestId"]),
+        _ => format!("{rpc} {id}"),
+    }
+}
+
+fn acknowledged(id: Value, params: &Value) -> Value {
+    json!({
+        "jsonrpc": "2.0",
+        "method": "notifications/subscriptions/acknowledged",
+        "params": {
+            "notifications": params["notifications"],
+            "_meta": {"io.modelcontextprotocol/subscriptionId": id},
+        },
+    })
+}
+
+/// The answer of a server of this era; none to a notification.
+fn answer(era: Era, rpc: &str, id: &Value) -> Option<Value> {
+    if id.is_null() {
+        return None;
+    }
+    let offers =
+        json!({"tools": {}, "prompts": {}, "resources": {"subscribe": true}, "completions": {}});
+    let mut result = match (rpc, era) {
+        ("initialize", Era::Legacy) => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": offers,
+            "serverInfo": {"name": "scene", "version": "1"},
+        }),
+        ("server/discover", Era::Modern) => {
+            json!({"supportedVersions": ["2026-07-28"], "capabilities": offers})
+        }
+        ("initialize", _) => {
+            let data = json!({"supported": ["2026-07-28"], "requested": "2025-11-25"});
+            let error = json!({"code": -32022, "message": "unsupported", "data": data});
+            return Some(json!({"jsonrpc": "2.0", "id": id, "error": error}));
+        }
+        ("tools/list", _) => json!({"tools": [
+            {"name": "echo", "inputSchema": {"type": "object"}},
+            {"name": "other", "inputSchema": {"type": "object"}},
+        ]}),
+        ("prompts/list", _) => json!({"prompts": [{"name": "greeting"}]}),
+        ("resources/list", _) => json!({"resources": [{"name": "log", "uri": LOG}]}),
+        ("resources/templates/list", _) => json!({"resourceTemplates": []}),
+        ("tools/call", _) => json!({"content": []}),
+        ("prompts/get", _) => json!({"messages": []}),
+        ("resources/read", _) => json!({"contents": []}),
+        ("completion/complete", _) => json!({"completion": {"values": []}}),
+        ("resources/subscribe" | "resources/unsubscribe", Era::Legacy) => json!({}),
+        _ => {
+            let error = json!({"code": -32601, "message": "no such method"});
+            return Some(json!({"jsonrpc": "2.0", "id": id, "error": error}));
+        }
+    };
+    result["resultType"] = "complete".into();
+    (result["ttlMs"], result["cacheScope"]) = (0.into(), "private".into());
+    Some(json!({"jsonrpc": "2.0", "id": id, "result": result}))
+}
