@@ -168,7 +168,7 @@ impl Link {
         terms: Terms,
         side: Side,
     ) -> Result<Self, Refusal> {
-        let mut posts = Posts::new(session.clone());
+        let mut posts = Posts::new(session.clone(), terms.deadline);
         let agreed = handshake::agree(&mut posts, terms, &side.client, &side.recorder).await?;
         let lifecycle = agreed.lifecycle(&side.client);
         session.agreed(agreed);

@@ -145,7 +145,7 @@ impl Berth<'_> {
             self.shared.client(&params.url)?,
             held.recorder.clone(),
             held.side.pending.clone(),
-            held.side.stop.clone(),
+            (held.side.stop.clone(), self.pumps.spawner()),
         ));
         self.stack.defer(exits::end_session(
             self.session.clone(),

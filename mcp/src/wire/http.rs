@@ -4,9 +4,11 @@
 //! stopped, every failure is classified and kept with its whole chain, the session id is read as soon as its header
 //! arrives, and rmcp's own DELETE does nothing, because leaving sends ours and keeps its status.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use moored::GroupSpawner;
 use parking_lot::Mutex;
 use rmcp::model::{ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
@@ -16,6 +18,7 @@ use self::client::Client;
 use self::failure::Failure;
 use self::headers::Headers;
 use self::open::Open;
+use self::outliving::Outliving;
 use super::handshake::{Agreed, check_version};
 use super::incoming::{self, Incoming};
 use super::message::answered_id;
@@ -33,6 +36,7 @@ mod failure;
 pub(crate) mod headers;
 mod line;
 mod open;
+mod outliving;
 mod post;
 mod proxy;
 mod resend;
@@ -60,6 +64,7 @@ pub(crate) struct HttpSession {
     recorder: Arc<Recorder>,
     stop: Stop,
     pending: Arc<Pending>,
+    outliving: Outliving,
     open: Mutex<Open>,
 }
 
@@ -70,7 +75,7 @@ impl HttpSession {
         client: Client,
         recorder: Arc<Recorder>,
         pending: Arc<Pending>,
-        stop: Stop,
+        (stop, group): (Stop, GroupSpawner<'static, Infallible>),
     ) -> Self {
         let shown_url = headers::shown(url);
         let credentials = Credentials::new(provider, &headers);
@@ -82,6 +87,7 @@ impl HttpSession {
             credentials,
             client,
             recorder,
+            outliving: Outliving::new(group, stop.clone()),
             stop,
             pending,
             open: Mutex::default(),

@@ -39,6 +39,11 @@ impl Stop {
         self.handle.stop_requested().await;
     }
 
+    /// Whether the end was asked for.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Counts an exchange until the guard is dropped; `None` if the connection has ended.
     pub(crate) fn exchange(&self) -> Option<GroupGuard> {
         self.spawner.guard().ok()

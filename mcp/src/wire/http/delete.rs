@@ -60,6 +60,8 @@ impl HttpSession {
     /// allows; `turns` bounds the number of DELETEs of a group under way. The session has been stopped before, and
     /// its exchanges have ended, because one of them might have received the id of a session.
     pub(crate) async fn delete(&self, turns: &Semaphore, orders: &OrderWatch) -> Deleted {
+        // There is no time left for an exchange that is still under way.
+        self.outliving.give_up();
         let sessions = self.open.lock().take_all();
         let each = sessions.into_iter().map(|it| self.delete_one(it, turns, orders));
         let mut all = Deleted::default();

@@ -3,53 +3,74 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use http::{HeaderName, HeaderValue};
 use rmcp::model::{
     ClientJsonRpcMessage, ProtocolVersion, RequestId, ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::headers::PROTOCOL_VERSION;
 use super::{HttpSession, SessionClient};
-use crate::fault::Fault;
-use crate::report::Outcome;
 use crate::wire::events;
 use crate::wire::handshake::{Line, Said};
 use crate::wire::message::{Kind, request_id};
 
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
-/// The POSTs of a handshake that are under way.
+/// A POST, until its answer, which has an id if it is for a request; `None` if it was given up.
+type Asked = BoxFuture<'static, Option<(Option<RequestId>, Said)>>;
+
+/// The POSTs of a handshake that are under way. Each goes on if this is dropped before `deadline`, because its answer may
+/// carry the id of a session that has to be ended.
 pub(crate) struct Posts {
     session: Arc<HttpSession>,
-    open: FuturesUnordered<BoxFuture<'static, (Option<RequestId>, Said)>>,
+    deadline: Instant,
+    open: FuturesUnordered<Asked>,
 }
 
 impl Posts {
-    /// A handshake on `session`.
-    pub(crate) fn new(session: Arc<HttpSession>) -> Self {
-        Self { session, open: FuturesUnordered::new() }
+    /// A handshake on `session` that may take until `deadline`.
+    pub(crate) fn new(session: Arc<HttpSession>, deadline: Instant) -> Self {
+        Self { session, deadline, open: FuturesUnordered::new() }
+    }
+}
+
+impl Drop for Posts {
+    /// A server that had its whole time gets no more.
+    fn drop(&mut self) {
+        if Instant::now() >= self.deadline {
+            self.session.outliving.give_up();
+        }
     }
 }
 
 impl Line for Posts {
     async fn ask(&mut self, request: ClientJsonRpcMessage) -> bool {
-        self.open.push(question(self.session.clone(), request).boxed());
+        self.open.push(self.session.outliving.begin(question(self.session.clone(), request)));
         true
     }
 
     async fn hear(&mut self) -> Option<(Option<RequestId>, Said)> {
-        self.open.next().await
+        // `None` in `Some` is a POST that was given up; it has no answer.
+        while let Some(heard) = self.open.next().await {
+            if heard.is_some() {
+                return heard;
+            }
+        }
+        None
     }
 
     /// A session may have been opened for the request that did not count: its id is in the answer.
     async fn settle(&mut self, patience: Duration) {
         let all = async { while self.open.next().await.is_some() {} };
-        let _some_are_late = tokio::time::timeout(patience, all).await;
+        if tokio::time::timeout(patience, all).await.is_err() {
+            self.session.outliving.give_up();
+        }
     }
 }
 
@@ -58,10 +79,6 @@ async fn question(
     session: Arc<HttpSession>,
     request: ClientJsonRpcMessage,
 ) -> (Option<RequestId>, Said) {
-    let Some(_under_way) = session.stop.exchange() else {
-        let text = "the connection has ended";
-        return (request_id(&request).cloned(), Said::Failed(Fault::new(Outcome::Closing, text)));
-    };
     let kind = Kind::of(&request);
     let mut headers = session.headers();
     if kind.is_probe() {

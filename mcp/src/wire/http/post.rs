@@ -47,10 +47,22 @@ impl SessionClient {
         if version.is_some() || kind.is_initialize() {
             session.open.lock().protocol_version = version;
         }
+        let exchange = async {
+            if !kind.is_initialize() {
+                return self.exchange(&message, &kind, session_id, headers, max_event).await;
+            }
+            // The answer may carry the id of a new session, which has to be ended even if rmcp no longer waits for it.
+            let (client, kind) = (self.clone(), kind.clone());
+            let asked = session.outliving.begin(async move {
+                client.exchange(&message, &kind, session_id, headers, max_event).await
+            });
+            let given_up = || Err(Failure::NoAnswer { noise: None });
+            asked.await.unwrap_or_else(given_up)
+        };
         let result = tokio::select! {
             biased;
             () = session.stop.requested() => return Err(HttpError::TransportChannelClosed),
-            result = self.exchange(&message, &kind, session_id, headers, max_event) => result,
+            result = exchange => result,
         };
         if result.is_ok() && session.open.lock().taken(&kind) {
             session.pending.notices.renewed();
