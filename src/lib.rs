@@ -53,7 +53,8 @@
 //! * *No child outlives its group*, and the first failure cancels the others (R16, R17).
 //! * *User code never runs under a lock*: wakers, drops, closures, exits (R18).
 //!
-//! The rules are numbered in `docs/design.md`; docs, tests and errors cite the numbers.
+//! The rules are numbered in [`guide::rules`]; docs, tests and errors cite the numbers. The first page of
+//! the [`guide`] is [`start`](guide::start), ten minutes long.
 //!
 //! # Limits
 //!
@@ -84,13 +85,16 @@
 //!
 //! # Features
 //!
-//! `timer` (default): deadlines on every executor. `tokio`: the ids of tokio's tasks, its timer and paused
-//! clock, [`rt::tokio::Tokio`](rt) to spawn on. `smol`: [`rt::smol::Smol`](rt) to spawn on. `testing`: a clock
-//! that is moved by hand, futures that are polled by hand. `inspect`: the tree of open regions, now and over
-//! time. `tracing`: spans and events. With `--cfg loom`, the crate can be model-checked together with libraries
-//! that use it.
+//! | feature | adds |
+//! |---|---|
+//! | `timer` (default) | deadlines on every executor |
+//! | `tokio` | the ids of tokio's tasks, its timer and paused clock, [`rt::tokio::Tokio`](rt) to spawn on |
+//! | `smol` | [`rt::smol::Smol`](rt) to spawn on |
+//! | `testing` | a clock that is moved by hand, futures that are polled by hand |
+//! | `inspect` | the tree of open regions, now and over time |
+//! | `tracing` | spans and events |
 //!
-//! Rust 1.85 or newer.
+//! With `--cfg loom`, the crate can be model-checked together with libraries that use it. Rust 1.85 or newer.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -144,6 +148,7 @@ pub use scope::{CancelHandle, CancelScope, DropGuard, EnterError, EnteredScope, 
 pub use shield::shield;
 pub use spawn::{BoxTask, Refused, Spawn};
 pub use stack::{CloseError, ExitOutput, ExitStack, Held, Resource};
+#[doc(inline)]
 pub use task::{Task, task};
 pub use timeout::{TimedOut, fail_after, fail_at, move_on_after, move_on_at};
 pub use wrong_task::{Misuse, Rejected, WrongTask};
