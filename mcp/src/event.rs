@@ -25,9 +25,10 @@ pub struct Event {
 pub enum EventKind {
     /// The attempt has begun.
     Connecting,
-    /// The server's process ended at the era probe. It is started again and gets `initialize` at once.
+    /// The server's process ended at the era probe, or rejected `initialize` after it. It is started again and gets
+    /// `initialize` at once.
     StartedAgain {
-        /// The end of the process, in one line.
+        /// The end of the process, or its rejection, in one line.
         message: String,
     },
     /// The session is up.

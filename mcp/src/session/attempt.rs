@@ -299,9 +299,9 @@ impl Held {
         Fault::new(Outcome::ProtocolError, format!("{what}{}", self.during()))
     }
 
-    /// Whether the era probe made the server's process end, as far as can be known: the process was probed, has read
-    /// some input, and has not answered `initialize`. Such a server can be started again.
-    pub(super) fn ended_on_probe(&self) -> bool {
+    /// Whether the era probe made the attempt fail, as far as can be known: the process was probed, has read some input,
+    /// and has not answered `initialize`, or has rejected it. Such a server can be started again.
+    pub(super) fn failed_on_probe(&self) -> bool {
         self.process.is_some() && self.recorder.is_probing()
     }
 

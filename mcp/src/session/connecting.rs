@@ -23,10 +23,10 @@ pub(super) async fn in_time(
     let time_left = deadline.saturating_duration_since(Instant::now());
     let scope = CancelScope::new().named("connect").timeout(time_left);
     let _attempt = berth.session.attempts.begin();
-    let Life { held, again, ended_on_probe, .. } = &mut *life;
+    let Life { held, again, failed_on_probe, .. } = &mut *life;
     let terms = Terms {
         era: berth.session.params.era,
-        probe: ended_on_probe.is_none(),
+        probe: failed_on_probe.is_none(),
         discover_timeout: options.discover_timeout,
         deadline,
     };
@@ -34,9 +34,9 @@ pub(super) async fn in_time(
         let (acquired, ready) = berth.acquire()?;
         *held = Some(acquired.clone());
         let link = attempt::handshake(&acquired, ready, terms).await.inspect_err(|fault| {
-            *again = acquired.ended_on_probe().then(|| fault.line());
+            *again = acquired.failed_on_probe().then(|| fault.line());
         })?;
-        if let Some(how) = ended_on_probe {
+        if let Some(how) = failed_on_probe {
             acquired.recorder.warn(format!("{how}: it was started again"));
         }
         acquired.recorder.step(ConnectPhase::List, "reading what the server offers");

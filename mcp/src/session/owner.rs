@@ -71,8 +71,8 @@ async fn is_awaited(session: &Session, pause: Duration) -> bool {
     }
 }
 
-/// Waits for a turn and starts the server. If its process ended at the era probe, the server is started once more when
-/// its first process has been left. From then on it is not probed.
+/// Waits for a turn and starts the server. If the era probe made that fail, the server is started once more when its
+/// first process has been left. From then on it is not probed.
 async fn run(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> Left {
     let Some(turn) = session.turn(shared).await else {
         return refused(session, shared, interrupted(), LeaveReport::nothing());
@@ -88,15 +88,16 @@ async fn run(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> L
     if session.watch.is_asked_to_leave() {
         return refused(session, shared, interrupted(), left.leave);
     }
-    let unclean = left_uncleanly(left.leave, "the process that ended at server/discover");
-    life.ended_on_probe = Some(ended);
+    let unclean = left_uncleanly(left.leave, "the process that failed at server/discover");
+    life.failed_on_probe = Some(ended);
     let mut left = Box::pin(start(session, shared, life)).await;
     left.leave.suppressed.splice(0..0, unclean);
     left.leave.clean = left.leave.judge();
     left
 }
 
-/// The faults in leaving one of several processes. Its exit status is ignored, because it ended by itself.
+/// The faults in leaving one of several processes. Its exit status is ignored, because it ended by itself, or was left
+/// for having rejected the handshake.
 fn left_uncleanly(mut leave: LeaveReport, process: &str) -> Option<String> {
     leave.exit_status = None;
     if leave.judge() {

@@ -38,10 +38,10 @@ pub(super) struct Life {
     pub(super) turn: Option<Turn>,
     /// The end of the attempt.
     pub(super) deadline: Option<Instant>,
-    /// Set if the server is to be started again: the end of its process.
+    /// Set if the server is to be started again: the end of its process, or its rejection.
     pub(super) again: Option<String>,
-    /// The end of its first process, once the second one is there.
-    pub(super) ended_on_probe: Option<String>,
+    /// The same of its first process, once the second one is there.
+    pub(super) failed_on_probe: Option<String>,
 }
 
 impl Life {

@@ -77,7 +77,7 @@ impl Said {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) era: Era,
-    /// Whether a server of an unknown era is probed. It is not if the probe made it exit once.
+    /// Whether a server of an unknown era is probed. It is not if the probe made a first process of it fail.
     pub(crate) probe: bool,
     /// The time that the probe may stay unanswered before `initialize` is sent.
     pub(crate) discover_timeout: Duration,
@@ -222,6 +222,9 @@ impl<L: Line> Talk<'_, L> {
                     | Initialized::OtherVersion(_, fault)
                     | Initialized::Modern(fault) => {
                         let refusal = self.refused(fault);
+                        // A bridge may begin a session for the probe, whether it answers it or not, and cannot begin
+                        // another one. A new process of it that is not probed accepts `initialize`.
+                        self.recorder.probing(self.discovers > 0);
                         if self.probes.is_empty() {
                             return Err(refusal);
                         }

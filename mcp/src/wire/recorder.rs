@@ -104,12 +104,12 @@ impl Recorder {
         self.recorded.lock().connected
     }
 
-    /// Records whether an end of the server would now be its answer to the era probe.
+    /// Records whether a failure of the server would now be due to the era probe.
     pub(crate) fn probing(&self, probing: bool) {
         self.recorded.lock().probing = probing;
     }
 
-    /// Whether the server was probed, and has not answered `initialize` yet.
+    /// Whether a failure of the server is now due to the era probe.
     pub(crate) fn is_probing(&self) -> bool {
         self.recorded.lock().probing
     }

@@ -198,9 +198,10 @@ over_http() {
         "$(command_entry node "$bin/mcp-remote" "$everything_url" --allow-http --transport http-only)"
     server mcp-proxy mcp-proxy 0.13.0 "uvx, bridge to HTTP" \
         "$(env=$offline command_entry "$uvx" mcp-proxy@0.13.0 --transport streamablehttp "$everything_url")"
-    # It begins a session of its own at the first message, whatever that is, so it has to be told not to be probed.
+    # It begins a session of its own at the first message, whatever that is, so it is started twice: it rejects the handshake
+    # after the probe.
     server supergateway-in supergateway 4.0.0 "npx, bridge to HTTP" \
-        "$(command_entry npx --prefix "$field/npm" supergateway --streamableHttp "$everything_url" | sed 's/}$/, "era": "legacy"}/')"
+        "$(command_entry npx --prefix "$field/npm" supergateway --streamableHttp "$everything_url")"
     for version in 1.30.0 2.3.0; do
         local log=$work/python-$version.log
         PYTHONUNBUFFERED=1 "$field/venv-mcp-$version/bin/python" "$here/echo_server.py" http >"$log" 2>&1 </dev/null &

@@ -64,6 +64,36 @@ async fn a_child_that_exits_once_the_probe_was_given_up_is_started_again_too() {
 }
 
 #[tokio::test]
+async fn a_child_that_rejects_initialize_after_a_probe_is_started_again() {
+    within_limit(async {
+        let limits = brisk().discover_timeout(Duration::from_millis(100));
+        let limits = limits.connect_timeout(Duration::from_secs(4));
+        // As a bridge does that begins a session of its own at the first message, whatever it is.
+        let unanswered = "probed=1".to_owned();
+        let answered = format!("probed=1; {}", say(NO_SUCH_METHOD));
+        for (probe, then) in [(&answered, ""), (&answered, "; exit 1"), (&unanswered, "")] {
+            let rejects = format!("{}{then}", say(NO_SUCH_METHOD));
+            let initialize =
+                format!(r#"if [ -n "$probed" ]; then {rejects}; else {}; fi"#, say(INITIALIZED));
+            let group = SessionGroup::start(limits.clone());
+            let info = group.connect(scripted("bridge", "", probe, &initialize)).await;
+            let info = info.unwrap_or_else(|error| panic!("{probe}{then}: {error}"));
+            assert_eq!((info.era.as_deref(), info.tools), (Some("2025-11-25"), 1), "{probe}{then}");
+            let report = group.close().await;
+            assert!(report.all_well(), "{probe}{then}: {report:?}");
+            assert_eq!(report.servers[0].starts, 2, "{probe}{then}");
+        }
+        // A child that rejects it in any case is told by its words.
+        let group = SessionGroup::start(limits);
+        let rejects = scripted("rejects", "", &say(NO_SUCH_METHOD), &say(NO_SUCH_METHOD));
+        let error = group.connect(rejects).await.expect_err("it rejects");
+        assert!(error.to_string().contains("no such method"), "{error}");
+        assert_eq!(group.close().await.servers[0].starts, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_child_that_exits_again_is_told_by_its_second_end() {
     within_limit(async {
         let group = brisk_group();
@@ -86,7 +116,7 @@ async fn a_child_that_was_not_probed_is_started_once() {
         let group = brisk_group();
         let params = scripted("child", "", "exit 3", "exit 4").era(Era::Legacy);
         group.connect(params).await.expect_err("it exits");
-        let refuses = scripted("refuses", "", &say(NO_SUCH_METHOD), &say(NO_SUCH_METHOD));
+        let refuses = scripted("refuses", "", "", &say(NO_SUCH_METHOD)).era(Era::Legacy);
         group.connect(refuses).await.expect_err("it refuses");
         let report = group.close().await;
         assert!(report.servers.iter().all(|server| server.starts == 1), "{report:?}");
