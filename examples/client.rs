@@ -18,6 +18,11 @@ use std::time::Duration;
 /// The messages that a server was sent, in order. A real client has a socket here.
 type Wire = Arc<Mutex<Vec<String>>>;
 
+/// The time that an exit may take.
+const GRACE: Duration = Duration::from_secs(1);
+/// What a server that takes no more clients has said first.
+const FULL: &str = "full";
+
 fn say(wire: &Wire, what: impl Into<String>) {
     wire.lock().expect("nobody panics while it is locked").push(what.into());
 }
@@ -38,18 +43,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Opens a client.
+    /// Opens a client. If that fails, the goodbye has been said when the error is there.
     ///
     /// # Cancel safety
     ///
     /// Dropped at its await, it says goodbye in the region around.
     pub(crate) async fn open(wire: Wire) -> Result<Client, BoxError> {
-        let stack = ExitStack::new().named("client").grace(Duration::from_secs(1));
-        say(&wire, "hello");
-        let goodbye = Arc::clone(&wire);
-        stack.defer(async move { say(&goodbye, "goodbye") });
-        fail_after(Duration::from_secs(5), greet(&wire)).await?;
-        Ok(Client { wire, exits: stack.release().map_err(|_| "another task owns it")? })
+        let opening = ExitStack::new().named("client").grace(GRACE);
+        let opened: Result<ExitStack, Failure<BoxError>> = opening
+            .run(async {
+                say(&wire, "hello");
+                let goodbye = Arc::clone(&wire);
+                opening.defer(async move { say(&goodbye, "goodbye") });
+                // An error here runs the exits before it is returned.
+                fail_after(Duration::from_secs(5), greet(&wire)).await??;
+                Ok(opening.pop_all().named("client").grace(GRACE))
+            })
+            .await;
+        let exits = opened.map_err(Failure::boxed)?;
+        Ok(Client { wire, exits: exits.release().expect("this task has just entered it") })
     }
 
     /// One call, undone on the server where it does not come to its end.
@@ -58,7 +70,7 @@ impl Client {
     ///
     /// Dropped at its await, it tells the server to forget the call, in the region around.
     pub(crate) async fn call(&self, what: &str) -> Result<usize, BoxError> {
-        let stack = ExitStack::new().named("call").grace(Duration::from_secs(1));
+        let stack = ExitStack::new().named("call").grace(GRACE);
         let (wire, name) = (Arc::clone(&self.wire), what.to_owned());
         let answer: Result<usize, Failure<BoxError>> = stack
             .run(async {
@@ -84,9 +96,13 @@ impl Client {
     }
 }
 
-async fn greet(wire: &Wire) {
+async fn greet(wire: &Wire) -> Result<(), BoxError> {
     moored::checkpoint().await;
+    if wire.lock().expect("nobody panics while it is locked").first().is_some_and(|it| it == FULL) {
+        return Err("the server is full".into());
+    }
     say(wire, "greeted");
+    Ok(())
 }
 
 #[tokio::main]
@@ -109,6 +125,11 @@ async fn main() {
     let told = wire.lock().unwrap().join(", ");
     println!("{told}");
     assert_eq!(told, "hello, greeted, count, never, forget never, goodbye");
+    // A client that could not be opened has said goodbye too.
+    let wire = Arc::new(Mutex::new(vec![FULL.to_owned()]));
+    let refused = tokio::spawn(task(Client::open(Arc::clone(&wire))).named("refused"));
+    assert!(refused.await.unwrap().is_err());
+    assert_eq!(*wire.lock().unwrap(), [FULL, "hello", "goodbye"]);
 }
 
 #[test]

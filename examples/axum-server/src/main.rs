@@ -19,7 +19,10 @@ async fn main() -> ExitCode {
     if let Ok(at) = listener.local_addr() {
         println!("http://{at}/hello, http://{at}/slow");
     }
-    // Ten seconds after the request to stop, requests that still run are cancelled.
+    // Ten seconds after the request to stop, the server is dropped. A request that was under way has ended by then: its
+    // limit of five seconds and the grace of its exits, one second, are shorter. What may remain is a connection whose
+    // client has not sent all of a request: axum has a task for each connection, which ends with the runtime. If the
+    // client sends the rest shortly before, the exits of that request are reported lost.
     let scope = CancelScope::new().named("server").grace(Duration::from_secs(10));
     let handle = scope.handle();
     tokio::spawn(async move {
