@@ -90,6 +90,13 @@ impl Kind {
         matches!(self, Self::Probe | Self::Initialize | Self::Initialized)
     }
 
+    /// Whether it requests a page of a list.
+    pub(crate) fn is_list(&self) -> bool {
+        const LISTS: [&str; 4] =
+            ["prompts/list", "resources/list", "resources/templates/list", "tools/list"];
+        matches!(self, Self::Request(method) if LISTS.contains(&method.as_str()))
+    }
+
     /// Whether it is a request that a caller of ours waits for.
     pub(crate) fn is_call(&self) -> bool {
         const CALLS: [&str; 4] =

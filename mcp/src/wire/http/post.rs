@@ -12,7 +12,7 @@ use rmcp::transport::streamable_http_client::{
 
 use super::failure::Failure;
 use super::headers::{self, Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
-use super::stream::{ResponseStream, RmcpEvents, Way};
+use super::stream::{Begun, ResponseStream, RmcpEvents, Way};
 use super::{EVENT_STREAM, HttpError, HttpSession, JSON};
 use crate::wire::body;
 use crate::wire::message::Kind;
@@ -112,6 +112,15 @@ impl SessionClient {
             let way = Way { session_id, headers, max_event };
             let stream =
                 ResponseStream::of_request(self.clone(), kind.clone(), waits, way, response);
+            if kind.is_list() {
+                // A page is not written and read again on its way through rmcp.
+                return Ok(match stream.begin().await? {
+                    Begun::Answer(page) => StreamableHttpPostResponse::Json(*page, new_id),
+                    Begun::Other(stream) => {
+                        StreamableHttpPostResponse::Sse(stream.into_events(), new_id)
+                    }
+                });
+            }
             if !kind.is_lifecycle() {
                 return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
             }

@@ -68,6 +68,14 @@ pub(super) struct Way {
     pub(super) max_event: usize,
 }
 
+/// The beginning of a stream.
+pub(super) enum Begun {
+    /// The first message was the answer, and no other one is expected.
+    Answer(Box<ServerJsonRpcMessage>),
+    /// It was another one, which is still in the stream.
+    Other(Box<ResponseStream>),
+}
+
 /// A stream under way.
 pub(super) struct ResponseStream {
     client: SessionClient,
@@ -243,6 +251,21 @@ impl ResponseStream {
             Some(theirs) if !self.is_resumed => theirs,
             Some(theirs) => theirs.max(ours),
             None => ours,
+        }
+    }
+
+    /// Reads the first message.
+    pub(super) async fn begin(mut self) -> Result<Begun, Failure> {
+        let Some(message) = self.next().await? else {
+            return Err(Failure::NoAnswer { noise: self.noise.take() });
+        };
+        if !self.waits.as_ref().is_some_and(|waits| waits.is_answered_by(&message)) {
+            self.messages.push_front(message);
+            return Ok(Begun::Other(Box::new(self)));
+        }
+        match undelivered::fault_in(&message) {
+            Some(fault) => Err(Failure::Told(fault)),
+            None => Ok(Begun::Answer(Box::new(message))),
         }
     }
 

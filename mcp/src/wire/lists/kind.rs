@@ -4,6 +4,7 @@ use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, Prompt, RequestId, Resource, ResourceTemplate,
     ServerResult, Tool,
 };
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Offer;
@@ -90,13 +91,13 @@ impl List {
     }
 
     /// A page in rmcp's type.
-    pub(super) fn typed(self, page: Value) -> serde_json::Result<ServerResult> {
+    pub(super) fn typed(self, page: &Value) -> serde_json::Result<ServerResult> {
         Ok(match self {
-            Self::Tools => ServerResult::ListToolsResult(serde_json::from_value(page)?),
-            Self::Prompts => ServerResult::ListPromptsResult(serde_json::from_value(page)?),
-            Self::Resources => ServerResult::ListResourcesResult(serde_json::from_value(page)?),
+            Self::Tools => ServerResult::ListToolsResult(Deserialize::deserialize(page)?),
+            Self::Prompts => ServerResult::ListPromptsResult(Deserialize::deserialize(page)?),
+            Self::Resources => ServerResult::ListResourcesResult(Deserialize::deserialize(page)?),
             Self::Templates => {
-                ServerResult::ListResourceTemplatesResult(serde_json::from_value(page)?)
+                ServerResult::ListResourceTemplatesResult(Deserialize::deserialize(page)?)
             }
         })
     }

@@ -79,7 +79,6 @@ pub(super) fn page(list: List, result: Value) -> ServerResult {
             Vec::new()
         }
     };
-    let items = readable(list, items, &mut findings);
     match fields.get("nextCursor") {
         // Some servers mark the last page with an empty cursor.
         Some(Value::String(cursor)) if !cursor.is_empty() => {}
@@ -95,27 +94,57 @@ pub(super) fn page(list: List, result: Value) -> ServerResult {
         findings.warnings.push("`_meta` is not an object".into());
         fields.remove("_meta");
     }
-    let raw = Value::from(items.clone());
     fields.insert(list.field().into(), items.into());
-    if let Some(fault) = list.typed(fields.clone().into()).err() {
+    let mut page = Value::Object(fields);
+    let mut places: Option<Vec<usize>> = None;
+    let mut typed = list.typed(&page);
+    if typed.is_err() {
+        // Only now is each item looked at by itself, because most pages can be read as a whole.
+        let readable = readable(list, take_items(list, &mut page), &mut findings);
+        let (kept, items): (_, Vec<Value>) = readable.into_iter().unzip();
+        places = Some(kept);
+        page[list.field()] = items.into();
+        typed = list.typed(&page);
+    }
+    if let (Err(fault), Value::Object(fields)) = (&typed, &mut page) {
         findings.warnings.push(format!("a field beside the items cannot be read: {fault}"));
         fields.retain(|name, _| name == list.field() || name == "nextCursor");
+        typed = list.typed(&page);
     }
-    let mut meta = match fields.remove("_meta") {
-        Some(Value::Object(meta)) => meta,
-        _ => Map::new(),
-    };
-    meta.insert(FINDINGS.into(), serde_json::to_value(findings).unwrap_or_default());
-    meta.insert(ITEMS.into(), raw);
-    fields.insert("_meta".into(), meta.into());
-    // It was read above, or nothing is left in it that could be wrong.
-    list.typed(fields.into()).unwrap_or_else(|_| ServerResult::empty(()))
+    // Nothing is left in it that could be wrong.
+    let mut typed = typed.unwrap_or_else(|_| ServerResult::empty(()));
+    let items = take_items(list, &mut page);
+    nulls(list, places.as_deref(), &items, &mut findings);
+    if let Some(meta) = meta_of(&mut typed) {
+        let meta = &mut meta.get_or_insert_default().0;
+        meta.insert(FINDINGS.into(), serde_json::to_value(findings).unwrap_or_default());
+        meta.insert(ITEMS.into(), items.into());
+    }
+    typed
 }
 
-/// The items that can be read; the findings name the others.
-fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value> {
+/// Takes the items out of a page.
+fn take_items(list: List, page: &mut Value) -> Vec<Value> {
+    match page[list.field()].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// The `_meta` of a page.
+fn meta_of(page: &mut ServerResult) -> Option<&mut Option<MetaObject>> {
+    match page {
+        ServerResult::ListToolsResult(page) => Some(&mut page.meta),
+        ServerResult::ListPromptsResult(page) => Some(&mut page.meta),
+        ServerResult::ListResourcesResult(page) => Some(&mut page.meta),
+        ServerResult::ListResourceTemplatesResult(page) => Some(&mut page.meta),
+        _ => None,
+    }
+}
+
+/// The items that can be read, with their places; the findings name the others.
+fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<(usize, Value)> {
     let mut bad = 0_usize;
-    let mut nulls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut kept = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let label = || label(list, index, &item);
@@ -127,14 +156,23 @@ fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value
             }
             continue;
         }
-        for field in list.optional().iter().filter(|field| item.get(**field) == Some(&Value::Null))
-        {
-            nulls.entry(field).or_default().push(label());
-        }
-        kept.push(item);
+        kept.push((index, item));
     }
     if bad > NAMED {
         findings.warnings.push(format!("{} more items cannot be read", bad - NAMED));
+    }
+    kept
+}
+
+/// Names the fields that are null where they may only be absent. `places` are those of the items, if some are left out.
+fn nulls(list: List, places: Option<&[usize]>, items: &[Value], findings: &mut Findings) {
+    let mut nulls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (index, item) in items.iter().enumerate() {
+        for field in list.optional().iter().filter(|field| item.get(**field) == Some(&Value::Null))
+        {
+            let place = places.map_or(index, |places| places[index]);
+            nulls.entry(field).or_default().push(label(list, place, item));
+        }
     }
     for (field, labels) in nulls {
         let more = labels.len().saturating_sub(1);
@@ -144,7 +182,6 @@ fn readable(list: List, items: Vec<Value>, findings: &mut Findings) -> Vec<Value
             labels[0]
         ));
     }
-    kept
 }
 
 /// The label of an item: its place, and the name it gives itself.
