@@ -31,6 +31,8 @@ pub(super) type RmcpEvents = BoxStream<'static, Result<Sse, SseError>>;
 
 /// A stream that was open this long counts as useful, even if no event came over it.
 const HELD: Duration = Duration::from_secs(5);
+/// The time for the end of a stream after its answer.
+const REST: Duration = Duration::from_millis(50);
 /// The time that a message of ours on behalf of rmcp may take.
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
 
@@ -263,10 +265,22 @@ impl ResponseStream {
             self.messages.push_front(message);
             return Ok(Begun::Other(Box::new(self)));
         }
+        self.finish();
         match undelivered::fault_in(&message) {
             Some(fault) => Err(Failure::Told(fault)),
             None => Ok(Begun::Answer(Box::new(message))),
         }
+    }
+
+    /// The answer has come. The rest of the stream is read for a moment, because the connection can be used again only if it
+    /// is at its end.
+    fn finish(mut self) {
+        if self.events.next().now_or_never().is_some_and(|event| event.is_none()) {
+            return;
+        }
+        let Self { client, mut events, .. } = self;
+        let rest = async move { while events.next().await.is_some() {} };
+        let _goes_on = client.0.outliving.begin(tokio::time::timeout(REST, rest));
     }
 
     /// Reads to the answer. Requests of the server that come before it are answered here, because rmcp does not get
@@ -288,6 +302,7 @@ impl ResponseStream {
                 Some(message)
                     if self.waits.as_ref().is_some_and(|waits| waits.is_answered_by(&message)) =>
                 {
+                    self.finish();
                     return match undelivered::fault_in(&message) {
                         Some(fault) => Err(Failure::Told(fault)),
                         None => Ok(message),
