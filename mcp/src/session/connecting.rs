@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use moored::CancelScope;
 use tokio::time::Instant;
 
@@ -14,10 +16,14 @@ use crate::wire::handshake::Terms;
 use crate::wire::{Gone, Link, Offers};
 
 /// Connects in a scope of its own, which its deadline cancels. An order to leave drops it.
-pub(super) async fn in_time(
-    berth: Berth<'_>,
-    life: &mut Life,
-) -> Result<(Held, Link, Offers), Fault> {
+pub(super) fn in_time<'a>(
+    berth: Berth<'a>,
+    life: &'a mut Life,
+) -> BoxFuture<'a, Result<(Held, Link, Offers), Fault>> {
+    attempt_in_time(berth, life).boxed()
+}
+
+async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Link, Offers), Fault> {
     let options = &berth.shared.options;
     let deadline = life.deadline.unwrap_or_else(Instant::now);
     let time_left = deadline.saturating_duration_since(Instant::now());

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use moored::{Cause, ExitFailure, ExitStack, Failure, TaskGroup};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -80,8 +82,7 @@ pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &m
             pumps: &pumps,
         };
         let left = stack.run(async {
-            // Boxed, because it is large, and each region around it would move it.
-            let ended = Box::pin(live(berth, life)).await;
+            let ended = live(berth, life).await;
             leaving.begin();
             if life.again.is_none() {
                 begin_leaving(berth, life, ended.as_ref().err());
@@ -115,9 +116,16 @@ fn sorted(failure: Failure<Fault>) -> (Option<Fault>, Vec<String>) {
 }
 
 /// Connects and serves. `Ok` is a session that came up and was asked to leave.
-async fn live(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
+///
+/// Boxed, because it is large, and each region around it would move it; and by a function that is not async, because a
+/// future in a variable of an async function may keep its room in that function until the end.
+fn live<'a>(berth: Berth<'a>, life: &'a mut Life) -> BoxFuture<'a, Result<(), Fault>> {
+    come_up_and_serve(berth, life).boxed()
+}
+
+async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
     let Berth { session, shared, .. } = berth;
-    let attempted = Box::pin(connecting::in_time(berth, life)).await;
+    let attempted = connecting::in_time(berth, life).await;
     if let (Some(how), Err(_)) = (&life.again, &attempted) {
         let message = how.clone();
         session.tell(shared, || EventKind::StartedAgain { message });
