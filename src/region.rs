@@ -43,6 +43,7 @@
 //! | 0 | `stamp` | owner and place of a region without a node, in one word |
 //! | 1 | `node` | the node: its state, its lock, its flags |
 //! | 1 | `exit` | an exit, and its run |
+//! | 1 | `exits` | the exits that a region has not begun, as a list |
 //! | 1 | `tally` | the failures and the panic of one region |
 //! | 1 | `crowd` | the exits that are polled side by side |
 //! | 1 | `adoption` | abandoned exits: batches, waves, the lane |
@@ -80,6 +81,7 @@ mod crowd;
 mod draft;
 mod enter;
 mod exit;
+mod exits;
 mod flags;
 mod frame;
 mod inbox;
@@ -115,7 +117,8 @@ pub use live::live_regions;
 
 pub(crate) use body::InPlace;
 pub(crate) use draft::Draft;
-pub(crate) use exit::{Exit, ExitError, ExitWork};
+pub(crate) use exit::{ExitError, ExitWork};
+pub(crate) use exits::Exit;
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use kind::Kind;
 pub(crate) use local_exit::LocalExit;

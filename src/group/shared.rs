@@ -172,7 +172,7 @@ impl<E, M> Shared<E, M> {
                 (None, Some(why)) => why,
                 (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
             });
-            let wait = |wait: WaitForChildren| Exit { work: Box::pin(wait), registered_at: at };
+            let wait = |wait: WaitForChildren| Exit::new(wait, at);
             let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
             if let Err(children) = node.push_exit(children, wait) {
                 node.hand_over(node.wave_of(wait(children), Leaving::Abandoned));

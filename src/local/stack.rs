@@ -190,7 +190,7 @@ impl ExitStack {
                 reclaim(&back, give_back, |give_back| {
                     LocalLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit { work: Box::pin(LocalExit::new(work, at, home)), registered_at: at }
+                        Exit::new(LocalExit::new(work, at, home), at)
                     })
                 })
             });

@@ -8,7 +8,8 @@
 
 use super::crowd::{Abreast, Crowd};
 use super::exit;
-use super::exit::{Exit, Running};
+use super::exit::Running;
+use super::exits::Exits;
 use super::node::Node;
 use super::tally::Tally;
 use crate::reason::Leaving;
@@ -17,13 +18,13 @@ use crate::unwind;
 use std::panic::Location;
 use std::task::{Context, Poll};
 
-/// The exits of one region that were not begun, oldest first.
+/// The exits of one region that were not begun.
 pub(crate) struct Batch {
     pub(crate) number: u64,
     pub(crate) why: Leaving,
     /// The region in which they were registered; it is current while they run.
     pub(crate) home: Option<Arc<Node>>,
-    pub(crate) exits: Vec<Exit>,
+    pub(crate) exits: Exits,
 }
 
 /// The exits that one task abandoned at once, in the order in which they run.
@@ -98,7 +99,7 @@ impl Wave {
     pub(super) fn discard(mut self) {
         let running = unwind::drop_each(self.running.take());
         self.abreast.take().into_iter().for_each(Wave::discard);
-        let exits = self.waiting.into_iter().flat_map(|batch| batch.exits);
+        let exits = self.waiting.into_iter().flat_map(|batch| batch.exits.take_each());
         running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
     }
 
@@ -119,8 +120,8 @@ impl Wave {
         self.abreast.iter().for_each(|wave| wave.list(exits));
         for batch in self.waiting.iter().rev() {
             let stack = name(batch.home.as_ref());
-            let begun = batch.exits.iter().rev().filter(|exit| exit.work.claim());
-            exits.extend(begun.map(|exit| (exit.registered_at, stack.clone())));
+            let unbegun = batch.exits.iter().filter(|exit| exit.claim());
+            exits.extend(unbegun.map(|exit| (exit.registered_at(), stack.clone())));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An exit: its registered work, and its single run (R14).
 
 use super::ambient;
+use super::exits::Exit;
 use super::node::Node;
 use super::observe::{Beginnings, Begun};
 use super::tally::{Caught, Tally};
@@ -47,16 +48,10 @@ pub(crate) enum ExitError {
     TimedOut(Duration),
 }
 
-/// A registered exit.
-pub(crate) struct Exit {
-    pub(crate) work: Pin<Box<dyn ExitWork + Send>>,
-    pub(crate) registered_at: &'static Location<'static>,
-}
-
 /// An exit that has begun. Any region may poll it; it goes on from where it is.
 pub(crate) struct Running {
     /// `None` once it has ended.
-    work: Option<Pin<Box<dyn ExitWork + Send>>>,
+    exit: Option<Exit>,
     registered_at: &'static Location<'static>,
     why: Leaving,
     /// The region that registered it. It is current while the exit runs, so that the exit has the
@@ -84,25 +79,25 @@ impl Running {
 
     /// As that of [`ExitWork`].
     pub(super) fn claim(&self) -> bool {
-        self.work.as_ref().is_some_and(|work| work.claim())
+        self.exit.as_ref().is_some_and(Exit::claim)
     }
 
     /// Polls it once; ready when it has ended, well or not, and its outcome is in `tally`.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        if self.work.is_none() {
+        if self.exit.is_none() {
             return Poll::Ready(());
         }
-        let (work, at, why) = (&mut self.work, self.registered_at, &self.why);
+        let (exit, why) = (&mut self.exit, &self.why);
         let poll = || {
             let _in_span = self.begun.enter();
-            poll_work(work, at, why, cx, tally)
+            poll_once(exit, why, cx, tally)
         };
         if ambient::within_caught(&mut self.home, true, poll).is_pending() {
             ready!(self.check_bound(cx, tally));
         }
         if let Some(bound) = self.bound.take() {
             if let Err(payload) = unwind::catch(|| drop(bound)) {
-                tally.exit_ended(at, Ok(Err(clock_panicked(payload))));
+                tally.exit_ended(self.registered_at, Ok(Err(clock_panicked(payload))));
             }
         }
         Poll::Ready(())
@@ -116,8 +111,8 @@ impl Running {
             Err(payload) => clock_panicked(payload),
         };
         tally.exit_ended(self.registered_at, Ok(Err(cut_off)));
-        let work = self.work.take();
-        if let Err(payload) = ambient::within(&mut self.home, true, || drop(work)) {
+        let exit = self.exit.take();
+        if let Err(payload) = ambient::within(&mut self.home, true, || drop(exit)) {
             tally.exit_ended(self.registered_at, Err(payload));
         }
         Poll::Ready(())
@@ -184,59 +179,65 @@ pub(super) fn run(
     let mut beginnings = Beginnings::of(home.as_ref());
     let parked = ambient::within_caught(home, true, || {
         let mut exit = Some(first);
-        while let Some(Exit { work, registered_at }) = exit {
+        while let Some(registered_at) = exit.as_ref().map(Exit::registered_at) {
             let begun = beginnings.next(registered_at);
-            let mut work = Some(work);
             let polled = {
                 let _in_span = begun.enter();
-                poll_work(&mut work, registered_at, why, cx, tally)
+                poll_once(&mut exit, why, cx, tally)
             };
             if polled.is_pending() {
-                return Some((work, registered_at, begun));
+                return Some((exit, registered_at, begun));
             }
             exit = next();
         }
         None
     });
-    let Some((work, registered_at, mut begun)) = parked else {
+    let Some((exit, registered_at, mut begun)) = parked else {
         beginnings.end(home.as_ref(), None);
         return None;
     };
-    let is_shown = work.as_ref().is_some_and(|work| !work.only_waits());
+    let is_shown = exit.as_ref().is_some_and(|exit| !exit.only_waits());
     let shown = is_shown.then_some((&mut begun, registered_at, why));
     beginnings.end(home.as_ref(), shown);
     let mut running =
-        Running { work, registered_at, why: why.clone(), home: home.clone(), bound: None, begun };
+        Running { exit, registered_at, why: why.clone(), home: home.clone(), bound: None, begun };
     running.check_bound(cx, tally).is_pending().then_some(running)
 }
 
-/// Polls the work, and drops it when it has ended, with its region current.
-fn poll_work(
-    work: &mut Option<Pin<Box<dyn ExitWork + Send>>>,
-    registered_at: &'static Location<'static>,
+/// Polls the exit, and drops it when it has ended, with its region current.
+fn poll_once(
+    exit: &mut Option<Exit>,
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Poll<()> {
+    let Some(registered_at) = exit.as_ref().map(Exit::registered_at) else {
+        return Poll::Ready(());
+    };
     let mut ended = None;
     let polled = unwind::catch(|| {
-        let Some(running) = work else { return };
-        if let Poll::Ready(outcome) = running.as_mut().poll(cx, why) {
+        let Some(running) = exit else { return };
+        if let Poll::Ready(outcome) = running.poll(cx, why) {
             ended = Some(outcome);
-            *work = None;
+            *exit = None;
         }
     });
-    if polled.is_ok() && work.is_some() {
-        return Poll::Pending;
-    }
-    if let Some(outcome) = ended {
-        tally.exit_ended(registered_at, Ok(outcome));
-    }
-    if let Err(payload) = polled {
-        tally.exit_ended(registered_at, Err(payload));
-        let work = work.take();
-        if let Err(payload) = unwind::catch(|| drop(work)) {
+    match polled {
+        Ok(()) => match ended {
+            None => return Poll::Pending,
+            Some(Ok(())) => {}
+            Some(outcome) => tally.exit_ended(registered_at, Ok(outcome)),
+        },
+        Err(payload) => {
+            // The panic may be that of the drop of an exit that has ended.
+            if let Some(outcome) = ended {
+                tally.exit_ended(registered_at, Ok(outcome));
+            }
             tally.exit_ended(registered_at, Err(payload));
+            let exit = exit.take();
+            if let Err(payload) = unwind::catch(|| drop(exit)) {
+                tally.exit_ended(registered_at, Err(payload));
+            }
         }
     }
     Poll::Ready(())

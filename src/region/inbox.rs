@@ -9,7 +9,7 @@
 //! 3. `INBOX` is set and the waker of the run is taken in one step, so the run finds the wave.
 
 use super::adoption::{Batch, Wave};
-use super::exit::Exit;
+use super::exits::Exit;
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;
 use super::node::Node;
@@ -45,7 +45,7 @@ impl Node {
             number: self.number(),
             why,
             home: Some(Arc::clone(self)),
-            exits: vec![exit],
+            exits: exit.into(),
         });
         wave
     }

@@ -9,7 +9,7 @@
 
 use super::adoption::Wave;
 use super::ambient;
-use super::exit::Exit;
+use super::exits::{Exit, Exits};
 use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
 use super::links::Links;
 use super::node::{Inner, More, Node};
@@ -37,7 +37,7 @@ pub(super) enum Next {
 #[derive(Default)]
 pub(super) struct Abandoned {
     pub(super) waves: Vec<Wave>,
-    pub(super) exits: Vec<Exit>,
+    pub(super) exits: Exits,
     pub(super) records: Failures,
     /// The number by which its exits are sorted among those of other regions.
     pub(super) number: u64,

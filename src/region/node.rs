@@ -1,7 +1,7 @@
 //! The node: the state of a region that other regions and handles can reach.
 
 use super::adoption::Wave;
-use super::exit::Exit;
+use super::exits::Exits;
 use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
 #[cfg(feature = "testing")]
@@ -67,7 +67,7 @@ pub(super) struct Reach {
 pub(super) struct More {
     /// Of a stack and a group: the number by which their exits are sorted.
     pub(super) number: u64,
-    pub(super) exits: Vec<Exit>,
+    pub(super) exits: Exits,
     pub(super) adopted: Vec<Wave>,
     pub(super) reason: Option<Reason>,
     /// The reason of the cancelled region around, for a region that was dropped with it.

@@ -2,7 +2,8 @@
 
 use super::adoption::Wave;
 use super::crowd::Abreast;
-use super::exit::{Exit, ExitError, ExitWork};
+use super::exit::{ExitError, ExitWork};
+use super::exits::Exit;
 use super::node::Node;
 use super::tally::{Caught, Tally};
 use crate::reason::Leaving;
@@ -79,8 +80,7 @@ impl Node {
             None => {
                 let registered_at =
                     self.entered_at().unwrap_or_else(|| std::panic::Location::caller());
-                let work = Box::pin(WaveWait { node: Arc::clone(self), shared });
-                Ok(Exit { work, registered_at })
+                Ok(Exit::new(WaveWait { node: Arc::clone(self), shared }, registered_at))
             }
         }
     }

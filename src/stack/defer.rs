@@ -191,7 +191,7 @@ impl ExitStack {
                 held::reclaim(&back, give_back, |give_back| {
                     SendLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit { work: Box::pin(work), registered_at: at }
+                        Exit::new(work, at)
                     })
                 })
             })
@@ -230,7 +230,7 @@ impl ExitStack {
         if let Err(misuse) = self.admit(operation, at) {
             return Err(Rejected::new(misuse, value));
         }
-        let made = |value| Exit { work: Box::pin(make(value)), registered_at: at };
+        let made = |value| Exit::new(make(value), at);
         self.node
             .push_exit(value, made)
             .map_err(|value| Rejected::new(self.node.left_misuse(operation, at), value))

@@ -130,14 +130,14 @@ impl Frame {
                 Next::Exit(exit, more) => (exit, more),
                 next => break Poll::Ready(next),
             };
-            self.node().tell_phase(Phase::Exit(first.registered_at));
+            self.node().tell_phase(Phase::Exit(first.registered_at()));
             // Further exits are taken while the region is current, which needs a second reference. A single exit needs
             // none.
             let node = more.then(|| Arc::clone(self.node()));
             let next = || {
                 let node = node.as_ref()?;
                 let exit = node.take_exit()?;
-                node.tell_phase(Phase::Exit(exit.registered_at));
+                node.tell_phase(Phase::Exit(exit.registered_at()));
                 Some(exit)
             };
             let running = exit::run(first, next, &mut self.node, why, cx, &mut tally);
