@@ -29,27 +29,48 @@ impl Mark {
 /// The wakers of all waiters for one event. The owner keeps it under a lock, and counts how often all were taken:
 /// a key from before the last take is void.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers(Slab<Waker>);
+pub(crate) struct Wakers {
+    /// The waker at key 0. Most waiters are alone, and need no allocation.
+    first: Option<Waker>,
+    /// The waker at key `n + 1` is at `n`.
+    rest: Option<Box<Slab<Waker>>>,
+}
 
 impl Wakers {
     /// Registers a waiter at its first poll, or refreshes it; returns the waker that is to be dropped
     /// outside the lock.
     #[must_use = "the old waker must be dropped outside the lock"]
     pub(crate) fn register(&mut self, key: &mut Option<usize>, waker: Waker) -> Option<Waker> {
-        if let Some(place) = key.and_then(|at| self.0.get_mut(at)) {
+        if let Some(place) = key.and_then(|at| self.get_mut(at)) {
             return Some(std::mem::replace(place, waker));
         }
-        *key = Some(self.0.insert(waker));
+        *key = Some(match &self.first {
+            None => {
+                self.first = Some(waker);
+                0
+            }
+            Some(_) => self.rest.get_or_insert_default().insert(waker) + 1,
+        });
         None
+    }
+
+    fn get_mut(&mut self, key: usize) -> Option<&mut Waker> {
+        match key.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(key) => self.rest.as_mut()?.get_mut(key),
+        }
     }
 
     #[must_use = "the waker must be dropped outside the lock"]
     pub(crate) fn remove(&mut self, key: usize) -> Option<Waker> {
-        self.0.try_remove(key)
+        match key.checked_sub(1) {
+            None => self.first.take(),
+            Some(key) => self.rest.as_mut()?.try_remove(key),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.first.is_none() && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
     }
 }
 
@@ -68,17 +89,14 @@ const FEW: usize = 32;
 
 impl Taken {
     pub(crate) fn take(&mut self, wakers: &mut Wakers) {
-        match wakers.0.len() {
-            0 => {}
-            // Most waiters are alone, and in the first place.
-            1 if wakers.0.contains(0) => self.one_by_one.extend(wakers.remove(0)),
-            n if n > FEW => self.whole.push(std::mem::take(&mut wakers.0)),
-            _ => self.one_by_one.extend(wakers.0.drain()),
+        if let Some(first) = wakers.first.take() {
+            self.one_by_one.push(first);
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.one_by_one.is_empty() && self.whole.is_empty()
+        match &mut wakers.rest {
+            Some(rest) if rest.len() > FEW => self.whole.push(std::mem::take(&mut **rest)),
+            Some(rest) => self.one_by_one.extend(rest.drain()),
+            None => {}
+        }
     }
 
     pub(crate) fn into_wakers(self) -> impl Iterator<Item = Waker> {

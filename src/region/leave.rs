@@ -45,7 +45,7 @@ pub(super) struct Abandoned {
 
 struct Leave {
     waker: Option<Waker>,
-    waiters: Taken,
+    waiters: Option<Taken>,
     links: Links,
     /// Whether the region around it was left before it was.
     outlives_parent: bool,
@@ -183,8 +183,11 @@ impl Node {
     /// Takes everything that a region which is left has to drop outside its lock. Its wakers are among them,
     /// because they may hold the task that holds the node (R19).
     fn take_leave(&self, inner: &mut Inner) -> Leave {
-        let mut waiters = Taken::default();
-        self.take_waiters(inner, &mut waiters);
+        let waiters = inner.has_waiters().then(|| {
+            let mut waiters = Taken::default();
+            self.take_waiters(inner, &mut waiters);
+            waiters
+        });
         let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
         Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner), outlives_parent }
     }
@@ -195,7 +198,7 @@ impl Node {
         if let Some(waker) = waker {
             unwind::drop_quietly(waker);
         }
-        if !waiters.is_empty() {
+        if let Some(waiters) = waiters {
             unwind::drop_each_quietly(waiters.into_wakers());
         }
         self.unlink(links);

@@ -20,7 +20,8 @@ type Link = (Arc<Node>, usize);
 /// The links of a region that is left: its own outwards, and those of the regions below it.
 pub(super) struct Links {
     up: Option<Link>,
-    down: Option<Slab<Weak<Node>>>,
+    first_down: Option<Weak<Node>>,
+    rest_down: Option<Box<Slab<Weak<Node>>>>,
 }
 
 impl Node {
@@ -71,7 +72,7 @@ impl Node {
             if self.has(LEFT) {
                 return false;
             }
-            inner.reach().links.insert(Arc::downgrade(child))
+            inner.add_link(Arc::downgrade(child))
         };
         let linked = {
             let mut inner = child.inner.lock();
@@ -112,10 +113,7 @@ impl Node {
     /// Empties the place `key`, if `child` still has it: after this region was left, the place may
     /// belong to another region.
     fn forget_link(&self, key: usize, child: &Arc<Node>) {
-        let link = self.inner.lock().reach.as_mut().and_then(|reach| {
-            let has_it = reach.links.get(key)?.as_ptr() == Arc::as_ptr(child);
-            has_it.then(|| reach.links.remove(key))
-        });
+        let link = self.inner.lock().remove_link(key, child);
         drop(link);
     }
 
@@ -140,7 +138,7 @@ impl Node {
 
     /// Whether a cancellation of this region reaches other regions.
     pub(super) fn has_links(&self) -> bool {
-        self.inner.lock().links().next().is_some()
+        self.inner.lock().link_count() > 0
     }
 
     /// Whether there is a region around it in which it may be linked and is not. A root has none around it, and a
@@ -153,17 +151,20 @@ impl Node {
     /// Takes all links of a region that was left, which gets no others.
     pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
         let up = self.take_link(inner);
-        let down = inner.reach.as_mut().filter(|reach| !reach.links.is_empty());
-        Links { up, down: down.map(|reach| std::mem::take(&mut reach.links)) }
+        let rest_down = inner.more.as_mut().and_then(|more| more.links.take());
+        Links { up, first_down: inner.first_link.take(), rest_down }
     }
 
     /// Removes a region that was left from its parent's links, and links the regions below it in the
     /// nearest live ancestor.
-    pub(super) fn unlink(self: &Arc<Self>, Links { up, down }: Links) {
+    pub(super) fn unlink(self: &Arc<Self>, Links { up, first_down, rest_down }: Links) {
         self.drop_link(up);
-        let Some(down) = down else { return };
+        if first_down.is_none() && rest_down.is_none() {
+            return;
+        }
         let cancelled = self.has(CANCELLED);
-        for child in down.into_iter().filter_map(|(_, child)| child.upgrade()) {
+        let rest = rest_down.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
+        for child in first_down.into_iter().chain(rest).filter_map(|child| child.upgrade()) {
             let link = {
                 let mut inner = child.inner.lock();
                 child.lower(&inner, LINKED);

@@ -30,7 +30,13 @@ impl Node {
     /// watches.
     #[inline]
     pub(crate) fn is_cancelled_by_now(self: &Arc<Self>) -> bool {
-        !self.is_quiet() && {
+        !self.is_quiet() && self.is_cancelled_by_clock()
+    }
+
+    /// A region that is found quiet has no such times around it, so no clock is read.
+    #[cold]
+    fn is_cancelled_by_clock(self: &Arc<Self>) -> bool {
+        !self.is_found_quiet() && {
             self.look_at_clocks();
             self.is_cancelled()
         }

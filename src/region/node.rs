@@ -49,20 +49,13 @@ pub(super) struct Inner {
     pub(super) parent: Option<Arc<Node>>,
     pub(super) entered_at: Option<&'static Location<'static>>,
     pub(super) waker: Option<Waker>,
-    pub(super) reach: Option<Box<Reach>>,
+    /// The link at key 0: most regions have at most one region that is linked below.
+    pub(super) first_link: Option<Weak<Node>>,
     pub(super) more: Option<Box<More>>,
 }
 
-/// The waiters and regions that a cancellation or a stop of the region reaches.
-#[derive(Default)]
-pub(super) struct Reach {
-    pub(super) waiters: Wakers,
-    pub(super) stop_waiters: Wakers,
-    pub(super) links: Slab<Weak<Node>>,
-}
-
-/// The state of a region that owns exits, has a deadline or was cancelled. It is small, because each of thousands of
-/// children may have it.
+/// The state of a region that owns exits, has a deadline, a waiter or more than one link, or was cancelled. It is small,
+/// because each of thousands of children may have it.
 #[derive(Default)]
 pub(super) struct More {
     /// Of a stack and a group: the number by which their exits are sorted.
@@ -75,6 +68,10 @@ pub(super) struct More {
     pub(super) deadline: Option<Instant>,
     /// Of a group: the number of the first request that cancelled its children; 0 before.
     pub(super) told: u64,
+    /// The waiters for a cancellation.
+    pub(super) waiters: Wakers,
+    /// The link at key `n + 1` is at `n`.
+    pub(super) links: Option<Box<Slab<Weak<Node>>>>,
     pub(super) rest: Option<Box<Rest>>,
 }
 
@@ -86,6 +83,8 @@ pub(super) struct Rest {
     /// has its first success.
     pub(super) below: Option<Reason>,
     pub(super) stop: Option<Reason>,
+    /// The waiters for a stop.
+    pub(super) stop_waiters: Wakers,
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// The region in which it is linked, and its place there, if that is not its parent.
     pub(super) link: Option<(Weak<Node>, usize)>,
@@ -101,15 +100,6 @@ pub(super) struct Rest {
 }
 
 impl Inner {
-    pub(super) fn reach(&mut self) -> &mut Reach {
-        self.reach.get_or_insert_default()
-    }
-
-    /// The nodes that are linked below.
-    pub(super) fn links(&self) -> impl Iterator<Item = &Weak<Node>> {
-        self.reach.iter().flat_map(|reach| reach.links.iter().map(|(_, node)| node))
-    }
-
     pub(super) fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -156,9 +146,43 @@ impl Inner {
 
     /// Whether there may be a waiter for events above, here or below.
     pub(super) fn is_awaited(&self) -> bool {
-        self.reach.as_ref().is_some_and(|reach| {
-            !(reach.waiters.is_empty() && reach.stop_waiters.is_empty() && reach.links.is_empty())
-        })
+        self.link_count() > 0 || self.has_waiters()
+    }
+
+    pub(super) fn has_waiters(&self) -> bool {
+        let stops =
+            |more: &More| more.rest.as_ref().is_some_and(|rest| !rest.stop_waiters.is_empty());
+        self.more.as_ref().is_some_and(|more| !more.waiters.is_empty() || stops(more))
+    }
+}
+
+/// The links of the regions below, each at a key of its own. The first one needs no allocation.
+impl Inner {
+    pub(super) fn links(&self) -> impl Iterator<Item = &Weak<Node>> {
+        let rest = self.more.iter().flat_map(|more| more.links.iter());
+        self.first_link.iter().chain(rest.flat_map(|rest| rest.iter().map(|(_, node)| node)))
+    }
+
+    #[inline]
+    pub(super) fn link_count(&self) -> usize {
+        let rest = self.more.as_ref().and_then(|more| more.links.as_ref());
+        usize::from(self.first_link.is_some()) + rest.map_or(0, |rest| rest.len())
+    }
+
+    pub(super) fn add_link(&mut self, node: Weak<Node>) -> usize {
+        if self.first_link.is_none() {
+            self.first_link = Some(node);
+            return 0;
+        }
+        self.more().links.get_or_insert_default().insert(node) + 1
+    }
+
+    /// Takes the link at `key`, if it is that of `node`.
+    pub(super) fn remove_link(&mut self, key: usize, node: &Arc<Node>) -> Option<Weak<Node>> {
+        let is_it = |link: &mut Weak<Node>| link.as_ptr() == Arc::as_ptr(node);
+        let Some(key) = key.checked_sub(1) else { return self.first_link.take_if(is_it) };
+        let rest = self.more.as_mut()?.links.as_mut()?;
+        if rest.get_mut(key).is_some_and(is_it) { rest.try_remove(key) } else { None }
     }
 }
 

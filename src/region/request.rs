@@ -49,17 +49,20 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn add(&mut self, to: &Inner, signal: &Signal) {
-        let Some(reach) = to.reach.as_ref().filter(|reach| !reach.links.is_empty()) else { return };
-        let signal = match signal {
-            Signal::Children(reason) => Signal::Cancel(reason.clone()),
-            signal => signal.clone(),
-        };
-        let (before, at) = (self.nodes.len(), self.signals.len());
-        self.nodes.reserve(reach.links.len());
-        self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
-        if self.nodes.len() > before {
-            self.signals.push(signal);
+        let links = to.link_count();
+        if links == 0 {
+            return;
         }
+        // Most signals only tell regions to look, and are stored once for all levels.
+        if !matches!((signal, self.signals.last()), (Signal::Look, Some(Signal::Look))) {
+            self.signals.push(match signal {
+                Signal::Children(reason) => Signal::Cancel(reason.clone()),
+                signal => signal.clone(),
+            });
+        }
+        let at = self.signals.len() - 1;
+        self.nodes.reserve(links);
+        self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
     }
 }
 
@@ -256,13 +259,16 @@ impl Node {
     }
 
     pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Taken) {
-        let Some(reach) = &mut inner.reach else { return };
-        if !reach.waiters.is_empty() || !reach.stop_waiters.is_empty() {
-            wakers.take(&mut reach.waiters);
-            wakers.take(&mut reach.stop_waiters);
-            // Changed under the lock, as the flags are, so no read-modify-write is needed.
-            self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        if !inner.has_waiters() {
+            return;
         }
+        let more = inner.more();
+        wakers.take(&mut more.waiters);
+        if let Some(rest) = &mut more.rest {
+            wakers.take(&mut rest.stop_waiters);
+        }
+        // Changed under the lock, as the flags are, so no read-modify-write is needed.
+        self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
     /// For a new child or stay: passes on the requests that its region got before.

@@ -9,7 +9,7 @@
 //! 3. A region with a waiter is linked outwards, so that a cancellation around it reaches it (invariant 5 of the room).
 
 use super::flags::{CANCELLED, ENTERED, LEFT, STOP, TIMED};
-use super::node::{Node, Reach};
+use super::node::{More, Node};
 use super::time::WaitTimers;
 use crate::sync::{Arc, Ordering};
 use crate::wakers::{Mark, Wakers};
@@ -112,8 +112,8 @@ impl Node {
         let old = if self.has(LEFT) {
             Some(waker)
         } else {
-            let reach = inner.reach();
-            let waiters = if for_stop { &mut reach.stop_waiters } else { &mut reach.waiters };
+            let waiters =
+                if for_stop { &mut inner.rest().stop_waiters } else { &mut inner.more().waiters };
             waiters.register(&mut wait.key, waker)
         };
         drop(inner);
@@ -128,23 +128,26 @@ impl Node {
 
     pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
         wait.timers = None;
-        drop(self.take_place(wait, |reach| &mut reach.waiters));
+        drop(self.take_place(wait, |more| Some(&mut more.waiters)));
     }
 
     pub(crate) fn forget_stop_waiter(&self, wait: &mut Wait) {
-        drop(self.take_place(wait, |reach| &mut reach.stop_waiters));
+        drop(self.take_place(wait, |more| Some(&mut more.rest.as_mut()?.stop_waiters)));
     }
 
     fn take_place(
         &self,
         wait: &mut Wait,
-        among: impl FnOnce(&mut Reach) -> &mut Wakers,
+        among: impl FnOnce(&mut More) -> Option<&mut Wakers>,
     ) -> Option<Waker> {
         let key = wait.key.take()?;
         if self.is_void(wait) {
             return None;
         }
         let mut inner = self.inner.lock();
-        if self.is_void(wait) { None } else { among(inner.reach.as_mut()?).remove(key) }
+        if self.is_void(wait) {
+            return None;
+        }
+        among(inner.more.as_mut()?)?.remove(key)
     }
 }
