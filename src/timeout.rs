@@ -45,8 +45,7 @@ use std::time::{Duration, Instant};
 #[doc(alias = "timeout")]
 #[track_caller]
 pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
-    let mut draft = Draft::new(Kind::Timeout);
-    draft.set_timeout(time);
+    let draft = Draft::timed(Kind::Timeout, None, Some(time));
     MoveOn { run: Run::draft(Lone::new(draft), future, Location::caller()) }
 }
 
@@ -65,8 +64,7 @@ pub fn move_on_after<F: Future>(time: Duration, future: F) -> MoveOn<F> {
 /// With the panic of `future`.
 #[track_caller]
 pub fn move_on_at<F: Future>(at: Instant, future: F) -> MoveOn<F> {
-    let mut draft = Draft::new(Kind::Timeout);
-    draft.set_deadline(at);
+    let draft = Draft::timed(Kind::Timeout, Some(at), None);
     MoveOn { run: Run::draft(Lone::new(draft), future, Location::caller()) }
 }
 

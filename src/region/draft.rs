@@ -38,10 +38,16 @@ pub(crate) struct Draft {
 impl Draft {
     #[inline]
     pub(crate) fn new(kind: Kind) -> Self {
+        Draft::timed(kind, None, None)
+    }
+
+    /// A region with a deadline, or with a time from its entry.
+    #[inline]
+    pub(crate) fn timed(kind: Kind, deadline: Option<Instant>, timeout: Option<Duration>) -> Self {
         Draft {
             kind,
-            deadline: None,
-            timeout: None,
+            deadline,
+            timeout,
             node: Once::new(),
             stamp: Stamp::new(),
             #[cfg(feature = "testing")]
@@ -161,15 +167,17 @@ impl Draft {
 
     #[inline(never)]
     fn light_otherwise(&self, task: u64) -> Option<(u64, Option<u64>, Option<Instant>)> {
-        let outermost = ambient::is_empty()?;
-        let (task, root) = if self.kind == Kind::Task {
-            (next_number(), Some(0))
-        } else if task != 0 {
+        let (task, root) = if task != 0 && self.kind != Kind::Task {
             (task, None)
-        } else if outermost {
-            (next_number(), Some(rt::task_number()))
         } else {
-            return None;
+            let outermost = ambient::is_empty()?;
+            if self.kind == Kind::Task {
+                (next_number(), Some(0))
+            } else if outermost {
+                (next_number(), Some(rt::task_number()))
+            } else {
+                return None;
+            }
         };
         let Some(timeout) = self.timeout else { return Some((task, root, self.deadline)) };
         // A relative deadline starts here (R11). A timeout of zero cancels before the first poll.

@@ -98,34 +98,37 @@ impl<T: LoneTimer> Origin for Lone<T> {
 
     #[inline(always)]
     fn poll_light<F: Future>(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         frame: &mut Frame,
         progress: &mut Progress,
         mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick {
-        let mut lone = self.each();
-        let light = match lone.entered {
-            None => lone.draft.light(frame.at()),
-            Some(_) => lone.look_around(frame, cx),
+        let light = if self.entered.is_none() {
+            self.draft.light(frame.at())
+        } else {
+            self.as_mut().each().look_around(frame, cx)
         };
         let Some(light) = light else { return Quick::GoOn };
-        let Some((caught, shielded, node)) = ambient::watch_light(light, || body.poll(cx)) else {
-            lone.give_node_if_entered(frame);
+        let Some((caught, shielded, node)) = ambient::watch_light(&light, || body.poll(cx)) else {
+            self.each().give_node_if_entered(frame);
             return Quick::GoOn;
         };
         let waits = matches!(caught, Ok(Poll::Pending));
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => {
-                lone.leave(frame);
+                if self.entered.is_some() {
+                    self.each().end();
+                }
+                frame.note_left();
                 return Quick::Left;
             }
-            (Ok(Poll::Pending), None) if !shielded && lone.stays(light, cx) => {
+            (Ok(Poll::Pending), None) if !shielded && self.as_mut().each().stays(&light, cx) => {
                 return Quick::Pending;
             }
             _ => {}
         }
-        lone.give_node_after(waits, frame, light, node, cx);
+        self.each().give_node_after(waits, frame, &light, node, cx);
         frame.go_on_from(progress, caught, shielded, &mut body.again(), cx)
     }
 
@@ -178,7 +181,7 @@ impl LoneRef<'_> {
         if here && time == Time::Waits {
             return Some(light);
         }
-        self.give_node(frame, light, None);
+        self.give_node(frame, &light, None);
         act_on(time, frame);
         None
     }
@@ -215,7 +218,7 @@ impl LoneRef<'_> {
     }
 
     /// After the first poll that is pending.
-    fn arm(&mut self, light: Light, around: Option<&Arc<Node>>, cx: &mut Context<'_>) -> Time {
+    fn arm(&mut self, light: &Light, around: Option<&Arc<Node>>, cx: &mut Context<'_>) -> Time {
         if light.deadline.is_none() {
             return Time::Waits;
         }
@@ -234,7 +237,7 @@ impl LoneRef<'_> {
 
     /// After a poll that is pending, in which nothing has asked for the node: whether none is needed.
     #[inline(never)]
-    fn stays(&mut self, light: Light, cx: &mut Context<'_>) -> bool {
+    fn stays(&mut self, light: &Light, cx: &mut Context<'_>) -> bool {
         if self.entered.is_some() {
             // Its timer was polled before the body.
             return true;
@@ -243,7 +246,7 @@ impl LoneRef<'_> {
         let time = self.arm(light, around.as_ref().map(|(node, _)| node), cx);
         // A time that has come is found again with the node.
         let stays = time == Time::Waits;
-        let Light { task, root, deadline, .. } = light;
+        let Light { task, root, deadline, .. } = *light;
         *self.entered = stays.then_some(Entered { task, root, deadline, around });
         stays
     }
@@ -255,7 +258,7 @@ impl LoneRef<'_> {
         &mut self,
         waits: bool,
         frame: &mut Frame,
-        light: Light,
+        light: &Light,
         inside: Option<Arc<Node>>,
         cx: &mut Context<'_>,
     ) {
@@ -271,7 +274,7 @@ impl LoneRef<'_> {
 
     /// Gives the region its node, which may have been made within the poll, inside what it was entered in.
     #[inline(never)]
-    fn give_node(&mut self, frame: &mut Frame, light: Light, inside: Option<Arc<Node>>) {
+    fn give_node(&mut self, frame: &mut Frame, light: &Light, inside: Option<Arc<Node>>) {
         let entered = self.entered.take();
         let node = inside.unwrap_or_else(|| {
             light.node(entered.map_or_else(ambient::current, |entered| entered.around))
@@ -292,33 +295,36 @@ impl LoneRef<'_> {
 
     fn give_node_if_entered(&mut self, frame: &mut Frame) {
         if let Some((light, _)) = self.where_entered(frame) {
-            self.give_node(frame, light, None);
+            self.give_node(frame, &light, None);
         }
     }
 
-    #[inline]
-    fn leave(&mut self, frame: &mut Frame) {
+    /// The region is left without a node, after a poll that was pending.
+    #[inline(never)]
+    fn end(&mut self) {
         *self.entered = None;
         self.disarm();
-        frame.note_left();
     }
 
     /// Drops the body of a run that is dropped while it is pending, with its region current.
     #[cold]
     fn drop_body(&mut self, frame: &mut Frame, body: &mut dyn Body) {
         let Some((light, here)) = self.where_entered(frame) else { return };
-        let dropped = if here { ambient::watch_light(light, || body.drop_body()) } else { None };
+        let dropped = if here { ambient::watch_light(&light, || body.drop_body()) } else { None };
         match dropped {
-            Some((Ok(()), _, None)) => self.leave(frame),
+            Some((Ok(()), _, None)) => {
+                self.end();
+                frame.note_left();
+            }
             Some((caught, _, node)) => {
-                self.give_node(frame, light, node);
+                self.give_node(frame, &light, node);
                 if let Err(payload) = caught {
                     frame.keep_panic(payload);
                 }
                 frame.abandon();
             }
             None => {
-                self.give_node(frame, light, None);
+                self.give_node(frame, &light, None);
                 drop_inside(frame, None, body);
             }
         }

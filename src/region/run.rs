@@ -221,19 +221,24 @@ impl<F: Future, O: Origin> Run<F, O> {
             return None;
         }
         let value = &mut *this.value;
-        let body = InPlace { body: this.body, value, why: completed };
+        let mut body = InPlace { body: this.body, value, why: completed };
         let quick = if this.frame.is_inside() {
             this.origin.as_mut().poll_timer(this.frame, cx);
-            let quick = this.frame.poll_calm(this.progress, body, cx);
-            if quick == Quick::Left {
-                this.origin.has_left(this.frame);
-            }
-            quick
-        } else if this.frame.is_new_draft() {
-            this.origin.poll_light(this.frame, this.progress, body, cx)
+            this.frame.poll_calm(this.progress, body, cx)
         } else {
-            return None;
+            if this.frame.is_new_draft() {
+                let light = this.origin.as_mut();
+                let quick = light.poll_light(this.frame, this.progress, body.again(), cx);
+                if quick != Quick::GoOn || !this.frame.is_new_draft() {
+                    return polled(quick, this.value);
+                }
+            }
+            let draft = this.origin.draft();
+            poll_fresh(this.frame, this.progress, draft, &mut body.again(), cx)
         };
+        if quick == Quick::Left {
+            this.origin.has_left(this.frame);
+        }
         polled(quick, this.value)
     }
 
@@ -289,6 +294,31 @@ pub(super) fn drop_inside(frame: &mut Frame, draft: Option<(&Draft, bool)>, body
     }
 }
 
+/// Enters a region that has its node, or needs it, and polls it, if that is all of its first poll.
+fn poll_fresh(
+    frame: &mut Frame,
+    progress: &mut Progress,
+    draft: Option<(&Draft, bool)>,
+    body: &mut dyn Body,
+    cx: &mut Context<'_>,
+) -> Quick {
+    if frame.has_left() || !matches!(progress, Progress::Body) {
+        return Quick::GoOn;
+    }
+    if let Err(misuse) = begin(frame, draft) {
+        *progress = Progress::Refused(misuse);
+        return Quick::GoOn;
+    }
+    frame.poll_fresh(progress, body, cx)
+}
+
+fn begin(frame: &mut Frame, draft: Option<(&Draft, bool)>) -> Result<(), Box<Misuse>> {
+    match draft {
+        Some((draft, shared)) => frame.begin_draft(draft, shared),
+        None => frame.begin("run"),
+    }
+}
+
 /// See [`Run::poll_run`]. With a draft, it is told whether others can reach it.
 fn poll_run(
     frame: &mut Frame,
@@ -311,11 +341,7 @@ fn poll_run(
             if frame.has_left() {
                 return Poll::Pending;
             }
-            let begun = match draft {
-                Some((draft, shared)) => frame.begin_draft(draft, shared),
-                None => frame.begin("run"),
-            };
-            if let Err(misuse) = begun {
+            if let Err(misuse) = begin(frame, draft) {
                 frame.reject();
                 return Poll::Ready(Err(misuse));
             }

@@ -51,11 +51,13 @@ type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
 /// because the thread is exiting.
 #[inline(always)]
 pub(in crate::region) fn watch_light<R>(
-    light: Light,
+    light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
     let task = light.task;
-    LIGHTS.try_with(|lights| lights.borrow_mut().push(FirstPoll { light, node: None })).ok()?;
+    LIGHTS
+        .try_with(|lights| lights.borrow_mut().push(FirstPoll { light: *light, node: None }))
+        .ok()?;
     let before = here(|here| {
         here.count.set(here.count.get() + 1);
         here.enter(task, (here.flags.get() | INSIDE) & !(SHIELD_UP | MADE), here.base.get())
@@ -73,7 +75,7 @@ pub(in crate::region) fn watch_light<R>(
 /// that make a request during the poll find its node at `home` once it is made.
 pub(in crate::region) fn watch_posted<R>(
     (group, home): Posting,
-    light: Light,
+    light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
     let count = next_base();

@@ -33,8 +33,8 @@ impl Frame {
             *progress = Progress::Refused(misuse);
             return Quick::GoOn;
         }
-        let settle = |frame: &mut Frame, node| frame.settle(draft, light, node);
-        let polled = self.poll_without_node((light, None), || false, settle, progress, body, cx);
+        let settle = |frame: &mut Frame, node| frame.settle(draft, &light, node);
+        let polled = self.poll_without_node((&light, None), || false, settle, progress, body, cx);
         match polled {
             Some(Quick::Left) => draft.note_left(),
             // The thread is exiting, and no region can be polled without a node.
@@ -60,7 +60,8 @@ impl Frame {
             frame.begin_in(settle(node));
             Ok(())
         };
-        self.poll_without_node(entry, stays, settle, progress, body, cx)
+        let (light, posting) = entry;
+        self.poll_without_node((&light, posting), stays, settle, progress, body, cx)
     }
 
     /// Polls a body in a region without a node. Unless the region is left in this poll, `settle` gives it a node:
@@ -69,7 +70,7 @@ impl Frame {
     #[inline(always)]
     fn poll_without_node<F: Future>(
         &mut self,
-        (light, posting): (Light, Option<Posting>),
+        (light, posting): (&Light, Option<Posting>),
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
         progress: &mut Progress,
@@ -127,7 +128,7 @@ impl Frame {
     fn settle(
         &mut self,
         draft: &Draft,
-        light: Light,
+        light: &Light,
         inside: Option<Arc<Node>>,
     ) -> Result<(), Box<Misuse>> {
         let node = match (inside, draft.made()) {

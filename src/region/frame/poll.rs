@@ -29,13 +29,37 @@ impl Frame {
         let (caught, shielded) = ambient::watch_within(&mut self.node, false, || body.poll(cx));
         match (&caught, self.is_calm()) {
             (Ok(Poll::Pending), true) if !shielded => return Quick::Pending,
-            (Ok(Poll::Ready(())), true) if self.node().leave_if_empty() => {
-                self.note_left();
-                return Quick::Left;
-            }
+            (Ok(Poll::Ready(())), true) => return self.end_calmly(progress),
             _ => {}
         }
         self.go_on_from(progress, caught, shielded, &mut body.again(), cx)
+    }
+
+    /// As [`poll_calm`](Frame::poll_calm), for a region that has been entered in this poll: no waker is registered yet.
+    pub(in crate::region) fn poll_fresh(
+        &mut self,
+        progress: &mut Progress,
+        body: &mut dyn Body,
+        cx: &mut Context<'_>,
+    ) -> Quick {
+        if !self.is_calm() || !self.is_in_its_task() {
+            return Quick::GoOn;
+        }
+        let (caught, shielded) = self.poll_within(body, cx);
+        if matches!(caught, Ok(Poll::Ready(()))) && self.is_calm() {
+            return self.end_calmly(progress);
+        }
+        self.go_on_from(progress, caught, shielded, body, cx)
+    }
+
+    /// The body of a calm region has ended: the region is left, if there is nothing to run in it.
+    fn end_calmly(&mut self, progress: &mut Progress) -> Quick {
+        if self.node().leave_if_empty() {
+            self.note_left();
+            return Quick::Left;
+        }
+        *progress = Progress::Ended(Ended::Value);
+        Quick::GoOn
     }
 
     /// Continues after a quick poll of the body that is not the whole poll.
