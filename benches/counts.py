@@ -4,8 +4,10 @@
     counts.py check PLAIN COUNTING    fails where a path of ours grew by more than 3 % and its pin did not
     counts.py pin PLAIN COUNTING      measures everything, peers too, and writes the pins
     counts.py all PLAIN COUNTING      measures everything and writes no pin
+    counts.py inspect PLAIN INSPECT   prints what the feature `inspect` costs where it is on
 
-The binary `counts` is built twice: with the feature `count`, which counts allocations, and without, for the instructions.
+The binary `counts` is built twice: with the feature `count`, which counts allocations, and without, for the instructions;
+or with the feature `inspect` and without.
 Unlike times, counts are repeatable on a busy machine. `pin` and `all` write rows for benches/page.py.
 """
 
@@ -36,15 +38,18 @@ def paths(binary):
 def count(plain, counting, name, seconds):
     """Instructions and allocations of one run, or None where it takes too long."""
     try:
-        allocations = int(run([counting, name], seconds))
-        with tempfile.TemporaryDirectory() as directory:
-            out = os.path.join(directory, "out")
-            valgrind = ["valgrind", "--tool=callgrind", "--toggle-collect=*measured*", f"--callgrind-out-file={out}"]
-            run(valgrind + [plain, name], seconds)
-            totals = [line.split() for line in open(out) if line.startswith(("summary:", "totals:"))]
+        return instructions(plain, name, seconds), int(run([counting, name], seconds))
     except subprocess.TimeoutExpired:
         return None
-    return int(totals[0][1]), allocations
+
+
+def instructions(binary, name, seconds):
+    with tempfile.TemporaryDirectory() as directory:
+        out = os.path.join(directory, "out")
+        valgrind = ["valgrind", "--tool=callgrind", "--toggle-collect=*measured*", f"--callgrind-out-file={out}"]
+        run(valgrind + [binary, name], seconds)
+        totals = [line.split() for line in open(out) if line.startswith(("summary:", "totals:"))]
+    return int(totals[0][1])
 
 
 def run(command, seconds):
@@ -167,8 +172,25 @@ def fmt(number):
     return "too slow to count" if number is None else f"{number:.1f}"
 
 
+def print_inspect(plain, inspect):
+    """Instructions and nanoseconds of an item without the feature and with it; then the costs of snapshots."""
+    loop, *wanted = paths(inspect)
+    loop = instructions(plain, loop[0], SECONDS) / loop[1]
+    print("| path | instructions: off | on | ratio | ns: off | on | ratio |\n|---|--:|--:|--:|--:|--:|--:|")
+    for name, iterations, items in wanted:
+        counted = [instructions(binary, name, SECONDS) / iterations / items - loop / items for binary in (plain, inspect)]
+        # In turns, and the least of each, because other programs only ever add to it.
+        times = [[float(run([binary, "--time", name], SECONDS)) for binary in (plain, inspect)] for _ in range(3)]
+        cells = [f"{off:.0f} | {on:.0f} | {on / off:.1f}" for off, on in (counted, map(min, zip(*times)))]
+        print(f"| `{name}` | {' | '.join(cells)} |")
+    print("\n" + run([inspect, "--snapshots"], 300))
+
+
 def main():
     mode, plain, counting = sys.argv[1:4]
+    if mode == "inspect":
+        print_inspect(plain, counting)
+        return
     wanted = [path for path in paths(plain) if mode != "check" or not path[0].startswith("peer_")]
     counted = measure(plain, counting, wanted, mode == "check")
     if mode == "check":

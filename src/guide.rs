@@ -68,6 +68,8 @@ pub mod errors {}
 // It has no blank line and no line break, because Markdown would begin a new paragraph there.
 #[doc = include_str!("guide/timeline.svg")]
 #[doc = "</div>"]
+#[doc = ""]
+#[doc = include_str!("inspect/cost.md")]
 pub mod hangs {}
 
 /// Testing without sleeping.

@@ -5,7 +5,7 @@
 //! trace viewer opens; [`watch`] reports regions that do not end. With the features `inspect` and `tokio` together,
 //! `on_signal` prints the tree whenever the process gets `SIGUSR1`. With the feature on, every region is listed while
 //! it is open, at the cost of a lock and two clock reads each; with the feature off, this module does not exist and
-//! costs nothing.
+//! costs nothing. The figures are [below](#cost).
 //!
 //! ```
 //! use moored::{CancelScope, checkpoint, inspect};
@@ -26,6 +26,7 @@
 //! An exit that has begun and not ended has its own line below the region that runs it. The line names its stack, its
 //! place, and its number among the exits of the stack: `exit 1 of 2 of exit stack`. The page
 //! [`guide::hangs`](crate::guide::hangs) reads such a tree line by line.
+#![doc = include_str!("inspect/cost.md")]
 
 mod json;
 mod region;
