@@ -157,11 +157,22 @@ step_tsan() {
 step_fuzz() {
     need rustc +nightly --version -- rustup toolchain install nightly || return 0
     need cargo fuzz --version -- cargo install --locked cargo-fuzz || return 0
-    # A seed is at most 361 bytes long: one, and 120 operations of three. New finds go into fuzz/corpus, which is not
-    # kept. A find that is worth keeping moves to tests/model/corpus, where the property test replays it.
-    mkdir -p fuzz/corpus/ops "$target"
-    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz run ops fuzz/corpus/ops tests/model/corpus -- \
-        -max_total_time="$fuzz_seconds" -max_len=361 2>&1 | tee "$target/fuzz.log"
+    export CARGO_TARGET_DIR=$target/fuzz
+    local name
+    mkdir -p "$target"
+    for name in $(cargo +nightly fuzz list); do
+        mkdir -p "fuzz/corpus/$name"
+        # New finds go into fuzz/corpus, which is not kept. A find that is worth keeping moves to the seeds, which a test
+        # replays.
+        if [ "$name" = ops ]; then
+            # A seed is at most 361 bytes long: one, and 120 operations of three.
+            cargo +nightly fuzz run ops fuzz/corpus/ops tests/model/corpus -- \
+                -max_total_time="$fuzz_seconds" -max_len=361 2>&1 | tee "$target/fuzz.log"
+        else
+            cargo +nightly fuzz run "$name" "fuzz/corpus/$name" "fuzz/seeds/$name" -- \
+                -max_total_time="$fuzz_seconds" -max_len=4096 -timeout=10
+        fi
+    done
     # A shorter run than the one on record stays out of the record.
     [ "$fuzz_seconds" -lt 3600 ] || python3 ci/proof.py --fuzzed "$target/fuzz.log"
 }

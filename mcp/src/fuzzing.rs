@@ -1,5 +1,8 @@
-//! The entry points of the fuzz targets in `fuzz/`: the readers of the servers' output. The first byte chooses the size
-//! of the pieces in which the rest is read, and the result must not depend on it.
+//! The entry points of the fuzz targets in `fuzz/`: the readers of the servers' output, of configurations, and of the
+//! clients' `Accept`.
+//!
+//! Each function reads the input in several ways that must have the same result. The input of a reader that reads pieces
+//! begins with a byte for the size of the pieces.
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -84,6 +87,72 @@ pub fn stdout(input: &[u8]) {
     }
 }
 
+/// Reads a configuration, in which every variable has a value that must not be shown.
+///
+/// # Panics
+///
+/// If a server's headers, or an error, show that value.
+#[cfg(feature = "config")]
+pub fn config(input: &[u8]) {
+    const SECRET: &str = "a value nobody may see";
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match crate::config::Config::parse(text, |_| Ok(SECRET.to_owned())) {
+        Ok(config) => {
+            let _shown = format!("{config:?} {:?}", config.warnings);
+            for server in config.servers {
+                // An address is shown as it is.
+                if let crate::params::Transport::Http(http) = server.transport
+                    && !http.url.contains(SECRET)
+                {
+                    let shown = format!("{http:?}");
+                    assert!(!shown.contains(SECRET), "{shown}");
+                }
+            }
+        }
+        Err(error) => {
+            let _shown = format!("{error} {error:?}");
+        }
+    }
+}
+
+/// Reads the values of `Accept`, one a line.
+///
+/// # Panics
+///
+/// If a type that is named has no weight, or if the result depends on the case, on the kind of white space, or on whether
+/// the ranges come in one value or in several.
+#[cfg(feature = "serve")]
+pub fn accept(input: &[u8]) {
+    use http::header::ACCEPT;
+    use http::{HeaderMap, HeaderValue};
+
+    use crate::serve::accept::{is_named, weight};
+
+    const OFFERED: [(&str, &str); 2] = [("application", "json"), ("text", "event-stream")];
+    let read = |values: &[Vec<u8>]| {
+        let values = values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok());
+        let headers: HeaderMap = values.map(|value| (ACCEPT, value)).collect();
+        OFFERED.map(|(ty, subtype)| {
+            let (weight, named) = (weight(&headers, ty, subtype), is_named(&headers, ty, subtype));
+            assert!(weight <= 1000 && (weight > 0 || !named), "{headers:?}: {weight} {named}");
+            (weight, named)
+        })
+    };
+    let as_text = |line: &&[u8]| HeaderValue::from_bytes(line).is_ok_and(|it| it.to_str().is_ok());
+    let values: Vec<Vec<u8>> =
+        input.split(|byte| *byte == b'\n').filter(as_text).map(<[u8]>::to_vec).collect();
+    let result = read(&values);
+    let changed = |change: fn(&u8) -> u8| -> Vec<Vec<u8>> {
+        values.iter().map(|value| value.iter().map(change).collect()).collect()
+    };
+    assert_eq!(read(&changed(u8::to_ascii_uppercase)), result, "in capitals");
+    assert_eq!(read(&changed(|byte| if *byte == b'\t' { b' ' } else { *byte })), result, "tabs");
+    // A quotation that is open at the end of a value would go on in the next one.
+    if !input.contains(&b'"') {
+        assert_eq!(read(&[values.join(&b", "[..])]), result, "in one value");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -107,5 +176,17 @@ mod tests {
     #[test]
     fn the_seeds_of_the_line_reader_hold() {
         seeds("mcp_stdout", super::stdout);
+    }
+
+    #[cfg(feature = "config")]
+    #[test]
+    fn the_seeds_of_the_configuration_reader_hold() {
+        seeds("mcp_config", super::config);
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn the_seeds_of_the_accept_reader_hold() {
+        seeds("mcp_accept", super::accept);
     }
 }

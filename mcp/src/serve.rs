@@ -1,6 +1,6 @@
 //! A fleet of servers behind one endpoint.
 
-mod accept;
+pub(crate) mod accept;
 mod answering;
 mod client;
 mod desk;

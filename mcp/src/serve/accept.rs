@@ -9,7 +9,7 @@ use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
 /// Of the ranges that match, the most specific one counts. Without `Accept`, and if no range in it can be read, every
 /// type has the full weight. A parameter of a range other than its weight does not matter, because the gateway offers
 /// types without parameters, and a client that writes `application/json; charset=utf-8` means JSON.
-pub(super) fn weight(headers: &HeaderMap, ty: &str, subtype: &str) -> u16 {
+pub(crate) fn weight(headers: &HeaderMap, ty: &str, subtype: &str) -> u16 {
     let any = |name: Name<'_>| name == "*";
     let mut best: Option<(u8, u16)> = None;
     let mut read = false;
@@ -35,7 +35,7 @@ pub(super) fn weight(headers: &HeaderMap, ty: &str, subtype: &str) -> u16 {
 }
 
 /// Whether a client names a media type itself, and not only by a wildcard, with a weight above 0.
-pub(super) fn is_named(headers: &HeaderMap, ty: &str, subtype: &str) -> bool {
+pub(crate) fn is_named(headers: &HeaderMap, ty: &str, subtype: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut ranges = values.flat_map(|value| MediaTypeList::new(value).flatten());
     ranges.any(|it| it.ty == ty && it.subty == subtype && it.suffix.is_none() && quality(&it) > 0)
