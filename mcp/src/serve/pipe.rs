@@ -14,6 +14,7 @@ use rmcp::transport::Transport;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
+use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
@@ -93,6 +94,8 @@ async fn receive(
     let mut input = BufReader::new(input);
     let mut line = Vec::new();
     loop {
+        // One read may bring thousands of empty lines.
+        consume_budget().await;
         let is_whole = match next_line(&mut input, &mut line, limit).await {
             Ok(Some(is_whole)) => is_whole,
             Ok(None) | Err(_) => return,

@@ -43,11 +43,18 @@ pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>)
     let text = text.strip_prefix(BOM).unwrap_or(text).trim_ascii();
     match batch(text) {
         _ if text.is_empty() => Vec::new(),
+        // Without an object there is no message, and no attempt is needed to find one: a child may flood its output.
+        _ if !text.contains(&b'{') => vec![noise(text)],
         Some(items) => {
             items.iter().flat_map(|item| read_one(item.as_bytes(), pending, expected)).collect()
         }
         None => read_one(text, pending, expected),
     }
+}
+
+/// A text that is for no request.
+fn noise(text: &[u8]) -> Incoming {
+    Incoming::Noise(format!("not a message: {}", preview(text).unwrap_or_default()))
 }
 
 /// The messages of a batch, which the revision 2025-03-26 has.
@@ -87,7 +94,7 @@ fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec
         }
     };
     if answered.is_empty() {
-        return vec![Incoming::Noise(format!("not a message: {shown}"))];
+        return vec![noise(mended.as_bytes())];
     }
     answered
 }

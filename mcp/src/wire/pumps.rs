@@ -209,8 +209,47 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
     use crate::wire::warnings::Warnings;
+
+    #[tokio::test]
+    async fn a_child_that_floods_its_output_leaves_other_tasks_their_turn() {
+        let (inbox, _messages) = mpsc::channel(4);
+        let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default()));
+        let (pipe, reads) = (tokio::io::repeat(b'\n'), Arc::new(AtomicUsize::new(0)));
+        let counted = Counted { pipe, reads: reads.clone() };
+        let reading = tokio::spawn(read(counted, inbox, Arc::default(), recorder));
+        for turns in 0..10 {
+            tokio::task::yield_now().await;
+            // A turn of tokio's is 128 steps, and each read brings 8 KiB.
+            assert!(reads.load(Ordering::Relaxed) <= turns + 1, "{reads:?} reads in {turns} turns");
+        }
+        reading.abort();
+    }
+
+    /// A pipe that counts its reads.
+    struct Counted<P> {
+        pipe: P,
+        reads: Arc<AtomicUsize>,
+    }
+
+    impl<P: AsyncRead + Unpin> AsyncRead for Counted<P> {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            let it = self.get_mut();
+            it.reads.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut it.pipe).poll_read(cx, buf)
+        }
+    }
 
     #[tokio::test]
     async fn a_banner_before_the_first_message_is_noted_and_skipped() {
