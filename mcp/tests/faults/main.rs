@@ -21,6 +21,7 @@ mod wire;
 #[path = "../sessions/support.rs"]
 mod support;
 
+use std::alloc::System;
 use std::pin::Pin;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -30,6 +31,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use parking_lot::Mutex;
 
 use scene::Row;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts the memory in use, for the soak.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The variable with the fault that this process has to play.
 const PLAY: &str = "MOORED_MCP_FAULT";
@@ -168,6 +174,10 @@ fn main() -> ExitCode {
         println!("{}", table::encode(&invariants::play(fault)));
         return ExitCode::SUCCESS;
     }
+    if let Ok(url) = std::env::var(soak::PLAY) {
+        soak::play(&url);
+        return ExitCode::SUCCESS;
+    }
     if let Ok(what) = std::env::var(comparison::PLAY) {
         comparison::play(&what);
     }
@@ -195,7 +205,10 @@ fn main() -> ExitCode {
     }
     // Run by scripts, for their figures.
     trials.push(Trial::test("comparison", comparison::run).with_ignored_flag(true));
-    trials.push(Trial::test("soak", soak::run).with_ignored_flag(true));
+    trials.push(Trial::test("soak", soak::long).with_ignored_flag(true));
+    if checks {
+        trials.push(Trial::test("a_short_soak", soak::short));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Some(path) = is_written
         && !conclusion.has_failed()

@@ -229,13 +229,17 @@ async fn health_says_how_the_servers_are_doing_and_why_to_those_who_may_ask() {
             (&json!("ok"), &json!(1), &json!(1))
         );
         assert_eq!(told["servers"]["good"]["state"], "up");
+        assert!(told["requests"] == 0 && told["tasks"].as_u64() > Some(0), "{told}");
         assert_eq!(told["servers"]["bad"]["outcome"], "exited");
         assert!(
             told["servers"]["bad"]["error"].as_str().is_some_and(|it| it.contains("status 7")),
             "{told}"
         );
         let stranger = served.ask(Raw::new("GET", "/health")).await.message();
-        assert_eq!((&stranger["up"], &stranger["servers"]), (&json!(1), &Value::Null));
+        assert_eq!(
+            (&stranger["up"], &stranger["servers"], &stranger["tasks"]),
+            (&json!(1), &Value::Null, &Value::Null)
+        );
         let rebound = Raw::new("GET", "/health").with("Host", "evil.example");
         assert_eq!(served.ask(rebound).await.status, 403);
     })

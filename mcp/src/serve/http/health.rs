@@ -2,6 +2,7 @@
 
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
+use tokio::runtime::Handle;
 
 use super::super::fleet::cause;
 use super::super::{Core, ServerState};
@@ -10,8 +11,9 @@ use super::body::{self, Body};
 pub(super) const PATH: &str = "/health";
 
 impl Core {
-    /// 200 as long as requests are accepted, in any state of the servers; 503 afterwards. The names and failures of the
-    /// servers are in the answer only for an authorized client.
+    /// 200 as long as requests are accepted, in any state of the servers; 503 afterwards. Only for an authorized client the
+    /// answer has the names and failures of the servers, and the numbers of requests under way and of tasks of the
+    /// runtime.
     pub(super) fn health(&self, method: &Method, authorized: bool) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return body::empty(StatusCode::METHOD_NOT_ALLOWED);
@@ -29,6 +31,9 @@ impl Core {
             "down": count(|state| matches!(state, ServerState::Down { .. })),
         });
         if authorized {
+            health["requests"] =
+                (self.options.requests.saturating_sub(self.requests.available_permits())).into();
+            health["tasks"] = Handle::current().metrics().num_alive_tasks().into();
             let each = servers.into_iter().map(|(name, state)| (name, told(&state)));
             health["servers"] = Value::Object(Map::from_iter(each));
         }
