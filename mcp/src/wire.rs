@@ -4,12 +4,14 @@
 //! nothing: pipes, processes, sockets and leaving are ours, so nothing that rmcp awaits can block on foreign code.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
-use rmcp::model::{ClientConfig, ProtocolVersion};
+use rmcp::model::{ClientConfig, ProtocolVersion, RequestId};
 use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -21,6 +23,7 @@ use rmcp::transport::streamable_http_client::{
 };
 use rmcp::transport::worker::WorkerTransport;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
 use crate::component::ComponentKind;
 use crate::fault::{Fault, Flattened};
@@ -61,7 +64,9 @@ pub(crate) mod warnings;
 pub(crate) type Peer = rmcp::service::Peer<RoleClient>;
 
 pub use self::adopted::Adopted;
-pub(crate) use self::ask::{Beside, Caller, HandedOver, Input, LogLevelCell, Opened, Question};
+pub(crate) use self::ask::{
+    Beside, Caller, GivenUp, HandedOver, Input, LogLevelCell, Opened, Question,
+};
 use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
@@ -114,6 +119,8 @@ pub(crate) struct Side {
 pub(crate) struct Link {
     peer: Peer,
     desk: Option<Arc<Desk>>,
+    /// Set over HTTP.
+    http: Option<Arc<HttpSession>>,
     /// `None` if the connection is not ours.
     pending: Option<Arc<Pending>>,
 }
@@ -129,7 +136,7 @@ impl Link {
             return Err(Fault::new(Outcome::ProtocolError, text));
         }
         *end.0.lock() = Some(adopted::closed(peer.clone()).boxed().shared());
-        Ok(Self { peer, desk: None, pending: None })
+        Ok(Self { peer, desk: None, http: None, pending: None })
     }
 
     /// Hands the transport to rmcp, which begins as `lifecycle` says and gets a prepared answer to its first request.
@@ -159,7 +166,7 @@ impl Link {
         if let Some(desk) = &desk {
             desk.linked(peer.clone());
         }
-        Ok(Self { peer, desk, pending: Some(pending) })
+        Ok(Self { peer, desk, http: None, pending: Some(pending) })
     }
 
     /// Opens a connection through the session's HTTP client.
@@ -176,9 +183,10 @@ impl Link {
         config.custom_headers = session.headers();
         // This crate reopens streams itself.
         config.retry_config = Arc::new(NeverRetry::default());
-        let worker = StreamableHttpClientWorker::new(SessionClient(session), config);
+        let worker = StreamableHttpClientWorker::new(SessionClient(session.clone()), config);
         let transport = WorkerTransport::spawn_with_ct(worker, side.stop.token());
-        Self::open(transport, lifecycle, side).await
+        let link = Self::open(transport, lifecycle, side).await?;
+        Ok(Self { http: Some(session), ..link })
     }
 
     /// Opens a connection through the session's pumps.
@@ -235,9 +243,39 @@ impl Link {
         lists::read(&self.peer, kinds, page_cap, recorder).boxed()
     }
 
+    /// Cancels the requests that their callers have given up.
+    pub(crate) async fn cancel(
+        &self,
+        mut given_up: mpsc::UnboundedReceiver<RequestId>,
+    ) -> Infallible {
+        // Our transports take a cancellation over as soon as rmcp has it, unless a child does not read. Requests that such a
+        // child cannot have read need none, so these futures are few.
+        let mut told = FuturesUnordered::new();
+        let telling = async {
+            loop {
+                tokio::select! {
+                    Some(id) = given_up.recv() => told.push(ask::cancel(&self.peer, id)),
+                    Some(()) = told.next(), if !told.is_empty() => {}
+                    else => std::future::pending().await,
+                }
+            }
+        };
+        let posting = async {
+            match &self.http {
+                Some(session) => session.post_cancellations().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            never = telling => never,
+            never = posting => never,
+        }
+    }
+
     /// The handle through which calls go.
-    pub(crate) fn caller(&self, opened: Opened, log_level: LogLevelCell) -> Caller {
-        Caller::new(self.peer.clone(), self.desk.clone(), opened, log_level, self.pending.is_none())
+    pub(crate) fn caller(&self, owner: (Opened, GivenUp), log_level: LogLevelCell) -> Caller {
+        let is_adopted = self.pending.is_none();
+        Caller::new(self.peer.clone(), self.desk.clone(), owner, log_level, is_adopted)
     }
 }
 

@@ -139,7 +139,8 @@ async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Faul
     life.list_fault = offers.fault.clone();
     let listing = list(berth, life, &held, offers)?;
     let (opened, arrivals) = mpsc::unbounded_channel();
-    let caller = link.caller(opened, session.log_level.clone());
+    let (given_up, to_cancel) = mpsc::unbounded_channel();
+    let caller = link.caller((opened, given_up), session.log_level.clone());
     let pending = held.side.pending.clone();
     let connection = Connection { caller: caller.clone(), pending, ended_by: OnceLock::new() };
     let info = come_up(session, &link, connection, listing, life)?;
@@ -151,6 +152,7 @@ async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Faul
         fault = held.lost() => Err(fault),
         never = Box::pin(refreshing::keep_lists(berth, &held, &link, claim)) => match never {},
         never = refreshing::pass_updates_on(berth, &held) => match never {},
+        never = Box::pin(link.cancel(to_cancel)) => match never {},
         never = Box::pin(listening::listen(berth, &held, &caller, arrivals)) => match never {},
     }
 }

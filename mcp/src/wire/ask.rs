@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use rmcp::model::{
     ArgumentInfo, CallToolRequest, CallToolRequestParams, CancelledNotification,
@@ -139,11 +138,16 @@ pub(crate) enum HandedOver {
     Unwanted(String, OwnedMutexGuard<()>),
 }
 
+/// The way of a request that its caller has given up to the owner of the session, which cancels it at the server. rmcp's own
+/// queue is bounded, and a drop cannot wait for room.
+pub(crate) type GivenUp = mpsc::UnboundedSender<RequestId>;
+
 /// Sends requests over an open connection; any task may.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     peer: Peer<RoleClient>,
     opened: Opened,
+    given_up: GivenUp,
     desk: Option<Arc<Desk>>,
     is_adopted: bool,
     /// The level of the log messages that each request asks for, if the server is of the newer era.
@@ -160,11 +164,11 @@ impl Caller {
     pub(super) fn new(
         peer: Peer<RoleClient>,
         desk: Option<Arc<Desk>>,
-        opened: Opened,
+        (opened, given_up): (Opened, GivenUp),
         log_level: LogLevelCell,
         is_adopted: bool,
     ) -> Self {
-        Self { peer, opened, desk, is_adopted, log_level }
+        Self { peer, opened, given_up, desk, is_adopted, log_level }
     }
 
     /// Whether the connection is not ours, so that its messages do not pass through our transports.
@@ -256,7 +260,7 @@ impl Caller {
         }
         let sent = self.peer.send_request_with_option(request, options).await;
         let handle = sent.map_err(call_failure)?;
-        let mut unanswered = Unanswered { peer: &self.peer, id: Some(handle.id.clone()) };
+        let mut unanswered = Unanswered { given_up: &self.given_up, id: Some(handle.id.clone()) };
         let answer = handle.await_response().await;
         unanswered.id = None;
         raw::take_result(answer.map_err(call_failure)?).map_err(|error| {
@@ -291,20 +295,25 @@ pub(super) fn is_modern(peer: &Peer<RoleClient>) -> bool {
     peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28)
 }
 
+/// Cancels a request that its caller has given up.
+pub(super) async fn cancel(peer: &Peer<RoleClient>, id: RequestId) {
+    let reason = Some("request abandoned by the caller".to_owned());
+    let told = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
+    // A failure is ignored, because a server that is gone works on nothing.
+    let _ = peer.send_notification(told.into()).await;
+}
+
 /// When this is dropped, the server is told not to answer the request any more.
 struct Unanswered<'a> {
-    peer: &'a Peer<RoleClient>,
+    given_up: &'a GivenUp,
     id: Option<RequestId>,
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
-        let reason = Some("request abandoned by the caller".to_owned());
-        let told = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
-        let telling = self.peer.send_notification(told.into());
-        // The first poll puts it into rmcp's queue. It is unconstrained, because tokio may otherwise defer it, and
-        // there is no second poll.
-        let _queued = tokio::task::unconstrained(telling).now_or_never();
+        if let Some(id) = self.id.take() {
+            // The owner is gone if the session has ended, and then nothing has to be cancelled.
+            let _ended = self.given_up.send(id);
+        }
     }
 }

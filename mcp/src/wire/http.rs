@@ -14,6 +14,7 @@ use rmcp::model::{ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 use self::authorized::Credentials;
+use self::cancelling::Cancellations;
 use self::client::Client;
 use self::failure::Failure;
 use self::headers::Headers;
@@ -30,6 +31,7 @@ use crate::auth::Authorize;
 use crate::fault::Fault;
 
 mod authorized;
+mod cancelling;
 pub(crate) mod client;
 pub(crate) mod delete;
 mod failure;
@@ -65,6 +67,7 @@ pub(crate) struct HttpSession {
     stop: Stop,
     pending: Arc<Pending>,
     outliving: Outliving,
+    cancellations: Cancellations,
     open: Mutex<Open>,
 }
 
@@ -90,6 +93,7 @@ impl HttpSession {
             outliving: Outliving::new(group, stop.clone()),
             stop,
             pending,
+            cancellations: Cancellations::default(),
             open: Mutex::default(),
         }
     }

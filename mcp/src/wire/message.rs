@@ -149,6 +149,17 @@ pub(crate) fn request_id(message: &ClientJsonRpcMessage) -> Option<&RequestId> {
     }
 }
 
+/// The request that a message cancels.
+pub(crate) fn cancelled_id(message: &ClientJsonRpcMessage) -> Option<&RequestId> {
+    match message {
+        ClientJsonRpcMessage::Notification(notification) => match &notification.notification {
+            ClientNotification::CancelledNotification(it) => it.params.request_id.as_ref(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The request that a message answers.
 pub(crate) fn answered_id(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
     match message {

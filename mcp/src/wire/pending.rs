@@ -3,15 +3,17 @@
 //! An answer that rmcp could not read would never reach its request. Therefore the reader checks here whether a
 //! broken message carries the id of a waiting request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta,
-    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
+    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProgressNotificationParam,
+    ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
 };
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use super::ask::{ProgressSink, Tagged};
 use super::desk::Desk;
@@ -34,6 +36,10 @@ struct Waiting {
     progress: Option<ProgressSink>,
     /// The tag that the caller has given.
     tag: Option<Tag>,
+    /// Whether it waits for room in a queue, so that the server cannot have seen it.
+    is_queued: bool,
+    /// Dropped with this, which ends the wait for room.
+    withdrawn: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Waiting {
@@ -41,7 +47,7 @@ impl Waiting {
         let progress = request.extensions().get::<ProgressSink>().cloned();
         let tag = request.extensions().get::<Tagged>().map(|Tagged(tag)| tag.clone());
         let token = request.get_meta().get_progress_token();
-        Self { kind, place, token, progress, tag }
+        Self { kind, place, token, progress, tag, is_queued: false, withdrawn: None }
     }
 }
 
@@ -60,6 +66,8 @@ pub(crate) struct Pending {
 #[derive(Debug, Default)]
 struct Table {
     requests: HashMap<RequestId, Waiting>,
+    /// The requests that rmcp has dropped before their answers. Their cancellations follow.
+    dropped: HashSet<RequestId>,
     /// The number of requests sent so far.
     sent: u64,
 }
@@ -84,33 +92,59 @@ impl Pending {
         }
     }
 
-    /// Records an outgoing message: a request waits from now on, a cancelled one no longer does.
+    /// Records an outgoing request: it waits from now on.
     pub(crate) fn sent(&self, message: &ClientJsonRpcMessage) {
-        match message {
-            ClientJsonRpcMessage::Request(request) => {
-                self.sieve.watch(message);
-                let mut table = self.waiting.lock();
-                table.sent += 1;
-                let waiting = Waiting::of(&request.request, Kind::of(message), table.sent);
-                table.requests.insert(request.id.clone(), waiting);
-            }
-            ClientJsonRpcMessage::Notification(notification) => {
-                if let ClientNotification::CancelledNotification(cancelled) =
-                    &notification.notification
-                    && let Some(id) = &cancelled.params.request_id
-                {
-                    self.answered(id);
-                }
-            }
-            _ => {}
-        }
+        self.record(message, false);
     }
 
-    /// The same for as long as the returned value lives.
+    /// Records a request that has to wait for room in a queue. It is withdrawn by its cancellation, or
+    /// [`written`](Self::written).
+    pub(crate) fn queued(&self, message: &ClientJsonRpcMessage) {
+        self.record(message, true);
+    }
+
+    fn record(&self, message: &ClientJsonRpcMessage, is_queued: bool) {
+        let ClientJsonRpcMessage::Request(request) = message else { return };
+        self.sieve.watch(message);
+        let mut table = self.waiting.lock();
+        table.sent += 1;
+        let mut waiting = Waiting::of(&request.request, Kind::of(message), table.sent);
+        waiting.is_queued = is_queued;
+        table.requests.insert(request.id.clone(), waiting);
+    }
+
+    /// Ready when a queued request is withdrawn; `None` if it was before.
+    pub(crate) fn withdrawn(&self, id: &RequestId) -> Option<oneshot::Receiver<Infallible>> {
+        let mut table = self.waiting.lock();
+        let waiting = table.requests.get_mut(id)?;
+        let (withdrawn, ready) = oneshot::channel();
+        waiting.withdrawn = Some(withdrawn);
+        Some(ready)
+    }
+
+    /// There is room for a queued request. Returns whether it is still wanted.
+    pub(crate) fn written(&self, id: &RequestId) -> bool {
+        let mut table = self.waiting.lock();
+        let Some(waiting) = table.requests.get_mut(id) else { return false };
+        waiting.is_queued = false;
+        true
+    }
+
+    /// A request is cancelled. Returns whether the server may be at work on it, and so has to be told.
+    pub(crate) fn withdraw(&self, id: &RequestId) -> bool {
+        let mut table = self.waiting.lock();
+        let waiting = table.requests.remove(id);
+        let was_dropped = table.dropped.remove(id);
+        drop(table);
+        self.sieve.forget(id);
+        was_dropped || waiting.is_some_and(|waiting| !waiting.is_queued)
+    }
+
+    /// A request waits for as long as the returned value lives.
     pub(crate) fn waits(self: &Arc<Self>, message: &ClientJsonRpcMessage) -> Waits {
         self.sent(message);
         let id = super::message::request_id(message).cloned();
-        Waits { pending: self.clone(), id }
+        Waits { pending: self.clone(), id, until_cancelled: false }
     }
 
     /// The request for which an answer with this id is. `"7"` is taken for `7`, as rmcp does.
@@ -139,10 +173,23 @@ impl Pending {
         oldest.map(|waiting| waiting.kind.clone())
     }
 
-    /// A request has its answer.
-    pub(crate) fn answered(&self, id: &RequestId) {
-        self.waiting.lock().requests.remove(id);
+    /// A request has its answer. Returns whether it was waiting for it.
+    pub(crate) fn answered(&self, id: &RequestId) -> bool {
+        let waiting = self.waiting.lock().requests.remove(id);
         self.sieve.forget(id);
+        waiting.is_some()
+    }
+
+    /// A request is over: no cancellation of it follows.
+    pub(crate) fn over(&self, id: &RequestId) {
+        self.answered(id);
+        self.waiting.lock().dropped.remove(id);
+    }
+
+    /// The server has forgotten all requests.
+    pub(crate) fn renewed(&self) {
+        self.waiting.lock().dropped.clear();
+        self.notices.renewed();
     }
 
     /// Passes a notification on. It came as `text`, on the stream of the request `stream` if it came on one.
@@ -206,6 +253,8 @@ impl Pending {
 pub(crate) struct Waits {
     pending: Arc<Pending>,
     id: Option<RequestId>,
+    /// Whether a cancellation follows if this is dropped before the answer.
+    until_cancelled: bool,
 }
 
 impl Waits {
@@ -220,6 +269,11 @@ impl Waits {
         self.id.is_some() && super::message::answered_id(message) == self.id.as_ref()
     }
 
+    /// A request that is dropped before its answer will be cancelled by a notification.
+    pub(crate) fn until_cancelled(&mut self) {
+        self.until_cancelled = true;
+    }
+
     /// Whether the answer has not come yet, on any stream.
     pub(crate) fn still(&self) -> bool {
         self.id.as_ref().is_some_and(|id| self.pending.waiting.lock().requests.contains_key(id))
@@ -228,8 +282,9 @@ impl Waits {
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        if let Some(id) = &self.id {
-            self.pending.answered(id);
+        let Some(id) = self.id.take() else { return };
+        if self.pending.answered(&id) && self.until_cancelled {
+            self.pending.waiting.lock().dropped.insert(id);
         }
     }
 }

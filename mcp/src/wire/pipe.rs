@@ -15,7 +15,7 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
 use super::handshake::{Line, Said};
-use super::message::{Kind, early_answer, request_id};
+use super::message::{Kind, cancelled_id, early_answer, request_id};
 use super::pending::Pending;
 use super::recorder::Recorder;
 use super::stop::Stop;
@@ -109,6 +109,14 @@ fn line(message: &ClientJsonRpcMessage) -> Result<Bytes, PipeError> {
     Ok(line.into())
 }
 
+/// Ready when the request `id` was withdrawn; never for other messages.
+async fn withdrawn(pending: &Pending, id: Option<&RequestId>) {
+    let Some(id) = id else { return std::future::pending().await };
+    if let Some(withdrawn) = pending.withdrawn(id) {
+        let _dropped = withdrawn.await;
+    }
+}
+
 impl Transport<RoleClient> for PipeTransport {
     type Error = PipeError;
 
@@ -125,20 +133,27 @@ impl Transport<RoleClient> for PipeTransport {
             if kind.is_lifecycle() {
                 self.recorder.phase(kind.phase());
             }
-            self.pending.sent(&message);
+            self.pending.queued(&message);
         }
-        let outbox = self.outbox.clone();
-        let stop = self.stop.clone();
+        // The server has not seen a request that is still in the queue.
+        let is_needless = cancelled_id(&message).is_some_and(|id| !self.pending.withdraw(id));
+        let (outbox, stop, pending) =
+            (self.outbox.clone(), self.stop.clone(), self.pending.clone());
         async move {
-            if replayed {
+            if replayed || is_needless {
                 return Ok(());
             }
-            let line = line(&message)?;
-            tokio::select! {
+            let id = request_id(&message);
+            let room = tokio::select! {
                 biased;
-                () = stop.requested() => Err(PipeError::Closed),
-                sent = outbox.send(line) => sent.map_err(|_| PipeError::Closed),
+                () = stop.requested() => return Err(PipeError::Closed),
+                room = outbox.reserve() => room.map_err(|_| PipeError::Closed)?,
+                () = withdrawn(&pending, id) => return Ok(()),
+            };
+            if id.is_none_or(|id| pending.written(id)) {
+                room.send(line(&message)?);
             }
+            Ok(())
         }
     }
 

@@ -4,6 +4,7 @@
 mod adopted;
 mod auth;
 mod callbacks;
+mod cancelling;
 mod components;
 mod connect;
 mod cut;

@@ -21,6 +21,8 @@ pub(super) struct Open {
     answer: Option<Box<ServerResult>>,
     /// Whether the handshake has succeeded.
     is_agreed: bool,
+    /// Whether it has, in the older era.
+    is_legacy: bool,
     /// Whether a session is being begun that replaces an expired one.
     is_renewing: bool,
     /// The requests that met a session which the server no longer knew. Each of them is sent once more, in a new session.
@@ -38,7 +40,8 @@ pub(super) struct Stray {
 impl Open {
     /// The handshake has succeeded.
     pub(super) fn agreed(&mut self, agreed: Agreed) {
-        if !agreed.is_legacy() {
+        let is_legacy = agreed.is_legacy();
+        if !is_legacy {
             // A session that was begun beside the modern era.
             let version = self.protocol_version.take();
             let aside = self.session_id.take().map(|id| Stray { id, version });
@@ -47,6 +50,12 @@ impl Open {
         self.protocol_version = HeaderValue::from_str(agreed.version().as_str()).ok();
         self.answer = Some(agreed.replay());
         self.is_agreed = true;
+        self.is_legacy = is_legacy;
+    }
+
+    /// Whether the session is up and of the older era, in which a request is cancelled by a notification.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.is_legacy
     }
 
     /// The answer to rmcp's own first request. A later `initialize`, for a session that has expired, is sent.

@@ -10,12 +10,13 @@ use rmcp::transport::streamable_http_client::{
     AuthRequiredError, InsufficientScopeError, StreamableHttpPostResponse,
 };
 
+use super::cancelling::Cancellation;
 use super::failure::Failure;
 use super::headers::{self, Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
 use super::stream::{Begun, ResponseStream, RmcpEvents, Way};
 use super::{EVENT_STREAM, HttpError, HttpSession, JSON};
 use crate::wire::body;
-use crate::wire::message::Kind;
+use crate::wire::message::{Kind, cancelled_id, request_id};
 use crate::wire::pending::Waits;
 
 /// The session's view of the shared client.
@@ -32,6 +33,10 @@ impl SessionClient {
         max_event: usize,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
         let session = &*self.0;
+        if let Some(id) = cancelled_id(&message).cloned() {
+            session.cancel(&id, Cancellation { message, session_id, headers });
+            return Ok(StreamableHttpPostResponse::Accepted);
+        }
         let Some(_under_way) = session.stop.exchange() else {
             return Err(HttpError::TransportChannelClosed);
         };
@@ -47,8 +52,12 @@ impl SessionClient {
         if version.is_some() || kind.is_initialize() {
             session.open.lock().protocol_version = version;
         }
+        let asked = request_id(&message).cloned();
         let exchange = async {
             if !kind.is_initialize() {
+                if !kind.is_lifecycle() && kind.expects_answer() {
+                    session.cancellations.room().await;
+                }
                 return self.exchange(&message, &kind, session_id, headers, max_event).await;
             }
             // The answer may carry the id of a new session, which has to be ended even if rmcp no longer waits for it.
@@ -64,8 +73,14 @@ impl SessionClient {
             () = session.stop.requested() => return Err(HttpError::TransportChannelClosed),
             result = exchange => result,
         };
+        // Otherwise rmcp drops the future, and a cancellation follows.
+        if let Some(id) = &asked
+            && !matches!(result, Ok(StreamableHttpPostResponse::Sse(..)))
+        {
+            session.pending.over(id);
+        }
         if result.is_ok() && session.open.lock().taken(&kind) {
-            session.pending.notices.renewed();
+            session.pending.renewed();
         }
         result.map_err(|failure| {
             let fault = failure.fault(session, &kind);
@@ -87,7 +102,10 @@ impl SessionClient {
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let session = &*self.0;
         let had_session = session_id.is_some();
-        let waits = session.pending.waits(message);
+        let mut waits = session.pending.waits(message);
+        if session.open.lock().is_legacy() {
+            waits.until_cancelled();
+        }
         let response = session
             .send(kind.is_repeatable(), |client| {
                 prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)

@@ -13,6 +13,7 @@ use reqwest::Response;
 use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_client::SseError;
 use sse_stream_of_rmcp::Sse;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::failure::Failure;
@@ -149,6 +150,8 @@ impl ResponseStream {
     /// The next message; `None` if the stream is at its end and nothing is missing.
     async fn next(&mut self) -> Result<Option<ServerJsonRpcMessage>, Failure> {
         loop {
+            // One chunk may bring thousands of events that are no messages.
+            consume_budget().await;
             if let Some(message) = self.messages.pop_front() {
                 (self.tries, self.fruitless_since) = (0, None);
                 return Ok(Some(message));
@@ -328,6 +331,7 @@ impl ResponseStream {
             match stream.waits.as_ref().and_then(Waits::id) {
                 Some(id) => {
                     stream.session().recorder.fault(fault.clone());
+                    stream.session().pending.over(id);
                     Some((event(&undelivered::answer(id.clone(), &fault)), None))
                 }
                 None => {
