@@ -122,6 +122,10 @@ impl SessionClient {
         let session = &*self.0;
         let Some(_under_way) = session.stop.exchange() else { return };
         let Cancellation { message, session_id, headers } = cancellation;
+        // A session that was begun anew knows nothing of the requests of the one before.
+        if session.open.lock().session_id.as_deref() != session_id.as_deref() {
+            return;
+        }
         let posted = self.exchange(&message, &Kind::OneWay, session_id, headers, EVENT_LIMIT);
         match tokio::time::timeout(PATIENCE, posted).await {
             Ok(Ok(_)) => {}
