@@ -337,8 +337,7 @@ pub(crate) async fn client_killed() -> Row {
 }
 
 pub(crate) async fn forty_at_once() -> Row {
-    // Enough for forty processes on a machine that has much else to do.
-    let mut scene = Scene::start(brisk().budget(Duration::from_secs(10))).await;
+    let mut scene = Scene::brisk().await;
     let server = scene.server(legacy).await;
     let servers = (0..40).map(|n| either(&format!("s{n}"), n, &server)).collect();
     for result in scene.group.connect_many(servers, Policy::BestEffort).await {

@@ -52,7 +52,7 @@ async fn every_fault_at_once() -> SessionGroup {
         shell("dead", "exit 7"),
     ];
     let options = brisk()
-        .connect_timeout(Duration::from_secs(4))
+        .connect_timeout(Duration::from_millis(1_500))
         .discover_timeout(Duration::from_millis(300));
     let group = SessionGroup::start(options);
     let results = group.connect_many(servers, Policy::BestEffort).await;
