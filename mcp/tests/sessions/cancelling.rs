@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use crate::support::http::{Reply, Server, legacy};
-use crate::support::{at, brisk_group, echo, shell_server, until, within_limit};
+use crate::support::{at, brisk_group, echo, shell_server, within_limit};
 
 fn tasks() -> usize {
     tokio::runtime::Handle::current().metrics().num_alive_tasks()
@@ -21,6 +21,13 @@ fn tasks() -> usize {
 async fn short(group: &SessionGroup, args: Map<String, Value>, limit: Duration) {
     let called = group.call_tool("s/echo", args, CallOptions::timeout(limit)).await;
     assert!(matches!(called, Err(CallError::TimedOut { .. })), "{called:?}");
+}
+
+/// Polls until `condition` holds. It reads whole logs, so it leaves the thread to others between two looks.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Polls `calls`, which do not end, until `condition` holds.

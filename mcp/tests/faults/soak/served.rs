@@ -195,11 +195,11 @@ impl Gateway {
         let servers = (0..SERVERS).map(|n| {
             let server = match n.is_multiple_of(2) {
                 true => json!({"url": url}),
-                false => json!({"command": BINARY, "args": ["fleet-server"]}),
+                false => json!({"command": BINARY, "args": ["fleet-server", "--life", "60m"]}),
             };
             (format!("s{n}"), server)
         });
-        let config = place.join("servers.json");
+        let (config, log) = (place.join("servers.json"), place.join("serve.log"));
         let servers = json!({"mcpServers": Value::Object(servers.collect())});
         std::fs::write(&config, servers.to_string()).expect("written");
         let mut command = Command::new(BINARY);
@@ -207,7 +207,7 @@ impl Gateway {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(log).expect("a file"))
             .kill_on_drop(true);
         let mut process = command.spawn().expect("it starts");
         let mut line = String::new();
