@@ -6,7 +6,7 @@ use moored_mcp::{Delete, Policy, ServerParams, SessionGroup};
 
 use crate::scene::{Books, Row, Scene, told, told_of_call, word};
 use crate::support::http::{Reply, Request, Server, legacy};
-use crate::support::{at, brisk, exists, fleet_server, pids, shell, stubborn, until};
+use crate::support::{at, exists, fleet_server, pids, shell, stubborn, until};
 
 fn on_delete(reply: Reply) -> impl Fn(&Request) -> Reply {
     move |request| if request.verb == "DELETE" { reply.clone() } else { legacy(request) }
