@@ -221,10 +221,10 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_floods_its_output_leaves_other_tasks_their_turn() {
         let (inbox, _messages) = mpsc::channel(4);
-        let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default()));
+        let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
         let (pipe, reads) = (tokio::io::repeat(b'\n'), Arc::new(AtomicUsize::new(0)));
         let counted = Counted { pipe, reads: reads.clone() };
-        let reading = tokio::spawn(read(counted, inbox, Arc::default(), recorder));
+        let reading = tokio::spawn(read(counted, Pipes::Child, inbox, Arc::default(), recorder));
         for turns in 0..10 {
             tokio::task::yield_now().await;
             // A turn of tokio's is 128 steps, and each read brings 8 KiB.
