@@ -109,6 +109,8 @@ mod group;
     doc,
     any(not(doctest), all(feature = "inspect", feature = "testing", feature = "tokio"))
 ))]
+// The condition is no feature that a reader has to turn on.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub mod guide;
 mod identity;
 #[cfg(feature = "inspect")]
