@@ -28,7 +28,7 @@ pub(crate) struct Look {
     pub(crate) clocks: Clocks,
     /// How often the look came to a region.
     #[cfg(all(test, feature = "testing"))]
-    passed: usize,
+    pub(crate) passed: usize,
 }
 
 /// An open region, as a look finds it.
@@ -294,64 +294,4 @@ static LOOKS: Looks = Looks::new();
 #[must_use = "looks go on when it is dropped"]
 pub(in crate::region) fn without_looks() -> impl Sized {
     LOOKS.keep_out()
-}
-
-#[cfg(all(test, feature = "testing"))]
-mod tests {
-    use super::found;
-    use crate::testing::hand;
-    use crate::{CancelScope, EnteredScope, ExitStack, task};
-    use futures::channel::oneshot::{Receiver, channel};
-    use futures::future::{FutureExt, Shared};
-    use std::future::pending;
-
-    /// Regions inside each other.
-    fn nested(depth: usize) -> Vec<EnteredScope> {
-        let mut chain = vec![CancelScope::new().enter().unwrap()];
-        for n in 1..depth {
-            let enter = async { CancelScope::new().enter().unwrap() };
-            let inner = hand(chain[n - 1].run(enter)).ready().unwrap();
-            chain.push(inner);
-        }
-        chain
-    }
-
-    /// As many exits as regions, of stacks in the innermost region, come out to the task around. They run until `ended`.
-    fn abandon_exits(chain: &[EnteredScope], ended: &Shared<Receiver<()>>) {
-        let mut run = hand(chain[chain.len() - 1].run(async {
-            for _ in 0..chain.len() {
-                let stack = ExitStack::new();
-                let mut leaving = hand(stack.run(async {
-                    stack.defer(ended.clone().map(drop));
-                    Ok::<_, ()>(())
-                }));
-                leaving.pending();
-            }
-            pending::<()>().await;
-        }));
-        run.pending();
-    }
-
-    #[test]
-    fn r14_a_look_comes_to_each_region_a_few_times_however_they_are_inside_each_other() {
-        // Ten times as many regions, and no more for each. Regions of other tests are few.
-        for n in [100, 1_000] {
-            let (end, ended) = channel::<()>();
-            let ended = ended.shared();
-            let mut all = hand(task(async {
-                let wide: Vec<_> = (0..n).map(|_| CancelScope::new().enter().unwrap()).collect();
-                assert!(found().passed <= 4 * n + 100);
-                wide.into_iter().rev().for_each(drop);
-
-                let chain = nested(n);
-                assert!(found().passed <= 6 * n + 100);
-                abandon_exits(&chain, &ended);
-                assert!(found().passed <= 12 * n + 100);
-                chain.into_iter().rev().for_each(drop);
-            }));
-            all.pending();
-            drop(end);
-            all.ready();
-        }
-    }
 }
