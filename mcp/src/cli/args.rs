@@ -375,7 +375,9 @@ mod tests {
         let args = call(&["c.json", "echo", "{}"]);
         assert_eq!(args.understood(), Ok((Some(Path::new("c.json")), "echo", "{}")));
         assert!(call(&["echo", "{}"]).understood().is_err());
-        assert!(call(&["c.json", "echo", "{}", "--url", "x"]).understood().is_err());
+        assert!(
+            call(&["c.json", "echo", "{}", "--url", "http://127.0.0.1:1/"]).understood().is_err()
+        );
         assert!(doctor(&["c.json", "--url", "http://127.0.0.1:1/"]).is_err());
         assert!(doctor(&["c.json", "--command", "server"]).is_err());
         assert!(doctor(&["--url", "http://127.0.0.1:1/", "--command", "server"]).is_err());
