@@ -45,7 +45,7 @@ pub(crate) struct Lent<T> {
     back: Option<oneshot::Sender<T>>,
 }
 
-/// Lends `value`: what the user gets, and the way back.
+/// Lends `value`: returns the value for the user, and the future in which it comes back.
 pub(super) fn lend<T: Send + 'static>(value: T) -> (Lent<T>, Returned<T>) {
     let (sender, receiver) = oneshot::channel();
     let lent = Lent { value: Some(value), back: Some(sender) };

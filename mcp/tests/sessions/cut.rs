@@ -96,7 +96,7 @@ async fn at_each_poll(play: impl AsyncFn(usize, Polls) -> bool) -> usize {
     cuts
 }
 
-/// What could be left behind.
+/// The tasks, descriptors and children that exist now; a cut that leaves something behind adds to them.
 #[derive(Debug, Clone, Copy)]
 struct Left {
     tasks: usize,

@@ -68,7 +68,7 @@ async fn a_child_that_rejects_initialize_after_a_probe_is_started_again() {
     within_limit(async {
         let limits = brisk().discover_timeout(Duration::from_millis(100));
         let limits = limits.connect_timeout(Duration::from_secs(4));
-        // As a bridge does that begins a session of its own at the first message, whatever it is.
+        // Some bridges begin a session of their own at the first message of any kind.
         let unanswered = "probed=1".to_owned();
         let answered = format!("probed=1; {}", say(NO_SUCH_METHOD));
         for (probe, then) in [(&answered, ""), (&answered, "; exit 1"), (&unanswered, "")] {

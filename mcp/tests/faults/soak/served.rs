@@ -260,7 +260,7 @@ impl Gateway {
         serde_json::from_str(body).expect("JSON")
     }
 
-    /// Its children, those that are not reaped among them.
+    /// The children of the program, zombies included.
     fn children(&self) -> Vec<u32> {
         let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
         let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

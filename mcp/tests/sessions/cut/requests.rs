@@ -173,7 +173,7 @@ async fn answered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
     cuts
 }
 
-/// Whatever is cut, the server reports changes exactly if the session says so.
+/// After any cut, the server reports changes if the session says that it is subscribed, and else it does not.
 async fn subscribed(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let group = scene.connected().await;

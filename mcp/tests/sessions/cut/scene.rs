@@ -89,7 +89,7 @@ impl Scene {
         group
     }
 
-    /// What the server was asked: `METHOD ID`, `notifications/cancelled ID`, `DELETE SESSION`; and `begun SESSION`.
+    /// The lines of the server's log, one for each request: `METHOD ID`, `notifications/cancelled ID`, `DELETE SESSION`; and `begun SESSION`.
     pub(super) fn log(&self) -> Vec<String> {
         match &self.place {
             Place::Stdio(folder) => {
