@@ -36,7 +36,7 @@ fn r04_r08_r10_r12_r14_r15_r18_the_crate_does_what_the_book_says() {
         ran.unwrap_or_else(|failure| panic!("{failure}"));
     }
     // The form that ci/proof.py reads: the rules that the reference checks, or that the program itself checks.
-    let rules = "r01_r02_r03_r04_r06_r07_r08_r09_r10_r12_r14_r15_r16_r17_r18_r19";
+    let rules = "r01_r02_r03_r04_r06_r07_r08_r09_r10_r11_r12_r13_r14_r15_r16_r17_r18_r19";
     println!("explored {rules}_the_crate_does_what_the_book_says: {} programs", 2 * cases);
 }
 

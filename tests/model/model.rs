@@ -106,10 +106,20 @@ pub(crate) enum Op {
     Due(RegionId),
     /// Another task registers an exit in a stack.
     Trespass(RegionId),
-    /// Requests a stop without a grace. No body of the model listens to it.
-    Stop(RegionId),
-    /// The body asks whether it is cancelled, and for which reason.
+    /// Requests a stop; with a number, within a grace of so many ticks. No body of the model listens to it.
+    Stop(RegionId, Option<usize>),
+    /// The body asks whether it is cancelled, for which reason, whether it is asked to stop, and how long it has.
     Look(RegionId),
+    /// The same questions to the region's handle, from outside every task.
+    Ask(RegionId),
+    /// A task outside waits until the region has less time than now; with `true`, until it has any deadline.
+    Await(RegionId, bool),
+    /// A guard of a group is taken, and refused by a group that has closed.
+    Guard(RegionId),
+    /// The oldest guard of a group is dropped.
+    Unguard(RegionId),
+    /// A child is spawned from outside every task.
+    Push(RegionId),
     /// The body around a loose stack releases it. The stack is then unowned.
     Release(RegionId),
     /// The body adopts an unowned stack.
@@ -132,7 +142,7 @@ impl Op {
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
         // New operations come last, so that the seeds of the corpus keep their meaning.
-        match code % 26 {
+        match code % 31 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -149,7 +159,7 @@ impl Op {
             16 if detail & 128 != 0 => Op::Due(at),
             16 => Op::Expire(at),
             17 => Op::Trespass(at),
-            18 => Op::Stop(at),
+            18 => Op::Stop(at, [None, Some(0), Some(1), Some(2)][usize::from(detail & 3)]),
             19 => Op::Enter(at, Kind::Shield),
             20 => Op::Look(at),
             21 => Op::Release(at),
@@ -157,7 +167,12 @@ impl Op {
             23 if detail & 128 != 0 => Op::Mislay(at),
             23 => Op::Discard(at, usize::from(detail)),
             24 => Op::Enter(at, Kind::Brief),
-            _ => Op::Wait,
+            25 => Op::Wait,
+            26 => Op::Ask(at),
+            27 => Op::Await(at, detail & 1 != 0),
+            28 => Op::Guard(at),
+            29 => Op::Unguard(at),
+            _ => Op::Push(at),
         }
     }
 }
@@ -173,8 +188,12 @@ pub(crate) enum Event {
     Followed(ExitId, Option<ExitId>),
     /// A body was dropped or ended.
     BodyGone(RegionId),
-    /// The answers that a body got: whether it is cancelled; and the reason, if its region has a handle.
-    Saw(RegionId, bool, Option<Option<Why>>),
+    /// The answers that a body or a handle of its region got.
+    Saw(RegionId, Answers),
+    /// The wait with this number, in the order of creation, has ended.
+    Tightened(usize),
+    /// A guard of the group was taken, or refused.
+    Guarded(RegionId, bool),
     /// `run`, `close` or `join` returned or panicked.
     Returned(RegionId, Outcome),
     /// A failure was reported: "exit 7", "body 3".
@@ -196,6 +215,17 @@ impl Event {
         use Event::{ExitBegan, ExitEnded, Followed, Returned};
         matches!(self, ExitBegan(..) | ExitEnded(..) | Followed(..) | Returned(..))
     }
+}
+
+/// The answers to the questions about a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answers {
+    pub(crate) cancelled: bool,
+    /// The reason, if the region has a handle.
+    pub(crate) why: Option<Option<Why>>,
+    pub(crate) stopped: bool,
+    /// The tick at which the region is cancelled at the latest.
+    pub(crate) deadline: Option<usize>,
 }
 
 /// The result of `run`.

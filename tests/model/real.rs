@@ -4,15 +4,17 @@
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]
 
 mod actor;
+mod outside;
 
 use super::reference::Reference;
 use super::{Because, End, Event, ExitId, ExitPlan, Kind, Op, Outcome, RegionId, Why};
 use actor::{Lent, Place, actor, text, told};
 use moored::testing::{MockClock, hand};
 use moored::{
-    CancelHandle, CancelScope, ChildError, Clock, ExitStack, Held, Leaving, Misuse, Reason,
+    CancelHandle, CancelScope, ChildError, Clock, ExitStack, GroupSpawner, Held, Leaving, Reason,
     Released, Report, TaskHandle, TaskId, task,
 };
+use outside::Outside;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
@@ -32,6 +34,7 @@ pub(crate) struct Real {
     bell: Arc<Bell>,
     drains: usize,
     clock: MockClock,
+    outside: Outside,
 }
 
 /// The executor's waker.
@@ -65,6 +68,7 @@ fn call_back() {
     let handles = shared.with(|inside| inside.handles.values().cloned().collect::<Vec<_>>());
     for handle in handles {
         let _ = (handle.is_cancelled(), handle.reason());
+        let _ = (handle.is_stop_requested(), handle.deadline());
     }
     let children = shared.with(|inside| inside.children.values().cloned().collect::<Vec<_>>());
     for child in children {
@@ -151,6 +155,8 @@ struct Shared(Arc<Mutex<Inside>>);
 
 #[derive(Default)]
 struct Inside {
+    /// The instant of tick 0.
+    start: Option<Instant>,
     events: Vec<Event>,
     mail: BTreeMap<RegionId, Mail>,
     handles: BTreeMap<RegionId, CancelHandle>,
@@ -158,6 +164,7 @@ struct Inside {
     /// The region at the root of each task.
     tasks: HashMap<TaskId, RegionId>,
     scopes: BTreeMap<RegionId, Weak<CancelScope>>,
+    spawners: BTreeMap<RegionId, GroupSpawner<'static, String>>,
     stacks: BTreeMap<RegionId, Weak<ExitStack>>,
     gates: BTreeMap<ExitId, Gate>,
     held: BTreeMap<ExitId, Held<Lent>>,
@@ -231,6 +238,11 @@ impl Shared {
         Why { kind: reason.kind(), request, by }
     }
 
+    fn tick(&self, at: Instant) -> usize {
+        let start = self.with(|inside| inside.start).expect("set at the start");
+        (at - start).as_secs() as usize / actor::GRACE.as_secs() as usize
+    }
+
     fn because(&self, why: &Leaving) -> Because {
         match why {
             Leaving::Completed => Because::Completed,
@@ -260,10 +272,12 @@ impl Real {
             CallBack::Wakes => Some((shared.clone(), true)),
         });
         let clock = MockClock::new();
+        shared.with(|inside| inside.start = Some(clock.now()));
         let root = Box::pin(task(actor(shared.clone(), 0, Place::Plain)).clock(clock.clone()));
         let woken = Arc::new(AtomicBool::new(true));
         let bell = Bell::new(&woken);
-        Real { shared, root: Some(root), woken, bell, drains: 0, clock }
+        let outside = Outside::default();
+        Real { shared, root: Some(root), woken, bell, drains: 0, clock, outside }
     }
 
     pub(crate) fn apply(&mut self, op: Op, reference: &Reference) {
@@ -292,15 +306,13 @@ impl Real {
             }
             Op::Expire(region) => self.set_deadline(region, self.clock.now()),
             Op::Due(region) => self.set_deadline(region, self.clock.now() + actor::GRACE),
-            Op::Trespass(region) => {
-                let stack = self.shared.with(|inside| inside.stacks.get(&region).cloned());
-                if let Some(stack) = stack.and_then(|stack| stack.upgrade()) {
-                    self.trespass(region, &stack);
-                }
-            }
-            Op::Stop(region) => {
-                self.shared.handle(region).iter().for_each(CancelHandle::stop);
-            }
+            Op::Trespass(region) => self.trespass(region),
+            Op::Stop(region, grace) => self.stop(region, grace),
+            Op::Ask(region) => self.ask(region),
+            Op::Await(region, any) => self.await_less_time(region, any),
+            Op::Guard(region) => self.guard(region),
+            Op::Unguard(region) => self.outside.unguard(region),
+            Op::Push(region) => self.push(region, reference.newest_region()),
             Op::Wait => self.clock.advance(actor::GRACE),
             Op::Look(region) => self.shared.send(region, Act::Look),
             Op::Release(region) => self.shared.send(actor(region), Act::Release(region)),
@@ -321,29 +333,11 @@ impl Real {
         }
     }
 
-    fn set_deadline(&self, region: RegionId, at: Instant) {
-        let scope = self.shared.with(|inside| inside.scopes.get(&region).cloned());
-        if let Some(scope) = scope.and_then(|scope| scope.upgrade()) {
-            scope.set_deadline(at);
-        }
-    }
-
-    /// R2: the exit that another task registers is handed back, and nothing has changed.
-    fn trespass(&self, region: RegionId, stack: &ExitStack) {
-        let shared = self.shared.clone();
-        let exit =
-            async move { shared.event(Event::Broken(format!("{region} ran what was rejected"))) };
-        let registered = hand(task(async { stack.try_defer(exit) })).ready();
-        match registered {
-            Err(rejected) if matches!(rejected.error(), Misuse::WrongTask(_)) => {}
-            _ => self.shared.event(Event::Broken(format!("region {region} took a foreign exit"))),
-        }
-    }
-
     pub(crate) fn drop_root(&mut self) {
         self.root = None;
         // Outside every task.
         drop(self.shared.with(|inside| std::mem::take(&mut inside.post)));
+        self.outside.drop_guards();
     }
 
     /// The results of the children, from their handles.
@@ -369,8 +363,18 @@ impl Real {
         if self.drains == 0 {
             self.bell = Bell::new(&self.woken);
         }
-        while self.woken.swap(false, Ordering::SeqCst) {
-            let Some(root) = &mut self.root else { break };
+        // A wait outside may see a time that has come before the program does, or after it.
+        if self.drains % 2 == 0 {
+            self.poll_waits();
+        }
+        loop {
+            if !self.woken.swap(false, Ordering::SeqCst) {
+                if self.poll_waits() {
+                    continue;
+                }
+                break;
+            }
+            let Some(root) = &mut self.root else { continue };
             let waker = Waker::from(Arc::clone(&self.bell));
             let mut cx = Context::from_waker(&waker);
             let outcome = match catch_unwind(AssertUnwindSafe(|| root.as_mut().poll(&mut cx))) {

@@ -5,7 +5,7 @@
 //! must be gone when the program is at rest, unless a shield holds it. The parts:
 //!
 //! - here, the state of the reference;
-//! - [`rules`] and [`cancel`], the consequences of an operation: each rule once, with its number, to be read
+//! - [`rules`], [`cancel`] and [`time`], the consequences of an operation: each rule once, with its number, to be read
 //!   beside docs/design.md;
 //! - [`ops`], the choice of the region or exit that an operation applies to, so that every seed
 //!   is a program;
@@ -17,13 +17,13 @@
 //! the program makes every request to every region, and may wake every body. Under a lock of the crate this would
 //! deadlock.
 //!
-//! Not in the model: graces of stacks and of `stop`, shields that are no longer polled, and entered
-//! scopes.
+//! Not in the model: graces of stacks, shields that are no longer polled, and entered scopes.
 
 mod cancel;
 mod ops;
 mod oracle;
 mod rules;
+mod time;
 
 use super::{Because, End, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,12 @@ struct Region {
     found: bool,
     /// The tick of the clock at which its deadline is.
     due: Option<usize>,
+    /// Whether it was asked to stop.
+    stopped: bool,
+    /// The tick at which the stop becomes a cancellation.
+    stop_due: Option<usize>,
+    /// Of a group: its guards that are alive.
+    guards: usize,
     shield: Shield,
     /// The reason of the cancellation, here or around, under which it was dropped.
     dropped_for: Option<Why>,
@@ -152,6 +158,15 @@ impl Exit {
     }
 }
 
+/// A wait from outside until a region has less time.
+#[derive(Clone, Debug)]
+struct Wait {
+    region: RegionId,
+    /// The deadline that the region had when the wait began, or `None` for any deadline.
+    seen: Option<usize>,
+    ended: bool,
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct Reference {
     regions: Vec<Region>,
@@ -163,6 +178,9 @@ pub(crate) struct Reference {
     back: Option<ExitId>,
     requests: usize,
     ticks: usize,
+    waits: Vec<Wait>,
+    /// Whether the group that was last asked for a guard was open.
+    gives_guard: bool,
     expected_still_held: usize,
     root_dropped: bool,
     // The events of the real program.
@@ -227,6 +245,9 @@ impl Reference {
             children_cancelled: None,
             found: false,
             due: None,
+            stopped: false,
+            stop_due: None,
+            guards: 0,
             shield: match kind {
                 Kind::Shield | Kind::Brief => Shield::Up,
                 _ => Shield::None,

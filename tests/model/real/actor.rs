@@ -3,7 +3,7 @@
 
 use super::{Act, BoxFuture, CallsBack, Shared, call_back, told_first};
 use crate::model::reference::Reference;
-use crate::model::{End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
+use crate::model::{Answers, End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
 use moored::{CancelScope, Cause, ExitFailure, ExitStack, Failure, Leaving, TaskGroup, task};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -122,8 +122,13 @@ pub(super) async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Res
                 }
                 Some(Act::Look) => {
                     let reason = shared.handle(me).map(|handle| handle.reason());
-                    let why = reason.map(|reason| reason.map(|reason| shared.why(&reason)));
-                    shared.event(Event::Saw(me, moored::is_cancelled(), why));
+                    let answers = Answers {
+                        cancelled: moored::is_cancelled(),
+                        why: reason.map(|reason| reason.map(|reason| shared.why(&reason))),
+                        stopped: moored::is_stop_requested(),
+                        deadline: moored::current_deadline().map(|at| shared.tick(at)),
+                    };
+                    shared.event(Event::Saw(me, answers));
                 }
             }
         }
@@ -134,7 +139,7 @@ pub(super) async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Res
 }
 
 /// Boxed, because the body of a child may have children.
-fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
+pub(super) fn child(shared: Shared, region: RegionId) -> BoxFuture<Result<(), String>> {
     Box::pin(actor(shared, region, Place::Plain))
 }
 
@@ -178,6 +183,7 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
             Kind::Group => {
                 let group = TaskGroup::new();
                 shared.with(|inside| inside.handles.insert(region, group.handle()));
+                shared.with(|inside| inside.spawners.insert(region, group.spawner()));
                 let body = actor(shared.clone(), region, Place::Group(&group));
                 match caught(group.run(body)).await {
                     Ok(result) => failure(&shared, result.err().as_ref()),

@@ -1,9 +1,9 @@
 //! The consequences of a cancellation: the regions that it reaches, the answers that bodies
 //! get, and the shields that hold it up.
 
-use super::{Reference, Region, Shield, State};
+use super::{Reference, Region, State};
 use crate::model::{Kind, RegionId, Why};
-use moored::ReasonKind::{Deadline, Parent, SiblingFailed};
+use moored::ReasonKind::{Parent, SiblingFailed};
 
 impl Why {
     /// R10: the reason of a group's children tells whether the group was asked or a part of it
@@ -93,32 +93,6 @@ impl Reference {
             }
         }
         None
-    }
-
-    /// R9, R11: the deadlines that have come by this tick. They cancel the regions that still have their bodies.
-    pub(super) fn deadlines_pass(&mut self) {
-        for id in 0..self.regions.len() {
-            let at = &self.regions[id];
-            if at.has_body() && at.due.is_some_and(|due| due <= self.ticks) {
-                self.cancel(id, Why { kind: Deadline, request: None, by: None });
-            }
-        }
-    }
-
-    /// R12: a grace begins with the first cancellation from outside.
-    pub(super) fn graces_begin(&mut self) {
-        for id in 0..self.regions.len() {
-            let at = &self.regions[id];
-            let brief = at.kind == Kind::Brief && at.shield == Shield::Up && at.lives();
-            if brief && self.why(at.parent).is_some() {
-                self.regions[id].shield = Shield::Falling;
-            }
-        }
-    }
-
-    pub(super) fn graces_end(&mut self) {
-        let falling = self.regions.iter_mut().filter(|at| at.shield == Shield::Falling);
-        falling.for_each(|at| at.shield = Shield::Down);
     }
 
     /// R17: a failure in a group cancels it.

@@ -12,6 +12,7 @@ impl Reference {
     /// no candidate.
     pub(crate) fn apply(&mut self, op: Op) -> Option<Op> {
         self.back = None;
+        let has_handle = |r: &Region| r.has_body() && (r.kind.is_scope() || r.kind == Kind::Group);
         Some(match op {
             Op::Enter(at, kind) => Op::Enter(self.open(at, kind, Region::has_body)?, kind),
             Op::Spawn(at) => {
@@ -50,7 +51,8 @@ impl Reference {
             }
             Op::Expire(at) => {
                 let region = self.pick(at, |r| r.kind.is_scope() && r.has_body())?;
-                self.cancel(region, Why { kind: ReasonKind::Deadline, request: None, by: None });
+                self.regions[region].due = Some(self.ticks);
+                self.times_come();
                 Op::Expire(region)
             }
             Op::Release(at) => {
@@ -79,18 +81,44 @@ impl Reference {
             }
             Op::Wait => {
                 self.ticks += 1;
-                self.deadlines_pass();
+                self.times_come();
                 self.graces_end();
                 Op::Wait
             }
             Op::Look(at) => Op::Look(self.pick(at, Region::has_body)?),
-            // Neither has an effect on the book (R2, R13).
+            Op::Ask(at) => Op::Ask(self.pick(at, has_handle)?),
+            Op::Await(at, any) => {
+                let region = self.pick(at, has_handle)?;
+                self.await_less_time(region, any);
+                Op::Await(region, any)
+            }
+            // Without an effect on the book (R2).
             Op::Trespass(at) => {
                 Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
             }
-            Op::Stop(at) => Op::Stop(
-                self.pick(at, |r| matches!(r.kind, Kind::Scope | Kind::Shield | Kind::Group))?,
-            ),
+            Op::Stop(at, grace) => {
+                let region = self.pick(at, |r| r.kind.is_scope() || r.kind == Kind::Group)?;
+                self.stop(region, grace);
+                Op::Stop(region, grace)
+            }
+            Op::Guard(at) => {
+                let group = self.pick(at, |r| r.kind == Kind::Group)?;
+                self.gives_guard = self.is_open(group);
+                self.regions[group].guards += usize::from(self.gives_guard);
+                Op::Guard(group)
+            }
+            Op::Unguard(at) => {
+                let group = self.pick(at, |r| r.guards > 0)?;
+                self.regions[group].guards -= 1;
+                Op::Unguard(group)
+            }
+            Op::Push(at) => {
+                let open = |book: &Self, id| book.is_open(id);
+                let group = self.pick_id(at, open)?;
+                let group = self.open_in(group, Kind::Child)?;
+                self.spawned(self.newest_region());
+                Op::Push(group)
+            }
             Op::Leave(at, end) => {
                 let region = self.pick(at, |r| r.has_body() && r.kind != Kind::Root)?;
                 self.leave(region, end);
@@ -115,8 +143,9 @@ impl Reference {
     /// The next step on the way to the program's end, done in the book: values come back, gates open, bodies end, the
     /// newest first, so that nothing is abandoned. `None` when the root has ended.
     pub(crate) fn let_go(&mut self) -> Option<Op> {
-        if let Some(op) =
-            [Op::PutBack(0), Op::Open(0), Op::Adopt(0, 0)].into_iter().find_map(|op| self.apply(op))
+        if let Some(op) = [Op::PutBack(0), Op::Open(0), Op::Unguard(0), Op::Adopt(0, 0)]
+            .into_iter()
+            .find_map(|op| self.apply(op))
         {
             return Some(op);
         }
@@ -152,7 +181,11 @@ impl Reference {
     }
 
     fn pick(&self, at: usize, fits: impl Fn(&Region) -> bool) -> Option<RegionId> {
-        let fit: Vec<_> = (0..self.regions.len()).filter(|id| fits(&self.regions[*id])).collect();
+        self.pick_id(at, |book, id| fits(&book.regions[id]))
+    }
+
+    fn pick_id(&self, at: usize, fits: impl Fn(&Self, RegionId) -> bool) -> Option<RegionId> {
+        let fit: Vec<_> = (0..self.regions.len()).filter(|id| fits(self, *id)).collect();
         (!fit.is_empty()).then(|| fit[at % fit.len()])
     }
 
@@ -165,6 +198,10 @@ impl Reference {
     /// Opens a region inside one that fits, and returns that one.
     fn open(&mut self, at: usize, kind: Kind, fits: impl Fn(&Region) -> bool) -> Option<RegionId> {
         let around = self.pick(at, fits)?;
+        self.open_in(around, kind)
+    }
+
+    fn open_in(&mut self, around: RegionId, kind: Kind) -> Option<RegionId> {
         (self.regions.len() < Self::REGIONS).then(|| self.add_region(kind, around))?;
         Some(around)
     }

@@ -24,6 +24,7 @@ impl Reference {
         self.nothing_is_late_that_is_back();
         self.graces_begin();
         self.bodies_and_returns()?;
+        self.waits_end()?;
         self.nothing_is_stuck()
     }
 
@@ -59,11 +60,20 @@ impl Reference {
                 }
             }
             Event::BodyGone(region) => self.body_gone(region, then)?,
-            Event::Saw(region, cancelled, seen) => {
-                let why = self.why(region);
+            Event::Saw(region, seen) => {
+                let mut expected = self.answers(region);
+                expected.why = seen.why.and(expected.why);
                 ensure!(
-                    cancelled == why.is_some() && seen.is_none_or(|seen| seen == why),
-                    "body {region} saw {cancelled}, {seen:?}, expected {why:?} (R6, R10, R12)"
+                    seen == expected,
+                    "region {region} told {seen:?}, expected {expected:?} (R6, R10, R11, R12, R13)"
+                );
+            }
+            Event::Tightened(wait) => self.waits[wait].ended = true,
+            Event::Guarded(group, given) => {
+                let expected = self.gives_guard;
+                ensure!(
+                    given == expected,
+                    "a guard of group {group} was given: {given}, expected: {expected} (R16)"
                 );
             }
             Event::Returned(region, outcome) => {

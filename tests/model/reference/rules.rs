@@ -154,8 +154,8 @@ impl Reference {
         p.event == e.event && (inner || inside.task == outside.task && (newer || p.half_way))
     }
 
-    /// R8, R16: a region is left when every exit that it waits for has ended, and every child has left; R9: unless a
-    /// region around it has to catch the cancellation that ended its body.
+    /// R8, R16: a region is left when every exit that it waits for has ended, and every child and guard has left; R9:
+    /// unless a region around it has to catch the cancellation that ended its body.
     pub(super) fn settle(&mut self) {
         let has_exits = |book: &Reference, id| {
             book.exits.values().any(|exit: &Exit| exit.host == id && exit.pending())
@@ -163,11 +163,20 @@ impl Reference {
         while let Some(id) = (0..self.regions.len()).rev().find(|id| {
             self.regions[*id].state == State::Leaving
                 && !has_exits(self, *id)
-                && self.children(*id).is_empty()
+                && !self.is_open(*id)
                 && !self.is_caught_outside(*id)
         }) {
             self.left(id);
         }
+    }
+
+    /// R16: a group is open until its body, its children and its guards are gone. R7: a guard holds no cancellation up.
+    pub(super) fn is_open(&self, group: RegionId) -> bool {
+        let at = &self.regions[group];
+        let guarded = || at.guards > 0 && self.why(group).is_none();
+        at.kind == Kind::Group
+            && at.lives()
+            && (at.has_body() || !self.children(group).is_empty() || guarded())
     }
 
     fn left(&mut self, id: RegionId) {
