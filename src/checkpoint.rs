@@ -1,5 +1,10 @@
 //! Questions of a body to the region in which it runs (R6, R11, R13).
 
+use crate::region::look;
+use crate::region::quiet;
+use crate::region::request;
+use crate::region::time;
+use crate::region::wait;
 use crate::region::{self, Node, ambient};
 #[cfg(debug_assertions)]
 use crate::report::{Report, report};
@@ -58,17 +63,17 @@ pub fn checkpoint() -> Checkpoint {
 pub fn is_cancelled() -> bool {
     // An exit that runs is shielded from the cancellation of its region (R14).
     let (disquiet, told) = ambient::ask_innermost(|node, _, in_child| {
-        let told = in_child && node.is_some_and(|node| node.told_below() != 0);
-        (node.filter(|node| !node.is_quiet()).cloned(), told)
+        let told = in_child && node.is_some_and(|node| request::told_below(node) != 0);
+        (node.filter(|node| !quiet::is_quiet(node)).cloned(), told)
     });
-    told || disquiet.is_some_and(|node| node.is_cancelled())
+    told || disquiet.is_some_and(|node| look::is_cancelled(&node))
 }
 
 /// Whether the current region, or one around it, was asked to wind down with `stop`, through shields too (R13). `false` in an
 /// exit, which winds down already, and if no region of `moored` is current.
 pub fn is_stop_requested() -> bool {
     let current = ambient::current().filter(|(_, in_exit)| !in_exit);
-    current.is_some_and(|(node, _)| node.is_stopped())
+    current.is_some_and(|(node, _)| look::is_stopped(&node))
 }
 
 /// Waits until the current region, or one around it up to a shield, is cancelled.
@@ -152,7 +157,7 @@ pub fn stop_requested() -> StopRequested {
 /// ```
 pub fn current_deadline() -> Option<Instant> {
     let (node, deadline) = ambient::ask_innermost(|node, deadline, _| (node.cloned(), deadline));
-    let around = node.and_then(|node| node.effective_deadline());
+    let around = node.and_then(|node| time::effective_deadline(&node));
     [deadline, around].into_iter().flatten().min()
 }
 
@@ -261,7 +266,7 @@ impl Future for CurrentCancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| node.wait_cancelled(wait, cx), Node::forget_waiter)
+        self.0.poll(|node, wait| wait::poll_cancelled(node, wait, cx), wait::forget)
     }
 }
 
@@ -274,7 +279,7 @@ impl futures_core::FusedFuture for CurrentCancelled {
 impl Drop for CurrentCancelled {
     fn drop(&mut self) {
         if let Some(node) = &self.0.node {
-            node.forget_waiter(&mut self.0.wait);
+            wait::forget(node, &mut self.0.wait);
         }
     }
 }
@@ -293,7 +298,7 @@ impl Future for StopRequested {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| node.wait_stopped(wait, cx.waker()), Node::forget_stop_waiter)
+        self.0.poll(|node, wait| wait::poll_stopped(node, wait, cx.waker()), wait::forget_stop)
     }
 }
 
@@ -306,7 +311,7 @@ impl futures_core::FusedFuture for StopRequested {
 impl Drop for StopRequested {
     fn drop(&mut self) {
         if let Some(node) = &self.0.node {
-            node.forget_stop_waiter(&mut self.0.wait);
+            wait::forget_stop(node, &mut self.0.wait);
         }
     }
 }

@@ -29,6 +29,7 @@ pub(crate) use ledger::Policy;
 pub(crate) use shared::Shared;
 pub(crate) use start::{Handshake, started};
 
+use crate::region::look;
 use crate::region::{Kind, Node};
 use crate::scope::{CancelHandle, request, stop_within};
 use crate::sync::Arc;
@@ -208,7 +209,7 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Whether this group, or a region around it, is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.node().is_cancelled()
+        look::is_cancelled(self.node())
     }
 
     /// A handle that asks for cancellation from anywhere.

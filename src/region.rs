@@ -31,9 +31,11 @@
 //!
 //! # Floor plan
 //!
-//! A file uses only files of its own floor and of those below: it imports from them, and calls methods of the node that
-//! they define. `tests/layers.rs` checks it. One way leads upwards: `ambient` has a draft make its node, by `Light::node`,
-//! when a region inside asks for it.
+//! The node has few methods of its own. An operation of a room is a function that takes the node, and is called by the name
+//! of the room: `look::is_cancelled(node)`, `request::cancel(node, reason)`, `walk::live_parent(node)`.
+//!
+//! A file imports only from files of its own floor and of those below. `tests/layers.rs` checks it. One way leads upwards:
+//! `ambient` has a draft make its node, by `Light::node`, when a region inside asks for it.
 //!
 //! | floor | file | content |
 //! |--:|---|---|
@@ -79,37 +81,37 @@ pub(crate) mod ambient;
 mod body;
 mod crowd;
 mod draft;
-mod enter;
+pub(crate) mod enter;
 mod exit;
 mod exits;
 mod flags;
 mod frame;
-mod inbox;
+pub(crate) mod inbox;
 mod kind;
-mod leave;
-mod links;
+pub(crate) mod leave;
+pub(crate) mod links;
 #[cfg(feature = "testing")]
 mod live;
 mod local_exit;
 mod lone;
-mod look;
+pub(crate) mod look;
 mod newborn;
 mod node;
-mod observe;
+pub(crate) mod observe;
 mod on_executor;
-mod owner;
-mod quiet;
-mod record;
+pub(crate) mod owner;
+pub(crate) mod quiet;
+pub(crate) mod record;
 #[cfg(feature = "inspect")]
 pub(crate) mod register;
-mod request;
+pub(crate) mod request;
 mod run;
-mod shields;
+pub(crate) mod shields;
 mod stamp;
-mod stay;
+pub(crate) mod stay;
 mod tally;
-mod time;
-mod wait;
+pub(crate) mod time;
+pub(crate) mod wait;
 mod walk;
 
 #[cfg(feature = "testing")]

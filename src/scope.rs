@@ -8,6 +8,10 @@ pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest, Tightening}
 
 use crate::failure::Cancelled;
 use crate::reason::{Reason, ReasonKind};
+use crate::region::look;
+use crate::region::request;
+use crate::region::shields;
+use crate::region::time;
 use crate::region::{self, Draft, Kind, Node, Run};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
@@ -111,7 +115,7 @@ impl CancelScope {
     /// cancellation from outside: after it, the body sees the cancellation, and is dropped with the
     /// cancelled region (R12).
     pub fn grace(self, grace: Duration) -> Self {
-        self.draft.node().set_grace(grace);
+        time::set_grace(self.draft.node(), grace);
         self
     }
 
@@ -122,14 +126,14 @@ impl CancelScope {
     /// nothing beside it, and holds while it is polled; see [`shield`](crate::shield()). Without a
     /// [grace](CancelScope::grace) it holds for as long as its body takes.
     pub fn shielded(self) -> Self {
-        self.draft.node().set_shielded();
+        shields::set_shielded(self.draft.node());
         self
     }
 
     /// Changes the deadline, before the scope is entered or while it runs. A region that is cancelled
     /// already stays cancelled (R11).
     pub fn set_deadline(&self, at: Instant) {
-        self.draft.node().set_deadline(at);
+        time::set_deadline(self.draft.node(), at);
     }
 
     /// Enters the scope at the first poll, runs `body`, and leaves.
@@ -189,7 +193,7 @@ impl CancelScope {
 
     /// Whether this scope, or a region around it, is cancelled; see [`CancelHandle::is_cancelled`].
     pub fn is_cancelled(&self) -> bool {
-        self.draft.node().is_cancelled_by_now()
+        look::is_cancelled_by_now(self.draft.node())
     }
 
     /// A handle that requests a cancellation from anywhere.
@@ -202,14 +206,18 @@ impl CancelScope {
 pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
     look_at_clock(node);
     let by = region::current_task();
-    go_on(node.stop(Reason::new(ReasonKind::Requested, None, by, Some(at))));
+    go_on(request::stop(node, Reason::new(ReasonKind::Requested, None, by, Some(at))));
 }
 
 /// Asks `node` to wind down within `grace`, at a user's request.
 pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, at: &'static Location<'static>) {
     look_at_clock(node);
     let by = region::current_task();
-    go_on(node.stop_within(grace, Reason::new(ReasonKind::Requested, None, by, Some(at))));
+    go_on(request::stop_within(
+        node,
+        grace,
+        Reason::new(ReasonKind::Requested, None, by, Some(at)),
+    ));
 }
 
 /// Cancels `node`, at a user's request.
@@ -219,16 +227,19 @@ pub(crate) fn request(
     at: &'static Location<'static>,
 ) {
     look_at_clock(node);
-    if !node.is_cancelled_itself() && !node.has_left() {
+    if !look::is_cancelled_itself(node) && !node.has_left() {
         let by = region::current_task();
-        go_on(node.cancel_for_user(Reason::new(ReasonKind::Requested, message, by, Some(at))));
+        go_on(request::cancel_for_user(
+            node,
+            Reason::new(ReasonKind::Requested, message, by, Some(at)),
+        ));
     }
 }
 
 /// A deadline that has passed counts before the request. A panic of the clock is caught, so that the request is made
 /// all the same, also in a drop.
 fn look_at_clock(node: &Arc<Node>) {
-    unwind::quietly(|| node.look_at_clock());
+    unwind::quietly(|| time::look_at_clock(node));
 }
 
 /// Resumes the panic of a waker in the caller that made the request; discards it while the thread

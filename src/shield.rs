@@ -1,6 +1,7 @@
 //! Shields: a cancelled region waits for the shields inside it (R12).
 
 use crate::reason::Leaving;
+use crate::region::shields;
 use crate::region::{Ended, Kind, Node, Run};
 use crate::report::{Report, report};
 use pin_project_lite::pin_project;
@@ -58,7 +59,7 @@ use std::task::{Context, Poll, ready};
 #[track_caller]
 pub fn shield<F: Future>(future: F) -> Shield<F> {
     let node = Node::new(Kind::Shield);
-    node.set_shielded();
+    shields::set_shielded(&node);
     Shield { run: Run::new(node, future, Location::caller()) }
 }
 

@@ -16,6 +16,10 @@ pub(crate) use work::Deferred;
 pub use work::ExitOutput;
 
 use crate::identity::TaskId;
+use crate::region::inbox;
+use crate::region::owner;
+use crate::region::record;
+use crate::region::time;
 use crate::region::{Kind, Node};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
@@ -110,13 +114,13 @@ impl ExitStack {
     /// recorded as [`ExitFailure::TimedOut`](crate::ExitFailure::TimedOut). Abandonment never extends the
     /// bound (R14).
     pub fn grace(self, grace: Duration) -> Self {
-        self.node.set_grace(grace);
+        time::set_grace(&self.node, grace);
         self
     }
 
     /// Keeps at most `n` failures, at least one, and counts the rest (R15). The default is 1024.
     pub fn max_causes(self, n: usize) -> Self {
-        self.node.set_cap(n);
+        record::set_cap(&self.node, n);
         self
     }
 
@@ -225,7 +229,7 @@ impl ExitStack {
         }
         let stack = ExitStack::new();
         stack.node.enter(at);
-        self.node.move_exits_to(&stack.node);
+        inbox::move_exits_to(&self.node, &stack.node);
         stack
     }
 
@@ -244,7 +248,7 @@ impl ExitStack {
 
     /// The task that entered the stack: `None` before its first use, and if no task was known.
     pub fn owner(&self) -> Option<TaskId> {
-        self.node.owner_id()
+        owner::id(&self.node)
     }
 
     /// The number of exits that are registered and have not begun.

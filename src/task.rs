@@ -5,6 +5,9 @@
 pub use crate::identity::TaskId;
 
 use crate::clock::Clock;
+use crate::region::inbox;
+use crate::region::shields;
+use crate::region::time::clock;
 use crate::region::{self, Draft, Kind, Lone, Run};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
@@ -93,7 +96,7 @@ impl<F: Future> Task<F> {
     /// run on `spawner` (R8). Exits that `spawner` drops unfinished are [reported](crate::set_report_hook)
     /// lost.
     pub fn on_abandon(self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
-        self.run.set_up().node().set_spawner(Arc::new(spawner));
+        inbox::set_spawner(self.run.set_up().node(), Arc::new(spawner));
         self
     }
 
@@ -109,14 +112,14 @@ impl<F: Future> Task<F> {
     /// The time is measured by the task's clock. Without any timer, see [`Clock`], the clock is read whenever the
     /// region is polled.
     pub fn shield_patience(self, time: Duration) -> Self {
-        self.run.set_up().node().set_shield_patience(time);
+        shields::set_shield_patience(self.run.set_up().node(), time);
         self
     }
 
     /// Gives the task a clock, inherited by every region inside it and by the children it
     /// spawns (R11).
     pub fn clock(self, clock: impl Clock) -> Self {
-        self.run.set_up().node().set_clock(Arc::new(clock));
+        clock::set(self.run.set_up().node(), Arc::new(clock));
         self
     }
 }

@@ -4,8 +4,7 @@
 //! import from its own floor and from those below; the ground floor is 0. Sources are read as text, without comments
 //! and literals, because a rule about sources has to hold for every feature and every cfg.
 //!
-//! The room of regions has floors of its own: the table at the top of src/region.rs. There a call of a method of the node
-//! counts as an import from the file that has the method, because most of that room are methods of one type.
+//! The room of regions has floors of its own: the table at the top of src/region.rs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,19 +102,13 @@ fn imports_inside_the_room_of_regions_go_down() {
 fn the_check_inside_a_room_bites() {
     let floors = floors("| 0 | `node` | x |\n| 1 | `look` | x |\n| 2 | `frame` | x |\n");
     let found = |name: &str, source: &str| {
-        let look = ("look".to_owned(), "impl Node { fn is_seen(&self) {} }".to_owned());
-        let files = [look, (name.to_owned(), source.to_owned())];
-        violations_inside("region", &files, &floors)
+        violations_inside("region", &[(name.to_owned(), source.to_owned())], &floors)
     };
     assert_eq!(found("frame", "use super::look::Look; use super::node::Node;"), [""; 0]);
     assert_eq!(found("frame/leave", "use super::Stage; use crate::region::node::Node;"), [""; 0]);
-    assert_eq!(found("frame", "fn f() { node.is_seen(); }"), [""; 0]);
     let upward = ["region/node uses look::Look, which is above it"];
     assert_eq!(found("node", "use super::look::Look;"), upward);
     assert_eq!(found("node", "use crate::region::look::Look;"), upward);
-    let upward = ["region/node uses the method is_seen of look, which is above it"];
-    assert_eq!(found("node", "fn f() { node.is_seen(); }"), upward);
-    assert_eq!(found("node", "fn f() { Node::is_seen(node); }"), upward);
     assert_eq!(
         found("look", "use super::Node;"),
         ["region/look imports Node through the room instead of from a file"]
@@ -138,19 +131,6 @@ fn violations_inside(
         let longest = (1..=path.len()).rev().map(|length| path[..length].join("/"));
         longest.into_iter().find_map(|name| floors.get(&name).map(|floor| (name, *floor)))
     };
-    // A name that several types of the room have tells nothing about the file of the method.
-    let mut methods: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut functions: BTreeMap<String, usize> = BTreeMap::new();
-    for (name, source) in files {
-        let tokens = tokens(source);
-        for pair in tokens.windows(2).filter(|pair| pair[0] == "fn") {
-            *functions.entry(pair[1].clone()).or_default() += 1;
-        }
-        for method in methods_of_the_node(&tokens) {
-            methods.entry(method).or_default().push(name.clone());
-        }
-    }
-    methods.retain(|method, _| functions.get(method) == Some(&1));
     for (name, source) in files {
         let own: Vec<String> = name.split('/').map(str::to_owned).collect();
         let Some((_, floor)) = place(&own) else {
@@ -188,50 +168,8 @@ fn violations_inside(
                 )),
             }
         }
-        for call in calls(&tokens) {
-            let Some([definer]) = methods.get(call).map(Vec::as_slice) else { continue };
-            let definer: Vec<String> = definer.split('/').map(str::to_owned).collect();
-            if let Some((above, _)) = place(&definer).filter(|(_, at)| *at > floor) {
-                wrong.push(format!(
-                    "{room}/{name} uses the method {call} of {above}, which is above it"
-                ));
-            }
-        }
     }
     wrong
-}
-
-/// The names that the blocks `impl Node { .. }` define.
-fn methods_of_the_node(tokens: &[String]) -> Vec<String> {
-    let mut found = Vec::new();
-    for at in 0..tokens.len() {
-        let head: Vec<_> = tokens[at..].iter().take(3).map(String::as_str).collect();
-        if head != ["impl", "Node", "{"] {
-            continue;
-        }
-        let mut depth = 0;
-        for (token, next) in tokens[at + 2..].iter().zip(&tokens[at + 3..]) {
-            match token.as_str() {
-                "{" => depth += 1,
-                "}" => depth -= 1,
-                "fn" if depth == 1 => found.push(next.clone()),
-                _ => {}
-            }
-            if depth == 0 {
-                break;
-            }
-        }
-    }
-    found
-}
-
-/// The names that are called as methods, or as functions of the node.
-fn calls(tokens: &[String]) -> impl Iterator<Item = &str> {
-    tokens.windows(4).filter_map(|window| match window {
-        [_, dot, name, open] if dot == "." && open == "(" => Some(name.as_str()),
-        [node, colons, name, _] if node == "Node" && colons == "::" => Some(name.as_str()),
-        _ => None,
-    })
 }
 
 /// Room by room, from the rows `| floor | rooms |` with a number in the first cell.

@@ -9,6 +9,8 @@ use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::ambient::Posting;
+use crate::region::inbox;
+use crate::region::look;
 use crate::region::{Ended, Frame, Newborn, Node, Run};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
@@ -134,7 +136,7 @@ where
             exit.begin(frame, P::POSTED);
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
-            let cancelled = frame.node().is_cancelled_itself();
+            let cancelled = look::is_cancelled_itself(frame.node());
             let task = exit.slot.newborn.task();
             ready!(ledger.gate.poll_turn(&mut exit.turn, task, cancelled, cx));
         }
@@ -294,7 +296,7 @@ impl<T, E> Drop for SignOut<T, E> {
             true => ReasonKind::OwnerGone,
             false => ReasonKind::Shutdown,
         };
-        let reason = self.slot.node().and_then(|node| node.effective_reason());
+        let reason = self.slot.node().and_then(|node| look::effective_reason(&node));
         let reason = reason.unwrap_or_else(|| Reason::new(kind, None, None, Some(self.at)));
         self.end(Err(ChildError::Cancelled(reason)));
     }
@@ -315,7 +317,7 @@ pin_project! {
             if let (Some(executor), true) = (this.executor.take(), child.exit.ledger.is_some()) {
                 let frame = child.run.frame();
                 child.exit.begin(frame, true);
-                frame.node().set_spawner(executor);
+                inbox::set_spawner(frame.node(), executor);
             }
         }
     }

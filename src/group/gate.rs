@@ -2,6 +2,8 @@
 //! many run.
 
 use crate::reason::Leaving;
+use crate::region::observe;
+use crate::region::record;
 use crate::region::{Caught, ExitError, ExitWork, Node};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
@@ -297,7 +299,7 @@ pub(super) struct WaitForChildren {
 impl WaitForChildren {
     pub(super) fn new(node: Arc<Node>, gate: Arc<Gate>) -> Self {
         gate.waiting.lock().adopted = true;
-        node.tell_children_remain();
+        observe::children_remain(&node);
         WaitForChildren { node, gate }
     }
 }
@@ -327,9 +329,9 @@ impl Drop for WaitForChildren {
             waiting.adopted = false;
             waiting.panic.take()
         };
-        self.node.tell_children_gone();
+        observe::children_gone(&self.node);
         if let Some(panic) = panic {
-            self.node.send_failures(panic.into_failure().into());
+            record::send(&self.node, panic.into_failure().into());
         }
     }
 }

@@ -6,6 +6,9 @@ use super::results::{Channel, Outcome};
 use crate::failure::{Cause, ExitFailure, Failures};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
+use crate::region::owner;
+use crate::region::record;
+use crate::region::request;
 use crate::region::{Caught, Node};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::unwind::{self, Payload};
@@ -73,7 +76,7 @@ impl<E> Settled<E> {
         let unclaimed = self.causes.iter().filter_map(|Recorded { cause, at }| {
             let task = match cause {
                 Cause::Child { task, .. } => task.clone(),
-                Cause::Body(_) => node.owner_id()?,
+                Cause::Body(_) => owner::id(node)?,
                 _ => return None,
             };
             Some(ExitFailure::Unclaimed { registered_at: at, task })
@@ -169,7 +172,10 @@ impl<E> Ledger<E> {
         if first {
             let message = Some("another child succeeded first".into());
             let by = Some(child());
-            self.node.cancel_below(Reason::new(ReasonKind::Requested, message, by, Some(at)));
+            request::cancel_below(
+                &self.node,
+                Reason::new(ReasonKind::Requested, message, by, Some(at)),
+            );
         }
     }
 
@@ -195,7 +201,7 @@ impl<E> Ledger<E> {
         if let Some(later) = later {
             // The first panic is resumed in place of the record, so this one goes to the next
             // record outwards.
-            self.node.send_failures(later.into_failure().into());
+            record::send(&self.node, later.into_failure().into());
         }
         self.cancel(by, at);
         self.settle_outwards_if(self.gate.is_abandoned());
@@ -215,28 +221,28 @@ impl<E> Ledger<E> {
         } else if has_handle {
             unwind::discard(payload);
         } else {
-            self.node.record_failures(Caught::new(payload, at).into_failure().into());
+            record::put(&self.node, Caught::new(payload, at).into_failure().into());
         }
     }
 
     /// The body has panicked: the group's frame keeps the panic.
     pub(super) fn body_panicked(&self, at: &'static Location<'static>) {
-        self.cancel(self.node.owner_id(), at);
+        self.cancel(owner::id(&self.node), at);
     }
 
     /// Records the panic of a child's drop, after the group's last poll. Such a panic is reported and not resumed.
     pub(super) fn dropped_loudly(&self, payload: Payload, at: &'static Location<'static>) {
-        self.node.send_failures(Caught::new(payload, at).into_failure().into());
+        record::send(&self.node, Caught::new(payload, at).into_failure().into());
         self.cancel(None, at);
     }
 
     fn cancel(&self, by: Option<TaskId>, at: &'static Location<'static>) {
-        self.node.cancel(Reason::new(ReasonKind::SiblingFailed, None, by, Some(at)));
+        request::cancel(&self.node, Reason::new(ReasonKind::SiblingFailed, None, by, Some(at)));
     }
 
     fn stop(&self, by: Option<TaskId>, at: &'static Location<'static>) {
         let reason = Reason::new(ReasonKind::SiblingFailed, None, by, Some(at));
-        if let Some(payload) = self.node.stop(reason) {
+        if let Some(payload) = request::stop(&self.node, reason) {
             unwind::discard(payload);
         }
     }
@@ -278,7 +284,7 @@ impl<E> Ledger<E> {
                 failures.push(Caught::new(payload, at).into_failure());
             }
         }
-        self.node.send_failures(failures);
+        record::send(&self.node, failures);
     }
 
     /// The failures of a group with a dropped `run` go to the next record outwards, because its own is gone, and so do
@@ -292,7 +298,7 @@ impl<E> Ledger<E> {
         let mut failures = settled.unclaimed(&self.node);
         let panic = settled.panic.and_then(|panic| self.gate.panics(panic).err());
         failures.first.extend(panic.map(Caught::into_failure));
-        self.node.send_failures(failures);
+        record::send(&self.node, failures);
         self.drop_errors(settled.causes);
     }
 

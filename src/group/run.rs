@@ -6,6 +6,12 @@ use super::members::Members;
 use super::shared::Shared;
 use crate::failure::{Cause, Failure, Failures};
 use crate::reason::{Leaving, Reason};
+use crate::region::links;
+use crate::region::look;
+use crate::region::observe;
+use crate::region::owner;
+use crate::region::record;
+use crate::region::request;
 use crate::region::{Ended, Frame, InPlace, Phase, ambient};
 use crate::sync::Arc;
 use crate::unwind::Payload;
@@ -109,7 +115,7 @@ impl<E, M> Crew<'_, E, M> {
         let mut causes = settled.take_causes();
         causes.push(Cause::Cancelled(reason.clone()));
         let node = &self.shared.ledger.node;
-        Failure::record(causes, failures, || node.cap())
+        Failure::record(causes, failures, || record::cap(node))
             .unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
     }
 
@@ -134,7 +140,7 @@ impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
     /// called with the run's waker registered, because a request to the group after the look here has to wake the run.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, frame, members, told, at, .. } = self;
-        let before = std::mem::replace(told, shared.ledger.node.told_below());
+        let before = std::mem::replace(told, request::told_below(&shared.ledger.node));
         let mut news = members.take_news(&shared.ready, &shared.arrivals, cx.waker());
         if *told != before {
             news |= members.wake_all();
@@ -176,7 +182,7 @@ where
         match ended {
             Ended::Value => match this.value.take() {
                 Some(Err(error)) => {
-                    ledger.fail(Cause::Body(error), ledger.node.owner_id(), crew.at);
+                    ledger.fail(Cause::Body(error), owner::id(&ledger.node), crew.at);
                 }
                 value => *this.value = value,
             },
@@ -222,16 +228,16 @@ where
         if crew.members.are_shielded() {
             ambient::hold_shield();
         }
-        if crew.shared.node().may_link_up() && crew.shared.open() > 0 {
+        if links::may_link_up(crew.shared.node()) && crew.shared.open() > 0 {
             // A cancellation further out has to reach its children, although no poll may reach the group
             // (R12).
-            crew.shared.node().link_up();
+            links::link_up(crew.shared.node());
         }
         if !crew.body_ended {
             return Poll::Pending;
         }
         crew.frame.poll_meanwhile(cx);
-        crew.shared.ledger.node.tell_phase(Phase::Children);
+        observe::phase(&crew.shared.ledger.node, Phase::Children);
         if crew.shared.ledger.gate.is_occupied() {
             // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
             crew.poll_times(cx);
@@ -239,7 +245,7 @@ where
         let gate = &crew.shared.ledger.gate;
         let mut closed = gate.poll_close(Guards::Awaited, cx).is_ready();
         // The cancellation matters only where guards alone hold the group up.
-        if !closed && gate.open() == 0 && crew.shared.node().is_cancelled() {
+        if !closed && gate.open() == 0 && look::is_cancelled(crew.shared.node()) {
             closed = gate.poll_close(Guards::Ignored, cx).is_ready();
         }
         if !closed {
@@ -272,7 +278,7 @@ where
         let mut exits = crew.frame.take_failures();
         exits.omitted += omitted;
         let node = &crew.shared.ledger.node;
-        match (Failure::record(causes, exits, || node.cap()), value) {
+        match (Failure::record(causes, exits, || record::cap(node)), value) {
             (Some(failure), _) => Poll::Ready(Err(failure)),
             (None, Some(value)) => Poll::Ready(value.map_err(|error| {
                 // Unreachable: an error of the body went to the ledger.

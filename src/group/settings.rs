@@ -1,6 +1,8 @@
 //! The settings of a group: the name, the policies, the limits and the times.
 
 use super::{Policy, TaskGroup};
+use crate::region::shields;
+use crate::region::time;
 use std::time::{Duration, Instant};
 
 impl<E> TaskGroup<'_, E> {
@@ -125,14 +127,14 @@ impl<E> TaskGroup<'_, E> {
     /// It counts until the last child has left. If the body has ended by then and the children leave cleanly, `run` is
     /// `Ok` all the same (R15); the group's [handle](TaskGroup::handle) has the reason.
     pub fn deadline(self, at: Instant) -> Self {
-        self.node().add_deadline(at);
+        time::add_deadline(self.node(), at);
         self
     }
 
     /// Cancels the group when it has been entered for `timeout`; see [`deadline`](TaskGroup::deadline). If the end is
     /// beyond the last instant that a clock can represent, there is no deadline.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.node().set_timeout(timeout);
+        time::set_timeout(self.node(), timeout);
         self
     }
 
@@ -163,7 +165,7 @@ impl<E> TaskGroup<'_, E> {
     /// # });
     /// ```
     pub fn grace(self, grace: Duration) -> Self {
-        self.node().set_grace(grace);
+        time::set_grace(self.node(), grace);
         self
     }
 
@@ -171,13 +173,13 @@ impl<E> TaskGroup<'_, E> {
     /// group is polled, a region around it is not dropped (R12). See
     /// [`CancelScope::shielded`](crate::CancelScope::shielded).
     pub fn shielded(self) -> Self {
-        self.node().set_shielded();
+        shields::set_shielded(self.node());
         self
     }
 
     /// Changes the deadline, before the group is entered or while it runs. A group that is cancelled already stays
     /// cancelled (R11).
     pub fn set_deadline(&self, at: Instant) {
-        self.node().set_deadline(at);
+        time::set_deadline(self.node(), at);
     }
 }

@@ -8,6 +8,11 @@ use super::ledger::{Ledger, Policy};
 use super::results::Results;
 use super::spawner::Closed;
 use crate::reason::{Leaving, Reason, ReasonKind};
+use crate::region::inbox;
+use crate::region::look;
+use crate::region::owner;
+use crate::region::record;
+use crate::region::request;
 use crate::region::{Exit, Frame, Node};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Mutex};
@@ -60,7 +65,7 @@ impl<E, M> Shared<E, M> {
 
     pub(crate) fn set_cap(&self, cap: usize) {
         self.ledger.set_cap(cap);
-        self.ledger.node.set_cap(cap);
+        record::set_cap(&self.ledger.node, cap);
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -124,7 +129,7 @@ impl<E, M> Shared<E, M> {
         GroupGuard::new(&self.ledger).ok_or_else(|| {
             let node = &self.ledger.node;
             let entered_at = node.entered_at().unwrap_or(at);
-            Rejected::new(Misuse::unguarded(node.describe(), entered_at, at), ())
+            Rejected::new(Misuse::unguarded(owner::describe(node), entered_at, at), ())
         })
     }
 
@@ -132,7 +137,7 @@ impl<E, M> Shared<E, M> {
     fn closed<F>(&self, Closed(future): Closed<F>, at: &'static Location<'static>) -> Rejected<F> {
         let node = &self.ledger.node;
         let entered_at = node.entered_at().unwrap_or(at);
-        let closed = Misuse::Closed { region: node.describe(), entered_at, attempted_at: at };
+        let closed = Misuse::Closed { region: owner::describe(node), entered_at, attempted_at: at };
         Rejected::new(closed, future)
     }
 
@@ -167,15 +172,18 @@ impl<E, M> Shared<E, M> {
         // The failures so far have no caller that would receive them.
         self.ledger.settle_outwards_if(true);
         if gate.open() > 0 {
-            node.cancel(match (node.effective_reason(), why) {
-                (Some(reason), _) => reason.seen_as(ReasonKind::Parent),
-                (None, Some(why)) => why,
-                (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
-            });
+            request::cancel(
+                node,
+                match (look::effective_reason(node), why) {
+                    (Some(reason), _) => reason.seen_as(ReasonKind::Parent),
+                    (None, Some(why)) => why,
+                    (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
+                },
+            );
             let wait = |wait: WaitForChildren| Exit::new(wait, at);
             let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
-            if let Err(children) = node.push_exit(children, wait) {
-                node.hand_over(node.wave_of(wait(children), Leaving::Abandoned));
+            if let Err(children) = inbox::push_exit(node, children, wait) {
+                inbox::hand_over(node, inbox::wave_of(node, wait(children), Leaving::Abandoned));
             }
         }
         frame.abandon();

@@ -1,6 +1,7 @@
 //! The spawns of a group.
 
 use super::{Handshake, Ready, Start, TaskGroup, TaskHandle, started};
+use crate::region::owner;
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use crate::wrong_task::{Rejected, accepted};
@@ -46,7 +47,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'env,
     {
         let at = Location::caller();
-        match self.node().check("spawn", at) {
+        match owner::check(self.node(), "spawn", at) {
             Ok(()) => self.shared.spawn(future, at, None, |child| Box::pin(child)),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
@@ -91,7 +92,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'static,
     {
         let at = Location::caller();
-        match self.node().check("spawn", at) {
+        match owner::check(self.node(), "spawn", at) {
             Ok(()) => self.shared.spawn_on(spawner, future, None),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
@@ -130,7 +131,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'env,
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        accepted(match self.node().check("spawn", at) {
+        accepted(match owner::check(self.node(), "spawn", at) {
             Ok(()) => self.shared.spawn(future, at, name, |child| Box::pin(child)),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         })
@@ -159,7 +160,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'static,
     {
         let name = Some(Arc::from(name.into()));
-        accepted(match self.node().check("spawn", Location::caller()) {
+        accepted(match owner::check(self.node(), "spawn", Location::caller()) {
             Ok(()) => self.shared.spawn_on(spawner, future, name),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         })

@@ -4,6 +4,10 @@ use crate::group::{
     GroupGuard, GroupRun, Handshake, LocalBoxChild, LocalReady, Policy, Results, Shared, Start,
     TaskHandle, started,
 };
+use crate::region::look;
+use crate::region::owner;
+use crate::region::shields;
+use crate::region::time;
 use crate::region::{Kind, Node};
 use crate::scope::{CancelHandle, request, stop, stop_within};
 use crate::sync::{Arc, Weak};
@@ -107,33 +111,33 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Cancels the group at `at`; see [`TaskGroup::deadline`](crate::TaskGroup::deadline).
     pub fn deadline(self, at: Instant) -> Self {
-        self.node().add_deadline(at);
+        time::add_deadline(self.node(), at);
         self
     }
 
     /// Cancels the group when it has been entered for `timeout`; see [`TaskGroup::timeout`](crate::TaskGroup::timeout).
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.node().set_timeout(timeout);
+        time::set_timeout(self.node(), timeout);
         self
     }
 
     /// The time that a stop may last before it becomes a cancellation; see
     /// [`TaskGroup::grace`](crate::TaskGroup::grace).
     pub fn grace(self, grace: Duration) -> Self {
-        self.node().set_grace(grace);
+        time::set_grace(self.node(), grace);
         self
     }
 
     /// Shields the body and the children from cancellation from outside; see
     /// [`TaskGroup::shielded`](crate::TaskGroup::shielded).
     pub fn shielded(self) -> Self {
-        self.node().set_shielded();
+        shields::set_shielded(self.node());
         self
     }
 
     /// Changes the deadline; see [`TaskGroup::set_deadline`](crate::TaskGroup::set_deadline).
     pub fn set_deadline(&self, at: Instant) {
-        self.node().set_deadline(at);
+        time::set_deadline(self.node(), at);
     }
 
     /// Spawns a child in this task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
@@ -169,7 +173,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: 'env,
     {
         let at = Location::caller();
-        match self.node().check("spawn", at) {
+        match owner::check(self.node(), "spawn", at) {
             Ok(()) => self.shared.spawn(future, at, None, |child| Box::pin(child)),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
@@ -188,7 +192,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: 'env,
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        accepted(match self.node().check("spawn", at) {
+        accepted(match owner::check(self.node(), "spawn", at) {
             Ok(()) => self.shared.spawn(future, at, name, |child| Box::pin(child)),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         })
@@ -294,7 +298,7 @@ impl<'env, E> TaskGroup<'env, E> {
 
     /// Whether this group, or a region around it, is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.node().is_cancelled()
+        look::is_cancelled(self.node())
     }
 
     /// A handle that requests a cancellation from anywhere, also from other threads.

@@ -11,6 +11,7 @@ use super::exit;
 use super::exit::Running;
 use super::exits::Exits;
 use super::node::Node;
+use super::owner;
 use super::tally::Tally;
 use crate::reason::Leaving;
 use crate::sync::Arc;
@@ -113,7 +114,7 @@ impl Wave {
 
     fn list(&self, exits: &mut Vec<(&'static Location<'static>, String)>) {
         let name = |home: Option<&Arc<Node>>| {
-            home.map_or_else(|| "an exit stack".into(), |home| home.describe_with_owner())
+            home.map_or_else(|| "an exit stack".into(), |home| owner::describe_with_owner(home))
         };
         let running = self.running.iter().filter(|exit| exit.claim());
         exits.extend(running.map(|exit| (exit.registered_at(), name(exit.home()))));

@@ -7,14 +7,16 @@
 //! The node may be made at two places at once: by the polling thread from inside, through the [ambient
 //! context](super::ambient), and through the draft by a caller that has the scope. On one thread each finds the
 //! node of the other. A request of another thread during the first poll does not find the node that was made
-//! inside meanwhile: then both nodes exist, and the inner one becomes a [stay](super::Node::stay_in) in the
+//! inside meanwhile: then both nodes exist, and the inner one becomes a [stay](super::stay::stay_in) in the
 //! other.
 
 use super::ambient::{self, Light};
 use super::flags::{ATTENDED, DEADLINE, ENTERED, ROOT, SHELTERED};
 use super::kind::Kind;
 use super::node::Node;
+use super::owner;
 use super::stamp::{Signature, Stamp};
+use super::time;
 use crate::identity::Identity;
 use crate::rt;
 use crate::sync::{Arc, Once, next_number};
@@ -61,14 +63,14 @@ impl Draft {
         let at = self.deadline.map_or(at, |before| before.min(at));
         self.deadline = Some(at);
         if let Some(node) = self.node.get() {
-            node.set_deadline(at);
+            time::set_deadline(node, at);
         }
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = Some(timeout);
         if let Some(node) = self.node.get() {
-            node.set_timeout(timeout);
+            time::set_timeout(node, timeout);
         }
     }
 
@@ -102,10 +104,10 @@ impl Draft {
         let node = Node::new(self.kind);
         self.give_up_live_entry();
         if let Some(timeout) = self.timeout {
-            node.set_timeout(timeout);
+            time::set_timeout(&node, timeout);
         }
         if let Some(deadline) = self.deadline {
-            node.set_deadline(deadline);
+            time::set_deadline(&node, deadline);
         }
         node
     }
@@ -209,7 +211,7 @@ impl Draft {
             (node, _) => Arc::clone(node),
         };
         // The wrong task comes before every other misuse (R2).
-        node.check("run", at)?;
+        owner::check(&node, "run", at)?;
         Err(Box::new(node.twice(at)))
     }
 

@@ -11,8 +11,16 @@
 use super::ambient;
 use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED};
 use super::kind::Kind;
+use super::links;
 use super::node::{Inner, Node};
+use super::observe;
+use super::owner;
+use super::quiet;
+use super::request;
 use super::tally::Caught;
+use super::time;
+use super::time::clock;
+use super::walk;
 use crate::identity::Identity;
 use crate::rt;
 use crate::sync::{Arc, Ordering, next_number};
@@ -40,9 +48,9 @@ impl Node {
         at: &'static Location<'static>,
         deadline: Option<Instant>,
     ) -> Arc<Self> {
-        let clocked = Node::clocked_in(parent.as_ref());
+        let clocked = clock::flag_within(parent.as_ref());
         let timed = if deadline.is_some() { TIMED } else { 0 };
-        Node::note_held(parent.as_ref());
+        quiet::note_held(parent.as_ref());
         let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
         if deadline.is_some() {
             inner.more().deadline = deadline;
@@ -67,9 +75,9 @@ impl Node {
     ) -> Option<Entry> {
         let (parent, in_exit) = ambient::current().unzip();
         let in_exit = in_exit.unwrap_or(false);
-        let owner = Node::owner_in(parent.as_ref());
+        let owner = owner::within(parent.as_ref());
         let attended = if owner.task != 0 && self.kind != Kind::Task { attended } else { 0 };
-        Node::note_held(parent.as_ref());
+        quiet::note_held(parent.as_ref());
         let mut inner = self.inner.lock();
         if self.has(ENTERED) {
             return None;
@@ -87,9 +95,9 @@ impl Node {
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         if looked_at {
-            self.unsettle_if_seen(around.as_ref());
+            quiet::unsettle_if_seen(self, around.as_ref());
         }
-        self.tell_entered();
+        observe::entered(self);
         Some(Entry { around, attended: attended != 0, awaited, timed })
     }
 
@@ -114,10 +122,10 @@ impl Node {
         // Not fresh if another thread has entered it meanwhile.
         let fresh = entry.is_some();
         if !fresh {
-            self.check(operation, at)?;
+            owner::check(self, operation, at)?;
         }
         if entry.as_ref().is_none_or(|entry| entry.timed) {
-            self.start_timeout();
+            time::start_timeout(self);
         }
         if let Some(entry) = entry.as_ref().filter(|entry| entry.attended) {
             self.link_up_if(entry.awaited);
@@ -128,7 +136,7 @@ impl Node {
             let mut inner = self.inner.lock();
             if self.has(LEFT) && operation != "run" {
                 drop(inner);
-                return Err(self.left_misuse(operation, at));
+                return Err(owner::left_misuse(self, operation, at));
             }
             if self.has(LEFT | ATTENDED) {
                 drop(inner);
@@ -143,14 +151,14 @@ impl Node {
                 // root, which may move with its future, only if it is entered here (R5).
                 drop(inner);
                 around = around.or_else(|| Some(ambient::current()?.0));
-                Node::note_held(around.as_ref());
+                quiet::note_held(around.as_ref());
                 inner = self.inner.lock();
                 match &around {
                     Some(around) => {
                         self.owner_task.store(around.owner().task, Ordering::Relaxed);
                         // Only inserted, because replacing an existing parent would drop it under the lock.
                         inner.parent.get_or_insert_with(|| Arc::clone(around));
-                        self.unsettle();
+                        quiet::begin_epoch();
                     }
                     None => {
                         self.owner_task.store(next_number(), Ordering::Relaxed);
@@ -169,11 +177,11 @@ impl Node {
     /// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled.
     fn link_up_if(self: &Arc<Self>, awaited: bool) {
         if awaited || self.has(SHIELD) {
-            self.link_up();
+            links::link_up(self);
         }
         if awaited && self.has(TIMED) {
             // Waits from before the entry arm no timer: its times begin now, or go by another clock.
-            self.look_after();
+            request::look_after(self);
         }
     }
 
@@ -188,8 +196,8 @@ impl Node {
         // Whether there are references beside the draft's own.
         let known = Arc::strong_count(self) > 1;
         self.enter(at);
-        self.start_timeout();
-        self.begin_unwatched(known);
+        time::start_timeout(self);
+        time::begin_unwatched(self, known);
         let awaited = self.inner.lock().is_awaited();
         self.link_up_if(awaited);
         Ok(())
@@ -202,7 +210,7 @@ impl Node {
         }
         let (parent, in_exit) = ambient::current().unzip();
         let in_exit = in_exit.unwrap_or(false);
-        let owner = Node::owner_in(parent.as_ref());
+        let owner = owner::within(parent.as_ref());
         if let Some(parent) = &parent {
             self.move_out_of_the_way_to(parent);
         }
@@ -221,18 +229,18 @@ impl Node {
 
     /// Makes `parent` the region around this one.
     fn move_into(self: &Arc<Self>, parent: Option<Arc<Node>>) {
-        Node::note_held(parent.as_ref());
+        quiet::note_held(parent.as_ref());
         let (former, link, awaited) = {
             let mut inner = self.inner.lock();
             self.lower(&inner, LINKED);
-            let (awaited, link) = (inner.is_awaited(), self.take_link(&mut inner));
+            let (awaited, link) = (inner.is_awaited(), links::take_link(self, &mut inner));
             (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
-        if parent.is_some_and(|parent| !parent.is_found_quiet() || parent.has(TIMED)) {
-            self.unsettle();
+        if parent.is_some_and(|parent| !quiet::is_found_quiet(&parent) || parent.has(TIMED)) {
+            quiet::begin_epoch();
         }
         let was_linked = link.is_some();
-        self.drop_link(link);
+        links::drop_link(self, link);
         self.link_up_if(awaited || was_linked);
         drop(former);
     }
@@ -242,7 +250,7 @@ impl Node {
     /// moved to the region around this one first.
     fn move_out_of_the_way_to(self: &Arc<Self>, inner: &Arc<Node>) {
         let mut directly_inside = Arc::clone(inner);
-        let found = inner.outwards(|around| {
+        let found = walk::outwards(inner, |around| {
             let found = Arc::ptr_eq(around, self);
             if !found {
                 directly_inside = Arc::clone(around);
@@ -250,7 +258,7 @@ impl Node {
             found.then_some(())
         });
         if found.is_some() {
-            directly_inside.move_into(self.live_parent());
+            directly_inside.move_into(walk::live_parent(self));
         }
     }
 
@@ -272,6 +280,10 @@ impl Node {
             let inner = self.inner.lock();
             (inner.name(), inner.entered_at.unwrap_or(at))
         };
-        Misuse::EnteredTwice { region: self.describe_as(name), entered_at, attempted_at: at }
+        Misuse::EnteredTwice {
+            region: owner::describe_as(self, name),
+            entered_at,
+            attempted_at: at,
+        }
     }
 }

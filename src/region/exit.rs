@@ -5,6 +5,7 @@ use super::exits::Exit;
 use super::node::Node;
 use super::observe::{Beginnings, Begun};
 use super::tally::{Caught, Tally};
+use super::time::clock;
 use crate::clock::Timer;
 use crate::failure::BoxError;
 use crate::reason::Leaving;
@@ -123,10 +124,10 @@ impl Running {
         if self.bound.is_none() {
             let home = self.home.as_ref();
             self.bound = home.and_then(|home| {
-                let grace = home.exit_grace()?;
-                let due = home.now().checked_add(grace)?;
+                let grace = clock::exit_grace(home)?;
+                let due = clock::now(home).checked_add(grace)?;
                 self.begun.is_bounded(due);
-                Some((grace, home.timer(due)))
+                Some((grace, clock::timer(home, due)))
             });
         }
         match &mut self.bound {

@@ -27,6 +27,7 @@ use super::kind::Kind;
 use super::node::Node;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
+use super::owner;
 use super::tally::Tally;
 use crate::failure::Failures;
 use crate::reason::{Leaving, Reason};
@@ -210,14 +211,14 @@ impl Frame {
 
     #[inline]
     fn is_in_its_task(&self) -> bool {
-        self.node.as_ref().is_some_and(|node| node.has(ROOT) || node.is_current_tasks())
+        self.node.as_ref().is_some_and(|node| node.has(ROOT) || owner::is_current_tasks(node))
     }
 
     /// A root task may move with its future; a region that is nested in a task is polled by that
     /// task (R5).
     #[inline]
     pub(crate) fn check_poller(&self) -> Result<(), Box<WrongTask>> {
-        if self.has(ROOT) { Ok(()) } else { self.node().check_owner("poll", self.at) }
+        if self.has(ROOT) { Ok(()) } else { owner::check_task(self.node(), "poll", self.at) }
     }
 
     #[inline]

@@ -11,8 +11,15 @@ use super::adoption::Wave;
 use super::ambient;
 use super::exits::{Exit, Exits};
 use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
+use super::links;
 use super::links::Links;
 use super::node::{Inner, More, Node};
+use super::observe;
+use super::owner;
+use super::quiet;
+use super::request;
+use super::stay;
+use super::walk;
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
@@ -55,11 +62,14 @@ impl Node {
     /// Leaves a scope that was entered by a call; returns its reason if it was cancelled.
     pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
         let reason = self.inner.lock().reason().cloned();
-        let stays = self.stays();
+        let stays = stay::stays(self);
         if stays > 0 {
-            report(Report::StillInUse { region: self.describe(), runs: stays });
+            report(Report::StillInUse { region: owner::describe(self), runs: stays });
             // A stay that was leaked does not outlive the scope.
-            self.cancel_below(Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()));
+            request::cancel_below(
+                self,
+                Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()),
+            );
         }
         drop(self.leave_now(None));
         reason
@@ -161,8 +171,8 @@ impl Node {
                 inner.more().dropped_for = dropped_for;
                 // A canceller further out may have set its flag and not yet walked its links. It will not find
                 // this region any more, so its waiters are woken here, and later questions have to look.
-                self.take_waiters(&mut inner, &mut waiters);
-                self.unsettle_for_good();
+                request::take_waiters(self, &mut inner, &mut waiters);
+                quiet::unsettle_for_good(self);
             }
             self.raise(&inner, LEFT);
             if let Some(more) = &mut inner.more {
@@ -185,11 +195,16 @@ impl Node {
     fn take_leave(&self, inner: &mut Inner) -> Leave {
         let waiters = inner.has_waiters().then(|| {
             let mut waiters = Taken::default();
-            self.take_waiters(inner, &mut waiters);
+            request::take_waiters(self, inner, &mut waiters);
             waiters
         });
         let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
-        Leave { waker: inner.waker.take(), waiters, links: self.take_links(inner), outlives_parent }
+        Leave {
+            waker: inner.waker.take(),
+            waiters,
+            links: links::take_links(self, inner),
+            outlives_parent,
+        }
     }
 
     fn after_leaving(self: &Arc<Self>, leave: Leave) {
@@ -201,16 +216,16 @@ impl Node {
         if let Some(waiters) = waiters {
             unwind::drop_each_quietly(waiters.into_wakers());
         }
-        self.unlink(links);
+        links::unlink(self, links);
         if outlives_parent {
             // Later regions may be inside this one, and keep it. In a chain of regions, each entered inside the one
             // before, the last would keep all earlier ones (R19).
-            drop(self.live_parent());
+            drop(walk::live_parent(self));
         }
         if self.has(SHIELD | SHELTERED) {
             // A shield or shelter that is left no longer holds a cancellation off.
-            self.unsettle_held();
+            quiet::unsettle_held(self);
         }
-        self.tell_left();
+        observe::left(self);
     }
 }

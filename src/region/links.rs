@@ -11,6 +11,8 @@
 use super::flags::{BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
 use super::kind::Kind;
 use super::node::{Inner, NOWHERE, Node};
+use super::request;
+use super::walk;
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
@@ -24,159 +26,156 @@ pub(super) struct Links {
     rest_down: Option<Box<Slab<Weak<Node>>>>,
 }
 
-impl Node {
-    /// Links the region outwards, so that every cancellation around it reaches it (invariant 5 of
-    /// the room).
-    pub(crate) fn link_up(self: &Arc<Self>) {
-        let mut node = Arc::clone(self);
-        let mut linked = None;
-        loop {
-            let flags = node.flags();
-            if flags & (SHELTERED | LEFT) != 0 || node.is_linked_up_by(flags) {
-                break;
-            }
-            let Some(parent) = node.live_parent() else { break };
-            if flags & LINKED != 0 {
-                // A child or a stay is linked from the start, before there was a waiter for
-                // events above it.
-                node = parent;
-                continue;
-            }
-            // If the parent was left meanwhile, the next live ancestor is tried.
-            if parent.link(&node) {
-                linked = Some(std::mem::replace(&mut node, parent));
-            }
+/// Links the region outwards, so that every cancellation around it reaches it (invariant 5 of
+/// the room).
+pub(crate) fn link_up(region: &Arc<Node>) {
+    let mut node = Arc::clone(region);
+    let mut linked = None;
+    loop {
+        let flags = node.flags();
+        if flags & (SHELTERED | LEFT) != 0 || is_linked_up_by(&node, flags) {
+            break;
         }
-        if let Some(outermost) = linked {
-            // Look from the outermost link down, not from `self`: a waiter on a region in between saw `LINKED` and
-            // relies on this call.
-            outermost.look();
+        let Some(parent) = walk::live_parent(&node) else { break };
+        if flags & LINKED != 0 {
+            // A child or a stay is linked from the start, before there was a waiter for
+            // events above it.
+            node = parent;
+            continue;
+        }
+        // If the parent was left meanwhile, the next live ancestor is tried.
+        if link(&parent, &node) {
+            linked = Some(std::mem::replace(&mut node, parent));
         }
     }
-
-    /// Whether it was linked by [`link_up`](Node::link_up). Then every region above it is linked too, or
-    /// is being linked.
-    pub(super) fn is_linked_up(&self) -> bool {
-        self.is_linked_up_by(self.flags())
+    if let Some(outermost) = linked {
+        // Look from the outermost link down, not from `region`: a waiter on a region in between saw `LINKED` and
+        // relies on this call.
+        request::look(&outermost);
     }
+}
 
-    fn is_linked_up_by(&self, flags: u32) -> bool {
-        flags & (LINKED | STAY) == LINKED && !matches!(self.kind, Kind::Child | Kind::Stay)
-    }
+/// Whether it was linked by [`link_up`]. Then every region above it is linked too, or
+/// is being linked.
+pub(super) fn is_linked_up(node: &Node) -> bool {
+    is_linked_up_by(node, node.flags())
+}
 
-    /// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this
-    /// region was left.
-    pub(super) fn link(self: &Arc<Self>, child: &Arc<Node>) -> bool {
-        let key = {
-            let mut inner = self.inner.lock();
-            if self.has(LEFT) {
-                return false;
-            }
-            inner.add_link(Arc::downgrade(child))
-        };
-        let linked = {
-            let mut inner = child.inner.lock();
-            // Between the two locks this region may have been left, and have passed its links on:
-            // then no thread would move this link any more.
-            let left = self.has(LEFT);
-            let ours = !left && !child.has(LINKED | LEFT);
-            if ours {
-                let in_parent =
-                    inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, self));
-                match u32::try_from(key) {
-                    Ok(place) if in_parent && place != NOWHERE => {
-                        child.place.store(place, Ordering::Relaxed);
-                    }
-                    _ => inner.rest().link = Some((Arc::downgrade(self), key)),
+fn is_linked_up_by(node: &Node, flags: u32) -> bool {
+    flags & (LINKED | STAY) == LINKED && !matches!(node.kind, Kind::Child | Kind::Stay)
+}
+
+/// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this
+/// region was left.
+pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
+    let key = {
+        let mut inner = node.inner.lock();
+        if node.has(LEFT) {
+            return false;
+        }
+        inner.add_link(Arc::downgrade(child))
+    };
+    let linked = {
+        let mut inner = child.inner.lock();
+        // Between the two locks this region may have been left, and have passed its links on:
+        // then no thread would move this link any more.
+        let left = node.has(LEFT);
+        let ours = !left && !child.has(LINKED | LEFT);
+        if ours {
+            let in_parent = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, node));
+            match u32::try_from(key) {
+                Ok(place) if in_parent && place != NOWHERE => {
+                    child.place.store(place, Ordering::Relaxed);
                 }
-                child.raise(&inner, LINKED);
+                _ => inner.rest().link = Some((Arc::downgrade(node), key)),
             }
-            if left { None } else { Some(ours) }
+            child.raise(&inner, LINKED);
+        }
+        if left { None } else { Some(ours) }
+    };
+    if linked != Some(true) {
+        // Another thread has linked the child first, or the child or this region was left.
+        forget_link(node, key, child);
+    }
+    linked.is_some()
+}
+
+pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
+    link(parent, &node);
+    // Also if the parent has left, because a group that was abandoned has a reason for a child
+    // that comes late.
+    if parent.has(CANCELLED | STOP | BELOW) {
+        request::catch_up(parent, &node);
+    }
+    node
+}
+
+/// Empties the place `key`, if `child` still has it: after this region was left, the place may
+/// belong to another region.
+fn forget_link(node: &Node, key: usize, child: &Arc<Node>) {
+    let link = node.inner.lock().remove_link(key, child);
+    drop(link);
+}
+
+/// Takes the region's link out of its node. The caller has to pass it to
+/// [`drop_link`], outside the lock.
+pub(super) fn take_link(node: &Node, inner: &mut Inner) -> Option<Link> {
+    let place = node.place.load(Ordering::Relaxed);
+    if place != NOWHERE {
+        node.place.store(NOWHERE, Ordering::Relaxed);
+        return inner.parent.clone().map(|parent| (parent, place as usize));
+    }
+    let (linked_in, key) = inner.rest_mut()?.link.take()?;
+    Some((linked_in.upgrade()?, key))
+}
+
+/// Removes the region from the links of the region in which it is linked.
+pub(super) fn drop_link(node: &Arc<Node>, link: Option<Link>) {
+    if let Some((linked_in, key)) = link {
+        forget_link(&linked_in, key, node);
+    }
+}
+
+/// Whether a cancellation of this region reaches other regions.
+pub(super) fn has_links(node: &Node) -> bool {
+    node.inner.lock().link_count() > 0
+}
+
+/// Whether there is a region around it in which it may be linked and is not. A root has none around it, and a
+/// region that is entered in an exit is sheltered.
+#[inline]
+pub(crate) fn may_link_up(node: &Node) -> bool {
+    !node.has(LINKED | ROOT | SHELTERED)
+}
+
+/// Takes all links of a region that was left, which gets no others.
+pub(super) fn take_links(node: &Node, inner: &mut Inner) -> Links {
+    let up = take_link(node, inner);
+    let rest_down = inner.more.as_mut().and_then(|more| more.links.take());
+    Links { up, first_down: inner.first_link.take(), rest_down }
+}
+
+/// Removes a region that was left from its parent's links, and links the regions below it in the
+/// nearest live ancestor.
+pub(super) fn unlink(node: &Arc<Node>, Links { up, first_down, rest_down }: Links) {
+    drop_link(node, up);
+    if first_down.is_none() && rest_down.is_none() {
+        return;
+    }
+    let cancelled = node.has(CANCELLED);
+    let rest = rest_down.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
+    for child in first_down.into_iter().chain(rest).filter_map(|child| child.upgrade()) {
+        let link = {
+            let mut inner = child.inner.lock();
+            child.lower(&inner, LINKED);
+            take_link(&child, &mut inner)
         };
-        if linked != Some(true) {
-            // Another thread has linked the child first, or the child or this region was left.
-            self.forget_link(key, child);
-        }
-        linked.is_some()
-    }
-
-    pub(super) fn put_into(self: Arc<Self>, parent: &Arc<Node>) -> Arc<Self> {
-        parent.link(&self);
-        // Also if the parent has left, because a group that was abandoned has a reason for a child
-        // that comes late.
-        if parent.has(CANCELLED | STOP | BELOW) {
-            parent.catch_up(&self);
-        }
-        self
-    }
-
-    /// Empties the place `key`, if `child` still has it: after this region was left, the place may
-    /// belong to another region.
-    fn forget_link(&self, key: usize, child: &Arc<Node>) {
-        let link = self.inner.lock().remove_link(key, child);
-        drop(link);
-    }
-
-    /// Takes the region's link out of its node. The caller has to pass it to
-    /// [`drop_link`](Node::drop_link), outside the lock.
-    pub(super) fn take_link(&self, inner: &mut Inner) -> Option<Link> {
-        let place = self.place.load(Ordering::Relaxed);
-        if place != NOWHERE {
-            self.place.store(NOWHERE, Ordering::Relaxed);
-            return inner.parent.clone().map(|parent| (parent, place as usize));
-        }
-        let (linked_in, key) = inner.rest_mut()?.link.take()?;
-        Some((linked_in.upgrade()?, key))
-    }
-
-    /// Removes the region from the links of the region in which it is linked.
-    pub(super) fn drop_link(self: &Arc<Self>, link: Option<Link>) {
-        if let Some((linked_in, key)) = link {
-            linked_in.forget_link(key, self);
-        }
-    }
-
-    /// Whether a cancellation of this region reaches other regions.
-    pub(super) fn has_links(&self) -> bool {
-        self.inner.lock().link_count() > 0
-    }
-
-    /// Whether there is a region around it in which it may be linked and is not. A root has none around it, and a
-    /// region that is entered in an exit is sheltered.
-    #[inline]
-    pub(crate) fn may_link_up(&self) -> bool {
-        !self.has(LINKED | ROOT | SHELTERED)
-    }
-
-    /// Takes all links of a region that was left, which gets no others.
-    pub(super) fn take_links(&self, inner: &mut Inner) -> Links {
-        let up = self.take_link(inner);
-        let rest_down = inner.more.as_mut().and_then(|more| more.links.take());
-        Links { up, first_down: inner.first_link.take(), rest_down }
-    }
-
-    /// Removes a region that was left from its parent's links, and links the regions below it in the
-    /// nearest live ancestor.
-    pub(super) fn unlink(self: &Arc<Self>, Links { up, first_down, rest_down }: Links) {
-        self.drop_link(up);
-        if first_down.is_none() && rest_down.is_none() {
-            return;
-        }
-        let cancelled = self.has(CANCELLED);
-        let rest = rest_down.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
-        for child in first_down.into_iter().chain(rest).filter_map(|child| child.upgrade()) {
-            let link = {
-                let mut inner = child.inner.lock();
-                child.lower(&inner, LINKED);
-                child.take_link(&mut inner)
-            };
-            // The link is not always to this region: a thread that was linking the child may
-            // have gone on to another region.
-            child.drop_link(link);
-            child.link_up();
-            if cancelled {
-                child.look_after();
-            }
+        // The link is not always to this region: a thread that was linking the child may
+        // have gone on to another region.
+        drop_link(&child, link);
+        link_up(&child);
+        if cancelled {
+            request::look_after(&child);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The count of live regions, for tests (feature `testing`).
 
-use super::node::Node;
 use crate::sync::{Arc, ambient};
 use std::cell::OnceCell;
 
@@ -39,24 +38,6 @@ impl LiveEntry {
     pub(crate) fn give_up(&self) {
         let entry = self.0.lock().take();
         drop(entry);
-    }
-}
-
-impl Node {
-    /// The draft of this node is counted for the region until the first poll, in which the node was made,
-    /// is over.
-    pub(super) fn count_as_draft(&self) {
-        self.live.give_up();
-    }
-
-    pub(super) fn count_as_node(&self) {
-        self.live.take_up();
-    }
-
-    /// Gives up the entry of a node that only a snapshot still holds.
-    #[cfg(feature = "inspect")]
-    pub(super) fn count_out(&self) {
-        self.live.give_up();
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::exit::{ExitError, ExitWork};
 use super::node::Node;
+use super::owner;
 use crate::failure::ExitFailure;
 use crate::reason::Leaving;
 use crate::report::{Report, report};
@@ -154,7 +155,8 @@ impl Drop for Table {
 impl Kept {
     fn place(&self) -> (&'static Location<'static>, String) {
         let stack = self.stack.upgrade();
-        let stack = stack.map_or_else(|| "an exit stack".into(), |node| node.describe_with_owner());
+        let stack =
+            stack.map_or_else(|| "an exit stack".into(), |node| owner::describe_with_owner(&node));
         (self.registered_at, stack)
     }
 }

@@ -18,7 +18,9 @@ use super::draft::Draft;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
 use super::run::{Origin, drop_inside};
+use super::time;
 use super::time::Times;
+use super::time::clock;
 use crate::clock::Alarm;
 use crate::sync::Arc;
 use crate::unwind;
@@ -222,7 +224,7 @@ impl LoneRef<'_> {
         if light.deadline.is_none() {
             return Time::Waits;
         }
-        if Node::clocked_in(around) != 0 {
+        if clock::flag_within(around) != 0 {
             return Time::Unknown;
         }
         *self.due = light.deadline;
@@ -281,7 +283,7 @@ impl LoneRef<'_> {
         });
         self.draft.give_up_live_entry();
         #[cfg(feature = "testing")]
-        node.count_as_node();
+        node.live.take_up();
         frame.begin_in(node);
         self.leave_time_to(frame);
     }
@@ -289,7 +291,7 @@ impl LoneRef<'_> {
     /// Tells the frame whether the deadline is its business.
     fn leave_time_to(&self, frame: &Frame) {
         if self.due.is_some() {
-            frame.node().watches_itself();
+            time::watches_itself(frame.node());
         }
     }
 
@@ -334,7 +336,7 @@ impl LoneRef<'_> {
 fn act_on(time: Time, frame: &mut Frame) {
     match time {
         Time::Waits => {}
-        Time::HasCome(at) => frame.node().come_due(at, Times::All),
-        Time::Unknown => frame.node().has_new_times(),
+        Time::HasCome(at) => time::come_due(frame.node(), at, Times::All),
+        Time::Unknown => time::has_new_times(frame.node()),
     }
 }

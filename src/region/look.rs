@@ -10,135 +10,136 @@
 
 use super::flags::{ATTENDED, CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
 use super::node::Node;
+use super::quiet;
+use super::time;
+use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, epoch};
 
-impl Node {
-    /// Whether this region or one around it, up to a shield, is cancelled.
-    #[inline]
-    pub(crate) fn is_cancelled(&self) -> bool {
-        !self.is_quiet() && (self.has(CANCELLED) || self.is_cancelled_from_outside())
-    }
+/// Whether this region or one around it, up to a shield, is cancelled.
+#[inline]
+pub(crate) fn is_cancelled(node: &Node) -> bool {
+    !quiet::is_quiet(node) && (node.has(CANCELLED) || is_cancelled_from_outside(node))
+}
 
-    /// Whether this region itself was cancelled.
-    #[inline]
-    pub(crate) fn is_cancelled_itself(&self) -> bool {
-        self.has(CANCELLED)
-    }
+/// Whether this region itself was cancelled.
+#[inline]
+pub(crate) fn is_cancelled_itself(node: &Node) -> bool {
+    node.has(CANCELLED)
+}
 
-    /// As [`is_cancelled`](Node::is_cancelled), for a question from outside: the clock is read for times that no run
-    /// watches.
-    #[inline]
-    pub(crate) fn is_cancelled_by_now(self: &Arc<Self>) -> bool {
-        !self.is_quiet() && self.is_cancelled_by_clock()
-    }
+/// As [`is_cancelled`], for a question from outside: the clock is read for times that no run
+/// watches.
+#[inline]
+pub(crate) fn is_cancelled_by_now(node: &Arc<Node>) -> bool {
+    !quiet::is_quiet(node) && is_cancelled_by_clock(node)
+}
 
-    /// A region that is found quiet has no such times around it, so no clock is read.
-    #[cold]
-    fn is_cancelled_by_clock(self: &Arc<Self>) -> bool {
-        !self.is_found_quiet() && {
-            self.look_at_clocks();
-            self.is_cancelled()
-        }
+/// A region that is found quiet has no such times around it, so no clock is read.
+#[cold]
+fn is_cancelled_by_clock(node: &Arc<Node>) -> bool {
+    !quiet::is_found_quiet(node) && {
+        time::look_at_clocks(node);
+        is_cancelled(node)
     }
+}
 
-    #[cold]
-    fn is_cancelled_from_outside(&self) -> bool {
-        let now = epoch().load(Ordering::Acquire);
-        let mut seen = 0;
-        let cancelled = self.is_cancelled_in(now, &mut seen);
-        if !cancelled && seen & (UNWATCHED | STOP) == 0 {
-            self.quieten(now, seen & TIMED);
-        }
-        cancelled
+#[cold]
+fn is_cancelled_from_outside(node: &Node) -> bool {
+    let now = epoch().load(Ordering::Acquire);
+    let mut seen = 0;
+    let cancelled = is_cancelled_in(node, now, &mut seen);
+    if !cancelled && seen & (UNWATCHED | STOP) == 0 {
+        quiet::quieten(node, now, seen & TIMED);
     }
+    cancelled
+}
 
-    /// As [`effective_reason`](Node::effective_reason), without the reason, and as far as the next region that is
-    /// quiet. Returns in `seen` the flags of the regions on the way; of those outside a shield, only `STOP` (R13).
-    fn is_cancelled_in(&self, now: u64, seen: &mut u32) -> bool {
-        *seen = self.flags();
-        {
-            let inner = self.inner.lock();
-            if inner.reason().is_some() || inner.dropped_for().is_some() {
-                return true;
-            }
-        }
-        if *seen & (SHELTERED | LEFT) != 0 {
-            return false;
-        }
-        let mut counts = if *seen & SHIELD == 0 { u32::MAX } else { STOP };
-        let cancelled = self.outwards(|node| {
-            // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
-            let quiet = node.is_quiet_in(now);
-            let flags = node.flags();
-            if flags & counts & CANCELLED != 0 {
-                return Some(true);
-            }
-            *seen |= flags & counts;
-            if flags & SHIELD != 0 {
-                counts = STOP;
-            }
-            (quiet || flags & SHELTERED != 0).then_some(false)
-        });
-        cancelled == Some(true)
-    }
-
-    /// Whether the region itself was cancelled, by the request behind `reason`.
-    pub(super) fn is_cancelled_for(&self, reason: &Reason) -> bool {
-        self.has(CANCELLED) && self.inner.lock().reason().is_some_and(|own| own.is_of(reason))
-    }
-
-    /// Whether a region around this one, up to a shield, is cancelled as well: the outermost of them catches, and drops
-    /// this one (R9). An entered scope is not counted, because it has no body that it could drop; the runs inside it
-    /// have.
-    pub(super) fn is_caught_outside(self: &Arc<Self>) -> bool {
-        // A stay stands for its scope.
-        let node = self.timed();
-        let both = CANCELLED | ATTENDED;
-        let drops = |node: Arc<Node>| node.flags() & both == both;
-        !node.has(SHELTERED | SHIELD | LEFT) && node.around().any(drops)
-    }
-
-    /// Whether this region or one around it, through shields too, got a stop request.
-    pub(crate) fn is_stopped(&self) -> bool {
-        if self.has(STOP) {
+/// As [`effective_reason`], without the reason, and as far as the next region that is
+/// quiet. Returns in `seen` the flags of the regions on the way; of those outside a shield, only `STOP` (R13).
+fn is_cancelled_in(region: &Node, now: u64, seen: &mut u32) -> bool {
+    *seen = region.flags();
+    {
+        let inner = region.inner.lock();
+        if inner.reason().is_some() || inner.dropped_for().is_some() {
             return true;
         }
-        let now = epoch().load(Ordering::Acquire);
-        if self.is_quiet_in(now) {
-            return false;
+    }
+    if *seen & (SHELTERED | LEFT) != 0 {
+        return false;
+    }
+    let mut counts = if *seen & SHIELD == 0 { u32::MAX } else { STOP };
+    let cancelled = walk::outwards(region, |node| {
+        // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
+        let quiet = quiet::is_quiet_in(node, now);
+        let flags = node.flags();
+        if flags & counts & CANCELLED != 0 {
+            return Some(true);
         }
-        if self.has(SHELTERED | LEFT) {
-            return false;
+        *seen |= flags & counts;
+        if flags & SHIELD != 0 {
+            counts = STOP;
         }
-        let stopped = self.outwards(|node| {
-            let stopped = node.has(STOP);
-            (stopped || node.is_quiet_in(now) || node.has(SHELTERED)).then_some(stopped)
-        });
-        stopped == Some(true)
-    }
+        (quiet || flags & SHELTERED != 0).then_some(false)
+    });
+    cancelled == Some(true)
+}
 
-    pub(super) fn stop_reason(&self) -> Option<Reason> {
-        self.inner.lock().rest_seen()?.stop.clone()
-    }
+/// Whether the region itself was cancelled, by the request behind `reason`.
+pub(super) fn is_cancelled_for(node: &Node, reason: &Reason) -> bool {
+    node.has(CANCELLED) && node.inner.lock().reason().is_some_and(|own| own.is_of(reason))
+}
 
-    /// This region's own reason, else that of the nearest cancelled region around it, as seen from
-    /// here.
-    pub(crate) fn effective_reason(&self) -> Option<Reason> {
-        {
-            let inner = self.inner.lock();
-            let own = inner.reason().or_else(|| inner.dropped_for());
-            if let Some(reason) = own {
-                return Some(reason.clone());
-            }
+/// Whether a region around this one, up to a shield, is cancelled as well: the outermost of them catches, and drops
+/// this one (R9). An entered scope is not counted, because it has no body that it could drop; the runs inside it
+/// have.
+pub(super) fn is_caught_outside(region: &Arc<Node>) -> bool {
+    // A stay stands for its scope.
+    let node = time::timed(region);
+    let both = CANCELLED | ATTENDED;
+    let drops = |node: Arc<Node>| node.flags() & both == both;
+    !node.has(SHELTERED | SHIELD | LEFT) && walk::around(&node).any(drops)
+}
+
+/// Whether this region or one around it, through shields too, got a stop request.
+pub(crate) fn is_stopped(region: &Node) -> bool {
+    if region.has(STOP) {
+        return true;
+    }
+    let now = epoch().load(Ordering::Acquire);
+    if quiet::is_quiet_in(region, now) {
+        return false;
+    }
+    if region.has(SHELTERED | LEFT) {
+        return false;
+    }
+    let stopped = walk::outwards(region, |node| {
+        let stopped = node.has(STOP);
+        (stopped || quiet::is_quiet_in(node, now) || node.has(SHELTERED)).then_some(stopped)
+    });
+    stopped == Some(true)
+}
+
+pub(super) fn stop_reason(node: &Node) -> Option<Reason> {
+    node.inner.lock().rest_seen()?.stop.clone()
+}
+
+/// This region's own reason, else that of the nearest cancelled region around it, as seen from
+/// here.
+pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {
+    {
+        let inner = node.inner.lock();
+        let own = inner.reason().or_else(|| inner.dropped_for());
+        if let Some(reason) = own {
+            return Some(reason.clone());
         }
-        if self.has(SHELTERED | SHIELD | LEFT) { None } else { self.reason_around() }
     }
+    if node.has(SHELTERED | SHIELD | LEFT) { None } else { reason_around(node) }
+}
 
-    /// The reason of the nearest cancelled region around this one, up to the next shield.
-    pub(super) fn reason_around(&self) -> Option<Reason> {
-        let cancelled = self.around().find(|node| node.has(CANCELLED))?;
-        let inner = cancelled.inner.lock();
-        inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
-    }
+/// The reason of the nearest cancelled region around this one, up to the next shield.
+pub(super) fn reason_around(region: &Node) -> Option<Reason> {
+    let cancelled = walk::around(region).find(|node| node.has(CANCELLED))?;
+    let inner = cancelled.inner.lock();
+    inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
 }

@@ -9,7 +9,10 @@ use super::ambient;
 use super::ambient::Light;
 use super::flags::{AFAR, ATTENDED, BELOW, CANCELLED, ENTERED, LEFT, ROOT, STOP};
 use super::kind::Kind;
+use super::links;
 use super::node::Node;
+use super::observe;
+use super::request;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, next_number};
@@ -77,7 +80,8 @@ impl Newborn {
         name: Option<Arc<str>>,
     ) -> Arc<Node> {
         self.give_up_live_entry();
-        let asked = asked.filter(|(_, number)| parent.told_at().is_none_or(|told| *number < told));
+        let asked =
+            asked.filter(|(_, number)| request::told_at(parent).is_none_or(|told| *number < told));
         let asked = asked.map(|(reason, _)| reason);
         Node::child(parent, (self.task, name), at, asked, posted)
     }
@@ -85,7 +89,7 @@ impl Newborn {
     /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The
     /// request overrules a later one of the group, even if that reached the node before (R10).
     pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
-        let told = node.parent().and_then(|group| group.told_at());
+        let told = node.parent().and_then(|group| request::told_at(&group));
         let overruled = if told.is_some_and(|told| number < told) {
             let mut inner = node.inner.lock();
             let heard = inner.more.as_mut().and_then(|more| more.reason.as_mut());
@@ -97,14 +101,14 @@ impl Newborn {
         };
         drop(overruled);
         // No effect if the node is cancelled already.
-        node.cancel(reason);
+        request::cancel(node, reason);
     }
 
     /// `node` was made during a poll without one.
     pub(crate) fn has_node(&self, node: &Node) {
         self.give_up_live_entry();
         #[cfg(feature = "testing")]
-        node.count_as_node();
+        node.live.take_up();
         let _ = node;
     }
 
@@ -131,10 +135,10 @@ impl Node {
         if let Some(name) = name {
             node.set_name(name);
         }
-        node.tell_entered();
+        observe::entered(&node);
         if let Some(reason) = asked {
-            node.cancel(reason);
+            request::cancel(&node, reason);
         }
-        node.put_into(parent)
+        links::put_into(node, parent)
     }
 }

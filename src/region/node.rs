@@ -10,6 +10,7 @@ use super::live;
 use super::register;
 use super::tally::Caught;
 use super::time::clock::Limits;
+use crate::clock::Clock;
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::Reason;
@@ -31,7 +32,7 @@ pub(crate) struct Node {
     pub(super) owner_task: AtomicU64,
     pub(super) owner_runtime: AtomicU64,
     pub(super) kind: Kind,
-    /// Whether a region was ever entered in this one; see [`unsettle_held`](Node::unsettle_held).
+    /// Whether a region was ever entered in this one; see `quiet::unsettle_held`.
     pub(super) holds: AtomicBool,
     /// The region's place among its parent's links, if it has one there.
     pub(super) place: AtomicU32,
@@ -252,6 +253,41 @@ impl Node {
     /// Whether it, or a task around it, may have been given a clock of its own.
     pub(super) fn is_clocked(&self) -> bool {
         self.has(CLOCKED)
+    }
+
+    #[inline]
+    pub(super) fn owner(&self) -> Identity {
+        Identity { task: self.owner_task(), runtime: self.owner_runtime.load(Ordering::Relaxed) }
+    }
+
+    #[inline]
+    pub(super) fn owner_task(&self) -> u64 {
+        self.owner_task.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn entered_at(&self) -> Option<&'static Location<'static>> {
+        self.inner.lock().entered_at
+    }
+
+    pub(crate) fn set_name(&self, name: impl Into<Arc<str>>) {
+        self.inner.lock().rest().name = Some(name.into());
+    }
+
+    pub(super) fn is_task(&self) -> bool {
+        matches!(self.kind, Kind::Task | Kind::Child)
+    }
+
+    #[inline]
+    pub(super) fn parent(&self) -> Option<Arc<Node>> {
+        self.inner.lock().parent.clone()
+    }
+
+    pub(super) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
+        self.inner.lock().rest_seen().and_then(|rest| rest.times.clock.clone())
+    }
+
+    pub(crate) fn exits(&self) -> usize {
+        self.inner.lock().exits()
     }
 
     /// Under the lock no other thread changes a flag, so no read-modify-write is needed.

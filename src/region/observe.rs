@@ -3,8 +3,15 @@
 //! Called outside every lock, because a subscriber is user code (R18). A panic of a subscriber ends here, after the
 //! panic hook has reported it, because it must not interrupt the caller.
 
+#![cfg_attr(
+    not(all(feature = "inspect", feature = "tracing")),
+    allow(unused_variables, reason = "each argument is for one of the features")
+)]
+
 use super::adoption::Wave;
 use super::node::Node;
+#[cfg(feature = "tracing")]
+use super::owner;
 #[cfg(feature = "inspect")]
 use super::register;
 use crate::reason::{Leaving, Reason};
@@ -57,8 +64,8 @@ impl Span {
                 tracing::debug_span!(
                     target: "moored",
                     "region",
-                    region = node.describe(),
-                    owner = node.owner_id().map(|task| task.to_string()),
+                    region = owner::describe(node),
+                    owner = owner::id(node).map(|task| task.to_string()),
                     entered_at = node.entered_at().map(|at| at.to_string()),
                     shielded = node.is_shielded(),
                 )
@@ -118,10 +125,10 @@ pub(super) struct Begun {
 
 impl Beginnings {
     #[inline]
-    pub(super) fn of(_home: Option<&Arc<Node>>) -> Self {
+    pub(super) fn of(home: Option<&Arc<Node>>) -> Self {
         Beginnings {
             #[cfg(feature = "tracing")]
-            home: _home.filter(|_| is_debugged()).cloned(),
+            home: home.filter(|_| is_debugged()).cloned(),
             #[cfg(feature = "inspect")]
             begun: 0,
         }
@@ -129,7 +136,7 @@ impl Beginnings {
 
     /// The next exit begins.
     #[inline]
-    pub(super) fn next(&mut self, _registered_at: &'static Location<'static>) -> Begun {
+    pub(super) fn next(&mut self, registered_at: &'static Location<'static>) -> Begun {
         #[cfg(feature = "inspect")]
         {
             self.begun += 1;
@@ -142,9 +149,9 @@ impl Beginnings {
                 tracing::debug_span!(
                     target: "moored",
                     "exit",
-                    stack = home.describe(),
-                    owner = home.owner_id().map(|task| task.to_string()),
-                    registered_at = _registered_at.to_string(),
+                    stack = owner::describe(home),
+                    owner = owner::id(home).map(|task| task.to_string()),
+                    registered_at = registered_at.to_string(),
                 )
             });
         });
@@ -156,13 +163,13 @@ impl Beginnings {
     #[inline]
     pub(super) fn end(
         self,
-        _home: Option<&Arc<Node>>,
-        _last: Option<(&mut Begun, &'static Location<'static>, &Leaving)>,
+        home: Option<&Arc<Node>>,
+        last: Option<(&mut Begun, &'static Location<'static>, &Leaving)>,
     ) {
         #[cfg(feature = "inspect")]
-        if let Some(home) = _home {
+        if let Some(home) = home {
             let number = register::count_begun(home, self.begun);
-            if let Some((begun, at, why)) = _last {
+            if let Some((begun, at, why)) = last {
                 begun.shown = Some(register::show_exit(home, at, why, number));
             }
         }
@@ -186,90 +193,85 @@ impl Begun {
 
     /// `exits` exits of the same region come after this one; the region has given them away.
     #[inline]
-    pub(super) fn comes_before(&self, _exits: usize) {
+    pub(super) fn comes_before(&self, exits: usize) {
         #[cfg(feature = "inspect")]
         if let Some(shown) = &self.shown {
-            shown.comes_before(_exits);
+            shown.comes_before(exits);
         }
     }
 
     /// The exit is cut off at `due`.
     #[inline]
-    pub(super) fn is_bounded(&self, _due: Instant) {
+    pub(super) fn is_bounded(&self, due: Instant) {
         #[cfg(feature = "inspect")]
         if let Some(shown) = &self.shown {
-            shown.is_bounded(_due);
+            shown.is_bounded(due);
         }
     }
 }
 
-impl Node {
-    pub(super) fn tell_entered(self: &Arc<Self>) {
-        #[cfg(feature = "inspect")]
-        register::enter(self);
+pub(super) fn entered(node: &Arc<Node>) {
+    #[cfg(feature = "inspect")]
+    register::enter(node);
+    #[cfg(feature = "tracing")]
+    quietly(|| {
+        let at = node.entered_at().map(|at| at.to_string());
+        tracing::trace!(target: "moored", region = owner::describe(node), entered_at = at, "entered");
+    });
+}
+
+pub(super) fn left(node: &Node) {
+    #[cfg(feature = "inspect")]
+    register::leave(node);
+    #[cfg(feature = "tracing")]
+    quietly(|| tracing::trace!(target: "moored", region = owner::describe(node), "left"));
+}
+
+pub(crate) fn phase(node: &Node, phase: Phase) {
+    #[cfg(feature = "inspect")]
+    register::note(node, phase);
+    #[cfg(feature = "tracing")]
+    quietly(|| tracing::trace!(target: "moored", region = owner::describe(node), "{phase}"));
+}
+
+pub(super) fn cancelled(node: &Node, reason: &Reason) {
+    #[cfg(feature = "tracing")]
+    quietly(
+        || tracing::debug!(target: "moored", region = owner::describe(node), %reason, "cancelled"),
+    );
+}
+
+pub(super) fn stopped(node: &Node, reason: &Reason) {
+    #[cfg(feature = "tracing")]
+    quietly(|| {
+        let asked = reason.asked();
+        tracing::debug!(target: "moored", region = owner::describe(node), "asked to wind down{asked}");
+    });
+}
+
+/// The group's `run` was dropped, and executor children have not left.
+pub(crate) fn children_remain(node: &Node) {
+    #[cfg(feature = "inspect")]
+    register::keep(node);
+}
+
+/// The last of those children has left, or no region waits for them any more.
+pub(crate) fn children_gone(node: &Node) {
+    #[cfg(feature = "inspect")]
+    register::let_go_of_group(node);
+}
+
+/// Returns the function that reports the adoption of `wave`, which this region has abandoned.
+pub(super) fn adopted(node: &Node, wave: &Wave) -> impl FnOnce(&Node) + use<> {
+    #[cfg(feature = "tracing")]
+    let exits = { is_debugged().then(|| (owner::describe_with_owner(node), wave.len())) };
+    move |by| {
         #[cfg(feature = "tracing")]
-        quietly(|| {
-            let at = self.entered_at().map(|at| at.to_string());
-            tracing::trace!(target: "moored", region = self.describe(), entered_at = at, "entered");
-        });
-    }
-
-    pub(super) fn tell_left(&self) {
-        #[cfg(feature = "inspect")]
-        register::leave(self);
-        #[cfg(feature = "tracing")]
-        quietly(|| tracing::trace!(target: "moored", region = self.describe(), "left"));
-    }
-
-    pub(crate) fn tell_phase(&self, phase: Phase) {
-        #[cfg(feature = "inspect")]
-        register::note(self, phase);
-        #[cfg(feature = "tracing")]
-        quietly(|| tracing::trace!(target: "moored", region = self.describe(), "{phase}"));
-        let _ = phase;
-    }
-
-    pub(super) fn tell_cancelled(&self, reason: &Reason) {
-        #[cfg(feature = "tracing")]
-        quietly(
-            || tracing::debug!(target: "moored", region = self.describe(), %reason, "cancelled"),
-        );
-        let _ = reason;
-    }
-
-    pub(super) fn tell_stopped(&self, reason: &Reason) {
-        #[cfg(feature = "tracing")]
-        quietly(|| {
-            let asked = reason.asked();
-            tracing::debug!(target: "moored", region = self.describe(), "asked to wind down{asked}");
-        });
-        let _ = reason;
-    }
-
-    /// The group's `run` was dropped, and executor children have not left.
-    pub(crate) fn tell_children_remain(&self) {
-        #[cfg(feature = "inspect")]
-        register::keep(self);
-    }
-
-    /// The last of those children has left, or no region waits for them any more.
-    pub(crate) fn tell_children_gone(&self) {
-        #[cfg(feature = "inspect")]
-        register::let_go_of_group(self);
-    }
-
-    /// Returns the function that reports the adoption of `wave`, which this region has abandoned.
-    pub(super) fn tell_adopted(&self, _wave: &Wave) -> impl FnOnce(&Node) + use<> {
-        #[cfg(feature = "tracing")]
-        let exits = { is_debugged().then(|| (self.describe_with_owner(), _wave.len())) };
-        move |_by| {
-            #[cfg(feature = "tracing")]
-            if let Some((from, exits)) = exits {
-                let exits = crate::failure::counted(exits, "exit");
-                quietly(
-                    || tracing::debug!(target: "moored", region = _by.describe(), "adopted {exits} from {from}"),
-                );
-            }
+        if let Some((from, exits)) = exits {
+            let exits = crate::failure::counted(exits, "exit");
+            quietly(
+                || tracing::debug!(target: "moored", region = owner::describe(by), "adopted {exits} from {from}"),
+            );
         }
     }
 }

@@ -4,7 +4,9 @@ use super::adoption::Wave;
 use super::crowd::Abreast;
 use super::exit::{ExitError, ExitWork};
 use super::exits::Exit;
+use super::inbox;
 use super::node::Node;
+use super::record;
 use super::tally::{Caught, Tally};
 use crate::reason::Leaving;
 use crate::spawn::{Refused, Spawn};
@@ -39,49 +41,47 @@ struct State {
     waiting: Option<Waker>,
 }
 
-impl Node {
-    /// Runs `wave` on `spawner`; hands it back if `spawner` refuses.
-    ///
-    /// The returned exit resolves when the wave has ended, well or not.
-    pub(super) fn run_on(
-        self: &Arc<Self>,
-        spawner: &(dyn Spawn + Send + Sync),
-        wave: Wave,
-    ) -> Result<Exit, Wave> {
-        let state = State {
-            wave: Some(wave),
-            offered: true,
-            ended: false,
-            awaited: true,
-            panic: None,
-            waiting: None,
-        };
-        let shared = Arc::new(Shared(Mutex::new(state)));
-        let task = WaveTask {
-            node: Arc::clone(self),
-            shared: Arc::clone(&shared),
-            wave: None,
-            tally: Tally::default(),
-        };
-        // A spawner that panics counts as one that refuses, because this runs in a drop, where the
-        // panic cannot be resumed.
-        match unwind::catch(|| spawner.spawn(Box::pin(task))) {
-            Ok(Ok(())) => {}
-            Ok(Err(Refused(task))) => drop(task),
-            Err(payload) => unwind::discard(payload),
-        }
-        let refused = {
-            let mut state = shared.0.lock();
-            state.offered = false;
-            if state.ended { state.wave.take() } else { None }
-        };
-        match refused {
-            Some(wave) => Err(wave),
-            None => {
-                let registered_at =
-                    self.entered_at().unwrap_or_else(|| std::panic::Location::caller());
-                Ok(Exit::new(WaveWait { node: Arc::clone(self), shared }, registered_at))
-            }
+/// Runs `wave` on `spawner`; hands it back if `spawner` refuses.
+///
+/// The returned exit resolves when the wave has ended, well or not.
+pub(super) fn run_on(
+    region: &Arc<Node>,
+    spawner: &(dyn Spawn + Send + Sync),
+    wave: Wave,
+) -> Result<Exit, Wave> {
+    let state = State {
+        wave: Some(wave),
+        offered: true,
+        ended: false,
+        awaited: true,
+        panic: None,
+        waiting: None,
+    };
+    let shared = Arc::new(Shared(Mutex::new(state)));
+    let task = WaveTask {
+        node: Arc::clone(region),
+        shared: Arc::clone(&shared),
+        wave: None,
+        tally: Tally::default(),
+    };
+    // A spawner that panics counts as one that refuses, because this runs in a drop, where the
+    // panic cannot be resumed.
+    match unwind::catch(|| spawner.spawn(Box::pin(task))) {
+        Ok(Ok(())) => {}
+        Ok(Err(Refused(task))) => drop(task),
+        Err(payload) => unwind::discard(payload),
+    }
+    let refused = {
+        let mut state = shared.0.lock();
+        state.offered = false;
+        if state.ended { state.wave.take() } else { None }
+    };
+    match refused {
+        Some(wave) => Err(wave),
+        None => {
+            let registered_at =
+                region.entered_at().unwrap_or_else(|| std::panic::Location::caller());
+            Ok(Exit::new(WaveWait { node: Arc::clone(region), shared }, registered_at))
         }
     }
 }
@@ -98,7 +98,7 @@ impl Future for WaveTask {
         let Some(wave) = &mut this.wave else { return Poll::Ready(()) };
         let polled = wave.poll(cx, &mut this.tally);
         // The region that waits may wait for long, so failures are passed on now.
-        this.node.send_failures(this.tally.take_failures());
+        record::send(&this.node, this.tally.take_failures());
         ready!(polled);
         this.wave = None;
         Poll::Ready(())
@@ -118,7 +118,7 @@ impl Drop for WaveTask {
         };
         if let Some(lost) = self.wave.take().or(unbegun) {
             // Not offered again, because the executor would drop it again each time.
-            self.node.report_lost(lost);
+            inbox::report_lost(&self.node, lost);
         }
         let mut panic = self.tally.take_panic(None);
         // Set last: a region that sees the end is left, and its record has the failures by then (R15).
@@ -131,7 +131,7 @@ impl Drop for WaveTask {
             state.waiting.take()
         };
         if let Some(panic) = panic {
-            self.node.send_failures(panic.into_failure().into());
+            record::send(&self.node, panic.into_failure().into());
         }
         wake_all(waiting);
     }
@@ -179,7 +179,7 @@ impl Drop for WaveWait {
         };
         unwind::drop_quietly(old);
         if let Some(panic) = panic {
-            self.node.send_failures(panic.into_failure().into());
+            record::send(&self.node, panic.into_failure().into());
         }
     }
 }

@@ -14,7 +14,9 @@
 //! 5. A region that was never entered by another one changes no answer but its own, so its request raises no epoch (R19).
 
 use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED};
+use super::look;
 use super::node::Node;
+use super::walk;
 use crate::sync::{Arc, Ordering, epoch};
 
 /// The value of `quiet` in a region that was cancelled or stopped itself: no epoch.
@@ -22,105 +24,103 @@ const NEVER: u64 = u64::MAX;
 /// The value of `quiet` in a region that has been entered, and in which no look has found anything since.
 const ENTERED_UNSEEN: u64 = u64::MAX - 1;
 
-impl Node {
-    /// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there.
-    ///
-    /// The answer can change by a request to this region, which marks it as never quiet; by a request to a region around
-    /// it; or by a change of the regions around. The last two raise the epoch (invariant 2). A thread that reads the old
-    /// epoch came before them.
-    #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.is_quiet_in(epoch().load(Ordering::Acquire))
-    }
+/// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there.
+///
+/// The answer can change by a request to this region, which marks it as never quiet; by a request to a region around
+/// it; or by a change of the regions around. The last two raise the epoch (invariant 2). A thread that reads the old
+/// epoch came before them.
+#[inline]
+pub(crate) fn is_quiet(node: &Node) -> bool {
+    is_quiet_in(node, epoch().load(Ordering::Acquire))
+}
 
-    #[inline]
-    pub(super) fn is_quiet_in(&self, epoch: u64) -> bool {
-        self.quiet.load(Ordering::Acquire) == epoch
-    }
+#[inline]
+pub(super) fn is_quiet_in(node: &Node, epoch: u64) -> bool {
+    node.quiet.load(Ordering::Acquire) == epoch
+}
 
-    /// Records that no cancellation was found, here and on the way. A later look stops at a region on the way,
-    /// so in a chain each region is walked past once. `timed` is `TIMED` if a region with times was found.
-    pub(super) fn quieten(&self, now: u64, timed: u32) {
-        self.found_quiet(now, timed);
-        if self.has(SHELTERED | SHIELD | LEFT) {
-            return;
-        }
-        self.outwards(|node| {
-            let last = node.is_quiet_in(now) || node.has(SHELTERED | SHIELD);
-            node.found_quiet(now, timed);
-            last.then_some(())
-        });
+/// Records that no cancellation was found, here and on the way. A later look stops at a region on the way,
+/// so in a chain each region is walked past once. `timed` is `TIMED` if a region with times was found.
+pub(super) fn quieten(region: &Node, now: u64, timed: u32) {
+    found_quiet(region, now, timed);
+    if region.has(SHELTERED | SHIELD | LEFT) {
+        return;
     }
+    walk::outwards(region, |node| {
+        let last = is_quiet_in(node, now) || node.has(SHELTERED | SHIELD);
+        found_quiet(node, now, timed);
+        last.then_some(())
+    });
+}
 
-    /// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
-    /// marks it as never quiet; T1 marks it as quiet.
-    fn found_quiet(&self, now: u64, timed: u32) {
-        if timed != 0 && !self.has(TIMED) {
-            let inner = self.inner.lock();
-            self.raise(&inner, timed);
-        }
-        let before = self.quiet.load(Ordering::Acquire);
-        if before != NEVER && !self.has(CANCELLED | STOP) {
-            let _ = self.quiet.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
-        }
+/// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
+/// marks it as never quiet; T1 marks it as quiet.
+fn found_quiet(node: &Node, now: u64, timed: u32) {
+    if timed != 0 && !node.has(TIMED) {
+        let inner = node.inner.lock();
+        node.raise(&inner, timed);
     }
-
-    /// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
-    /// watches.
-    pub(super) fn is_found_quiet(&self) -> bool {
-        self.is_quiet() || (!self.is_cancelled() && self.is_quiet())
+    let before = node.quiet.load(Ordering::Acquire);
+    if before != NEVER && !node.has(CANCELLED | STOP) {
+        let _ = node.quiet.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
     }
+}
 
-    /// The regions around this one have changed, or its shield no longer holds: this region and the regions inside it
-    /// look again.
-    pub(super) fn unsettle(&self) {
+/// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
+/// watches.
+pub(super) fn is_found_quiet(node: &Node) -> bool {
+    is_quiet(node) || (!look::is_cancelled(node) && is_quiet(node))
+}
+
+/// The regions around this one have changed, or its shield no longer holds: this region and the regions inside it
+/// look again.
+pub(super) fn begin_epoch() {
+    epoch().fetch_add(1, Ordering::Release);
+}
+
+/// This region was cancelled or stopped, or has times that no run watches: it is never quiet again, and the regions
+/// inside it look again.
+///
+/// By invariant 3, a mark of [`found_quiet`] comes before this one or fails.
+pub(super) fn unsettle_for_good(node: &Node) {
+    node.quiet.swap(NEVER, Ordering::AcqRel);
+    unsettle_held(node);
+}
+
+/// As [`begin_epoch`], for the regions inside alone: if none was ever entered, no region has to look
+/// again (R19).
+///
+/// T1 cancels this region, and then looks whether a region is inside. T2 notes that it enters a region, and then looks
+/// whether this one is cancelled. Both change one word, so the second acquires the first one's changes.
+pub(super) fn unsettle_held(node: &Node) {
+    if node.holds.fetch_or(false, Ordering::AcqRel) {
         epoch().fetch_add(1, Ordering::Release);
     }
+}
 
-    /// This region was cancelled or stopped, or has times that no run watches: it is never quiet again, and the regions
-    /// inside it look again.
-    ///
-    /// By invariant 3, a mark of [`found_quiet`](Node::found_quiet) comes before this one or fails.
-    pub(super) fn unsettle_for_good(&self) {
-        self.quiet.swap(NEVER, Ordering::AcqRel);
-        self.unsettle_held();
+/// Notes in `parent` that a region is entered in it. To be called before that region looks outwards.
+pub(super) fn note_held(parent: Option<&Arc<Node>>) {
+    if let Some(parent) = parent.filter(|parent| !parent.holds.load(Ordering::Acquire)) {
+        parent.holds.fetch_or(true, Ordering::AcqRel);
     }
+}
 
-    /// As [`unsettle`](Node::unsettle), for the regions inside alone: if none was ever entered, no region has to look
-    /// again (R19).
-    ///
-    /// T1 cancels this region, and then looks whether a region is inside. T2 notes that it enters a region, and then looks
-    /// whether this one is cancelled. Both change one word, so the second acquires the first one's changes.
-    pub(super) fn unsettle_held(&self) {
-        if self.holds.fetch_or(false, Ordering::AcqRel) {
-            epoch().fetch_add(1, Ordering::Release);
-        }
+/// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
+/// it; if there was none, no region has to look again.
+///
+/// T1 looks; T2 enters the region and calls this; T1 marks the region as quiet. That mark comes either before this
+/// exchange, which then finds it, or after, and then it fails.
+pub(super) fn unsettle_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
+    let unseen = |before: u64| (before != NEVER).then_some(ENTERED_UNSEEN);
+    let before = node.quiet.fetch_update(Ordering::AcqRel, Ordering::Acquire, unseen);
+    if before != Ok(0) || node.holds.load(Ordering::Acquire) {
+        unsettle_inside(parent);
     }
+}
 
-    /// Notes in `parent` that a region is entered in it. To be called before that region looks outwards.
-    pub(super) fn note_held(parent: Option<&Arc<Node>>) {
-        if let Some(parent) = parent.filter(|parent| !parent.holds.load(Ordering::Acquire)) {
-            parent.holds.fetch_or(true, Ordering::AcqRel);
-        }
-    }
-
-    /// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
-    /// it; if there was none, no region has to look again.
-    ///
-    /// T1 looks; T2 enters the region and calls this; T1 marks the region as quiet. That mark comes either before this
-    /// exchange, which then finds it, or after, and then it fails.
-    pub(super) fn unsettle_if_seen(&self, parent: Option<&Arc<Node>>) {
-        let unseen = |before: u64| (before != NEVER).then_some(ENTERED_UNSEEN);
-        let before = self.quiet.fetch_update(Ordering::AcqRel, Ordering::Acquire, unseen);
-        if before != Ok(0) || self.holds.load(Ordering::Acquire) {
-            self.unsettle_inside(parent);
-        }
-    }
-
-    /// The region has moved into `parent`.
-    pub(super) fn unsettle_inside(&self, parent: Option<&Arc<Node>>) {
-        if parent.is_some_and(|parent| parent.is_cancelled() || parent.is_stopped()) {
-            self.unsettle();
-        }
+/// The region has moved into `parent`.
+pub(super) fn unsettle_inside(parent: Option<&Arc<Node>>) {
+    if parent.is_some_and(|parent| look::is_cancelled(parent) || look::is_stopped(parent)) {
+        begin_epoch();
     }
 }

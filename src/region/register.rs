@@ -13,6 +13,7 @@ use super::flags::LEFT;
 use super::kind::Kind;
 use super::node::Node;
 use super::observe::Phase;
+use super::owner;
 use crate::identity::TaskId;
 use crate::sync::{Arc, Register, Switch, Weak, next_number};
 use std::panic::Location;
@@ -96,8 +97,8 @@ fn remove(node: &Node, entry: Entry) {
     }
     if let (true, Some(began)) = (RECORDING.is_set(), entry.entered) {
         ENDED.insert(Span {
-            what: node.describe(),
-            owner: node.owner_id(),
+            what: owner::describe(node),
+            owner: owner::id(node),
             at: node.entered_at(),
             began,
             ended: Instant::now(),

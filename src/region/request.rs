@@ -14,6 +14,10 @@ use super::flags::{
 };
 use super::kind::Kind;
 use super::node::{Inner, Node};
+use super::observe;
+use super::quiet;
+use super::shields;
+use super::time;
 use crate::reason::Reason;
 use crate::sync::{Arc, Ordering, Weak};
 use crate::unwind::{self, Payload};
@@ -66,247 +70,241 @@ impl Delivery {
     }
 }
 
-impl Node {
-    /// Cancels this region for `reason`, unless it is cancelled already or was left. The regions
-    /// that are linked below are reached in a loop, not by recursion (R14).
-    pub(crate) fn cancel(&self, reason: Reason) {
-        if let Some(payload) = self.cancel_for_user(reason) {
-            unwind::discard(payload);
+/// Cancels this region for `reason`, unless it is cancelled already or was left. The regions
+/// that are linked below are reached in a loop, not by recursion (R14).
+pub(crate) fn cancel(node: &Node, reason: Reason) {
+    if let Some(payload) = cancel_for_user(node, reason) {
+        unwind::discard(payload);
+    }
+}
+
+/// As [`cancel`]; returns the first panic of a waker, to be resumed in the user code that made
+/// the request.
+#[must_use = "a payload must not be dropped where its drop could panic"]
+pub(crate) fn cancel_for_user(node: &Node, reason: Reason) -> Option<Payload> {
+    let (mut own, mut below) = (Taken::default(), Delivery::default());
+    hear(node, Signal::Cancel(reason.clone()), &mut own, &mut below);
+    observe::cancelled(node, &reason);
+    deliver_all(own, below)
+}
+
+/// Cancels the children, including later ones, but not the region itself.
+pub(crate) fn cancel_below(node: &Node, reason: Reason) {
+    let (mut own, mut below) = (Taken::default(), Delivery::default());
+    hear(node, Signal::Children(reason), &mut own, &mut below);
+    deliver(own, below);
+}
+
+/// Asks this region and every region inside it to wind down (R13).
+#[must_use = "a payload must not be dropped where its drop could panic"]
+pub(crate) fn stop(node: &Arc<Node>, reason: Reason) -> Option<Payload> {
+    let (mut own, mut below) = (Taken::default(), Delivery::default());
+    hear(node, Signal::Stop(reason.clone()), &mut own, &mut below);
+    observe::stopped(node, &reason);
+    // A panic of its clock is resumed after the signal has reached every region.
+    let begun = unwind::catch(|| time::begin_graces(node));
+    match (deliver_all(own, below), begun) {
+        (Some(first), Err(second)) => {
+            unwind::discard(second);
+            Some(first)
+        }
+        (first, begun) => first.or(begun.err()),
+    }
+}
+
+/// As [`stop`], with a grace that belongs to this request. Of several graces the one that is over
+/// first counts.
+#[must_use = "a payload must not be dropped where its drop could panic"]
+pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> Option<Payload> {
+    if node.has(LEFT) {
+        return None;
+    }
+    {
+        let mut inner = node.inner.lock();
+        let asked = &mut inner.rest().times.asked_grace;
+        *asked = Some(asked.map_or(grace, |before| before.min(grace)));
+    }
+    let stopped = stop(node, reason);
+    // The grace begins now, and not when a future looks at the region.
+    let begun = unwind::catch(|| time::stop_due(node));
+    // A scope that was entered by a call has no run that would watch the time.
+    let told = time::change_times(node, |_| if node.is_entered_by_call() { UNWATCHED } else { 0 });
+    let panics = [stopped, begun.err(), told].into_iter().flatten();
+    panics.reduce(|first, later| {
+        unwind::discard(later);
+        first
+    })
+}
+
+/// Wakes `own` after every region below has got its signal and was woken (invariant 4).
+pub(super) fn deliver(own: Taken, below: Delivery) {
+    if let Some(payload) = deliver_all(own, below) {
+        unwind::discard(payload);
+    }
+}
+
+/// As [`deliver`]; returns the first panic of a waker.
+pub(super) fn deliver_all(own: Taken, mut below: Delivery) -> Option<Payload> {
+    let mut wakers = Taken::default();
+    while let Some((node, signal)) = below.nodes.pop() {
+        let Some(signal) = takes(&node, &below.signals[signal]) else { continue };
+        if hear(&node, signal, &mut wakers, &mut below) & UNWATCHED != 0 {
+            // A panic of its clock must not keep the signal from the other regions.
+            unwind::quietly(|| time::begin_graces(&node));
         }
     }
+    wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
+}
 
-    /// As [`cancel`](Node::cancel); returns the first panic of a waker, to be resumed in the user code that made
-    /// the request.
-    #[must_use = "a payload must not be dropped where its drop could panic"]
-    pub(crate) fn cancel_for_user(&self, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Taken::default(), Delivery::default());
-        self.hear(Signal::Cancel(reason.clone()), &mut own, &mut below);
-        self.tell_cancelled(&reason);
-        Node::tell_all(own, below)
-    }
-
-    /// Cancels the children, including later ones, but not the region itself.
-    pub(crate) fn cancel_below(&self, reason: Reason) {
-        let (mut own, mut below) = (Taken::default(), Delivery::default());
-        self.hear(Signal::Children(reason), &mut own, &mut below);
-        Node::tell(own, below);
-    }
-
-    /// Asks this region and every region inside it to wind down (R13).
-    #[must_use = "a payload must not be dropped where its drop could panic"]
-    pub(crate) fn stop(self: &Arc<Self>, reason: Reason) -> Option<Payload> {
-        let (mut own, mut below) = (Taken::default(), Delivery::default());
-        self.hear(Signal::Stop(reason.clone()), &mut own, &mut below);
-        self.tell_stopped(&reason);
-        // A panic of its clock is resumed after the signal has reached every region.
-        let begun = unwind::catch(|| self.begin_graces());
-        match (Node::tell_all(own, below), begun) {
-            (Some(first), Err(second)) => {
-                unwind::discard(second);
-                Some(first)
-            }
-            (first, begun) => first.or(begun.err()),
+/// A child is cancelled with its group; a stay with its scope and for the same reason. Any other
+/// region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
+/// shield.
+fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
+    Some(match (node.kind(), signal) {
+        (_, Signal::Held(_)) if node.has(SHIELD | SHELTERED) => return None,
+        (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
+            Signal::Cancel(reason.seen_below())
         }
-    }
+        (_, Signal::Held(_)) => signal.clone(),
+        (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
+        (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
+        _ => Signal::Look,
+    })
+}
 
-    /// As [`stop`](Node::stop), with a grace that belongs to this request. Of several graces the one that is over
-    /// first counts.
-    #[must_use = "a payload must not be dropped where its drop could panic"]
-    pub(crate) fn stop_within(
-        self: &Arc<Self>,
-        grace: Duration,
-        reason: Reason,
-    ) -> Option<Payload> {
-        if self.has(LEFT) {
-            return None;
-        }
-        {
-            let mut inner = self.inner.lock();
-            let asked = &mut inner.rest().times.asked_grace;
-            *asked = Some(asked.map_or(grace, |before| before.min(grace)));
-        }
-        let stopped = self.stop(reason);
-        // The grace begins now, and not when a future looks at the region.
-        let begun = unwind::catch(|| self.stop_due());
-        // A scope that was entered by a call has no run that would watch the time.
-        let told = self.change_times(|_| if self.is_entered_by_call() { UNWATCHED } else { 0 });
-        let panics = [stopped, begun.err(), told].into_iter().flatten();
-        panics.reduce(|first, later| {
-            unwind::discard(later);
-            first
-        })
-    }
+/// The requests that count for children without a node. If there are more than before, the group's `run` polls
+/// those children.
+pub(crate) fn told_below(node: &Node) -> u32 {
+    node.flags() & (CANCELLED | BELOW)
+}
 
-    /// Wakes `own` after every region below has got its signal and was woken (invariant 4).
-    pub(super) fn tell(own: Taken, below: Delivery) {
-        if let Some(payload) = Node::tell_all(own, below) {
-            unwind::discard(payload);
-        }
-    }
+/// The number of the first request that cancelled its children, from [`next_number`](crate::sync::next_number).
+pub(super) fn told_at(node: &Node) -> Option<u64> {
+    node.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
+}
 
-    /// As [`tell`](Node::tell); returns the first panic of a waker.
-    pub(super) fn tell_all(own: Taken, mut below: Delivery) -> Option<Payload> {
-        let mut wakers = Taken::default();
-        while let Some((node, signal)) = below.nodes.pop() {
-            let Some(signal) = node.takes(&below.signals[signal]) else { continue };
-            if node.hear(signal, &mut wakers, &mut below) & UNWATCHED != 0 {
-                // A panic of its clock must not keep the signal from the other regions.
-                unwind::quietly(|| node.begin_graces());
-            }
-        }
-        wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
+/// Returns the region's flags, as they are then.
+pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut Delivery) -> u32 {
+    let mut inner = node.inner.lock();
+    let heard = match signal {
+        Signal::Cancel(_) => LEFT | CANCELLED,
+        Signal::Stop(_) => LEFT | STOP,
+        Signal::Children(_) | Signal::Held(_) | Signal::Time | Signal::Look => 0,
+    };
+    if node.has(heard) {
+        return node.flags();
     }
-
-    /// A child is cancelled with its group; a stay with its scope and for the same reason. Any other
-    /// region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
-    /// shield.
-    fn takes(&self, signal: &Signal) -> Option<Signal> {
-        Some(match (self.kind(), signal) {
-            (_, Signal::Held(_)) if self.has(SHIELD | SHELTERED) => return None,
-            (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
-                Signal::Cancel(reason.seen_below())
-            }
-            (_, Signal::Held(_)) => signal.clone(),
-            (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
-            (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
-            _ => Signal::Look,
-        })
-    }
-
-    /// The requests that count for children without a node. If there are more than before, the group's `run` polls
-    /// those children.
-    pub(crate) fn told_below(&self) -> u32 {
-        self.flags() & (CANCELLED | BELOW)
-    }
-
-    /// The number of the first request that cancelled its children, from [`next_number`](crate::sync::next_number).
-    pub(super) fn told_at(&self) -> Option<u64> {
-        self.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
-    }
-
-    /// Returns the region's flags, as they are then.
-    pub(super) fn hear(&self, signal: Signal, wakers: &mut Taken, below: &mut Delivery) -> u32 {
-        let mut inner = self.inner.lock();
-        let heard = match signal {
-            Signal::Cancel(_) => LEFT | CANCELLED,
-            Signal::Stop(_) => LEFT | STOP,
-            Signal::Children(_) | Signal::Held(_) | Signal::Time | Signal::Look => 0,
-        };
-        if self.has(heard) {
-            return self.flags();
-        }
-        below.add(&inner, &signal);
-        let wakes_run = match signal {
-            Signal::Cancel(reason) => {
-                inner.more().reason = Some(reason);
-                if self.kind == Kind::Group {
-                    inner.tell_children();
-                }
-                self.raise(&inner, CANCELLED);
-                // The epoch is raised before the waiters are taken, so that a waiter that
-                // registers later sees it, and looks.
-                self.unsettle_for_good();
-                true
-            }
-            Signal::Stop(reason) => {
-                let rest = inner.rest();
-                rest.stop = Some(reason);
-                let grace = rest.times.grace.is_some();
-                // The run has to see that its grace begins. A scope that was entered by a call has no
-                // run.
-                let times = match grace {
-                    true if self.is_entered_by_call() => UNWATCHED,
-                    true => DEADLINE,
-                    false => 0,
-                };
-                self.raise(&inner, STOP | times);
-                self.unsettle_for_good();
-                grace
-            }
-            Signal::Held(_) if self.kind != Kind::Group => return self.flags(),
-            Signal::Children(reason) | Signal::Held(reason) => {
-                if !self.has(CANCELLED) {
-                    inner.rest().below.get_or_insert(reason);
-                }
+    below.add(&inner, &signal);
+    let wakes_run = match signal {
+        Signal::Cancel(reason) => {
+            inner.more().reason = Some(reason);
+            if node.kind == Kind::Group {
                 inner.tell_children();
-                self.raise(&inner, BELOW);
-                // The group's run is woken, because it polls the children that have no node and
-                // are not linked.
-                true
             }
-            Signal::Time => {
-                self.note_time(&inner);
-                true
+            node.raise(&inner, CANCELLED);
+            // The epoch is raised before the waiters are taken, so that a waiter that
+            // registers later sees it, and looks.
+            quiet::unsettle_for_good(node);
+            true
+        }
+        Signal::Stop(reason) => {
+            let rest = inner.rest();
+            rest.stop = Some(reason);
+            let grace = rest.times.grace.is_some();
+            // The run has to see that its grace begins. A scope that was entered by a call has no
+            // run.
+            let times = match grace {
+                true if node.is_entered_by_call() => UNWATCHED,
+                true => DEADLINE,
+                false => 0,
+            };
+            node.raise(&inner, STOP | times);
+            quiet::unsettle_for_good(node);
+            grace
+        }
+        Signal::Held(_) if node.kind != Kind::Group => return node.flags(),
+        Signal::Children(reason) | Signal::Held(reason) => {
+            if !node.has(CANCELLED) {
+                inner.rest().below.get_or_insert(reason);
             }
-            // A shield is woken, because it has to be polled to hold. A cancelled region is woken, to check whether
-            // an outer region still has to catch (R9); a child ends in either case.
-            Signal::Look if self.kind == Kind::Child => self.has(SHIELD),
-            Signal::Look => self.has(SHIELD | CANCELLED),
-        };
-        self.take_waiters(&mut inner, wakers);
-        if wakes_run {
-            self.take_run(&mut inner, wakers);
+            inner.tell_children();
+            node.raise(&inner, BELOW);
+            // The group's run is woken, because it polls the children that have no node and
+            // are not linked.
+            true
         }
-        self.flags()
-    }
-
-    /// Takes the waker of the run that attends the region, to be woken (invariant 4 of the room).
-    pub(super) fn take_run(&self, inner: &mut Inner, wakers: &mut Taken) {
-        if let Some(waker) = inner.waker.take() {
-            self.raise(inner, REWAKE);
-            wakers.extend([waker]);
+        Signal::Time => {
+            time::note_time(node, &inner);
+            true
         }
+        // A shield is woken, because it has to be polled to hold. A cancelled region is woken, to check whether
+        // an outer region still has to catch (R9); a child ends in either case.
+        Signal::Look if node.kind == Kind::Child => node.has(SHIELD),
+        Signal::Look => node.has(SHIELD | CANCELLED),
+    };
+    take_waiters(node, &mut inner, wakers);
+    if wakes_run {
+        take_run(node, &mut inner, wakers);
     }
+    node.flags()
+}
 
-    pub(super) fn take_waiters(&self, inner: &mut Inner, wakers: &mut Taken) {
-        if !inner.has_waiters() {
-            return;
-        }
-        let more = inner.more();
-        wakers.take(&mut more.waiters);
-        if let Some(rest) = &mut more.rest {
-            wakers.take(&mut rest.stop_waiters);
-        }
-        // Changed under the lock, as the flags are, so no read-modify-write is needed.
-        self.calls.store(self.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+/// Takes the waker of the run that attends the region, to be woken (invariant 4 of the room).
+pub(super) fn take_run(node: &Node, inner: &mut Inner, wakers: &mut Taken) {
+    if let Some(waker) = inner.waker.take() {
+        node.raise(inner, REWAKE);
+        wakers.extend([waker]);
     }
+}
 
-    /// For a new child or stay: passes on the requests that its region got before.
-    pub(super) fn catch_up(self: &Arc<Self>, child: &Arc<Node>) {
-        let (reason, stop) = {
-            let inner = self.inner.lock();
-            let rest = inner.rest_seen();
-            // A cancellation of the children alone was recorded before one of the region.
-            let reason = rest.and_then(|rest| rest.below.as_ref()).or_else(|| inner.reason());
-            (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
-        };
-        let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
-        let mut told = Delivery::default();
-        for signal in signals.into_iter().flatten() {
-            told.nodes.push((Arc::clone(child), told.signals.len()));
-            told.signals.push(signal);
-        }
-        Node::tell(Taken::default(), told);
+pub(super) fn take_waiters(node: &Node, inner: &mut Inner, wakers: &mut Taken) {
+    if !inner.has_waiters() {
+        return;
     }
+    let more = inner.more();
+    wakers.take(&mut more.waiters);
+    if let Some(rest) = &mut more.rest {
+        wakers.take(&mut rest.stop_waiters);
+    }
+    // Changed under the lock, as the flags are, so no read-modify-write is needed.
+    node.calls.store(node.calls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+}
 
-    /// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
-    /// of times.
-    pub(super) fn look(self: &Arc<Self>) {
-        if !self.is_found_quiet() || self.has(TIMED) {
-            self.look_again(self.held_around().map(Signal::Held));
-        }
+/// For a new child or stay: passes on the requests that its region got before.
+pub(super) fn catch_up(node: &Arc<Node>, child: &Arc<Node>) {
+    let (reason, stop) = {
+        let inner = node.inner.lock();
+        let rest = inner.rest_seen();
+        // A cancellation of the children alone was recorded before one of the region.
+        let reason = rest.and_then(|rest| rest.below.as_ref()).or_else(|| inner.reason());
+        (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
+    };
+    let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
+    let mut told = Delivery::default();
+    for signal in signals.into_iter().flatten() {
+        told.nodes.push((Arc::clone(child), told.signals.len()));
+        told.signals.push(signal);
     }
+    deliver(Taken::default(), told);
+}
 
-    /// Wakes the waiters here and below, so that they look again, because the regions around have changed, or the clock
-    /// or the times of this region. For example, a cancelled region around was left, so that a cancellation here counts
-    /// now; or there is a deadline now.
-    pub(super) fn look_after(self: &Arc<Self>) {
-        self.look_again(None);
+/// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
+/// of times.
+pub(super) fn look(node: &Arc<Node>) {
+    if !quiet::is_found_quiet(node) || node.has(TIMED) {
+        look_again(node, shields::held_around(node).map(Signal::Held));
     }
+}
 
-    fn look_again(self: &Arc<Self>, held: Option<Signal>) {
-        let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
-        let nodes = (0..signals.len()).map(|at| (Arc::clone(self), at)).collect();
-        Node::tell(Taken::default(), Delivery { nodes, signals });
-    }
+/// Wakes the waiters here and below, so that they look again, because the regions around have changed, or the clock
+/// or the times of this region. For example, a cancelled region around was left, so that a cancellation here counts
+/// now; or there is a deadline now.
+pub(super) fn look_after(node: &Arc<Node>) {
+    look_again(node, None);
+}
+
+fn look_again(node: &Arc<Node>, held: Option<Signal>) {
+    let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
+    let nodes = (0..signals.len()).map(|at| (Arc::clone(node), at)).collect();
+    deliver(Taken::default(), Delivery { nodes, signals });
 }

@@ -7,73 +7,75 @@ use super::flags::{
     ATTENDED, CLOCKED, DEADLINE, ENTERED, LINKED, ROOT, SHELTERED, SHIELD, STAY, TIMED,
 };
 use super::kind::Kind;
+use super::links;
 use super::node::Node;
+use super::observe;
+use super::quiet;
+use super::request;
 use crate::sync::{Arc, Weak};
 use std::panic::Location;
 
-impl Node {
-    /// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
-    pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Self> {
-        let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
-        let around = Some(Arc::clone(parent));
-        let node = Node::entered(Kind::Stay, parent.owner(), flags, around, at, None);
-        node.take_after(parent);
-        node.tell_entered();
-        node.put_into(parent)
-    }
+/// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
+pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
+    let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
+    let around = Some(Arc::clone(parent));
+    let node = Node::entered(Kind::Stay, parent.owner(), flags, around, at, None);
+    take_after(&node, parent);
+    observe::entered(&node);
+    links::put_into(node, parent)
+}
 
-    /// The name and the grace of the scope, because to the regions inside it a stay is the
-    /// scope, and its run watches the scope's times.
-    fn take_after(&self, scope: &Node) {
-        let (name, grace) = {
-            let inner = scope.inner.lock();
-            (inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
-        };
-        if name.is_some() || grace.is_some() {
-            let mut inner = self.inner.lock();
-            let rest = inner.rest();
-            (rest.name, rest.times.grace) = (name, grace);
-        }
+/// The name and the grace of the scope, because to the regions inside it a stay is the
+/// scope, and its run watches the scope's times.
+fn take_after(node: &Node, scope: &Node) {
+    let (name, grace) = {
+        let inner = scope.inner.lock();
+        (inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
+    };
+    if name.is_some() || grace.is_some() {
+        let mut inner = node.inner.lock();
+        let rest = inner.rest();
+        (rest.name, rest.times.grace) = (name, grace);
     }
+}
 
-    /// Makes this region one run inside `scope`. It was entered with a node of its own, made inside, before
-    /// `scope` was made from outside by another thread: for their owner both are the same region.
-    pub(super) fn stay_in(self: &Arc<Self>, scope: &Arc<Node>) {
-        let (parent, entered_at, link) = {
-            let mut inner = self.inner.lock();
-            self.lower(&inner, LINKED);
-            let link = self.take_link(&mut inner);
-            (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
-        };
-        self.drop_link(link);
-        Node::note_held(Some(scope));
-        {
-            let mut inner = scope.inner.lock();
-            (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
-            scope.record_owner(self.owner());
-            scope.raise(&inner, ENTERED | (self.flags() & (ROOT | SHELTERED | CLOCKED)));
-        }
-        self.take_after(scope);
-        {
-            let inner = self.inner.lock();
-            self.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
-            self.lower(&inner, SHELTERED);
-        }
-        scope.unsettle_inside(parent.as_ref());
-        scope.tell_entered();
-        scope.link(self);
-        scope.catch_up(self);
-        if scope.inner.lock().is_awaited() {
-            scope.link_up();
-        }
+/// Makes this region one run inside `scope`. It was entered with a node of its own, made inside, before
+/// `scope` was made from outside by another thread: for their owner both are the same region.
+pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
+    let (parent, entered_at, link) = {
+        let mut inner = node.inner.lock();
+        node.lower(&inner, LINKED);
+        let link = links::take_link(node, &mut inner);
+        (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
+    };
+    links::drop_link(node, link);
+    quiet::note_held(Some(scope));
+    {
+        let mut inner = scope.inner.lock();
+        (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
+        scope.record_owner(node.owner());
+        scope.raise(&inner, ENTERED | (node.flags() & (ROOT | SHELTERED | CLOCKED)));
     }
+    take_after(node, scope);
+    {
+        let inner = node.inner.lock();
+        node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
+        node.lower(&inner, SHELTERED);
+    }
+    quiet::unsettle_inside(parent.as_ref());
+    observe::entered(scope);
+    links::link(scope, node);
+    request::catch_up(scope, node);
+    if scope.inner.lock().is_awaited() {
+        links::link_up(scope);
+    }
+}
 
-    /// The number of runs inside this scope.
-    pub(super) fn stays(&self) -> usize {
-        let below: Vec<_> = {
-            let inner = self.inner.lock();
-            inner.links().filter_map(Weak::upgrade).collect()
-        };
-        below.iter().filter(|node| node.kind() == Kind::Stay).count()
-    }
+/// The number of runs inside this scope.
+pub(super) fn stays(region: &Node) -> usize {
+    let below: Vec<_> = {
+        let inner = region.inner.lock();
+        inner.links().filter_map(Weak::upgrade).collect()
+    };
+    below.iter().filter(|node| node.kind() == Kind::Stay).count()
 }

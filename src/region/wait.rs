@@ -9,7 +9,11 @@
 //! 3. A region with a waiter is linked outwards, so that a cancellation around it reaches it (invariant 5 of the room).
 
 use super::flags::{CANCELLED, ENTERED, LEFT, STOP, TIMED};
+use super::links;
+use super::look;
 use super::node::{More, Node};
+use super::quiet;
+use super::time;
 use super::time::WaitTimers;
 use crate::sync::{Arc, Ordering};
 use crate::wakers::{Mark, Wakers};
@@ -26,128 +30,126 @@ pub(crate) struct Wait {
     timers: Option<WaitTimers>,
 }
 
-impl Node {
-    /// Registers a waiter, or returns `true` if the region is cancelled.
-    #[inline]
-    pub(crate) fn wait_cancelled(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
-        let as_it_was = !self.has(CANCELLED) && self.waits(wait, cx.waker()) && self.is_quiet();
-        !as_it_was && self.wait_anew(wait, cx)
-    }
+/// Registers a waiter, or returns `true` if the region is cancelled.
+#[inline]
+pub(crate) fn poll_cancelled(node: &Arc<Node>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
+    let as_it_was = !node.has(CANCELLED) && waits(node, wait, cx.waker()) && quiet::is_quiet(node);
+    !as_it_was && poll_anew(node, wait, cx)
+}
 
-    /// Looks after it has registered (invariant 1).
-    #[inline(never)]
-    fn wait_anew(self: &Arc<Self>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
-        if self.has(CANCELLED) {
-            return true;
-        }
-        if !self.waits(wait, cx.waker()) {
-            let calls = wait.calls;
-            self.register_wait(wait, cx.waker(), false);
-            if wait.calls != calls {
-                // The waiter was woken to look, so the deadlines may have changed.
-                wait.timers = None;
-            }
-        }
-        if self.is_cancelled() {
-            return true;
-        }
-        if self.is_quiet() && !self.has(TIMED) {
-            return false;
-        }
-        let cancelled = self.poll_times_around(&mut wait.timers, cx);
-        if wait.timers.is_some() {
-            // The mark is cleared, so that every later poll comes here and polls the timers.
-            wait.mark = Mark::default();
-        }
-        cancelled
+/// Looks after it has registered (invariant 1).
+#[inline(never)]
+fn poll_anew(node: &Arc<Node>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
+    if node.has(CANCELLED) {
+        return true;
     }
-
-    /// Waits until the region is cancelled, or is to be cancelled before `seen`; see
-    /// [`effective_deadline`](Node::effective_deadline).
-    pub(crate) fn wait_tightened(
-        self: &Arc<Self>,
-        seen: Option<Instant>,
-        wait: &mut Wait,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        // Registers first, so that a change after the look wakes the wait.
-        self.wait_cancelled(wait, cx)
-            || (!self.has(LEFT)
-                && self.effective_deadline().is_some_and(|due| seen.is_none_or(|seen| due < seen)))
+    if !waits(node, wait, cx.waker()) {
+        let calls = wait.calls;
+        register(node, wait, cx.waker(), false);
+        if wait.calls != calls {
+            // The waiter was woken to look, so the deadlines may have changed.
+            wait.timers = None;
+        }
     }
-
-    /// Waits for [`stop`](Node::stop), as [`wait_cancelled`](Node::wait_cancelled) for a cancellation.
-    pub(crate) fn wait_stopped(self: &Arc<Self>, wait: &mut Wait, waker: &Waker) -> bool {
-        if self.has(STOP) {
-            return true;
-        }
-        if !self.waits(wait, waker) {
-            self.register_wait(wait, waker, true);
-        }
-        self.is_stopped()
+    if look::is_cancelled(node) {
+        return true;
     }
-
-    /// Whether `waker`, or an equal one, is still registered.
-    #[inline]
-    fn waits(&self, wait: &Wait, waker: &Waker) -> bool {
-        wait.mark == Mark::of(waker) && wait.calls == self.calls.load(Ordering::Acquire)
+    if quiet::is_quiet(node) && !node.has(TIMED) {
+        return false;
     }
+    let cancelled = time::poll_times_around(node, &mut wait.timers, cx);
+    if wait.timers.is_some() {
+        // The mark is cleared, so that every later poll comes here and polls the timers.
+        wait.mark = Mark::default();
+    }
+    cancelled
+}
 
-    fn register_wait(self: &Arc<Self>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
-        let (mark, waker) = (Mark::of(waker), waker.clone());
-        wait.mark = mark;
-        let mut inner = self.inner.lock();
-        // From here on a cancellation around the region reaches it. A region that is not inside another one yet links
-        // itself when it is entered, because it is awaited.
-        if self.has(ENTERED) && inner.parent.is_some() && !self.is_linked_up() {
-            drop(inner);
-            // Before this waiter registers, because a link wakes the waiters to look again.
-            self.link_up();
-            inner = self.inner.lock();
-        }
-        if self.is_void(wait) {
-            wait.key = None;
-        }
-        wait.calls = self.calls.load(Ordering::Relaxed);
-        let old = if self.has(LEFT) {
-            Some(waker)
-        } else {
-            let waiters =
-                if for_stop { &mut inner.rest().stop_waiters } else { &mut inner.more().waiters };
-            waiters.register(&mut wait.key, waker)
-        };
+/// Waits until the region is cancelled, or is to be cancelled before `seen`; see
+/// `time::effective_deadline`.
+pub(crate) fn poll_tightened(
+    node: &Arc<Node>,
+    seen: Option<Instant>,
+    wait: &mut Wait,
+    cx: &mut Context<'_>,
+) -> bool {
+    // Registers first, so that a change after the look wakes the wait.
+    poll_cancelled(node, wait, cx)
+        || (!node.has(LEFT)
+            && time::effective_deadline(node).is_some_and(|due| seen.is_none_or(|seen| due < seen)))
+}
+
+/// Waits for `request::stop`, as [`poll_cancelled`] for a cancellation.
+pub(crate) fn poll_stopped(node: &Arc<Node>, wait: &mut Wait, waker: &Waker) -> bool {
+    if node.has(STOP) {
+        return true;
+    }
+    if !waits(node, wait, waker) {
+        register(node, wait, waker, true);
+    }
+    look::is_stopped(node)
+}
+
+/// Whether `waker`, or an equal one, is still registered.
+#[inline]
+fn waits(node: &Node, wait: &Wait, waker: &Waker) -> bool {
+    wait.mark == Mark::of(waker) && wait.calls == node.calls.load(Ordering::Acquire)
+}
+
+fn register(node: &Arc<Node>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
+    let (mark, waker) = (Mark::of(waker), waker.clone());
+    wait.mark = mark;
+    let mut inner = node.inner.lock();
+    // From here on a cancellation around the region reaches it. A region that is not inside another one yet links
+    // itself when it is entered, because it is awaited.
+    if node.has(ENTERED) && inner.parent.is_some() && !links::is_linked_up(node) {
         drop(inner);
-        drop(old);
+        // Before this waiter registers, because a link wakes the waiters to look again.
+        links::link_up(node);
+        inner = node.inner.lock();
     }
+    if is_void(node, wait) {
+        wait.key = None;
+    }
+    wait.calls = node.calls.load(Ordering::Relaxed);
+    let old = if node.has(LEFT) {
+        Some(waker)
+    } else {
+        let waiters =
+            if for_stop { &mut inner.rest().stop_waiters } else { &mut inner.more().waiters };
+        waiters.register(&mut wait.key, waker)
+    };
+    drop(inner);
+    drop(old);
+}
 
-    /// Whether the place of `wait` is no longer its own (invariant 2). Exact under the lock; without the lock, a place
-    /// that was void stays void.
-    fn is_void(&self, wait: &Wait) -> bool {
-        wait.calls != self.calls.load(Ordering::Relaxed)
-    }
+/// Whether the place of `wait` is no longer its own (invariant 2). Exact under the lock; without the lock, a place
+/// that was void stays void.
+fn is_void(node: &Node, wait: &Wait) -> bool {
+    wait.calls != node.calls.load(Ordering::Relaxed)
+}
 
-    pub(crate) fn forget_waiter(&self, wait: &mut Wait) {
-        wait.timers = None;
-        drop(self.take_place(wait, |more| Some(&mut more.waiters)));
-    }
+pub(crate) fn forget(node: &Node, wait: &mut Wait) {
+    wait.timers = None;
+    drop(take_place(node, wait, |more| Some(&mut more.waiters)));
+}
 
-    pub(crate) fn forget_stop_waiter(&self, wait: &mut Wait) {
-        drop(self.take_place(wait, |more| Some(&mut more.rest.as_mut()?.stop_waiters)));
-    }
+pub(crate) fn forget_stop(node: &Node, wait: &mut Wait) {
+    drop(take_place(node, wait, |more| Some(&mut more.rest.as_mut()?.stop_waiters)));
+}
 
-    fn take_place(
-        &self,
-        wait: &mut Wait,
-        among: impl FnOnce(&mut More) -> Option<&mut Wakers>,
-    ) -> Option<Waker> {
-        let key = wait.key.take()?;
-        if self.is_void(wait) {
-            return None;
-        }
-        let mut inner = self.inner.lock();
-        if self.is_void(wait) {
-            return None;
-        }
-        among(inner.more.as_mut()?)?.remove(key)
+fn take_place(
+    node: &Node,
+    wait: &mut Wait,
+    among: impl FnOnce(&mut More) -> Option<&mut Wakers>,
+) -> Option<Waker> {
+    let key = wait.key.take()?;
+    if is_void(node, wait) {
+        return None;
     }
+    let mut inner = node.inner.lock();
+    if is_void(node, wait) {
+        return None;
+    }
+    among(inner.more.as_mut()?)?.remove(key)
 }

@@ -11,104 +11,100 @@ use super::flags::{LEFT, SHELTERED, SHIELD};
 use super::node::Node;
 use crate::sync::Arc;
 
-impl Node {
-    #[inline]
-    pub(super) fn parent(&self) -> Option<Arc<Node>> {
-        self.inner.lock().parent.clone()
+/// The nearest live ancestor: the effective parent (R1).
+///
+/// Regions that were left are walked past once: the parent is set past them, so that a chain of them costs
+/// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
+/// keeps a task that was left only for a clock.
+pub(super) fn live_parent(region: &Node) -> Option<Arc<Node>> {
+    let first = region.parent()?;
+    if !first.has(LEFT) {
+        return Some(first);
     }
+    let keeps = |task: &Node| {
+        !region.is_task() || (task.given_clock().is_some() && region.given_clock().is_none())
+    };
+    let skips = |node: &mut Arc<Node>| node.has(LEFT) && !(node.is_task() && keeps(node));
+    let mut next = Some(Arc::clone(&first));
+    while let Some(node) = next.take_if(skips) {
+        next = node.parent();
+    }
+    let skipped = {
+        let mut inner = region.inner.lock();
+        // Not if the region was handed over meanwhile.
+        let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
+        if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
+    };
+    drop((skipped, first));
+    while let Some(node) = next.take_if(|node| node.has(LEFT)) {
+        next = node.parent();
+    }
+    next
+}
 
-    /// The nearest live ancestor: the effective parent (R1).
-    ///
-    /// Regions that were left are walked past once: the parent is set past them, so that a chain of them costs
-    /// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
-    /// keeps a task that was left only for a clock.
-    pub(super) fn live_parent(&self) -> Option<Arc<Node>> {
-        let first = self.parent()?;
-        if !first.has(LEFT) {
-            return Some(first);
+/// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
+///
+/// A region that is left meanwhile is passed: the next one is looked for only after `visit` has seen the one before.
+#[inline]
+pub(super) fn outwards<A>(
+    region: &Node,
+    mut visit: impl FnMut(&Arc<Node>) -> Option<A>,
+) -> Option<A> {
+    let mut at = live_parent(region);
+    while let Some(node) = at {
+        if let Some(answer) = visit(&node) {
+            return Some(answer);
         }
-        let keeps = |task: &Node| {
-            !self.is_task() || (task.given_clock().is_some() && self.given_clock().is_none())
-        };
-        let skips = |node: &mut Arc<Node>| node.has(LEFT) && !(node.is_task() && keeps(node));
-        let mut next = Some(Arc::clone(&first));
-        while let Some(node) = next.take_if(skips) {
-            next = node.parent();
-        }
-        let skipped = {
-            let mut inner = self.inner.lock();
-            // Not if the region was handed over meanwhile.
-            let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
-            if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
-        };
-        drop((skipped, first));
-        while let Some(node) = next.take_if(|node| node.has(LEFT)) {
-            next = node.parent();
-        }
-        next
+        at = live_parent(&node);
     }
+    None
+}
 
-    /// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
-    ///
-    /// A region that is left meanwhile is passed: the next one is looked for only after `visit` has seen the one before.
-    #[inline]
-    pub(super) fn outwards<A>(&self, mut visit: impl FnMut(&Arc<Node>) -> Option<A>) -> Option<A> {
-        let mut at = self.live_parent();
-        while let Some(node) = at {
-            if let Some(answer) = visit(&node) {
-                return Some(answer);
-            }
-            at = node.live_parent();
+/// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
+/// the region does not.
+pub(super) fn offer<T>(
+    region: &Node,
+    mut value: T,
+    mut give: impl FnMut(&Node, T) -> Result<(), T>,
+) -> Result<Arc<Node>, T> {
+    let mut at = live_parent(region);
+    while let Some(node) = at {
+        match give(&node, value) {
+            Ok(()) => return Ok(node),
+            Err(back) => value = back,
         }
-        None
+        at = live_parent(&node);
     }
+    Err(value)
+}
 
-    /// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
-    /// the region does not.
-    pub(super) fn offer_outwards<T>(
-        &self,
-        mut value: T,
-        mut give: impl FnMut(&Node, T) -> Result<(), T>,
-    ) -> Result<Arc<Node>, T> {
-        let mut at = self.live_parent();
-        while let Some(node) = at {
-            match give(&node, value) {
-                Ok(()) => return Ok(node),
-                Err(back) => value = back,
-            }
-            at = node.live_parent();
-        }
-        Err(value)
+/// As [`outwards`], for this region first, and also for regions that were left.
+pub(super) fn find<A>(region: &Node, mut visit: impl FnMut(&Node) -> Option<A>) -> Option<A> {
+    let mut answer = visit(region);
+    let mut at = if answer.is_none() { region.parent() } else { None };
+    while let Some(node) = at {
+        answer = visit(&node);
+        at = if answer.is_none() { node.parent() } else { None };
     }
+    answer
+}
 
-    /// As [`outwards`](Node::outwards), for this region first, and also for regions that were left.
-    pub(super) fn find_parent<A>(&self, mut visit: impl FnMut(&Node) -> Option<A>) -> Option<A> {
-        let mut answer = visit(self);
-        let mut at = if answer.is_none() { self.parent() } else { None };
-        while let Some(node) = at {
-            answer = visit(&node);
-            at = if answer.is_none() { node.parent() } else { None };
-        }
-        answer
-    }
+/// The live regions around this one, as far as the next shield, which is the last.
+pub(super) fn around(region: &Node) -> impl Iterator<Item = Arc<Node>> {
+    std::iter::successors(live_parent(region), |node| {
+        if node.has(SHELTERED | SHIELD) { None } else { live_parent(node) }
+    })
+}
 
-    /// The live regions around this one, as far as the next shield, which is the last.
-    pub(super) fn around(&self) -> impl Iterator<Item = Arc<Node>> {
-        std::iter::successors(self.live_parent(), |node| {
-            if node.has(SHELTERED | SHIELD) { None } else { node.live_parent() }
-        })
+/// Calls `look_at` for this region and for those around it whose cancellation counts here,
+/// innermost first.
+pub(super) fn each_around(region: &Arc<Node>, mut look_at: impl FnMut(&Arc<Node>)) {
+    look_at(region);
+    if region.has(SHELTERED | SHIELD | LEFT) {
+        return;
     }
-
-    /// Calls `look_at` for this region and for those around it whose cancellation counts here,
-    /// innermost first.
-    pub(super) fn each_around(self: &Arc<Self>, mut look_at: impl FnMut(&Arc<Node>)) {
-        look_at(self);
-        if self.has(SHELTERED | SHIELD | LEFT) {
-            return;
-        }
-        self.outwards(|node| {
-            look_at(node);
-            node.has(SHELTERED | SHIELD).then_some(())
-        });
-    }
+    outwards(region, |node| {
+        look_at(node);
+        node.has(SHELTERED | SHIELD).then_some(())
+    });
 }

@@ -3,6 +3,9 @@
 use super::{CancelHandle, CancelScope, ScopeRun};
 use crate::identity::TaskId;
 use crate::reason::Reason;
+use crate::region::owner;
+use crate::region::stay;
+use crate::region::time;
 use crate::region::{Node, Run};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
@@ -95,7 +98,7 @@ impl EnteredScope {
     #[track_caller]
     pub fn run<F: Future>(&self, body: F) -> ScopeRun<'_, F> {
         let at = Location::caller();
-        ScopeRun { run: Run::entered(Node::stay(&self.node, at), None, body, at) }
+        ScopeRun { run: Run::entered(stay::stay(&self.node, at), None, body, at) }
     }
 
     /// A handle that requests a cancellation from anywhere.
@@ -105,7 +108,7 @@ impl EnteredScope {
 
     /// The task that entered it; `None` if no task was known.
     pub fn owner(&self) -> Option<TaskId> {
-        self.node.owner_id()
+        owner::id(&self.node)
     }
 
     /// Leaves the scope. The result has the reason if the scope was cancelled: by a request, or by a time
@@ -119,9 +122,9 @@ impl EnteredScope {
     /// [`Rejected`], with the scope unchanged, from a task that does not own it.
     #[track_caller]
     pub fn exit(self) -> Result<Left, Rejected<EnteredScope>> {
-        match self.node.check("exit", Location::caller()) {
+        match owner::check(&self.node, "exit", Location::caller()) {
             Ok(()) => {
-                self.node.look_at_clock();
+                time::look_at_clock(&self.node);
                 Ok(Left { reason: self.node.leave_dynamic() })
             }
             Err(misuse) => Err(Rejected::new(misuse, self)),
@@ -135,7 +138,7 @@ impl EnteredScope {
     /// [`Rejected`], with the scope unchanged, from a task that does not own it.
     #[track_caller]
     pub fn release(self) -> Result<Released<EnteredScope>, Rejected<EnteredScope>> {
-        match self.node.check("release", Location::caller()) {
+        match owner::check(&self.node, "release", Location::caller()) {
             Ok(()) => Ok(Released::new(self)),
             Err(misuse) => Err(Rejected::new(misuse, self)),
         }
@@ -157,7 +160,7 @@ impl Handover for EnteredScope {}
 impl Drop for EnteredScope {
     fn drop(&mut self) {
         if !self.node.has_left() {
-            self.node.report_foreign_drop();
+            owner::report_foreign_drop(&self.node);
             self.node.leave_dynamic();
         }
     }

@@ -2,6 +2,9 @@
 
 use super::{request, stop, stop_within};
 use crate::reason::Reason;
+use crate::region::look;
+use crate::region::time;
+use crate::region::wait;
 use crate::region::{Node, Wait};
 use crate::sync::Arc;
 use std::borrow::Cow;
@@ -101,14 +104,14 @@ impl CancelHandle {
 
     /// Whether the region, or one around it, was asked to wind down with `stop`, through shields too (R13).
     pub fn is_stop_requested(&self) -> bool {
-        self.node.is_stopped()
+        look::is_stopped(&self.node)
     }
 
     /// The instant at which the region is cancelled at the latest: the earliest deadline of it and of the regions
     /// around it, up to a shield, and the earliest end of a grace that runs there (R11, R13). `None` if there is none, or
     /// if the region was left. From inside the region, use [`current_deadline`](crate::current_deadline).
     pub fn deadline(&self) -> Option<Instant> {
-        if self.node.has_left() { None } else { self.node.effective_deadline() }
+        if self.node.has_left() { None } else { time::effective_deadline(&self.node) }
     }
 
     /// Waits until the region is to be cancelled before `seen`, a [`deadline`](CancelHandle::deadline) that was read
@@ -146,14 +149,14 @@ impl CancelHandle {
     /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen
     /// that it passed; the deadline of an [`EnteredScope`](crate::EnteredScope) counts once it has passed.
     pub fn is_cancelled(&self) -> bool {
-        self.node.is_cancelled_by_now()
+        look::is_cancelled_by_now(&self.node)
     }
 
     /// The reason of the cancellation, if there is one. A region that is cancelled with a
     /// region around it has [`ReasonKind::Parent`](crate::ReasonKind::Parent).
     pub fn reason(&self) -> Option<Reason> {
-        self.node.look_at_clocks();
-        self.node.effective_reason()
+        time::look_at_clocks(&self.node);
+        look::effective_reason(&self.node)
     }
 
     /// Waits until the region, or one around it, is cancelled. It never resolves if that does not happen
@@ -276,10 +279,10 @@ impl Future for Cancellation {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if !this.node.wait_cancelled(&mut this.wait, cx) {
+        if !wait::poll_cancelled(&this.node, &mut this.wait, cx) {
             return Poll::Pending;
         }
-        this.node.forget_waiter(&mut this.wait);
+        wait::forget(&this.node, &mut this.wait);
         this.done = true;
         Poll::Ready(())
     }
@@ -293,7 +296,7 @@ impl futures_core::FusedFuture for Cancellation {
 
 impl Drop for Cancellation {
     fn drop(&mut self) {
-        self.node.forget_waiter(&mut self.wait);
+        wait::forget(&self.node, &mut self.wait);
     }
 }
 
@@ -316,8 +319,8 @@ impl Future for StopRequest {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.node.wait_stopped(&mut this.wait, cx.waker()) {
-            this.node.forget_stop_waiter(&mut this.wait);
+        if wait::poll_stopped(&this.node, &mut this.wait, cx.waker()) {
+            wait::forget_stop(&this.node, &mut this.wait);
             this.done = true;
             return Poll::Ready(());
         }
@@ -333,7 +336,7 @@ impl futures_core::FusedFuture for StopRequest {
 
 impl Drop for StopRequest {
     fn drop(&mut self) {
-        self.node.forget_stop_waiter(&mut self.wait);
+        wait::forget_stop(&self.node, &mut self.wait);
     }
 }
 
@@ -357,10 +360,10 @@ impl Future for Tightening {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if !this.node.wait_tightened(this.seen, &mut this.wait, cx) {
+        if !wait::poll_tightened(&this.node, this.seen, &mut this.wait, cx) {
             return Poll::Pending;
         }
-        this.node.forget_waiter(&mut this.wait);
+        wait::forget(&this.node, &mut this.wait);
         this.done = true;
         Poll::Ready(())
     }
@@ -374,7 +377,7 @@ impl futures_core::FusedFuture for Tightening {
 
 impl Drop for Tightening {
     fn drop(&mut self) {
-        self.node.forget_waiter(&mut self.wait);
+        wait::forget(&self.node, &mut self.wait);
     }
 }
 

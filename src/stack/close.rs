@@ -3,6 +3,7 @@
 use super::ExitStack;
 use crate::failure::Failure;
 use crate::reason::Leaving;
+use crate::region::record;
 use crate::region::{Frame, Node};
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected};
@@ -58,10 +59,12 @@ impl<S> Future for Close<S> {
             this.frame.resume(panic, ());
         }
         let failures = this.frame.take_failures();
-        Poll::Ready(match Failure::record(Vec::new(), failures, || this.frame.node().cap()) {
-            Some(failure) => Err(CloseError(Kind::Failed(failure))),
-            None => Ok(()),
-        })
+        Poll::Ready(
+            match Failure::record(Vec::new(), failures, || record::cap(this.frame.node())) {
+                Some(failure) => Err(CloseError(Kind::Failed(failure))),
+                None => Ok(()),
+            },
+        )
     }
 }
 

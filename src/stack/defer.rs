@@ -3,6 +3,8 @@
 use super::{Deferred, ExitOutput, ExitStack, Held, SendLater, Slot, held};
 use crate::reason::Leaving;
 use crate::region::Exit;
+use crate::region::inbox;
+use crate::region::owner;
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected, accepted};
 use std::future::Future;
@@ -210,9 +212,9 @@ impl ExitStack {
         // Entered before the check, so that of two tasks that use it for the first time at once one
         // finds the other as its owner.
         self.node.enter(at);
-        self.node.check(operation, at)?;
+        owner::check(&self.node, operation, at)?;
         if self.node.has_left() {
-            return Err(self.node.left_misuse(operation, at));
+            return Err(owner::left_misuse(&self.node, operation, at));
         }
         Ok(())
     }
@@ -231,8 +233,7 @@ impl ExitStack {
             return Err(Rejected::new(misuse, value));
         }
         let made = |value| Exit::new(make(value), at);
-        self.node
-            .push_exit(value, made)
-            .map_err(|value| Rejected::new(self.node.left_misuse(operation, at), value))
+        inbox::push_exit(&self.node, value, made)
+            .map_err(|value| Rejected::new(owner::left_misuse(&self.node, operation, at), value))
     }
 }

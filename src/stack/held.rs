@@ -1,6 +1,7 @@
 //! A value that is lent until its exit gives it back.
 
 use crate::reason::Leaving;
+use crate::region::inbox;
 use crate::region::{Exit, ExitError, Node, ambient};
 use crate::sync::{Arc, Mutex};
 use std::fmt;
@@ -147,7 +148,7 @@ impl<T, M: Later<T>> Drop for Held<T, M> {
                 drop(state);
                 let exit = later.exit(value);
                 if let Some(home) = home {
-                    home.hand_in(home.wave_of(exit, Leaving::Abandoned));
+                    inbox::hand_in(&home, inbox::wave_of(&home, exit, Leaving::Abandoned));
                 }
             }
             before => {

@@ -4,6 +4,7 @@ use super::ExitStack;
 use crate::failure::{Cause, Failure};
 use crate::reason::Leaving;
 use crate::region::Run;
+use crate::region::record;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
@@ -77,11 +78,13 @@ where
             frame.resume(panic, (value, causes));
         }
         let failures = frame.take_failures();
-        Poll::Ready(match (Failure::record(causes, failures, || frame.node().cap()), value) {
-            (Some(failure), _) => Err(failure),
-            (None, Some(value)) => Ok(value),
-            (None, None) => return Poll::Pending,
-        })
+        Poll::Ready(
+            match (Failure::record(causes, failures, || record::cap(frame.node())), value) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(value)) => Ok(value),
+                (None, None) => return Poll::Pending,
+            },
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 use super::lights::{give_nodes, is_empty, look_at_lights};
 use super::{IN_EXIT, MADE, base, here, is, task};
 use crate::region::node::Node;
+use crate::region::time::clock;
 use crate::sync::Arc;
 use std::time::Instant;
 
@@ -99,7 +100,7 @@ pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
 pub(crate) fn now() -> Instant {
     // A region without a node was given no clock.
     match innermost_if(Node::is_clocked) {
-        Some(node) => node.now(),
+        Some(node) => clock::now(&node),
         None => crate::rt::now(),
     }
 }

@@ -147,7 +147,7 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
                 parent => {
                     let node = light.node(parent);
                     #[cfg(feature = "testing")]
-                    node.count_as_draft();
+                    node.live.give_up();
                     node
                 }
             };

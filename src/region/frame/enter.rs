@@ -9,7 +9,9 @@ use crate::region::body::{Body, InPlace};
 use crate::region::draft::Draft;
 use crate::region::flags::ROOT;
 use crate::region::node::Node;
+use crate::region::owner;
 use crate::region::stamp::Signature;
+use crate::region::stay;
 use crate::rt;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -142,10 +144,10 @@ impl Frame {
         };
         draft.give_up_live_entry();
         #[cfg(feature = "testing")]
-        node.count_as_node();
+        node.live.take_up();
         let stored = draft.store_node(Arc::clone(&node));
         if !Arc::ptr_eq(stored, &node) {
-            node.stay_in(stored);
+            stay::stay_in(&node, stored);
         }
         self.begin_in(node);
         Ok(())
@@ -180,7 +182,7 @@ impl Frame {
     pub(crate) fn begin_close(&mut self) -> Result<(), Box<Misuse>> {
         match self.stage {
             Stage::New => self.begin("close"),
-            Stage::Inside if !self.has(ROOT) => Ok(self.node().check("close", self.at)?),
+            Stage::Inside if !self.has(ROOT) => Ok(owner::check(self.node(), "close", self.at)?),
             Stage::Inside | Stage::Left => Ok(()),
         }
     }

@@ -6,10 +6,15 @@ use crate::reason::Leaving;
 use crate::region::adoption::Batch;
 use crate::region::exit;
 use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};
+use crate::region::inbox;
 use crate::region::kind::Kind;
 use crate::region::leave::{Abandoned, Next};
+use crate::region::links;
+use crate::region::look;
 use crate::region::node::Node;
+use crate::region::observe;
 use crate::region::observe::Phase;
+use crate::region::owner;
 use crate::region::tally::Tally;
 use crate::region::time::Times;
 use crate::sync::Arc;
@@ -25,7 +30,7 @@ impl Frame {
         }
         loop {
             if self.has(INBOX) {
-                let (waves, records) = self.node().take_inbox();
+                let (waves, records) = inbox::take_inbox(self.node());
                 self.extras().lane.take_in(waves);
                 self.add_failures(records);
             }
@@ -49,15 +54,15 @@ impl Frame {
     /// cancelled too, catches, and drops it (R9). Meanwhile its adopted exits go on.
     pub(crate) fn waits_for_outer(&mut self, cx: &mut Context<'_>) -> bool {
         // A child ends for its group, even if a region around the group is cancelled.
-        if self.node().kind() == Kind::Child || !self.node().is_caught_outside() {
+        if self.node().kind() == Kind::Child || !look::is_caught_outside(self.node()) {
             return false;
         }
         // If it was only lent to the cancelled region, it is woken when that region has left.
-        self.node().link_up();
+        links::link_up(self.node());
         self.register(cx.waker());
         // T1 looks; T2 leaves the region around and wakes nothing here; T1 registers, and
         // sleeps. So T1 looks again.
-        if !self.node().is_caught_outside() {
+        if !look::is_caught_outside(self.node()) {
             return false;
         }
         let pending = self.poll_adopted(cx).is_pending();
@@ -95,7 +100,7 @@ impl Frame {
                     true
                 }
                 _ if adopted.is_pending() => {
-                    self.node().tell_phase(Phase::Adopted);
+                    observe::phase(self.node(), Phase::Adopted);
                     true
                 }
                 _ => match self.run_exits(&why, cx) {
@@ -130,14 +135,14 @@ impl Frame {
                 Next::Exit(exit, more) => (exit, more),
                 next => break Poll::Ready(next),
             };
-            self.node().tell_phase(Phase::Exit(first.registered_at()));
+            observe::phase(self.node(), Phase::Exit(first.registered_at()));
             // Further exits are taken while the region is current, which needs a second reference. A single exit needs
             // none.
             let node = more.then(|| Arc::clone(self.node()));
             let next = || {
                 let node = node.as_ref()?;
-                let exit = node.take_exit()?;
-                node.tell_phase(Phase::Exit(exit.registered_at()));
+                let exit = inbox::take_exit(node)?;
+                observe::phase(node, Phase::Exit(exit.registered_at()));
                 Some(exit)
             };
             let running = exit::run(first, next, &mut self.node, why, cx, &mut tally);
@@ -170,7 +175,7 @@ impl Frame {
     pub(crate) fn abandon_keeping(&mut self) {
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
-        let around = node.effective_reason();
+        let around = look::effective_reason(&node);
         let mut extras = self.extras.take();
         let why = extras.as_mut().and_then(|extras| extras.why.take());
         let why = why.unwrap_or(match &around {
@@ -191,7 +196,7 @@ impl Frame {
         if !exits.is_empty() {
             wave.add_batch(Batch { number, why, home: Some(Arc::clone(&node)), exits });
         }
-        node.hand_over(wave);
+        inbox::hand_over(&node, wave);
         let mut tally = std::mem::take(&mut extras.tally);
         tally.failures.append(records);
         let reported = std::mem::take(&mut extras.reported);
@@ -240,7 +245,7 @@ impl Frame {
     /// Reports a drop of the region by a task that does not own it (R2).
     pub(crate) fn report_foreign_drop(&self) {
         if self.stage == Stage::Inside && !self.has(ROOT) {
-            self.node().report_foreign_drop();
+            owner::report_foreign_drop(self.node());
         }
     }
 }
@@ -252,7 +257,7 @@ impl Node {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
         }
-        self.report_foreign_drop();
+        owner::report_foreign_drop(self);
         let at = self.entered_at().unwrap_or_else(|| Location::caller());
         let mut frame = Frame::entered(Arc::clone(self), at);
         // The panic of an exit that ran before the stack was handed back half closed.

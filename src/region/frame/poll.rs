@@ -5,6 +5,8 @@ use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::ambient;
 use crate::region::body::{Body, InPlace};
 use crate::region::flags::{CANCELLED, DEADLINE, INBOX, REWAKE, SHIELD, STOP};
+use crate::region::links;
+use crate::region::look;
 use crate::region::time::Times;
 #[cfg(feature = "tracing")]
 use crate::sync::Arc;
@@ -169,7 +171,7 @@ impl Frame {
         body: &mut dyn Body,
         cx: &mut Context<'_>,
     ) -> Poll<Ended> {
-        if last_poll && !shielded && !self.node().has_links() {
+        if last_poll && !shielded && !links::has_links(self.node()) {
             // There is no shield below, so no waker has to be registered.
             return self.cancelled(body);
         }
@@ -219,7 +221,7 @@ impl Frame {
     fn cancelled(&mut self, body: &mut dyn Body) -> Poll<Ended> {
         self.clear(body);
         self.drop_timers();
-        let reason = self.node().effective_reason();
+        let reason = look::effective_reason(self.node());
         let reason = reason.unwrap_or_else(|| Reason::new(ReasonKind::Requested, None, None, None));
         Poll::Ready(Ended::Cancelled(reason))
     }

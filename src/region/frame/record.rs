@@ -4,6 +4,9 @@ use super::{Extras, Frame};
 use crate::failure::{ExitFailure, Failures};
 use crate::reason::Leaving;
 use crate::region::body::Body;
+use crate::region::look;
+use crate::region::owner;
+use crate::region::record;
 use crate::region::tally::Caught;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
@@ -26,7 +29,7 @@ impl Frame {
     /// Records an error of the body that no caller receives, because a panic takes its place, or its run was dropped
     /// (R15).
     pub(crate) fn unclaimed(&mut self) {
-        let owner = self.node().owner_id();
+        let owner = owner::id(self.node());
         let error = owner.map(|task| ExitFailure::Unclaimed { registered_at: self.at, task });
         self.extras().tally.failures.first.extend(error);
     }
@@ -78,7 +81,7 @@ impl Frame {
             let failures = extras.tally.take_failures();
             let reported = std::mem::take(&mut extras.reported);
             unwind::drop_each_quietly(reported.first);
-            self.node().send_failures(failures);
+            record::send(self.node(), failures);
         }
     }
 
@@ -91,16 +94,16 @@ impl Frame {
         }
         let node = Arc::clone(self.node());
         let Extras { tally, reported, .. } = self.extras();
-        let over = if node.is_record() || node.is_cancelled_itself() {
-            tally.failures.trim(node.cap())
-        } else if !node.may_take_failures() {
-            return node.send_failures(tally.take_failures());
-        } else if node.has_record_around() {
+        let over = if record::is_record(&node) || look::is_cancelled_itself(&node) {
+            tally.failures.trim(record::cap(&node))
+        } else if !record::may_take_failures(&node) {
+            return record::send(&node, tally.take_failures());
+        } else if record::has_record_around(&node) {
             // They go to that record, or into a later `Cancelled`.
-            tally.failures.trim(node.cap())
+            tally.failures.trim(record::cap(&node))
         } else {
-            reported.append(node.report_failures(tally.take_failures()));
-            reported.trim(node.cap())
+            reported.append(record::report_all(&node, tally.take_failures()));
+            reported.trim(record::cap(&node))
         };
         unwind::drop_each_quietly(over);
     }

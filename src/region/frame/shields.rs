@@ -11,6 +11,8 @@
 use super::Frame;
 use crate::clock::Timer;
 use crate::region::flags::HELD;
+use crate::region::shields;
+use crate::region::time::clock;
 use std::task::{Context, Poll};
 
 #[derive(Default)]
@@ -26,13 +28,13 @@ pub(super) struct Watch {
 impl Frame {
     /// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
     pub(super) fn waits_for_shield(&mut self, reached: bool, cx: &mut Context<'_>) -> bool {
-        if !reached && !self.node().has_shield_below() {
+        if !reached && !shields::has_shield_below(self.node()) {
             return false;
         }
         if !self.has(HELD) {
-            self.node().hold();
+            shields::hold(self.node());
         }
-        let (now, patience) = (self.node().now(), self.node().shield_patience());
+        let (now, patience) = (clock::now(self.node()), shields::shield_patience(self.node()));
         let Some(later) = now.checked_add(patience) else { return true };
         let Watch { next, woken, unseen } = &mut self.extras().watch;
         let over = next.take_if(|next| next.at() <= now).is_some();
@@ -44,10 +46,10 @@ impl Frame {
         *woken |= wakes;
         // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
         if wakes || (next.is_none() && !over) {
-            self.extras().watch.next = Some(self.node().timer(later));
+            self.extras().watch.next = Some(clock::timer(self.node(), later));
         }
         if wakes {
-            self.node().wake_shields_below();
+            shields::wake_shields_below(self.node());
         }
         let Some(next) = &mut self.extras().watch.next else { return true };
         // Without a timer, the clock is read in every poll.

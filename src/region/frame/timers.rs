@@ -3,7 +3,9 @@
 use super::Frame;
 use crate::clock::Timer;
 use crate::region::flags::{DEADLINE, SHIELD};
+use crate::region::time;
 use crate::region::time::Times;
+use crate::region::time::clock;
 use crate::unwind::{self, Payload};
 use std::task::Context;
 
@@ -46,7 +48,7 @@ impl Frame {
         let flags = self.node().flags();
         let marked = flags & DEADLINE != 0;
         // The cancellation on which a shield's grace depends may change without a wake-up.
-        let shields = flags & SHIELD != 0 && self.node().grace().is_some();
+        let shields = flags & SHIELD != 0 && clock::grace(self.node()).is_some();
         let changed = marked || shields;
         if !changed && !self.is_timed() {
             return Ok(());
@@ -68,14 +70,14 @@ impl Frame {
     }
 
     fn poll_next_timer(&mut self, mut changed: bool, times: Times, cx: &mut Context<'_>) {
-        let timed = self.node().timed();
+        let timed = time::timed(self.node());
         loop {
             if changed {
-                let due = timed.next_due(times);
+                let due = time::next_due(&timed, times);
                 let extras = self.extras_seen();
                 let armed = extras.and_then(|extras| extras.timers.next.as_ref()).map(Timer::at);
                 if due != armed {
-                    self.extras().timers.next = due.map(|at| timed.timer(at));
+                    self.extras().timers.next = due.map(|at| clock::timer(&timed, at));
                 }
             }
             let extras = self.extras_seen();
@@ -85,9 +87,9 @@ impl Frame {
             }
             let now = timer.at();
             self.extras().timers.next = None;
-            timed.come_due(now, times);
+            time::come_due(&timed, now, times);
             changed = true;
         }
-        self.node().give_way_as_scope();
+        time::give_way_as_scope(self.node());
     }
 }

@@ -12,6 +12,7 @@ use crate::region::flags::{ATTENDED, CANCELLED, LEFT, SHIELD};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::region::observe::Phase;
+use crate::region::owner;
 use crate::rt;
 use crate::sync::{Arc, Looks, Weak};
 use crate::unwind;
@@ -195,7 +196,7 @@ impl Lookout {
                 false => number_of(&home),
             },
             adopted,
-            home: home.describe(),
+            home: owner::describe(&home),
             owner,
             entered_at: home.entered_at(),
             rest: if adopted { running.rest } else { home.exits() },
@@ -211,7 +212,7 @@ impl Lookout {
         let owner = node.owner();
         let held = &mut self.held;
         self.tasks.entry((owner.task, owner.runtime)).or_insert_with(|| {
-            let owner = node.owner_id_past(|node| held.push(node));
+            let owner = owner::id_past(node, |node| held.push(node));
             OfTask { owner, clock: None }
         })
     }
@@ -280,7 +281,7 @@ fn let_go(held: Vec<Arc<Node>>) -> Vec<Node> {
         while let Some(mut node) = next.and_then(Arc::into_inner) {
             next = node.inner.get_mut().parent.take();
             #[cfg(feature = "testing")]
-            node.count_out();
+            node.live.give_up();
             dead.push(node);
         }
     }

@@ -3,6 +3,7 @@
 use super::{ENDED, RECORDING, Span};
 use crate::reason::Leaving;
 use crate::region::node::Node;
+use crate::region::owner;
 use crate::sync::{Arc, Register, Weak};
 use std::panic::Location;
 use std::time::Instant;
@@ -70,9 +71,9 @@ impl Drop for OnShow {
         ENDED.insert(Span {
             what: format!(
                 "exit of {}",
-                home.as_ref().map_or("a region".into(), |home| home.describe())
+                home.as_ref().map_or("a region".into(), |home| owner::describe(home))
             ),
-            owner: home.as_ref().and_then(|home| home.owner_id()),
+            owner: home.as_ref().and_then(|home| owner::id(home)),
             at: Some(exit.registered_at),
             began: exit.since,
             ended: Instant::now(),

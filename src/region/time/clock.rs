@@ -5,6 +5,7 @@ use crate::reason::Reason;
 use crate::region::flags::{CLOCKED, ENTERED};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
+use crate::region::walk;
 use crate::rt;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,57 +28,51 @@ pub(in crate::region) struct Limits {
     pub(in crate::region) patience: Option<Duration>,
 }
 
-impl Node {
-    /// The present instant, by the clock of the nearest region around that was given one, else by that of the current
-    /// runtime.
-    pub(in crate::region) fn now(&self) -> Instant {
-        self.own_clock().map_or_else(rt::now, |clock| clock.now())
-    }
+/// The present instant, by the clock of the nearest region around that was given one, else by that of the current
+/// runtime.
+pub(in crate::region) fn now(node: &Node) -> Instant {
+    own_clock(node).map_or_else(rt::now, |clock| clock.now())
+}
 
-    /// A timer of that clock.
-    pub(in crate::region) fn timer(&self, at: Instant) -> Timer {
-        Timer::new(at, self.own_clock())
-    }
+/// A timer of that clock.
+pub(in crate::region) fn timer(node: &Node, at: Instant) -> Timer {
+    Timer::new(at, own_clock(node))
+}
 
-    fn own_clock(&self) -> Option<Arc<dyn Clock>> {
-        if !self.is_clocked() {
-            return None;
-        }
-        self.find_parent(Node::given_clock)
+fn own_clock(node: &Node) -> Option<Arc<dyn Clock>> {
+    if !node.is_clocked() {
+        return None;
     }
+    walk::find(node, Node::given_clock)
+}
 
-    pub(in crate::region) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
-        self.inner.lock().rest_seen().and_then(|rest| rest.times.clock.clone())
-    }
+/// The flag `CLOCKED` for a region that is entered in `parent`, if a clock may have been given there.
+pub(in crate::region) fn flag_within(parent: Option<&Arc<Node>>) -> u32 {
+    // A group that has children before it is entered may later be entered in a task with a
+    // clock.
+    let clocks = |parent: &Arc<Node>| parent.flags() & (CLOCKED | ENTERED) != ENTERED;
+    if parent.is_some_and(clocks) { CLOCKED } else { 0 }
+}
 
-    /// The flag `CLOCKED` for a region that is entered in `parent`, if a clock may have been given there.
-    pub(in crate::region) fn clocked_in(parent: Option<&Arc<Node>>) -> u32 {
-        // A group that has children before it is entered may later be entered in a task with a
-        // clock.
-        let clocks = |parent: &Arc<Node>| parent.flags() & (CLOCKED | ENTERED) != ENTERED;
-        if parent.is_some_and(clocks) { CLOCKED } else { 0 }
-    }
+pub(crate) fn set(node: &Node, clock: Arc<dyn Clock>) {
+    let old = {
+        let mut inner = node.inner.lock();
+        node.raise(&inner, CLOCKED);
+        inner.rest().times.clock.replace(clock)
+    };
+    drop(old);
+}
 
-    pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
-        let old = {
-            let mut inner = self.inner.lock();
-            self.raise(&inner, CLOCKED);
-            inner.rest().times.clock.replace(clock)
-        };
-        drop(old);
-    }
+pub(in crate::region) fn deadline(node: &Node) -> Option<Instant> {
+    node.inner.lock().more.as_ref()?.deadline
+}
 
-    pub(in crate::region) fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().more.as_ref()?.deadline
-    }
+pub(in crate::region) fn grace(node: &Node) -> Option<Duration> {
+    node.inner.lock().rest_seen()?.times.grace
+}
 
-    pub(in crate::region) fn grace(&self) -> Option<Duration> {
-        self.inner.lock().rest_seen()?.times.grace
-    }
-
-    /// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
-    /// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
-    pub(in crate::region) fn exit_grace(&self) -> Option<Duration> {
-        if self.kind == Kind::Stack { self.grace() } else { None }
-    }
+/// The time that each exit of the region may take, from its first poll (R14). A group's grace is no such bound: its
+/// only exit is the wait for the children that its dropped `run` left, and no child outlives the group (R16).
+pub(in crate::region) fn exit_grace(node: &Node) -> Option<Duration> {
+    if node.kind == Kind::Stack { grace(node) } else { None }
 }

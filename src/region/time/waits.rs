@@ -2,8 +2,12 @@
 
 use crate::clock::Timer;
 use crate::region::flags::ENTERED;
+use crate::region::look;
 use crate::region::node::Node;
+use crate::region::time;
 use crate::region::time::Times;
+use crate::region::time::clock;
+use crate::region::walk;
 use crate::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -12,57 +16,56 @@ use std::time::Instant;
 /// which a timer is not.
 pub(in crate::region) type WaitTimers = Box<Mutex<Vec<(Timer, Arc<Node>)>>>;
 
-impl Node {
-    /// Polls the timers of a wait for the next times, here and around, even if a run watches those; returns whether a time
-    /// has come that cancels this region.
-    pub(in crate::region) fn poll_times_around(
-        self: &Arc<Self>,
-        timers: &mut Option<WaitTimers>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        loop {
-            if timers.is_none() {
-                *timers = self.arm_around();
-            }
-            let Some(armed) = timers else { return false };
-            let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.poll_if_told(cx) {
-                Some(Poll::Ready(())) => Some((timer.at(), Arc::clone(node))),
-                // Without a clock where this wait is polled, the time is left to the region's run.
-                Some(Poll::Pending) | None => None,
-            };
-            let rung: Vec<_> = armed.get_mut().iter_mut().filter_map(rings).collect();
-            if rung.is_empty() {
-                return false;
-            }
-            *timers = None;
-            for (now, node) in rung {
-                node.come_due_here(now);
-            }
-            if self.is_cancelled() {
-                return true;
-            }
+/// Polls the timers of a wait for the next times, here and around, even if a run watches those; returns whether a time
+/// has come that cancels this region.
+pub(in crate::region) fn poll_times_around(
+    region: &Arc<Node>,
+    timers: &mut Option<WaitTimers>,
+    cx: &mut Context<'_>,
+) -> bool {
+    loop {
+        if timers.is_none() {
+            *timers = arm_around(region);
+        }
+        let Some(armed) = timers else { return false };
+        let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.poll_if_told(cx) {
+            Some(Poll::Ready(())) => Some((timer.at(), Arc::clone(node))),
+            // Without a clock where this wait is polled, the time is left to the region's run.
+            Some(Poll::Pending) | None => None,
+        };
+        let rung: Vec<_> = armed.get_mut().iter_mut().filter_map(rings).collect();
+        if rung.is_empty() {
+            return false;
+        }
+        *timers = None;
+        for (now, node) in rung {
+            time::come_due_here(&node, now);
+        }
+        if look::is_cancelled(region) {
+            return true;
         }
     }
+}
 
-    /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
-    fn arm_around(self: &Arc<Self>) -> Option<WaitTimers> {
-        let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
-        let mut by_same_clock = false;
-        self.each_around(|node| {
-            let due = if node.has(ENTERED) { node.timed().next_due(Times::All) } else { None };
-            if let Some(due) = due {
-                match next.last_mut().filter(|_| by_same_clock) {
-                    Some(last) if last.0 <= due => {}
-                    Some(last) => *last = (due, Arc::clone(node)),
-                    None => next.push((due, Arc::clone(node))),
-                }
-                by_same_clock = true;
+/// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
+fn arm_around(region: &Arc<Node>) -> Option<WaitTimers> {
+    let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
+    let mut by_same_clock = false;
+    walk::each_around(region, |node| {
+        let due =
+            if node.has(ENTERED) { time::next_due(&time::timed(node), Times::All) } else { None };
+        if let Some(due) = due {
+            match next.last_mut().filter(|_| by_same_clock) {
+                Some(last) if last.0 <= due => {}
+                Some(last) => *last = (due, Arc::clone(node)),
+                None => next.push((due, Arc::clone(node))),
             }
-            // The regions farther out have another clock.
-            by_same_clock &= node.given_clock().is_none();
-        });
-        let armed = next.into_iter().map(|(due, node)| (node.timed().timer(due), node));
-        let armed: Vec<_> = armed.collect();
-        if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
-    }
+            by_same_clock = true;
+        }
+        // The regions farther out have another clock.
+        by_same_clock &= node.given_clock().is_none();
+    });
+    let armed = next.into_iter().map(|(due, node)| (clock::timer(&time::timed(&node), due), node));
+    let armed: Vec<_> = armed.collect();
+    if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
 }
