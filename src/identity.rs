@@ -1,7 +1,7 @@
 //! The identity of tasks, and the comparison of two identities (R1, R5).
 
 use crate::names::Shown;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -109,5 +109,44 @@ impl Identity {
             || current.is_unknown()
             || (self.task != 0 && self.task == current.task)
             || (self.runtime != 0 && self.runtime == current.runtime)
+    }
+}
+
+/// An identity that several threads read. It is written under a lock, before the flag that tells other threads to read it, so
+/// `Relaxed` is enough.
+pub(crate) struct SharedIdentity {
+    task: AtomicU64,
+    runtime: AtomicU64,
+}
+
+impl SharedIdentity {
+    pub(crate) fn new(identity: Identity) -> Self {
+        SharedIdentity {
+            task: AtomicU64::new(identity.task),
+            runtime: AtomicU64::new(identity.runtime),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Identity {
+        Identity { task: self.task(), runtime: self.runtime.load(Ordering::Relaxed) }
+    }
+
+    #[inline]
+    pub(crate) fn task(&self) -> u64 {
+        self.task.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, identity: Identity) {
+        self.set_task(identity.task);
+        self.set_runtime(identity.runtime);
+    }
+
+    pub(crate) fn set_task(&self, task: u64) {
+        self.task.store(task, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_runtime(&self, runtime: u64) {
+        self.runtime.store(runtime, Ordering::Relaxed);
     }
 }

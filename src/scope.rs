@@ -206,14 +206,14 @@ impl CancelScope {
 pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
     look_at_clock(node);
     let by = region::current_task();
-    go_on(request::stop(node, Reason::new(ReasonKind::Requested, None, by, Some(at))));
+    resume_panic(request::stop(node, Reason::new(ReasonKind::Requested, None, by, Some(at))));
 }
 
 /// Asks `node` to wind down within `grace`, at a user's request.
 pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, at: &'static Location<'static>) {
     look_at_clock(node);
     let by = region::current_task();
-    go_on(request::stop_within(
+    resume_panic(request::stop_within(
         node,
         grace,
         Reason::new(ReasonKind::Requested, None, by, Some(at)),
@@ -229,7 +229,7 @@ pub(crate) fn request(
     look_at_clock(node);
     if !look::is_cancelled_itself(node) && !node.has_left() {
         let by = region::current_task();
-        go_on(request::cancel_for_user(
+        resume_panic(request::cancel_for_user(
             node,
             Reason::new(ReasonKind::Requested, message, by, Some(at)),
         ));
@@ -244,7 +244,7 @@ fn look_at_clock(node: &Arc<Node>) {
 
 /// Resumes the panic of a waker in the caller that made the request; discards it while the thread
 /// unwinds, because a second panic would end the process.
-fn go_on(panic: Option<Payload>) {
+fn resume_panic(panic: Option<Payload>) {
     match panic {
         Some(panic) if std::thread::panicking() => unwind::discard(panic),
         Some(panic) => unwind::resume(panic),
@@ -281,7 +281,7 @@ impl<F: Future> Future for ScopeRun<'_, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().run.poll_quick(cx) {
             Some(polled) => polled.map(Ok),
-            None => self.go_on(cx),
+            None => self.poll_slowly(cx),
         }
     }
 }
@@ -289,7 +289,7 @@ impl<F: Future> Future for ScopeRun<'_, F> {
 impl<F: Future> ScopeRun<'_, F> {
     #[inline(never)]
     #[track_caller]
-    fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+    fn poll_slowly(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut run = self.project().run;
         match ready!(run.as_mut().poll_scope(cx)) {
             Ok(Some(Ok(value))) => {

@@ -161,12 +161,12 @@ impl<F: Future> MoveOn<F> {
     fn poll_run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
         match self.as_mut().project().run.poll_quick(cx) {
             Some(polled) => polled.map(Ok),
-            None => self.go_on(cx),
+            None => self.poll_slowly(cx),
         }
     }
 
     #[inline(never)]
-    fn go_on(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
+    fn poll_slowly(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Reason>> {
         let mut run = self.project().run;
         // No other code has its node, so that it is not misused.
         let Ok(Some(left)) = ready!(run.as_mut().poll_scope(cx)) else { return Poll::Pending };

@@ -1,7 +1,7 @@
 //! The regions and exits of a period, with their times.
 
 use super::json::{escaped, micros};
-use crate::region::register::{self, Span};
+use crate::region::register::{self, Interval};
 use serde_json::json;
 use std::collections::HashMap;
 use std::fmt;
@@ -28,33 +28,35 @@ pub struct Recording {
 impl Recording {
     /// Ends it.
     pub fn finish(self) -> Timeline {
-        let mut bars: Vec<_> =
-            register::record(false).into_iter().map(|span| Bar { span, open: false }).collect();
+        let mut bars: Vec<_> = register::record(false)
+            .into_iter()
+            .map(|interval| Bar { interval, open: false })
+            .collect();
         let look = register::found();
         let now = Instant::now();
         bars.extend(look.regions.into_iter().map(|found| {
             let name =
                 found.name.as_deref().map(|name| format!(" `{}`", crate::names::Shown(name)));
-            let span = Span {
+            let interval = Interval {
                 what: found.kind.noun().to_owned() + &name.unwrap_or_default(),
                 owner: found.owner,
                 at: found.entered_at,
                 began: found.entered,
                 ended: now,
             };
-            Bar { span, open: true }
+            Bar { interval, open: true }
         }));
         bars.extend(look.exits.into_iter().map(|exit| {
-            let span = Span {
+            let interval = Interval {
                 what: format!("exit of {}", exit.home),
                 owner: exit.owner,
                 at: Some(exit.running.registered_at),
                 began: exit.running.since,
                 ended: now,
             };
-            Bar { span, open: true }
+            Bar { interval, open: true }
         }));
-        bars.sort_by_key(|bar| bar.span.began);
+        bars.sort_by_key(|bar| bar.interval.began);
         Timeline { began: self.began, bars }
     }
 }
@@ -67,7 +69,7 @@ pub struct Timeline {
 }
 
 struct Bar {
-    span: Span,
+    interval: Interval,
     /// Whether it was open at the end of the recording.
     open: bool,
 }
@@ -89,22 +91,23 @@ impl Timeline {
     pub fn to_trace_json(&self) -> String {
         let mut rows: HashMap<String, usize> = HashMap::new();
         let mut events = Vec::new();
-        for Bar { span, open } in &self.bars {
-            let owner = span.owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
+        for Bar { interval, open } in &self.bars {
+            let owner =
+                interval.owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
             let next = rows.len() + 1;
             let row = *rows.entry(owner).or_insert(next);
             let since = |at: Instant| micros(at.saturating_duration_since(self.began));
-            let began = since(span.began);
-            let at = span.at.map(ToString::to_string);
+            let began = since(interval.began);
+            let at = interval.at.map(ToString::to_string);
             let place =
-                if span.what.starts_with("exit of ") { "registered_at" } else { "entered_at" };
+                if interval.what.starts_with("exit of ") { "registered_at" } else { "entered_at" };
             events.push(json!({
-                "name": span.what,
+                "name": interval.what,
                 "ph": "X",
                 "pid": 1,
                 "tid": row,
                 "ts": began,
-                "dur": since(span.ended).saturating_sub(began),
+                "dur": since(interval.ended).saturating_sub(began),
                 "args": { place: at, "open": open },
             }));
         }

@@ -165,7 +165,7 @@ fn enter_node<R>(
     count: u32,
     caught: impl FnOnce() -> R,
 ) -> (R, bool) {
-    let task = slot.as_ref().map_or(0, |node| node.owner_task());
+    let task = slot.as_ref().map_or(0, |node| node.owner.task());
     let (before, node_before) =
         here(|here| (here.enter(task, flags, count), here.node.replace(slot.take())));
     let result = caught();

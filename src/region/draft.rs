@@ -253,7 +253,7 @@ impl Light {
             | if in_exit { SHELTERED } else { 0 }
             | if self.deadline.is_some() { DEADLINE } else { 0 };
         let parent = parent.map(|(parent, _)| parent);
-        let around = parent.as_ref().map_or(0, |parent| parent.owner().runtime);
+        let around = parent.as_ref().map_or(0, |parent| parent.owner.get().runtime);
         let runtime = self.root.unwrap_or(around);
         let owner = Identity { task: self.task, runtime };
         Node::entered(self.kind, owner, flags, parent, self.at, self.deadline)

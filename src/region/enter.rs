@@ -23,7 +23,7 @@ use super::time::clock;
 use super::walk;
 use crate::identity::Identity;
 use crate::rt;
-use crate::sync::{Arc, Ordering, next_number};
+use crate::sync::{Arc, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
 use std::time::Instant;
@@ -82,7 +82,7 @@ impl Node {
         if self.has(ENTERED) {
             return None;
         }
-        self.record_owner(owner);
+        self.owner.set(owner);
         if matches!(self.kind, Kind::Stack | Kind::Group) {
             inner.more().number = next_number();
         }
@@ -95,7 +95,7 @@ impl Node {
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         if looked_at {
-            quiet::unsettle_if_seen(self, around.as_ref());
+            quiet::begin_epoch_if_seen(self, around.as_ref());
         }
         observe::entered(self);
         Some(Entry { around, attended: attended != 0, awaited, timed })
@@ -143,9 +143,9 @@ impl Node {
                 return Err(self.twice(at));
             }
             if self.kind == Kind::Task {
-                self.record_owner(Identity { task: next_number(), runtime: 0 });
+                self.owner.set(Identity { task: next_number(), runtime: 0 });
                 self.raise(&inner, ROOT);
-            } else if self.owner().task == 0 {
+            } else if self.owner.get().task == 0 {
                 // Entered by its first use outside every known task: now it belongs to the task that runs it,
                 // and its parent is the region current here. If there is none, it is its own task. It is a
                 // root, which may move with its future, only if it is entered here (R5).
@@ -155,13 +155,13 @@ impl Node {
                 inner = self.inner.lock();
                 match &around {
                     Some(around) => {
-                        self.owner_task.store(around.owner().task, Ordering::Relaxed);
+                        self.owner.set_task(around.owner.get().task);
                         // Only inserted, because replacing an existing parent would drop it under the lock.
                         inner.parent.get_or_insert_with(|| Arc::clone(around));
                         quiet::begin_epoch();
                     }
                     None => {
-                        self.owner_task.store(next_number(), Ordering::Relaxed);
+                        self.owner.set_task(next_number());
                         self.raise(&inner, if fresh { ROOT } else { 0 });
                     }
                 }
@@ -216,7 +216,7 @@ impl Node {
         }
         {
             let mut inner = self.inner.lock();
-            self.record_owner(owner);
+            self.owner.set(owner);
             self.lower(&inner, SHELTERED | CLOCKED);
             self.raise(&inner, Node::inherited(parent.as_ref(), in_exit));
             if let Some(more) = &mut inner.more {
@@ -271,7 +271,7 @@ impl Node {
         } else {
             // The current runtime task becomes an owner, so that the drop is not reported as a
             // foreign one.
-            self.owner_runtime.store(rt::task_number(), Ordering::Relaxed);
+            self.owner.set_runtime(rt::task_number());
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn take_exit(node: &Node) -> Option<Exit> {
 
 /// A wave of one exit of this region.
 pub(crate) fn wave_of(node: &Arc<Node>, exit: Exit, why: Leaving) -> Wave {
-    let mut wave = Wave::new(node.owner().task);
+    let mut wave = Wave::new(node.owner.get().task);
     wave.add_batch(Batch {
         number: node.number(),
         why,
@@ -73,7 +73,7 @@ pub(crate) fn move_exits_to(node: &Node, other: &Node) {
 pub(super) fn take_inbox(node: &Node) -> (Vec<Wave>, Failures) {
     let mut inner = node.inner.lock();
     node.lower(&inner, INBOX);
-    let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.records));
+    let records = inner.rest_mut().map(|rest| rest.sent.take());
     let adopted = std::mem::take(&mut inner.more().adopted);
     (adopted, records.unwrap_or_default())
 }

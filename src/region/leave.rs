@@ -99,7 +99,7 @@ impl Node {
             }
             inner.entered_at = Some(entered_at);
             inner.parent = parent;
-            self.record_owner(owner);
+            self.owner.set(owner);
             self.raise(&inner, ENTERED);
         }
         drop(self.leave_now(None));
@@ -149,7 +149,7 @@ impl Node {
                 }
             }
             if let Some(rest) = inner.rest_mut() {
-                records = std::mem::take(&mut rest.records);
+                records = rest.sent.take();
             }
             self.raise(&inner, LEFT);
             (records, self.take_leave(&mut inner))
@@ -172,7 +172,7 @@ impl Node {
                 // A canceller further out may have set its flag and not yet walked its links. It will not find
                 // this region any more, so its waiters are woken here, and later questions have to look.
                 request::take_waiters(self, &mut inner, &mut waiters);
-                quiet::unsettle_for_good(self);
+                quiet::end_quiet(self);
             }
             self.raise(&inner, LEFT);
             if let Some(more) = &mut inner.more {
@@ -181,7 +181,7 @@ impl Node {
                 abandoned.number = more.number;
             }
             if let Some(rest) = inner.rest_mut() {
-                abandoned.records = std::mem::take(&mut rest.records);
+                abandoned.records = rest.sent.take();
             }
             self.take_leave(&mut inner)
         };
@@ -224,7 +224,7 @@ impl Node {
         }
         if self.has(SHIELD | SHELTERED) {
             // A shield or shelter that is left no longer holds a cancellation off.
-            quiet::unsettle_held(self);
+            quiet::begin_epoch_inside(self);
         }
         observe::left(self);
     }

@@ -2,21 +2,21 @@
 //!
 //! # Invariants
 //!
-//! 1. A link is weak, and is a number in the region around: the place. Places are reused, so code that empties a place checks
+//! 1. A link is weak, and has a key in the region around. Keys are reused, so code that removes a key checks
 //!    that it still holds the same region.
-//! 2. `LINKED` and the place change together, under the lock of the inner region. The region around is locked before, for the
-//!    place, and not at the same time; if it was left in between, the link is taken back.
+//! 2. `LINKED` and the key change together, under the lock of the inner region. The region around is locked before, for the
+//!    key, and not at the same time; if it was left in between, the link is taken back.
 //! 3. A region that is left passes its links on: each region below is linked in the nearest live ancestor.
 
 use super::flags::{BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
 use super::kind::Kind;
-use super::node::{Inner, NOWHERE, Node};
+use super::node::{Inner, NO_KEY, Node};
 use super::request;
 use super::walk;
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
-/// The region in which a region is linked, and its place there.
+/// The region in which a region is linked, and its key there.
 type Link = (Arc<Node>, usize);
 
 /// The links of a region that is left: its own outwards, and those of the regions below it.
@@ -84,8 +84,8 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
         if ours {
             let in_parent = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, node));
             match u32::try_from(key) {
-                Ok(place) if in_parent && place != NOWHERE => {
-                    child.place.store(place, Ordering::Relaxed);
+                Ok(key) if in_parent && key != NO_KEY => {
+                    child.link_key.store(key, Ordering::Relaxed);
                 }
                 _ => inner.rest().link = Some((Arc::downgrade(node), key)),
             }
@@ -110,7 +110,7 @@ pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
     node
 }
 
-/// Empties the place `key`, if `child` still has it: after this region was left, the place may
+/// Removes the link at `key`, if it is still that of `child`: after this region was left, the key may
 /// belong to another region.
 fn forget_link(node: &Node, key: usize, child: &Arc<Node>) {
     let link = node.inner.lock().remove_link(key, child);
@@ -120,10 +120,10 @@ fn forget_link(node: &Node, key: usize, child: &Arc<Node>) {
 /// Takes the region's link out of its node. The caller has to pass it to
 /// [`drop_link`], outside the lock.
 pub(super) fn take_link(node: &Node, inner: &mut Inner) -> Option<Link> {
-    let place = node.place.load(Ordering::Relaxed);
-    if place != NOWHERE {
-        node.place.store(NOWHERE, Ordering::Relaxed);
-        return inner.parent.clone().map(|parent| (parent, place as usize));
+    let key = node.link_key.load(Ordering::Relaxed);
+    if key != NO_KEY {
+        node.link_key.store(NO_KEY, Ordering::Relaxed);
+        return inner.parent.clone().map(|parent| (parent, key as usize));
     }
     let (linked_in, key) = inner.rest_mut()?.link.take()?;
     Some((linked_in.upgrade()?, key))

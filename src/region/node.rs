@@ -6,16 +6,17 @@ use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
 #[cfg(feature = "testing")]
 use super::live;
+use super::quiet::word::{Holds, Quiet};
+use super::record::sent::Sent;
 #[cfg(feature = "inspect")]
 use super::register;
 use super::tally::Caught;
-use super::time::clock::Limits;
+use super::time::limits::Limits;
 use crate::clock::Clock;
-use crate::failure::Failures;
-use crate::identity::Identity;
+use crate::identity::{Identity, SharedIdentity};
 use crate::reason::Reason;
 use crate::spawn::Spawn;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, Weak, next_number};
+use crate::sync::{Arc, AtomicU32, Mutex, Ordering, Weak, next_number};
 use crate::wakers::Wakers;
 use slab::Slab;
 use std::panic::Location;
@@ -27,22 +28,19 @@ pub(crate) struct Node {
     /// The number of times that the waiters were taken. A waiter compares it, to see whether its waker is
     /// still registered.
     pub(super) calls: AtomicU32,
-    /// The epoch in which no cancellation was found here or around; see `quiet.rs`.
-    pub(super) quiet: AtomicU64,
-    pub(super) owner_task: AtomicU64,
-    pub(super) owner_runtime: AtomicU64,
+    pub(super) quiet: Quiet,
+    pub(super) owner: SharedIdentity,
     pub(super) kind: Kind,
-    /// Whether a region was ever entered in this one; see `quiet::unsettle_held`.
-    pub(super) holds: AtomicBool,
-    /// The region's place among its parent's links, if it has one there.
-    pub(super) place: AtomicU32,
+    pub(super) holds: Holds,
+    /// The key of the region among its parent's links, if it is linked there.
+    pub(super) link_key: AtomicU32,
     pub(super) inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
     pub(super) live: live::LiveEntry,
 }
 
-/// The [`Node::place`] of a region without a place.
-pub(super) const NOWHERE: u32 = u32::MAX;
+/// The [`Node::link_key`] of a region that is not linked in its parent.
+pub(super) const NO_KEY: u32 = u32::MAX;
 
 /// The state that every region needs. Further state is in boxes, for the regions that need it.
 #[derive(Default)]
@@ -89,10 +87,8 @@ pub(super) struct Rest {
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// The region in which it is linked, and its place there, if that is not its parent.
     pub(super) link: Option<(Weak<Node>, usize)>,
-    /// Failures that were sent here, until the region's run takes them.
-    pub(super) records: Failures,
-    /// The number of failures that its record keeps, if it was set.
-    pub(super) cap: Option<usize>,
+    /// Failures that were sent here.
+    pub(super) sent: Sent,
     /// The panic of an exit, kept for the run or close that goes on with a stack that was
     /// handed back.
     pub(super) panic: Option<Caught>,
@@ -196,12 +192,11 @@ impl Node {
         Arc::new(Node {
             flags: AtomicU32::new(flags),
             calls: AtomicU32::new(0),
-            quiet: AtomicU64::new(0),
-            owner_task: AtomicU64::new(owner.task),
-            owner_runtime: AtomicU64::new(owner.runtime),
+            quiet: Quiet::new(),
+            owner: SharedIdentity::new(owner),
             kind,
-            holds: AtomicBool::new(false),
-            place: AtomicU32::new(NOWHERE),
+            holds: Holds::new(),
+            link_key: AtomicU32::new(NO_KEY),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
             live: live::LiveEntry::new(),
@@ -235,11 +230,6 @@ impl Node {
         if self.kind == Kind::Scope && self.has(STAY) { Kind::Stay } else { self.kind }
     }
 
-    pub(super) fn record_owner(&self, owner: Identity) {
-        self.owner_task.store(owner.task, Ordering::Relaxed);
-        self.owner_runtime.store(owner.runtime, Ordering::Relaxed);
-    }
-
     #[inline]
     pub(super) fn flags(&self) -> u32 {
         self.flags.load(Ordering::Acquire)
@@ -253,16 +243,6 @@ impl Node {
     /// Whether it, or a task around it, may have been given a clock of its own.
     pub(super) fn is_clocked(&self) -> bool {
         self.has(CLOCKED)
-    }
-
-    #[inline]
-    pub(super) fn owner(&self) -> Identity {
-        Identity { task: self.owner_task(), runtime: self.owner_runtime.load(Ordering::Relaxed) }
-    }
-
-    #[inline]
-    pub(super) fn owner_task(&self) -> u64 {
-        self.owner_task.load(Ordering::Relaxed)
     }
 
     pub(crate) fn entered_at(&self) -> Option<&'static Location<'static>> {

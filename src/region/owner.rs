@@ -13,7 +13,7 @@ use std::panic::Location;
 /// The owner of a region that is entered in `parent`, or where no region is current.
 pub(super) fn within(parent: Option<&Arc<Node>>) -> Identity {
     match parent {
-        Some(parent) => parent.owner(),
+        Some(parent) => parent.owner.get(),
         None => Identity { task: 0, runtime: rt::task_number() },
     }
 }
@@ -41,7 +41,7 @@ pub(super) fn check_task(
 /// Whether the current task is known to be the owner.
 #[inline]
 pub(super) fn is_current_tasks(node: &Node) -> bool {
-    let task = node.owner_task();
+    let task = node.owner.task();
     task != 0 && task == ambient::task()
 }
 
@@ -51,7 +51,7 @@ fn check_identity(
     operation: &'static str,
     at: &'static Location<'static>,
 ) -> Result<(), Box<WrongTask>> {
-    let owner = node.owner();
+    let owner = node.owner.get();
     if owner.is_unknown() {
         return Ok(());
     }
@@ -83,7 +83,7 @@ pub(crate) fn id(node: &Node) -> Option<TaskId> {
 
 /// As [`id`]; `walked_past` gets the regions on the way to that task.
 pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(Arc<Node>)) -> Option<TaskId> {
-    let owner = region.owner();
+    let owner = region.owner.get();
     if owner.task == 0 {
         return (owner.runtime != 0).then(|| TaskId::runtime(owner.runtime));
     }
@@ -92,7 +92,7 @@ pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(Arc<Node>)) -> 
     }
     let mut at = region.parent();
     while let Some(node) = at {
-        if node.owner_task() != owner.task {
+        if node.owner.task() != owner.task {
             break;
         }
         if node.is_task() {

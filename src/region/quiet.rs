@@ -10,19 +10,16 @@
 //! 2. The epoch is raised after such an event has happened, so a thread that reads the new epoch finds the event.
 //! 3. Every change of the word is a read-modify-write, so changes are totally ordered: a look that came before a request
 //!    cannot overwrite the request's mark.
-//! 4. `NEVER` is final. A region has it that was cancelled or stopped itself, or has times that no run watches.
+//! 4. The end of being quiet is final. It has come for a region that was cancelled or stopped itself, or has times that no run watches.
 //! 5. A region that was never entered by another one changes no answer but its own, so its request raises no epoch (R19).
+
+pub(super) mod word;
 
 use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED};
 use super::look;
 use super::node::Node;
 use super::walk;
 use crate::sync::{Arc, Ordering, epoch};
-
-/// The value of `quiet` in a region that was cancelled or stopped itself: no epoch.
-const NEVER: u64 = u64::MAX;
-/// The value of `quiet` in a region that has been entered, and in which no look has found anything since.
-const ENTERED_UNSEEN: u64 = u64::MAX - 1;
 
 /// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there.
 ///
@@ -36,7 +33,7 @@ pub(crate) fn is_quiet(node: &Node) -> bool {
 
 #[inline]
 pub(super) fn is_quiet_in(node: &Node, epoch: u64) -> bool {
-    node.quiet.load(Ordering::Acquire) == epoch
+    node.quiet.is_in(epoch)
 }
 
 /// Records that no cancellation was found, here and on the way. A later look stops at a region on the way,
@@ -53,17 +50,12 @@ pub(super) fn quieten(region: &Node, now: u64, timed: u32) {
     });
 }
 
-/// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
-/// marks it as never quiet; T1 marks it as quiet.
 fn found_quiet(node: &Node, now: u64, timed: u32) {
     if timed != 0 && !node.has(TIMED) {
         let inner = node.inner.lock();
         node.raise(&inner, timed);
     }
-    let before = node.quiet.load(Ordering::Acquire);
-    if before != NEVER && !node.has(CANCELLED | STOP) {
-        let _ = node.quiet.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
-    }
+    node.quiet.mark(now, || node.has(CANCELLED | STOP));
 }
 
 /// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
@@ -81,45 +73,37 @@ pub(super) fn begin_epoch() {
 /// This region was cancelled or stopped, or has times that no run watches: it is never quiet again, and the regions
 /// inside it look again.
 ///
-/// By invariant 3, a mark of [`found_quiet`] comes before this one or fails.
-pub(super) fn unsettle_for_good(node: &Node) {
-    node.quiet.swap(NEVER, Ordering::AcqRel);
-    unsettle_held(node);
+/// By invariant 3, a mark of a look comes before this one or fails.
+pub(super) fn end_quiet(node: &Node) {
+    node.quiet.end();
+    begin_epoch_inside(node);
 }
 
 /// As [`begin_epoch`], for the regions inside alone: if none was ever entered, no region has to look
 /// again (R19).
-///
-/// T1 cancels this region, and then looks whether a region is inside. T2 notes that it enters a region, and then looks
-/// whether this one is cancelled. Both change one word, so the second acquires the first one's changes.
-pub(super) fn unsettle_held(node: &Node) {
-    if node.holds.fetch_or(false, Ordering::AcqRel) {
+pub(super) fn begin_epoch_inside(node: &Node) {
+    if node.holds.is_so() {
         epoch().fetch_add(1, Ordering::Release);
     }
 }
 
 /// Notes in `parent` that a region is entered in it. To be called before that region looks outwards.
 pub(super) fn note_held(parent: Option<&Arc<Node>>) {
-    if let Some(parent) = parent.filter(|parent| !parent.holds.load(Ordering::Acquire)) {
-        parent.holds.fetch_or(true, Ordering::AcqRel);
+    if let Some(parent) = parent {
+        parent.holds.note();
     }
 }
 
 /// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
 /// it; if there was none, no region has to look again.
-///
-/// T1 looks; T2 enters the region and calls this; T1 marks the region as quiet. That mark comes either before this
-/// exchange, which then finds it, or after, and then it fails.
-pub(super) fn unsettle_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
-    let unseen = |before: u64| (before != NEVER).then_some(ENTERED_UNSEEN);
-    let before = node.quiet.fetch_update(Ordering::AcqRel, Ordering::Acquire, unseen);
-    if before != Ok(0) || node.holds.load(Ordering::Acquire) {
-        unsettle_inside(parent);
+pub(super) fn begin_epoch_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
+    if node.quiet.enter() || node.holds.is_known() {
+        begin_epoch_if_asked(parent);
     }
 }
 
 /// The region has moved into `parent`.
-pub(super) fn unsettle_inside(parent: Option<&Arc<Node>>) {
+pub(super) fn begin_epoch_if_asked(parent: Option<&Arc<Node>>) {
     if parent.is_some_and(|parent| look::is_cancelled(parent) || look::is_stopped(parent)) {
         begin_epoch();
     }

@@ -8,19 +8,19 @@
 //! 2. A failure that was sent is stored under the lock, after `LEFT` was read (invariant 2 of the room).
 //! 3. Failures over the cap are counted, and dropped outside the lock, because their drop is user code (R18).
 
+pub(super) mod sent;
+
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;
 use super::local_exit;
-use super::node::{Inner, Node};
+use super::node::Node;
 use super::owner;
 use super::walk;
 use crate::failure::Failures;
 use crate::report::{Report, report, report_failure};
 use crate::unwind;
 use crate::wakers::wake_all;
-
-/// The number of failures that a record keeps by default.
-const CAP: usize = 1024;
+use sent::Sent;
 
 /// Whether the result of its run may contain failures: that of a stack or a group does, that of a scope if it is
 /// cancelled.
@@ -72,10 +72,7 @@ fn take_in(node: &Node, failures: Failures) -> Result<(), Failures> {
         if node.has(LEFT) || !is_open(node) {
             return Err(failures);
         }
-        let cap = cap_in(&inner);
-        let records = &mut inner.rest().records;
-        records.append(failures);
-        let over = records.trim(cap);
+        let over = inner.rest().sent.add(failures);
         // The run of a scope may have to report them at once.
         let waker = if is_record(node) { None } else { inner.waker.take() };
         node.raise(&inner, INBOX | if waker.is_some() { REWAKE } else { 0 });
@@ -103,14 +100,10 @@ pub(super) fn report_all(node: &Node, failures: Failures) -> Failures {
 
 /// Sets the number of failures that its record keeps (R15).
 pub(crate) fn set_cap(node: &Node, cap: usize) {
-    node.inner.lock().rest().cap = Some(cap.max(1));
+    node.inner.lock().rest().sent.set_cap(cap);
 }
 
 /// The number of failures that its record keeps.
 pub(crate) fn cap(node: &Node) -> usize {
-    cap_in(&node.inner.lock())
-}
-
-fn cap_in(inner: &Inner) -> usize {
-    inner.rest_seen().and_then(|rest| rest.cap).unwrap_or(CAP)
+    node.inner.lock().rest_seen().map_or_else(Sent::default_cap, |rest| rest.sent.cap())
 }

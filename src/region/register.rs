@@ -20,7 +20,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 static OPEN: Register<Weak<Node>> = Register::new();
-static ENDED: Register<Span> = Register::new();
+static ENDED: Register<Interval> = Register::new();
 static RECORDING: Switch = Switch::new();
 
 /// The state that a node keeps for `inspect`.
@@ -41,7 +41,7 @@ pub(super) struct Entry {
 
 /// A region or an exit that has ended, for a timeline.
 #[derive(Clone)]
-pub(crate) struct Span {
+pub(crate) struct Interval {
     pub(crate) what: String,
     pub(crate) owner: Option<TaskId>,
     pub(crate) at: Option<&'static Location<'static>>,
@@ -96,7 +96,7 @@ fn remove(node: &Node, entry: Entry) {
         drop(OPEN.remove(key));
     }
     if let (true, Some(began)) = (RECORDING.is_set(), entry.entered) {
-        ENDED.insert(Span {
+        ENDED.insert(Interval {
             what: owner::describe(node),
             owner: owner::id(node),
             at: node.entered_at(),
@@ -135,7 +135,7 @@ pub(super) fn forget(entry: &mut Entry) {
 }
 
 /// Starts to keep the regions and exits that end from now on; or stops, and returns those that were kept.
-pub(crate) fn record(on: bool) -> Vec<Span> {
+pub(crate) fn record(on: bool) -> Vec<Interval> {
     RECORDING.set(on);
     ENDED.take()
 }

@@ -121,8 +121,7 @@ pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> 
     }
     {
         let mut inner = node.inner.lock();
-        let asked = &mut inner.rest().times.asked_grace;
-        *asked = Some(asked.map_or(grace, |before| before.min(grace)));
+        inner.rest().times.ask_grace(grace);
     }
     let stopped = stop(node, reason);
     // The grace begins now, and not when a future looks at the region.
@@ -204,7 +203,7 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
             node.raise(&inner, CANCELLED);
             // The epoch is raised before the waiters are taken, so that a waiter that
             // registers later sees it, and looks.
-            quiet::unsettle_for_good(node);
+            quiet::end_quiet(node);
             true
         }
         Signal::Stop(reason) => {
@@ -219,7 +218,7 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
                 false => 0,
             };
             node.raise(&inner, STOP | times);
-            quiet::unsettle_for_good(node);
+            quiet::end_quiet(node);
             grace
         }
         Signal::Held(_) if node.kind != Kind::Group => return node.flags(),

@@ -19,7 +19,7 @@ use std::panic::Location;
 pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
     let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
     let around = Some(Arc::clone(parent));
-    let node = Node::entered(Kind::Stay, parent.owner(), flags, around, at, None);
+    let node = Node::entered(Kind::Stay, parent.owner.get(), flags, around, at, None);
     take_after(&node, parent);
     observe::entered(&node);
     links::put_into(node, parent)
@@ -53,7 +53,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
     {
         let mut inner = scope.inner.lock();
         (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
-        scope.record_owner(node.owner());
+        scope.owner.set(node.owner.get());
         scope.raise(&inner, ENTERED | (node.flags() & (ROOT | SHELTERED | CLOCKED)));
     }
     take_after(node, scope);
@@ -62,7 +62,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
         node.lower(&inner, SHELTERED);
     }
-    quiet::unsettle_inside(parent.as_ref());
+    quiet::begin_epoch_if_asked(parent.as_ref());
     observe::entered(scope);
     links::link(scope, node);
     request::catch_up(scope, node);

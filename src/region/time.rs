@@ -17,6 +17,7 @@
 //! 5. A region that was left has no times.
 
 pub(crate) mod clock;
+pub(super) mod limits;
 mod settings;
 mod unwatched;
 mod waits;
@@ -141,8 +142,7 @@ pub(in crate::region) fn stop_due(node: &Node) -> Option<Instant> {
     let (begun, grace) = {
         let inner = node.inner.lock();
         let rest = inner.rest_seen()?;
-        let own = rest.times.grace.filter(|_| rest.times.stop_due.is_none());
-        (rest.times.stop_due, own.into_iter().chain(rest.times.asked_grace).min())
+        (rest.times.stop_due(), rest.times.grace_to_begin())
     };
     let Some(grace) = grace else { return begun };
     // The clock of a region is known once it is entered.
@@ -150,12 +150,7 @@ pub(in crate::region) fn stop_due(node: &Node) -> Option<Instant> {
         return begun;
     }
     let due = clock::now(node).checked_add(grace);
-    let mut inner = node.inner.lock();
-    let rest = inner.rest();
-    // A request with a shorter grace that came meanwhile stays, and begins with the next look.
-    rest.times.asked_grace.take_if(|asked| *asked >= grace);
-    rest.times.stop_due = rest.times.stop_due.into_iter().chain(due).min();
-    rest.times.stop_due
+    node.inner.lock().rest().times.begin_grace(grace, due)
 }
 
 /// The time at which a shield gives way to a cancellation around it (R12): one grace for each cancellation, even if
@@ -170,7 +165,7 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
     let reason = look::reason_around(region)?;
     let begun = {
         let inner = region.inner.lock();
-        inner.rest_seen().and_then(|rest| rest.times.shield_due.clone())
+        inner.rest_seen().and_then(|rest| rest.times.shield_due().cloned())
     };
     if let Some((by, due)) = begun {
         // The grace began with the first cancellation, which need not be the nearest one, and goes on as long as
@@ -181,7 +176,7 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
         }
     }
     let due = clock::now(region).checked_add(grace)?;
-    let old = region.inner.lock().rest().times.shield_due.replace((reason, due));
+    let old = region.inner.lock().rest().times.begin_shield(reason, due);
     drop(old);
     Some(due)
 }

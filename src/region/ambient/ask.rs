@@ -79,16 +79,16 @@ pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
     let innermost = innermost();
     let runtime = match (root, &innermost) {
         (Some(runtime), _) => runtime,
-        (None, node) => node.as_ref()?.owner().runtime,
+        (None, node) => node.as_ref()?.owner.get().runtime,
     };
-    Some((runtime, innermost.filter(|node| node.owner_task() == task())))
+    Some((runtime, innermost.filter(|node| node.owner.task() == task())))
 }
 
 /// A region that belongs to `task`, among the current region and those around it.
 pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
     let mut at = innermost();
     while let Some(node) = at {
-        if node.owner_task() == task {
+        if node.owner.task() == task {
             return Some(node);
         }
         at = node.parent();

@@ -188,7 +188,7 @@ impl Frame {
         }
         let mut extras = extras.unwrap_or_default();
         extras.lane.take_in(waves);
-        let mut wave = extras.lane.collapse(node.owner_task());
+        let mut wave = extras.lane.collapse(node.owner.task());
         if let Some(exit) = extras.exit.take() {
             exit.comes_before(exits.len());
             wave.add_running(exit);
@@ -220,7 +220,7 @@ impl Frame {
         let node = Arc::clone(self.node());
         let Extras { mut lane, exit, mut tally, .. } =
             self.extras.take().map(|extras| *extras).unwrap_or_default();
-        let mut wave = lane.collapse(node.owner().task);
+        let mut wave = lane.collapse(node.owner.get().task);
         if let Some(exit) = exit {
             wave.add_running(exit);
         }
@@ -233,7 +233,7 @@ impl Frame {
             }
             if panic.is_some() || !failures.is_empty() {
                 let rest = inner.rest();
-                rest.records.append(failures);
+                rest.sent.keep(failures);
                 rest.panic = panic;
             }
             node.lower(&inner, ATTENDED);

@@ -149,8 +149,8 @@ impl Lookout {
             let entry = &rest.entry;
             let (entered, (phase, since)) = (entry.entered?, entry.phase?);
             let is_cancelled = node.has(CANCELLED);
-            let shield_due = rest.times.shield_due.as_ref().filter(|_| node.has(SHIELD));
-            let graces = [rest.times.stop_due, shield_due.map(|(_, due)| *due)];
+            let shield_due = rest.times.shield_due().filter(|_| node.has(SHIELD));
+            let graces = [rest.times.stop_due(), shield_due.map(|(_, due)| *due)];
             Found {
                 number: entry.number,
                 parent,
@@ -209,7 +209,7 @@ impl Lookout {
 
     /// The values of the node's task. They are kept, so that a task's name is not searched from each of its regions.
     fn task(&mut self, node: &Node) -> &mut OfTask {
-        let owner = node.owner();
+        let owner = node.owner.get();
         let held = &mut self.held;
         self.tasks.entry((owner.task, owner.runtime)).or_insert_with(|| {
             let owner = owner::id_past(node, |node| held.push(node));

@@ -1,6 +1,6 @@
 //! The register of running exits: an exit that is pending at its first poll is listed until it ends.
 
-use super::{ENDED, RECORDING, Span};
+use super::{ENDED, Interval, RECORDING};
 use crate::reason::Leaving;
 use crate::region::node::Node;
 use crate::region::owner;
@@ -68,7 +68,7 @@ impl Drop for OnShow {
     fn drop(&mut self) {
         let Some(exit) = RUNNING.remove(self.0).filter(|_| RECORDING.is_set()) else { return };
         let home = exit.home.upgrade();
-        ENDED.insert(Span {
+        ENDED.insert(Interval {
             what: format!(
                 "exit of {}",
                 home.as_ref().map_or("a region".into(), |home| owner::describe(home))

@@ -1,7 +1,6 @@
 //! The clock of a region.
 
 use crate::clock::{Clock, Timer};
-use crate::reason::Reason;
 use crate::region::flags::{CLOCKED, ENTERED};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
@@ -9,24 +8,6 @@ use crate::region::walk;
 use crate::rt;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// The times of a region as they were set, without its deadline, and the graces that have begun. Few regions have any, so
-/// they stand in the node's last box; the deadline is more frequent, and stands in the box before it.
-#[derive(Default)]
-pub(in crate::region) struct Limits {
-    pub(in crate::region) clock: Option<Arc<dyn Clock>>,
-    pub(in crate::region) timeout: Option<Duration>,
-    pub(in crate::region) grace: Option<Duration>,
-    /// The shortest grace that came with a stop and has not begun.
-    pub(in crate::region) asked_grace: Option<Duration>,
-    /// The end of the grace after a stop, once that grace has begun.
-    pub(in crate::region) stop_due: Option<Instant>,
-    /// The cancellation around a shield for which its grace has begun, and the end of that
-    /// grace.
-    pub(in crate::region) shield_due: Option<(Reason, Instant)>,
-    /// The time that the regions inside wait for a shield that they have woken.
-    pub(in crate::region) patience: Option<Duration>,
-}
 
 /// The present instant, by the clock of the nearest region around that was given one, else by that of the current
 /// runtime.

@@ -16,7 +16,7 @@ pub(in crate::region) fn begin_unwatched(node: &Arc<Node>, known: bool) {
         let inner = node.inner.lock();
         let rest = inner.rest_seen();
         let grace = rest.is_some_and(|rest| rest.times.grace.is_some());
-        let asked = rest.is_some_and(|rest| rest.times.asked_grace.is_some());
+        let asked = rest.is_some_and(|rest| rest.times.is_grace_asked());
         let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
         let timed = deadline || asked || (grace && node.has(STOP | SHIELD));
         if !timed {
@@ -27,7 +27,7 @@ pub(in crate::region) fn begin_unwatched(node: &Arc<Node>, known: bool) {
     begin_graces(node);
     if known {
         // An earlier look may have found it quiet.
-        quiet::unsettle_for_good(node);
+        quiet::end_quiet(node);
     }
 }
 

@@ -1,0 +1,78 @@
+//! The two words by which most questions end: the epoch in which a region was found quiet, and whether a region was ever
+//! entered in it. They know no region.
+
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// The value in a region that was cancelled or stopped itself, or has times that no run watches: no epoch.
+const NEVER: u64 = u64::MAX;
+/// The value in a region that has been entered, and in which no look has found anything since.
+const ENTERED_UNSEEN: u64 = u64::MAX - 1;
+
+/// The epoch in which a look found no cancellation. Every change is a read-modify-write, so changes are totally ordered
+/// (invariant 3 of `quiet`).
+pub(in crate::region) struct Quiet(AtomicU64);
+
+impl Quiet {
+    pub(in crate::region) fn new() -> Self {
+        Quiet(AtomicU64::new(0))
+    }
+
+    #[inline]
+    pub(super) fn is_in(&self, epoch: u64) -> bool {
+        self.0.load(Ordering::Acquire) == epoch
+    }
+
+    /// Marks the region as quiet in the epoch `now`, unless it is never quiet again or `is_asked` returns `true`.
+    ///
+    /// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
+    /// marks it as never quiet; T1 marks it as quiet.
+    pub(super) fn mark(&self, now: u64, is_asked: impl FnOnce() -> bool) {
+        let before = self.0.load(Ordering::Acquire);
+        if before != NEVER && !is_asked() {
+            let _ = self.0.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// The region is never quiet again. A [`mark`](Quiet::mark) comes before this one or fails.
+    pub(super) fn end(&self) {
+        self.0.swap(NEVER, Ordering::AcqRel);
+    }
+
+    /// The region has been entered. Whether a look may have found it quiet before.
+    ///
+    /// T1 looks; T2 enters the region and calls this; T1 marks the region as quiet. That mark comes either before this
+    /// exchange, which then finds it, or after, and then it fails.
+    pub(super) fn enter(&self) -> bool {
+        let unseen = |before: u64| (before != NEVER).then_some(ENTERED_UNSEEN);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, unseen) != Ok(0)
+    }
+}
+
+/// Whether a region was ever entered in this one.
+pub(in crate::region) struct Holds(AtomicBool);
+
+impl Holds {
+    pub(in crate::region) fn new() -> Self {
+        Holds(AtomicBool::new(false))
+    }
+
+    /// As far as this thread knows.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// A region is entered in this one.
+    pub(super) fn note(&self) {
+        if !self.is_known() {
+            self.0.fetch_or(true, Ordering::AcqRel);
+        }
+    }
+
+    /// After a change of this region.
+    ///
+    /// T1 cancels this region, and then asks. T2 notes that it enters a region, and then looks whether this one is
+    /// cancelled. Both change one word, so the second acquires the first one's changes.
+    pub(super) fn is_so(&self) -> bool {
+        self.0.fetch_or(false, Ordering::AcqRel)
+    }
+}

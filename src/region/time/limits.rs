@@ -1,0 +1,67 @@
+//! The times of a region as they were set, without its deadline, and the graces that have begun. They know no region.
+//!
+//! Few regions have any, so they stand in the node's last box; the deadline is more frequent, and stands in the box before
+//! it.
+
+use crate::clock::Clock;
+use crate::reason::Reason;
+use crate::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[derive(Default)]
+pub(in crate::region) struct Limits {
+    pub(in crate::region) clock: Option<Arc<dyn Clock>>,
+    pub(in crate::region) timeout: Option<Duration>,
+    pub(in crate::region) grace: Option<Duration>,
+    /// The shortest grace that came with a stop and has not begun.
+    asked_grace: Option<Duration>,
+    /// The end of the grace after a stop, once that grace has begun.
+    stop_due: Option<Instant>,
+    /// The cancellation around a shield for which its grace has begun, and the end of that
+    /// grace.
+    shield_due: Option<(Reason, Instant)>,
+    /// The time that the regions inside wait for a shield that they have woken.
+    pub(in crate::region) patience: Option<Duration>,
+}
+
+impl Limits {
+    /// A grace came with a stop. Of several the shortest counts.
+    pub(in crate::region) fn ask_grace(&mut self, grace: Duration) {
+        self.asked_grace = Some(self.asked_grace.map_or(grace, |before| before.min(grace)));
+    }
+
+    pub(in crate::region) fn is_grace_asked(&self) -> bool {
+        self.asked_grace.is_some()
+    }
+
+    /// The end of the grace after a stop that has begun.
+    pub(in crate::region) fn stop_due(&self) -> Option<Instant> {
+        self.stop_due
+    }
+
+    /// The grace after a stop that has not begun: the region's own, which begins once, or a shorter one that came with a
+    /// request.
+    pub(super) fn grace_to_begin(&self) -> Option<Duration> {
+        let own = self.grace.filter(|_| self.stop_due.is_none());
+        own.into_iter().chain(self.asked_grace).min()
+    }
+
+    /// Begins `grace`, which ends at `due`; returns the earliest end of the graces that have begun.
+    pub(super) fn begin_grace(&mut self, grace: Duration, due: Option<Instant>) -> Option<Instant> {
+        // A request with a shorter grace that came meanwhile stays, and begins with the next look.
+        self.asked_grace.take_if(|asked| *asked >= grace);
+        self.stop_due = self.stop_due.into_iter().chain(due).min();
+        self.stop_due
+    }
+
+    /// The cancellation for which a shield's grace has begun, and the end of that grace.
+    pub(in crate::region) fn shield_due(&self) -> Option<&(Reason, Instant)> {
+        self.shield_due.as_ref()
+    }
+
+    /// Begins the grace of a shield; returns the former one, to be dropped outside the lock.
+    #[must_use = "the drop of a reason is user code"]
+    pub(super) fn begin_shield(&mut self, by: Reason, due: Instant) -> Option<(Reason, Instant)> {
+        self.shield_due.replace((by, due))
+    }
+}
