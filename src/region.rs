@@ -42,22 +42,30 @@
 //! | 0 | `flags` | the bits of a region's state: who sets each, who reads it, with which ordering |
 //! | 0 | `kind` | the kinds of regions |
 //! | 0 | `body` | a body of any type |
+//! | 0 | `phase` | the state of a region, for observers |
 //! | 0 | `stamp` | owner and place of a region without a node, in one word |
+//! | 0 | `tally` | the failures and the panic of one region |
+//! | 0 | `crowd` | the exits that are polled side by side |
+//! | 0 | `exits` | the exits that a region has not begun, as a list |
+//! | 0 | `quiet/word` | the words in which most questions end |
+//! | 0 | `time/limits` | times as they were set, and graces that have begun |
+//! | 0 | `record/sent` | the failures that were sent to a region |
+//! | 0 | `observe/begun` | an exit that has begun, for observers |
+//! | 0 | `register/listed` | the entry of a region or exit in the register |
+//! | 0 | `register/looks` | the looks at the register |
+//! | 0 | `live` | the number of live regions, for tests |
 //! | 1 | `node` | the node: its state, its lock, its flags |
-//! | 1 | `exit` | an exit, and its run |
-//! | 1 | `exits` | the exits that a region has not begun, as a list |
-//! | 1 | `tally` | the failures and the panic of one region |
-//! | 1 | `crowd` | the exits that are polled side by side |
-//! | 1 | `adoption` | abandoned exits: batches, waves, the lane |
-//! | 1 | `ambient` | the region that is polled on this thread, and those around it |
-//! | 1 | `owner` | the owner of a region, and its description in texts |
-//! | 1 | `walk` | the walk outwards |
-//! | 1 | `time/clock` | the clock of a region, and its times as they were set |
-//! | 1 | `observe` | events for `tracing` and `inspect` |
-//! | 1 | `register` | the live regions, for snapshots |
-//! | 1 | `live` | the number of live regions, for tests |
+//! | 1 | `wave` | abandoned exits on their way: exits that have begun, batches, waves |
+//! | 2 | `walk` | the walk outwards |
+//! | 2 | `ambient` | the region that is polled on this thread, and those around it |
+//! | 2 | `owner` | the owner of a region, and its description in texts |
+//! | 2 | `time/clock` | the clock of a region |
+//! | 2 | `register` | the live regions, for snapshots |
+//! | 2 | `observe` | events for `tracing` and `inspect` |
+//! | 2 | `exit` | the run of an exit |
+//! | 2 | `adoption` | the run of waves: the lane |
 //! | 2 | `links` | the regions that a request to this one reaches |
-//! | 2 | `quiet` | the word in which most questions end |
+//! | 2 | `quiet` | whether a region is known to be neither cancelled nor stopped |
 //! | 2 | `look` | whether a region is cancelled or stopped |
 //! | 2 | `request` | a cancellation and a stop, and the way of their signal |
 //! | 2 | `shields` | shields, as the regions around them see them |
@@ -75,6 +83,15 @@
 //! | 4 | `frame` | polls a region: enters it, polls its body, runs its exits, leaves |
 //! | 5 | `run` | the future of a region: a body with its frame |
 //! | 5 | `lone` | a task or a time limit that only its own run has |
+//!
+//! The types on floor 0 know no node. Files import one another in four rings, which the test names as well:
+//!
+//! | ring | reason |
+//! |---|---|
+//! | `node`, `wave` | a node holds the waves that it has to run, and an exit holds the node of its region |
+//! | `request`, `shields`, `time` | a stop begins a grace, a time that has come makes a request, and a shield is woken by one |
+//! | `inbox`, `on_executor` | an executor child gives its exits to its executor, and their failures go outwards |
+//! | `lone`, `run` | a run begins as a lone one |
 
 mod adoption;
 pub(crate) mod ambient;
@@ -100,6 +117,7 @@ mod node;
 pub(crate) mod observe;
 mod on_executor;
 pub(crate) mod owner;
+mod phase;
 pub(crate) mod quiet;
 pub(crate) mod record;
 #[cfg(feature = "inspect")]
@@ -113,22 +131,22 @@ mod tally;
 pub(crate) mod time;
 pub(crate) mod wait;
 mod walk;
+mod wave;
 
 #[cfg(feature = "testing")]
 pub use live::live_regions;
 
 pub(crate) use body::InPlace;
 pub(crate) use draft::Draft;
-pub(crate) use exit::{ExitError, ExitWork};
-pub(crate) use exits::Exit;
+pub(crate) use exits::{Exit, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use kind::Kind;
 pub(crate) use local_exit::LocalExit;
 pub(crate) use lone::Lone;
 pub(crate) use newborn::Newborn;
 pub(crate) use node::Node;
-pub(crate) use observe::Phase;
 pub(crate) use owner::current_task;
+pub(crate) use phase::Phase;
 pub(crate) use run::Run;
-pub(crate) use tally::Caught;
+pub(crate) use tally::{Caught, ExitError};
 pub(crate) use wait::Wait;

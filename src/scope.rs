@@ -193,7 +193,7 @@ impl CancelScope {
 
     /// Whether this scope, or a region around it, is cancelled; see [`CancelHandle::is_cancelled`].
     pub fn is_cancelled(&self) -> bool {
-        look::is_cancelled_by_now(self.draft.node())
+        time::is_cancelled_by_now(self.draft.node())
     }
 
     /// A handle that requests a cancellation from anywhere.

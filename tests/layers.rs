@@ -6,7 +6,7 @@
 //!
 //! The room of regions has floors of its own: the table at the top of src/region.rs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The names that only `src/sync.rs` may use, so that loom or shuttle can take their place.
@@ -96,6 +96,21 @@ fn imports_inside_the_room_of_regions_go_down() {
         .collect();
     let wrong = violations_inside("region", &files, &floors);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert_eq!(rings_inside("region", &files, &floors), RINGS);
+}
+
+#[test]
+fn a_ring_of_files_is_found() {
+    let floors = floors("| 0 | `a`, `b`, `c`, `d` |\n");
+    let source = |name: &str, uses: &str| (name.to_owned(), uses.to_owned());
+    let files = [
+        source("a", "use super::b::B;"),
+        source("b", "use super::c::C;"),
+        source("b/inner", "use crate::region::c::C;"),
+        source("c", "use super::a::A; use super::d::D;"),
+        source("d", ""),
+    ];
+    assert_eq!(rings_inside("region", &files, &floors), [["a", "b", "c"]]);
 }
 
 #[test]
@@ -119,6 +134,14 @@ fn the_check_inside_a_room_bites() {
     );
 }
 
+/// The rings that the imports inside the room of regions may have; the table at the top of src/region.rs has the reasons.
+const RINGS: [&[&str]; 4] = [
+    &["inbox", "on_executor"],
+    &["lone", "run"],
+    &["node", "wave"],
+    &["request", "shields", "time"],
+];
+
 /// The violations of the floors inside a room. `files` has the name of each file below the room, and its source.
 fn violations_inside(
     room: &str,
@@ -126,50 +149,87 @@ fn violations_inside(
     floors: &BTreeMap<String, usize>,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
-    // The file with a floor: itself, or the one whose folder it is in.
-    let place = |path: &[String]| {
-        let longest = (1..=path.len()).rev().map(|length| path[..length].join("/"));
-        longest.into_iter().find_map(|name| floors.get(&name).map(|floor| (name, *floor)))
-    };
     for (name, source) in files {
         let own: Vec<String> = name.split('/').map(str::to_owned).collect();
-        let Some((_, floor)) = place(&own) else {
+        let Some((_, floor)) = file_on_floor(&own, floors) else {
             wrong
                 .push(format!("{room}/{name} is on no floor: name it at the top of src/{room}.rs"));
             continue;
         };
-        let mut tokens = tokens(source);
-        // In the tests inside a file, `super` is the file.
-        if let Some(at) = tokens.windows(2).position(|pair| pair == ["mod", "tests"]) {
-            tokens.truncate(at);
-        }
-        for path in paths(&tokens) {
-            let ups = path.iter().take_while(|part| *part == "super").count();
-            let inside: Vec<String> = if ups > 0 && ups <= own.len() {
-                own[..own.len() - ups].iter().chain(&path[ups..]).cloned().collect()
-            } else if path.first().is_some_and(|part| part == "crate")
-                && path.get(1).is_some_and(|part| part == room)
-            {
-                path[2..].to_vec()
-            } else {
-                continue;
-            };
-            // `pub(super)`, for one.
-            if inside.is_empty() {
-                continue;
-            }
-            match place(&inside) {
+        for path in imports_inside(room, &own, source) {
+            match file_on_floor(&path, floors) {
                 Some((_, at)) if at <= floor => {}
-                Some(_) => wrong
-                    .push(format!("{room}/{name} uses {}, which is above it", inside.join("::"))),
+                Some(_) => {
+                    wrong.push(format!("{room}/{name} uses {}, which is above it", path.join("::")))
+                }
                 None => wrong.push(format!(
                     "{room}/{name} imports {} through the room instead of from a file",
-                    inside.join("::")
+                    path.join("::")
                 )),
             }
         }
     }
     wrong
+}
+
+/// The files of a room that import one another, ring by ring.
+fn rings_inside(
+    room: &str,
+    files: &[(String, String)],
+    floors: &BTreeMap<String, usize>,
+) -> Vec<Vec<String>> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, source) in files {
+        let own: Vec<String> = name.split('/').map(str::to_owned).collect();
+        let Some((file, _)) = file_on_floor(&own, floors) else { continue };
+        let imports = imports_inside(room, &own, source);
+        let imports = imports.iter().filter_map(|path| Some(file_on_floor(path, floors)?.0));
+        uses.entry(file).or_default().extend(imports);
+    }
+    let mut reached = uses.clone();
+    while {
+        let before: usize = reached.values().map(BTreeSet::len).sum();
+        for (file, direct) in &uses {
+            let far = direct.iter().flat_map(|file| reached.get(file).cloned().unwrap_or_default());
+            let far: BTreeSet<String> = far.collect();
+            reached.get_mut(file).unwrap().extend(far);
+        }
+        reached.values().map(BTreeSet::len).sum::<usize>() > before
+    } {}
+    let goes = |from: &String, to: &String| reached[from].contains(to);
+    let ring = |file: &String| {
+        uses.keys().filter(|other| goes(file, other) && goes(other, file)).cloned().collect()
+    };
+    let rings: BTreeSet<Vec<String>> = uses.keys().map(ring).collect();
+    rings.into_iter().filter(|ring| ring.len() > 1).collect()
+}
+
+/// The file with a floor that a path leads to, itself or the file whose folder it is in, and the floor.
+fn file_on_floor(path: &[String], floors: &BTreeMap<String, usize>) -> Option<(String, usize)> {
+    let mut longest = (1..=path.len()).rev().map(|length| path[..length].join("/"));
+    longest.find_map(|name| floors.get(&name).map(|floor| (name, *floor)))
+}
+
+/// The paths inside the room that the source of `own` names, from the room on.
+fn imports_inside(room: &str, own: &[String], source: &str) -> Vec<Vec<String>> {
+    let mut tokens = tokens(source);
+    // In the tests inside a file, `super` is the file.
+    if let Some(at) = tokens.windows(2).position(|pair| pair == ["mod", "tests"]) {
+        tokens.truncate(at);
+    }
+    let inside = |path: Vec<String>| {
+        let ups = path.iter().take_while(|part| *part == "super").count();
+        // `pub(super)` leads to no file.
+        if ups == path.len() {
+            return None;
+        }
+        if ups > 0 && ups <= own.len() {
+            return Some(own[..own.len() - ups].iter().chain(&path[ups..]).cloned().collect());
+        }
+        let here = path.len() > 1 && path[0] == "crate" && path[1] == room;
+        here.then(|| path[2..].to_vec())
+    };
+    paths(&tokens).into_iter().filter_map(inside).filter(|path| !path.is_empty()).collect()
 }
 
 /// Room by room, from the rows `| floor | rooms |` with a number in the first cell.

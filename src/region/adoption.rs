@@ -8,102 +8,15 @@
 
 use super::crowd::{Abreast, Crowd};
 use super::exit;
-use super::exit::Running;
-use super::exits::Exits;
 use super::node::Node;
 use super::owner;
 use super::tally::Tally;
-use crate::reason::Leaving;
+use super::wave::{Batch, Running, Wave};
 use crate::sync::Arc;
-use crate::unwind;
 use std::panic::Location;
 use std::task::{Context, Poll};
 
-/// The exits of one region that were not begun.
-pub(crate) struct Batch {
-    pub(crate) number: u64,
-    pub(crate) why: Leaving,
-    /// The region in which they were registered; it is current while they run.
-    pub(crate) home: Option<Arc<Node>>,
-    pub(crate) exits: Exits,
-}
-
-/// The exits that one task abandoned at once, in the order in which they run.
-pub(crate) struct Wave {
-    task: u64,
-    /// Exits that have begun: they go on before any other begins.
-    running: Crowd<Running>,
-    /// Waves that other tasks abandoned inside this one's region: they run side by side, before
-    /// this wave's own batches.
-    abreast: Crowd<Wave>,
-    /// Sorted by number: the next one is the last.
-    waiting: Vec<Batch>,
-}
-
 impl Wave {
-    pub(crate) fn new(task: u64) -> Self {
-        Wave { task, running: Crowd::default(), abreast: Crowd::default(), waiting: Vec::new() }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.abreast.is_empty() && self.waiting.is_empty()
-    }
-
-    pub(crate) fn add_running(&mut self, running: Running) {
-        self.running.push(running);
-    }
-
-    pub(crate) fn add_batch(&mut self, batch: Batch) {
-        if batch.exits.is_empty() {
-            return;
-        }
-        let at = self.waiting.partition_point(|other| other.number < batch.number);
-        // Most waves have the exits of one region.
-        self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));
-        self.waiting.insert(at, batch);
-    }
-
-    /// The number of exits in it.
-    #[cfg(feature = "tracing")]
-    pub(super) fn len(&self) -> usize {
-        let waiting: usize = self.waiting.iter().map(|batch| batch.exits.len()).sum();
-        let abreast: usize = self.abreast.iter().map(Wave::len).sum();
-        self.running.len() + abreast + waiting
-    }
-
-    /// For a wave that moves to a place where another runtime may poll it.
-    pub(super) fn disarm(&mut self) {
-        self.running.iter_mut().for_each(Running::disarm);
-        self.abreast.iter_mut().for_each(Wave::disarm);
-    }
-
-    /// Merges waves that were abandoned at once: those of this task into one order, those of other tasks
-    /// side by side.
-    fn merge(&mut self, others: impl IntoIterator<Item = Wave>) {
-        for mut other in others {
-            if other.task == self.task && self.is_empty() {
-                *self = other;
-            } else if other.task == self.task {
-                self.running.append(&mut other.running);
-                self.abreast.append(&mut other.abreast);
-                self.waiting.append(&mut other.waiting);
-            } else {
-                self.abreast.push(other);
-            }
-        }
-        // Sorted once for all of them, because thousands may be dropped at once (R19).
-        self.waiting.sort_by_key(|batch| batch.number);
-    }
-
-    /// Drops the exits without running them. Their drops are user code: a panic of one does not
-    /// keep the others from being dropped.
-    pub(super) fn discard(mut self) {
-        let running = unwind::drop_each(self.running.take());
-        self.abreast.take().into_iter().for_each(Wave::discard);
-        let exits = self.waiting.into_iter().flat_map(|batch| batch.exits.take_each());
-        running.into_iter().chain(unwind::drop_each(exits)).for_each(unwind::discard);
-    }
-
     /// The place and the stack of each exit, in the order in which they would have run, without exits that were
     /// reported already. The caller has to report them now.
     pub(crate) fn exits(&self) -> impl Iterator<Item = (&'static Location<'static>, String)> {

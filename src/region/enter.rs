@@ -12,6 +12,7 @@ use super::ambient;
 use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED};
 use super::kind::Kind;
 use super::links;
+use super::look;
 use super::node::{Inner, Node};
 use super::observe;
 use super::owner;
@@ -95,7 +96,7 @@ impl Node {
         let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
         drop(inner);
         if looked_at {
-            quiet::begin_epoch_if_seen(self, around.as_ref());
+            look::begin_epoch_if_seen(self, around.as_ref());
         }
         observe::entered(self);
         Some(Entry { around, attended: attended != 0, awaited, timed })
@@ -236,7 +237,7 @@ impl Node {
             let (awaited, link) = (inner.is_awaited(), links::take_link(self, &mut inner));
             (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
         };
-        if parent.is_some_and(|parent| !quiet::is_found_quiet(&parent) || parent.has(TIMED)) {
+        if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED)) {
             quiet::begin_epoch();
         }
         let was_linked = link.is_some();

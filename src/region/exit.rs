@@ -3,79 +3,22 @@
 use super::ambient;
 use super::exits::Exit;
 use super::node::Node;
-use super::observe::{Beginnings, Begun};
-use super::tally::{Caught, Tally};
+use super::observe::{self, Beginnings};
+use super::tally::{ExitError, Tally};
 use super::time::clock;
-use crate::clock::Timer;
-use crate::failure::BoxError;
+use super::wave::Running;
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use std::error::Error;
 use std::fmt;
-use std::panic::Location;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The work of an exit: one allocation holds the registered future, or the closure and the
-/// future it becomes.
-pub(crate) trait ExitWork {
-    /// `why` is used at the first poll only, as the argument of a closure.
-    fn poll(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        why: &Leaving,
-    ) -> Poll<Result<(), ExitError>>;
-
-    /// Whether this exit was not reported yet, so that the caller, which will not run it, has to
-    /// report it.
-    fn claim(&self) -> bool {
-        true
-    }
-
-    /// Whether it only waits for children, or for exits that an executor runs. Observers see those elsewhere.
-    fn only_waits(&self) -> bool {
-        false
-    }
-}
-
-pub(crate) enum ExitError {
-    Failed(BoxError),
-    /// It waited for children or exits that panicked.
-    Panicked(Caught),
-    StillHeld,
-    /// It was cut off after this time.
-    TimedOut(Duration),
-}
-
-/// An exit that has begun. Any region may poll it; it goes on from where it is.
-pub(crate) struct Running {
-    /// `None` once it has ended.
-    exit: Option<Exit>,
-    registered_at: &'static Location<'static>,
-    why: Leaving,
-    /// The region that registered it. It is current while the exit runs, so that the exit has the
-    /// identity of the task that registered it (R8).
-    home: Option<Arc<Node>>,
-    /// Set at the first poll that is pending; abandonment never extends it.
-    bound: Option<(Duration, Timer)>,
-    begun: Begun,
-}
-
 impl Running {
-    pub(crate) fn registered_at(&self) -> &'static Location<'static> {
-        self.registered_at
-    }
-
-    /// The region that registered it.
-    pub(super) fn home(&self) -> Option<&Arc<Node>> {
-        self.home.as_ref()
-    }
-
-    /// As [`Begun::comes_before`].
+    /// `exits` exits of the same region come after it; the region has given them away.
     pub(super) fn comes_before(&self, exits: usize) {
-        self.begun.comes_before(exits);
+        observe::comes_before(&self.begun, exits);
     }
 
     /// As that of [`ExitWork`].
@@ -126,21 +69,13 @@ impl Running {
             self.bound = home.and_then(|home| {
                 let grace = clock::exit_grace(home)?;
                 let due = clock::now(home).checked_add(grace)?;
-                self.begun.is_bounded(due);
+                observe::is_bounded(&self.begun, due);
                 Some((grace, clock::timer(home, due)))
             });
         }
         match &mut self.bound {
             Some((grace, timer)) => timer.poll(cx).map(|()| *grace),
             None => Poll::Pending,
-        }
-    }
-
-    /// The exit will be polled elsewhere, or not at all: its deadline stays, and its timer is made anew
-    /// there.
-    pub(super) fn disarm(&mut self) {
-        if let Some((_, timer)) = &mut self.bound {
-            timer.disarm();
         }
     }
 }

@@ -1,11 +1,33 @@
 //! The exits that a region owns and has not begun (R14).
 
-use super::exit::{ExitError, ExitWork};
+use super::tally::ExitError;
 use crate::reason::Leaving;
 use pin_project_lite::pin_project;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+/// The work of an exit: one allocation holds the registered future, or the closure and the
+/// future it becomes.
+pub(crate) trait ExitWork {
+    /// `why` is used at the first poll only, as the argument of a closure.
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        why: &Leaving,
+    ) -> Poll<Result<(), ExitError>>;
+
+    /// Whether this exit was not reported yet, so that the caller, which will not run it, has to
+    /// report it.
+    fn claim(&self) -> bool {
+        true
+    }
+
+    /// Whether it only waits for children, or for exits that an executor runs. Observers see those elsewhere.
+    fn only_waits(&self) -> bool {
+        false
+    }
+}
 
 pin_project! {
     /// The one allocation of an exit.

@@ -8,7 +8,6 @@
 //!    that hands it over. A region that cannot take it gives it back, and the next one outwards is offered it (R8).
 //! 3. `INBOX` is set and the waker of the run is taken in one step, so the run finds the wave.
 
-use super::adoption::{Batch, Wave};
 use super::exits::Exit;
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;
@@ -17,6 +16,7 @@ use super::observe;
 use super::on_executor;
 use super::owner;
 use super::walk;
+use super::wave::{Batch, Wave};
 use crate::failure::Failures;
 use crate::reason::Leaving;
 use crate::report::{Report, report};

@@ -7,7 +7,6 @@
 //! 2. Wakers, waiters and links are taken under that lock and dropped after it (R18).
 //! 3. After `LEFT`, the regions that were linked below are linked in the nearest live ancestor, and look again.
 
-use super::adoption::Wave;
 use super::ambient;
 use super::exits::{Exit, Exits};
 use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
@@ -20,6 +19,7 @@ use super::quiet;
 use super::request;
 use super::stay;
 use super::walk;
+use super::wave::Wave;
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::reason::{Reason, ReasonKind};

@@ -6,9 +6,10 @@
 //! On another thread a `LocalExit` cannot run its work: the exit has failed there, or is lost. The thread of the exit drops
 //! the work when the thread ends. The first of the two threads reports the exit, and the other does not.
 
-use super::exit::{ExitError, ExitWork};
+use super::exits::ExitWork;
 use super::node::Node;
 use super::owner;
+use super::tally::ExitError;
 use crate::failure::ExitFailure;
 use crate::reason::Leaving;
 use crate::report::{Report, report};

@@ -11,7 +11,6 @@
 use super::flags::{ATTENDED, CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
 use super::node::Node;
 use super::quiet;
-use super::time;
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, epoch};
@@ -26,22 +25,6 @@ pub(crate) fn is_cancelled(node: &Node) -> bool {
 #[inline]
 pub(crate) fn is_cancelled_itself(node: &Node) -> bool {
     node.has(CANCELLED)
-}
-
-/// As [`is_cancelled`], for a question from outside: the clock is read for times that no run
-/// watches.
-#[inline]
-pub(crate) fn is_cancelled_by_now(node: &Arc<Node>) -> bool {
-    !quiet::is_quiet(node) && is_cancelled_by_clock(node)
-}
-
-/// A region that is found quiet has no such times around it, so no clock is read.
-#[cold]
-fn is_cancelled_by_clock(node: &Arc<Node>) -> bool {
-    !quiet::is_found_quiet(node) && {
-        time::look_at_clocks(node);
-        is_cancelled(node)
-    }
 }
 
 #[cold]
@@ -95,7 +78,7 @@ pub(super) fn is_cancelled_for(node: &Node, reason: &Reason) -> bool {
 /// have.
 pub(super) fn is_caught_outside(region: &Arc<Node>) -> bool {
     // A stay stands for its scope.
-    let node = time::timed(region);
+    let node = walk::scope_of(region);
     let both = CANCELLED | ATTENDED;
     let drops = |node: Arc<Node>| node.flags() & both == both;
     !node.has(SHELTERED | SHIELD | LEFT) && walk::around(&node).any(drops)
@@ -142,4 +125,25 @@ pub(super) fn reason_around(region: &Node) -> Option<Reason> {
     let cancelled = walk::around(region).find(|node| node.has(CANCELLED))?;
     let inner = cancelled.inner.lock();
     inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
+}
+
+/// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
+/// watches.
+pub(super) fn is_found_quiet(node: &Node) -> bool {
+    quiet::is_quiet(node) || (!is_cancelled(node) && quiet::is_quiet(node))
+}
+
+/// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
+/// it; if there was none, no region has to look again.
+pub(super) fn begin_epoch_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
+    if node.quiet.enter() || node.holds.is_known() {
+        begin_epoch_if_asked(parent);
+    }
+}
+
+/// The region has moved into `parent`.
+pub(super) fn begin_epoch_if_asked(parent: Option<&Arc<Node>>) {
+    if parent.is_some_and(|parent| is_cancelled(parent) || is_stopped(parent)) {
+        quiet::begin_epoch();
+    }
 }

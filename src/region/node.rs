@@ -1,6 +1,5 @@
 //! The node: the state of a region that other regions and handles can reach.
 
-use super::adoption::Wave;
 use super::exits::Exits;
 use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
@@ -9,9 +8,10 @@ use super::live;
 use super::quiet::word::{Holds, Quiet};
 use super::record::sent::Sent;
 #[cfg(feature = "inspect")]
-use super::register;
+use super::register::listed::Entry;
 use super::tally::Caught;
 use super::time::limits::Limits;
+use super::wave::Wave;
 use crate::clock::Clock;
 use crate::identity::{Identity, SharedIdentity};
 use crate::reason::Reason;
@@ -93,7 +93,7 @@ pub(super) struct Rest {
     /// handed back.
     pub(super) panic: Option<Caught>,
     #[cfg(feature = "inspect")]
-    pub(super) entry: register::Entry,
+    pub(super) entry: Entry,
 }
 
 impl Inner {
@@ -303,10 +303,6 @@ impl std::fmt::Debug for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        #[cfg(feature = "inspect")]
-        if let Some(rest) = self.inner.get_mut().rest_mut() {
-            register::forget(&mut rest.entry);
-        }
         // A chain of 10,000 regions must not be dropped by recursion (R14).
         let mut next = self.inner.get_mut().parent.take();
         while let Some(node) = next {

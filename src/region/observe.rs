@@ -8,46 +8,22 @@
     allow(unused_variables, reason = "each argument is for one of the features")
 )]
 
-use super::adoption::Wave;
+pub(super) mod begun;
+
 use super::node::Node;
 #[cfg(feature = "tracing")]
 use super::owner;
+use super::phase::Phase;
 #[cfg(feature = "inspect")]
 use super::register;
+use super::wave::Wave;
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
+use begun::Begun;
 #[cfg(feature = "tracing")]
-use std::fmt;
+use begun::{Entered, quietly};
 use std::panic::Location;
 use std::time::Instant;
-
-/// The state of a region, as an observer sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// The state in which every region begins. Only a snapshot shows it.
-    #[cfg(feature = "inspect")]
-    Body,
-    /// The body has ended, children have not.
-    Children,
-    /// It runs the exits that were abandoned inside.
-    Adopted,
-    /// It runs its own exit that was registered at this place.
-    Exit(&'static Location<'static>),
-}
-
-/// The activity of a region, to be written after its name.
-#[cfg(feature = "tracing")]
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            #[cfg(feature = "inspect")]
-            Phase::Body => f.write_str("runs its body"),
-            Phase::Children => f.write_str("waits for its children"),
-            Phase::Adopted => f.write_str("waits for exits that it adopted"),
-            Phase::Exit(at) => write!(f, "runs the exit registered at {at}"),
-        }
-    }
-}
 
 /// The span around a region's body.
 #[cfg(feature = "tracing")]
@@ -76,20 +52,6 @@ impl Span {
     }
 }
 
-#[cfg(feature = "tracing")]
-pub(super) struct Entered(Option<tracing::span::EnteredSpan>);
-
-#[cfg(feature = "tracing")]
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let entered = self.0.take();
-        quietly(|| drop(entered));
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-pub(super) struct Entered;
-
 /// Whether a subscriber is interested in the level `DEBUG`.
 #[cfg(feature = "tracing")]
 fn is_debugged() -> bool {
@@ -98,29 +60,12 @@ fn is_debugged() -> bool {
     debugged
 }
 
-#[cfg(feature = "tracing")]
-fn quietly(tell: impl FnOnce()) {
-    if let Err(payload) = crate::unwind::catch(tell) {
-        crate::unwind::discard(payload);
-    }
-}
-
 /// The exits of one region, as they begin one after the other.
 pub(super) struct Beginnings {
     #[cfg(feature = "tracing")]
     home: Option<Arc<Node>>,
     #[cfg(feature = "inspect")]
     begun: usize,
-}
-
-/// An exit that has begun.
-#[derive(Default)]
-pub(super) struct Begun {
-    #[cfg(feature = "tracing")]
-    span: Option<tracing::Span>,
-    /// The entry of an exit that was pending at its first poll.
-    #[cfg(feature = "inspect")]
-    shown: Option<register::OnShow>,
 }
 
 impl Beginnings {
@@ -176,37 +121,21 @@ impl Beginnings {
     }
 }
 
-impl Begun {
-    /// Enters the span, for a poll of the exit.
-    #[cfg(feature = "tracing")]
-    pub(super) fn enter(&self) -> Entered {
-        let mut entered = None;
-        quietly(|| entered = self.span.as_ref().map(|span| span.clone().entered()));
-        Entered(entered)
+/// `exits` exits of the same region come after `begun`; the region has given them away.
+#[inline]
+pub(super) fn comes_before(begun: &Begun, exits: usize) {
+    #[cfg(feature = "inspect")]
+    if let Some(shown) = &begun.shown {
+        register::comes_before(shown, exits);
     }
+}
 
-    #[cfg(not(feature = "tracing"))]
-    #[inline]
-    pub(super) fn enter(&self) -> Entered {
-        Entered
-    }
-
-    /// `exits` exits of the same region come after this one; the region has given them away.
-    #[inline]
-    pub(super) fn comes_before(&self, exits: usize) {
-        #[cfg(feature = "inspect")]
-        if let Some(shown) = &self.shown {
-            shown.comes_before(exits);
-        }
-    }
-
-    /// The exit is cut off at `due`.
-    #[inline]
-    pub(super) fn is_bounded(&self, due: Instant) {
-        #[cfg(feature = "inspect")]
-        if let Some(shown) = &self.shown {
-            shown.is_bounded(due);
-        }
+/// The exit is cut off at `due`.
+#[inline]
+pub(super) fn is_bounded(begun: &Begun, due: Instant) {
+    #[cfg(feature = "inspect")]
+    if let Some(shown) = &begun.shown {
+        register::is_bounded(shown, due);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Abandoned exits that run on an executor, because no region is left that could run them (R8).
 
-use super::adoption::Wave;
 use super::crowd::Abreast;
-use super::exit::{ExitError, ExitWork};
 use super::exits::Exit;
+use super::exits::ExitWork;
 use super::inbox;
 use super::node::Node;
 use super::record;
+use super::tally::ExitError;
 use super::tally::{Caught, Tally};
+use super::wave::Wave;
 use crate::reason::Leaving;
 use crate::spawn::{Refused, Spawn};
 use crate::sync::{Arc, Mutex};

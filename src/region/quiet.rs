@@ -16,7 +16,6 @@
 pub(super) mod word;
 
 use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED};
-use super::look;
 use super::node::Node;
 use super::walk;
 use crate::sync::{Arc, Ordering, epoch};
@@ -58,12 +57,6 @@ fn found_quiet(node: &Node, now: u64, timed: u32) {
     node.quiet.mark(now, || node.has(CANCELLED | STOP));
 }
 
-/// Whether nothing is cancelled or stopped here or around, and no region there has times that no run
-/// watches.
-pub(super) fn is_found_quiet(node: &Node) -> bool {
-    is_quiet(node) || (!look::is_cancelled(node) && is_quiet(node))
-}
-
 /// The regions around this one have changed, or its shield no longer holds: this region and the regions inside it
 /// look again.
 pub(super) fn begin_epoch() {
@@ -91,20 +84,5 @@ pub(super) fn begin_epoch_inside(node: &Node) {
 pub(super) fn note_held(parent: Option<&Arc<Node>>) {
     if let Some(parent) = parent {
         parent.holds.note();
-    }
-}
-
-/// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
-/// it; if there was none, no region has to look again.
-pub(super) fn begin_epoch_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
-    if node.quiet.enter() || node.holds.is_known() {
-        begin_epoch_if_asked(parent);
-    }
-}
-
-/// The region has moved into `parent`.
-pub(super) fn begin_epoch_if_asked(parent: Option<&Arc<Node>>) {
-    if parent.is_some_and(|parent| look::is_cancelled(parent) || look::is_stopped(parent)) {
-        begin_epoch();
     }
 }

@@ -1,43 +1,27 @@
 //! The register of open regions (feature `inspect`).
 
+pub(super) mod listed;
 mod look;
+pub(super) mod looks;
 mod shown;
 
-#[cfg(feature = "testing")]
-pub(super) use look::without_looks;
 pub(crate) use look::{Found, FoundExit, found};
-pub(super) use shown::OnShow;
-pub(super) use shown::{count_begun, show_exit};
+pub(super) use shown::{comes_before, count_begun, is_bounded, show_exit};
 
 use super::flags::LEFT;
 use super::kind::Kind;
 use super::node::Node;
-use super::observe::Phase;
 use super::owner;
+use super::phase::Phase;
 use crate::identity::TaskId;
 use crate::sync::{Arc, Register, Switch, Weak, next_number};
+use listed::{Entry, Listed};
 use std::panic::Location;
 use std::time::Instant;
 
 static OPEN: Register<Weak<Node>> = Register::new();
 static ENDED: Register<Interval> = Register::new();
 static RECORDING: Switch = Switch::new();
-
-/// The state that a node keeps for `inspect`.
-#[derive(Default)]
-pub(super) struct Entry {
-    key: Option<usize>,
-    /// Numbers are in the order of entering.
-    number: u64,
-    /// Of a child: the number of its group.
-    group: Option<u64>,
-    entered: Option<Instant>,
-    phase: Option<(Phase, Instant)>,
-    /// The number of its exits that have begun.
-    begun: usize,
-    /// Of a group: whether it stays in the register after its run was dropped, because children have not left.
-    kept: bool,
-}
 
 /// A region or an exit that has ended, for a timeline.
 #[derive(Clone)]
@@ -50,25 +34,30 @@ pub(crate) struct Interval {
 }
 
 pub(super) fn enter(node: &Arc<Node>) {
-    let key = OPEN.insert(Arc::downgrade(node));
+    let listed = Listed::new(OPEN.insert(Arc::downgrade(node)), forget);
     let group = node.parent().filter(|_| node.kind() == Kind::Child);
     let group = group.and_then(|group| number_of(&group));
-    let mut inner = node.inner.lock();
     let now = Instant::now();
-    inner.rest().entry = Entry {
-        key: Some(key),
+    let entry = Entry {
+        listed: Some(listed),
         number: next_number(),
         group,
         entered: Some(now),
         phase: Some((Phase::Body, now)),
         ..Entry::default()
     };
+    let former = std::mem::replace(&mut node.inner.lock().rest().entry, entry);
+    drop(former);
+}
+
+fn forget(key: usize) {
+    drop(OPEN.remove(key));
 }
 
 /// The number of a region that is in the register.
 fn number_of(node: &Node) -> Option<u64> {
     let inner = node.inner.lock();
-    inner.rest_seen().filter(|rest| rest.entry.key.is_some()).map(|rest| rest.entry.number)
+    inner.rest_seen().filter(|rest| rest.entry.listed.is_some()).map(|rest| rest.entry.number)
 }
 
 pub(super) fn note(node: &Node, phase: Phase) {
@@ -92,9 +81,7 @@ pub(super) fn leave(node: &Node) {
 }
 
 fn remove(node: &Node, entry: Entry) {
-    if let Some(key) = entry.key {
-        drop(OPEN.remove(key));
-    }
+    drop(entry.listed);
     if let (true, Some(began)) = (RECORDING.is_set(), entry.entered) {
         ENDED.insert(Interval {
             what: owner::describe(node),
@@ -110,7 +97,7 @@ fn remove(node: &Node, entry: Entry) {
 pub(super) fn keep(node: &Node) {
     let mut inner = node.inner.lock();
     let entry = &mut inner.rest().entry;
-    if entry.key.is_some() {
+    if entry.listed.is_some() {
         entry.kept = true;
         entry.phase = Some((Phase::Children, Instant::now()));
     }
@@ -125,13 +112,6 @@ pub(super) fn let_go_of_group(node: &Node) {
         if node.has(LEFT) { std::mem::take(entry) } else { return }
     };
     remove(node, entry);
-}
-
-/// For a node that is dropped without having been left, because its `run` was leaked.
-pub(super) fn forget(entry: &mut Entry) {
-    if let Some(key) = entry.key.take() {
-        drop(OPEN.remove(key));
-    }
 }
 
 /// Starts to keep the regions and exits that end from now on; or stops, and returns those that were kept.

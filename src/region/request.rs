@@ -13,6 +13,7 @@ use super::flags::{
     BELOW, CANCELLED, DEADLINE, LEFT, REWAKE, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED,
 };
 use super::kind::Kind;
+use super::look;
 use super::node::{Inner, Node};
 use super::observe;
 use super::quiet;
@@ -290,7 +291,7 @@ pub(super) fn catch_up(node: &Arc<Node>, child: &Arc<Node>) {
 /// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
 /// of times.
 pub(super) fn look(node: &Arc<Node>) {
-    if !quiet::is_found_quiet(node) || node.has(TIMED) {
+    if !look::is_found_quiet(node) || node.has(TIMED) {
         look_again(node, shields::held_around(node).map(Signal::Held));
     }
 }

@@ -13,7 +13,6 @@ use super::node::{Inner, Node};
 use super::quiet;
 use super::request;
 use super::request::{Delivery, Signal};
-use super::time;
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Weak};
@@ -103,7 +102,7 @@ pub(super) fn held_around(region: &Node) -> Option<Reason> {
 /// The grace of a shield is over: a cancellation around it counts inside from now on (R12).
 pub(super) fn give_way(region: &Arc<Node>) {
     // The shield of a stay is that of its scope.
-    for node in [region, &time::timed(region)] {
+    for node in [region, &walk::scope_of(region)] {
         let inner = node.inner.lock();
         node.lower(&inner, SHIELD);
     }

@@ -8,6 +8,7 @@ use super::flags::{
 };
 use super::kind::Kind;
 use super::links;
+use super::look;
 use super::node::Node;
 use super::observe;
 use super::quiet;
@@ -62,7 +63,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
         node.lower(&inner, SHELTERED);
     }
-    quiet::begin_epoch_if_asked(parent.as_ref());
+    look::begin_epoch_if_asked(parent.as_ref());
     observe::entered(scope);
     links::link(scope, node);
     request::catch_up(scope, node);

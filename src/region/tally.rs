@@ -1,10 +1,10 @@
 //! The failures of a region, until a result or a record further out takes them (R15).
 
-use super::exit::ExitError;
-use crate::failure::{ExitFailure, Failures};
+use crate::failure::{BoxError, ExitFailure, Failures};
 use crate::sync::next_number;
 use crate::unwind::{self, Payload};
 use std::panic::Location;
+use std::time::Duration;
 
 /// A panic that was caught, to be resumed when everything has left.
 pub(crate) struct Caught {
@@ -28,6 +28,16 @@ impl Caught {
     pub(crate) fn into_payload(self) -> Payload {
         self.payload
     }
+}
+
+/// How an exit ended that did not end well.
+pub(crate) enum ExitError {
+    Failed(BoxError),
+    /// It waited for children or exits that panicked.
+    Panicked(Caught),
+    StillHeld,
+    /// It was cut off after this time.
+    TimedOut(Duration),
 }
 
 /// The failures and the panic of a region's body and exits.

@@ -25,7 +25,7 @@ mod waits;
 pub(crate) use settings::{add_deadline, set_deadline, set_grace, set_timeout};
 pub(super) use settings::{change_times, has_new_times, note_time, start_timeout, watches_itself};
 pub(super) use unwatched::{begin_graces, begin_unwatched};
-pub(crate) use unwatched::{look_at_clock, look_at_clocks};
+pub(crate) use unwatched::{is_cancelled_by_now, look_at_clock, look_at_clocks};
 pub(super) use waits::{WaitTimers, poll_times_around};
 
 use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP};
@@ -73,9 +73,9 @@ pub(super) fn come_due(node: &Arc<Node>, now: Instant, times: Times) {
 }
 
 /// As [`come_due`], for a wait: for the region with the times that this region's run
-/// [watches](timed), unless it has left.
+/// watches, unless it has left.
 fn come_due_here(node: &Arc<Node>, now: Instant) {
-    let timed = timed(node);
+    let timed = walk::scope_of(node);
     if !timed.has(LEFT) {
         come_due(&timed, now, Times::All);
         give_way_as_scope(node);
@@ -84,7 +84,7 @@ fn come_due_here(node: &Arc<Node>, now: Instant) {
 
 /// The shield of a stay gives way when that of its scope has given way, because the stay has no other.
 pub(super) fn give_way_as_scope(node: &Arc<Node>) {
-    if node.kind() == Kind::Stay && node.has(SHIELD) && !timed(node).has(SHIELD) {
+    if node.kind() == Kind::Stay && node.has(SHIELD) && !walk::scope_of(node).has(SHIELD) {
         shields::give_way(node);
     }
 }
@@ -181,14 +181,6 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
     Some(due)
 }
 
-/// The region with the times that this region's run watches: for a stay, its scope.
-pub(super) fn timed(node: &Arc<Node>) -> Arc<Node> {
-    match node.kind() {
-        Kind::Stay => node.parent().unwrap_or_else(|| Arc::clone(node)),
-        _ => Arc::clone(node),
-    }
-}
-
 /// The instant at which this region or one around it, up to a shield, is cancelled at the latest: the earliest of
 /// their deadlines and running graces (R11, R13). The grace of a shield counts too, because the shield gives way at
 /// its end (R12).
@@ -196,7 +188,7 @@ pub(crate) fn effective_deadline(region: &Arc<Node>) -> Option<Instant> {
     let mut earliest = None;
     walk::each_around(region, |node| {
         // A stay is its scope.
-        let node = timed(node);
+        let node = walk::scope_of(node);
         let ends = [earliest, clock::deadline(&node), stop_due(&node), shield_due(&node)];
         earliest = ends.into_iter().flatten().min();
     });

@@ -8,6 +8,7 @@
 //! 3. No region is inside itself: a region that is handed over is moved out of the way first.
 
 use super::flags::{LEFT, SHELTERED, SHIELD};
+use super::kind::Kind;
 use super::node::Node;
 use crate::sync::Arc;
 
@@ -107,4 +108,12 @@ pub(super) fn each_around(region: &Arc<Node>, mut look_at: impl FnMut(&Arc<Node>
         look_at(node);
         node.has(SHELTERED | SHIELD).then_some(())
     });
+}
+
+/// The region that `node` is to the regions inside: for a stay, its scope.
+pub(super) fn scope_of(node: &Arc<Node>) -> Arc<Node> {
+    match node.kind() {
+        Kind::Stay => node.parent().unwrap_or_else(|| Arc::clone(node)),
+        _ => Arc::clone(node),
+    }
 }

@@ -149,7 +149,7 @@ impl CancelHandle {
     /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen
     /// that it passed; the deadline of an [`EnteredScope`](crate::EnteredScope) counts once it has passed.
     pub fn is_cancelled(&self) -> bool {
-        look::is_cancelled_by_now(&self.node)
+        time::is_cancelled_by_now(&self.node)
     }
 
     /// The reason of the cancellation, if there is one. A region that is cancelled with a

@@ -3,7 +3,6 @@
 
 use super::{Extras, Frame, Stage};
 use crate::reason::Leaving;
-use crate::region::adoption::Batch;
 use crate::region::exit;
 use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};
 use crate::region::inbox;
@@ -13,10 +12,11 @@ use crate::region::links;
 use crate::region::look;
 use crate::region::node::Node;
 use crate::region::observe;
-use crate::region::observe::Phase;
 use crate::region::owner;
+use crate::region::phase::Phase;
 use crate::region::tally::Tally;
 use crate::region::time::Times;
+use crate::region::wave::Batch;
 use crate::sync::Arc;
 use crate::unwind;
 use std::panic::Location;

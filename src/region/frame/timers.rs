@@ -6,6 +6,7 @@ use crate::region::flags::{DEADLINE, SHIELD};
 use crate::region::time;
 use crate::region::time::Times;
 use crate::region::time::clock;
+use crate::region::walk;
 use crate::unwind::{self, Payload};
 use std::task::Context;
 
@@ -70,7 +71,7 @@ impl Frame {
     }
 
     fn poll_next_timer(&mut self, mut changed: bool, times: Times, cx: &mut Context<'_>) {
-        let timed = time::timed(self.node());
+        let timed = walk::scope_of(self.node());
         loop {
             if changed {
                 let due = time::next_due(&timed, times);

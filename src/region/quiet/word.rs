@@ -18,7 +18,7 @@ impl Quiet {
     }
 
     #[inline]
-    pub(super) fn is_in(&self, epoch: u64) -> bool {
+    pub(in crate::region) fn is_in(&self, epoch: u64) -> bool {
         self.0.load(Ordering::Acquire) == epoch
     }
 
@@ -26,7 +26,7 @@ impl Quiet {
     ///
     /// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
     /// marks it as never quiet; T1 marks it as quiet.
-    pub(super) fn mark(&self, now: u64, is_asked: impl FnOnce() -> bool) {
+    pub(in crate::region) fn mark(&self, now: u64, is_asked: impl FnOnce() -> bool) {
         let before = self.0.load(Ordering::Acquire);
         if before != NEVER && !is_asked() {
             let _ = self.0.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl Quiet {
     }
 
     /// The region is never quiet again. A [`mark`](Quiet::mark) comes before this one or fails.
-    pub(super) fn end(&self) {
+    pub(in crate::region) fn end(&self) {
         self.0.swap(NEVER, Ordering::AcqRel);
     }
 
@@ -42,7 +42,7 @@ impl Quiet {
     ///
     /// T1 looks; T2 enters the region and calls this; T1 marks the region as quiet. That mark comes either before this
     /// exchange, which then finds it, or after, and then it fails.
-    pub(super) fn enter(&self) -> bool {
+    pub(in crate::region) fn enter(&self) -> bool {
         let unseen = |before: u64| (before != NEVER).then_some(ENTERED_UNSEEN);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, unseen) != Ok(0)
     }
@@ -57,12 +57,12 @@ impl Holds {
     }
 
     /// As far as this thread knows.
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::region) fn is_known(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 
     /// A region is entered in this one.
-    pub(super) fn note(&self) {
+    pub(in crate::region) fn note(&self) {
         if !self.is_known() {
             self.0.fetch_or(true, Ordering::AcqRel);
         }
@@ -72,7 +72,7 @@ impl Holds {
     ///
     /// T1 cancels this region, and then asks. T2 notes that it enters a region, and then looks whether this one is
     /// cancelled. Both change one word, so the second acquires the first one's changes.
-    pub(super) fn is_so(&self) -> bool {
+    pub(in crate::region) fn is_so(&self) -> bool {
         self.0.fetch_or(false, Ordering::AcqRel)
     }
 }

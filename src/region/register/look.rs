@@ -3,6 +3,7 @@
 //! The look holds references to regions meanwhile, while other threads may leave the regions and drop theirs. The drop
 //! of a region's content is user code, so it comes after the look (R18); so does every call of a clock.
 
+use super::looks::LOOKS;
 use super::shown::{RUNNING, Running};
 use super::{OPEN, number_of};
 use crate::clock::Clock;
@@ -11,10 +12,10 @@ use crate::reason::Reason;
 use crate::region::flags::{ATTENDED, CANCELLED, LEFT, SHIELD};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
-use crate::region::observe::Phase;
 use crate::region::owner;
+use crate::region::phase::Phase;
 use crate::rt;
-use crate::sync::{Arc, Looks, Weak};
+use crate::sync::{Arc, Weak};
 use crate::unwind;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -286,13 +287,4 @@ fn let_go(held: Vec<Arc<Node>>) -> Vec<Node> {
         }
     }
     dead
-}
-
-static LOOKS: Looks = Looks::new();
-
-/// Waits until no look is under way. While the guard is kept, no region is held by a snapshot alone.
-#[cfg(feature = "testing")]
-#[must_use = "looks go on when it is dropped"]
-pub(in crate::region) fn without_looks() -> impl Sized {
-    LOOKS.keep_out()
 }

@@ -1,5 +1,6 @@
 //! The register of running exits: an exit that is pending at its first poll is listed until it ends.
 
+use super::listed::Listed;
 use super::{ENDED, Interval, RECORDING};
 use crate::reason::Leaving;
 use crate::region::node::Node;
@@ -26,9 +27,6 @@ pub(crate) struct Running {
     pub(crate) due: Option<Instant>,
 }
 
-/// The exit's place in the register.
-pub(in crate::region) struct OnShow(usize);
-
 /// Adds `begun` to the number of exits of `home` that have begun; returns the sum.
 pub(in crate::region) fn count_begun(home: &Node, begun: usize) -> usize {
     let mut inner = home.inner.lock();
@@ -42,8 +40,8 @@ pub(in crate::region) fn show_exit(
     registered_at: &'static Location<'static>,
     why: &Leaving,
     number: usize,
-) -> OnShow {
-    OnShow(RUNNING.insert(Running {
+) -> Listed {
+    let key = RUNNING.insert(Running {
         home: Arc::downgrade(home),
         registered_at,
         since: Instant::now(),
@@ -51,32 +49,29 @@ pub(in crate::region) fn show_exit(
         rest: 0,
         why: why.clone(),
         due: None,
-    }))
+    });
+    Listed::new(key, end)
 }
 
-impl OnShow {
-    pub(in crate::region) fn comes_before(&self, exits: usize) {
-        RUNNING.change(self.0, |running| running.rest = exits);
-    }
-
-    pub(in crate::region) fn is_bounded(&self, due: Instant) {
-        RUNNING.change(self.0, |running| running.due = Some(due));
-    }
+pub(in crate::region) fn comes_before(exit: &Listed, exits: usize) {
+    RUNNING.change(exit.key(), |running| running.rest = exits);
 }
 
-impl Drop for OnShow {
-    fn drop(&mut self) {
-        let Some(exit) = RUNNING.remove(self.0).filter(|_| RECORDING.is_set()) else { return };
-        let home = exit.home.upgrade();
-        ENDED.insert(Interval {
-            what: format!(
-                "exit of {}",
-                home.as_ref().map_or("a region".into(), |home| owner::describe(home))
-            ),
-            owner: home.as_ref().and_then(|home| owner::id(home)),
-            at: Some(exit.registered_at),
-            began: exit.since,
-            ended: Instant::now(),
-        });
-    }
+pub(in crate::region) fn is_bounded(exit: &Listed, due: Instant) {
+    RUNNING.change(exit.key(), |running| running.due = Some(due));
+}
+
+fn end(key: usize) {
+    let Some(exit) = RUNNING.remove(key).filter(|_| RECORDING.is_set()) else { return };
+    let home = exit.home.upgrade();
+    ENDED.insert(Interval {
+        what: format!(
+            "exit of {}",
+            home.as_ref().map_or("a region".into(), |home| owner::describe(home))
+        ),
+        owner: home.as_ref().and_then(|home| owner::id(home)),
+        at: Some(exit.registered_at),
+        began: exit.since,
+        ended: Instant::now(),
+    });
 }

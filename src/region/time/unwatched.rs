@@ -1,6 +1,7 @@
 //! Times that no run watches (invariant 3).
 
 use crate::region::flags::{SHIELD, STOP, UNWATCHED};
+use crate::region::look;
 use crate::region::node::Node;
 use crate::region::quiet;
 use crate::region::time;
@@ -56,5 +57,21 @@ pub(crate) fn look_at_clock(node: &Arc<Node>) {
         if due <= now {
             time::come_due(node, now, Times::All);
         }
+    }
+}
+
+/// As [`look::is_cancelled`], for a question from outside: the clock is read for times that no run
+/// watches.
+#[inline]
+pub(crate) fn is_cancelled_by_now(node: &Arc<Node>) -> bool {
+    !quiet::is_quiet(node) && is_cancelled_by_clock(node)
+}
+
+/// A region that is found quiet has no such times around it, so no clock is read.
+#[cold]
+fn is_cancelled_by_clock(node: &Arc<Node>) -> bool {
+    !look::is_found_quiet(node) && {
+        look_at_clocks(node);
+        look::is_cancelled(node)
     }
 }

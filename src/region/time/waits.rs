@@ -52,8 +52,11 @@ fn arm_around(region: &Arc<Node>) -> Option<WaitTimers> {
     let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
     let mut by_same_clock = false;
     walk::each_around(region, |node| {
-        let due =
-            if node.has(ENTERED) { time::next_due(&time::timed(node), Times::All) } else { None };
+        let due = if node.has(ENTERED) {
+            time::next_due(&walk::scope_of(node), Times::All)
+        } else {
+            None
+        };
         if let Some(due) = due {
             match next.last_mut().filter(|_| by_same_clock) {
                 Some(last) if last.0 <= due => {}
@@ -65,7 +68,8 @@ fn arm_around(region: &Arc<Node>) -> Option<WaitTimers> {
         // The regions farther out have another clock.
         by_same_clock &= node.given_clock().is_none();
     });
-    let armed = next.into_iter().map(|(due, node)| (clock::timer(&time::timed(&node), due), node));
+    let armed =
+        next.into_iter().map(|(due, node)| (clock::timer(&walk::scope_of(&node), due), node));
     let armed: Vec<_> = armed.collect();
     if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
 }

@@ -1,0 +1,51 @@
+//! An exit that has begun, as observers see it: its span, and its entry in the register.
+
+#[cfg(feature = "inspect")]
+use crate::region::register::listed::Listed;
+
+/// An exit that has begun.
+#[derive(Default)]
+pub(in crate::region) struct Begun {
+    #[cfg(feature = "tracing")]
+    pub(super) span: Option<tracing::Span>,
+    /// The entry of an exit that was pending at its first poll.
+    #[cfg(feature = "inspect")]
+    pub(super) shown: Option<Listed>,
+}
+
+impl Begun {
+    /// Enters the span, for a poll of the exit.
+    #[cfg(feature = "tracing")]
+    pub(in crate::region) fn enter(&self) -> Entered {
+        let mut entered = None;
+        quietly(|| entered = self.span.as_ref().map(|span| span.clone().entered()));
+        Entered(entered)
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[inline]
+    pub(in crate::region) fn enter(&self) -> Entered {
+        Entered
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(in crate::region) struct Entered(pub(super) Option<tracing::span::EnteredSpan>);
+
+#[cfg(feature = "tracing")]
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let entered = self.0.take();
+        quietly(|| drop(entered));
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(in crate::region) struct Entered;
+
+#[cfg(feature = "tracing")]
+pub(super) fn quietly(tell: impl FnOnce()) {
+    if let Err(payload) = crate::unwind::catch(tell) {
+        crate::unwind::discard(payload);
+    }
+}
