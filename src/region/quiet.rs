@@ -76,7 +76,7 @@ pub(super) fn end_quiet(node: &Node) {
 /// again (R19).
 pub(super) fn begin_epoch_inside(node: &Node) {
     if node.holds.is_so() {
-        epoch().fetch_add(1, Ordering::Release);
+        begin_epoch();
     }
 }
 
