@@ -5,6 +5,7 @@
     counts.py pin PLAIN COUNTING      measures everything, peers too, and writes the pins
     counts.py all PLAIN COUNTING      measures everything and writes no pin
     counts.py inspect PLAIN INSPECT   prints what the feature `inspect` costs where it is on
+    counts.py growth PLAIN INSPECT [WORD]   fits the growth of whole operations, of all or of those with a word in the name
 
 The binary `counts` is built twice: with the feature `count`, which counts allocations, and without, for the instructions;
 or with the feature `inspect` and without.
@@ -13,8 +14,10 @@ Unlike times, counts are repeatable on a busy machine. `pin` and `all` write row
 
 import concurrent.futures
 import json
+import math
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,11 @@ PER_ITEM = 1.2
 LOOSE = 0.1
 # A path that needs longer is one that does not scale: it is pinned as that, and gets less time to prove it again.
 SECONDS, AGAIN = 30, 5
+SIZES = [100, 1_000, 10_000, 100_000]
+# The exponent of a whole operation in the number of its items: 1 is linear.
+EXPONENT = 1.1
+# The peers and the floors are on the page, and not pinned.
+OTHERS = ("peer_", "floor_")
 COLUMNS = ["path", "instructions", "allocations", "target instructions", "target allocations"]
 
 
@@ -43,11 +51,12 @@ def count(plain, counting, name, seconds):
         return None
 
 
-def instructions(binary, name, seconds):
+def instructions(binary, name, seconds, *more):
+    """Of the run `binary name more`."""
     with tempfile.TemporaryDirectory() as directory:
         out = os.path.join(directory, "out")
         valgrind = ["valgrind", "--tool=callgrind", "--toggle-collect=*measured*", f"--callgrind-out-file={out}"]
-        run(valgrind + [binary, name], seconds)
+        run(valgrind + [binary, name, *more], seconds)
         totals = [line.split() for line in open(out) if line.startswith(("summary:", "totals:"))]
     return int(totals[0][1])
 
@@ -109,16 +118,20 @@ def write_pins(counted):
         file.writelines(comments)
         file.write(f"# made with: {machine()}\n" + "\t".join(COLUMNS) + "\n")
         for name, result in counted.items():
-            if not name.startswith("peer_"):
+            if not name.startswith(OTHERS):
                 now = [show(result and result[0], ".0f"), show(result and result[1], ".2f")]
                 file.write("\t".join([name, *now, *(show(t, "g") for t in targets.get(name, [None] * 2))]) + "\n")
 
 
-def write_rows(counted):
+def results():
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target"))
     directory = os.environ.get("BENCH_RESULTS", os.path.join(target, "bench"))
     os.makedirs(directory, exist_ok=True)
-    with open(os.path.join(directory, "counts.jsonl"), "w") as file:
+    return directory
+
+
+def write_rows(counted):
+    with open(os.path.join(results(), "counts.jsonl"), "w") as file:
         for name, result in counted.items():
             row = {"target": "counts", "path": name}
             if result:
@@ -186,12 +199,57 @@ def print_inspect(plain, inspect):
     print("\n" + run([inspect, "--snapshots"], 300))
 
 
+def print_growth(plain, inspect, word):
+    """The instructions of whole operations at four sizes, and their exponents."""
+    operations = [(plain, name) for name in lines([plain, "--operations"])]
+    operations += [(inspect, name) for name in lines([inspect, "--operations"]) if name.startswith("snapshot")]
+    operations = [operation for operation in operations if word in operation[1]]
+    rows, steep = [], []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (_, name), points in zip(operations, pool.map(lambda operation: series(*operation), operations)):
+            slope = exponent(points) if len(points) > 1 else math.inf
+            cells = [f"{total:,.0f}" for _, total in points] + ["too slow"] * (len(SIZES) - len(points))
+            print(f"{slope:5.2f}  {name}: {'; '.join(cells)}", flush=True)
+            rows.append({"target": "growth", "operation": name.removesuffix("_1000").removesuffix("_100"), "points": points})
+            if slope > EXPONENT or len(points) < len(SIZES):
+                steep.append(name)
+    if not word:
+        with open(os.path.join(results(), "growth.jsonl"), "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    if steep:
+        sys.exit(f"more than linear, with an exponent above {EXPONENT}: {', '.join(steep)}")
+    print(f"{len(rows)} operations, none has an exponent above {EXPONENT}")
+
+
+def lines(command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+def series(binary, name):
+    """Size and instructions, up to the size that takes too long."""
+    points = []
+    for n in SIZES:
+        try:
+            points.append((n, instructions(binary, "--grow", 2 * SECONDS, name, str(n))))
+        except subprocess.TimeoutExpired:
+            break
+    return points
+
+
+def exponent(points):
+    x, y = zip(*((math.log(n), math.log(max(total, 1))) for n, total in points))
+    return statistics.linear_regression(x, y).slope
+
+
 def main():
     mode, plain, counting = sys.argv[1:4]
+    if mode == "growth":
+        print_growth(plain, counting, (sys.argv[4:] or [""])[0])
+        return
     if mode == "inspect":
         print_inspect(plain, counting)
         return
-    wanted = [path for path in paths(plain) if mode != "check" or not path[0].startswith("peer_")]
+    wanted = [path for path in paths(plain) if mode != "check" or not path[0].startswith(OTHERS)]
     counted = measure(plain, counting, wanted, mode == "check")
     if mode == "check":
         check(counted)

@@ -4,33 +4,33 @@
 //! The waiters are registered outside the measured part. That the cancellation reached all of them is checked
 //! afterwards.
 
-use benches::floor::Waiters;
+use benches::floor::Node;
 use benches::{Bench, Wakes, finish, inside_a_task, poll_with};
 use event_listener::Event;
 use moored::{CancelHandle, CancelScope, Cancellation, EnteredScope};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use stop_token::StopSource;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 const SIZES: &[u64] = &[1, 100, 1_000, 10_000, 100_000];
 
-fn main() {
-    let mut bench = Bench::new("cancel");
+pub(crate) fn ask(bench: &mut Bench) {
     inside_a_task(|| {
         for n in bench.sizes(SIZES) {
-            flat(&mut bench, *n);
+            flat(bench, *n);
             let star = |all: &[EnteredScope]| entered_in(&all[0]);
             let tokens = |all: &[CancellationToken]| all[0].child_token();
-            regions(&mut bench, "cancel of children", *n, false, star, tokens);
-            regions(&mut bench, "cancel of children with a waiter each", *n, true, star, tokens);
+            let nodes = |all: &[Arc<Node>]| Node::child(&all[0]);
+            regions(bench, "cancel of children", *n, false, star, tokens, nodes);
+            regions(bench, "cancel of children with a waiter each", *n, true, star, tokens, nodes);
             let chain = |all: &[EnteredScope]| entered_in(&all[all.len() - 1]);
             let tokens = |all: &[CancellationToken]| all[all.len() - 1].child_token();
-            regions(&mut bench, "cancel of a chain", *n, false, chain, tokens);
-            regions(&mut bench, "cancel of a chain with a waiter each", *n, true, chain, tokens);
+            let nodes = |all: &[Arc<Node>]| Node::child(&all[all.len() - 1]);
+            regions(bench, "cancel of a chain", *n, false, chain, tokens, nodes);
+            regions(bench, "cancel of a chain with a waiter each", *n, true, chain, tokens, nodes);
         }
     });
-    bench.end();
 }
 
 /// Futures that were polled once, and the counter of their wakes.
@@ -84,6 +84,19 @@ fn flat(bench: &mut Bench, n: u64) {
             |(waits, token)| {
                 token.cancel();
                 Reached(waits, token)
+            },
+        )
+        .batched(
+            "floor: one walk, the first waiter in the region",
+            || {
+                let (_wakes, waker) = Wakes::new();
+                let node = Arc::new(Node::default());
+                (0..n).for_each(|_| _ = node.register(&waker));
+                node
+            },
+            |node| {
+                node.cancel();
+                node
             },
         )
         .batched(
@@ -168,6 +181,7 @@ fn regions(
     waiters: bool,
     scope: impl Fn(&[EnteredScope]) -> EnteredScope + Copy,
     token: impl Fn(&[CancellationToken]) -> CancellationToken + Copy,
+    node: impl Fn(&[Arc<Node>]) -> Arc<Node> + Copy,
 ) {
     bench
         .question(name, n)
@@ -191,10 +205,10 @@ fn regions(
             },
         )
         .batched(
-            "floor: a lock each, and its waker taken and woken",
-            || Floors::new(n, waiters),
+            "floor: one walk, the first waiter in the region",
+            || Floors::new(n, waiters, node),
             |floors| {
-                Waiters::set_all(&floors.links);
+                floors.root.cancel();
                 assert!(floors.all[0].is_set());
                 floors
             },
@@ -202,30 +216,32 @@ fn regions(
         .ask();
 }
 
-/// `n` that can be cancelled, found through one list, with a waker each or without.
+/// Nodes, found through the list of the node around them.
 struct Floors {
-    all: Vec<Arc<Waiters>>,
-    links: Vec<Weak<Waiters>>,
+    all: Vec<Arc<Node>>,
+    root: Arc<Node>,
     wakes: Arc<Wakes>,
     waits: u64,
 }
 
 impl Floors {
-    fn new(n: u64, waiters: bool) -> Self {
+    fn new(n: u64, waiters: bool, next: impl Fn(&[Arc<Node>]) -> Arc<Node>) -> Self {
         let (wakes, waker) = Wakes::new();
-        let all: Vec<_> = (0..n).map(|_| Arc::new(Waiters::default())).collect();
-        let waiting = if waiters { &all[..] } else { &[] };
-        for one in waiting {
-            one.register(&waker);
+        let mut all = vec![Arc::<Node>::default()];
+        for _ in 0..n {
+            all.push(next(&all));
         }
-        let links = all.iter().map(Arc::downgrade).collect();
-        Floors { links, wakes, waits: waiting.len() as u64, all }
+        let waiting = if waiters { &all[1..] } else { &[] };
+        waiting.iter().for_each(|node| _ = node.register(&waker));
+        let (root, waits) = (Arc::clone(&all[0]), waiting.len() as u64);
+        all.reverse();
+        Floors { all, root, wakes, waits }
     }
 }
 
 impl Drop for Floors {
     fn drop(&mut self) {
-        let told = self.all.iter().all(|one| one.is_set());
+        let told = self.all.iter().all(|node| node.is_set());
         assert!(!told || self.wakes.count() == self.waits);
     }
 }

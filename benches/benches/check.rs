@@ -1,7 +1,8 @@
 //! The cost of a check in a hot loop: `is_cancelled`.
 //!
-//! `n` is the depth of the region that is asked. In one question two threads ask the same region. The last question is
-//! the longest answer on one thread while another thread cancels 100,000 children.
+//! `n` is the depth of the region that is asked. In one question two threads ask the same region. Two questions ask
+//! after a cancellation that does not concern the region, and beside a thread that cancels 100,000 scopes a second. The
+//! last question is the longest answer on one thread while another thread cancels 100,000 children.
 
 use benches::{Bench, ChildTokens, finish, inside_a_task, inside_scopes, on_two_threads, poll};
 use futures::future::AbortHandle;
@@ -14,15 +15,19 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const DEPTHS: &[u64] = &[1, 8, 64, 512];
+const CANCELLED: &[u64] = &[1, 8, 64];
 
-fn main() {
-    let mut bench = Bench::new("check");
+pub(crate) fn ask(bench: &mut Bench) {
     for depth in bench.sizes(DEPTHS) {
-        inside_scopes(depth - 1, &mut || handle_of_a_scope(&mut bench, *depth));
-        inside_scopes(*depth, &mut || where_the_code_runs(&mut bench, *depth));
+        inside_scopes(depth - 1, &mut || handle_of_a_scope(bench, *depth));
+        inside_scopes(*depth, &mut || where_the_code_runs(bench, *depth));
     }
-    longest_stall(&mut bench);
-    bench.end();
+    // At the end, because a cancellation before would be in every other figure.
+    for depth in bench.sizes(CANCELLED) {
+        inside_scopes(depth - 1, &mut || after_a_cancellation(bench, *depth));
+        inside_scopes(depth - 1, &mut || beside_cancellations(bench, *depth));
+    }
+    longest_stall(bench);
 }
 
 /// The handle of a scope that runs, asked from one thread and from two.
@@ -75,6 +80,101 @@ fn where_the_code_runs(bench: &mut Bench, depth: u64) {
         .each("moored: is_cancelled", moored::is_cancelled)
         .each("tokio-util: token, passed down by hand", || black_box(token).is_cancelled())
         .ask();
+}
+
+/// A region of another task, with a region inside it, was cancelled and is not left.
+fn after_a_cancellation(bench: &mut Bench, depth: u64) {
+    let elsewhere = std::thread::spawn(|| {
+        inside_a_task(|| {
+            let (outer, inner) = family(1);
+            outer.handle().cancel();
+            (outer, inner)
+        })
+    });
+    let elsewhere = elsewhere.join().unwrap();
+    ChildTokens::chain(1).0[0].cancel();
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let mut run = pin!(scope.run(pending::<()>()));
+    assert!(poll(run.as_mut()).is_pending());
+    let tokens = ChildTokens::chain(depth - 1);
+    let token = tokens.innermost();
+    bench
+        .question("check, after a cancellation elsewhere", depth)
+        .each("moored: handle", || black_box(&handle).is_cancelled())
+        .each("moored: is_cancelled", moored::is_cancelled)
+        .each("tokio-util: token", || black_box(token).is_cancelled())
+        .ask();
+    // Left by another task: reported to the hook, and not to the page.
+    std::mem::forget(elsewhere);
+}
+
+/// Another thread enters, cancels and leaves 100,000 scopes a second; and the same with tokens.
+fn beside_cancellations(bench: &mut Bench, depth: u64) {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let mut run = pin!(scope.run(pending::<()>()));
+    assert!(poll(run.as_mut()).is_pending());
+    let tokens = ChildTokens::chain(depth - 1);
+    let token = tokens.innermost();
+    let cancel_scope = || {
+        let (outer, inner) = family(1);
+        outer.handle().cancel();
+        assert!(inner[0].handle().is_cancelled());
+    };
+    let cancel_token = || {
+        let parent = CancellationToken::new();
+        let child = parent.child_token();
+        parent.cancel();
+        assert!(child.is_cancelled());
+    };
+    bench
+        .question("check, beside a thread that cancels 100,000 scopes a second", depth)
+        .custom("moored: handle", |iterations, watch| {
+            beside(&cancel_scope, || {
+                watch.time(|| {
+                    for _ in 0..iterations {
+                        black_box(black_box(&handle).is_cancelled());
+                    }
+                });
+            });
+        })
+        .custom("tokio-util: token", |iterations, watch| {
+            beside(&cancel_token, || {
+                watch.time(|| {
+                    for _ in 0..iterations {
+                        black_box(black_box(token).is_cancelled());
+                    }
+                });
+            });
+        })
+        .ask();
+}
+
+/// Does `work` while another thread does `cancel` every ten microseconds; starts when that thread does.
+fn beside(cancel: &(impl Fn() + Sync), work: impl FnOnce()) {
+    const EVERY: Duration = Duration::from_micros(10);
+    let (started, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            inside_a_task(|| {
+                let mut next = Instant::now();
+                while !done.load(Ordering::Relaxed) {
+                    cancel();
+                    started.store(true, Ordering::Release);
+                    next += EVERY;
+                    while Instant::now() < next && !done.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+        });
+        while !started.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        work();
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 /// The longest answer during a cancellation, in the run in which it was shortest, because disturbances only make it

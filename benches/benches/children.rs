@@ -3,7 +3,7 @@
 //! `n` is the number of children that are spawned into a new group. In the last question it is the number of idle
 //! siblings beside one child that is spawned and leaves. The figure is that of one child.
 
-use benches::floor::{Place, guarded, number};
+use benches::floor::{Group, task};
 use benches::{Bench, finish, inside_a_task, poll, yield_once};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -18,19 +18,17 @@ use std::pin::pin;
 const CHILDREN: &[u64] = &[1, 100, 10_000, 100_000];
 const SIBLINGS: &[u64] = &[1, 100, 1_000, 10_000];
 
-fn main() {
-    let mut bench = Bench::new("children");
+pub(crate) fn ask(bench: &mut Bench) {
     inside_a_task(|| {
         for n in bench.sizes(CHILDREN) {
-            started_and_left(&mut bench, "in-task child, ready", *n, ready);
-            started_and_left(&mut bench, "in-task child, one yield", *n, once);
+            started_and_left(bench, "in-task child, ready", *n, ready);
+            started_and_left(bench, "in-task child, one yield", *n, once);
         }
         for n in bench.sizes(SIBLINGS) {
-            one_more(&mut bench, *n);
-            one_more_without_a_value(&mut bench, *n);
+            one_more(bench, *n);
+            one_more_without_a_value(bench, *n);
         }
     });
-    bench.end();
 }
 
 async fn ready(i: u64) -> u64 {
@@ -70,16 +68,23 @@ fn started_and_left<F>(
             }
             assert_eq!(finish(drain(&mut all)), n);
         })
-        .each("floor: FuturesUnordered of boxes, each guarded, with a place for its value", || {
-            let mut all: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-            for i in 0..n {
-                let (place, handle) = Place::new();
-                let child = child(i);
-                let body = async move { place.fill(child.await) };
-                all.push(Box::pin(guarded(number(), body)));
-                drop(handle);
-            }
-            finish(async { while all.next().await.is_some() {} });
+        .each("floor: children that hold nothing of their group", || {
+            let group = Group::<Infallible>::default();
+            let body = async {
+                for i in 0..n {
+                    drop(group.spawn(async move { Ok(child(i).await) }));
+                }
+            };
+            finish(task(group.run(body))).unwrap();
+        })
+        .each("floor: the same without a handle", || {
+            let group = Group::<Infallible>::default();
+            let body = async {
+                for i in 0..n {
+                    group.spawn_detached(async move { Ok(child(i).await) });
+                }
+            };
+            finish(task(group.run(body))).unwrap();
         })
         .each("futures: FuturesUnordered, of one type", || {
             let mut all = FuturesUnordered::new();

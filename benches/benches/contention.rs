@@ -12,15 +12,13 @@ use std::pin::pin;
 use std::task::Waker;
 use tokio_util::sync::CancellationToken;
 
-fn main() {
-    let mut bench = Bench::new("contention");
+pub(crate) fn ask(bench: &mut Bench) {
     let (_wakes, waker) = Wakes::new();
     inside_a_task(|| {
-        waits(&mut bench, &waker);
-        handles(&mut bench);
-        scopes(&mut bench);
+        waits(bench, &waker);
+        handles(bench);
+        scopes(bench);
     });
-    bench.end();
 }
 
 fn waits(bench: &mut Bench, waker: &Waker) {

@@ -3,7 +3,7 @@
 //! `n` children, ready at once or with one yield, on the current thread and on two workers. The figure is that of one
 //! child. On workers the code that spawns is a task of the runtime too, as it is in a server.
 
-use benches::floor::{Inside, Place, guarded, number};
+use benches::floor::{Crew, task};
 use benches::{Bench, Runtimes, yield_once};
 use moored::TaskGroup;
 use moored::rt::tokio::Tokio;
@@ -19,19 +19,16 @@ use tokio_util::task::TaskTracker;
 
 const SIZES: &[u64] = &[1, 100, 1_000, 10_000];
 
-fn main() -> std::io::Result<()> {
-    let mut bench = Bench::new("executor");
-    let runtimes = Runtimes::new()?;
+pub(crate) fn ask(bench: &mut Bench) {
+    let runtimes = Runtimes::new().unwrap();
     for n in bench.sizes(SIZES) {
         let current = |work: Work| runtimes.current.block_on(work);
         let two = |work: Work| on_a_worker(&runtimes.two, work);
-        children(&mut bench, "executor child, current thread, ready", *n, false, &current);
-        children(&mut bench, "executor child, current thread, one yield", *n, true, &current);
-        children(&mut bench, "executor child, two workers, ready", *n, false, &two);
-        children(&mut bench, "executor child, two workers, one yield", *n, true, &two);
+        children(bench, "executor child, current thread, ready", *n, false, &current);
+        children(bench, "executor child, current thread, one yield", *n, true, &current);
+        children(bench, "executor child, two workers, ready", *n, false, &two);
+        children(bench, "executor child, two workers, one yield", *n, true, &two);
     }
-    bench.end();
-    Ok(())
 }
 
 /// Spawns the children, and ends when all have.
@@ -62,12 +59,12 @@ fn children(bench: &mut Bench, name: &str, n: u64, yields: bool, run: &dyn Fn(Wo
             all_ran(Box::pin(moored::task(group(n, yields, Arc::clone(&ran)))));
         })
         .each("tokio: JoinSet", || all_ran(Box::pin(join_set(n, yields, Arc::clone(&ran)))))
-        .each(
-            "floor: tokio: spawn, guarded, with a place for its value, counted in and out",
-            || {
-                all_ran(Box::pin(floor(n, yields, Arc::clone(&ran))));
-            },
-        )
+        .each("floor: value and region of a child in one", || {
+            all_ran(Box::pin(task(floor(n, yields, true, Arc::clone(&ran)))));
+        })
+        .each("floor: the same without a handle", || {
+            all_ran(Box::pin(task(floor(n, yields, false, Arc::clone(&ran)))));
+        })
         .each("tokio-util: TaskTracker", || {
             all_ran(Box::pin(tracker(n, yields, Arc::clone(&ran))));
         })
@@ -127,23 +124,17 @@ async fn recipe(n: u64, yields: bool, ran: Arc<AtomicU64>) {
     tracker.wait().await;
 }
 
-async fn floor(n: u64, yields: bool, ran: Arc<AtomicU64>) {
-    let inside = Arc::new(Inside::default());
+async fn floor(n: u64, yields: bool, with_handle: bool, ran: Arc<AtomicU64>) {
+    let crew = Crew::default();
     for _ in 0..n {
-        let (place, handle) = Place::new();
-        let (child, counted) = (child(Arc::clone(&ran), yields), Arc::clone(&inside));
-        inside.enter();
-        tokio::spawn(async move {
-            let ended = async {
-                child.await;
-                true
-            };
-            place.fill(guarded(number(), ended).await);
-            counted.leave();
-        });
-        drop(handle);
+        let child = child(Arc::clone(&ran), yields);
+        if with_handle {
+            drop(crew.spawn(child));
+        } else {
+            crew.spawn_detached(child);
+        }
     }
-    inside.empty().await;
+    crew.empty().await;
 }
 
 async fn handles(n: u64, yields: bool, ran: Arc<AtomicU64>) {

@@ -3,8 +3,8 @@
 //! `n` exits in a new stack. The figure is that of one exit; each of ours runs under its own panic catch.
 
 use async_safe_defer::SendAsyncScope;
-use benches::floor::Exits;
-use benches::{Bench, caught, finish, inside_a_task};
+use benches::floor::Stack;
+use benches::{Bench, caught, finish, floor, inside_a_task};
 use futures::future::BoxFuture;
 use moored::ExitStack;
 use std::convert::Infallible;
@@ -12,14 +12,12 @@ use std::hint::black_box;
 
 const EXITS: &[u64] = &[1, 10, 100, 1_000, 10_000];
 
-fn main() {
-    let mut bench = Bench::new("exits");
+pub(crate) fn ask(bench: &mut Bench) {
     inside_a_task(|| {
         for n in bench.sizes(EXITS) {
-            exits(&mut bench, *n);
+            exits(bench, *n);
         }
     });
-    bench.end();
 }
 
 async fn exit(n: u64) {
@@ -58,12 +56,16 @@ fn exits(bench: &mut Bench, n: u64) {
                 }
             });
         })
-        .each("floor: boxed futures, a lock to register each and one to take it", || {
-            let stack = Exits::default();
-            for i in 0..n {
-                stack.defer(exit(i));
-            }
-            finish(stack.unwind());
+        .each("floor: exits in the frame that polls", || {
+            finish(floor::task(async {
+                let stack = Stack::default();
+                let body = async {
+                    for i in 0..n {
+                        stack.defer(exit(i));
+                    }
+                };
+                finish(stack.run(body)).unwrap();
+            }));
         })
         .each("by hand: boxed futures (a panic loses the rest)", || {
             let mut stack: Vec<BoxFuture<'static, ()>> = Vec::new();

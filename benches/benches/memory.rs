@@ -4,7 +4,8 @@
 //! in use per item, among `n` items that wait, minus the size of the future itself.
 
 use benches::{
-    Allocations, Bench, COUNTS, Runtimes, allocations, finish, inside_a_task, poll, poll_with,
+    Allocations, Bench, COUNTS, Runtimes, allocations, finish, floor, inside_a_task, poll,
+    poll_with,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -20,20 +21,18 @@ use tokio_util::task::TaskTracker;
 
 const N: u64 = 1_000;
 
-fn main() {
-    let mut bench = Bench::new("memory");
+pub(crate) fn ask(bench: &mut Bench) {
     if !COUNTS {
         println!("  nothing to time; cargo bench -p benches --bench memory --features count");
         return;
     }
     inside_a_task(|| {
-        scopes(&mut bench);
-        waits(&mut bench);
-        in_task_children(&mut bench);
-        exits(&mut bench);
+        scopes(bench);
+        waits(bench);
+        in_task_children(bench);
+        exits(bench);
     });
-    executor_children(&mut bench);
-    bench.end();
+    executor_children(bench);
 }
 
 /// The bytes that stay in use for each of `N` calls of `make`, without the list that keeps the values;
@@ -107,18 +106,11 @@ async fn child() -> u64 {
 fn in_task_children(bench: &mut Bench) {
     let what = "an in-task child that waits, beyond its future";
     let future = size_of_val(&child()) as f64;
-    let group = TaskGroup::<Infallible>::new();
-    let mut run = pin!(group.run(pending::<Result<(), Infallible>>()));
-    assert!(poll(run.as_mut()).is_pending());
-    let before = allocations();
-    for _ in 0..N {
-        drop(group.spawn(async { Ok(child().await) }));
-    }
-    assert!(poll(run.as_mut()).is_pending());
-    assert_eq!(group.len() as u64, N);
-    // The block around the child holds it, and a word of its own.
-    let around = size_of_val(&async { Ok::<_, Infallible>(child().await) }) as f64;
-    bench.figure(what, N, "moored: TaskGroup, its handle dropped", "B", per_item(before) - around);
+    let mut handles = Vec::with_capacity(N as usize);
+    let kept = in_a_group(|group| handles.push(group.spawn(async { Ok(child().await) })));
+    bench.figure(what, N, "moored: TaskGroup, its handle kept", "B", kept);
+    let dropped = in_a_group(|group| drop(group.spawn(async { Ok(child().await) })));
+    bench.figure(what, N, "moored: TaskGroup, its handle dropped", "B", dropped);
     let before = allocations();
     let mut all: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
     for _ in 0..N {
@@ -126,6 +118,41 @@ fn in_task_children(bench: &mut Bench) {
     }
     assert!(poll(pin!(all.next())).is_pending());
     bench.figure(what, N, "futures: FuturesUnordered<BoxFuture>", "B", per_item(before) - future);
+    drop(all);
+    let mut handles = Vec::with_capacity(N as usize);
+    let kept = in_a_floor(|group| handles.push(group.spawn(async { Ok(child().await) })));
+    bench.figure(what, N, "floor: its handle kept", "B", kept);
+    let without = in_a_floor(|group| group.spawn_detached(async { Ok(child().await) }));
+    bench.figure(what, N, "floor: without a handle", "B", without);
+}
+
+/// The block around a child holds it, and a word of its own.
+fn around() -> f64 {
+    size_of_val(&async { Ok::<_, Infallible>(child().await) }) as f64
+}
+
+/// The bytes of each child in a group.
+fn in_a_group(mut spawn: impl FnMut(&TaskGroup<'static, Infallible>)) -> f64 {
+    let group = TaskGroup::new();
+    let mut run = pin!(group.run(pending::<Result<(), Infallible>>()));
+    assert!(poll(run.as_mut()).is_pending());
+    let before = allocations();
+    (0..N).for_each(|_| spawn(&group));
+    assert!(poll(run.as_mut()).is_pending());
+    assert_eq!(group.len() as u64, N);
+    per_item(before) - around()
+}
+
+fn in_a_floor(mut spawn: impl FnMut(&floor::Group<'static, Infallible>)) -> f64 {
+    finish(floor::task(async {
+        let group = floor::Group::default();
+        let mut run = pin!(group.run(pending::<()>()));
+        assert!(poll(run.as_mut()).is_pending());
+        let before = allocations();
+        (0..N).for_each(|_| spawn(&group));
+        assert!(poll(run.as_mut()).is_pending());
+        per_item(before) - around()
+    }))
 }
 
 fn executor_children(bench: &mut Bench) {
@@ -152,6 +179,13 @@ fn executor_children(bench: &mut Bench) {
         let mut seen = f64::NAN;
         drop(group.run(async { body.await.map(|bytes: f64| seen = bytes) }).await);
         bench.figure(what, N, "moored: TaskGroup::spawn_on, its handle dropped", "B", seen);
+        let crew = floor::Crew::default();
+        let before = allocations();
+        (0..N).for_each(|_| drop(crew.spawn(child())));
+        turn().await;
+        bench.figure(what, N, "floor: its handle dropped", "B", per_item(before) - task);
+        crew.cancel();
+        crew.empty().await;
         let before = allocations();
         let mut set = JoinSet::new();
         for _ in 0..N {

@@ -15,8 +15,7 @@ thread_local! {
 
 const AT_ONCE: u64 = 100;
 
-fn main() {
-    let mut bench = Bench::new("owner");
+pub(crate) fn ask(bench: &mut Bench) {
     bench
         .question("owner check: who runs?", 1)
         .each("moored: task::current, outside every task", moored::task::current)
@@ -49,7 +48,6 @@ fn main() {
             .each("floor: the future alone", || finish(pin!(async { black_box(1) })))
             .ask();
     });
-    bench.end();
 }
 
 /// Runs the exits when it is dropped: a stack that is dropped open would hand them to its task.

@@ -15,21 +15,18 @@ use stop_token::future::FutureExt;
 const DEPTHS: &[u64] = &[1, 8, 64, 512];
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn main() -> std::io::Result<()> {
-    let mut bench = Bench::new("scope");
-    let runtimes = Runtimes::new()?;
+pub(crate) fn ask(bench: &mut Bench) {
+    let runtimes = Runtimes::new().unwrap();
     // For tokio's timer, which a scope uses too inside a runtime.
     let _inside = runtimes.current.enter();
     for depth in bench.sizes(DEPTHS) {
         inside_scopes(depth - 1, &mut || {
-            enter_and_leave(&mut bench, *depth);
-            with_a_deadline(&mut bench, *depth);
+            enter_and_leave(bench, *depth);
+            with_a_deadline(bench, *depth);
         });
     }
-    without_a_task(&mut bench);
-    time_out(&mut bench);
-    bench.end();
-    Ok(())
+    without_a_task(bench);
+    time_out(bench);
 }
 
 fn one() -> std::future::Ready<u64> {

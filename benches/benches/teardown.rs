@@ -2,8 +2,9 @@
 //!
 //! The figure is that of one child, from its spawn to the end of its last exit.
 
-use benches::floor::{Exits, guarded, number};
-use benches::{Bench, Runtimes};
+use benches::floor::{Crew, Stack, task};
+use benches::{Bench, Runtimes, caught};
+use futures::future::BoxFuture;
 use moored::rt::tokio::Tokio;
 use moored::{ExitStack, TaskGroup};
 use std::convert::Infallible;
@@ -28,22 +29,14 @@ struct Counts {
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn main() -> std::io::Result<()> {
-    let mut bench = Bench::new("teardown");
-    let runtimes = Runtimes::new()?;
+pub(crate) fn ask(bench: &mut Bench) {
+    let runtimes = Runtimes::new().unwrap();
     for n in bench.sizes(SIZES) {
         let current = |work: Work| runtimes.current.block_on(work);
-        tear_down(
-            &mut bench,
-            "a child with 3 exits, cancelled and left, current thread",
-            *n,
-            &current,
-        );
+        tear_down(bench, "a child with 3 exits, cancelled and left, current thread", *n, &current);
         let two = |work: Work| on_a_worker(&runtimes.two, work);
-        tear_down(&mut bench, "a child with 3 exits, cancelled and left, two workers", *n, &two);
+        tear_down(bench, "a child with 3 exits, cancelled and left, two workers", *n, &two);
     }
-    bench.end();
-    Ok(())
 }
 
 fn on_a_worker(runtime: &Runtime, work: Work) {
@@ -62,11 +55,14 @@ fn tear_down(bench: &mut Bench, name: &str, n: u64, run: &dyn Fn(Work)) {
         .each("moored: TaskGroup, ExitStack", || {
             all_left(&|counts| Box::pin(moored::task(group(n, counts))));
         })
-        .each("tokio + tokio-util: JoinSet, token (no exits: three awaits at the end)", || {
+        .each("by hand: JoinSet, a token each, boxed closures, each panic caught", || {
             all_left(&|counts| Box::pin(by_hand(n, counts)));
         })
-        .each("floor: JoinSet, token; three boxed exits, registered and taken under a lock", || {
-            all_left(&|counts| Box::pin(floor(n, counts)));
+        .each("tokio + tokio-util: JoinSet, token (no exits: three awaits at the end)", || {
+            all_left(&|counts| Box::pin(without_exits(n, counts)));
+        })
+        .each("floor: value and region of a child in one, exits in the frame that polls", || {
+            all_left(&|counts| Box::pin(task(floor(n, counts))));
         })
         .each("tokio-graceful-shutdown: subsystems (no exits: three awaits at the end)", || {
             all_left(&|counts| Box::pin(subsystems(n, counts)));
@@ -111,7 +107,7 @@ async fn group(n: u64, counts: Arc<Counts>) {
     drop(group.run(body).await);
 }
 
-async fn by_hand(n: u64, counts: Arc<Counts>) {
+async fn without_exits(n: u64, counts: Arc<Counts>) {
     let (mut set, token) = (JoinSet::new(), CancellationToken::new());
     for _ in 0..n {
         let (counts, token) = (Arc::clone(&counts), token.clone());
@@ -130,25 +126,55 @@ async fn by_hand(n: u64, counts: Arc<Counts>) {
     }
 }
 
-async fn floor(n: u64, counts: Arc<Counts>) {
-    let (mut set, token) = (JoinSet::new(), CancellationToken::new());
+/// What people have to write: a token for each child, so that one can be cancelled alone; exits in boxed closures, each
+/// under its own catch.
+async fn by_hand(n: u64, counts: Arc<Counts>) {
+    let (mut set, parent) = (JoinSet::new(), CancellationToken::new());
     for _ in 0..n {
-        let (counts, token) = (Arc::clone(&counts), token.clone());
-        set.spawn(guarded(number(), async move {
-            let stack = Exits::default();
-            for _ in 0..3 {
-                stack.defer(exit(Arc::clone(&counts)));
-            }
-            counts.started.fetch_add(1, Ordering::Relaxed);
-            token.run_until_cancelled(pending::<()>()).await;
-            stack.unwind().await;
-        }));
+        set.spawn(with_boxed_exits(parent.child_token(), Arc::clone(&counts)));
     }
     all_started(n, &counts).await;
-    token.cancel();
+    parent.cancel();
     while let Some(joined) = set.join_next().await {
         joined.unwrap();
     }
+}
+
+async fn with_boxed_exits(token: CancellationToken, counts: Arc<Counts>) {
+    let mut exits: Vec<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>> = Vec::new();
+    let body = async {
+        for _ in 0..3 {
+            let counts = Arc::clone(&counts);
+            exits.push(Box::new(|| Box::pin(exit(counts))));
+        }
+        counts.started.fetch_add(1, Ordering::Relaxed);
+        pending::<()>().await;
+    };
+    token.run_until_cancelled(body).await;
+    while let Some(exit) = exits.pop() {
+        caught(exit()).await.unwrap();
+    }
+}
+
+async fn floor(n: u64, counts: Arc<Counts>) {
+    let crew = Crew::default();
+    for _ in 0..n {
+        let counts = Arc::clone(&counts);
+        drop(crew.spawn(async move {
+            let stack = Stack::default();
+            let body = async {
+                for _ in 0..3 {
+                    stack.defer(exit(Arc::clone(&counts)));
+                }
+                counts.started.fetch_add(1, Ordering::Relaxed);
+                pending::<()>().await;
+            };
+            drop(stack.run(body).await);
+        }));
+    }
+    all_started(n, &counts).await;
+    crew.cancel();
+    crew.empty().await;
 }
 
 async fn subsystems(n: u64, counts: Arc<Counts>) {

@@ -2,7 +2,7 @@
 //!
 //! `n` is the number of other waiters meanwhile.
 
-use benches::floor::Waiters;
+use benches::floor::Node;
 use benches::{Bench, Wakes, inside_a_task, poll_with};
 use event_listener::Event;
 use moored::CancelScope;
@@ -13,14 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 const OTHERS: &[u64] = &[1, 100, 1_000, 10_000];
 
-fn main() {
-    let mut bench = Bench::new("wait");
+pub(crate) fn ask(bench: &mut Bench) {
     inside_a_task(|| {
         for n in bench.sizes(OTHERS) {
-            waits(&mut bench, *n);
+            waits(bench, *n);
         }
     });
-    bench.end();
 }
 
 fn waits(bench: &mut Bench, n: u64) {
@@ -34,7 +32,7 @@ fn waits(bench: &mut Bench, n: u64) {
     let ours = waiting(n, &waker, || handle.cancelled());
     let theirs = waiting(n, &waker, || token.clone().cancelled_owned());
     let listeners = waiting(n, &waker, || event.listen());
-    let floor = Waiters::default();
+    let floor = Node::default();
     let least: Vec<_> = (0..n).map(|_| floor.register(&waker)).collect();
     let stops = waiting(n, &waker, || stop.clone());
     bench

@@ -1,158 +1,42 @@
-//! The floor: the least work that the rules ask for, written by hand and measured beside ours and
-//! the peer.
+//! The floor: for each row of the page a sketch, the least safe code that keeps the promises of that row, measured
+//! beside ours and the peer.
 //!
-//! Each function does one job of the crate and nothing else, in safe code: no parent, no reason, no check of the task,
-//! no adoption of exits. It does not keep all rules; it shows the cost of the part of them that cannot be had for
-//! less.
+//! A sketch is no lower bound. It is code that runs and that keeps the rules below; a row of ours that is above its
+//! sketch costs more because of rules that the sketch leaves out, or because of overhead. Which of the two, the page
+//! says row by row.
+//!
+//! | sketch | rules that it keeps | rules that it does not keep |
+//! |---|---|---|
+//! | `region`: scope, time-out, task | R1 owner and place; R2 at each poll; R3 a handle made on demand; R5 inside a task; R6; R8 what was abandoned during a poll goes to the region around, which runs it beside its body; R11 a timer of tokio, armed when the body is pending; R15 panics are caught and resumed | R2's error value (it panics); R5 outside a task; R9 for an outer region cancelled at once; R10 reasons; R11 deadlines that change, other clocks; R12; R13; a check from inside; names; inspection |
+//! | `stack` | R1, R2, R8 also where another task drops the run, R14 but for the grace, R15 panics, places of failed exits | exits with errors of their own; R14's reason why an exit runs; grace; `hold`, `close`, `pop_all`, release |
+//! | `group` | R1, R2, R3 through a child's handle, R8, R15, R16 closed under the lock that spawns take, R17, R19 a place is used again | a handle of the group; limits, results, `start`, a spawner for other threads; R7's order between children |
+//! | `executor` | R1, R3 for the group, R6, R8, R15, R16 but for the close, R19 | R17; exits of a child that is aborted; a child's own handle |
+//! | `cancel` | R3, R6, R14 no recursion, R18, R19 | R9, R10, R12, R13 |
+//!
+//! None of them lets a region find the regions around it, so none can tell a waiter about a cancellation further out
+//! unless `cancel` links it. None has a `local` flavour.
 
-use crate::caught;
-use futures::future::BoxFuture;
-use parking_lot::Mutex;
-use slab::Slab;
-use std::cell::Cell;
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+mod cancel;
+mod executor;
+mod group;
+mod here;
+mod region;
+mod stack;
 
-thread_local! {
-    static CURRENT: Cell<u64> = const { Cell::new(0) };
-}
+pub use cancel::Node;
+pub use executor::{Crew, Value};
+pub use group::{ChildError, Group, GroupRun, Handle, Outcome};
+pub use region::{Flag, Scope, ScopeRun, Task, Timed, task, timed};
+pub use stack::{Stack, StackRun};
 
-/// A task's number: the identity that a region compares (R1).
-pub fn number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// A region around `body`: its task is current while it is polled, and put back on unwind (R5); a panic is caught, so that
-/// everything else can be left first (R15).
-pub async fn guarded<F: Future>(task: u64, body: F) -> F::Output {
-    let mut body = pin!(body);
-    poll_fn(|cx| {
-        let before = CURRENT.replace(task);
-        let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
-        CURRENT.set(before);
-        polled.unwrap_or_else(|panic| resume_unwind(panic))
-    })
-    .await
-}
-
-/// Exits, each in a box of its own, registered and taken under a lock. The lock is needed because a drop of the stack
-/// half-way has to find all exits that are left (R8), and an exit that is registered meanwhile is the next (R14).
-#[derive(Default)]
-pub struct Exits(Mutex<Vec<BoxFuture<'static, ()>>>);
-
-impl Exits {
-    /// Registers an exit.
-    pub fn defer(&self, exit: impl Future<Output = ()> + Send + 'static) {
-        self.0.lock().push(Box::pin(exit));
-    }
-
-    /// Runs them, newest first, each under its own panic catch.
-    pub async fn unwind(&self) {
-        loop {
-            let next = self.0.lock().pop();
-            let Some(exit) = next else { return };
-            caught(exit).await.unwrap();
+/// `Debug` that prints the name of the type: a future's parts are not shown.
+macro_rules! named {
+    ([$($generics:tt)*] $type:ty, $name:literal) => {
+        impl<$($generics)*> std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($name)
+            }
         }
-    }
+    };
 }
-
-impl fmt::Debug for Exits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Exits")
-    }
-}
-
-/// The waiters for an event: a flag, and the wakers under a lock (R6).
-#[derive(Debug, Default)]
-pub struct Waiters {
-    flag: AtomicBool,
-    wakers: Mutex<Slab<Waker>>,
-}
-
-impl Waiters {
-    /// Registers a waiter.
-    pub fn register(&self, waker: &Waker) -> usize {
-        let waker = waker.clone();
-        self.wakers.lock().insert(waker)
-    }
-
-    /// Whether it has happened: asked after registering, or a wake-up is lost.
-    pub fn is_set(&self) -> bool {
-        self.flag.load(Ordering::Acquire)
-    }
-
-    /// Gives a place back.
-    pub fn forget(&self, key: usize) {
-        let waker = self.wakers.lock().try_remove(key);
-        drop(waker);
-    }
-
-    /// Sets the flag of each that still lives, and wakes everybody after: one lock each, because they are regions of
-    /// tasks of their own.
-    pub fn set_all(all: &[Weak<Waiters>]) {
-        let mut taken = Vec::with_capacity(all.len());
-        for waiters in all.iter().filter_map(Weak::upgrade) {
-            let mut wakers = waiters.wakers.lock();
-            waiters.flag.store(true, Ordering::Release);
-            taken.extend(wakers.drain());
-        }
-        taken.into_iter().for_each(|waker| drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))));
-    }
-}
-
-/// Where a child leaves its value for a handle that may be on another thread.
-#[derive(Debug, Default)]
-pub struct Place<T>(Mutex<Option<T>>);
-
-impl<T> Place<T> {
-    /// The child's and the handle's.
-    pub fn new() -> (Arc<Self>, Arc<Self>) {
-        let place = Arc::new(Place(Mutex::new(None)));
-        (Arc::clone(&place), place)
-    }
-
-    /// Stores the value, unless the handle has been dropped.
-    pub fn fill(self: &Arc<Self>, value: T) {
-        if Arc::strong_count(self) > 1 {
-            *self.0.lock() = Some(value);
-        }
-    }
-}
-
-/// The number of children inside, and the waker of the wait for zero (R16).
-#[derive(Debug, Default)]
-pub struct Inside {
-    count: AtomicU64,
-    waits: Mutex<Option<Waker>>,
-}
-
-impl Inside {
-    /// One more.
-    pub fn enter(&self) {
-        self.count.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// One less.
-    pub fn leave(&self) {
-        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let waker = self.waits.lock().take();
-            waker.into_iter().for_each(Waker::wake);
-        }
-    }
-
-    /// Ready when no child is inside.
-    pub async fn empty(&self) {
-        poll_fn(|cx: &mut Context<'_>| {
-            let old = self.waits.lock().replace(cx.waker().clone());
-            drop(old);
-            if self.count.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-}
+use named;

@@ -22,18 +22,15 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Reads the command line: `--quick` for a smoke test, a word to ask only the questions that contain it. Flags that
-    /// cargo adds are passed over.
+    /// Reads the command line: a target, then a word to ask only the questions that contain it; `--quick` for a smoke
+    /// test. Flags that cargo adds are passed over.
     pub fn new(target: &'static str) -> Self {
         let mut bench =
             Bench { target, filter: None, quick: false, rows: Vec::new(), slow: Vec::new() };
-        for argument in std::env::args().skip(1) {
-            match argument.as_str() {
-                "--quick" => bench.quick = true,
-                flag if flag.starts_with('-') => {}
-                word => bench.filter = Some(word.to_owned()),
-            }
-        }
+        let (flags, words): (Vec<_>, Vec<_>) =
+            std::env::args().skip(1).partition(|word| word.starts_with('-'));
+        bench.quick = flags.iter().any(|flag| flag == "--quick");
+        bench.filter = words.into_iter().nth(1);
         println!("# {target}{}", if COUNTS { ", allocations" } else { "" });
         bench
     }
@@ -66,7 +63,7 @@ impl Bench {
 
     /// Writes the rows, unless only some of the questions were asked or this was a smoke test.
     pub fn end(self) {
-        if self.filter.is_some() || self.quick {
+        if self.filter.is_some() || self.quick || self.rows.is_empty() {
             return;
         }
         let directory = results();

@@ -6,12 +6,17 @@
 //! valgrind's `--toggle-collect` names that function. Setting up costs nothing, and every path has been run once before,
 //! so that one-time work is not counted.
 //!
+//! `counts --grow NAME N` runs an operation with `N` items, and `counts --operations` prints their names.
+//!
 //! A build with the feature `count` prints the allocations inside `measured`. Other builds do not count them, because
 //! the counter's own instructions would be in every figure.
 //!
 //! A build with the feature `inspect` has the paths that are counted with that feature; `counts --snapshots` prints what
 //! large snapshots cost.
 
+mod after;
+mod floors;
+mod growth;
 #[cfg(feature = "inspect")]
 mod inspected;
 mod ours;
@@ -98,10 +103,16 @@ fn print_time(path: &Path) {
 }
 
 fn paths() -> impl Iterator<Item = Path> {
-    let all = std::iter::once(path("empty", empty)).chain(ours::paths()).chain(peers::paths());
+    let ours = ours::paths().chain(after::ours());
+    let peers = peers::paths().chain(after::peers());
+    let all = std::iter::once(path("empty", empty)).chain(ours).chain(peers).chain(floors::paths());
     #[cfg(feature = "inspect")]
     let all = all.filter(inspected::is_counted);
     all
+}
+
+fn operations() -> impl Iterator<Item = Path> {
+    growth::paths().chain(paths().filter(|path| growth::OTHERS.contains(&path.name)))
 }
 
 fn main() {
@@ -119,6 +130,11 @@ fn main() {
         #[cfg(feature = "inspect")]
         ["--snapshots"] => inspected::print_snapshots(),
         ["--time", name] => print_time(&find(name)),
+        ["--operations"] => operations().for_each(|path| println!("{}", path.name)),
+        ["--grow", name, n] => {
+            let path = operations().find(|path| path.name == name);
+            (path.unwrap_or_else(|| panic!("no operation {name}")).run)(n.parse().unwrap(), 1);
+        }
         [name, ref iterations @ ..] => {
             let path = find(name);
             let iterations = iterations.first().map_or(path.iterations, |n| n.parse().unwrap());
