@@ -26,9 +26,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 TITLES = {
     "scope": "Scopes and time-outs", "check": "Am I cancelled?", "poll": "A guard, per poll",
-    "wait": "Waiting for a cancellation", "cancel": "Cancelling", "children": "Children in the task",
+    "request": "Bodies that wait once", "adopted": "Adopted exits", "wait": "Waiting for a cancellation", "cancel": "Cancelling", "children": "Children in the task",
     "executor": "Children on an executor", "exits": "Exits", "owner": "The owner check",
-    "teardown": "The end of a group", "contention": "Two threads", "memory": "Memory", "mcp": "MCP sessions",
+    "teardown": "The end of a group", "contention": "Two threads", "memory": "Memory", "further": "A further call in a user's program", "mcp": "MCP sessions",
     "python": "A footnote: Python",
 }  # fmt: skip
 
@@ -55,8 +55,8 @@ class Row:
 
 
 def read(results):
-    """Question to size to contender, in the order in which they were asked; and the counted paths."""
-    questions, paths = {}, {}
+    """Question to size to contender, in the order in which they were asked; the counted paths; operations to their growth."""
+    questions, paths, operations = {}, {}, {}
     order = {target: i for i, target in enumerate(TITLES)}
     files = sorted(glob.glob(os.path.join(results, "*.jsonl")))
     files.sort(key=lambda file: order.get(re.split(r"[.-]", os.path.basename(file))[0], 99))
@@ -67,10 +67,13 @@ def read(results):
             if row["target"] == "counts":
                 paths[row["path"]] = row
                 continue
+            if row["target"] == "growth":
+                operations[row["operation"]] = row["points"]
+                continue
             sizes = questions.setdefault(row["question"], {})
             who = sizes.setdefault(int(row["n"]), {}).setdefault(row["contender"], Row(row["target"]))
             who.add(row)
-    return questions, paths
+    return questions, paths, operations
 
 
 def ratio(ours, peer):
@@ -111,31 +114,39 @@ def targets_table(questions):
     for line in open(os.path.join(HERE, "targets.tsv")):
         if line.startswith("#"):
             continue
-        what, question, sizes, ours, peer, bound, unit = line.rstrip("\n").split("\t")
+        what, question, sizes, ours, peer, bound, unit, *floor = line.rstrip("\n").split("\t")
         for n in map(int, sizes.split(",")):
-            contenders = questions.get(question, {}).get(n, {})
+            asked = questions.get(question, {})
+            contenders = asked.get(n, {})
             us, them = named(contenders, ours), named(contenders, peer) if peer else ""
+            least = named(contenders, (floor or ["floor: "])[0])
             found, text = None, "not measured"
             if us and them is not None:
-                found, text = bounded(contenders, us, them, unit)
+                found, text = bounded(asked, contenders, us, them, unit)
             verdict = "" if found is None else "reached" if found <= float(bound) else "not reached"
             to_reach = bound if unit == "ratio" else f"{bound} {unit}"
-            floor = named(contenders, "floor: ") if unit == "ratio" and them else None
-            least = short((ratio(contenders[floor], contenders[them]) or [None])[0]) if floor else ""
-            lines.append(f"| {what} | {name_of(peer)} | {n:,} | {to_reach} | {text} | {verdict} | {least} |")
+            sketch = bounded(asked, contenders, least, them, unit)[0] if least and them is not None else None
+            cells = [what, name_of(peer), f"{n:,}", to_reach, text, verdict, short(sketch)]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def bounded(contenders, us, them, unit):
+def bounded(asked, contenders, us, them, unit):
+    """What is held against a bound, and its text: of one row of a question."""
     row = contenders[us]
+    theirs = f", theirs {short(contenders[them].value)} {unit}" if them else ""
     if unit == "allocations":
         return row.allocations, f"{short(row.allocations)} allocations" if row.allocations is not None else "not counted"
-    if unit == "B":
-        return row.value, f"{short(row.value)} B, theirs {short(contenders[them].value)} B"
+    if unit in ("B", "s"):
+        return row.value, f"{short(row.value)} {unit}{theirs}"
     if unit == "ns":
         return row.figure(), f"{short(row.figure())} ns"
     if row.slow:
         return math.inf, f"too slow with n = {row.slow:,.0f}"
+    if unit == "times":
+        first = min(asked)
+        found = row.figure() and asked[first][us].figure() and row.figure() / asked[first][us].figure()
+        return found or None, f"{short(found)} times n = {first:,}" if found else "not measured"
     found = ratio(row, contenders[them])
     return (found and found[0]), shown(found) or "not measured"
 
@@ -200,25 +211,38 @@ def is_ours(name):
     return name.startswith("moored")
 
 
+def operations_table(operations):
+    sizes = sorted({n for points in operations.values() for n, _ in points})
+    lines = [
+        f"| operation | exponent | {' | '.join(f'n = {n:,}' for n in sizes)} |",
+        f"|---|--:|{'--:|' * len(sizes)}",
+    ]
+    for name, points in operations.items():
+        slope = exponent([(n, max(total, 1)) for n, total in points]) if len(points) > 1 else math.inf
+        cells = [f"{total / n:,.0f}" for n, total in points] + ["too slow"] * (len(sizes) - len(points))
+        lines.append(f"| {name.replace('_', ' ')} | {slope:.2f} | {' | '.join(cells)} |")
+    return lines
+
+
 def counts_table(paths):
     lines = [
-        "| path | instructions | to reach | peer's | ours/peer's | allocations | to reach | peer's |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| path | instructions | to reach | the floor | peer's | ours/peer's | allocations | to reach | the floor | peer's |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     pins = (line.rstrip("\n").split("\t") for line in open(os.path.join(HERE, "counts.tsv")) if line[0] != "#")
     to_reach = {cells[0]: ["" if cell == "-" else cell for cell in cells[3:5]] for cells in pins}
     cell = lambda row, key, form: format(row[key], form) if row and key in row else ""
     for name, row in paths.items():
-        if name.startswith("peer_"):
+        if name.startswith(("peer_", "floor_")):
             continue
-        peer = paths.get("peer_" + name)
+        floor, peer = paths.get("floor_" + name), paths.get("peer_" + name)
         both = peer and "instructions" in row and "instructions" in peer and peer["instructions"]
         times = f"{row['instructions'] / peer['instructions']:.2f}" if both else ""
-        ours = cell(row, "instructions", ",.0f") or "too slow to count"
-        theirs = cell(peer, "instructions", ",.0f")
-        allocations = [cell(of, "allocations", ".2f") for of in (row, peer)]
+        ours, least, theirs = [cell(of, "instructions", ",.0f") for of in (row, floor, peer)]
+        allocations = [cell(of, "allocations", ".2f") for of in (row, floor, peer)]
         targets = to_reach.get(name, ["", ""])
-        cells = [ours, targets[0], theirs, times, allocations[0], targets[1], allocations[1]]
+        cells = [ours or "too slow to count", targets[0], least, theirs, times]
+        cells += [allocations[0], targets[1], *allocations[1:]]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return lines
 
@@ -231,7 +255,7 @@ def machine():
     return "; ".join(part for part in parts if part)
 
 
-def page(questions, paths, plots):
+def page(questions, paths, operations, plots):
     text = open(os.path.join(HERE, "page.md")).read()
     sections, last = [], None
     for question, sizes in questions.items():
@@ -245,6 +269,7 @@ def page(questions, paths, plots):
         sections += question_table(sizes)
     filled = {
         "machine": [machine()], "targets": targets_table(questions), "growth": growth_table(questions),
+        "operations": operations_table(operations) if operations else ["Not counted in this run."],
         "counts": counts_table(paths) if paths else ["Not counted in this run."], "questions": sections,
     }  # fmt: skip
     return re.sub(r"\{\{(\w+)\}\}", lambda match: "\n".join(filled[match.group(1)]).strip("\n"), text)
@@ -253,7 +278,7 @@ def page(questions, paths, plots):
 def main():
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     results = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("BENCH_RESULTS", os.path.join(target, "bench"))
-    questions, paths = read(results)
+    questions, paths, operations = read(results)
     if not questions:
         sys.exit(f"{results}: no results; bash ci/bench.sh run makes them")
     directory = os.path.join(ROOT, "docs", "benchmarks")
@@ -267,7 +292,7 @@ def main():
             with open(os.path.join(directory, plots[question]), "w") as file:
                 file.write(plot(question, lines))
     with open(os.path.join(ROOT, "docs", "benchmarks.md"), "w") as file:
-        file.write(page(questions, paths, plots))
+        file.write(page(questions, paths, operations, plots))
     print(f"docs/benchmarks.md: {len(questions)} questions, {len(plots)} plots")
 
 

@@ -1,26 +1,41 @@
 #!/usr/bin/env bash
-# Builds the benches. `bash ci/bench.sh run` measures everything and makes docs/benchmarks.md. With the name of a target
-# and a word of a question it measures that alone: `bash ci/bench.sh run scope deadline`. `bash ci/bench.sh python`
-# measures the footnote. The page uses all rows that it finds: those of other runs stay until they are measured again.
+# Builds the benches and asks each question in a few rounds: a smoke test. `bash ci/bench.sh run` measures everything but the
+# footnote and the MCP sessions, and makes docs/benchmarks.md; it wants a machine that does nothing else. With the name of
+# a target and a word of a question it measures that alone: `bash ci/bench.sh run scope deadline`. `bash ci/bench.sh further`
+# measures a further call in a user's program, and `bash ci/bench.sh python` the footnote. The page uses all rows that it
+# finds: those of other runs stay until they are measured again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
+
+bench() {
+    cargo bench --quiet -p benches --bench regions "$@"
+}
 
 case ${1:-build} in
 build)
     # Without link-time optimisation and in many units: this build is not measured, and it takes half
     # the time.
-    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench -p benches --benches --no-run
+    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 bench -- --quick >/dev/null
     ;;
 run)
     if [ $# -gt 1 ]; then
-        exec cargo bench -p benches --bench "$2" -- "${@:3}"
+        bench -- "${@:2}"
+        exit
     fi
-    # Times first, then allocations: a counter in the allocator would be in every time.
-    cargo bench -p benches --benches
-    cargo bench -p benches --benches --features count
+    targets=$(bench -- list)
+    # Times first, then allocations: a counter in the allocator would be in every time. Each target in a process of its own,
+    # so that none finds what another one left behind.
+    for name in $targets; do bench -- "$name"; done
+    for name in $targets; do bench --features count -- "$name"; done
     bash ci/counts.sh all
+    # Its exit status is that of a gate; the page shows its figures either way.
+    bash ci/counts.sh growth || true
+    python3 benches/further.py
     python3 benches/page.py
+    ;;
+further)
+    python3 benches/further.py "${@:2}"
     ;;
 python)
     if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
@@ -35,7 +50,7 @@ python)
     "$target/bench-python/bin/python" benches/python/footnote.py "${BENCH_RESULTS:-$target/bench}"
     ;;
 *)
-    echo "bash ci/bench.sh [run [TARGET [WORD]] | python]"
+    echo "bash ci/bench.sh [run [TARGET [WORD]] | further | python]"
     exit 2
     ;;
 esac
