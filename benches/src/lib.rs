@@ -5,7 +5,7 @@
 //! each contender once (A B C A B C …), and a ratio is taken round by round. Nor does criterion count allocations,
 //! which are exact where times are not.
 //!
-//! The targets are in `benches/benches`, one for each question that a user asks. Each writes its rows to
+//! The targets are in `benches/src/bin/regions`, one for each question that a user asks. Each writes its rows to
 //! `target/bench/<target>.jsonl`, and `page.py` makes `docs/benchmarks.md` out of them.
 
 mod allocations;

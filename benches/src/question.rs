@@ -23,7 +23,7 @@ pub struct Bench {
 
 impl Bench {
     /// Reads the command line: a target, then a word to ask only the questions that contain it; `--quick` for a smoke
-    /// test. Flags that cargo adds are passed over.
+    /// test.
     pub fn new(target: &'static str) -> Self {
         let mut bench =
             Bench { target, filter: None, quick: false, rows: Vec::new(), slow: Vec::new() };

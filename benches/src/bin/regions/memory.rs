@@ -23,7 +23,9 @@ const N: u64 = 1_000;
 
 pub(crate) fn ask(bench: &mut Bench) {
     if !COUNTS {
-        println!("  nothing to time; cargo bench -p benches --bench memory --features count");
+        println!(
+            "  nothing to time; cargo run --profile bench -p benches --bin regions --features count -- memory"
+        );
         return;
     }
     inside_a_task(|| {

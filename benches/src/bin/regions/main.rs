@@ -1,8 +1,8 @@
 //! All questions, one module for each that a user asks.
 //!
 //! One binary, because link-time optimisation takes longer than the measurements. `ci/bench.sh` runs it once for each
-//! target, so that no target finds what another one left behind in the process. Without a target it asks all questions:
-//! a smoke test.
+//! target, so that no target finds what another one left behind in the process. Without a target it asks all questions;
+//! with `--quick`, in a few rounds, that is a smoke test.
 
 mod adopted;
 mod cancel;
