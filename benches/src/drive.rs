@@ -1,5 +1,6 @@
 //! Polling by hand, because the costs of an executor would be in every figure.
 
+use crate::floor;
 use moored::CancelScope;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -43,9 +44,10 @@ pub async fn yield_once() {
     .await;
 }
 
-/// Does `work` while a task is polled, as in a program that makes each future it spawns a task.
+/// Does `work` while a task is polled, as in a program that makes each future it spawns a task. It is a task of the
+/// floor too, so that a sketch beside ours finds one.
 pub fn inside_a_task<T>(work: impl FnOnce() -> T) -> T {
-    finish(moored::task(async { work() }))
+    finish(moored::task(floor::task(async { work() })))
 }
 
 /// Does `work` while it is polled inside a task and `depth` scopes that run in it.

@@ -11,7 +11,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Why a child has no value.
@@ -248,6 +248,11 @@ struct Seat<'env, E> {
 /// A group whose first failure cancels the rest (R17).
 pub struct Group<'env, E> {
     arrivals: Mutex<Arrivals<'env, E>>,
+    owner: AtomicU64,
+    /// Whether `arrivals` is worth its lock. Only the owner's task spawns and runs, so a plain word is enough.
+    has_arrivals: AtomicBool,
+    /// The run looks at the arrivals before it returns, so a spawn during its poll does not wake it.
+    is_polled: AtomicBool,
     ready: Arc<Ready>,
 }
 
@@ -260,7 +265,9 @@ struct Arrivals<'env, E> {
 impl<E> Default for Group<'_, E> {
     fn default() -> Self {
         let arrivals = Mutex::new(Arrivals { members: SmallVec::new(), is_closed: false });
-        Group { arrivals, ready: Arc::default() }
+        let (has_arrivals, is_polled) = (AtomicBool::new(false), AtomicBool::new(false));
+        let owner = AtomicU64::new(0);
+        Group { arrivals, owner, has_arrivals, is_polled, ready: Arc::default() }
     }
 }
 
@@ -298,6 +305,8 @@ impl<'env, E> Group<'env, E> {
         T: Send + 'env,
         E: Send + 'env,
     {
+        let owner = self.owner.load(Ordering::Relaxed);
+        assert!(owner == 0 || owner == here::task(), "the wrong task");
         let child: Boxed<'env, E> = Box::pin(Child {
             id: here::number(),
             frame: Frame::new(at),
@@ -306,13 +315,13 @@ impl<'env, E> Group<'env, E> {
             ended: None,
             body: Some(body),
         });
-        let is_first = {
+        {
             let mut arrivals = self.arrivals.lock();
             assert!(!arrivals.is_closed, "the group is closed");
             arrivals.members.push(child);
-            arrivals.members.len() == 1
-        };
-        if is_first {
+        }
+        self.has_arrivals.store(true, Ordering::Relaxed);
+        if !self.is_polled.load(Ordering::Relaxed) {
             let run = self.ready.0.lock().1.take();
             run.into_iter().for_each(Waker::wake);
         }
@@ -366,16 +375,9 @@ impl<'env, F: Future, E> Future for GroupRun<'_, 'env, F, E> {
         let this = self.project();
         let (mut body, frame, record) = (this.body, this.frame, this.record);
         frame.enter();
-        if body.is_some() {
-            match once(body.as_mut(), cx) {
-                Ok(value) => *this.value = value,
-                Err(panic) => {
-                    record.panic.get_or_insert(panic);
-                    body.set(None);
-                }
-            }
-        }
-        // Registers, then looks at what was woken and at what was spawned.
+        this.group.owner.store(frame.owner(), Ordering::Relaxed);
+        this.group.is_polled.store(true, Ordering::Relaxed);
+        // Registers, then looks at what was woken. Members before the body, which sees their values in the same poll.
         let waker = cx.waker().clone();
         let (mut woken, old) = {
             let mut ready = this.group.ready.0.lock();
@@ -397,7 +399,20 @@ impl<'env, F: Future, E> Future for GroupRun<'_, 'env, F, E> {
                 }
             }
         }
-        let mut arrived = mem::take(&mut this.group.arrivals.lock().members);
+        if body.is_some() {
+            match once(body.as_mut(), cx) {
+                Ok(value) => *this.value = value,
+                Err(panic) => {
+                    record.panic.get_or_insert(panic);
+                    body.set(None);
+                }
+            }
+        }
+        let mut arrived = SmallVec::new();
+        if this.group.has_arrivals.load(Ordering::Relaxed) {
+            this.group.has_arrivals.store(false, Ordering::Relaxed);
+            arrived = mem::take(&mut this.group.arrivals.lock().members);
+        }
         for mut member in arrived.drain(..) {
             let place = this.free.pop().unwrap_or(this.seats.len());
             if place == this.seats.len() {
@@ -426,16 +441,18 @@ impl<'env, F: Future, E> Future for GroupRun<'_, 'env, F, E> {
             *this.members = 0;
         }
         let has_left = frame.has_left(cx);
+        this.group.is_polled.store(false, Ordering::Relaxed);
         if body.is_some() || *this.members > 0 || !has_left {
             return Poll::Pending;
         }
-        {
+        let is_closed = {
             let mut arrivals = this.group.arrivals.lock();
             arrivals.is_closed = arrivals.members.is_empty();
-            if !arrivals.is_closed {
-                // The spawn has woken this run.
-                return Poll::Pending;
-            }
+            arrivals.is_closed
+        };
+        if !is_closed {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         frame.leave();
         if let Some(panic) = record.panic.take() {

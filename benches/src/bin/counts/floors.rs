@@ -3,7 +3,7 @@
 use crate::after::{Counts, all_left, all_wait, exit};
 use crate::{Path, measured, measured_apart, path, path_of};
 use benches::floor::{Crew, Group, Node, Scope, Stack, task, timed};
-use benches::{Runtimes, Wakes, finish, poll, yield_once};
+use benches::{Runtimes, Wakes, finish, inside_a_task, poll, yield_once};
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::hint::black_box;
@@ -17,8 +17,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn paths() -> impl Iterator<Item = Path> {
     [
-        path("floor_enter_leave", |_, n| inside(|| measured(n, enter_leave))),
-        path("floor_scope_yields", |_, n| inside(|| measured(n, scope_yields))),
+        path("floor_enter_leave", |_, n| inside_a_task(|| measured(n, enter_leave))),
+        path("floor_scope_yields", |_, n| inside_a_task(|| measured(n, scope_yields))),
         path("floor_poll", guarded_poll),
         path("floor_poll_nested_8", guarded_poll_nested_8),
         path("floor_poll_adopted_10", |_, n| poll_adopted(10, n)),
@@ -51,21 +51,17 @@ pub(crate) fn paths() -> impl Iterator<Item = Path> {
         path_of("floor_exit_100", 100, exits),
         path_of("floor_exit_1000", 1_000, exits),
         path_of("floor_exit_10000", 10_000, exits),
-        path("floor_stack_2_yields", |_, n| inside(|| measured(n, stack_yields))),
-        path("floor_group_1_yields", |_, n| inside(|| measured(n, group_yields))),
+        path("floor_stack_2_yields", |_, n| inside_a_task(|| measured(n, stack_yields))),
+        path("floor_group_1_yields", |_, n| inside_a_task(|| measured(n, group_yields))),
         path("floor_request", |_, n| in_a_runtime(|| measured(n, request))),
     ]
     .into_iter()
 }
 
-fn inside<T>(work: impl FnOnce() -> T) -> T {
-    finish(task(async { work() }))
-}
-
 fn in_a_runtime(work: impl FnOnce()) {
     let runtimes = Runtimes::new().unwrap();
     let _inside = runtimes.current.enter();
-    inside(work);
+    inside_a_task(work);
 }
 
 /// Work that waits once.
@@ -100,12 +96,12 @@ fn again<F: Future>(mut future: Pin<&mut F>, iterations: u64) {
 }
 
 fn guarded_poll(_: u64, iterations: u64) {
-    inside(|| again(pin!(scope(pending::<()>())), iterations));
+    inside_a_task(|| again(pin!(scope(pending::<()>())), iterations));
 }
 
 fn guarded_poll_nested_8(_: u64, iterations: u64) {
     let four = || scope(scope(scope(scope(pending::<()>()))));
-    inside(|| again(pin!(scope(scope(scope(scope(four()))))), iterations));
+    inside_a_task(|| again(pin!(scope(scope(scope(scope(four()))))), iterations));
 }
 
 /// A scope that has adopted `n` exits which wait.
@@ -119,7 +115,7 @@ fn poll_adopted(n: u64, iterations: u64) {
         }));
         assert!(poll(run.as_mut()).is_pending());
     };
-    inside(|| {
+    inside_a_task(|| {
         let body = async {
             (0..n).for_each(|_| abandon());
             pending::<()>().await;
@@ -190,7 +186,7 @@ fn spawned(n: u64, iterations: u64, spawn: impl Fn(&Group<'static, Infallible>, 
         }))
         .unwrap();
     };
-    inside(|| {
+    inside_a_task(|| {
         once();
         measured(iterations, once);
     });
@@ -216,7 +212,7 @@ fn children_that_yield(n: u64, iterations: u64) {
 type Endless<'a> = Pin<&'a mut (dyn Future<Output = Result<(), Vec<(u64, Infallible)>>> + 'a)>;
 
 fn steady(iterations: u64, once: impl Fn(&Group<'static, Infallible>, Endless<'_>)) {
-    inside(|| {
+    inside_a_task(|| {
         let group = Group::default();
         let mut run = pin!(group.run(pending::<()>()));
         assert!(poll(run.as_mut()).is_pending());
@@ -297,7 +293,7 @@ fn exits(n: u64, iterations: u64) {
         };
         finish(stack.run(body)).unwrap();
     };
-    inside(|| {
+    inside_a_task(|| {
         once();
         measured(iterations, once);
     });

@@ -2,8 +2,8 @@
 //!
 //! `n` exits are in flight. The region is polled because something else has woken it.
 
-use benches::floor::{Scope, Stack, task};
-use benches::{Bench, finish, inside_a_task, poll};
+use benches::floor::{Scope, Stack};
+use benches::{Bench, inside_a_task, poll};
 use moored::{CancelScope, ExitStack};
 use std::convert::Infallible;
 use std::future::pending;
@@ -13,48 +13,26 @@ use tokio_util::sync::CancellationToken;
 const IN_FLIGHT: &[u64] = &[10, 100, 10_000];
 
 pub(crate) fn ask(bench: &mut Bench) {
-    for n in bench.sizes(IN_FLIGHT) {
-        in_flight(bench, *n);
-    }
+    inside_a_task(|| bench.sizes(IN_FLIGHT).iter().for_each(|n| in_flight(bench, *n)));
 }
 
+/// Without a peer: nothing else runs the exits of a future that was dropped.
 fn in_flight(bench: &mut Bench, n: u64) {
-    // Without a peer: nothing else runs the exits of what was dropped.
+    let (ours, floor, end) = (CancelScope::new(), Scope::default(), CancellationToken::new());
+    let mut ours = pin!(ours.run(async {
+        (0..n).for_each(|_| abandon(&end));
+        pending::<()>().await;
+    }));
+    let mut floor = pin!(floor.run(async {
+        (0..n).for_each(|_| abandon_floor(&end));
+        pending::<()>().await;
+    }));
     bench
         .question("a poll with n slow adopted exits in flight", n)
-        .custom("moored: CancelScope", |iterations, watch| {
-            inside_a_task(|| {
-                let (scope, end) = (CancelScope::new(), CancellationToken::new());
-                let mut run = pin!(scope.run(async {
-                    (0..n).for_each(|_| abandon(&end));
-                    pending::<()>().await;
-                }));
-                assert!(poll(run.as_mut()).is_pending());
-                watch.time(|| {
-                    for _ in 0..iterations {
-                        assert!(poll(run.as_mut()).is_pending());
-                    }
-                });
-                end.cancel();
-            });
-        })
-        .custom("floor: a scope without a handle", |iterations, watch| {
-            finish(task(async {
-                let (scope, end) = (Scope::default(), CancellationToken::new());
-                let mut run = pin!(scope.run(async {
-                    (0..n).for_each(|_| abandon_floor(&end));
-                    pending::<()>().await;
-                }));
-                assert!(poll(run.as_mut()).is_pending());
-                watch.time(|| {
-                    for _ in 0..iterations {
-                        assert!(poll(run.as_mut()).is_pending());
-                    }
-                });
-                end.cancel();
-            }));
-        })
+        .each("moored: CancelScope", || assert!(poll(ours.as_mut()).is_pending()))
+        .each("floor: a scope without a handle", || assert!(poll(floor.as_mut()).is_pending()))
         .ask();
+    end.cancel();
 }
 
 fn abandon(end: &CancellationToken) {

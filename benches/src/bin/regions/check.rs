@@ -109,7 +109,6 @@ fn after_a_cancellation(bench: &mut Bench, depth: u64) {
     std::mem::forget(elsewhere);
 }
 
-/// Another thread enters, cancels and leaves 100,000 scopes a second; and the same with tokens.
 fn beside_cancellations(bench: &mut Bench, depth: u64) {
     let scope = CancelScope::new();
     let handle = scope.handle();
@@ -117,43 +116,28 @@ fn beside_cancellations(bench: &mut Bench, depth: u64) {
     assert!(poll(run.as_mut()).is_pending());
     let tokens = ChildTokens::chain(depth - 1);
     let token = tokens.innermost();
-    let cancel_scope = || {
+    beside_cancels(|| {
+        bench
+            .question("check, beside a thread that cancels 100,000 scopes a second", depth)
+            .each("moored: handle", || black_box(&handle).is_cancelled())
+            .each("moored: is_cancelled", moored::is_cancelled)
+            .each("tokio-util: token", || black_box(token).is_cancelled())
+            .ask();
+    });
+}
+
+/// Does `work` while another thread cancels a scope and a token every ten microseconds; starts when that thread does.
+fn beside_cancels(work: impl FnOnce()) {
+    const EVERY: Duration = Duration::from_micros(10);
+    let cancel = || {
         let (outer, inner) = family(1);
         outer.handle().cancel();
         assert!(inner[0].handle().is_cancelled());
-    };
-    let cancel_token = || {
         let parent = CancellationToken::new();
         let child = parent.child_token();
         parent.cancel();
         assert!(child.is_cancelled());
     };
-    bench
-        .question("check, beside a thread that cancels 100,000 scopes a second", depth)
-        .custom("moored: handle", |iterations, watch| {
-            beside(&cancel_scope, || {
-                watch.time(|| {
-                    for _ in 0..iterations {
-                        black_box(black_box(&handle).is_cancelled());
-                    }
-                });
-            });
-        })
-        .custom("tokio-util: token", |iterations, watch| {
-            beside(&cancel_token, || {
-                watch.time(|| {
-                    for _ in 0..iterations {
-                        black_box(black_box(token).is_cancelled());
-                    }
-                });
-            });
-        })
-        .ask();
-}
-
-/// Does `work` while another thread does `cancel` every ten microseconds; starts when that thread does.
-fn beside(cancel: &(impl Fn() + Sync), work: impl FnOnce()) {
-    const EVERY: Duration = Duration::from_micros(10);
     let (started, done) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|threads| {
         threads.spawn(|| {
@@ -170,7 +154,7 @@ fn beside(cancel: &(impl Fn() + Sync), work: impl FnOnce()) {
             });
         });
         while !started.load(Ordering::Acquire) {
-            std::hint::spin_loop();
+            std::thread::yield_now();
         }
         work();
         done.store(true, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! `n` is the number of children that are spawned into a new group. In the last question it is the number of idle
 //! siblings beside one child that is spawned and leaves. The figure is that of one child.
 
-use benches::floor::{Group, task};
+use benches::floor::Group;
 use benches::{Bench, finish, inside_a_task, poll, yield_once};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -75,7 +75,7 @@ fn started_and_left<F>(
                     drop(group.spawn(async move { Ok(child(i).await) }));
                 }
             };
-            finish(task(group.run(body))).unwrap();
+            finish(group.run(body)).unwrap();
         })
         .each("floor: the same without a handle", || {
             let group = Group::<Infallible>::default();
@@ -84,7 +84,7 @@ fn started_and_left<F>(
                     group.spawn_detached(async move { Ok(child(i).await) });
                 }
             };
-            finish(task(group.run(body))).unwrap();
+            finish(group.run(body)).unwrap();
         })
         .each("futures: FuturesUnordered, of one type", || {
             let mut all = FuturesUnordered::new();

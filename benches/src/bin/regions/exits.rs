@@ -4,7 +4,7 @@
 
 use async_safe_defer::SendAsyncScope;
 use benches::floor::Stack;
-use benches::{Bench, caught, finish, floor, inside_a_task};
+use benches::{Bench, caught, finish, inside_a_task};
 use futures::future::BoxFuture;
 use moored::ExitStack;
 use std::convert::Infallible;
@@ -57,15 +57,13 @@ fn exits(bench: &mut Bench, n: u64) {
             });
         })
         .each("floor: exits in the frame that polls", || {
-            finish(floor::task(async {
-                let stack = Stack::default();
-                let body = async {
-                    for i in 0..n {
-                        stack.defer(exit(i));
-                    }
-                };
-                finish(stack.run(body)).unwrap();
-            }));
+            let stack = Stack::default();
+            let body = async {
+                for i in 0..n {
+                    stack.defer(exit(i));
+                }
+            };
+            finish(stack.run(body)).unwrap();
         })
         .each("by hand: boxed futures (a panic loses the rest)", || {
             let mut stack: Vec<BoxFuture<'static, ()>> = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! `n` is the number of guards nested around the work.
 
-use benches::floor::{Scope, Task, task};
+use benches::floor::Scope;
 use benches::{Bench, Runtimes, finish, inside_a_task, poll, yield_once};
 use futures::future::{AbortHandle, Abortable};
 use moored::{CancelScope, move_on_after};
@@ -82,9 +82,8 @@ async fn floor<F: Future>(body: F) -> Option<F::Output> {
     Scope::default().run(body).await
 }
 
-/// In a task, because a sketch of a scope needs one; it costs what a ninth guard would.
-fn floors8<F: Future>(body: F) -> Task<impl Future> {
-    task(floor(floor(floor(floor(floor(floor(floor(floor(body)))))))))
+fn floors8<F: Future>(body: F) -> impl Future {
+    floor(floor(floor(floor(floor(floor(floor(floor(body))))))))
 }
 
 /// Nested statically, as the compiler sees it in a program; 64 deep in eight boxes.
@@ -99,9 +98,7 @@ fn nested(bench: &mut Bench) {
             .question("nested guards, per poll", 8)
             .each("moored: scopes", || again(scopes.as_mut()))
             .each("tokio-util: run_until_cancelled", || again(tokens.as_mut()))
-            .each("floor: scopes without a handle, and a task around them", || {
-                again(floors.as_mut())
-            })
+            .each("floor: scopes without a handle", || again(floors.as_mut()))
             .ask();
     }
     type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;

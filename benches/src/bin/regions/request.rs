@@ -33,21 +33,6 @@ async fn one() -> u64 {
     black_box(1)
 }
 
-/// A contender of the floor stays in its own task, so that a task is no part of its figure.
-macro_rules! in_a_floor_task {
-    ($work:expr) => {
-        |iterations, watch| {
-            finish(floor::task(async {
-                watch.time(|| {
-                    for _ in 0..iterations {
-                        black_box($work);
-                    }
-                });
-            }))
-        }
-    };
-}
-
 fn scope(bench: &mut Bench) {
     let tokens = ChildTokens::chain(0);
     let parent = tokens.innermost();
@@ -57,10 +42,7 @@ fn scope(bench: &mut Bench) {
         .each("tokio-util: child token, run_until_cancelled", || {
             finish(parent.child_token().run_until_cancelled(one())).unwrap()
         })
-        .custom(
-            "floor: a scope without a handle",
-            in_a_floor_task!(finish(Scope::default().run(one())).unwrap()),
-        )
+        .each("floor: a scope without a handle", || finish(Scope::default().run(one())).unwrap())
         .ask();
 }
 
@@ -69,10 +51,7 @@ fn time_out(bench: &mut Bench) {
         .question("move_on_after, one yield", 1)
         .each("moored: move_on_after", || finish(move_on_after(HOUR, one())).unwrap())
         .each("tokio: timeout", || finish(tokio::time::timeout(HOUR, one())).unwrap())
-        .custom(
-            "floor: the timer in the future",
-            in_a_floor_task!(finish(floor::timed(HOUR, one())).unwrap()),
-        )
+        .each("floor: the timer in the future", || finish(floor::timed(HOUR, one())).unwrap())
         .ask();
 }
 
@@ -81,10 +60,7 @@ fn stack(bench: &mut Bench) {
         .question("stack with two exits, one yield", 1)
         .each("moored: ExitStack", || finish(two_exits(one())))
         .each("by hand: boxed closures, each panic caught", || finish(two_closures(one())))
-        .custom(
-            "floor: exits in the frame that polls",
-            in_a_floor_task!(finish(floor_two_exits(one()))),
-        )
+        .each("floor: exits in the frame that polls", || finish(floor_two_exits(one())))
         .ask();
 }
 
@@ -93,10 +69,7 @@ fn group(bench: &mut Bench) {
         .question("group with one child, one yield", 1)
         .each("moored: TaskGroup", || finish(one_child()))
         .each("futures: FuturesUnordered<BoxFuture>", || finish(one_future()))
-        .custom(
-            "floor: children that hold nothing of their group",
-            in_a_floor_task!(finish(floor_one_child())),
-        )
+        .each("floor: children that hold nothing of their group", || finish(floor_one_child()))
         .ask();
 }
 
