@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use moored_mcp::{
-    CallOptions, Callbacks, ComponentKind, ElicitAnswer, GroupOptions, HttpParams, OAuth,
-    ServerParams, SessionGroup,
+    CallOptions, Callbacks, ComponentInfo, ComponentKind, ElicitAnswer, GroupOptions, HttpParams,
+    OAuth, ServerParams, SessionGroup,
 };
 use serde_json::{Map, Value};
 
@@ -41,12 +41,11 @@ async fn main() -> Result<(), AnyError> {
     if let Err(error) = &up {
         eprintln!("{}", error.report().chain.join(": "));
     }
-    for tool in group.components(ComponentKind::Tool) {
-        let arguments = arguments(&tool.raw);
-        let answer = group.call_tool(&tool.hooked, arguments, CallOptions::default()).await;
+    for (name, arguments) in calls(&group.components(ComponentKind::Tool), &context) {
+        let answer = group.call_tool(&name, arguments, CallOptions::default()).await;
         match answer {
-            Ok(answer) => println!("{}: {answer}", tool.hooked),
-            Err(error) => eprintln!("{}: {error}", tool.hooked),
+            Ok(answer) => println!("{name}: {answer}"),
+            Err(error) => eprintln!("{name}: {error}"),
         }
     }
     let report = group.close().await;
@@ -54,13 +53,30 @@ async fn main() -> Result<(), AnyError> {
     if report.clean { Ok(()) } else { Err("it was not left cleanly".into()) }
 }
 
+/// The calls that the suite wants, or else one of each tool.
+fn calls(tools: &[ComponentInfo], context: &Value) -> Vec<(String, Map<String, Value>)> {
+    let Some(wanted) = context["toolCalls"].as_array() else {
+        return tools.iter().map(|it| (it.hooked.clone(), arguments(&it.raw, tools))).collect();
+    };
+    let call = |call: &Value| {
+        let tool = tools.iter().find(|tool| call["name"] == tool.wire)?;
+        Some((tool.hooked.clone(), call["arguments"].as_object()?.clone()))
+    };
+    wanted.iter().filter_map(call).collect()
+}
+
 /// A value for each required argument.
-fn arguments(tool: &Map<String, Value>) -> Map<String, Value> {
+fn arguments(tool: &Map<String, Value>, tools: &[ComponentInfo]) -> Map<String, Value> {
     let schema = tool.get("inputSchema");
     let required = schema.and_then(|schema| schema["required"].as_array()).into_iter().flatten();
     let value = |name: &str| match schema.and_then(|it| it["properties"][name]["type"].as_str()) {
         Some("number" | "integer") => Value::from(5),
         Some("boolean") => Value::from(true),
+        // The tool that gives back a schema wants to see how the schema of another tool came.
+        Some("object") if name == "schema" => {
+            let schema = tools.first().and_then(|tool| tool.raw.get("inputSchema"));
+            schema.cloned().unwrap_or_default()
+        }
         _ => Value::from("ahoy"),
     };
     required.filter_map(Value::as_str).map(|name| (name.to_owned(), value(name))).collect()

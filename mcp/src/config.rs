@@ -112,6 +112,7 @@ pub use document::Document;
 pub use duration::parse_duration;
 pub use error::{ConfigError, ConfigErrorKind};
 
+pub use crate::duration::show_duration;
 use crate::params::ServerParams;
 
 /// Longer than any configuration: a longer file was given by mistake.

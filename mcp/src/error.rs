@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::component::ComponentKind;
+use crate::duration::show_duration;
 use crate::fault::Fault;
 use crate::report::{ErrorReport, Outcome};
 
@@ -81,7 +82,7 @@ pub enum CallError {
     #[error("there is no server {0:?}")]
     UnknownServer(String),
     /// The time for the call was over; the server was told.
-    #[error("the call to {tool:?} was not answered within {limit:?}")]
+    #[error("the call to {tool:?} was not answered within {}", show_duration(*limit))]
     TimedOut {
         /// The name of the tool or other component.
         tool: String,

@@ -105,6 +105,7 @@ mod callbacks;
 mod component;
 #[cfg(feature = "config")]
 pub mod config;
+mod duration;
 mod error;
 mod event;
 mod fault;

@@ -19,6 +19,7 @@ mod pipe;
 mod relay;
 mod results;
 mod subscriptions;
+mod unread;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -41,11 +41,11 @@ pub struct SessionState {
     /// The protocol revision agreed on, the last time at which it was up.
     pub era: Option<String>,
     /// The server's description of itself, its `serverInfo`, exactly as it came: fields that this crate does not know
-    /// are kept.
+    /// are kept, but for sessions and transports of rmcp that are [adopted](crate::Adopted).
     pub server: Option<Map<String, Value>>,
     /// The server's instructions for language models.
     pub instructions: Option<String>,
-    /// The capabilities that the server has announced, exactly as they came.
+    /// The capabilities that the server has announced, exactly as they came, with the same exception.
     pub capabilities: Map<String, Value>,
     /// The whole result of `initialize` or `server/discover`, exactly as it came. Empty for an
     /// [adopted](crate::Adopted::new) session, whose messages this crate does not see.

@@ -5,9 +5,12 @@
 //! disk, is kept until the end of the program.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use moored_mcp::ServerReport;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::render::words;
 
@@ -38,6 +41,31 @@ pub(crate) fn lines(text: &str) {
 /// Writes an error to stderr, in this program's name.
 pub(crate) fn complain(text: &str) {
     let _gone = writeln!(std::io::stderr().lock(), "{}", signed(text));
+}
+
+/// Writes a line of a log to stderr. It is left out if the reader of stderr takes nothing at the moment, because a
+/// program that runs for days must not wait for a log that nobody reads.
+pub(crate) fn log(text: &str) {
+    if !is_full(std::io::stderr()) {
+        complain(text);
+    }
+}
+
+/// Whether a pipe or socket has no room for a line.
+fn is_full(fd: impl AsFd) -> bool {
+    let mut looked_at = [PollFd::new(&fd, PollFlags::OUT)];
+    poll(&mut looked_at, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
+}
+
+/// Writes the last output of a program, and waits for its reader for a short time only.
+pub(crate) fn last(write: impl FnOnce() + Send + 'static) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let (done, written) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        write();
+        let _ended = done.send(());
+    });
+    let _written_or_unread = written.recv_timeout(PATIENCE);
 }
 
 /// The text with this program's name before it, as all output on stderr. It may contain text of other
@@ -91,5 +119,22 @@ impl Audience {
         } else {
             Self::Pipe
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_full_in_the_end() {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        assert!(!is_full(&writer));
+        let mut written = 0;
+        while !is_full(&writer) {
+            written += writer.write(&[b'x'; 1024]).expect("there is room");
+        }
+        assert!(written >= 4096, "{written}");
+        drop(reader);
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use moored::CancelScope;
+use moored_mcp::config::show_duration;
 use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
@@ -94,12 +95,12 @@ async fn leave(
     served: &Result<Option<Caught>, String>,
 ) -> (CloseReport, Option<Caught>) {
     match served {
-        Ok(Some(caught)) => output::complain(&format!(
+        Ok(Some(caught)) => output::log(&format!(
             "{}: ending the requests and leaving the servers; once more to kill them",
             caught.name()
         )),
         Ok(None) => {}
-        Err(why) => output::complain(why),
+        Err(why) => output::log(why),
     }
     let mut close = std::pin::pin!(gateway.close());
     let mut forced = None;
@@ -114,7 +115,7 @@ async fn leave(
                     patience -= 1;
                     continue;
                 }
-                output::complain(&format!("{}: killing what is left", caught.name()));
+                output::log(&format!("{}: killing what is left", caught.name()));
                 forced = forced.or(Some(caught));
                 gateway.force();
             }
@@ -130,12 +131,13 @@ fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
         return Err(format!("--path is {:?}, and a path begins with a slash", args.path));
     }
     if args.drain >= args.limits.budget {
-        let (drain, budget) = (args.drain, args.limits.budget);
+        let (drain, budget) = (show_duration(args.drain), show_duration(args.limits.budget));
         return Err(format!(
-            "--drain {drain:?} leaves nothing of --budget {budget:?} for leaving the servers"
+            "--drain {drain} leaves nothing of --budget {budget} for leaving the servers"
         ));
     }
     (options.drain, options.settle) = (args.drain, args.settle);
+    options = options.unread_for(args.unread).on_dropped(output::log);
     (options.sessions, options.body_limit) = (args.max_sessions.into(), args.max_body);
     options.allowed_hosts.clone_from(&args.allow_host);
     options.allowed_origins.clone_from(&args.allow_origin);
@@ -178,7 +180,7 @@ async fn follow(mut events: Receiver<Event>) {
         let Some(line) = log::line(&event.kind) else { continue };
         let name = event.name.to_string();
         if last.insert(name.clone(), line.clone()) != Some(line.clone()) {
-            output::complain(&format!("{name}: {line}"));
+            output::log(&format!("{name}: {line}"));
         }
     }
 }
@@ -191,7 +193,7 @@ fn tell(report: &CloseReport, over_http: bool, json: bool) {
     } else {
         render::table::render(report, output::width())
     };
-    if over_http { output::print(&text) } else { output::lines(&text) }
+    output::last(move || if over_http { output::print(&text) } else { output::lines(&text) });
 }
 
 fn end(why: &str, status: u8) -> ExitCode {

@@ -77,7 +77,16 @@ impl Service<RoleServer> for Front {
                 return Ok(ServerResult::empty(()));
             }
             ClientRequest::CustomRequest(request) => return Err(unknown(&request.method)),
-            other => return Desk(self.clone()).handle_request(other, context).await,
+            other => {
+                let desk = Desk(self.clone());
+                return tokio::select! {
+                    biased;
+                    answer = desk.handle_request(other, context) => answer,
+                    // A subscription waits for the acknowledgement to be sent, and nothing is sent to a client that has
+                    // gone. The returned error reaches no client.
+                    () = cancelled.cancelled() => Err(gave_up()),
+                };
+            }
         };
         let work = list(self.clone(), kind, page, modern);
         self.core.as_child(cancelled, work).await

@@ -6,6 +6,7 @@ use rmcp::model::{ErrorCode, ErrorData};
 use serde_json::json;
 
 use super::fleet::{Away, ServerState, cause};
+use crate::duration::show_duration;
 use crate::error::CallError;
 use crate::report::ErrorReport;
 
@@ -64,7 +65,8 @@ fn of_report(server: &str, report: &ErrorReport) -> ErrorData {
 /// The error of a request that a server did not answer in time.
 pub(super) fn late(what: &str, limit: Duration) -> ErrorData {
     let what = what.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    ErrorData::new(TIMED_OUT, format!("the server did not answer within {limit:?}: {what}"), None)
+    let limit = show_duration(limit);
+    ErrorData::new(TIMED_OUT, format!("the server did not answer within {limit}: {what}"), None)
 }
 
 /// The error of every request, once the gateway closes.

@@ -1,7 +1,10 @@
 //! The options of a gateway.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+type OnDropped = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The options of a [`Gateway`](super::Gateway): its limits, and the requests that it admits.
 #[derive(Clone)]
@@ -34,6 +37,11 @@ pub struct GatewayOptions {
     pub parked: usize,
     /// The time that such a request waits.
     pub parked_for: Duration,
+    /// The time for which a client may read nothing although messages wait for it. Then it is dropped: its connection or
+    /// pipe is closed, and its requests are cancelled as for any client that goes away.
+    pub unread_for: Duration,
+    /// Gets a line for the log for each client that is dropped.
+    on_dropped: Option<OnDropped>,
     /// The bearer token that HTTP requests have to carry.
     pub token: Option<String>,
     /// Names other than those of loopback that `Host` may have.
@@ -58,6 +66,8 @@ impl Default for GatewayOptions {
             requests: 1024,
             parked: 64,
             parked_for: Duration::from_secs(5 * 60),
+            unread_for: Duration::from_secs(60),
+            on_dropped: None,
             token: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -90,6 +100,26 @@ impl GatewayOptions {
         self
     }
 
+    /// Sets the time for which a client may leave its messages unread.
+    pub fn unread_for(mut self, limit: Duration) -> Self {
+        self.unread_for = limit;
+        self
+    }
+
+    /// Calls `log` with a line for each client that is dropped because it does not read. The line names the client by the
+    /// address of its connection, and contains nothing that the client has sent.
+    pub fn on_dropped(mut self, log: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_dropped = Some(Arc::new(log));
+        self
+    }
+
+    /// A client was dropped.
+    pub(super) fn dropped(&self, line: &str) {
+        if let Some(log) = &self.on_dropped {
+            log(line);
+        }
+    }
+
     /// Sets the time that lists wait for servers whose first attempt is under way.
     pub fn settle(mut self, limit: Duration) -> Self {
         self.settle = limit;
@@ -105,6 +135,7 @@ impl fmt::Debug for GatewayOptions {
             .field("settle", &self.settle)
             .field("drain", &self.drain)
             .field("sessions", &self.sessions)
+            .field("unread_for", &self.unread_for)
             .field("token", &self.token.as_ref().map(|_| format_args!("..")))
             .field("allowed_hosts", &self.allowed_hosts)
             .field("allowed_origins", &self.allowed_origins)

@@ -21,6 +21,7 @@ use super::Gateway;
 use super::answering::Front;
 use super::client::{Client, served};
 use super::message::{self, Unreadable};
+use super::unread::{Bounded, writer_in_time};
 
 /// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
@@ -43,7 +44,13 @@ impl Gateway {
         let _gone = end.clone().drop_guard();
         let (outbox, to_write) = mpsc::channel(QUEUE);
         let (read, inbox) = mpsc::channel(QUEUE);
-        let writing = core.wire(write(output, to_write));
+        let output = writer_in_time(output, core.options.unread_for);
+        let (its, unread) = (core.clone(), end.clone());
+        let writing = core.wire(async move {
+            if let Err(error) = write(output, to_write).await {
+                its.writing_failed("the client at the pipe", &error, Some(&unread));
+            }
+        });
         // In a task of its own, because rmcp drops its wait for a message whenever another event comes.
         let (limit, errors, over) = (core.options.body_limit, outbox.clone(), end.clone());
         core.wire(async move {
@@ -62,7 +69,7 @@ impl Gateway {
             patience: core.options.settle,
         };
         let token = CancellationToken::new();
-        let service = serve_server_with_ct(front, pipe, token.clone());
+        let service = serve_server_with_ct(front, Bounded::new(pipe), token.clone());
         let service = async {
             match service.await {
                 Ok(service) => drop(service.waiting().await),
@@ -149,14 +156,17 @@ async fn next_line(
     }
 }
 
-/// Writes lines until all senders are dropped.
-async fn write(mut output: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Bytes>) {
+/// Writes lines until all senders are dropped. An error is that of a client that reads no more. It will close its other end
+/// too, or has done so, or it is ended.
+async fn write(
+    mut output: impl AsyncWrite + Unpin,
+    mut lines: mpsc::Receiver<Bytes>,
+) -> std::io::Result<()> {
     while let Some(line) = lines.recv().await {
-        if output.write_all(&line).await.is_err() || output.flush().await.is_err() {
-            // The client reads no more. It will close its other end too, or has done so.
-            return;
-        }
+        output.write_all(&line).await?;
+        output.flush().await?;
     }
+    Ok(())
 }
 
 /// A message as a line.

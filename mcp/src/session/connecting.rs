@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::attempt::{self, Berth, Held};
 use super::start::{Life, interrupted};
 use crate::component::ComponentKind;
+use crate::duration::show_duration;
 use crate::fault::Fault;
 use crate::report::{ConnectPhase, Outcome};
 use crate::wire::handshake::Terms;
@@ -70,5 +71,6 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
 fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
     let phase = life.held.as_ref().and_then(Held::phase);
     let phase = phase.unwrap_or_else(|| "connecting".into());
-    Fault::new(Outcome::TimedOut, format!("not connected within {limit:?}: still {phase}"))
+    let limit = show_duration(limit);
+    Fault::new(Outcome::TimedOut, format!("not connected within {limit}: still {phase}"))
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
 use crate::component::ComponentKind;
+use crate::duration::show_duration;
 use crate::event::EventKind;
 use crate::wire::notices::Notices;
 use crate::wire::{CallFailure, Caller, HandedOver, ListenEnd, Listening, Question, Topic};
@@ -108,7 +109,12 @@ impl Ear<'_> {
                 Some(stream) => Ok(stream),
                 None => match tokio::time::timeout(limit, self.caller.listen(topic)).await {
                     Ok(opened) => opened,
-                    Err(_) => return Some(format!("it was not acknowledged within {limit:?}")),
+                    Err(_) => {
+                        return Some(format!(
+                            "it was not acknowledged within {}",
+                            show_duration(limit)
+                        ));
+                    }
                 },
             };
             let began = Instant::now();
@@ -160,7 +166,7 @@ impl Ear<'_> {
                 Ok(Err(CallFailure::Rejected { code, message, .. })) => {
                     format!("the server rejected it: {message} (code {code})")
                 }
-                Err(_) => format!("it was not answered within {limit:?}"),
+                Err(_) => format!("it was not answered within {}", show_duration(limit)),
             };
             self.given_up(&uri, why);
         }

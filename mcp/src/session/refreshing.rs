@@ -10,6 +10,7 @@ use super::attempt::{Berth, Held};
 use super::naming::{Claim, Conflict, Named};
 use super::{Listing, Stage};
 use crate::component::{ComponentInfo, ComponentKind};
+use crate::duration::show_duration;
 use crate::event::EventKind;
 use crate::wire::{Gone, Link, Offers};
 
@@ -52,8 +53,8 @@ async fn read(
         // The owner is about to see the end of the session.
         Ok(Err(Gone)) => None,
         Err(_) => {
-            let limit = options.connect_timeout;
-            held.recorder.warn(format!("lists that have changed were not read within {limit:?}"));
+            let limit = show_duration(options.connect_timeout);
+            held.recorder.warn(format!("lists that have changed were not read within {limit}"));
             None
         }
     }

@@ -40,6 +40,10 @@ type Open = Box<dyn FnOnce(Queues) -> Flow + Send>;
 
 impl Adopted {
     /// The session behind a peer, for example that of `RunningService::peer`. Its handshake is over.
+    ///
+    /// Components, results and the server's description of itself have the fields that rmcp's types have, because rmcp has
+    /// parsed them before this crate sees them; [`introduction`](crate::SessionState::introduction) is empty. Where unknown
+    /// fields matter, adopt a [pipe](Self::pipe), or let the group connect.
     pub fn new(peer: Peer<RoleClient>) -> Self {
         Self(Kind::Session(Arc::new(peer)))
     }
@@ -74,7 +78,9 @@ impl Adopted {
     /// A transport of rmcp, whose handshake the group does. It is connected once, and comes back like
     /// [pipes](Self::pipe) do; its `close` is not called.
     ///
-    /// Results have the fields that rmcp's types have, because the transport reads them.
+    /// Components, results and the server's description of itself have the fields that rmcp's types have, because rmcp has
+    /// parsed each message by the time that its transport returns it. Where unknown fields matter, adopt a
+    /// [pipe](Self::pipe), or let the group connect.
     pub fn transport<T>(transport: T) -> (Self, Returned<T>)
     where
         T: Transport<RoleClient> + 'static,

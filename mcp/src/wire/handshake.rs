@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use self::era::{Initialized, Verdict};
 use super::recorder::Recorder;
 use super::undelivered;
+use crate::duration::show_duration;
 use crate::fault::Fault;
 use crate::params::Era;
 use crate::report::{ConnectPhase, Outcome};
@@ -364,7 +365,5 @@ fn answers(id: &RequestId, asked: &RequestId) -> bool {
 }
 
 fn given_up(patience: Duration) -> String {
-    // Half of the rest of the time is not a round number.
-    let patience = Duration::from_millis(patience.as_millis().try_into().unwrap_or(u64::MAX));
-    format!("server/discover was given up after {patience:?}")
+    format!("server/discover was given up after {}", show_duration(patience))
 }

@@ -77,6 +77,7 @@ fn run(amounts: Amounts) -> Result<(), Failed> {
             return Err(format!("the process of the sessions ended with {status}").into());
         }
         served::calls(amounts.calls, place.path()).await;
+        served::calls_over_stdio(amounts.calls, place.path()).await;
         Ok(())
     })
 }

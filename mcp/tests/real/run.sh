@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The doctor and `call` against servers that nobody here wrote, over the launchers that people use: npx, node, uvx,
 # `python -m`, `sh -c`, bridges in both directions, streamable HTTP; twelve of them at once on a loaded machine; and all
-# client scenarios of npm's conformance suite.
+# client scenarios of npm's conformance suite, its newest release and what comes after it.
 #
 #     [BUSY=2] [FIELD=DIR] bash mcp/tests/real/run.sh [BINARY]
 #
@@ -253,48 +253,60 @@ scenario_client() {
     initialize) echo "$doctor doctor --url" ;;
     tools_call) echo "$doctor call add_numbers '{\"a\": 5, \"b\": 3}' --url" ;;
     sse-retry) echo "$doctor call test_reconnection '{}' --timeout 30s --url" ;;
-    elicitation-sep1034-client-defaults | auth/*) [ ! -x "$example" ] || echo "$example" ;;
+    *) [ ! -x "$example" ] || echo "$example" ;;
     esac
 }
-# Why a scenario does not apply.
+# Why a scenario does not apply: not_applied SCENARIO VERSION
 not_applied() {
-    case $1 in
-    auth/2025-03-26-oauth-metadata-backcompat)
+    case "$1 $2" in
+    "auth/2025-03-26-oauth-metadata-backcompat 0.1.16")
         echo "authorisation by the revision 2025-03-26, without the metadata of the resource: rmcp's support does not have it" ;;
-    auth/cross-app-access-complete-flow)
+    auth/cross-app-access-complete-flow* | auth/enterprise-managed-authorization*)
         echo "an extension: a token exchanged between two identity providers; rmcp's support does not have it" ;;
+    auth/dpop*)
+        echo "an extension: tokens bound to a key (RFC 9449); rmcp's support does not have it" ;;
+    auth/wif-jwt-bearer*)
+        echo "an extension: a token for the identity of a workload; rmcp's support does not have it" ;;
     esac
 }
+# The newest release of the suite, and the newest of those before a release, which has the scenarios of 2026-07-28.
+conformance_versions=(0.1.16 0.2.0-alpha.12)
+# conformance VERSION
 conformance() {
-    local suite=@modelcontextprotocol/conformance@0.1.16 node=$modules/.bin/node scenario client why began
+    local version=$1 home=$field/conformance-$1 scenario client why began
+    local node=$home/node_modules/.bin/node suite=$home/node_modules/.bin/conformance
     echo
-    echo "== $suite, client mode"
+    echo "== npm's conformance suite $version, client mode"
     # It wants Node 22, which npm has as a package.
-    npm_install "$suite" node@22 || { skipped "conformance: $(tail -n 1 "$work/npm.log")" && return 0; }
-    "$node" --version >/dev/null 2>&1 || { skipped "conformance: the Node of npm does not run here" && return 0; }
-    if (cd "$root" && timeout 900 cargo build --quiet -p moored-mcp --features auth --example conformance) 2>"$work/cargo.log"; then
-        cp "${CARGO_TARGET_DIR:-$root/target}/debug/examples/conformance" "$work/example"
-    fi
-    timeout 60 "$node" "$modules/.bin/conformance" list >"$work/list" 2>&1 || true
-    sed -n '/^Client scenarios/,$ s/^  - \([^ ]*\).*/\1/p' "$work/list" >"$work/scenarios"
-    [ "$(wc -l <"$work/scenarios")" -ge 20 ] || { fail "conformance: no list of scenarios: $(cat "$work/list")" && return 0; }
+    timeout 600 npm install --prefix "$home" --no-audit --no-fund --silent "@modelcontextprotocol/conformance@$version" node@22 \
+        >"$work/npm.log" 2>&1 || { skipped "conformance $version: $(tail -n 1 "$work/npm.log")" && return 0; }
+    "$node" --version >/dev/null 2>&1 || { skipped "conformance $version: the Node of npm does not run here" && return 0; }
+    timeout 60 "$node" "$suite" list >"$work/list" 2>&1 || true
+    sed -n '/^Client scenarios/,/^$/ s/^  - \([^ ]*\).*/\1/p' "$work/list" >"$work/scenarios"
+    [ "$(wc -l <"$work/scenarios")" -ge 20 ] || { fail "conformance $version: no list of scenarios: $(cat "$work/list")" && return 0; }
     while read -r scenario <&3; do
-        why=$(not_applied "$scenario")
-        [ -z "$why" ] || { rows+=("left out conformance $scenario: $why") && continue; }
+        why=$(not_applied "$scenario" "$version")
+        [ -z "$why" ] || { rows+=("left out conformance $version $scenario: $why") && continue; }
         client=$(scenario_client "$scenario")
-        [ -n "$client" ] || { skipped "conformance $scenario: its client is not known or does not build here" && continue; }
+        [ -n "$client" ] || { skipped "conformance $version $scenario: its client does not build here" && continue; }
         printf '#!/bin/sh\nexec %s "$1"\n' "$client" >"$work/client"
         chmod +x "$work/client"
         began=$(now)
-        if (cd "$work" && timeout 180 "$node" --require "$here/loopback.cjs" "$modules/.bin/conformance" \
+        if (cd "$work" && timeout 180 "$node" --require "$here/loopback.cjs" "$suite" \
             client --command "$work/client" --scenario "$scenario" --timeout 120000) >"$work/conformance.log" 2>&1 </dev/null &&
             grep -q 'OVERALL: PASSED' "$work/conformance.log"; then
-            passed "conformance $scenario: $(($(now) - began)) ms"
+            passed "conformance $version $scenario: $(($(now) - began)) ms"
         else
             tail -n 30 "$work/conformance.log"
-            fail "conformance $scenario"
+            fail "conformance $version $scenario"
         fi
     done 3<"$work/scenarios"
+}
+# Builds the client of most scenarios.
+build_example() {
+    if (cd "$root" && timeout 900 cargo build --quiet -p moored-mcp --features auth --example conformance) 2>"$work/cargo.log"; then
+        cp "${CARGO_TARGET_DIR:-$root/target}/debug/examples/conformance" "$work/example"
+    fi
 }
 
 if install; then
@@ -302,7 +314,12 @@ if install; then
     more_stdio
     over_http
 fi
-if have_npm; then conformance; else skipped "conformance: there is no npm on this machine"; fi
+if have_npm; then
+    build_example
+    for version in "${conformance_versions[@]}"; do conformance "$version"; done
+else
+    skipped "conformance: there is no npm on this machine"
+fi
 [ ${#started[@]} = 0 ] || end "${started[@]}"
 started=()
 left=$(left_over)

@@ -219,3 +219,29 @@ fn a_client_that_was_killed_in_the_middle_of_a_call_is_not_waited_for() {
     assert!(began.elapsed() < Duration::from_secs(6), "{:?} {status}", began.elapsed());
     assert!(status.success(), "{status}");
 }
+
+#[test]
+fn over_stdio_a_client_that_reads_nothing_is_dropped_and_the_servers_left() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = start(&[&config(dir.path()), "--unread", "300ms"]);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let unread = child.stdout.take().expect("a pipe");
+    let asking = std::thread::spawn(move || {
+        let _dropped = stdin.write_all(format!("{}\n", initialize()).as_bytes());
+        let message = "x".repeat(4096);
+        for id in 1..100_000 {
+            let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {
+                "name": "good__echo", "arguments": {"message": message}}});
+            if stdin.write_all(format!("{call}\n").as_bytes()).is_err() {
+                return id;
+            }
+        }
+        100_000
+    });
+    let log = rest(child.stderr.as_mut().expect("a pipe"));
+    let status = child.wait().expect("ended");
+    assert!(asking.join().expect("no panic") < 100_000);
+    assert!(log.contains("the client at the pipe was dropped"), "{log}");
+    assert!(log.contains("left in") && status.success(), "{status} {log}");
+    drop(unread);
+}

@@ -12,3 +12,4 @@ mod relay;
 mod resources;
 mod streams;
 mod support;
+mod unread;

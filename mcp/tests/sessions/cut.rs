@@ -19,6 +19,8 @@ use moored_mcp::Era;
 use self::scene::{Scene, WAYS, Wire};
 use crate::support::within_limit;
 
+mod asked;
+mod gateway;
 mod life;
 mod requests;
 mod scene;

@@ -1,6 +1,7 @@
 //! The listener: connections are accepted, served, and closed.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::super::unread::stream_in_time;
 use super::super::{Core, Gateway};
 use super::Answered;
 
@@ -47,11 +49,11 @@ impl Gateway {
                 taken = taken => taken,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     let core = core.clone();
                     self.0.core.wire(async move {
                         let _place = place;
-                        core.converse(stream).await;
+                        core.converse(stream, address).await;
                     });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -65,7 +67,7 @@ impl Gateway {
 impl Core {
     /// Serves one connection until its client closes it, or until its requests have been answered after the gateway
     /// closed.
-    async fn converse(self: Arc<Self>, stream: TcpStream) {
+    async fn converse(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
         // A request and its answer are small, so they are sent without delay.
         let _ = stream.set_nodelay(true);
         let core = self.clone();
@@ -73,17 +75,23 @@ impl Core {
             let core = core.clone();
             async move { Answered::Ok(core.handle(request).await) }
         });
+        let stream = stream_in_time(stream, self.options.unread_for);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .serve_connection(TokioIo::new(stream), answer);
         let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            // A broken connection is not reported, because it is a failure of its client.
-            _ = &mut connection => return,
-            () = moored::stop_requested() => connection.as_mut().graceful_shutdown(),
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = moored::stop_requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // Another failure is not reported, because it is one of its client.
+        if let Err(error) = ended {
+            self.writing_failed(&format!("the client at {address}"), &error, None);
         }
-        let _ = connection.await;
     }
 }
 

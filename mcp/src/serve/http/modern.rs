@@ -22,6 +22,7 @@ use super::super::Core;
 use super::super::answering::Front;
 use super::super::client::{Client, served};
 use super::super::message::Incoming;
+use super::super::unread::Bounded;
 use super::body::{self, Body};
 use super::{Taste, answer_of, error_answer, is_answer, with};
 
@@ -55,7 +56,8 @@ impl Core {
         let front = Front { core: self.clone(), client: Client::new(end.clone(), owner).into() };
         // Dropped with this future, or with the body of the answer, because then no client waits any more.
         let guard = end.drop_guard();
-        let service = serve_directly_with_ct(front, transport, Some(nobody()), token.clone());
+        let service =
+            serve_directly_with_ct(front, Bounded::new(transport), Some(nobody()), token.clone());
         let service = async move {
             let _ended = service.waiting().await;
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::{HttpError, HttpSession, headers, proxy};
+use crate::duration::show_duration;
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 use crate::wire::body::{self, BodyError};
@@ -133,9 +134,12 @@ impl Failure {
             Self::NotResumed { tries, over, wait, last } => {
                 let last = last.fault(session, kind);
                 let how = match tries {
-                    0 => format!(": the server asks for a wait of {wait:?}, which is too long"),
-                    1 => format!(" in 1 try over {over:.1?}"),
-                    _ => format!(" in {tries} tries over {over:.1?}"),
+                    0 => format!(
+                        ": the server asks for a wait of {}, which is too long",
+                        show_duration(*wait)
+                    ),
+                    1 => format!(" in 1 try over {}", show_duration(*over)),
+                    _ => format!(" in {tries} tries over {}", show_duration(*over)),
                 };
                 let text =
                     format!("the response stream of {url} to {to} was lost and not resumed{how}");

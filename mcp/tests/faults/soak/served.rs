@@ -1,4 +1,5 @@
-//! Calls with random cancellation through `moored-mcp serve`: clients of both eras, servers of both transports.
+//! Calls with random cancellation through `moored-mcp serve`: clients of both eras at both of its fronts, servers of both
+//! transports.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use moored_mcp::{CallError, CallOptions, Era, GroupOptions, Policy, SessionGroup};
+use moored_mcp::{
+    Adopted, CallError, CallOptions, Era, GroupOptions, Policy, ServerParams, SessionGroup,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::course::resident_of;
 use crate::support::at;
@@ -32,9 +35,8 @@ const FLAT: usize = 2 * AT_ONCE;
 /// The time for the last cancellations to be told to the servers.
 const SETTLE: Duration = Duration::from_secs(20);
 
-/// Makes `count` calls. The configuration is written to `place`.
-pub(super) async fn calls(count: usize, place: &Path) {
-    println!("calls through `moored-mcp serve`, {count} times");
+/// The servers behind HTTP, and the number of cancellations that they were told of.
+async fn servers() -> (Server, Arc<AtomicUsize>) {
     let cancelled = Arc::new(AtomicUsize::new(0));
     let told = cancelled.clone();
     let server = Server::start(move |request| match request.rpc.as_str() {
@@ -50,15 +52,63 @@ pub(super) async fn calls(count: usize, place: &Path) {
         _ => legacy(request),
     })
     .await;
-    let mut gateway = Gateway::start(&server.url, place).await;
+    (server, cancelled)
+}
+
+/// Makes `count` calls over HTTP. The configuration is written to `place`.
+pub(super) async fn calls(count: usize, place: &Path) {
+    println!("calls through `moored-mcp serve` over HTTP, {count} times");
+    let (server, cancelled) = servers().await;
+    let gateway = Gateway::over_http(&server.url, place).await;
     let group = SessionGroup::start(GroupOptions::default());
+    let url = format!("http://{}/mcp", gateway.address);
     let clients = (0..CLIENTS).map(|n| {
-        let client = at(&format!("c{n}"), &format!("http://{}/mcp", gateway.address));
+        let client = at(&format!("c{n}"), &url);
         if n.is_multiple_of(2) { client } else { client.era(Era::Legacy) }
     });
     for result in group.connect_many(clients.collect(), Policy::BestEffort).await {
         result.expect("it comes up");
     }
+    play(&gateway, &group, CLIENTS, count, &cancelled).await;
+    let report = group.close().await;
+    assert!(report.all_well(), "{report:?}");
+    gateway.interrupt();
+    gateway.end().await;
+    assert_eq!(server.deletes(), SERVERS / 2);
+}
+
+/// Makes `count` calls over stdio, half of them as a client of each era.
+pub(super) async fn calls_over_stdio(count: usize, place: &Path) {
+    for (era, name) in [(Era::Legacy, "older"), (Era::Auto, "newer")] {
+        println!(
+            "calls through `moored-mcp serve` over stdio in the {name} era, {} times",
+            count / 2
+        );
+        let (server, cancelled) = servers().await;
+        let (gateway, pipe) = Gateway::over_stdio(&server.url, place);
+        let (adopted, returned) = Adopted::pipe(pipe.0, pipe.1);
+        let group = SessionGroup::start(GroupOptions::default());
+        let client = ServerParams::adopted("c0", adopted).era(era);
+        group.connect(client).await.expect("it comes up");
+        play(&gateway, &group, 1, count / 2, &cancelled).await;
+        let report = group.close().await;
+        assert!(report.all_well(), "{report:?}");
+        drop(group);
+        // The end of its input ends it.
+        drop(returned.await.expect("the pipe"));
+        gateway.end().await;
+        assert_eq!(server.deletes(), SERVERS / 2);
+    }
+}
+
+/// Makes `count` calls through the clients `c0`, `c1`, … of a gateway, and checks its figures.
+async fn play(
+    gateway: &Gateway,
+    group: &SessionGroup,
+    clients: usize,
+    count: usize,
+    cancelled: &AtomicUsize,
+) {
     let began = Instant::now();
     let (mut random, mut ends) = (Random(7), Ends::default());
     let (tenth, mut first) = ((count / 10).max(1), None);
@@ -68,14 +118,13 @@ pub(super) async fn calls(count: usize, place: &Path) {
         let mut under_way = FuturesUnordered::new();
         while made < until || !under_way.is_empty() {
             if made < until && under_way.len() < AT_ONCE {
-                under_way.push(call(&group, made, &mut random));
+                under_way.push(call(group, clients, made, &mut random));
                 made += 1;
             } else if let Some(end) = under_way.next().await {
                 ends.count(end);
             }
         }
-        let bound = first.as_ref().map(|first: &Figures| first.tasks + FLAT);
-        let figures = gateway.settled(bound).await;
+        let figures = gateway.settled(first.as_ref()).await;
         println!("  {made:>6}  {:>8.1?}  {figures}", began.elapsed());
         first.get_or_insert(figures);
     }
@@ -95,11 +144,8 @@ pub(super) async fn calls(count: usize, place: &Path) {
     assert!(ends.late > 0 && ends.dropped > 0 && cancelled.load(Ordering::Relaxed) > 0);
     assert!(last.mib <= first.mib + FLAT_MIB, "its memory grows: {first}, then {last}");
     assert!(last.descriptors <= first.descriptors + FLAT, "descriptors: {first}, then {last}");
-    let report = group.close().await;
-    assert!(report.all_well(), "{report:?}");
-    gateway.end().await;
-    assert_eq!(server.deletes(), SERVERS / 2);
-    println!("  in all {:.1?}; the gateway has left its servers cleanly", began.elapsed());
+    assert_eq!(last.children, first.children, "{first}, then {last}");
+    println!("  in all {:.1?}", began.elapsed());
 }
 
 /// The end of a call.
@@ -138,10 +184,15 @@ fn args(n: usize, ms: u64) -> Map<String, Value> {
 }
 
 /// A call that ends, or passes its limit, or is dropped.
-fn call(group: &SessionGroup, n: usize, random: &mut Random) -> impl Future<Output = End> + use<> {
+fn call(
+    group: &SessionGroup,
+    clients: usize,
+    n: usize,
+    random: &mut Random,
+) -> impl Future<Output = End> + use<> {
     let (kind, pause) = (random.below(3), Duration::from_micros(random.below(12_000)));
     // The eras of the clients and the transports of the servers come in every combination.
-    let (client, to) = (n % CLIENTS, (n / CLIENTS) % SERVERS);
+    let (client, to) = (n % clients, (n / clients) % SERVERS);
     let (name, args) = (format!("c{client}/s{to}__{}", tool(to)), args(to, random.below(8)));
     let group = group.clone();
     let usual = CallOptions::default();
@@ -166,6 +217,7 @@ fn call(group: &SessionGroup, n: usize, random: &mut Random) -> impl Future<Outp
 struct Gateway {
     process: Child,
     id: u32,
+    /// Empty over stdio.
     address: String,
 }
 
@@ -174,23 +226,26 @@ struct Figures {
     mib: u64,
     descriptors: usize,
     threads: usize,
-    tasks: usize,
-    requests: usize,
+    /// The numbers of tasks and of requests under way, which only `/health` tells.
+    under_way: Option<(usize, usize)>,
     children: usize,
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { mib, descriptors, threads, tasks, requests, children } = self;
+        let Self { mib, descriptors, threads, under_way, children } = self;
         write!(
             f,
-            "{mib} MiB resident, {descriptors} descriptors, {tasks} tasks, {requests} requests, {threads} threads, {children} children"
-        )
+            "{mib} MiB resident, {descriptors} descriptors, {threads} threads, {children} children"
+        )?;
+        let Some((tasks, requests)) = under_way else { return Ok(()) };
+        write!(f, ", {tasks} tasks, {requests} requests")
     }
 }
 
 impl Gateway {
-    async fn start(url: &str, place: &Path) -> Self {
+    /// The program, in front of servers of both transports.
+    fn command(url: &str, place: &Path) -> Command {
         const BINARY: &str = env!("CARGO_BIN_EXE_moored-mcp");
         let servers = (0..SERVERS).map(|n| {
             let server = match n.is_multiple_of(2) {
@@ -203,12 +258,17 @@ impl Gateway {
         let servers = json!({"mcpServers": Value::Object(servers.collect())});
         std::fs::write(&config, servers.to_string()).expect("written");
         let mut command = Command::new(BINARY);
-        command.arg("serve").arg(config).args(["--listen", "127.0.0.1:0"]);
+        command.arg("serve").arg(config);
         command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(log).expect("a file"))
             .kill_on_drop(true);
+        command
+    }
+
+    async fn over_http(url: &str, place: &Path) -> Self {
+        let mut command = Self::command(url, place);
+        command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null());
         let mut process = command.spawn().expect("it starts");
         let mut line = String::new();
         let said = process.stdout.as_mut().expect("a pipe");
@@ -220,23 +280,42 @@ impl Gateway {
         Self { process, id, address }
     }
 
-    /// The figures, once no request is under way and, if a bound is given, no more tasks.
-    async fn settled(&self, tasks: Option<usize>) -> Figures {
+    fn over_stdio(url: &str, place: &Path) -> (Self, (ChildStdout, ChildStdin)) {
+        let mut process =
+            Self::command(url, place).stdin(Stdio::piped()).spawn().expect("it starts");
+        let pipe = (process.stdout.take().expect("a pipe"), process.stdin.take().expect("a pipe"));
+        let id = process.id().expect("it runs");
+        (Self { process, id, address: String::new() }, pipe)
+    }
+
+    /// The figures, once no request is under way and, if there were figures before, no more tasks and descriptors.
+    async fn settled(&self, before: Option<&Figures>) -> Figures {
         let began = Instant::now();
         loop {
             let figures = self.figures().await;
-            if figures.requests == 0 && tasks.is_none_or(|tasks| figures.tasks <= tasks) {
+            let is_idle = figures.under_way.is_none_or(|(_, requests)| requests == 0);
+            let tasks = |it: &Figures| it.under_way.map(|(tasks, _)| tasks);
+            let is_flat = |before: &Figures| {
+                figures.descriptors <= before.descriptors + FLAT
+                    && tasks(&figures) <= tasks(before).map(|tasks| tasks + FLAT)
+            };
+            if is_idle && before.is_none_or(is_flat) {
                 return figures;
             }
-            assert!(began.elapsed() < SETTLE, "tasks of calls that are over live on: {figures}");
+            assert!(began.elapsed() < SETTLE, "calls that are over live on: {figures}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     async fn figures(&self) -> Figures {
-        let health = self.health().await;
-        let number =
-            |name: &str| health[name].as_u64().and_then(|it| it.try_into().ok()).expect("a number");
+        let mut under_way = None;
+        if !self.address.is_empty() {
+            let health = self.health().await;
+            let number = |name: &str| {
+                health[name].as_u64().and_then(|it| it.try_into().ok()).expect("a number")
+            };
+            under_way = Some((number("tasks"), number("requests")));
+        }
         let count = |what: &str| {
             std::fs::read_dir(format!("/proc/{}/{what}", self.id)).expect("/proc").count()
         };
@@ -244,8 +323,7 @@ impl Gateway {
             mib: resident_of(self.id),
             descriptors: count("fd"),
             threads: count("task"),
-            tasks: number("tasks"),
-            requests: number("requests"),
+            under_way,
             children: self.children().len(),
         }
     }
@@ -273,17 +351,23 @@ impl Gateway {
     }
 
     /// Ends it as Ctrl-C does.
-    async fn end(&mut self) {
-        let children = self.children();
+    fn interrupt(&self) {
         let id = Pid::from_raw(self.id.cast_signed()).expect("an id");
         kill_process(id, Signal::INT).expect("it runs");
+    }
+
+    /// Waits for its end. It leaves nothing behind.
+    async fn end(mut self) {
+        let children = self.children();
         let mut report = String::new();
-        let said = self.process.stdout.as_mut().expect("a pipe");
-        said.read_to_string(&mut report).await.expect("its report");
+        if let Some(said) = self.process.stdout.as_mut() {
+            said.read_to_string(&mut report).await.expect("its report");
+        }
         let status = self.process.wait().await.expect("it is reaped");
         assert!(status.success(), "{status}: {report}");
         let is_there = |id: &&u32| Path::new(&format!("/proc/{id}")).exists();
         assert_eq!(children.iter().filter(is_there).count(), 0, "{report}");
+        println!("  the gateway has left its servers cleanly");
     }
 }
 

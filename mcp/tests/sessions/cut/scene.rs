@@ -1,6 +1,7 @@
 //! The servers of the cuts: over both transports, in both eras, each with a log of what it was asked, and with answers that it
-//! may hold back.
+//! may hold back. The tool `asks` asks the client before it answers.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -82,6 +83,11 @@ impl Scene {
         params.era(era)
     }
 
+    /// The method that it never answers.
+    pub(super) fn held(&self) -> &'static str {
+        self.held
+    }
+
     /// A group with one session with the server.
     pub(super) async fn connected(&self) -> SessionGroup {
         let group = crate::support::brisk_group();
@@ -161,6 +167,9 @@ async fn web(era: Era, held: &'static str) -> Web {
     let log = Arc::new(Mutex::new(Vec::new()));
     let streams = Arc::new(Mutex::new(Vec::new()));
     let (heard, opened) = (log.clone(), streams.clone());
+    // The streams of the calls that wait for the client, by their ids.
+    let asking = Mutex::new(HashMap::new());
+    let common = Mutex::new(Vec::new());
     let server = Server::start(move |request: &Request| {
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         match request.verb.as_str() {
@@ -168,7 +177,9 @@ async fn web(era: Era, held: &'static str) -> Web {
                 if era == Era::Modern {
                     return Reply::status(405);
                 }
-                return Reply::Fed(Feed::new());
+                let stream = Feed::new();
+                common.lock().push(stream.clone());
+                return Reply::Fed(stream);
             }
             "DELETE" => {
                 heard.lock().push(format!("DELETE {session}"));
@@ -176,8 +187,24 @@ async fn web(era: Era, held: &'static str) -> Web {
             }
             _ => heard.lock().push(line(&request.rpc, &request.id, &request.params)),
         }
-        if request.rpc == held {
+        if is_held(&request.rpc, held) {
             return Reply::Gated(held_back.clone(), Box::new(Reply::status(500)));
+        }
+        if asks(era, &request.rpc, &request.params) {
+            let stream = Feed::new();
+            stream.push(&question(&request.id));
+            asking.lock().insert(request.id.to_string(), stream.clone());
+            return Reply::Fed(stream);
+        }
+        if let Some((id, message)) = replied(&request.rpc, &request.id, &request.params) {
+            if let Some(stream) = asking.lock().remove(&id) {
+                stream.push(&message);
+                stream.end();
+                // The client may not read the stream of a call that it has taken back.
+                let withdraws = request.rpc == "notifications/cancelled";
+                common.lock().iter().filter(|_| withdraws).for_each(|it: &Feed| it.push(&message));
+            }
+            return Reply::status(202);
         }
         if request.rpc == "subscriptions/listen" {
             let stream = Feed::new();
@@ -185,7 +212,7 @@ async fn web(era: Era, held: &'static str) -> Web {
             opened.lock().push(stream.clone());
             return Reply::Fed(stream);
         }
-        match answer(era, &request.rpc, &request.id) {
+        match answer(era, &request.rpc, &request.id, &request.params) {
             None => Reply::status(202),
             Some(answer) if request.rpc == "initialize" && era == Era::Legacy => {
                 let mut heard = heard.lock();
@@ -208,18 +235,30 @@ fn serve() {
     let era = if era == "modern" { Era::Modern } else { Era::Legacy };
     let log = std::fs::OpenOptions::new().create(true).append(true).open(given("LOG"));
     let mut log = log.expect("the log");
+    let mut waiting = HashSet::new();
     // The harness of the tests has begun a line.
     println!();
     for line_in in std::io::stdin().lines().map_while(Result::ok) {
         let message: Value = serde_json::from_str(&line_in).unwrap_or_default();
         let (rpc, id) = (message["method"].as_str().unwrap_or_default(), &message["id"]);
         let _full = log.write_all(format!("{}\n", line(rpc, id, &message["params"])).as_bytes());
-        if rpc == held {
+        if is_held(rpc, &held) {
+            continue;
+        }
+        let replied = replied(rpc, id, &message["params"]);
+        if asks(era, rpc, &message["params"]) {
+            println!("{}", question(id));
+            waiting.insert(id.to_string());
+            continue;
+        } else if let Some((id, message)) = replied {
+            if waiting.remove(&id) {
+                println!("{message}");
+            }
             continue;
         }
         if rpc == "subscriptions/listen" {
             println!("{}", acknowledged(id.clone(), &message["params"]));
-        } else if let Some(answer) = answer(era, rpc, id) {
+        } else if let Some(answer) = answer(era, rpc, id, &message["params"]) {
             println!("{answer}");
         }
     }
@@ -244,8 +283,47 @@ fn acknowledged(id: Value, params: &Value) -> Value {
     })
 }
 
+/// Whether a method is the one that is never answered. The answers of the client have none.
+fn is_held(rpc: &str, held: &str) -> bool {
+    !rpc.is_empty() && rpc == held
+}
+
+/// Whether a call is answered after the client's reply to a request.
+fn asks(era: Era, rpc: &str, params: &Value) -> bool {
+    era == Era::Legacy && rpc == "tools/call" && params["name"] == "asks"
+}
+
+/// The request to the client on behalf of the call `id`.
+fn question(id: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": format!("ask {id}"), "method": "elicitation/create", "params": form()})
+}
+
+fn form() -> Value {
+    json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {}}})
+}
+
+/// The call whose wait for the client ends with this message of the client, and the last message on its behalf: the answer, or,
+/// if the call was taken back, the withdrawal of the question.
+fn replied(rpc: &str, id: &Value, params: &Value) -> Option<(String, Value)> {
+    let of_question = id.as_str().and_then(|id| id.strip_prefix("ask "));
+    if let Some(call) = of_question.filter(|_| rpc.is_empty()) {
+        let id: Value = serde_json::from_str(call).expect("an id");
+        return Some((
+            call.to_owned(),
+            json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}}),
+        ));
+    }
+    if rpc != "notifications/cancelled" {
+        return None;
+    }
+    let call = params["requestId"].to_string();
+    let withdrawn = json!({"requestId": format!("ask {call}")});
+    let message = json!({"jsonrpc": "2.0", "method": rpc, "params": withdrawn});
+    Some((call, message))
+}
+
 /// The answer of a server of this era; none to a notification.
-fn answer(era: Era, rpc: &str, id: &Value) -> Option<Value> {
+fn answer(era: Era, rpc: &str, id: &Value, params: &Value) -> Option<Value> {
     if id.is_null() {
         return None;
     }
@@ -268,10 +346,17 @@ fn answer(era: Era, rpc: &str, id: &Value) -> Option<Value> {
         ("tools/list", _) => json!({"tools": [
             {"name": "echo", "inputSchema": {"type": "object"}},
             {"name": "other", "inputSchema": {"type": "object"}},
+            {"name": "asks", "inputSchema": {"type": "object"}},
         ]}),
         ("prompts/list", _) => json!({"prompts": [{"name": "greeting"}]}),
         ("resources/list", _) => json!({"resources": [{"name": "log", "uri": LOG}]}),
         ("resources/templates/list", _) => json!({"resourceTemplates": []}),
+        ("tools/call", Era::Modern)
+            if params["name"] == "asks" && params["requestState"].is_null() =>
+        {
+            let form = json!({"method": "elicitation/create", "params": form()});
+            json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"form": form}})
+        }
         ("tools/call", _) => json!({"content": []}),
         ("prompts/get", _) => json!({"messages": []}),
         ("resources/read", _) => json!({"contents": []}),
@@ -282,7 +367,9 @@ fn answer(era: Era, rpc: &str, id: &Value) -> Option<Value> {
             return Some(json!({"jsonrpc": "2.0", "id": id, "error": error}));
         }
     };
-    result["resultType"] = "complete".into();
+    if result["resultType"].is_null() {
+        result["resultType"] = "complete".into();
+    }
     (result["ttlMs"], result["cacheScope"]) = (0.into(), "private".into());
     Some(json!({"jsonrpc": "2.0", "id": id, "result": result}))
 }
