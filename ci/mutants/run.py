@@ -3,6 +3,7 @@
     ci/mutants.sh                all mutants; results go to docs/proof/mutants.json
     ci/mutants.sh WORD..         the mutants with one of the words in their name, file or check
     ci/mutants.sh --rest WORD..  of those mutants, the ones without a result
+    ci/mutants.sh --switched [--rest] WORD..  the same, with as many mutants in one build as compile together
     ci/mutants.sh --check        checks only that each old text stands in its file once: seconds
     ci/mutants.sh --list
 
@@ -11,6 +12,9 @@ with a filter. The check is tried first. If it does not notice the mutant, the o
 noticed is recorded. A mutant without a visible effect has the reason in `equivalent`. It is an error if any other mutant
 survives, if an equivalent mutant is noticed, if a mutant does not compile, or if its old text is gone: then the code has
 changed, and the mutant has to follow.
+
+With `--switched`, a mutant costs no build, only its own check and all tests; see switches.py. A mutant that those do not
+notice stays open, for a run without `--switched`.
 """
 
 import json
@@ -23,10 +27,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+sys.dont_write_bytecode = True
+import switches
+
 ROOT = Path(__file__).resolve().parents[2]
 # A copy of the tree, and its build: cargo takes crates of the same name, in two trees, for the same crate.
 SCRATCH = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutants"
 TREE, BUILD = SCRATCH / "tree", SCRATCH / "build"
+# The tree with the switches, and its build.
+SWITCHED, SWITCHED_BUILD = SCRATCH / "switched", SCRATCH / "switched-build"
 RESULTS = ROOT / "docs/proof/mutants.json"
 # A lost wake-up may show as a test that hangs.
 PATIENCE = int(os.environ.get("MUTANT_SECONDS", "300"))
@@ -86,18 +95,20 @@ def misfits(found):
             yield f"{mutant['name']!r}: no such check: {mutant['check']}"
 
 
-def copy_tree():
-    """Copies the files that git tracks. Only changed files are written, so that cargo builds only those."""
+def copy_tree(tree, texts):
+    """Copies the files that git tracks, with other texts for some. Only changed files are written, so that cargo builds
+    only those."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     files = {Path(name.decode()) for name in files.split(b"\0") if name and (ROOT / name.decode()).is_file()}
-    for old in TREE.rglob("*"):
-        if old.is_file() and old.relative_to(TREE) not in files:
+    for old in tree.rglob("*"):
+        if old.is_file() and old.relative_to(tree) not in files:
             old.unlink()
     for name in files:
-        source, copy = ROOT / name, TREE / name
-        if not copy.exists() or copy.read_bytes() != source.read_bytes():
+        source, copy = ROOT / name, tree / name
+        text = texts[str(name)].encode() if str(name) in texts else source.read_bytes()
+        if not copy.exists() or copy.read_bytes() != text:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+            copy.write_bytes(text)
             shutil.copymode(source, copy)
 
 
@@ -158,6 +169,41 @@ def try_out(mutant):
         path.write_text(good)
 
 
+def try_switched(chosen):
+    """The mutants that one build can have, each with its outcome."""
+    # All are built, whichever are chosen, so that the next run need not build again.
+    numbered = dict(enumerate(mutants(), 1))
+    kinds = {mutant["check"].split()[0] for mutant in chosen} & {"tests", "loom"} | {"tests"}
+    envs = {kind: {**CHECKS[kind]["env"], "CARGO_TARGET_DIR": f"{SWITCHED_BUILD}/{kind}"} for kind in kinds}
+    commands = {kind: (CHECKS[kind]["run"], envs[kind]) for kind in sorted(kinds)}
+    made, inside = switches.build(copy_tree, ROOT, SWITCHED, numbered, commands)
+    inside = {number for number in inside if numbered[number] in chosen}
+    print(f"{len(inside)} of {len(chosen)} mutants in one build", flush=True)
+    # The quickest executable to notice most comes first.
+    for executables in made.values():
+        executables.sort(key=lambda path: not Path(path).name.startswith("it-"))
+    for number in sorted(inside):
+        kind, *filters = numbered[number]["check"].split()
+        tries = [("tests", [])] if kind not in made else [(kind, filters), ("tests", [])]
+        found = (
+            {"killed_by": kind, "test": test}
+            for kind, filters in tries
+            for executable in made[kind]
+            if (test := switches.notices(SWITCHED, executable, envs[kind], number, filters, PATIENCE))
+        )
+        survived = {"killed_by": None} if "equivalent" in numbered[number] else {"killed_by": None, "open": True}
+        yield numbered[number], next(found, survived)
+
+
+def try_alone(chosen):
+    for mutant in chosen:
+        try:
+            yield mutant, try_out(mutant)
+        except DoesNotCompile as error:
+            print(error, flush=True)
+            yield mutant, None
+
+
 def main(words):
     found = mutants()
     wrong = list(misfits(found))
@@ -172,6 +218,8 @@ def main(words):
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     known = {mutant["name"] for mutant in found}
     results = {result["name"]: result for result in results if result["name"] in known}
+    in_one_build = words[:1] == ["--switched"]
+    words = words[in_one_build:]
     rest = words[:1] == ["--rest"]
     words = words[rest:]
     chosen = [
@@ -180,14 +228,13 @@ def main(words):
         if not (rest and mutant["name"] in results and "open" not in results[mutant["name"]])
         and (not words or any(word in mutant[key] for word in words for key in ("name", "file", "check")))
     ]
-    copy_tree()
+    copy_tree(TREE, {})
     bad = []
-    for number, mutant in enumerate(chosen, 1):
+    outcomes = try_switched(chosen) if in_one_build else try_alone(chosen)
+    for number, (mutant, outcome) in enumerate(outcomes, 1):
         print(f"{number}/{len(chosen)} {mutant['file']}: {mutant['name']}", end=" ", flush=True)
-        try:
-            outcome = try_out(mutant)
-        except DoesNotCompile as error:
-            print(f"-> DOES NOT COMPILE\n{error}", flush=True)
+        if outcome is None:
+            print("-> DOES NOT COMPILE", flush=True)
             bad.append(mutant["name"])
             continue
         print(f"-> {outcome['killed_by'] or 'SURVIVES'} {outcome.get('test', '')}", flush=True)
@@ -202,7 +249,7 @@ def main(words):
         RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
     if bad:
         sys.exit("not as it should be: " + "; ".join(bad))
-    print(f"{len(chosen)} mutants, as they should be")
+    print(f"{len(chosen)} mutants chosen; those tried are as they should be")
 
 
 main(sys.argv[1:])
