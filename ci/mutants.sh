@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Seeded bugs, each of which a test, a model or a schedule must notice. `--check` only checks that each still fits the
-# sources; see ci/mutants/run.py.
+# sources, `--switched` tries as many as compile together in one build; see ci/mutants/run.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

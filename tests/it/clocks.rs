@@ -296,11 +296,12 @@ fn r11_a_child_spawned_before_its_group_is_entered_has_the_clock_of_the_task_aro
 #[derive(Clone)]
 struct Broken {
     polls: Arc<AtomicUsize>,
+    panics: Arc<AtomicUsize>,
 }
 
 impl Broken {
     fn after(polls: usize) -> Self {
-        Broken { polls: Arc::new(AtomicUsize::new(polls)) }
+        Broken { polls: Arc::new(AtomicUsize::new(polls)), panics: Arc::default() }
     }
 }
 
@@ -310,9 +311,10 @@ impl Clock for Broken {
     }
 
     fn sleep_until(&self, _: Instant) -> Sleep {
-        let polls = Arc::clone(&self.polls);
+        let Broken { polls, panics } = self.clone();
         Box::pin(std::future::poll_fn(move |_| {
             let left = polls.load(Ordering::SeqCst);
+            panics.fetch_add(usize::from(left == 0), Ordering::SeqCst);
             assert!(left > 0, "the clock is broken");
             polls.store(left - 1, Ordering::SeqCst);
             std::task::Poll::Pending
@@ -362,6 +364,34 @@ fn r15_a_clock_that_panics_ends_the_body_as_a_panic_of_its_own_does() {
             log.is(&["exit"]);
         }
     }
+}
+
+#[test]
+fn r15_a_clock_that_has_panicked_is_not_asked_again_while_the_region_leaves() {
+    let (outer, log, clock) = (CancelScope::new(), Log::new(), Broken::after(1));
+    outer.cancel();
+    let scope = CancelScope::new().shielded().grace(SECOND);
+    let logged = log.clone();
+    let body = scope.run(async {
+        let stack = ExitStack::new();
+        let body = async {
+            stack.defer(async move {
+                for _ in 0..3 {
+                    yield_now().await;
+                    logged.add("exit");
+                }
+            });
+            pending::<Result<(), Infallible>>().await
+        };
+        stack.run(body).await
+    });
+    let run = outer.run(task(body).clock(clock.clone()));
+    let mut run = hand(task(run).clock(MockClock::new()));
+    run.pending();
+    assert!(panic_text(|| run.drive()).contains("the clock is broken"));
+    log.is(&["exit", "exit", "exit"]);
+    // A timer that panics is made anew once, because the runtime that it was made in may have shut down.
+    assert_eq!(clock.panics.load(Ordering::SeqCst), 2);
 }
 
 #[test]

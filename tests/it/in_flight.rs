@@ -3,8 +3,9 @@
 use crate::support::{Gate, Log, hand, poll_once, yield_now};
 use moored::{CancelScope, ExitStack, TaskGroup, task};
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 const MANY: usize = 100;
 
@@ -67,6 +68,30 @@ fn r19_of_many_adopted_exits_a_poll_polls_those_that_were_woken() {
     run.drive();
     assert_eq!(log.lines().len(), MANY);
     assert_eq!(Arc::strong_count(&run.wakes), 1, "the waker of a task that has ended is kept");
+}
+
+#[test]
+fn r19_a_kept_waker_of_an_exit_in_flight_does_not_keep_the_task() {
+    let kept: Arc<Mutex<Vec<Waker>>> = Arc::default();
+    let gates: Vec<_> = (0..MANY).map(|_| Gate::new()).collect();
+    let mut run = hand(task(async {
+        for gate in &gates {
+            let (kept, mut wait) = (Arc::clone(&kept), Box::pin(gate.wait()));
+            abandon(std::future::poll_fn(move |cx| {
+                kept.lock().unwrap().push(cx.waker().clone());
+                wait.as_mut().poll(cx)
+            }))
+            .await;
+            yield_now().await;
+        }
+    }));
+    run.idle();
+    // The first few exits were polled with the task's own waker.
+    kept.lock().unwrap().clear();
+    gates.iter().for_each(Gate::open);
+    run.drive();
+    assert_eq!(kept.lock().unwrap().len(), MANY);
+    assert_eq!(Arc::strong_count(&run.wakes), 1);
 }
 
 #[test]

@@ -243,19 +243,27 @@ fn r11_a_wait_depends_on_nothing_outside_a_shield() {
 
 #[test]
 fn r11_a_wait_watches_the_next_time_by_each_clock() {
-    let (first, second) = (MockClock::new(), MockClock::new());
-    let outer = CancelScope::new().timeout(SECOND);
-    let (middle, inner) = (CancelScope::new().timeout(9 * SECOND), CancelScope::new());
-    let within = task(middle.run(inner.run(pending::<()>()))).clock(second.clone());
-    let _run = parked(&first, outer.run(within));
-    let mut waits = hand(inner.handle().cancelled());
-    waits.pending();
-    second.advance(8 * SECOND);
-    waits.pending();
-    first.advance(SECOND);
-    waits.ready();
-    assert_eq!(outer.handle().reason().unwrap().kind(), ReasonKind::Deadline);
-    assert!(middle.handle().reason().is_some_and(|reason| reason.kind() == ReasonKind::Parent));
+    for (around, within, outer_passes) in [(1, 9, true), (1, 9, false), (9, 1, true), (9, 1, false)]
+    {
+        let (first, second) = (MockClock::new(), MockClock::new());
+        let outer = CancelScope::new().timeout(around * SECOND);
+        let (middle, inner) = (CancelScope::new().timeout(within * SECOND), CancelScope::new());
+        let body = task(middle.run(inner.run(pending::<()>()))).clock(second.clone());
+        let _run = parked(&first, outer.run(body));
+        let mut waits = hand(inner.handle().cancelled());
+        waits.pending();
+        let (clock, time) = if outer_passes { (first, around) } else { (second, within) };
+        clock.advance(time * SECOND - INSTANT);
+        waits.pending();
+        clock.advance(INSTANT);
+        waits.ready();
+        let kind = |scope: &CancelScope| scope.handle().reason().map(|reason| reason.kind());
+        let expected = match outer_passes {
+            true => (Some(ReasonKind::Deadline), Some(ReasonKind::Parent)),
+            false => (None, Some(ReasonKind::Deadline)),
+        };
+        assert_eq!((kind(&outer), kind(&middle)), expected);
+    }
 }
 
 #[test]
