@@ -1,4 +1,4 @@
-use crate::support::{Gate, Log, block_on, hand, lose, panic_text, poll_once, yield_now};
+use crate::support::{Gate, Log, Reports, block_on, hand, lose, panic_text, poll_once, yield_now};
 use moored::{CancelScope, ExitStack, TaskGroup, task};
 use std::collections::HashSet;
 use std::future::pending;
@@ -246,4 +246,24 @@ fn r01_every_child_of_a_group_is_a_task_of_its_own() {
     .drive()
     .unwrap();
     assert_ne!(ids.0, ids.1);
+}
+
+#[test]
+fn r15_failures_of_adopted_exits_are_told_when_their_task_ends_and_not_when_it_is_dropped() {
+    let reports = Reports::watch();
+    let mut run = hand(
+        task(async {
+            let stack = ExitStack::new();
+            let body = async {
+                stack.defer(async { Err::<(), _>("the pool is gone") });
+                pending::<Result<(), ()>>().await
+            };
+            lose(stack.run(body)).await;
+        })
+        .named("kept-after-its-end"),
+    );
+    run.drive();
+    assert_eq!(reports.of("the pool is gone").len(), 1);
+    drop(run);
+    assert_eq!(reports.of("the pool is gone").len(), 1);
 }
