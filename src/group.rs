@@ -5,7 +5,9 @@ mod gate;
 mod guard;
 mod handle;
 mod ledger;
+mod list;
 mod members;
+mod place;
 mod results;
 mod run;
 mod settings;
@@ -16,16 +18,17 @@ mod spawner;
 mod start;
 mod values;
 
+pub use child::{BoxChild, LocalBoxChild};
 pub use guard::GroupGuard;
 pub use handle::{Join, TaskHandle};
 pub use results::{Outcome, Results};
 pub use run::GroupRun;
-pub use shared::{BoxChild, LocalBoxChild};
 pub use spawner::GroupSpawner;
 pub use start::{LocalReady, Ready, Start};
 pub use values::Values;
 
 pub(crate) use ledger::Policy;
+pub(crate) use list::Link;
 pub(crate) use shared::Shared;
 pub(crate) use start::{Handshake, started};
 
@@ -107,7 +110,7 @@ use std::time::Duration;
 #[doc(alias = "JoinSet")]
 #[doc(alias = "TaskTracker")]
 pub struct TaskGroup<'env, E> {
-    shared: Arc<Shared<E, BoxChild<'env>>>,
+    shared: Arc<Shared<E, BoxChild<'env, E>>>,
 }
 
 impl<'env, E> TaskGroup<'env, E> {
@@ -174,7 +177,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// With the first panic of the body or of a child, after everything has left. When it is polled, if
     /// the group was run before.
     #[track_caller]
-    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, BoxChild<'env>>
+    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, BoxChild<'env, E>>
     where
         F: Future<Output = Result<T, E>>,
     {

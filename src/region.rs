@@ -35,7 +35,7 @@
 //! of the room: `look::is_cancelled(node)`, `request::cancel(node, reason)`, `walk::live_parent(node)`.
 //!
 //! A file imports only from files of its own floor and of those below. `tests/layers.rs` checks it. One way leads upwards:
-//! `ambient` has a draft make its node, by `Light::node`, when a region inside asks for it.
+//! `ambient` has a draft make its node, by `Light::node` and `Light::child_afar`, when a region inside asks for it.
 //!
 //! | floor | file | content |
 //! |--:|---|---|
@@ -82,6 +82,7 @@
 //! | 3 | `on_executor` | abandoned exits that run on an executor |
 //! | 4 | `frame` | polls a region: enters it, polls its body, runs its exits, leaves |
 //! | 5 | `run` | the future of a region: a body with its frame |
+//! | 5 | `child` | a child's run, in one allocation with its frame and node |
 //! | 5 | `lone` | a task or a time limit that only its own run has |
 //!
 //! The types on floor 0 know no node. Files import one another in four rings, which the test names as well:
@@ -96,6 +97,7 @@
 mod adoption;
 pub(crate) mod ambient;
 mod body;
+mod child;
 mod crowd;
 mod draft;
 pub(crate) mod enter;
@@ -137,6 +139,7 @@ mod wave;
 pub use live::live_regions;
 
 pub(crate) use body::InPlace;
+pub(crate) use child::ChildRun;
 pub(crate) use draft::Draft;
 pub(crate) use exits::{Exit, ExitWork};
 pub(crate) use frame::{Ended, Frame};

@@ -14,7 +14,7 @@ pub(crate) use std::sync::{Arc, Weak};
 #[cfg(not(any(loom, shuttle)))]
 mod door {
     pub(crate) use parking_lot::Mutex;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
     /// A place that is filled once, by the first caller, and read without a lock.
     #[derive(Debug, Default)]
@@ -58,7 +58,9 @@ mod door {
     use shuttle as explorer;
 
     pub(crate) use explorer::sync::MutexGuard;
-    pub(crate) use explorer::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use explorer::sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    };
 
     /// The explorer's mutex with `parking_lot`'s signature: poison is ignored.
     #[derive(Debug, Default)]
@@ -144,8 +146,12 @@ pub(crate) use door::*;
 /// numbers.
 pub(crate) fn next_number() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    /// A spawn writes it, so it has a cache line, and its neighbour, for itself: the epoch, which every check reads, must not
+    /// be in the same one.
+    #[repr(align(128))]
+    struct Apart(AtomicU64);
+    static NEXT: Apart = Apart(AtomicU64::new(1));
+    NEXT.0.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A process-wide setting: replaced rarely, cloned out to be used, never held while user code runs.

@@ -1,8 +1,10 @@
 //! Waker slots: filled and drained under a lock, woken outside it (R18).
 
 mod ready;
+mod roster;
 
-pub(crate) use ready::{MemberWaker, Ready};
+pub(crate) use ready::Ready;
+pub(crate) use roster::Roster;
 
 use crate::unwind::{self, Payload};
 use slab::Slab;

@@ -1,112 +1,56 @@
-//! A child: its future, its handle's slot, and the ledger that counts it.
+//! A child: its future, and the place of its result.
 
 use super::gate::Turn;
-use super::handle::TaskHandle;
 use super::ledger::Ledger;
+use super::list::{Linked, PinLink};
+use super::place::{Place, Posted};
 use super::results::Outcome;
-use super::slot::Slot;
-use super::spawner::Closed;
 use crate::failure::{Cause, ChildError};
+use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::ambient::Posting;
 use crate::region::inbox;
 use crate::region::look;
-use crate::region::{Ended, Frame, Newborn, Node, Run};
+use crate::region::owner;
+use crate::region::{ChildRun, Ended, Newborn, Node};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use pin_project_lite::pin_project;
+use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 pin_project! {
-    /// Runs a child as a task of its own, and reports its end to its handle and its group.
-    pub(crate) struct Child<F: Future<Output = Result<T, E>>, T, E> {
+    /// Runs a child as a task of its own, and reports its end to its handle and its group. It holds nothing of its
+    /// group: the caller of each function passes the group's ledger.
+    pub(crate) struct Child<F: Future, P> {
         #[pin]
-        run: Run<F>,
-        exit: SignOut<T, E>,
-    }
-
-    impl<F: Future<Output = Result<T, E>>, T, E> PinnedDrop for Child<F, T, E> {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            // Dropped before its end, or never polled: the exits that its future abandons belong to its own
-            // region, so it needs its node now.
-            if this.exit.ledger.is_some() {
-                this.exit.begin(this.run.frame(), false);
-            }
-        }
-    }
-}
-
-/// Signs the child out exactly once, by its end or by its drop. A field after the future, so that the
-/// future has been dropped, and has handed its exits over, when the group counts the child out.
-struct SignOut<T, E> {
-    at: &'static Location<'static>,
-    slot: Arc<Slot<T>>,
-    turn: Turn,
-    /// `None` once it has signed out.
-    ledger: Option<Arc<Ledger<E>>>,
-}
-
-impl<F, T, E> Child<F, T, E>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    /// A child that has been counted in, or the future handed back if the group has closed.
-    pub(super) fn new(
-        ledger: &Arc<Ledger<E>>,
-        future: F,
-        at: &'static Location<'static>,
-        name: Option<&Arc<str>>,
-        posted: bool,
-    ) -> Result<(Self, TaskHandle<T>), Closed<F>> {
-        if !ledger.admit() {
-            return Err(Closed(future));
-        }
-        let slot = Slot::new();
-        let handle = TaskHandle::new(Arc::clone(&slot));
-        let turn = ledger.gate.line_up(slot.newborn.task());
-        let ledger = Some(Arc::clone(ledger));
-        let exit = SignOut { at, slot, turn, ledger };
-        let mut run = Run::newborn(future, at);
-        if let Some(name) = name {
-            exit.begin_named(run.frame_mut(), posted, name);
-        }
-        Ok((Child { run, exit }, handle))
-    }
-}
-
-impl<F, T, E> Future for Child<F, T, E>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_by::<Crewmate>(cx)
+        run: ChildRun<F>,
+        place: P,
+        turn: Turn,
     }
 }
 
 /// The kinds of task that poll a child without a node.
-trait Poller<T> {
+trait Poller<P> {
     /// Whether an executor polls the child.
     const POSTED: bool;
-    /// The group and the slot, for an executor. `None` for the group's `run`, which polls the
-    /// child also when the group gets a request.
-    fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting>;
+    /// The group and the child's home, for an executor. `None` for the group's `run`, which polls the child also when
+    /// the group gets a request.
+    fn posting(group: &Arc<Node>, place: &P) -> Option<Posting>;
 }
 
 /// The group's `run`.
 struct Crewmate;
 
-impl<T> Poller<T> for Crewmate {
+impl<P> Poller<P> for Crewmate {
     const POSTED: bool = false;
 
     #[inline]
-    fn posting(_: &Arc<Node>, _: &Arc<Slot<T>>) -> Option<Posting> {
+    fn posting(_: &Arc<Node>, _: &P) -> Option<Posting> {
         None
     }
 }
@@ -114,34 +58,61 @@ impl<T> Poller<T> for Crewmate {
 /// A task of an executor.
 struct Executor;
 
-impl<T: Send + 'static> Poller<T> for Executor {
+impl<P: Posted> Poller<P> for Executor {
     const POSTED: bool = true;
 
     #[inline]
-    fn posting(group: &Arc<Node>, slot: &Arc<Slot<T>>) -> Option<Posting> {
-        Some((Arc::clone(group), Arc::clone(slot) as _))
+    fn posting(group: &Arc<Node>, place: &P) -> Option<Posting> {
+        Some((Arc::clone(group), place.home()))
     }
 }
 
-impl<F, T, E> Child<F, T, E>
+impl<F, P, T, E> Child<F, P>
 where
     F: Future<Output = Result<T, E>>,
+    P: Place<T>,
 {
-    fn poll_by<P: Poller<T>>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// A child that the group's gate has counted in.
+    pub(super) fn new(
+        ledger: &Ledger<E>,
+        future: F,
+        place: P,
+        at: &'static Location<'static>,
+        name: Option<&Arc<str>>,
+        posted: bool,
+    ) -> Self {
+        let turn = ledger.gate.line_up(place.newborn().task());
+        let mut run = ChildRun::new(future, at);
+        if let Some(name) = name {
+            // It has its node from the start, because the node knows the name.
+            let node = new_node(&place, ledger, at, posted, Some(Arc::clone(name)));
+            place.settle_named(&node, name);
+            run.begin_in(node);
+        } else if Newborn::WATCHED && posted {
+            let node = new_node(&place, ledger, at, posted, None);
+            place.settle(&node);
+            run.begin_in(node);
+        }
+        Child { run, place, turn }
+    }
+
+    fn poll_by<K: Poller<P>>(
+        self: Pin<&mut Self>,
+        ledger: &Ledger<E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         let mut this = self.project();
-        let exit = &mut *this.exit;
-        let Some(ledger) = &exit.ledger else { return Poll::Ready(()) };
-        if !ledger.gate.lets_pass(&mut exit.turn) {
-            let frame = this.run.as_mut().frame();
-            exit.begin(frame, P::POSTED);
+        if !ledger.gate.lets_pass(this.turn) {
+            let task = this.place.newborn().task();
+            begin(this.run.as_mut(), this.place, ledger, K::POSTED);
+            let Some(frame) = this.run.as_mut().frame() else { return Poll::Pending };
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
             let cancelled = look::is_cancelled_itself(frame.node());
-            let task = exit.slot.newborn.task();
-            ready!(ledger.gate.poll_turn(&mut exit.turn, task, cancelled, cx));
+            ready!(ledger.gate.poll_turn(this.turn, task, cancelled, cx));
         }
-        let polled = if this.run.as_mut().frame().is_new_draft() {
-            exit.poll_light::<P, F>(this.run.as_mut(), cx)
+        let polled = if this.run.node().is_none() {
+            poll_light::<K, F, P, T, E>(this.run.as_mut(), this.place, ledger, cx)
         } else {
             this.run.as_mut().poll_quick(cx)
         };
@@ -149,7 +120,7 @@ where
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(result)) => {
                 // The region has been left, without a failure to report.
-                exit.returned(result);
+                this.run.as_ref().end(this.place, ledger, this.turn).returned(result);
                 return Poll::Ready(());
             }
             None => {
@@ -167,196 +138,330 @@ where
             Ok(Ended::Panicked) => None,
             Err(_) => None,
         };
-        let frame = this.run.frame();
-        let panic = frame.take_panic(None);
-        frame.send_failures();
+        let panic = this.run.as_mut().frame().and_then(|frame| {
+            let panic = frame.take_panic(None);
+            frame.send_failures();
+            panic
+        });
+        let end = this.run.as_ref().end(this.place, ledger, this.turn);
         match (panic, result) {
-            (Some(panic), result) => this.exit.panicked(panic, result),
-            (None, Some(Ok(result))) => this.exit.returned(result),
-            (None, Some(Err(reason))) => this.exit.end(Err(ChildError::Cancelled(reason))),
+            (Some(panic), result) => end.panicked(panic, result),
+            (None, Some(Ok(result))) => end.returned(result),
+            (None, Some(Err(reason))) => end.sign_out(Err(ChildError::Cancelled(reason))),
             (None, None) => {}
         }
         Poll::Ready(())
     }
+
+    /// Drops the future of a child that has not ended, and reports the child as cancelled. The exits that the future
+    /// abandons belong to the child's own region, so it gets its node first.
+    fn drop_in(self: Pin<&mut Self>, ledger: &Ledger<E>, posted: bool) {
+        let mut this = self.project();
+        begin(this.run.as_mut(), this.place, ledger, posted);
+        // The exits are handed over before the group counts the child out.
+        let dropped = unwind::catch(|| this.run.as_mut().abandon());
+        let end = this.run.as_ref().end(this.place, ledger, this.turn);
+        if let Err(payload) = dropped {
+            ledger.dropped_loudly(payload, end.at);
+        }
+        let kind = match ledger.gate.is_abandoned() {
+            true => ReasonKind::OwnerGone,
+            false => ReasonKind::Shutdown,
+        };
+        let reason = end.node.and_then(|node| look::effective_reason(node));
+        let reason = reason.unwrap_or_else(|| Reason::new(kind, None, None, Some(end.at)));
+        end.sign_out(Err(ChildError::Cancelled(reason)));
+    }
 }
 
-impl<T, E> SignOut<T, E> {
-    /// Polls the child without a node, unless there is a request for it: to itself through its handle, or to its group,
-    /// whose `run` polls it then. A pending executor child gets its node, because no poll of the group's `run` reaches
-    /// it.
-    fn poll_light<P: Poller<T>, F>(
-        &self,
-        mut run: Pin<&mut Run<F>>,
-        cx: &mut Context<'_>,
-    ) -> Option<Poll<Result<T, E>>>
+/// Makes the child's node, which gets the requests that came before.
+fn new_node<T, E>(
+    place: &impl Place<T>,
+    ledger: &Ledger<E>,
+    at: &'static Location<'static>,
+    posted: bool,
+    name: Option<Arc<str>>,
+) -> Arc<Node> {
+    place.newborn().node(&ledger.node, at, place.asked(), posted, name)
+}
+
+/// Gives the child its node, if it has none.
+#[inline(never)]
+fn begin<F: Future<Output = Result<T, E>>, T, E>(
+    run: Pin<&mut ChildRun<F>>,
+    place: &impl Place<T>,
+    ledger: &Ledger<E>,
+    posted: bool,
+) {
+    if run.node().is_none() {
+        let node = new_node(place, ledger, run.at(), posted, None);
+        place.settle(&node);
+        run.begin_pinned(node);
+    }
+}
+
+/// Polls the child without a node, unless there is a request for it: to itself through its handle, or to its group,
+/// whose `run` polls it then. A pending executor child gets its node, because no poll of the group's `run` reaches it.
+#[inline(always)]
+fn poll_light<K: Poller<P>, F, P, T, E>(
+    mut run: Pin<&mut ChildRun<F>>,
+    place: &P,
+    ledger: &Ledger<E>,
+    cx: &mut Context<'_>,
+) -> Option<Poll<Result<T, E>>>
+where
+    F: Future<Output = Result<T, E>>,
+    P: Place<T>,
+{
+    let (group, newborn, at) = (&ledger.node, place.newborn(), run.at());
+    let light = if place.is_untouched() { newborn.light(group, at, K::POSTED) } else { None };
+    let Some(light) = light else {
+        begin(run.as_mut(), place, ledger, K::POSTED);
+        return run.poll_quick(cx);
+    };
+    let settle = |made: Option<Arc<Node>>| {
+        let node = match made {
+            Some(made) => {
+                newborn.has_node(&made);
+                made
+            }
+            None => new_node(place, ledger, at, K::POSTED, None),
+        };
+        // A place that is the child's home has it already.
+        place.settle(&node);
+        node
+    };
+    let stays = || !K::POSTED && place.is_let_go();
+    let posting = K::posting(group, place);
+    let polled = run.as_mut().poll_light(light, posting, stays, settle, cx);
+    if polled.is_none() && run.node().is_none() {
+        // No region can become current any more, because the thread is exiting.
+        begin(run.as_mut(), place, ledger, K::POSTED);
+        return run.poll_quick(cx);
+    }
+    polled
+}
+
+/// The end of a child, which is reported once.
+struct End<'a, P, E> {
+    ledger: &'a Ledger<E>,
+    place: &'a P,
+    turn: &'a Turn,
+    task: u64,
+    node: Option<&'a Arc<Node>>,
+    at: &'static Location<'static>,
+}
+
+impl<F: Future> ChildRun<F> {
+    fn end<'a, P: Place<T>, T, E>(
+        self: Pin<&'a Self>,
+        place: &'a P,
+        ledger: &'a Ledger<E>,
+        turn: &'a Turn,
+    ) -> End<'a, P, E>
     where
         F: Future<Output = Result<T, E>>,
     {
-        let SignOut { at, slot, ledger, .. } = self;
-        let (group, newborn) = (&ledger.as_ref()?.node, &slot.newborn);
-        let (posting, posted) = (P::posting(group, slot), P::POSTED);
-        let light = if slot.is_untouched() { newborn.light(group, at, posted) } else { None };
-        let Some(light) = light else {
-            self.begin(run.as_mut().frame(), posted);
-            return run.poll_quick(cx);
-        };
-        let settle = |made| {
-            if let (Some(made), true) = (&made, posted) {
-                // The node is in the slot already, because the slot made it as the child's
-                // home.
-                return Arc::clone(made);
-            }
-            let node = match made {
-                Some(made) => {
-                    newborn.has_node(&made);
-                    made
-                }
-                None => newborn.node(group, at, slot.asked(), posted, None),
-            };
-            slot.settle(&node);
-            node
-        };
-        let stays = || !posted && slot.is_let_go();
-        let polled = run.as_mut().poll_newborn(light, posting, stays, settle, cx);
-        if polled.is_none() && run.as_mut().frame().is_new_draft() {
-            // No region can become current any more, because the thread is exiting.
-            self.begin(run.as_mut().frame(), posted);
-            return run.poll_quick(cx);
-        }
-        polled
+        let this = self.get_ref();
+        End { ledger, place, turn, task: place.newborn().task(), node: this.node(), at: this.at() }
     }
+}
 
-    /// Gives the child its node, if it has none.
-    fn begin(&self, frame: &mut Frame, posted: bool) {
-        let Some(ledger) = self.ledger.as_ref().filter(|_| frame.is_new_draft()) else { return };
-        let node = self.slot.newborn.node(&ledger.node, self.at, self.slot.asked(), posted, None);
-        self.slot.settle(&node);
-        frame.begin_in(node);
-    }
-
-    /// Gives a new child its node, which knows its name.
-    #[cold]
-    fn begin_named(&self, frame: &mut Frame, posted: bool, name: &Arc<str>) {
-        let Some(ledger) = &self.ledger else { return };
-        let given = Some(Arc::clone(name));
-        let node = self.slot.newborn.node(&ledger.node, self.at, None, posted, given);
-        self.slot.settle_named(&node, Arc::clone(name));
-        frame.begin_in(node);
+impl<P, E> End<'_, P, E> {
+    /// The child's identity, with its name.
+    fn task_id(&self) -> TaskId {
+        let named = self.node.and_then(|node| owner::id(node));
+        named.unwrap_or_else(|| TaskId::moored(self.task, None))
     }
 
     #[inline]
-    fn returned(&mut self, result: Result<T, E>) {
+    fn returned<T>(&self, result: Result<T, E>)
+    where
+        P: Place<T>,
+    {
         match result {
             Ok(value) => {
-                if let Some(ledger) = &self.ledger {
-                    ledger.succeed(|| self.slot.task_id(), self.at);
-                }
-                self.end(Ok(value));
+                self.ledger.succeed(|| self.task_id(), self.at);
+                self.sign_out(Ok(value));
             }
             Err(error) => self.failed(error),
         }
     }
 
-    fn failed(&mut self, error: E) {
-        let Some(ledger) = &self.ledger else { return };
-        let task = self.slot.task_id();
+    fn failed<T>(&self, error: E)
+    where
+        P: Place<T>,
+    {
+        let task = self.task_id();
         let cause = Cause::Child { task: task.clone(), spawned_at: self.at, error };
-        ledger.fail(cause, Some(task.clone()), self.at);
-        self.end(Err(ChildError::Failed(task)));
+        self.ledger.fail(cause, Some(task.clone()), self.at);
+        self.sign_out(Err(ChildError::Failed(task)));
     }
 
-    fn panicked<R>(&mut self, payload: Payload, result: R) {
-        if let Some(ledger) = &self.ledger {
-            let task = self.slot.task_id();
-            ledger.child_panicked(payload, task, self.at, self.slot.has_handle());
-            if let Err(second) = unwind::catch(|| drop(result)) {
-                // Without a handle, because the handle receives the first panic already.
-                ledger.child_panicked(second, self.slot.task_id(), self.at, false);
-            }
+    fn panicked<T, R>(&self, payload: Payload, result: R)
+    where
+        P: Place<T>,
+    {
+        let ledger = self.ledger;
+        ledger.child_panicked(payload, self.task_id(), self.at, self.place.has_handle());
+        if let Err(second) = unwind::catch(|| drop(result)) {
+            // Without a handle, because the handle receives the first panic already.
+            ledger.child_panicked(second, self.task_id(), self.at, false);
         }
-        self.end(Err(ChildError::Panicked));
+        self.sign_out(Err(ChildError::Panicked));
     }
 
     /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
     /// is counted out even if the value's drop panics.
-    fn end(&mut self, result: Result<T, ChildError>) {
-        let Some(ledger) = self.ledger.take() else { return };
+    fn sign_out<T>(&self, result: Result<T, ChildError>)
+    where
+        P: Place<T>,
+    {
+        let ledger = self.ledger;
         let outcome = Outcome::of(&result);
-        if let Err(payload) = unwind::catch(|| self.slot.fill(result)) {
-            ledger.panicked(payload, Some(self.slot.task_id()), self.at);
+        if let Err(payload) = unwind::catch(|| self.place.fill(result)) {
+            ledger.panicked(payload, Some(self.task_id()), self.at);
         }
-        ledger.sign_out(|| self.slot.task_id(), outcome, &self.turn);
+        ledger.sign_out(|| self.task_id(), outcome, *self.turn, self.task);
     }
 }
 
-impl<T, E> Drop for SignOut<T, E> {
-    fn drop(&mut self) {
-        let Some(ledger) = &self.ledger else { return };
-        let kind = match ledger.gate.is_abandoned() {
-            true => ReasonKind::OwnerGone,
-            false => ReasonKind::Shutdown,
-        };
-        let reason = self.slot.node().and_then(|node| look::effective_reason(&node));
-        let reason = reason.unwrap_or_else(|| Reason::new(kind, None, None, Some(self.at)));
-        self.end(Err(ChildError::Cancelled(reason)));
+/// A child in the task of its group. A child that is not pending any more is dropped without further ado; a pending one is
+/// [abandoned](Member::abandon) first.
+pub(crate) trait Member<E> {
+    /// To be called with the group current.
+    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, cx: &mut Context<'_>) -> Poll<()>;
+
+    fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>);
+}
+
+impl<F, P, T, E> Member<E> for Child<F, P>
+where
+    F: Future<Output = Result<T, E>>,
+    P: Place<T>,
+{
+    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_by::<Crewmate>(ledger, cx)
+    }
+
+    fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>) {
+        self.drop_in(ledger, false);
+    }
+}
+
+/// An in-task child, as a group keeps it.
+pub struct BoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
+
+/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
+pub struct LocalBoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
+
+impl<E> fmt::Debug for BoxChild<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoxChild")
+    }
+}
+
+impl<E> fmt::Debug for LocalBoxChild<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalBoxChild")
+    }
+}
+
+/// The type in which a group keeps in-task children, with `Send` or without.
+pub(crate) trait Kept<E>: Linked {
+    fn member(&mut self) -> Pin<&mut dyn Member<E>>;
+}
+
+impl<E> Linked for BoxChild<'_, E> {
+    #[inline]
+    fn next(&mut self) -> &mut Option<Self> {
+        self.0.as_mut().next()
+    }
+}
+
+impl<E> Linked for LocalBoxChild<'_, E> {
+    #[inline]
+    fn next(&mut self) -> &mut Option<Self> {
+        self.0.as_mut().next()
+    }
+}
+
+impl<E> Kept<E> for BoxChild<'_, E> {
+    #[inline]
+    fn member(&mut self) -> Pin<&mut dyn Member<E>> {
+        self.0.as_mut().child()
+    }
+}
+
+impl<E> Kept<E> for LocalBoxChild<'_, E> {
+    #[inline]
+    fn member(&mut self) -> Pin<&mut dyn Member<E>> {
+        self.0.as_mut().child()
     }
 }
 
 pin_project! {
-    /// An executor child, with the executor that runs the exits it abandons.
-    struct Posted<F: Future<Output = Result<T, E>>, T, E> {
+    /// An executor child, with its group's ledger, and the executor that runs the exits it abandons.
+    struct Sent<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> {
         #[pin]
-        child: Child<F, T, E>,
+        child: Child<F, P>,
+        // `None` once it has signed out.
+        ledger: Option<Arc<Ledger<E>>>,
         executor: Option<Arc<dyn Spawn + Send + Sync>>,
     }
 
-    impl<F: Future<Output = Result<T, E>>, T, E> PinnedDrop for Posted<F, T, E> {
+    impl<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> PinnedDrop for Sent<F, P, T, E> {
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            let child = this.child.project();
-            if let (Some(executor), true) = (this.executor.take(), child.exit.ledger.is_some()) {
-                let frame = child.run.frame();
-                child.exit.begin(frame, true);
-                inbox::set_spawner(frame.node(), executor);
+            let mut this = this.project();
+            let Some(ledger) = this.ledger.take() else { return };
+            if let Some(executor) = this.executor.take() {
+                let child = this.child.as_mut().project();
+                begin(child.run, child.place, &ledger, true);
+                if let Some(node) = this.child.run.node() {
+                    inbox::set_spawner(node, executor);
+                }
             }
+            this.child.drop_in(&ledger, true);
         }
     }
 }
 
-impl<F, T, E> Future for Posted<F, T, E>
+impl<F, P, T, E> Future for Sent<F, P, T, E>
 where
     F: Future<Output = Result<T, E>>,
-    T: Send + 'static,
+    P: Place<T> + Posted,
 {
     type Output = ();
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().child.poll_by::<Executor>(cx)
+        let this = self.project();
+        if let Some(ledger) = this.ledger {
+            ready!(this.child.poll_by::<Executor>(ledger, cx));
+            *this.ledger = None;
+        }
+        Poll::Ready(())
     }
 }
 
-/// Spawns an executor child, or hands the future back if the group has closed.
+/// Spawns an executor child that the group's gate has counted in.
 #[track_caller]
-pub(super) fn spawn_on<F, T, E>(
+pub(super) fn send<F, P, T, E>(
     ledger: &Arc<Ledger<E>>,
     spawner: &impl Spawn,
     future: F,
+    place: P,
     name: Option<Arc<str>>,
-) -> Result<TaskHandle<T>, Closed<F>>
-where
+) where
     F: Future<Output = Result<T, E>> + Send + 'static,
+    P: Place<T> + Posted + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (mut child, handle) = Child::new(ledger, future, Location::caller(), name.as_ref(), true)?;
-    if Newborn::WATCHED {
-        child.exit.begin(child.run.frame_mut(), true);
-    }
-    let task = Posted { child, executor: spawner.keep() };
+    let child = Child::new(ledger, future, place, Location::caller(), name.as_ref(), true);
+    let task = Sent { child, ledger: Some(Arc::clone(ledger)), executor: spawner.keep() };
     if let Err(Refused(task)) = spawner.spawn_named(name.as_deref(), task) {
         // The drop of the child signs it out.
         drop(task);
     }
-    Ok(handle)
 }

@@ -6,6 +6,7 @@ use crate::region::observe;
 use crate::region::record;
 use crate::region::{Caught, ExitError, ExitWork, Node};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::wakers::Ready;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -39,6 +40,9 @@ struct Waiting {
     panic: Option<Caught>,
 }
 
+/// The gate of a group, with the queue of its in-task children.
+pub(crate) type Core = Ready<Gate>;
+
 const CLOSED: u64 = 1;
 /// A stream of results is open, so a child that leaves has to wake its reader.
 const WATCHED: u64 = 1 << 1;
@@ -70,12 +74,12 @@ struct Line {
 }
 
 /// A child's place in a group that limits how many run.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) enum Turn {
     /// Spawned before there was a limit, and not polled yet.
     #[default]
     New,
-    InLine(u64),
+    InLine,
     Running,
     /// Not counted: the group has no limit, or the child was cancelled before its turn.
     Free,
@@ -90,13 +94,13 @@ impl Line {
     }
 
     /// A child has left, before, in or without its turn; returns the wakers to be woken.
-    fn leave(&mut self, turn: &Turn) -> [Option<Waker>; 2] {
-        let own = match *turn {
+    fn leave(&mut self, turn: Turn, task: u64) -> [Option<Waker>; 2] {
+        let own = match turn {
             Turn::Running => {
                 self.running -= 1;
                 None
             }
-            Turn::InLine(task) => self.waiting.remove(&task).flatten(),
+            Turn::InLine => self.waiting.remove(&task).flatten(),
             Turn::New | Turn::Free => None,
         };
         [own, self.call_first()]
@@ -178,6 +182,13 @@ impl Gate {
         self.inside.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
+    /// Drops the waker of the run, which waits no longer. A waker of a child may keep the gate for longer than the run
+    /// lives, and must not keep the run's task.
+    pub(super) fn forget_run(&self) {
+        let waker = self.waiting.lock().waker.take();
+        drop(waker);
+    }
+
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
@@ -188,7 +199,7 @@ impl Gate {
             return Turn::New;
         }
         self.line.lock().waiting.insert(task, None);
-        Turn::InLine(task)
+        Turn::InLine
     }
 
     /// Whether a child need not wait for its turn, or has its turn already. Takes no lock.
@@ -220,7 +231,7 @@ impl Gate {
             // The child that is first now may have room as well.
             (Poll::Ready(line.call_first()), left)
         } else {
-            *turn = Turn::InLine(task);
+            *turn = Turn::InLine;
             (Poll::Pending, line.waiting.insert(task, waker).flatten())
         };
         drop(line);
@@ -242,9 +253,9 @@ impl Gate {
     }
 
     /// A child has left, before, in or without its turn; `true` if a stream of results is open.
-    pub(super) fn left(&self, turn: &Turn) -> bool {
-        if matches!(turn, Turn::Running | Turn::InLine(_)) {
-            let wakers = self.line.lock().leave(turn);
+    pub(super) fn left(&self, turn: Turn, task: u64) -> bool {
+        if matches!(turn, Turn::Running | Turn::InLine) {
+            let wakers = self.line.lock().leave(turn, task);
             crate::wakers::wake_all(wakers.into_iter().flatten());
         }
         self.count_out() & WATCHED != 0
@@ -293,11 +304,11 @@ impl Gate {
 pub(super) struct WaitForChildren {
     /// The group.
     node: Arc<Node>,
-    gate: Arc<Gate>,
+    gate: Arc<Core>,
 }
 
 impl WaitForChildren {
-    pub(super) fn new(node: Arc<Node>, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(node: Arc<Node>, gate: Arc<Core>) -> Self {
         gate.waiting.lock().adopted = true;
         observe::children_remain(&node);
         WaitForChildren { node, gate }

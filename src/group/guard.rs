@@ -1,6 +1,6 @@
 //! Guards: a group waits for work that runs in tasks of others.
 
-use super::gate::Gate;
+use super::gate::Core;
 use super::ledger::Ledger;
 use crate::region::Node;
 use crate::scope::CancelHandle;
@@ -49,7 +49,7 @@ use std::fmt;
 #[doc(alias = "TaskTracker")]
 #[must_use = "dropping it lets the group end"]
 pub struct GroupGuard {
-    gate: Arc<Gate>,
+    gate: Arc<Core>,
     node: Arc<Node>,
 }
 

@@ -1,7 +1,7 @@
 //! The ledger of a group: its errors and panics, in the order in which they happened (R15,
 //! R17).
 
-use super::gate::{Gate, Turn};
+use super::gate::{Core, Gate, Turn};
 use super::results::{Channel, Outcome};
 use crate::failure::{Cause, ExitFailure, Failures};
 use crate::identity::TaskId;
@@ -18,7 +18,7 @@ use std::panic::Location;
 /// an executor child can hold it.
 pub(crate) struct Ledger<E> {
     pub(super) node: Arc<Node>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<Core>,
     /// Whether the policy is to end with the first success.
     first_wins: AtomicBool,
     /// Whether a child's panic goes to its handle instead of cancelling the group.
@@ -89,7 +89,7 @@ impl<E> Ledger<E> {
     pub(super) fn new(node: Arc<Node>) -> Arc<Self> {
         Arc::new(Ledger {
             node,
-            gate: Arc::new(Gate::new()),
+            gate: Core::new(Gate::new()),
             first_wins: AtomicBool::new(false),
             isolates: AtomicBool::new(false),
             book: Mutex::new(Book {
@@ -314,14 +314,20 @@ impl<E> Ledger<E> {
     }
 
     /// A child has left: it is counted out, and the readers of the results are woken.
-    pub(super) fn sign_out(&self, child: impl FnOnce() -> TaskId, outcome: Outcome, turn: &Turn) {
+    pub(super) fn sign_out(
+        &self,
+        child: impl FnOnce() -> TaskId,
+        outcome: Outcome,
+        turn: Turn,
+        number: u64,
+    ) {
         if self.gate.is_watched() {
             let task = child();
             for channel in self.channels() {
                 channel.push(task.clone(), outcome.clone());
             }
         }
-        if self.gate.left(turn) {
+        if self.gate.left(turn, number) {
             // Woken after the count, because a reader that finds no outcome decides by the count whether to wait. The
             // channels are read anew, because a reader may have come since the look above.
             self.channels().iter().for_each(|channel| channel.wake());

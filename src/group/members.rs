@@ -1,74 +1,67 @@
 //! The in-task children of a group, as its `run` keeps and polls them.
 
+use super::child::Kept;
+use super::gate::{Core, Gate};
+use super::ledger::Ledger;
+use super::list::List;
 use crate::region::ambient;
 use crate::sync::{Arc, Mutex};
 use crate::unwind::{self, Payload};
-use crate::wakers::{MemberWaker, Ready};
-use slab::Slab;
-use std::future::Future;
-use std::pin::Pin;
+use crate::wakers::Roster;
+use std::marker::PhantomData;
 use std::task::{Context, Poll, Waker};
 
-pub(super) struct Members<M> {
-    members: Slab<Member<M>>,
-    /// One waker for each place among the members; kept when a child leaves, for the next child
-    /// there.
-    wakers: Vec<(Arc<MemberWaker>, Waker)>,
-    woken: Vec<usize>,
+pub(super) struct Members<E, M: Kept<E>> {
+    members: Roster<M, Gate>,
     /// The children that have arrived since the last poll.
-    arrivals: Vec<M>,
-    /// The number of members that had a shield up at their last poll.
-    shielded: usize,
+    arrivals: List<M>,
+    /// Whether all members are to be polled, and not only those that were woken.
+    all: bool,
+    /// The places of the members that had a shield up at their last poll: few, if any.
+    shielded: Vec<usize>,
+    errors: PhantomData<fn(E)>,
 }
 
-struct Member<M> {
-    future: M,
-    shielded: bool,
-}
-
-impl<M> Members<M> {
+impl<E, M: Kept<E>> Members<E, M> {
     pub(super) fn new() -> Self {
         Members {
-            members: Slab::new(),
-            wakers: Vec::new(),
-            woken: Vec::new(),
-            arrivals: Vec::new(),
-            shielded: 0,
+            members: Roster::new(),
+            arrivals: List::new(),
+            all: false,
+            shielded: Vec::new(),
+            errors: PhantomData,
         }
     }
 
     /// Whether a shield in one of the members holds.
     pub(super) fn are_shielded(&self) -> bool {
-        self.shielded > 0
+        !self.shielded.is_empty()
     }
 
     /// Drops all members, and returns the panics of their drops.
-    pub(super) fn drop_all(&mut self) -> Vec<Payload> {
-        let members = std::mem::take(&mut self.members);
-        unwind::drop_each(members.into_iter().map(|(_, member)| member.future))
+    pub(super) fn drop_all(&mut self, ledger: &Ledger<E>) -> Vec<Payload> {
+        drop_each(self.members.take_all(), ledger)
     }
-}
 
-impl<M: Future<Output = ()> + Unpin> Members<M> {
     /// Takes over the members that were woken and the children that have arrived since the last poll;
     /// `true` if there are any.
     pub(super) fn take_news(
         &mut self,
-        ready: &Ready,
-        arrivals: &Mutex<Vec<M>>,
+        core: &Core,
+        arrivals: &Mutex<List<M>>,
         run: &Waker,
     ) -> bool {
         // Registers `run` before it looks at the arrivals, so that a later arrival wakes it.
-        ready.take(&mut self.woken, run);
-        std::mem::swap(&mut self.arrivals, &mut *arrivals.lock());
-        !(self.woken.is_empty() && self.arrivals.is_empty())
+        let woken = self.members.take_woken(core, run);
+        let arrivals = arrivals.lock().drain();
+        self.arrivals = arrivals.reversed();
+        woken || !self.arrivals.is_empty()
     }
 
     /// Marks all members as woken; `true` if there are any.
     pub(super) fn wake_all(&mut self) -> bool {
-        self.woken.clear();
-        self.woken.extend(self.members.iter().map(|(place, _)| place));
-        !self.woken.is_empty()
+        self.all = !self.members.is_empty();
+        self.all
     }
 
     /// Polls each member that was woken once, and then the arrivals. `panicked` gets the payload of a
@@ -76,53 +69,62 @@ impl<M: Future<Output = ()> + Unpin> Members<M> {
     ///
     /// To be called with the group current, because the group is the region around a child
     /// without a node.
-    pub(super) fn poll(&mut self, ready: &Arc<Ready>, mut panicked: impl FnMut(Payload)) {
-        let mut woken = std::mem::take(&mut self.woken);
-        for place in woken.drain(..) {
-            // The place may be empty, or another child's by now: then the poll is idle. The waker is the
-            // place's own, so it has to be ready for the next child in any case.
-            self.wakers[place].0.unqueue();
-            if let Some(member) = self.members.get_mut(place) {
-                let (ended, shielded) =
-                    poll(&mut member.future, &self.wakers[place].1, &mut panicked);
-                self.shielded -= usize::from(std::mem::replace(&mut member.shielded, shielded));
-                self.shielded += usize::from(shielded);
-                if ended {
-                    drop_ended(self.members.remove(place).future, &mut panicked);
+    pub(super) fn poll(
+        &mut self,
+        core: &Arc<Core>,
+        ledger: &Ledger<E>,
+        mut panicked: impl FnMut(Payload),
+    ) {
+        if std::mem::take(&mut self.all) {
+            for place in self.members.all_as_woken() {
+                self.poll_at(place, ledger, &mut panicked);
+            }
+        } else {
+            while let Some(place) = self.members.next_woken() {
+                self.poll_at(place, ledger, &mut panicked);
+            }
+        }
+        // A child may spawn others meanwhile, but they do not come into this list.
+        for mut member in self.arrivals.drain() {
+            // Most children end at once, and leave their place to the next.
+            let (place, waker) = self.members.vacancy(core);
+            match poll(&mut member, ledger, waker, &mut panicked) {
+                (true, _) => drop_ended(member, &mut panicked),
+                (false, shielded) => {
+                    if shielded {
+                        self.shielded.push(place);
+                    }
+                    self.members.fill(place, member);
                 }
             }
         }
-        self.woken = woken;
-        // A child may spawn others meanwhile, but they do not come into this list.
-        for mut future in self.arrivals.drain(..) {
-            // Most children end at once, and leave their place to the next.
-            let vacant = self.members.vacant_entry();
-            let place = vacant.key();
-            if place == self.wakers.len() {
-                let waker = MemberWaker::new(place, Arc::clone(ready));
-                self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
-            }
-            let (state, waker) = &self.wakers[place];
-            state.unqueue();
-            match poll(&mut future, waker, &mut panicked) {
-                (true, _) => drop_ended(future, &mut panicked),
-                (false, shielded) => {
-                    self.shielded += usize::from(shielded);
-                    vacant.insert(Member { future, shielded });
-                }
-            }
+    }
+
+    fn poll_at(&mut self, place: usize, ledger: &Ledger<E>, panicked: &mut impl FnMut(Payload)) {
+        let Some((member, waker)) = self.members.at(place) else { return };
+        let (ended, shielded) = poll(member, ledger, waker, panicked);
+        if !self.shielded.is_empty() {
+            self.shielded.retain(|at| *at != place);
+        }
+        if shielded {
+            self.shielded.push(place);
+        }
+        if ended {
+            drop_ended(self.members.remove(place), panicked);
         }
     }
 }
 
 /// Whether the child has ended, and whether a shield in it holds.
-fn poll<M>(future: &mut M, waker: &Waker, panicked: &mut impl FnMut(Payload)) -> (bool, bool)
-where
-    M: Future<Output = ()> + Unpin,
-{
+fn poll<M: Kept<E>, E>(
+    member: &mut M,
+    ledger: &Ledger<E>,
+    waker: &Waker,
+    panicked: &mut impl FnMut(Payload),
+) -> (bool, bool) {
     let mut cx = Context::from_waker(waker);
     let (polled, shielded) =
-        ambient::watch_shields(|| unwind::catch(|| Pin::new(future).poll(&mut cx)));
+        ambient::watch_shields(|| unwind::catch(|| member.member().poll(ledger, &mut cx)));
     match polled {
         Ok(Poll::Pending) => return (false, shielded),
         Ok(Poll::Ready(())) => {}
@@ -131,8 +133,22 @@ where
     (true, false)
 }
 
-fn drop_ended<M>(future: M, panicked: &mut impl FnMut(Payload)) {
-    if let Err(payload) = unwind::catch(|| drop(future)) {
+fn drop_ended<M>(member: M, panicked: &mut impl FnMut(Payload)) {
+    if let Err(payload) = unwind::catch(|| drop(member)) {
         panicked(payload);
     }
+}
+
+/// Drops members that have not ended, and returns the panics of their drops.
+pub(super) fn drop_each<M: Kept<E>, E>(
+    members: impl IntoIterator<Item = M>,
+    ledger: &Ledger<E>,
+) -> Vec<Payload> {
+    let drop_one = |mut member: M| {
+        unwind::catch(move || {
+            member.member().abandon(ledger);
+            drop(member);
+        })
+    };
+    members.into_iter().filter_map(|member| drop_one(member).err()).collect()
 }

@@ -1,6 +1,6 @@
 //! The outcomes of children, in the order in which they end.
 
-use super::gate::Gate;
+use super::gate::Core;
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::reason::Reason;
@@ -52,7 +52,7 @@ impl Outcome {
 #[must_use = "streams do nothing unless polled, and buffer until they are dropped"]
 pub struct Results {
     channel: Arc<Channel>,
-    gate: Arc<Gate>,
+    gate: Arc<Core>,
 }
 
 #[derive(Default)]
@@ -76,7 +76,7 @@ impl Channel {
 }
 
 impl Results {
-    pub(super) fn new(channel: Arc<Channel>, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(channel: Arc<Channel>, gate: Arc<Core>) -> Self {
         Results { channel, gate }
     }
 }

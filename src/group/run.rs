@@ -1,5 +1,11 @@
 //! The future that polls a group: its body, its in-task children, and leaving.
 
+#![allow(
+    private_bounds,
+    reason = "a group keeps its children in one of two types, and a user has no third"
+)]
+
+use super::child::Kept;
 use super::gate::Guards;
 use super::ledger::Settled;
 use super::members::Members;
@@ -27,7 +33,7 @@ pin_project! {
     /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` is the type in which in-task
     /// children are kept.
     #[must_use = "futures do nothing unless polled; dropping it drops the body and the in-task children"]
-    pub struct GroupRun<'a, F: Future, E, M> {
+    pub struct GroupRun<'a, F: Future, E, M: Kept<E>> {
         crew: Crew<'a, E, M>,
         #[pin]
         body: Option<F>,
@@ -35,7 +41,7 @@ pin_project! {
         value: Option<F::Output>,
     }
 
-    impl<F: Future, E, M> PinnedDrop for GroupRun<'_, F, E, M> {
+    impl<F: Future, E, M: Kept<E>> PinnedDrop for GroupRun<'_, F, E, M> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.crew.frame.is_inside() {
@@ -56,11 +62,11 @@ fn unasked<T>(_: &T) -> Leaving {
 }
 
 /// The parts of a run that do not depend on its body.
-struct Crew<'a, E, M> {
+struct Crew<'a, E, M: Kept<E>> {
     shared: &'a Arc<Shared<E, M>>,
     frame: Frame,
     at: &'static Location<'static>,
-    members: Members<M>,
+    members: Members<E, M>,
     /// The requests to the children for which the members have been polled.
     told: u32,
     /// The reason for which the body was dropped, if it was.
@@ -69,7 +75,7 @@ struct Crew<'a, E, M> {
     done: bool,
 }
 
-impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
+impl<'a, F: Future, E, M: Kept<E>> GroupRun<'a, F, E, M> {
     pub(crate) fn new(
         shared: &'a Arc<Shared<E, M>>,
         body: F,
@@ -89,12 +95,13 @@ impl<'a, F: Future, E, M> GroupRun<'a, F, E, M> {
     }
 }
 
-impl<E, M> Crew<'_, E, M> {
+impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// The group's last poll is over. `why` is the reason for its executor children; by default, that their owner is
     /// gone.
     fn abandon(&mut self, why: Option<Reason>) {
         let members = &mut self.members;
-        self.shared.abandon(&mut self.frame, self.at, why, || members.drop_all());
+        let shared = self.shared;
+        shared.abandon(&mut self.frame, self.at, why, || members.drop_all(&shared.ledger));
         self.done = true;
     }
 
@@ -127,7 +134,7 @@ impl<E, M> Crew<'_, E, M> {
     }
 }
 
-impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
+impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// Acts on the group's times after its body has ended, because they count as long as it has children. A panic of
     /// its clock counts as a child's panic.
     fn poll_times(&mut self, cx: &mut Context<'_>) {
@@ -141,7 +148,7 @@ impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, frame, members, told, at, .. } = self;
         let before = std::mem::replace(told, request::told_below(&shared.ledger.node));
-        let mut news = members.take_news(&shared.ready, &shared.arrivals, cx.waker());
+        let mut news = members.take_news(&shared.ledger.gate, &shared.arrivals, cx.waker());
         if *told != before {
             news |= members.wake_all();
         }
@@ -149,7 +156,9 @@ impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
             return;
         }
         let panicked = |payload| shared.ledger.panicked(payload, None, at);
-        if let Err(payload) = frame.within(|| members.poll(&shared.ready, panicked)) {
+        if let Err(payload) =
+            frame.within(|| members.poll(&shared.ledger.gate, &shared.ledger, panicked))
+        {
             shared.ledger.panicked(payload, None, at);
         }
     }
@@ -158,6 +167,7 @@ impl<E, M: Future<Output = ()> + Unpin> Crew<'_, E, M> {
 impl<F, T, E, M> GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
+    M: Kept<E>,
 {
     /// Ready when the body has ended; with a result if the run ends here, without waiting for
     /// the children.
@@ -199,7 +209,7 @@ where
 impl<F, T, E, M> Future for GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
-    M: Future<Output = ()> + Unpin,
+    M: Kept<E>,
 {
     type Output = Result<T, Failure<E>>;
 
@@ -259,7 +269,7 @@ where
         }
         let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
         ready!(crew.frame.poll_leave(cx, why));
-        crew.shared.ready.clear();
+        crew.shared.ledger.gate.clear();
         crew.done = true;
 
         let mut settled = crew.shared.ledger.settle();
@@ -292,14 +302,14 @@ where
 impl<F, T, E, M> futures_core::FusedFuture for GroupRun<'_, F, E, M>
 where
     F: Future<Output = Result<T, E>>,
-    M: Future<Output = ()> + Unpin,
+    M: Kept<E>,
 {
     fn is_terminated(&self) -> bool {
         self.crew.done
     }
 }
 
-impl<F: Future, E, M> fmt::Debug for GroupRun<'_, F, E, M> {
+impl<F: Future, E, M: Kept<E>> fmt::Debug for GroupRun<'_, F, E, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GroupRun")
     }

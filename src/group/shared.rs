@@ -1,46 +1,39 @@
 //! The state that a group, its `run` and its spawners share.
 
-use super::child::{self, Child};
+use super::child::{self, Child, Kept};
 use super::gate::WaitForChildren;
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
 use super::ledger::{Ledger, Policy};
+use super::list::List;
+use super::members;
+use super::place::Detached;
 use super::results::Results;
-use super::spawner::Closed;
+use super::slot::Slot;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::inbox;
 use crate::region::look;
 use crate::region::owner;
 use crate::region::record;
 use crate::region::request;
-use crate::region::{Exit, Frame, Node};
+use crate::region::{Exit, Frame, Newborn, Node};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Mutex};
 use crate::unwind;
-use crate::wakers::Ready;
 use crate::wrong_task::{Misuse, Rejected};
 use std::future::Future;
 use std::panic::Location;
-use std::pin::Pin;
-
-/// An in-task child, as a group keeps it.
-pub type BoxChild<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
-
-/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
-pub type LocalBoxChild<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 
 /// `M` is the type in which in-task children are kept, with `Send` or without. They are here only
 /// until `run` takes them up.
-pub(crate) struct Shared<E, M> {
+pub(crate) struct Shared<E, M: Kept<E>> {
     pub(super) ledger: Arc<Ledger<E>>,
-    pub(super) ready: Arc<Ready>,
-    pub(super) arrivals: Mutex<Vec<M>>,
+    pub(super) arrivals: Mutex<List<M>>,
 }
 
-impl<E, M> Shared<E, M> {
+impl<E, M: Kept<E>> Shared<E, M> {
     pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
-        let (ledger, ready) = (Ledger::new(node), Arc::default());
-        Arc::new(Shared { ledger, ready, arrivals: Mutex::new(Vec::new()) })
+        Arc::new(Shared { ledger: Ledger::new(node), arrivals: Mutex::new(List::new()) })
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -76,24 +69,53 @@ impl<E, M> Shared<E, M> {
         Results::new(self.ledger.open_channel(), Arc::clone(&self.ledger.gate))
     }
 
-    /// Spawns an in-task child, or hands the future back if the group has closed.
+    /// Spawns an in-task child with a handle, or hands the future back if the group has closed.
     pub(crate) fn spawn<F, T>(
         &self,
         future: F,
         at: &'static Location<'static>,
         name: Option<Arc<str>>,
-        keep: impl FnOnce(Child<F, T, E>) -> M,
+        keep: impl FnOnce(Child<F, Arc<Slot<T>>>) -> M,
     ) -> Result<TaskHandle<T>, Rejected<F>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        let child = Child::new(&self.ledger, future, at, name.as_ref(), false);
-        let (child, handle) = child.map_err(|closed| self.closed(closed, at))?;
-        let child = keep(child);
+        let future = self.admit(future, at)?;
+        let slot = Slot::new();
+        let place = Arc::clone(&slot);
+        let child = Child::new(&self.ledger, future, place, at, name.as_ref(), false);
+        self.arrive(keep(child));
+        Ok(TaskHandle::new(slot))
+    }
+
+    /// As [`spawn`](Shared::spawn), without a handle.
+    pub(crate) fn spawn_detached<F, T>(
+        &self,
+        future: F,
+        at: &'static Location<'static>,
+        keep: impl FnOnce(Child<F, Detached>) -> M,
+    ) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let future = self.admit(future, at)?;
+        let place = Detached(Newborn::new());
+        self.arrive(keep(Child::new(&self.ledger, future, place, at, None, false)));
+        Ok(())
+    }
+
+    /// Counts a child in; an error if the group has closed.
+    fn admit<F>(&self, future: F, at: &'static Location<'static>) -> Result<F, Rejected<F>> {
+        if self.ledger.admit() { Ok(future) } else { Err(self.closed(future, at)) }
+    }
+
+    /// Leaves an in-task child where `run` takes it up.
+    fn arrive(&self, child: M) {
         let first = {
             let mut arrivals = self.arrivals.lock();
+            let first = arrivals.is_empty();
             arrivals.push(child);
-            arrivals.len() == 1
+            first
         };
         if self.ledger.gate.is_abandoned() {
             // No later poll of `run` will take it up.
@@ -101,12 +123,11 @@ impl<E, M> Shared<E, M> {
         }
         if first {
             // If there were others, the spawn of the first of them has woken `run`.
-            self.ready.notify();
+            self.ledger.gate.notify();
         }
-        Ok(handle)
     }
 
-    /// Spawns an executor child, or hands the future back if the group has closed.
+    /// Spawns an executor child with a handle, or hands the future back if the group has closed.
     #[track_caller]
     pub(crate) fn spawn_on<F, T>(
         &self,
@@ -119,9 +140,27 @@ impl<E, M> Shared<E, M> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let at = Location::caller();
-        let child = child::spawn_on(&self.ledger, spawner, future, name);
-        child.map_err(|closed| self.closed(closed, at))
+        let future = self.admit(future, Location::caller())?;
+        let slot = Slot::new();
+        child::send(&self.ledger, spawner, future, Arc::clone(&slot), name);
+        Ok(TaskHandle::new(slot))
+    }
+
+    /// As [`spawn_on`](Shared::spawn_on), without a handle.
+    #[track_caller]
+    pub(crate) fn spawn_detached_on<F, T>(
+        &self,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let future = self.admit(future, Location::caller())?;
+        child::send(&self.ledger, spawner, future, Detached(Newborn::new()), None);
+        Ok(())
     }
 
     /// A guard, unless the group has closed.
@@ -134,7 +173,8 @@ impl<E, M> Shared<E, M> {
     }
 
     /// The error of a spawn that found the group closed.
-    fn closed<F>(&self, Closed(future): Closed<F>, at: &'static Location<'static>) -> Rejected<F> {
+    #[cold]
+    fn closed<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
         let node = &self.ledger.node;
         let entered_at = node.entered_at().unwrap_or(at);
         let closed = Misuse::Closed { region: owner::describe(node), entered_at, attempted_at: at };
@@ -143,8 +183,8 @@ impl<E, M> Shared<E, M> {
 
     /// Drops the children that `run` did not take up.
     fn drop_arrivals(&self) {
-        let arrivals = std::mem::take(&mut *self.arrivals.lock());
-        for payload in unwind::drop_each(arrivals) {
+        let arrivals = self.arrivals.lock().drain();
+        for payload in members::drop_each(arrivals.reversed(), &self.ledger) {
             let at = self.ledger.node.entered_at().unwrap_or_else(|| Location::caller());
             self.ledger.dropped_loudly(payload, at);
         }
@@ -162,6 +202,8 @@ impl<E, M> Shared<E, M> {
     ) {
         let Ledger { node, gate, .. } = &*self.ledger;
         gate.abandon();
+        // Before the wait for the executor children begins elsewhere, with a waker of its own.
+        gate.forget_run();
         let dropped = frame.within(|| {
             self.drop_arrivals();
             drop_members()
@@ -187,7 +229,7 @@ impl<E, M> Shared<E, M> {
             }
         }
         frame.abandon();
-        self.ready.clear();
+        gate.clear();
     }
 
     /// The group itself is dropped. If it was never run, its children are dropped too.

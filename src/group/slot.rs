@@ -10,7 +10,7 @@ use crate::wakers::wake_all;
 use std::panic::Location;
 use std::task::{Context, Poll, Waker};
 
-pub(super) struct Slot<T> {
+pub(crate) struct Slot<T> {
     pub(super) newborn: Newborn,
     /// Set when the child is cancelled before it has a node, so that its polls can check it without the
     /// lock.
@@ -20,19 +20,30 @@ pub(super) struct Slot<T> {
 
 struct Inside<T> {
     region: Region,
-    result: Option<Result<T, ChildError>>,
-    filled: bool,
+    result: Outcome<T>,
     waiting: Option<Waker>,
+}
+
+/// The child's result. A slot is no larger than it has to be, because small boxes are fast boxes: glibc's allocator keeps
+/// fast bins for small ones.
+enum Outcome<T> {
+    /// The child has not left.
+    None,
+    Value(T),
+    /// The slot knows the id that the error names.
+    Failed,
+    Cancelled(Reason),
+    Panicked,
+    /// The handle has it.
+    Taken,
 }
 
 /// A child has no node until one is needed.
 enum Region {
     None,
     /// Cancelled before it had a node. The number gives the time of the request.
-    Cancelled(Reason, u64),
+    Cancelled(Box<(Reason, u64)>),
     Node(Arc<Node>),
-    /// Boxed, so that a slot is no larger for children without a name: it is just small enough for the fast bins of
-    /// glibc's allocator, and 100 children that are allocated at once cost a quarter more outside them.
     Named(Box<Named>),
 }
 
@@ -48,14 +59,14 @@ impl Region {
         match self {
             Region::Node(node) => Some(node),
             Region::Named(named) => named.node.as_ref(),
-            Region::None | Region::Cancelled(..) => None,
+            Region::None | Region::Cancelled(_) => None,
         }
     }
 }
 
 impl<T> Slot<T> {
     pub(super) fn new() -> Arc<Self> {
-        let inside = Inside { region: Region::None, result: None, filled: false, waiting: None };
+        let inside = Inside { region: Region::None, result: Outcome::None, waiting: None };
         let cancelled = AtomicBool::new(false);
         Arc::new(Slot { newborn: Newborn::new(), cancelled, inside: Mutex::new(inside) })
     }
@@ -87,15 +98,10 @@ impl<T> Slot<T> {
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
     }
 
-    /// Whether a handle exists that can still receive the child's result.
-    pub(super) fn has_handle(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > 1
-    }
-
     /// The request that reached the child before it had a node, with its number.
     pub(super) fn asked(&self) -> Option<(Reason, u64)> {
         match &self.inside.lock().region {
-            Region::Cancelled(reason, number) => Some((reason.clone(), *number)),
+            Region::Cancelled(asked) => Some((**asked).clone()),
             _ => None,
         }
     }
@@ -106,8 +112,8 @@ impl<T> Slot<T> {
             let mut inside = self.inside.lock();
             std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
         };
-        if let Region::Cancelled(reason, number) = before {
-            Newborn::ask(node, (reason, number));
+        if let Region::Cancelled(asked) = before {
+            Newborn::ask(node, *asked);
         }
     }
 
@@ -129,9 +135,9 @@ impl<T> Slot<T> {
         let settled = {
             let mut inside = self.inside.lock();
             match &inside.region {
-                Region::None if !inside.filled => {
+                Region::None if matches!(inside.result, Outcome::None) => {
                     self.cancelled.swap(true, Ordering::AcqRel);
-                    inside.region = Region::Cancelled(reason, next_number());
+                    inside.region = Region::Cancelled(Box::new((reason, next_number())));
                     None
                 }
                 region => region.node().cloned(),
@@ -143,7 +149,7 @@ impl<T> Slot<T> {
     }
 
     pub(super) fn is_filled(&self) -> bool {
-        self.inside.lock().filled
+        !matches!(self.inside.lock().result, Outcome::None)
     }
 
     pub(super) fn fill(self: &Arc<Self>, result: Result<T, ChildError>) {
@@ -151,10 +157,15 @@ impl<T> Slot<T> {
         if Arc::strong_count(self) == 1 {
             return;
         }
+        let result = match result {
+            Ok(value) => Outcome::Value(value),
+            Err(ChildError::Failed(_)) => Outcome::Failed,
+            Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(reason),
+            Err(ChildError::Panicked) => Outcome::Panicked,
+        };
         let (waiting, region) = {
             let mut inside = self.inside.lock();
-            inside.result = Some(result);
-            inside.filled = true;
+            inside.result = result;
             let region = match &mut inside.region {
                 Region::Named(named) => named.node.take().map_or(Region::None, Region::Node),
                 region => std::mem::replace(region, Region::None),
@@ -170,13 +181,22 @@ impl<T> Slot<T> {
         let waker = cx.waker().clone();
         let (result, old) = {
             let mut inside = self.inside.lock();
-            match inside.result.take() {
-                Some(result) => (Some(result), Some(waker)),
-                None => (None, inside.waiting.replace(waker)),
+            match std::mem::replace(&mut inside.result, Outcome::Taken) {
+                left @ (Outcome::None | Outcome::Taken) => {
+                    inside.result = left;
+                    (None, inside.waiting.replace(waker))
+                }
+                result => (Some(result), Some(waker)),
             }
         };
         drop(old);
-        result.map_or(Poll::Pending, Poll::Ready)
+        Poll::Ready(match result {
+            Some(Outcome::Value(value)) => Ok(value),
+            Some(Outcome::Failed) => Err(ChildError::Failed(self.task_id())),
+            Some(Outcome::Cancelled(reason)) => Err(ChildError::Cancelled(reason)),
+            Some(Outcome::Panicked) => Err(ChildError::Panicked),
+            Some(Outcome::None | Outcome::Taken) | None => return Poll::Pending,
+        })
     }
 }
 

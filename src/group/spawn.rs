@@ -1,6 +1,6 @@
 //! The spawns of a group.
 
-use super::{Handshake, Ready, Start, TaskGroup, TaskHandle, started};
+use super::{BoxChild, Handshake, Link, Ready, Start, TaskGroup, TaskHandle, started};
 use crate::region::owner;
 use crate::spawn::Spawn;
 use crate::sync::Arc;
@@ -48,7 +48,7 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let at = Location::caller();
         match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, None, |child| Box::pin(child)),
+            Ok(()) => self.shared.spawn(future, at, None, |child| BoxChild(Link::pin(child))),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
     }
@@ -98,6 +98,113 @@ impl<'env, E> TaskGroup<'env, E> {
         }
     }
 
+    /// Spawns a child in this task without a handle: for a child whose value is not needed, and that is not cancelled alone.
+    ///
+    /// In all else it is a child as [`spawn`](TaskGroup::spawn) makes it: the group cancels it, waits for it (R16), and has
+    /// its error (R17) and its panic (R15). Its value is dropped when it ends. It costs less than a child with a handle
+    /// that is dropped at once, because it has no place for a result.
+    ///
+    /// ```
+    /// use moored::TaskGroup;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let sent = AtomicUsize::new(0);
+    /// let group: TaskGroup<'_, std::io::Error> = TaskGroup::new();
+    /// group
+    ///     .run(async {
+    ///         for _ in 0..3 {
+    ///             group.spawn_detached(async {
+    ///                 sent.fetch_add(1, Ordering::Relaxed);
+    ///                 Ok(())
+    ///             });
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .await
+    ///     .unwrap();
+    /// assert_eq!(sent.into_inner(), 3);
+    /// # });
+    /// ```
+    ///
+    /// # Task affinity
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn); see [`try_spawn_detached`](TaskGroup::try_spawn_detached).
+    #[track_caller]
+    #[doc(alias = "start_soon")]
+    pub fn spawn_detached<F, T>(&self, future: F)
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
+        accepted(self.try_spawn_detached(future));
+    }
+
+    /// As [`spawn_detached`](TaskGroup::spawn_detached).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_spawn`](TaskGroup::try_spawn).
+    #[track_caller]
+    pub fn try_spawn_detached<F, T>(&self, future: F) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
+        let at = Location::caller();
+        match owner::check(self.node(), "spawn", at) {
+            Ok(()) => self.shared.spawn_detached(future, at, |child| BoxChild(Link::pin(child))),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        }
+    }
+
+    /// As [`spawn_on`](TaskGroup::spawn_on), without a handle; see [`spawn_detached`](TaskGroup::spawn_detached).
+    ///
+    /// # Task affinity
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn); see [`try_spawn_detached_on`](TaskGroup::try_spawn_detached_on).
+    #[track_caller]
+    pub fn spawn_detached_on<F, T>(&self, spawner: &impl Spawn, future: F)
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        accepted(self.try_spawn_detached_on(spawner, future));
+    }
+
+    /// As [`spawn_detached_on`](TaskGroup::spawn_detached_on).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_spawn`](TaskGroup::try_spawn).
+    #[track_caller]
+    pub fn try_spawn_detached_on<F, T>(
+        &self,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match owner::check(self.node(), "spawn", Location::caller()) {
+            Ok(()) => self.shared.spawn_detached_on(spawner, future),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        }
+    }
+
     /// As [`spawn`](TaskGroup::spawn), with a name, which [`TaskHandle::id`] and every text about the child contain.
     ///
     /// ```
@@ -132,7 +239,7 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
         accepted(match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, name, |child| Box::pin(child)),
+            Ok(()) => self.shared.spawn(future, at, name, |child| BoxChild(Link::pin(child))),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         })
     }

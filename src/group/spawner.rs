@@ -1,8 +1,10 @@
 //! Spawning into a group from anywhere.
 
+use super::child::BoxChild;
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
-use super::shared::{BoxChild, Shared};
+use super::list::Link;
+use super::shared::Shared;
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, Weak};
 use crate::wrong_task::{Misuse, Rejected};
@@ -12,9 +14,6 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// A future that was spawned too late: its group has closed.
-pub(crate) struct Closed<F>(pub(crate) F);
 
 /// A handle that may spawn into a [`TaskGroup`](crate::TaskGroup), and nothing else, from any task or
 /// thread. A child that spawns children takes a spawner with it.
@@ -42,13 +41,13 @@ pub(crate) struct Closed<F>(pub(crate) F);
 /// # });
 /// ```
 pub struct GroupSpawner<'env, E> {
-    shared: Weak<Shared<E, BoxChild<'env>>>,
+    shared: Weak<Shared<E, BoxChild<'env, E>>>,
     made_at: &'static Location<'static>,
 }
 
 impl<'env, E> GroupSpawner<'env, E> {
     #[track_caller]
-    pub(super) fn new(shared: &Arc<Shared<E, BoxChild<'env>>>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared<E, BoxChild<'env, E>>>) -> Self {
         GroupSpawner { shared: Arc::downgrade(shared), made_at: Location::caller() }
     }
 
@@ -66,7 +65,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let at = Location::caller();
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, None, |child| Box::pin(child)),
+            Some(shared) => shared.spawn(future, at, None, |child| BoxChild(Link::pin(child))),
             None => Err(self.gone(future, at)),
         }
     }
@@ -94,6 +93,49 @@ impl<'env, E> GroupSpawner<'env, E> {
         }
     }
 
+    /// Spawns a child in the group's task without a handle; see
+    /// [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back if the group has closed.
+    #[track_caller]
+    pub fn spawn_detached<F, T>(&self, future: F) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'env,
+        T: Send + 'env,
+        E: Send + 'env,
+    {
+        let at = Location::caller();
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn_detached(future, at, |child| BoxChild(Link::pin(child))),
+            None => Err(self.gone(future, at)),
+        }
+    }
+
+    /// Spawns a child on an executor without a handle; see
+    /// [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back if the group has closed.
+    #[track_caller]
+    pub fn spawn_detached_on<F, T>(
+        &self,
+        spawner: &impl Spawn,
+        future: F,
+    ) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match self.shared.upgrade() {
+            Some(shared) => shared.spawn_detached_on(spawner, future),
+            None => Err(self.gone(future, Location::caller())),
+        }
+    }
+
     /// As [`spawn`](GroupSpawner::spawn), with a name for texts; see
     /// [`TaskGroup::spawn_named`](crate::TaskGroup::spawn_named).
     ///
@@ -113,7 +155,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, name, |child| Box::pin(child)),
+            Some(shared) => shared.spawn(future, at, name, |child| BoxChild(Link::pin(child))),
             None => Err(self.gone(future, at)),
         }
     }
@@ -169,10 +211,7 @@ impl<'env, E> GroupSpawner<'env, E> {
 impl<E: Send + 'static> Spawn for GroupSpawner<'static, E> {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
         let child = Plain { task, error: PhantomData };
-        match GroupSpawner::spawn(self, child) {
-            Ok(_) => Ok(()),
-            Err(rejected) => Err(Refused(rejected.into_inner().task)),
-        }
+        self.spawn_detached(child).map_err(|rejected| Refused(rejected.into_inner().task))
     }
 }
 

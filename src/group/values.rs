@@ -4,14 +4,12 @@ use super::handle::{Join, TaskHandle};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::sync::Arc;
-use crate::wakers::{MemberWaker, Ready};
+use crate::wakers::{Ready, Roster};
 use futures_core::Stream;
-use slab::Slab;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// The values of children, in the order in which the children end: a stream of `(TaskId, Result<T, ChildError>)`.
 ///
@@ -59,37 +57,22 @@ use std::task::{Context, Poll, Waker};
 #[doc(alias = "FuturesUnordered")]
 #[must_use = "streams do nothing unless polled"]
 pub struct Values<T> {
-    joins: Slab<(TaskId, Join<T>)>,
-    /// One waker for each place among the joins; kept when a join leaves, for the next one there.
-    wakers: Vec<(Arc<MemberWaker>, Waker)>,
-    /// The places to be polled, in the order in which they were woken.
-    news: VecDeque<usize>,
-    woken: Vec<usize>,
+    joins: Roster<(TaskId, Join<T>)>,
     ready: Arc<Ready>,
 }
 
 impl<T> Values<T> {
     /// A stream without handles.
     pub fn new() -> Self {
-        Values {
-            joins: Slab::new(),
-            wakers: Vec::new(),
-            news: VecDeque::new(),
-            woken: Vec::new(),
-            ready: Arc::default(),
-        }
+        Values { joins: Roster::new(), ready: Arc::default() }
     }
 
     /// Adds a child.
     pub fn push(&mut self, child: TaskHandle<T>) {
-        let place = self.joins.insert((child.id(), child.join()));
-        if place == self.wakers.len() {
-            let waker = MemberWaker::new(place, Arc::clone(&self.ready));
-            self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
-        }
-        self.news.push_back(place);
-        // A task that has polled this stream before may be parked, and has to poll the new handle.
-        self.ready.notify();
+        let (place, waker) = self.joins.vacancy(&self.ready);
+        // It has to be polled. A task that has polled this stream before may be parked, and is woken.
+        waker.wake_by_ref();
+        self.joins.fill(place, (child.id(), child.join()));
     }
 
     /// The number of children that have not been yielded.
@@ -120,15 +103,14 @@ impl<T> Stream for Values<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         // Registered before the queue is read, so that a later wake-up wakes the task.
-        this.ready.take(&mut this.woken, cx.waker());
-        this.news.extend(this.woken.drain(..));
-        while let Some(place) = this.news.pop_front() {
-            let (state, waker) = &this.wakers[place];
-            state.unqueue();
-            // The place may be empty by now.
-            let Some((_, join)) = this.joins.get_mut(place) else { continue };
-            if let Poll::Ready(value) = Pin::new(join).poll(&mut Context::from_waker(waker)) {
-                let (task, _) = this.joins.remove(place);
+        this.joins.take_woken(&this.ready, cx.waker());
+        while let Some(place) = this.joins.next_woken() {
+            let Some((entry, waker)) = this.joins.at(place) else { continue };
+            let Poll::Ready(value) = Pin::new(&mut entry.1).poll(&mut Context::from_waker(waker))
+            else {
+                continue;
+            };
+            if let Some((task, _)) = this.joins.remove(place) {
                 return Poll::Ready(Some((task, value)));
             }
         }

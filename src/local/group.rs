@@ -1,8 +1,8 @@
 //! A task group with children that stay on their thread.
 
 use crate::group::{
-    GroupGuard, GroupRun, Handshake, LocalBoxChild, LocalReady, Policy, Results, Shared, Start,
-    TaskHandle, started,
+    GroupGuard, GroupRun, Handshake, Link, LocalBoxChild, LocalReady, Policy, Results, Shared,
+    Start, TaskHandle, started,
 };
 use crate::region::look;
 use crate::region::owner;
@@ -58,7 +58,7 @@ use std::time::{Duration, Instant};
 /// # });
 /// ```
 pub struct TaskGroup<'env, E> {
-    shared: Arc<Shared<E, LocalBoxChild<'env>>>,
+    shared: Arc<Shared<E, LocalBoxChild<'env, E>>>,
 }
 
 impl<'env, E> TaskGroup<'env, E> {
@@ -174,7 +174,47 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let at = Location::caller();
         match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, None, |child| Box::pin(child)),
+            Ok(()) => self.shared.spawn(future, at, None, |child| LocalBoxChild(Link::pin(child))),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        }
+    }
+
+    /// Spawns a child without a handle; see [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
+    ///
+    /// # Task affinity
+    ///
+    /// As [`spawn`](TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TaskGroup::spawn); see [`try_spawn_detached`](TaskGroup::try_spawn_detached).
+    #[track_caller]
+    pub fn spawn_detached<F, T>(&self, future: F)
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        accepted(self.try_spawn_detached(future));
+    }
+
+    /// As [`spawn_detached`](TaskGroup::spawn_detached).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_spawn`](TaskGroup::try_spawn).
+    #[track_caller]
+    pub fn try_spawn_detached<F, T>(&self, future: F) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        let at = Location::caller();
+        match owner::check(self.node(), "spawn", at) {
+            Ok(()) => {
+                self.shared.spawn_detached(future, at, |child| LocalBoxChild(Link::pin(child)))
+            }
             Err(misuse) => Err(Rejected::new(misuse, future)),
         }
     }
@@ -193,7 +233,7 @@ impl<'env, E> TaskGroup<'env, E> {
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
         accepted(match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, name, |child| Box::pin(child)),
+            Ok(()) => self.shared.spawn(future, at, name, |child| LocalBoxChild(Link::pin(child))),
             Err(misuse) => Err(Rejected::new(misuse, future)),
         })
     }
@@ -264,7 +304,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// With the first panic of the body or of a child, after everything has left. When it is polled, if the group was
     /// run before.
     #[track_caller]
-    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, LocalBoxChild<'env>>
+    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, LocalBoxChild<'env, E>>
     where
         F: Future<Output = Result<T, E>>,
     {
@@ -342,7 +382,7 @@ impl<E> fmt::Debug for TaskGroup<'_, E> {
 
 /// A handle that may spawn into a local [`TaskGroup`]; see [`GroupSpawner`](crate::GroupSpawner).
 pub struct GroupSpawner<'env, E> {
-    shared: Weak<Shared<E, LocalBoxChild<'env>>>,
+    shared: Weak<Shared<E, LocalBoxChild<'env, E>>>,
     made_at: &'static Location<'static>,
 }
 
@@ -361,7 +401,29 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let at = Location::caller();
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, None, |child| Box::pin(child)),
+            Some(shared) => shared.spawn(future, at, None, |child| LocalBoxChild(Link::pin(child))),
+            None => Err(self.gone(future, at)),
+        }
+    }
+
+    /// Spawns a child in the group's task without a handle; see
+    /// [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
+    ///
+    /// # Errors
+    ///
+    /// Hands the future back if the group has closed.
+    #[track_caller]
+    pub fn spawn_detached<F, T>(&self, future: F) -> Result<(), Rejected<F>>
+    where
+        F: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: 'env,
+    {
+        let at = Location::caller();
+        match self.shared.upgrade() {
+            Some(shared) => {
+                shared.spawn_detached(future, at, |child| LocalBoxChild(Link::pin(child)))
+            }
             None => Err(self.gone(future, at)),
         }
     }
@@ -384,7 +446,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
         match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, name, |child| Box::pin(child)),
+            Some(shared) => shared.spawn(future, at, name, |child| LocalBoxChild(Link::pin(child))),
             None => Err(self.gone(future, at)),
         }
     }

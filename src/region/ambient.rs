@@ -66,7 +66,7 @@ const IN_EXIT: u32 = 1 << 1;
 const SHIELD_UP: u32 = 1 << 2;
 /// The innermost region is in its first poll and has a node, and so have the regions around it.
 const MADE: u32 = 1 << 3;
-/// The outermost region without a node is an executor child, and `home` is its home.
+/// The outermost region without a node is an executor child, and `home` is its home, if it has one.
 const POSTED: u32 = 1 << 4;
 
 impl Here {

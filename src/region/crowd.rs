@@ -3,9 +3,8 @@
 use super::tally::Tally;
 use crate::sync::Arc;
 use crate::unwind;
-use crate::wakers::{MemberWaker, Ready};
-use slab::Slab;
-use std::task::{Context, Poll, Waker};
+use crate::wakers::{Ready, Roster};
+use std::task::{Context, Poll};
 
 /// One of those that run side by side.
 pub(super) trait Abreast {
@@ -23,10 +22,7 @@ pub(crate) struct Crowd<T> {
 }
 
 struct Many<T> {
-    all: Slab<T>,
-    /// By place, and kept for what gets the place next.
-    wakers: Vec<(Arc<MemberWaker>, Waker)>,
-    woken: Vec<usize>,
+    all: Roster<T>,
     ready: Arc<Ready>,
 }
 
@@ -52,17 +48,16 @@ impl<T> Crowd<T> {
     pub(super) fn take(&mut self) -> Vec<T> {
         let few = std::mem::take(&mut self.few);
         let Some(mut many) = self.many.take() else { return few };
-        let all = std::mem::take(&mut many.all);
-        all.into_iter().map(|(_, one)| one).chain(few).collect()
+        many.all.take_all().chain(few).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        let many = self.many.iter().flat_map(|many| many.all.iter().map(|(_, one)| one));
+        let many = self.many.iter().flat_map(|many| many.all.iter());
         many.chain(&self.few)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let many = self.many.iter_mut().flat_map(|many| many.all.iter_mut().map(|(_, one)| one));
+        let many = self.many.iter_mut().flat_map(|many| many.all.iter_mut());
         many.chain(&mut self.few)
     }
 }
@@ -85,27 +80,19 @@ impl<T: Abreast> Crowd<T> {
 
 impl<T: Abreast> Many<T> {
     fn poll(&mut self, arrived: Vec<T>, cx: &mut Context<'_>, tally: &mut Tally) {
-        let mut woken = std::mem::take(&mut self.woken);
-        self.ready.take(&mut woken, cx.waker());
-        for place in woken.drain(..) {
+        self.all.take_woken(&self.ready, cx.waker());
+        while let Some(place) = self.all.next_woken() {
             self.poll_at(place, tally);
         }
-        self.woken = woken;
         for one in arrived {
-            let place = self.all.insert(one);
-            if place == self.wakers.len() {
-                let waker = MemberWaker::new(place, Arc::clone(&self.ready));
-                self.wakers.push((Arc::clone(&waker), Waker::from(waker)));
-            }
+            let (place, _) = self.all.vacancy(&self.ready);
+            self.all.fill(place, one);
             self.poll_at(place, tally);
         }
     }
 
-    /// The place may be empty by now. Its waker has to be ready for the next one there in any case.
     fn poll_at(&mut self, place: usize, tally: &mut Tally) {
-        let (state, waker) = &self.wakers[place];
-        state.unqueue();
-        let Some(one) = self.all.get_mut(place) else { return };
+        let Some((one, waker)) = self.all.at(place) else { return };
         if one.poll(&mut Context::from_waker(waker), tally).is_ready() {
             self.all.remove(place);
         }
@@ -120,7 +107,7 @@ impl<T> Default for Crowd<T> {
 
 impl<T> Default for Many<T> {
     fn default() -> Self {
-        Many { all: Slab::new(), wakers: Vec::new(), woken: Vec::new(), ready: Arc::default() }
+        Many { all: Roster::new(), ready: Arc::default() }
     }
 }
 

@@ -258,6 +258,11 @@ impl Light {
         let owner = Identity { task: self.task, runtime };
         Node::entered(self.kind, owner, flags, parent, self.at, self.deadline)
     }
+
+    /// Makes the node of an executor child of `group`, whose first poll this is.
+    pub(super) fn child_afar(&self, group: &Arc<Node>) -> Arc<Node> {
+        Node::child(group, (self.task, None), self.at, None, true)
+    }
 }
 
 impl std::fmt::Debug for Draft {

@@ -1,7 +1,5 @@
 //! A body with its frame, of which every future that enters a region is made.
 
-use super::ambient::Light;
-use super::ambient::Posting;
 use super::body::{Body, InPlace};
 use super::draft::Draft;
 use super::frame::{Ended, Frame, Progress, Quick};
@@ -123,7 +121,7 @@ pub(crate) type Left<T> = Option<Result<T, Reason>>;
 
 /// The result of a poll, if a quick one is all of it.
 #[inline(always)]
-fn polled<T>(quick: Quick, value: &mut Option<T>) -> Option<Poll<T>> {
+pub(super) fn polled<T>(quick: Quick, value: &mut Option<T>) -> Option<Poll<T>> {
     match quick {
         Quick::Left => value.take().map(Poll::Ready),
         Quick::Pending => Some(Poll::Pending),
@@ -131,34 +129,11 @@ fn polled<T>(quick: Quick, value: &mut Option<T>) -> Option<Poll<T>> {
     }
 }
 
-fn completed<T>(_: &T) -> Leaving {
+pub(super) fn completed<T>(_: &T) -> Leaving {
     Leaving::Completed
 }
 
 impl<F: Future> Run<F> {
-    /// For a child, which gets its node when it is needed.
-    pub(crate) fn newborn(body: F, at: &'static Location<'static>) -> Self {
-        Run::with(Frame::draft(at), Given, body)
-    }
-
-    /// A poll of a child that has no node; returns as [`poll_quick`](Run::poll_quick) does. `stays` tells whether it
-    /// may be pending without a node. Otherwise `settle` stores the node that was made inside, or makes one.
-    pub(crate) fn poll_newborn(
-        self: Pin<&mut Self>,
-        light: Light,
-        posting: Option<Posting>,
-        stays: impl FnOnce() -> bool,
-        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
-        cx: &mut Context<'_>,
-    ) -> Option<Poll<F::Output>> {
-        let this = self.project();
-        let value = &mut *this.value;
-        let body = InPlace { body: this.body, value, why: completed };
-        let progress = this.progress;
-        let quick = this.frame.poll_newborn((light, posting), stays, settle, progress, body, cx)?;
-        polled(quick, this.value)
-    }
-
     pub(crate) fn new(node: Arc<Node>, body: F, at: &'static Location<'static>) -> Self {
         Run::with(Frame::new(node, at), Given, body)
     }
@@ -189,11 +164,6 @@ impl<F: Future, O: Origin> Run<F, O> {
         at: &'static Location<'static>,
     ) -> Self {
         Run::with(Frame::entered(node, at), origin, body)
-    }
-
-    /// As [`frame`](Run::frame), before it is pinned.
-    pub(crate) fn frame_mut(&mut self) -> &mut Frame {
-        &mut self.frame
     }
 
     pub(crate) fn frame(self: Pin<&mut Self>) -> &mut Frame {
@@ -320,7 +290,7 @@ fn begin(frame: &mut Frame, draft: Option<(&Draft, bool)>) -> Result<(), Box<Mis
 }
 
 /// See [`Run::poll_run`]. With a draft, it is told whether others can reach it.
-fn poll_run(
+pub(super) fn poll_run(
     frame: &mut Frame,
     progress: &mut Progress,
     draft: Option<(&Draft, bool)>,

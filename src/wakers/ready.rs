@@ -1,74 +1,114 @@
 //! The queue of the members that have to be polled, of many that one run polls.
 
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
-use std::mem;
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use std::ops::Deref;
 use std::task::{Wake, Waker};
 
 /// The queue between the wakers of the members, such as a group's in-task children, and the run that polls them. It
 /// holds no future, so a waker that outlives the run keeps nothing alive.
+///
+/// The queue goes through the wakers themselves: each knows the member that was queued before it. So no wake-up
+/// allocates. `beside` is further state that the run and its members share, in the same allocation.
 #[derive(Default)]
-pub(crate) struct Ready(Mutex<Queue>);
+pub(crate) struct Ready<B = ()> {
+    queue: Mutex<Queue>,
+    beside: B,
+}
 
-#[derive(Default)]
+/// Ends a queue: no member has this number.
+pub(super) const END: usize = usize::MAX;
+
 struct Queue {
-    woken: Vec<usize>,
+    /// The member that was queued last, or `END`.
+    last: usize,
     /// Wakes the run; taken by the first thread that queues a member or an arrival.
     run: Option<Waker>,
 }
 
-impl Ready {
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { last: END, run: None }
+    }
+}
+
+impl<B> Ready<B> {
+    pub(crate) fn new(beside: B) -> Arc<Self> {
+        Arc::new(Ready { queue: Mutex::default(), beside })
+    }
+
     /// Wakes the run for a member that has arrived, which is not in the queue.
     pub(crate) fn notify(&self) {
-        let run = self.0.lock().run.take();
+        let run = self.queue.lock().run.take();
         super::wake_all(run);
     }
 
-    fn push(&self, member: usize) {
+    fn push(&self, waker: &MemberWaker<B>) {
         let run = {
-            let mut queue = self.0.lock();
-            queue.woken.push(member);
+            let mut queue = self.queue.lock();
+            waker.before.store(queue.last, Ordering::Relaxed);
+            queue.last = waker.member;
             queue.run.take()
         };
         super::wake_all(run);
     }
 
-    /// Registers the run's waker, and swaps the queue of woken members into `woken`, which must
-    /// be empty.
-    pub(crate) fn take(&self, woken: &mut Vec<usize>, run: &Waker) {
+    /// Registers the run's waker, and empties the queue. Returns the member that was queued last, or `END`.
+    pub(super) fn take(&self, run: &Waker) -> usize {
         let run = run.clone();
-        let old = {
-            let mut queue = self.0.lock();
-            mem::swap(&mut queue.woken, woken);
-            queue.run.replace(run)
+        let (last, old) = {
+            let mut queue = self.queue.lock();
+            (std::mem::replace(&mut queue.last, END), queue.run.replace(run))
         };
         drop(old);
+        last
     }
 
     /// Drops the run's waker, and with it the reference to the task that holds the members.
     pub(crate) fn clear(&self) {
-        let (woken, run) = {
-            let mut queue = self.0.lock();
-            (mem::take(&mut queue.woken), queue.run.take())
-        };
-        drop((woken, run));
+        let run = self.queue.lock().run.take();
+        drop(run);
+    }
+}
+
+impl<B> Deref for Ready<B> {
+    type Target = B;
+
+    #[inline]
+    fn deref(&self) -> &B {
+        &self.beside
     }
 }
 
 /// The waker of a place among the members; kept for the next member that gets the place.
-pub(crate) struct MemberWaker {
+pub(super) struct MemberWaker<B> {
     member: usize,
+    /// The member that was queued before this one, or `END`. Written under the lock of the queue, or by the run if the
+    /// member is in a queue that the run has taken.
+    before: AtomicUsize,
     /// Whether it is in the queue already.
     queued: AtomicBool,
-    ready: Arc<Ready>,
+    ready: Arc<Ready<B>>,
 }
 
-impl MemberWaker {
-    pub(crate) fn new(member: usize, ready: Arc<Ready>) -> Arc<Self> {
-        Arc::new(MemberWaker { member, queued: AtomicBool::new(false), ready })
+impl<B> MemberWaker<B> {
+    pub(super) fn new(member: usize, ready: Arc<Ready<B>>) -> Arc<Self> {
+        let (before, queued) = (AtomicUsize::new(END), AtomicBool::new(false));
+        Arc::new(MemberWaker { member, before, queued, ready })
+    }
+
+    /// The next member in a queue that the run has taken. A member stays in that queue, and is put into no other, until
+    /// it is [taken out](MemberWaker::unqueue).
+    pub(super) fn link(&self) -> usize {
+        self.before.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_link(&self, next: usize) {
+        self.before.store(next, Ordering::Relaxed);
     }
 
     /// Before the poll, so that a wake-up during the poll counts.
-    pub(crate) fn unqueue(&self) {
+    #[inline]
+    pub(super) fn unqueue(&self) {
         // Only this function clears the mark. If it is not set, there is no write to synchronise with. If it is set, a
         // thread that found it set did not queue the member again and relies on this poll, so the poll has to acquire
         // that thread's earlier writes.
@@ -78,14 +118,14 @@ impl MemberWaker {
     }
 }
 
-impl Wake for MemberWaker {
+impl<B: Send + Sync + 'static> Wake for MemberWaker<B> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::SeqCst) {
-            self.ready.push(self.member);
+            self.ready.push(self);
         }
     }
 }

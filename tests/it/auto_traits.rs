@@ -91,9 +91,9 @@ pinned_down! {
     StackRun<'static, SendBody>: true false true;
     StackRun<'static, NotSendBody>: false false true;
     StackRun<'static, Pinned>: true false false;
-    GroupRun<'static, SendBody, (), BoxChild<'static>>: true false true;
-    GroupRun<'static, NotSendBody, Rc<()>, BoxChild<'static>>: false false true;
-    GroupRun<'static, Pinned, (), BoxChild<'static>>: true false false;
+    GroupRun<'static, SendBody, (), BoxChild<'static, ()>>: true false true;
+    GroupRun<'static, NotSendBody, Rc<()>, BoxChild<'static, Rc<()>>>: false false true;
+    GroupRun<'static, Pinned, (), BoxChild<'static, ()>>: true false false;
     Close: true false true;
     Cancellation: true true true;
     Tightening: true true true;

@@ -16,6 +16,7 @@ mod clocks;
 mod convert;
 mod cut;
 mod deadlines;
+mod detached;
 #[cfg(feature = "smol")]
 mod detectable;
 mod dynamic;

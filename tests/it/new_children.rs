@@ -216,6 +216,66 @@ fn r16_a_waker_of_a_child_that_has_ended_wakes_nobody_else_for_long() {
 }
 
 #[test]
+fn r06_a_late_waker_of_a_child_that_has_ended_does_not_hide_the_wake_ups_of_the_next_child() {
+    let kept = Arc::new(Mutex::new(None));
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        let waker = Arc::clone(&kept);
+        group.spawn(async move {
+            std::future::poll_fn(|cx| {
+                *waker.lock().unwrap() = Some(cx.waker().clone());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            Ok(())
+        });
+        yield_now().await;
+        kept.lock().unwrap().take().unwrap().wake();
+        yield_now().await;
+        // It takes the place of the first child, which nobody had when it was woken.
+        group.spawn(async {
+            yield_now().await;
+            yield_now().await;
+            Ok(())
+        });
+        Ok(())
+    }));
+    run.drive().unwrap();
+}
+
+#[test]
+fn r06_children_are_polled_in_the_order_in_which_they_were_woken() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let log = Log::new();
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        for child in 0..4 {
+            let (kept, log) = (&kept, &log);
+            group.spawn(async move {
+                let mut first = true;
+                std::future::poll_fn(|cx| {
+                    if std::mem::take(&mut first) {
+                        kept.lock().unwrap().push(cx.waker().clone());
+                        return std::task::Poll::Pending;
+                    }
+                    std::task::Poll::Ready(())
+                })
+                .await;
+                log.add(format!("{child}"));
+                Ok(())
+            });
+        }
+        Ok(())
+    }));
+    run.idle();
+    for child in [2, 0, 3, 0, 1] {
+        kept.lock().unwrap()[child].wake_by_ref();
+    }
+    run.drive().unwrap();
+    log.is(&["2", "0", "3", "1"]);
+}
+
+#[test]
 fn r03_a_waiting_child_is_cancelled_by_its_handle() {
     let log = Log::new();
     let group = Group::new();

@@ -16,8 +16,9 @@ pub(crate) trait Home {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node>;
 }
 
-/// The group of an executor child, and the child's home.
-pub(crate) type Posting = (Arc<Node>, Arc<dyn Home>);
+/// The group of an executor child, and the child's home: `None` for a child without a handle, to which no request comes
+/// alone.
+pub(crate) type Posting = (Arc<Node>, Option<Arc<dyn Home>>);
 
 /// A region in its first poll, or a child in any poll, while it has no node.
 #[derive(Clone, Copy)]
@@ -79,7 +80,7 @@ pub(in crate::region) fn watch_posted<R>(
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
     let count = next_base();
-    let home_before = here(|here| here.home.replace(Some(home)));
+    let home_before = here(|here| here.home.replace(home));
     let first_poll = || watch_light(light, user_code);
     let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
     let home = here(|here| here.home.replace(home_before));
@@ -143,7 +144,7 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
             };
             let light = lights[at].light;
             let node = match parent {
-                Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light)?,
+                Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light),
                 parent => {
                     let node = light.node(parent);
                     #[cfg(feature = "testing")]
@@ -162,11 +163,14 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
 }
 
 /// Making a node runs no user code, so no code finds `home` empty meanwhile.
-fn make_at_home(group: &Arc<Node>, light: Light) -> Option<Arc<Node>> {
-    let home = here(|here| here.home.take())?;
-    let node = home.make_node(group, light.at);
-    here(|here| here.home.set(Some(home)));
-    Some(node)
+fn make_at_home(group: &Arc<Node>, light: Light) -> Arc<Node> {
+    let home = here(|here| here.home.take());
+    let node = match &home {
+        Some(home) => home.make_node(group, light.at),
+        None => light.child_afar(group),
+    };
+    here(|here| here.home.set(home));
+    node
 }
 
 pub(in crate::region) fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {

@@ -2,9 +2,7 @@
 
 use super::{Frame, Progress, Quick, Stage};
 use crate::identity::Identity;
-use crate::region::ambient;
-use crate::region::ambient::Light;
-use crate::region::ambient::Posting;
+use crate::region::ambient::{self, Light};
 use crate::region::body::{Body, InPlace};
 use crate::region::draft::Draft;
 use crate::region::flags::ROOT;
@@ -26,7 +24,7 @@ impl Frame {
         &mut self,
         draft: &Draft,
         progress: &mut Progress,
-        body: InPlace<'_, F>,
+        mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick {
         let Some(light) = draft.light(self.at) else { return Quick::GoOn };
@@ -35,68 +33,21 @@ impl Frame {
             *progress = Progress::Refused(misuse);
             return Quick::GoOn;
         }
-        let settle = |frame: &mut Frame, node| frame.settle(draft, &light, node);
-        let polled = self.poll_without_node((&light, None), || false, settle, progress, body, cx);
-        match polled {
-            Some(Quick::Left) => draft.note_left(),
+        let Some((caught, shielded, node)) = ambient::watch_light(&light, || body.poll(cx)) else {
             // The thread is exiting, and no region can be polled without a node.
-            None => draft.note_not_entered(),
-            _ => {}
-        }
-        polled.unwrap_or(Quick::GoOn)
-    }
-
-    /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it; else
-    /// `settle` makes its node, unless it was made inside. The posting in
-    /// `entry` is that of an executor child.
-    pub(in crate::region) fn poll_newborn<F: Future>(
-        &mut self,
-        entry: (Light, Option<Posting>),
-        stays: impl FnOnce() -> bool,
-        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
-        progress: &mut Progress,
-        body: InPlace<'_, F>,
-        cx: &mut Context<'_>,
-    ) -> Option<Quick> {
-        let settle = |frame: &mut Frame, node| {
-            frame.begin_in(settle(node));
-            Ok(())
+            draft.note_not_entered();
+            return Quick::GoOn;
         };
-        let (light, posting) = entry;
-        self.poll_without_node((&light, posting), stays, settle, progress, body, cx)
-    }
-
-    /// Polls a body in a region without a node. Unless the region is left in this poll, `settle` gives it a node:
-    /// that which was made inside, or another one. A pending region stays without a node if none was made and `stays`
-    /// allows it.
-    #[inline(always)]
-    fn poll_without_node<F: Future>(
-        &mut self,
-        (light, posting): (&Light, Option<Posting>),
-        stays: impl FnOnce() -> bool,
-        settle: impl FnOnce(&mut Self, Option<Arc<Node>>) -> Result<(), Box<Misuse>>,
-        progress: &mut Progress,
-        mut body: InPlace<'_, F>,
-        cx: &mut Context<'_>,
-    ) -> Option<Quick> {
-        let once = || body.poll(cx);
-        let (caught, shielded, node) = match posting {
-            None => ambient::watch_light(light, once)?,
-            Some(posting) => ambient::watch_posted(posting, light, once)?,
-        };
-        match (&caught, &node) {
-            (Ok(Poll::Ready(())), None) => {
-                self.note_left();
-                return Some(Quick::Left);
-            }
-            (Ok(Poll::Pending), None) if !shielded && stays() => return Some(Quick::Pending),
-            _ => {}
+        if let (Ok(Poll::Ready(())), None) = (&caught, &node) {
+            self.note_left();
+            draft.note_left();
+            return Quick::Left;
         }
-        if let Err(misuse) = settle(self, node) {
+        if let Err(misuse) = self.settle(draft, &light, node) {
             *progress = Progress::Refused(misuse);
-            return Some(Quick::GoOn);
+            return Quick::GoOn;
         }
-        Some(self.go_on_from(progress, caught, shielded, &mut body.again(), cx))
+        self.go_on_from(progress, caught, shielded, &mut body.again(), cx)
     }
 
     /// Gives a region without a node its node, which has been entered.

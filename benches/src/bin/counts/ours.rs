@@ -40,8 +40,11 @@ pub(crate) fn paths() -> impl Iterator<Item = Path> {
         path_of("child_yields_100", 100, children_that_yield),
         path("child_joined", one_child_joined),
         path("child_detached", one_child_detached),
-        path_of("executor_child_100", 100, executor_children),
-        path_of("executor_child_1000", 1_000, executor_children),
+        path("child_without_handle", one_child_without_handle),
+        path_of("child_without_handle_100", 100, children_without_handles),
+        path_of("executor_child_100", 100, |n, i| executor_children(n, i, true)),
+        path_of("executor_child_1000", 1_000, |n, i| executor_children(n, i, true)),
+        path_of("executor_child_without_handle_100", 100, |n, i| executor_children(n, i, false)),
         path("exit_1", exits),
         path_of("exit_10", 10, exits),
         path_of("exit_100", 100, exits),
@@ -224,6 +227,10 @@ fn children(n: u64, iterations: u64) {
     });
 }
 
+fn children_without_handles(n: u64, iterations: u64) {
+    spawned(n, iterations, |group, i| group.spawn_detached(async move { Ok(black_box(i)) }));
+}
+
 fn children_that_yield(n: u64, iterations: u64) {
     spawned(n, iterations, |group, i| {
         group.spawn(async move {
@@ -266,6 +273,13 @@ fn one_child_detached(_: u64, iterations: u64) {
     });
 }
 
+fn one_child_without_handle(_: u64, iterations: u64) {
+    steady(iterations, |group, run| {
+        group.spawn_detached(ready(Ok(())));
+        assert!(poll(run).is_pending());
+    });
+}
+
 type Endless<'a> = Pin<&'a mut (dyn Future<Output = Result<(), moored::Failure<Infallible>>> + 'a)>;
 
 fn steady(iterations: u64, once: impl Fn(&Group, Endless<'_>)) {
@@ -279,7 +293,7 @@ fn steady(iterations: u64, once: impl Fn(&Group, Endless<'_>)) {
     });
 }
 
-fn executor_children(n: u64, iterations: u64) {
+fn executor_children(n: u64, iterations: u64, with_handle: bool) {
     let runtimes = Runtimes::new().unwrap();
     let spawner = Tokio::new(runtimes.current.handle().clone());
     let once = || {
@@ -287,7 +301,11 @@ fn executor_children(n: u64, iterations: u64) {
             let group = Group::new();
             let body = async {
                 for i in 0..n {
-                    group.spawn_on(&spawner, async move { Ok(black_box(i)) });
+                    let child = async move { Ok(black_box(i)) };
+                    match with_handle {
+                        true => drop(group.spawn_on(&spawner, child)),
+                        false => group.spawn_detached_on(&spawner, child),
+                    }
                 }
                 Ok(())
             };

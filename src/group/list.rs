@@ -1,0 +1,90 @@
+//! A list through its items themselves: it needs no allocation, however many items come.
+
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+
+pin_project! {
+    /// A child, and the next item of the list that it is in.
+    pub(crate) struct Link<C: ?Sized, M> {
+        next: Option<M>,
+        #[pin]
+        child: C,
+    }
+}
+
+pub(crate) type PinLink<C, M> = Pin<Box<Link<C, M>>>;
+
+impl<C, M> Link<C, M> {
+    pub(crate) fn pin(child: C) -> PinLink<C, M> {
+        Box::pin(Link { next: None, child })
+    }
+}
+
+impl<C: ?Sized, M> Link<C, M> {
+    #[inline]
+    pub(super) fn next(self: Pin<&mut Self>) -> &mut Option<M> {
+        self.project().next
+    }
+
+    #[inline]
+    pub(super) fn child(self: Pin<&mut Self>) -> Pin<&mut C> {
+        self.project().child
+    }
+}
+
+/// An item of a list.
+pub(crate) trait Linked: Sized {
+    fn next(&mut self) -> &mut Option<Self>;
+}
+
+/// Yields the item that was pushed last.
+pub(super) struct List<M: Linked> {
+    first: Option<M>,
+}
+
+impl<M: Linked> List<M> {
+    pub(super) fn new() -> Self {
+        List { first: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, mut item: M) {
+        *item.next() = self.first.take();
+        self.first = Some(item);
+    }
+
+    pub(super) fn drain(&mut self) -> Self {
+        List { first: self.first.take() }
+    }
+
+    /// The same items in the order in which they were pushed.
+    pub(super) fn reversed(self) -> Self {
+        let mut reversed = List::new();
+        for item in self {
+            reversed.push(item);
+        }
+        reversed
+    }
+}
+
+impl<M: Linked> Iterator for List<M> {
+    type Item = M;
+
+    #[inline]
+    fn next(&mut self) -> Option<M> {
+        let mut first = self.first.take()?;
+        self.first = first.next().take();
+        Some(first)
+    }
+}
+
+impl<M: Linked> Drop for List<M> {
+    /// One by one, because a long list must not be dropped by recursion (R14).
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}

@@ -1,0 +1,132 @@
+//! The place that a child has beside its future: with a handle the slot that both share, without one only its identity.
+
+use super::slot::Slot;
+use crate::failure::ChildError;
+use crate::reason::Reason;
+use crate::region::ambient::Home;
+use crate::region::{Newborn, Node};
+use crate::sync::Arc;
+
+/// The handle's side of a child.
+pub(crate) trait Place<T> {
+    fn newborn(&self) -> &Newborn;
+
+    /// Whether a handle exists that can still receive the child's result.
+    fn has_handle(&self) -> bool;
+
+    /// Whether the child has got no request through a handle before it had a node.
+    fn is_untouched(&self) -> bool;
+
+    /// Whether no request can reach the child through a handle any more, and none has.
+    fn is_let_go(&self) -> bool;
+
+    /// The request that reached the child through a handle before it had a node, with its number.
+    fn asked(&self) -> Option<(Reason, u64)>;
+
+    /// The child has its node: a later request goes there.
+    fn settle(&self, node: &Arc<Node>);
+
+    /// As [`settle`](Place::settle), for a child with a name, of which nobody can have asked anything yet.
+    fn settle_named(&self, node: &Arc<Node>, name: &Arc<str>);
+
+    /// The child has left.
+    fn fill(&self, result: Result<T, ChildError>);
+}
+
+/// The place of an executor child, which other threads may look for during its first poll.
+pub(crate) trait Posted {
+    fn home(&self) -> Option<Arc<dyn Home>>;
+}
+
+impl<T> Place<T> for Arc<Slot<T>> {
+    #[inline]
+    fn newborn(&self) -> &Newborn {
+        &self.newborn
+    }
+
+    #[inline]
+    fn has_handle(&self) -> bool {
+        Arc::strong_count(self) > 1
+    }
+
+    #[inline]
+    fn is_untouched(&self) -> bool {
+        Slot::is_untouched(self)
+    }
+
+    fn is_let_go(&self) -> bool {
+        Slot::is_let_go(self)
+    }
+
+    fn asked(&self) -> Option<(Reason, u64)> {
+        Slot::asked(self)
+    }
+
+    fn settle(&self, node: &Arc<Node>) {
+        Slot::settle(self, node);
+    }
+
+    fn settle_named(&self, node: &Arc<Node>, name: &Arc<str>) {
+        Slot::settle_named(self, node, Arc::clone(name));
+    }
+
+    #[inline]
+    fn fill(&self, result: Result<T, ChildError>) {
+        Slot::fill(self, result);
+    }
+}
+
+impl<T: Send + 'static> Posted for Arc<Slot<T>> {
+    #[inline]
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        Some(Arc::clone(self) as _)
+    }
+}
+
+/// The place of a child without a handle. A request comes to it from its group alone.
+pub(crate) struct Detached(pub(super) Newborn);
+
+impl<T> Place<T> for Detached {
+    #[inline]
+    fn newborn(&self) -> &Newborn {
+        &self.0
+    }
+
+    #[inline]
+    fn has_handle(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn is_untouched(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn is_let_go(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn asked(&self) -> Option<(Reason, u64)> {
+        None
+    }
+
+    #[inline]
+    fn settle(&self, _: &Arc<Node>) {}
+
+    #[inline]
+    fn settle_named(&self, _: &Arc<Node>, _: &Arc<str>) {}
+
+    #[inline]
+    fn fill(&self, result: Result<T, ChildError>) {
+        drop(result);
+    }
+}
+
+impl Posted for Detached {
+    #[inline]
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        None
+    }
+}

@@ -1,0 +1,161 @@
+//! A child's future: it is polled alone until its region needs a node (R19).
+
+use super::ambient::{self, Light, Posting};
+use super::body::{Body, InPlace};
+use super::frame::{Ended, Frame, Progress, Quick};
+use super::node::Node;
+use super::run::{completed, drop_inside, poll_run, polled};
+use crate::reason::Leaving;
+use crate::sync::Arc;
+use crate::wrong_task::Misuse;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pin_project! {
+    /// As [`Run`](super::Run), for a child. Most children end without a node, so the state that goes with a node is in a
+    /// box, and a group can have many small children.
+    pub(crate) struct ChildRun<F: Future> {
+        at: &'static Location<'static>,
+        region: Option<Box<Region<F::Output>>>,
+        #[pin]
+        body: Option<F>,
+    }
+
+    impl<F: Future> PinnedDrop for ChildRun<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.abandon();
+        }
+    }
+}
+
+/// The state of a child that has a node.
+struct Region<V> {
+    frame: Frame,
+    progress: Progress,
+    /// The body's, while the region is being left.
+    value: Option<V>,
+}
+
+impl<V> Region<V> {
+    fn new(node: Arc<Node>, at: &'static Location<'static>, value: Option<V>) -> Box<Self> {
+        Box::new(Region { frame: Frame::entered(node, at), progress: Progress::Body, value })
+    }
+}
+
+impl<F: Future> ChildRun<F> {
+    pub(crate) fn new(body: F, at: &'static Location<'static>) -> Self {
+        ChildRun { at, region: None, body: Some(body) }
+    }
+
+    /// The place of the spawn.
+    pub(crate) fn at(&self) -> &'static Location<'static> {
+        self.at
+    }
+
+    /// Its node, if it has one.
+    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
+        self.region.as_ref().map(|region| region.frame.node())
+    }
+
+    /// Gives the child its node, which has been entered.
+    pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
+        self.region = Some(Region::new(node, self.at, None));
+    }
+
+    /// As [`begin_in`](ChildRun::begin_in), once it is pinned.
+    pub(crate) fn begin_pinned(self: Pin<&mut Self>, node: Arc<Node>) {
+        let this = self.project();
+        *this.region = Some(Region::new(node, this.at, None));
+    }
+
+    /// The frame, if it has a node.
+    pub(crate) fn frame(self: Pin<&mut Self>) -> Option<&mut Frame> {
+        self.project().region.as_mut().map(|region| &mut region.frame)
+    }
+
+    /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it. Otherwise
+    /// `settle` stores the node that was made inside, or makes one. The posting is that of an executor child.
+    ///
+    /// `None` if there is more to do, for [`poll_run`](ChildRun::poll_run); or, with the child still without a node, if
+    /// no region can become current, because the thread is exiting.
+    #[inline(always)]
+    pub(crate) fn poll_light(
+        self: Pin<&mut Self>,
+        light: Light,
+        posting: Option<Posting>,
+        stays: impl FnOnce() -> bool,
+        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<F::Output>> {
+        let mut this = self.project();
+        let mut value = None;
+        let mut body =
+            InPlace { body: this.body.as_mut(), value: &mut value, why: completed::<F::Output> };
+        let once = || body.poll(cx);
+        let (caught, shielded, node) = match posting {
+            None => ambient::watch_light(&light, once)?,
+            Some(posting) => ambient::watch_posted(posting, &light, once)?,
+        };
+        match (&caught, &node) {
+            (Ok(Poll::Ready(())), None) => return value.map(Poll::Ready),
+            (Ok(Poll::Pending), None) if !shielded && stays() => return Some(Poll::Pending),
+            _ => {}
+        }
+        let region = this.region.insert(Region::new(settle(node), this.at, value));
+        let Region { frame, progress, value } = &mut **region;
+        let mut body = InPlace { body: this.body, value, why: completed };
+        let quick = frame.go_on_from(progress, caught, shielded, &mut body, cx);
+        polled(quick, &mut region.value)
+    }
+
+    /// The first part of every poll of a child that has a node, and mostly the whole poll; see
+    /// [`Run::poll_quick`](super::Run::poll_quick).
+    #[inline(always)]
+    pub(crate) fn poll_quick(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<F::Output>> {
+        let this = self.project();
+        let Region { frame, progress, value } = this.region.as_deref_mut()?;
+        if !matches!(progress, Progress::Body) {
+            return None;
+        }
+        let body = InPlace { body: this.body, value, why: completed };
+        let quick: Quick = frame.poll_calm(progress, body, cx);
+        polled(quick, value)
+    }
+
+    /// See [`Run::poll_run`](super::Run::poll_run). Pending for a child without a node.
+    pub(crate) fn poll_run(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        why: fn(&F::Output) -> Leaving,
+    ) -> Poll<Result<Ended, Box<Misuse>>> {
+        let this = self.project();
+        let Some(region) = this.region else { return Poll::Pending };
+        let Region { frame, progress, value } = &mut **region;
+        let mut body = InPlace { body: this.body, value, why };
+        poll_run(frame, progress, None, &mut body, cx)
+    }
+
+    /// The value of a body that has ended, once the region has been left.
+    pub(crate) fn value(self: Pin<&mut Self>) -> Option<F::Output> {
+        self.project().region.as_mut()?.value.take()
+    }
+
+    /// Drops what is left of the child. If it has a node and has not left, its exits are handed over.
+    pub(crate) fn abandon(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if let Some(region) = this.region {
+            if region.frame.is_inside() {
+                let Region { frame, value, .. } = &mut **region;
+                let mut body = InPlace { body: this.body, value, why: completed };
+                return drop_inside(frame, None, &mut body);
+            }
+        }
+        this.body.set(None);
+    }
+}
