@@ -101,8 +101,15 @@ pub(super) fn has_abandoned() -> bool {
     ABANDONED.with_borrow(|all| !all.is_empty())
 }
 
-pub(super) fn take_abandoned() -> Vec<Work> {
-    ABANDONED.take()
+/// The list of the thread keeps its memory.
+pub(super) fn take_abandoned(mut take: impl FnMut(Work)) {
+    let mut all = ABANDONED.take();
+    all.drain(..).for_each(&mut take);
+    ABANDONED.with_borrow_mut(|now| {
+        if now.capacity() == 0 {
+            *now = all;
+        }
+    });
 }
 
 impl Home {

@@ -38,13 +38,35 @@ pub(super) struct Frame {
     /// 0 before the first poll.
     owner: u64,
     at: &'static Location<'static>,
+    adopted: Adopted,
+}
+
+/// Exits that were adopted: one piece of work alone has no need of a waker of its own.
+#[derive(Default)]
+enum Adopted {
+    #[default]
+    None,
+    One(Work),
     /// Of a wave only what was woken is polled (R19).
-    adopted: Option<Box<FuturesUnordered<Work>>>,
+    Wave(Box<FuturesUnordered<Work>>),
+}
+
+impl Adopted {
+    fn add(&mut self, work: Work) {
+        *self = match std::mem::take(self) {
+            Adopted::None => Adopted::One(work),
+            Adopted::One(first) => Adopted::Wave(Box::new([first, work].into_iter().collect())),
+            Adopted::Wave(wave) => {
+                wave.push(work);
+                Adopted::Wave(wave)
+            }
+        };
+    }
 }
 
 impl Frame {
     pub(super) fn new(at: &'static Location<'static>) -> Self {
-        Frame { owner: 0, at, adopted: None }
+        Frame { owner: 0, at, adopted: Adopted::None }
     }
 
     /// Records the owner (R1), or compares it (R2).
@@ -74,7 +96,7 @@ impl Frame {
     /// Adopts what was abandoned during the poll that has just returned, and polls it (R8). True when nothing is left.
     #[inline]
     pub(super) fn has_left(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.adopted.is_none() && !here::has_abandoned() {
+        if matches!(self.adopted, Adopted::None) && !here::has_abandoned() {
             return true;
         }
         self.run_adopted(cx)
@@ -83,13 +105,14 @@ impl Frame {
     #[cold]
     fn run_adopted(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            let wave = self.adopted.get_or_insert_default();
-            wave.extend(here::take_abandoned());
-            match wave.poll_next_unpin(cx) {
-                Poll::Ready(None) => {
-                    self.adopted = None;
-                    return true;
-                }
+            here::take_abandoned(|work| self.adopted.add(work));
+            let polled = match &mut self.adopted {
+                Adopted::None => return true,
+                Adopted::One(work) => work.as_mut().poll(cx).map(|()| None),
+                Adopted::Wave(wave) => wave.poll_next_unpin(cx),
+            };
+            match polled {
+                Poll::Ready(None) => self.adopted = Adopted::None,
                 Poll::Ready(Some(())) => {}
                 Poll::Pending => return false,
             }
@@ -97,15 +120,15 @@ impl Frame {
     }
 
     pub(super) fn adopt(&mut self, work: Vec<Work>) {
-        if !work.is_empty() {
-            self.adopted.get_or_insert_default().extend(work);
-        }
+        work.into_iter().for_each(|work| self.adopted.add(work));
     }
 
     /// Hands the adopted exits to the region around, when this one is dropped.
     pub(super) fn hand_over(&mut self) {
-        if let Some(wave) = self.adopted.take() {
-            here::abandon(Box::pin(wave.for_each(|()| std::future::ready(()))));
+        match std::mem::take(&mut self.adopted) {
+            Adopted::None => {}
+            Adopted::One(work) => here::abandon(work),
+            Adopted::Wave(wave) => wave.into_iter().for_each(here::abandon),
         }
     }
 }

@@ -4,7 +4,6 @@
 use super::here::{self, Exit, HERE, Home, OPEN};
 use super::named;
 use super::region::{Frame, Panic, once};
-use crate::caught;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -147,26 +146,42 @@ pin_project! {
     }
 }
 
-/// Hands the exits to the region around where the drop happens in the owner's task, else home (R8). They run under the
-/// identity of the task that registered them.
-fn hand_over(frame: &mut Frame, mut exits: Vec<Exit>, home: Option<Arc<Home>>) {
+/// Hands the exits to the region around where the drop happens in the owner's task, else home (R8).
+fn hand_over(frame: &mut Frame, exits: Vec<Exit>, home: Option<Arc<Home>>) {
     frame.hand_over();
     if exits.is_empty() {
         return;
     }
-    let (task, mut none) = (frame.owner(), None);
-    let unwind = Box::pin(async move {
-        while let Some(exit) = exits.pop() {
-            drop(caught(exit.work).await);
-        }
-    });
-    let mut unwind: here::Work = unwind;
-    let unwind = Box::pin(std::future::poll_fn(move |cx| {
-        here::inside(task, &mut none, || unwind.as_mut().poll(cx))
-    }));
+    let task = frame.owner();
+    let batch = Box::pin(Batch { task, exits });
     match home {
-        Some(home) if here::task() != task => home.send(unwind),
-        _ => here::abandon(unwind),
+        Some(home) if here::task() != task => home.send(batch),
+        _ => here::abandon(batch),
+    }
+}
+
+/// The exits of a stack that was dropped, newest first, each under its own catch. They run under the identity of the task
+/// that registered them.
+struct Batch {
+    task: u64,
+    exits: Vec<Exit>,
+}
+
+impl Future for Batch {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        here::inside(self.task, &mut None, || {
+            while let Some(exit) = self.exits.last_mut() {
+                let polled = catch_unwind(AssertUnwindSafe(|| exit.work.as_mut().poll(cx)));
+                if matches!(polled, Ok(Poll::Pending)) {
+                    return Poll::Pending;
+                }
+                let gone = self.exits.pop();
+                drop(catch_unwind(AssertUnwindSafe(|| drop(gone))));
+            }
+            Poll::Ready(())
+        })
     }
 }
 
