@@ -61,6 +61,16 @@ fn started_and_left<F>(
             }))
             .unwrap();
         })
+        .each("moored: without a handle", || {
+            let group = TaskGroup::<Infallible>::new();
+            finish(group.run(async {
+                for i in 0..n {
+                    group.spawn_detached(async move { Ok(child(i).await) });
+                }
+                Ok(())
+            }))
+            .unwrap();
+        })
         .each("futures: FuturesUnordered<BoxFuture>", || {
             let mut all: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
             for i in 0..n {

@@ -56,7 +56,10 @@ fn children(bench: &mut Bench, name: &str, n: u64, yields: bool, run: &dyn Fn(Wo
         .question(name, n)
         .items(n)
         .each("moored: TaskGroup::spawn_on", || {
-            all_ran(Box::pin(moored::task(group(n, yields, Arc::clone(&ran)))));
+            all_ran(Box::pin(moored::task(group(n, yields, true, Arc::clone(&ran)))));
+        })
+        .each("moored: without a handle", || {
+            all_ran(Box::pin(moored::task(group(n, yields, false, Arc::clone(&ran)))));
         })
         .each("tokio: JoinSet", || all_ran(Box::pin(join_set(n, yields, Arc::clone(&ran)))))
         .each("floor: value and region of a child in one", || {
@@ -77,16 +80,21 @@ fn children(bench: &mut Bench, name: &str, n: u64, yields: bool, run: &dyn Fn(Wo
         .ask();
 }
 
-async fn group(n: u64, yields: bool, ran: Arc<AtomicU64>) {
+async fn group(n: u64, yields: bool, with_handle: bool, ran: Arc<AtomicU64>) {
     let spawner = Tokio::current();
     let group = TaskGroup::<Infallible>::new();
     let body = async {
         for _ in 0..n {
             let child = child(Arc::clone(&ran), yields);
-            group.spawn_on(&spawner, async move {
+            let child = async move {
                 child.await;
                 Ok(())
-            });
+            };
+            if with_handle {
+                drop(group.spawn_on(&spawner, child));
+            } else {
+                group.spawn_detached_on(&spawner, child);
+            }
         }
         Ok(())
     };

@@ -113,6 +113,8 @@ fn in_task_children(bench: &mut Bench) {
     bench.figure(what, N, "moored: TaskGroup, its handle kept", "B", kept);
     let dropped = in_a_group(|group| drop(group.spawn(async { Ok(child().await) })));
     bench.figure(what, N, "moored: TaskGroup, its handle dropped", "B", dropped);
+    let without = in_a_group(|group| group.spawn_detached(async { Ok(child().await) }));
+    bench.figure(what, N, "moored: without a handle", "B", without);
     let before = allocations();
     let mut all: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
     for _ in 0..N {
@@ -179,6 +181,17 @@ fn executor_children(bench: &mut Bench) {
         let mut seen = f64::NAN;
         drop(group.run(async { body.await.map(|bytes: f64| seen = bytes) }).await);
         bench.figure(what, N, "moored: TaskGroup::spawn_on, its handle dropped", "B", seen);
+        let group = TaskGroup::<Infallible>::new();
+        let body = async {
+            let before = allocations();
+            (0..N).for_each(|_| group.spawn_detached_on(&spawner, async { Ok(child().await) }));
+            turn().await;
+            seen = per_item(before) - task;
+            group.cancel();
+            Ok(())
+        };
+        drop(group.run(body).await);
+        bench.figure(what, N, "moored: without a handle", "B", seen);
         let crew = floor::Crew::default();
         let before = allocations();
         (0..N).for_each(|_| drop(crew.spawn(child())));
