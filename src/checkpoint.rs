@@ -1,11 +1,12 @@
 //! Questions of a body to the region in which it runs (R6, R11, R13).
 
+use crate::region::ambient::{self, InChild};
 use crate::region::look;
 use crate::region::quiet;
 use crate::region::request;
 use crate::region::time;
 use crate::region::wait;
-use crate::region::{self, Node, ambient};
+use crate::region::{self, Node};
 #[cfg(debug_assertions)]
 use crate::report::{Report, report};
 use crate::sync::Arc;
@@ -63,7 +64,11 @@ pub fn checkpoint() -> Checkpoint {
 pub fn is_cancelled() -> bool {
     // An exit that runs is shielded from the cancellation of its region (R14).
     let (disquiet, told) = ambient::ask_innermost(|node, _, in_child| {
-        let told = in_child && node.is_some_and(|node| request::told_below(node) != 0);
+        let told = match in_child {
+            InChild::No => false,
+            InChild::Yes => node.is_some_and(|node| request::told_below(node) != 0),
+            InChild::Asked => true,
+        };
         (node.filter(|node| !quiet::is_quiet(node)).cloned(), told)
     });
     told || disquiet.is_some_and(|node| look::is_cancelled(&node))

@@ -4,6 +4,7 @@ mod child;
 mod gate;
 mod guard;
 mod handle;
+mod hub;
 mod ledger;
 mod list;
 mod members;
@@ -27,6 +28,7 @@ pub use spawner::GroupSpawner;
 pub use start::{LocalReady, Ready, Start};
 pub use values::Values;
 
+pub(crate) use hub::Hub;
 pub(crate) use ledger::Policy;
 pub(crate) use list::Link;
 pub(crate) use shared::Shared;
@@ -110,14 +112,14 @@ use std::time::Duration;
 #[doc(alias = "JoinSet")]
 #[doc(alias = "TaskTracker")]
 pub struct TaskGroup<'env, E> {
-    shared: Arc<Shared<E, BoxChild<'env, E>>>,
+    shared: Hub<E, BoxChild<'env, E>>,
 }
 
 impl<'env, E> TaskGroup<'env, E> {
     /// A group without children. It is entered by [`run`](TaskGroup::run); children that are spawned
     /// before that start with it.
     pub fn new() -> Self {
-        TaskGroup { shared: Shared::new(Node::new(Kind::Group)) }
+        TaskGroup { shared: Hub::new(Node::new(Kind::Group)) }
     }
 
     /// The outcomes of children, in the order in which they end, from now on. They are buffered
@@ -148,7 +150,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// A handle that may spawn into this group, and nothing else, from anywhere; see [`GroupSpawner`].
     #[track_caller]
     pub fn spawner(&self) -> GroupSpawner<'env, E> {
-        GroupSpawner::new(&self.shared)
+        GroupSpawner::new(self.shared.outside())
     }
 
     /// Enters the group at the first poll, runs `body` beside the children, and leaves when the last child

@@ -244,7 +244,7 @@ fn look_at_clock(node: &Arc<Node>) {
 
 /// Resumes the panic of a waker in the caller that made the request; discards it while the thread
 /// unwinds, because a second panic would end the process.
-fn resume_panic(panic: Option<Payload>) {
+pub(crate) fn resume_panic(panic: Option<Payload>) {
     match panic {
         Some(panic) if std::thread::panicking() => unwind::discard(panic),
         Some(panic) => unwind::resume(panic),

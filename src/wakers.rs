@@ -3,8 +3,8 @@
 mod ready;
 mod roster;
 
-pub(crate) use ready::Ready;
-pub(crate) use roster::Roster;
+pub(crate) use ready::{Asked, MemberWaker, Ready};
+pub(crate) use roster::{Roster, Seat};
 
 use crate::unwind::{self, Payload};
 use slab::Slab;

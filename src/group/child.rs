@@ -1,14 +1,14 @@
 //! A child: its future, and the place of its result.
 
-use super::gate::Turn;
+use super::gate::{ChildWaker, Gate, Turn};
 use super::ledger::Ledger;
 use super::list::{Linked, PinLink};
-use super::place::{Place, Posted};
+use super::place::{Place, Posted, Seated};
 use super::results::Outcome;
 use crate::failure::{Cause, ChildError};
 use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::ambient::Posting;
+use crate::region::ambient::Reach;
 use crate::region::inbox;
 use crate::region::look;
 use crate::region::owner;
@@ -16,6 +16,7 @@ use crate::region::{ChildRun, Ended, Newborn, Node};
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
+use crate::wakers::Seat;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -34,36 +35,52 @@ pin_project! {
     }
 }
 
-/// The kinds of task that poll a child without a node.
+/// The kinds of task that poll a child.
 trait Poller<P> {
     /// Whether an executor polls the child.
     const POSTED: bool;
-    /// The group and the child's home, for an executor. `None` for the group's `run`, which polls the child also when
-    /// the group gets a request.
-    fn posting(group: &Arc<Node>, place: &P) -> Option<Posting>;
+
+    /// The way of a request that another thread makes to the child alone while it is polled without a node.
+    fn reach(&self, group: &Arc<Node>, place: &P) -> Reach;
+
+    /// Whether the child may be pending without a node: a later request wakes the poller, which then gives the child its
+    /// node.
+    fn stays(&self, place: &P) -> bool;
 }
 
-/// The group's `run`.
-struct Crewmate;
+/// The group's `run`, which polls the child also when the group gets a request.
+struct Crewmate<'a> {
+    seat: &'a Arc<ChildWaker>,
+}
 
-impl<P> Poller<P> for Crewmate {
+impl<P: Seated> Poller<P> for Crewmate<'_> {
     const POSTED: bool = false;
 
     #[inline]
-    fn posting(_: &Arc<Node>, _: &P) -> Option<Posting> {
-        None
+    fn reach(&self, _: &Arc<Node>, place: &P) -> Reach {
+        Reach::Asked(if place.has_parked() { Some(Arc::clone(self.seat) as _) } else { None })
+    }
+
+    #[inline]
+    fn stays(&self, place: &P) -> bool {
+        place.park(self.seat)
     }
 }
 
-/// A task of an executor.
+/// A task of an executor. No poll of the group's `run` reaches the child.
 struct Executor;
 
 impl<P: Posted> Poller<P> for Executor {
     const POSTED: bool = true;
 
     #[inline]
-    fn posting(group: &Arc<Node>, place: &P) -> Option<Posting> {
-        Some((Arc::clone(group), place.home()))
+    fn reach(&self, group: &Arc<Node>, place: &P) -> Reach {
+        Reach::Posted((Arc::clone(group), place.home()))
+    }
+
+    #[inline]
+    fn stays(&self, _: &P) -> bool {
+        false
     }
 }
 
@@ -98,6 +115,7 @@ where
 
     fn poll_by<K: Poller<P>>(
         self: Pin<&mut Self>,
+        by: &K,
         ledger: &Ledger<E>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
@@ -112,7 +130,7 @@ where
             ready!(ledger.gate.poll_turn(this.turn, task, cancelled, cx));
         }
         let polled = if this.run.node().is_none() {
-            poll_light::<K, F, P, T, E>(this.run.as_mut(), this.place, ledger, cx)
+            poll_light(by, this.run.as_mut(), this.place, ledger, cx)
         } else {
             this.run.as_mut().poll_quick(cx)
         };
@@ -204,6 +222,7 @@ fn begin<F: Future<Output = Result<T, E>>, T, E>(
 /// whose `run` polls it then. A pending executor child gets its node, because no poll of the group's `run` reaches it.
 #[inline(always)]
 fn poll_light<K: Poller<P>, F, P, T, E>(
+    by: &K,
     mut run: Pin<&mut ChildRun<F>>,
     place: &P,
     ledger: &Ledger<E>,
@@ -231,9 +250,9 @@ where
         place.settle(&node);
         node
     };
-    let stays = || !K::POSTED && place.is_let_go();
-    let posting = K::posting(group, place);
-    let polled = run.as_mut().poll_light(light, posting, stays, settle, cx);
+    let reach = by.reach(group, place);
+    let stays = || by.stays(place);
+    let polled = run.as_mut().poll_light(light, reach, stays, settle, cx);
     if polled.is_none() && run.node().is_none() {
         // No region can become current any more, because the thread is exiting.
         begin(run.as_mut(), place, ledger, K::POSTED);
@@ -330,7 +349,7 @@ impl<P, E> End<'_, P, E> {
 /// [abandoned](Member::abandon) first.
 pub(crate) trait Member<E> {
     /// To be called with the group current.
-    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()>;
 
     fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>);
 }
@@ -338,10 +357,11 @@ pub(crate) trait Member<E> {
 impl<F, P, T, E> Member<E> for Child<F, P>
 where
     F: Future<Output = Result<T, E>>,
-    P: Place<T>,
+    P: Place<T> + Seated,
 {
-    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_by::<Crewmate>(ledger, cx)
+    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()> {
+        let mut cx = Context::from_waker(seat.waker);
+        self.poll_by(&Crewmate { seat: seat.state }, ledger, &mut cx)
     }
 
     fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>) {
@@ -437,7 +457,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if let Some(ledger) = this.ledger {
-            ready!(this.child.poll_by::<Executor>(ledger, cx));
+            ready!(this.child.poll_by(&Executor, ledger, cx));
             *this.ledger = None;
         }
         Poll::Ready(())

@@ -6,7 +6,7 @@ use crate::region::observe;
 use crate::region::record;
 use crate::region::{Caught, ExitError, ExitWork, Node};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::wakers::Ready;
+use crate::wakers::{MemberWaker, Ready};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -42,6 +42,9 @@ struct Waiting {
 
 /// The gate of a group, with the queue of its in-task children.
 pub(crate) type Core = Ready<Gate>;
+
+/// The waker of an in-task child.
+pub(crate) type ChildWaker = MemberWaker<Gate>;
 
 const CLOSED: u64 = 1;
 /// A stream of results is open, so a child that leaves has to wake its reader.

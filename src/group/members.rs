@@ -2,14 +2,15 @@
 
 use super::child::Kept;
 use super::gate::{Core, Gate};
+use super::hub::Hub;
 use super::ledger::Ledger;
 use super::list::List;
 use crate::region::ambient;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Arc;
 use crate::unwind::{self, Payload};
-use crate::wakers::Roster;
+use crate::wakers::{Roster, Seat};
 use std::marker::PhantomData;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 pub(super) struct Members<E, M: Kept<E>> {
     members: Roster<M, Gate>,
@@ -45,16 +46,10 @@ impl<E, M: Kept<E>> Members<E, M> {
 
     /// Takes over the members that were woken and the children that have arrived since the last poll;
     /// `true` if there are any.
-    pub(super) fn take_news(
-        &mut self,
-        core: &Core,
-        arrivals: &Mutex<List<M>>,
-        run: &Waker,
-    ) -> bool {
+    pub(super) fn take_news(&mut self, group: &Hub<E, M>, run: &Waker) -> bool {
         // Registers `run` before it looks at the arrivals, so that a later arrival wakes it.
-        let woken = self.members.take_woken(core, run);
-        let arrivals = arrivals.lock().drain();
-        self.arrivals = arrivals.reversed();
+        let woken = self.members.take_woken(&group.ledger.gate, run);
+        self.arrivals = group.take_arrivals();
         woken || !self.arrivals.is_empty()
     }
 
@@ -87,8 +82,8 @@ impl<E, M: Kept<E>> Members<E, M> {
         // A child may spawn others meanwhile, but they do not come into this list.
         for mut member in self.arrivals.drain() {
             // Most children end at once, and leave their place to the next.
-            let (place, waker) = self.members.vacancy(core);
-            match poll(&mut member, ledger, waker, &mut panicked) {
+            let (place, seat) = self.members.vacancy(core);
+            match poll(&mut member, ledger, seat, &mut panicked) {
                 (true, _) => drop_ended(member, &mut panicked),
                 (false, shielded) => {
                     if shielded {
@@ -101,8 +96,8 @@ impl<E, M: Kept<E>> Members<E, M> {
     }
 
     fn poll_at(&mut self, place: usize, ledger: &Ledger<E>, panicked: &mut impl FnMut(Payload)) {
-        let Some((member, waker)) = self.members.at(place) else { return };
-        let (ended, shielded) = poll(member, ledger, waker, panicked);
+        let Some((member, seat)) = self.members.at(place) else { return };
+        let (ended, shielded) = poll(member, ledger, seat, panicked);
         if !self.shielded.is_empty() {
             self.shielded.retain(|at| *at != place);
         }
@@ -119,12 +114,11 @@ impl<E, M: Kept<E>> Members<E, M> {
 fn poll<M: Kept<E>, E>(
     member: &mut M,
     ledger: &Ledger<E>,
-    waker: &Waker,
+    seat: Seat<'_, Gate>,
     panicked: &mut impl FnMut(Payload),
 ) -> (bool, bool) {
-    let mut cx = Context::from_waker(waker);
     let (polled, shielded) =
-        ambient::watch_shields(|| unwind::catch(|| member.member().poll(ledger, &mut cx)));
+        ambient::watch_shields(|| unwind::catch(|| member.member().poll(ledger, seat)));
     match polled {
         Ok(Poll::Pending) => return (false, shielded),
         Ok(Poll::Ready(())) => {}

@@ -1,5 +1,6 @@
 //! The place that a child has beside its future: with a handle the slot that both share, without one only its identity.
 
+use super::gate::ChildWaker;
 use super::slot::Slot;
 use crate::failure::ChildError;
 use crate::reason::Reason;
@@ -17,9 +18,6 @@ pub(crate) trait Place<T> {
     /// Whether the child has got no request through a handle before it had a node.
     fn is_untouched(&self) -> bool;
 
-    /// Whether no request can reach the child through a handle any more, and none has.
-    fn is_let_go(&self) -> bool;
-
     /// The request that reached the child through a handle before it had a node, with its number.
     fn asked(&self) -> Option<(Reason, u64)>;
 
@@ -31,6 +29,16 @@ pub(crate) trait Place<T> {
 
     /// The child has left.
     fn fill(&self, result: Result<T, ChildError>);
+}
+
+/// The place of an in-task child, which may be pending without a node.
+pub(crate) trait Seated {
+    /// Notes that the child is pending without a node: a request through its handle wakes `seat`. `false` if there was
+    /// such a request already.
+    fn park(&self, seat: &Arc<ChildWaker>) -> bool;
+
+    /// Whether the child was pending without a node before, and has a handle.
+    fn has_parked(&self) -> bool;
 }
 
 /// The place of an executor child, which other threads may look for during its first poll.
@@ -54,10 +62,6 @@ impl<T> Place<T> for Arc<Slot<T>> {
         Slot::is_untouched(self)
     }
 
-    fn is_let_go(&self) -> bool {
-        Slot::is_let_go(self)
-    }
-
     fn asked(&self) -> Option<(Reason, u64)> {
         Slot::asked(self)
     }
@@ -73,6 +77,18 @@ impl<T> Place<T> for Arc<Slot<T>> {
     #[inline]
     fn fill(&self, result: Result<T, ChildError>) {
         Slot::fill(self, result);
+    }
+}
+
+impl<T> Seated for Arc<Slot<T>> {
+    #[inline]
+    fn park(&self, seat: &Arc<ChildWaker>) -> bool {
+        Slot::park(self, seat)
+    }
+
+    #[inline]
+    fn has_parked(&self) -> bool {
+        Slot::has_parked(self)
     }
 }
 
@@ -103,11 +119,6 @@ impl<T> Place<T> for Detached {
     }
 
     #[inline]
-    fn is_let_go(&self) -> bool {
-        true
-    }
-
-    #[inline]
     fn asked(&self) -> Option<(Reason, u64)> {
         None
     }
@@ -121,6 +132,18 @@ impl<T> Place<T> for Detached {
     #[inline]
     fn fill(&self, result: Result<T, ChildError>) {
         drop(result);
+    }
+}
+
+impl Seated for Detached {
+    #[inline]
+    fn park(&self, _: &Arc<ChildWaker>) -> bool {
+        true
+    }
+
+    #[inline]
+    fn has_parked(&self) -> bool {
+        false
     }
 }
 

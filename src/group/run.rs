@@ -7,9 +7,9 @@
 
 use super::child::Kept;
 use super::gate::Guards;
+use super::hub::Hub;
 use super::ledger::Settled;
 use super::members::Members;
-use super::shared::Shared;
 use crate::failure::{Cause, Failure, Failures};
 use crate::reason::{Leaving, Reason};
 use crate::region::links;
@@ -63,7 +63,7 @@ fn unasked<T>(_: &T) -> Leaving {
 
 /// The parts of a run that do not depend on its body.
 struct Crew<'a, E, M: Kept<E>> {
-    shared: &'a Arc<Shared<E, M>>,
+    shared: &'a Hub<E, M>,
     frame: Frame,
     at: &'static Location<'static>,
     members: Members<E, M>,
@@ -76,11 +76,7 @@ struct Crew<'a, E, M: Kept<E>> {
 }
 
 impl<'a, F: Future, E, M: Kept<E>> GroupRun<'a, F, E, M> {
-    pub(crate) fn new(
-        shared: &'a Arc<Shared<E, M>>,
-        body: F,
-        at: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn new(shared: &'a Hub<E, M>, body: F, at: &'static Location<'static>) -> Self {
         let crew = Crew {
             shared,
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
@@ -148,7 +144,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, frame, members, told, at, .. } = self;
         let before = std::mem::replace(told, request::told_below(&shared.ledger.node));
-        let mut news = members.take_news(&shared.ledger.gate, &shared.arrivals, cx.waker());
+        let mut news = members.take_news(shared, cx.waker());
         if *told != before {
             news |= members.wake_all();
         }

@@ -1,7 +1,6 @@
-//! The state that a group, its `run` and its spawners share.
+//! The state that a group, its `run` and its spawners share: how a child arrives.
 
 use super::child::{self, Child, Kept};
-use super::gate::WaitForChildren;
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
 use super::ledger::{Ledger, Policy};
@@ -10,16 +9,11 @@ use super::members;
 use super::place::Detached;
 use super::results::Results;
 use super::slot::Slot;
-use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::inbox;
-use crate::region::look;
 use crate::region::owner;
 use crate::region::record;
-use crate::region::request;
-use crate::region::{Exit, Frame, Newborn, Node};
+use crate::region::{Newborn, Node};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Mutex};
-use crate::unwind;
 use crate::wrong_task::{Misuse, Rejected};
 use std::future::Future;
 use std::panic::Location;
@@ -32,8 +26,8 @@ pub(crate) struct Shared<E, M: Kept<E>> {
 }
 
 impl<E, M: Kept<E>> Shared<E, M> {
-    pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
-        Arc::new(Shared { ledger: Ledger::new(node), arrivals: Mutex::new(List::new()) })
+    pub(super) fn new(ledger: Arc<Ledger<E>>) -> Self {
+        Shared { ledger, arrivals: Mutex::new(List::new()) }
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -182,67 +176,11 @@ impl<E, M: Kept<E>> Shared<E, M> {
     }
 
     /// Drops the children that `run` did not take up.
-    fn drop_arrivals(&self) {
+    pub(super) fn drop_arrivals(&self) {
         let arrivals = self.arrivals.lock().drain();
         for payload in members::drop_each(arrivals.reversed(), &self.ledger) {
             let at = self.ledger.node.entered_at().unwrap_or_else(|| Location::caller());
             self.ledger.dropped_loudly(payload, at);
         }
-    }
-
-    /// The group's last poll is over: `drop_members` drops the in-task children, the executor children are
-    /// cancelled, and the wait for them becomes an exit (R16). Their reason is the cancellation of a region around
-    /// the group, if there is one; else `why`; else that their owner is gone.
-    pub(super) fn abandon(
-        &self,
-        frame: &mut Frame,
-        at: &'static Location<'static>,
-        why: Option<Reason>,
-        drop_members: impl FnOnce() -> Vec<unwind::Payload>,
-    ) {
-        let Ledger { node, gate, .. } = &*self.ledger;
-        gate.abandon();
-        // Before the wait for the executor children begins elsewhere, with a waker of its own.
-        gate.forget_run();
-        let dropped = frame.within(|| {
-            self.drop_arrivals();
-            drop_members()
-        });
-        for payload in dropped.unwrap_or_else(|payload| vec![payload]) {
-            self.ledger.dropped_loudly(payload, at);
-        }
-        // The failures so far have no caller that would receive them.
-        self.ledger.settle_outwards_if(true);
-        if gate.open() > 0 {
-            request::cancel(
-                node,
-                match (look::effective_reason(node), why) {
-                    (Some(reason), _) => reason.seen_as(ReasonKind::Parent),
-                    (None, Some(why)) => why,
-                    (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
-                },
-            );
-            let wait = |wait: WaitForChildren| Exit::new(wait, at);
-            let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
-            if let Err(children) = inbox::push_exit(node, children, wait) {
-                inbox::hand_over(node, inbox::wave_of(node, wait(children), Leaving::Abandoned));
-            }
-        }
-        frame.abandon();
-        gate.clear();
-    }
-
-    /// The group itself is dropped. If it was never run, its children are dropped too.
-    pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
-        let node = &self.ledger.node;
-        if node.is_entered() {
-            // Its run has left, was dropped, or was leaked with everything in it.
-            self.drop_arrivals();
-            return;
-        }
-        // The exits that it abandons go to the region that is current here.
-        node.enter(at);
-        let mut frame = Frame::entered(Arc::clone(node), at);
-        self.abandon(&mut frame, at, None, Vec::new);
     }
 }

@@ -1,12 +1,13 @@
 //! The state that a child and its handle share: the child's region, and its result.
 
+use super::gate::ChildWaker;
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::{Newborn, Node, ambient, ambient::Home, current_task};
-use crate::scope::request;
+use crate::scope::{request, resume_panic};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, next_number};
-use crate::wakers::wake_all;
+use crate::wakers::{wake_all, wake_all_of};
 use std::panic::Location;
 use std::task::{Context, Poll, Waker};
 
@@ -15,6 +16,8 @@ pub(crate) struct Slot<T> {
     /// Set when the child is cancelled before it has a node, so that its polls can check it without the
     /// lock.
     cancelled: AtomicBool,
+    /// Set when the child is pending without a node for the first time. Only the child's polls use it.
+    parked: AtomicBool,
     inside: Mutex<Inside<T>>,
 }
 
@@ -41,6 +44,8 @@ enum Outcome<T> {
 /// A child has no node until one is needed.
 enum Region {
     None,
+    /// Pending without a node. A request wakes the child.
+    Parked(Arc<ChildWaker>),
     /// Cancelled before it had a node. The number gives the time of the request.
     Cancelled(Box<(Reason, u64)>),
     Node(Arc<Node>),
@@ -59,7 +64,7 @@ impl Region {
         match self {
             Region::Node(node) => Some(node),
             Region::Named(named) => named.node.as_ref(),
-            Region::None | Region::Cancelled(_) => None,
+            Region::None | Region::Parked(_) | Region::Cancelled(_) => None,
         }
     }
 }
@@ -67,8 +72,12 @@ impl Region {
 impl<T> Slot<T> {
     pub(super) fn new() -> Arc<Self> {
         let inside = Inside { region: Region::None, result: Outcome::None, waiting: None };
-        let cancelled = AtomicBool::new(false);
-        Arc::new(Slot { newborn: Newborn::new(), cancelled, inside: Mutex::new(inside) })
+        Arc::new(Slot {
+            newborn: Newborn::new(),
+            cancelled: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            inside: Mutex::new(inside),
+        })
     }
 
     pub(super) fn node(&self) -> Option<Arc<Node>> {
@@ -91,11 +100,31 @@ impl<T> Slot<T> {
     }
 
     /// Whether no request can reach the child any more, and none has: then it may be pending without a node.
-    pub(super) fn is_let_go(self: &Arc<Self>) -> bool {
+    fn is_let_go(self: &Arc<Self>) -> bool {
         // The handle may have made a request before it was dropped. Both sides change the word `cancelled`, so changes
         // are ordered: either this read sees the request, or it came first, and then the handle still counted as a
         // reference.
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
+    }
+
+    /// See [`Seated::park`](super::place::Seated::park).
+    pub(super) fn park(self: &Arc<Self>, seat: &Arc<ChildWaker>) -> bool {
+        // A request that came since the child was parked has woken it: the next poll finds the request.
+        if self.parked.load(Ordering::Relaxed) || self.is_let_go() {
+            return true;
+        }
+        let mut inside = self.inside.lock();
+        if !matches!(inside.region, Region::None) {
+            return false;
+        }
+        inside.region = Region::Parked(Arc::clone(seat));
+        self.parked.store(true, Ordering::Relaxed);
+        true
+    }
+
+    #[inline]
+    pub(super) fn has_parked(self: &Arc<Self>) -> bool {
+        self.parked.load(Ordering::Relaxed) && Arc::strong_count(self) > 1
     }
 
     /// The request that reached the child before it had a node, with its number.
@@ -132,17 +161,24 @@ impl<T> Slot<T> {
             return request(&node, None, at);
         }
         let reason = Reason::new(ReasonKind::Requested, None, current_task(), Some(at));
-        let settled = {
+        let (settled, before) = {
             let mut inside = self.inside.lock();
             match &inside.region {
-                Region::None if matches!(inside.result, Outcome::None) => {
+                Region::None | Region::Parked(_) if matches!(inside.result, Outcome::None) => {
                     self.cancelled.swap(true, Ordering::AcqRel);
-                    inside.region = Region::Cancelled(Box::new((reason, next_number())));
-                    None
+                    if let Region::Parked(seat) = &inside.region {
+                        // Under the lock, because the place may be another child's once this one has left its result.
+                        seat.ask();
+                    }
+                    let cancelled = Region::Cancelled(Box::new((reason, next_number())));
+                    (None, std::mem::replace(&mut inside.region, cancelled))
                 }
-                region => region.node().cloned(),
+                region => (region.node().cloned(), Region::None),
             }
         };
+        if let Region::Parked(seat) = before {
+            resume_panic(wake_all_of(Some(Waker::from(seat))));
+        }
         if let Some(node) = settled {
             request(&node, None, at);
         }
@@ -172,6 +208,7 @@ impl<T> Slot<T> {
             };
             (inside.waiting.take(), region)
         };
+        self.newborn.give_up_live_entry();
         drop(region);
         wake_all(waiting);
     }

@@ -47,8 +47,8 @@ pub struct GroupSpawner<'env, E> {
 
 impl<'env, E> GroupSpawner<'env, E> {
     #[track_caller]
-    pub(super) fn new(shared: &Arc<Shared<E, BoxChild<'env, E>>>) -> Self {
-        GroupSpawner { shared: Arc::downgrade(shared), made_at: Location::caller() }
+    pub(super) fn new(shared: Weak<Shared<E, BoxChild<'env, E>>>) -> Self {
+        GroupSpawner { shared, made_at: Location::caller() }
     }
 
     /// Spawns a child in the group's task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).

@@ -69,9 +69,9 @@ impl<T> Values<T> {
 
     /// Adds a child.
     pub fn push(&mut self, child: TaskHandle<T>) {
-        let (place, waker) = self.joins.vacancy(&self.ready);
+        let (place, seat) = self.joins.vacancy(&self.ready);
         // It has to be polled. A task that has polled this stream before may be parked, and is woken.
-        waker.wake_by_ref();
+        seat.waker.wake_by_ref();
         self.joins.fill(place, (child.id(), child.join()));
     }
 
@@ -105,8 +105,9 @@ impl<T> Stream for Values<T> {
         // Registered before the queue is read, so that a later wake-up wakes the task.
         this.joins.take_woken(&this.ready, cx.waker());
         while let Some(place) = this.joins.next_woken() {
-            let Some((entry, waker)) = this.joins.at(place) else { continue };
-            let Poll::Ready(value) = Pin::new(&mut entry.1).poll(&mut Context::from_waker(waker))
+            let Some((entry, seat)) = this.joins.at(place) else { continue };
+            let Poll::Ready(value) =
+                Pin::new(&mut entry.1).poll(&mut Context::from_waker(seat.waker))
             else {
                 continue;
             };

@@ -1,7 +1,7 @@
 //! A task group with children that stay on their thread.
 
 use crate::group::{
-    GroupGuard, GroupRun, Handshake, Link, LocalBoxChild, LocalReady, Policy, Results, Shared,
+    GroupGuard, GroupRun, Handshake, Hub, Link, LocalBoxChild, LocalReady, Policy, Results, Shared,
     Start, TaskHandle, started,
 };
 use crate::region::look;
@@ -58,13 +58,13 @@ use std::time::{Duration, Instant};
 /// # });
 /// ```
 pub struct TaskGroup<'env, E> {
-    shared: Arc<Shared<E, LocalBoxChild<'env, E>>>,
+    shared: Hub<E, LocalBoxChild<'env, E>>,
 }
 
 impl<'env, E> TaskGroup<'env, E> {
     /// A group without children; see [`TaskGroup::new`](crate::TaskGroup::new).
     pub fn new() -> Self {
-        TaskGroup { shared: Shared::new(Node::new(Kind::Group)) }
+        TaskGroup { shared: Hub::new(Node::new(Kind::Group)) }
     }
 
     /// Sets the name of the group, for texts.
@@ -278,7 +278,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// A handle that may spawn into this group, and nothing else, from any task of this thread.
     #[track_caller]
     pub fn spawner(&self) -> GroupSpawner<'env, E> {
-        GroupSpawner { shared: Arc::downgrade(&self.shared), made_at: Location::caller() }
+        GroupSpawner { shared: self.shared.outside(), made_at: Location::caller() }
     }
 
     /// Enters the group, runs `body` beside the children, and leaves when the last child has left; see

@@ -19,8 +19,8 @@ mod lights;
 pub(crate) use ask::{current, node_of_task, now, owner};
 pub(super) use ask::{is_in, is_innermost};
 use lights::give_nodes;
-pub(crate) use lights::{Home, Light, Posting, ask_innermost, is_empty, node_of};
-pub(super) use lights::{watch_light, watch_posted};
+pub(crate) use lights::{Home, InChild, Light, Reach, ask_innermost, is_empty, node_of};
+pub(super) use lights::{watch_asked, watch_light, watch_posted};
 
 use super::node::Node;
 use crate::sync::{Arc, ambient};

@@ -1,6 +1,6 @@
 //! A child's future: it is polled alone until its region needs a node (R19).
 
-use super::ambient::{self, Light, Posting};
+use super::ambient::{self, Light, Reach};
 use super::body::{Body, InPlace};
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::node::Node;
@@ -77,7 +77,7 @@ impl<F: Future> ChildRun<F> {
     }
 
     /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it. Otherwise
-    /// `settle` stores the node that was made inside, or makes one. The posting is that of an executor child.
+    /// `settle` stores the node that was made inside, or makes one.
     ///
     /// `None` if there is more to do, for [`poll_run`](ChildRun::poll_run); or, with the child still without a node, if
     /// no region can become current, because the thread is exiting.
@@ -85,7 +85,7 @@ impl<F: Future> ChildRun<F> {
     pub(crate) fn poll_light(
         self: Pin<&mut Self>,
         light: Light,
-        posting: Option<Posting>,
+        reach: Reach,
         stays: impl FnOnce() -> bool,
         settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
         cx: &mut Context<'_>,
@@ -95,9 +95,9 @@ impl<F: Future> ChildRun<F> {
         let mut body =
             InPlace { body: this.body.as_mut(), value: &mut value, why: completed::<F::Output> };
         let once = || body.poll(cx);
-        let (caught, shielded, node) = match posting {
-            None => ambient::watch_light(&light, once)?,
-            Some(posting) => ambient::watch_posted(posting, &light, once)?,
+        let (caught, shielded, node) = match reach {
+            Reach::Asked(asked) => ambient::watch_asked(asked, &light, once)?,
+            Reach::Posted(posting) => ambient::watch_posted(posting, &light, once)?,
         };
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => return value.map(Poll::Ready),

@@ -92,8 +92,8 @@ impl<T: Abreast> Many<T> {
     }
 
     fn poll_at(&mut self, place: usize, tally: &mut Tally) {
-        let Some((one, waker)) = self.all.at(place) else { return };
-        if one.poll(&mut Context::from_waker(waker), tally).is_ready() {
+        let Some((one, seat)) = self.all.at(place) else { return };
+        if one.poll(&mut Context::from_waker(seat.waker), tally).is_ready() {
             self.all.remove(place);
         }
     }

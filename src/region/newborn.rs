@@ -1,7 +1,7 @@
 //! A child that has no node: from its spawn it has its identity, and it gets its node when the node is
 //! needed.
 //!
-//! Unlike a [draft](super::Draft), it knows its parent, and may stay pending without a node once its handle is gone.
+//! Unlike a [draft](super::Draft), it knows its parent, and may stay pending without a node.
 //! Its node is never made from outside: a request from outside is stored in the child's slot, where the child finds it
 //! when it gets its node. For a request to its group, the group's `run` polls it.
 
@@ -112,7 +112,8 @@ impl Newborn {
         let _ = node;
     }
 
-    fn give_up_live_entry(&self) {
+    /// The child has a node, which counts in its place, or has left.
+    pub(crate) fn give_up_live_entry(&self) {
         #[cfg(feature = "testing")]
         self.live.give_up();
     }

@@ -79,21 +79,45 @@ impl<B> Deref for Ready<B> {
     }
 }
 
+/// A place in which a caller of another thread leaves a request for a member that is being polled.
+pub(crate) trait Asked {
+    fn is_asked(&self) -> bool;
+}
+
 /// The waker of a place among the members; kept for the next member that gets the place.
-pub(super) struct MemberWaker<B> {
+pub(crate) struct MemberWaker<B> {
     member: usize,
     /// The member that was queued before this one, or `END`. Written under the lock of the queue, or by the run if the
     /// member is in a queue that the run has taken.
     before: AtomicUsize,
     /// Whether it is in the queue already.
     queued: AtomicBool,
+    /// Whether there was a request to the member.
+    asked: AtomicBool,
     ready: Arc<Ready<B>>,
 }
 
 impl<B> MemberWaker<B> {
     pub(super) fn new(member: usize, ready: Arc<Ready<B>>) -> Arc<Self> {
-        let (before, queued) = (AtomicUsize::new(END), AtomicBool::new(false));
-        Arc::new(MemberWaker { member, before, queued, ready })
+        Arc::new(MemberWaker {
+            member,
+            before: AtomicUsize::new(END),
+            queued: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            ready,
+        })
+    }
+
+    /// Notes a request to the member, which the caller then has to wake.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// The member leaves the place.
+    pub(super) fn forget(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.asked.store(false, Ordering::Relaxed);
+        }
     }
 
     /// The next member in a queue that the run has taken. A member stays in that queue, and is put into no other, until
@@ -115,6 +139,12 @@ impl<B> MemberWaker<B> {
         if self.queued.load(Ordering::Relaxed) {
             self.queued.swap(false, Ordering::AcqRel);
         }
+    }
+}
+
+impl<B> Asked for MemberWaker<B> {
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
     }
 }
 

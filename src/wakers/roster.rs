@@ -27,6 +27,12 @@ struct Place<T, B> {
     waker: Waker,
 }
 
+/// The waker of a place, and its state.
+pub(crate) struct Seat<'a, B> {
+    pub(crate) waker: &'a Waker,
+    pub(crate) state: &'a Arc<MemberWaker<B>>,
+}
+
 enum Entry<T> {
     Member(T),
     /// With the next place without a member.
@@ -112,16 +118,16 @@ impl<T, B> Roster<T, B> {
         0..self.places.len()
     }
 
-    /// The member in a place, and the waker for its poll.
+    /// The member in a place, and the place.
     #[inline]
-    pub(crate) fn at(&mut self, place: usize) -> Option<(&mut T, &Waker)> {
-        let Place { entry, waker, .. } = &mut self.places[place];
-        Some((entry.get_mut()?, waker))
+    pub(crate) fn at(&mut self, place: usize) -> Option<(&mut T, Seat<'_, B>)> {
+        let Place { entry, state, waker } = &mut self.places[place];
+        Some((entry.get_mut()?, Seat { waker, state }))
     }
 
-    /// A place without a member, and its waker, for the first poll of a member. If the place is queued for its former
+    /// A place without a member, for the first poll of a member. If the place is queued for its former
     /// member, it stays queued, and the new member is polled once more.
-    pub(crate) fn vacancy(&mut self, ready: &Arc<Ready<B>>) -> (usize, &Waker)
+    pub(crate) fn vacancy(&mut self, ready: &Arc<Ready<B>>) -> (usize, Seat<'_, B>)
     where
         B: Send + Sync + 'static,
     {
@@ -131,11 +137,12 @@ impl<T, B> Roster<T, B> {
             let waker = Waker::from(Arc::clone(&state));
             if place == 0 {
                 // Many runs have a single member.
-                self.places.reserve_exact(1);
+                self.places = Vec::with_capacity(1);
             }
             self.places.push(Place { entry: Entry::Vacant(place + 1), state, waker });
         }
-        (place, &self.places[place].waker)
+        let Place { state, waker, .. } = &self.places[place];
+        (place, Seat { waker, state })
     }
 
     /// Puts a member into the place that [`vacancy`](Roster::vacancy) has returned.
@@ -151,6 +158,7 @@ impl<T, B> Roster<T, B> {
         let entry = &mut self.places[place].entry;
         let Entry::Member(_) = entry else { return None };
         let before = std::mem::replace(entry, Entry::Vacant(self.vacant));
+        self.places[place].state.forget();
         self.vacant = place;
         self.len -= 1;
         if let Entry::Member(member) = before { Some(member) } else { None }

@@ -490,3 +490,23 @@ fn r02_a_child_in_a_later_poll_may_not_use_what_its_group_is_in() {
     }));
     outer.drive().unwrap();
 }
+
+#[test]
+fn r03_a_request_to_a_child_is_not_one_to_the_next_child_in_its_place() {
+    let seen = OnceLock::new();
+    let group = Group::new();
+    let mut run = hand(group.run(async {
+        let first = group.spawn(for_ever());
+        yield_now().await;
+        first.cancel();
+        let _ = first.join().await;
+        let next = group.spawn(async {
+            yield_now().await;
+            seen.set(moored::is_cancelled()).unwrap();
+            Ok(())
+        });
+        Ok(next.join().await.is_ok())
+    }));
+    assert!(run.drive().unwrap());
+    assert!(!seen.get().unwrap());
+}

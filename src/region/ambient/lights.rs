@@ -6,6 +6,7 @@ use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::sync::{Arc, ambient};
 use crate::unwind::{self, Payload};
+use crate::wakers::Asked;
 use std::cell::RefCell;
 use std::panic::Location;
 use std::time::Instant;
@@ -38,6 +39,15 @@ pub(super) struct FirstPoll {
     pub(super) light: Light,
     /// Set when the node is needed.
     pub(super) node: Option<Arc<Node>>,
+    /// Of a child whose handle may be used by other threads during this poll.
+    asked: Option<Arc<dyn Asked>>,
+}
+
+/// How a request of another thread to a child alone gets into a poll without a node.
+pub(crate) enum Reach {
+    Posted(Posting),
+    /// A request may come, and then the child's checks find it here. The child gets its node at its next poll.
+    Asked(Option<Arc<dyn Asked>>),
 }
 
 ambient! {
@@ -55,9 +65,19 @@ pub(in crate::region) fn watch_light<R>(
     light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
+    watch_asked(None, light, user_code)
+}
+
+/// As [`watch_light`], for a child: a request of another thread is found at `asked`.
+#[inline(always)]
+pub(in crate::region) fn watch_asked<R>(
+    asked: Option<Arc<dyn Asked>>,
+    light: &Light,
+    user_code: impl FnOnce() -> R,
+) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS
-        .try_with(|lights| lights.borrow_mut().push(FirstPoll { light: *light, node: None }))
+        .try_with(|lights| lights.borrow_mut().push(FirstPoll { light: *light, node: None, asked }))
         .ok()?;
     let before = here(|here| {
         here.count.set(here.count.get() + 1);
@@ -88,12 +108,22 @@ pub(in crate::region) fn watch_posted<R>(
     polled
 }
 
+/// Whether a child without a node is around the current region.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum InChild {
+    #[default]
+    No,
+    Yes,
+    /// Another thread has made a request to the child during this poll.
+    Asked,
+}
+
 /// Asks the innermost region with a node, up to the next exit that runs, so that no node has to be made. Regions
 /// further in were entered in this very poll, so no other thread can have cancelled them; or the outermost of them is a
 /// child of that region, and then the requests to the region's children count for it. `look_at` also gets the earliest
-/// deadline of the regions further in, and whether there is such a child.
+/// deadline of the regions further in, and what is [to be known](InChild) of such a child.
 pub(crate) fn ask_innermost<R>(
-    look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, bool) -> R,
+    look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, InChild) -> R,
 ) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     if base != count && is(POSTED) {
@@ -102,7 +132,7 @@ pub(crate) fn ask_innermost<R>(
         give_nodes(base as usize);
     }
     let (node, deadline, in_child) = if base == count {
-        (None, None, false)
+        (None, None, InChild::No)
     } else {
         look_at_lights(|lights| {
             let lights = &lights[base as usize..];
@@ -110,12 +140,17 @@ pub(crate) fn ask_innermost<R>(
             let node = inside.clone().find_map(|first| first.node.clone());
             let light = inside.take_while(|first| first.node.is_none());
             // A child is polled with its group current, so it is the outermost.
-            let in_child = lights.first().is_some_and(|first| first.light.kind == Kind::Child);
+            let in_child = match lights.first() {
+                Some(FirstPoll { asked: Some(asked), .. }) if asked.is_asked() => InChild::Asked,
+                Some(FirstPoll { light, .. }) if light.kind == Kind::Child => InChild::Yes,
+                _ => InChild::No,
+            };
             (node, light.filter_map(|first| first.light.deadline).min(), in_child)
         })
     };
     if let Some(node) = node {
-        return look_at(Some(&node), deadline, false);
+        let asked = if in_child == InChild::Asked { in_child } else { InChild::No };
+        return look_at(Some(&node), deadline, asked);
     }
     let in_exit = is(IN_EXIT);
     look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))

@@ -1,0 +1,121 @@
+//! The state of a group, inside the group itself.
+
+use super::child::Kept;
+use super::gate::WaitForChildren;
+use super::ledger::Ledger;
+use super::list::List;
+use super::shared::Shared;
+use crate::reason::{Leaving, Reason, ReasonKind};
+use crate::region::inbox;
+use crate::region::look;
+use crate::region::request;
+use crate::region::{Exit, Frame, Node};
+use crate::sync::{Arc, Once, Weak};
+use crate::unwind;
+use std::ops::Deref;
+use std::panic::Location;
+
+/// Most groups have no spawners, and share what they have with nobody.
+pub(crate) struct Hub<E, M: Kept<E>> {
+    own: Shared<E, M>,
+    /// Where the spawns of spawners, and those of the group from then on, arrive; made with the first spawner.
+    outside: Once<Arc<Shared<E, M>>>,
+}
+
+impl<E, M: Kept<E>> Hub<E, M> {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Hub { own: Shared::new(Ledger::new(node)), outside: Once::new() }
+    }
+
+    /// The state for a spawner.
+    pub(crate) fn outside(&self) -> Weak<Shared<E, M>> {
+        let shared = match self.outside.get() {
+            Some(shared) => shared,
+            None => self.outside.fill(Arc::new(Shared::new(Arc::clone(&self.own.ledger)))),
+        };
+        Arc::downgrade(shared)
+    }
+
+    /// The children that have arrived since the last call, in the order in which they came.
+    #[inline]
+    pub(super) fn take_arrivals(&self) -> List<M> {
+        let mut arrivals = List::new();
+        if let Some(outside) = self.outside.get() {
+            outside.arrivals.lock().drain().for_each(|child| arrivals.push(child));
+        }
+        self.own.arrivals.lock().drain().for_each(|child| arrivals.push(child));
+        arrivals
+    }
+
+    fn drop_arrivals(&self) {
+        self.own.drop_arrivals();
+        if let Some(outside) = self.outside.get() {
+            outside.drop_arrivals();
+        }
+    }
+
+    /// The group's last poll is over: `drop_members` drops the in-task children, the executor children are
+    /// cancelled, and the wait for them becomes an exit (R16). Their reason is the cancellation of a region around
+    /// the group, if there is one; else `why`; else that their owner is gone.
+    pub(super) fn abandon(
+        &self,
+        frame: &mut Frame,
+        at: &'static Location<'static>,
+        why: Option<Reason>,
+        drop_members: impl FnOnce() -> Vec<unwind::Payload>,
+    ) {
+        let Ledger { node, gate, .. } = &*self.own.ledger;
+        gate.abandon();
+        // Before the wait for the executor children begins elsewhere, with a waker of its own.
+        gate.forget_run();
+        let dropped = frame.within(|| {
+            self.drop_arrivals();
+            drop_members()
+        });
+        for payload in dropped.unwrap_or_else(|payload| vec![payload]) {
+            self.own.ledger.dropped_loudly(payload, at);
+        }
+        // The failures so far have no caller that would receive them.
+        self.own.ledger.settle_outwards_if(true);
+        if gate.open() > 0 {
+            request::cancel(
+                node,
+                match (look::effective_reason(node), why) {
+                    (Some(reason), _) => reason.seen_as(ReasonKind::Parent),
+                    (None, Some(why)) => why,
+                    (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
+                },
+            );
+            let wait = |wait: WaitForChildren| Exit::new(wait, at);
+            let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
+            if let Err(children) = inbox::push_exit(node, children, wait) {
+                inbox::hand_over(node, inbox::wave_of(node, wait(children), Leaving::Abandoned));
+            }
+        }
+        frame.abandon();
+        gate.clear();
+    }
+
+    /// The group itself is dropped. If it was never run, its children are dropped too.
+    pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
+        let node = &self.own.ledger.node;
+        if node.is_entered() {
+            // Its run has left, was dropped, or was leaked with everything in it.
+            self.drop_arrivals();
+            return;
+        }
+        // The exits that it abandons go to the region that is current here.
+        node.enter(at);
+        let mut frame = Frame::entered(Arc::clone(node), at);
+        self.abandon(&mut frame, at, None, Vec::new);
+    }
+}
+
+impl<E, M: Kept<E>> Deref for Hub<E, M> {
+    type Target = Shared<E, M>;
+
+    #[inline]
+    fn deref(&self) -> &Shared<E, M> {
+        self.outside.get().map_or(&self.own, |outside| outside)
+    }
+}
