@@ -540,3 +540,20 @@ fn r11_the_deadline_of_a_shielded_entered_scope_is_seen_inside() {
     });
     assert_eq!(seen, Some(start + SECOND));
 }
+
+#[test]
+fn r11_a_deadline_that_was_armed_before_the_bodys_end_counts_for_the_children_after_it() {
+    let (clock, gate) = (MockClock::new(), Gate::new());
+    let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(SECOND);
+    drop(group.spawn(pending::<Result<(), ()>>()));
+    let body = async {
+        gate.wait().await;
+        Ok(())
+    };
+    let mut run = hand(task(group.run(body)).clock(clock.clone()));
+    run.pending();
+    gate.open();
+    run.pending();
+    clock.advance(SECOND);
+    run.ready().unwrap();
+}

@@ -1,14 +1,15 @@
 //! Shields that a poll of the cancelled region does not reach. Either a combinator in between polls only futures that
 //! were woken, or the body has stopped polling the shield (R12).
 
-use crate::support::{Executor, Gate, Hand, Log, hand, poll_once, steps, yield_now};
+use crate::support::{Executor, Gate, Hand, Log, hand, lose, poll_once, steps, yield_now};
 use futures::StreamExt;
 use futures::future::{join, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
-use moored::{CancelScope, TaskGroup, shield, task};
+use moored::{CancelScope, Clock, ExitStack, TaskGroup, shield, task};
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -585,4 +586,55 @@ fn r12_a_shield_that_waits_in_an_executor_child_holds_that_child() {
     executor.run();
     log.is(&["done"]);
     run.drive().unwrap();
+}
+
+#[test]
+fn r12_a_shield_that_is_let_go_in_the_poll_that_reached_it_holds_for_its_patience_at_most() {
+    let clock = MockClock::new();
+    let start = clock.now();
+    let outer = CancelScope::new();
+    let mut kept = Some(Box::pin(shield(pending::<()>())));
+    let mut polls = 0;
+    let body = std::future::poll_fn(|cx| {
+        polls += 1;
+        if let Some(mut shielded) = kept.take() {
+            assert!(shielded.as_mut().poll(cx).is_pending());
+            match polls {
+                1 => {
+                    outer.cancel();
+                    kept = Some(shielded);
+                }
+                _ => drop(shielded),
+            }
+        }
+        Poll::<()>::Pending
+    });
+    let run = task(outer.run(body)).clock(clock.clone());
+    moored::testing::hand(run).drive_with(&clock).unwrap_err();
+    assert!(clock.now() - start <= Duration::from_millis(100));
+}
+
+#[test]
+fn r12_no_timer_for_shields_is_left_while_the_exits_of_a_cancelled_region_run() {
+    let (clock, shielded, exit) = (MockClock::new(), Gate::new(), Gate::new());
+    let outer = CancelScope::new();
+    let body = async {
+        let stack = ExitStack::new();
+        let stays = async {
+            stack.defer(exit.wait());
+            pending::<Result<(), ()>>().await
+        };
+        lose(stack.run(stays)).await;
+        shield(shielded.wait()).await;
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    outer.cancel();
+    run.pending();
+    assert_eq!(clock.sleepers(), 1, "the shield is looked at again");
+    shielded.open();
+    run.pending();
+    assert_eq!(clock.sleepers(), 0);
+    exit.open();
+    run.ready().unwrap();
 }
