@@ -120,6 +120,8 @@ pub(crate) enum Op {
     Unguard(RegionId),
     /// A child is spawned from outside every task.
     Push(RegionId),
+    /// A child without a handle is spawned.
+    Detach(RegionId),
     /// The body around a loose stack releases it. The stack is then unowned.
     Release(RegionId),
     /// The body adopts an unowned stack.
@@ -142,7 +144,7 @@ impl Op {
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
         // New operations come last, so that the seeds of the corpus keep their meaning.
-        match code % 31 {
+        match code % 32 {
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
             3 => Op::Enter(at, Kind::Group),
@@ -172,7 +174,8 @@ impl Op {
             27 => Op::Await(at, detail & 1 != 0),
             28 => Op::Guard(at),
             29 => Op::Unguard(at),
-            _ => Op::Push(at),
+            30 => Op::Push(at),
+            _ => Op::Detach(at),
         }
     }
 }

@@ -192,6 +192,7 @@ enum Act {
     Leave(RegionId, End),
     Drop(RegionId),
     Spawn(RegionId),
+    Detach(RegionId),
     Close(RegionId),
     Look,
     Release(RegionId),
@@ -288,6 +289,7 @@ impl Real {
                 self.shared.send(region, Act::Enter(reference.newest_region(), kind));
             }
             Op::Spawn(region) => self.shared.send(region, Act::Spawn(reference.newest_region())),
+            Op::Detach(region) => self.shared.send(region, Act::Detach(reference.newest_region())),
             Op::Defer(region, plan) => {
                 let act = Act::Defer(region, reference.newest_exit(), plan);
                 self.shared.send(actor(region), act);

@@ -76,6 +76,8 @@ struct Region {
     stopped: bool,
     /// The tick at which the stop becomes a cancellation.
     stop_due: Option<usize>,
+    /// Of a child: whether it has no handle.
+    detached: bool,
     /// Of a group: its guards that are alive.
     guards: usize,
     shield: Shield,
@@ -247,6 +249,7 @@ impl Reference {
             due: None,
             stopped: false,
             stop_due: None,
+            detached: false,
             guards: 0,
             shield: match kind {
                 Kind::Shield | Kind::Brief => Shield::Up,

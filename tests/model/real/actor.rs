@@ -102,6 +102,10 @@ pub(super) async fn actor(shared: Shared, me: RegionId, place: Place<'_>) -> Res
                     let child = group.spawn(child(shared.clone(), region));
                     shared.with(|inside| inside.children.insert(region, Arc::new(child)));
                 }
+                Some(Act::Detach(region)) => {
+                    let Place::Group(group) = &place else { unreachable!("groups spawn") };
+                    group.spawn_detached(child(shared.clone(), region));
+                }
                 Some(Act::Close(region)) => {
                     if let Some(stack) = loose.remove(&region) {
                         arms.push((region, close(shared.clone(), region, stack)));

@@ -12,14 +12,21 @@ impl Reference {
     /// no candidate.
     pub(crate) fn apply(&mut self, op: Op) -> Option<Op> {
         self.back = None;
+        let spawns = |r: &Region| r.kind == Kind::Group && r.has_body();
         let has_handle = |r: &Region| r.has_body() && (r.kind.is_scope() || r.kind == Kind::Group);
         Some(match op {
             Op::Enter(at, kind) => Op::Enter(self.open(at, kind, Region::has_body)?, kind),
             Op::Spawn(at) => {
-                let spawns = |region: &Region| region.kind == Kind::Group && region.has_body();
                 let group = self.open(at, Kind::Child, spawns)?;
                 self.spawned(self.newest_region());
                 Op::Spawn(group)
+            }
+            Op::Detach(at) => {
+                let group = self.open(at, Kind::Child, spawns)?;
+                let child = self.newest_region();
+                self.regions[child].detached = true;
+                self.spawned(child);
+                Op::Detach(group)
             }
             Op::Defer(at, plan) => {
                 let (stack, plan) = self.register(at, plan, false)?;
@@ -40,8 +47,11 @@ impl Reference {
                 Op::Open(exit)
             }
             Op::Cancel(at) => {
-                let asked =
-                    |r: &Region| r.kind.is_scope() || matches!(r.kind, Kind::Group | Kind::Child);
+                let asked = |r: &Region| {
+                    r.kind.is_scope()
+                        || r.kind == Kind::Group
+                        || r.kind == Kind::Child && !r.detached
+                };
                 let region = self.pick(at, asked)?;
                 self.requests += 1;
                 // A child's handle takes no text.
