@@ -6,6 +6,7 @@ use std::time::Duration;
 /// Shows a duration in milliseconds or seconds: `0s`, `250ms`, `1.5s`, `30s`.
 ///
 /// The standard library shows zero as `0ns`, and the rest of a time limit as `4.999871203s`.
+#[cfg_attr(not(feature = "config"), allow(unreachable_pub, reason = "`config` exports it"))]
 pub fn show_duration(duration: Duration) -> impl fmt::Display {
     Shown(duration)
 }
