@@ -72,6 +72,7 @@ use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
 pub use self::lent::Returned;
 pub(crate) use self::listen::{ListenEnd, Listening, Topic};
+use self::lists::Pace;
 pub(crate) use self::lists::{Gone, Offer, Offers};
 use self::pending::Pending;
 use self::recorder::Recorder;
@@ -240,7 +241,8 @@ impl Link {
         recorder: &'a Recorder,
     ) -> BoxFuture<'a, Result<Offers, Gone>> {
         // Boxed, because it is large, and an idle session must not keep room for it.
-        lists::read(&self.peer, kinds, page_cap, recorder).boxed()
+        let pace = if self.http.is_some() { Pace::InTurn } else { Pace::Together };
+        lists::read(&self.peer, pace, kinds, page_cap, recorder).boxed()
     }
 
     /// Cancels the requests that their callers have given up.

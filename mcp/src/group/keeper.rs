@@ -88,8 +88,10 @@ struct Farewell {
 impl Drop for Farewell {
     fn drop(&mut self) {
         let closing = self.state.begin_closing();
-        self.state.shared.drop_clients();
         let report = self.state.report(closing.began, Instant::now());
         self.report.send_replace(Some(Arc::new(report)));
+        // Each connection that the clients keep has a task, which ends now. They are many, and the callers wait for the
+        // report only.
+        self.state.shared.drop_clients();
     }
 }

@@ -1,6 +1,7 @@
 //! The sessions of a group, in the order in which they were given, and the names that are
 //! taken.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(super) struct Registry {
     /// In the order they were given. A session that has been left stays, for the report, until its name is used again or
     /// [`LEFT`] others have been left after it.
     sessions: Vec<Arc<Session>>,
+    /// The newest session of each name, among the sessions of the list.
+    named: HashMap<Arc<str>, Arc<Session>>,
     /// The summary of sessions that the report no longer names.
     pub(super) forgotten: Forgotten,
     /// Attempts that were turned away for their name.
@@ -109,6 +112,7 @@ impl Registry {
             return Added::Rejected(session, Fault::new(Outcome::DuplicateName, text));
         }
         self.forget_for(&session);
+        self.named.insert(session.name.clone(), session.clone());
         self.sessions.push(session.clone());
         Added::Owned(session, ordered)
     }
@@ -116,15 +120,21 @@ impl Registry {
     /// Forgets the sessions that need not be kept once `newcomer` is there: the session that had its name, and the
     /// oldest of those that have been left.
     fn forget_for(&mut self, newcomer: &Session) {
+        let is_follower = self.named.contains_key(&newcomer.name);
+        // Usually there is none to forget, and a fleet is added without a look at its earlier servers for each.
+        if self.sessions.len() <= LEFT && !is_follower {
+            return;
+        }
         let left = self.sessions.iter().filter(|session| session.has_left()).count();
         let mut surplus = left.saturating_sub(LEFT);
-        let forgotten = &mut self.forgotten;
+        let (forgotten, named) = (&mut self.forgotten, &mut self.named);
         self.sessions.retain(|session| {
             let is_surplus = surplus > 0 && session.has_left();
             surplus -= usize::from(is_surplus);
             let stays = !is_surplus && session.name != newcomer.name;
             if !stays {
                 forgotten.add(session);
+                named.remove(&session.name);
             }
             stays
         });
@@ -132,8 +142,7 @@ impl Registry {
 
     /// The session that holds a name, which has not been left yet.
     pub(super) fn named(&self, name: &str) -> Option<Arc<Session>> {
-        let holds = |session: &&Arc<Session>| &*session.name == name && !session.has_left();
-        self.sessions.iter().find(holds).cloned()
+        self.named.get(name).filter(|session| !session.has_left()).cloned()
     }
 
     /// All sessions, in order.

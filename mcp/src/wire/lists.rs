@@ -1,7 +1,11 @@
 //! The lists of a server's components, read page by page, with a bound.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use rmcp::model::PaginatedRequestParams;
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
@@ -21,6 +25,8 @@ use crate::component::ComponentKind;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
+/// The time for which the next list waits for the one before it, if both may have the same connection.
+const SOON: Duration = Duration::from_millis(50);
 /// JSON-RPC's "method not found".
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -51,10 +57,21 @@ pub(crate) struct Offers {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// Reads those of `kinds` that the server claims to have, side by side. A list that fails does not affect the others;
-/// problems of a list go to the recorder as warnings.
+/// The way in which the lists of a server are requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Side by side.
+    Together,
+    /// One after the other, as long as each comes soon; the others side by side. Over HTTP/1 each request under way needs
+    /// a connection of its own, which costs both ends more than a list does, and takes as long to open.
+    InTurn,
+}
+
+/// Reads those of `kinds` that the server claims to have. A list that fails does not affect the others; problems of a
+/// list go to the recorder as warnings.
 pub(crate) async fn read(
     peer: &Peer<RoleClient>,
+    pace: Pace,
     kinds: &BTreeSet<ComponentKind>,
     page_cap: usize,
     recorder: &Recorder,
@@ -86,14 +103,15 @@ pub(crate) async fn read(
         Ok(Page { findings, next: page.next_cursor })
     });
     let has_resources = capabilities.resources.is_some();
-    let (tools, prompts, resources, templates) = tokio::join!(
+    let lists = [
         offered(capabilities.tools.is_some() && wanted(ComponentKind::Tool), tools),
         offered(capabilities.prompts.is_some() && wanted(ComponentKind::Prompt), prompts),
         offered(has_resources && wanted(ComponentKind::Resource), resources),
         offered(has_resources && wanted(ComponentKind::ResourceTemplate), templates),
-    );
+    ];
+    let lists = at_pace(pace, lists).await;
     let mut offers = Offers::default();
-    for (kind, list) in ComponentKind::ALL.into_iter().zip([tools, prompts, resources, templates]) {
+    for (kind, list) in ComponentKind::ALL.into_iter().zip(lists) {
         let list = list?;
         offers.all.extend(list.all);
         if list.fault.is_some() {
@@ -105,11 +123,33 @@ pub(crate) async fn read(
 }
 
 /// Reads a list if there is one.
-async fn offered(
+fn offered<'a>(
     is_offered: bool,
-    list: impl Future<Output = Result<Offers, Gone>>,
-) -> Result<Offers, Gone> {
-    if is_offered { list.await } else { Ok(Offers::default()) }
+    list: impl Future<Output = Result<Offers, Gone>> + Send + 'a,
+) -> BoxFuture<'a, Result<Offers, Gone>> {
+    if is_offered { list.boxed() } else { std::future::ready(Ok(Offers::default())).boxed() }
+}
+
+/// Waits for all lists. They come in the order of `lists`.
+async fn at_pace<T>(pace: Pace, lists: impl IntoIterator<Item = BoxFuture<'_, T>>) -> Vec<T> {
+    let mut under_way = FuturesOrdered::new();
+    let mut all = Vec::new();
+    let mut in_turn = pace == Pace::InTurn;
+    for list in lists {
+        under_way.push_back(list);
+        if in_turn {
+            let read = async {
+                while let Some(list) = under_way.next().await {
+                    all.push(list);
+                }
+            };
+            in_turn = tokio::time::timeout(SOON, read).await.is_ok();
+        }
+    }
+    while let Some(list) = under_way.next().await {
+        all.push(list);
+    }
+    all
 }
 
 /// One page: its items and their problems, and the cursor of the next page.
@@ -180,4 +220,35 @@ where
     }
     recorder.warn(format!("{} has more than {cap} pages", list.method()));
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// When each of four lists was begun, if each takes as long as `takes` says, in milliseconds.
+    async fn begun(pace: Pace, takes: [u64; 4]) -> Vec<u64> {
+        let begun = Mutex::new(Vec::new());
+        let start = Instant::now();
+        let lists = takes.map(|takes| {
+            async {
+                begun.lock().push(start.elapsed().as_millis() as u64);
+                sleep(Duration::from_millis(takes)).await;
+                takes
+            }
+            .boxed()
+        });
+        assert_eq!(at_pace(pace, lists).await, takes);
+        begun.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_that_come_soon_are_read_in_turn_and_a_slow_one_delays_the_others_only_once() {
+        assert_eq!(begun(Pace::InTurn, [10, 20, 30, 10]).await, [0, 10, 30, 60]);
+        assert_eq!(begun(Pace::InTurn, [10, 900, 10, 900]).await, [0, 10, 60, 60]);
+        assert_eq!(begun(Pace::Together, [10, 20, 30, 10]).await, [0, 0, 0, 0]);
+    }
 }

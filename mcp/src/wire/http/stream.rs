@@ -32,6 +32,8 @@ pub(super) type RmcpEvents = BoxStream<'static, Result<Sse, SseError>>;
 
 /// A stream that was open this long counts as useful, even if no event came over it.
 const HELD: Duration = Duration::from_secs(5);
+/// The time for which an answer is held back for the end of its stream, which usually follows at once.
+const END: Duration = Duration::from_millis(5);
 /// The time for the end of a stream after its answer.
 const REST: Duration = Duration::from_millis(50);
 /// The time that a message of ours on behalf of rmcp may take.
@@ -268,21 +270,21 @@ impl ResponseStream {
             self.messages.push_front(message);
             return Ok(Begun::Other(Box::new(self)));
         }
-        self.finish();
+        self.finish().await;
         match undelivered::fault_in(&message) {
             Some(fault) => Err(Failure::Told(fault)),
             None => Ok(Begun::Answer(Box::new(message))),
         }
     }
 
-    /// The answer has come. The rest of the stream is read for a moment, because the connection can be used again only if it
-    /// is at its end.
-    fn finish(mut self) {
-        if self.events.next().now_or_never().is_some_and(|event| event.is_none()) {
+    /// The answer has come. The rest of the stream is read, because the connection can be used again only if it is at its
+    /// end: first for a moment here, so that the next request finds a connection and opens no other one, then beside it.
+    async fn finish(self) {
+        let Self { client, mut events, .. } = self;
+        if tokio::time::timeout(END, read_out(&mut events)).await.is_ok() {
             return;
         }
-        let Self { client, mut events, .. } = self;
-        let rest = async move { while events.next().await.is_some() {} };
+        let rest = async move { read_out(&mut events).await };
         let _goes_on = client.0.outliving.begin(tokio::time::timeout(REST, rest));
     }
 
@@ -305,7 +307,7 @@ impl ResponseStream {
                 Some(message)
                     if self.waits.as_ref().is_some_and(|waits| waits.is_answered_by(&message)) =>
                 {
-                    self.finish();
+                    self.finish().await;
                     return match undelivered::fault_in(&message) {
                         Some(fault) => Err(Failure::Told(fault)),
                         None => Ok(message),
@@ -342,6 +344,14 @@ impl ResponseStream {
             }
         });
         events.take_until(async move { stop.requested().await }.boxed()).boxed()
+    }
+}
+
+/// Reads a stream to its end.
+async fn read_out(events: &mut Events) {
+    while events.next().await.is_some() {
+        // One chunk may bring thousands of events.
+        consume_budget().await;
     }
 }
 
