@@ -5,7 +5,12 @@
 //! cargo bench -p moored-mcp --bench sessions -- --quick   # few rounds
 //! cargo bench -p moored-mcp --bench sessions -- stdio/50  # the questions with this prefix: http, shared-http, stdio, idle
 //! cargo bench -p moored-mcp --bench sessions -- --page    # also the tables of docs/mcp-comparison.md
+//! cargo bench -p moored-mcp --bench sessions -- --rows http stdio # also the rows for docs/benchmarks.md, in about two minutes
 //! ```
+//!
+//! Three kinds of work of `rmcp` stand beside ours, because a comparison of unequal work says little: the same requests and its
+//! own `cancel`; of children also what our leaving does beyond that, by hand; and the handshake alone, the least that a session
+//! takes. The rows of a whole run are saved, those of a part of the questions with `--rows`, never those of a quick run.
 //!
 //! The contenders take turns, round by round, in one process, so that the machine's noise is in all of them. Every round
 //! begins with nothing (the HTTP client is built in it) and ends with nothing: connecting is over when every session is
@@ -142,8 +147,7 @@ fn main() {
     if args.iter().any(|arg| arg == "--page") {
         page::write(&figures, idle.as_deref().unwrap_or_default(), &load);
     }
-    // The figures of a quick run, or of a part of the questions, are not saved.
-    if !quick && filters.is_empty() {
+    if !quick && (filters.is_empty() || args.iter().any(|arg| arg == "--rows")) {
         let file = results().join("mcp.jsonl");
         match figures.save(&file) {
             Ok(()) => println!("\nrows: {}", file.display()),
@@ -162,8 +166,9 @@ fn results() -> PathBuf {
 async fn rounds_of(servers: &str, targets: &[Target], rounds: usize, figures: &mut Figures) {
     // The first round fills caches, the allocator and the page cache, and is not counted.
     for round in 0..=rounds {
-        let mut turns = Contender::ALL;
-        turns.rotate_left(round / 2 % Contender::ALL.len());
+        let mut turns = Contender::with(&targets[0]);
+        let places = turns.len();
+        turns.rotate_left(round / 2 % places);
         // In alternating directions, so that a contender does not always come after the same
         // other one.
         if round % 2 == 1 {

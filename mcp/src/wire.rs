@@ -241,7 +241,10 @@ impl Link {
         recorder: &'a Recorder,
     ) -> BoxFuture<'a, Result<Offers, Gone>> {
         // Boxed, because it is large, and an idle session must not keep room for it.
-        let pace = if self.http.is_some() { Pace::InTurn } else { Pace::Together };
+        let pace = match &self.http {
+            Some(session) if !session.shares_connection() => Pace::InTurn,
+            _ => Pace::Together,
+        };
         lists::read(&self.peer, pace, kinds, page_cap, recorder).boxed()
     }
 

@@ -131,9 +131,10 @@ impl Figures {
         })
     }
 
-    /// The rows of the page: ours beside stock rmcp.
+    /// The rows of the page: ours beside rmcp, and beside rmcp and the same leave by hand.
     pub(crate) fn rows(&self, text: &mut String) {
-        for peer in self.0.iter().filter(|it| it.contender == Contender::Rmcp) {
+        let peers = [Contender::Rmcp, Contender::ByHand];
+        for peer in self.0.iter().filter(|it| peers.contains(&it.contender)) {
             let Some(ours) = self.ours(peer) else { continue };
             let ratio = |figure: fn(&Phase) -> Duration| {
                 let pairs = ours.phases.iter().zip(&peer.phases);
@@ -144,8 +145,9 @@ impl Figures {
             };
             let (took, processor) = (ratio(|it| it.took), ratio(|it| it.processor));
             let ms = |it: Spread| format!("{:.2} ({:.2} to {:.2})", it.median, it.q1, it.q3);
+            let by_hand = if peer.contender == Contender::ByHand { ", by hand" } else { "" };
             *text += &format!(
-                "| {} | {} | {} | {} | {} | {:.2} |\n",
+                "| {}{by_hand} | {} | {} | {} | {} | {:.2} |\n",
                 peer.question,
                 peer.sessions,
                 ms(ours.millis()),
@@ -206,7 +208,9 @@ impl Figures {
                 it.spread(|phase| phase.connections as f64).median,
             );
         }
-        println!();
+        let mut rows = String::new();
+        self.rows(&mut rows);
+        println!("\n| question | n | moored-mcp, ms | rmcp, ms | ratio | processor |\n{rows}");
         self.added_lines().for_each(|line| println!("{line}"));
         for contender in Contender::ALL {
             println!("{}: {}", contender.name(), contender.note());

@@ -27,8 +27,9 @@ pub(crate) fn write(figures: &Figures, idle: &[Idle], load_before: &str) {
         Written by `cargo bench -p moored-mcp --bench sessions -- --page`, on {processors} processors. The load of the machine \
         was {load_before} before the run and {} after it (averages over one, five and fifteen minutes).\n\n\
         Both contenders ask the same servers for the same in the same process, in alternation: the era probe, the \
-        handshake, and the four lists of tools, prompts, resources and templates, side by side. `rmcp` has one shared HTTP \
-        client and one task for each session. *ms* are for all n sessions together, the median of the rounds with their \
+        handshake, and the four lists of tools, prompts, resources and templates. `rmcp` has one shared HTTP client and one \
+        task for each session, and asks for the lists side by side. *By hand* adds to `rmcp` what our leaving of a child does \
+        beyond its own: a process group that is killed in the end, and the reading of standard error. *ms* are for all n sessions together, the median of the rounds with their \
         quartiles; *ratio* is the median of ours divided by theirs round by round, so that a busy moment of the machine is in \
         both; *processor* is the same ratio of the processor time of this process, HTTP servers included.\n\n\
         | question | n | moored-mcp, ms | rmcp, ms | ratio | processor |\n|---|--:|--:|--:|--:|--:|\n",
@@ -57,7 +58,7 @@ pub(crate) fn write(figures: &Figures, idle: &[Idle], load_before: &str) {
         );
     }
     text.push_str("\nWhat each contender does beside that:\n\n");
-    for contender in [Contender::Ours, Contender::Rmcp] {
+    for contender in [Contender::Ours, Contender::Rmcp, Contender::ByHand] {
         let _ = writeln!(text, "- {}: {}", contender.name(), contender.note());
     }
     std::fs::write(Path::new(PAGE), text).expect("the page is written");

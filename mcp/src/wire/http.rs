@@ -121,6 +121,11 @@ impl HttpSession {
         Ok(())
     }
 
+    /// Whether requests that are under way together share a connection.
+    pub(crate) fn shares_connection(&self) -> bool {
+        self.open.lock().shares_connection
+    }
+
     /// Stores the result of the handshake, with which rmcp's own first request will be
     /// answered.
     pub(crate) fn agreed(&self, agreed: Agreed) {

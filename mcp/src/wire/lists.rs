@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use rmcp::model::PaginatedRequestParams;
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 mod fault;
 mod kind;
@@ -25,8 +26,8 @@ use crate::component::ComponentKind;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
-/// The time for which the next list waits for the one before it, if both may have the same connection.
-const SOON: Duration = Duration::from_millis(50);
+/// The time in which lists are read in turn. The lists that are left then are requested at once.
+const IN_TURN: Duration = Duration::from_millis(500);
 /// JSON-RPC's "method not found".
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -62,8 +63,8 @@ pub(crate) struct Gone;
 pub(crate) enum Pace {
     /// Side by side.
     Together,
-    /// One after the other, as long as each comes soon; the others side by side. Over HTTP/1 each request under way needs
-    /// a connection of its own, which costs both ends more than a list does, and takes as long to open.
+    /// One after the other for [`IN_TURN`], then side by side. Over HTTP/1 each request under way needs a connection of its
+    /// own, which costs both ends more than a list does, and takes as long to open.
     InTurn,
 }
 
@@ -134,16 +135,18 @@ fn offered<'a>(
 async fn at_pace<T>(pace: Pace, lists: impl IntoIterator<Item = BoxFuture<'_, T>>) -> Vec<T> {
     let mut under_way = FuturesOrdered::new();
     let mut all = Vec::new();
-    let mut in_turn = pace == Pace::InTurn;
+    let mut in_turn = (pace == Pace::InTurn).then(|| Instant::now() + IN_TURN);
     for list in lists {
         under_way.push_back(list);
-        if in_turn {
+        if let Some(until) = in_turn {
             let read = async {
                 while let Some(list) = under_way.next().await {
                     all.push(list);
                 }
             };
-            in_turn = tokio::time::timeout(SOON, read).await.is_ok();
+            if tokio::time::timeout_at(until, read).await.is_err() {
+                in_turn = None;
+            }
         }
     }
     while let Some(list) = under_way.next().await {
@@ -225,7 +228,7 @@ where
 #[cfg(test)]
 mod tests {
     use parking_lot::Mutex;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -234,7 +237,8 @@ mod tests {
         let begun = Mutex::new(Vec::new());
         let start = Instant::now();
         let lists = takes.map(|takes| {
-            async {
+            let begun = &begun;
+            async move {
                 begun.lock().push(start.elapsed().as_millis() as u64);
                 sleep(Duration::from_millis(takes)).await;
                 takes
@@ -246,9 +250,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lists_that_come_soon_are_read_in_turn_and_a_slow_one_delays_the_others_only_once() {
+    async fn lists_are_read_in_turn_until_they_are_slow_and_then_at_once() {
         assert_eq!(begun(Pace::InTurn, [10, 20, 30, 10]).await, [0, 10, 30, 60]);
-        assert_eq!(begun(Pace::InTurn, [10, 900, 10, 900]).await, [0, 10, 60, 60]);
+        assert_eq!(begun(Pace::InTurn, [300, 900, 10, 900]).await, [0, 300, 500, 500]);
         assert_eq!(begun(Pace::Together, [10, 20, 30, 10]).await, [0, 0, 0, 0]);
     }
 }

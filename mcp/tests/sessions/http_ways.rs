@@ -52,6 +52,30 @@ async fn the_delete_after_a_failed_handshake_names_the_revision_as_well() {
     .await;
 }
 
+#[tokio::test]
+async fn a_session_takes_two_connections_one_of_them_for_its_stream() {
+    within_limit(async {
+        // A machine that is busy for long may need another one, but not each time.
+        for _ in 0..10 {
+            let opened = Arc::new(AtomicUsize::new(0));
+            let counted = opened.clone();
+            let server = Server::start(move |request| {
+                counted.fetch_add(usize::from(request.before == 0), Ordering::Relaxed);
+                legacy(request)
+            })
+            .await;
+            let group = brisk_group();
+            group.connect(at("s", &server.url)).await.expect("it comes up");
+            assert!(group.close().await.all_well());
+            if opened.load(Ordering::Relaxed) <= 2 {
+                return;
+            }
+        }
+        panic!("more than two connections each time");
+    })
+    .await;
+}
+
 /// A server that closes a connection at its second or later request, if `closes` returns `true` for that request.
 async fn closing(closes: fn(&Request) -> bool) -> Server {
     Server::start(move |request| {

@@ -23,6 +23,8 @@ pub(super) struct Open {
     is_agreed: bool,
     /// Whether it has, in the older era.
     is_legacy: bool,
+    /// Whether requests that are under way together share a connection, as those of HTTP/2 do.
+    pub(super) shares_connection: bool,
     /// Whether a session is being begun that replaces an expired one.
     is_renewing: bool,
     /// The requests that met a session which the server no longer knew. Each of them is sent once more, in a new session.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ServerJsonRpcMessage};
@@ -111,6 +111,9 @@ impl SessionClient {
                 prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
             })
             .await?;
+        if kind.is_lifecycle() {
+            session.open.lock().shares_connection = response.version() >= Version::HTTP_2;
+        }
         let new_id = headers::text(&response, &SESSION_ID).filter(|id| !id.is_empty());
         if let Some(id) = &new_id {
             session.open.lock().learned(kind, id);

@@ -33,7 +33,7 @@ pub(super) type RmcpEvents = BoxStream<'static, Result<Sse, SseError>>;
 /// A stream that was open this long counts as useful, even if no event came over it.
 const HELD: Duration = Duration::from_secs(5);
 /// The time for which an answer is held back for the end of its stream, which usually follows at once.
-const END: Duration = Duration::from_millis(5);
+const END: Duration = Duration::from_millis(20);
 /// The time for the end of a stream after its answer.
 const REST: Duration = Duration::from_millis(50);
 /// The time that a message of ours on behalf of rmcp may take.
