@@ -7,6 +7,7 @@ use crate::wrong_task::WrongTask;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 /// The kind of event that cancelled a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,8 @@ struct Origin {
     task: Option<TaskId>,
     location: Option<&'static Location<'static>>,
     wrong_task: Option<Box<WrongTask>>,
+    /// The grace after a stop, if the cancellation came because it was over.
+    grace: Option<Duration>,
 }
 
 impl Reason {
@@ -69,7 +72,14 @@ impl Reason {
     ) -> Self {
         Reason {
             kind,
-            origin: Arc::new(Origin { kind, message, task, location, wrong_task: None }),
+            origin: Arc::new(Origin {
+                kind,
+                message,
+                task,
+                location,
+                wrong_task: None,
+                grace: None,
+            }),
         }
     }
 
@@ -82,8 +92,23 @@ impl Reason {
                 task: Some(wrong_task.current.clone()),
                 location: Some(wrong_task.attempted_at),
                 wrong_task: Some(wrong_task),
+                grace: None,
             }),
         }
+    }
+
+    /// The reason of a cancellation that comes because the `grace` after the stop for this reason is over.
+    pub(crate) fn after(&self, grace: Duration) -> Self {
+        let Origin { kind, message, task, location, .. } = &*self.origin;
+        let origin = Origin {
+            kind: *kind,
+            message: message.clone(),
+            task: task.clone(),
+            location: *location,
+            wrong_task: None,
+            grace: Some(grace),
+        };
+        Reason { kind: self.kind, origin: Arc::new(origin) }
     }
 
     /// The same origin, as a region further in sees it.
@@ -148,6 +173,28 @@ impl Reason {
         self.origin.message.as_deref()
     }
 
+    /// The grace that was over, if the region was asked to [stop](crate::CancelScope::stop) and did not end within it: the
+    /// second of two phases. Kind, text, task and place are those of the stop.
+    ///
+    /// ```
+    /// use moored::CancelScope;
+    /// use std::time::Duration;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let grace = Duration::from_millis(5);
+    /// let scope = CancelScope::new().grace(grace);
+    /// let body = async {
+    ///     scope.stop();
+    ///     std::future::pending::<()>().await
+    /// };
+    /// let cancelled = scope.run(body).await.unwrap_err();
+    /// assert_eq!(cancelled.reason().grace(), Some(grace));
+    /// # });
+    /// ```
+    pub fn grace(&self) -> Option<Duration> {
+        self.origin.grace
+    }
+
     /// The task that made the request, if it is known.
     pub fn task(&self) -> Option<&TaskId> {
         self.origin.task.as_ref()
@@ -182,6 +229,11 @@ impl fmt::Display for Reason {
         if let Some(message) = &self.origin.message {
             write!(f, ": {}", Shown(message))?;
         }
+        if let Some(grace) = self.origin.grace {
+            // A semicolon after a text, because the grace is no part of it.
+            let first = self.kind == ReasonKind::Requested && self.origin.message.is_none();
+            write!(f, "{} the grace of {grace:?} is over", if first { ":" } else { ";" })?;
+        }
         self.asked().fmt(f)
     }
 }
@@ -207,6 +259,7 @@ impl fmt::Debug for Reason {
             .field("message", &self.origin.message)
             .field("task", &self.origin.task)
             .field("location", &self.origin.location)
+            .field("grace", &self.origin.grace)
             .finish_non_exhaustive()
     }
 }

@@ -153,3 +153,5 @@ pub(crate) use phase::Phase;
 pub(crate) use run::Run;
 pub(crate) use tally::{Caught, ExitError};
 pub(crate) use wait::Wait;
+#[cfg(test)]
+pub(crate) use walk::steps_of;

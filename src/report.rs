@@ -10,7 +10,8 @@ use std::panic::Location;
 
 /// A failure that no result could contain.
 ///
-/// `Display` names the region and the place. It is one line if the errors and panics in it are.
+/// `Display` names the region and the place. It is one line if the errors and panics in it are, but for several lost
+/// exits: each of the first ten has a line of its own, and the others are counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Report {
@@ -74,6 +75,9 @@ pub enum Report {
     },
 }
 
+/// The number of lost exits that a text lists.
+const LINES: usize = 10;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,11 +85,16 @@ impl fmt::Display for Report {
                 let (exits, are) =
                     (counted(registered_at.len(), "exit"), verb(registered_at.len()));
                 write!(f, "{exits} of {region} {are} lost: no enclosing region lives")?;
+                let start = if registered_at.len() == 1 { "; " } else { "\n  " };
                 let mut stacks = stacks.iter();
-                registered_at.iter().try_for_each(|place| match stacks.next() {
-                    Some(stack) => write!(f, "; registered at {place} in {stack}"),
-                    None => write!(f, "; registered at {place}"),
-                })
+                registered_at.iter().take(LINES).try_for_each(|place| match stacks.next() {
+                    Some(stack) => write!(f, "{start}registered at {place} in {stack}"),
+                    None => write!(f, "{start}registered at {place}"),
+                })?;
+                match registered_at.len().saturating_sub(LINES) {
+                    0 => Ok(()),
+                    more => write!(f, "{start}and {more} more"),
+                }
             }
             Report::Unrecorded { region, failure } => write!(f, "in {region}: {failure}"),
             Report::Omitted { region, failures } => write!(

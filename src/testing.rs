@@ -3,6 +3,8 @@
 
 mod clock;
 mod cut;
+#[cfg(test)]
+mod growth;
 mod hand;
 
 pub use crate::region::live_regions;

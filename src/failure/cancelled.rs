@@ -1,7 +1,7 @@
 //! The errors of a scope that was cancelled, and of a child without a value.
 
 use super::exit::{ExitFailure, Failures};
-use super::text::over_the_cap;
+use super::text::{LINES, left_out};
 use crate::identity::TaskId;
 use crate::reason::Reason;
 use std::error::Error;
@@ -57,8 +57,8 @@ impl fmt::Display for Cancelled {
         write!(f, "{}", self.reason)?;
         let Failures { first, omitted } = &self.failures;
         if f.alternate() {
-            first.iter().try_for_each(|failure| write!(f, "\n  also: {failure}"))?;
-            return over_the_cap(f, *omitted);
+            first.iter().take(LINES).try_for_each(|failure| write!(f, "\n  also: {failure}"))?;
+            return left_out(f, first.len(), *omitted);
         }
         match first.len() + omitted {
             0 => Ok(()),

@@ -21,12 +21,15 @@ pub enum ExitFailure {
         /// Its error.
         error: BoxError,
     },
-    /// It panicked; the other exits ran all the same. Also a second panic of a body, a child or a drop,
-    /// which cannot be resumed beside the first.
+    /// It panicked; the other exits ran all the same. Also the panic of a child whose group
+    /// [isolates panics](crate::TaskGroup::isolate_panics), and a second panic of a body, a child or a drop, which cannot be
+    /// resumed beside the first.
     #[non_exhaustive]
     Panicked {
-        /// Where it was registered, run or spawned.
+        /// Where the exit was registered; where the child was spawned; where the region was run, if it was its body.
         registered_at: &'static Location<'static>,
+        /// The child, or the task that ran the body. `None` for an exit, or if the task is not known.
+        task: Option<TaskId>,
         /// The text of the panic.
         message: String,
     },
@@ -81,8 +84,11 @@ impl fmt::Display for ExitFailure {
                 }
                 Ok(())
             }
-            ExitFailure::Panicked { registered_at, message } => {
-                write!(f, "what was registered at {registered_at} panicked: {message}")
+            ExitFailure::Panicked { registered_at, task: Some(task), message } => {
+                write!(f, "{task}, spawned or run at {registered_at}, panicked: {message}")
+            }
+            ExitFailure::Panicked { registered_at, task: None, message } => {
+                write!(f, "exit registered at {registered_at} panicked: {message}")
             }
             ExitFailure::TimedOut { registered_at, grace } => {
                 write!(

@@ -75,15 +75,23 @@ impl<E> Failure<E> {
         show: impl Fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
     ) -> fmt::Result {
         self.cause().write(f, true, &show)?;
-        for cause in self.rest() {
+        for cause in self.rest().take(LINES) {
             f.write_str("\n  also: ")?;
             cause.write(f, true, &show)?;
         }
-        over_the_cap(f, self.omitted)
+        left_out(f, self.causes.len() - 1, self.omitted)
     }
 }
 
-pub(super) fn over_the_cap(f: &mut fmt::Formatter<'_>, omitted: usize) -> fmt::Result {
+/// The number of failures beside the first that a tree lists: a screen or two.
+pub(super) const LINES: usize = 100;
+
+/// The end of a tree: the number of failures that are in the record and not in the text, and of those that are in
+/// neither.
+pub(super) fn left_out(f: &mut fmt::Formatter<'_>, recorded: usize, omitted: usize) -> fmt::Result {
+    if let Some(more) = recorded.checked_sub(LINES).filter(|more| *more > 0) {
+        write!(f, "\n  and {more} more in the record")?;
+    }
     match omitted {
         0 => Ok(()),
         more => write!(f, "\n  and {more} more, over the cap of the record"),

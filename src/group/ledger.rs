@@ -187,7 +187,7 @@ impl<E> Ledger<E> {
         by: Option<TaskId>,
         at: &'static Location<'static>,
     ) {
-        let caught = Caught::new(payload, at);
+        let caught = Caught::of(by.clone(), payload, at);
         let later = {
             let mut book = self.book.lock();
             match book.panic {
@@ -221,7 +221,7 @@ impl<E> Ledger<E> {
         } else if has_handle {
             unwind::discard(payload);
         } else {
-            record::put(&self.node, Caught::new(payload, at).into_failure().into());
+            record::put(&self.node, Caught::of(Some(by), payload, at).into_failure().into());
         }
     }
 
@@ -232,7 +232,8 @@ impl<E> Ledger<E> {
 
     /// Records the panic of a child's drop, after the group's last poll. Such a panic is reported and not resumed.
     pub(super) fn dropped_loudly(&self, payload: Payload, at: &'static Location<'static>) {
-        record::send(&self.node, Caught::new(payload, at).into_failure().into());
+        let caught = Caught::of(owner::id(&self.node), payload, at);
+        record::send(&self.node, caught.into_failure().into());
         self.cancel(None, at);
     }
 
@@ -281,7 +282,7 @@ impl<E> Ledger<E> {
         let mut failures = Failures::default();
         for Recorded { cause, at } in errors {
             if let Err(payload) = unwind::catch(|| drop(cause)) {
-                failures.push(Caught::new(payload, at).into_failure());
+                failures.push(Caught::of(owner::id(&self.node), payload, at).into_failure());
             }
         }
         record::send(&self.node, failures);

@@ -47,7 +47,7 @@ pin_project! {
             if this.crew.frame.is_inside() {
                 this.crew.frame.report_foreign_drop();
                 let mut body = InPlace { body: this.body, value: this.value, why: unasked };
-                this.crew.frame.clear(&mut body);
+                this.crew.frame.clear_dropped(&mut body);
                 let value = this.value.take();
                 this.crew.frame.drop_within(value);
                 this.crew.abandon(None);

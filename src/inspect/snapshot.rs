@@ -227,9 +227,23 @@ impl fmt::Display for Snapshot {
             }
             writeln!(f, "{region}")?;
             let width = width + 2;
-            region.running.iter().try_for_each(|exit| writeln!(f, "{:width$}{exit}", ""))?;
+            let running = region.running.iter();
+            running.take(LINES).try_for_each(|exit| writeln!(f, "{:width$}{exit}", ""))?;
+            left_out(f, width, region.running.len())?;
         }
-        self.exits.iter().try_for_each(|exit| writeln!(f, "{exit}, on an executor"))
+        let exits = self.exits.iter();
+        exits.take(LINES).try_for_each(|exit| writeln!(f, "{exit}, on an executor"))?;
+        left_out(f, 0, self.exits.len())
+    }
+}
+
+/// The number of exits that run at once in one place, and have a line each.
+const LINES: usize = 10;
+
+fn left_out(f: &mut fmt::Formatter<'_>, width: usize, running: usize) -> fmt::Result {
+    match running.saturating_sub(LINES) {
+        0 => Ok(()),
+        more => writeln!(f, "{:width$}and {more} more exits", ""),
     }
 }
 

@@ -212,7 +212,8 @@ impl Node {
         let (parent, in_exit) = ambient::current().unzip();
         let in_exit = in_exit.unwrap_or(false);
         let owner = owner::within(parent.as_ref());
-        if let Some(parent) = &parent {
+        // A region in which none was ever entered is around no other one.
+        if let Some(parent) = parent.as_ref().filter(|_| self.holds.is_so()) {
             self.move_out_of_the_way_to(parent);
         }
         {
@@ -239,6 +240,9 @@ impl Node {
         };
         if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED)) {
             quiet::begin_epoch();
+        } else {
+            // The shortcuts inside it lead past the region that was around it.
+            quiet::begin_epoch_inside(self);
         }
         let was_linked = link.is_some();
         links::drop_link(self, link);

@@ -100,3 +100,8 @@ pub(super) const UNWATCHED: u32 = 1 << 18;
 /// Set with a time, and by a look that meets one (`quiet::found_quiet`); never cleared. Read by waits, which look for a time only
 /// with it.
 pub(super) const TIMED: u32 = 1 << 19;
+/// The body is being dropped because a region around is cancelled; the reason is in the node.
+///
+/// Set by `look::doom`, before the body is dropped; never cleared, because the region is left then. Read by looks from inside, which
+/// end here.
+pub(super) const DOOMED: u32 = 1 << 20;

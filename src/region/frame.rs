@@ -23,6 +23,7 @@ use super::ambient;
 use super::body::Body;
 use super::flags::{REWAKE, ROOT};
 use super::kind::Kind;
+use super::look;
 use super::node::Node;
 #[cfg(feature = "tracing")]
 use super::observe::Span;
@@ -194,6 +195,12 @@ impl Frame {
         if let Err(payload) = ambient::within(&mut self.node, false, || body.drop_body()) {
             self.keep_panic(payload);
         }
+    }
+
+    /// As [`clear`](Frame::clear), for a body that is dropped by the code around the region.
+    pub(crate) fn clear_dropped(&mut self, body: &mut dyn Body) {
+        look::doom(self.node());
+        self.clear(body);
     }
 
     /// Runs `user_code`, such as the drop of a group's children, with the region current.

@@ -8,7 +8,7 @@
 //!    passes shields (R13).
 //! 3. A look ends at a region that is quiet, and marks the regions on its way, so that a chain is walked once (R19).
 
-use super::flags::{ATTENDED, CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
+use super::flags::{ATTENDED, CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
 use super::node::Node;
 use super::quiet;
 use super::walk;
@@ -56,7 +56,7 @@ fn is_cancelled_in(region: &Node, now: u64, seen: &mut u32) -> bool {
         // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
         let quiet = quiet::is_quiet_in(node, now);
         let flags = node.flags();
-        if flags & counts & CANCELLED != 0 {
+        if flags & counts & (CANCELLED | DOOMED) != 0 {
             return Some(true);
         }
         *seen |= flags & counts;
@@ -103,13 +103,12 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
     stopped == Some(true)
 }
 
-pub(super) fn stop_reason(node: &Node) -> Option<Reason> {
-    node.inner.lock().rest_seen()?.stop.clone()
-}
-
 /// This region's own reason, else that of the nearest cancelled region around it, as seen from
 /// here.
 pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {
+    if quiet::is_quiet(node) {
+        return None;
+    }
     {
         let inner = node.inner.lock();
         let own = inner.reason().or_else(|| inner.dropped_for());
@@ -117,14 +116,28 @@ pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {
             return Some(reason.clone());
         }
     }
-    if node.has(SHELTERED | SHIELD | LEFT) { None } else { reason_around(node) }
+    // A look that finds nothing marks the regions on its way, so that the regions of a chain that is dropped do not each
+    // walk along all of it (R19).
+    let ends_here = node.has(SHELTERED | SHIELD | LEFT) || is_found_quiet(node);
+    if ends_here { None } else { reason_around(node) }
 }
 
 /// The reason of the nearest cancelled region around this one, up to the next shield.
 pub(super) fn reason_around(region: &Node) -> Option<Reason> {
-    let cancelled = walk::around(region).find(|node| node.has(CANCELLED))?;
+    let cancelled = walk::around(region).find(|node| node.has(CANCELLED | DOOMED))?;
     let inner = cancelled.inner.lock();
-    inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
+    let reason = inner.reason().or_else(|| inner.dropped_for());
+    reason.map(|reason| reason.seen_as(ReasonKind::Parent))
+}
+
+/// The body of this region is about to be dropped by the code around it. If that is a cancellation, its reason is kept
+/// here, where the regions inside find it at their first step outwards. Without that, each region of a chain that is
+/// dropped would walk to the cancelled one (R19).
+pub(super) fn doom(node: &Node) {
+    let Some(reason) = effective_reason(node) else { return };
+    let mut inner = node.inner.lock();
+    inner.more().dropped_for.get_or_insert(reason);
+    node.raise(&inner, DOOMED);
 }
 
 /// Whether nothing is cancelled or stopped here or around, and no region there has times that no run

@@ -87,6 +87,8 @@ pub(super) struct Rest {
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// The region in which it is linked, and its place there, if that is not its parent.
     pub(super) link: Option<(Weak<Node>, usize)>,
+    /// The nearest region around that may have a run, in the epoch in which it was found; see `walk.rs`.
+    pub(super) shortcut: Option<(u64, Option<Weak<Node>>)>,
     /// Failures that were sent here.
     pub(super) sent: Sent,
     /// The panic of an exit, kept for the run or close that goes on with a stack that was

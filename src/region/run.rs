@@ -251,7 +251,7 @@ impl<F: Future, O: Origin> Run<F, O> {
 pub(super) fn drop_inside(frame: &mut Frame, draft: Option<(&Draft, bool)>, body: &mut dyn Body) {
     frame.report_foreign_drop();
     // Before the exits are handed over, so that what the body abandons comes here (R7).
-    frame.clear(body);
+    frame.clear_dropped(body);
     if frame.has_error_to_tell() {
         frame.unclaimed();
     }

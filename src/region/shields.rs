@@ -9,7 +9,7 @@
 
 use super::flags::{AFAR, ATTENDED, HELD, LEFT, REWAKE, SHELTERED, SHIELD};
 use super::kind::Kind;
-use super::node::{Inner, Node};
+use super::node::Node;
 use super::quiet;
 use super::request;
 use super::request::{Delivery, Signal};
@@ -53,39 +53,62 @@ pub(super) fn hold(node: &Node) {
 
 /// Whether there is a shield below that a poll of this region may reach.
 pub(super) fn has_shield_below(node: &Node) -> bool {
-    any_shield_below(node, |_, _| true)
+    search_below(node, is_polled, |_| ())
 }
 
 /// Wakes the shields below, to find out which of them are polled.
 pub(super) fn wake_shields_below(node: &Node) {
     let mut wakers = Vec::new();
-    any_shield_below(node, |shield, inner| {
-        if let Some(waker) = inner.waker.take() {
-            shield.raise(inner, REWAKE);
-            wakers.push(waker);
-        }
-        false
-    });
+    let take_waker = |node: &Node| {
+        let mut inner = node.inner.lock();
+        let Some(waker) = inner.waker.take_if(|_| is_polled(node)) else { return };
+        node.raise(&inner, REWAKE);
+        wakers.push(waker);
+    };
+    search_below(node, |_| false, take_waker);
     wake_all(wakers);
 }
 
-/// Searches for a shield for which `is_it` returns `true`; `is_it` runs under the shield's lock. The region's own
-/// children and the regions inside an executor child are left out, because a poll of the body does not reach them.
-/// An entered scope is left out as well, because it shields nothing itself: its stays do.
-fn any_shield_below(region: &Node, mut is_it: impl FnMut(&Node, &mut Inner) -> bool) -> bool {
-    let mut below: Vec<_> = region.inner.lock().links().filter_map(Weak::upgrade).collect();
+/// Whether it is a shield that a poll may reach. An entered scope shields nothing itself: its stays do.
+fn is_polled(node: &Node) -> bool {
+    node.has(SHIELD) && node.has(ATTENDED)
+}
+
+/// Calls `visit` for the regions below until one is found for which `is_it` returns `true`. The region's own children
+/// and the regions inside an executor child are left out, because a poll of the body does not reach them.
+fn search_below(
+    region: &Node,
+    is_it: impl Fn(&Node) -> bool,
+    mut visit: impl FnMut(&Node),
+) -> bool {
+    let mut below = Vec::new();
+    if list_below(region, &mut below, |node| node.kind != Kind::Child && is_it(node)) {
+        return true;
+    }
     below.retain(|node| node.kind != Kind::Child);
     while let Some(node) = below.pop() {
         if node.has(AFAR) {
             continue;
         }
-        let mut inner = node.inner.lock();
-        if node.has(SHIELD) && node.has(ATTENDED) && is_it(&node, &mut inner) {
+        visit(&node);
+        if list_below(&node, &mut below, |node| !node.has(AFAR) && is_it(node)) {
             return true;
         }
-        below.extend(inner.links().filter_map(Weak::upgrade));
     }
     false
+}
+
+/// Adds the regions that are linked directly below to `below`, as far as the first for which `is_it` returns `true`: a
+/// region with 10,000 shields inside looks at one of them in each poll (R19). `is_it` runs under the lock.
+fn list_below(region: &Node, below: &mut Vec<Arc<Node>>, is_it: impl Fn(&Node) -> bool) -> bool {
+    let inner = region.inner.lock();
+    inner.links().filter_map(Weak::upgrade).any(|node| {
+        walk::step();
+        let found = is_it(&node);
+        // Kept until the lock is released, because the reference may be the last one.
+        below.push(node);
+        found
+    })
 }
 
 /// The reason of the nearest region around, up to a shield, that is cancelled and keeps its body for another

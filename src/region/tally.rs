@@ -1,6 +1,7 @@
 //! The failures of a region, until a result or a record further out takes them (R15).
 
 use crate::failure::{BoxError, ExitFailure, Failures};
+use crate::identity::TaskId;
 use crate::sync::next_number;
 use crate::unwind::{self, Payload};
 use std::panic::Location;
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub(crate) struct Caught {
     payload: Payload,
     registered_at: &'static Location<'static>,
+    /// The task that panicked, if it was not an exit.
+    task: Option<TaskId>,
     /// Panics that were caught later have a larger one.
     number: u64,
 }
@@ -17,12 +20,21 @@ pub(crate) struct Caught {
 impl Caught {
     /// Takes a number, which is cheap enough because only panics need one.
     pub(crate) fn new(payload: Payload, registered_at: &'static Location<'static>) -> Self {
-        Caught { payload, registered_at, number: next_number() }
+        Caught { payload, registered_at, task: None, number: next_number() }
+    }
+
+    /// As [`new`](Caught::new), for the panic of a child or a body of `task`.
+    pub(crate) fn of(
+        task: Option<TaskId>,
+        payload: Payload,
+        registered_at: &'static Location<'static>,
+    ) -> Self {
+        Caught { task, ..Caught::new(payload, registered_at) }
     }
 
     pub(crate) fn into_failure(self) -> ExitFailure {
-        let Caught { payload, registered_at, .. } = self;
-        ExitFailure::Panicked { registered_at, message: unwind::into_message(payload) }
+        let Caught { payload, registered_at, task, .. } = self;
+        ExitFailure::Panicked { registered_at, task, message: unwind::into_message(payload) }
     }
 
     pub(crate) fn into_payload(self) -> Payload {

@@ -97,9 +97,16 @@ fn reason_due(node: &Node, now: Instant) -> Option<Reason> {
         (Some(deadline), stop) if stop.is_none_or(|stop| deadline <= stop) => {
             Some(deadline_reason(node))
         }
-        (_, Some(_)) => look::stop_reason(node),
+        (_, Some(_)) => reason_after_grace(node),
         _ => None,
     }
+}
+
+/// The reason of the stop, and the length of its grace.
+fn reason_after_grace(node: &Node) -> Option<Reason> {
+    let inner = node.inner.lock();
+    let rest = inner.rest_seen()?;
+    rest.stop.as_ref().map(|reason| reason.after(rest.times.begun_grace()))
 }
 
 fn deadline_reason(node: &Node) -> Reason {

@@ -14,7 +14,7 @@ use crate::region::node::Node;
 use crate::region::observe;
 use crate::region::owner;
 use crate::region::phase::Phase;
-use crate::region::tally::Tally;
+use crate::region::tally::{Caught, Tally};
 use crate::region::time::Times;
 use crate::region::wave::Batch;
 use crate::sync::Arc;
@@ -202,7 +202,7 @@ impl Frame {
         let reported = std::mem::take(&mut extras.reported);
         // Drops of user code come after all work of the crate.
         if let Err(payload) = unwind::catch(|| drop(extras)) {
-            tally.panicked(payload, self.at);
+            tally.caught(Caught::of(owner::id(&node), payload, self.at));
         }
         if !(tally.is_empty() && reported.is_empty()) {
             let extras = self.extras();

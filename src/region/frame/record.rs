@@ -109,8 +109,9 @@ impl Frame {
     }
 
     pub(in crate::region) fn keep_panic(&mut self, payload: Payload) {
-        let at = self.at;
-        self.extras().tally.panicked(payload, at);
+        let task = self.node.as_ref().and_then(|node| owner::id(node));
+        let caught = Caught::of(task, payload, self.at);
+        self.extras().tally.caught(caught);
     }
 
     pub(super) fn keep_caught(&mut self, caught: Caught) {

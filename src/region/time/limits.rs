@@ -17,6 +17,8 @@ pub(in crate::region) struct Limits {
     asked_grace: Option<Duration>,
     /// The end of the grace after a stop, once that grace has begun.
     stop_due: Option<Instant>,
+    /// The length of that grace.
+    begun_grace: Duration,
     /// The cancellation around a shield for which its grace has begun, and the end of that
     /// grace.
     shield_due: Option<(Reason, Instant)>,
@@ -46,11 +48,18 @@ impl Limits {
         own.into_iter().chain(self.asked_grace).min()
     }
 
+    /// The length of the grace that ends at [`stop_due`](Limits::stop_due).
+    pub(super) fn begun_grace(&self) -> Duration {
+        self.begun_grace
+    }
+
     /// Begins `grace`, which ends at `due`; returns the earliest end of the graces that have begun.
     pub(super) fn begin_grace(&mut self, grace: Duration, due: Option<Instant>) -> Option<Instant> {
         // A request with a shorter grace that came meanwhile stays, and begins with the next look.
         self.asked_grace.take_if(|asked| *asked >= grace);
-        self.stop_due = self.stop_due.into_iter().chain(due).min();
+        if let Some(due) = due.filter(|due| self.stop_due.is_none_or(|before| *due < before)) {
+            (self.stop_due, self.begun_grace) = (Some(due), grace);
+        }
         self.stop_due
     }
 

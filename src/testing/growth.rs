@@ -1,0 +1,217 @@
+//! The work of deep and wide trees, counted in steps from region to region: ten times as many regions take ten times as
+//! many steps (R19).
+
+use super::hand;
+use crate::checkpoint::cancelled;
+use crate::region::steps_of;
+use crate::scope::{CancelScope, EnteredScope};
+use crate::shield::shield;
+use crate::stack::ExitStack;
+use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::task::task;
+use crate::timeout::move_on_after;
+use futures::channel::oneshot::channel;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::future::pending;
+use std::time::Duration;
+
+/// Runs `work` for 100 and for 1,000 regions, and compares the steps of each with what one region may take.
+#[track_caller]
+fn steps_per_region(most: usize, work: impl Fn(usize)) {
+    for n in [100, 1_000] {
+        let steps = steps_of(|| work(n));
+        assert!(steps <= most * n + 100, "{steps} steps for {n} regions");
+    }
+}
+
+fn enter_inside(outer: &EnteredScope) -> EnteredScope {
+    hand(outer.run(async { CancelScope::new().enter().unwrap() })).ready().unwrap()
+}
+
+/// Scopes, each entered inside the one before.
+fn chain(n: usize) -> Vec<EnteredScope> {
+    let mut all = vec![CancelScope::new().enter().unwrap()];
+    while all.len() < n {
+        all.push(enter_inside(&all[all.len() - 1]));
+    }
+    all
+}
+
+/// A stack with an exit, first used inside `outer`.
+fn stack_inside(outer: &EnteredScope) -> ExitStack {
+    let used = async {
+        let stack = ExitStack::new();
+        stack.defer(async {});
+        stack
+    };
+    hand(outer.run(used)).ready().unwrap()
+}
+
+fn in_a_task(work: impl FnOnce()) {
+    hand(task(async { work() })).drive();
+}
+
+#[test]
+fn r19_exits_that_are_handed_over_through_a_chain_of_scopes() {
+    steps_per_region(24, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let stacks: Vec<_> = chain.iter().map(stack_inside).collect();
+            drop(stacks);
+        });
+    });
+    steps_per_region(24, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let mut stacks: Vec<_> = chain.iter().map(stack_inside).collect();
+            while let Some(innermost) = stacks.pop() {
+                drop(innermost);
+            }
+        });
+    });
+    steps_per_region(24, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let stacks: Vec<_> = (0..n).map(|_| stack_inside(&chain[n - 1])).collect();
+            drop(stacks);
+        });
+    });
+    // Outside every task there is no region that takes them.
+    steps_per_region(24, |n| {
+        let chain = chain(n);
+        let stacks: Vec<_> = chain.iter().map(stack_inside).collect();
+        stacks.iter().for_each(|stack| drop(stack.pop_all()));
+    });
+}
+
+#[test]
+fn r19_a_region_that_is_adopted_into_each_scope_of_a_chain() {
+    steps_per_region(12, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let mut stack = stack_inside(&chain[0]);
+            for scope in &chain {
+                let released = stack.release().unwrap();
+                stack = hand(scope.run(async { released.adopt() })).ready().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn r04_exits_inside_a_chain_that_was_adopted_go_to_its_new_home() {
+    let mut run = hand(task(async {
+        let chain = chain(20);
+        let (ran, innermost) = (Arc::new(AtomicU32::new(0)), &chain[19]);
+        let stack_inside = || {
+            let ran = Arc::clone(&ran);
+            let used = async {
+                let stack = ExitStack::new();
+                stack.defer(async move {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                });
+                stack
+            };
+            hand(innermost.run(used)).ready().unwrap()
+        };
+        let (first, second) = (stack_inside(), stack_inside());
+        // The walk to the task leaves shortcuts in the scopes.
+        drop(first);
+        let mut chain = chain.into_iter();
+        let released = chain.next().unwrap().release().unwrap();
+        let home = CancelScope::new();
+        let adopts = async {
+            let outermost = released.adopt();
+            drop(second);
+            outermost
+        };
+        let outermost = home.run(adopts).await.unwrap();
+        assert_eq!(ran.load(Ordering::SeqCst), 1, "it runs before its home is left");
+        drop((outermost, chain));
+    }));
+    run.drive();
+}
+
+type Body = BoxFuture<'static, ()>;
+
+/// `n` regions inside each other, with the future of `wrap` around each.
+fn nested(n: usize, innermost: Body, wrap: fn(Body) -> Body) -> Body {
+    (0..n).fold(innermost, |body, _| wrap(body))
+}
+
+const WRAPS: [fn(Body) -> Body; 3] = [
+    |body| async move { drop(CancelScope::new().run(body).await) }.boxed(),
+    |body| move_on_after(Duration::from_secs(3_600), body).map(|_| ()).boxed(),
+    |body| {
+        let stack = async move {
+            let stack = ExitStack::new();
+            let body = async {
+                stack.defer(async {});
+                Ok::<_, ()>(body.await)
+            };
+            stack.run(body).await.unwrap();
+        };
+        stack.boxed()
+    },
+];
+
+/// Futures inside each other need a deep stack.
+fn on_a_deep_stack(work: fn()) {
+    let thread = std::thread::Builder::new().stack_size(1 << 28);
+    thread.spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn r19_nested_runs_that_are_dropped() {
+    on_a_deep_stack(|| {
+        for wrap in WRAPS {
+            steps_per_region(16, |n| {
+                let body = nested(n, pending().boxed(), wrap);
+                in_a_task(|| {
+                    let mut run = hand(body);
+                    run.pending();
+                    drop(run);
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn r19_nested_runs_that_are_cancelled_from_outside() {
+    on_a_deep_stack(|| {
+        for wrap in WRAPS {
+            steps_per_region(24, |n| {
+                let waits = cancelled().then(|()| pending()).boxed();
+                let scope = CancelScope::new();
+                let mut run = hand(scope.run(nested(n, waits, wrap)));
+                run.pending();
+                scope.cancel();
+                assert!(run.drive().is_err());
+            });
+        }
+    });
+}
+
+#[test]
+fn r19_a_cancelled_body_with_many_shields_that_ends_one_of_them_after_the_other() {
+    steps_per_region(12, |n| {
+        let (mut ends, waits): (Vec<_>, Vec<_>) = (0..n).map(|_| channel::<()>()).unzip();
+        let scope = CancelScope::new();
+        let mut run = hand(scope.run(async move {
+            let shields = waits.into_iter().map(|end| shield(end.map(drop)));
+            let mut all: FuturesUnordered<_> = shields.collect();
+            while all.next().await.is_some() {}
+        }));
+        run.pending();
+        scope.cancel();
+        while let Some(end) = ends.pop() {
+            if !ends.is_empty() {
+                run.pending();
+            }
+            end.send(()).unwrap();
+        }
+        assert!(run.drive().is_ok());
+    });
+}
