@@ -213,7 +213,7 @@ impl Node {
         let in_exit = in_exit.unwrap_or(false);
         let owner = owner::within(parent.as_ref());
         // A region in which none was ever entered is around no other one.
-        if let Some(parent) = parent.as_ref().filter(|_| self.holds.is_so()) {
+        if let Some(parent) = parent.as_ref().filter(|_| self.holds.is_known()) {
             self.move_out_of_the_way_to(parent);
         }
         {

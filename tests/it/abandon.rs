@@ -140,6 +140,25 @@ fn r08_a_spawner_that_refuses_has_the_exits_reported_lost_once() {
     assert_eq!(lines[0].matches("registered at ").count(), 2, "{lines:?}");
 }
 
+#[test]
+fn r08_many_lost_exits_are_reported_in_a_line_each_and_then_counted() {
+    let reports = Reports::watch();
+    let mut run = hand(task(async {
+        let stack = ExitStack::new().named("many-lost");
+        (0..12).for_each(|_| stack.defer(async {}));
+        stack.run(pending::<Result<(), ()>>()).await
+    }));
+    run.pending();
+    drop(run);
+    let lines = reports.of("many-lost");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let lines: Vec<_> = lines[0].lines().collect();
+    assert_eq!(lines.len(), 12, "{lines:?}");
+    assert!(lines[0].starts_with("12 exits of ") && lines[0].ends_with(" lives"), "{lines:?}");
+    assert!(lines[1..11].iter().all(|line| line.starts_with("  registered at ")), "{lines:?}");
+    assert_eq!(lines[11], "  and 2 more");
+}
+
 /// Takes a task, polls it as often as it is told, and drops it.
 #[derive(Clone)]
 struct Dropping(usize);

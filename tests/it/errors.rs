@@ -1,6 +1,6 @@
 //! The texts of docs/errors.md: each is made here, and stands there.
 
-use crate::support::{hand, yield_now};
+use crate::support::{boom, hand, yield_now};
 use moored::{CancelScope, ChildError, ExitStack, TaskGroup, fail_after, task};
 use std::future::pending;
 use std::time::Duration;
@@ -67,6 +67,9 @@ fn every_text_of_an_end_stands_in_the_document() {
         let scope = CancelScope::new();
         scope.cancel_because("enough");
         is_documented(scope.run(pending::<()>()).await.unwrap_err());
+        let scope = CancelScope::new();
+        scope.stop_within(Duration::ZERO);
+        is_documented(scope.run(pending::<()>()).await.unwrap_err());
         is_documented(fail_after(Duration::ZERO, pending::<()>()).await.unwrap_err());
         let group: TaskGroup<'_, &str> = TaskGroup::new();
         let failure = group.run(async {
@@ -107,6 +110,28 @@ fn every_text_of_a_failing_exit_stands_in_the_document() {
             is_documented(cause);
         }
         drop(held);
+    }))
+    .drive();
+}
+
+#[test]
+fn every_text_of_a_recorded_panic_stands_in_the_document_and_names_the_child() {
+    hand(task(async {
+        let group: TaskGroup<'_, &str> = TaskGroup::new().isolate_panics();
+        let child = async {
+            boom("of a child");
+            Ok(())
+        };
+        let spawned_at = line!() + 2;
+        let body = async {
+            drop(group.spawn_named("fetcher", child));
+            Ok(())
+        };
+        let failure = group.run(body).await.unwrap_err();
+        let text = failure.cause().to_string();
+        is_documented(&text);
+        assert!(text.contains("(fetcher), spawned or run at "), "{text}");
+        assert!(text.contains(&format!("errors.rs:{spawned_at}:")), "{text}");
     }))
     .drive();
 }

@@ -616,3 +616,22 @@ fn r15_the_tree_of_a_failure_has_a_line_for_each_source_of_an_exits_error() {
     assert!(lines[2].ends_with("connection refused"), "{tree}");
     assert_eq!(failure.to_string(), "body (and 1 more)");
 }
+
+#[test]
+fn a_tree_of_many_failures_lists_the_first_and_counts_the_others() {
+    let group: TaskGroup<'_, &str> = TaskGroup::new().keep_going().max_causes(120);
+    let failure = hand(group.run(async {
+        for _ in 0..150 {
+            group.spawn(async { Err::<(), _>("broken") });
+        }
+        Ok(())
+    }))
+    .drive()
+    .unwrap_err();
+    let tree = format!("{failure:#}");
+    let lines: Vec<_> = tree.lines().collect();
+    assert_eq!(lines.len(), 103, "{tree}");
+    assert_eq!(lines[101], "  and 19 more in the record");
+    assert_eq!(lines[102], "  and 30 more, over the cap of the record");
+    assert!(failure.to_string().ends_with("(and 149 more)"), "{failure}");
+}
