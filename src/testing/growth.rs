@@ -148,7 +148,8 @@ const WRAPS: [fn(Body) -> Body; 3] = [
             let stack = ExitStack::new();
             let body = async {
                 stack.defer(async {});
-                Ok::<_, ()>(body.await)
+                body.await;
+                Ok::<_, ()>(())
             };
             stack.run(body).await.unwrap();
         };

@@ -89,3 +89,48 @@ async fn a_client_that_hangs_up_costs_no_connection() {
     server.await.unwrap().unwrap();
     assert_eq!(pool.available().await, 1);
 }
+
+/// A client that sends no more than the beginning of a request.
+async fn begin_to_ask(at: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nHost: loc").await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_within_its_request_holds_up_nothing() {
+    let pool = Pool::new(1);
+    let (at, asks, server) = start(&pool, Duration::from_secs(60)).await;
+    let half = begin_to_ask(at).await;
+    let text = answer(ask(at, "hello").await).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    asks.stop();
+    drop(half);
+    server.await.unwrap().unwrap();
+    assert_eq!(pool.available().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_within_its_request_holds_the_server_up_for_the_grace_and_no_longer() {
+    let pool = Pool::new(1);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let scope = CancelScope::new();
+    let (asks, handle, served) = (scope.handle(), scope.handle(), pool.clone());
+    let server = tokio::spawn(moored::task(async move {
+        scope.run(run(listener, served, Duration::from_secs(60), handle)).await
+    }));
+    let half = begin_to_ask(at).await;
+    // The server takes connections in their order, so it has the first one when it answers on the second.
+    let text = answer(ask(at, "hello").await).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    let grace = Duration::from_millis(50);
+    asks.stop_within(grace);
+    match server.await.unwrap() {
+        // axum has its own opinion whether a connection without a whole request is idle.
+        Ok(ended) => ended.unwrap(),
+        Err(cancelled) => assert_eq!(cancelled.reason().grace(), Some(grace)),
+    }
+    assert_eq!(pool.available().await, 1);
+    drop(half);
+}
