@@ -123,7 +123,7 @@ impl<'env, E> TaskGroup<'env, E> {
     ///     })
     ///     .await
     ///     .unwrap();
-    /// assert_eq!(sent.into_inner(), 3);
+    /// assert_eq!(sent.load(Ordering::Relaxed), 3);
     /// # });
     /// ```
     ///
