@@ -8,7 +8,7 @@
 //! 1. `ENTERED`, `LEFT`, `CANCELLED` and `STOP` are set once and never cleared. Each is stored under the
 //!    node's lock, so that a thread that holds the lock reads the current value.
 //! 2. A node with `LEFT` has no exits, no adopted waves and no waker of a run, and gets none: code that
-//!    adds one does so under the lock, after it has read `LEFT`. So an exit that is handed over meets a
+//!    adds one does so under the lock, for an exit that of the stack's cell, after it has read `LEFT`. So an exit that is handed over meets a
 //!    region that will run it, or goes on to the next (R8).
 //! 3. The parent is set when the region is entered. It changes only when the region is handed over (R4),
 //!    or to skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
@@ -24,7 +24,8 @@
 //!
 //! # Lock order
 //!
-//! A thread holds one node's lock at a time, and never a group's ledger together with it. No user code
+//! A thread holds one node's lock at a time, and never a group's ledger together with it. A stack closes under the lock of
+//! its exits' cell and, inside it, that of its node. No user code
 //! runs under either: wakers are cloned before and woken and dropped after, exits are moved out before
 //! they are polled or dropped (R18).
 //! The table of all locks and atomics is in docs/design.md, section 3.
@@ -62,6 +63,7 @@
 //! | 2 | `time/clock` | the clock of a region |
 //! | 2 | `register` | the live regions, for snapshots |
 //! | 2 | `observe` | events for `tracing` and `inspect` |
+//! | 2 | `own_exits` | the cell in which a stack keeps its exits |
 //! | 2 | `exit` | the run of an exit |
 //! | 2 | `adoption` | the run of waves: the lane |
 //! | 2 | `links` | the regions that a request to this one reaches |
@@ -118,6 +120,7 @@ mod newborn;
 mod node;
 pub(crate) mod observe;
 mod on_executor;
+mod own_exits;
 pub(crate) mod owner;
 mod phase;
 pub(crate) mod quiet;
@@ -148,6 +151,7 @@ pub(crate) use local_exit::LocalExit;
 pub(crate) use lone::Lone;
 pub(crate) use newborn::Newborn;
 pub(crate) use node::Node;
+pub(crate) use own_exits::OwnExits;
 pub(crate) use owner::current_task;
 pub(crate) use phase::Phase;
 pub(crate) use run::Run;

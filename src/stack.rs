@@ -16,11 +16,10 @@ pub(crate) use work::Deferred;
 pub use work::ExitOutput;
 
 use crate::identity::TaskId;
-use crate::region::inbox;
 use crate::region::owner;
 use crate::region::record;
 use crate::region::time;
-use crate::region::{Kind, Node};
+use crate::region::{Kind, Node, OwnExits};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
 use crate::wrong_task::Rejected;
@@ -96,12 +95,13 @@ use std::time::Duration;
 #[doc(alias = "AsyncDrop")]
 pub struct ExitStack {
     node: Arc<Node>,
+    exits: OwnExits,
 }
 
 impl ExitStack {
     /// A stack without exits. It is entered by its first use, not by this (R1).
     pub fn new() -> Self {
-        ExitStack { node: Node::new(Kind::Stack) }
+        ExitStack { node: Node::new(Kind::Stack), exits: OwnExits::default() }
     }
 
     /// Sets the name of the stack, for texts.
@@ -174,16 +174,17 @@ impl ExitStack {
     /// With an exit's panic, after all exits have run.
     #[track_caller]
     pub fn close(self) -> Close {
-        self.close_as(Location::caller(), |stack| stack)
+        self.close_as(Location::caller(), |stack| stack, |stack| &stack.exits)
     }
 
     pub(crate) fn close_as<S>(
         self,
         at: &'static Location<'static>,
         wrap: impl FnOnce(ExitStack) -> S,
+        exits: fn(&S) -> &OwnExits,
     ) -> Close<S> {
         let node = Arc::clone(&self.node);
-        Close::new(wrap(self), node, at)
+        Close::new(wrap(self), exits, node, at)
     }
 
     /// Enters `resource`, and registers its exit once entering has succeeded.
@@ -228,8 +229,8 @@ impl ExitStack {
             misuse.panic();
         }
         let stack = ExitStack::new();
-        stack.node.enter(at);
-        inbox::move_exits_to(&self.node, &stack.node);
+        stack.enter_at(at);
+        self.exits.move_to(&stack.exits, &self.node, &stack.node);
         stack
     }
 
@@ -253,7 +254,7 @@ impl ExitStack {
 
     /// The number of exits that are registered and have not begun.
     pub fn len(&self) -> usize {
-        self.node.exits()
+        self.exits.len()
     }
 
     /// Whether no exit is registered.
@@ -264,15 +265,30 @@ impl ExitStack {
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
     }
+
+    pub(crate) fn exits(&self) -> &OwnExits {
+        &self.exits
+    }
+
+    /// Enters the stack, unless its first use did.
+    #[inline]
+    fn enter_at(&self, at: &'static Location<'static>) {
+        self.node.enter(at);
+        self.exits.enter();
+    }
 }
 
 impl sealed::TakeOver for ExitStack {
     fn take_over(&self) {
         self.node.take_over();
+        // For the order of exits it is entered anew.
+        self.exits.enter_anew();
     }
 
     fn take_over_if_inside(&self) {
-        self.node.take_over_if_inside();
+        if self.node.take_over_if_inside() {
+            self.exits.enter_anew();
+        }
     }
 }
 
@@ -286,12 +302,12 @@ impl Default for ExitStack {
 
 impl Drop for ExitStack {
     fn drop(&mut self) {
-        self.node.abandon_unattended();
+        self.node.abandon_unattended(&self.exits);
     }
 }
 
 impl fmt::Debug for ExitStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.node.fmt(f)
+        self.node.show(f, self.exits.len_now())
     }
 }

@@ -5,8 +5,7 @@ use super::gate::WaitForChildren;
 use super::ledger::Ledger;
 use super::list::List;
 use super::shared::Shared;
-use crate::reason::{Leaving, Reason, ReasonKind};
-use crate::region::inbox;
+use crate::reason::{Reason, ReasonKind};
 use crate::region::look;
 use crate::region::request;
 use crate::region::{Exit, Frame, Node};
@@ -77,7 +76,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
         }
         // The failures so far have no caller that would receive them.
         self.own.ledger.settle_outwards_if(true);
-        if gate.open() > 0 {
+        let children = (gate.open() > 0).then(|| {
             request::cancel(
                 node,
                 match (look::effective_reason(node), why) {
@@ -86,13 +85,9 @@ impl<E, M: Kept<E>> Hub<E, M> {
                     (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
                 },
             );
-            let wait = |wait: WaitForChildren| Exit::new(wait, at);
-            let children = WaitForChildren::new(Arc::clone(node), Arc::clone(gate));
-            if let Err(children) = inbox::push_exit(node, children, wait) {
-                inbox::hand_over(node, inbox::wave_of(node, wait(children), Leaving::Abandoned));
-            }
-        }
-        frame.abandon();
+            Exit::new(WaitForChildren::new(Arc::clone(node), Arc::clone(gate)), at)
+        });
+        frame.abandon_to(children);
         gate.clear();
     }
 

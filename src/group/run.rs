@@ -264,7 +264,7 @@ where
             return Poll::Pending;
         }
         let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
-        ready!(crew.frame.poll_leave(cx, why));
+        ready!(crew.frame.poll_leave(cx, why, None));
         crew.shared.ledger.gate.clear();
         crew.done = true;
 

@@ -186,8 +186,9 @@ impl ExitStack {
         let (back, node) = (Arc::clone(&slot), self.stack.node());
         let home = Arc::downgrade(node);
         let registered = self.stack.register("hold", at, give_back, |give_back| {
+            let number = self.stack.exits().number();
             let work = Deferred::closure(move |_: &Leaving| {
-                reclaim(&back, give_back, |give_back| {
+                reclaim(&back, number, give_back, |give_back| {
                     LocalLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
                         Exit::new(LocalExit::new(work, at, home), at)
@@ -246,7 +247,7 @@ impl ExitStack {
     /// With an exit's panic, after all exits have run.
     #[track_caller]
     pub fn close(self) -> Close<ExitStack> {
-        self.stack.close_as(Location::caller(), ExitStack::of)
+        self.stack.close_as(Location::caller(), ExitStack::of, |stack| stack.stack.exits())
     }
 
     /// Releases the stack, so that another task of this thread can adopt it (R4).

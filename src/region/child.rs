@@ -4,7 +4,7 @@ use super::ambient::{self, Light, Reach};
 use super::body::{Body, InPlace};
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::node::Node;
-use super::run::{completed, drop_inside, poll_run, polled};
+use super::run::{Source, completed, drop_inside, poll_run, polled};
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -124,7 +124,7 @@ impl<F: Future> ChildRun<F> {
             return None;
         }
         let body = InPlace { body: this.body, value, why: completed };
-        let quick: Quick = frame.poll_calm(progress, body, cx);
+        let quick: Quick = frame.poll_calm(progress, body, None, cx);
         polled(quick, value)
     }
 
@@ -138,7 +138,7 @@ impl<F: Future> ChildRun<F> {
         let Some(region) = this.region else { return Poll::Pending };
         let Region { frame, progress, value } = &mut **region;
         let mut body = InPlace { body: this.body, value, why };
-        poll_run(frame, progress, None, &mut body, cx)
+        poll_run(frame, progress, Source::Node, &mut body, cx)
     }
 
     /// The value of a body that has ended, once the region has been left.
@@ -153,7 +153,7 @@ impl<F: Future> ChildRun<F> {
             if region.frame.is_inside() {
                 let Region { frame, value, .. } = &mut **region;
                 let mut body = InPlace { body: this.body, value, why: completed };
-                return drop_inside(frame, None, &mut body);
+                return drop_inside(frame, Source::Node, &mut body);
             }
         }
         this.body.set(None);

@@ -84,7 +84,7 @@ impl Node {
             return None;
         }
         self.owner.set(owner);
-        if matches!(self.kind, Kind::Stack | Kind::Group) {
+        if self.kind == Kind::Group {
             inner.more().number = next_number();
         }
         inner.entered_at = Some(at);
@@ -217,14 +217,10 @@ impl Node {
             self.move_out_of_the_way_to(parent);
         }
         {
-            let mut inner = self.inner.lock();
+            let inner = self.inner.lock();
             self.owner.set(owner);
             self.lower(&inner, SHELTERED | CLOCKED);
             self.raise(&inner, Node::inherited(parent.as_ref(), in_exit));
-            if let Some(more) = &mut inner.more {
-                // For the order of exits the region is entered anew.
-                more.number = next_number();
-            }
         }
         self.move_into(parent);
     }
@@ -269,15 +265,17 @@ impl Node {
 
     /// For a region that is dropped after its owner has released it. Inside a task the current task takes it over.
     /// Outside every task its exits go where they would have gone without the release, and its former owner stays the
-    /// owner.
-    pub(crate) fn take_over_if_inside(self: &Arc<Self>) {
-        if ambient::is_empty() == Some(false) {
+    /// owner. Returns whether it was taken over.
+    pub(crate) fn take_over_if_inside(self: &Arc<Self>) -> bool {
+        let inside = ambient::is_empty() == Some(false);
+        if inside {
             self.take_over();
         } else {
             // The current runtime task becomes an owner, so that the drop is not reported as a
             // foreign one.
             self.owner.set_runtime(rt::task_number());
         }
+        inside
     }
 
     pub(super) fn twice(&self, at: &'static Location<'static>) -> Misuse {

@@ -1,9 +1,8 @@
-//! A region's exits, and its inbox from other regions: exits to adopt, failures to record (R8, R14,
-//! R15).
+//! A region's inbox from other regions: exits to adopt, failures to record (R8, R15).
 //!
 //! # Invariants
 //!
-//! 1. Exits and waves are added under the lock, after `LEFT` was read (invariant 2 of the room).
+//! 1. Waves are added under the lock, after `LEFT` was read (invariant 2 of the room).
 //! 2. An abandoned wave is in one place: an inbox, the lane of a frame, a task on an executor, or with the caller
 //!    that hands it over. A region that cannot take it gives it back, and the next one outwards is offered it (R8).
 //! 3. `INBOX` is set and the waker of the run is taken in one step, so the run finds the wave.
@@ -24,48 +23,11 @@ use crate::spawn::Spawn;
 use crate::sync::Arc;
 use crate::wakers::wake_all;
 
-/// Registers the exit that `make` makes of `value`, or hands `value` back if the region was left.
-/// `make` only moves and boxes, so it runs no user code.
-pub(crate) fn push_exit<T>(node: &Node, value: T, make: impl FnOnce(T) -> Exit) -> Result<(), T> {
-    let mut inner = node.inner.lock();
-    if node.has(LEFT) {
-        return Err(value);
-    }
-    inner.more().exits.push(make(value));
-    Ok(())
-}
-
-/// The exit that was registered last, unless there are exits in the inbox, which come first.
-pub(super) fn take_exit(node: &Node) -> Option<Exit> {
-    let mut inner = node.inner.lock();
-    if node.has(INBOX) { None } else { inner.more.as_mut()?.exits.pop() }
-}
-
-/// A wave of one exit of this region.
-pub(crate) fn wave_of(node: &Arc<Node>, exit: Exit, why: Leaving) -> Wave {
+/// A wave of one exit of this region, which is sorted by `number` among those of other regions.
+pub(crate) fn wave_of(node: &Arc<Node>, exit: Exit, number: u64, why: Leaving) -> Wave {
     let mut wave = Wave::new(node.owner.get().task);
-    wave.add_batch(Batch {
-        number: node.number(),
-        why,
-        home: Some(Arc::clone(node)),
-        exits: exit.into(),
-    });
+    wave.add_batch(Batch { number, why, home: Some(Arc::clone(node)), exits: exit.into() });
     wave
-}
-
-/// Moves the exits that have not begun to the new node `other`, with the grace under which they were
-/// registered.
-pub(crate) fn move_exits_to(node: &Node, other: &Node) {
-    let (exits, name, grace) = {
-        let mut inner = node.inner.lock();
-        let Some(more) = &mut inner.more else { return };
-        let exits = std::mem::take(&mut more.exits);
-        (exits, inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
-    };
-    let mut inner = other.inner.lock();
-    inner.more().exits = exits;
-    let rest = inner.rest();
-    (rest.name, rest.times.grace) = (name, grace);
 }
 
 /// Takes the content of the inbox, for the run: adopted waves, and failures that were sent
@@ -89,7 +51,7 @@ pub(crate) fn hand_over(region: &Arc<Node>, mut wave: Wave) {
     let spawner = if region.is_task() { spawner(region) } else { None };
     if let (Some(spawner), Kind::Child) = (&spawner, region.kind()) {
         wave = match on_executor::run_on(region, &**spawner, wave) {
-            Ok(wait) => wave_of(region, wait, Leaving::Abandoned),
+            Ok(wait) => wave_of(region, wait, region.number(), Leaving::Abandoned),
             Err(refused) => refused,
         };
     }

@@ -9,11 +9,12 @@
 
 use super::ambient;
 use super::exits::{Exit, Exits};
-use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
+use super::flags::{ENTERED, INBOX, LEFT, LINKED, SHELTERED, SHIELD};
 use super::links;
 use super::links::Links;
 use super::node::{Inner, More, Node};
 use super::observe;
+use super::own_exits::OwnExits;
 use super::owner;
 use super::quiet;
 use super::request;
@@ -50,8 +51,15 @@ pub(super) struct Abandoned {
     pub(super) number: u64,
 }
 
+/// What a region that is left drops outside its lock.
 struct Leave {
     waker: Option<Waker>,
+    /// `None` for a region that no other one was linked with and that nobody waits for, as most.
+    ties: Option<Ties>,
+}
+
+/// The ties of a region that is left to other regions and to its waiters.
+struct Ties {
     waiters: Option<Taken>,
     links: Links,
     /// Whether the region around it was left before it was.
@@ -71,7 +79,7 @@ impl Node {
                 Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()),
             );
         }
-        drop(self.leave_now(None));
+        drop(self.leave_now(None, None));
         reason
     }
 
@@ -79,7 +87,7 @@ impl Node {
     /// same answer.
     pub(super) fn leave_as(self: &Arc<Self>, stay: &Arc<Self>) {
         let dropped_for = stay.inner.lock().dropped_for().cloned();
-        drop(self.leave_now(dropped_for));
+        drop(self.leave_now(dropped_for, None));
     }
 
     /// Marks a region as left that was left before it had a node, unless the node is marked
@@ -102,7 +110,7 @@ impl Node {
             self.owner.set(owner);
             self.raise(&inner, ENTERED);
         }
-        drop(self.leave_now(None));
+        drop(self.leave_now(None, None));
     }
 
     /// A node that was left, as if `owner` had entered it at `entered_at`; for texts.
@@ -121,10 +129,14 @@ impl Node {
     }
 
     /// Closes the region if it has nothing to run and nothing to tell, as most regions whose body has ended.
-    pub(super) fn leave_if_empty(self: &Arc<Self>) -> bool {
+    pub(super) fn leave_if_empty(self: &Arc<Self>, own: Option<&OwnExits>) -> bool {
         let leave = {
+            let exits = own.map(|own| own.list.lock());
+            if exits.as_ref().is_some_and(|exits| !exits.is_empty()) {
+                return false;
+            }
             let mut inner = self.inner.lock();
-            let empty = |more: &More| more.exits.is_empty() && more.rest.is_none();
+            let empty = |more: &More| more.rest.is_none();
             if self.has(INBOX) || !inner.more.as_deref().is_none_or(empty) {
                 return false;
             }
@@ -136,17 +148,19 @@ impl Node {
     }
 
     /// The next step in leaving the region; closes it if there is nothing left to do.
-    pub(super) fn next_to_do(self: &Arc<Self>) -> Next {
+    pub(super) fn next_to_do(self: &Arc<Self>, own: Option<&OwnExits>) -> Next {
         let (records, leave) = {
+            let mut exits = own.map(|own| own.list.lock());
+            if let (Some(exits), false) = (exits.as_deref_mut(), self.has(INBOX)) {
+                if let Some(exit) = exits.pop() {
+                    observe::exits(self, exits.len());
+                    return Next::Exit(exit, !exits.is_empty());
+                }
+            }
             let mut inner = self.inner.lock();
             let mut records = Failures::default();
             if self.has(INBOX) {
                 return Next::Inbox;
-            }
-            if let Some(more) = &mut inner.more {
-                if let Some(exit) = more.exits.pop() {
-                    return Next::Exit(exit, !more.exits.is_empty());
-                }
             }
             if let Some(rest) = inner.rest_mut() {
                 records = rest.sent.take();
@@ -162,10 +176,15 @@ impl Node {
     ///
     /// `dropped_for` is the reason of the cancelled region around it, which later questions
     /// get.
-    pub(super) fn leave_now(self: &Arc<Self>, dropped_for: Option<Reason>) -> Abandoned {
+    pub(super) fn leave_now(
+        self: &Arc<Self>,
+        dropped_for: Option<Reason>,
+        own: Option<&OwnExits>,
+    ) -> Abandoned {
         let mut waiters = Taken::default();
         let mut abandoned = Abandoned::default();
         let leave = {
+            let mut exits = own.map(|own| own.list.lock());
             let mut inner = self.inner.lock();
             if dropped_for.is_some() {
                 inner.more().dropped_for = dropped_for;
@@ -177,8 +196,10 @@ impl Node {
             self.raise(&inner, LEFT);
             if let Some(more) = &mut inner.more {
                 abandoned.waves = std::mem::take(&mut more.adopted);
-                abandoned.exits = std::mem::take(&mut more.exits);
                 abandoned.number = more.number;
+            }
+            if let (Some(own), Some(exits)) = (own, exits.as_deref_mut()) {
+                (abandoned.number, abandoned.exits) = (own.number(), std::mem::take(exits));
             }
             if let Some(rest) = inner.rest_mut() {
                 abandoned.records = rest.sent.take();
@@ -192,27 +213,38 @@ impl Node {
 
     /// Takes everything that a region which is left has to drop outside its lock. Its wakers are among them,
     /// because they may hold the task that holds the node (R19).
+    #[inline]
     fn take_leave(&self, inner: &mut Inner) -> Leave {
+        let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
+        let tied = outlives_parent || self.has(LINKED | SHIELD | SHELTERED) || inner.is_awaited();
+        let ties = if tied { Some(self.take_ties(inner, outlives_parent)) } else { None };
+        Leave { waker: inner.waker.take(), ties }
+    }
+
+    #[cold]
+    fn take_ties(&self, inner: &mut Inner, outlives_parent: bool) -> Ties {
         let waiters = inner.has_waiters().then(|| {
             let mut waiters = Taken::default();
             request::take_waiters(self, inner, &mut waiters);
             waiters
         });
-        let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
-        Leave {
-            waker: inner.waker.take(),
-            waiters,
-            links: links::take_links(self, inner),
-            outlives_parent,
-        }
+        Ties { waiters, links: links::take_links(self, inner), outlives_parent }
     }
 
-    fn after_leaving(self: &Arc<Self>, leave: Leave) {
-        let Leave { waker, waiters, links, outlives_parent } = leave;
+    #[inline]
+    fn after_leaving(self: &Arc<Self>, Leave { waker, ties }: Leave) {
         // A panic of these drops has no caller to go to; the panic hook has reported it.
         if let Some(waker) = waker {
             unwind::drop_quietly(waker);
         }
+        if let Some(ties) = ties {
+            self.cut(ties);
+        }
+        observe::left(self);
+    }
+
+    #[cold]
+    fn cut(self: &Arc<Self>, Ties { waiters, links, outlives_parent }: Ties) {
         if let Some(waiters) = waiters {
             unwind::drop_each_quietly(waiters.into_wakers());
         }
@@ -226,6 +258,5 @@ impl Node {
             // A shield or shelter that is left no longer holds a cancellation off.
             quiet::begin_epoch_inside(self);
         }
-        observe::left(self);
     }
 }

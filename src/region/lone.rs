@@ -17,7 +17,7 @@ use super::body::{Body, InPlace};
 use super::draft::Draft;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
-use super::run::{Origin, drop_inside};
+use super::run::{Origin, Source, drop_inside};
 use super::time;
 use super::time::Times;
 use super::time::clock;
@@ -94,8 +94,8 @@ impl<T: LoneTimer> Lone<T> {
 
 impl<T: LoneTimer> Origin for Lone<T> {
     #[inline]
-    fn draft(&self) -> Option<(&Draft, bool)> {
-        Some((&self.draft, false))
+    fn source(&self) -> Source<'_> {
+        Source::Lone(&self.draft)
     }
 
     #[inline(always)]
@@ -323,11 +323,11 @@ impl LoneRef<'_> {
                 if let Err(payload) = caught {
                     frame.keep_panic(payload);
                 }
-                frame.abandon();
+                frame.abandon(None);
             }
             None => {
                 self.give_node(frame, &light, None);
-                drop_inside(frame, None, body);
+                drop_inside(frame, Source::Node, body);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The node: the state of a region that other regions and handles can reach.
 
-use super::exits::Exits;
 use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
 #[cfg(feature = "testing")]
@@ -53,13 +52,12 @@ pub(super) struct Inner {
     pub(super) more: Option<Box<More>>,
 }
 
-/// The state of a region that owns exits, has a deadline, a waiter or more than one link, or was cancelled. It is small,
+/// The state of a region that adopted exits, has a deadline, a waiter or more than one link, or was cancelled. It is small,
 /// because each of thousands of children may have it.
 #[derive(Default)]
 pub(super) struct More {
-    /// Of a stack and a group: the number by which their exits are sorted.
+    /// Of a group: the number by which its exit is sorted.
     pub(super) number: u64,
-    pub(super) exits: Exits,
     pub(super) adopted: Vec<Wave>,
     pub(super) reason: Option<Reason>,
     /// The reason of the cancelled region around, for a region that was dropped with it.
@@ -129,10 +127,6 @@ impl Inner {
 
     pub(super) fn dropped_for(&self) -> Option<&Reason> {
         self.more.as_ref()?.dropped_for.as_ref()
-    }
-
-    pub(super) fn exits(&self) -> usize {
-        self.more.as_ref().map_or(0, |more| more.exits.len())
     }
 
     pub(super) fn name(&self) -> Option<Arc<str>> {
@@ -205,7 +199,7 @@ impl Node {
         })
     }
 
-    /// The number by which the exits of different regions of one task are sorted.
+    /// The number by which the exits of different regions of one task are sorted; 0 for a stack, whose cell has it.
     pub(super) fn number(&self) -> u64 {
         self.inner.lock().more.as_ref().map_or(0, |more| more.number)
     }
@@ -268,10 +262,6 @@ impl Node {
         self.inner.lock().rest_seen().and_then(|rest| rest.times.clock.clone())
     }
 
-    pub(crate) fn exits(&self) -> usize {
-        self.inner.lock().exits()
-    }
-
     /// Under the lock no other thread changes a flag, so no read-modify-write is needed.
     pub(super) fn raise(&self, _locked: &Inner, bits: u32) {
         self.flags.store(self.flags.load(Ordering::Relaxed) | bits, Ordering::Release);
@@ -282,8 +272,13 @@ impl Node {
     }
 }
 
-impl std::fmt::Debug for Node {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Node {
+    /// `exits` is the number of exits of a stack, if it is known without a wait.
+    pub(crate) fn show(
+        &self,
+        f: &mut std::fmt::Formatter<'_>,
+        exits: Option<usize>,
+    ) -> std::fmt::Result {
         let mut shown = f.debug_struct(match self.kind() {
             Kind::Task | Kind::Child => "Task",
             Kind::Scope | Kind::Stay => "CancelScope",
@@ -296,10 +291,18 @@ impl std::fmt::Debug for Node {
         // shown.
         if let Some(inner) = self.inner.try_lock() {
             shown.field("name", &inner.name()).field("entered_at", &inner.entered_at);
-            shown.field("exits", &inner.exits());
+        }
+        if let Some(exits) = exits {
+            shown.field("exits", &exits);
         }
         shown.field("cancelled", &self.has(CANCELLED)).field("left", &self.has(LEFT));
         shown.finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.show(f, None)
     }
 }
 

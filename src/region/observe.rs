@@ -163,6 +163,13 @@ pub(crate) fn phase(node: &Node, phase: Phase) {
     quietly(|| tracing::trace!(target: "moored", region = owner::describe(node), "{phase}"));
 }
 
+/// The region has so many exits that have not begun.
+#[inline]
+pub(super) fn exits(node: &Node, exits: usize) {
+    #[cfg(feature = "inspect")]
+    register::count_exits(node, exits);
+}
+
 pub(super) fn cancelled(node: &Node, reason: &Reason) {
     #[cfg(feature = "tracing")]
     quietly(

@@ -68,6 +68,15 @@ pub(super) fn note(node: &Node, phase: Phase) {
     }
 }
 
+pub(super) fn count_exits(node: &Node, exits: usize) {
+    node.inner.lock().rest().entry.exits = exits;
+}
+
+/// The number of exits of the region that have not begun.
+fn exits_of(node: &Node) -> usize {
+    node.inner.lock().rest_seen().map_or(0, |rest| rest.entry.exits)
+}
+
 pub(super) fn leave(node: &Node) {
     let entry = {
         let mut inner = node.inner.lock();

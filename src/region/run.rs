@@ -2,9 +2,11 @@
 
 use super::body::{Body, InPlace};
 use super::draft::Draft;
+use super::exits::Exits;
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::lone::{Lone, LoneTimer};
 use super::node::Node;
+use super::own_exits::OwnExits;
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -14,10 +16,36 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+/// What a run's region has beside its node.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// Nothing: the node was given.
+    Node,
+    /// A draft that others can reach while the run goes on.
+    Shared(&'a Draft),
+    /// A draft that only the run has.
+    Lone(&'a Draft),
+    /// Exits: it is a stack.
+    Stack(&'a OwnExits),
+}
+
+impl<'a> Source<'a> {
+    #[inline]
+    fn exits(self) -> Option<&'a OwnExits> {
+        if let Source::Stack(exits) = self { Some(exits) } else { None }
+    }
+
+    /// The region has been left.
+    fn leave_draft(self, frame: &Frame) {
+        if let Source::Shared(draft) = self {
+            frame.leave_draft(draft);
+        }
+    }
+}
+
 /// The source of a run's node.
 pub(crate) trait Origin {
-    /// With whether others can reach the draft while the run goes on. `None` where the node was given.
-    fn draft(&self) -> Option<(&Draft, bool)>;
+    fn source(&self) -> Source<'_>;
 
     /// Polls a region that has no node. `None` where it needs one first, and may have been given it.
     fn poll_light<F: Future>(
@@ -46,8 +74,27 @@ pub(crate) struct Given;
 
 impl Origin for Given {
     #[inline]
-    fn draft(&self) -> Option<(&Draft, bool)> {
-        None
+    fn source(&self) -> Source<'_> {
+        Source::Node
+    }
+
+    #[inline]
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        _: &mut Frame,
+        _: &mut Progress,
+        _: InPlace<'_, F>,
+        _: &mut Context<'_>,
+    ) -> Quick {
+        Quick::GoOn
+    }
+}
+
+/// The exits of a stack, whose node was given.
+impl Origin for &OwnExits {
+    #[inline]
+    fn source(&self) -> Source<'_> {
+        Source::Stack(self)
     }
 
     #[inline]
@@ -65,8 +112,8 @@ impl Origin for Given {
 /// The draft of a scope, or `None` for a stay in an entered scope.
 impl Origin for Option<&Draft> {
     #[inline]
-    fn draft(&self) -> Option<(&Draft, bool)> {
-        self.map(|draft| (draft, true))
+    fn source(&self) -> Source<'_> {
+        self.map_or(Source::Node, Source::Shared)
     }
 
     #[inline(always)]
@@ -107,7 +154,7 @@ pin_project! {
             let this = this.project();
             let mut body = InPlace { body: this.body, value: this.value, why: completed };
             if this.frame.is_inside() {
-                drop_inside(this.frame, this.origin.draft(), &mut body);
+                drop_inside(this.frame, this.origin.source(), &mut body);
             } else if this.frame.is_new_draft() {
                 this.origin.drop_light(this.frame, &mut body);
             }
@@ -136,6 +183,18 @@ pub(super) fn completed<T>(_: &T) -> Leaving {
 impl<F: Future> Run<F> {
     pub(crate) fn new(node: Arc<Node>, body: F, at: &'static Location<'static>) -> Self {
         Run::with(Frame::new(node, at), Given, body)
+    }
+}
+
+impl<'a, F: Future> Run<F, &'a OwnExits> {
+    /// For a stack.
+    pub(crate) fn of_stack(
+        node: Arc<Node>,
+        exits: &'a OwnExits,
+        body: F,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Run::with(Frame::new(node, at), exits, body)
     }
 }
 
@@ -194,7 +253,7 @@ impl<F: Future, O: Origin> Run<F, O> {
         let mut body = InPlace { body: this.body, value, why: completed };
         let quick = if this.frame.is_inside() {
             this.origin.as_mut().poll_timer(this.frame, cx);
-            this.frame.poll_calm(this.progress, body, cx)
+            this.frame.poll_calm(this.progress, body, this.origin.source().exits(), cx)
         } else {
             if this.frame.is_new_draft() {
                 let light = this.origin.as_mut();
@@ -203,8 +262,8 @@ impl<F: Future, O: Origin> Run<F, O> {
                     return polled(quick, this.value);
                 }
             }
-            let draft = this.origin.draft();
-            poll_fresh(this.frame, this.progress, draft, &mut body.again(), cx)
+            let source = this.origin.source();
+            poll_fresh(this.frame, this.progress, source, &mut body.again(), cx)
         };
         if quick == Quick::Left {
             this.origin.has_left(this.frame);
@@ -222,9 +281,9 @@ impl<F: Future, O: Origin> Run<F, O> {
         why: fn(&F::Output) -> Leaving,
     ) -> Poll<Result<Ended, Box<Misuse>>> {
         let this = self.project();
-        let draft = this.origin.draft();
+        let source = this.origin.source();
         let mut body = InPlace { body: this.body, value: this.value, why };
-        poll_run(this.frame, this.progress, draft, &mut body, cx)
+        poll_run(this.frame, this.progress, source, &mut body, cx)
     }
 
     /// As [`poll_run`](Run::poll_run), for a region whose value goes outwards as it is. It resolves to that, or to why there
@@ -237,9 +296,9 @@ impl<F: Future, O: Origin> Run<F, O> {
         if matches!(this.progress, Progress::Ended(_)) {
             this.origin.as_mut().body_has_ended();
         }
-        let draft = this.origin.draft();
+        let source = this.origin.source();
         let mut body = InPlace { body: this.body, value: this.value, why: completed };
-        let left = ready!(poll_scope(this.frame, this.progress, draft, &mut body, cx));
+        let left = ready!(poll_scope(this.frame, this.progress, source, &mut body, cx));
         Poll::Ready(left.map(|left| match left? {
             Ok(()) => this.value.take().map(Ok),
             Err(reason) => Some(Err(reason)),
@@ -248,7 +307,7 @@ impl<F: Future, O: Origin> Run<F, O> {
 }
 
 /// Drops what is in a run that is dropped before it has left, and hands over its exits.
-pub(super) fn drop_inside(frame: &mut Frame, draft: Option<(&Draft, bool)>, body: &mut dyn Body) {
+pub(super) fn drop_inside(frame: &mut Frame, source: Source<'_>, body: &mut dyn Body) {
     frame.report_foreign_drop();
     // Before the exits are handed over, so that what the body abandons comes here (R7).
     frame.clear_dropped(body);
@@ -258,80 +317,76 @@ pub(super) fn drop_inside(frame: &mut Frame, draft: Option<(&Draft, bool)>, body
     if let Err(payload) = frame.within(|| body.drop_value()) {
         frame.keep_panic(payload);
     }
-    frame.abandon();
-    if let Some((draft, true)) = draft {
-        frame.leave_draft(draft);
-    }
+    frame.abandon(source.exits());
+    source.leave_draft(frame);
 }
 
 /// Enters a region that has its node, or needs it, and polls it, if that is all of its first poll.
 fn poll_fresh(
     frame: &mut Frame,
     progress: &mut Progress,
-    draft: Option<(&Draft, bool)>,
+    source: Source<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Quick {
     if frame.has_left() || !matches!(progress, Progress::Body) {
         return Quick::GoOn;
     }
-    if let Err(misuse) = begin(frame, draft) {
+    if let Err(misuse) = begin(frame, source) {
         *progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
-    frame.poll_fresh(progress, body, cx)
+    frame.poll_fresh(progress, body, source.exits(), cx)
 }
 
-fn begin(frame: &mut Frame, draft: Option<(&Draft, bool)>) -> Result<(), Box<Misuse>> {
-    match draft {
-        Some((draft, shared)) => frame.begin_draft(draft, shared),
-        None => frame.begin("run"),
+fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Misuse>> {
+    match source {
+        Source::Shared(draft) => frame.begin_draft(draft, true),
+        Source::Lone(draft) => frame.begin_draft(draft, false),
+        Source::Node => frame.begin("run"),
+        Source::Stack(exits) => frame.begin("run").inspect(|()| exits.enter()),
     }
 }
 
-/// See [`Run::poll_run`]. With a draft, it is told whether others can reach it.
+/// See [`Run::poll_run`].
 pub(super) fn poll_run(
     frame: &mut Frame,
     progress: &mut Progress,
-    draft: Option<(&Draft, bool)>,
+    source: Source<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Ended, Box<Misuse>>> {
-    let leave_draft = |frame: &mut Frame| {
-        if let Some((draft, true)) = draft {
-            frame.leave_draft(draft);
-        }
-    };
-    match std::mem::take(progress) {
-        Progress::Refused(misuse) => {
+    match progress {
+        Progress::Refused(_) => {
             frame.reject();
-            return Poll::Ready(Err(misuse));
+            if let Progress::Refused(misuse) = std::mem::take(progress) {
+                return Poll::Ready(Err(misuse));
+            }
         }
         Progress::Body => {
             if frame.has_left() {
                 return Poll::Pending;
             }
-            if let Err(misuse) = begin(frame, draft) {
+            if let Err(misuse) = begin(frame, source) {
                 frame.reject();
                 return Poll::Ready(Err(misuse));
             }
             let ended = ready!(frame.poll_body(body, cx));
             if matches!(ended, Ended::Misplaced(_)) {
-                frame.abandon_keeping();
+                frame.abandon_keeping(source.exits(), Exits::default());
             }
             *progress = Progress::Ended(ended);
         }
         Progress::Ended(ended) => {
             if let Err(wrong) = frame.check_poller() {
                 // The body has ended, the exits have not: they go home, and its end is told all the same.
-                frame.abandon_keeping();
-                leave_draft(frame);
-                return Poll::Ready(Ok(match ended {
-                    Ended::Panicked => Ended::Panicked,
-                    _ => Ended::Misplaced(wrong),
-                }));
+                let panicked = matches!(ended, Ended::Panicked);
+                *progress = Progress::Body;
+                frame.abandon_keeping(source.exits(), Exits::default());
+                source.leave_draft(frame);
+                let ended = if panicked { Ended::Panicked } else { Ended::Misplaced(wrong) };
+                return Poll::Ready(Ok(ended));
             }
-            *progress = Progress::Ended(ended);
         }
     }
     let Progress::Ended(ended) = progress else { return Poll::Pending };
@@ -344,8 +399,8 @@ pub(super) fn poll_run(
         Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
         Ended::Misplaced(_) => Leaving::Abandoned,
     };
-    ready!(frame.poll_leave(cx, why));
-    leave_draft(frame);
+    ready!(frame.poll_leave(cx, why, source.exits()));
+    source.leave_draft(frame);
     match std::mem::take(progress) {
         Progress::Ended(ended) => Poll::Ready(Ok(ended)),
         _ => Poll::Pending,
@@ -356,11 +411,11 @@ pub(super) fn poll_run(
 fn poll_scope(
     frame: &mut Frame,
     progress: &mut Progress,
-    draft: Option<(&Draft, bool)>,
+    source: Source<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Left<()>, Box<Misuse>>> {
-    let ended = match ready!(poll_run(frame, progress, draft, body, cx)) {
+    let ended = match ready!(poll_run(frame, progress, source, body, cx)) {
         Ok(ended) => ended,
         Err(misuse) => match *misuse {
             Misuse::WrongTask(wrong) => Ended::Misplaced(wrong),

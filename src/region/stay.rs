@@ -11,6 +11,7 @@ use super::links;
 use super::look;
 use super::node::Node;
 use super::observe;
+use super::owner;
 use super::quiet;
 use super::request;
 use crate::sync::{Arc, Weak};
@@ -21,23 +22,10 @@ pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<No
     let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
     let around = Some(Arc::clone(parent));
     let node = Node::entered(Kind::Stay, parent.owner.get(), flags, around, at, None);
-    take_after(&node, parent);
+    // To the regions inside it a stay is the scope, and its run watches the scope's times.
+    owner::lend_settings(parent, &node);
     observe::entered(&node);
     links::put_into(node, parent)
-}
-
-/// The name and the grace of the scope, because to the regions inside it a stay is the
-/// scope, and its run watches the scope's times.
-fn take_after(node: &Node, scope: &Node) {
-    let (name, grace) = {
-        let inner = scope.inner.lock();
-        (inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
-    };
-    if name.is_some() || grace.is_some() {
-        let mut inner = node.inner.lock();
-        let rest = inner.rest();
-        (rest.name, rest.times.grace) = (name, grace);
-    }
 }
 
 /// Makes this region one run inside `scope`. It was entered with a node of its own, made inside, before
@@ -57,7 +45,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         scope.owner.set(node.owner.get());
         scope.raise(&inner, ENTERED | (node.flags() & (ROOT | SHELTERED | CLOCKED)));
     }
-    take_after(node, scope);
+    owner::lend_settings(scope, node);
     {
         let inner = node.inner.lock();
         node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));

@@ -4,7 +4,7 @@ use super::ExitStack;
 use crate::failure::Failure;
 use crate::reason::Leaving;
 use crate::region::record;
-use crate::region::{Frame, Node};
+use crate::region::{Frame, Node, OwnExits};
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected};
 use std::convert::Infallible;
@@ -20,12 +20,18 @@ use std::task::{Context, Poll, ready};
 pub struct Close<S = ExitStack> {
     // `None` once it has resolved.
     stack: Option<S>,
+    exits: fn(&S) -> &OwnExits,
     frame: Frame,
 }
 
 impl<S> Close<S> {
-    pub(super) fn new(stack: S, node: Arc<Node>, at: &'static Location<'static>) -> Self {
-        Close { stack: Some(stack), frame: Frame::new(node, at) }
+    pub(super) fn new(
+        stack: S,
+        exits: fn(&S) -> &OwnExits,
+        node: Arc<Node>,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Close { stack: Some(stack), exits, frame: Frame::new(node, at) }
     }
 
     /// Hands the stack back unchanged.
@@ -47,13 +53,12 @@ impl<S> Future for Close<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.stack.is_none() {
-            return Poll::Pending;
-        }
+        let Some(exits) = this.stack.as_ref().map(this.exits) else { return Poll::Pending };
         if let Err(misuse) = this.frame.begin_close() {
             return this.reject(*misuse);
         }
-        ready!(this.frame.poll_leave(cx, Leaving::Completed));
+        exits.enter();
+        ready!(this.frame.poll_leave(cx, Leaving::Completed, Some(exits)));
         this.stack = None;
         if let Some(panic) = this.frame.take_panic(None) {
             this.frame.resume(panic, ());
@@ -77,7 +82,7 @@ impl<S> futures_core::FusedFuture for Close<S> {
 impl<S> Drop for Close<S> {
     fn drop(&mut self) {
         self.frame.report_foreign_drop();
-        self.frame.abandon();
+        self.frame.abandon(self.stack.as_ref().map(self.exits));
     }
 }
 

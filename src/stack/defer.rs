@@ -3,7 +3,6 @@
 use super::{Deferred, ExitOutput, ExitStack, Held, SendLater, Slot, held};
 use crate::reason::Leaving;
 use crate::region::Exit;
-use crate::region::inbox;
 use crate::region::owner;
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected, accepted};
@@ -187,10 +186,11 @@ impl ExitStack {
         let back = Arc::clone(&slot);
         // The value stays in the `Held`: the exit finds it in the slot when its turn comes.
         let registered = self.register("hold", at, give_back, |give_back| {
+            let number = self.exits.number();
             Deferred::closure(move |why: &Leaving| {
                 let why = why.clone();
                 let give_back = move |value| call(give_back, value, why);
-                held::reclaim(&back, give_back, |give_back| {
+                held::reclaim(&back, number, give_back, |give_back| {
                     SendLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
                         Exit::new(work, at)
@@ -211,7 +211,7 @@ impl ExitStack {
     ) -> Result<(), Misuse> {
         // Entered before the check, so that of two tasks that use it for the first time at once one
         // finds the other as its owner.
-        self.node.enter(at);
+        self.enter_at(at);
         owner::check(&self.node, operation, at)?;
         if self.node.has_left() {
             return Err(owner::left_misuse(&self.node, operation, at));
@@ -233,7 +233,8 @@ impl ExitStack {
             return Err(Rejected::new(misuse, value));
         }
         let made = |value| Exit::new(make(value), at);
-        inbox::push_exit(&self.node, value, made)
+        self.exits
+            .push(&self.node, value, made)
             .map_err(|value| Rejected::new(owner::left_misuse(&self.node, operation, at), value))
     }
 }

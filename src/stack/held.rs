@@ -31,10 +31,17 @@ pub(crate) struct Slot<T, M>(Mutex<State<T, M>>);
 enum State<T, M> {
     Out,
     Back(T),
-    /// The exit's turn came before the value was back: the function that makes the exit, and
-    /// its region.
-    Awaited(M, Option<Arc<Node>>),
+    /// The exit's turn came before the value was back.
+    Awaited(Awaited<M>),
     Gone,
+}
+
+struct Awaited<M> {
+    /// The function that makes the exit.
+    later: M,
+    home: Option<Arc<Node>>,
+    /// That of the stack, for the order of its exits.
+    number: u64,
 }
 
 /// The function that makes an exit for a value that comes late: `Send`, or staying on its thread.
@@ -94,9 +101,10 @@ impl<T, M> Slot<T, M> {
 }
 
 /// The exit's side: returns the exit's future; or `StillHeld`, and stores the function that `later`
-/// makes of `give_back` for a value that comes later.
+/// makes of `give_back` for a value that comes later. `number` is that of the stack's exits.
 pub(crate) fn reclaim<T, M, C, F>(
     slot: &Slot<T, M>,
+    number: u64,
     give_back: C,
     later: impl FnOnce(C) -> M,
 ) -> Result<F, ExitError>
@@ -111,7 +119,7 @@ where
         }
         before => {
             let home = ambient::current().map(|(node, _)| node);
-            *state = State::Awaited(later(give_back), home);
+            *state = State::Awaited(Awaited { later: later(give_back), home, number });
             drop(state);
             drop(before);
             Err(ExitError::StillHeld)
@@ -144,11 +152,11 @@ impl<T, M: Later<T>> Drop for Held<T, M> {
         let Some(value) = self.value.take() else { return };
         let mut state = self.slot.0.lock();
         match mem::replace(&mut *state, State::Gone) {
-            State::Awaited(later, home) => {
+            State::Awaited(Awaited { later, home, number }) => {
                 drop(state);
                 let exit = later.exit(value);
                 if let Some(home) = home {
-                    inbox::hand_in(&home, inbox::wave_of(&home, exit, Leaving::Abandoned));
+                    inbox::hand_in(&home, inbox::wave_of(&home, exit, number, Leaving::Abandoned));
                 }
             }
             before => {

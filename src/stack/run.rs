@@ -3,8 +3,8 @@
 use super::ExitStack;
 use crate::failure::{Cause, Failure};
 use crate::reason::Leaving;
-use crate::region::Run;
 use crate::region::record;
+use crate::region::{Ended, Frame, OwnExits, Run};
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
@@ -21,7 +21,8 @@ impl ExitStack {
         body: F,
         at: &'static Location<'static>,
     ) -> StackRun<'_, F, S> {
-        StackRun { run: Run::new(Arc::clone(&self.node), body, at), stack: PhantomData }
+        let run = Run::of_stack(Arc::clone(&self.node), &self.exits, body, at);
+        StackRun { run, stack: PhantomData }
     }
 }
 
@@ -30,7 +31,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
     pub struct StackRun<'a, F: Future, S = ExitStack> {
         #[pin]
-        run: Run<F>,
+        run: Run<F, &'a OwnExits>,
         stack: PhantomData<&'a S>,
     }
 }
@@ -60,32 +61,45 @@ where
                 misuse => misuse.panic(),
             },
         };
-        let (mut value, mut causes) = (None, Vec::new());
-        match run.as_mut().value() {
-            Some(Ok(returned)) => value = Some(returned),
-            Some(Err(error)) => causes.push(Cause::Body(error)),
-            None => {}
-        }
-        causes.extend(ended.into_reason().map(Cause::Cancelled));
+        let result = run.as_mut().value();
         let frame = run.frame();
-        if frame.has_failures() || !causes.is_empty() {
-            frame.drop_value(value.take());
+        match (ended, result) {
+            (Ended::Value, Some(Ok(value))) if frame.is_clean() => Poll::Ready(Ok(value)),
+            (ended, result) => tell(frame, ended, result),
         }
-        if let Some(panic) = frame.take_panic(None) {
-            if causes.iter().any(|cause| matches!(cause, Cause::Body(_))) {
-                frame.unclaimed();
-            }
-            frame.resume(panic, (value, causes));
-        }
-        let failures = frame.take_failures();
-        Poll::Ready(
-            match (Failure::record(causes, failures, || record::cap(frame.node())), value) {
-                (Some(failure), _) => Err(failure),
-                (None, Some(value)) => Ok(value),
-                (None, None) => return Poll::Pending,
-            },
-        )
     }
+}
+
+/// The outcome of a stack whose body or exits failed, panicked or were cancelled.
+#[cold]
+#[track_caller]
+fn tell<T, E>(
+    frame: &mut Frame,
+    ended: Ended,
+    result: Option<Result<T, E>>,
+) -> Poll<Result<T, Failure<E>>> {
+    let (mut value, mut causes) = (None, Vec::new());
+    match result {
+        Some(Ok(returned)) => value = Some(returned),
+        Some(Err(error)) => causes.push(Cause::Body(error)),
+        None => {}
+    }
+    causes.extend(ended.into_reason().map(Cause::Cancelled));
+    if frame.has_failures() || !causes.is_empty() {
+        frame.drop_value(value.take());
+    }
+    if let Some(panic) = frame.take_panic(None) {
+        if causes.iter().any(|cause| matches!(cause, Cause::Body(_))) {
+            frame.unclaimed();
+        }
+        frame.resume(panic, (value, causes));
+    }
+    let failures = frame.take_failures();
+    Poll::Ready(match (Failure::record(causes, failures, || record::cap(frame.node())), value) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(value)) => Ok(value),
+        (None, None) => return Poll::Pending,
+    })
 }
 
 impl<F, T, E, S> futures_core::FusedFuture for StackRun<'_, F, S>

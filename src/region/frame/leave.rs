@@ -4,6 +4,7 @@
 use super::{Extras, Frame, Stage};
 use crate::reason::Leaving;
 use crate::region::exit;
+use crate::region::exits::{Exit, Exits};
 use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};
 use crate::region::inbox;
 use crate::region::kind::Kind;
@@ -12,6 +13,7 @@ use crate::region::links;
 use crate::region::look;
 use crate::region::node::Node;
 use crate::region::observe;
+use crate::region::own_exits::OwnExits;
 use crate::region::owner;
 use crate::region::phase::Phase;
 use crate::region::tally::{Caught, Tally};
@@ -24,10 +26,16 @@ use std::task::{Context, Poll};
 
 impl Frame {
     /// Runs the exits that were abandoned inside, beside the other work of the region.
+    #[inline]
     pub(crate) fn poll_adopted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.extras.is_none() && !self.has(INBOX) {
             return Poll::Ready(());
         }
+        self.poll_lane(cx)
+    }
+
+    #[inline(never)]
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.has(INBOX) {
                 let (waves, records) = inbox::take_inbox(self.node());
@@ -71,11 +79,16 @@ impl Frame {
 
     /// Leaves the region: adopted exits first, then its own exits, last in first out, then it closes.
     /// `why` is the reason for the exits, unless the body's end decided it already.
-    pub(crate) fn poll_leave(&mut self, cx: &mut Context<'_>, why: Leaving) -> Poll<()> {
+    pub(crate) fn poll_leave(
+        &mut self,
+        cx: &mut Context<'_>,
+        why: Leaving,
+        own: Option<&OwnExits>,
+    ) -> Poll<()> {
         if self.stage == Stage::Left {
             return Poll::Ready(());
         }
-        let polled = self.poll_exits(cx, why);
+        let polled = self.poll_exits(cx, why, own);
         if polled.is_pending() && self.has(SHIELD) {
             if let Err(payload) = self.poll_timers(Times::OfShield, cx) {
                 self.keep_panic(payload);
@@ -85,7 +98,12 @@ impl Frame {
         polled
     }
 
-    fn poll_exits(&mut self, cx: &mut Context<'_>, why: Leaving) -> Poll<()> {
+    fn poll_exits(
+        &mut self,
+        cx: &mut Context<'_>,
+        why: Leaving,
+        own: Option<&OwnExits>,
+    ) -> Poll<()> {
         let decided = self.extras_seen().and_then(|extras| extras.why.clone());
         let why = decided.unwrap_or(why);
         loop {
@@ -103,7 +121,7 @@ impl Frame {
                     observe::phase(self.node(), Phase::Adopted);
                     true
                 }
-                _ => match self.run_exits(&why, cx) {
+                _ => match self.run_exits(&why, own, cx) {
                     Poll::Pending => true,
                     Poll::Ready(Next::Left(records)) => {
                         self.add_failures(records);
@@ -125,13 +143,18 @@ impl Frame {
     }
 
     /// Runs the region's own exits as long as they end at once, as most do. Ready with the next step.
-    fn run_exits(&mut self, why: &Leaving, cx: &mut Context<'_>) -> Poll<Next> {
+    fn run_exits(
+        &mut self,
+        why: &Leaving,
+        own: Option<&OwnExits>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
         let mut tally = match self.extras_seen() {
             Some(extras) => std::mem::take(&mut extras.tally),
             None => Tally::default(),
         };
         let next = loop {
-            let (first, more) = match self.node().next_to_do() {
+            let (first, more) = match self.node().next_to_do(own) {
                 Next::Exit(exit, more) => (exit, more),
                 next => break Poll::Ready(next),
             };
@@ -140,8 +163,8 @@ impl Frame {
             // none.
             let node = more.then(|| Arc::clone(self.node()));
             let next = || {
-                let node = node.as_ref()?;
-                let exit = inbox::take_exit(node)?;
+                let (node, own) = (node.as_ref()?, own?);
+                let exit = own.pop(node)?;
                 observe::phase(node, Phase::Exit(exit.registered_at()));
                 Some(exit)
             };
@@ -160,11 +183,27 @@ impl Frame {
 
     /// Leaves before the end: all remaining exits go to the nearest live region around (R8). The body
     /// must have been dropped (invariant 3).
-    pub(crate) fn abandon(&mut self) {
-        if self.stage != Stage::Inside {
-            return;
+    pub(crate) fn abandon(&mut self, own: Option<&OwnExits>) {
+        if self.stage == Stage::Inside {
+            self.abandon_with(own, Exits::default());
         }
-        self.abandon_keeping();
+    }
+
+    /// As [`abandon`](Frame::abandon), with an exit that the region gets at its end. If it was left before, the exit
+    /// goes outwards alone.
+    pub(crate) fn abandon_to(&mut self, last: Option<Exit>) {
+        match last {
+            Some(exit) if self.stage != Stage::Inside => {
+                let (node, number) = (self.node(), self.node().number());
+                inbox::hand_over(node, inbox::wave_of(node, exit, number, Leaving::Abandoned));
+            }
+            Some(exit) => self.abandon_with(None, exit.into()),
+            None => self.abandon(None),
+        }
+    }
+
+    fn abandon_with(&mut self, own: Option<&OwnExits>, last: Exits) {
+        self.abandon_keeping(own, last);
         if let Some(extras) = self.extras_seen() {
             extras.tally.panic_as_failure();
             self.send_failures();
@@ -172,7 +211,7 @@ impl Frame {
     }
 
     /// As [`abandon`](Frame::abandon), for a run that returns all the same: its result has the failures so far.
-    pub(crate) fn abandon_keeping(&mut self) {
+    pub(crate) fn abandon_keeping(&mut self, own: Option<&OwnExits>, last: Exits) {
         self.stage = Stage::Left;
         let node = Arc::clone(self.node());
         let around = look::effective_reason(&node);
@@ -182,7 +221,8 @@ impl Frame {
             Some(reason) => Leaving::Cancelled(reason.clone()),
             None => Leaving::Abandoned,
         });
-        let Abandoned { waves, exits, records, number } = node.leave_now(around);
+        let Abandoned { waves, exits, records, number } = node.leave_now(around, own);
+        let exits = if own.is_some() { exits } else { last };
         if extras.is_none() && waves.is_empty() && exits.is_empty() && records.is_empty() {
             return;
         }
@@ -253,7 +293,7 @@ impl Frame {
 impl Node {
     /// Hands over the exits of a region that no frame attends: a stack that is dropped without having
     /// been run or closed.
-    pub(crate) fn abandon_unattended(self: &Arc<Self>) {
+    pub(crate) fn abandon_unattended(self: &Arc<Self>, own: &OwnExits) {
         if self.has(LEFT) || !self.has(ENTERED) {
             return;
         }
@@ -265,6 +305,6 @@ impl Node {
         if let Some(panic) = kept {
             frame.keep_caught(panic);
         }
-        frame.abandon();
+        frame.abandon(Some(own));
     }
 }

@@ -7,6 +7,7 @@ use crate::region::body::{Body, InPlace};
 use crate::region::flags::{CANCELLED, DEADLINE, INBOX, REWAKE, SHIELD, STOP};
 use crate::region::links;
 use crate::region::look;
+use crate::region::own_exits::OwnExits;
 use crate::region::time::Times;
 #[cfg(feature = "tracing")]
 use crate::sync::Arc;
@@ -23,6 +24,7 @@ impl Frame {
         &mut self,
         progress: &mut Progress,
         mut body: InPlace<'_, F>,
+        own: Option<&OwnExits>,
         cx: &mut Context<'_>,
     ) -> Quick {
         if !self.is_uneventful(cx) || !self.is_in_its_task() {
@@ -31,7 +33,7 @@ impl Frame {
         let (caught, shielded) = ambient::watch_within(&mut self.node, false, || body.poll(cx));
         match (&caught, self.is_calm()) {
             (Ok(Poll::Pending), true) if !shielded => return Quick::Pending,
-            (Ok(Poll::Ready(())), true) => return self.end_calmly(progress),
+            (Ok(Poll::Ready(())), true) => return self.end_calmly(progress, own),
             _ => {}
         }
         self.go_on_from(progress, caught, shielded, &mut body.again(), cx)
@@ -42,6 +44,7 @@ impl Frame {
         &mut self,
         progress: &mut Progress,
         body: &mut dyn Body,
+        own: Option<&OwnExits>,
         cx: &mut Context<'_>,
     ) -> Quick {
         if !self.is_calm() || !self.is_in_its_task() {
@@ -49,14 +52,14 @@ impl Frame {
         }
         let (caught, shielded) = self.poll_within(body, cx);
         if matches!(caught, Ok(Poll::Ready(()))) && self.is_calm() {
-            return self.end_calmly(progress);
+            return self.end_calmly(progress, own);
         }
         self.go_on_from(progress, caught, shielded, body, cx)
     }
 
     /// The body of a calm region has ended: the region is left, if there is nothing to run in it.
-    fn end_calmly(&mut self, progress: &mut Progress) -> Quick {
-        if self.node().leave_if_empty() {
+    fn end_calmly(&mut self, progress: &mut Progress, own: Option<&OwnExits>) -> Quick {
+        if self.node().leave_if_empty(own) {
             self.note_left();
             return Quick::Left;
         }
@@ -74,6 +77,9 @@ impl Frame {
         body: &mut dyn Body,
         cx: &mut Context<'_>,
     ) -> Quick {
+        if !shielded && matches!(caught, Ok(Poll::Pending)) && self.rests(cx) {
+            return Quick::Pending;
+        }
         match self.go_on(caught, shielded, false, body, cx) {
             Poll::Pending => Quick::Pending,
             Poll::Ready(ended) => {
@@ -131,7 +137,7 @@ impl Frame {
                 self.drop_timers_of_body();
                 Poll::Ready(Ended::Value)
             }
-            Ok(_) if !last_poll && !shielded && self.is_uneventful(cx) => Poll::Pending,
+            Ok(_) if !last_poll && !shielded && self.rests(cx) => Poll::Pending,
             Ok(_) => self.go_on_pending(shielded, last_poll, body, cx),
             Err(payload) => self.go_on_unwinding(payload, body),
         }
@@ -141,6 +147,14 @@ impl Frame {
     #[inline]
     fn is_uneventful(&self, cx: &Context<'_>) -> bool {
         self.is_calm() && self.waker == Mark::of(cx.waker())
+    }
+
+    /// Registers the waker of a pending region, and returns whether that is all of the poll. An event from now on wakes
+    /// this run; an earlier one is found here.
+    #[inline]
+    fn rests(&mut self, cx: &Context<'_>) -> bool {
+        self.register(cx.waker());
+        self.is_calm()
     }
 
     #[inline]

@@ -69,6 +69,12 @@ impl Frame {
         }
     }
 
+    /// Whether no failure, no panic and nothing else was ever noted.
+    #[inline]
+    pub(crate) fn is_clean(&self) -> bool {
+        self.extras.is_none()
+    }
+
     /// Whether there are failures for a record.
     pub(crate) fn has_failures(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| !extras.tally.failures.is_empty())

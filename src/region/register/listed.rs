@@ -36,8 +36,9 @@ pub(in crate::region) struct Entry {
     pub(super) group: Option<u64>,
     pub(super) entered: Option<Instant>,
     pub(super) phase: Option<(Phase, Instant)>,
-    /// The number of its exits that have begun.
+    /// The number of its exits that have begun, and of those that have not.
     pub(super) begun: usize,
+    pub(super) exits: usize,
     /// Of a group: whether it stays in the register after its run was dropped, because children have not left.
     pub(super) kept: bool,
 }

@@ -5,7 +5,7 @@
 
 use super::looks::LOOKS;
 use super::shown::{RUNNING, Running};
-use super::{OPEN, number_of};
+use super::{OPEN, exits_of, number_of};
 use crate::clock::Clock;
 use crate::identity::TaskId;
 use crate::reason::Reason;
@@ -174,7 +174,7 @@ impl Lookout {
                     .filter(|_| !is_cancelled),
                 grace: graces.into_iter().flatten().min().filter(|_| !is_cancelled),
                 clock: 0,
-                exits: inner.exits(),
+                exits: entry.exits,
             }
         };
         if found.deadline.is_some() || found.grace.is_some() {
@@ -200,7 +200,7 @@ impl Lookout {
             home: owner::describe(&home),
             owner,
             entered_at: home.entered_at(),
-            rest: if adopted { running.rest } else { home.exits() },
+            rest: if adopted { running.rest } else { exits_of(&home) },
             clock: if running.due.is_some() { self.clock(&home) } else { 0 },
             running,
         };
