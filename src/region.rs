@@ -8,8 +8,8 @@
 //! 1. `ENTERED`, `LEFT`, `CANCELLED` and `STOP` are set once and never cleared. Each is stored under the
 //!    node's lock, so that a thread that holds the lock reads the current value.
 //! 2. A node with `LEFT` has no exits, no adopted waves and no waker of a run, and gets none: code that
-//!    adds one does so under the lock, for an exit that of the stack's cell, after it has read `LEFT`. So an exit that is handed over meets a
-//!    region that will run it, or goes on to the next (R8).
+//!    adds one does so under the lock, for an exit that of the stack's cell, after it has read `LEFT`. So an exit
+//!    that is handed over meets a region that will run it, or goes on to the next (R8).
 //! 3. The parent is set when the region is entered. It changes only when the region is handed over (R4),
 //!    or to skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
 //! 4. `inner.waker` wakes the `run` that attends the node. A thread that takes it sets `REWAKE`, and
@@ -24,8 +24,8 @@
 //!
 //! # Lock order
 //!
-//! A thread holds one node's lock at a time, and never a group's ledger together with it. A stack closes under the lock of
-//! its exits' cell and, inside it, that of its node. No user code
+//! A thread holds one node's lock at a time, and never a group's ledger together with it. A stack
+//! closes under the lock of its exits' cell and, inside it, that of its node. No user code
 //! runs under either: wakers are cloned before and woken and dropped after, exits are moved out before
 //! they are polled or dropped (R18).
 //! The table of all locks and atomics is in docs/design.md, section 3.
