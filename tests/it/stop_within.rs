@@ -153,6 +153,17 @@ fn r10_the_reason_is_that_of_the_first_stop() {
 }
 
 #[test]
+fn r13_a_stop_without_a_grace_cancels_in_the_poll_that_hears_of_it() {
+    // By the clock of the crate, whose timers are those of a thread outside every runtime.
+    let mut run = hand(task(async {
+        let scope = CancelScope::new();
+        scope.stop_within(Duration::ZERO);
+        scope.run(pending::<()>()).await.unwrap_err()
+    }));
+    assert!(run.poll().is_ready());
+}
+
+#[test]
 fn r13_an_entered_scope_is_cancelled_when_the_grace_of_a_request_is_over() {
     for stopped_before in [false, true] {
         let clock = MockClock::new();
