@@ -5,6 +5,11 @@
 //! for each region, newest region first, last in first out within it. Waves that reached a region at
 //! different times, or from different tasks, are unrelated and run side by side, so that an exit that
 //! waits for another one, such as for a permit of a pool, finds it running.
+//!
+//! # Invariants
+//!
+//! 1. No exit of a wave begins while an exit of the same wave is pending (R7).
+//! 2. Waves of other tasks inside a wave end before its own batches begin.
 
 use super::crowd::{Abreast, Crowd};
 use super::exit;

@@ -1,4 +1,10 @@
 //! An exit: its registered work, and its single run (R14).
+//!
+//! # Invariants
+//!
+//! 1. An exit is polled and dropped with its region current, under a panic catch of its own (R8, R14).
+//! 2. An exit ends once. Its outcome is in a tally before it is dropped, or with the panic of that drop.
+//! 3. The time of an exit begins with its first poll that is pending, and no later region extends it (R14).
 
 use super::ambient;
 use super::exits::Exit;
@@ -47,7 +53,7 @@ impl Running {
         Poll::Ready(())
     }
 
-    /// Cuts the exit off if its time is over.
+    /// Cuts the exit off if its time is over (invariant 3).
     fn check_bound(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
         // A panic of the clock is a failure of this exit alone.
         let cut_off = match unwind::catch(|| self.poll_bound(cx)) {

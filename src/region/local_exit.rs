@@ -5,6 +5,12 @@
 //!
 //! On another thread a `LocalExit` cannot run its work: the exit has failed there, or is lost. The thread of the exit drops
 //! the work when the thread ends. The first of the two threads reports the exit, and the other does not.
+//!
+//! # Invariants
+//!
+//! 1. Work is polled and dropped by its own thread alone.
+//! 2. An exit is reported once: by its thread, or by the thread that holds its number, whichever claims it first.
+//! 3. No user code runs while the table is borrowed.
 
 use super::exits::ExitWork;
 use super::node::Node;
@@ -61,7 +67,7 @@ ambient! {
     static TABLE: RefCell<Option<Table>> = RefCell::new(None);
 }
 
-/// `None` if the thread is exiting. `look` must not run user code, because that may register exits itself.
+/// `None` if the thread is exiting. `look` must not run user code, because that may register exits itself (invariant 3).
 fn table<R>(look: impl FnOnce(&mut Table) -> R) -> Option<R> {
     TABLE.try_with(|table| look(table.borrow_mut().get_or_insert_default())).ok()
 }

@@ -1,7 +1,10 @@
 //! Events for `tracing` and `inspect`, each behind its feature; without them these functions do nothing.
 //!
-//! Called outside every lock, because a subscriber is user code (R18). A panic of a subscriber ends here, after the
-//! panic hook has reported it, because it must not interrupt the caller.
+//! # Invariants
+//!
+//! 1. These functions are called outside every lock, because a subscriber is user code (R18).
+//! 2. A panic of a subscriber ends here, after the panic hook has reported it, because it must not interrupt the
+//!    caller.
 
 #![cfg_attr(
     not(all(feature = "inspect", feature = "tracing")),

@@ -1,4 +1,11 @@
 //! Abandoned exits that run on an executor, because no region is left that could run them (R8).
+//!
+//! # Invariants
+//!
+//! 1. The wave is in one place: in `Shared` until the executor polls the task, then in the task, or given back to the
+//!    caller.
+//! 2. `ended` is set after the failures were sent, so that a region which sees the end finds them in its record
+//!    (R15).
 
 use super::crowd::Abreast;
 use super::exits::Exit;
@@ -122,7 +129,7 @@ impl Drop for WaveTask {
             inbox::report_lost(&self.node, lost);
         }
         let mut panic = self.tally.take_panic(None);
-        // Set last: a region that sees the end is left, and its record has the failures by then (R15).
+        // Set last (invariant 2): a region that sees the end is left, and its record has the failures by then.
         let waiting = {
             let mut state = self.shared.0.lock();
             state.ended = true;

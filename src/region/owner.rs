@@ -1,4 +1,9 @@
 //! The owner of a region, and its description in texts (R1, R2, R5).
+//!
+//! # Invariants
+//!
+//! 1. The wrong task is found before every other misuse (R2). An identity that is not known is admitted (R5).
+//! 2. A description locks one node at a time. It walks outwards only for the name of the owner's task.
 
 use super::ambient;
 use super::node::Node;

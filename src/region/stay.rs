@@ -2,6 +2,11 @@
 //!
 //! A scope that was entered by a call has no run of its own. Each run inside it is a *stay*: a node of its own that to the
 //! regions inside is the scope. It is linked in the scope from the start and is cancelled with it, for the same reason.
+//!
+//! # Invariants
+//!
+//! 1. A stay is linked in its scope from the start, and is cancelled with it for the same reason.
+//! 2. A stay has the name and the grace of its scope, and the shield and the times that the scope had at its entry.
 
 use super::flags::{
     ATTENDED, CLOCKED, DEADLINE, ENTERED, LINKED, ROOT, SHELTERED, SHIELD, STAY, TIMED,

@@ -1,4 +1,9 @@
 //! The failures of a region, until a result or a record further out takes them (R15).
+//!
+//! # Invariants
+//!
+//! 1. The first panic is kept to be resumed. Each other one is a failure, and none is dropped (R15).
+//! 2. Failures are in the order in which they happened, also after a panic became one of them.
 
 use crate::failure::{BoxError, ExitFailure, Failures};
 use crate::identity::TaskId;
@@ -70,7 +75,7 @@ impl Tally {
         self.failures.is_empty() && self.panic.is_none()
     }
 
-    /// Keeps the first panic; a second one is a failure (R15).
+    /// Keeps the first panic; a second one is a failure (invariant 1).
     pub(crate) fn panicked(&mut self, payload: Payload, registered_at: &'static Location<'static>) {
         self.caught(Caught::new(payload, registered_at));
     }

@@ -2,6 +2,13 @@
 //!
 //! A node holds the waves that it has to run, and an exit holds the node of its region. So this file and `node` name each
 //! other.
+//!
+//! # Invariants
+//!
+//! 1. The batches of a wave are sorted by the number of their region: the newest region's is last, and runs first
+//!    (R7).
+//! 2. No batch is empty.
+//! 3. The timers of a wave that moves are disarmed, because another runtime may poll it.
 
 use super::crowd::Crowd;
 use super::exits::{Exit, Exits};
@@ -64,7 +71,7 @@ pub(crate) struct Wave {
     /// Waves that other tasks abandoned inside this one's region: they run side by side, before
     /// this wave's own batches.
     pub(super) abreast: Crowd<Wave>,
-    /// Sorted by number: the next one is the last.
+    /// Sorted by number (invariant 1): the next one is the last.
     pub(super) waiting: Vec<Batch>,
 }
 
