@@ -16,6 +16,8 @@ pub(crate) use work::Deferred;
 pub use work::ExitOutput;
 
 use crate::identity::TaskId;
+use crate::region::enter;
+use crate::region::frame;
 use crate::region::owner;
 use crate::region::record;
 use crate::region::time;
@@ -273,20 +275,20 @@ impl ExitStack {
     /// Enters the stack, unless its first use did.
     #[inline]
     fn enter_at(&self, at: &'static Location<'static>) {
-        self.node.enter(at);
+        enter::enter(&self.node, at);
         self.exits.enter();
     }
 }
 
 impl sealed::TakeOver for ExitStack {
     fn take_over(&self) {
-        self.node.take_over();
+        enter::take_over(&self.node);
         // For the order of exits it is entered anew.
         self.exits.enter_anew();
     }
 
     fn take_over_if_inside(&self) {
-        if self.node.take_over_if_inside() {
+        if enter::take_over_if_inside(&self.node) {
             self.exits.enter_anew();
         }
     }
@@ -302,7 +304,7 @@ impl Default for ExitStack {
 
 impl Drop for ExitStack {
     fn drop(&mut self) {
-        self.node.abandon_unattended(&self.exits);
+        frame::abandon_unattended(&self.node, &self.exits);
     }
 }
 

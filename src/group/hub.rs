@@ -6,6 +6,8 @@ use super::ledger::Ledger;
 use super::list::List;
 use super::shared::Shared;
 use crate::reason::{Reason, ReasonKind};
+use crate::region::enter;
+use crate::region::frame;
 use crate::region::look;
 use crate::region::request;
 use crate::region::{Exit, Frame, Node};
@@ -87,7 +89,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
             );
             Exit::new(WaitForChildren::new(Arc::clone(node), Arc::clone(gate)), at)
         });
-        frame.abandon_to(children);
+        frame::abandon_to(frame, children);
         gate.clear();
     }
 
@@ -100,7 +102,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
             return;
         }
         // The exits that it abandons go to the region that is current here.
-        node.enter(at);
+        enter::enter(node, at);
         let mut frame = Frame::entered(Arc::clone(node), at);
         self.abandon(&mut frame, at, None, Vec::new);
     }

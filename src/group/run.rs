@@ -12,6 +12,7 @@ use super::ledger::Settled;
 use super::members::Members;
 use crate::failure::{Cause, Failure, Failures};
 use crate::reason::{Leaving, Reason};
+use crate::region::frame;
 use crate::region::links;
 use crate::region::look;
 use crate::region::observe;
@@ -45,7 +46,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.crew.frame.is_inside() {
-                this.crew.frame.report_foreign_drop();
+                frame::report_foreign_drop(&this.crew.frame);
                 let mut body = InPlace { body: this.body, value: this.value, why: unasked };
                 this.crew.frame.clear_dropped(&mut body);
                 let value = this.value.take();
@@ -134,7 +135,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// Acts on the group's times after its body has ended, because they count as long as it has children. A panic of
     /// its clock counts as a child's panic.
     fn poll_times(&mut self, cx: &mut Context<'_>) {
-        if let Err(payload) = self.frame.poll_times(cx) {
+        if let Err(payload) = frame::poll_times(&mut self.frame, cx) {
             self.shared.ledger.panicked(payload, None, self.at);
         }
     }
@@ -171,8 +172,8 @@ where
     fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Failure<E>>> {
         let this = self.project();
         let crew = this.crew;
-        if let Err(misuse) = crew.frame.begin("run") {
-            crew.frame.reject();
+        if let Err(misuse) = frame::begin(&mut crew.frame, "run") {
+            frame::reject(&mut crew.frame);
             crew.done = true;
             match *misuse {
                 Misuse::WrongTask(wrong) => {
@@ -182,7 +183,7 @@ where
             }
         }
         let mut body = InPlace { body: this.body, value: this.value, why: unasked };
-        let ended = ready!(crew.frame.poll_body(&mut body, cx));
+        let ended = ready!(frame::poll_body(&mut crew.frame, &mut body, cx));
         crew.body_ended = true;
         let ledger = &crew.shared.ledger;
         match ended {
@@ -226,7 +227,7 @@ where
         let crew = this.crew;
         if crew.body_ended {
             crew.frame.register(cx.waker());
-            if crew.frame.is_timed() {
+            if frame::is_timed(&mut crew.frame) {
                 crew.poll_times(cx);
             }
         }
@@ -242,7 +243,7 @@ where
         if !crew.body_ended {
             return Poll::Pending;
         }
-        crew.frame.poll_meanwhile(cx);
+        frame::poll_meanwhile(&mut crew.frame, cx);
         observe::phase(&crew.shared.ledger.node, Phase::Children);
         if crew.shared.ledger.gate.is_occupied() {
             // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
@@ -255,16 +256,16 @@ where
             closed = gate.poll_close(Guards::Ignored, cx).is_ready();
         }
         if !closed {
-            crew.frame.hold_own_shield();
+            frame::hold_own_shield(&crew.frame);
             return Poll::Pending;
         }
         crew.frame.drop_timers();
         let caught = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();
-        if caught && crew.frame.waits_for_outer(cx) {
+        if caught && frame::waits_for_outer(&mut crew.frame, cx) {
             return Poll::Pending;
         }
         let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
-        ready!(crew.frame.poll_leave(cx, why, None));
+        ready!(frame::poll_leave(&mut crew.frame, cx, why, None));
         crew.shared.ledger.gate.clear();
         crew.done = true;
 

@@ -2,6 +2,7 @@
 
 use super::ambient::{self, Light, Reach};
 use super::body::{Body, InPlace};
+use super::frame;
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::node::Node;
 use super::run::{Source, completed, drop_inside, poll_run, polled};
@@ -107,7 +108,7 @@ impl<F: Future> ChildRun<F> {
         let region = this.region.insert(Region::new(settle(node), this.at, value));
         let Region { frame, progress, value } = &mut **region;
         let mut body = InPlace { body: this.body, value, why: completed };
-        let quick = frame.go_on_from(progress, caught, shielded, &mut body, cx);
+        let quick = frame::after_quick_poll(frame, progress, caught, shielded, &mut body, cx);
         polled(quick, &mut region.value)
     }
 
@@ -124,7 +125,7 @@ impl<F: Future> ChildRun<F> {
             return None;
         }
         let body = InPlace { body: this.body, value, why: completed };
-        let quick: Quick = frame.poll_calm(progress, body, None, cx);
+        let quick: Quick = frame::poll_calm(frame, progress, body, None, cx);
         polled(quick, value)
     }
 

@@ -11,8 +11,11 @@
 //! other.
 
 use super::ambient::{self, Light};
+use super::enter;
 use super::flags::{ATTENDED, DEADLINE, ENTERED, ROOT, SHELTERED};
 use super::kind::Kind;
+use super::leave;
+use super::newborn;
 use super::node::Node;
 use super::owner;
 use super::stamp::{Signature, Stamp};
@@ -116,7 +119,7 @@ impl Draft {
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
         if let Some((entered_at, who)) = self.stamp.entry() {
-            node.born_left(entered_at, who);
+            leave::mark_left(node, entered_at, who);
         }
     }
 
@@ -207,12 +210,14 @@ impl Draft {
         let node = match (self.node(), self.stamp.entry()) {
             // The region is in its first poll elsewhere, and the node that was made here is not entered. The
             // stand-in has the owner and the place for the error.
-            (node, Some((entered_at, who))) if !node.is_entered() => node.stand_in(entered_at, who),
+            (node, Some((entered_at, who))) if !node.is_entered() => {
+                leave::stand_in(node, entered_at, who)
+            }
             (node, _) => Arc::clone(node),
         };
         // The wrong task comes before every other misuse (R2).
         owner::check(&node, "run", at)?;
-        Err(Box::new(node.twice(at)))
+        Err(Box::new(enter::twice(&node, at)))
     }
 
     /// Takes the record back, if the region could not be polled without a node.
@@ -244,7 +249,7 @@ impl Light {
     /// Makes the region's node, inside `parent`; the flag is `true` if the region was entered in an exit.
     pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
-            return Node::child(parent, (self.task, None), self.at, None, false);
+            return newborn::child(parent, (self.task, None), self.at, None, false);
         }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED
@@ -256,12 +261,12 @@ impl Light {
         let around = parent.as_ref().map_or(0, |parent| parent.owner.get().runtime);
         let runtime = self.root.unwrap_or(around);
         let owner = Identity { task: self.task, runtime };
-        Node::entered(self.kind, owner, flags, parent, self.at, self.deadline)
+        enter::entered(self.kind, owner, flags, parent, self.at, self.deadline)
     }
 
     /// Makes the node of an executor child of `group`, whose first poll this is.
     pub(super) fn child_afar(&self, group: &Arc<Node>) -> Arc<Node> {
-        Node::child(group, (self.task, None), self.at, None, true)
+        newborn::child(group, (self.task, None), self.at, None, true)
     }
 }
 

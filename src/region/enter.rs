@@ -39,254 +39,244 @@ struct Entry {
     timed: bool,
 }
 
-impl Node {
-    /// A region that is entered and attended from the start.
-    pub(super) fn entered(
-        kind: Kind,
-        owner: Identity,
-        flags: u32,
-        parent: Option<Arc<Node>>,
-        at: &'static Location<'static>,
-        deadline: Option<Instant>,
-    ) -> Arc<Self> {
-        let clocked = clock::flag_within(parent.as_ref());
-        let timed = if deadline.is_some() { TIMED } else { 0 };
-        quiet::note_held(parent.as_ref());
-        let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
-        if deadline.is_some() {
-            inner.more().deadline = deadline;
-        }
-        Node::with(kind, owner, flags | clocked | timed, inner)
+/// A region that is entered and attended from the start.
+pub(super) fn entered(
+    kind: Kind,
+    owner: Identity,
+    flags: u32,
+    parent: Option<Arc<Node>>,
+    at: &'static Location<'static>,
+    deadline: Option<Instant>,
+) -> Arc<Node> {
+    let clocked = clock::flag_within(parent.as_ref());
+    let timed = if deadline.is_some() { TIMED } else { 0 };
+    quiet::note_held(parent.as_ref());
+    let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
+    if deadline.is_some() {
+        inner.more().deadline = deadline;
     }
+    Node::with(kind, owner, flags | clocked | timed, inner)
+}
 
-    /// Records the owner, the parent and the place, unless they are recorded already (R1).
-    #[inline]
-    pub(crate) fn enter(self: &Arc<Self>, at: &'static Location<'static>) {
-        if !self.has(ENTERED) {
-            self.enter_around(at, 0);
-        }
+/// Records the owner, the parent and the place, unless they are recorded already (R1).
+#[inline]
+pub(crate) fn enter(node: &Arc<Node>, at: &'static Location<'static>) {
+    if !node.has(ENTERED) {
+        enter_around(node, at, 0);
     }
+}
 
-    /// As [`enter`](Node::enter); `None` if the region was entered before. `attended` is raised if the region is
-    /// inside another region and belongs to that region's owner.
-    fn enter_around(
-        self: &Arc<Self>,
-        at: &'static Location<'static>,
-        attended: u32,
-    ) -> Option<Entry> {
-        let (parent, in_exit) = ambient::current().unzip();
-        let in_exit = in_exit.unwrap_or(false);
-        let owner = owner::within(parent.as_ref());
-        let attended = if owner.task != 0 && self.kind != Kind::Task { attended } else { 0 };
-        quiet::note_held(parent.as_ref());
-        let mut inner = self.inner.lock();
-        if self.has(ENTERED) {
-            return None;
-        }
-        self.owner.set(owner);
-        if self.kind == Kind::Group {
-            inner.more().number = next_number();
-        }
-        inner.entered_at = Some(at);
-        self.raise(&inner, ENTERED | attended | Node::inherited(parent.as_ref(), in_exit));
-        // A stack has no handle, so no look before can have found it quiet.
-        let looked_at = self.kind != Kind::Stack;
-        let around = if looked_at || attended == 0 { parent.clone() } else { None };
-        inner.parent = parent;
-        let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
-        drop(inner);
-        if looked_at {
-            look::begin_epoch_if_seen(self, around.as_ref());
-        }
-        observe::entered(self);
-        Some(Entry { around, attended: attended != 0, awaited, timed })
+/// As [`enter`](enter); `None` if the region was entered before. `attended` is raised if the region is
+/// inside another region and belongs to that region's owner.
+fn enter_around(node: &Arc<Node>, at: &'static Location<'static>, attended: u32) -> Option<Entry> {
+    let (parent, in_exit) = ambient::current().unzip();
+    let in_exit = in_exit.unwrap_or(false);
+    let owner = owner::within(parent.as_ref());
+    let attended = if owner.task != 0 && node.kind != Kind::Task { attended } else { 0 };
+    quiet::note_held(parent.as_ref());
+    let mut inner = node.inner.lock();
+    if node.has(ENTERED) {
+        return None;
     }
-
-    /// The flags that a region inherits from its parent.
-    pub(super) fn inherited(parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
-        let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
-        clocked | if in_exit { SHELTERED } else { 0 }
+    node.owner.set(owner);
+    if node.kind == Kind::Group {
+        inner.more().number = next_number();
     }
+    inner.entered_at = Some(at);
+    node.raise(&inner, ENTERED | attended | inherited(parent.as_ref(), in_exit));
+    // A stack has no handle, so no look before can have found it quiet.
+    let looked_at = node.kind != Kind::Stack;
+    let around = if looked_at || attended == 0 { parent.clone() } else { None };
+    inner.parent = parent;
+    let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
+    drop(inner);
+    if looked_at {
+        look::begin_epoch_if_seen(node, around.as_ref());
+    }
+    observe::entered(node);
+    Some(Entry { around, attended: attended != 0, awaited, timed })
+}
 
-    /// Attends the region for a run, once: it is entered unless it was, and can adopt from now
-    /// on.
-    ///
-    /// A region that no region of this crate encloses becomes its own root task here (R5); a
-    /// [`Kind::Task`] is always one. Returns the panic that was kept when the region was handed back half
-    /// closed.
-    pub(super) fn attend(
-        self: &Arc<Self>,
-        operation: &'static str,
-        at: &'static Location<'static>,
-    ) -> Result<Option<Caught>, Misuse> {
-        let entry = if self.has(ENTERED) { None } else { self.enter_around(at, ATTENDED) };
-        // Not fresh if another thread has entered it meanwhile.
-        let fresh = entry.is_some();
-        if !fresh {
-            owner::check(self, operation, at)?;
+/// The flags that a region inherits from its parent.
+pub(super) fn inherited(parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
+    let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
+    clocked | if in_exit { SHELTERED } else { 0 }
+}
+
+/// Attends the region for a run, once: it is entered unless it was, and can adopt from now
+/// on.
+///
+/// A region that no region of this crate encloses becomes its own root task here (R5); a
+/// [`Kind::Task`] is always one. Returns the panic that was kept when the region was handed back half
+/// closed.
+pub(super) fn attend(
+    node: &Arc<Node>,
+    operation: &'static str,
+    at: &'static Location<'static>,
+) -> Result<Option<Caught>, Misuse> {
+    let entry = if node.has(ENTERED) { None } else { enter_around(node, at, ATTENDED) };
+    // Not fresh if another thread has entered it meanwhile.
+    let fresh = entry.is_some();
+    if !fresh {
+        owner::check(node, operation, at)?;
+    }
+    if entry.as_ref().is_none_or(|entry| entry.timed) {
+        time::start_timeout(node);
+    }
+    if let Some(entry) = entry.as_ref().filter(|entry| entry.attended) {
+        link_up_if(node, entry.awaited);
+        return Ok(None);
+    }
+    let mut around = entry.and_then(|entry| entry.around);
+    let (awaited, panic) = {
+        let mut inner = node.inner.lock();
+        if node.has(LEFT) && operation != "run" {
+            drop(inner);
+            return Err(owner::left_misuse(node, operation, at));
         }
-        if entry.as_ref().is_none_or(|entry| entry.timed) {
-            time::start_timeout(self);
+        if node.has(LEFT | ATTENDED) {
+            drop(inner);
+            return Err(twice(node, at));
         }
-        if let Some(entry) = entry.as_ref().filter(|entry| entry.attended) {
-            self.link_up_if(entry.awaited);
-            return Ok(None);
-        }
-        let mut around = entry.and_then(|entry| entry.around);
-        let (awaited, panic) = {
-            let mut inner = self.inner.lock();
-            if self.has(LEFT) && operation != "run" {
-                drop(inner);
-                return Err(owner::left_misuse(self, operation, at));
-            }
-            if self.has(LEFT | ATTENDED) {
-                drop(inner);
-                return Err(self.twice(at));
-            }
-            if self.kind == Kind::Task {
-                self.owner.set(Identity { task: next_number(), runtime: 0 });
-                self.raise(&inner, ROOT);
-            } else if self.owner.get().task == 0 {
-                // Entered by its first use outside every known task: now it belongs to the task that runs it,
-                // and its parent is the region current here. If there is none, it is its own task. It is a
-                // root, which may move with its future, only if it is entered here (R5).
-                drop(inner);
-                around = around.or_else(|| Some(ambient::current()?.0));
-                quiet::note_held(around.as_ref());
-                inner = self.inner.lock();
-                match &around {
-                    Some(around) => {
-                        self.owner.set_task(around.owner.get().task);
-                        // Only inserted, because replacing an existing parent would drop it under the lock.
-                        inner.parent.get_or_insert_with(|| Arc::clone(around));
-                        quiet::begin_epoch();
-                    }
-                    None => {
-                        self.owner.set_task(next_number());
-                        self.raise(&inner, if fresh { ROOT } else { 0 });
-                    }
+        if node.kind == Kind::Task {
+            node.owner.set(Identity { task: next_number(), runtime: 0 });
+            node.raise(&inner, ROOT);
+        } else if node.owner.get().task == 0 {
+            // Entered by its first use outside every known task: now it belongs to the task that runs it,
+            // and its parent is the region current here. If there is none, it is its own task. It is a
+            // root, which may move with its future, only if it is entered here (R5).
+            drop(inner);
+            around = around.or_else(|| Some(ambient::current()?.0));
+            quiet::note_held(around.as_ref());
+            inner = node.inner.lock();
+            match &around {
+                Some(around) => {
+                    node.owner.set_task(around.owner.get().task);
+                    // Only inserted, because replacing an existing parent would drop it under the lock.
+                    inner.parent.get_or_insert_with(|| Arc::clone(around));
+                    quiet::begin_epoch();
+                }
+                None => {
+                    node.owner.set_task(next_number());
+                    node.raise(&inner, if fresh { ROOT } else { 0 });
                 }
             }
-            self.raise(&inner, ATTENDED);
-            (inner.is_awaited(), inner.rest_mut().and_then(|rest| rest.panic.take()))
-        };
-        self.link_up_if(awaited);
-        Ok(panic)
-    }
+        }
+        node.raise(&inner, ATTENDED);
+        (inner.is_awaited(), inner.rest_mut().and_then(|rest| rest.panic.take()))
+    };
+    link_up_if(node, awaited);
+    Ok(panic)
+}
 
-    /// Links a region that is entered now, if a waiter registered before there was a region around it; or if it is a
-    /// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled.
-    fn link_up_if(self: &Arc<Self>, awaited: bool) {
-        if awaited || self.has(SHIELD) {
-            links::link_up(self);
-        }
-        if awaited && self.has(TIMED) {
-            // Waits from before the entry arm no timer: its times begin now, or go by another clock.
-            request::look_after(self);
-        }
+/// Links a region that is entered now, if a waiter registered before there was a region around it; or if it is a
+/// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled.
+fn link_up_if(node: &Arc<Node>, awaited: bool) {
+    if awaited || node.has(SHIELD) {
+        links::link_up(node);
     }
+    if awaited && node.has(TIMED) {
+        // Waits from before the entry arm no timer: its times begin now, or go by another clock.
+        request::look_after(node);
+    }
+}
 
-    /// Enters a scope by a call: no run attends it, its stays are polled instead.
-    pub(crate) fn enter_dynamic(
-        self: &Arc<Self>,
-        at: &'static Location<'static>,
-    ) -> Result<(), Misuse> {
-        if self.has(ENTERED) {
-            return Err(self.twice(at));
-        }
-        // Whether there are references beside the draft's own.
-        let known = Arc::strong_count(self) > 1;
-        self.enter(at);
-        time::start_timeout(self);
-        time::begin_unwatched(self, known);
-        let awaited = self.inner.lock().is_awaited();
-        self.link_up_if(awaited);
-        Ok(())
+/// Enters a scope by a call: no run attends it, its stays are polled instead.
+pub(crate) fn enter_dynamic(
+    node: &Arc<Node>,
+    at: &'static Location<'static>,
+) -> Result<(), Misuse> {
+    if node.has(ENTERED) {
+        return Err(twice(node, at));
     }
+    // Whether there are references beside the draft's own.
+    let known = Arc::strong_count(node) > 1;
+    enter(node, at);
+    time::start_timeout(node);
+    time::begin_unwatched(node, known);
+    let awaited = node.inner.lock().is_awaited();
+    link_up_if(node, awaited);
+    Ok(())
+}
 
-    /// Makes the current task the owner, and the region current here the parent (R4).
-    pub(crate) fn take_over(self: &Arc<Self>) {
-        if self.has(LEFT) || !self.has(ENTERED) {
-            return;
-        }
-        let (parent, in_exit) = ambient::current().unzip();
-        let in_exit = in_exit.unwrap_or(false);
-        let owner = owner::within(parent.as_ref());
-        // A region in which none was ever entered is around no other one.
-        if let Some(parent) = parent.as_ref().filter(|_| self.holds.is_known()) {
-            self.move_out_of_the_way_to(parent);
-        }
-        {
-            let inner = self.inner.lock();
-            self.owner.set(owner);
-            self.lower(&inner, SHELTERED | CLOCKED);
-            self.raise(&inner, Node::inherited(parent.as_ref(), in_exit));
-        }
-        self.move_into(parent);
+/// Makes the current task the owner, and the region current here the parent (R4).
+pub(crate) fn take_over(node: &Arc<Node>) {
+    if node.has(LEFT) || !node.has(ENTERED) {
+        return;
     }
+    let (parent, in_exit) = ambient::current().unzip();
+    let in_exit = in_exit.unwrap_or(false);
+    let owner = owner::within(parent.as_ref());
+    // A region in which none was ever entered is around no other one.
+    if let Some(parent) = parent.as_ref().filter(|_| node.holds.is_known()) {
+        move_out_of_the_way_to(node, parent);
+    }
+    {
+        let inner = node.inner.lock();
+        node.owner.set(owner);
+        node.lower(&inner, SHELTERED | CLOCKED);
+        node.raise(&inner, inherited(parent.as_ref(), in_exit));
+    }
+    move_into(node, parent);
+}
 
-    /// Makes `parent` the region around this one.
-    fn move_into(self: &Arc<Self>, parent: Option<Arc<Node>>) {
-        quiet::note_held(parent.as_ref());
-        let (former, link, awaited) = {
-            let mut inner = self.inner.lock();
-            self.lower(&inner, LINKED);
-            let (awaited, link) = (inner.is_awaited(), links::take_link(self, &mut inner));
-            (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
-        };
-        if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED)) {
-            quiet::begin_epoch();
-        } else {
-            // The shortcuts inside it lead past the region that was around it.
-            quiet::begin_epoch_inside(self);
-        }
-        let was_linked = link.is_some();
-        links::drop_link(self, link);
-        self.link_up_if(awaited || was_linked);
-        drop(former);
+/// Makes `parent` the region around this one.
+fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
+    quiet::note_held(parent.as_ref());
+    let (former, link, awaited) = {
+        let mut inner = node.inner.lock();
+        node.lower(&inner, LINKED);
+        let (awaited, link) = (inner.is_awaited(), links::take_link(node, &mut inner));
+        (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
+    };
+    if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED)) {
+        quiet::begin_epoch();
+    } else {
+        // The shortcuts inside it lead past the region that was around it.
+        quiet::begin_epoch_inside(node);
     }
+    let was_linked = link.is_some();
+    links::drop_link(node, link);
+    link_up_if(node, awaited || was_linked);
+    drop(former);
+}
 
-    /// Prepares for this region to be moved inside `inner`. If this region is around `inner`, it would then be inside
-    /// itself, and a walk outwards would not end. So the region directly inside this one, on the way to `inner`, is
-    /// moved to the region around this one first.
-    fn move_out_of_the_way_to(self: &Arc<Self>, inner: &Arc<Node>) {
-        let mut directly_inside = Arc::clone(inner);
-        let found = walk::outwards(inner, |around| {
-            let found = Arc::ptr_eq(around, self);
-            if !found {
-                directly_inside = Arc::clone(around);
-            }
-            found.then_some(())
-        });
-        if found.is_some() {
-            directly_inside.move_into(walk::live_parent(self));
+/// Prepares for this region to be moved inside `inner`. If this region is around `inner`, it would then be inside
+/// itself, and a walk outwards would not end. So the region directly inside this one, on the way to `inner`, is
+/// moved to the region around this one first.
+fn move_out_of_the_way_to(node: &Arc<Node>, inner: &Arc<Node>) {
+    let mut directly_inside = Arc::clone(inner);
+    let found = walk::outwards(inner, |around| {
+        let found = Arc::ptr_eq(around, node);
+        if !found {
+            directly_inside = Arc::clone(around);
         }
+        found.then_some(())
+    });
+    if found.is_some() {
+        move_into(&directly_inside, walk::live_parent(node));
     }
+}
 
-    /// For a region that is dropped after its owner has released it. Inside a task the current task takes it over.
-    /// Outside every task its exits go where they would have gone without the release, and its former owner stays the
-    /// owner. Returns whether it was taken over.
-    pub(crate) fn take_over_if_inside(self: &Arc<Self>) -> bool {
-        let inside = ambient::is_empty() == Some(false);
-        if inside {
-            self.take_over();
-        } else {
-            // The current runtime task becomes an owner, so that the drop is not reported as a
-            // foreign one.
-            self.owner.set_runtime(rt::task_number());
-        }
-        inside
+/// For a region that is dropped after its owner has released it. Inside a task the current task takes it over.
+/// Outside every task its exits go where they would have gone without the release, and its former owner stays the
+/// owner. Returns whether it was taken over.
+pub(crate) fn take_over_if_inside(node: &Arc<Node>) -> bool {
+    let inside = ambient::is_empty() == Some(false);
+    if inside {
+        take_over(node);
+    } else {
+        // The current runtime task becomes an owner, so that the drop is not reported as a
+        // foreign one.
+        node.owner.set_runtime(rt::task_number());
     }
+    inside
+}
 
-    pub(super) fn twice(&self, at: &'static Location<'static>) -> Misuse {
-        let (name, entered_at) = {
-            let inner = self.inner.lock();
-            (inner.name(), inner.entered_at.unwrap_or(at))
-        };
-        Misuse::EnteredTwice {
-            region: owner::describe_as(self, name),
-            entered_at,
-            attempted_at: at,
-        }
-    }
+pub(super) fn twice(node: &Node, at: &'static Location<'static>) -> Misuse {
+    let (name, entered_at) = {
+        let inner = node.inner.lock();
+        (inner.name(), inner.entered_at.unwrap_or(at))
+    };
+    Misuse::EnteredTwice { region: owner::describe_as(node, name), entered_at, attempted_at: at }
 }

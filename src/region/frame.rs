@@ -36,10 +36,21 @@ use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
+pub(crate) use enter::{begin, begin_close, begin_in, reject};
+pub(super) use enter::{begin_draft, leave_draft, note_left, poll_draft};
+pub(crate) use leave::{
+    abandon, abandon_keeping, abandon_to, abandon_unattended, detach, poll_adopted, poll_leave,
+    poll_meanwhile, report_foreign_drop, waits_for_outer,
+};
+pub(super) use poll::{after_quick_poll, poll_calm, poll_fresh};
+pub(crate) use poll::{hold_own_shield, poll_body};
 use shields::Watch;
+use shields::waits_for_shield;
 use std::panic::Location;
 use std::task::Waker;
 use timers::Timers;
+use timers::poll_timers;
+pub(crate) use timers::{is_timed, poll_times};
 
 /// How a body ended.
 pub(crate) enum Ended {

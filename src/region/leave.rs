@@ -66,197 +66,191 @@ struct Ties {
     outlives_parent: bool,
 }
 
-impl Node {
-    /// Leaves a scope that was entered by a call; returns its reason if it was cancelled.
-    pub(crate) fn leave_dynamic(self: &Arc<Self>) -> Option<Reason> {
-        let reason = self.inner.lock().reason().cloned();
-        let stays = stay::stays(self);
-        if stays > 0 {
-            report(Report::StillInUse { region: owner::describe(self), runs: stays });
-            // A stay that was leaked does not outlive the scope.
-            request::cancel_below(
-                self,
-                Reason::new(ReasonKind::OwnerGone, None, None, self.entered_at()),
-            );
+/// Leaves a scope that was entered by a call; returns its reason if it was cancelled.
+pub(crate) fn close_entered(node: &Arc<Node>) -> Option<Reason> {
+    let reason = node.inner.lock().reason().cloned();
+    let stays = stay::stays(node);
+    if stays > 0 {
+        report(Report::StillInUse { region: owner::describe(node), runs: stays });
+        // A stay that was leaked does not outlive the scope.
+        request::cancel_below(
+            node,
+            Reason::new(ReasonKind::OwnerGone, None, None, node.entered_at()),
+        );
+    }
+    drop(close_now(node, None, None));
+    reason
+}
+
+/// Leaves the scope in which `stay`, which has left, was the only run: later questions to either get the
+/// same answer.
+pub(super) fn close_as(node: &Arc<Node>, stay: &Arc<Node>) {
+    let dropped_for = stay.inner.lock().dropped_for().cloned();
+    drop(close_now(node, dropped_for, None));
+}
+
+/// Marks a region as left that was left before it had a node, unless the node is marked
+/// already.
+pub(super) fn mark_left(node: &Arc<Node>, entered_at: &'static Location<'static>, owner: Identity) {
+    // The parent gives the owner's name, if that task is around. It is looked up before the lock, because the
+    // look-up takes the locks of other nodes.
+    let parent = ambient::node_of_task(owner.task);
+    {
+        let mut inner = node.inner.lock();
+        if node.has(ENTERED) {
+            return;
         }
-        drop(self.leave_now(None, None));
-        reason
+        inner.entered_at = Some(entered_at);
+        inner.parent = parent;
+        node.owner.set(owner);
+        node.raise(&inner, ENTERED);
     }
+    drop(close_now(node, None, None));
+}
 
-    /// Leaves the scope in which `stay`, which has left, was the only run: later questions to either get the
-    /// same answer.
-    pub(super) fn leave_as(self: &Arc<Self>, stay: &Arc<Self>) {
-        let dropped_for = stay.inner.lock().dropped_for().cloned();
-        drop(self.leave_now(dropped_for, None));
+/// A node that was left, as if `owner` had entered it at `entered_at`; for texts.
+pub(super) fn stand_in(
+    node: &Node,
+    entered_at: &'static Location<'static>,
+    owner: Identity,
+) -> Arc<Node> {
+    let stand_in = Node::new(node.kind);
+    let name = node.inner.lock().name();
+    if let Some(name) = name {
+        stand_in.set_name(name);
     }
+    mark_left(&stand_in, entered_at, owner);
+    stand_in
+}
 
-    /// Marks a region as left that was left before it had a node, unless the node is marked
-    /// already.
-    pub(super) fn born_left(
-        self: &Arc<Self>,
-        entered_at: &'static Location<'static>,
-        owner: Identity,
-    ) {
-        // The parent gives the owner's name, if that task is around. It is looked up before the lock, because the
-        // look-up takes the locks of other nodes.
-        let parent = ambient::node_of_task(owner.task);
-        {
-            let mut inner = self.inner.lock();
-            if self.has(ENTERED) {
-                return;
-            }
-            inner.entered_at = Some(entered_at);
-            inner.parent = parent;
-            self.owner.set(owner);
-            self.raise(&inner, ENTERED);
+/// Closes the region if it has nothing to run and nothing to tell, as most regions whose body has ended.
+pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
+    let leave = {
+        let exits = own.map(|own| own.list.lock());
+        if exits.as_ref().is_some_and(|exits| !exits.is_empty()) {
+            return false;
         }
-        drop(self.leave_now(None, None));
-    }
-
-    /// A node that was left, as if `owner` had entered it at `entered_at`; for texts.
-    pub(super) fn stand_in(
-        &self,
-        entered_at: &'static Location<'static>,
-        owner: Identity,
-    ) -> Arc<Node> {
-        let stand_in = Node::new(self.kind);
-        let name = self.inner.lock().name();
-        if let Some(name) = name {
-            stand_in.set_name(name);
+        let mut inner = node.inner.lock();
+        let empty = |more: &More| more.rest.is_none();
+        if node.has(INBOX) || !inner.more.as_deref().is_none_or(empty) {
+            return false;
         }
-        stand_in.born_left(entered_at, owner);
-        stand_in
-    }
+        node.raise(&inner, LEFT);
+        take_leave(node, &mut inner)
+    };
+    after_leaving(node, leave);
+    true
+}
 
-    /// Closes the region if it has nothing to run and nothing to tell, as most regions whose body has ended.
-    pub(super) fn leave_if_empty(self: &Arc<Self>, own: Option<&OwnExits>) -> bool {
-        let leave = {
-            let exits = own.map(|own| own.list.lock());
-            if exits.as_ref().is_some_and(|exits| !exits.is_empty()) {
-                return false;
+/// The next step in leaving the region; closes it if there is nothing left to do.
+pub(super) fn next_step(node: &Arc<Node>, own: Option<&OwnExits>) -> Next {
+    let (records, leave) = {
+        let mut exits = own.map(|own| own.list.lock());
+        if let (Some(exits), false) = (exits.as_deref_mut(), node.has(INBOX)) {
+            if let Some(exit) = exits.pop() {
+                observe::exits(node, exits.len());
+                return Next::Exit(exit, !exits.is_empty());
             }
-            let mut inner = self.inner.lock();
-            let empty = |more: &More| more.rest.is_none();
-            if self.has(INBOX) || !inner.more.as_deref().is_none_or(empty) {
-                return false;
-            }
-            self.raise(&inner, LEFT);
-            self.take_leave(&mut inner)
-        };
-        self.after_leaving(leave);
-        true
-    }
+        }
+        let mut inner = node.inner.lock();
+        let mut records = Failures::default();
+        if node.has(INBOX) {
+            return Next::Inbox;
+        }
+        if let Some(rest) = inner.rest_mut() {
+            records = rest.sent.take();
+        }
+        node.raise(&inner, LEFT);
+        (records, take_leave(node, &mut inner))
+    };
+    after_leaving(node, leave);
+    Next::Left(records)
+}
 
-    /// The next step in leaving the region; closes it if there is nothing left to do.
-    pub(super) fn next_to_do(self: &Arc<Self>, own: Option<&OwnExits>) -> Next {
-        let (records, leave) = {
-            let mut exits = own.map(|own| own.list.lock());
-            if let (Some(exits), false) = (exits.as_deref_mut(), self.has(INBOX)) {
-                if let Some(exit) = exits.pop() {
-                    observe::exits(self, exits.len());
-                    return Next::Exit(exit, !exits.is_empty());
-                }
-            }
-            let mut inner = self.inner.lock();
-            let mut records = Failures::default();
-            if self.has(INBOX) {
-                return Next::Inbox;
-            }
-            if let Some(rest) = inner.rest_mut() {
-                records = rest.sent.take();
-            }
-            self.raise(&inner, LEFT);
-            (records, self.take_leave(&mut inner))
-        };
-        self.after_leaving(leave);
-        Next::Left(records)
-    }
+/// Closes the region, and returns its content.
+///
+/// `dropped_for` is the reason of the cancelled region around it, which later questions
+/// get.
+pub(super) fn close_now(
+    node: &Arc<Node>,
+    dropped_for: Option<Reason>,
+    own: Option<&OwnExits>,
+) -> Abandoned {
+    let mut waiters = Taken::default();
+    let mut abandoned = Abandoned::default();
+    let leave = {
+        let mut exits = own.map(|own| own.list.lock());
+        let mut inner = node.inner.lock();
+        if dropped_for.is_some() {
+            inner.more().dropped_for = dropped_for;
+            // A canceller further out may have set its flag and not yet walked its links. It will not find
+            // this region any more, so its waiters are woken here, and later questions have to look.
+            request::take_waiters(node, &mut inner, &mut waiters);
+            quiet::end_quiet(node);
+        }
+        node.raise(&inner, LEFT);
+        if let Some(more) = &mut inner.more {
+            abandoned.waves = std::mem::take(&mut more.adopted);
+            abandoned.number = more.number;
+        }
+        if let (Some(own), Some(exits)) = (own, exits.as_deref_mut()) {
+            (abandoned.number, abandoned.exits) = (own.number(), std::mem::take(exits));
+        }
+        if let Some(rest) = inner.rest_mut() {
+            abandoned.records = rest.sent.take();
+        }
+        take_leave(node, &mut inner)
+    };
+    wake_all(waiters.into_wakers());
+    after_leaving(node, leave);
+    abandoned
+}
 
-    /// Closes the region, and returns its content.
-    ///
-    /// `dropped_for` is the reason of the cancelled region around it, which later questions
-    /// get.
-    pub(super) fn leave_now(
-        self: &Arc<Self>,
-        dropped_for: Option<Reason>,
-        own: Option<&OwnExits>,
-    ) -> Abandoned {
+/// Takes everything that a region which is left has to drop outside its lock. Its wakers are among them,
+/// because they may hold the task that holds the node (R19).
+#[inline]
+fn take_leave(node: &Node, inner: &mut Inner) -> Leave {
+    let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
+    let tied = outlives_parent || node.has(LINKED | SHIELD | SHELTERED) || inner.is_awaited();
+    let ties = if tied { Some(take_ties(node, inner, outlives_parent)) } else { None };
+    Leave { waker: inner.waker.take(), ties }
+}
+
+#[cold]
+fn take_ties(node: &Node, inner: &mut Inner, outlives_parent: bool) -> Ties {
+    let waiters = inner.has_waiters().then(|| {
         let mut waiters = Taken::default();
-        let mut abandoned = Abandoned::default();
-        let leave = {
-            let mut exits = own.map(|own| own.list.lock());
-            let mut inner = self.inner.lock();
-            if dropped_for.is_some() {
-                inner.more().dropped_for = dropped_for;
-                // A canceller further out may have set its flag and not yet walked its links. It will not find
-                // this region any more, so its waiters are woken here, and later questions have to look.
-                request::take_waiters(self, &mut inner, &mut waiters);
-                quiet::end_quiet(self);
-            }
-            self.raise(&inner, LEFT);
-            if let Some(more) = &mut inner.more {
-                abandoned.waves = std::mem::take(&mut more.adopted);
-                abandoned.number = more.number;
-            }
-            if let (Some(own), Some(exits)) = (own, exits.as_deref_mut()) {
-                (abandoned.number, abandoned.exits) = (own.number(), std::mem::take(exits));
-            }
-            if let Some(rest) = inner.rest_mut() {
-                abandoned.records = rest.sent.take();
-            }
-            self.take_leave(&mut inner)
-        };
-        wake_all(waiters.into_wakers());
-        self.after_leaving(leave);
-        abandoned
-    }
+        request::take_waiters(node, inner, &mut waiters);
+        waiters
+    });
+    Ties { waiters, links: links::take_links(node, inner), outlives_parent }
+}
 
-    /// Takes everything that a region which is left has to drop outside its lock. Its wakers are among them,
-    /// because they may hold the task that holds the node (R19).
-    #[inline]
-    fn take_leave(&self, inner: &mut Inner) -> Leave {
-        let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
-        let tied = outlives_parent || self.has(LINKED | SHIELD | SHELTERED) || inner.is_awaited();
-        let ties = if tied { Some(self.take_ties(inner, outlives_parent)) } else { None };
-        Leave { waker: inner.waker.take(), ties }
+#[inline]
+fn after_leaving(node: &Arc<Node>, Leave { waker, ties }: Leave) {
+    // A panic of these drops has no caller to go to; the panic hook has reported it.
+    if let Some(waker) = waker {
+        unwind::drop_quietly(waker);
     }
-
-    #[cold]
-    fn take_ties(&self, inner: &mut Inner, outlives_parent: bool) -> Ties {
-        let waiters = inner.has_waiters().then(|| {
-            let mut waiters = Taken::default();
-            request::take_waiters(self, inner, &mut waiters);
-            waiters
-        });
-        Ties { waiters, links: links::take_links(self, inner), outlives_parent }
+    if let Some(ties) = ties {
+        cut(node, ties);
     }
+    observe::left(node);
+}
 
-    #[inline]
-    fn after_leaving(self: &Arc<Self>, Leave { waker, ties }: Leave) {
-        // A panic of these drops has no caller to go to; the panic hook has reported it.
-        if let Some(waker) = waker {
-            unwind::drop_quietly(waker);
-        }
-        if let Some(ties) = ties {
-            self.cut(ties);
-        }
-        observe::left(self);
+#[cold]
+fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
+    if let Some(waiters) = waiters {
+        unwind::drop_each_quietly(waiters.into_wakers());
     }
-
-    #[cold]
-    fn cut(self: &Arc<Self>, Ties { waiters, links, outlives_parent }: Ties) {
-        if let Some(waiters) = waiters {
-            unwind::drop_each_quietly(waiters.into_wakers());
-        }
-        links::unlink(self, links);
-        if outlives_parent {
-            // Later regions may be inside this one, and keep it. In a chain of regions, each entered inside the one
-            // before, the last would keep all earlier ones (R19).
-            drop(walk::live_parent(self));
-        }
-        if self.has(SHIELD | SHELTERED) {
-            // A shield or shelter that is left no longer holds a cancellation off.
-            quiet::begin_epoch_inside(self);
-        }
+    links::unlink(node, links);
+    if outlives_parent {
+        // Later regions may be inside this one, and keep it. In a chain of regions, each entered inside the one
+        // before, the last would keep all earlier ones (R19).
+        drop(walk::live_parent(node));
+    }
+    if node.has(SHIELD | SHELTERED) {
+        // A shield or shelter that is left no longer holds a cancellation off.
+        quiet::begin_epoch_inside(node);
     }
 }

@@ -15,6 +15,7 @@ use super::ambient;
 use super::ambient::Light;
 use super::body::{Body, InPlace};
 use super::draft::Draft;
+use super::frame;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
 use super::run::{Origin, Source, drop_inside};
@@ -122,7 +123,7 @@ impl<T: LoneTimer> Origin for Lone<T> {
                 if self.entered.is_some() {
                     self.each().end();
                 }
-                frame.note_left();
+                frame::note_left(frame);
                 return Quick::Left;
             }
             (Ok(Poll::Pending), None) if !shielded && self.as_mut().each().stays(&light, cx) => {
@@ -131,7 +132,7 @@ impl<T: LoneTimer> Origin for Lone<T> {
             _ => {}
         }
         self.each().give_node_after(waits, frame, &light, node, cx);
-        frame.go_on_from(progress, caught, shielded, &mut body.again(), cx)
+        frame::after_quick_poll(frame, progress, caught, shielded, &mut body.again(), cx)
     }
 
     #[inline(always)]
@@ -284,7 +285,7 @@ impl LoneRef<'_> {
         self.draft.give_up_live_entry();
         #[cfg(feature = "testing")]
         node.live.take_up();
-        frame.begin_in(node);
+        frame::begin_in(frame, node);
         self.leave_time_to(frame);
     }
 
@@ -316,14 +317,14 @@ impl LoneRef<'_> {
         match dropped {
             Some((Ok(()), _, None)) => {
                 self.end();
-                frame.note_left();
+                frame::note_left(frame);
             }
             Some((caught, _, node)) => {
                 self.give_node(frame, &light, node);
                 if let Err(payload) = caught {
                     frame.keep_panic(payload);
                 }
-                frame.abandon(None);
+                frame::abandon(frame, None);
             }
             None => {
                 self.give_node(frame, &light, None);

@@ -7,6 +7,7 @@
 
 use super::ambient;
 use super::ambient::Light;
+use super::enter;
 use super::flags::{AFAR, ATTENDED, BELOW, CANCELLED, ENTERED, LEFT, ROOT, STOP};
 use super::kind::Kind;
 use super::links;
@@ -83,7 +84,7 @@ impl Newborn {
         let asked =
             asked.filter(|(_, number)| request::told_at(parent).is_none_or(|told| *number < told));
         let asked = asked.map(|(reason, _)| reason);
-        Node::child(parent, (self.task, name), at, asked, posted)
+        child(parent, (self.task, name), at, asked, posted)
     }
 
     /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The
@@ -119,27 +120,25 @@ impl Newborn {
     }
 }
 
-impl Node {
-    /// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
-    /// that came before the parent's; `afar` marks an executor child.
-    pub(super) fn child(
-        parent: &Arc<Node>,
-        (task, name): (u64, Option<Arc<str>>),
-        at: &'static Location<'static>,
-        asked: Option<Reason>,
-        afar: bool,
-    ) -> Arc<Self> {
-        let owner = Identity { task, runtime: 0 };
-        let flags = ENTERED | ATTENDED | ROOT | if afar { AFAR } else { 0 };
-        let around = Some(Arc::clone(parent));
-        let node = Node::entered(Kind::Child, owner, flags, around, at, None);
-        if let Some(name) = name {
-            node.set_name(name);
-        }
-        observe::entered(&node);
-        if let Some(reason) = asked {
-            request::cancel(&node, reason);
-        }
-        links::put_into(node, parent)
+/// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
+/// that came before the parent's; `afar` marks an executor child.
+pub(super) fn child(
+    parent: &Arc<Node>,
+    (task, name): (u64, Option<Arc<str>>),
+    at: &'static Location<'static>,
+    asked: Option<Reason>,
+    afar: bool,
+) -> Arc<Node> {
+    let owner = Identity { task, runtime: 0 };
+    let flags = ENTERED | ATTENDED | ROOT | if afar { AFAR } else { 0 };
+    let around = Some(Arc::clone(parent));
+    let node = enter::entered(Kind::Child, owner, flags, around, at, None);
+    if let Some(name) = name {
+        node.set_name(name);
     }
+    observe::entered(&node);
+    if let Some(reason) = asked {
+        request::cancel(&node, reason);
+    }
+    links::put_into(node, parent)
 }

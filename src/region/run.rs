@@ -3,6 +3,7 @@
 use super::body::{Body, InPlace};
 use super::draft::Draft;
 use super::exits::Exits;
+use super::frame;
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::lone::{Lone, LoneTimer};
 use super::node::Node;
@@ -38,7 +39,7 @@ impl<'a> Source<'a> {
     /// The region has been left.
     fn leave_draft(self, frame: &Frame) {
         if let Source::Shared(draft) = self {
-            frame.leave_draft(draft);
+            frame::leave_draft(frame, draft);
         }
     }
 }
@@ -125,13 +126,13 @@ impl Origin for Option<&Draft> {
         cx: &mut Context<'_>,
     ) -> Quick {
         let Some(draft) = *self else { return Quick::GoOn };
-        frame.poll_draft(draft, progress, body, cx)
+        frame::poll_draft(frame, draft, progress, body, cx)
     }
 
     #[inline]
     fn has_left(self: Pin<&mut Self>, frame: &Frame) {
         if let Some(draft) = *self {
-            frame.leave_draft(draft);
+            frame::leave_draft(frame, draft);
         }
     }
 }
@@ -253,7 +254,7 @@ impl<F: Future, O: Origin> Run<F, O> {
         let mut body = InPlace { body: this.body, value, why: completed };
         let quick = if this.frame.is_inside() {
             this.origin.as_mut().poll_timer(this.frame, cx);
-            this.frame.poll_calm(this.progress, body, this.origin.source().exits(), cx)
+            frame::poll_calm(this.frame, this.progress, body, this.origin.source().exits(), cx)
         } else {
             if this.frame.is_new_draft() {
                 let light = this.origin.as_mut();
@@ -308,7 +309,7 @@ impl<F: Future, O: Origin> Run<F, O> {
 
 /// Drops what is in a run that is dropped before it has left, and hands over its exits.
 pub(super) fn drop_inside(frame: &mut Frame, source: Source<'_>, body: &mut dyn Body) {
-    frame.report_foreign_drop();
+    frame::report_foreign_drop(frame);
     // Before the exits are handed over, so that what the body abandons comes here (R7).
     frame.clear_dropped(body);
     if frame.has_error_to_tell() {
@@ -317,7 +318,7 @@ pub(super) fn drop_inside(frame: &mut Frame, source: Source<'_>, body: &mut dyn 
     if let Err(payload) = frame.within(|| body.drop_value()) {
         frame.keep_panic(payload);
     }
-    frame.abandon(source.exits());
+    frame::abandon(frame, source.exits());
     source.leave_draft(frame);
 }
 
@@ -336,15 +337,15 @@ fn poll_fresh(
         *progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
-    frame.poll_fresh(progress, body, source.exits(), cx)
+    frame::poll_fresh(frame, progress, body, source.exits(), cx)
 }
 
 fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Misuse>> {
     match source {
-        Source::Shared(draft) => frame.begin_draft(draft, true),
-        Source::Lone(draft) => frame.begin_draft(draft, false),
-        Source::Node => frame.begin("run"),
-        Source::Stack(exits) => frame.begin("run").inspect(|()| exits.enter()),
+        Source::Shared(draft) => frame::begin_draft(frame, draft, true),
+        Source::Lone(draft) => frame::begin_draft(frame, draft, false),
+        Source::Node => frame::begin(frame, "run"),
+        Source::Stack(exits) => frame::begin(frame, "run").inspect(|()| exits.enter()),
     }
 }
 
@@ -358,7 +359,7 @@ pub(super) fn poll_run(
 ) -> Poll<Result<Ended, Box<Misuse>>> {
     match progress {
         Progress::Refused(_) => {
-            frame.reject();
+            frame::reject(frame);
             if let Progress::Refused(misuse) = std::mem::take(progress) {
                 return Poll::Ready(Err(misuse));
             }
@@ -368,12 +369,12 @@ pub(super) fn poll_run(
                 return Poll::Pending;
             }
             if let Err(misuse) = begin(frame, source) {
-                frame.reject();
+                frame::reject(frame);
                 return Poll::Ready(Err(misuse));
             }
-            let ended = ready!(frame.poll_body(body, cx));
+            let ended = ready!(frame::poll_body(frame, body, cx));
             if matches!(ended, Ended::Misplaced(_)) {
-                frame.abandon_keeping(source.exits(), Exits::default());
+                frame::abandon_keeping(frame, source.exits(), Exits::default());
             }
             *progress = Progress::Ended(ended);
         }
@@ -382,7 +383,7 @@ pub(super) fn poll_run(
                 // The body has ended, the exits have not: they go home, and its end is told all the same.
                 let panicked = matches!(ended, Ended::Panicked);
                 *progress = Progress::Body;
-                frame.abandon_keeping(source.exits(), Exits::default());
+                frame::abandon_keeping(frame, source.exits(), Exits::default());
                 source.leave_draft(frame);
                 let ended = if panicked { Ended::Panicked } else { Ended::Misplaced(wrong) };
                 return Poll::Ready(Ok(ended));
@@ -390,7 +391,7 @@ pub(super) fn poll_run(
         }
     }
     let Progress::Ended(ended) = progress else { return Poll::Pending };
-    if matches!(ended, Ended::Cancelled(_)) && frame.waits_for_outer(cx) {
+    if matches!(ended, Ended::Cancelled(_)) && frame::waits_for_outer(frame, cx) {
         return Poll::Pending;
     }
     let why = match ended {
@@ -399,7 +400,7 @@ pub(super) fn poll_run(
         Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
         Ended::Misplaced(_) => Leaving::Abandoned,
     };
-    ready!(frame.poll_leave(cx, why, source.exits()));
+    ready!(frame::poll_leave(frame, cx, why, source.exits()));
     source.leave_draft(frame);
     match std::mem::take(progress) {
         Progress::Ended(ended) => Poll::Ready(Ok(ended)),

@@ -8,6 +8,7 @@
 //! 1. A stay is linked in its scope from the start, and is cancelled with it for the same reason.
 //! 2. A stay has the name and the grace of its scope, and the shield and the times that the scope had at its entry.
 
+use super::enter;
 use super::flags::{
     ATTENDED, CLOCKED, DEADLINE, ENTERED, LINKED, ROOT, SHELTERED, SHIELD, STAY, TIMED,
 };
@@ -26,7 +27,7 @@ use std::panic::Location;
 pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
     let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
     let around = Some(Arc::clone(parent));
-    let node = Node::entered(Kind::Stay, parent.owner.get(), flags, around, at, None);
+    let node = enter::entered(Kind::Stay, parent.owner.get(), flags, around, at, None);
     // To the regions inside it a stay is the scope, and its run watches the scope's times.
     owner::lend_settings(parent, &node);
     observe::entered(&node);

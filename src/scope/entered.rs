@@ -3,6 +3,8 @@
 use super::{CancelHandle, CancelScope, ScopeRun};
 use crate::identity::TaskId;
 use crate::reason::Reason;
+use crate::region::enter;
+use crate::region::leave;
 use crate::region::owner;
 use crate::region::stay;
 use crate::region::time;
@@ -65,7 +67,7 @@ impl CancelScope {
     /// [`EnterError`] if the scope was run before.
     #[track_caller]
     pub fn enter(self) -> Result<EnteredScope, EnterError> {
-        match self.draft.node().enter_dynamic(Location::caller()) {
+        match enter::enter_dynamic(self.draft.node(), Location::caller()) {
             Ok(()) => Ok(EnteredScope { node: Arc::clone(self.draft.node()) }),
             Err(misuse) => Err(EnterError(Box::new((misuse, self)))),
         }
@@ -125,7 +127,7 @@ impl EnteredScope {
         match owner::check(&self.node, "exit", Location::caller()) {
             Ok(()) => {
                 time::look_at_clock(&self.node);
-                Ok(Left { reason: self.node.leave_dynamic() })
+                Ok(Left { reason: leave::close_entered(&self.node) })
             }
             Err(misuse) => Err(Rejected::new(misuse, self)),
         }
@@ -147,11 +149,11 @@ impl EnteredScope {
 
 impl sealed::TakeOver for EnteredScope {
     fn take_over(&self) {
-        self.node.take_over();
+        enter::take_over(&self.node);
     }
 
     fn take_over_if_inside(&self) {
-        self.node.take_over_if_inside();
+        enter::take_over_if_inside(&self.node);
     }
 }
 
@@ -161,7 +163,7 @@ impl Drop for EnteredScope {
     fn drop(&mut self) {
         if !self.node.has_left() {
             owner::report_foreign_drop(&self.node);
-            self.node.leave_dynamic();
+            leave::close_entered(&self.node);
         }
     }
 }

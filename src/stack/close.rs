@@ -3,6 +3,7 @@
 use super::ExitStack;
 use crate::failure::Failure;
 use crate::reason::Leaving;
+use crate::region::frame;
 use crate::region::record;
 use crate::region::{Frame, Node, OwnExits};
 use crate::sync::Arc;
@@ -36,7 +37,7 @@ impl<S> Close<S> {
 
     /// Hands the stack back unchanged.
     fn reject(&mut self, misuse: Misuse) -> Poll<Result<(), CloseError<S>>> {
-        self.frame.detach();
+        frame::detach(&mut self.frame);
         match self.stack.take() {
             Some(stack) => {
                 Poll::Ready(Err(CloseError(Kind::Rejected(Rejected::new(misuse, stack)))))
@@ -54,11 +55,11 @@ impl<S> Future for Close<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let Some(exits) = this.stack.as_ref().map(this.exits) else { return Poll::Pending };
-        if let Err(misuse) = this.frame.begin_close() {
+        if let Err(misuse) = frame::begin_close(&mut this.frame) {
             return this.reject(*misuse);
         }
         exits.enter();
-        ready!(this.frame.poll_leave(cx, Leaving::Completed, Some(exits)));
+        ready!(frame::poll_leave(&mut this.frame, cx, Leaving::Completed, Some(exits)));
         this.stack = None;
         if let Some(panic) = this.frame.take_panic(None) {
             this.frame.resume(panic, ());
@@ -81,8 +82,8 @@ impl<S> futures_core::FusedFuture for Close<S> {
 
 impl<S> Drop for Close<S> {
     fn drop(&mut self) {
-        self.frame.report_foreign_drop();
-        self.frame.abandon(self.stack.as_ref().map(self.exits));
+        frame::report_foreign_drop(&self.frame);
+        frame::abandon(&mut self.frame, self.stack.as_ref().map(self.exits));
     }
 }
 

@@ -25,39 +25,37 @@ pub(super) struct Watch {
     unseen: bool,
 }
 
-impl Frame {
-    /// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
-    pub(super) fn waits_for_shield(&mut self, reached: bool, cx: &mut Context<'_>) -> bool {
-        if !reached && !shields::has_shield_below(self.node()) {
-            return false;
-        }
-        if !self.has(HELD) {
-            shields::hold(self.node());
-        }
-        let (now, patience) = (clock::now(self.node()), shields::shield_patience(self.node()));
-        let Some(later) = now.checked_add(patience) else { return true };
-        let Watch { next, woken, unseen } = &mut self.extras().watch;
-        let over = next.take_if(|next| next.at() <= now).is_some();
-        (*woken, *unseen) = (*woken && !over, *unseen && !reached);
-        let wakes = !(reached || *woken);
-        if wakes && std::mem::replace(unseen, true) {
-            return false;
-        }
-        *woken |= wakes;
-        // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
-        if wakes || (next.is_none() && !over) {
-            self.extras().watch.next = Some(clock::timer(self.node(), later));
-        }
-        if wakes {
-            shields::wake_shields_below(self.node());
-        }
-        let Some(next) = &mut self.extras().watch.next else { return true };
-        // Without a timer, the clock is read in every poll.
-        if let Some(Poll::Ready(())) = next.poll_if_told(cx) {
-            // The timer became ready between the read of the clock and this.
-            next.disarm();
-            cx.waker().wake_by_ref();
-        }
-        true
+/// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
+pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Context<'_>) -> bool {
+    if !reached && !shields::has_shield_below(frame.node()) {
+        return false;
     }
+    if !frame.has(HELD) {
+        shields::hold(frame.node());
+    }
+    let (now, patience) = (clock::now(frame.node()), shields::shield_patience(frame.node()));
+    let Some(later) = now.checked_add(patience) else { return true };
+    let Watch { next, woken, unseen } = &mut frame.extras().watch;
+    let over = next.take_if(|next| next.at() <= now).is_some();
+    (*woken, *unseen) = (*woken && !over, *unseen && !reached);
+    let wakes = !(reached || *woken);
+    if wakes && std::mem::replace(unseen, true) {
+        return false;
+    }
+    *woken |= wakes;
+    // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
+    if wakes || (next.is_none() && !over) {
+        frame.extras().watch.next = Some(clock::timer(frame.node(), later));
+    }
+    if wakes {
+        shields::wake_shields_below(frame.node());
+    }
+    let Some(next) = &mut frame.extras().watch.next else { return true };
+    // Without a timer, the clock is read in every poll.
+    if let Some(Poll::Ready(())) = next.poll_if_told(cx) {
+        // The timer became ready between the read of the clock and this.
+        next.disarm();
+        cx.waker().wake_by_ref();
+    }
+    true
 }
