@@ -11,7 +11,9 @@
 //! another task of the same thread is rejected.
 
 mod group;
+mod spawner;
 mod stack;
 
-pub use group::{GroupSpawner, TaskGroup};
+pub use group::TaskGroup;
+pub use spawner::GroupSpawner;
 pub use stack::{ExitStack, Held};

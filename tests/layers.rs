@@ -99,6 +99,99 @@ fn imports_inside_the_room_of_regions_go_down() {
     assert_eq!(rings_inside("region", &files, &floors), RINGS);
 }
 
+/// The most methods of one type, and the most lines of one file.
+const METHODS: usize = 40;
+const LINES: usize = 400;
+
+#[test]
+fn no_type_and_no_file_is_large() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    collect(&root.join("src"), &mut paths);
+    let mut large = Vec::new();
+    let mut methods = BTreeMap::new();
+    for path in paths {
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        let source = std::fs::read_to_string(&path).unwrap();
+        let lines = source.lines().count();
+        if lines > LINES {
+            large.push(format!("{name} has {lines} lines"));
+        }
+        // Types of different rooms may have one name.
+        let room = path.strip_prefix(root.join("src")).unwrap().iter().next().unwrap();
+        let room = Path::new(room).with_extension("").display().to_string();
+        for name in types_of_methods(&tokens(&source)) {
+            *methods.entry(format!("{name} of {room}")).or_insert(0) += 1;
+        }
+    }
+    let many = methods.into_iter().filter(|(_, methods)| *methods > METHODS);
+    large.extend(many.map(|(name, methods)| format!("{name} has {methods} methods")));
+    assert!(large.is_empty(), "\n{}\n", large.join("\n"));
+}
+
+#[test]
+fn the_methods_of_a_type_are_counted() {
+    let source = "impl<F: Fn() -> bool, T> Run<F, T> where F: Send { fn a() { fn inner() {} } fn b() {} }
+        impl<T> Drop for Run<T> { fn drop() {} } impl Run { pub(super) const fn c() -> impl Sized {} }
+        fn f() -> impl Sized { fn g() {} }";
+    assert_eq!(types_of_methods(&tokens(source)), ["Run", "Run", "Run"]);
+}
+
+/// For each method that an inherent `impl` defines, the name of the type.
+fn types_of_methods(tokens: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut outside = 0;
+    let mut at = 0;
+    while at < tokens.len() {
+        match &*tokens[at] {
+            "{" => outside += 1,
+            "}" => outside -= 1,
+            "impl" if outside == 0 => {
+                let open = at + tokens[at..].iter().position(|token| token == "{").unwrap();
+                let head = &tokens[at + 1..open];
+                let starts = at == 0 || matches!(&*tokens[at - 1], "}" | ";" | "]");
+                if let Some(name) = own_type(head).filter(|_| starts) {
+                    let mut depth = 0;
+                    for token in &tokens[open..] {
+                        match &**token {
+                            "{" => depth += 1,
+                            "}" => depth -= 1,
+                            "fn" if depth == 1 => found.push(name.clone()),
+                            _ => {}
+                        }
+                        if depth == 0 {
+                            break;
+                        }
+                    }
+                }
+                at = open;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
+/// The type of an inherent `impl`, from the tokens between `impl` and `{`.
+fn own_type(head: &[String]) -> Option<String> {
+    let mut depth = 0;
+    let mut name = None;
+    for (at, token) in head.iter().enumerate() {
+        match &**token {
+            "<" => depth += 1,
+            // That of an arrow closes nothing.
+            ">" if head[at - 1] != "-" => depth -= 1,
+            "for" if depth == 0 => return None,
+            "where" if depth == 0 => break,
+            token if depth == 0 && is_name(token) => name = Some(token.to_owned()),
+            _ => {}
+        }
+    }
+    name
+}
+
 #[test]
 fn a_ring_of_files_is_found() {
     let floors = floors("| 0 | `a`, `b`, `c`, `d` |\n");

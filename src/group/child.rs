@@ -1,24 +1,19 @@
 //! A child: its future, and the place of its result.
 
-use super::gate::{ChildWaker, Gate, Turn};
+use super::gate::{ChildWaker, Turn};
 use super::ledger::Ledger;
-use super::list::{Linked, PinLink};
 use super::place::{Place, Posted, Seated};
 use super::results::Outcome;
 use crate::failure::{Cause, ChildError};
 use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::ambient::Reach;
-use crate::region::inbox;
 use crate::region::look;
 use crate::region::owner;
 use crate::region::{ChildRun, Ended, Newborn, Node};
-use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
-use crate::wakers::Seat;
 use pin_project_lite::pin_project;
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -36,7 +31,7 @@ pin_project! {
 }
 
 /// The kinds of task that poll a child.
-trait Poller<P> {
+pub(super) trait Poller<P> {
     /// Whether an executor polls the child.
     const POSTED: bool;
 
@@ -49,8 +44,8 @@ trait Poller<P> {
 }
 
 /// The group's `run`, which polls the child also when the group gets a request.
-struct Crewmate<'a> {
-    seat: &'a Arc<ChildWaker>,
+pub(super) struct Crewmate<'a> {
+    pub(super) seat: &'a Arc<ChildWaker>,
 }
 
 impl<P: Seated> Poller<P> for Crewmate<'_> {
@@ -68,7 +63,7 @@ impl<P: Seated> Poller<P> for Crewmate<'_> {
 }
 
 /// A task of an executor. No poll of the group's `run` reaches the child.
-struct Executor;
+pub(super) struct Executor;
 
 impl<P: Posted> Poller<P> for Executor {
     const POSTED: bool = true;
@@ -113,7 +108,7 @@ where
         Child { run, place, turn }
     }
 
-    fn poll_by<K: Poller<P>>(
+    pub(super) fn poll_by<K: Poller<P>>(
         self: Pin<&mut Self>,
         by: &K,
         ledger: &Ledger<E>,
@@ -171,9 +166,16 @@ where
         Poll::Ready(())
     }
 
+    /// Gives an executor child its node, if it has none.
+    pub(super) fn give_node(self: Pin<&mut Self>, ledger: &Ledger<E>) -> Option<Arc<Node>> {
+        let mut this = self.project();
+        begin(this.run.as_mut(), this.place, ledger, true);
+        this.run.node().cloned()
+    }
+
     /// Drops the future of a child that has not ended, and reports the child as cancelled. The exits that the future
     /// abandons belong to the child's own region, so it gets its node first.
-    fn drop_in(self: Pin<&mut Self>, ledger: &Ledger<E>, posted: bool) {
+    pub(super) fn drop_in(self: Pin<&mut Self>, ledger: &Ledger<E>, posted: bool) {
         let mut this = self.project();
         begin(this.run.as_mut(), this.place, ledger, posted);
         // The exits are handed over before the group counts the child out.
@@ -342,146 +344,5 @@ impl<P, E> End<'_, P, E> {
             ledger.panicked(payload, Some(self.task_id()), self.at);
         }
         ledger.sign_out(|| self.task_id(), outcome, *self.turn, self.task);
-    }
-}
-
-/// A child in the task of its group. A child that is not pending any more is dropped without further ado; a pending one is
-/// [abandoned](Member::abandon) first.
-pub(crate) trait Member<E> {
-    /// To be called with the group current.
-    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()>;
-
-    fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>);
-}
-
-impl<F, P, T, E> Member<E> for Child<F, P>
-where
-    F: Future<Output = Result<T, E>>,
-    P: Place<T> + Seated,
-{
-    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()> {
-        let mut cx = Context::from_waker(seat.waker);
-        self.poll_by(&Crewmate { seat: seat.state }, ledger, &mut cx)
-    }
-
-    fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>) {
-        self.drop_in(ledger, false);
-    }
-}
-
-/// An in-task child, as a group keeps it.
-pub struct BoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
-
-/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
-pub struct LocalBoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
-
-impl<E> fmt::Debug for BoxChild<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BoxChild")
-    }
-}
-
-impl<E> fmt::Debug for LocalBoxChild<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LocalBoxChild")
-    }
-}
-
-/// The type in which a group keeps in-task children, with `Send` or without.
-pub(crate) trait Kept<E>: Linked {
-    fn member(&mut self) -> Pin<&mut dyn Member<E>>;
-}
-
-impl<E> Linked for BoxChild<'_, E> {
-    #[inline]
-    fn next(&mut self) -> &mut Option<Self> {
-        self.0.as_mut().next()
-    }
-}
-
-impl<E> Linked for LocalBoxChild<'_, E> {
-    #[inline]
-    fn next(&mut self) -> &mut Option<Self> {
-        self.0.as_mut().next()
-    }
-}
-
-impl<E> Kept<E> for BoxChild<'_, E> {
-    #[inline]
-    fn member(&mut self) -> Pin<&mut dyn Member<E>> {
-        self.0.as_mut().child()
-    }
-}
-
-impl<E> Kept<E> for LocalBoxChild<'_, E> {
-    #[inline]
-    fn member(&mut self) -> Pin<&mut dyn Member<E>> {
-        self.0.as_mut().child()
-    }
-}
-
-pin_project! {
-    /// An executor child, with its group's ledger, and the executor that runs the exits it abandons.
-    struct Sent<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> {
-        #[pin]
-        child: Child<F, P>,
-        // `None` once it has signed out.
-        ledger: Option<Arc<Ledger<E>>>,
-        executor: Option<Arc<dyn Spawn + Send + Sync>>,
-    }
-
-    impl<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> PinnedDrop for Sent<F, P, T, E> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let Some(ledger) = this.ledger.take() else { return };
-            if let Some(executor) = this.executor.take() {
-                let child = this.child.as_mut().project();
-                begin(child.run, child.place, &ledger, true);
-                if let Some(node) = this.child.run.node() {
-                    inbox::set_spawner(node, executor);
-                }
-            }
-            this.child.drop_in(&ledger, true);
-        }
-    }
-}
-
-impl<F, P, T, E> Future for Sent<F, P, T, E>
-where
-    F: Future<Output = Result<T, E>>,
-    P: Place<T> + Posted,
-{
-    type Output = ();
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if let Some(ledger) = this.ledger {
-            ready!(this.child.poll_by(&Executor, ledger, cx));
-            *this.ledger = None;
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Spawns an executor child that the group's gate has counted in.
-#[track_caller]
-pub(super) fn send<F, P, T, E>(
-    ledger: &Arc<Ledger<E>>,
-    spawner: &impl Spawn,
-    future: F,
-    place: P,
-    name: Option<Arc<str>>,
-) where
-    F: Future<Output = Result<T, E>> + Send + 'static,
-    P: Place<T> + Posted + Send + 'static,
-    T: Send + 'static,
-    E: Send + 'static,
-{
-    let child = Child::new(ledger, future, place, Location::caller(), name.as_ref(), true);
-    let task = Sent { child, ledger: Some(Arc::clone(ledger)), executor: spawner.keep() };
-    if let Err(Refused(task)) = spawner.spawn_named(name.as_deref(), task) {
-        // The drop of the child signs it out.
-        drop(task);
     }
 }

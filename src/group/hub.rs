@@ -1,9 +1,9 @@
 //! The state of a group, inside the group itself.
 
-use super::child::Kept;
 use super::gate::WaitForChildren;
 use super::ledger::Ledger;
 use super::list::List;
+use super::member::Kept;
 use super::shared::Shared;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::enter;

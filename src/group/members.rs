@@ -1,10 +1,10 @@
 //! The in-task children of a group, as its `run` keeps and polls them.
 
-use super::child::Kept;
 use super::gate::{Core, Gate};
 use super::hub::Hub;
 use super::ledger::Ledger;
 use super::list::List;
+use super::member::Kept;
 use crate::region::ambient;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};

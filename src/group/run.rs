@@ -5,10 +5,10 @@
     reason = "a group keeps its children in one of two types, and a user has no third"
 )]
 
-use super::child::Kept;
 use super::gate::Guards;
 use super::hub::Hub;
 use super::ledger::Settled;
+use super::member::Kept;
 use super::members::Members;
 use crate::failure::{Cause, Failure, Failures};
 use crate::reason::{Leaving, Reason};

@@ -1,13 +1,15 @@
 //! The state that a group, its `run` and its spawners share: how a child arrives.
 
-use super::child::{self, Child, Kept};
+use super::child::Child;
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
 use super::ledger::{Ledger, Policy};
 use super::list::List;
+use super::member::Kept;
 use super::members;
 use super::place::Detached;
 use super::results::Results;
+use super::sent;
 use super::slot::Slot;
 use crate::region::owner;
 use crate::region::record;
@@ -136,7 +138,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
     {
         let future = self.admit(future, Location::caller())?;
         let slot = Slot::new();
-        child::send(&self.ledger, spawner, future, Arc::clone(&slot), name);
+        sent::send(&self.ledger, spawner, future, Arc::clone(&slot), name);
         Ok(TaskHandle::new(slot))
     }
 
@@ -153,7 +155,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
         E: Send + 'static,
     {
         let future = self.admit(future, Location::caller())?;
-        child::send(&self.ledger, spawner, future, Detached(Newborn::new()), None);
+        sent::send(&self.ledger, spawner, future, Detached(Newborn::new()), None);
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Spawning into a group from anywhere.
 
-use super::child::BoxChild;
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
 use super::list::Link;
+use super::member::BoxChild;
 use super::shared::Shared;
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, Weak};

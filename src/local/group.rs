@@ -1,8 +1,9 @@
 //! A task group with children that stay on their thread.
 
+use super::spawner::GroupSpawner;
 use crate::group::{
-    GroupGuard, GroupRun, Handshake, Hub, Link, LocalBoxChild, LocalReady, Policy, Results, Shared,
-    Start, TaskHandle, started,
+    GroupRun, Handshake, Hub, Link, LocalBoxChild, LocalReady, Policy, Results, Start, TaskHandle,
+    started,
 };
 use crate::region::look;
 use crate::region::owner;
@@ -10,8 +11,8 @@ use crate::region::shields;
 use crate::region::time;
 use crate::region::{Kind, Node};
 use crate::scope::{CancelHandle, request, stop, stop_within};
-use crate::sync::{Arc, Weak};
-use crate::wrong_task::{Misuse, Rejected, accepted};
+use crate::sync::Arc;
+use crate::wrong_task::{Rejected, accepted};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -377,111 +378,5 @@ impl<E> Drop for TaskGroup<'_, E> {
 impl<E> fmt::Debug for TaskGroup<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.node().fmt(f)
-    }
-}
-
-/// A handle that may spawn into a local [`TaskGroup`]; see [`GroupSpawner`](crate::GroupSpawner).
-pub struct GroupSpawner<'env, E> {
-    shared: Weak<Shared<E, LocalBoxChild<'env, E>>>,
-    made_at: &'static Location<'static>,
-}
-
-impl<'env, E> GroupSpawner<'env, E> {
-    /// Spawns a child in the group's task.
-    ///
-    /// # Errors
-    ///
-    /// Hands the future back if the group has closed.
-    #[track_caller]
-    pub fn spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
-    where
-        F: Future<Output = Result<T, E>> + 'env,
-        T: 'env,
-        E: 'env,
-    {
-        let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, None, |child| LocalBoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
-    }
-
-    /// Spawns a child in the group's task without a handle; see
-    /// [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
-    ///
-    /// # Errors
-    ///
-    /// Hands the future back if the group has closed.
-    #[track_caller]
-    pub fn spawn_detached<F, T>(&self, future: F) -> Result<(), Rejected<F>>
-    where
-        F: Future<Output = Result<T, E>> + 'env,
-        T: 'env,
-        E: 'env,
-    {
-        let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => {
-                shared.spawn_detached(future, at, |child| LocalBoxChild(Link::pin(child)))
-            }
-            None => Err(self.gone(future, at)),
-        }
-    }
-
-    /// As [`spawn`](GroupSpawner::spawn), with a name for texts.
-    ///
-    /// # Errors
-    ///
-    /// Hands the future back where the group has closed.
-    #[track_caller]
-    pub fn spawn_named<F, T>(
-        &self,
-        name: impl Into<String>,
-        future: F,
-    ) -> Result<TaskHandle<T>, Rejected<F>>
-    where
-        F: Future<Output = Result<T, E>> + 'env,
-        T: 'env,
-        E: 'env,
-    {
-        let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, name, |child| LocalBoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
-    }
-
-    /// A guard for work that runs in a task of others: the group does not end by itself while it lives; see
-    /// [`GroupGuard`](crate::GroupGuard).
-    ///
-    /// # Errors
-    ///
-    /// The group has closed.
-    #[track_caller]
-    pub fn guard(&self) -> Result<GroupGuard, Rejected<()>> {
-        let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.guard(at),
-            None => {
-                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
-                Err(Rejected::new(gone, ()))
-            }
-        }
-    }
-
-    fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
-        Rejected::new(Misuse::group_gone(self.made_at, at), future)
-    }
-}
-
-impl<E> Clone for GroupSpawner<'_, E> {
-    fn clone(&self) -> Self {
-        GroupSpawner { shared: Weak::clone(&self.shared), made_at: self.made_at }
-    }
-}
-
-impl<E> fmt::Debug for GroupSpawner<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupSpawner")
     }
 }

@@ -1,0 +1,87 @@
+//! The in-task children of a group, as it keeps them: with `Send` or without.
+
+use super::child::{Child, Crewmate};
+use super::gate::Gate;
+use super::ledger::Ledger;
+use super::list::{Linked, PinLink};
+use super::place::{Place, Seated};
+use crate::wakers::Seat;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A child in the task of its group. A child that is not pending any more is dropped without further ado; a pending one is
+/// [abandoned](Member::abandon) first.
+pub(crate) trait Member<E> {
+    /// To be called with the group current.
+    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()>;
+
+    fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>);
+}
+
+impl<F, P, T, E> Member<E> for Child<F, P>
+where
+    F: Future<Output = Result<T, E>>,
+    P: Place<T> + Seated,
+{
+    fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()> {
+        let mut cx = Context::from_waker(seat.waker);
+        self.poll_by(&Crewmate { seat: seat.state }, ledger, &mut cx)
+    }
+
+    fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>) {
+        self.drop_in(ledger, false);
+    }
+}
+
+/// An in-task child, as a group keeps it.
+pub struct BoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
+
+/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
+pub struct LocalBoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
+
+impl<E> fmt::Debug for BoxChild<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoxChild")
+    }
+}
+
+impl<E> fmt::Debug for LocalBoxChild<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalBoxChild")
+    }
+}
+
+/// The type in which a group keeps in-task children, with `Send` or without.
+pub(crate) trait Kept<E>: Linked {
+    fn member(&mut self) -> Pin<&mut dyn Member<E>>;
+}
+
+impl<E> Linked for BoxChild<'_, E> {
+    #[inline]
+    fn next(&mut self) -> &mut Option<Self> {
+        self.0.as_mut().next()
+    }
+}
+
+impl<E> Linked for LocalBoxChild<'_, E> {
+    #[inline]
+    fn next(&mut self) -> &mut Option<Self> {
+        self.0.as_mut().next()
+    }
+}
+
+impl<E> Kept<E> for BoxChild<'_, E> {
+    #[inline]
+    fn member(&mut self) -> Pin<&mut dyn Member<E>> {
+        self.0.as_mut().child()
+    }
+}
+
+impl<E> Kept<E> for LocalBoxChild<'_, E> {
+    #[inline]
+    fn member(&mut self) -> Pin<&mut dyn Member<E>> {
+        self.0.as_mut().child()
+    }
+}

@@ -1,0 +1,130 @@
+//! The source of a run's node.
+
+use crate::region::body::{Body, InPlace};
+use crate::region::draft::Draft;
+use crate::region::frame;
+use crate::region::frame::{Frame, Progress, Quick};
+use crate::region::own_exits::OwnExits;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+
+/// What a run's region has beside its node.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// Nothing: the node was given.
+    Node,
+    /// A draft that others can reach while the run goes on.
+    Shared(&'a Draft),
+    /// A draft that only the run has.
+    Lone(&'a Draft),
+    /// Exits: it is a stack.
+    Stack(&'a OwnExits),
+}
+
+impl<'a> Source<'a> {
+    #[inline]
+    pub(in crate::region) fn exits(self) -> Option<&'a OwnExits> {
+        if let Source::Stack(exits) = self { Some(exits) } else { None }
+    }
+
+    /// The region has been left.
+    pub(super) fn leave_draft(self, frame: &Frame) {
+        if let Source::Shared(draft) = self {
+            frame::leave_draft(frame, draft);
+        }
+    }
+}
+
+/// The source of a run's node.
+pub(crate) trait Origin {
+    fn source(&self) -> Source<'_>;
+
+    /// Polls a region that has no node. `None` where it needs one first, and may have been given it.
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        frame: &mut Frame,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
+        cx: &mut Context<'_>,
+    ) -> Quick;
+
+    /// At the beginning of a poll of a region that has its node.
+    #[inline(always)]
+    fn poll_timer(self: Pin<&mut Self>, _: &mut Frame, _: &mut Context<'_>) {}
+
+    fn body_has_ended(self: Pin<&mut Self>) {}
+
+    /// The region has been left in a quick poll.
+    fn has_left(self: Pin<&mut Self>, _: &Frame) {}
+
+    /// Drops the body of a region that has no node, and is entered.
+    fn drop_light(self: Pin<&mut Self>, _: &mut Frame, _: &mut dyn Body) {}
+}
+
+/// For a run that was given its node.
+pub(crate) struct Given;
+
+impl Origin for Given {
+    #[inline]
+    fn source(&self) -> Source<'_> {
+        Source::Node
+    }
+
+    #[inline]
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        _: &mut Frame,
+        _: &mut Progress,
+        _: InPlace<'_, F>,
+        _: &mut Context<'_>,
+    ) -> Quick {
+        Quick::GoOn
+    }
+}
+
+/// The exits of a stack, whose node was given.
+impl Origin for &OwnExits {
+    #[inline]
+    fn source(&self) -> Source<'_> {
+        Source::Stack(self)
+    }
+
+    #[inline]
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        _: &mut Frame,
+        _: &mut Progress,
+        _: InPlace<'_, F>,
+        _: &mut Context<'_>,
+    ) -> Quick {
+        Quick::GoOn
+    }
+}
+
+/// The draft of a scope, or `None` for a stay in an entered scope.
+impl Origin for Option<&Draft> {
+    #[inline]
+    fn source(&self) -> Source<'_> {
+        self.map_or(Source::Node, Source::Shared)
+    }
+
+    #[inline(always)]
+    fn poll_light<F: Future>(
+        self: Pin<&mut Self>,
+        frame: &mut Frame,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
+        cx: &mut Context<'_>,
+    ) -> Quick {
+        let Some(draft) = *self else { return Quick::GoOn };
+        frame::poll_draft(frame, draft, progress, body, cx)
+    }
+
+    #[inline]
+    fn has_left(self: Pin<&mut Self>, frame: &Frame) {
+        if let Some(draft) = *self {
+            frame::leave_draft(frame, draft);
+        }
+    }
+}

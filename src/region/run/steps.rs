@@ -1,0 +1,143 @@
+//! The steps of a run that are not quick. They take the body as a trait object, so that each is compiled once.
+
+use super::Left;
+use super::origin::Source;
+use crate::reason::Leaving;
+use crate::region::body::Body;
+use crate::region::exits::Exits;
+use crate::region::frame;
+use crate::region::frame::{Ended, Frame, Progress, Quick};
+use crate::wrong_task::Misuse;
+use std::task::{Context, Poll, ready};
+
+/// Drops what is in a run that is dropped before it has left, and hands over its exits.
+pub(in crate::region) fn drop_inside(frame: &mut Frame, source: Source<'_>, body: &mut dyn Body) {
+    frame::report_foreign_drop(frame);
+    // Before the exits are handed over, so that what the body abandons comes here (R7).
+    frame.clear_dropped(body);
+    if frame.has_error_to_tell() {
+        frame.unclaimed();
+    }
+    if let Err(payload) = frame.within(|| body.drop_value()) {
+        frame.keep_panic(payload);
+    }
+    frame::abandon(frame, source.exits());
+    source.leave_draft(frame);
+}
+
+/// Enters a region that has its node, or needs it, and polls it, if that is all of its first poll.
+pub(super) fn poll_fresh(
+    frame: &mut Frame,
+    progress: &mut Progress,
+    source: Source<'_>,
+    body: &mut dyn Body,
+    cx: &mut Context<'_>,
+) -> Quick {
+    if frame.has_left() || !matches!(progress, Progress::Body) {
+        return Quick::GoOn;
+    }
+    if let Err(misuse) = begin(frame, source) {
+        *progress = Progress::Refused(misuse);
+        return Quick::GoOn;
+    }
+    frame::poll_fresh(frame, progress, body, source.exits(), cx)
+}
+
+pub(super) fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Misuse>> {
+    match source {
+        Source::Shared(draft) => frame::begin_draft(frame, draft, true),
+        Source::Lone(draft) => frame::begin_draft(frame, draft, false),
+        Source::Node => frame::begin(frame, "run"),
+        Source::Stack(exits) => frame::begin(frame, "run").inspect(|()| exits.enter()),
+    }
+}
+
+/// See [`Run::poll_run`].
+pub(in crate::region) fn poll_run(
+    frame: &mut Frame,
+    progress: &mut Progress,
+    source: Source<'_>,
+    body: &mut dyn Body,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Ended, Box<Misuse>>> {
+    match progress {
+        Progress::Refused(_) => {
+            frame::reject(frame);
+            if let Progress::Refused(misuse) = std::mem::take(progress) {
+                return Poll::Ready(Err(misuse));
+            }
+        }
+        Progress::Body => {
+            if frame.has_left() {
+                return Poll::Pending;
+            }
+            if let Err(misuse) = begin(frame, source) {
+                frame::reject(frame);
+                return Poll::Ready(Err(misuse));
+            }
+            let ended = ready!(frame::poll_body(frame, body, cx));
+            if matches!(ended, Ended::Misplaced(_)) {
+                frame::abandon_keeping(frame, source.exits(), Exits::default());
+            }
+            *progress = Progress::Ended(ended);
+        }
+        Progress::Ended(ended) => {
+            if let Err(wrong) = frame.check_poller() {
+                // The body has ended, the exits have not: they go home, and its end is told all the same.
+                let panicked = matches!(ended, Ended::Panicked);
+                *progress = Progress::Body;
+                frame::abandon_keeping(frame, source.exits(), Exits::default());
+                source.leave_draft(frame);
+                let ended = if panicked { Ended::Panicked } else { Ended::Misplaced(wrong) };
+                return Poll::Ready(Ok(ended));
+            }
+        }
+    }
+    let Progress::Ended(ended) = progress else { return Poll::Pending };
+    if matches!(ended, Ended::Cancelled(_)) && frame::waits_for_outer(frame, cx) {
+        return Poll::Pending;
+    }
+    let why = match ended {
+        Ended::Value => body.why(),
+        Ended::Panicked => Leaving::Panicked,
+        Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
+        Ended::Misplaced(_) => Leaving::Abandoned,
+    };
+    ready!(frame::poll_leave(frame, cx, why, source.exits()));
+    source.leave_draft(frame);
+    match std::mem::take(progress) {
+        Progress::Ended(ended) => Poll::Ready(Ok(ended)),
+        _ => Poll::Pending,
+    }
+}
+
+/// See [`Run::poll_scope`].
+pub(super) fn poll_scope(
+    frame: &mut Frame,
+    progress: &mut Progress,
+    source: Source<'_>,
+    body: &mut dyn Body,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Left<()>, Box<Misuse>>> {
+    let ended = match ready!(poll_run(frame, progress, source, body, cx)) {
+        Ok(ended) => ended,
+        Err(misuse) => match *misuse {
+            Misuse::WrongTask(wrong) => Ended::Misplaced(wrong),
+            misuse => return Poll::Ready(Err(Box::new(misuse))),
+        },
+    };
+    let left = match ended {
+        Ended::Value => Some(Ok(())),
+        ended => {
+            if matches!(ended, Ended::Misplaced(_)) {
+                frame.drop_value_of(body);
+            }
+            ended.into_reason().map(Err)
+        }
+    };
+    if let Some(panic) = frame.take_panic(None) {
+        frame.drop_value_of(body);
+        frame.resume_now(panic);
+    }
+    Poll::Ready(Ok(left))
+}
