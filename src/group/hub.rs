@@ -40,12 +40,14 @@ impl<E, M: Kept<E>> Hub<E, M> {
     /// The children that have arrived since the last call, in the order in which they came.
     #[inline]
     pub(super) fn take_arrivals(&self) -> List<M> {
-        let mut arrivals = List::new();
-        if let Some(outside) = self.outside.get() {
-            outside.arrivals.lock().drain().for_each(|child| arrivals.push(child));
+        let own = self.own.arrivals.lock().drain();
+        match self.outside.get() {
+            None => own.reversed(List::new()),
+            Some(outside) => {
+                let outside = outside.arrivals.lock().drain();
+                own.reversed(outside.reversed(List::new()))
+            }
         }
-        self.own.arrivals.lock().drain().for_each(|child| arrivals.push(child));
-        arrivals
     }
 
     fn drop_arrivals(&self) {

@@ -304,14 +304,20 @@ impl<E> Ledger<E> {
     }
 
     /// Counts one more child, unless the group has closed.
+    #[inline(always)]
     pub(super) fn admit(&self) -> bool {
         let admitted = self.gate.admit();
         if !admitted {
-            // A reader of the results may have seen the count with this child, and be waiting
-            // for it to end.
-            self.channels().iter().for_each(|channel| channel.wake());
+            self.turned_away();
         }
         admitted
+    }
+
+    #[cold]
+    fn turned_away(&self) {
+        // A reader of the results may have seen the count with this child, and be waiting
+        // for it to end.
+        self.channels().iter().for_each(|channel| channel.wake());
     }
 
     /// A child has left: it is counted out, and the readers of the results are woken.

@@ -57,17 +57,25 @@ impl<M: Linked> List<M> {
         self.first = Some(item);
     }
 
+    /// The item that was pushed last.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<M> {
+        let mut first = self.first.take()?;
+        self.first = first.next().take();
+        Some(first)
+    }
+
     pub(super) fn drain(&mut self) -> Self {
         List { first: self.first.take() }
     }
 
-    /// The same items in the order in which they were pushed.
-    pub(super) fn reversed(self) -> Self {
-        let mut reversed = List::new();
+    /// The same items in the order in which they were pushed, before those of `rest`.
+    #[inline]
+    pub(super) fn reversed(self, mut rest: Self) -> Self {
         for item in self {
-            reversed.push(item);
+            rest.push(item);
         }
-        reversed
+        rest
     }
 }
 
@@ -76,9 +84,7 @@ impl<M: Linked> Iterator for List<M> {
 
     #[inline]
     fn next(&mut self) -> Option<M> {
-        let mut first = self.first.take()?;
-        self.first = first.next().take();
-        Some(first)
+        self.pop()
     }
 }
 

@@ -70,7 +70,8 @@ impl<E, M: Kept<E>> Members<E, M> {
         ledger: &Ledger<E>,
         mut panicked: impl FnMut(Payload),
     ) {
-        if std::mem::take(&mut self.all) {
+        if self.all {
+            self.all = false;
             for place in self.members.all_as_woken() {
                 self.poll_at(place, ledger, &mut panicked);
             }
@@ -80,7 +81,7 @@ impl<E, M: Kept<E>> Members<E, M> {
             }
         }
         // A child may spawn others meanwhile, but they do not come into this list.
-        for mut member in self.arrivals.drain() {
+        while let Some(mut member) = self.arrivals.pop() {
             // Most children end at once, and leave their place to the next.
             let (place, seat) = self.members.vacancy(core);
             match poll(&mut member, ledger, seat, &mut panicked) {

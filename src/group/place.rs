@@ -74,7 +74,7 @@ impl<T> Place<T> for Arc<Slot<T>> {
         Slot::settle_named(self, node, Arc::clone(name));
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill(&self, result: Result<T, ChildError>) {
         Slot::fill(self, result);
     }

@@ -180,7 +180,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
     /// Drops the children that `run` did not take up.
     pub(super) fn drop_arrivals(&self) {
         let arrivals = self.arrivals.lock().drain();
-        for payload in members::drop_each(arrivals.reversed(), &self.ledger) {
+        for payload in members::drop_each(arrivals.reversed(List::new()), &self.ledger) {
             let at = self.ledger.node.entered_at().unwrap_or_else(|| Location::caller());
             self.ledger.dropped_loudly(payload, at);
         }

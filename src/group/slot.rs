@@ -188,6 +188,7 @@ impl<T> Slot<T> {
         !matches!(self.inside.lock().result, Outcome::None)
     }
 
+    #[inline(always)]
     pub(super) fn fill(self: &Arc<Self>, result: Result<T, ChildError>) {
         // The handle is gone, and no new one can be made, so the result is not needed.
         if Arc::strong_count(self) == 1 {

@@ -19,14 +19,18 @@ mod lights;
 pub(crate) use ask::{current, node_of_task, now, owner};
 pub(super) use ask::{is_in, is_innermost};
 use lights::give_nodes;
+pub(super) use lights::{Asking, watch_light, watch_posted};
 pub(crate) use lights::{Home, InChild, Light, Reach, ask_innermost, is_empty, node_of};
-pub(super) use lights::{watch_asked, watch_light, watch_posted};
 
 use super::node::Node;
 use crate::sync::{Arc, ambient};
 use crate::unwind::{self, Payload};
+use crate::wakers::Asked;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
+
+/// The id of a child, and the place of a request to it.
+type AskedOf = (usize, Arc<dyn Asked>);
 
 /// The state that every poll sets and restores. It is empty when no region is polled, so it needs no destructor, and an
 /// access need not check whether it has been destroyed.
@@ -44,6 +48,8 @@ struct Here {
     /// The place in which other threads find the child that is polled for the first time with
     /// `node` as its group.
     home: ManuallyDrop<Cell<Option<Arc<dyn Home>>>>,
+    /// The id of a child in a later poll without a node, and the place of a request of another thread to it.
+    asked: ManuallyDrop<Cell<Option<AskedOf>>>,
 }
 
 ambient! {
@@ -54,6 +60,7 @@ ambient! {
         count: Cell::new(0),
         node: ManuallyDrop::new(Cell::new(None)),
         home: ManuallyDrop::new(Cell::new(None)),
+        asked: ManuallyDrop::new(Cell::new(None)),
     };
 }
 

@@ -97,7 +97,10 @@ impl<F: Future> ChildRun<F> {
             InPlace { body: this.body.as_mut(), value: &mut value, why: completed::<F::Output> };
         let once = || body.poll(cx);
         let (caught, shielded, node) = match reach {
-            Reach::Asked(asked) => ambient::watch_asked(asked, &light, once)?,
+            Reach::Asked(asked) => {
+                let _asking = asked.map(|asked| ambient::Asking::new(light.id, asked));
+                ambient::watch_light(&light, once)?
+            }
             Reach::Posted(posting) => ambient::watch_posted(posting, &light, once)?,
         };
         match (&caught, &node) {

@@ -1,7 +1,9 @@
 //! Regions that are polled without a node, innermost last, and how they get their nodes.
 
 use super::ask::{innermost_made, look_at_made};
-use super::{IN_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is, next_base};
+use super::{
+    AskedOf, IN_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is, next_base,
+};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::sync::{Arc, ambient};
@@ -39,8 +41,6 @@ pub(super) struct FirstPoll {
     pub(super) light: Light,
     /// Set when the node is needed.
     pub(super) node: Option<Arc<Node>>,
-    /// Of a child whose handle may be used by other threads during this poll.
-    asked: Option<Arc<dyn Asked>>,
 }
 
 /// How a request of another thread to a child alone gets into a poll without a node.
@@ -65,19 +65,9 @@ pub(in crate::region) fn watch_light<R>(
     light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
-    watch_asked(None, light, user_code)
-}
-
-/// As [`watch_light`], for a child: a request of another thread is found at `asked`.
-#[inline(always)]
-pub(in crate::region) fn watch_asked<R>(
-    asked: Option<Arc<dyn Asked>>,
-    light: &Light,
-    user_code: impl FnOnce() -> R,
-) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS
-        .try_with(|lights| lights.borrow_mut().push(FirstPoll { light: *light, node: None, asked }))
+        .try_with(|lights| lights.borrow_mut().push(FirstPoll { light: *light, node: None }))
         .ok()?;
     let before = here(|here| {
         here.count.set(here.count.get() + 1);
@@ -90,6 +80,37 @@ pub(in crate::region) fn watch_asked<R>(
     });
     let popped = LIGHTS.try_with(|lights| lights.borrow_mut().pop().and_then(|first| first.node));
     Some((result, shield, popped.ok().flatten()))
+}
+
+/// For a later poll of the child with this `id`, which has a handle: while the value exists, a check finds a request of another
+/// thread at the given place.
+pub(in crate::region) struct Asking {
+    before: Option<AskedOf>,
+}
+
+impl Asking {
+    #[inline(never)]
+    pub(in crate::region) fn new(id: usize, asked: Arc<dyn Asked>) -> Self {
+        Asking { before: here(|here| here.asked.replace(Some((id, asked)))) }
+    }
+}
+
+impl Drop for Asking {
+    #[inline(never)]
+    fn drop(&mut self) {
+        let asked = here(|here| here.asked.replace(self.before.take()));
+        drop(asked);
+    }
+}
+
+/// Whether another thread has made a request to the child with this `id`, which is being polled.
+fn is_asked(id: usize) -> bool {
+    here(|here| {
+        let asked = here.asked.take();
+        let is = asked.as_ref().is_some_and(|(child, asked)| *child == id && asked.is_asked());
+        here.asked.set(asked);
+        is
+    })
 }
 
 /// As [`watch_light`], for the first poll of an executor child: inside its group, as an in-task child is. Other threads
@@ -141,8 +162,9 @@ pub(crate) fn ask_innermost<R>(
             let light = inside.take_while(|first| first.node.is_none());
             // A child is polled with its group current, so it is the outermost.
             let in_child = match lights.first() {
-                Some(FirstPoll { asked: Some(asked), .. }) if asked.is_asked() => InChild::Asked,
-                Some(FirstPoll { light, .. }) if light.kind == Kind::Child => InChild::Yes,
+                Some(FirstPoll { light, .. }) if light.kind == Kind::Child => {
+                    if is_asked(light.id) { InChild::Asked } else { InChild::Yes }
+                }
                 _ => InChild::No,
             };
             (node, light.filter_map(|first| first.light.deadline).min(), in_child)
