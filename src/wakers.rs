@@ -41,6 +41,7 @@ pub(crate) struct Wakers {
 impl Wakers {
     /// Registers a waiter at its first poll, or refreshes it; returns the waker that is to be dropped
     /// outside the lock.
+    #[inline(always)]
     #[must_use = "the old waker must be dropped outside the lock"]
     pub(crate) fn register(&mut self, key: &mut Option<usize>, waker: Waker) -> Option<Waker> {
         if let Some(place) = key.and_then(|at| self.get_mut(at)) {

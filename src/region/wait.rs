@@ -96,6 +96,8 @@ fn waits(node: &Node, wait: &Wait, waker: &Waker) -> bool {
     wait.mark == Mark::of(waker) && wait.calls == node.calls.load(Ordering::Acquire)
 }
 
+// A part of the first poll of each wait.
+#[inline(always)]
 fn register(node: &Arc<Node>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
     let (mark, waker) = (Mark::of(waker), waker.clone());
     wait.mark = mark;

@@ -157,9 +157,18 @@ pub(crate) fn ask_innermost<R>(
     } else {
         look_at_lights(|lights| {
             let lights = &lights[base as usize..];
-            let inside = lights.iter().rev();
-            let node = inside.clone().find_map(|first| first.node.clone());
-            let light = inside.take_while(|first| first.node.is_none());
+            // Nodes are made from the outermost region inwards.
+            let made = match lights.first() {
+                Some(FirstPoll { node: Some(_), .. }) => made_of(lights),
+                _ => 0,
+            };
+            let mut deadline: Option<Instant> = None;
+            for first in &lights[made..] {
+                if let Some(at) = first.light.deadline {
+                    deadline = Some(deadline.map_or(at, |other| other.min(at)));
+                }
+            }
+            let node = made.checked_sub(1).and_then(|last| lights[last].node.clone());
             // A child is polled with its group current, so it is the outermost.
             let in_child = match lights.first() {
                 Some(FirstPoll { light, .. }) if light.kind == Kind::Child => {
@@ -167,7 +176,7 @@ pub(crate) fn ask_innermost<R>(
                 }
                 _ => InChild::No,
             };
-            (node, light.filter_map(|first| first.light.deadline).min(), in_child)
+            (node, deadline, in_child)
         })
     };
     if let Some(node) = node {
@@ -176,6 +185,12 @@ pub(crate) fn ask_innermost<R>(
     }
     let in_exit = is(IN_EXIT);
     look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
+}
+
+/// The number of regions that have their node.
+#[cold]
+fn made_of(lights: &[FirstPoll]) -> usize {
+    lights.iter().rposition(|first| first.node.is_some()).map_or(0, |last| last + 1)
 }
 
 /// The node of the region with this `id`, if the region is in its first poll on this thread. The
