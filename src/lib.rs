@@ -98,6 +98,8 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A lock of the model checkers is large, and a rejected stack with it.
+#![cfg_attr(any(loom, shuttle), allow(clippy::result_large_err))]
 
 mod checkpoint;
 mod clock;

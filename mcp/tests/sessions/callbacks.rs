@@ -191,7 +191,7 @@ async fn a_panic_is_an_internal_error_and_a_warning_and_the_session_stands() {
         group.connect(at("s", &server.url)).await.expect("up");
         let got = call(&group, "s/ask", json!({"method": "vendor/early"})).await;
         assert!(got["error"].to_string().contains("-32603"), "{got}");
-        call(&group, "s/ask", json!({"tell": "notifications/message"})).await;
+        call(&group, "s/ask", json!({"tell": "notifications/message", "method": "ping"})).await;
         let report = group.close().await;
         assert!(report.clean, "{report:?}");
         let warnings = &report.servers[0].warnings;
@@ -388,7 +388,9 @@ async fn notifications_are_heard_in_order_and_know_their_call() {
         group.set_log_level("s", LogLevel::Warning).await.expect("a server with a log");
         assert_eq!(hears.recv().await, Some(json!({"level": "warning"})));
         let options = CallOptions::default().tag(Tag::new(7_u32));
-        let tell = args(json!({"tell": "notifications/message"}));
+        // The server sends each message in a task of its own, and its answer ends the stream. It answers after its ping, so
+        // all notifications are on the stream by then.
+        let tell = args(json!({"tell": "notifications/message", "method": "ping"}));
         group.call_tool("s/ask", tell, options).await.expect("an answer");
         for step in 0..3 {
             assert_eq!(said.recv().await, Some((json!(step), Some(7), true)));
