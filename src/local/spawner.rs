@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-/// A handle that may spawn into a local [`TaskGroup`]; see [`GroupSpawner`](crate::GroupSpawner).
+/// A handle that may spawn into a local [`TaskGroup`](super::TaskGroup); see [`GroupSpawner`](crate::GroupSpawner).
 pub struct GroupSpawner<'env, E> {
     pub(super) shared: Weak<Shared<E, LocalBoxChild<'env, E>>>,
     pub(super) made_at: &'static Location<'static>,
