@@ -51,7 +51,7 @@ pub(super) struct Abandoned {
     pub(super) number: u64,
 }
 
-/// What a region that is left drops outside its lock.
+/// The waker and the ties that a region drops outside its lock when it is left.
 struct Leave {
     waker: Option<Waker>,
     /// `None` for a region that no other one was linked with and that nobody waits for, as most.

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 const UNLINKED: usize = usize::MAX;
 
-/// What the group reaches of a child: a flag, and its waker.
+/// The part of a child that its group reaches: a flag, and its waker.
 struct Region {
     is_cancelled: AtomicBool,
     link: AtomicUsize,

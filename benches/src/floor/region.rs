@@ -33,7 +33,7 @@ pub(super) fn once<F: Future>(
     Ok(ended)
 }
 
-/// What a region keeps in its future: its owner, its place, and the exits that it has adopted.
+/// The part of a region in its future: its owner, its place, and the exits that it has adopted.
 pub(super) struct Frame {
     /// 0 before the first poll.
     owner: u64,
@@ -138,7 +138,7 @@ fn wrong_task(owner: u64, task: u64, at: &Location<'_>) -> ! {
     panic!("task {task} polls the region of task {owner} that was entered at {at}")
 }
 
-/// What a handle reaches: a flag, and the waker of the run (R3, R6).
+/// The part that a handle reaches: a flag, and the waker of the run (R3, R6).
 #[derive(Debug, Default)]
 pub struct Flag {
     is_set: AtomicBool,

@@ -1,4 +1,4 @@
-//! What a session keeps while it is idle: memory, tasks, descriptors.
+//! The costs of an idle session: memory, tasks, descriptors.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};

@@ -88,7 +88,7 @@ async fn a_warning_of_a_running_server_is_told_and_stands_in_its_state() {
     .await;
 }
 
-/// What a server says of itself, with fields that no revision has.
+/// The description that a server gives of itself, with fields that no revision has.
 fn introductions() -> [(&'static str, serde_json::Value); 2] {
     let info = json!({"name": "odd", "version": "1", "x-build": {"id": [1, null]}, "icons": []});
     let capabilities = json!({

@@ -126,7 +126,7 @@ async fn without_exits(n: u64, counts: Arc<Counts>) {
     }
 }
 
-/// What people have to write: a token for each child, so that one can be cancelled alone; exits in boxed closures, each
+/// The tear-down written by hand: a token for each child, so that one can be cancelled alone; exits in boxed closures, each
 /// under its own catch.
 async fn by_hand(n: u64, counts: Arc<Counts>) {
     let (mut set, parent) = (JoinSet::new(), CancellationToken::new());
