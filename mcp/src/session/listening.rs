@@ -175,7 +175,13 @@ impl Ear<'_> {
     /// Ends a subscription that a server of the older era may have, and that nobody wants. Its error is ignored, because it
     /// may not have the subscription.
     async fn end(self, uri: String, _alone: OwnedMutexGuard<()>) {
-        let asking = self.caller.ask(Question::Unsubscribe { uri }, Default::default());
+        // Twice, because over HTTP the request that was cut off may reach the server after the first of these.
+        let asking = async {
+            for _ in 0..2 {
+                let question = Question::Unsubscribe { uri: uri.clone() };
+                let _refused = self.caller.ask(question, Default::default()).await;
+            }
+        };
         let _too_late = tokio::time::timeout(TAKE_BACK, asking).await;
     }
 
