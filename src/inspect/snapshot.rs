@@ -287,19 +287,25 @@ mod tests {
 
     #[test]
     fn r14_a_look_comes_to_each_region_a_few_times_however_they_are_inside_each_other() {
-        // Ten times as many regions, and no more for each. Regions of other tests are few.
+        // Ten times as many regions, and no more for each. Other tests have regions too, for a moment.
+        let passes_at_most = |most| {
+            (0..1_000).any(|_| {
+                std::thread::yield_now();
+                found().passed <= most
+            })
+        };
         for n in [100, 1_000] {
             let (end, ended) = channel::<()>();
             let ended = ended.shared();
             let mut all = hand(task(async {
                 let wide: Vec<_> = (0..n).map(|_| CancelScope::new().enter().unwrap()).collect();
-                assert!(found().passed <= 4 * n + 100);
+                assert!(passes_at_most(4 * n + 100));
                 wide.into_iter().rev().for_each(drop);
 
                 let chain = nested(n);
-                assert!(found().passed <= 6 * n + 100);
+                assert!(passes_at_most(6 * n + 100));
                 abandon_exits(&chain, &ended);
-                assert!(found().passed <= 12 * n + 100);
+                assert!(passes_at_most(12 * n + 100));
                 chain.into_iter().rev().for_each(drop);
             }));
             all.pending();

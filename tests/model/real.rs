@@ -366,7 +366,7 @@ impl Real {
             self.bell = Bell::new(&self.woken);
         }
         // A wait outside may see a time that has come before the program does, or after it.
-        if self.drains % 2 == 0 {
+        if self.drains & 1 == 0 {
             self.poll_waits();
         }
         loop {
