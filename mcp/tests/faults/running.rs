@@ -241,6 +241,9 @@ pub(crate) async fn cancel_races_answer() -> Row {
 pub(crate) async fn stops_reading() -> Row {
     let mut scene = Scene::brisk().await;
     scene.up(fleet_server("faulty", &["--stop-reading"])).await;
+    // The first call makes the server stop reading. It may have its answer.
+    let limit = || CallOptions::timeout(Duration::from_millis(300));
+    let _ = call(&scene.group, "faulty", limit()).await;
     let calls: Vec<_> = (0..3)
         .map(|_| {
             let group = scene.group.clone();
@@ -250,9 +253,8 @@ pub(crate) async fn stops_reading() -> Row {
             })
         })
         .collect();
-    // The first call makes the server stop reading. The second call has a limit, and shows that it has stopped.
-    let limit = CallOptions::timeout(Duration::from_millis(300));
-    let _ = call(&scene.group, "faulty", limit).await;
+    // This call shows that it has stopped.
+    call(&scene.group, "faulty", limit()).await.expect_err("it does not read");
     let report = scene.group.close().await;
     for call in calls {
         let error = call.await.expect("no panic").expect_err("no answer");
