@@ -20,7 +20,7 @@ type Wire = Arc<Mutex<Vec<String>>>;
 
 /// The time that an exit may take.
 const GRACE: Duration = Duration::from_secs(1);
-/// What a server that takes no more clients has said first.
+/// The first message of a server that takes no more clients.
 const FULL: &str = "full";
 
 fn say(wire: &Wire, what: impl Into<String>) {

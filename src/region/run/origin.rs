@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Context;
 
-/// What a run's region has beside its node.
+/// The parts of a run's region that are not in its node.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// Nothing: the node was given.
