@@ -31,7 +31,7 @@ mod orphans;
 pub(crate) mod teardown;
 pub(crate) mod unread;
 
-use self::census::Census;
+use self::census::{Awaited, Census};
 use self::ended::Ended;
 use self::guard::{Guard, Listed};
 use self::unread::Unread;
@@ -160,15 +160,16 @@ impl ProcessGroup {
     }
 
     /// Whether the leader has ended and no other process of its group is alive. If the operating system does not
-    /// report processes, none is alive. Descendants that are to be left do not count.
-    pub(crate) async fn is_empty(&self, census: &Census) -> bool {
+    /// report processes, none is alive. Descendants that are to be left do not count. `awaited` is the announcement of this call
+    /// to the census.
+    pub(crate) async fn is_empty(&self, census: &Census, awaited: Option<Awaited<'_>>) -> bool {
         if self.status().is_none() {
             return false;
         }
         if self.state.lock().reaped || self.descendants == Descendants::Leave {
             return true;
         }
-        match census.taken().await {
+        match census.taken(awaited).await {
             // A process in the table may be about to exit or may have left a child behind, so a look of its
             // own is needed.
             Some(table) if table.has_others(self.id()) => {

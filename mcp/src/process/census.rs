@@ -4,16 +4,16 @@
 //! children are left at once, two hundred readings of a table of hundreds of processes would be most of the work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::members::{self, Table};
 
-/// The next look waits this many times the duration of the last one, so that looking takes at most a fifth of one
-/// processor's time.
+/// While more callers are awaited, the next look waits this many times the duration of the last one, so that looking takes
+/// at most a fifth of one processor's time.
 const REST: u32 = 4;
 /// The next look waits no longer than this, even if reading the table is slow.
 const LONGEST_REST: Duration = Duration::from_millis(20);
@@ -22,7 +22,25 @@ const LONGEST_REST: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     asked: AtomicU64,
+    /// The number of [`Awaited`].
+    awaited: AtomicUsize,
+    /// Tells the caller that waits for the next look that no other caller is awaited.
+    complete: Notify,
     latest: Mutex<Latest>,
+}
+
+/// A caller that will ask for a look soon. Callers that are here already wait for it, so that one look does for all. This value
+/// ends when it asks, or when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Awaited<'a>(&'a Census);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if self.0.awaited.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Kept if no caller waits yet. The caller that gets it too late counts again.
+            self.0.complete.notify_one();
+        }
+    }
 }
 
 /// The newest look.
@@ -35,17 +53,26 @@ struct Latest {
 }
 
 impl Census {
-    /// The process table at some moment after this call; `None` if the operating system does not report it.
+    /// Announces a caller.
+    pub(crate) fn awaits(&self) -> Awaited<'_> {
+        self.awaited.fetch_add(1, Ordering::AcqRel);
+        Awaited(self)
+    }
+
+    /// The process table at some moment after this call; `None` if the operating system does not report it. `awaited` is the
+    /// announcement of this call.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: the next caller looks instead.
-    pub(crate) async fn taken(&self) -> Option<Arc<Table>> {
+    pub(crate) async fn taken(&self, awaited: Option<Awaited<'_>>) -> Option<Arc<Table>> {
         let ticket = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        // After the ticket is taken, so that a look that waited for this caller answers it.
+        drop(awaited);
         let mut latest = self.latest.lock().await;
         if latest.answers < ticket {
             if let Some(next) = latest.next {
-                tokio::time::sleep_until(next).await;
+                self.rest(next).await;
             }
             latest.answers = self.asked.load(Ordering::Acquire);
             let began = Instant::now();
@@ -54,6 +81,20 @@ impl Census {
             latest.next = Some(ended + ((ended - began) * REST).min(LONGEST_REST));
         }
         latest.table.clone()
+    }
+
+    /// Waits until `next`, but not while no other caller is awaited. There is one waiter: the holder of the lock.
+    async fn rest(&self, next: Instant) {
+        let complete = async {
+            while self.awaited.load(Ordering::Acquire) > 0 {
+                self.complete.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = complete => {}
+            () = tokio::time::sleep_until(next) => {}
+        }
     }
 }
 
@@ -68,13 +109,35 @@ mod tests {
     async fn who_waits_together_gets_one_look_and_who_asks_later_a_newer_one() {
         let census = Census::default();
         let looking = census.latest.lock().await;
-        let mut both = std::pin::pin!(join(census.taken(), census.taken()));
+        let mut both = std::pin::pin!(join(census.taken(None), census.taken(None)));
         assert!((&mut both).now_or_never().is_none());
         drop(looking);
         let (one, two) = both.await;
         let (one, two) = (one.expect("a table"), two.expect("a table"));
         assert!(Arc::ptr_eq(&one, &two));
-        let later = census.taken().await.expect("a table");
+        let later = census.taken(None).await.expect("a table");
         assert!(!Arc::ptr_eq(&later, &one));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_waits_for_the_callers_that_are_awaited_and_for_no_others() {
+        let census = Census::default();
+        census.taken(None).await.expect("a table");
+        // As if that look had taken long.
+        let next = Instant::now() + LONGEST_REST;
+        census.latest.lock().await.next = Some(next);
+        let (one, two) = (census.awaits(), census.awaits());
+        let mut first = std::pin::pin!(census.taken(Some(one)));
+        assert!((&mut first).now_or_never().is_none(), "another caller is awaited");
+        let mut second = std::pin::pin!(census.taken(Some(two)));
+        assert!((&mut second).now_or_never().is_none(), "the first one looks");
+        let (first, second) = join(first, second).await;
+        assert!(Arc::ptr_eq(&first.expect("a table"), &second.expect("a table")));
+        assert!(Instant::now() < next, "the last caller was waited for, and not the rest");
+
+        census.latest.lock().await.next = Some(next);
+        let _never_asks = census.awaits();
+        census.taken(None).await.expect("a table");
+        assert!(Instant::now() >= next, "a caller that does not come is not waited for longer");
     }
 }

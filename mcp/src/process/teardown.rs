@@ -98,6 +98,8 @@ async fn wait_empty(
     settle: Duration,
     until: impl Fn(Order) -> Instant,
 ) -> bool {
+    // From here on, because the leaders of many groups may be about to end.
+    let mut awaited = Some(census.awaits());
     loop {
         let order = orders.current();
         tokio::select! {
@@ -114,7 +116,7 @@ async fn wait_empty(
         let order = orders.current();
         let end = settled.map_or(until(order), |settled| settled.min(until(order)));
         // One look is enough if no process is left, which is the usual case.
-        if group.is_empty(census).await {
+        if group.is_empty(census, awaited.take()).await {
             return true;
         }
         if Instant::now() >= end {
