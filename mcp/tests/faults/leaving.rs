@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use moored_mcp::{Delete, Policy, ServerParams, SessionGroup};
+use rustix::process::Signal;
 
 use crate::scene::{Books, Row, Scene, told, told_of_call, word};
 use crate::support::http::{Reply, Request, Server, legacy};
@@ -310,28 +311,54 @@ pub(crate) async fn forced_while_leaving() -> Row {
     scene.judge(report, |_| {})
 }
 
-pub(crate) async fn client_killed() -> Row {
+/// A client in a process of its own that gets a signal while its server, which ignores all but SIGKILL, is up.
+async fn client(signal: Signal, budget: &'static str, status: Option<i32>) -> Scene {
     let scene = Scene::brisk().await;
-    let played = tokio::task::spawn_blocking(|| {
+    let played = tokio::task::spawn_blocking(move || {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let path = file.path().to_str().expect("a path").to_owned();
         let binary = env!("CARGO_BIN_EXE_moored-mcp");
         let mut client = std::process::Command::new(binary);
-        client.args(["doctor", "--watch", "--json", "--command", binary, "fleet-server"]);
+        client.args(["doctor", "--watch", "--json", "--budget", budget]);
+        client.args(["--command", binary, "fleet-server"]);
         client.args(["--ignore-eof", "--ignore-sigterm", "--grandchild", "--pid-file", &path]);
         client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         let mut client = client.spawn().expect("the client");
         let said = std::io::BufReader::new(client.stderr.take().expect("piped"));
-        let up =
-            std::io::BufRead::lines(said).map_while(Result::ok).any(|line| line.contains("up, "));
-        assert!(up, "its server comes up");
+        let mut lines = std::io::BufRead::lines(said).map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("up, ")), "its server comes up");
         let pids = pids(file.path());
-        client.kill().expect("SIGKILL");
-        client.wait().expect("it is reaped");
+        let id = rustix::process::Pid::from_child(&client);
+        rustix::process::kill_process(id, signal).expect("it is there");
+        // It goes on speaking.
+        lines.for_each(drop);
+        assert_eq!(client.wait().expect("it is reaped").code(), status);
         stubborn::are_gone(&pids);
     });
     played.await.expect("no panic");
+    scene
+}
+
+/// A signal that asks the client to leave.
+async fn client_is_asked(signal: Signal, status: i32) -> Row {
+    let began = Instant::now();
+    let scene = client(signal, "1s", Some(status)).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let mut row = scene.leave().await;
+    row.left.push(format!("within the client's budget; its exit status is {status}"));
+    row
+}
+
+pub(crate) async fn client_interrupted() -> Row {
+    client_is_asked(Signal::INT, 130).await
+}
+
+pub(crate) async fn client_terminated() -> Row {
+    client_is_asked(Signal::TERM, 143).await
+}
+
+pub(crate) async fn client_killed() -> Row {
+    let mut row = client(Signal::KILL, "5s", None).await.leave().await;
     row.left.push("the watchdog kills what is left, and ends".into());
     row
 }

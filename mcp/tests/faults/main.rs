@@ -115,6 +115,7 @@ faults! {
         one_429: "one 429",
         stream_in_a_loop: "the session's stream ends at once, again and again",
         call_times_out_http: "a call is never answered (HTTP, session era)",
+        call_times_out_stateless: "a call is never answered (HTTP, stateless era)",
         call_times_out_stdio: "a call is never answered (stdio)",
         caller_drops_call: "the caller drops a call",
         cancel_races_answer: "forty calls are dropped about when their answers come",
@@ -122,6 +123,8 @@ faults! {
         floods_stdout: "floods stdout with noise",
         floods_stderr: "floods stderr",
         long_line: "a line of 40 MB",
+        handlers_panic: "the callbacks for a request and for a notification panic",
+        handler_ignores_cancellation: "a callback ignores its cancellation",
     }
     leaving {
         close_from_another_task: "closed from another task",
@@ -144,6 +147,8 @@ faults! {
         three_teardown_faults: "three handshakes fail, and so do their DELETEs",
         caller_cancelled_while_leaving: "the caller of close is cancelled",
         forced_while_leaving: "forced while a DELETE hangs and a child ignores SIGTERM",
+        client_interrupted: "the client gets SIGINT",
+        client_terminated: "the client gets SIGTERM",
         client_killed: "the client is ended by SIGKILL",
         forty_at_once: "forty sessions left at once, half stdio, half HTTP",
         descriptor_limit: "the descriptors run out while thirty servers are started",

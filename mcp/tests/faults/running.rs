@@ -1,14 +1,16 @@
 //! Servers that fail once they are connected, and callers that give up.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moored_mcp::{CallError, CallOptions, ExitStatusReport, Outcome};
-use serde_json::json;
+use moored_mcp::{CallError, CallOptions, Callbacks, ExitStatusReport, Outcome, ServerParams};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
 
 use crate::scene::{Row, Scene, args, call, plain, told_of_call};
 use crate::soak::resident;
-use crate::support::http::{End, Reply, Request, legacy};
-use crate::support::{at, fleet_server, pids, shell_server};
+use crate::support::http::{End, Reply, Request, legacy, modern};
+use crate::support::{at, fleet_server, pids, shell_server, until};
 
 /// A server with a special answer to calls.
 fn on_call(reply: Reply) -> impl Fn(&Request) -> Reply {
@@ -186,6 +188,26 @@ pub(crate) async fn call_times_out_http() -> Row {
     row
 }
 
+pub(crate) async fn call_times_out_stateless() -> Row {
+    let mut scene = Scene::brisk().await;
+    let (never, gate) = watch::channel(false);
+    let server = scene.server(move |request| match request.rpc.as_str() {
+        "tools/call" => Reply::Gated(gate.clone(), Box::new(Reply::status(500))),
+        _ => modern(request),
+    });
+    let server = server.await;
+    scene.up(at("faulty", &server.url)).await;
+    let limit = CallOptions::timeout(Duration::from_millis(200));
+    scene.call_fails("faulty", limit).await;
+    // One receiver is in the server's script, and each open request has another one.
+    until(|| never.receiver_count() == 1).await;
+    scene.tell("its stream is closed");
+    let row = scene.leave().await;
+    assert_eq!(server.asked_times("POST tools/call"), 1);
+    assert_eq!(server.asked_times("POST notifications/cancelled"), 0);
+    row
+}
+
 pub(crate) async fn call_times_out_stdio() -> Row {
     let mut scene = Scene::brisk().await;
     scene.up(fleet_server("faulty", &[])).await;
@@ -300,5 +322,67 @@ pub(crate) async fn long_line() -> Row {
     let mut row = scene.leave().await;
     // Whether it has written the rest within the grace is the machine's affair.
     row.left = vec!["by SIGTERM, or by itself: clean".into()];
+    row
+}
+
+/// A child that notifies its client and asks it at each call, and that answers the call with the client's reply.
+fn asking(callbacks: Callbacks) -> ServerParams {
+    let asks = r#"
+        call=$id
+        printf '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}\n'
+        printf '{"jsonrpc":"2.0","id":"q1","method":"vendor/ask"}\n'
+        IFS= read -r reply
+        id=$call
+        case "$reply" in
+        *-32603*) say '"result":{"content":[{"type":"text","text":"-32603"}]}' ;;
+        *) say '"result":{"content":[]}' ;;
+        esac"#;
+    shell_server("faulty", asks).callbacks(callbacks)
+}
+
+pub(crate) async fn handlers_panic() -> Row {
+    let mut scene = Scene::brisk().await;
+    scene.expect_panics(2);
+    let callbacks = Callbacks::new()
+        .on_request("vendor/ask", async |_| panic!("the callback of a request"))
+        .on_log(async |_| panic!("the callback of a notification"));
+    scene.up(asking(callbacks)).await;
+    let answer = scene.call("faulty").await.expect("the session stands");
+    assert_eq!(answer["content"][0]["text"], "-32603");
+    scene.tell("the server's request is answered -32603; the call is answered");
+    scene
+        .leave_and(|faulty| {
+            let warnings = &faulty[0].warnings;
+            for what in ["vendor/ask", "notifications/message"] {
+                let told = format!("the callback for {what} panicked");
+                assert!(warnings.iter().any(|warning| warning.contains(&told)), "{warnings:?}");
+            }
+        })
+        .await
+}
+
+pub(crate) async fn handler_ignores_cancellation() -> Row {
+    let mut scene = Scene::brisk().await;
+    let (begun, free) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, freed) = (begun.clone(), free.clone());
+    let callbacks = Callbacks::new().on_request("vendor/ask", move |_| {
+        let (begins, freed) = (begins.clone(), freed.clone());
+        async move {
+            begins.notify_one();
+            moored::shield(freed.notified()).await;
+            Ok(Value::Null)
+        }
+    });
+    scene.up(asking(callbacks)).await;
+    let calling = scene.calling("faulty");
+    begun.notified().await;
+    let report = scene.group.close().await;
+    let error = calling.await.expect("no panic").expect_err("no answer");
+    scene.tell(told_of_call(&error));
+    let row = scene.judge(report, |faulty| {
+        let [suppressed] = &faulty[0].leave.suppressed[..] else { panic!("{faulty:?}") };
+        assert!(suppressed.ends_with("left to themselves: vendor/ask"), "{suppressed}");
+    });
+    free.notify_one();
     row
 }

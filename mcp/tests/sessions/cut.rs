@@ -22,6 +22,7 @@ use crate::support::within_limit;
 mod asked;
 mod gateway;
 mod life;
+mod lists;
 mod requests;
 mod scene;
 

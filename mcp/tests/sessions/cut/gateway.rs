@@ -16,7 +16,7 @@ use super::{Left, Polls, alone, at_each_poll, cut, eventually, everywhere};
 use crate::support::brisk;
 
 /// A gateway in front of a scene's server, and a client of it.
-struct Front<'a> {
+pub(super) struct Front<'a> {
     scene: &'a Scene,
     gateway: Gateway,
     /// The session of a client of the older era.
@@ -26,7 +26,7 @@ struct Front<'a> {
 
 impl<'a> Front<'a> {
     /// A gateway with a client of this era. As many connections are opened as are ever used at once.
-    async fn start(scene: &'a Scene, client: Era) -> Self {
+    pub(super) async fn start(scene: &'a Scene, client: Era) -> Self {
         let mut options = GatewayOptions::default();
         options.parked_for = Duration::from_millis(50);
         let gateway = Gateway::open(brisk(), options);
@@ -65,9 +65,13 @@ impl<'a> Front<'a> {
     }
 
     fn request(&self, method: &str) -> (u64, Request<Full<Bytes>>) {
+        self.request_with(method, params(method))
+    }
+
+    fn request_with(&self, method: &str, params: Value) -> (u64, Request<Full<Bytes>>) {
         let id = self.asked.get() + 1;
         self.asked.set(id);
-        let mut message = message(id, method, params(method));
+        let mut message = message(id, method, params);
         if self.session.is_none() {
             message["params"]["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -83,8 +87,64 @@ impl<'a> Front<'a> {
         read(self.gateway.handle(request).await).await
     }
 
+    /// Another client of the same era.
+    pub(super) async fn another(&self) -> Self {
+        let session = if self.session.is_some() { Some(self.begin().await) } else { None };
+        let gateway = self.gateway.clone();
+        Self { scene: self.scene, gateway, session, asked: Cell::new(0) }
+    }
+
+    pub(super) fn scene(&self) -> &Scene {
+        self.scene
+    }
+
+    /// Ends the session, if there is one.
+    pub(super) async fn leave(self) {
+        if let Some(session) = &self.session {
+            self.end(session).await;
+        }
+    }
+
+    pub(super) async fn call(&self, tool: &str) {
+        let params = json!({"name": tool, "arguments": {}});
+        let (_, request) = self.request_with("tools/call", params);
+        let answer = read(self.gateway.handle(request).await).await;
+        assert!(answer["result"].is_object(), "{answer}");
+    }
+
+    /// Listens until the tools have changed. `listens` is called when the gateway has begun to tell.
+    pub(super) async fn hears_of_tools(&self, listens: impl FnOnce()) {
+        let request = match &self.session {
+            Some(session) => {
+                let get = Request::get("/mcp").header("host", "localhost");
+                let get = get.header("accept", "text/event-stream");
+                get.header("mcp-session-id", session).body(Full::default()).expect("a request")
+            }
+            None => {
+                let params = json!({"notifications": {"toolsListChanged": true}});
+                self.request_with("subscriptions/listen", params).1
+            }
+        };
+        let mut body = self.gateway.handle(request).await.into_body();
+        let mut listens = Some(listens);
+        if self.session.is_some() {
+            listens.take().expect("it was not called")();
+        }
+        while let Some(Ok(frame)) = body.frame().await {
+            let data = frame.into_data().expect("data");
+            let data = String::from_utf8_lossy(&data);
+            if data.contains("acknowledged") {
+                listens.take().expect("it was not called")();
+            }
+            if data.contains("tools/list_changed") {
+                return;
+            }
+        }
+        panic!("the stream ended before the tools have changed");
+    }
+
     /// Shows that the gateway and its server stand.
-    async fn stands(&self) {
+    pub(super) async fn stands(&self) {
         let other =
             if self.scene.held() == "prompts/get" { "resources/read" } else { "prompts/get" };
         let answer = self.ask(other).await;
@@ -103,7 +163,7 @@ impl<'a> Front<'a> {
         }
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         let report = self.gateway.close().await;
         assert!(report.all_well(), "{report:?}");
         self.scene.is_left();

@@ -1,5 +1,6 @@
 //! The servers of the cuts: over both transports, in both eras, each with a log of what it was asked, and with answers that it
-//! may hold back. The tool `asks` asks the client before it answers.
+//! may hold back. The tool `asks` asks the client before it answers. A server that announces changes has one more tool after
+//! each call of the tool `other`, and says so.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -36,6 +37,7 @@ pub(super) const WAYS: [(Wire, Era); 4] = [
 pub(super) struct Scene {
     pub(super) era: Era,
     held: &'static str,
+    announces: bool,
     place: Place,
 }
 
@@ -51,16 +53,27 @@ struct Web {
     /// Each held answer has a receiver of this gate.
     gate: watch::Sender<bool>,
     streams: Arc<Mutex<Vec<Feed>>>,
+    /// The streams that announce changes of lists.
+    lists: Arc<Mutex<Vec<Feed>>>,
 }
 
 impl Scene {
     /// A server that never answers the method `held`; an empty one is none.
-    pub(super) async fn start((wire, era): (Wire, Era), held: &'static str) -> Self {
+    pub(super) async fn start(way: (Wire, Era), held: &'static str) -> Self {
+        Self::with(way, held, false).await
+    }
+
+    /// The same, of a server that announces changes of its tools. It answers `tools/list` until they have changed.
+    pub(super) async fn announcing(way: (Wire, Era), held: &'static str) -> Self {
+        Self::with(way, held, true).await
+    }
+
+    async fn with((wire, era): (Wire, Era), held: &'static str, announces: bool) -> Self {
         let place = match wire {
             Wire::Stdio => Place::Stdio(tempfile::tempdir().expect("a folder")),
-            Wire::Http => Place::Http(Box::new(web(era, held).await)),
+            Wire::Http => Place::Http(Box::new(web(era, held, announces).await)),
         };
-        Self { era, held, place }
+        Self { era, held, announces, place }
     }
 
     /// The server's parameters. Half of the servers are probed.
@@ -77,10 +90,18 @@ impl Scene {
                 params.env.insert("LOG".into(), log);
                 params.env.insert("ERA".into(), era.into());
                 params.env.insert("HELD".into(), self.held.into());
+                params.env.insert("ANNOUNCES".into(), self.announces.to_string());
                 ServerParams::stdio(name, params)
             }
         };
         params.era(era)
+    }
+
+    pub(super) fn wire(&self) -> Wire {
+        match self.place {
+            Place::Stdio(_) => Wire::Stdio,
+            Place::Http(_) => Wire::Http,
+        }
     }
 
     /// The method that it never answers.
@@ -147,6 +168,18 @@ impl Scene {
         }
     }
 
+    /// Whether a client would be told of changes of the tools, of a server that announces them.
+    pub(super) fn has_list_stream(&self) -> bool {
+        match &self.place {
+            Place::Http(web) => web.lists.lock().iter().any(|stream| stream.receivers() > 0),
+            Place::Stdio(_) if self.era == Era::Legacy => true,
+            Place::Stdio(_) => {
+                let cancelled = self.of("notifications/cancelled");
+                self.of("lists/listen").iter().any(|id| !cancelled.contains(id))
+            }
+        }
+    }
+
     /// Every session that the server has begun has had one DELETE. The group has been closed.
     pub(super) fn is_left(&self) {
         let (mut begun, mut deleted) = (self.of("begun"), self.of("DELETE"));
@@ -162,11 +195,13 @@ impl Scene {
 }
 
 /// The server over HTTP. It hands out a session for each `initialize`.
-async fn web(era: Era, held: &'static str) -> Web {
+async fn web(era: Era, held: &'static str, announces: bool) -> Web {
     let (gate, held_back) = watch::channel(false);
     let log = Arc::new(Mutex::new(Vec::new()));
     let streams = Arc::new(Mutex::new(Vec::new()));
-    let (heard, opened) = (log.clone(), streams.clone());
+    let lists = Arc::new(Mutex::new(Vec::new()));
+    let (heard, opened, listened) = (log.clone(), streams.clone(), lists.clone());
+    let changes = Mutex::new(Changes { announces, made: 0 });
     // The streams of the calls that wait for the client, by their ids.
     let asking = Mutex::new(HashMap::new());
     let common = Mutex::new(Vec::new());
@@ -179,6 +214,9 @@ async fn web(era: Era, held: &'static str) -> Web {
                 }
                 let stream = Feed::new();
                 common.lock().push(stream.clone());
+                if announces {
+                    listened.lock().push(stream.clone());
+                }
                 return Reply::Fed(stream);
             }
             "DELETE" => {
@@ -187,7 +225,7 @@ async fn web(era: Era, held: &'static str) -> Web {
             }
             _ => heard.lock().push(line(&request.rpc, &request.id, &request.params)),
         }
-        if is_held(&request.rpc, held) {
+        if changes.lock().holds(&request.rpc, held) {
             return Reply::Gated(held_back.clone(), Box::new(Reply::status(500)));
         }
         if asks(era, &request.rpc, &request.params) {
@@ -209,10 +247,15 @@ async fn web(era: Era, held: &'static str) -> Web {
         if request.rpc == "subscriptions/listen" {
             let stream = Feed::new();
             stream.push(&acknowledged(request.id.clone(), &request.params));
-            opened.lock().push(stream.clone());
+            let all = if is_for_lists(&request.params) { &listened } else { &opened };
+            all.lock().push(stream.clone());
             return Reply::Fed(stream);
         }
-        match answer(era, &request.rpc, &request.id, &request.params) {
+        if changes.lock().change(&request.rpc, &request.params) {
+            listened.lock().iter().for_each(|it: &Feed| it.push(&changed()));
+        }
+        let answer = answer(era, &request.rpc, &request.id, &request.params);
+        match answer.map(|it| changes.lock().shown(&request.rpc, it)) {
             None => Reply::status(202),
             Some(answer) if request.rpc == "initialize" && era == Era::Legacy => {
                 let mut heard = heard.lock();
@@ -224,7 +267,7 @@ async fn web(era: Era, held: &'static str) -> Web {
         }
     })
     .await;
-    Web { server, log, gate, streams }
+    Web { server, log, gate, streams, lists }
 }
 
 #[test]
@@ -236,13 +279,14 @@ fn serve() {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(given("LOG"));
     let mut log = log.expect("the log");
     let mut waiting = HashSet::new();
+    let mut changes = Changes { announces: given("ANNOUNCES") == "true", made: 0 };
     // The harness of the tests has begun a line.
     println!();
     for line_in in std::io::stdin().lines().map_while(Result::ok) {
         let message: Value = serde_json::from_str(&line_in).unwrap_or_default();
         let (rpc, id) = (message["method"].as_str().unwrap_or_default(), &message["id"]);
         let _full = log.write_all(format!("{}\n", line(rpc, id, &message["params"])).as_bytes());
-        if is_held(rpc, &held) {
+        if changes.holds(rpc, &held) {
             continue;
         }
         let replied = replied(rpc, id, &message["params"]);
@@ -256,10 +300,13 @@ fn serve() {
             }
             continue;
         }
+        if changes.change(rpc, &message["params"]) {
+            println!("{}", changed());
+        }
         if rpc == "subscriptions/listen" {
             println!("{}", acknowledged(id.clone(), &message["params"]));
         } else if let Some(answer) = answer(era, rpc, id, &message["params"]) {
-            println!("{answer}");
+            println!("{}", changes.shown(rpc, answer));
         }
     }
     std::process::exit(0);
@@ -268,6 +315,7 @@ fn serve() {
 fn line(rpc: &str, id: &Value, params: &Value) -> String {
     match rpc {
         "notifications/cancelled" => format!("{rpc} {}", params["requestId"]),
+        "subscriptions/listen" if is_for_lists(params) => format!("lists/listen {id}"),
         _ => format!("{rpc} {id}"),
     }
 }
@@ -283,9 +331,50 @@ fn acknowledged(id: Value, params: &Value) -> Value {
     })
 }
 
-/// Whether a method is the one that is never answered. The answers of the client have none.
-fn is_held(rpc: &str, held: &str) -> bool {
-    !rpc.is_empty() && rpc == held
+/// Whether `subscriptions/listen` asks for changes of lists.
+fn is_for_lists(params: &Value) -> bool {
+    params["notifications"]["toolsListChanged"] == true
+}
+
+fn changed() -> Value {
+    json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {}})
+}
+
+/// The changes of a server's tools.
+struct Changes {
+    announces: bool,
+    made: usize,
+}
+
+impl Changes {
+    /// Whether a request of this method gets no answer. The answers of the client have no method.
+    fn holds(&self, rpc: &str, held: &str) -> bool {
+        let is_first_list = self.announces && rpc == "tools/list" && self.made == 0;
+        !rpc.is_empty() && rpc == held && !is_first_list
+    }
+
+    /// Whether a request changes the tools.
+    fn change(&mut self, rpc: &str, params: &Value) -> bool {
+        let changes = self.announces && rpc == "tools/call" && params["name"] == "other";
+        self.made += usize::from(changes);
+        changes
+    }
+
+    /// An answer with the changes so far.
+    fn shown(&self, rpc: &str, mut answer: Value) -> Value {
+        if self.announces
+            && matches!(rpc, "initialize" | "server/discover")
+            && answer["error"].is_null()
+        {
+            answer["result"]["capabilities"]["tools"]["listChanged"] = true.into();
+        }
+        if let Some(tools) = answer["result"]["tools"].as_array_mut() {
+            let added =
+                |n| json!({"name": format!("added-{n}"), "inputSchema": {"type": "object"}});
+            tools.extend((0..self.made).map(added));
+        }
+        answer
+    }
 }
 
 /// Whether a call is answered after the client's reply to a request.
