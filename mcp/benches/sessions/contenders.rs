@@ -66,7 +66,8 @@ impl Contender {
         match self {
             Self::Ours => {
                 "also: own DELETE and its status; process group, stderr tail, sweep of the group before the reaping; \
-                 a fault recorder; events and a report per session"
+                 a fault recorder; events and a report per session. Without its usual limit of children that are starting, \
+                 because rmcp has none"
             }
             Self::Rmcp => {
                 "the same requests as moored-mcp, lists side by side, one task a session; its cancel sends the DELETE, or \
@@ -141,7 +142,8 @@ impl Connected {
 }
 
 async fn ours(targets: &[Target]) -> SessionGroup {
-    let group = SessionGroup::start(GroupOptions::default());
+    // rmcp has no limit of children that are starting, so there is none here either.
+    let group = SessionGroup::start(GroupOptions::default().starts(targets.len()));
     let params = targets.iter().enumerate().map(|(n, target)| match target {
         Target::Http(url) => ServerParams::http(format!("s{n}"), HttpParams::new(url.as_str())),
         Target::Stdio(program) => {
