@@ -1,5 +1,6 @@
 //! Questions of a body to the region in which it runs (R6, R11, R13).
 
+use crate::opaque::opaque;
 use crate::region::ambient::{self, InChild};
 use crate::region::look;
 use crate::region::quiet;
@@ -12,7 +13,6 @@ use crate::report::{Report, report};
 use crate::sync::Arc;
 #[cfg(debug_assertions)]
 use crate::sync::Flag;
-use std::fmt;
 use std::future::Future;
 #[cfg(debug_assertions)]
 use std::panic::Location;
@@ -189,11 +189,7 @@ impl Future for Checkpoint {
     }
 }
 
-impl fmt::Debug for Checkpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Checkpoint")
-    }
-}
+opaque!(Checkpoint);
 
 /// A wait for an event of the region in which it is first polled.
 struct Wait {
@@ -289,11 +285,7 @@ impl Drop for CurrentCancelled {
     }
 }
 
-impl fmt::Debug for CurrentCancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CurrentCancelled")
-    }
-}
+opaque!(CurrentCancelled);
 
 /// The future of [`stop_requested`].
 #[must_use = "futures do nothing unless polled"]
@@ -321,8 +313,4 @@ impl Drop for StopRequested {
     }
 }
 
-impl fmt::Debug for StopRequested {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StopRequested")
-    }
-}
+opaque!(StopRequested);

@@ -104,7 +104,7 @@ impl Timer {
     ///
     /// If the clock panics, and if there is no clock.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_if_told(cx).unwrap_or_else(|| {
+        self.try_poll(cx).unwrap_or_else(|| {
             panic!(
                 "no clock for a deadline at {:?}: give one with `Task::clock`, or enable the feature `timer`, or, for \
                  what runs inside a tokio runtime with its time enabled, `tokio`",
@@ -114,7 +114,7 @@ impl Timer {
     }
 
     /// As [`poll`](Timer::poll); `None` if there is no clock.
-    pub(crate) fn poll_if_told(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+    pub(crate) fn try_poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
         if is_beyond(self.at) {
             return Some(Poll::Pending);
         }

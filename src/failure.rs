@@ -63,6 +63,7 @@ pub struct Failure<E> {
 }
 
 /// One failure.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause<E> {
     /// The body returned an error.

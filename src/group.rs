@@ -10,6 +10,7 @@ mod list;
 mod member;
 mod members;
 mod place;
+mod requests;
 mod results;
 mod run;
 mod sent;
@@ -33,18 +34,14 @@ pub use values::Values;
 pub(crate) use hub::Hub;
 pub(crate) use ledger::Policy;
 pub(crate) use list::Link;
+pub(crate) use requests::requests;
+pub(crate) use settings::settings;
 pub(crate) use shared::Shared;
 pub(crate) use start::{Handshake, started};
 
-use crate::region::look;
 use crate::region::{Kind, Node};
-use crate::scope::{CancelHandle, request, stop_within};
-use crate::sync::Arc;
-use std::borrow::Cow;
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::time::Duration;
 
 /// A cancel scope with children: its [`run`](TaskGroup::run) returns when the last child has left,
 /// in every case (R16).
@@ -186,74 +183,5 @@ impl<'env, E> TaskGroup<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         GroupRun::new(&self.shared, body, Location::caller())
-    }
-
-    /// Asks for the cancellation of the body and of every child, from any task or thread (R3).
-    #[track_caller]
-    pub fn cancel(&self) {
-        request(self.node(), None, Location::caller());
-    }
-
-    /// As [`cancel`](TaskGroup::cancel), with a message that every error shows.
-    #[track_caller]
-    pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
-        request(self.node(), Some(message.into()), Location::caller());
-    }
-
-    /// Asks the body and every child to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
-    /// [grace](TaskGroup::grace), the request becomes a cancellation when the grace is over.
-    #[track_caller]
-    pub fn stop(&self) {
-        self.handle().stop();
-    }
-
-    /// As [`stop`](TaskGroup::stop), with a grace that belongs to this request; see
-    /// [`CancelHandle::stop_within`](crate::CancelHandle::stop_within).
-    #[track_caller]
-    pub fn stop_within(&self, grace: Duration) {
-        stop_within(self.node(), grace, Location::caller());
-    }
-
-    /// Whether this group, or a region around it, is cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        look::is_cancelled(self.node())
-    }
-
-    /// A handle that asks for cancellation from anywhere.
-    pub fn handle(&self) -> CancelHandle {
-        CancelHandle::new(Arc::clone(self.node()))
-    }
-
-    /// The number of children that have not left yet.
-    pub fn len(&self) -> usize {
-        self.shared.open()
-    }
-
-    /// Whether no child is inside.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn node(&self) -> &Arc<Node> {
-        self.shared.node()
-    }
-}
-
-impl<E> Default for TaskGroup<'_, E> {
-    fn default() -> Self {
-        TaskGroup::new()
-    }
-}
-
-impl<E> Drop for TaskGroup<'_, E> {
-    #[track_caller]
-    fn drop(&mut self) {
-        self.shared.drop_group(Location::caller());
-    }
-}
-
-impl<E> fmt::Debug for TaskGroup<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.node().fmt(f)
     }
 }

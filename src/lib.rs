@@ -117,9 +117,9 @@ pub mod guide;
 mod identity;
 #[cfg(feature = "inspect")]
 pub mod inspect;
-mod lasting;
 pub mod local;
 mod names;
+mod opaque;
 mod places;
 mod reason;
 mod region;

@@ -1,7 +1,6 @@
 //! The reason of a cancellation: kept from the first request to the last error that shows it (R10).
 
 use crate::identity::TaskId;
-use crate::lasting::Lasting;
 use crate::names::Shown;
 use crate::sync::Arc;
 use crate::wrong_task::WrongTask;
@@ -52,7 +51,7 @@ pub struct Reason {
     origin: Arc<Origin>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Origin {
     /// The kind for the region that got the first request.
     kind: ReasonKind,
@@ -71,44 +70,28 @@ impl Reason {
         task: Option<TaskId>,
         location: Option<&'static Location<'static>>,
     ) -> Self {
-        Reason {
-            kind,
-            origin: Arc::new(Origin {
-                kind,
-                message,
-                task,
-                location,
-                wrong_task: None,
-                grace: None,
-            }),
-        }
+        Reason::of(Origin { kind, message, task, location, wrong_task: None, grace: None })
     }
 
+    fn of(origin: Origin) -> Self {
+        Reason { kind: origin.kind, origin: Arc::new(origin) }
+    }
+
+    /// The reason of a region that a task polled which does not own it.
     pub(crate) fn misplaced(wrong_task: Box<WrongTask>) -> Self {
-        Reason {
+        Reason::of(Origin {
             kind: ReasonKind::WrongTask,
-            origin: Arc::new(Origin {
-                kind: ReasonKind::WrongTask,
-                message: None,
-                task: Some(wrong_task.current.clone()),
-                location: Some(wrong_task.attempted_at),
-                wrong_task: Some(wrong_task),
-                grace: None,
-            }),
-        }
+            message: None,
+            task: Some(wrong_task.current.clone()),
+            location: Some(wrong_task.attempted_at),
+            wrong_task: Some(wrong_task),
+            grace: None,
+        })
     }
 
     /// The reason of a cancellation that comes because the `grace` after the stop for this reason is over.
     pub(crate) fn after(&self, grace: Duration) -> Self {
-        let Origin { kind, message, task, location, .. } = &*self.origin;
-        let origin = Origin {
-            kind: *kind,
-            message: message.clone(),
-            task: task.clone(),
-            location: *location,
-            wrong_task: None,
-            grace: Some(grace),
-        };
+        let origin = Origin { wrong_task: None, grace: Some(grace), ..(*self.origin).clone() };
         Reason { kind: self.kind, origin: Arc::new(origin) }
     }
 
@@ -233,7 +216,7 @@ impl fmt::Display for Reason {
         if let Some(grace) = self.origin.grace {
             // A semicolon after a text, because the grace is no part of it.
             let first = self.kind == ReasonKind::Requested && self.origin.message.is_none();
-            write!(f, "{} the grace of {} is over", if first { ":" } else { ";" }, Lasting(grace))?;
+            write!(f, "{} the grace of {grace:?} is over", if first { ":" } else { ";" })?;
         }
         self.asked().fmt(f)
     }
@@ -285,18 +268,4 @@ pub enum Leaving {
     Panicked,
     /// The body was dropped by other code: the loser of a `select!`, a timeout, an abort.
     Abandoned,
-}
-
-#[cfg(any(feature = "inspect", feature = "tracing"))]
-impl Leaving {
-    /// The reason as a text about the region in which the exit was registered.
-    pub(crate) fn to_text(&self) -> String {
-        match self {
-            Leaving::Completed => "its body has ended".to_owned(),
-            Leaving::Failed => "its body has failed".to_owned(),
-            Leaving::Cancelled(reason) => reason.to_string(),
-            Leaving::Panicked => "its body has panicked".to_owned(),
-            Leaving::Abandoned => "its body was dropped".to_owned(),
-        }
-    }
 }

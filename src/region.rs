@@ -20,7 +20,7 @@
 //!    region that is *dropped* with a cancelled region around it keeps that region's reason when it leaves,
 //!    for later questions.
 //! 6. Numbers grow: of two regions that are entered in one task, the later one has the larger number.
-//!    Sorting by it is last in, first out, whatever the order of drops (R7).
+//!    Sorting by it is last in, first out, in any order of drops (R7).
 //!
 //! # Lock order
 //!
@@ -40,13 +40,13 @@
 //!
 //! | floor | file | content |
 //! |--:|---|---|
-//! | 0 | `flags` | the bits of a region's state: who sets each, who reads it, with which ordering |
+//! | 0 | `flags` | the bits of a region's state: the code that sets each and that reads it, and the ordering |
 //! | 0 | `kind` | the kinds of regions |
 //! | 0 | `body` | a body of any type |
 //! | 0 | `phase` | the state of a region, for observers |
 //! | 0 | `stamp` | owner and place of a region without a node, in one word |
 //! | 0 | `tally` | the failures and the panic of one region |
-//! | 0 | `crowd` | the exits that are polled side by side |
+//! | 0 | `crowd` | work that is polled side by side: exits and waves |
 //! | 0 | `exits` | the exits that a region has not begun, as a list |
 //! | 0 | `quiet/word` | the words in which most questions end |
 //! | 0 | `time/limits` | times as they were set, and graces that have begun |

@@ -7,6 +7,7 @@ pub use entered::{EnterError, EnteredScope, Left};
 pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest, Tightening};
 
 use crate::failure::Cancelled;
+use crate::opaque::opaque;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::look;
 use crate::region::request;
@@ -312,8 +313,4 @@ impl<F: Future> futures_core::FusedFuture for ScopeRun<'_, F> {
     }
 }
 
-impl<F: Future> fmt::Debug for ScopeRun<'_, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ScopeRun")
-    }
-}
+opaque!({F: Future} ScopeRun<'_, F>);

@@ -1,11 +1,11 @@
 //! Shields: a cancelled region waits for the shields inside it (R12).
 
+use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::shields;
 use crate::region::{Ended, Kind, Node, Run};
 use crate::report::{Report, report};
 use pin_project_lite::pin_project;
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -101,8 +101,4 @@ impl<F: Future> futures_core::FusedFuture for Shield<F> {
     }
 }
 
-impl<F: Future> fmt::Debug for Shield<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shield")
-    }
-}
+opaque!({F: Future} Shield<F>);

@@ -1,5 +1,6 @@
 //! The trait through which an executor runs a group's children.
 
+use crate::opaque::opaque;
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
@@ -56,11 +57,7 @@ pub struct Refused(
     pub BoxTask,
 );
 
-impl fmt::Debug for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Refused")
-    }
-}
+opaque!(Refused);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

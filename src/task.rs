@@ -5,6 +5,7 @@
 pub use crate::identity::TaskId;
 
 use crate::clock::Clock;
+use crate::opaque::opaque;
 use crate::region::inbox;
 use crate::region::shields;
 use crate::region::time::clock;
@@ -12,7 +13,6 @@ use crate::region::{self, Draft, Kind, Lone, Run};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use pin_project_lite::pin_project;
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -147,8 +147,4 @@ impl<F: Future> futures_core::FusedFuture for Task<F> {
     }
 }
 
-impl<F: Future> fmt::Debug for Task<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Task")
-    }
-}
+opaque!({F: Future} Task<F>);

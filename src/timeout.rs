@@ -1,6 +1,7 @@
 //! Time limits around one future (R11).
 
 use crate::clock::Alarm;
+use crate::opaque::opaque;
 use crate::reason::Reason;
 use crate::region::{Draft, Kind, Lone, Run};
 use crate::report::{Report, report};
@@ -196,11 +197,7 @@ impl<F: Future> futures_core::FusedFuture for MoveOn<F> {
     }
 }
 
-impl<F: Future> fmt::Debug for MoveOn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MoveOn")
-    }
-}
+opaque!({F: Future} MoveOn<F>);
 
 pin_project! {
     /// The future of [`fail_after`] and [`fail_at`].
@@ -225,8 +222,4 @@ impl<F: Future> futures_core::FusedFuture for FailAt<F> {
     }
 }
 
-impl<F: Future> fmt::Debug for FailAt<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FailAt")
-    }
-}
+opaque!({F: Future} FailAt<F>);

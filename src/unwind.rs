@@ -39,11 +39,20 @@ pub(crate) fn quietly(user_code: impl FnOnce()) {
     }
 }
 
-/// Drops the payload of a panic. The drop may panic in turn; then its payload is leaked.
-pub(crate) fn discard(payload: Payload) {
+/// Drops the payload of a panic, if there is one. The drop may panic in turn; then its payload is leaked.
+pub(crate) fn discard(payload: impl Into<Option<Payload>>) {
+    let Some(payload) = payload.into() else { return };
     if let Err(another) = catch(|| drop(payload)) {
         std::mem::forget(another);
     }
+}
+
+/// The first of several panics, which is to be resumed; discards the others, because only one can be.
+pub(crate) fn first_of(panics: impl IntoIterator<Item = Payload>) -> Option<Payload> {
+    panics.into_iter().reduce(|first, later| {
+        discard(later);
+        first
+    })
 }
 
 /// The text of a panic, for a record.
@@ -59,7 +68,7 @@ pub(crate) fn into_message(payload: Payload) -> String {
     message
 }
 
-/// The text of a value whose `Display` may be user code: as much of it as was written before it panicked.
+/// The text of a value with a `Display` that may be user code: as much of it as was written before it panicked.
 pub(crate) fn text(shown: &impl fmt::Display) -> String {
     let mut text = String::new();
     match catch(|| write!(text, "{shown}")) {

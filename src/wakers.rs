@@ -117,9 +117,7 @@ impl Extend<Waker> for Taken {
 /// Wakes all, even if some of them panic. A waker's panic ends here, after the panic hook has reported it, because it
 /// must not interrupt the caller, such as the drop that hands exits over (R8, R18).
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    if let Some(payload) = wake_all_of(wakers) {
-        unwind::discard(payload);
-    }
+    unwind::discard(wake_all_of(wakers));
 }
 
 /// As [`wake_all`]; returns the first panic of a waker. Such a panic is a fault of the executor, and is resumed in the

@@ -99,17 +99,14 @@ impl Misuse {
         panic!("{self}")
     }
 
-    /// A spawn through a spawner whose group is gone. Only the place where the spawner was made is
-    /// known.
+    /// A spawn through the spawner of a group that is gone. Only the place where the spawner was made is known.
     pub(crate) fn group_gone(
         made_at: &'static Location<'static>,
         attempted_at: &'static Location<'static>,
     ) -> Self {
         Misuse::Closed { region: "task group".to_owned(), entered_at: made_at, attempted_at }
     }
-}
 
-impl Misuse {
     /// A guard of a group that has closed, or is gone.
     pub(crate) fn unguarded(
         region: String,

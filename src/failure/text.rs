@@ -37,26 +37,6 @@ impl<E: fmt::Display> fmt::Display for Cause<E> {
     }
 }
 
-impl<E: fmt::Debug> fmt::Debug for Cause<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Body(error) => f.debug_tuple("Body").field(error).finish(),
-            Cause::Child { task, spawned_at, error } => {
-                let mut child = f.debug_struct("Child");
-                child.field("task", task).field("spawned_at", spawned_at).field("error", error);
-                child.finish()
-            }
-            Cause::Exit(failure) => f.debug_tuple("Exit").field(failure).finish(),
-            Cause::Cancelled(reason) => f.debug_tuple("Cancelled").field(reason).finish(),
-            Cause::NotReady { task, spawned_at } => {
-                let mut child = f.debug_struct("NotReady");
-                child.field("task", task).field("spawned_at", spawned_at).finish()
-            }
-            Cause::Rejected(wrong) => f.debug_tuple("Rejected").field(wrong).finish(),
-        }
-    }
-}
-
 impl<E: Error + 'static> Error for Cause<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {

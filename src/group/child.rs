@@ -98,11 +98,11 @@ where
         if let Some(name) = name {
             // It has its node from the start, because the node knows the name.
             let node = new_node(&place, ledger, at, posted, Some(Arc::clone(name)));
-            place.settle_named(&node, name);
+            place.store_named_node(&node, name);
             run.begin_in(node);
         } else if Newborn::WATCHED && posted {
             let node = new_node(&place, ledger, at, posted, None);
-            place.settle(&node);
+            place.store_node(&node);
             run.begin_in(node);
         }
         Child { run, place, turn }
@@ -215,13 +215,13 @@ fn begin<F: Future<Output = Result<T, E>>, T, E>(
 ) {
     if run.node().is_none() {
         let node = new_node(place, ledger, run.at(), posted, None);
-        place.settle(&node);
+        place.store_node(&node);
         run.begin_pinned(node);
     }
 }
 
-/// Polls the child without a node, unless there is a request for it: to itself through its handle, or to its group,
-/// whose `run` polls it then. A pending executor child gets its node, because no poll of the group's `run` reaches it.
+/// Polls the child without a node, unless there is a request for it: to itself through its handle, or to its group (the
+/// group's `run` then polls it). A pending executor child gets its node, because no poll of the group's `run` reaches it.
 #[inline(always)]
 fn poll_light<K: Poller<P>, F, P, T, E>(
     by: &K,
@@ -240,7 +240,7 @@ where
         begin(run.as_mut(), place, ledger, K::POSTED);
         return run.poll_quick(cx);
     };
-    let settle = |made: Option<Arc<Node>>| {
+    let store = |made: Option<Arc<Node>>| {
         let node = match made {
             Some(made) => {
                 newborn.has_node(&made);
@@ -249,12 +249,12 @@ where
             None => new_node(place, ledger, at, K::POSTED, None),
         };
         // A place that is the child's home has it already.
-        place.settle(&node);
+        place.store_node(&node);
         node
     };
     let reach = by.reach(group, place);
     let stays = || by.stays(place);
-    let polled = run.as_mut().poll_light(light, reach, stays, settle, cx);
+    let polled = run.as_mut().poll_light(light, reach, stays, store, cx);
     if polled.is_none() && run.node().is_none() {
         // No region can become current any more, because the thread is exiting.
         begin(run.as_mut(), place, ledger, K::POSTED);

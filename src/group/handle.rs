@@ -3,6 +3,7 @@
 use super::slot::Slot;
 use crate::failure::ChildError;
 use crate::identity::TaskId;
+use crate::opaque::opaque;
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
@@ -116,8 +117,4 @@ impl<T> futures_core::FusedFuture for Join<T> {
     }
 }
 
-impl<T> fmt::Debug for Join<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Join")
-    }
-}
+opaque!({T} Join<T>);

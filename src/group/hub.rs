@@ -16,7 +16,7 @@ use crate::unwind;
 use std::ops::Deref;
 use std::panic::Location;
 
-/// Most groups have no spawners, and share what they have with nobody.
+/// The state of a group. Most groups have no spawners: their state is in the group itself, and needs no allocation.
 pub(crate) struct Hub<E, M: Kept<E>> {
     own: Shared<E, M>,
     /// Where the spawns of spawners, and those of the group from then on, arrive; made with the first spawner.

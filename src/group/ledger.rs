@@ -243,9 +243,7 @@ impl<E> Ledger<E> {
 
     fn stop(&self, by: Option<TaskId>, at: &'static Location<'static>) {
         let reason = Reason::new(ReasonKind::SiblingFailed, None, by, Some(at));
-        if let Some(payload) = request::stop(&self.node, reason) {
-            unwind::discard(payload);
-        }
+        unwind::discard(request::stop(&self.node, reason));
     }
 
     /// The errors and the panic of the group, when the last child has left.

@@ -5,8 +5,8 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::list::{Linked, PinLink};
 use super::place::{Place, Seated};
+use crate::opaque::opaque;
 use crate::wakers::Seat;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -41,17 +41,9 @@ pub struct BoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + Send + 'env, Box
 /// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
 pub struct LocalBoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
 
-impl<E> fmt::Debug for BoxChild<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BoxChild")
-    }
-}
+opaque!({E} BoxChild<'_, E>);
 
-impl<E> fmt::Debug for LocalBoxChild<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LocalBoxChild")
-    }
-}
+opaque!({E} LocalBoxChild<'_, E>);
 
 /// The type in which a group keeps in-task children, with `Send` or without.
 pub(crate) trait Kept<E>: Linked {

@@ -22,10 +22,10 @@ pub(crate) trait Place<T> {
     fn asked(&self) -> Option<(Reason, u64)>;
 
     /// The child has its node: a later request goes there.
-    fn settle(&self, node: &Arc<Node>);
+    fn store_node(&self, node: &Arc<Node>);
 
-    /// As [`settle`](Place::settle), for a child with a name, of which nobody can have asked anything yet.
-    fn settle_named(&self, node: &Arc<Node>, name: &Arc<str>);
+    /// As [`store_node`](Place::store_node), for a child with a name, of which nobody can have asked anything yet.
+    fn store_named_node(&self, node: &Arc<Node>, name: &Arc<str>);
 
     /// The child has left.
     fn fill(&self, result: Result<T, ChildError>);
@@ -66,12 +66,12 @@ impl<T> Place<T> for Arc<Slot<T>> {
         Slot::asked(self)
     }
 
-    fn settle(&self, node: &Arc<Node>) {
-        Slot::settle(self, node);
+    fn store_node(&self, node: &Arc<Node>) {
+        Slot::store_node(self, node);
     }
 
-    fn settle_named(&self, node: &Arc<Node>, name: &Arc<str>) {
-        Slot::settle_named(self, node, Arc::clone(name));
+    fn store_named_node(&self, node: &Arc<Node>, name: &Arc<str>) {
+        Slot::store_named_node(self, node, Arc::clone(name));
     }
 
     #[inline(always)]
@@ -124,10 +124,10 @@ impl<T> Place<T> for Detached {
     }
 
     #[inline]
-    fn settle(&self, _: &Arc<Node>) {}
+    fn store_node(&self, _: &Arc<Node>) {}
 
     #[inline]
-    fn settle_named(&self, _: &Arc<Node>, _: &Arc<str>) {}
+    fn store_named_node(&self, _: &Arc<Node>, _: &Arc<str>) {}
 
     #[inline]
     fn fill(&self, result: Result<T, ChildError>) {

@@ -3,11 +3,11 @@
 use super::gate::Core;
 use crate::failure::ChildError;
 use crate::identity::TaskId;
+use crate::opaque::opaque;
 use crate::reason::Reason;
 use crate::sync::{Arc, Mutex};
 use futures_core::Stream;
 use std::collections::VecDeque;
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -112,8 +112,4 @@ impl Stream for Results {
     }
 }
 
-impl fmt::Debug for Results {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Results")
-    }
-}
+opaque!(Results);

@@ -11,6 +11,7 @@ use super::ledger::Settled;
 use super::member::Kept;
 use super::members::Members;
 use crate::failure::{Cause, Failure, Failures};
+use crate::opaque::opaque;
 use crate::reason::{Leaving, Reason};
 use crate::region::frame;
 use crate::region::links;
@@ -24,7 +25,6 @@ use crate::sync::Arc;
 use crate::unwind::Payload;
 use crate::wrong_task::{Misuse, WrongTask};
 use pin_project_lite::pin_project;
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -173,7 +173,7 @@ where
         let this = self.project();
         let crew = this.crew;
         if let Err(misuse) = frame::begin(&mut crew.frame, "run") {
-            frame::reject(&mut crew.frame);
+            frame::end(&mut crew.frame);
             crew.done = true;
             match *misuse {
                 Misuse::WrongTask(wrong) => {
@@ -306,8 +306,4 @@ where
     }
 }
 
-impl<F: Future, E, M: Kept<E>> fmt::Debug for GroupRun<'_, F, E, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupRun")
-    }
-}
+opaque!({F: Future, E, M: Kept<E>} GroupRun<'_, F, E, M>);

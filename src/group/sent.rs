@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 
 pin_project! {
     /// An executor child, with its group's ledger, and the executor that runs the exits it abandons.
-    struct Sent<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> {
+    struct ExecutorChild<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> {
         #[pin]
         child: Child<F, P>,
         // `None` once it has signed out.
@@ -22,7 +22,7 @@ pin_project! {
         executor: Option<Arc<dyn Spawn + Send + Sync>>,
     }
 
-    impl<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> PinnedDrop for Sent<F, P, T, E> {
+    impl<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> PinnedDrop for ExecutorChild<F, P, T, E> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let Some(ledger) = this.ledger.take() else { return };
@@ -36,7 +36,7 @@ pin_project! {
     }
 }
 
-impl<F, P, T, E> Future for Sent<F, P, T, E>
+impl<F, P, T, E> Future for ExecutorChild<F, P, T, E>
 where
     F: Future<Output = Result<T, E>>,
     P: Place<T> + Posted,
@@ -69,7 +69,7 @@ pub(super) fn send<F, P, T, E>(
     E: Send + 'static,
 {
     let child = Child::new(ledger, future, place, Location::caller(), name.as_ref(), true);
-    let task = Sent { child, ledger: Some(Arc::clone(ledger)), executor: spawner.keep() };
+    let task = ExecutorChild { child, ledger: Some(Arc::clone(ledger)), executor: spawner.keep() };
     if let Err(Refused(task)) = spawner.spawn_named(name.as_deref(), task) {
         // The drop of the child signs it out.
         drop(task);

@@ -136,7 +136,7 @@ impl<T> Slot<T> {
     }
 
     /// Stores the child's node: a later request goes to the node.
-    pub(super) fn settle(&self, node: &Arc<Node>) {
+    pub(super) fn store_node(&self, node: &Arc<Node>) {
         let before = {
             let mut inside = self.inside.lock();
             std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
@@ -146,8 +146,8 @@ impl<T> Slot<T> {
         }
     }
 
-    /// As [`settle`](Slot::settle), for a child with a name, of which nobody can have asked anything yet.
-    pub(super) fn settle_named(&self, node: &Arc<Node>, name: Arc<str>) {
+    /// As [`store_node`](Slot::store_node), for a child with a name, of which nobody can have asked anything yet.
+    pub(super) fn store_named_node(&self, node: &Arc<Node>, name: Arc<str>) {
         let named = Named { node: Some(Arc::clone(node)), name };
         self.inside.lock().region = Region::Named(Box::new(named));
     }
@@ -161,7 +161,7 @@ impl<T> Slot<T> {
             return request(&node, None, at);
         }
         let reason = Reason::new(ReasonKind::Requested, None, current_task(), Some(at));
-        let (settled, before) = {
+        let (node, before) = {
             let mut inside = self.inside.lock();
             match &inside.region {
                 Region::None | Region::Parked(_) if matches!(inside.result, Outcome::None) => {
@@ -179,7 +179,7 @@ impl<T> Slot<T> {
         if let Region::Parked(seat) = before {
             resume_panic(wake_all_of(Some(Waker::from(seat))));
         }
-        if let Some(node) = settled {
+        if let Some(node) = node {
             request(&node, None, at);
         }
     }
@@ -241,7 +241,7 @@ impl<T> Slot<T> {
 impl<T> Home for Slot<T> {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
         let node = self.newborn.node(group, at, self.asked(), true, None);
-        self.settle(&node);
+        self.store_node(&node);
         node
     }
 }

@@ -5,10 +5,10 @@ use super::handle::TaskHandle;
 use super::list::Link;
 use super::member::BoxChild;
 use super::shared::Shared;
+use crate::opaque::opaque;
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, Weak};
 use crate::wrong_task::{Misuse, Rejected};
-use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -235,8 +235,4 @@ impl<E> Clone for GroupSpawner<'_, E> {
     }
 }
 
-impl<E> fmt::Debug for GroupSpawner<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupSpawner")
-    }
-}
+opaque!({E} GroupSpawner<'_, E>);

@@ -105,9 +105,8 @@ impl<T> Stream for Values<T> {
         // Registered before the queue is read, so that a later wake-up wakes the task.
         this.joins.take_woken(&this.ready, cx.waker());
         while let Some(place) = this.joins.next_woken() {
-            let Some((entry, seat)) = this.joins.at(place) else { continue };
-            let Poll::Ready(value) =
-                Pin::new(&mut entry.1).poll(&mut Context::from_waker(seat.waker))
+            let Some(((_, join), seat)) = this.joins.at(place) else { continue };
+            let Poll::Ready(value) = Pin::new(join).poll(&mut Context::from_waker(seat.waker))
             else {
                 continue;
             };

@@ -2,9 +2,8 @@
 
 use super::json::millis;
 use crate::failure::counted;
-use crate::lasting::Lasting;
 use crate::names::Shown;
-use crate::reason::Reason;
+use crate::reason::{Leaving, Reason};
 use crate::region::Phase;
 use crate::region::register::{Found, FoundExit};
 use serde_json::{Value, json};
@@ -197,7 +196,13 @@ impl Exit {
             of: running.number + found.rest,
             running_for: now.saturating_duration_since(running.since),
             adopted: found.adopted,
-            why: running.why.to_text(),
+            why: match &running.why {
+                Leaving::Completed => "its body has ended".to_owned(),
+                Leaving::Failed => "its body has failed".to_owned(),
+                Leaving::Cancelled(reason) => reason.to_string(),
+                Leaving::Panicked => "its body has panicked".to_owned(),
+                Leaving::Abandoned => "its body was dropped".to_owned(),
+            },
             grace_left: left(running.due, clocks[found.clock]),
         }
     }
@@ -225,7 +230,7 @@ impl fmt::Display for Region {
         if let Some(owner) = &self.owner {
             write!(f, " of {owner}")?;
         }
-        write!(f, ", entered {:.1} ago at {}", Lasting(self.open_for), self.entered_at)?;
+        write!(f, ", entered {:.1?} ago at {}", self.open_for, self.entered_at)?;
         for (said, what) in [
             (self.shielded && self.kind != "shield", ", shielded"),
             (self.abandoned, ", its run was dropped"),
@@ -240,15 +245,15 @@ impl fmt::Display for Region {
             (None, _) => {}
         }
         if let Some(left) = self.deadline_left {
-            write!(f, ", deadline in {:.1}", Lasting(left))?;
+            write!(f, ", deadline in {left:.1?}")?;
         }
         if let Some(left) = self.grace_left {
-            write!(f, ", grace ends in {:.1}", Lasting(left))?;
+            write!(f, ", grace ends in {left:.1?}")?;
         }
         if self.exits > 0 {
             write!(f, ", {} to run", counted(self.exits, "exit"))?;
         }
-        write!(f, ", waits {:.1} for {}", Lasting(self.waiting_for), self.waits_for)
+        write!(f, ", waits {:.1?} for {}", self.waiting_for, self.waits_for)
     }
 }
 
@@ -260,9 +265,9 @@ impl fmt::Display for Exit {
         if let Some(owner) = &self.owner {
             write!(f, " of {owner}")?;
         }
-        write!(f, ", runs {:.1}, registered at {registered_at}", Lasting(*running_for))?;
+        write!(f, ", runs {running_for:.1?}, registered at {registered_at}")?;
         if let Some(left) = self.grace_left {
-            write!(f, ", grace ends in {:.1}", Lasting(left))?;
+            write!(f, ", grace ends in {left:.1?}")?;
         }
         match self.adopted {
             true => {

@@ -2,14 +2,13 @@
 
 use super::json::{SNAPSHOT_SCHEMA, escaped};
 use super::region::{Exit, Region};
-use crate::lasting::Lasting;
 use crate::region::register::{self, Found};
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The length to which a path in a line is shown as a whole, and the depth to which regions are nested in the tree. Deeper regions are in a list in the region at this depth, each
-/// with its depth as a number.
+/// The depth to which regions are nested in the tree: deeper regions are in a list in the region at this depth, each with its
+/// depth as a number. A path in a line is shown as a whole up to this length.
 const NESTED: usize = 32;
 
 /// The open regions of this process, as a forest: each region with the regions that were
@@ -147,8 +146,7 @@ impl Snapshot {
             let Some(&(region, before)) = path.last() else { return };
             // If a region or exit inside has a line, this region waits for that, and needs none.
             if told.len() == before && region.leaving && region.waiting_for >= time {
-                let waits =
-                    format!("waits {:.1} for {}", Lasting(region.waiting_for), region.waits_for);
+                let waits = format!("waits {:.1?} for {}", region.waiting_for, region.waits_for);
                 told.push(line(path, &waits));
             }
             path.pop();

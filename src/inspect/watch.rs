@@ -1,8 +1,8 @@
 //! Reports of regions that do not end.
 
 use super::snapshot::snapshot;
+use crate::opaque::opaque;
 use crate::sync::{Alarm, sleeper};
-use std::fmt;
 use std::time::Duration;
 
 /// Looks at all regions once in each period `every`, and reports each region and exit that has been leaving for longer
@@ -70,8 +70,4 @@ pub struct Watch {
     _alarm: Alarm,
 }
 
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watch")
-    }
-}
+opaque!(Watch);

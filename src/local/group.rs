@@ -2,15 +2,11 @@
 
 use super::spawner::GroupSpawner;
 use crate::group::{
-    GroupRun, Handshake, Hub, Link, LocalBoxChild, LocalReady, Policy, Results, Start, TaskHandle,
-    started,
+    GroupRun, Handshake, Hub, Link, LocalBoxChild, LocalReady, Results, Start, TaskHandle,
+    requests, settings, started,
 };
-use crate::region::look;
 use crate::region::owner;
-use crate::region::shields;
-use crate::region::time;
 use crate::region::{Kind, Node};
-use crate::scope::{CancelHandle, request, stop, stop_within};
 use crate::sync::Arc;
 use crate::wrong_task::{Rejected, accepted};
 use std::borrow::Cow;
@@ -21,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A [`TaskGroup`](crate::TaskGroup) with children that need not be `Send`. It has in-task children only.
 ///
-/// The docs of that type apply.
+/// The docs of that type apply, and the examples of the methods are with that type.
 ///
 /// # Task affinity
 ///
@@ -62,83 +58,13 @@ pub struct TaskGroup<'env, E> {
     shared: Hub<E, LocalBoxChild<'env, E>>,
 }
 
+settings!(TaskGroup);
+requests!(TaskGroup);
+
 impl<'env, E> TaskGroup<'env, E> {
     /// A group without children; see [`TaskGroup::new`](crate::TaskGroup::new).
     pub fn new() -> Self {
         TaskGroup { shared: Hub::new(Node::new(Kind::Group)) }
-    }
-
-    /// Sets the name of the group, for texts.
-    pub fn named(self, name: impl Into<String>) -> Self {
-        self.node().set_name(name.into());
-        self
-    }
-
-    /// See [`TaskGroup::keep_going`](crate::TaskGroup::keep_going).
-    pub fn keep_going(self) -> Self {
-        self.shared.set_policy(Policy::KeepGoing);
-        self
-    }
-
-    /// See [`TaskGroup::stop_on_failure`](crate::TaskGroup::stop_on_failure).
-    pub fn stop_on_failure(self) -> Self {
-        self.shared.set_policy(Policy::StopFirst);
-        self
-    }
-
-    /// See [`TaskGroup::isolate_panics`](crate::TaskGroup::isolate_panics).
-    pub fn isolate_panics(self) -> Self {
-        self.shared.isolate_panics();
-        self
-    }
-
-    /// See [`TaskGroup::first_success`](crate::TaskGroup::first_success).
-    pub fn first_success(self) -> Self {
-        self.shared.set_policy(Policy::FirstSuccess);
-        self
-    }
-
-    /// See [`TaskGroup::limit`](crate::TaskGroup::limit).
-    pub fn limit(self, n: usize) -> Self {
-        self.shared.set_limit(n);
-        self
-    }
-
-    /// See [`TaskGroup::max_causes`](crate::TaskGroup::max_causes).
-    pub fn max_causes(self, n: usize) -> Self {
-        self.shared.set_cap(n);
-        self
-    }
-
-    /// Cancels the group at `at`; see [`TaskGroup::deadline`](crate::TaskGroup::deadline).
-    pub fn deadline(self, at: Instant) -> Self {
-        time::add_deadline(self.node(), at);
-        self
-    }
-
-    /// Cancels the group when it has been entered for `timeout`; see [`TaskGroup::timeout`](crate::TaskGroup::timeout).
-    pub fn timeout(self, timeout: Duration) -> Self {
-        time::set_timeout(self.node(), timeout);
-        self
-    }
-
-    /// The time that a stop may last before it becomes a cancellation; see
-    /// [`TaskGroup::grace`](crate::TaskGroup::grace).
-    pub fn grace(self, grace: Duration) -> Self {
-        time::set_grace(self.node(), grace);
-        self
-    }
-
-    /// Shields the body and the children from cancellation from outside; see
-    /// [`TaskGroup::shielded`](crate::TaskGroup::shielded).
-    pub fn shielded(self) -> Self {
-        shields::set_shielded(self.node());
-        self
-    }
-
-    /// Changes the deadline; see [`TaskGroup::set_deadline`](crate::TaskGroup::set_deadline).
-    pub fn set_deadline(&self, at: Instant) {
-        time::set_deadline(self.node(), at);
     }
 
     /// Spawns a child in this task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
@@ -310,73 +236,5 @@ impl<'env, E> TaskGroup<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         GroupRun::new(&self.shared, body, Location::caller())
-    }
-
-    /// Requests the cancellation of the body and of every child (R3).
-    #[track_caller]
-    pub fn cancel(&self) {
-        request(self.node(), None, Location::caller());
-    }
-
-    /// As [`cancel`](TaskGroup::cancel), with a message that every error shows.
-    #[track_caller]
-    pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
-        request(self.node(), Some(message.into()), Location::caller());
-    }
-
-    /// Asks the body and every child to wind down (R13).
-    #[track_caller]
-    pub fn stop(&self) {
-        stop(self.node(), Location::caller());
-    }
-
-    /// As [`stop`](TaskGroup::stop), with a grace that belongs to this request; see
-    /// [`CancelHandle::stop_within`](crate::CancelHandle::stop_within).
-    #[track_caller]
-    pub fn stop_within(&self, grace: Duration) {
-        stop_within(self.node(), grace, Location::caller());
-    }
-
-    /// Whether this group, or a region around it, is cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        look::is_cancelled(self.node())
-    }
-
-    /// A handle that requests a cancellation from anywhere, also from other threads.
-    pub fn handle(&self) -> CancelHandle {
-        CancelHandle::new(Arc::clone(self.node()))
-    }
-
-    /// The number of children that have not left yet.
-    pub fn len(&self) -> usize {
-        self.shared.open()
-    }
-
-    /// Whether no child is inside.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn node(&self) -> &Arc<Node> {
-        self.shared.node()
-    }
-}
-
-impl<E> Default for TaskGroup<'_, E> {
-    fn default() -> Self {
-        TaskGroup::new()
-    }
-}
-
-impl<E> Drop for TaskGroup<'_, E> {
-    #[track_caller]
-    fn drop(&mut self) {
-        self.shared.drop_group(Location::caller());
-    }
-}
-
-impl<E> fmt::Debug for TaskGroup<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.node().fmt(f)
     }
 }

@@ -1,9 +1,9 @@
 //! The handle that may spawn into a local group.
 
 use crate::group::{GroupGuard, Link, LocalBoxChild, Shared, TaskHandle};
+use crate::opaque::opaque;
 use crate::sync::{Arc, Weak};
 use crate::wrong_task::{Misuse, Rejected};
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
@@ -107,8 +107,4 @@ impl<E> Clone for GroupSpawner<'_, E> {
     }
 }
 
-impl<E> fmt::Debug for GroupSpawner<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupSpawner")
-    }
-}
+opaque!({E} GroupSpawner<'_, E>);

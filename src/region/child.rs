@@ -36,7 +36,7 @@ pin_project! {
 struct Region<V> {
     frame: Frame,
     progress: Progress,
-    /// The body's, while the region is being left.
+    /// The value of the body, while the region is being left.
     value: Option<V>,
 }
 
@@ -78,7 +78,7 @@ impl<F: Future> ChildRun<F> {
     }
 
     /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it. Otherwise
-    /// `settle` stores the node that was made inside, or makes one.
+    /// `store` stores the node that was made inside, or makes one.
     ///
     /// `None` if there is more to do, for [`poll_run`](ChildRun::poll_run); or, with the child still without a node, if
     /// no region can become current, because the thread is exiting.
@@ -88,7 +88,7 @@ impl<F: Future> ChildRun<F> {
         light: Light,
         reach: Reach,
         stays: impl FnOnce() -> bool,
-        settle: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
+        store: impl FnOnce(Option<Arc<Node>>) -> Arc<Node>,
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let mut this = self.project();
@@ -108,7 +108,7 @@ impl<F: Future> ChildRun<F> {
             (Ok(Poll::Pending), None) if !shielded && stays() => return Some(Poll::Pending),
             _ => {}
         }
-        let region = this.region.insert(Region::new(settle(node), this.at, value));
+        let region = this.region.insert(Region::new(store(node), this.at, value));
         let Region { frame, progress, value } = &mut **region;
         let mut body = InPlace { body: this.body, value, why: completed };
         let quick = frame::after_quick_poll(frame, progress, caught, shielded, &mut body, cx);
@@ -150,7 +150,7 @@ impl<F: Future> ChildRun<F> {
         self.project().region.as_mut()?.value.take()
     }
 
-    /// Drops what is left of the child. If it has a node and has not left, its exits are handed over.
+    /// Drops the body, if it has not ended. If the child has a node and has not left, its exits are handed over.
     pub(crate) fn abandon(self: Pin<&mut Self>) {
         let mut this = self.project();
         if let Some(region) = this.region {

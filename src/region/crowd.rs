@@ -1,4 +1,5 @@
-//! What a region runs side by side in its polls: each of a few in every poll, and of more only what was woken (R19).
+//! Work that a region runs side by side in its polls. It polls each of a few pieces in every poll; of more than a few it
+//! polls only the pieces that were woken (R19).
 
 use super::tally::Tally;
 use crate::sync::Arc;
@@ -6,17 +7,18 @@ use crate::unwind;
 use crate::wakers::{Ready, Roster};
 use std::task::{Context, Poll};
 
-/// One of those that run side by side.
+/// A piece of work that runs beside others: an exit that has begun, or a wave.
 pub(super) trait Abreast {
-    /// Ready when it has ended; `tally` knows how.
+    /// Ready when it has ended; its outcome is in `tally` then.
     fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()>;
 }
 
-/// How many are polled with the waker of the region. A waker of its own costs each an allocation.
+/// The number of pieces up to which all are polled with the waker of the region, because a waker of its own costs a piece an
+/// allocation.
 const FEW: usize = 8;
 
 pub(crate) struct Crowd<T> {
-    /// All of them; or those that have come since the last poll, where there are more than a few.
+    /// All pieces; or, if there are more than a few, the pieces that have come since the last poll.
     few: Vec<T>,
     many: Option<Box<Many<T>>>,
 }
@@ -44,7 +46,7 @@ impl<T> Crowd<T> {
         self.few.append(&mut others.take());
     }
 
-    /// All of them, which are to be polled elsewhere.
+    /// Takes all pieces, to be polled elsewhere.
     pub(super) fn take(&mut self) -> Vec<T> {
         let few = std::mem::take(&mut self.few);
         let Some(mut many) = self.many.take() else { return few };

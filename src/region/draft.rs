@@ -118,7 +118,7 @@ impl Draft {
     /// Marks a node that was made late as entered and left, as the stamp says.
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
-        if let Some((entered_at, who)) = self.stamp.entry() {
+        if let Some((entered_at, who)) = self.stamp.owner() {
             leave::mark_left(node, entered_at, who);
         }
     }
@@ -207,7 +207,7 @@ impl Draft {
 
     #[cold]
     fn enter_twice(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
-        let node = match (self.node(), self.stamp.entry()) {
+        let node = match (self.node(), self.stamp.owner()) {
             // The region is in its first poll elsewhere, and the node that was made here is not entered. The
             // stand-in has the owner and the place for the error.
             (node, Some((entered_at, who))) if !node.is_entered() => {
@@ -264,7 +264,7 @@ impl Light {
         enter::entered(self.kind, owner, flags, parent, self.at, self.deadline)
     }
 
-    /// Makes the node of an executor child of `group`, whose first poll this is.
+    /// Makes the node of an executor child of `group`, during its first poll.
     pub(super) fn child_afar(&self, group: &Arc<Node>) -> Arc<Node> {
         newborn::child(group, (self.task, None), self.at, None, true)
     }

@@ -30,7 +30,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 /// The state that the thread which enters the region has read under the lock.
-struct Entry {
+struct Entering {
     /// The region around, if it is still needed: if this region is not attended yet, or may have been looked at before.
     around: Option<Arc<Node>>,
     /// Whether the region was attended as well.
@@ -50,7 +50,7 @@ pub(super) fn entered(
 ) -> Arc<Node> {
     let clocked = clock::flag_within(parent.as_ref());
     let timed = if deadline.is_some() { TIMED } else { 0 };
-    quiet::note_held(parent.as_ref());
+    quiet::note_enclosed(parent.as_ref());
     let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
     if deadline.is_some() {
         inner.more().deadline = deadline;
@@ -68,12 +68,16 @@ pub(crate) fn enter(node: &Arc<Node>, at: &'static Location<'static>) {
 
 /// As [`enter`](enter); `None` if the region was entered before. `attended` is raised if the region is
 /// inside another region and belongs to that region's owner.
-fn enter_around(node: &Arc<Node>, at: &'static Location<'static>, attended: u32) -> Option<Entry> {
+fn enter_around(
+    node: &Arc<Node>,
+    at: &'static Location<'static>,
+    attended: u32,
+) -> Option<Entering> {
     let (parent, in_exit) = ambient::current().unzip();
     let in_exit = in_exit.unwrap_or(false);
     let owner = owner::within(parent.as_ref());
     let attended = if owner.task != 0 && node.kind != Kind::Task { attended } else { 0 };
-    quiet::note_held(parent.as_ref());
+    quiet::note_enclosed(parent.as_ref());
     let mut inner = node.inner.lock();
     if node.has(ENTERED) {
         return None;
@@ -94,7 +98,7 @@ fn enter_around(node: &Arc<Node>, at: &'static Location<'static>, attended: u32)
         look::begin_epoch_if_seen(node, around.as_ref());
     }
     observe::entered(node);
-    Some(Entry { around, attended: attended != 0, awaited, timed })
+    Some(Entering { around, attended: attended != 0, awaited, timed })
 }
 
 /// The flags that a region inherits from its parent.
@@ -147,7 +151,7 @@ pub(super) fn attend(
             // root, which may move with its future, only if it is entered here (R5).
             drop(inner);
             around = around.or_else(|| Some(ambient::current()?.0));
-            quiet::note_held(around.as_ref());
+            quiet::note_enclosed(around.as_ref());
             inner = node.inner.lock();
             match &around {
                 Some(around) => {
@@ -177,7 +181,7 @@ fn link_up_if(node: &Arc<Node>, awaited: bool) {
     }
     if awaited && node.has(TIMED) {
         // Waits from before the entry arm no timer: its times begin now, or go by another clock.
-        request::look_after(node);
+        request::look_again(node);
     }
 }
 
@@ -208,7 +212,7 @@ pub(crate) fn take_over(node: &Arc<Node>) {
     let in_exit = in_exit.unwrap_or(false);
     let owner = owner::within(parent.as_ref());
     // A region in which none was ever entered is around no other one.
-    if let Some(parent) = parent.as_ref().filter(|_| node.holds.is_known()) {
+    if let Some(parent) = parent.as_ref().filter(|_| node.encloses.is_known()) {
         move_out_of_the_way_to(node, parent);
     }
     {
@@ -222,7 +226,7 @@ pub(crate) fn take_over(node: &Arc<Node>) {
 
 /// Makes `parent` the region around this one.
 fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
-    quiet::note_held(parent.as_ref());
+    quiet::note_enclosed(parent.as_ref());
     let (former, link, awaited) = {
         let mut inner = node.inner.lock();
         node.lower(&inner, LINKED);

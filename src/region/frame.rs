@@ -36,8 +36,8 @@ use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
-pub(crate) use enter::{begin, begin_close, begin_in, reject};
-pub(super) use enter::{begin_draft, leave_draft, note_left, poll_draft};
+pub(crate) use enter::{begin, begin_close, begin_in, end};
+pub(super) use enter::{begin_draft, leave_draft, poll_draft};
 pub(crate) use leave::{
     abandon, abandon_keeping, abandon_to, abandon_unattended, detach, poll_adopted, poll_leave,
     poll_meanwhile, report_foreign_drop, waits_for_outer,
@@ -119,7 +119,7 @@ pub(crate) enum Progress {
     Body,
     /// The body has ended, and the region is being left.
     Ended(Ended),
-    /// The region could not be entered; that is still to be returned.
+    /// The region could not be entered; the run still has to return this error.
     Refused(Box<Misuse>),
 }
 
@@ -195,17 +195,14 @@ impl Frame {
     pub(crate) fn drop_timers(&mut self) {
         let Some(extras) = self.extras_seen() else { return };
         let timers = (extras.timers.end_with_body(), std::mem::take(&mut extras.watch));
-        if let Err(payload) = unwind::catch(|| drop(timers)) {
-            self.keep_panic(payload);
-        }
+        self.keep_panic_of(unwind::catch(|| drop(timers)));
     }
 
     /// Drops the body with its region current, so that the regions inside hand their exits to
     /// it.
     pub(crate) fn clear(&mut self, body: &mut dyn Body) {
-        if let Err(payload) = ambient::within(&mut self.node, false, || body.drop_body()) {
-            self.keep_panic(payload);
-        }
+        let dropped = self.within(|| body.drop_body());
+        self.keep_panic_of(dropped);
     }
 
     /// As [`clear`](Frame::clear), for a body that is dropped by the code around the region.
@@ -222,9 +219,8 @@ impl Frame {
     /// Drops a value that the body returned, with the region current; a panic of the drop is
     /// kept.
     pub(crate) fn drop_within<T>(&mut self, left: T) {
-        if let Err(payload) = self.within(|| drop(left)) {
-            self.keep_panic(payload);
-        }
+        let dropped = self.within(|| drop(left));
+        self.keep_panic_of(dropped);
     }
 
     #[inline]

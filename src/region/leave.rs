@@ -123,7 +123,8 @@ pub(super) fn stand_in(
     stand_in
 }
 
-/// Closes the region if it has nothing to run and nothing to tell, as most regions whose body has ended.
+/// Closes the region if it has no exits to run and no failures to pass on, as most regions after the end of their body;
+/// `false` if it has.
 pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
     let leave = {
         let exits = own.map(|own| own.list.lock());

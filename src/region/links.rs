@@ -51,7 +51,7 @@ pub(crate) fn link_up(region: &Arc<Node>) {
     if let Some(outermost) = linked {
         // Look from the outermost link down, not from `region`: a waiter on a region in between saw `LINKED` and
         // relies on this call.
-        request::look(&outermost);
+        request::look_again_unless_quiet(&outermost);
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) fn unlink(node: &Arc<Node>, Links { up, first_down, rest_down }: Link
         drop_link(&child, link);
         link_up(&child);
         if cancelled {
-            request::look_after(&child);
+            request::look_again(&child);
         }
     }
 }

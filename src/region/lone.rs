@@ -1,15 +1,16 @@
-//! A task or a time limit that only its own run has: it has no node while nothing inside asks for one, in its first poll and
-//! in every later one (R19).
+//! A task or a time limit that only its own run can reach: a *lone* region. It has no node, in its first poll and in later
+//! ones, until a region inside needs its parent's node (R19).
 //!
 //! # Invariants
 //!
-//! 1. No handle and no shared draft reaches such a region. So nobody cancels it, hands anything over to it, or has to wake
-//!    it: while it has no node, its run registers no waker.
-//! 2. From its first poll that is pending on it knows what it was entered in, by its node. Where it is polled or dropped
-//!    elsewhere, it gets a node of its own first, inside what it was entered in (R1, R2).
-//! 3. A region inside that has to know its parent gives it its node within a poll, and the run goes on with that.
-//! 4. Its deadline never changes. `due` tells that the timer here is armed for it, with a node and without one; the frame's
-//!    timers do not know of it. A clock of one's own makes timers of its own: then the deadline is left to the frame.
+//! 1. No handle and no shared draft reaches a lone region. So it gets no request and no exit of another region, and no other
+//!    thread has to wake it: while it has no node, its run registers no waker.
+//! 2. From its first pending poll on, the lone region keeps the node of the region around it. If it is polled or dropped in
+//!    another region, it first gets its own node, inside the region that it was entered in (R1, R2).
+//! 3. A region inside that needs its parent's node makes the node during a poll, and the run goes on with that node.
+//! 4. The deadline of a lone region never changes. `due` is set while the timer of this room is armed for the deadline, with
+//!    a node and without one; the frame then arms no timer for it. If a clock was given to a task around, the frame arms the
+//!    timer instead, because only the frame's timers go by a given clock.
 
 use super::ambient;
 use super::ambient::Light;
@@ -37,7 +38,7 @@ pin_project! {
         pub(crate) draft: Draft,
         // Since its first poll that was pending, until it has a node.
         entered: Option<Entered>,
-        // What the timer is armed for.
+        // The deadline for which the timer is armed.
         due: Option<Instant>,
         #[pin]
         timer: T,
@@ -48,7 +49,7 @@ struct Entered {
     task: u64,
     root: Option<u64>,
     deadline: Option<Instant>,
-    /// The region that it was entered in, with the mark that an exit of it ran. `None` if no region was around it.
+    /// The region around it, and whether an exit of that region ran. `None` if no region was around.
     around: Option<(Arc<Node>, bool)>,
 }
 
@@ -123,7 +124,7 @@ impl<T: LoneTimer> Origin for Lone<T> {
                 if self.entered.is_some() {
                     self.each().end();
                 }
-                frame::note_left(frame);
+                frame::end(frame);
                 return Quick::Left;
             }
             (Ok(Poll::Pending), None) if !shielded && self.as_mut().each().stays(&light, cx) => {
@@ -156,7 +157,7 @@ impl<T: LoneTimer> Origin for Lone<T> {
     }
 }
 
-/// A lone region in a poll or in its drop, whatever its timer.
+/// A lone region in a poll or in its drop, with a timer of any type.
 struct LoneRef<'a> {
     draft: &'a Draft,
     entered: &'a mut Option<Entered>,
@@ -164,19 +165,19 @@ struct LoneRef<'a> {
     timer: Pin<&'a mut dyn LoneTimer>,
 }
 
-/// What the timer of a lone region came to.
+/// The result of a poll of the timer.
 #[derive(PartialEq, Eq)]
 enum Time {
     /// The timer is armed, or there is no deadline.
     Waits,
     HasCome(Instant),
-    /// The frame has to find out.
+    /// The frame has to look at the deadline.
     Unknown,
 }
 
 impl LoneRef<'_> {
-    /// At the beginning of a later poll: `None` where it goes on with a node, because it is polled elsewhere, or because of
-    /// its deadline.
+    /// The state for a later poll without a node (invariant 2). `None` if the region gets its node here, because it is polled in
+    /// another region, or because its deadline has come.
     #[inline(never)]
     fn look_around(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> Option<Light> {
         let (light, here) = self.where_entered(frame)?;
@@ -196,8 +197,8 @@ impl LoneRef<'_> {
         act_on(time, frame);
     }
 
-    /// The region as it was entered, and whether it is polled or dropped there. `None` before its first pending poll, and once
-    /// it has its node.
+    /// The region as it was entered, and whether the region around it then is the current one. `None` before its first pending
+    /// poll, and once it has its node.
     fn where_entered(&self, frame: &Frame) -> Option<(Light, bool)> {
         let Entered { task, root, deadline, around } = self.entered.as_ref()?;
         let light = self.draft.light_of(frame.at(), *task, *root, *deadline);
@@ -211,7 +212,7 @@ impl LoneRef<'_> {
             Ok(Some(Poll::Ready(()))) => Time::HasCome(at),
             Ok(None) => Time::Unknown,
             Err(payload) => {
-                // A timer of the frame's finds the same, in the region that ends with it.
+                // The frame's timer panics in the same way, and the region ends with that panic.
                 unwind::discard(payload);
                 Time::Unknown
             }
@@ -220,7 +221,7 @@ impl LoneRef<'_> {
         time
     }
 
-    /// After the first poll that is pending.
+    /// Arms the timer, after the first pending poll (invariant 4).
     fn arm(&mut self, light: &Light, around: Option<&Arc<Node>>, cx: &mut Context<'_>) -> Time {
         if light.deadline.is_none() {
             return Time::Waits;
@@ -238,24 +239,24 @@ impl LoneRef<'_> {
         }
     }
 
-    /// After a poll that is pending, in which nothing has asked for the node: whether none is needed.
+    /// After a pending poll in which no region inside needed the node: whether the region stays without one.
     #[inline(never)]
     fn stays(&mut self, light: &Light, cx: &mut Context<'_>) -> bool {
         if self.entered.is_some() {
-            // Its timer was polled before the body.
+            // The timer was polled before the body, in `look_around`.
             return true;
         }
         let around = ambient::current();
         let time = self.arm(light, around.as_ref().map(|(node, _)| node), cx);
-        // A time that has come is found again with the node.
+        // If the time has come already, the frame finds it again, with the node.
         let stays = time == Time::Waits;
         let Light { task, root, deadline, .. } = *light;
         *self.entered = stays.then_some(Entered { task, root, deadline, around });
         stays
     }
 
-    /// After a poll in which the region turned out to need its node. The timer of a body that `waits` is armed,
-    /// unless it was.
+    /// Gives the region its node after a poll that needed it. If the body `waits`, its timer is armed, unless an earlier poll
+    /// did that.
     #[inline(never)]
     fn give_node_after(
         &mut self,
@@ -275,7 +276,7 @@ impl LoneRef<'_> {
         }
     }
 
-    /// Gives the region its node, which may have been made within the poll, inside what it was entered in.
+    /// Gives the region its node, inside the region that it was entered in; `inside` is the node that this poll has made.
     #[inline(never)]
     fn give_node(&mut self, frame: &mut Frame, light: &Light, inside: Option<Arc<Node>>) {
         let entered = self.entered.take();
@@ -289,7 +290,7 @@ impl LoneRef<'_> {
         self.leave_time_to(frame);
     }
 
-    /// Tells the frame whether the deadline is its business.
+    /// Leaves the deadline to the timer here, if that is armed (invariant 4).
     fn leave_time_to(&self, frame: &Frame) {
         if self.due.is_some() {
             time::watches_itself(frame.node());
@@ -317,13 +318,11 @@ impl LoneRef<'_> {
         match dropped {
             Some((Ok(()), _, None)) => {
                 self.end();
-                frame::note_left(frame);
+                frame::end(frame);
             }
             Some((caught, _, node)) => {
                 self.give_node(frame, &light, node);
-                if let Err(payload) = caught {
-                    frame.keep_panic(payload);
-                }
+                frame.keep_panic_of(caught);
                 frame::abandon(frame, None);
             }
             None => {

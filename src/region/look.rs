@@ -149,7 +149,7 @@ pub(super) fn is_found_quiet(node: &Node) -> bool {
 /// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
 /// it; if there was none, no region has to look again.
 pub(super) fn begin_epoch_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
-    if node.quiet.enter() || node.holds.is_known() {
+    if node.quiet.enter() || node.encloses.is_known() {
         begin_epoch_if_asked(parent);
     }
 }

@@ -4,7 +4,7 @@ use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
 use super::kind::Kind;
 #[cfg(feature = "testing")]
 use super::live;
-use super::quiet::word::{Holds, Quiet};
+use super::quiet::word::{Encloses, Quiet};
 use super::record::sent::Sent;
 #[cfg(feature = "inspect")]
 use super::register::listed::Entry;
@@ -30,7 +30,7 @@ pub(crate) struct Node {
     pub(super) quiet: Quiet,
     pub(super) owner: SharedIdentity,
     pub(super) kind: Kind,
-    pub(super) holds: Holds,
+    pub(super) encloses: Encloses,
     /// The key of the region among its parent's links, if it is linked there.
     pub(super) link_key: AtomicU32,
     pub(super) inner: Mutex<Inner>,
@@ -191,7 +191,7 @@ impl Node {
             quiet: Quiet::new(),
             owner: SharedIdentity::new(owner),
             kind,
-            holds: Holds::new(),
+            encloses: Encloses::new(),
             link_key: AtomicU32::new(NO_KEY),
             inner: Mutex::new(inner),
             #[cfg(feature = "testing")]
@@ -199,7 +199,8 @@ impl Node {
         })
     }
 
-    /// The number by which the exits of different regions of one task are sorted; 0 for a stack, whose cell has it.
+    /// The number by which the exits of different regions of one task are sorted; 0 for a stack, because the stack's cell has
+    /// the number ([`OwnExits`](super::OwnExits)).
     pub(super) fn number(&self) -> u64 {
         self.inner.lock().more.as_ref().map_or(0, |more| more.number)
     }

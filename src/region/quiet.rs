@@ -75,14 +75,14 @@ pub(super) fn end_quiet(node: &Node) {
 /// As [`begin_epoch`], for the regions inside alone: if none was ever entered, no region has to look
 /// again (R19).
 pub(super) fn begin_epoch_inside(node: &Node) {
-    if node.holds.is_so() {
+    if node.encloses.is_so() {
         begin_epoch();
     }
 }
 
 /// Notes in `parent` that a region is entered in it. To be called before that region looks outwards.
-pub(super) fn note_held(parent: Option<&Arc<Node>>) {
+pub(super) fn note_enclosed(parent: Option<&Arc<Node>>) {
     if let Some(parent) = parent {
-        parent.holds.note();
+        parent.encloses.note();
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A region is listed from its entry until it is left; a group whose `run` was dropped until its last child has
-//!    left.
+//! 1. A region is listed from its entry until it is left. After a drop of its `run`, a group is listed until its last child
+//!    has left.
 //! 2. An entry is dropped outside the lock of its node, because the drop takes the lock of the register.
 //! 3. A look drops no region: a reference that turns out to be the last is dropped after the look (R18).
 

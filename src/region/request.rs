@@ -25,7 +25,7 @@ use crate::unwind::{self, Payload};
 use crate::wakers::{Taken, wake_all_of};
 use std::time::Duration;
 
-/// The signal that travels down the links when a region is cancelled.
+/// The form in which a request travels down the links.
 #[derive(Clone)]
 pub(super) enum Signal {
     /// The region itself is cancelled.
@@ -74,9 +74,7 @@ impl Delivery {
 /// Cancels this region for `reason`, unless it is cancelled already or was left. The regions
 /// that are linked below are reached in a loop, not by recursion (R14).
 pub(crate) fn cancel(node: &Node, reason: Reason) {
-    if let Some(payload) = cancel_for_user(node, reason) {
-        unwind::discard(payload);
-    }
+    unwind::discard(cancel_for_user(node, reason));
 }
 
 /// As [`cancel`]; returns the first panic of a waker, to be resumed in the user code that made
@@ -104,13 +102,7 @@ pub(crate) fn stop(node: &Arc<Node>, reason: Reason) -> Option<Payload> {
     observe::stopped(node, &reason);
     // A panic of its clock is resumed after the signal has reached every region.
     let begun = unwind::catch(|| time::begin_graces(node));
-    match (deliver_all(own, below), begun) {
-        (Some(first), Err(second)) => {
-            unwind::discard(second);
-            Some(first)
-        }
-        (first, begun) => first.or(begun.err()),
-    }
+    unwind::first_of(deliver_all(own, below).into_iter().chain(begun.err()))
 }
 
 /// As [`stop`], with a grace that belongs to this request. Of several graces the one that is over
@@ -129,18 +121,12 @@ pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> 
     let begun = unwind::catch(|| time::stop_due(node));
     // A scope that was entered by a call has no run that would watch the time.
     let told = time::change_times(node, |_| if node.is_entered_by_call() { UNWATCHED } else { 0 });
-    let panics = [stopped, begun.err(), told].into_iter().flatten();
-    panics.reduce(|first, later| {
-        unwind::discard(later);
-        first
-    })
+    unwind::first_of([stopped, begun.err(), told].into_iter().flatten())
 }
 
 /// Wakes `own` after every region below has got its signal and was woken (invariant 4).
 pub(super) fn deliver(own: Taken, below: Delivery) {
-    if let Some(payload) = deliver_all(own, below) {
-        unwind::discard(payload);
-    }
+    unwind::discard(deliver_all(own, below));
 }
 
 /// As [`deliver`]; returns the first panic of a waker.
@@ -156,8 +142,8 @@ pub(super) fn deliver_all(own: Taken, mut below: Delivery) -> Option<Payload> {
     wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
 }
 
-/// A child is cancelled with its group; a stay with its scope and for the same reason. Any other
-/// region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
+/// The signal that a region below takes from `signal`. A child is cancelled with its group; a stay with its scope and for the
+/// same reason. Any other region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
 /// shield.
 fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
     Some(match (node.kind(), signal) {
@@ -183,7 +169,9 @@ pub(super) fn told_at(node: &Node) -> Option<u64> {
     node.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
 }
 
-/// Returns the region's flags, as they are then.
+/// The region acts on `signal`, under its lock: it records the request, adds the regions that are linked below to `below`, and
+/// moves the wakers that have to be woken to `wakers`. Returns its flags afterwards. A request that it has got before, or that
+/// comes after it was left, changes nothing (invariant 2).
 pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut Delivery) -> u32 {
     let mut inner = node.inner.lock();
     let heard = match signal {
@@ -290,20 +278,20 @@ pub(super) fn catch_up(node: &Arc<Node>, child: &Arc<Node>) {
 
 /// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
 /// of times.
-pub(super) fn look(node: &Arc<Node>) {
+pub(super) fn look_again_unless_quiet(node: &Arc<Node>) {
     if !look::is_found_quiet(node) || node.has(TIMED) {
-        look_again(node, shields::held_around(node).map(Signal::Held));
+        wake_to_look(node, shields::held_around(node).map(Signal::Held));
     }
 }
 
 /// Wakes the waiters here and below, so that they look again, because the regions around have changed, or the clock
 /// or the times of this region. For example, a cancelled region around was left, so that a cancellation here counts
 /// now; or there is a deadline now.
-pub(super) fn look_after(node: &Arc<Node>) {
-    look_again(node, None);
+pub(super) fn look_again(node: &Arc<Node>) {
+    wake_to_look(node, None);
 }
 
-fn look_again(node: &Arc<Node>, held: Option<Signal>) {
+fn wake_to_look(node: &Arc<Node>, held: Option<Signal>) {
     let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
     let nodes = (0..signals.len()).map(|at| (Arc::clone(node), at)).collect();
     deliver(Taken::default(), Delivery { nodes, signals });

@@ -31,7 +31,7 @@ pin_project! {
         origin: O,
         #[pin]
         body: Option<F>,
-        // The body's, while the region is being left.
+        // The value of the body, while the region is being left.
         value: Option<F::Output>,
         progress: Progress,
     }
@@ -49,7 +49,7 @@ pin_project! {
     }
 }
 
-/// The end of a region whose value goes outwards as it is: the value, or the reason why there is none. `None` if the run is
+/// The end of a region that returns the body's own value: the value, or the reason why there is none. `None` if the run is
 /// polled again after a panic.
 pub(crate) type Left<T> = Option<Result<T, Reason>>;
 
@@ -173,8 +173,7 @@ impl<F: Future, O: Origin> Run<F, O> {
         poll_run(this.frame, this.progress, source, &mut body, cx)
     }
 
-    /// As [`poll_run`](Run::poll_run), for a region whose value goes outwards as it is. It resolves to that, or to why there
-    /// is none; to `None` where it is polled again after a panic.
+    /// As [`poll_run`](Run::poll_run), for a region that returns the body's own value; see [`Left`].
     pub(crate) fn poll_scope(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

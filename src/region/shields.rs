@@ -136,5 +136,5 @@ pub(super) fn give_way(region: &Arc<Node>) {
         let inner = node.inner.lock();
         node.lower(&inner, HELD);
     }
-    request::look(region);
+    request::look_again_unless_quiet(region);
 }

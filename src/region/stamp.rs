@@ -70,7 +70,7 @@ impl Stamp {
 
     /// The place where it was entered, and the owner. `None` before, and if only the node has
     /// them.
-    pub(super) fn entry(&self) -> Option<(Place, Identity)> {
+    pub(super) fn owner(&self) -> Option<(Place, Identity)> {
         Signature::read(self.0.load(Ordering::Acquire))
     }
 
@@ -108,13 +108,13 @@ mod tests {
         let at = Location::caller();
         for who in [task(7), Identity { task: 0, runtime: 7 }] {
             let stamp = Stamp::new();
-            assert!(stamp.entry().is_none() && !stamp.has_left());
+            assert!(stamp.owner().is_none() && !stamp.has_left());
             assert!(stamp.enter(Signature::of(who, at).unwrap()));
             assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
-            assert_eq!(stamp.entry(), Some((at, who)));
+            assert_eq!(stamp.owner(), Some((at, who)));
             stamp.leave();
             assert!(stamp.has_left() && stamp.has_left_or_will_look());
-            assert_eq!(stamp.entry(), Some((at, who)));
+            assert_eq!(stamp.owner(), Some((at, who)));
             assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
         }
     }
@@ -133,6 +133,6 @@ mod tests {
         assert!(stamp.enter(Signature::or_elsewhere(None)));
         assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
         stamp.leave();
-        assert!(stamp.entry().is_none() && stamp.has_left());
+        assert!(stamp.owner().is_none() && stamp.has_left());
     }
 }

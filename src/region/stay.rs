@@ -44,7 +44,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
     };
     links::drop_link(node, link);
-    quiet::note_held(Some(scope));
+    quiet::note_enclosed(Some(scope));
     {
         let mut inner = scope.inner.lock();
         (inner.parent, inner.entered_at) = (parent.clone(), entered_at);

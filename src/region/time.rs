@@ -72,8 +72,7 @@ pub(super) fn come_due(node: &Arc<Node>, now: Instant, times: Times) {
     }
 }
 
-/// As [`come_due`], for a wait: for the region with the times that this region's run
-/// watches, unless it has left.
+/// As [`come_due`], for a wait inside `node`. The times of a stay are those of its scope, so a stay stands for its scope.
 fn come_due_here(node: &Arc<Node>, now: Instant) {
     let timed = walk::scope_of(node);
     if !timed.has(LEFT) {

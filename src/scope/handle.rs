@@ -215,7 +215,7 @@ impl CancelHandle {
     /// # futures::executor::block_on(async {
     /// let scope = CancelScope::new();
     /// let guard = scope.handle().drop_guard();
-    /// std::thread::spawn(move || drop(guard)); // whoever holds it is gone, however that came about
+    /// std::thread::spawn(move || drop(guard)); // its holder has ended, by itself or by a panic
     /// scope.run(std::future::pending::<()>()).await.unwrap_err();
     /// # });
     /// ```
@@ -231,7 +231,6 @@ impl CancelHandle {
 ///
 /// The region is cancelled. The reason has the place where the guard was made, because a drop has no place of its
 /// own. While the thread unwinds, the panic of a waker is discarded.
-#[doc(alias = "drop_guard")]
 #[must_use = "dropping it cancels the region"]
 pub struct DropGuard {
     handle: CancelHandle,

@@ -1,5 +1,6 @@
 //! A value that is lent until its exit gives it back.
 
+use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::inbox;
 use crate::region::{Exit, ExitError, Node, ambient};
@@ -174,14 +175,6 @@ impl<T: fmt::Debug, M: Later<T>> fmt::Debug for Held<T, M> {
     }
 }
 
-impl<T> fmt::Debug for SendLater<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendLater")
-    }
-}
+opaque!({T} SendLater<T>);
 
-impl<T> fmt::Debug for LocalLater<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LocalLater")
-    }
-}
+opaque!({T} LocalLater<T>);

@@ -2,8 +2,8 @@
 
 use super::{ExitStack, Held};
 use crate::failure::BoxError;
+use crate::opaque::opaque;
 use crate::wrong_task::accepted;
-use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -124,8 +124,4 @@ impl<R: Resource> futures_core::FusedFuture for Enter<'_, R> {
     }
 }
 
-impl<R: Resource> fmt::Debug for Enter<'_, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Enter")
-    }
-}
+opaque!({R: Resource} Enter<'_, R>);

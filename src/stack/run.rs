@@ -2,13 +2,13 @@
 
 use super::ExitStack;
 use crate::failure::{Cause, Failure};
+use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::record;
 use crate::region::{Ended, Frame, OwnExits, Run};
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
-use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -70,7 +70,7 @@ where
     }
 }
 
-/// The outcome of a stack whose body or exits failed, panicked or were cancelled.
+/// The outcome of a stack after a failure, a panic or a cancellation of its body or exits.
 #[cold]
 #[track_caller]
 fn tell<T, E>(
@@ -111,8 +111,4 @@ where
     }
 }
 
-impl<F: Future, S> fmt::Debug for StackRun<'_, F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StackRun")
-    }
-}
+opaque!({F: Future, S} StackRun<'_, F, S>);

@@ -1,10 +1,10 @@
 //! A clock that stands still until it is moved.
 
 use crate::clock::{Clock, Sleep};
+use crate::opaque::opaque;
 use crate::sync::{Arc, Mutex};
 use crate::wakers::wake_all;
 use slab::Slab;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -101,11 +101,7 @@ impl Default for MockClock {
     }
 }
 
-impl fmt::Debug for MockClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MockClock")
-    }
-}
+opaque!(MockClock);
 
 impl Clock for MockClock {
     fn now(&self) -> Instant {

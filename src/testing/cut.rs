@@ -30,7 +30,7 @@ use std::task::{Context, Poll};
 ///         };
 ///         stack.run(body).await
 ///     };
-///     // The task runs what the cut story abandons.
+///     // The task runs the exits that the cut story abandons.
 ///     if task(cut(polls, story)).await.is_some() {
 ///         break;
 ///     }

@@ -22,7 +22,7 @@ pub(crate) struct Roster<T, B = ()> {
 }
 
 struct Place<T, B> {
-    entry: Entry<T>,
+    content: Content<T>,
     state: Arc<MemberWaker<B>>,
     waker: Waker,
 }
@@ -33,19 +33,19 @@ pub(crate) struct Seat<'a, B> {
     pub(crate) state: &'a Arc<MemberWaker<B>>,
 }
 
-enum Entry<T> {
+enum Content<T> {
     Member(T),
     /// With the next place without a member.
     Vacant(usize),
 }
 
-impl<T> Entry<T> {
+impl<T> Content<T> {
     fn get(&self) -> Option<&T> {
-        if let Entry::Member(member) = self { Some(member) } else { None }
+        if let Content::Member(member) = self { Some(member) } else { None }
     }
 
     fn get_mut(&mut self) -> Option<&mut T> {
-        if let Entry::Member(member) = self { Some(member) } else { None }
+        if let Content::Member(member) = self { Some(member) } else { None }
     }
 }
 
@@ -63,19 +63,19 @@ impl<T, B> Roster<T, B> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().filter_map(|place| place.entry.get())
+        self.places.iter().filter_map(|place| place.content.get())
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().filter_map(|place| place.entry.get_mut())
+        self.places.iter_mut().filter_map(|place| place.content.get_mut())
     }
 
     /// All members. No place may be taken from the queue afterwards, because the places are gone.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T, B> {
         let Roster { places, .. } = std::mem::replace(self, Roster::new());
-        places.into_iter().filter_map(|place| match place.entry {
-            Entry::Member(member) => Some(member),
-            Entry::Vacant(_) => None,
+        places.into_iter().filter_map(|place| match place.content {
+            Content::Member(member) => Some(member),
+            Content::Vacant(_) => None,
         })
     }
 
@@ -121,8 +121,8 @@ impl<T, B> Roster<T, B> {
     /// The member in a place, and the place.
     #[inline]
     pub(crate) fn at(&mut self, place: usize) -> Option<(&mut T, Seat<'_, B>)> {
-        let Place { entry, state, waker } = &mut self.places[place];
-        Some((entry.get_mut()?, Seat { waker, state }))
+        let Place { content, state, waker } = &mut self.places[place];
+        Some((content.get_mut()?, Seat { waker, state }))
     }
 
     /// A place without a member, for the first poll of a member. If the place is queued for its former
@@ -139,7 +139,7 @@ impl<T, B> Roster<T, B> {
                 // Many runs have a single member.
                 self.places = Vec::with_capacity(1);
             }
-            self.places.push(Place { entry: Entry::Vacant(place + 1), state, waker });
+            self.places.push(Place { content: Content::Vacant(place + 1), state, waker });
         }
         let Place { state, waker, .. } = &self.places[place];
         (place, Seat { waker, state })
@@ -147,20 +147,20 @@ impl<T, B> Roster<T, B> {
 
     /// Puts a member into the place that [`vacancy`](Roster::vacancy) has returned.
     pub(crate) fn fill(&mut self, place: usize, member: T) {
-        if let Entry::Vacant(next) = self.places[place].entry {
+        if let Content::Vacant(next) = self.places[place].content {
             self.vacant = next;
             self.len += 1;
         }
-        self.places[place].entry = Entry::Member(member);
+        self.places[place].content = Content::Member(member);
     }
 
     pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
-        let entry = &mut self.places[place].entry;
-        let Entry::Member(_) = entry else { return None };
-        let before = std::mem::replace(entry, Entry::Vacant(self.vacant));
+        let content = &mut self.places[place].content;
+        let Content::Member(_) = content else { return None };
+        let before = std::mem::replace(content, Content::Vacant(self.vacant));
         self.places[place].state.forget();
         self.vacant = place;
         self.len -= 1;
-        if let Entry::Member(member) = before { Some(member) } else { None }
+        if let Content::Member(member) = before { Some(member) } else { None }
     }
 }

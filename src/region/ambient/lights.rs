@@ -23,10 +23,10 @@ pub(crate) trait Home {
 /// alone.
 pub(crate) type Posting = (Arc<Node>, Option<Arc<dyn Home>>);
 
-/// A region in its first poll, or a child in any poll, while it has no node.
+/// A region that is polled without a node: in its first poll; a child, a task or a time limit also in later ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Light {
-    /// Identifies the draft: its address, which no other object has while it is polled.
+    /// The address of the region's draft or identity: no other object has it while the region is polled.
     pub(in crate::region) id: usize,
     pub(in crate::region) kind: Kind,
     pub(in crate::region) at: &'static Location<'static>,
@@ -36,10 +36,10 @@ pub(crate) struct Light {
     pub(in crate::region) deadline: Option<Instant>,
 }
 
-/// A region in its first poll.
-pub(super) struct FirstPoll {
+/// A region that is polled without a node, and its node, if this poll has made it.
+pub(super) struct Polled {
     pub(super) light: Light,
-    /// Set when the node is needed.
+    /// Set when a region inside, or a request, needs the node.
     pub(super) node: Option<Arc<Node>>,
 }
 
@@ -51,11 +51,11 @@ pub(crate) enum Reach {
 }
 
 ambient! {
-    /// Regions in their first poll, innermost last.
-    static LIGHTS: RefCell<Vec<FirstPoll>> = RefCell::new(Vec::new());
+    /// The regions that are polled without a node on this thread, innermost last.
+    static LIGHTS: RefCell<Vec<Polled>> = RefCell::new(Vec::new());
 }
 
-/// As [`watch_within`], with the node, if it was made.
+/// As [`watch_within`](super::watch_within), with the node, if this poll has made it.
 type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
 
 /// Runs `user_code` in a region that has no node. `None` if no region can become current,
@@ -67,7 +67,7 @@ pub(in crate::region) fn watch_light<R>(
 ) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS
-        .try_with(|lights| lights.borrow_mut().push(FirstPoll { light: *light, node: None }))
+        .try_with(|lights| lights.borrow_mut().push(Polled { light: *light, node: None }))
         .ok()?;
     let before = here(|here| {
         here.count.set(here.count.get() + 1);
@@ -139,10 +139,10 @@ pub(crate) enum InChild {
     Asked,
 }
 
-/// Asks the innermost region with a node, up to the next exit that runs, so that no node has to be made. Regions
-/// further in were entered in this very poll, so no other thread can have cancelled them; or the outermost of them is a
-/// child of that region, and then the requests to the region's children count for it. `look_at` also gets the earliest
-/// deadline of the regions further in, and what is [to be known](InChild) of such a child.
+/// Calls `look_at` with the innermost region that has a node, up to the next exit that runs, so that a question needs no new
+/// node. No other thread can have cancelled the regions further in, because they have no node. If the outermost of them is a
+/// child, the requests to the children of its group count for it: `look_at` gets that as an [`InChild`]. It also gets the
+/// earliest deadline of the regions further in.
 pub(crate) fn ask_innermost<R>(
     look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, InChild) -> R,
 ) -> R {
@@ -159,7 +159,7 @@ pub(crate) fn ask_innermost<R>(
             let lights = &lights[base as usize..];
             // Nodes are made from the outermost region inwards.
             let made = match lights.first() {
-                Some(FirstPoll { node: Some(_), .. }) => made_of(lights),
+                Some(Polled { node: Some(_), .. }) => made_of(lights),
                 _ => 0,
             };
             let mut deadline: Option<Instant> = None;
@@ -170,12 +170,13 @@ pub(crate) fn ask_innermost<R>(
             }
             let node = made.checked_sub(1).and_then(|last| lights[last].node.clone());
             // A child is polled with its group current, so it is the outermost.
-            let in_child = match lights.first() {
-                Some(FirstPoll { light, .. }) if light.kind == Kind::Child => {
-                    if is_asked(light.id) { InChild::Asked } else { InChild::Yes }
-                }
-                _ => InChild::No,
-            };
+            let in_child =
+                match lights.first() {
+                    Some(Polled { light, .. }) if light.kind == Kind::Child => {
+                        if is_asked(light.id) { InChild::Asked } else { InChild::Yes }
+                    }
+                    _ => InChild::No,
+                };
             (node, deadline, in_child)
         })
     };
@@ -189,19 +190,19 @@ pub(crate) fn ask_innermost<R>(
 
 /// The number of regions that have their node.
 #[cold]
-fn made_of(lights: &[FirstPoll]) -> usize {
+fn made_of(lights: &[Polled]) -> usize {
     lights.iter().rposition(|first| first.node.is_some()).map_or(0, |last| last + 1)
 }
 
-/// The node of the region with this `id`, if the region is in its first poll on this thread. The
-/// node is made if it has none.
+/// The node of the region with this `id`, if the region is polled without a node on this thread. The node is made if there
+/// is none yet.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
-    let position = |lights: &[FirstPoll]| lights.iter().rposition(|first| first.light.id == id);
+    let position = |lights: &[Polled]| lights.iter().rposition(|first| first.light.id == id);
     give_nodes(look_at_lights(position)?)
 }
 
-/// Gives a node to the first poll at index `at` and to every one around it, outermost first, because a node
-/// knows its parent.
+/// Gives a node to the region at index `at` of `LIGHTS` and to every region around it, outermost first, because a node knows
+/// its parent (invariant 2 of `ambient`).
 #[cold]
 pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
     let base = base();
@@ -245,7 +246,7 @@ fn make_at_home(group: &Arc<Node>, light: Light) -> Arc<Node> {
     node
 }
 
-pub(in crate::region) fn look_at_lights<R: Default>(look_at: impl FnOnce(&[FirstPoll]) -> R) -> R {
+pub(in crate::region) fn look_at_lights<R: Default>(look_at: impl FnOnce(&[Polled]) -> R) -> R {
     LIGHTS.try_with(|lights| look_at(&lights.borrow())).unwrap_or_default()
 }
 

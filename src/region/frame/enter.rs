@@ -41,7 +41,7 @@ pub(in crate::region) fn poll_draft<F: Future>(
         return Quick::GoOn;
     };
     if let (Ok(Poll::Ready(())), None) = (&caught, &node) {
-        note_left(frame);
+        end(frame);
         draft.note_left();
         return Quick::Left;
     }
@@ -140,13 +140,8 @@ pub(crate) fn begin_close(frame: &mut Frame) -> Result<(), Box<Misuse>> {
     }
 }
 
-/// Notes that a region without a node has been left.
+/// Ends the frame, because its region was left elsewhere, or could not be entered.
 #[inline]
-pub(in crate::region) fn note_left(frame: &mut Frame) {
-    frame.stage = Stage::Left;
-}
-
-/// Ends the frame of a region that could not be entered.
-pub(crate) fn reject(frame: &mut Frame) {
+pub(crate) fn end(frame: &mut Frame) {
     frame.stage = Stage::Left;
 }

@@ -91,9 +91,8 @@ pub(crate) fn poll_leave(
     }
     let polled = poll_exits(frame, cx, why, own);
     if polled.is_pending() && frame.has(SHIELD) {
-        if let Err(payload) = frame::poll_timers(frame, Times::OfShield, cx) {
-            frame.keep_panic(payload);
-        }
+        let timed = frame::poll_timers(frame, Times::OfShield, cx);
+        frame.keep_panic_of(timed);
         frame::hold_own_shield(frame);
     }
     polled

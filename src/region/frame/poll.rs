@@ -61,7 +61,7 @@ pub(in crate::region) fn poll_fresh(
 /// The body of a calm region has ended: the region is left, if there is nothing to run in it.
 fn end_calmly(frame: &mut Frame, progress: &mut Progress, own: Option<&OwnExits>) -> Quick {
     if leave::close_if_empty(frame.node(), own) {
-        frame::note_left(frame);
+        frame::end(frame);
         return Quick::Left;
     }
     *progress = Progress::Ended(Ended::Value);

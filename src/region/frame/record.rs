@@ -57,16 +57,12 @@ impl Frame {
     /// Drops a value that is not returned because of a failure. A panic of the drop is resumed in place of both, and
     /// hides neither (R15).
     pub(crate) fn drop_value<R>(&mut self, value: R) {
-        if let Err(payload) = unwind::catch(|| drop(value)) {
-            self.keep_panic(payload);
-        }
+        self.keep_panic_of(unwind::catch(|| drop(value)));
     }
 
     /// As [`drop_value`](Frame::drop_value), for the value that the body has ended with.
     pub(in crate::region) fn drop_value_of(&mut self, body: &mut dyn Body) {
-        if let Err(payload) = unwind::catch(|| body.drop_value()) {
-            self.keep_panic(payload);
-        }
+        self.keep_panic_of(unwind::catch(|| body.drop_value()));
     }
 
     /// Whether no failure, no panic and nothing else was ever noted.
@@ -112,6 +108,14 @@ impl Frame {
             reported.trim(record::cap(&node))
         };
         unwind::drop_each_quietly(over);
+    }
+
+    /// Keeps the panic of user code that was run, if it panicked.
+    #[inline]
+    pub(in crate::region) fn keep_panic_of(&mut self, user_code: Result<(), Payload>) {
+        if let Err(payload) = user_code {
+            self.keep_panic(payload);
+        }
     }
 
     pub(in crate::region) fn keep_panic(&mut self, payload: Payload) {

@@ -52,7 +52,7 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
     }
     let Some(next) = &mut frame.extras().watch.next else { return true };
     // Without a timer, the clock is read in every poll.
-    if let Some(Poll::Ready(())) = next.poll_if_told(cx) {
+    if let Some(Poll::Ready(())) = next.try_poll(cx) {
         // The timer became ready between the read of the clock and this.
         next.disarm();
         cx.waker().wake_by_ref();

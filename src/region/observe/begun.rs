@@ -2,6 +2,8 @@
 
 #[cfg(feature = "inspect")]
 use crate::region::register::listed::Listed;
+#[cfg(feature = "tracing")]
+use crate::unwind::quietly;
 
 /// An exit that has begun.
 #[derive(Default)]
@@ -42,10 +44,3 @@ impl Drop for Entered {
 
 #[cfg(not(feature = "tracing"))]
 pub(in crate::region) struct Entered;
-
-#[cfg(feature = "tracing")]
-pub(super) fn quietly(tell: impl FnOnce()) {
-    if let Err(payload) = crate::unwind::catch(tell) {
-        crate::unwind::discard(payload);
-    }
-}

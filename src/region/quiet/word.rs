@@ -49,11 +49,11 @@ impl Quiet {
 }
 
 /// Whether a region was ever entered in this one.
-pub(in crate::region) struct Holds(AtomicBool);
+pub(in crate::region) struct Encloses(AtomicBool);
 
-impl Holds {
+impl Encloses {
     pub(in crate::region) fn new() -> Self {
-        Holds(AtomicBool::new(false))
+        Encloses(AtomicBool::new(false))
     }
 
     /// As far as this thread knows.

@@ -36,29 +36,33 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The source of a run's node.
+/// The source of a run's node, for the quick path, which is generic. The other steps take its [`Source`].
 pub(crate) trait Origin {
     fn source(&self) -> Source<'_>;
 
-    /// Polls a region that has no node. `None` where it needs one first, and may have been given it.
+    /// Polls a region that has no node. `Quick::GoOn` if the region needs its node first; the frame may have it by then.
+    #[inline]
     fn poll_light<F: Future>(
         self: Pin<&mut Self>,
-        frame: &mut Frame,
-        progress: &mut Progress,
-        body: InPlace<'_, F>,
-        cx: &mut Context<'_>,
-    ) -> Quick;
+        _frame: &mut Frame,
+        _progress: &mut Progress,
+        _body: InPlace<'_, F>,
+        _cx: &mut Context<'_>,
+    ) -> Quick {
+        Quick::GoOn
+    }
 
-    /// At the beginning of a poll of a region that has its node.
+    /// Polls the region's own timer, before a poll of a region that has its node.
     #[inline(always)]
     fn poll_timer(self: Pin<&mut Self>, _: &mut Frame, _: &mut Context<'_>) {}
 
+    /// The body has ended: its timer is not needed any more.
     fn body_has_ended(self: Pin<&mut Self>) {}
 
     /// The region has been left in a quick poll.
     fn has_left(self: Pin<&mut Self>, _: &Frame) {}
 
-    /// Drops the body of a region that has no node, and is entered.
+    /// Drops the body of a region that was entered and has no node.
     fn drop_light(self: Pin<&mut Self>, _: &mut Frame, _: &mut dyn Body) {}
 }
 
@@ -70,35 +74,13 @@ impl Origin for Given {
     fn source(&self) -> Source<'_> {
         Source::Node
     }
-
-    #[inline]
-    fn poll_light<F: Future>(
-        self: Pin<&mut Self>,
-        _: &mut Frame,
-        _: &mut Progress,
-        _: InPlace<'_, F>,
-        _: &mut Context<'_>,
-    ) -> Quick {
-        Quick::GoOn
-    }
 }
 
-/// The exits of a stack, whose node was given.
+/// The exits of a stack. A stack has its node from the start.
 impl Origin for &OwnExits {
     #[inline]
     fn source(&self) -> Source<'_> {
         Source::Stack(self)
-    }
-
-    #[inline]
-    fn poll_light<F: Future>(
-        self: Pin<&mut Self>,
-        _: &mut Frame,
-        _: &mut Progress,
-        _: InPlace<'_, F>,
-        _: &mut Context<'_>,
-    ) -> Quick {
-        Quick::GoOn
     }
 }
 

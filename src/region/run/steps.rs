@@ -10,17 +10,16 @@ use crate::region::frame::{Ended, Frame, Progress, Quick};
 use crate::wrong_task::Misuse;
 use std::task::{Context, Poll, ready};
 
-/// Drops what is in a run that is dropped before it has left, and hands over its exits.
+/// For a run that is dropped before it has left: drops the body, and hands over the exits.
 pub(in crate::region) fn drop_inside(frame: &mut Frame, source: Source<'_>, body: &mut dyn Body) {
     frame::report_foreign_drop(frame);
-    // Before the exits are handed over, so that what the body abandons comes here (R7).
+    // Before the hand-over, so that exits which the body abandons go to this region, and on with its own (R7).
     frame.clear_dropped(body);
     if frame.has_error_to_tell() {
         frame.unclaimed();
     }
-    if let Err(payload) = frame.within(|| body.drop_value()) {
-        frame.keep_panic(payload);
-    }
+    let dropped = frame.within(|| body.drop_value());
+    frame.keep_panic_of(dropped);
     frame::abandon(frame, source.exits());
     source.leave_draft(frame);
 }
@@ -62,7 +61,7 @@ pub(in crate::region) fn poll_run(
 ) -> Poll<Result<Ended, Box<Misuse>>> {
     match progress {
         Progress::Refused(_) => {
-            frame::reject(frame);
+            frame::end(frame);
             if let Progress::Refused(misuse) = std::mem::take(progress) {
                 return Poll::Ready(Err(misuse));
             }
@@ -72,7 +71,7 @@ pub(in crate::region) fn poll_run(
                 return Poll::Pending;
             }
             if let Err(misuse) = begin(frame, source) {
-                frame::reject(frame);
+                frame::end(frame);
                 return Poll::Ready(Err(misuse));
             }
             let ended = ready!(frame::poll_body(frame, body, cx));

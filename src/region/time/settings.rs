@@ -17,9 +17,7 @@ pub(crate) fn set_deadline(node: &Node, at: Instant) {
         inner.more().deadline = Some(at);
         0
     });
-    if let Some(payload) = panic {
-        unwind::discard(payload);
-    }
+    unwind::discard(panic);
 }
 
 /// Changes the times of the region by `change`, which returns flags to raise; all that watch the times, here and

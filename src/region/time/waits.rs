@@ -28,7 +28,7 @@ pub(in crate::region) fn poll_times_around(
             *timers = arm_around(region);
         }
         let Some(armed) = timers else { return false };
-        let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.poll_if_told(cx) {
+        let rings = |(timer, node): &mut (Timer, Arc<Node>)| match timer.try_poll(cx) {
             Some(Poll::Ready(())) => Some((timer.at(), Arc::clone(node))),
             // Without a clock where this wait is polled, the time is left to the region's run.
             Some(Poll::Pending) | None => None,
