@@ -12,7 +12,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 host=x86_64-unknown-linux-gnu
 fuzz_seconds=${FUZZ_SECONDS:-60}
 
-steps=(msrv minimal package docsrs loom shuttle seeded proof hack deny machete valgrind asan tsan fuzz coverage mutants)
+steps=(msrv minimal package docsrs loom shuttle seeded proof hack deny machete console valgrind asan tsan fuzz coverage mutants)
 [ $# -eq 0 ] || steps=("$@")
 
 # need COMMAND.. -- how to install it
@@ -133,6 +133,12 @@ for line in sys.stdin:
     if line.get("executable") and line["target"]["name"] == "model": print(line["executable"])')
     PROPTEST_CASES=200 valgrind --quiet --error-exitcode=9 --leak-check=full \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite "$binary" --test-threads=1
+}
+
+# The names and places of children in tokio-console. tokio has the spans that the console reads with this flag only.
+step_console() {
+    RUSTFLAGS="--cfg tokio_unstable" CARGO_TARGET_DIR=$target/console \
+        cargo test -p moored --features tokio,tracing --test console
 }
 
 step_asan() {

@@ -1,7 +1,7 @@
 //! The guide: concepts and recipes, in the order in which they are needed.
 //!
-//! Each page goes from the concept to its rule, from there to the usual pitfall, and ends with recipes. Every program
-//! on these pages is compiled and run by the tests.
+//! Each page goes from the concept to its rules, from there to the usual pitfalls, and ends with recipes. Every program
+//! on these pages is compiled and run by the tests. [`cheat_sheet`] and [`rules`] are for looking things up.
 //!
 //! | page | read it when |
 //! |---|---|

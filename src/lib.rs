@@ -117,6 +117,7 @@ pub mod guide;
 mod identity;
 #[cfg(feature = "inspect")]
 pub mod inspect;
+mod lasting;
 pub mod local;
 mod names;
 mod opaque;

@@ -1,6 +1,7 @@
 //! The reason of a cancellation: kept from the first request to the last error that shows it (R10).
 
 use crate::identity::TaskId;
+use crate::lasting::Lasting;
 use crate::names::Shown;
 use crate::sync::Arc;
 use crate::wrong_task::WrongTask;
@@ -216,7 +217,7 @@ impl fmt::Display for Reason {
         if let Some(grace) = self.origin.grace {
             // A semicolon after a text, because the grace is no part of it.
             let first = self.kind == ReasonKind::Requested && self.origin.message.is_none();
-            write!(f, "{} the grace of {grace:?} is over", if first { ":" } else { ";" })?;
+            write!(f, "{} the grace of {} is over", if first { ":" } else { ";" }, Lasting(grace))?;
         }
         self.asked().fmt(f)
     }
@@ -268,4 +269,18 @@ pub enum Leaving {
     Panicked,
     /// The body was dropped by other code: the loser of a `select!`, a timeout, an abort.
     Abandoned,
+}
+
+#[cfg(any(feature = "inspect", feature = "tracing"))]
+impl Leaving {
+    /// The reason as a text about the region in which the exit was registered.
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Leaving::Completed => "its body has ended".to_owned(),
+            Leaving::Failed => "its body has failed".to_owned(),
+            Leaving::Cancelled(reason) => reason.to_string(),
+            Leaving::Panicked => "its body has panicked".to_owned(),
+            Leaving::Abandoned => "its body was dropped".to_owned(),
+        }
+    }
 }

@@ -4,9 +4,10 @@
 // `src/sync.rs` is the door for the crate's own memory. A test needs no loom.
 #![allow(clippy::disallowed_types)]
 
-use moored::testing::hand;
-use moored::{CancelScope, ExitStack};
+use moored::testing::{MockClock, hand};
+use moored::{BoxTask, CancelScope, ExitStack, Refused, Spawn, TaskGroup, task};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -36,7 +37,11 @@ impl Subscriber for Scribe {
         self.0.lock().unwrap().push(text.0);
         Id::from_u64(1)
     }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        let mut text = Text("field".into());
+        values.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
         let mut text = Text("event".into());
@@ -89,6 +94,48 @@ fn r08_an_exit_is_a_span_and_its_adoption_an_event_that_names_its_stack() {
     assert!(written.contains("span stack=\"exit stack `loser`\""), "{written}");
     assert!(written.contains(&format!("registered_at=\"{}:", file!())), "{written}");
     assert!(written.contains("adopted 2 exits from exit stack `loser`"), "{written}");
+    assert!(written.contains("why=\"its body was dropped\""), "{written}");
+    assert!(written.contains(&format!("entered_at=\"{}:", file!())), "{written}");
+}
+
+#[test]
+fn r13_a_span_has_the_times_and_the_reason_of_its_region_and_an_exits_span_its_grace() {
+    let _alone = ALONE.lock().unwrap();
+    let scribe = Scribe::default();
+    let clock = MockClock::new();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let minute = Duration::from_secs(60);
+        let scope = CancelScope::new().named("timed").timeout(90 * minute).grace(minute / 2);
+        let stack = ExitStack::new().named("bounded").grace(2 * minute);
+        let body = stack.run(async {
+            stack.defer(async {});
+            moored::shield(moored::move_on_after(minute, std::future::pending::<()>())).await;
+            Ok::<_, ()>(())
+        });
+        let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+        run.pending();
+        scope.stop();
+        run.pending();
+        scope.cancel_because("enough");
+        run.pending();
+        clock.advance(minute);
+        // The shield let the body end by itself.
+        run.ready().unwrap().unwrap();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    for field in [
+        "field deadline_left=\"1h 30min\"",
+        "field deadline_left=\"1min\"",
+        "field reason=\"asked to wind down (at ",
+        "field grace_left=\"30s\"",
+        "field reason=\"cancelled: enough (at ",
+        "grace=\"2min\"",
+        "region=\"shield",
+        "region=\"timeout",
+        "shielded=true",
+    ] {
+        assert!(written.contains(field), "no {field} in\n{written}");
+    }
 }
 
 #[test]
@@ -109,6 +156,45 @@ fn r13_a_stop_and_what_a_region_waits_for_are_told_in_words() {
     assert!(written.contains("message=asked to wind down (at "), "{written}");
     assert!(written.contains("message=runs the exit registered at "), "{written}");
     assert!(!written.contains("Location"), "{written}");
+}
+
+/// An executor whose tasks the test polls.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<BoxTask>>>);
+
+impl Spawn for Kept {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        self.0.lock().unwrap().push(task);
+        Ok(())
+    }
+}
+
+#[test]
+fn r16_the_span_of_a_child_has_its_name_and_the_place_of_its_spawn() {
+    let _alone = ALONE.lock().unwrap();
+    let scribe = Scribe::default();
+    let kept = Kept::default();
+    let mut places = Vec::new();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let mut run = hand(group.run(async {
+            places.push(("here", line!() + 1));
+            group.spawn_named("here", async { Ok(()) });
+            places.push(("elsewhere", line!() + 1));
+            group.spawn_named_on("elsewhere", &kept, async { Ok(()) });
+            Ok(())
+        }));
+        run.pending();
+        hand(kept.0.lock().unwrap().remove(0)).ready();
+        run.ready().unwrap();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    for (name, line) in places {
+        let of_child = |text: &&str| text.starts_with(&format!("span region=\"task `{name}`\""));
+        let span = written.lines().find(of_child);
+        let span = span.unwrap_or_else(|| panic!("no span of {name} in\n{written}"));
+        assert!(span.contains(&format!("entered_at=\"{}:{line}:", file!())), "{span}");
+    }
 }
 
 /// A subscriber that sends each event to the test, from any thread.
@@ -137,8 +223,7 @@ impl Subscriber for Sender {
 #[cfg(feature = "inspect")]
 #[test]
 fn what_does_not_end_is_told_of_with_the_path_from_the_root() {
-    use moored::{inspect, task};
-    use std::time::Duration;
+    use moored::inspect;
     let _alone = ALONE.lock().unwrap();
     let stack = ExitStack::new().named("watched");
     let mut run = hand(

@@ -9,7 +9,8 @@ use std::fmt;
 
 /// A scope was cancelled, by request or by its deadline, and its body was dropped where it was parked.
 ///
-/// Only the scope that was cancelled returns this (R9): regions inside it are dropped.
+/// Only the scope that was cancelled returns this (R9): regions inside it are dropped. `{}` is one line; `{:#}` and `{:?}` are a
+/// tree: a line for the reason and one for each of the [`failures`](Cancelled::failures).
 ///
 /// # Examples
 ///
@@ -21,7 +22,6 @@ use std::fmt;
 /// assert!(cancelled.to_string().starts_with("cancelled: shutting down (at "));
 /// # });
 /// ```
-#[derive(Debug)]
 pub struct Cancelled {
     reason: Reason,
     failures: Failures,
@@ -52,18 +52,41 @@ impl Cancelled {
     }
 }
 
-impl fmt::Display for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Cancelled {
+    /// A line for the reason, one for each failure, and one for each source of an exit's error.
+    fn write_tree(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
         let Failures { first, omitted } = &self.failures;
+        first.iter().take(LINES).try_for_each(|failure| write!(f, "\n  also: {failure:#}"))?;
+        left_out(f, first.len(), *omitted)
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
-            first.iter().take(LINES).try_for_each(|failure| write!(f, "\n  also: {failure}"))?;
-            return left_out(f, first.len(), *omitted);
+            return self.write_tree(f);
         }
-        match first.len() + omitted {
+        write!(f, "{}", self.reason)?;
+        match self.failures.first.len() + self.failures.omitted {
             0 => Ok(()),
             n => write!(f, " (and {n} more)"),
         }
+    }
+}
+
+/// The tree of `{:#}`, because `unwrap` prints `Debug`, and a record may have a thousand failures. `{:#?}` shows the
+/// fields.
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            let mut cancelled = f.debug_struct("Cancelled");
+            return cancelled
+                .field("reason", &self.reason)
+                .field("failures", &self.failures)
+                .finish();
+        }
+        self.write_tree(f)
     }
 }
 

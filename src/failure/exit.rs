@@ -1,6 +1,7 @@
 //! The failure of an exit, and failures on their way into a record.
 
 use crate::identity::TaskId;
+use crate::lasting::Lasting;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
@@ -91,9 +92,10 @@ impl fmt::Display for ExitFailure {
                 write!(f, "exit registered at {registered_at} panicked: {message}")
             }
             ExitFailure::TimedOut { registered_at, grace } => {
+                let grace = Lasting(*grace);
                 write!(
                     f,
-                    "exit registered at {registered_at} did not end within its grace of {grace:?}"
+                    "exit registered at {registered_at} did not end within its grace of {grace}"
                 )
             }
             ExitFailure::Unclaimed { registered_at, task } => write!(

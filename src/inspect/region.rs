@@ -2,8 +2,9 @@
 
 use super::json::millis;
 use crate::failure::counted;
+use crate::lasting::Lasting;
 use crate::names::Shown;
-use crate::reason::{Leaving, Reason};
+use crate::reason::Reason;
 use crate::region::Phase;
 use crate::region::register::{Found, FoundExit};
 use serde_json::{Value, json};
@@ -196,13 +197,7 @@ impl Exit {
             of: running.number + found.rest,
             running_for: now.saturating_duration_since(running.since),
             adopted: found.adopted,
-            why: match &running.why {
-                Leaving::Completed => "its body has ended".to_owned(),
-                Leaving::Failed => "its body has failed".to_owned(),
-                Leaving::Cancelled(reason) => reason.to_string(),
-                Leaving::Panicked => "its body has panicked".to_owned(),
-                Leaving::Abandoned => "its body was dropped".to_owned(),
-            },
+            why: running.why.to_text(),
             grace_left: left(running.due, clocks[found.clock]),
         }
     }
@@ -230,7 +225,7 @@ impl fmt::Display for Region {
         if let Some(owner) = &self.owner {
             write!(f, " of {owner}")?;
         }
-        write!(f, ", entered {:.1?} ago at {}", self.open_for, self.entered_at)?;
+        write!(f, ", entered {:.1} ago at {}", Lasting(self.open_for), self.entered_at)?;
         for (said, what) in [
             (self.shielded && self.kind != "shield", ", shielded"),
             (self.abandoned, ", its run was dropped"),
@@ -245,15 +240,15 @@ impl fmt::Display for Region {
             (None, _) => {}
         }
         if let Some(left) = self.deadline_left {
-            write!(f, ", deadline in {left:.1?}")?;
+            write!(f, ", deadline in {:.1}", Lasting(left))?;
         }
         if let Some(left) = self.grace_left {
-            write!(f, ", grace ends in {left:.1?}")?;
+            write!(f, ", grace ends in {:.1}", Lasting(left))?;
         }
         if self.exits > 0 {
             write!(f, ", {} to run", counted(self.exits, "exit"))?;
         }
-        write!(f, ", waits {:.1?} for {}", self.waiting_for, self.waits_for)
+        write!(f, ", waits {:.1} for {}", Lasting(self.waiting_for), self.waits_for)
     }
 }
 
@@ -265,9 +260,9 @@ impl fmt::Display for Exit {
         if let Some(owner) = &self.owner {
             write!(f, " of {owner}")?;
         }
-        write!(f, ", runs {running_for:.1?}, registered at {registered_at}")?;
+        write!(f, ", runs {:.1}, registered at {registered_at}", Lasting(*running_for))?;
         if let Some(left) = self.grace_left {
-            write!(f, ", grace ends in {left:.1?}")?;
+            write!(f, ", grace ends in {:.1}", Lasting(left))?;
         }
         match self.adopted {
             true => {

@@ -2,6 +2,7 @@
 
 use super::json::{SNAPSHOT_SCHEMA, escaped};
 use super::region::{Exit, Region};
+use crate::lasting::Lasting;
 use crate::region::register::{self, Found};
 use std::collections::HashMap;
 use std::fmt;
@@ -146,7 +147,8 @@ impl Snapshot {
             let Some(&(region, before)) = path.last() else { return };
             // If a region or exit inside has a line, this region waits for that, and needs none.
             if told.len() == before && region.leaving && region.waiting_for >= time {
-                let waits = format!("waits {:.1?} for {}", region.waiting_for, region.waits_for);
+                let waits =
+                    format!("waits {:.1} for {}", Lasting(region.waiting_for), region.waits_for);
                 told.push(line(path, &waits));
             }
             path.pop();

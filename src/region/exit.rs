@@ -122,7 +122,7 @@ pub(super) fn run(
     let parked = ambient::within_caught(home, true, || {
         let mut exit = Some(first);
         while let Some(registered_at) = exit.as_ref().map(Exit::registered_at) {
-            let begun = beginnings.next(registered_at);
+            let begun = beginnings.next(registered_at, why);
             let polled = {
                 let _in_span = begun.enter();
                 poll_once(&mut exit, why, cx, tally)

@@ -13,13 +13,19 @@
 
 pub(super) mod begun;
 
+#[cfg(feature = "tracing")]
+use super::flags::{CANCELLED, STOP};
 use super::node::Node;
 #[cfg(feature = "tracing")]
 use super::owner;
 use super::phase::Phase;
 #[cfg(feature = "inspect")]
 use super::register;
+#[cfg(feature = "tracing")]
+use super::time::clock;
 use super::wave::Wave;
+#[cfg(feature = "tracing")]
+use crate::lasting::Lasting;
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 #[cfg(feature = "tracing")]
@@ -33,27 +39,80 @@ use std::time::Instant;
 /// The span around a region's body.
 #[cfg(feature = "tracing")]
 #[derive(Default)]
-pub(super) struct Span(Option<tracing::Span>);
+pub(super) struct Span {
+    span: Option<tracing::Span>,
+    /// The requests that the span has in its fields: `STOP`, `CANCELLED`.
+    told: u32,
+}
 
 #[cfg(feature = "tracing")]
 impl Span {
-    /// Enters the span, which is made at the first poll.
+    /// Enters the span, which is made at the first poll. A poll after a request adds the request's reason to it.
     pub(super) fn enter(&mut self, node: &Node) -> Entered {
         let mut entered = None;
         quietly(|| {
-            let span = self.0.get_or_insert_with(|| {
-                tracing::debug_span!(
-                    target: "moored",
-                    "region",
-                    region = owner::describe(node),
-                    owner = owner::id(node).map(|task| task.to_string()),
-                    entered_at = node.entered_at().map(|at| at.to_string()),
-                    shielded = node.is_shielded(),
-                )
-            });
+            let span = self.span.get_or_insert_with(|| span_of(node));
+            let requests = node.flags() & (STOP | CANCELLED) & !self.told;
+            if requests != 0 && !span.is_disabled() {
+                self.told |= requests;
+                record_request(span, node);
+            }
             entered = Some(span.clone().entered());
         });
         Entered(entered)
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn span_of(node: &Node) -> tracing::Span {
+    let span = tracing::debug_span!(
+        target: "moored",
+        "region",
+        region = owner::describe(node),
+        owner = owner::id(node).map(|task| task.to_string()),
+        entered_at = node.entered_at().map(|at| at.to_string()),
+        shielded = node.is_shielded(),
+        deadline_left = tracing::field::Empty,
+        grace_left = tracing::field::Empty,
+        reason = tracing::field::Empty,
+    );
+    if !span.is_disabled() {
+        record_time(&span, node, "deadline_left", clock::deadline(node));
+    }
+    span
+}
+
+/// The time until `due`, by the clock of the region.
+#[cfg(feature = "tracing")]
+fn record_time(span: &tracing::Span, node: &Node, field: &str, due: Option<Instant>) {
+    let Some(due) = due else { return };
+    // A clock is user code. If it panics, the span goes without the time.
+    quietly(|| {
+        let left = due.saturating_duration_since(clock::now(node));
+        span.record(field, format!("{:.1}", Lasting(left)));
+    });
+}
+
+/// The reason of a cancellation, else that of a stop, with the rest of its grace.
+#[cfg(feature = "tracing")]
+fn record_request(span: &tracing::Span, node: &Node) {
+    let (cancelled, stopped, due, to_begin) = {
+        let inner = node.inner.lock();
+        let rest = inner.rest_seen();
+        let times = rest.map(|rest| (rest.times.stop_due(), rest.times.grace_to_begin()));
+        let (due, to_begin) = times.unwrap_or_default();
+        (inner.reason().cloned(), rest.and_then(|rest| rest.stop.clone()), due, to_begin)
+    };
+    if let Some(reason) = cancelled {
+        span.record("reason", reason.to_string());
+        return;
+    }
+    let Some(reason) = stopped else { return };
+    span.record("reason", format!("asked to wind down{}", reason.asked()));
+    match to_begin {
+        // The run begins the grace after this poll of the body.
+        Some(grace) => drop(span.record("grace_left", Lasting(grace).to_string())),
+        None => record_time(span, node, "grace_left", due),
     }
 }
 
@@ -86,7 +145,11 @@ impl Beginnings {
 
     /// The next exit begins.
     #[inline]
-    pub(super) fn next(&mut self, registered_at: &'static Location<'static>) -> Begun {
+    pub(super) fn next(
+        &mut self,
+        registered_at: &'static Location<'static>,
+        why: &Leaving,
+    ) -> Begun {
         #[cfg(feature = "inspect")]
         {
             self.begun += 1;
@@ -102,6 +165,10 @@ impl Beginnings {
                     stack = owner::describe(home),
                     owner = owner::id(home).map(|task| task.to_string()),
                     registered_at = registered_at.to_string(),
+                    entered_at = home.entered_at().map(|at| at.to_string()),
+                    why = why.to_text(),
+                    grace = clock::exit_grace(home).map(|grace| Lasting(grace).to_string()),
+                    number = tracing::field::Empty,
                 )
             });
         });
@@ -120,6 +187,10 @@ impl Beginnings {
         if let Some(home) = home {
             let number = register::count_begun(home, self.begun);
             if let Some((begun, at, why)) = last {
+                #[cfg(feature = "tracing")]
+                quietly(|| {
+                    begun.span.as_ref().map(|span| span.record("number", number));
+                });
                 begun.shown = Some(register::show_exit(home, at, why, number));
             }
         }

@@ -231,6 +231,7 @@ impl CancelHandle {
 ///
 /// The region is cancelled. The reason has the place where the guard was made, because a drop has no place of its
 /// own. While the thread unwinds, the panic of a waker is discarded.
+#[doc(alias = "drop_guard")]
 #[must_use = "dropping it cancels the region"]
 pub struct DropGuard {
     handle: CancelHandle,

@@ -311,7 +311,7 @@ fn a_region_is_shown_with_its_deadline_its_grace_and_its_reason() {
     assert_eq!((shown.deadline_left, shown.grace_left), (Some(7 * second), Some(2 * second)));
     assert!(shown.reason.as_deref().unwrap().starts_with("asked to wind down (at "));
     let tree = line(&open.to_string(), "`times`");
-    assert!(tree.contains(", deadline in 7.0s, grace ends in 2.0s, "), "{tree}");
+    assert!(tree.contains(", deadline in 7s, grace ends in 2s, "), "{tree}");
     assert!(tree.contains(", stopping (at "), "{tree}");
 
     scope.cancel_because("enough");
@@ -593,6 +593,20 @@ fn r14_exits_that_came_out_from_far_inside_are_shown_in_the_region_that_runs_the
         let task = open.regions().iter().find(named).unwrap();
         assert_eq!(task.running.len(), 300);
         assert!(task.running.iter().all(|exit| exit.adopted));
+        // The text has a line for each of the ten oldest, and the number of the others; the JSON has all.
+        let text = open.to_string();
+        let lines =
+            text.lines().skip_while(|line| !line.starts_with("task `snap-adopted`")).skip(1);
+        let lines: Vec<_> = lines.take_while(|line| line.starts_with("  ")).collect();
+        assert!(
+            lines[..10].iter().all(|line| line.starts_with("  exit 1 of 1 of exit stack")),
+            "{text}"
+        );
+        assert_eq!(lines[10], "  and 290 more exits");
+        let json: serde_json::Value = serde_json::from_str(&open.to_json()).unwrap();
+        let mut tasks = json.as_array().unwrap().iter();
+        let task = tasks.find(|region| region["name"] == "snap-adopted").unwrap();
+        assert_eq!(task["running"].as_array().unwrap().len(), 300);
         gate.open();
         chain.into_iter().rev().for_each(drop);
     });

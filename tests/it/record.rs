@@ -5,7 +5,8 @@ use futures::FutureExt;
 use futures::future::pending;
 use moored::testing::MockClock;
 use moored::{
-    CancelScope, Cause, ChildError, ExitFailure, ExitStack, Failure, ReasonKind, TaskGroup, task,
+    CancelScope, Cause, ChildError, ExitFailure, ExitStack, Failure, Leaving, ReasonKind,
+    TaskGroup, task,
 };
 use std::error::Error;
 use std::fmt;
@@ -285,6 +286,46 @@ fn r10_the_text_of_a_reason_tells_why_a_child_has_no_value() {
         panicked.to_string(),
         "child panicked; its group goes on with the panic, unless it isolates panics"
     );
+}
+
+#[test]
+fn r10_an_exit_two_regions_inside_tells_a_time_out_from_a_shutdown() {
+    let second = Duration::from_secs(1);
+    for (end, root) in [
+        ("deadline", ReasonKind::Deadline),
+        ("stop", ReasonKind::Requested),
+        ("cancel", ReasonKind::Requested),
+    ] {
+        let clock = MockClock::new();
+        let outer = CancelScope::new().grace(second);
+        let outer = if end == "deadline" { outer.timeout(second) } else { outer };
+        let inner = CancelScope::new();
+        let (told, seen) = futures::channel::oneshot::channel();
+        let body = outer.run(inner.run(async {
+            let stack = ExitStack::new();
+            let body = async {
+                stack.defer_with(|why| async { drop(told.send(why)) });
+                pending::<Result<(), ()>>().await
+            };
+            stack.run(body).await
+        }));
+        let mut run = hand(task(body).clock(clock.clone()));
+        run.pending();
+        match end {
+            "stop" => outer.stop(),
+            "cancel" => outer.cancel(),
+            _ => {}
+        }
+        if end != "cancel" {
+            run.pending();
+            clock.advance(second);
+        }
+        run.drive().unwrap_err();
+        let why = hand(seen).ready().unwrap();
+        let Leaving::Cancelled(reason) = why else { panic!("{end}: {why:?}") };
+        assert_eq!((reason.kind(), reason.root_kind()), (ReasonKind::Parent, root), "{end}");
+        assert_eq!(reason.grace(), (end == "stop").then_some(second));
+    }
 }
 
 #[test]

@@ -224,3 +224,36 @@ fn r15_a_cancellation_with_failures_says_so_and_the_tree_has_them() {
     assert!(tree.contains("also: exit registered at") && tree.contains("sticky"), "{tree}");
     assert!(matches!(cancelled.failures(), [ExitFailure::Failed { .. }]));
 }
+
+#[test]
+fn r15_the_tree_of_a_cancellation_shows_a_hundred_failures_and_counts_the_others() {
+    let scope = CancelScope::new();
+    let body = scope.run(async {
+        let stack = ExitStack::new();
+        let mut loser = Box::pin(stack.run(async {
+            (0..150).for_each(|n| stack.defer(async move { Err::<(), _>(format!("exit {n}")) }));
+            pending::<Result<(), ()>>().await
+        }));
+        assert!(poll_once(&mut loser).await.is_pending());
+        drop(loser);
+        pending::<()>().await;
+    });
+    let mut run = hand(body);
+    run.pending();
+    scope.cancel_because("enough");
+    let cancelled = run.drive().unwrap_err();
+    assert_eq!(cancelled.failures().len(), 150);
+    assert!(cancelled.to_string().ends_with("(and 150 more)"), "{cancelled}");
+    let tree = format!("{cancelled:#}");
+    assert_eq!(format!("{cancelled:?}"), tree, "`unwrap` prints the tree");
+    let lines: Vec<_> = tree.lines().collect();
+    assert_eq!(lines.len(), 102, "the reason, the failures, the number of the others");
+    assert!(lines[0].starts_with("cancelled: enough (at "), "{tree}");
+    assert!(lines[1].starts_with("  also: exit registered at "), "{tree}");
+    assert!(
+        lines[1].ends_with("failed: exit 149") && lines[100].ends_with("failed: exit 50"),
+        "{tree}"
+    );
+    assert_eq!(lines[101], "  and 50 more in the record");
+    assert!(format!("{cancelled:#?}").contains("exit 0"), "the fields have all of them");
+}

@@ -43,7 +43,7 @@ impl Limits {
 
     /// The grace after a stop that has not begun: the region's own, which begins once, or a shorter one that came with a
     /// request.
-    pub(super) fn grace_to_begin(&self) -> Option<Duration> {
+    pub(in crate::region) fn grace_to_begin(&self) -> Option<Duration> {
         let own = self.grace.filter(|_| self.stop_due.is_none());
         own.into_iter().chain(self.asked_grace).min()
     }
