@@ -58,6 +58,7 @@
 //! | 1 | `node` | the node: its state, its lock, its flags |
 //! | 1 | `wave` | abandoned exits on their way: exits that have begun, batches, waves |
 //! | 2 | `walk` | the walk outwards |
+//! | 2 | `shortcut` | walks past many regions, and the shortcuts that they leave |
 //! | 2 | `ambient` | the region that is polled on this thread, and those around it |
 //! | 2 | `owner` | the owner of a region, and its description in texts |
 //! | 2 | `time/clock` | the clock of a region |
@@ -130,6 +131,7 @@ pub(crate) mod register;
 pub(crate) mod request;
 mod run;
 pub(crate) mod shields;
+mod shortcut;
 mod stamp;
 pub(crate) mod stay;
 mod tally;

@@ -228,6 +228,8 @@ pub(crate) fn request(
     at: &'static Location<'static>,
 ) {
     look_at_clock(node);
+    // A child is cancelled with its group, so the times of the group come before the request too.
+    unwind::quietly(|| time::look_at_clock_around_child(node));
     if !look::is_cancelled_itself(node) && !node.has_left() {
         let by = region::current_task();
         resume_panic(request::cancel_for_user(

@@ -42,6 +42,16 @@ mod door {
         &EPOCH
     }
 
+    /// The number of events in this process that travel down the links of regions and begin no epoch; see
+    /// `region/request.rs`.
+    pub(crate) fn tidings() -> &'static AtomicU64 {
+        /// Every check reads the epoch, so this number must not be in the same cache line.
+        #[repr(align(128))]
+        struct Apart(AtomicU64);
+        static TIDINGS: Apart = Apart(AtomicU64::new(0));
+        &TIDINGS.0
+    }
+
     macro_rules! ambient {
         ($(#[$about:meta])* static $name:ident: $type:ty = $init:expr;) => {
             std::thread_local! { $(#[$about])* static $name: $type = const { $init }; }
@@ -133,6 +143,11 @@ mod door {
 
     explorer::lazy_static! {
         static ref EPOCH: AtomicU64 = AtomicU64::new(1);
+        static ref TIDINGS: AtomicU64 = AtomicU64::new(0);
+    }
+
+    pub(crate) fn tidings() -> &'static AtomicU64 {
+        &TIDINGS
     }
 
     pub(crate) fn epoch() -> &'static AtomicU64 {
@@ -141,6 +156,9 @@ mod door {
 }
 
 pub(crate) use door::*;
+
+/// Whether an explorer of threads runs, for which everything is small.
+pub(crate) const EXPLORED: bool = cfg!(any(loom, shuttle));
 
 /// A number that no other call in this process returns; never 0. Later calls of one task get larger
 /// numbers.

@@ -4,8 +4,10 @@
 use crate::reason::Leaving;
 use crate::region::observe;
 use crate::region::record;
+use crate::region::time;
 use crate::region::{Caught, ExitError, ExitWork, Node};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
+use crate::unwind;
 use crate::wakers::{MemberWaker, Ready};
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -17,6 +19,8 @@ use std::task::{Context, Poll, Waker, ready};
 /// The gate does not name the types that children borrow or return, so that the wait for them can
 /// outlive the group.
 pub(crate) struct Gate {
+    /// The group. Weak, because a waker of a child may keep the gate for longer than the group lives.
+    group: Weak<Node>,
     /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED` and
     /// `WATCHED`. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
     /// sees the earlier.
@@ -111,14 +115,23 @@ impl Line {
 }
 
 impl Gate {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(group: &Arc<Node>) -> Self {
         Gate {
+            group: Arc::downgrade(group),
             inside: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             waiting: Mutex::default(),
             limited: AtomicBool::new(false),
             line: Mutex::new(Line::default()),
+        }
+    }
+
+    /// For a request to a child alone: a time of the group that has come counts before it. A panic of the clock ends here,
+    /// because the request is made all the same.
+    pub(super) fn look_at_clock(&self) {
+        if let Some(group) = self.group.upgrade() {
+            unwind::quietly(|| time::look_at_clock_of_group(&group));
         }
     }
 

@@ -69,6 +69,9 @@ impl<T> TaskHandle<T> {
 
     /// Asks for the cancellation of this child alone, from any task or thread (R3). It is not a failure of
     /// the group.
+    ///
+    /// If a deadline of the group, or the end of its grace, has passed, the child is cancelled with its group, although the
+    /// group may not have been polled since (R11).
     #[track_caller]
     pub fn cancel(&self) {
         self.slot.cancel(Location::caller());

@@ -87,9 +87,10 @@ impl<E> Settled<E> {
 
 impl<E> Ledger<E> {
     pub(super) fn new(node: Arc<Node>) -> Arc<Self> {
+        let gate = Core::new(Gate::new(&node));
         Arc::new(Ledger {
             node,
-            gate: Core::new(Gate::new()),
+            gate,
             first_wins: AtomicBool::new(false),
             isolates: AtomicBool::new(false),
             book: Mutex::new(Book {

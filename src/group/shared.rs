@@ -137,7 +137,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
         E: Send + 'static,
     {
         let future = self.admit(future, Location::caller())?;
-        let slot = Slot::new();
+        let slot = Slot::sent(&self.ledger.gate);
         sent::send(&self.ledger, spawner, future, Arc::clone(&slot), name);
         Ok(TaskHandle::new(slot))
     }

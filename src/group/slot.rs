@@ -1,6 +1,6 @@
 //! The state that a child and its handle share: the child's region, and its result.
 
-use super::gate::ChildWaker;
+use super::gate::{ChildWaker, Core};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
@@ -44,6 +44,8 @@ enum Outcome<T> {
 /// A child has no node until one is needed.
 enum Region {
     None,
+    /// Sent to an executor, and not polled yet: with the gate of its group.
+    Sent(Arc<Core>),
     /// Pending without a node. A request wakes the child.
     Parked(Arc<ChildWaker>),
     /// Cancelled before it had a node. The number gives the time of the request.
@@ -64,14 +66,23 @@ impl Region {
         match self {
             Region::Node(node) => Some(node),
             Region::Named(named) => named.node.as_ref(),
-            Region::None | Region::Parked(_) | Region::Cancelled(_) => None,
+            Region::None | Region::Sent(_) | Region::Parked(_) | Region::Cancelled(_) => None,
         }
     }
 }
 
 impl<T> Slot<T> {
     pub(super) fn new() -> Arc<Self> {
-        let inside = Inside { region: Region::None, result: Outcome::None, waiting: None };
+        Slot::of(Region::None)
+    }
+
+    /// For an executor child, of the group with this gate.
+    pub(super) fn sent(gate: &Arc<Core>) -> Arc<Self> {
+        Slot::of(Region::Sent(Arc::clone(gate)))
+    }
+
+    fn of(region: Region) -> Arc<Self> {
+        let inside = Inside { region, result: Outcome::None, waiting: None };
         Arc::new(Slot {
             newborn: Newborn::new(),
             cancelled: AtomicBool::new(false),
@@ -160,11 +171,16 @@ impl<T> Slot<T> {
         if let Some(node) = node {
             return request(&node, None, at);
         }
+        if let Some(gate) = self.gate() {
+            gate.look_at_clock();
+        }
         let reason = Reason::new(ReasonKind::Requested, None, current_task(), Some(at));
         let (node, before) = {
             let mut inside = self.inside.lock();
             match &inside.region {
-                Region::None | Region::Parked(_) if matches!(inside.result, Outcome::None) => {
+                Region::None | Region::Sent(_) | Region::Parked(_)
+                    if matches!(inside.result, Outcome::None) =>
+                {
                     self.cancelled.swap(true, Ordering::AcqRel);
                     if let Region::Parked(seat) = &inside.region {
                         // Under the lock, because the place may be another child's once this one has left its result.
@@ -181,6 +197,16 @@ impl<T> Slot<T> {
         }
         if let Some(node) = node {
             request(&node, None, at);
+        }
+    }
+
+    /// The gate of the child's group, while the child has no node. An in-task child that was not polled yet does not know
+    /// it, because it is ready at its first poll more often than not.
+    fn gate(&self) -> Option<Arc<Core>> {
+        match &self.inside.lock().region {
+            Region::Sent(gate) => Some(Arc::clone(gate)),
+            Region::Parked(seat) => Some(Arc::clone(seat.ready())),
+            Region::None | Region::Cancelled(_) | Region::Node(_) | Region::Named(_) => None,
         }
     }
 

@@ -105,3 +105,7 @@ pub(super) const TIMED: u32 = 1 << 19;
 /// Set by `look::doom`, before the body is dropped; never cleared, because the region is left then. Read by looks from inside, which
 /// end here.
 pub(super) const DOOMED: u32 = 1 << 20;
+/// Walks outwards have left shortcuts in the region.
+///
+/// Set by `shortcut::leave`; never cleared. Read by walks, which look for a shortcut only with it.
+pub(super) const SHORTCUT: u32 = 1 << 21;

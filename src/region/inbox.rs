@@ -14,7 +14,7 @@ use super::node::Node;
 use super::observe;
 use super::on_executor;
 use super::owner;
-use super::walk;
+use super::shortcut;
 use super::wave::{Batch, Wave};
 use crate::failure::Failures;
 use crate::reason::Leaving;
@@ -56,7 +56,7 @@ pub(crate) fn hand_over(region: &Arc<Node>, mut wave: Wave) {
         };
     }
     let told = observe::adopted(region, &wave);
-    wave = match walk::offer(region, wave, adopt) {
+    wave = match shortcut::offer(region, wave, adopt) {
         Ok(node) => return told(&node),
         Err(back) => back,
     };

@@ -244,14 +244,15 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
     if let Some(waiters) = waiters {
         unwind::drop_each_quietly(waiters.into_wakers());
     }
+    if node.has(SHIELD | SHELTERED) {
+        // A shield or shelter that is left no longer holds a cancellation off. Before the regions inside are linked farther
+        // out, because they look then.
+        quiet::begin_epoch_inside(node);
+    }
     links::unlink(node, links);
     if outlives_parent {
         // Later regions may be inside this one, and keep it. In a chain of regions, each entered inside the one
         // before, the last would keep all earlier ones (R19).
         drop(walk::live_parent(node));
-    }
-    if node.has(SHIELD | SHELTERED) {
-        // A shield or shelter that is left no longer holds a cancellation off.
-        quiet::begin_epoch_inside(node);
     }
 }

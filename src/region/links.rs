@@ -8,7 +8,7 @@
 //!    key, and not at the same time; if it was left in between, the link is taken back.
 //! 3. A region that is left passes its links on: each region below is linked in the nearest live ancestor.
 
-use super::flags::{BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
+use super::flags::{ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
 use super::kind::Kind;
 use super::node::{Inner, NO_KEY, Node};
 use super::request;
@@ -162,7 +162,9 @@ pub(super) fn unlink(node: &Arc<Node>, Links { up, first_down, rest_down }: Link
     if first_down.is_none() && rest_down.is_none() {
         return;
     }
-    let cancelled = node.has(CANCELLED);
+    // A region without a run catches no cancellation (R9), so nothing changes for those inside it.
+    let both = CANCELLED | ATTENDED;
+    let caught = node.flags() & both == both;
     let rest = rest_down.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
     for child in first_down.into_iter().chain(rest).filter_map(|child| child.upgrade()) {
         let link = {
@@ -174,7 +176,7 @@ pub(super) fn unlink(node: &Arc<Node>, Links { up, first_down, rest_down }: Link
         // have gone on to another region.
         drop_link(&child, link);
         link_up(&child);
-        if cancelled {
+        if caught {
             request::look_again(&child);
         }
     }

@@ -11,6 +11,8 @@
 use super::flags::{ATTENDED, CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
 use super::node::Node;
 use super::quiet;
+use super::shortcut;
+use super::shortcut::{Found, Sought};
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, epoch};
@@ -52,20 +54,24 @@ fn is_cancelled_in(region: &Node, now: u64, seen: &mut u32) -> bool {
         return false;
     }
     let mut counts = if *seen & SHIELD == 0 { u32::MAX } else { STOP };
-    let cancelled = walk::outwards(region, |node| {
+    let cancelled = shortcut::seek(region, Sought::Cancelled, now, |node| {
         // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
         let quiet = quiet::is_quiet_in(node, now);
         let flags = node.flags();
         if flags & counts & (CANCELLED | DOOMED) != 0 {
-            return Some(true);
+            return Found::It;
         }
         *seen |= flags & counts;
         if flags & SHIELD != 0 {
             counts = STOP;
         }
-        (quiet || flags & SHELTERED != 0).then_some(false)
+        match counts {
+            _ if quiet || flags & SHELTERED != 0 => Found::Nothing,
+            STOP => Found::PastShortcuts,
+            _ => Found::FartherOut,
+        }
     });
-    cancelled == Some(true)
+    cancelled.is_some()
 }
 
 /// Whether the region itself was cancelled, by the request behind `reason`.
@@ -96,11 +102,12 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
     if region.has(SHELTERED | LEFT) {
         return false;
     }
-    let stopped = walk::outwards(region, |node| {
-        let stopped = node.has(STOP);
-        (stopped || quiet::is_quiet_in(node, now) || node.has(SHELTERED)).then_some(stopped)
+    let stopped = shortcut::seek(region, Sought::Stopped, now, |node| match node.has(STOP) {
+        true => Found::It,
+        false if quiet::is_quiet_in(node, now) || node.has(SHELTERED) => Found::Nothing,
+        false => Found::FartherOut,
     });
-    stopped == Some(true)
+    stopped.is_some()
 }
 
 /// This region's own reason, else that of the nearest cancelled region around it, as seen from
@@ -124,7 +131,7 @@ pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {
 
 /// The reason of the nearest cancelled region around this one, up to the next shield.
 pub(super) fn reason_around(region: &Node) -> Option<Reason> {
-    let cancelled = walk::around(region).find(|node| node.has(CANCELLED | DOOMED))?;
+    let cancelled = shortcut::nearest_cancelled(region)?;
     let inner = cancelled.inner.lock();
     let reason = inner.reason().or_else(|| inner.dropped_for());
     reason.map(|reason| reason.seen_as(ReasonKind::Parent))

@@ -49,6 +49,9 @@ pub(super) struct Inner {
     pub(super) waker: Option<Waker>,
     /// The link at key 0: most regions have at most one region that is linked below.
     pub(super) first_link: Option<Weak<Node>>,
+    /// The [moment](super::request) up to which the region, and the regions that were linked below it then, were told to
+    /// look.
+    pub(super) told_to_look: u64,
     pub(super) more: Option<Box<More>>,
 }
 
@@ -85,8 +88,8 @@ pub(super) struct Rest {
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
     /// The region in which it is linked, and its place there, if that is not its parent.
     pub(super) link: Option<(Weak<Node>, usize)>,
-    /// The nearest region around that may have a run, in the epoch in which it was found; see `walk.rs`.
-    pub(super) shortcut: Option<(u64, Option<Weak<Node>>)>,
+    /// The ends of the last walks outwards, each with the epoch in which it was found; see `shortcut.rs`.
+    pub(super) shortcuts: [Option<(u64, Option<Weak<Node>>)>; 3],
     /// Failures that were sent here.
     pub(super) sent: Sent,
     /// The panic of an exit, kept for the run or close that goes on with a stack that was

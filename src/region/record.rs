@@ -15,6 +15,7 @@ use super::kind::Kind;
 use super::local_exit;
 use super::node::Node;
 use super::owner;
+use super::shortcut;
 use super::walk;
 use crate::failure::Failures;
 use crate::report::{Report, report, report_failure};
@@ -50,7 +51,7 @@ pub(crate) fn send(region: &Node, failures: Failures) {
     if failures.is_empty() {
         return;
     }
-    let taken = walk::offer(region, failures, |node, failures| {
+    let taken = shortcut::offer(region, failures, |node, failures| {
         if may_take_failures(node) { take_in(node, failures) } else { Err(failures) }
     });
     if let Err(failures) = taken {

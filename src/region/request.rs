@@ -6,7 +6,11 @@
 //!    waiter either finds the request or is woken by it.
 //! 2. The first reason stays (R10); a region that was left takes none.
 //! 3. A signal reaches each region that is linked below in a loop, not by recursion (R14).
-//! 4. Wakers are woken after the last lock, those from below before the region's own, because a shield has to be woken before
+//! 4. The *moment* counts the events for which the regions inside another one may have to look: those that begin an epoch,
+//!    and the [tidings](crate::sync::tidings), which are changes of times and shields that begin to hold. It is raised before
+//!    the links are read under the same lock. So a region that is linked, and was told to look in the moment that is read after
+//!    that, has missed nothing.
+//! 5. Wakers are woken after the last lock, those from below before the region's own, because a shield has to be woken before
 //!    the region around it is polled (R12).
 
 use super::flags::{
@@ -19,8 +23,9 @@ use super::observe;
 use super::quiet;
 use super::shields;
 use super::time;
+use super::walk;
 use crate::reason::Reason;
-use crate::sync::{Arc, Ordering, Weak};
+use crate::sync::{Arc, Ordering, Weak, epoch, tidings};
 use crate::unwind::{self, Payload};
 use crate::wakers::{Taken, wake_all_of};
 use std::time::Duration;
@@ -50,6 +55,18 @@ pub(super) struct Delivery {
     pub(super) nodes: Vec<(Arc<Node>, usize)>,
     /// Each signal is stored once for all regions that get it.
     pub(super) signals: Vec<Signal>,
+    /// Of a delivery that only tells regions to look: the moment in which it began.
+    moment: u64,
+}
+
+/// See invariant 4.
+fn moment() -> u64 {
+    epoch().load(Ordering::Acquire) + tidings().load(Ordering::Acquire)
+}
+
+/// Something has changed for the regions inside one that is locked, and no epoch begins.
+pub(super) fn note_tidings(_locked: &Inner) {
+    tidings().fetch_add(1, Ordering::Release);
 }
 
 impl Delivery {
@@ -124,7 +141,7 @@ pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> 
     unwind::first_of([stopped, begun.err(), told].into_iter().flatten())
 }
 
-/// Wakes `own` after every region below has got its signal and was woken (invariant 4).
+/// Wakes `own` after every region below has got its signal and was woken (invariant 5).
 pub(super) fn deliver(own: Taken, below: Delivery) {
     unwind::discard(deliver_all(own, below));
 }
@@ -133,6 +150,7 @@ pub(super) fn deliver(own: Taken, below: Delivery) {
 pub(super) fn deliver_all(own: Taken, mut below: Delivery) -> Option<Payload> {
     let mut wakers = Taken::default();
     while let Some((node, signal)) = below.nodes.pop() {
+        walk::step();
         let Some(signal) = takes(&node, &below.signals[signal]) else { continue };
         if hear(&node, signal, &mut wakers, &mut below) & UNWATCHED != 0 {
             // A panic of its clock must not keep the signal from the other regions.
@@ -183,6 +201,9 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
         return node.flags();
     }
     below.add(&inner, &signal);
+    if let (Signal::Look, 1..) = (&signal, below.moment) {
+        inner.told_to_look = below.moment;
+    }
     let wakes_run = match signal {
         Signal::Cancel(reason) => {
             inner.more().reason = Some(reason);
@@ -278,9 +299,18 @@ pub(super) fn catch_up(node: &Arc<Node>, child: &Arc<Node>) {
 
 /// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
 /// of times.
+///
+/// In a chain of regions that is left from outside in, each is linked anew, and all that are inside it were told already
+/// (R19).
 pub(super) fn look_again_unless_quiet(node: &Arc<Node>) {
-    if !look::is_found_quiet(node) || node.has(TIMED) {
-        wake_to_look(node, shields::held_around(node).map(Signal::Held));
+    if node.inner.lock().told_to_look == moment() {
+        return;
+    }
+    let quiet = look::is_found_quiet(node);
+    if !quiet || node.has(TIMED) {
+        // A region that holds is cancelled.
+        let held = if quiet { None } else { shields::held_around(node) };
+        wake_to_look(node, held.map(Signal::Held));
     }
 }
 
@@ -292,7 +322,8 @@ pub(super) fn look_again(node: &Arc<Node>) {
 }
 
 fn wake_to_look(node: &Arc<Node>, held: Option<Signal>) {
+    let moment = moment();
     let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
     let nodes = (0..signals.len()).map(|at| (Arc::clone(node), at)).collect();
-    deliver(Taken::default(), Delivery { nodes, signals });
+    deliver(Taken::default(), Delivery { nodes, signals, moment });
 }

@@ -44,6 +44,7 @@ pub(super) fn hold(node: &Node) {
     {
         let inner = node.inner.lock();
         node.raise(&inner, HELD);
+        request::note_tidings(&inner);
         if let Some(reason) = inner.reason() {
             below.add(&inner, &Signal::Held(reason.seen_as(ReasonKind::Parent)));
         }

@@ -25,7 +25,10 @@ mod waits;
 pub(crate) use settings::{add_deadline, set_deadline, set_grace, set_timeout};
 pub(super) use settings::{change_times, has_new_times, note_time, start_timeout, watches_itself};
 pub(super) use unwatched::{begin_graces, begin_unwatched};
-pub(crate) use unwatched::{is_cancelled_by_now, look_at_clock, look_at_clocks};
+pub(crate) use unwatched::{
+    is_cancelled_by_now, look_at_clock, look_at_clock_around_child, look_at_clock_of_group,
+    reason_by_now,
+};
 pub(super) use waits::{WaitTimers, poll_times_around};
 
 use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP};

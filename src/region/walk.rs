@@ -10,10 +10,7 @@
 use super::flags::{LEFT, SHELTERED, SHIELD};
 use super::kind::Kind;
 use super::node::Node;
-use crate::sync::{Arc, Ordering, epoch};
-
-/// The number of scopes past which a walk leaves shortcuts.
-const FEW: usize = 8;
+use crate::sync::Arc;
 
 #[cfg(test)]
 crate::sync::ambient! {
@@ -85,69 +82,6 @@ pub(super) fn outwards<A>(
         at = live_parent(&node);
     }
     None
-}
-
-/// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
-/// the region does not.
-pub(super) fn offer<T>(
-    region: &Node,
-    mut value: T,
-    mut give: impl FnMut(&Node, T) -> Result<(), T>,
-) -> Result<Arc<Node>, T> {
-    let mut at = host_around(region);
-    while let Some(node) = at {
-        match give(&node, value) {
-            Ok(()) => return Ok(node),
-            Err(back) => value = back,
-        }
-        at = host_around(&node);
-    }
-    Err(value)
-}
-
-/// The nearest live region around this one that may have a run: it is not a scope that was entered by a call.
-///
-/// There may be 10,000 such scopes on the way, each entered inside the one before. So a walk past more than a few leaves
-/// a shortcut in each, which holds as long as no region that has others inside it is moved (R19).
-fn host_around(region: &Node) -> Option<Arc<Node>> {
-    let now = epoch().load(Ordering::Acquire);
-    let (mut at, mut passed) = (live_parent(region), 0);
-    while let Some(node) = at.take_if(|node| node.is_entered_by_call()) {
-        step();
-        at = shortcut(&node, now).unwrap_or_else(|| live_parent(&node));
-        passed += 1;
-    }
-    if passed > FEW {
-        cut_short(region, now, at.as_ref());
-    }
-    at
-}
-
-/// Where the last walk from this region ended, if that is known.
-fn shortcut(node: &Node, now: u64) -> Option<Option<Arc<Node>>> {
-    let host = {
-        let inner = node.inner.lock();
-        let (epoch, host) = inner.rest_seen()?.shortcut.as_ref()?;
-        if *epoch == now { host.clone() } else { return None }
-    };
-    let Some(host) = host else { return Some(None) };
-    let host = host.upgrade()?;
-    Some(if host.has(LEFT) { live_parent(&host) } else { Some(host) })
-}
-
-/// Leaves a shortcut to `host` in the scopes on the way there.
-fn cut_short(region: &Node, now: u64, host: Option<&Arc<Node>>) {
-    let mut at = live_parent(region);
-    while let Some(node) = at.take_if(|node| node.is_entered_by_call()) {
-        let known = shortcut(&node, now).is_some();
-        let old = {
-            let mut inner = node.inner.lock();
-            inner.rest().shortcut.replace((now, host.map(Arc::downgrade)))
-        };
-        drop(old);
-        // The scopes farther out have one too.
-        at = if known { None } else { live_parent(&node) };
-    }
 }
 
 /// As [`outwards`], for this region first, and also for regions that were left.

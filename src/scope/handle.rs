@@ -155,8 +155,7 @@ impl CancelHandle {
     /// The reason of the cancellation, if there is one. A region that is cancelled with a
     /// region around it has [`ReasonKind::Parent`](crate::ReasonKind::Parent).
     pub fn reason(&self) -> Option<Reason> {
-        time::look_at_clocks(&self.node);
-        look::effective_reason(&self.node)
+        time::reason_by_now(&self.node)
     }
 
     /// Waits until the region, or one around it, is cancelled. It never resolves if that does not happen

@@ -1,10 +1,10 @@
 //! The work of deep and wide trees, counted in steps from region to region: ten times as many regions take ten times as
 //! many steps (R19).
 
-use super::hand;
+use super::{Hand, hand};
 use crate::checkpoint::cancelled;
 use crate::region::steps_of;
-use crate::scope::{CancelScope, EnteredScope};
+use crate::scope::{CancelScope, EnteredScope, StopRequest};
 use crate::shield::shield;
 use crate::stack::ExitStack;
 use crate::sync::{Arc, AtomicU32, Ordering};
@@ -37,7 +37,11 @@ fn enter_inside(outer: &EnteredScope) -> EnteredScope {
 
 /// Scopes, each entered inside the one before.
 fn chain(n: usize) -> Vec<EnteredScope> {
-    let mut all = vec![CancelScope::new().enter().unwrap()];
+    chain_in(CancelScope::new(), n)
+}
+
+fn chain_in(outermost: CancelScope, n: usize) -> Vec<EnteredScope> {
+    let mut all = vec![outermost.enter().unwrap()];
     while all.len() < n {
         all.push(enter_inside(&all[all.len() - 1]));
     }
@@ -220,5 +224,81 @@ fn r19_a_cancelled_body_with_many_shields_that_ends_one_of_them_after_the_other(
             end.send(()).unwrap();
         }
         assert!(run.drive().is_ok());
+    });
+}
+
+/// Polls a wait of each scope once: for a stop, because a wait for a cancellation looks for the times around it.
+fn awaited(scopes: &[EnteredScope]) -> Vec<Hand<StopRequest>> {
+    let wait = |scope: &EnteredScope| {
+        let mut wait = hand(scope.handle().stop_requested());
+        wait.pending();
+        wait
+    };
+    scopes.iter().map(wait).collect()
+}
+
+#[test]
+fn r19_awaited_scopes_around_which_a_chain_is_left_from_outside_in() {
+    // Nothing around them; a deadline; a stop; a cancellation beyond a shield.
+    for around in 0..4 {
+        steps_per_region(24, |n| {
+            let work = || {
+                let outer = CancelScope::new().enter().unwrap();
+                let first = CancelScope::new();
+                let first = if around == 3 { first.shielded() } else { first };
+                let chain = hand(outer.run(async { chain_in(first, n) })).ready().unwrap();
+                let mut chain = chain.into_iter();
+                let kept = if around == 3 { chain.next() } else { None };
+                let waits = awaited(chain.as_slice());
+                match around {
+                    2 => outer.handle().stop(),
+                    3 => outer.handle().cancel(),
+                    _ => {}
+                }
+                chain.for_each(drop);
+                drop((waits, kept, outer));
+            };
+            let time = if around == 1 { Duration::from_secs(3_600) } else { Duration::MAX };
+            in_a_task(|| {
+                let scope = CancelScope::new().timeout(time);
+                hand(scope.run(async { work() })).ready().unwrap();
+            });
+        });
+    }
+}
+
+#[test]
+fn r19_waits_and_questions_that_come_after_one_cancellation_around() {
+    steps_per_region(24, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let wait = |scope: &EnteredScope| hand(scope.handle().cancelled());
+            let mut waits: Vec<_> = chain.iter().map(wait).collect();
+            waits.iter_mut().for_each(Hand::pending);
+            chain[0].handle().cancel();
+            waits.iter_mut().for_each(|wait| wait.ready());
+        });
+    });
+    // All of them in the innermost scope, and from the innermost one outwards.
+    steps_per_region(24, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let innermost = &chain[n - 1];
+            let mut waits: Vec<_> = (0..n).map(|_| hand(innermost.handle().cancelled())).collect();
+            waits.iter_mut().for_each(Hand::pending);
+            chain[0].handle().cancel();
+            waits.iter_mut().for_each(|wait| wait.ready());
+            assert!(chain.iter().rev().all(|scope| scope.handle().is_cancelled()));
+            assert!(chain.iter().all(|scope| scope.handle().reason().is_some()));
+        });
+    });
+    steps_per_region(24, |n| {
+        in_a_task(|| {
+            let chain = chain(n);
+            let mut waits = awaited(&chain);
+            chain[0].handle().stop();
+            waits.iter_mut().for_each(|wait| wait.ready());
+            assert!(chain.iter().rev().all(|scope| scope.handle().is_stop_requested()));
+        });
     });
 }

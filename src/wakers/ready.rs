@@ -108,6 +108,10 @@ impl<B> MemberWaker<B> {
         })
     }
 
+    pub(crate) fn ready(&self) -> &Arc<Ready<B>> {
+        &self.ready
+    }
+
     /// Notes a request to the member, which the caller then has to wake.
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::Release);

@@ -183,3 +183,103 @@ fn r04_a_scope_that_is_adopted_inside_one_that_was_entered_in_it_is_inside_that_
     };
     in_and_outside_a_task(chain);
 }
+
+// Looks and waits in a chain.
+
+#[test]
+fn r07_what_outlives_a_cancelled_region_far_outside_is_not_cancelled_any_more() {
+    let body = async {
+        let outer = enter();
+        let mut chain = vec![enter_inside(&outer)];
+        for at in 0..20 {
+            chain.push(enter_inside(&chain[at]));
+        }
+        let innermost = chain[20].handle();
+        outer.handle().cancel_because("the outermost");
+        // The first look finds its way, and the second one knows it.
+        for _ in 0..2 {
+            assert!(innermost.is_cancelled());
+            assert_eq!(innermost.reason().unwrap().message(), Some("the outermost"));
+        }
+        outer.exit().unwrap();
+        assert!(!innermost.is_cancelled() && innermost.reason().is_none());
+        chain[3].handle().cancel_because("one between");
+        assert_eq!(innermost.reason().unwrap().message(), Some("one between"));
+        assert!(!chain[2].handle().is_cancelled());
+    };
+    hand(task(body)).drive();
+}
+
+#[test]
+fn r10_the_reason_is_that_of_the_nearest_cancelled_region_whatever_was_found_before() {
+    let body = async {
+        let mut chain = vec![enter()];
+        for at in 0..20 {
+            chain.push(enter_inside(&chain[at]));
+        }
+        let innermost = chain[20].handle();
+        for (at, scope) in chain.iter().enumerate().take(20) {
+            scope.handle().cancel_because(at.to_string());
+            assert_eq!(innermost.reason().unwrap().message(), Some(&*at.to_string()));
+        }
+        chain[0].handle().stop();
+        assert!(innermost.is_stop_requested() && chain[19].handle().is_stop_requested());
+        let mut chain = chain.into_iter();
+        chain.next().unwrap().exit().unwrap();
+        assert!(!innermost.is_stop_requested());
+    };
+    hand(task(body)).drive();
+}
+
+#[test]
+fn r12_a_wait_in_a_scope_that_outlives_the_shield_around_it_ends_when_the_shield_is_left() {
+    let body = async {
+        let outer = enter();
+        let shield = async { CancelScope::new().shielded().enter().unwrap() };
+        let shield = outer.run(shield).await.unwrap();
+        let inner = enter_inside(&shield);
+        let mut wait = hand(inner.handle().cancelled());
+        wait.pending();
+        outer.handle().cancel();
+        wait.pending();
+        let before = wait.wakes.count();
+        shield.exit().unwrap();
+        assert!(wait.wakes.count() > before);
+        wait.ready();
+    };
+    hand(task(body)).drive();
+}
+
+#[test]
+fn r11_a_wait_in_a_chain_that_is_left_from_outside_in_is_told_of_each_time_that_is_set_later() {
+    let clock = MockClock::new();
+    let far = Duration::from_secs(3_600);
+    let body = async {
+        let outer = CancelScope::new().timeout(far);
+        let handle = outer.handle();
+        let outer = outer.enter().unwrap();
+        let mut chain = vec![enter_inside(&outer)];
+        for at in 0..4 {
+            chain.push(enter_inside(&chain[at]));
+        }
+        let mut chain = chain.into_iter();
+        let mut waits: Vec<_> =
+            chain.as_slice().iter().map(|s| hand(s.handle().cancelled())).collect();
+        waits.iter_mut().for_each(|wait| wait.pending());
+        for left in 0..4 {
+            drop(chain.next());
+            let wait = &mut waits[4];
+            wait.pending();
+            let before = wait.wakes.count();
+            handle.stop_within(far - Duration::from_secs(left + 1));
+            assert!(wait.wakes.count() > before, "not told after {left} were left");
+        }
+        let wait = &mut waits[4];
+        wait.pending();
+        clock.advance(far);
+        wait.ready();
+        let grace = handle.reason().unwrap().grace();
+        assert_eq!(grace, Some(far - Duration::from_secs(4)));
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}

@@ -35,6 +35,7 @@ mod hangs;
 mod helpers;
 mod hold;
 mod in_flight;
+mod late_requests;
 mod leaks;
 mod limits;
 mod local;

@@ -13,6 +13,7 @@ mod support;
 
 mod adoption;
 mod cancel;
+mod chains;
 mod children;
 mod deadline;
 mod depths;

@@ -33,6 +33,7 @@ pub(in crate::region) fn change_times(
         let flags = change(&mut inner);
         node.raise(&inner, flags);
         note_time(node, &inner);
+        request::note_tidings(&inner);
         below.add(&inner, &Signal::Time);
         request::take_waiters(node, &mut inner, &mut own);
         request::take_run(node, &mut inner, &mut own);

@@ -1,6 +1,8 @@
 //! Times that no run watches (invariant 3).
 
-use crate::region::flags::{SHIELD, STOP, UNWATCHED};
+use crate::reason::Reason;
+use crate::region::flags::{CANCELLED, ENTERED, SHIELD, STOP, TIMED, UNWATCHED};
+use crate::region::kind::Kind;
 use crate::region::look;
 use crate::region::node::Node;
 use crate::region::quiet;
@@ -43,15 +45,34 @@ pub(in crate::region) fn begin_graces(node: &Arc<Node>) {
 
 /// For a question from outside: acts on the times that have come, here and around, and that no run watches.
 #[cold]
-pub(crate) fn look_at_clocks(node: &Arc<Node>) {
+fn look_at_clocks(node: &Arc<Node>) {
     walk::each_around(node, look_at_clock);
 }
 
 /// As [`look_at_clocks`], for this region alone.
 pub(crate) fn look_at_clock(node: &Arc<Node>) {
-    if !node.has(UNWATCHED) {
-        return;
+    if node.has(UNWATCHED) {
+        act_on_clock(node);
     }
+}
+
+/// For a request to the child `node` alone: acts on the times of its group that have come. No other region is asked.
+pub(crate) fn look_at_clock_around_child(node: &Node) {
+    let group = if node.kind == Kind::Child { node.parent() } else { None };
+    if let Some(group) = group {
+        look_at_clock_of_group(&group);
+    }
+}
+
+/// For a request to a child of `group` alone: acts on the times of the group that have come, although the run of the group
+/// watches them. It may not have seen them yet, and the child was cancelled with its group first (R10, R11).
+pub(crate) fn look_at_clock_of_group(group: &Arc<Node>) {
+    if group.flags() & (TIMED | ENTERED | CANCELLED) == TIMED | ENTERED {
+        act_on_clock(group);
+    }
+}
+
+fn act_on_clock(node: &Arc<Node>) {
     if let Some(due) = time::next_due(node, Times::All) {
         let now = clock::now(node);
         if due <= now {
@@ -70,8 +91,21 @@ pub(crate) fn is_cancelled_by_now(node: &Arc<Node>) -> bool {
 /// A region that is found quiet has no such times around it, so no clock is read.
 #[cold]
 fn is_cancelled_by_clock(node: &Arc<Node>) -> bool {
-    !look::is_found_quiet(node) && {
+    let ask_clocks = || {
         look_at_clocks(node);
         look::is_cancelled(node)
+    };
+    look::is_cancelled(node) || (!quiet::is_quiet(node) && ask_clocks())
+}
+
+/// As [`look::effective_reason`], for a question from outside. Of times that no run watches, those farther out are asked only
+/// if there is no cancellation yet.
+pub(crate) fn reason_by_now(node: &Arc<Node>) -> Option<Reason> {
+    look_at_clock(node);
+    let known = look::effective_reason(node);
+    if known.is_some() || quiet::is_quiet(node) {
+        return known;
     }
+    look_at_clocks(node);
+    look::effective_reason(node)
 }

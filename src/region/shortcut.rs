@@ -1,0 +1,176 @@
+//! Shortcuts: a walk outwards past more than a few regions leaves its end in each of them, for later walks (R19).
+//!
+//! There may be 10,000 regions inside each other. If each of them hands its exits over, or looks for the cancellation of the
+//! outermost one, and each walks along all the others, the whole is quadratic.
+//!
+//! # Invariants
+//!
+//! 1. A shortcut counts only in the epoch in which it was left. A new epoch begins with each event that may put another region
+//!    between its two ends, or change which region is the nearest: a region with others inside it that is moved, cancelled or
+//!    stopped, and a shield that gives way. A region that is left changes neither, if it is not the end itself.
+//! 2. An end that was left, or was never what the walk sought, does not count: the walk goes on from where it is.
+//! 3. A shortcut stands only in a region with another one inside it, so that the move of that region begins an epoch.
+
+use super::flags::{CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP};
+use super::node::Node;
+use super::walk;
+use super::walk::live_parent;
+use crate::sync::{Arc, EXPLORED, Ordering, epoch};
+
+/// The number of regions past which a walk leaves shortcuts. The explorers of threads try chains of two regions.
+const FEW: usize = if EXPLORED { 0 } else { 8 };
+
+/// What a walk seeks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// A region that may have a run.
+    Host,
+    /// A region that is cancelled, up to a shield.
+    Cancelled,
+    /// A region that was asked to stop.
+    Stopped,
+}
+
+impl Sought {
+    fn is_found_in(self, node: &Node) -> bool {
+        match self {
+            Sought::Host => true,
+            Sought::Cancelled => node.has(CANCELLED | DOOMED),
+            Sought::Stopped => node.has(STOP),
+        }
+    }
+}
+
+/// What a walk finds at a region.
+pub(super) enum Found {
+    /// The region that it seeks.
+    It,
+    /// The walk ends here without it.
+    Nothing,
+    /// The region is farther out, if there is one, and a shortcut from here leads to it.
+    FartherOut,
+    /// As `FartherOut`, past a region behind which shortcuts do not count for this walk.
+    PastShortcuts,
+}
+
+/// Walks outwards from `region` until `visit` finds the region that is sought, or an earlier walk has found it.
+pub(super) fn seek(
+    region: &Node,
+    sought: Sought,
+    now: u64,
+    mut visit: impl FnMut(&Node) -> Found,
+) -> Option<Arc<Node>> {
+    let (mut at, mut passed) = (live_parent(region), 0);
+    let found = loop {
+        let node = at?;
+        match visit(&node) {
+            Found::It => break node,
+            Found::Nothing => return None,
+            Found::FartherOut => {
+                if let Some(end) = end(&node, sought, now) {
+                    break end;
+                }
+            }
+            Found::PastShortcuts => {}
+        }
+        passed += 1;
+        at = live_parent(&node);
+    };
+    if passed > FEW {
+        leave(region, sought, now, Some(&found), |node| !Arc::ptr_eq(node, &found));
+    }
+    Some(found)
+}
+
+/// The nearest region around this one, up to the next shield, that is cancelled.
+pub(super) fn nearest_cancelled(region: &Node) -> Option<Arc<Node>> {
+    let now = epoch().load(Ordering::Acquire);
+    seek(region, Sought::Cancelled, now, |node| match node.flags() {
+        flags if flags & (CANCELLED | DOOMED) != 0 => Found::It,
+        flags if flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
+        _ => Found::FartherOut,
+    })
+}
+
+/// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
+/// the region does not.
+pub(super) fn offer<T>(
+    region: &Node,
+    mut value: T,
+    mut give: impl FnMut(&Node, T) -> Result<(), T>,
+) -> Result<Arc<Node>, T> {
+    let mut at = host_around(region);
+    while let Some(node) = at {
+        match give(&node, value) {
+            Ok(()) => return Ok(node),
+            Err(back) => value = back,
+        }
+        at = host_around(&node);
+    }
+    Err(value)
+}
+
+/// The nearest live region around this one that may have a run: it is not a scope that was entered by a call.
+fn host_around(region: &Node) -> Option<Arc<Node>> {
+    let now = epoch().load(Ordering::Acquire);
+    let (mut at, mut passed) = (live_parent(region), 0);
+    while let Some(node) = at.take_if(|node| node.is_entered_by_call()) {
+        walk::step();
+        at = match stored(&node, Sought::Host, now) {
+            Some(Some(host)) if host.has(LEFT) => live_parent(&host),
+            Some(host) => host,
+            None => live_parent(&node),
+        };
+        passed += 1;
+    }
+    if passed > FEW {
+        leave(region, Sought::Host, now, at.as_ref(), |node| node.is_entered_by_call());
+    }
+    at
+}
+
+/// The end of an earlier walk from this region, if it still counts.
+fn end(node: &Node, sought: Sought, now: u64) -> Option<Arc<Node>> {
+    let end = stored(node, sought, now)??;
+    walk::step();
+    (!end.has(LEFT) && sought.is_found_in(&end)).then_some(end)
+}
+
+/// The end of the last walk from this region in the epoch `now`: that there was no such region, or the region. `None` if there
+/// was no walk, or its end is gone.
+fn stored(node: &Node, sought: Sought, now: u64) -> Option<Option<Arc<Node>>> {
+    if !node.has(SHORTCUT) {
+        return None;
+    }
+    let inner = node.inner.lock();
+    let (epoch, end) = inner.rest_seen()?.shortcuts[sought as usize].as_ref()?;
+    if *epoch != now {
+        return None;
+    }
+    match end {
+        Some(end) => Some(Some(end.upgrade()?)),
+        None => Some(None),
+    }
+}
+
+/// Leaves a shortcut to `end` in the regions around `region` that `passes` holds for.
+fn leave(
+    region: &Node,
+    sought: Sought,
+    now: u64,
+    end: Option<&Arc<Node>>,
+    passes: impl Fn(&Arc<Node>) -> bool,
+) {
+    let mut at = live_parent(region);
+    while let Some(node) = at.take_if(|node| passes(node)) {
+        let known = stored(&node, sought, now).is_some();
+        let old = {
+            let mut inner = node.inner.lock();
+            node.raise(&inner, SHORTCUT);
+            inner.rest().shortcuts[sought as usize].replace((now, end.map(Arc::downgrade)))
+        };
+        drop(old);
+        // The regions farther out have one too.
+        at = if known { None } else { live_parent(&node) };
+    }
+}
