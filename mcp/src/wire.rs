@@ -44,7 +44,7 @@ mod lent;
 pub(crate) mod lines;
 mod listen;
 mod lists;
-mod message;
+pub(crate) mod message;
 pub(crate) mod notices;
 #[cfg(feature = "auth")]
 pub(crate) mod oauth;
@@ -54,7 +54,7 @@ pub(crate) mod pumps;
 mod raw;
 pub(crate) mod recorder;
 mod service;
-mod skeleton;
+pub(crate) mod skeleton;
 pub(crate) mod stderr;
 pub(crate) mod stop;
 mod undelivered;

@@ -138,7 +138,7 @@ fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
     }
     (options.drain, options.settle) = (args.drain, args.settle);
     options = options.unread_for(args.unread).on_dropped(output::log);
-    (options.sessions, options.body_limit) = (args.max_sessions.into(), args.max_body);
+    (options.sessions, options.body_limit) = (args.max_sessions.get().into(), args.max_body.get());
     options.allowed_hosts.clone_from(&args.allow_host);
     options.allowed_origins.clone_from(&args.allow_origin);
     if let Some(name) = &args.token_env {

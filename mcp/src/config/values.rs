@@ -30,8 +30,13 @@ impl Values<'_> {
     pub(super) fn text(&self, key: &str, node: Node) -> Result<String, ConfigError> {
         let line = node.line;
         let written = self.word(key, node)?;
-        expand(&written, self.env)
-            .map_err(|unfilled| unfilled_in(unfilled).of_key(key).at_line(line))
+        let filled = expand(&written, self.env)
+            .map_err(|unfilled| unfilled_in(unfilled).of_key(key).at_line(line))?;
+        if filled.contains('\0') {
+            let why = "has a value with a NUL character in it";
+            return Err(ConfigError::value(why).of_key(key).at_line(line));
+        }
+        Ok(filled)
     }
 
     /// A string that is not empty.

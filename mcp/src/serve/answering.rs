@@ -62,7 +62,7 @@ impl Service<RoleServer> for Front {
                 }
                 let params = serde_json::to_value(set.params).unwrap_or_default();
                 let level = serde_json::from_value(params["level"].clone());
-                let level = level.map_err(|_| unknown("logging/setLevel"))?;
+                let level = level.map_err(|_| unreadable("logging/setLevel"))?;
                 self.client.set_log_level(level);
                 self.core.want_logs(level);
                 return Ok(ServerResult::empty(()));
@@ -76,7 +76,7 @@ impl Service<RoleServer> for Front {
                 drop(subscribed);
                 return Ok(ServerResult::empty(()));
             }
-            ClientRequest::CustomRequest(request) => return Err(unknown(&request.method)),
+            ClientRequest::CustomRequest(request) => return Err(unreadable(&request.method)),
             other => {
                 let desk = Desk(self.clone());
                 return tokio::select! {
@@ -158,14 +158,31 @@ fn is_modern(
     Ok(modern)
 }
 
-/// The error of a request with an unknown method, or with parameters that cannot be read.
-fn unknown(method: &str) -> ErrorData {
-    const SPOKEN: [&str; 5] =
-        ["tools/call", "prompts/get", "resources/read", "completion/complete", "initialize"];
+/// The error of a request that has the form of no request: its method is unknown, or its parameters cannot be read.
+fn unreadable(method: &str) -> ErrorData {
+    const SPOKEN: [&str; 12] = [
+        "completion/complete",
+        "initialize",
+        "logging/setLevel",
+        "prompts/get",
+        "prompts/list",
+        "resources/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/templates/list",
+        "resources/unsubscribe",
+        "tools/call",
+        "tools/list",
+    ];
     if SPOKEN.contains(&method) {
         let why = format!("the parameters of {method} cannot be read");
         return ErrorData::invalid_params(why, None);
     }
+    unknown(method)
+}
+
+/// The error of a request with an unknown method.
+fn unknown(method: &str) -> ErrorData {
     let why = format!("the gateway does not know the method {method:?}");
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, why, None)
 }

@@ -4,14 +4,13 @@
 //! read the answers (DNS rebinding). The browser tells the name in `Host` and the page's own address in `Origin`; neither can
 //! be forged by a page.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use subtle::ConstantTimeEq;
 
 use super::options::GatewayOptions;
-
-/// Names of this machine itself.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The reason why a request is refused before its body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +28,8 @@ pub(super) fn admit(
     headers: &HeaderMap,
 ) -> Result<(), Refused> {
     // In HTTP/2 the name is a part of the address.
-    let host = single(headers, HOST)?.or_else(|| uri.authority().map(|it| it.as_str()));
+    let host = single(headers, &HOST).map_err(Refused::Forbidden)?;
+    let host = host.or_else(|| uri.authority().map(|it| it.as_str()));
     let Some(host) = host else { return Err(forbidden("the request names no Host")) };
     let Some(name) = host_name(host) else {
         return Err(forbidden("the Host of the request cannot be read"));
@@ -39,9 +39,10 @@ pub(super) fn admit(
             "the Host {name:?} is not one that this gateway answers to; --allow-host adds it"
         )));
     }
-    let Some(origin) = single(headers, ORIGIN)? else { return Ok(()) };
+    let origin = single(headers, &ORIGIN).map_err(Refused::Forbidden)?;
+    let Some(origin) = origin else { return Ok(()) };
     let is_listed = options.allowed_origins.iter().any(|it| it.eq_ignore_ascii_case(origin));
-    if is_listed || origin_host(origin).is_some_and(|name| LOOPBACK.contains(&&*name)) {
+    if is_listed || origin_host(origin).is_some_and(|name| is_loopback(&name)) {
         return Ok(());
     }
     Err(forbidden(&format!(
@@ -53,7 +54,7 @@ pub(super) fn admit(
 /// wherever they differ.
 pub(super) fn authorize(options: &GatewayOptions, headers: &HeaderMap) -> Result<(), Refused> {
     let Some(token) = &options.token else { return Ok(()) };
-    let given = single(headers, AUTHORIZATION).ok().flatten().unwrap_or_default();
+    let given = single(headers, &AUTHORIZATION).ok().flatten().unwrap_or_default();
     let (scheme, given) = given.split_once(' ').unwrap_or_default();
     let is_it = bool::from(given.trim().as_bytes().ct_eq(token.as_bytes()));
     if scheme.eq_ignore_ascii_case("bearer") && is_it { Ok(()) } else { Err(Refused::Unauthorized) }
@@ -64,23 +65,34 @@ fn forbidden(why: &str) -> Refused {
 }
 
 /// The value of a header that must occur once. Two values are an error, because a proxy may have checked the other one.
-fn single(headers: &HeaderMap, name: http::HeaderName) -> Result<Option<&str>, Refused> {
-    let mut values = headers.get_all(&name).iter();
+///
+/// # Errors
+///
+/// One sentence, which names the header.
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, String> {
+    let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => match value.to_str() {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(forbidden(&format!("the header {name} is no text"))),
+            Err(_) => Err(format!("the header {name} is no text")),
         },
-        (Some(_), Some(_)) => Err(forbidden(&format!("the header {name} is there twice"))),
+        (Some(_), Some(_)) => Err(format!("the header {name} is there twice")),
     }
 }
 
-/// The name without its port, in lower case.
+/// The name without its port, in lower case, and without the dot that may end a whole name.
 fn host_name(host: &str) -> Option<String> {
     let authority: http::uri::Authority = host.parse().ok()?;
+    let port = authority.as_str().strip_prefix(authority.host())?;
+    let is_port = matches!(port, "" | ":") || authority.port_u16().is_some();
+    let name = authority.host();
+    let name = name.strip_suffix('.').unwrap_or(name);
     // A value with a user name in it is no Host.
-    (!host.contains('@')).then(|| authority.host().to_ascii_lowercase())
+    (is_port && !host.contains('@')).then(|| name.to_ascii_lowercase())
 }
 
 /// The name in an origin: a scheme, a name, perhaps a port, and nothing else.
@@ -92,18 +104,29 @@ fn origin_host(origin: &str) -> Option<String> {
 
 /// Whether the gateway answers to this name.
 fn is_known(name: &str, allowed: &[String]) -> bool {
-    LOOPBACK.contains(&name) || allowed.iter().any(|it| it.eq_ignore_ascii_case(name))
+    let is_it = |it: &String| it.strip_suffix('.').unwrap_or(it).eq_ignore_ascii_case(name);
+    is_loopback(name) || allowed.iter().any(is_it)
+}
+
+/// Whether this is a name of this machine itself: `localhost`, or an address of loopback in any notation.
+fn is_loopback(name: &str) -> bool {
+    let inside = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = match inside {
+        Some(inside) => inside.parse().map(|it: Ipv6Addr| it.to_canonical()),
+        None => name.parse().map(|it: Ipv4Addr| IpAddr::V4(it)),
+    };
+    name == "localhost" || address.is_ok_and(|it| it.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect()
     }
 
-    fn admitted(options: &GatewayOptions, pairs: &[(http::HeaderName, &str)]) -> bool {
+    fn admitted(options: &GatewayOptions, pairs: &[(HeaderName, &str)]) -> bool {
         admit(options, &Uri::from_static("/mcp"), &headers(pairs)).is_ok()
     }
 
@@ -116,6 +139,19 @@ mod tests {
             ("127.0.0.1:1", true),
             ("[::1]:1", true),
             ("[::1]", true),
+            ("localhost.", true),
+            ("localhost.:80", true),
+            ("localhost:", true),
+            ("127.0.0.2", true),
+            ("[0:0:0:0:0:0:0:1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("localhost..", false),
+            ("localhost:x", false),
+            ("localhost:99999", false),
+            ("[::2]", false),
+            ("0.0.0.0", false),
+            ("127.1", false),
+            ("127.0.0.1.", true),
             ("evil.example", false),
             ("evil.example:8080", false),
             ("localhost.evil.example", false),
@@ -131,6 +167,7 @@ mod tests {
         assert!(!admitted(&options, &[(HOST, "localhost"), (HOST, "localhost")]), "two");
         let named = GatewayOptions::default().allow_host("Gateway.example");
         assert!(admitted(&named, &[(HOST, "gateway.example:443")]));
+        assert!(admitted(&named, &[(HOST, "gateway.example.")]));
         let authority = Uri::from_static("http://evil.example/mcp");
         assert!(admit(&options, &authority, &HeaderMap::new()).is_err());
     }
@@ -142,6 +179,8 @@ mod tests {
             ("http://localhost:6274", true),
             ("https://127.0.0.1", true),
             ("http://[::1]:3000", true),
+            ("http://localhost.", true),
+            ("http://localhost:x", false),
             ("https://APP.example:8443", true),
             ("https://app.example", false),
             ("https://evil.example", false),
@@ -158,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_where_one_is_set() {
-        let authorized = |options: &GatewayOptions, pairs: &[(http::HeaderName, &str)]| {
+        let authorized = |options: &GatewayOptions, pairs: &[(HeaderName, &str)]| {
             authorize(options, &headers(pairs)).is_ok()
         };
         assert!(authorized(&GatewayOptions::default(), &[]));

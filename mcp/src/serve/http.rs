@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use rmcp::model::{ErrorData, JsonRpcError, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
@@ -28,6 +30,8 @@ use crate::component::ComponentKind;
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// The session that a request belongs to.
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The last event that a client has seen.
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 impl Gateway {
     /// Answers one HTTP request, for use inside another HTTP server: the endpoint under
@@ -78,17 +82,23 @@ impl Core {
         if let Err(refused) = authorized {
             return turned_away(refused);
         }
+        // Otherwise the gateway and a proxy before it could each take another value.
+        for name in [&VERSION, &SESSION, &LAST_EVENT, &CONTENT_TYPE] {
+            if let Err(why) = guard::single(headers, name) {
+                return body::refused(StatusCode::BAD_REQUEST, -32600, &why);
+            }
+        }
+        let is_modern = text_of(headers, &VERSION).is_some_and(message::is_modern);
         match parts.method {
+            Method::DELETE | Method::GET if is_modern && text_of(headers, &SESSION).is_none() => {
+                not_allowed("POST")
+            }
             // A session can be ended even while the gateway closes.
             Method::DELETE => self.end_session(headers),
             _ if self.is_closing() => closing(),
             Method::POST => self.post(headers, body).await,
             Method::GET => self.listen_to_session(headers),
-            _ => {
-                let mut response = body::empty(StatusCode::METHOD_NOT_ALLOWED);
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
-                response
-            }
+            _ => not_allowed("GET, POST, DELETE"),
         }
     }
 
@@ -104,6 +114,10 @@ impl Core {
         if !is_json(headers) {
             let text = "a message is sent as Content-Type: application/json";
             return body::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, text);
+        }
+        if let Some(coding) = coding(headers) {
+            let text = format!("the body is sent as it is, and not with the coding {coding:?}");
+            return body::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, &text);
         }
         let limit = self.options.body_limit;
         let mut body = std::pin::pin!(body);
@@ -130,7 +144,7 @@ impl Core {
             Ok(incoming) => incoming,
             Err(unreadable) => return body::json(StatusCode::BAD_REQUEST, &unreadable.answer()),
         };
-        let named = headers.get(VERSION).and_then(|version| version.to_str().ok());
+        let named = text_of(headers, &VERSION);
         if is_modern(&incoming, named) {
             if let Err(error) = self.check_modern(headers, &incoming, named) {
                 return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
@@ -206,10 +220,29 @@ fn taste(headers: &HeaderMap) -> Option<Taste> {
     }
 }
 
+/// The value of a header, if it is text.
+fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The coding of a body, if it has one.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let coding = headers.get(CONTENT_ENCODING)?;
+    let coding = String::from_utf8_lossy(coding.as_bytes());
+    (!coding.trim().eq_ignore_ascii_case("identity")).then(|| coding.into_owned())
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let read = value.and_then(|value| mediatype::MediaType::parse(value).ok());
+    let read =
+        text_of(headers, &CONTENT_TYPE).and_then(|value| mediatype::MediaType::parse(value).ok());
     read.is_some_and(|it| it.ty == "application" && it.subty == "json" && it.suffix.is_none())
+}
+
+/// The answer to a method that the endpoint does not have.
+fn not_allowed(offered: &'static str) -> Response<Body> {
+    let mut response = body::empty(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(offered));
+    response
 }
 
 fn not_acceptable(offered: &str) -> Response<Body> {

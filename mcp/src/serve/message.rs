@@ -3,11 +3,15 @@
 //! A client's answer to a question is passed on as plain JSON, so that no field of it is lost.
 
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientResult, CustomResult, ErrorCode, ErrorData, JsonRpcError,
-    JsonRpcResponse, JsonRpcVersion2_0, ProtocolVersion, RequestId,
+    ClientJsonRpcMessage, ClientResult, CustomResult, ErrorCode, ErrorData,
+    InitializeRequestParams, JsonRpcError, JsonRpcResponse, JsonRpcVersion2_0, ProtocolVersion,
+    RequestId,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::wire::incoming::BOM;
+use crate::wire::skeleton::Skeleton;
 
 /// The key in `_meta` under which a message of the newer era names its revision.
 pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
@@ -35,9 +39,10 @@ impl Unreadable {
 
 /// Reads one message.
 pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
+    let text = text.strip_prefix(BOM).unwrap_or(text);
     let raw: Value = serde_json::from_slice(text).map_err(|error| {
         let error = ErrorData::parse_error(format!("the message is no JSON: {error}"), None);
-        Unreadable { id: None, error }
+        Unreadable { id: Skeleton::of(text).request().cloned(), error }
     })?;
     let id = RequestId::deserialize(&raw["id"]).ok();
     let wrong = |id: &Option<RequestId>, why: String| Unreadable {
@@ -54,6 +59,14 @@ pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
     let is_request = raw["method"].is_string();
     if is_request && raw.get("id").is_some() && id.is_none() {
         return Err(wrong(&None, r#""id" has to be a string or an integer"#.into()));
+    }
+    // rmcp takes it for an unknown request otherwise, and complains of fields that `initialize` does not have.
+    if raw["method"] == "initialize"
+        && id.is_some()
+        && let Err(error) = InitializeRequestParams::deserialize(&raw["params"])
+    {
+        let why = format!("the parameters of initialize cannot be read: {error}");
+        return Err(Unreadable { id, error: ErrorData::invalid_params(why, None) });
     }
     let message = match (&id, raw.get("result")) {
         (Some(id), Some(result)) if !is_request => {
@@ -89,6 +102,11 @@ impl Incoming {
     pub(super) fn version(&self) -> Option<&str> {
         self.raw["params"]["_meta"][VERSION_KEY].as_str()
     }
+}
+
+/// The error of a request that has the id of another one, which has no answer yet.
+pub(super) fn id_in_use() -> ErrorData {
+    ErrorData::invalid_request("another request that is under way has the same id", None)
 }
 
 /// Whether a revision, by its name, is one without `initialize`.
@@ -131,6 +149,11 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":1}"#, "no request"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "of initialize cannot be read"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#,
+                "missing field `capabilities`",
+            ),
         ] {
             match read(text.as_bytes()) {
                 Ok(_) => assert_eq!(right, "", "{text}"),
@@ -139,6 +162,23 @@ mod tests {
                     assert!(!right.is_empty() && said.contains(right), "{text}: {said}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_broken_request_is_answered_under_its_own_id() {
+        for (text, id) in [
+            (&br#"{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":""}}"#[..], Some(7)),
+            (br#"{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":"\ud83d"}}"#, Some(7)),
+            (br#"{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":1,}}"#, Some(7)),
+            (br#"{"jsonrpc":"2.0","id":7,"result":{"x":1,}}"#, None),
+            (b"hello", None),
+        ] {
+            let text = text.iter().map(|byte| if *byte == b'\x01' { 0xff } else { *byte });
+            let text: Vec<u8> = text.collect();
+            let wrong = read(&text).expect_err("it is broken");
+            let shown = String::from_utf8_lossy(&text);
+            assert_eq!(wrong.id, id.map(RequestId::Number), "{shown}");
         }
     }
 

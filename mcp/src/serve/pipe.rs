@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use moored::CancelScope;
+use parking_lot::Mutex;
 use rmcp::ErrorData;
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
 use rmcp::service::{RoleServer, serve_server_with_ct};
 use rmcp::transport::Transport;
 use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use super::answering::Front;
 use super::client::{Client, served};
 use super::message::{self, Unreadable};
 use super::unread::{Bounded, writer_in_time};
+use crate::wire::lines::{Line, Lines};
+use crate::wire::message::request_id;
 
 /// The number of messages under way in each direction. With more, the faster side waits.
 const QUEUE: usize = 64;
@@ -51,11 +54,13 @@ impl Gateway {
                 its.writing_failed("the client at the pipe", &error, Some(&unread));
             }
         });
+        let ids = Arc::<Ids>::default();
+        let its_ids = ids.clone();
         // In a task of its own, because rmcp drops its wait for a message whenever another event comes.
         let (limit, errors, over) = (core.options.body_limit, outbox.clone(), end.clone());
         core.wire(async move {
             tokio::select! {
-                () = receive(input, limit, read, errors) => {}
+                () = receive(input, limit, its_ids, read, errors) => {}
                 () = over.cancelled() => {}
             }
         });
@@ -65,6 +70,7 @@ impl Gateway {
         let pipe = Pipe {
             inbox,
             outbox: Some(outbox),
+            ids,
             open: Arc::new(watch::channel(HashSet::new()).0),
             patience: core.options.settle,
         };
@@ -91,32 +97,32 @@ impl Gateway {
     }
 }
 
-/// Reads messages to the end of the pipe. A line that is no message is answered with an error.
+/// Reads messages to the end of the pipe. A line that is no message is answered with an error, under the id of the request
+/// that it would be: the client waits for an answer to that id.
 async fn receive(
     input: impl AsyncRead + Unpin,
     limit: usize,
+    ids: Arc<Ids>,
     read: mpsc::Sender<ClientJsonRpcMessage>,
     errors: mpsc::Sender<Bytes>,
 ) {
-    let mut input = BufReader::new(input);
-    let mut line = Vec::new();
+    let mut lines = Lines::up_to(limit, BufReader::new(input));
     loop {
         // One read may bring thousands of empty lines.
         consume_budget().await;
-        let is_whole = match next_line(&mut input, &mut line, limit).await {
-            Ok(Some(is_whole)) => is_whole,
-            Ok(None) | Err(_) => return,
+        let message = match lines.next().await {
+            Ok(Line::Whole) if lines.line().trim_ascii().is_empty() => continue,
+            Ok(Line::Whole) => message::read(lines.line()),
+            Ok(Line::TooLong(outline)) => {
+                let why = format!("the line has more than {limit} bytes");
+                let error = ErrorData::invalid_request(why, None);
+                Err(Unreadable { id: outline.request().cloned(), error })
+            }
+            Ok(Line::End) | Err(_) => return,
         };
-        let message = if !is_whole {
-            let why = format!("the line has more than {limit} bytes");
-            Err(Unreadable { id: None, error: ErrorData::invalid_request(why, None) })
-        } else if line.trim_ascii().is_empty() {
-            continue;
-        } else {
-            message::read(&line)
-        };
+        let message = message.and_then(|incoming| ids.heard(incoming.message));
         let sent = match message {
-            Ok(incoming) => read.send(incoming.message).await.is_ok(),
+            Ok(message) => read.send(message).await.is_ok(),
             Err(unreadable) => errors.send(written(&unreadable.answer())).await.is_ok(),
         };
         if !sent {
@@ -125,34 +131,44 @@ async fn receive(
     }
 }
 
-/// Reads one line; `None` at the end of the pipe, and `Some(false)` for a line beyond the limit, which is dropped.
-async fn next_line(
-    input: &mut BufReader<impl AsyncRead + Unpin>,
-    line: &mut Vec<u8>,
-    limit: usize,
-) -> std::io::Result<Option<bool>> {
-    line.clear();
-    let mut is_whole = true;
-    let mut read = false;
-    loop {
-        let chunk = input.fill_buf().await?;
-        if chunk.is_empty() {
-            return Ok(read.then_some(is_whole));
+/// The ids of the requests that have no answer.
+#[derive(Debug, Default)]
+struct Ids(Mutex<HashSet<RequestId>>);
+
+impl Ids {
+    /// Takes note of a message of the client.
+    ///
+    /// # Errors
+    ///
+    /// It is a request with the id of another one: of the two, one answer could not be told from the other.
+    fn heard(&self, message: ClientJsonRpcMessage) -> Result<ClientJsonRpcMessage, Unreadable> {
+        let is_new = match &message {
+            ClientJsonRpcMessage::Request(request) => self.0.lock().insert(request.id.clone()),
+            ClientJsonRpcMessage::Notification(told) => {
+                if let Some(id) = taken_back(&told.notification) {
+                    self.0.lock().remove(id);
+                }
+                true
+            }
+            _ => true,
+        };
+        if is_new {
+            return Ok(message);
         }
-        read = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
-        let taken = end.map_or(chunk.len(), |end| end + 1);
-        if is_whole && line.len() + taken > limit {
-            is_whole = false;
-            *line = Vec::new();
-        }
-        if is_whole {
-            line.extend_from_slice(&chunk[..taken]);
-        }
-        input.consume(taken);
-        if end.is_some() {
-            return Ok(Some(is_whole));
-        }
+        Err(Unreadable { id: request_id(&message).cloned(), error: message::id_in_use() })
+    }
+
+    /// The request is about to be answered.
+    fn answered(&self, id: &RequestId) {
+        self.0.lock().remove(id);
+    }
+}
+
+/// The request that a notification takes back.
+fn taken_back(told: &ClientNotification) -> Option<&RequestId> {
+    match told {
+        ClientNotification::CancelledNotification(it) => it.params.request_id.as_ref(),
+        _ => None,
     }
 }
 
@@ -182,6 +198,7 @@ fn written(message: &impl Serialize) -> Bytes {
 struct Pipe {
     inbox: mpsc::Receiver<ClientJsonRpcMessage>,
     outbox: Option<mpsc::Sender<Bytes>>,
+    ids: Arc<Ids>,
     /// The requests without an answer. A watch, because the wait for its being empty is begun anew whenever rmcp drops it,
     /// and a group is run once.
     open: Arc<watch::Sender<HashSet<RequestId>>>,
@@ -208,6 +225,10 @@ impl Transport<RoleServer> for Pipe {
             ServerJsonRpcMessage::Error(error) => error.id,
             _ => None,
         };
+        // Before the client can have the answer, because it may use the id again at once.
+        if let Some(id) = &answered {
+            self.ids.answered(id);
+        }
         async move {
             outbox.ok_or(Closed)?.send(line).await.map_err(|_| Closed)?;
             if let Some(id) = answered {
@@ -231,9 +252,7 @@ impl Transport<RoleServer> for Pipe {
                 self.open.send_modify(|open| _ = open.insert(request.id.clone()));
             }
             ClientJsonRpcMessage::Notification(told) => {
-                if let ClientNotification::CancelledNotification(it) = &told.notification
-                    && let Some(id) = &it.params.request_id
-                {
+                if let Some(id) = taken_back(&told.notification) {
                     self.open.send_modify(|open| _ = open.remove(id));
                 }
             }
@@ -252,18 +271,47 @@ impl Transport<RoleServer> for Pipe {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn lines_are_bounded_and_none_is_lost() {
-        let text = b"short\n\nmuch too long a line\nlast";
-        for size in [1, 3, 64] {
-            let mut input = BufReader::with_capacity(size, &text[..]);
-            let mut line = Vec::new();
-            let mut read = Vec::new();
-            while let Some(is_whole) = next_line(&mut input, &mut line, 10).await.expect("read") {
-                read.push((is_whole, String::from_utf8(line.clone()).expect("text")));
-            }
-            let all = [(true, "short\n"), (true, "\n"), (false, ""), (true, "last")];
-            assert_eq!(read, all.map(|(is_whole, text)| (is_whole, text.to_owned())), "{size}");
+    /// The messages that are read, and the answers to the lines that are none.
+    async fn received(text: &str) -> (usize, Vec<serde_json::Value>) {
+        let (read, mut messages) = mpsc::channel(9);
+        let (errors, mut answers) = mpsc::channel(9);
+        receive(text.as_bytes(), 200, Arc::default(), read, errors).await;
+        let mut said = Vec::new();
+        while let Some(line) = answers.recv().await {
+            said.push(serde_json::from_slice(&line).expect("JSON"));
         }
+        let mut count = 0;
+        while messages.recv().await.is_some() {
+            count += 1;
+        }
+        (count, said)
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_no_message_is_answered_under_its_id() {
+        let long =
+            format!(r#"{{"jsonrpc":"2.0","id":3,"method":"ping","x":"{}"}}"#, "x".repeat(300));
+        let text = format!(
+            "\u{feff}{}\r\n\n{}\n{long}\nhello\n{}",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":2,"method":"ping","params":{"x":"\ud83d"}}"#,
+            r#"{"jsonrpc":"2.0","id":4,"method":"ping"}"#,
+        );
+        let (messages, answers) = received(&text).await;
+        assert_eq!(messages, 2, "{answers:?}");
+        let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_i64()).collect();
+        assert_eq!(ids, [Some(2), Some(3), None], "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn a_request_with_the_id_of_another_one_is_refused_until_that_one_is_taken_back() {
+        let ping = r#"{"jsonrpc":"2.0","id":5,"method":"ping"}"#;
+        let back =
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#;
+        let (messages, answers) = received(&format!("{ping}\n{ping}\n{back}\n{ping}")).await;
+        assert_eq!(messages, 3);
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0]["id"], 5);
+        assert!(answers[0]["error"]["message"].to_string().contains("same id"), "{answers:?}");
     }
 }

@@ -342,15 +342,16 @@ impl Held {
 }
 
 fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
+    let cannot = |error| {
+        let place = params.cwd.as_ref().map(|cwd| format!(" in {}", cwd.display()));
+        let text = format!("cannot start {:?}{}", params.command, place.unwrap_or_default());
+        Fault::caused(Outcome::SpawnFailed, text, error)
+    };
     // A missing directory and a missing program are the same error to the operating system, but not to a user.
     if let Some(cwd) = &params.cwd
         && let Err(error) = std::fs::metadata(cwd)
     {
-        let text = format!("cannot start {:?} in {}", params.command, cwd.display());
-        return Err(Fault::caused(Outcome::SpawnFailed, text, error));
+        return Err(cannot(error));
     }
-    ProcessGroup::spawn(params).map_err(|error| {
-        let text = format!("cannot start {:?}", params.command);
-        Fault::caused(Outcome::SpawnFailed, text, error)
-    })
+    ProcessGroup::spawn(params).map_err(cannot)
 }

@@ -7,6 +7,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use sse_stream::{Error as SseError, Sse, SseByteStream};
 
+use super::body::preview;
+
 /// The largest single event.
 pub(crate) const EVENT_LIMIT: usize = 16 * 1024 * 1024;
 
@@ -36,11 +38,20 @@ where
     SseByteStream::new(bounded).boxed()
 }
 
-/// Whether an event was too large. A retry would bring the same event.
-pub(crate) fn is_too_large(error: &SseError) -> bool {
-    let SseError::Body(error) = error else { return false };
-    let error = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is_some_and(|error| error.is::<TooLarge>())
+/// The text of an error that says that an event was too large. A retry would bring the same event.
+pub(crate) fn too_large(error: &SseError) -> Option<String> {
+    let SseError::Body(error) = error else { return None };
+    let error = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)?;
+    error.downcast_ref::<TooLarge>().map(TooLarge::to_string)
+}
+
+/// An event of a type that is neither a message nor a keep-alive, described in one line: gateways tell the cause of a
+/// failure so.
+pub(crate) fn of_another_type(event: &Sse) -> Option<String> {
+    const ALIVE: [&str; 6] = ["", "message", "ping", "heartbeat", "keepalive", "keep-alive"];
+    let of = event.event.as_deref().filter(|of| !ALIVE.contains(of))?;
+    let data = preview(event.data.as_deref()?.as_bytes())?;
+    Some(format!("of the type {:?}: {data}", preview(of.as_bytes()).unwrap_or_default()))
 }
 
 /// The data of an event that may contain a message; `None` for a keep-alive, an event of another type, and one
@@ -143,7 +154,7 @@ mod tests {
         events
             .filter_map(async |event| match event {
                 Ok(event) => message(&event).map(str::to_owned),
-                Err(error) => Some(format!("{}", is_too_large(&error))),
+                Err(error) => Some(format!("{}", too_large(&error).is_some())),
             })
             .collect()
             .await
@@ -168,6 +179,27 @@ mod tests {
                 let shown = String::from_utf8_lossy(text);
                 assert_eq!(read(text, size).await, messages, "in pieces of {size}: {shown}");
             }
+        }
+    }
+
+    #[test]
+    fn an_event_of_another_type_is_described_unless_it_only_keeps_the_stream_alive() {
+        let event = |of: Option<&str>, data: Option<&str>| Sse {
+            event: of.map(str::to_owned),
+            data: data.map(str::to_owned),
+            ..Sse::default()
+        };
+        let down = event(Some("error"), Some("{\"message\":\n\"down\"}"));
+        let said = of_another_type(&down).expect("it says something");
+        assert_eq!(said, "of the type \"error\": {\"message\": \"down\"}");
+        for quiet in [
+            event(None, Some("x")),
+            event(Some("message"), Some("x")),
+            event(Some("ping"), Some("{}")),
+            event(Some("error"), None),
+            event(Some("error"), Some(" ")),
+        ] {
+            assert_eq!(of_another_type(&quiet), None, "{quiet:?}");
         }
     }
 

@@ -25,7 +25,7 @@ mod broken;
 mod text;
 
 /// The byte order mark of UTF-8 that some writers put before a text.
-const BOM: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The result of reading a text.
 #[derive(Debug)]

@@ -25,6 +25,8 @@ pub(crate) struct Skeleton {
     has_outcome: bool,
     /// The answers among the objects that have ended.
     found: Vec<RequestId>,
+    /// The first request among them.
+    requested: Option<RequestId>,
 }
 
 /// The reader's position in the outermost object.
@@ -64,6 +66,11 @@ impl Skeleton {
     /// The requests that this text answers, as far as it was read.
     pub(crate) fn answers(&self) -> impl Iterator<Item = &RequestId> {
         self.found.iter().chain(self.under_way())
+    }
+
+    /// The request that this text is, if it is a single one.
+    pub(crate) fn request(&self) -> Option<&RequestId> {
+        self.requested.as_ref().or(self.id.as_ref().filter(|_| self.has_method))
     }
 
     /// Whether the text certainly contains an answer: an id beside a result or an error. An id alone may still be that
@@ -136,8 +143,12 @@ impl Skeleton {
     }
 
     fn object_ended(&mut self) {
-        let id = self.id.take().filter(|_| !self.has_method && self.found.len() < FOUND);
-        self.found.extend(id);
+        let id = self.id.take();
+        if self.has_method {
+            self.requested = self.requested.take().or(id);
+        } else if self.found.len() < FOUND {
+            self.found.extend(id);
+        }
         (self.has_method, self.has_outcome) = (false, false);
         (self.place, self.key) = (Place::Key, Vec::new());
     }

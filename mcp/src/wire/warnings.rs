@@ -59,7 +59,17 @@ impl Warnings {
 
     /// Noise, such as a line on standard output that is no message.
     pub(super) fn note(&self, note: String) {
-        let is_kept = self.texts.lock().notes.push(&note);
+        let is_kept = {
+            let notes = &mut self.texts.lock().notes;
+            match notes.kept.contains(&note) {
+                // It says nothing new, and would take the place of another one.
+                true => {
+                    notes.left_out += 1;
+                    false
+                }
+                false => notes.push(&note),
+            }
+        };
         self.told(is_kept, &note);
     }
 
@@ -108,6 +118,17 @@ mod tests {
         warnings.warn("a finding".into());
         let all = warnings.all();
         assert_eq!(all[NOTES..], ["and 2 more of the kind", "a finding"]);
+    }
+
+    #[test]
+    fn the_same_noise_stands_there_once_and_is_counted() {
+        let warnings = Warnings::default();
+        for _ in 0..NOTES * 2 {
+            warnings.note("noise".into());
+        }
+        warnings.note("other noise".into());
+        let more = format!("and {} more of the kind", NOTES * 2 - 1);
+        assert_eq!(warnings.all(), ["noise", "other noise", &more]);
     }
 
     #[test]

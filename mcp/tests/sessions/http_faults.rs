@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use moored_mcp::{Delete, Outcome, SessionGroup};
+use moored_mcp::{Delete, Era, Outcome, SessionGroup};
 use serde_json::json;
-#[cfg(feature = "tls")]
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::http::{Reply, Server, legacy};
+use crate::support::http::{End, Reply, Server, legacy};
 use crate::support::{at, brisk, brisk_group, within_limit};
 
 #[tokio::test]
@@ -82,6 +81,120 @@ async fn a_401_without_a_challenge_is_auth_required_as_well() {
         let server = Server::start(|_| Reply::status(401)).await;
         let error = brisk_group().connect(at("locked", &server.url)).await.expect_err("locked");
         assert_eq!(error.outcome(), Outcome::AuthRequired);
+    })
+    .await;
+}
+
+/// A server that gives the same bytes to every connection once something came over it, and then closes it or keeps it open.
+async fn saying(answer: Vec<u8>, closes: bool) -> String {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 4_096];
+                let _ = stream.read(&mut asked).await;
+                let _ = stream.write_all(&answer).await;
+                while !closes && stream.read(&mut asked).await.is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_answer_that_came_and_is_wrong_is_no_fault_of_the_connection() {
+    within_limit(async {
+        let head =
+            |more: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{more}\r\n");
+        let gzip = head("Content-Encoding: gzip\r\nContent-Length: 12\r\n").into_bytes();
+        let gzip = [gzip, b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xab\x56".to_vec()].concat();
+        for (answer, outcome, text) in [
+            (b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), Outcome::ProtocolError, "is not HTTP"),
+            (head("Content-Length: -5\r\n").into(), Outcome::ProtocolError, "is not HTTP"),
+            (
+                head("Transfer-Encoding: chunked\r\n").into_bytes(),
+                Outcome::Unreachable,
+                "broke off",
+            ),
+            (
+                (head("Transfer-Encoding: chunked\r\n") + "ZZ\r\n").into(),
+                Outcome::ProtocolError,
+                "cannot be read",
+            ),
+            ((head("Content-Length: 9\r\n") + "{").into(), Outcome::Unreachable, "broke off"),
+            (gzip, Outcome::ProtocolError, "cannot be read"),
+        ] {
+            let shown = String::from_utf8_lossy(&answer).into_owned();
+            let url = saying(answer, true).await;
+            let error = brisk_group().connect(at("odd", &url).era(Era::Legacy)).await;
+            let error = error.expect_err("it says nothing");
+            assert_eq!(error.outcome(), outcome, "{shown}: {error}");
+            assert!(error.to_string().contains(text), "{shown}: {error}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_status_counts_however_long_its_body_is_and_whether_or_not_it_ends() {
+    within_limit(async {
+        let long = format!(
+            "HTTP/1.1 403 No\r\nContent-Length: 99999\r\n\r\nsome words{}",
+            "!".repeat(99_989)
+        );
+        let open = "HTTP/1.1 401 No\r\nContent-Length: 99999\r\n\r\nsome words".to_owned();
+        for (answer, outcome) in [(long, Outcome::Forbidden), (open, Outcome::AuthRequired)] {
+            let url = saying(answer.into_bytes(), false).await;
+            let error = brisk_group().connect(at("locked", &url).era(Era::Legacy)).await;
+            let error = error.expect_err("locked");
+            assert_eq!(error.outcome(), outcome, "{error}");
+            assert!(error.to_string().contains("some words"), "{error}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_id_that_cannot_be_sent_back_is_named() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "initialize" => {
+                let mut reply = legacy(request);
+                if let Reply::Answer { headers, .. } = &mut reply {
+                    headers.retain(|(name, _)| name != "mcp-session-id");
+                }
+                reply.with("mcp-session-id", "\u{e9}")
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("odd", &server.url)).await.expect("it comes up");
+        assert!(
+            info.warnings.iter().any(|it| it.contains("Mcp-Session-Id")),
+            "{:?}",
+            info.warnings
+        );
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_of_another_type_that_tells_the_cause_is_a_part_of_the_error() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "initialize" => {
+                Reply::events("event: error\ndata: {\"message\":\"backend down\"}\n\n", End::Whole)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let error = brisk_group().connect(at("gateway", &server.url)).await.expect_err("no answer");
+        assert_eq!(error.outcome(), Outcome::ProtocolError);
+        assert!(error.to_string().contains("backend down"), "{error}");
     })
     .await;
 }

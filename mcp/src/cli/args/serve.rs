@@ -1,6 +1,7 @@
 //! The arguments of `moored-mcp serve`.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,11 +36,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ORIGIN", requires = "listen")]
     pub allow_origin: Vec<String>,
     /// How many sessions of clients may be open at once.
-    #[arg(long, value_name = "N", default_value_t = 256, requires = "listen")]
-    pub max_sessions: u16,
+    #[arg(long, value_name = "N", default_value = "256", requires = "listen")]
+    pub max_sessions: NonZeroU16,
     /// The largest message of a client, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
-    pub max_body: usize,
+    #[arg(long, value_name = "BYTES", default_value = "4194304")]
+    pub max_body: NonZeroUsize,
     /// The names of the components: server__name, as language models take it, or server/name.
     #[arg(long, value_enum, default_value_t = NamesArg::Portable)]
     pub names: NamesArg,

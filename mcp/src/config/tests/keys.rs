@@ -54,6 +54,19 @@ fn every_name_of_an_address_is_read() {
 }
 
 #[test]
+fn a_nul_character_is_refused_wherever_the_operating_system_would_refuse_it() {
+    for (entry, key) in [
+        (r#"{"command": "x\u0000"}"#, "command"),
+        (r#"{"command": "x", "args": ["a", "b\u0000"]}"#, "args[1]"),
+        (r#"{"command": "x", "cwd": "\u0000"}"#, "cwd"),
+        (r#"{"command": "x", "env": {"A": "\u0000"}}"#, "env.A"),
+    ] {
+        let why = format!(r#"line 1: server "a": "{key}" has a value with a NUL character in it"#);
+        assert_eq!(refused(&one(entry)), why);
+    }
+}
+
+#[test]
 fn a_transport_that_is_named_must_fit() {
     for (entry, warnings) in [
         (r#"{"type": "stdio", "command": "x"}"#, 0),

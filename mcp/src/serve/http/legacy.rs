@@ -13,16 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::answering::Front;
 use super::super::client::{Client, served};
-use super::super::message::Incoming;
+use super::super::message::{self, Incoming};
 use super::super::{Core, accept};
 use super::body::{self, Body};
 use super::sessions::{SessionId, Use};
+use super::streams::NotAsked;
 use super::{
-    SESSION, Taste, VERSION, answer_of, error_answer, not_acceptable, streams, unavailable, with,
+    LAST_EVENT, SESSION, Taste, VERSION, answer_of, error_answer, not_acceptable, streams, text_of,
+    unavailable, with,
 };
-
-/// The header in which a client names the last event that it has seen.
-const LAST_EVENT: &str = "last-event-id";
 
 impl Core {
     pub(super) async fn answer_legacy(
@@ -31,10 +30,17 @@ impl Core {
         incoming: Incoming,
         taste: Taste,
     ) -> Response<Body> {
-        if headers.get(SESSION).is_none() && incoming.method() == Some("initialize") {
-            return self.begin_session(incoming, taste).await;
-        }
         let id = incoming.id();
+        if incoming.method() == Some("initialize") {
+            if id.is_none() {
+                let error =
+                    ErrorData::invalid_request("initialize is a request: it has an id", None);
+                return error_answer(StatusCode::BAD_REQUEST, None, error);
+            }
+            if headers.get(SESSION).is_none() {
+                return self.begin_session(incoming, taste).await;
+            }
+        }
         let used = match self.session(headers) {
             Ok(used) => used,
             Err((status, error)) => return error_answer(status, id, error),
@@ -47,7 +53,13 @@ impl Core {
             };
         }
         message.insert_extension(taste);
-        let Some(events) = used.streams.ask(message).await else { return gone(id) };
+        let events = match used.streams.ask(message).await {
+            Ok(events) => events,
+            Err(NotAsked::Over) => return gone(id),
+            Err(NotAsked::IdInUse) => {
+                return error_answer(StatusCode::BAD_REQUEST, id, message::id_in_use());
+            }
+        };
         let events = with(for_version(events, headers), used);
         match taste {
             Taste::Stream => body::events(events, &self.flushing),
@@ -92,8 +104,8 @@ impl Core {
             }
         });
         let answer = match streams.ask(incoming.message).await {
-            Some(events) => answer_of(events).await,
-            None => None,
+            Ok(events) => answer_of(events).await,
+            Err(_) => None,
         };
         let Some(answer) = answer else {
             let error = ErrorData::internal_error("the session has ended at its beginning", None);
@@ -127,8 +139,7 @@ impl Core {
             Ok(used) => used,
             Err((status, error)) => return error_answer(status, None, error),
         };
-        let last = headers.get(LAST_EVENT).and_then(|last| last.to_str().ok());
-        let events = match last {
+        let events = match text_of(headers, &LAST_EVENT) {
             Some(last) => used.streams.resume(last),
             None => Some(used.streams.common()),
         };
@@ -166,7 +177,7 @@ impl Core {
 }
 
 fn session_id(headers: &HeaderMap) -> Option<SessionId> {
-    Some(headers.get(SESSION)?.to_str().ok()?.into())
+    text_of(headers, &SESSION).map(Into::into)
 }
 
 fn no_session() -> ErrorData {
@@ -186,7 +197,7 @@ fn for_version<S>(
 where
     S: Stream<Item = ServerSseMessage> + Send + Sync + 'static,
 {
-    let named = headers.get(VERSION).and_then(|version| version.to_str().ok());
-    let reads_all = named.is_some_and(|it| it >= ProtocolVersion::V_2025_11_25.as_str());
+    let reads_all =
+        text_of(headers, &VERSION).is_some_and(|it| it >= ProtocolVersion::V_2025_11_25.as_str());
     events.filter(move |event| future::ready(reads_all || event.message.is_some()))
 }

@@ -81,17 +81,27 @@ pub(super) fn pair() -> (Streams, Wire) {
     (Streams { inbox, table: table.clone() }, Wire { messages, table })
 }
 
+/// The reason why a request was not handed to the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotAsked {
+    /// The session is over.
+    Over,
+    /// Another request of the session has the same id and no answer: of the two, one answer could not be told from the
+    /// other.
+    IdInUse,
+}
+
 impl Streams {
-    /// Hands a request to the service, and returns the stream of its answer; `None` if the session is over.
+    /// Hands a request to the service, and returns the stream of its answer.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the service does not get the request.
-    pub(super) async fn ask(&self, request: ClientJsonRpcMessage) -> Option<Reader> {
-        let place = self.inbox.reserve().await.ok()?;
-        let reader = Reader::first(self.table.lock().begin(&request));
+    pub(super) async fn ask(&self, request: ClientJsonRpcMessage) -> Result<Reader, NotAsked> {
+        let place = self.inbox.reserve().await.map_err(|_| NotAsked::Over)?;
+        let stream = self.table.lock().begin(&request).ok_or(NotAsked::IdInUse)?;
         place.send(request);
-        Some(reader)
+        Ok(Reader::first(stream))
     }
 
     /// Hands a notification or an answer to the service; `false` if the session is over.
@@ -124,13 +134,18 @@ impl Streams {
 }
 
 impl Table {
-    /// Begins the stream of a request.
-    fn begin(&mut self, request: &ClientJsonRpcMessage) -> Arc<Stream> {
+    /// Begins the stream of a request; `None` if its id is in use.
+    fn begin(&mut self, request: &ClientJsonRpcMessage) -> Option<Arc<Stream>> {
+        if let ClientJsonRpcMessage::Request(request) = request
+            && self.requests.contains_key(&request.id)
+        {
+            return None;
+        }
         self.newest += 1;
         let stream = Stream::new(self.newest);
         if self.is_over {
             stream.end();
-            return stream;
+            return Some(stream);
         }
         self.open.insert(self.newest, stream.clone());
         if let ClientJsonRpcMessage::Request(request) = request {
@@ -139,7 +154,7 @@ impl Table {
                 self.tokens.insert(token, self.newest);
             }
         }
-        stream
+        Some(stream)
     }
 
     fn find(&mut self, number: u64) -> Option<Arc<Stream>> {

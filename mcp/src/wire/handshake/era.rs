@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Agreed, Said};
 use crate::fault::Fault;
 use crate::report::Outcome;
+use crate::wire::body::clipped;
 use crate::wire::message::rejection;
 
 /// The meaning of an answer to the probe.
@@ -157,7 +158,7 @@ pub(crate) fn check_version(result: &InitializeResult) -> Result<(), Fault> {
     }
     let text = format!(
         "the server chose the protocol version {:?}, which this client does not speak (it speaks {})",
-        chosen.as_str(),
+        clipped(chosen.as_str()),
         list(ProtocolVersion::KNOWN_VERSIONS),
     );
     Err(Fault::new(Outcome::ProtocolError, text))
@@ -193,8 +194,9 @@ fn no_common_version(offered: &[ProtocolVersion]) -> Fault {
 }
 
 fn list(versions: &[ProtocolVersion]) -> String {
-    let quoted: Vec<_> = versions.iter().map(|version| format!("{:?}", version.as_str())).collect();
-    quoted.join(", ")
+    let quoted: Vec<_> =
+        versions.iter().map(|version| format!("{:?}", clipped(version.as_str()))).collect();
+    clipped(&quoted.join(", ")).into_owned()
 }
 
 fn rejected(what: &str, error: &ErrorData) -> Fault {

@@ -30,6 +30,8 @@ pub(super) enum Failure {
     Unexpected(String),
     /// A body that is not an answer to the request.
     NotAnAnswer(String),
+    /// An event of the response stream is too large; a retry would bring the same event.
+    Unreadable(String),
     /// The response stream broke off.
     Broken(Flattened),
     /// The response stream ended before the answer. It contained this text that was not a message, if there
@@ -64,7 +66,7 @@ impl Failure {
             return (Self::Redirect { status, location }, Vec::new());
         }
         let challenges = headers::challenges(&response);
-        let text = body::bounded(response, body::ERROR_LIMIT).await.unwrap_or_default();
+        let text = body::beginning(response).await;
         (Self::Status { status, challenges, words: words(&text) }, text)
     }
 
@@ -107,6 +109,10 @@ impl Failure {
                 Outcome::Unreachable,
                 format!("the answer of {url} to {to} broke off"),
                 cause.clone(),
+            ),
+            Self::Unreadable(why) => Fault::new(
+                Outcome::ProtocolError,
+                format!("the answer of {url} to {to} cannot be read: {why}"),
             ),
             Self::Body(error @ BodyError::TooLarge(_)) => Fault::new(
                 Outcome::ProtocolError,
@@ -215,6 +221,8 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::ProtocolError, format!("the answer of {url} to {to} cannot be read"))
     } else if error.is_body() || error.is_decode() {
         (Outcome::Unreachable, format!("the answer of {url} to {to} broke off"))
+    } else if found::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        (Outcome::ProtocolError, format!("the answer of {url} to {to} is not HTTP"))
     } else if error.is_connect()
         && let Some(proxy) = proxy::on_the_way_to(&session.url)
     {
@@ -230,26 +238,30 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
     Fault::caused(outcome, text, Flattened::of(error))
 }
 
-/// Whether a body came and cannot be decompressed as its head says. The connection is not at fault then.
+/// Whether a body came and cannot be decoded as its head says. The connection is not at fault then.
 fn is_malformed(error: &reqwest::Error) -> bool {
+    let is_of_the_connection = found::<hyper::Error>(error).is_some();
+    found::<std::io::Error>(error).is_some_and(|error| match error.kind() {
+        // A decoder that misses its end, behind a connection that had not missed its own.
+        ErrorKind::UnexpectedEof => !is_of_the_connection,
+        ErrorKind::InvalidInput | ErrorKind::InvalidData => true,
+        _ => !is_of_the_connection && error.raw_os_error().is_none(),
+    })
+}
+
+/// The innermost cause of this type.
+fn found<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut found = None;
     let mut next = std::error::Error::source(error);
-    let mut is_of_the_decoder = false;
     while let Some(cause) = next {
-        if cause.is::<hyper::Error>() {
-            return false;
-        }
-        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-            if error.kind() == ErrorKind::UnexpectedEof || error.raw_os_error().is_some() {
-                return false;
-            }
-            is_of_the_decoder = true;
-            // An error inside an `io::Error` is not its source.
-            next = error.get_ref().map(|inner| inner as _);
-        } else {
-            next = cause.source();
-        }
+        found = cause.downcast_ref::<E>().or(found);
+        // An error inside an `io::Error` is not its source.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
     }
-    is_of_the_decoder
+    found
 }
 
 fn by_status(status: StatusCode) -> Outcome {

@@ -91,6 +91,11 @@ fn is_media_type(headers: &HeaderMap, media_type: &str) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
+/// Whether a header is there and is no text.
+pub(super) fn is_no_text(response: &Response, name: &HeaderName) -> bool {
+    response.headers().get(name).is_some_and(|value| value.to_str().is_err())
+}
+
 /// A content coding that is left when the client has removed those it knows: the body cannot be read.
 pub(super) fn unknown_coding(response: &Response) -> Option<String> {
     text(response, &CONTENT_ENCODING)

@@ -1,13 +1,21 @@
 //! The sessions that a server has opened for us: the current one, others beside it, and the answer that opened it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use http::HeaderValue;
 use rmcp::model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 
+use tokio::time::Instant;
+
 use crate::wire::handshake::Agreed;
 use crate::wire::message::{Kind, request_id};
+
+/// The time for which an answer 404 is not taken for the end of a session, if a new session has brought the same answer.
+/// Without it, a server that answers a list with 404 would be initialized anew without end, because the lists of each new
+/// session are read.
+const REFUTED: Duration = Duration::from_secs(60);
 
 /// The open sessions.
 #[derive(Debug, Default)]
@@ -29,6 +37,8 @@ pub(super) struct Open {
     is_renewing: bool,
     /// The requests that met a session which the server no longer knew. Each of them is sent once more, in a new session.
     expired: HashSet<RequestId>,
+    /// The kinds of request that met 404 in a new session as well, and when.
+    refuted: Vec<(Kind, Instant)>,
 }
 
 /// A session that is not used.
@@ -99,10 +109,16 @@ impl Open {
     }
 
     /// A request was answered as if its session were unknown. Returns whether that counts: it does not for the session
-    /// that was begun for this request.
-    pub(super) fn expires(&mut self, request: Option<&RequestId>) -> bool {
+    /// that was begun for this request, nor for a while for others of the kind.
+    pub(super) fn expires(&mut self, kind: &Kind, request: Option<&RequestId>) -> bool {
         let Some(request) = request else { return true };
+        self.refuted.retain(|(_, at)| at.elapsed() < REFUTED);
         if self.expired.remove(request) {
+            self.refuted.retain(|(other, _)| other != kind);
+            self.refuted.push((kind.clone(), Instant::now()));
+            return false;
+        }
+        if self.refuted.iter().any(|(other, _)| other == kind) {
             return false;
         }
         self.expired.insert(request.clone());
@@ -122,5 +138,24 @@ impl Open {
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_404_that_a_new_session_brings_as_well_begins_no_further_session() {
+        let mut open = Open::default();
+        let list = Kind::Request("tools/list".into());
+        let call = Kind::Request("tools/call".into());
+        let id = |number| Some(RequestId::Number(number));
+        assert!(open.expires(&list, id(1).as_ref()));
+        assert!(!open.expires(&list, id(1).as_ref()), "sent once more");
+        assert!(!open.expires(&list, id(2).as_ref()), "the new session's list");
+        assert!(open.expires(&call, id(3).as_ref()), "another kind says more");
+        tokio::time::advance(REFUTED).await;
+        assert!(open.expires(&list, id(4).as_ref()), "the session may have expired meanwhile");
     }
 }

@@ -114,6 +114,11 @@ impl SessionClient {
         if kind.is_lifecycle() {
             session.open.lock().shares_connection = response.version() >= Version::HTTP_2;
         }
+        if headers::is_no_text(&response, &SESSION_ID) {
+            session.recorder.warn(
+                "the Mcp-Session-Id of the server is not visible ASCII, so its session is neither used nor ended",
+            );
+        }
         let new_id = headers::text(&response, &SESSION_ID).filter(|id| !id.is_empty());
         if let Some(id) = &new_id {
             session.open.lock().learned(kind, id);
@@ -262,7 +267,7 @@ async fn refused(
             return Ok(StreamableHttpPostResponse::Json(answer, None));
         }
         // In a new session the same answer has another reason.
-        let is_first = session.open.lock().expires(waits.id());
+        let is_first = session.open.lock().expires(kind, waits.id());
         return Err(if is_first { Failure::Expired } else { failure });
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {

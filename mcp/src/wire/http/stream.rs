@@ -161,10 +161,10 @@ impl ResponseStream {
             match self.events.next().await {
                 Some(Ok(event)) => self.take(event),
                 _ if self.waits.as_ref().is_some_and(|waits| !waits.still()) => return Ok(None),
-                Some(Err(error)) if events::is_too_large(&error) => {
-                    return Err(Failure::Broken(Flattened::of(&error)));
-                }
-                Some(Err(error)) => self.resume(Failure::Broken(Flattened::of(&error))).await?,
+                Some(Err(error)) => match events::too_large(&error) {
+                    Some(why) => return Err(Failure::Unreadable(why)),
+                    None => self.resume(Failure::Broken(Flattened::of(&error))).await?,
+                },
                 None => {
                     let noise = self.noise.clone();
                     self.resume(Failure::NoAnswer { noise }).await?;
@@ -175,6 +175,9 @@ impl ResponseStream {
 
     /// Takes in one event and the messages in it.
     fn take(&mut self, event: sse_stream::Sse) {
+        if let Some(other) = events::of_another_type(&event) {
+            self.noise(&other);
+        }
         let data = events::message(&event).unwrap_or_default().as_bytes();
         let expected = self.waits.as_ref().and_then(Waits::id);
         for incoming in incoming::read(data, &self.session().pending, expected) {
@@ -186,12 +189,7 @@ impl ResponseStream {
                     }
                     self.messages.push_back(message);
                 }
-                Incoming::Noise(what) => {
-                    let what = self.session().credentials.hide(&what);
-                    let from = &self.session().shown_url;
-                    self.session().recorder.note(format!("an event of {from} is {what}"));
-                    self.noise = Some(what);
-                }
+                Incoming::Noise(what) => self.noise(&what),
             }
         }
         if let Some(retry) = event.retry {
@@ -201,6 +199,14 @@ impl ResponseStream {
             // An empty id clears the last one, as the standard has it.
             self.last_id = Some(id).filter(|id| !id.is_empty());
         }
+    }
+
+    /// Takes note of an event that is no message.
+    fn noise(&mut self, what: &str) {
+        let what = self.session().credentials.hide(what);
+        let from = &self.session().shown_url;
+        self.session().recorder.note(format!("an event of {from} is {what}"));
+        self.noise = Some(what);
     }
 
     /// Requests the rest of the stream, or returns that it is lost.

@@ -32,7 +32,7 @@ fn changed() -> ServerJsonRpcMessage {
 }
 
 fn ask(streams: &Streams, id: u64) -> Reader {
-    streams.ask(call(id)).now_or_never().flatten().expect("the session is open")
+    streams.ask(call(id)).now_or_never().expect("there is room").expect("the session is open")
 }
 
 fn put(wire: &mut Wire, message: ServerJsonRpcMessage) {
@@ -168,7 +168,7 @@ fn a_cancelled_request_has_no_answer_and_the_end_of_the_service_ends_all_streams
     assert_eq!(ids(&mut common), (vec![], true));
     assert!(ids(&mut ask(&streams, 3)).1, "a request that comes too late has no answer");
     drop(wire);
-    assert!(streams.ask(call(4)).now_or_never().flatten().is_none());
+    assert_eq!(streams.ask(call(4)).now_or_never().and_then(Result::err), Some(NotAsked::Over));
 }
 
 #[test]
@@ -197,4 +197,14 @@ fn a_withdrawn_question_is_withdrawn_where_it_was_asked() {
         .map(|(_, message)| message["params"]["requestId"].clone())
         .collect();
     assert_eq!(told, [Value::Null, Value::Null, Value::Null, 8.into()]);
+}
+
+#[test]
+fn a_request_with_the_id_of_another_one_is_refused_until_that_one_is_answered() {
+    let (streams, mut wire) = pair();
+    let _reader = ask(&streams, 1);
+    let again = streams.ask(call(1)).now_or_never().expect("there is room");
+    assert_eq!(again.err(), Some(NotAsked::IdInUse));
+    put(&mut wire, answer(1));
+    assert!(streams.ask(call(1)).now_or_never().expect("there is room").is_ok());
 }
