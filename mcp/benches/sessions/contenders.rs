@@ -66,8 +66,7 @@ impl Contender {
         match self {
             Self::Ours => {
                 "also: own DELETE and its status; process group, stderr tail, sweep of the group before the reaping; \
-                 a fault recorder; events and a report per session. Without its usual limit of children that are starting, \
-                 because rmcp has none"
+                 a fault recorder; events and a report per session"
             }
             Self::Rmcp => {
                 "the same requests as moored-mcp, lists side by side, one task a session; its cancel sends the DELETE, or \
@@ -142,8 +141,7 @@ impl Connected {
 }
 
 async fn ours(targets: &[Target]) -> SessionGroup {
-    // rmcp has no limit of children that are starting, so there is none here either.
-    let group = SessionGroup::start(GroupOptions::default().starts(targets.len()));
+    let group = SessionGroup::start(GroupOptions::default());
     let params = targets.iter().enumerate().map(|(n, target)| match target {
         Target::Http(url) => ServerParams::http(format!("s{n}"), HttpParams::new(url.as_str())),
         Target::Stdio(program) => {
