@@ -9,16 +9,21 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// As `loom::model`; prints the number of interleavings.
 pub(crate) fn model(model: impl Fn() + Send + Sync + 'static) {
-    explore(model, loom::model);
+    explore(model, |counting| many_steps().check(counting));
+}
+
+/// Many steps are no spinning.
+fn many_steps() -> loom::model::Builder {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = builder.max_branches.max(10_000);
+    builder
 }
 
 /// With one preemption less, for a model of three threads of which each does much: with two it takes minutes. The deep
 /// run's three are two here.
 pub(crate) fn coarse_model(model: impl Fn() + Send + Sync + 'static) {
     explore(model, |counting| {
-        let mut builder = loom::model::Builder::new();
-        // Much is no spinning.
-        builder.max_branches = builder.max_branches.max(10_000);
+        let mut builder = many_steps();
         builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
         builder.check(counting);
     });
