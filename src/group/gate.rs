@@ -21,8 +21,8 @@ use std::task::{Context, Poll, Waker, ready};
 pub(crate) struct Gate {
     /// The group. Weak, because a waker of a child may keep the gate for longer than the group lives.
     group: Weak<Node>,
-    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED` and
-    /// `WATCHED`. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
+    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED`, `WATCHED` and
+    /// `AWAITED`. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
     /// sees the earlier.
     inside: AtomicU64,
     /// Raised before `WATCHED`.
@@ -53,7 +53,9 @@ pub(crate) type ChildWaker = MemberWaker<Gate>;
 const CLOSED: u64 = 1;
 /// A stream of results is open, so a child that leaves has to wake its reader.
 const WATCHED: u64 = 1 << 1;
-const ONE: u64 = 1 << 2;
+/// There may be a waker of the wait for the last child.
+const AWAITED: u64 = 1 << 2;
+const ONE: u64 = 1 << 3;
 const GUARD: u64 = 1 << 32;
 
 /// The number of children in a value of `inside`: its lower half has no guards.
@@ -156,15 +158,22 @@ impl Gate {
 
     /// Counts a child out, and returns the former value of `inside`.
     fn count_out(&self) -> u64 {
-        // The count goes down before the waker is taken; `poll_close` registers its waker
-        // before it reads the count. In the other order a wake-up is lost: this thread finds no
-        // waker; the waiter registers, reads the old count and sleeps; this thread counts down.
+        // The count goes down before the waker is taken; `poll_close` registers its waker, and sets `AWAITED` as it reads the
+        // count. In the other order a wake-up is lost: this thread finds no waker; the waiter registers, reads the old count
+        // and sleeps; this thread counts down.
         let before = self.inside.fetch_sub(ONE, Ordering::AcqRel);
         if children(before) == 1 {
+            self.wake_the_wait(before);
+        }
+        before
+    }
+
+    /// `inside` is the word as this thread has changed it: either `AWAITED` is in it, or the wait reads the word later.
+    fn wake_the_wait(&self, inside: u64) {
+        if inside & AWAITED != 0 {
             let waiting = self.waiting.lock().waker.take();
             crate::wakers::wake_all(waiting);
         }
-        before
     }
 
     /// Whether there is a child or a guard inside.
@@ -187,8 +196,7 @@ impl Gate {
         // The count goes down before the waker is taken; see `count_out`.
         let before = self.inside.fetch_sub(GUARD, Ordering::AcqRel);
         if before / GUARD == 1 {
-            let waiting = self.waiting.lock().waker.take();
-            crate::wakers::wake_all(waiting);
+            self.wake_the_wait(before);
         }
     }
 
@@ -279,13 +287,13 @@ impl Gate {
 
     /// Closes the group; ready when no child is inside, and no guard that counts.
     pub(super) fn poll_close(&self, guards: Guards, cx: &mut Context<'_>) -> Poll<()> {
-        if self.close(guards) {
+        if self.close(guards, 0) {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
         let old = self.waiting.lock().waker.replace(waker);
         drop(old);
-        if !self.close(guards) {
+        if !self.close(guards, AWAITED) {
             return Poll::Pending;
         }
         let own = self.waiting.lock().waker.take();
@@ -304,9 +312,9 @@ impl Gate {
         Ok(())
     }
 
-    fn close(&self, guards: Guards) -> bool {
+    fn close(&self, guards: Guards, awaited: u64) -> bool {
         // A read-modify-write, because a load might return an older value of the count.
-        let inside = self.inside.fetch_or(0, Ordering::AcqRel);
+        let inside = self.inside.fetch_or(awaited, Ordering::AcqRel) | awaited;
         let closed = inside | CLOSED;
         (inside < ONE || (guards == Guards::Ignored && children(inside) == 0))
             && self

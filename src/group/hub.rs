@@ -11,7 +11,7 @@ use crate::region::frame;
 use crate::region::look;
 use crate::region::request;
 use crate::region::{Exit, Frame, Node};
-use crate::sync::{Arc, Once, Weak};
+use crate::sync::{Arc, Once, Weak, next_number};
 use crate::unwind;
 use std::ops::Deref;
 use std::panic::Location;
@@ -58,12 +58,13 @@ impl<E, M: Kept<E>> Hub<E, M> {
     }
 
     /// The group's last poll is over: `drop_members` drops the in-task children, the executor children are
-    /// cancelled, and the wait for them becomes an exit (R16). Their reason is the cancellation of a region around
-    /// the group, if there is one; else `why`; else that their owner is gone.
+    /// cancelled, and the wait for them becomes an exit (R16), which is sorted by `number`, the group's entry number. Their
+    /// reason is the cancellation of a region around the group, if there is one; else `why`; else that their owner is gone.
     pub(super) fn abandon(
         &self,
         frame: &mut Frame,
         at: &'static Location<'static>,
+        number: u64,
         why: Option<Reason>,
         drop_members: impl FnOnce() -> Vec<unwind::Payload>,
     ) {
@@ -89,24 +90,26 @@ impl<E, M: Kept<E>> Hub<E, M> {
                     (None, None) => Reason::new(ReasonKind::OwnerGone, None, None, Some(at)),
                 },
             );
-            Exit::new(WaitForChildren::new(Arc::clone(node), Arc::clone(gate)), at)
+            (number, Exit::new(WaitForChildren::new(Arc::clone(node), Arc::clone(gate)), at))
         });
         frame::abandon_to(frame, children);
         gate.clear();
     }
 
     /// The group itself is dropped. If it was never run, its children are dropped too.
-    pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
+    pub(crate) fn drop_group(&mut self, at: &'static Location<'static>) {
         let node = &self.own.ledger.node;
         if node.is_entered() {
             // Its run has left, was dropped, or was leaked with everything in it.
-            self.drop_arrivals();
+            if self.outside.get().is_some() || !self.own.arrivals.get_mut().is_empty() {
+                self.drop_arrivals();
+            }
             return;
         }
         // The exits that it abandons go to the region that is current here.
         enter::enter(node, at);
         let mut frame = Frame::entered(Arc::clone(node), at);
-        self.abandon(&mut frame, at, None, Vec::new);
+        self.abandon(&mut frame, at, next_number(), None, Vec::new);
     }
 }
 

@@ -47,10 +47,12 @@ impl<E, M: Kept<E>> Members<E, M> {
     /// Takes over the members that were woken and the children that have arrived since the last poll;
     /// `true` if there are any.
     pub(super) fn take_news(&mut self, group: &Hub<E, M>, run: &Waker) -> bool {
-        // Registers `run` before it looks at the arrivals, so that a later arrival wakes it.
-        let woken = self.members.take_woken(&group.ledger.gate, run);
-        self.arrivals = group.take_arrivals();
-        woken || !self.arrivals.is_empty()
+        // Registers `run` before it takes the arrivals, so that a later arrival wakes it.
+        let (woken, arrived) = self.members.take_woken(&group.ledger.gate, run);
+        if arrived {
+            self.arrivals = group.take_arrivals();
+        }
+        woken || arrived
     }
 
     /// Marks all members as woken; `true` if there are any.

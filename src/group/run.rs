@@ -21,7 +21,7 @@ use crate::region::owner;
 use crate::region::record;
 use crate::region::request;
 use crate::region::{Ended, Frame, InPlace, Phase, ambient};
-use crate::sync::Arc;
+use crate::sync::{Arc, next_number};
 use crate::unwind::Payload;
 use crate::wrong_task::{Misuse, WrongTask};
 use pin_project_lite::pin_project;
@@ -67,6 +67,8 @@ struct Crew<'a, E, M: Kept<E>> {
     shared: &'a Hub<E, M>,
     frame: Frame,
     at: &'static Location<'static>,
+    /// The number by which the exit of a dropped run is sorted among those of other regions; 0 before the entry.
+    number: u64,
     members: Members<E, M>,
     /// The requests to the children for which the members have been polled.
     told: u32,
@@ -82,6 +84,7 @@ impl<'a, F: Future, E, M: Kept<E>> GroupRun<'a, F, E, M> {
             shared,
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
             at,
+            number: 0,
             members: Members::new(),
             told: 0,
             cancelled: None,
@@ -98,7 +101,8 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     fn abandon(&mut self, why: Option<Reason>) {
         let members = &mut self.members;
         let shared = self.shared;
-        shared.abandon(&mut self.frame, self.at, why, || members.drop_all(&shared.ledger));
+        let drop_members = || members.drop_all(&shared.ledger);
+        shared.abandon(&mut self.frame, self.at, self.number, why, drop_members);
         self.done = true;
     }
 
@@ -181,6 +185,9 @@ where
                 }
                 misuse => misuse.panic(),
             }
+        }
+        if crew.number == 0 {
+            crew.number = next_number();
         }
         let mut body = InPlace { body: this.body, value: this.value, why: unasked };
         let ended = ready!(frame::poll_body(&mut crew.frame, &mut body, cx));

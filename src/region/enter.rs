@@ -31,7 +31,7 @@ use std::time::Instant;
 
 /// The state that the thread which enters the region has read under the lock.
 struct Entering {
-    /// The region around, if it is still needed: if this region is not attended yet, or may have been looked at before.
+    /// The region around, if this region is not attended yet.
     around: Option<Arc<Node>>,
     /// Whether the region was attended as well.
     attended: bool,
@@ -83,19 +83,15 @@ fn enter_around(
         return None;
     }
     node.owner.set(owner);
-    if node.kind == Kind::Group {
-        inner.more().number = next_number();
-    }
     inner.entered_at = Some(at);
     node.raise(&inner, ENTERED | attended | inherited(parent.as_ref(), in_exit));
-    // A stack has no handle, so no look before can have found it quiet.
-    let looked_at = node.kind != Kind::Stack;
-    let around = if looked_at || attended == 0 { parent.clone() } else { None };
+    let around = if attended == 0 { parent.clone() } else { None };
     inner.parent = parent;
     let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
     drop(inner);
-    if looked_at {
-        look::begin_epoch_if_seen(node, around.as_ref());
+    // A stack has no handle, so no look before can have found it quiet.
+    if node.kind != Kind::Stack {
+        look::begin_epoch_if_seen(node);
     }
     observe::entered(node);
     Some(Entering { around, attended: attended != 0, awaited, timed })
@@ -177,7 +173,7 @@ pub(super) fn attend(
 /// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled.
 fn link_up_if(node: &Arc<Node>, awaited: bool) {
     if awaited || node.has(SHIELD) {
-        links::link_up(node);
+        links::link_up_and_look(node);
     }
     if awaited && node.has(TIMED) {
         // Waits from before the entry arm no timer: its times begin now, or go by another clock.
@@ -227,11 +223,12 @@ pub(crate) fn take_over(node: &Arc<Node>) {
 /// Makes `parent` the region around this one.
 fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
     quiet::note_enclosed(parent.as_ref());
-    let (former, link, awaited) = {
+    let (former, key, links_up) = {
         let mut inner = node.inner.lock();
+        let links_up = inner.is_awaited() || node.has(LINKED);
         node.lower(&inner, LINKED);
-        let (awaited, link) = (inner.is_awaited(), links::take_link(node, &mut inner));
-        (std::mem::replace(&mut inner.parent, parent.clone()), link, awaited)
+        let key = links::take_link(node, &inner);
+        (std::mem::replace(&mut inner.parent, parent.clone()), key, links_up)
     };
     if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED)) {
         quiet::begin_epoch();
@@ -239,9 +236,15 @@ fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
         // The shortcuts inside it lead past the region that was around it.
         quiet::begin_epoch_inside(node);
     }
-    let was_linked = link.is_some();
-    links::drop_link(node, link);
-    link_up_if(node, awaited || was_linked);
+    // The regions inside a region that cannot be cancelled are linked past it.
+    let passed = !node.kind.can_be_cancelled() && node.encloses.is_known();
+    let linked_in = former.as_ref().filter(|_| passed || key.is_some());
+    let linked_in = linked_in.and_then(walk::cancellable_from);
+    links::drop_link(node, linked_in.as_ref(), key);
+    link_up_if(node, links_up);
+    if let Some(linked_in) = linked_in.filter(|_| passed) {
+        links::link_below_anew(&linked_in);
+    }
     drop(former);
 }
 

@@ -56,7 +56,8 @@ pub(super) const SHELTERED: u32 = 1 << 8;
 /// Set by `time/settings` and by a stop with a grace; cleared by the run before it looks at the times
 /// (`frame::poll_timers`), or by a run with a timer of its own (`watches_itself`).
 pub(super) const DEADLINE: u32 = 1 << 9;
-/// The region is linked in a region around it, so a request there reaches it (invariant 5 of the room).
+/// The region is linked in the nearest region around it that can be cancelled, so a request there reaches it (invariant 5 of
+/// the room); or there is none.
 ///
 /// Set by `links::link`, under the region's own lock; cleared when the region around is left (`links::unlink`) or when the region
 /// moves. Read by `links::link_up`, which goes on outwards from a region that is linked.

@@ -18,6 +18,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether a region of this kind can be cancelled itself. A stack and a task have neither a handle nor a deadline, so they
+    /// pass no signal on, and links skip them.
+    pub(super) fn can_be_cancelled(self) -> bool {
+        !matches!(self, Kind::Stack | Kind::Task)
+    }
+
     /// The noun for it in texts.
     pub(crate) fn noun(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@
 
 use super::ambient;
 use super::exits::{Exit, Exits};
-use super::flags::{ENTERED, INBOX, LEFT, LINKED, SHELTERED, SHIELD};
+use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
 use super::links;
 use super::links::Links;
 use super::node::{Inner, More, Node};
@@ -47,8 +47,6 @@ pub(super) struct Abandoned {
     pub(super) waves: Vec<Wave>,
     pub(super) exits: Exits,
     pub(super) records: Failures,
-    /// The number by which its exits are sorted among those of other regions.
-    pub(super) number: u64,
 }
 
 /// The waker and the ties that a region drops outside its lock when it is left.
@@ -192,10 +190,9 @@ pub(super) fn close_now(
         node.raise(&inner, LEFT);
         if let Some(more) = &mut inner.more {
             abandoned.waves = std::mem::take(&mut more.adopted);
-            abandoned.number = more.number;
         }
-        if let (Some(own), Some(exits)) = (own, exits.as_deref_mut()) {
-            (abandoned.number, abandoned.exits) = (own.number(), std::mem::take(exits));
+        if let Some(exits) = exits.as_deref_mut() {
+            abandoned.exits = std::mem::take(exits);
         }
         if let Some(rest) = inner.rest_mut() {
             abandoned.records = rest.sent.take();
@@ -212,7 +209,10 @@ pub(super) fn close_now(
 #[inline]
 fn take_leave(node: &Node, inner: &mut Inner) -> Leave {
     let outlives_parent = inner.parent.as_ref().is_some_and(|parent| parent.has(LEFT));
-    let tied = outlives_parent || node.has(LINKED | SHIELD | SHELTERED) || inner.is_awaited();
+    let tied = outlives_parent
+        || links::has_link(node)
+        || node.has(SHIELD | SHELTERED)
+        || inner.is_awaited();
     let ties = if tied { Some(take_ties(node, inner, outlives_parent)) } else { None };
     Leave { waker: inner.waker.take(), ties }
 }

@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //!
-//! 1. A link is weak, and has a key in the region around. Keys are reused, so code that removes a key checks
-//!    that it still holds the same region.
+//! 1. A link is weak. A region is linked in the nearest region around that can be cancelled, which a walk finds again when the
+//!    link is removed. Keys are reused, so code that removes a key checks that it still holds the same region.
 //! 2. `LINKED` and the key change together, under the lock of the inner region. The region around is locked before, for the
 //!    key, and not at the same time; if it was left in between, the link is taken back.
-//! 3. A region that is left passes its links on: each region below is linked in the nearest live ancestor.
+//! 3. A region that is left passes its links on: each region below is linked in the next region around.
+//! 4. `LINKED` without a key means that no region around can be cancelled, so that the region need not look for one again.
 
 use super::flags::{ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
 use super::kind::Kind;
@@ -16,42 +17,102 @@ use super::walk;
 use crate::sync::{Arc, Ordering, Weak};
 use slab::Slab;
 
-/// The region in which a region is linked, and its key there.
-type Link = (Arc<Node>, usize);
-
-/// The links of a region that is left: its own outwards, and those of the regions below it.
+/// The links of a region that is left: its own key outwards, and the regions below it.
 pub(super) struct Links {
-    up: Option<Link>,
-    first_down: Option<Weak<Node>>,
-    rest_down: Option<Box<Slab<Weak<Node>>>>,
+    up: Option<u32>,
+    down: Below,
+}
+
+/// The regions that are linked in another one.
+struct Below {
+    first: Option<Weak<Node>>,
+    rest: Option<Box<Slab<Weak<Node>>>>,
+}
+
+impl Below {
+    fn take(inner: &mut Inner) -> Self {
+        let rest = inner.more.as_mut().and_then(|more| more.links.take());
+        Below { first: inner.first_link.take(), rest }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_none()
+    }
+
+    fn into_nodes(self) -> impl Iterator<Item = Arc<Node>> {
+        let rest = self.rest.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
+        self.first.into_iter().chain(rest).filter_map(|child| child.upgrade())
+    }
 }
 
 /// Links the region outwards, so that every cancellation around it reaches it (invariant 5 of
-/// the room).
+/// the room). For a region whose waiters look after this call; a group in a cancelled region is told to look.
 pub(crate) fn link_up(region: &Arc<Node>) {
+    let Linked { outermost, finds } = link_each(region);
+    // T1, a waiter on a region in between, sees `LINKED` there, registers and looks; T2 cancels a region farther out, and
+    // does not find the link that this thread, T3, makes after that. So T3 looks from its outermost link down.
+    if let Some(node) = outermost.filter(|node| finds || !Arc::ptr_eq(node, region)) {
+        request::look_again_unless_quiet(&node);
+    }
+}
+
+/// As [`link_up`], for a region that may have waiters already: they look again, even if another thread has linked the region
+/// meanwhile for a waiter of its own.
+pub(super) fn link_up_and_look(region: &Arc<Node>) {
+    request::look_again_unless_quiet(link_each(region).outermost.as_ref().unwrap_or(region));
+}
+
+struct Linked {
+    /// The outermost region that was linked.
+    outermost: Option<Arc<Node>>,
+    /// Whether a region around may be cancelled.
+    finds: bool,
+}
+
+fn link_each(region: &Arc<Node>) -> Linked {
     let mut node = Arc::clone(region);
-    let mut linked = None;
+    let mut linked = Linked { outermost: None, finds: false };
     loop {
         let flags = node.flags();
-        if flags & (SHELTERED | LEFT) != 0 || is_linked_up_by(&node, flags) {
+        if flags & (SHELTERED | LEFT) != 0 {
             break;
         }
-        let Some(parent) = walk::live_parent(&node) else { break };
+        if is_linked_up_by(&node, flags) {
+            linked.finds = true;
+            break;
+        }
+        let around = match walk::cancellable_around(&node) {
+            Ok(around) => around,
+            Err(parent) => {
+                if linked.outermost.is_none() {
+                    note_none_around(&node, parent);
+                }
+                break;
+            }
+        };
         if flags & LINKED != 0 {
             // A child or a stay is linked from the start, before there was a waiter for
             // events above it.
-            node = parent;
+            node = around;
             continue;
         }
-        // If the parent was left meanwhile, the next live ancestor is tried.
-        if link(&parent, &node) {
-            linked = Some(std::mem::replace(&mut node, parent));
+        // If that region was left meanwhile, the next one is tried.
+        if link(&around, &node) {
+            // Read after the link: a later cancellation finds the link.
+            linked.finds |= around.has(CANCELLED);
+            linked.outermost = Some(std::mem::replace(&mut node, around));
         }
     }
-    if let Some(outermost) = linked {
-        // Look from the outermost link down, not from `region`: a waiter on a region in between saw `LINKED` and
-        // relies on this call.
-        request::look_again_unless_quiet(&outermost);
+    linked
+}
+
+/// No region around can be cancelled (invariant 4), unless the region is not directly inside `parent` any more.
+fn note_none_around(node: &Node, parent: Option<Arc<Node>>) {
+    let Some(parent) = parent else { return };
+    let inner = node.inner.lock();
+    let same = inner.parent.as_ref().is_some_and(|now| Arc::ptr_eq(now, &parent));
+    if same && !node.has(LEFT) {
+        node.raise(&inner, LINKED);
     }
 }
 
@@ -76,19 +137,13 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
         inner.add_link(Arc::downgrade(child))
     };
     let linked = {
-        let mut inner = child.inner.lock();
+        let inner = child.inner.lock();
         // Between the two locks this region may have been left, and have passed its links on:
         // then no thread would move this link any more.
         let left = node.has(LEFT);
         let ours = !left && !child.has(LINKED | LEFT);
         if ours {
-            let in_parent = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, node));
-            match u32::try_from(key) {
-                Ok(key) if in_parent && key != NO_KEY => {
-                    child.link_key.store(key, Ordering::Relaxed);
-                }
-                _ => inner.rest().link = Some((Arc::downgrade(node), key)),
-            }
+            child.link_key.store(u32::try_from(key).unwrap_or(NO_KEY), Ordering::Relaxed);
             child.raise(&inner, LINKED);
         }
         if left { None } else { Some(ours) }
@@ -117,22 +172,17 @@ fn forget_link(node: &Node, key: usize, child: &Arc<Node>) {
     drop(link);
 }
 
-/// Takes the region's link out of its node. The caller has to pass it to
-/// [`drop_link`], outside the lock.
-pub(super) fn take_link(node: &Node, inner: &mut Inner) -> Option<Link> {
+/// Takes the region's key out of its node. The caller has to pass it to [`drop_link`], outside the lock.
+pub(super) fn take_link(node: &Node, _locked: &Inner) -> Option<u32> {
     let key = node.link_key.load(Ordering::Relaxed);
-    if key != NO_KEY {
-        node.link_key.store(NO_KEY, Ordering::Relaxed);
-        return inner.parent.clone().map(|parent| (parent, key as usize));
-    }
-    let (linked_in, key) = inner.rest_mut()?.link.take()?;
-    Some((linked_in.upgrade()?, key))
+    node.link_key.store(NO_KEY, Ordering::Relaxed);
+    (key != NO_KEY).then_some(key)
 }
 
-/// Removes the region from the links of the region in which it is linked.
-pub(super) fn drop_link(node: &Arc<Node>, link: Option<Link>) {
-    if let Some((linked_in, key)) = link {
-        forget_link(&linked_in, key, node);
+/// Removes the region from the links of `around`, the region in which it was linked at `key`.
+pub(super) fn drop_link(node: &Arc<Node>, around: Option<&Arc<Node>>, key: Option<u32>) {
+    if let (Some(around), Some(key)) = (around, key) {
+        forget_link(around, key as usize, node);
     }
 }
 
@@ -148,36 +198,49 @@ pub(crate) fn may_link_up(node: &Node) -> bool {
     !node.has(LINKED | ROOT | SHELTERED)
 }
 
-/// Takes all links of a region that was left, which gets no others.
-pub(super) fn take_links(node: &Node, inner: &mut Inner) -> Links {
-    let up = take_link(node, inner);
-    let rest_down = inner.more.as_mut().and_then(|more| more.links.take());
-    Links { up, first_down: inner.first_link.take(), rest_down }
+/// Whether it is among the links of another region. To be asked under its lock.
+pub(super) fn has_link(node: &Node) -> bool {
+    node.link_key.load(Ordering::Relaxed) != NO_KEY
 }
 
-/// Removes a region that was left from its parent's links, and links the regions below it in the
-/// nearest live ancestor.
-pub(super) fn unlink(node: &Arc<Node>, Links { up, first_down, rest_down }: Links) {
-    drop_link(node, up);
-    if first_down.is_none() && rest_down.is_none() {
+/// Takes all links of a region that was left, which gets no others.
+pub(super) fn take_links(node: &Node, inner: &mut Inner) -> Links {
+    Links { up: take_link(node, inner), down: Below::take(inner) }
+}
+
+/// Removes a region that was left from the links of the region around, and links the regions below it there.
+pub(super) fn unlink(node: &Arc<Node>, Links { up, down }: Links) {
+    if up.is_some() {
+        drop_link(node, walk::cancellable_around(node).ok().as_ref(), up);
+    }
+    if down.is_empty() {
         return;
     }
     // A region without a run catches no cancellation (R9), so nothing changes for those inside it.
     let both = CANCELLED | ATTENDED;
     let caught = node.flags() & both == both;
-    let rest = rest_down.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
-    for child in first_down.into_iter().chain(rest).filter_map(|child| child.upgrade()) {
-        let link = {
-            let mut inner = child.inner.lock();
-            child.lower(&inner, LINKED);
-            take_link(&child, &mut inner)
-        };
-        // The link is not always to this region: a thread that was linking the child may
-        // have gone on to another region.
-        drop_link(&child, link);
-        link_up(&child);
+    for child in down.into_nodes() {
+        link_anew(&child);
         if caught {
             request::look_again(&child);
         }
     }
+}
+
+/// Links the regions below `node` anew, because a region between them and `node` has moved.
+pub(super) fn link_below_anew(node: &Node) {
+    let down = Below::take(&mut node.inner.lock());
+    down.into_nodes().for_each(|child| link_anew(&child));
+}
+
+fn link_anew(child: &Arc<Node>) {
+    let key = {
+        let inner = child.inner.lock();
+        child.lower(&inner, LINKED);
+        take_link(child, &inner)
+    };
+    // The link is not always to the former region: a thread that was linking the child may
+    // have gone on to another region.
+    drop_link(child, walk::cancellable_around(child).ok().as_ref(), key);
+    link_up_and_look(child);
 }

@@ -221,12 +221,12 @@ impl LoneRef<'_> {
         time
     }
 
-    /// Arms the timer, after the first pending poll (invariant 4).
-    fn arm(&mut self, light: &Light, around: Option<&Arc<Node>>, cx: &mut Context<'_>) -> Time {
+    /// After the first poll that is pending.
+    fn arm(&mut self, light: &Light, clocked: bool, cx: &mut Context<'_>) -> Time {
         if light.deadline.is_none() {
             return Time::Waits;
         }
-        if clock::flag_within(around) != 0 {
+        if clocked {
             return Time::Unknown;
         }
         *self.due = light.deadline;
@@ -247,8 +247,9 @@ impl LoneRef<'_> {
             return true;
         }
         let around = ambient::current();
-        let time = self.arm(light, around.as_ref().map(|(node, _)| node), cx);
-        // If the time has come already, the frame finds it again, with the node.
+        let clocked = clock::flag_within(around.as_ref().map(|(node, _)| node)) != 0;
+        let time = self.arm(light, clocked, cx);
+        // A time that has come is found again with the node.
         let stays = time == Time::Waits;
         let Light { task, root, deadline, .. } = *light;
         *self.entered = stays.then_some(Entered { task, root, deadline, around });
@@ -266,11 +267,12 @@ impl LoneRef<'_> {
         inside: Option<Arc<Node>>,
         cx: &mut Context<'_>,
     ) {
-        let arms = waits && self.entered.is_none() && inside.is_some();
+        let first = self.entered.is_none() && inside.is_some();
+        let arms = waits && first && light.deadline.is_some();
         self.give_node(frame, light, inside);
         if arms {
-            let parent = frame.node().parent();
-            let time = self.arm(light, parent.as_ref(), cx);
+            let clocked = frame.node().is_clocked();
+            let time = self.arm(light, clocked, cx);
             self.leave_time_to(frame);
             act_on(time, frame);
         }

@@ -153,11 +153,11 @@ pub(super) fn is_found_quiet(node: &Node) -> bool {
     quiet::is_quiet(node) || (!is_cancelled(node) && quiet::is_quiet(node))
 }
 
-/// The region has been entered in `parent`. A look of before, from here or from a region inside, found nothing around
+/// The region has been entered. A look of before, from here or from a region inside, found nothing around
 /// it; if there was none, no region has to look again.
-pub(super) fn begin_epoch_if_seen(node: &Node, parent: Option<&Arc<Node>>) {
+pub(super) fn begin_epoch_if_seen(node: &Node) {
     if node.quiet.enter() || node.encloses.is_known() {
-        begin_epoch_if_asked(parent);
+        begin_epoch_if_asked(node.parent().as_ref());
     }
 }
 

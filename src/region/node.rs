@@ -31,14 +31,14 @@ pub(crate) struct Node {
     pub(super) owner: SharedIdentity,
     pub(super) kind: Kind,
     pub(super) encloses: Encloses,
-    /// The key of the region among its parent's links, if it is linked there.
+    /// The key of the region among the links of the region in which it is linked.
     pub(super) link_key: AtomicU32,
     pub(super) inner: Mutex<Inner>,
     #[cfg(feature = "testing")]
     pub(super) live: live::LiveEntry,
 }
 
-/// The [`Node::link_key`] of a region that is not linked in its parent.
+/// The [`Node::link_key`] of a region that is not linked.
 pub(super) const NO_KEY: u32 = u32::MAX;
 
 /// The state that every region needs. Further state is in boxes, for the regions that need it.
@@ -59,8 +59,6 @@ pub(super) struct Inner {
 /// because each of thousands of children may have it.
 #[derive(Default)]
 pub(super) struct More {
-    /// Of a group: the number by which its exit is sorted.
-    pub(super) number: u64,
     pub(super) adopted: Vec<Wave>,
     pub(super) reason: Option<Reason>,
     /// The reason of the cancelled region around, for a region that was dropped with it.
@@ -86,8 +84,6 @@ pub(super) struct Rest {
     /// The waiters for a stop.
     pub(super) stop_waiters: Wakers,
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
-    /// The region in which it is linked, and its place there, if that is not its parent.
-    pub(super) link: Option<(Weak<Node>, usize)>,
     /// The ends of the last walks outwards, each with the epoch in which it was found; see `shortcut.rs`.
     pub(super) shortcuts: [Option<(u64, Option<Weak<Node>>)>; 3],
     /// Failures that were sent here.
@@ -200,12 +196,6 @@ impl Node {
             #[cfg(feature = "testing")]
             live: live::LiveEntry::new(),
         })
-    }
-
-    /// The number by which the exits of different regions of one task are sorted; 0 for a stack, because the stack's cell has
-    /// the number ([`OwnExits`](super::OwnExits)).
-    pub(super) fn number(&self) -> u64 {
-        self.inner.lock().more.as_ref().map_or(0, |more| more.number)
     }
 
     pub(crate) fn has_left(&self) -> bool {

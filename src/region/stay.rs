@@ -20,6 +20,7 @@ use super::observe;
 use super::owner;
 use super::quiet;
 use super::request;
+use super::walk;
 use crate::sync::{Arc, Weak};
 use std::panic::Location;
 
@@ -37,13 +38,13 @@ pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<No
 /// Makes this region one run inside `scope`. It was entered with a node of its own, made inside, before
 /// `scope` was made from outside by another thread: for their owner both are the same region.
 pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
-    let (parent, entered_at, link) = {
+    let (parent, entered_at, key) = {
         let mut inner = node.inner.lock();
         node.lower(&inner, LINKED);
-        let link = links::take_link(node, &mut inner);
-        (inner.parent.replace(Arc::clone(scope)), inner.entered_at, link)
+        let key = links::take_link(node, &inner);
+        (inner.parent.replace(Arc::clone(scope)), inner.entered_at, key)
     };
-    links::drop_link(node, link);
+    links::drop_link(node, parent.as_ref().and_then(walk::cancellable_from).as_ref(), key);
     quiet::note_enclosed(Some(scope));
     {
         let mut inner = scope.inner.lock();
@@ -62,7 +63,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
     links::link(scope, node);
     request::catch_up(scope, node);
     if scope.inner.lock().is_awaited() {
-        links::link_up(scope);
+        links::link_up_and_look(scope);
     }
 }
 

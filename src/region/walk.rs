@@ -66,6 +66,30 @@ pub(super) fn live_parent(region: &Node) -> Option<Arc<Node>> {
     next
 }
 
+/// The nearest live region around this one that can be cancelled itself, as far as the exit inside which a region was
+/// entered. If there is none, the region directly around this one.
+pub(super) fn cancellable_around(region: &Node) -> Result<Arc<Node>, Option<Arc<Node>>> {
+    let Some(first) = live_parent(region) else { return Err(None) };
+    if first.kind.can_be_cancelled() {
+        return Ok(first);
+    }
+    let next = |node: &Node| if node.has(SHELTERED) { None } else { live_parent(node) };
+    let mut at = next(&first);
+    while let Some(node) = at.take_if(|node| !node.kind.can_be_cancelled()) {
+        at = next(&node);
+    }
+    at.ok_or(Some(first))
+}
+
+/// As [`cancellable_around`], beginning with this region itself.
+pub(super) fn cancellable_from(region: &Arc<Node>) -> Option<Arc<Node>> {
+    match region.kind.can_be_cancelled() && !region.has(LEFT) {
+        true => Some(Arc::clone(region)),
+        false if region.has(SHELTERED) => None,
+        false => cancellable_around(region).ok(),
+    }
+}
+
 /// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
 ///
 /// A region that is left meanwhile is passed: the next one is looked for only after `visit` has seen the one before.

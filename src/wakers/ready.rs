@@ -21,13 +21,15 @@ pub(super) const END: usize = usize::MAX;
 struct Queue {
     /// The member that was queued last, or `END`.
     last: usize,
+    /// Whether a member has arrived that is not in the queue.
+    arrived: bool,
     /// Wakes the run; taken by the first thread that queues a member or an arrival.
     run: Option<Waker>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue { last: END, run: None }
+        Queue { last: END, arrived: false, run: None }
     }
 }
 
@@ -38,7 +40,11 @@ impl<B> Ready<B> {
 
     /// Wakes the run for a member that has arrived, which is not in the queue.
     pub(crate) fn notify(&self) {
-        let run = self.queue.lock().run.take();
+        let run = {
+            let mut queue = self.queue.lock();
+            queue.arrived = true;
+            queue.run.take()
+        };
         super::wake_all(run);
     }
 
@@ -52,15 +58,18 @@ impl<B> Ready<B> {
         super::wake_all(run);
     }
 
-    /// Registers the run's waker, and empties the queue. Returns the member that was queued last, or `END`.
-    pub(super) fn take(&self, run: &Waker) -> usize {
+    /// Registers the run's waker, and empties the queue. Returns the member that was queued last, or `END`, and whether a
+    /// member has arrived since the last call.
+    pub(super) fn take(&self, run: &Waker) -> (usize, bool) {
         let run = run.clone();
-        let (last, old) = {
+        let (taken, old) = {
             let mut queue = self.queue.lock();
-            (std::mem::replace(&mut queue.last, END), queue.run.replace(run))
+            let taken =
+                (std::mem::replace(&mut queue.last, END), std::mem::take(&mut queue.arrived));
+            (taken, queue.run.replace(run))
         };
         drop(old);
-        last
+        taken
     }
 
     /// Drops the run's waker, and with it the reference to the task that holds the members.

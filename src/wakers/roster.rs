@@ -79,10 +79,10 @@ impl<T, B> Roster<T, B> {
         })
     }
 
-    /// Registers the waker of the run, and then takes over the places that were woken since the last call; `true` if the
-    /// run has such places to poll.
-    pub(crate) fn take_woken(&mut self, ready: &Ready<B>, run: &Waker) -> bool {
-        let newest = ready.take(run);
+    /// Registers the waker of the run, and then takes over the places that were woken since the last call. Returns whether
+    /// the run has such places to poll, and whether [`notify`](Ready::notify) was called.
+    pub(crate) fn take_woken(&mut self, ready: &Ready<B>, run: &Waker) -> (bool, bool) {
+        let (newest, arrived) = ready.take(run);
         if newest != END {
             // The queue runs from the newest to the oldest, and is to be polled the other way round.
             let (mut place, mut after) = (newest, END);
@@ -98,7 +98,7 @@ impl<T, B> Roster<T, B> {
             }
             self.last = newest;
         }
-        self.first != END
+        (self.first != END, arrived)
     }
 
     /// The next woken place, which can be queued again from now on. It may have no member by now, or another one: then

@@ -291,6 +291,34 @@ fn r12_a_group_that_an_arm_enters_later_has_its_children_cancelled_too() {
 }
 
 #[test]
+fn r12_a_later_group_beside_an_earlier_one_in_the_same_scope_has_its_children_cancelled_too() {
+    let (log, gate, more) = (Log::new(), Gate::new(), Gate::new());
+    let outer = CancelScope::new();
+    let mut run = hand(outer.run(async {
+        let early = TaskGroup::<()>::new();
+        drop(early.spawn(child(&log, "early")));
+        let late = async {
+            more.wait().await;
+            let late = TaskGroup::<()>::new();
+            drop(late.spawn(child(&log, "late")));
+            let _ = late.run(pending::<Never>()).await;
+        };
+        let arm = CancelScope::new();
+        let groups = arm.run(join(early.run(pending::<Never>()), late));
+        drop(join(groups, shield(gate.wait())).await);
+    }));
+    run.pending();
+    outer.cancel();
+    run.idle();
+    log.is(&["early"]);
+    more.open();
+    run.idle();
+    log.is(&["early", "late"]);
+    gate.open();
+    assert!(run.drive().is_err());
+}
+
+#[test]
 fn r12_a_timeout_an_entered_scope_and_a_group_reach_the_children_beside_a_shield() {
     let (clock, gate) = (MockClock::new(), Gate::new());
     let log = Log::new();

@@ -4,7 +4,11 @@ use crate::support::{
     Gate, Log, Reports, as_owner, as_thief, block_on, hand, is_rejection, me, poll_once,
     wrong_task, yield_now,
 };
-use moored::{CancelScope, EnteredScope, ExitStack, ReasonKind, Released, task};
+use futures::StreamExt;
+use futures::future::join;
+use futures::stream::FuturesUnordered;
+use moored::{CancelScope, EnteredScope, ExitStack, ReasonKind, Released, TaskGroup, task};
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Mutex;
 
@@ -320,4 +324,44 @@ async fn r05_a_released_stack_dropped_in_a_bare_task_of_the_runtime_is_no_foreig
     let lines = reports.of("posted-away");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("lost"), "nothing around it lives: {lines:?}");
+}
+
+#[test]
+fn r04_regions_inside_a_stack_that_makes_way_for_an_adopted_scope_hear_of_its_new_surroundings() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let outer = CancelScope::new();
+    let released: Mutex<Option<Released<EnteredScope>>> = Mutex::default();
+    let mut run = hand(outer.run(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let stack = ExitStack::new();
+        let inside = async {
+            let group = TaskGroup::<Infallible>::new();
+            let told = group.run(async {
+                moored::cancelled().await;
+                log.add("told");
+                Ok(())
+            });
+            let adopts = async {
+                gate.wait().await;
+                let adopted = released.lock().unwrap().take().map(Released::adopt);
+                pending::<()>().await;
+                drop(adopted);
+            };
+            let _ = join(told, adopts).await;
+            Ok::<_, Infallible>(())
+        };
+        // Begun inside the scope, and polled outside it from then on.
+        let mut lent = Box::pin(stack.run(inside));
+        assert!(entered.run(poll_once(&mut lent)).await.unwrap().is_pending());
+        *released.lock().unwrap() = Some(entered.release().unwrap());
+        let mut all = FuturesUnordered::from_iter([lent]);
+        while all.next().await.is_some() {}
+    }));
+    run.idle();
+    gate.open();
+    run.idle();
+    log.is(&[]);
+    outer.cancel();
+    assert!(run.drive().is_err());
+    log.is(&["told"]);
 }

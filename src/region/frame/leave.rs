@@ -4,7 +4,7 @@
 use super::{Extras, Frame, Stage};
 use crate::reason::Leaving;
 use crate::region::exit;
-use crate::region::exits::{Exit, Exits};
+use crate::region::exits::Exit;
 use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};
 use crate::region::frame;
 use crate::region::inbox;
@@ -185,24 +185,24 @@ fn run_exits(
 /// must have been dropped (invariant 3).
 pub(crate) fn abandon(frame: &mut Frame, own: Option<&OwnExits>) {
     if frame.stage == Stage::Inside {
-        abandon_with(frame, own, Exits::default());
+        abandon_with(frame, own, None);
     }
 }
 
-/// As [`abandon`](abandon), with an exit that the region gets at its end. If it was left before, the exit
-/// goes outwards alone.
-pub(crate) fn abandon_to(frame: &mut Frame, last: Option<Exit>) {
+/// As [`abandon`](abandon), with an exit that the region gets at its end, and the number by which that is sorted. If the
+/// region was left before, the exit goes outwards alone.
+pub(crate) fn abandon_to(frame: &mut Frame, last: Option<(u64, Exit)>) {
     match last {
-        Some(exit) if frame.stage != Stage::Inside => {
-            let (node, number) = (frame.node(), frame.node().number());
+        Some((number, exit)) if frame.stage != Stage::Inside => {
+            let node = frame.node();
             inbox::hand_over(node, inbox::wave_of(node, exit, number, Leaving::Abandoned));
         }
-        Some(exit) => abandon_with(frame, None, exit.into()),
+        Some(last) => abandon_with(frame, None, Some(last)),
         None => abandon(frame, None),
     }
 }
 
-fn abandon_with(frame: &mut Frame, own: Option<&OwnExits>, last: Exits) {
+fn abandon_with(frame: &mut Frame, own: Option<&OwnExits>, last: Option<(u64, Exit)>) {
     abandon_keeping(frame, own, last);
     if let Some(extras) = frame.extras_seen() {
         extras.tally.panic_as_failure();
@@ -211,7 +211,11 @@ fn abandon_with(frame: &mut Frame, own: Option<&OwnExits>, last: Exits) {
 }
 
 /// As [`abandon`](abandon), for a run that returns all the same: its result has the failures so far.
-pub(crate) fn abandon_keeping(frame: &mut Frame, own: Option<&OwnExits>, last: Exits) {
+pub(crate) fn abandon_keeping(
+    frame: &mut Frame,
+    own: Option<&OwnExits>,
+    last: Option<(u64, Exit)>,
+) {
     frame.stage = Stage::Left;
     let node = Arc::clone(frame.node());
     let around = look::effective_reason(&node);
@@ -221,8 +225,12 @@ pub(crate) fn abandon_keeping(frame: &mut Frame, own: Option<&OwnExits>, last: E
         Some(reason) => Leaving::Cancelled(reason.clone()),
         None => Leaving::Abandoned,
     });
-    let Abandoned { waves, exits, records, number } = leave::close_now(&node, around, own);
-    let exits = if own.is_some() { exits } else { last };
+    let Abandoned { waves, exits, records } = leave::close_now(&node, around, own);
+    // Only a stack has exits of its own, and only a group gets one at its end.
+    let (number, exits) = match (own, last) {
+        (None, Some((number, exit))) => (number, exit.into()),
+        (own, _) => (own.map_or(0, OwnExits::number), exits),
+    };
     if extras.is_none() && waves.is_empty() && exits.is_empty() && records.is_empty() {
         return;
     }

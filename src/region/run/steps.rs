@@ -4,7 +4,6 @@ use super::Left;
 use super::origin::Source;
 use crate::reason::Leaving;
 use crate::region::body::Body;
-use crate::region::exits::Exits;
 use crate::region::frame;
 use crate::region::frame::{Ended, Frame, Progress, Quick};
 use crate::wrong_task::Misuse;
@@ -76,7 +75,7 @@ pub(in crate::region) fn poll_run(
             }
             let ended = ready!(frame::poll_body(frame, body, cx));
             if matches!(ended, Ended::Misplaced(_)) {
-                frame::abandon_keeping(frame, source.exits(), Exits::default());
+                frame::abandon_keeping(frame, source.exits(), None);
             }
             *progress = Progress::Ended(ended);
         }
@@ -85,7 +84,7 @@ pub(in crate::region) fn poll_run(
                 // The body has ended, the exits have not: they go home, and its end is told all the same.
                 let panicked = matches!(ended, Ended::Panicked);
                 *progress = Progress::Body;
-                frame::abandon_keeping(frame, source.exits(), Exits::default());
+                frame::abandon_keeping(frame, source.exits(), None);
                 source.leave_draft(frame);
                 let ended = if panicked { Ended::Panicked } else { Ended::Misplaced(wrong) };
                 return Poll::Ready(Ok(ended));
