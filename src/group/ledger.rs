@@ -1,5 +1,13 @@
 //! The ledger of a group: its errors and panics, in the order in which they happened (R15,
 //! R17).
+//!
+//! # Invariants
+//!
+//! 1. An error is in the book before the cancellation that it causes is requested, so the first error stays primary.
+//! 2. After the book is settled, or after the group was abandoned, it keeps no error: a later error goes to the next record
+//!    outwards.
+//! 3. An outcome is in each stream of results before the child is counted out, and the readers are woken after that.
+//! 4. No other lock is taken while the book is locked, and no error is dropped under it (R18).
 
 use super::gate::{Core, Gate, Turn};
 use super::results::{Channel, Outcome};
@@ -156,6 +164,7 @@ impl<E> Ledger<E> {
             Policy::StopFirst => self.stop(by, at),
             Policy::KeepGoing | Policy::FirstSuccess => {}
         }
+        // Invariant 2.
         self.settle_outwards_if(settled || self.gate.is_abandoned());
     }
 

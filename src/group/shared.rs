@@ -1,4 +1,10 @@
 //! The state that a group, its `run` and its spawners share: how a child arrives.
+//!
+//! # Invariants
+//!
+//! 1. A child is counted in by the gate before it is made, so `run` waits for each child that arrives (R16).
+//! 2. A child is stored among the arrivals before its spawn reads whether the group was abandoned; an abandoned group drops
+//!    the arrivals after it has set that mark. So one of the two threads drops the child.
 
 use super::child::Child;
 use super::guard::GroupGuard;

@@ -1,6 +1,15 @@
 //! The state that a child and its handle share: the child's region, and its result.
+//!
+//! # Invariants
+//!
+//! 1. A request through the handle is in `region` until the child has its node, and goes to the node from then on. Both
+//!    change `region` under the lock, so no request is lost in between.
+//! 2. The result is stored before the group counts the child out (R16), and is taken once.
+//! 3. In `Region::Parked` is the waker of the child's own place among the members. The child leaves that place after its result
+//!    is stored, and `Region::Parked` ends with the store.
 
 use super::gate::{ChildWaker, Core};
+use super::place::{Place, Posted, Seated};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
@@ -104,38 +113,12 @@ impl<T> Slot<T> {
         TaskId::moored(self.newborn.task(), name)
     }
 
-    /// Whether the child has got no request before it had a node.
-    #[inline]
-    pub(super) fn is_untouched(&self) -> bool {
-        !self.cancelled.load(Ordering::Acquire)
-    }
-
     /// Whether no request can reach the child any more, and none has: then it may be pending without a node.
     fn is_let_go(self: &Arc<Self>) -> bool {
         // The handle may have made a request before it was dropped. Both sides change the word `cancelled`, so changes
         // are ordered: either this read sees the request, or it came first, and then the handle still counted as a
         // reference.
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
-    }
-
-    /// See [`Seated::park`](super::place::Seated::park).
-    pub(super) fn park(self: &Arc<Self>, seat: &Arc<ChildWaker>) -> bool {
-        // A request that came since the child was parked has woken it: the next poll finds the request.
-        if self.parked.load(Ordering::Relaxed) || self.is_let_go() {
-            return true;
-        }
-        let mut inside = self.inside.lock();
-        if !matches!(inside.region, Region::None) {
-            return false;
-        }
-        inside.region = Region::Parked(Arc::clone(seat));
-        self.parked.store(true, Ordering::Relaxed);
-        true
-    }
-
-    #[inline]
-    pub(super) fn has_parked(self: &Arc<Self>) -> bool {
-        self.parked.load(Ordering::Relaxed) && Arc::strong_count(self) > 1
     }
 
     /// The request that reached the child before it had a node, with its number.
@@ -146,7 +129,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Stores the child's node: a later request goes to the node.
+    /// Stores the child's node: a later request goes to the node (invariant 1).
     pub(super) fn store_node(&self, node: &Arc<Node>) {
         let before = {
             let mut inside = self.inside.lock();
@@ -155,12 +138,6 @@ impl<T> Slot<T> {
         if let Region::Cancelled(asked) = before {
             Newborn::ask(node, *asked);
         }
-    }
-
-    /// As [`store_node`](Slot::store_node), for a child with a name, of which nobody can have asked anything yet.
-    pub(super) fn store_named_node(&self, node: &Arc<Node>, name: Arc<str>) {
-        let named = Named { node: Some(Arc::clone(node)), name };
-        self.inside.lock().region = Region::Named(Box::new(named));
     }
 
     /// Cancels the child, which may have no node yet.
@@ -183,7 +160,8 @@ impl<T> Slot<T> {
                 {
                     self.cancelled.swap(true, Ordering::AcqRel);
                     if let Region::Parked(seat) = &inside.region {
-                        // Under the lock, because the place may be another child's once this one has left its result.
+                        // Under the lock, because the place may be another child's after the result is stored
+                        // (invariant 3).
                         seat.ask();
                     }
                     let cancelled = Region::Cancelled(Box::new((reason, next_number())));
@@ -214,8 +192,61 @@ impl<T> Slot<T> {
         !matches!(self.inside.lock().result, Outcome::None)
     }
 
+    /// Ready with the result, once.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, ChildError>> {
+        let waker = cx.waker().clone();
+        let (result, old) = {
+            let mut inside = self.inside.lock();
+            match std::mem::replace(&mut inside.result, Outcome::Taken) {
+                left @ (Outcome::None | Outcome::Taken) => {
+                    inside.result = left;
+                    (None, inside.waiting.replace(waker))
+                }
+                result => (Some(result), Some(waker)),
+            }
+        };
+        drop(old);
+        Poll::Ready(match result {
+            Some(Outcome::Value(value)) => Ok(value),
+            Some(Outcome::Failed) => Err(ChildError::Failed(self.task_id())),
+            Some(Outcome::Cancelled(reason)) => Err(ChildError::Cancelled(reason)),
+            Some(Outcome::Panicked) => Err(ChildError::Panicked),
+            Some(Outcome::None | Outcome::Taken) | None => return Poll::Pending,
+        })
+    }
+}
+
+impl<T> Place<T> for Arc<Slot<T>> {
+    #[inline]
+    fn newborn(&self) -> &Newborn {
+        &self.newborn
+    }
+
+    #[inline]
+    fn has_handle(&self) -> bool {
+        Arc::strong_count(self) > 1
+    }
+
+    #[inline]
+    fn is_untouched(&self) -> bool {
+        !self.cancelled.load(Ordering::Acquire)
+    }
+
+    fn asked(&self) -> Option<(Reason, u64)> {
+        Slot::asked(self)
+    }
+
+    fn store_node(&self, node: &Arc<Node>) {
+        Slot::store_node(self, node);
+    }
+
+    fn store_named_node(&self, node: &Arc<Node>, name: &Arc<str>) {
+        let named = Named { node: Some(Arc::clone(node)), name: Arc::clone(name) };
+        self.inside.lock().region = Region::Named(Box::new(named));
+    }
+
     #[inline(always)]
-    pub(super) fn fill(self: &Arc<Self>, result: Result<T, ChildError>) {
+    fn fill(&self, result: Result<T, ChildError>) {
         // The handle is gone, and no new one can be made, so the result is not needed.
         if Arc::strong_count(self) == 1 {
             return;
@@ -239,28 +270,33 @@ impl<T> Slot<T> {
         drop(region);
         wake_all(waiting);
     }
+}
 
-    /// Ready with the result, once.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, ChildError>> {
-        let waker = cx.waker().clone();
-        let (result, old) = {
-            let mut inside = self.inside.lock();
-            match std::mem::replace(&mut inside.result, Outcome::Taken) {
-                left @ (Outcome::None | Outcome::Taken) => {
-                    inside.result = left;
-                    (None, inside.waiting.replace(waker))
-                }
-                result => (Some(result), Some(waker)),
-            }
-        };
-        drop(old);
-        Poll::Ready(match result {
-            Some(Outcome::Value(value)) => Ok(value),
-            Some(Outcome::Failed) => Err(ChildError::Failed(self.task_id())),
-            Some(Outcome::Cancelled(reason)) => Err(ChildError::Cancelled(reason)),
-            Some(Outcome::Panicked) => Err(ChildError::Panicked),
-            Some(Outcome::None | Outcome::Taken) | None => return Poll::Pending,
-        })
+impl<T> Seated for Arc<Slot<T>> {
+    fn park(&self, seat: &Arc<ChildWaker>) -> bool {
+        // A request that came since the child was parked has woken it: the next poll finds the request.
+        if self.parked.load(Ordering::Relaxed) || self.is_let_go() {
+            return true;
+        }
+        let mut inside = self.inside.lock();
+        if !matches!(inside.region, Region::None) {
+            return false;
+        }
+        inside.region = Region::Parked(Arc::clone(seat));
+        self.parked.store(true, Ordering::Relaxed);
+        true
+    }
+
+    #[inline]
+    fn has_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) && Arc::strong_count(self) > 1
+    }
+}
+
+impl<T: Send + 'static> Posted for Arc<Slot<T>> {
+    #[inline]
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        Some(Arc::clone(self) as _)
     }
 }
 
