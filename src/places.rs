@@ -13,8 +13,8 @@ static PLACES: Numbered<Place> = Numbered::new();
 const REMEMBERED: usize = 32;
 
 ambient! {
-    /// The address of a place and its number, in a slot that is computed from the address. A later place replaces
-    /// an earlier one in the same slot.
+    /// The address of a place and its number, in a cell that is computed from the address. A later place replaces
+    /// an earlier one in the same cell.
     static SEEN: [Cell<(usize, u16)>; REMEMBERED] = [const { Cell::new((0, 0)) }; REMEMBERED];
 }
 

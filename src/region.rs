@@ -36,7 +36,7 @@
 //! of the room: `look::is_cancelled(node)`, `request::cancel(node, reason)`, `walk::live_parent(node)`.
 //!
 //! A file imports only from files of its own floor and of those below. `tests/layers.rs` checks it. One way leads upwards:
-//! `ambient` has a draft make its node, by `Light::node` and `Light::child_afar`, when a region inside asks for it.
+//! `ambient` has a draft make its node, by `Light::node` and `Light::executor_child`, when a region inside asks for it.
 //!
 //! | floor | file | content |
 //! |--:|---|---|

@@ -9,7 +9,7 @@ mod work;
 
 pub use close::{Close, CloseError};
 pub use held::{Held, Later, LocalLater, SendLater};
-pub(crate) use held::{Slot, reclaim};
+pub(crate) use held::{Loan, reclaim};
 pub use resource::{Enter, Resource};
 pub use run::StackRun;
 pub(crate) use work::Deferred;

@@ -1,4 +1,4 @@
-//! Waker slots: filled and drained under a lock, woken outside it (R18).
+//! Places for wakers: filled and drained under a lock, woken outside it (R18).
 
 mod ready;
 mod roster;

@@ -2,10 +2,10 @@
 
 use crate::identity::TaskId;
 use crate::reason::Leaving;
-use crate::region::{Exit, LocalExit};
+use crate::region::{Exit, ExitWork, LocalExit};
 use crate::released::{Handover, Released, sealed};
 use crate::stack::{
-    Close, Deferred, ExitOutput, ExitStack as Stack, LocalLater, Slot, StackRun, reclaim,
+    Close, Deferred, ExitOutput, ExitStack as Stack, Loan, LocalLater, StackRun, reclaim,
 };
 use crate::sync::Arc;
 use crate::wrong_task::{Rejected, accepted};
@@ -107,11 +107,7 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        let at = Location::caller();
-        let node = self.stack.node();
-        self.stack.register("defer", at, exit, |exit| {
-            LocalExit::new(Deferred::future(exit), at, Arc::downgrade(node))
-        })
+        self.register("defer", Location::caller(), exit, Deferred::future)
     }
 
     /// As [`defer`](ExitStack::defer), with an exit that gets the reason why it runs.
@@ -141,14 +137,8 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        let at = Location::caller();
-        let node = self.stack.node();
-        self.stack.register("defer", at, exit, |exit| {
-            LocalExit::new(
-                Deferred::closure(move |why: &Leaving| Ok(exit(why.clone()))),
-                at,
-                Arc::downgrade(node),
-            )
+        self.register("defer", Location::caller(), exit, |exit| {
+            Deferred::closure(move |why: &Leaving| Ok(exit(why.clone())))
         })
     }
 
@@ -182,25 +172,37 @@ impl ExitStack {
         F::Output: ExitOutput,
     {
         let at = Location::caller();
-        let slot: Arc<Slot<T, LocalLater<T>>> = Slot::new();
-        let (back, node) = (Arc::clone(&slot), self.stack.node());
-        let home = Arc::downgrade(node);
-        let registered = self.stack.register("hold", at, give_back, |give_back| {
+        let loan: Arc<Loan<T, LocalLater<T>>> = Loan::new();
+        let (back, home) = (Arc::clone(&loan), Arc::downgrade(self.stack.node()));
+        let registered = self.register("hold", at, give_back, |give_back| {
             let number = self.stack.exits().number();
-            let work = Deferred::closure(move |_: &Leaving| {
+            Deferred::closure(move |_: &Leaving| {
                 reclaim(&back, number, give_back, |give_back| {
                     LocalLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
                         Exit::new(LocalExit::new(work, at, home), at)
                     })
                 })
-            });
-            LocalExit::new(work, at, Arc::downgrade(node))
+            })
         });
         match registered {
-            Ok(()) => Ok(Held::new(value, slot)),
+            Ok(()) => Ok(Held::new(value, loan)),
             Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
         }
+    }
+
+    /// As that of the stack inside, for work that stays on this thread.
+    fn register<V, W: ExitWork + 'static>(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+        value: V,
+        make: impl FnOnce(V) -> W,
+    ) -> Result<(), Rejected<V>> {
+        let stack = self.stack.node();
+        self.stack.register(operation, at, value, |value| {
+            LocalExit::new(make(value), at, Arc::downgrade(stack))
+        })
     }
 
     /// Enters the stack, runs `body` and the exits, and leaves; see

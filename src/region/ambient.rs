@@ -111,24 +111,24 @@ pub(crate) fn task() -> u64 {
     here(|here| here.task.get())
 }
 
-/// Runs `user_code` with the region in `slot` current.
+/// Runs `user_code` with the region of `node` current.
 #[inline]
 pub(crate) fn within<R>(
-    slot: &mut Option<Arc<Node>>,
+    node: &mut Option<Arc<Node>>,
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> Result<R, Payload> {
-    within_caught(slot, in_exit, || unwind::catch(user_code))
+    within_caught(node, in_exit, || unwind::catch(user_code))
 }
 
 /// As [`within`], for a closure that catches the panics of user code itself.
 #[inline]
 pub(super) fn within_caught<R>(
-    slot: &mut Option<Arc<Node>>,
+    node: &mut Option<Arc<Node>>,
     in_exit: bool,
     caught: impl FnOnce() -> R,
 ) -> R {
-    let (result, shield) = enter_node(slot, inside(in_exit), next_base(), caught);
+    let (result, shield) = enter_node(node, inside(in_exit), next_base(), caught);
     if shield {
         hold_shield();
     }
@@ -145,15 +145,14 @@ fn inside(in_exit: bool) -> u32 {
 /// The region moves into the thread-local and out of it, so that no reference is counted.
 #[inline(always)]
 pub(super) fn watch_within<R>(
-    slot: &mut Option<Arc<Node>>,
+    node: &mut Option<Arc<Node>>,
     in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
-    enter_node(slot, inside(in_exit), next_base(), || unwind::catch(user_code))
+    enter_node(node, inside(in_exit), next_base(), || unwind::catch(user_code))
 }
 
-/// The base for a region that is made current with its node. The regions around it that are in
-/// their first poll get nodes.
+/// The base for a region that is made current with its node. The regions around it that are polled without a node get one.
 #[inline(always)]
 fn next_base() -> u32 {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
@@ -167,17 +166,17 @@ fn next_base() -> u32 {
 /// code.
 #[inline(always)]
 fn enter_node<R>(
-    slot: &mut Option<Arc<Node>>,
+    node: &mut Option<Arc<Node>>,
     flags: u32,
     count: u32,
     caught: impl FnOnce() -> R,
 ) -> (R, bool) {
-    let task = slot.as_ref().map_or(0, |node| node.owner.task());
+    let task = node.as_ref().map_or(0, |node| node.owner.task());
     let (before, node_before) =
-        here(|here| (here.enter(task, flags, count), here.node.replace(slot.take())));
+        here(|here| (here.enter(task, flags, count), here.node.replace(node.take())));
     let result = caught();
     here(|here| {
-        *slot = here.node.replace(node_before);
+        *node = here.node.replace(node_before);
         (result, here.leave(before))
     })
 }

@@ -9,6 +9,14 @@
 //! node of the other. A request of another thread during the first poll does not find the node that was made
 //! inside meanwhile: then both nodes exist, and the inner one becomes a [stay](super::stay::stay_in) in the
 //! other.
+//!
+//! # Invariants
+//!
+//! 1. A draft has one node at most; it never changes. A thread that stores the node and a thread that leaves the region without
+//!    one both change the word of the [stamp](super::stamp): the second of them marks the node as left.
+//! 2. Of several threads that enter the region, the first to change the stamp does, and the others find its owner there (R2).
+//! 3. The node that was made inside is entered; a node that was made from outside is entered by the run, or becomes the scope of
+//!    which the inner node is a stay.
 
 use super::ambient::{self, Light};
 use super::enter;
@@ -27,7 +35,7 @@ use crate::wrong_task::Misuse;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// The state of a region that has no node, and the slot for its node.
+/// The state of a region that has no node, and its node, once that is made.
 pub(crate) struct Draft {
     kind: Kind,
     deadline: Option<Instant>,
@@ -265,7 +273,7 @@ impl Light {
     }
 
     /// Makes the node of an executor child of `group`, during its first poll.
-    pub(super) fn child_afar(&self, group: &Arc<Node>) -> Arc<Node> {
+    pub(super) fn executor_child(&self, group: &Arc<Node>) -> Arc<Node> {
         newborn::child(group, (self.task, None), self.at, None, true)
     }
 }

@@ -86,7 +86,7 @@ pub(super) const BELOW: u32 = 1 << 15;
 /// A child on an executor: a poll of its group does not poll the child.
 ///
 /// Set when the child's node is made. Read by the search for shields that a poll may reach.
-pub(super) const AFAR: u32 = 1 << 16;
+pub(super) const ON_EXECUTOR: u32 = 1 << 16;
 /// The region is cancelled, and a shield inside has kept its body once: the children of the groups inside are cancelled (R12).
 ///
 /// Set by `shields::hold`; cleared by `shields::give_way`. Read by a region that links itself later (`shields::held_around`).

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! 1. The slot of the node is empty before the region has a node, and while its body is polled; at no other time.
+//! 1. The field `node` is `None` before the region has a node, and while the body is polled; at no other time.
 //! 2. The mark of the waker is that of the waker in the node, unless `REWAKE` is set (invariant 4 of the room).
 //! 3. The body is dropped with its region current, and before the exits of the region run or are handed over (R7).
 //! 4. A frame without extras has no timer, no adopted exit, no failure and no exit that has begun.
@@ -147,7 +147,7 @@ impl Frame {
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
-        // Only `within` empties the slot, and it puts the node back before other code can see
+        // Only `within` takes the node out, and it puts the node back before other code can see
         // that.
         self.node.as_ref().expect("a frame has its node whenever its body is not polled")
     }

@@ -1,14 +1,18 @@
-//! A child that has no node: from its spawn it has its identity, and it gets its node when the node is
-//! needed.
+//! A child before it has a node: from its spawn on it has an identity, and it gets its node when the node is needed.
 //!
 //! Unlike a [draft](super::Draft), it knows its parent, and may stay pending without a node.
-//! Its node is never made from outside: a request from outside is stored in the child's slot, where the child finds it
-//! when it gets its node. For a request to its group, the group's `run` polls it.
+//!
+//! # Invariants
+//!
+//! 1. Only a poll or the drop of the child makes its node. A request through its handle is stored in the slot, and the child
+//!    finds it there when it gets its node. For a request to its group, the group's `run` polls the child.
+//! 2. Of the child's own request and the first one of its group, the one with the lower number is its reason (R10).
+//! 3. A child without a node is polled only if its group has got no request.
 
 use super::ambient;
 use super::ambient::Light;
 use super::enter;
-use super::flags::{AFAR, ATTENDED, BELOW, CANCELLED, ENTERED, LEFT, ROOT, STOP};
+use super::flags::{ATTENDED, BELOW, CANCELLED, ENTERED, LEFT, ON_EXECUTOR, ROOT, STOP};
 use super::kind::Kind;
 use super::links;
 use super::node::Node;
@@ -19,6 +23,7 @@ use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, next_number};
 use std::panic::Location;
 
+/// The identity of a child, from its spawn on.
 pub(crate) struct Newborn {
     task: u64,
     #[cfg(feature = "testing")]
@@ -47,17 +52,17 @@ impl Newborn {
     /// With `inspect` or `tracing` every region has a node from the start.
     pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
 
-    /// The state for a poll without a node inside `parent`. `None` if the child needs its node: for a request to
-    /// `parent`, which a child gets with its node. A cancellation farther out is
-    /// found as in any region. With `posted`, `parent` is not current yet, but will be for the poll.
+    /// The state for a poll without a node inside `parent`. `None` if the child needs its node, because `parent` has got a
+    /// request (invariant 3). A cancellation farther out is found as in any region. The group of an executor child is not
+    /// current yet, but will be for the poll.
     pub(crate) fn light(
         &self,
         parent: &Arc<Node>,
         at: &'static Location<'static>,
-        posted: bool,
+        on_executor: bool,
     ) -> Option<Light> {
         let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
-        if Newborn::WATCHED || told || !(posted || ambient::is_innermost(parent)) {
+        if Newborn::WATCHED || told || !(on_executor || ambient::is_innermost(parent)) {
             return None;
         }
         Some(Light {
@@ -71,24 +76,24 @@ impl Newborn {
     }
 
     /// Makes its node, which gets the requests that `parent` got before; or the child's own request `asked`, if that
-    /// came first (R10).
+    /// came first (invariant 2).
     pub(crate) fn node(
         &self,
         parent: &Arc<Node>,
         at: &'static Location<'static>,
         asked: Option<(Reason, u64)>,
-        posted: bool,
+        on_executor: bool,
         name: Option<Arc<str>>,
     ) -> Arc<Node> {
         self.give_up_live_entry();
         let asked =
             asked.filter(|(_, number)| request::told_at(parent).is_none_or(|told| *number < told));
         let asked = asked.map(|(reason, _)| reason);
-        child(parent, (self.task, name), at, asked, posted)
+        child(parent, (self.task, name), at, asked, on_executor)
     }
 
     /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The
-    /// request overrules a later one of the group, even if that reached the node before (R10).
+    /// request overrules a later one of the group, even if that reached the node before (invariant 2).
     pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
         let told = node.parent().and_then(|group| request::told_at(&group));
         let overruled = if told.is_some_and(|told| number < told) {
@@ -121,16 +126,16 @@ impl Newborn {
 }
 
 /// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
-/// that came before the parent's; `afar` marks an executor child.
+/// that came before the parent's; `on_executor` tells whether it is an executor child.
 pub(super) fn child(
     parent: &Arc<Node>,
     (task, name): (u64, Option<Arc<str>>),
     at: &'static Location<'static>,
     asked: Option<Reason>,
-    afar: bool,
+    on_executor: bool,
 ) -> Arc<Node> {
     let owner = Identity { task, runtime: 0 };
-    let flags = ENTERED | ATTENDED | ROOT | if afar { AFAR } else { 0 };
+    let flags = ENTERED | ATTENDED | ROOT | if on_executor { ON_EXECUTOR } else { 0 };
     let around = Some(Arc::clone(parent));
     let node = enter::entered(Kind::Child, owner, flags, around, at, None);
     if let Some(name) = name {

@@ -7,7 +7,7 @@
 //!    then, and a group that is linked later finds `HELD` by its look.
 //! 3. When a shield gives way, the regions around it are no longer held until a poll shows that another shield holds them.
 
-use super::flags::{AFAR, ATTENDED, HELD, LEFT, REWAKE, SHELTERED, SHIELD};
+use super::flags::{ATTENDED, HELD, LEFT, ON_EXECUTOR, REWAKE, SHELTERED, SHIELD};
 use super::kind::Kind;
 use super::node::Node;
 use super::quiet;
@@ -88,11 +88,11 @@ fn search_below(
     }
     below.retain(|node| node.kind != Kind::Child);
     while let Some(node) = below.pop() {
-        if node.has(AFAR) {
+        if node.has(ON_EXECUTOR) {
             continue;
         }
         visit(&node);
-        if list_below(&node, &mut below, |node| !node.has(AFAR) && is_it(node)) {
+        if list_below(&node, &mut below, |node| !node.has(ON_EXECUTOR) && is_it(node)) {
             return true;
         }
     }

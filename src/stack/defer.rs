@@ -1,6 +1,6 @@
 //! The registration of exits.
 
-use super::{Deferred, ExitOutput, ExitStack, Held, SendLater, Slot, held};
+use super::{Deferred, ExitOutput, ExitStack, Held, Loan, SendLater, held};
 use crate::reason::Leaving;
 use crate::region::Exit;
 use crate::region::owner;
@@ -182,9 +182,9 @@ impl ExitStack {
         F: Future + Send + 'static,
         F::Output: ExitOutput,
     {
-        let slot = Slot::new();
-        let back = Arc::clone(&slot);
-        // The value stays in the `Held`: the exit finds it in the slot when its turn comes.
+        let loan = Loan::new();
+        let back = Arc::clone(&loan);
+        // The value stays in the `Held`: the exit finds it in the loan when its turn comes.
         let registered = self.register("hold", at, give_back, |give_back| {
             let number = self.exits.number();
             Deferred::closure(move |why: &Leaving| {
@@ -199,7 +199,7 @@ impl ExitStack {
             })
         });
         match registered {
-            Ok(()) => Ok(Held::new(value, slot)),
+            Ok(()) => Ok(Held::new(value, loan)),
             Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
         }
     }

@@ -23,11 +23,11 @@ use std::ops::{Deref, DerefMut};
 pub struct Held<T, M: Later<T> = SendLater<T>> {
     // `None` only while it is dropped.
     value: Option<T>,
-    slot: Arc<Slot<T, M>>,
+    loan: Arc<Loan<T, M>>,
 }
 
 /// The place for the value that is given back; or for its exit, if the exit's turn came first.
-pub(crate) struct Slot<T, M>(Mutex<State<T, M>>);
+pub(crate) struct Loan<T, M>(Mutex<State<T, M>>);
 
 enum State<T, M> {
     Out,
@@ -95,16 +95,16 @@ impl<T> sealed::Later<T> for LocalLater<T> {
     }
 }
 
-impl<T, M> Slot<T, M> {
+impl<T, M> Loan<T, M> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Slot(Mutex::new(State::Out)))
+        Arc::new(Loan(Mutex::new(State::Out)))
     }
 }
 
 /// The exit's side: returns the exit's future; or `StillHeld`, and stores the function that `later`
 /// makes of `give_back` for a value that comes later. `number` is that of the stack's exits.
 pub(crate) fn reclaim<T, M, C, F>(
-    slot: &Slot<T, M>,
+    loan: &Loan<T, M>,
     number: u64,
     give_back: C,
     later: impl FnOnce(C) -> M,
@@ -112,7 +112,7 @@ pub(crate) fn reclaim<T, M, C, F>(
 where
     C: FnOnce(T) -> F,
 {
-    let mut state = slot.0.lock();
+    let mut state = loan.0.lock();
     match mem::replace(&mut *state, State::Gone) {
         State::Back(value) => {
             drop(state);
@@ -129,8 +129,8 @@ where
 }
 
 impl<T, M: Later<T>> Held<T, M> {
-    pub(crate) fn new(value: T, slot: Arc<Slot<T, M>>) -> Self {
-        Held { value: Some(value), slot }
+    pub(crate) fn new(value: T, loan: Arc<Loan<T, M>>) -> Self {
+        Held { value: Some(value), loan }
     }
 }
 
@@ -151,7 +151,7 @@ impl<T, M: Later<T>> DerefMut for Held<T, M> {
 impl<T, M: Later<T>> Drop for Held<T, M> {
     fn drop(&mut self) {
         let Some(value) = self.value.take() else { return };
-        let mut state = self.slot.0.lock();
+        let mut state = self.loan.0.lock();
         match mem::replace(&mut *state, State::Gone) {
             State::Awaited(Awaited { later, home, number }) => {
                 drop(state);

@@ -240,7 +240,7 @@ fn make_at_home(group: &Arc<Node>, light: Light) -> Arc<Node> {
     let home = here(|here| here.home.take());
     let node = match &home {
         Some(home) => home.make_node(group, light.at),
-        None => light.child_afar(group),
+        None => light.executor_child(group),
     };
     here(|here| here.home.set(home));
     node
