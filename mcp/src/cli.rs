@@ -11,6 +11,7 @@ mod serve;
 mod signals;
 mod source;
 mod timeline;
+mod unread;
 mod voyage;
 
 use std::process::ExitCode;

@@ -34,7 +34,7 @@ mod adopted;
 mod answers;
 mod ask;
 pub(crate) mod attempts;
-mod body;
+pub(crate) mod body;
 pub(crate) mod desk;
 pub(crate) mod events;
 pub(crate) mod handshake;

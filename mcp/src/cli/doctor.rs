@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::render::fold::fold;
 use super::signals::Signals;
 use super::timeline::Timeline;
-use super::{FAILED, WRONG_USE, render, source, voyage};
+use super::{FAILED, WRONG_USE, render, source, unread, voyage};
 use crate::fleet::Fleet;
 use crate::fleet::planted::Verdict;
 
@@ -53,7 +53,11 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         connect(&group, servers, args.policy()).await;
         if args.watch {
             progress.notice("watching the servers; Ctrl-C leaves them");
-            none_left.await;
+            tokio::select! {
+                () = none_left => {}
+                // Of a pipeline that has ended nobody sees an event, and nobody presses Ctrl-C.
+                () = unread::stdout() => {}
+            }
         }
     };
     let ended = voyage::sail(&group, &mut signals, |text| progress.notice(text), work).await;

@@ -1,7 +1,5 @@
 //! `moored-mcp serve`: the servers of a configuration behind one endpoint.
 
-mod unread;
-
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -17,7 +15,7 @@ use super::args::ServeArgs;
 use super::progress::log;
 use super::render::words;
 use super::signals::{Caught, Signals};
-use super::{FAILED, WRONG_USE, output, render, source};
+use super::{FAILED, WRONG_USE, output, render, source, unread};
 
 /// Runs the command.
 pub(crate) async fn run(args: ServeArgs) -> ExitCode {
@@ -73,11 +71,18 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
             }
         }
     };
+    let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
-        served = serving => served.map(|()| None),
+        served = &mut serving => served.map(|()| None),
         caught = signals.next() => Ok(Some(caught)),
     };
-    let (report, forced) = leave(&gateway, &mut signals, &served).await;
+    let mut leaving = std::pin::pin!(leave(&gateway, &mut signals, &served));
+    let (report, forced) = tokio::select! {
+        biased;
+        left = &mut leaving => left,
+        // A client at the pipe gets the answers that come in time, so it is served until the gateway has closed.
+        _ = &mut serving, if matches!(served, Ok(Some(_))) => leaving.await,
+    };
     logged.cancel();
     tell(&report, over_http, args.json);
     let Ok(_) = served else { return ExitCode::from(FAILED) };

@@ -72,5 +72,9 @@ fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {
     let phase = life.held.as_ref().and_then(Held::phase);
     let phase = phase.unwrap_or_else(|| "connecting".into());
     let limit = show_duration(limit);
-    Fault::new(Outcome::TimedOut, format!("not connected within {limit}: still {phase}"))
+    let mut text = format!("not connected within {limit}: still {phase}");
+    if let Some(how) = &life.failed_on_probe {
+        text.push_str(&format!(" in its second process, because of the first: {how}"));
+    }
+    Fault::new(Outcome::TimedOut, text)
 }

@@ -16,6 +16,7 @@ use super::attempt::{Berth, Held};
 use crate::component::ComponentKind;
 use crate::duration::show_duration;
 use crate::event::EventKind;
+use crate::wire::body::clipped;
 use crate::wire::notices::Notices;
 use crate::wire::{CallFailure, Caller, HandedOver, ListenEnd, Listening, Question, Topic};
 
@@ -131,7 +132,10 @@ impl Ear<'_> {
                     }
                 }
                 Err(CallFailure::Rejected { code, message, .. }) => {
-                    return Some(format!("the server rejected it: {message} (code {code})"));
+                    return Some(format!(
+                        "the server rejected it: {} (code {code})",
+                        clipped(&message)
+                    ));
                 }
                 Err(CallFailure::Failed(fault)) => fault.line(),
                 // The owner is about to see the end of the session.
@@ -164,7 +168,7 @@ impl Ear<'_> {
                 Ok(Err(CallFailure::Gone)) => return,
                 Ok(Err(CallFailure::Failed(fault))) => fault.line(),
                 Ok(Err(CallFailure::Rejected { code, message, .. })) => {
-                    format!("the server rejected it: {message} (code {code})")
+                    format!("the server rejected it: {} (code {code})", clipped(&message))
                 }
                 Err(_) => format!("it was not answered within {}", show_duration(limit)),
             };

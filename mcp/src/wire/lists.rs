@@ -20,6 +20,7 @@ pub(crate) use self::fault::fault;
 use self::kind::List;
 use self::page::Findings;
 pub(crate) use self::sieve::Sieve;
+use super::body::clipped;
 use super::recorder::Recorder;
 use super::{CallFailure, call_failure};
 use crate::component::ComponentKind;
@@ -207,7 +208,7 @@ where
                 return Ok(read);
             }
             Err(CallFailure::Rejected { code, message, .. }) => {
-                let text = format!("the server rejected it: {message} (code {code})");
+                let text = format!("the server rejected it: {} (code {code})", clipped(&message));
                 Fault::new(Outcome::ProtocolError, text)
             }
             Err(CallFailure::Failed(fault)) => fault,

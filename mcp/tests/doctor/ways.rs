@@ -77,6 +77,17 @@ fn a_watch_shows_a_server_that_is_lost_and_leaves_on_a_signal() {
 }
 
 #[test]
+fn a_watch_leaves_when_nothing_reads_its_events_any_more() {
+    let (place, stub) = (Place::new(), Stub::healthy());
+    let config = place.config(&[("web", at(stub.url()))]);
+    let mut pipeline = std::process::Command::new("sh");
+    pipeline.args(["-c", &format!("{BINARY} doctor {config} --watch | head -n 1")]);
+    place.start_program(pipeline, &[]).finish().expect(0);
+    assert_eq!(stub.count("DELETE"), 1);
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn a_watch_ends_by_itself_when_no_server_is_left() {
     let place = Place::new();
     let config = place.config(&[("dead", json!({"command": "sh", "args": ["-c", "exit 7"]}))]);

@@ -152,6 +152,31 @@ fn sigterm_lets_calls_come_to_their_end_and_answers_the_others() {
 }
 
 #[test]
+fn over_stdio_a_signal_lets_calls_come_to_their_end_as_well() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = start(&[&config(dir.path()), "--drain", "1s"]);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let call = |ms: u64| {
+        let params = json!({"name": "good__sleep", "arguments": {"ms": ms}});
+        json!({"jsonrpc": "2.0", "id": ms, "method": "tools/call", "params": params})
+    };
+    stdin.write_all(format!("{}\n{}\n", initialize(), call(1)).as_bytes()).expect("written");
+    let mut line = String::new();
+    while !line.contains("slept 1 ms") {
+        line.clear();
+        assert!(stdout.read_line(&mut line).expect("read") > 0, "an answer");
+    }
+    stdin.write_all(format!("{}\n{}\n", call(500), call(60_000)).as_bytes()).expect("written");
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&child, Signal::INT);
+    let said = rest(&mut stdout);
+    assert!(said.contains("slept 500 ms"), "{said}");
+    assert!(said.contains("the gateway is closing"), "{said}");
+    assert!(child.wait().expect("ended").success());
+}
+
+#[test]
 fn a_token_is_asked_of_a_client_as_its_configuration_has_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = config(dir.path());

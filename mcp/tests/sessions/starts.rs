@@ -64,6 +64,19 @@ async fn a_child_that_exits_once_the_probe_was_given_up_is_started_again_too() {
 }
 
 #[tokio::test]
+async fn a_second_process_that_is_not_up_in_time_tells_the_end_of_the_first_one() {
+    within_limit(async {
+        let group = SessionGroup::start(brisk().connect_timeout(Duration::from_millis(1_500)));
+        let error = group.connect(scripted("child", "", "exit 7", ":")).await.expect_err("mute");
+        assert_eq!(error.outcome(), Outcome::TimedOut);
+        let text = error.to_string();
+        assert!(text.contains("initialize") && text.contains("exited with status 7"), "{text}");
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_child_that_rejects_initialize_after_a_probe_is_started_again() {
     within_limit(async {
         let limits = brisk().discover_timeout(Duration::from_millis(100));

@@ -258,8 +258,12 @@ pub(crate) fn short(text: &str) -> String {
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
-            '\n' | '\t' => ' ',
+            '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
             c if c.is_control() => '\u{fffd}',
+            // These turn the direction of the text after them.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                '\u{fffd}'
+            }
             c => c,
         })
         .collect()
@@ -275,6 +279,16 @@ mod tests {
         assert_eq!(short("a\nb"), "a b");
         let long = short(&"é".repeat(500));
         assert_eq!(long, format!("{}…", "é".repeat(160)));
+    }
+
+    #[test]
+    fn foreign_text_moves_no_cursor_and_turns_no_text_around() {
+        assert_eq!(
+            plain("a\u{1b}[2J\u{202e}b\u{2066}\u{200f}\r"),
+            "a\u{fffd}[2J\u{fffd}b\u{fffd}\u{fffd}\u{fffd}"
+        );
+        assert_eq!(plain("a\nb\u{2028}c\td"), "a b c d");
+        assert_eq!(plain("\u{5e9}\u{5dc} \u{fc} \u{1f600}"), "\u{5e9}\u{5dc} \u{fc} \u{1f600}");
     }
 
     #[test]
