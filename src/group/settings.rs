@@ -2,7 +2,8 @@
 //!
 //! [`TaskGroup`](crate::TaskGroup) and [`local::TaskGroup`](crate::local::TaskGroup) are two types, because the children of
 //! the first are `Send`. So two macros, here and in `requests`, define the methods that know no child, for both. Methods that
-//! spawn are written out in both, because the compiler shows their bounds to a user whose child does not meet them.
+//! spawn are written out in both, because the compiler shows their bounds in the error for a child that does not
+//! meet them.
 
 use super::TaskGroup;
 use std::time::{Duration, Instant};

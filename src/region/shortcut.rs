@@ -8,7 +8,8 @@
 //! 1. A shortcut counts only in the epoch in which it was left. A new epoch begins with each event that may put another region
 //!    between its two ends, or change which region is the nearest: a region with others inside it that is moved, cancelled or
 //!    stopped, and a shield that gives way. A region that is left changes neither, if it is not the end itself.
-//! 2. An end that was left, or was never what the walk sought, does not count: the walk goes on from where it is.
+//! 2. A shortcut does not count if the region at its end was left, or is not of the kind that the walk seeks: then the walk goes
+//!    on from the region with the shortcut.
 //! 3. A shortcut stands only in a region with another one inside it, so that the move of that region begins an epoch.
 
 use super::flags::{CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP};
@@ -20,7 +21,7 @@ use crate::sync::{Arc, EXPLORED, Ordering, epoch};
 /// The number of regions past which a walk leaves shortcuts. The explorers of threads try chains of two regions.
 const FEW: usize = if EXPLORED { 0 } else { 8 };
 
-/// What a walk seeks.
+/// The kind of region that a walk seeks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sought {
     /// A region that may have a run.
@@ -41,7 +42,7 @@ impl Sought {
     }
 }
 
-/// What a walk finds at a region.
+/// The result of a visit of a region by a walk.
 pub(super) enum Found {
     /// The region that it seeks.
     It,

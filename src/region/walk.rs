@@ -126,7 +126,7 @@ pub(super) fn around(region: &Node) -> impl Iterator<Item = Arc<Node>> {
     })
 }
 
-/// Calls `look_at` for this region and for those around it whose cancellation counts here,
+/// Calls `look_at` for this region, and for the regions around it up to a shield, because their cancellations count here;
 /// innermost first.
 pub(super) fn each_around(region: &Arc<Node>, mut look_at: impl FnMut(&Arc<Node>)) {
     look_at(region);
