@@ -69,6 +69,7 @@ impl Skeleton {
     }
 
     /// The request that this text is, if it is a single one.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only `serve` reads requests"))]
     pub(crate) fn request(&self) -> Option<&RequestId> {
         self.requested.as_ref().or(self.id.as_ref().filter(|_| self.has_method))
     }
