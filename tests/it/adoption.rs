@@ -702,3 +702,29 @@ fn r07_twenty_thousand_stacks_dropped_at_once_unwind_in_order() {
     .ready();
     assert!(order.lock().unwrap().iter().rev().eq(&(0..20_000).collect::<Vec<_>>()));
 }
+
+#[test]
+fn r08_a_group_that_waits_for_a_child_runs_what_another_child_has_abandoned() {
+    let (executor, gate) = (Executor::new(), Gate::new());
+    let opens = gate.clone();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let mut run = hand(group.run(async {
+        group.spawn_on(&executor, async move {
+            let stack = ExitStack::new();
+            let parked = async {
+                stack.defer(async move { opens.open() });
+                pending::<Result<(), ()>>().await
+            };
+            stack.run(parked).await.map_err(drop)
+        });
+        group.spawn(async {
+            gate.wait().await;
+            Ok(())
+        });
+        Ok(())
+    }));
+    run.idle();
+    executor.run();
+    executor.shut_down();
+    run.drive().unwrap();
+}

@@ -482,3 +482,31 @@ fn r12_a_shield_that_is_polled_by_hand_inside_the_body_holds_that_body_only() {
     gate.open();
     assert!(run.drive().is_err());
 }
+
+#[test]
+fn r12_a_group_in_the_body_of_a_group_beside_a_shield_has_its_pending_children_cancelled() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let outer = CancelScope::new();
+    let (one, two): (TaskGroup<'_, ()>, TaskGroup<'_, ()>) = (TaskGroup::new(), TaskGroup::new());
+    let mut run = hand(outer.run(async {
+        let nested = async {
+            two.spawn(async {
+                let _dropped = log.on_drop("the child");
+                pending::<Result<(), ()>>().await
+            });
+            pending::<Result<(), ()>>().await
+        };
+        let body = async { two.run(nested).await.map_err(drop) };
+        let mut arms: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + '_>>> =
+            FuturesUnordered::new();
+        arms.push(Box::pin(async { drop(one.run(body).await) }));
+        arms.push(Box::pin(shield(gate.wait())));
+        while arms.next().await.is_some() {}
+    }));
+    run.idle();
+    outer.cancel();
+    run.idle();
+    log.is(&["the child"]);
+    gate.open();
+    assert!(run.drive().is_err());
+}

@@ -283,3 +283,71 @@ fn r11_a_wait_in_a_chain_that_is_left_from_outside_in_is_told_of_each_time_that_
     };
     hand(task(body).clock(clock.clone())).drive();
 }
+
+#[test]
+fn r11_what_is_lent_out_of_two_tasks_sets_later_deadlines_by_the_clock_of_the_outer_one() {
+    let clock = MockClock::new();
+    let mut inner: Boxed = Box::pin(task(async move {
+        yield_now().await;
+        // A walk outwards, past both.
+        assert_eq!(moored::current_deadline(), None);
+        let late = CancelScope::new()
+            .timeout(Duration::from_secs(1))
+            .run(pending::<()>())
+            .await
+            .unwrap_err();
+        assert_eq!(late.reason().kind(), ReasonKind::Deadline);
+    }));
+    let lend = async { assert!(poll(&mut inner).is_pending()) };
+    hand(task(async { task(lend).await }).clock(clock.clone())).ready();
+    assert!(poll(&mut inner).is_pending());
+    clock.advance(Duration::from_secs(1));
+    assert!(poll(&mut inner).is_ready());
+}
+
+#[test]
+fn r04_a_scope_that_is_moved_out_of_a_cancelled_chain_is_not_cancelled_any_more() {
+    let body = async {
+        let mut all = vec![enter()];
+        for at in 0..30 {
+            all.push(enter_inside(&all[at]));
+        }
+        let inner = all[30].handle();
+        all[0].handle().stop();
+        assert!(inner.is_stop_requested() && !inner.is_cancelled());
+        all[5].handle().cancel_because("five");
+        assert!(inner.is_cancelled());
+        assert_eq!(inner.reason().unwrap().message(), Some("five"));
+        let moved = all.remove(10).release().unwrap();
+        let ten = moved.adopt();
+        // It is directly inside the task now.
+        assert!(!inner.is_cancelled());
+        assert!(!inner.is_stop_requested());
+        ten.handle().cancel_because("ten");
+        assert_eq!(inner.reason().unwrap().message(), Some("ten"));
+    };
+    hand(task(body)).drive();
+}
+
+#[test]
+fn r12_looks_far_out_end_at_a_shield_until_it_is_left() {
+    let body = async {
+        let mut all = vec![enter()];
+        for at in 0..30 {
+            let scope = CancelScope::new();
+            let scope = if at == 14 { scope.shielded() } else { scope };
+            let entered = all[at].run(async { scope.enter().unwrap() }).await.unwrap();
+            all.push(entered);
+        }
+        let (outer, inner, above) = (all[0].handle(), all[30].handle(), all[14].handle());
+        outer.cancel();
+        assert!(above.is_cancelled() && !inner.is_cancelled() && !all[15].handle().is_cancelled());
+        let mut wait = hand(inner.cancelled());
+        wait.pending();
+        let shield = all.remove(15);
+        shield.exit().unwrap();
+        assert!(inner.is_cancelled());
+        wait.ready();
+    };
+    hand(task(body)).drive();
+}

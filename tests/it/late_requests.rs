@@ -4,10 +4,14 @@
 use crate::support::{Executor, hand};
 use futures::FutureExt;
 use moored::testing::MockClock;
-use moored::{CancelScope, ChildError, Reason, ReasonKind, TaskGroup, TaskHandle, local, task};
+use moored::{
+    CancelScope, ChildError, Clock, Reason, ReasonKind, Sleep, TaskGroup, TaskHandle, local, task,
+};
 use std::cell::OnceCell;
 use std::future::pending;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -153,4 +157,55 @@ fn r11_a_request_to_a_child_wakes_a_group_whose_time_has_come() {
     assert!(run.wakes.count() > before && group.is_cancelled());
     run.drive().unwrap();
     assert_eq!(clock.sleepers(), 0);
+}
+
+#[test]
+fn r09_a_request_to_a_child_comes_after_the_deadline_around_its_group_as_well() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new().timeout(SECOND);
+    let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(SECOND);
+    let child: OnceCell<TaskHandle<()>> = OnceCell::new();
+    let mut run = hand(
+        task(scope.run(group.run(async {
+            assert!(child.set(group.spawn(pending())).is_ok());
+            pending::<Result<(), ()>>().await
+        })))
+        .clock(clock.clone()),
+    );
+    run.idle();
+    clock.advance(SECOND);
+    child.get().unwrap().cancel();
+    assert!(scope.is_cancelled() && group.is_cancelled());
+    assert_eq!(run.drive().unwrap_err().reason().kind(), ReasonKind::Deadline);
+}
+
+#[test]
+fn r18_a_request_to_a_child_is_made_though_the_clock_of_its_group_panics() {
+    struct Breaks(MockClock, Arc<AtomicBool>);
+    impl Clock for Breaks {
+        fn now(&self) -> Instant {
+            assert!(!self.1.load(Ordering::SeqCst), "the clock");
+            self.0.now()
+        }
+        fn sleep_until(&self, at: Instant) -> Sleep {
+            self.0.sleep_until(at)
+        }
+    }
+    let broken = Arc::new(AtomicBool::new(false));
+    let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(SECOND);
+    let child: OnceCell<TaskHandle<()>> = OnceCell::new();
+    let mut run = hand(
+        task(group.run(async {
+            assert!(child.set(group.spawn(pending())).is_ok());
+            Ok(())
+        }))
+        .clock(Breaks(MockClock::new(), Arc::clone(&broken))),
+    );
+    run.idle();
+    broken.store(true, Ordering::SeqCst);
+    child.get().unwrap().cancel();
+    broken.store(false, Ordering::SeqCst);
+    run.drive().unwrap();
+    drop(run);
+    assert_eq!(reason_of(child.into_inner().unwrap()).kind(), ReasonKind::Requested);
 }

@@ -638,3 +638,32 @@ fn r12_no_timer_for_shields_is_left_while_the_exits_of_a_cancelled_region_run() 
     exit.open();
     run.ready().unwrap();
 }
+
+#[test]
+fn r12_a_shield_that_is_dropped_later_in_the_poll_that_reached_it_holds_no_longer_than_its_time() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new();
+    let mut run = hand(
+        task(scope.run(async {
+            let mut kept = Some(Box::pin(shield(pending::<()>())));
+            std::future::poll_fn(|cx| {
+                let Some(held) = &mut kept else { return Poll::<()>::Pending };
+                assert!(held.as_mut().poll(cx).is_pending());
+                if scope.is_cancelled() {
+                    kept = None;
+                }
+                Poll::Pending
+            })
+            .await
+        }))
+        .clock(clock.clone()),
+    );
+    run.idle();
+    scope.cancel();
+    run.idle();
+    let before = run.wakes.count();
+    clock.advance(SECOND);
+    assert!(run.wakes.count() > before);
+    assert!(run.drive().is_err());
+    assert_eq!(clock.sleepers(), 0);
+}
