@@ -76,7 +76,7 @@
 //! | 2 | `wait` | waits for a cancellation or a stop |
 //! | 3 | `enter` | entering a region, and handing it over |
 //! | 3 | `stay` | the runs inside a scope that was entered by a call |
-//! | 3 | `draft` | a scope, a task or a time limit before it has a node |
+//! | 3 | `draft` | a scope, a task, a time limit or a stack before it has a node |
 //! | 3 | `newborn` | a child before it has a node |
 //! | 3 | `inbox` | the exits of a region, and those that other regions give it |
 //! | 3 | `record` | the failures that other regions send |
@@ -86,7 +86,7 @@
 //! | 4 | `frame` | polls a region: enters it, polls its body, runs its exits, leaves |
 //! | 5 | `run` | the future of a region: a body with its frame |
 //! | 5 | `child` | a child's run, in one allocation with its frame and node |
-//! | 5 | `lone` | a task or a time limit that only its own run has |
+//! | 5 | `lone` | a task, a time limit or a stack that only its own run has to reach |
 //!
 //! The types on floor 0 know no node. Files import one another in four rings, which the test names as well:
 //!
@@ -145,12 +145,12 @@ pub use live::live_regions;
 
 pub(crate) use body::InPlace;
 pub(crate) use child::ChildRun;
-pub(crate) use draft::Draft;
+pub(crate) use draft::{Draft, OfStack};
 pub(crate) use exits::{Exit, ExitWork};
 pub(crate) use frame::{Ended, Frame};
 pub(crate) use kind::Kind;
 pub(crate) use local_exit::LocalExit;
-pub(crate) use lone::Lone;
+pub(crate) use lone::{Deadline, Lone};
 pub(crate) use newborn::Newborn;
 pub(crate) use node::Node;
 pub(crate) use own_exits::OwnExits;

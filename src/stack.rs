@@ -21,7 +21,7 @@ use crate::region::frame;
 use crate::region::owner;
 use crate::region::record;
 use crate::region::time;
-use crate::region::{Kind, Node, OwnExits};
+use crate::region::{Draft, Node, OfStack, OwnExits};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
 use crate::wrong_task::Rejected;
@@ -96,19 +96,19 @@ use std::time::Duration;
 #[doc(alias = "AsyncExitStack")]
 #[doc(alias = "AsyncDrop")]
 pub struct ExitStack {
-    node: Arc<Node>,
+    draft: Draft<OfStack>,
     exits: OwnExits,
 }
 
 impl ExitStack {
     /// A stack without exits. It is entered by its first use, not by this (R1).
     pub fn new() -> Self {
-        ExitStack { node: Node::new(Kind::Stack), exits: OwnExits::default() }
+        ExitStack { draft: Draft::of_stack(), exits: OwnExits::new() }
     }
 
     /// Sets the name of the stack, for texts.
     pub fn named(self, name: impl Into<String>) -> Self {
-        self.node.set_name(name.into());
+        self.draft.node().set_name(name.into());
         self
     }
 
@@ -116,13 +116,13 @@ impl ExitStack {
     /// recorded as [`ExitFailure::TimedOut`](crate::ExitFailure::TimedOut). Abandonment never extends the
     /// bound (R14).
     pub fn grace(self, grace: Duration) -> Self {
-        time::set_grace(&self.node, grace);
+        time::set_grace(self.draft.node(), grace);
         self
     }
 
     /// Keeps at most `n` failures, at least one, and counts the rest (R15). The default is 1024.
     pub fn max_causes(self, n: usize) -> Self {
-        record::set_cap(&self.node, n);
+        record::set_cap(self.draft.node(), n);
         self
     }
 
@@ -185,7 +185,7 @@ impl ExitStack {
         wrap: impl FnOnce(ExitStack) -> S,
         exits: fn(&S) -> &OwnExits,
     ) -> Close<S> {
-        let node = Arc::clone(&self.node);
+        let node = Arc::clone(self.settled_node());
         Close::new(wrap(self), exits, node, at)
     }
 
@@ -232,7 +232,7 @@ impl ExitStack {
         }
         let stack = ExitStack::new();
         stack.enter_at(at);
-        self.exits.move_to(&stack.exits, &self.node, &stack.node);
+        self.exits.move_to(&stack.exits, self.draft.made(), stack.draft.node());
         stack
     }
 
@@ -251,7 +251,7 @@ impl ExitStack {
 
     /// The task that entered the stack: `None` before its first use, and if no task was known.
     pub fn owner(&self) -> Option<TaskId> {
-        owner::id(&self.node)
+        owner::id(&self.described())
     }
 
     /// The number of exits that are registered and have not begun.
@@ -264,8 +264,19 @@ impl ExitStack {
         self.len() == 0
     }
 
+    /// The node of a stack that is not entered yet, or has its node.
     pub(crate) fn node(&self) -> &Arc<Node> {
-        &self.node
+        self.draft.node()
+    }
+
+    /// The node of a stack that no run borrows.
+    fn settled_node(&self) -> &Arc<Node> {
+        self.draft.settled_node(self.exits.owner())
+    }
+
+    /// The node, or one like it.
+    fn described(&self) -> Arc<Node> {
+        self.draft.described(self.exits.owner())
     }
 
     pub(crate) fn exits(&self) -> &OwnExits {
@@ -273,23 +284,28 @@ impl ExitStack {
     }
 
     /// Enters the stack, unless its first use did.
-    #[inline]
+    #[cold]
     fn enter_at(&self, at: &'static Location<'static>) {
-        enter::enter(&self.node, at);
-        self.exits.enter();
+        if self.draft.may_enter_node() {
+            let node = self.draft.node();
+            enter::enter(node, at);
+            self.exits.enter(owner::of(node));
+        }
     }
 }
 
 impl sealed::TakeOver for ExitStack {
     fn take_over(&self) {
-        enter::take_over(&self.node);
+        let node = self.settled_node();
+        enter::take_over(node);
         // For the order of exits it is entered anew.
-        self.exits.enter_anew();
+        self.exits.enter_anew(owner::of(node));
     }
 
     fn take_over_if_inside(&self) {
-        if enter::take_over_if_inside(&self.node) {
-            self.exits.enter_anew();
+        let node = self.settled_node();
+        if enter::take_over_if_inside(node) {
+            self.exits.enter_anew(owner::of(node));
         }
     }
 }
@@ -304,12 +320,15 @@ impl Default for ExitStack {
 
 impl Drop for ExitStack {
     fn drop(&mut self) {
-        frame::abandon_unattended(&self.node, &self.exits);
+        // A stack without a node has nothing to leave, unless its run was leaked.
+        if self.draft.made().is_some() || !self.exits.is_empty_now() {
+            frame::abandon_unattended(self.settled_node(), &self.exits);
+        }
     }
 }
 
 impl fmt::Debug for ExitStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.node.show(f, self.exits.len_now())
+        self.described().show(f, self.exits.len_now())
     }
 }

@@ -81,7 +81,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; a task that is dropped abandons the exits inside it"]
     pub struct Task<F: Future> {
         #[pin]
-        run: Run<F, Lone<()>>,
+        run: Run<F, Lone<Draft, ()>>,
     }
 }
 

@@ -1,9 +1,8 @@
 //! Time limits around one future (R11).
 
-use crate::clock::Alarm;
 use crate::opaque::opaque;
 use crate::reason::Reason;
-use crate::region::{Draft, Kind, Lone, Run};
+use crate::region::{Deadline, Draft, Kind, Lone, Run};
 use crate::report::{Report, report};
 use pin_project_lite::pin_project;
 use std::error::Error;
@@ -153,7 +152,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; dropping it drops the future inside"]
     pub struct MoveOn<F: Future> {
         #[pin]
-        run: Run<F, Lone<Alarm>>,
+        run: Run<F, Lone<Draft, Deadline>>,
     }
 }
 

@@ -152,13 +152,14 @@ impl Error for Misuse {
 
 /// A refusal that hands back the argument, so that nothing is lost (R2).
 pub struct Rejected<T> {
-    misuse: Misuse,
+    // In a box, so that a result of a call that is rarely refused is not much larger than the argument.
+    misuse: Box<Misuse>,
     value: T,
 }
 
 impl<T> Rejected<T> {
     pub(crate) fn new(misuse: Misuse, value: T) -> Self {
-        Rejected { misuse, value }
+        Rejected { misuse: Box::new(misuse), value }
     }
 
     pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Rejected<U> {
@@ -178,12 +179,12 @@ impl<T> Rejected<T> {
     /// The reason of the refusal, by value: an error that any signature takes, because the argument is dropped. With
     /// it, `?` works with a future that is not `Sync`: `spawner.spawn(child).map_err(Rejected::into_error)?`.
     pub fn into_error(self) -> Misuse {
-        self.misuse
+        *self.misuse
     }
 
     /// The reason of the refusal, and the argument.
     pub fn into_parts(self) -> (Misuse, T) {
-        (self.misuse, self.value)
+        (*self.misuse, self.value)
     }
 }
 

@@ -59,7 +59,10 @@ pub struct ExitStack {
 impl ExitStack {
     /// A stack without exits. It is entered by its first use, not by this (R1).
     pub fn new() -> Self {
-        ExitStack::of(Stack::new())
+        let stack = Stack::new();
+        // Its exits name its node.
+        let _ = stack.node();
+        ExitStack::of(stack)
     }
 
     fn of(stack: Stack) -> Self {

@@ -19,7 +19,7 @@ mod lights;
 pub(crate) use ask::{current, node_of_task, now, owner};
 pub(super) use ask::{is_in, is_innermost};
 use lights::give_nodes;
-pub(super) use lights::{Asking, watch_light, watch_posted};
+pub(super) use lights::{Asking, has_node, watch_light, watch_light_exits, watch_posted};
 pub(crate) use lights::{Home, InChild, Light, Reach, ask_innermost, is_empty, node_of};
 
 use super::node::Node;
@@ -75,6 +75,8 @@ const SHIELD_UP: u32 = 1 << 2;
 const MADE: u32 = 1 << 3;
 /// The outermost region without a node is an executor child, and `home` is its home, if it has one.
 const POSTED: u32 = 1 << 4;
+/// An exit of a region without a node runs, and the innermost region is that region or was entered in the exit.
+const IN_LIGHT_EXIT: u32 = 1 << 5;
 
 impl Here {
     /// Makes a region of `task` current; returns the state to be restored.

@@ -1,4 +1,4 @@
-//! A region before it has a node: the cheap form of a scope that gets no request.
+//! A region before it has a node: the cheap form of a scope that gets no request, and of a stack.
 //!
 //! A node is made when it is needed: by a handle, by a request, by a region inside that has to know its
 //! parent, or by the first poll that is pending. A body that is ready at its first poll leaves without a node
@@ -18,6 +18,10 @@
 //! 3. The node that was made inside is entered; a node that was made from outside is entered by the run, or becomes the scope of
 //!    which the inner node is a stay.
 
+mod settings;
+
+pub(crate) use settings::{OfStack, Set, Settings};
+
 use super::ambient::{self, Light};
 use super::enter;
 use super::flags::{ATTENDED, DEADLINE, ENTERED, ROOT, SHELTERED};
@@ -25,6 +29,7 @@ use super::kind::Kind;
 use super::leave;
 use super::newborn;
 use super::node::Node;
+use super::own_exits::OwnExits;
 use super::owner;
 use super::stamp::{Signature, Stamp};
 use super::time;
@@ -36,10 +41,8 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 /// The state of a region that has no node, and its node, once that is made.
-pub(crate) struct Draft {
-    kind: Kind,
-    deadline: Option<Instant>,
-    timeout: Option<Duration>,
+pub(crate) struct Draft<T = Settings> {
+    settings: T,
     node: Once<Arc<Node>>,
     /// The place where it was entered, the owner, and whether it has been left without a node; used if other threads
     /// can reach the draft.
@@ -57,31 +60,43 @@ impl Draft {
     /// A region with a deadline, or with a time from its entry.
     #[inline]
     pub(crate) fn timed(kind: Kind, deadline: Option<Instant>, timeout: Option<Duration>) -> Self {
-        Draft {
-            kind,
-            deadline,
-            timeout,
-            node: Once::new(),
-            stamp: Stamp::new(),
-            #[cfg(feature = "testing")]
-            live: super::live::LiveEntry::new(),
-        }
+        Draft::with(Settings { kind, deadline, timeout })
     }
 
     /// Cancels the region at `at`, or at the deadline that was set before, whichever is
     /// earlier.
     pub(crate) fn set_deadline(&mut self, at: Instant) {
-        let at = self.deadline.map_or(at, |before| before.min(at));
-        self.deadline = Some(at);
+        let at = self.settings.deadline.map_or(at, |before| before.min(at));
+        self.settings.deadline = Some(at);
         if let Some(node) = self.node.get() {
             time::set_deadline(node, at);
         }
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = Some(timeout);
+        self.settings.timeout = Some(timeout);
         if let Some(node) = self.node.get() {
             time::set_timeout(node, timeout);
+        }
+    }
+}
+
+impl Draft<OfStack> {
+    #[inline]
+    pub(crate) fn of_stack() -> Self {
+        Draft::with(OfStack)
+    }
+}
+
+impl<T: Set> Draft<T> {
+    #[inline]
+    fn with(settings: T) -> Self {
+        Draft {
+            settings,
+            node: Once::new(),
+            stamp: Stamp::new(),
+            #[cfg(feature = "testing")]
+            live: super::live::LiveEntry::new(),
         }
     }
 
@@ -112,12 +127,13 @@ impl Draft {
     }
 
     fn fresh_node(&self) -> Arc<Node> {
-        let node = Node::new(self.kind);
+        let node = Node::new(self.settings.get().kind);
         self.give_up_live_entry();
-        if let Some(timeout) = self.timeout {
+        let Settings { deadline, timeout, .. } = self.settings.get();
+        if let Some(timeout) = timeout {
             time::set_timeout(&node, timeout);
         }
-        if let Some(deadline) = self.deadline {
+        if let Some(deadline) = deadline {
             time::set_deadline(&node, deadline);
         }
         node
@@ -160,9 +176,10 @@ impl Draft {
             return None;
         }
         let task = ambient::task();
-        let usual = task != 0 && self.kind != Kind::Task && self.timeout.is_none();
+        let Settings { kind, deadline, timeout } = self.settings.get();
+        let usual = task != 0 && kind != Kind::Task && timeout.is_none();
         let (task, root, deadline) =
-            if usual { (task, None, self.deadline) } else { self.light_otherwise(task)? };
+            if usual { (task, None, deadline) } else { self.light_otherwise(task)? };
         Some(self.light_of(at, task, root, deadline))
     }
 
@@ -175,16 +192,24 @@ impl Draft {
         root: Option<u64>,
         deadline: Option<Instant>,
     ) -> Light {
-        Light { id: self.id(), kind: self.kind, at, task, root, deadline }
+        Light {
+            id: self.id(),
+            kind: self.settings.get().kind,
+            at,
+            task,
+            root,
+            deadline,
+            in_exit: false,
+        }
     }
 
     #[inline(never)]
     fn light_otherwise(&self, task: u64) -> Option<(u64, Option<u64>, Option<Instant>)> {
-        let (task, root) = if task != 0 && self.kind != Kind::Task {
+        let (task, root) = if task != 0 && self.settings.get().kind != Kind::Task {
             (task, None)
         } else {
             let outermost = ambient::is_empty()?;
-            if self.kind == Kind::Task {
+            if self.settings.get().kind == Kind::Task {
                 (next_number(), Some(0))
             } else if outermost {
                 (next_number(), Some(rt::task_number()))
@@ -192,13 +217,14 @@ impl Draft {
                 return None;
             }
         };
-        let Some(timeout) = self.timeout else { return Some((task, root, self.deadline)) };
+        let Settings { deadline, timeout, .. } = self.settings.get();
+        let Some(timeout) = timeout else { return Some((task, root, deadline)) };
         // A relative deadline starts here (R11). A timeout of zero cancels before the first poll.
         if timeout.is_zero() {
             return None;
         }
         let due = ambient::now().checked_add(timeout);
-        let deadline = [self.deadline, due].into_iter().flatten().min();
+        let deadline = [deadline, due].into_iter().flatten().min();
         Some((task, root, deadline))
     }
 
@@ -226,6 +252,91 @@ impl Draft {
         // The wrong task comes before every other misuse (R2).
         owner::check(&node, "run", at)?;
         Err(Box::new(enter::twice(&node, at)))
+    }
+
+    /// Enters a stack without a node, if that is possible; an error if a run has done so before.
+    #[inline(always)]
+    pub(super) fn enter_light(
+        &self,
+        at: &'static Location<'static>,
+        exits: &OwnExits,
+    ) -> Result<Option<Light>, Box<Misuse>> {
+        let Some(light) = self.light(at) else { return Ok(None) };
+        let Some(who) = Signature::of(light.who(), at) else { return Ok(None) };
+        if self.stamp.enter(who) {
+            exits.enter(Identity { task: light.task, runtime: light.root.unwrap_or(0) });
+            return Ok(Some(light));
+        }
+        // Its first use may have entered it meanwhile.
+        if self.is_entered_light() { self.enter_light_twice(at, exits) } else { Ok(None) }
+    }
+
+    #[cold]
+    fn enter_light_twice(
+        &self,
+        at: &'static Location<'static>,
+        exits: &OwnExits,
+    ) -> Result<Option<Light>, Box<Misuse>> {
+        let node = self.described(exits.owner());
+        // The wrong task comes before every other misuse (R2).
+        owner::check(&node, "run", at)?;
+        Err(Box::new(enter::twice(&node, at)))
+    }
+
+    /// Whether a run has entered the region without a node. It may have left it, or have a node by now.
+    fn is_entered_light(&self) -> bool {
+        self.stamp.owner().is_some()
+    }
+
+    /// Before the first use of a stack enters it with a node: `false` if a run has entered it, and it has no node.
+    #[cold]
+    pub(crate) fn may_enter_node(&self) -> bool {
+        // Of this use and a run that enters it without a node, one comes first.
+        self.made().is_some() || {
+            self.stamp.enter(Signature::or_elsewhere(None));
+            !self.is_entered_light()
+        }
+    }
+
+    /// The node; or a node like it, for texts and for a comparison of its owner, which is `owner` if that is known.
+    #[cold]
+    pub(crate) fn described(&self, owner: Identity) -> Arc<Node> {
+        if let Some(node) = self.made() {
+            return Arc::clone(node);
+        }
+        let node = Node::new(self.settings.get().kind);
+        self.mark_entered(&node, owner);
+        if self.stamp.has_left() {
+            leave::mark_left_now(&node);
+        }
+        node
+    }
+
+    /// The node of a stack that no run borrows. If a run was leaked before it had a node, this one is entered in its place.
+    pub(crate) fn settled_node(&self, owner: Identity) -> &Arc<Node> {
+        let node = self.node();
+        if !node.is_entered() {
+            self.mark_entered(node, owner);
+        }
+        node
+    }
+
+    #[cold]
+    fn mark_entered(&self, node: &Arc<Node>, owner: Identity) {
+        if let Some((entered_at, who)) = self.stamp.owner() {
+            let owner = if owner.is_unknown() { who } else { owner };
+            leave::mark_entered(node, entered_at, owner);
+        }
+    }
+
+    /// Whether the region was left.
+    pub(crate) fn has_left(&self) -> bool {
+        self.made().map_or_else(|| self.stamp.has_left(), |node| node.has_left())
+    }
+
+    /// The region is left, as long as it has no node.
+    pub(super) fn leave_light(&self) {
+        self.stamp.leave();
     }
 
     /// Takes the record back, if the region could not be polled without a node.
@@ -278,7 +389,7 @@ impl Light {
     }
 }
 
-impl std::fmt::Debug for Draft {
+impl<T> std::fmt::Debug for Draft<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.node.get() {
             Some(node) => node.fmt(f),

@@ -6,9 +6,10 @@
 //! 2. An exit ends once. Its outcome is in a tally before it is dropped, or with the panic of that drop.
 //! 3. The time of an exit begins with its first poll that is pending, and no later region extends it (R14).
 
-use super::ambient;
+use super::ambient::{self, Light};
 use super::exits::Exit;
 use super::node::Node;
+use super::observe::begun::Begun;
 use super::observe::{self, Beginnings};
 use super::tally::{ExitError, Tally};
 use super::time::clock;
@@ -18,6 +19,7 @@ use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use std::error::Error;
 use std::fmt;
+use std::panic::Location;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -112,38 +114,117 @@ impl Error for ClockPanicked {}
 #[inline]
 pub(super) fn run(
     first: Exit,
-    mut next: impl FnMut() -> Option<Exit>,
+    next: impl FnMut() -> Option<Exit>,
     home: &mut Option<Arc<Node>>,
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Option<Running> {
     let mut beginnings = Beginnings::of(home.as_ref());
-    let parked = ambient::within_caught(home, true, || {
-        let mut exit = Some(first);
-        while let Some(registered_at) = exit.as_ref().map(Exit::registered_at) {
-            let begun = beginnings.next(registered_at, why);
-            let polled = {
-                let _in_span = begun.enter();
-                poll_once(&mut exit, why, cx, tally)
-            };
-            if polled.is_pending() {
-                return Some((exit, registered_at, begun));
-            }
-            exit = next();
-        }
-        None
-    });
-    let Some((exit, registered_at, mut begun)) = parked else {
+    let begun = &mut beginnings;
+    let parked =
+        ambient::within_caught(home, true, || run_each(Some(first), next, begun, why, cx, tally));
+    let Some(mut parked) = parked else {
         beginnings.end(home.as_ref(), None);
         return None;
     };
-    let is_shown = exit.as_ref().is_some_and(|exit| !exit.only_waits());
-    let shown = is_shown.then_some((&mut begun, registered_at, why));
+    let is_shown = parked.exit.as_ref().is_some_and(|exit| !exit.only_waits());
+    let shown = is_shown.then_some((&mut parked.begun, parked.registered_at, why));
     beginnings.end(home.as_ref(), shown);
-    let mut running =
-        Running { exit, registered_at, why: why.clone(), home: home.clone(), bound: None, begun };
-    running.check_bound(cx, tally).is_pending().then_some(running)
+    parked.running(home.clone(), why, cx, tally)
+}
+
+/// An exit that has not ended at its first poll.
+struct Parked {
+    exit: Option<Exit>,
+    registered_at: &'static Location<'static>,
+    begun: Begun,
+}
+
+impl Parked {
+    /// `None` if its time is over already.
+    fn running(
+        self,
+        home: Option<Arc<Node>>,
+        why: &Leaving,
+        cx: &mut Context<'_>,
+        tally: &mut Tally,
+    ) -> Option<Running> {
+        let Parked { exit, registered_at, begun } = self;
+        let mut running =
+            Running { exit, registered_at, why: why.clone(), home, bound: None, begun };
+        running.check_bound(cx, tally).is_pending().then_some(running)
+    }
+}
+
+#[inline]
+fn run_each(
+    mut exit: Option<Exit>,
+    mut next: impl FnMut() -> Option<Exit>,
+    beginnings: &mut Beginnings,
+    why: &Leaving,
+    cx: &mut Context<'_>,
+    tally: &mut Tally,
+) -> Option<Parked> {
+    loop {
+        let registered_at = exit.as_ref()?.registered_at();
+        let begun = beginnings.next(registered_at, why);
+        let polled = {
+            let _in_span = begun.enter();
+            poll_once(&mut exit, why, cx, tally)
+        };
+        if polled.is_pending() {
+            return Some(Parked { exit, registered_at, begun });
+        }
+        exit = next();
+    }
+}
+
+/// The exits of a region without a node, as far as they have run in its poll.
+pub(super) struct InLight {
+    parked: Option<Parked>,
+    /// The node, if one was made.
+    pub(super) node: Option<Arc<Node>>,
+}
+
+impl InLight {
+    /// The exit that has not ended, in the region that has its node by now.
+    pub(super) fn running(
+        self,
+        home: &Arc<Node>,
+        why: &Leaving,
+        cx: &mut Context<'_>,
+        tally: &mut Tally,
+    ) -> Option<Running> {
+        self.parked?.running(Some(Arc::clone(home)), why, cx, tally)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.parked.is_none() && self.node.is_none()
+    }
+}
+
+/// As [`run`], for a region without a node, as long as it gets none. `None` if no region can become current, because the
+/// thread is exiting.
+///
+/// A region without a node is not observed.
+#[inline]
+pub(super) fn run_light(
+    region: &Light,
+    mut next: impl FnMut() -> Option<Exit>,
+    why: &Leaving,
+    cx: &mut Context<'_>,
+    tally: &mut Tally,
+) -> Option<InLight> {
+    let (parked, shielded, node) = ambient::watch_light_exits(region, || {
+        let first = next();
+        let next = || if ambient::has_node() { None } else { next() };
+        run_each(first, next, &mut Beginnings::of(None), why, cx, tally)
+    })?;
+    if shielded {
+        ambient::hold_shield();
+    }
+    Some(InLight { parked, node })
 }
 
 /// Polls the exit, and drops it when it has ended, with its region current.

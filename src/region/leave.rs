@@ -90,20 +90,33 @@ pub(super) fn close_as(node: &Arc<Node>, stay: &Arc<Node>) {
 /// Marks a region as left that was left before it had a node, unless the node is marked
 /// already.
 pub(super) fn mark_left(node: &Arc<Node>, entered_at: &'static Location<'static>, owner: Identity) {
+    if mark_entered(node, entered_at, owner) {
+        mark_left_now(node);
+    }
+}
+
+pub(super) fn mark_left_now(node: &Arc<Node>) {
+    drop(close_now(node, None, None));
+}
+
+/// Marks a region as entered that was entered before it had a node; `false` if the node is marked already.
+pub(super) fn mark_entered(
+    node: &Arc<Node>,
+    entered_at: &'static Location<'static>,
+    owner: Identity,
+) -> bool {
     // The parent gives the owner's name, if that task is around. It is looked up before the lock, because the
     // look-up takes the locks of other nodes.
     let parent = ambient::node_of_task(owner.task);
-    {
-        let mut inner = node.inner.lock();
-        if node.has(ENTERED) {
-            return;
-        }
+    let mut inner = node.inner.lock();
+    let fresh = !node.has(ENTERED);
+    if fresh {
         inner.entered_at = Some(entered_at);
         inner.parent = parent;
         node.owner.set(owner);
         node.raise(&inner, ENTERED);
     }
-    drop(close_now(node, None, None));
+    fresh
 }
 
 /// A node that was left, as if `owner` had entered it at `entered_at`; for texts.
@@ -125,7 +138,7 @@ pub(super) fn stand_in(
 /// `false` if it has.
 pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
     let leave = {
-        let exits = own.map(|own| own.list.lock());
+        let mut exits = own.map(|own| own.list.lock());
         if exits.as_ref().is_some_and(|exits| !exits.is_empty()) {
             return false;
         }
@@ -135,6 +148,7 @@ pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
             return false;
         }
         node.raise(&inner, LEFT);
+        exits.iter_mut().for_each(|exits| drop(exits.close()));
         take_leave(node, &mut inner)
     };
     after_leaving(node, leave);
@@ -146,8 +160,7 @@ pub(super) fn next_step(node: &Arc<Node>, own: Option<&OwnExits>) -> Next {
     let (records, leave) = {
         let mut exits = own.map(|own| own.list.lock());
         if let (Some(exits), false) = (exits.as_deref_mut(), node.has(INBOX)) {
-            if let Some(exit) = exits.pop() {
-                observe::exits(node, exits.len());
+            if let Some(exit) = exits.pop(node) {
                 return Next::Exit(exit, !exits.is_empty());
             }
         }
@@ -160,6 +173,7 @@ pub(super) fn next_step(node: &Arc<Node>, own: Option<&OwnExits>) -> Next {
             records = rest.sent.take();
         }
         node.raise(&inner, LEFT);
+        exits.iter_mut().for_each(|exits| drop(exits.close()));
         (records, take_leave(node, &mut inner))
     };
     after_leaving(node, leave);
@@ -192,7 +206,7 @@ pub(super) fn close_now(
             abandoned.waves = std::mem::take(&mut more.adopted);
         }
         if let Some(exits) = exits.as_deref_mut() {
-            abandoned.exits = std::mem::take(exits);
+            abandoned.exits = exits.close();
         }
         if let Some(rest) = inner.rest_mut() {
             abandoned.records = rest.sent.take();

@@ -1,16 +1,22 @@
-//! A task or a time limit that only its own run can reach: a *lone* region. It has no node, in its first poll and in later
-//! ones, until a region inside needs its parent's node (R19).
+//! A task, a time limit or a stack that only its own run can reach: a *lone* region. It has no node, in its first poll and in
+//! later ones, until a region inside needs its parent's node (R19).
 //!
 //! # Invariants
 //!
-//! 1. No handle and no shared draft reaches a lone region. So it gets no request and no exit of another region, and no other
-//!    thread has to wake it: while it has no node, its run registers no waker.
+//! 1. No handle reaches a lone region, and no draft of which others could make its node. So it gets no request and no exit of
+//!    another region, and no other thread has to wake it: while it has no node, its run registers no waker. Others can reach
+//!    the cell of a stack's exits, which the run reads when it leaves.
 //! 2. From its first pending poll on, the lone region keeps the node of the region around it. If it is polled or dropped in
 //!    another region, it first gets its own node, inside the region that it was entered in (R1, R2).
 //! 3. A region inside that needs its parent's node makes the node during a poll, and the run goes on with that node.
-//! 4. The deadline of a lone region never changes. `due` is set while the timer of this room is armed for the deadline, with
-//!    a node and without one; the frame then arms no timer for it. If a clock was given to a task around, the frame arms the
-//!    timer instead, because only the frame's timers go by a given clock.
+//! 4. The deadline of a lone region never changes. While the timer of this room is armed for the deadline, with a node and
+//!    without one, the frame arms no timer for it. If a clock was given to a task around, the frame arms the timer instead,
+//!    because only the frame's timers go by a given clock.
+
+mod stack;
+mod timer;
+
+pub(crate) use timer::{Deadline, LoneTimer};
 
 use super::ambient;
 use super::ambient::Light;
@@ -23,23 +29,23 @@ use super::run::{Origin, Source, drop_inside};
 use super::time;
 use super::time::Times;
 use super::time::clock;
-use crate::clock::Alarm;
+use crate::identity::Identity;
 use crate::sync::Arc;
 use crate::unwind;
+use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 pin_project! {
     /// The draft of a region that only its own run has, and the timer of its deadline.
-    pub(crate) struct Lone<T> {
-        pub(crate) draft: Draft,
+    pub(crate) struct Lone<D, T> {
+        pub(crate) draft: D,
         // Since its first poll that was pending, until it has a node.
         entered: Option<Entered>,
-        // The deadline for which the timer is armed.
-        due: Option<Instant>,
         #[pin]
         timer: T,
     }
@@ -48,56 +54,51 @@ pin_project! {
 struct Entered {
     task: u64,
     root: Option<u64>,
-    deadline: Option<Instant>,
     /// The region around it, and whether an exit of that region ran. `None` if no region was around.
     around: Option<(Arc<Node>, bool)>,
 }
 
-/// The timer of a region that has no node.
-pub(crate) trait LoneTimer {
-    /// `None` if there is no clock.
-    fn poll(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Option<Poll<()>>;
+/// The draft of a lone region.
+pub(crate) trait Drafted {
+    fn source(&self) -> Source<'_>;
 
-    fn disarm(self: Pin<&mut Self>);
+    /// Enters the region without a node, if that is possible.
+    fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>>;
 }
 
-/// The timer of a task, which has no deadline.
-impl LoneTimer for () {
-    fn poll(self: Pin<&mut Self>, _: Instant, _: &mut Context<'_>) -> Option<Poll<()>> {
-        None
+/// The draft of a task or a time limit.
+impl Drafted for Draft {
+    #[inline]
+    fn source(&self) -> Source<'_> {
+        Source::Lone(self)
     }
 
-    fn disarm(self: Pin<&mut Self>) {}
-}
-
-impl LoneTimer for Alarm {
-    fn poll(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Option<Poll<()>> {
-        Alarm::poll(self, at, cx)
-    }
-
-    fn disarm(mut self: Pin<&mut Self>) {
-        unwind::quietly(|| self.set(Alarm::default()));
+    #[inline(always)]
+    fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>> {
+        Ok(self.light(at))
     }
 }
 
-impl<T: Default> Lone<T> {
-    pub(crate) fn new(draft: Draft) -> Self {
-        Lone { draft, entered: None, due: None, timer: T::default() }
+impl<D, T: Default> Lone<D, T> {
+    #[inline]
+    pub(crate) fn new(draft: D) -> Self {
+        Lone { draft, entered: None, timer: T::default() }
     }
 }
 
-impl<T: LoneTimer> Lone<T> {
+impl<D: Drafted, T: LoneTimer> Lone<D, T> {
     #[inline(always)]
     fn each(self: Pin<&mut Self>) -> LoneRef<'_> {
         let this = self.project();
-        LoneRef { draft: this.draft, entered: this.entered, due: this.due, timer: this.timer }
+        let source = this.draft.source();
+        LoneRef { source, entered: this.entered, timer: this.timer }
     }
 }
 
-impl<T: LoneTimer> Origin for Lone<T> {
+impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
     #[inline]
     fn source(&self) -> Source<'_> {
-        Source::Lone(&self.draft)
+        self.draft.source()
     }
 
     #[inline(always)]
@@ -109,7 +110,13 @@ impl<T: LoneTimer> Origin for Lone<T> {
         cx: &mut Context<'_>,
     ) -> Quick {
         let light = if self.entered.is_none() {
-            self.draft.light(frame.at())
+            match self.draft.enter(frame.at()) {
+                Ok(light) => light,
+                Err(misuse) => {
+                    *progress = Progress::Refused(misuse);
+                    return Quick::GoOn;
+                }
+            }
         } else {
             self.as_mut().each().look_around(frame, cx)
         };
@@ -121,6 +128,9 @@ impl<T: LoneTimer> Origin for Lone<T> {
         let waits = matches!(caught, Ok(Poll::Pending));
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => {
+                if self.draft.source().exits().is_some() {
+                    return self.each().run_exits(frame, progress, &light, body.why(), cx);
+                }
                 if self.entered.is_some() {
                     self.each().end();
                 }
@@ -138,7 +148,7 @@ impl<T: LoneTimer> Origin for Lone<T> {
 
     #[inline(always)]
     fn poll_timer(self: Pin<&mut Self>, frame: &mut Frame, cx: &mut Context<'_>) {
-        if self.due.is_some() {
+        if self.timer.is_armed() {
             self.each().poll_timer(frame, cx);
         }
     }
@@ -159,9 +169,8 @@ impl<T: LoneTimer> Origin for Lone<T> {
 
 /// A lone region in a poll or in its drop, with a timer of any type.
 struct LoneRef<'a> {
-    draft: &'a Draft,
+    source: Source<'a>,
     entered: &'a mut Option<Entered>,
-    due: &'a mut Option<Instant>,
     timer: Pin<&'a mut dyn LoneTimer>,
 }
 
@@ -200,17 +209,21 @@ impl LoneRef<'_> {
     /// The region as it was entered, and whether the region around it then is the current one. `None` before its first pending
     /// poll, and once it has its node.
     fn where_entered(&self, frame: &Frame) -> Option<(Light, bool)> {
-        let Entered { task, root, deadline, around } = self.entered.as_ref()?;
-        let light = self.draft.light_of(frame.at(), *task, *root, *deadline);
+        let Entered { task, root, around } = self.entered.as_ref()?;
+        let (at, task, root) = (frame.at(), *task, *root);
+        let light = match self.source {
+            Source::Stack(draft, _) => draft.light_of(at, task, root, None),
+            Source::Lone(draft) => draft.light_of(at, task, root, self.timer.deadline()),
+            Source::Node | Source::Shared(_) => return None,
+        };
         Some((light, ambient::is_in(around.as_ref())))
     }
 
     fn poll_armed(&mut self, cx: &mut Context<'_>) -> Time {
-        let Some(at) = *self.due else { return Time::Waits };
-        let time = match unwind::catch(|| self.timer.as_mut().poll(at, cx)) {
-            Ok(Some(Poll::Pending)) => return Time::Waits,
-            Ok(Some(Poll::Ready(()))) => Time::HasCome(at),
-            Ok(None) => Time::Unknown,
+        let time = match unwind::catch(|| self.timer.as_mut().poll(cx)) {
+            Ok(None | Some((_, Some(Poll::Pending)))) => return Time::Waits,
+            Ok(Some((at, Some(Poll::Ready(()))))) => Time::HasCome(at),
+            Ok(Some((_, None))) => Time::Unknown,
             Err(payload) => {
                 // The frame's timer panics in the same way, and the region ends with that panic.
                 unwind::discard(payload);
@@ -221,22 +234,18 @@ impl LoneRef<'_> {
         time
     }
 
-    /// After the first poll that is pending.
+    /// Arms the timer, after the first pending poll (invariant 4).
     fn arm(&mut self, light: &Light, clocked: bool, cx: &mut Context<'_>) -> Time {
-        if light.deadline.is_none() {
-            return Time::Waits;
-        }
+        let Some(deadline) = light.deadline else { return Time::Waits };
         if clocked {
             return Time::Unknown;
         }
-        *self.due = light.deadline;
+        self.timer.as_mut().arm(deadline);
         self.poll_armed(cx)
     }
 
     fn disarm(&mut self) {
-        if self.due.take().is_some() {
-            self.timer.as_mut().disarm();
-        }
+        self.timer.as_mut().disarm();
     }
 
     /// After a pending poll in which no region inside needed the node: whether the region stays without one.
@@ -247,12 +256,16 @@ impl LoneRef<'_> {
             return true;
         }
         let around = ambient::current();
+        if let (Some(exits), Some((around, _)), None) = (self.source.exits(), &around, light.root) {
+            // Until now the runtime's task was hidden from all code that could ask.
+            exits.enter(Identity { task: light.task, runtime: around.owner.get().runtime });
+        }
         let clocked = clock::flag_within(around.as_ref().map(|(node, _)| node)) != 0;
         let time = self.arm(light, clocked, cx);
-        // A time that has come is found again with the node.
+        // If the time has come already, the frame finds it again, with the node.
         let stays = time == Time::Waits;
-        let Light { task, root, deadline, .. } = *light;
-        *self.entered = stays.then_some(Entered { task, root, deadline, around });
+        let Light { task, root, .. } = *light;
+        *self.entered = stays.then_some(Entered { task, root, around });
         stays
     }
 
@@ -285,23 +298,36 @@ impl LoneRef<'_> {
         let node = inside.unwrap_or_else(|| {
             light.node(entered.map_or_else(ambient::current, |entered| entered.around))
         });
-        self.draft.give_up_live_entry();
         #[cfg(feature = "testing")]
         node.live.take_up();
+        match self.source {
+            Source::Stack(draft, exits) => {
+                draft.give_up_live_entry();
+                exits.enter(node.owner.get());
+                draft.store_node(Arc::clone(&node));
+            }
+            Source::Lone(draft) | Source::Shared(draft) => draft.give_up_live_entry(),
+            Source::Node => {}
+        }
         frame::begin_in(frame, node);
         self.leave_time_to(frame);
     }
 
     /// Leaves the deadline to the timer here, if that is armed (invariant 4).
     fn leave_time_to(&self, frame: &Frame) {
-        if self.due.is_some() {
+        if self.timer.is_armed() {
             time::watches_itself(frame.node());
         }
     }
 
     fn give_node_if_entered(&mut self, frame: &mut Frame) {
-        if let Some((light, _)) = self.where_entered(frame) {
-            self.give_node(frame, &light, None);
+        match self.where_entered(frame) {
+            Some((light, _)) => self.give_node(frame, &light, None),
+            None => {
+                if let Source::Stack(draft, _) = self.source {
+                    draft.note_not_entered();
+                }
+            }
         }
     }
 
@@ -318,18 +344,18 @@ impl LoneRef<'_> {
         let Some((light, here)) = self.where_entered(frame) else { return };
         let dropped = if here { ambient::watch_light(&light, || body.drop_body()) } else { None };
         match dropped {
-            Some((Ok(()), _, None)) => {
+            Some((Ok(()), _, None)) if self.close() => {
                 self.end();
                 frame::end(frame);
             }
             Some((caught, _, node)) => {
                 self.give_node(frame, &light, node);
                 frame.keep_panic_of(caught);
-                frame::abandon(frame, None);
+                frame::abandon(frame, self.source.exits());
             }
             None => {
                 self.give_node(frame, &light, None);
-                drop_inside(frame, Source::Node, body);
+                drop_inside(frame, self.source, body);
             }
         }
     }

@@ -72,6 +72,7 @@ impl Newborn {
             task: self.task,
             root: Some(0),
             deadline: None,
+            in_exit: false,
         })
     }
 

@@ -2,38 +2,83 @@
 //!
 //! # Invariants
 //!
-//! 1. The cell stands beside the stack's node: other regions never look for exits there. An exit is added under the cell's
-//!    lock, after `LEFT` of the node was read; `LEFT` is set under both locks. So a stack that was left has no exits, and gets
-//!    none (invariant 2 of the room).
+//! 1. The cell stands beside the stack's node: other regions never look for exits there. It is closed under its lock, only
+//!    while it is empty or when its exits are taken, together with the stack's end: with `LEFT` under the lock of the node, or
+//!    where the stack has no node. So a stack that was left has no exits, and gets none (invariant 2 of the room).
 //! 2. The node's lock may be taken while the cell's lock is held, and not the other way round.
+//! 3. `owner` is the owner of the stack once it is entered. A stack is handed over by value, so nobody compares it meanwhile.
 
+use super::ambient;
 use super::exits::{Exit, Exits};
-use super::flags::{INBOX, LEFT};
+use super::flags::INBOX;
 use super::node::Node;
 use super::observe;
 use super::owner;
-use crate::sync::{AtomicU64, Mutex, Ordering, next_number};
+use crate::identity::{Identity, SharedIdentity};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, next_number};
 
 /// The cell in which a stack keeps its exits.
-#[derive(Default)]
 pub(crate) struct OwnExits {
-    pub(super) list: Mutex<Exits>,
+    pub(super) list: Mutex<List>,
     /// The number by which the exits are sorted among those of other regions of the task; 0 before the stack is entered.
     number: AtomicU64,
+    owner: SharedIdentity,
+}
+
+#[derive(Default)]
+pub(super) struct List {
+    exits: Exits,
+    /// The stack was left.
+    closed: bool,
+}
+
+impl List {
+    pub(super) fn is_empty(&self) -> bool {
+        self.exits.is_empty()
+    }
+
+    /// The exit that was registered last.
+    pub(super) fn pop(&mut self, node: &Node) -> Option<Exit> {
+        let exit = self.exits.pop();
+        observe::exits(node, self.exits.len());
+        exit
+    }
+
+    /// Closes the list, and takes its exits.
+    pub(super) fn close(&mut self) -> Exits {
+        self.closed = true;
+        std::mem::take(&mut self.exits)
+    }
 }
 
 impl OwnExits {
-    /// The stack is entered: numbers grow, so a stack that is entered later has a larger one (R7).
     #[inline]
-    pub(crate) fn enter(&self) {
+    pub(crate) fn new() -> Self {
+        OwnExits {
+            list: Mutex::default(),
+            number: AtomicU64::new(0),
+            owner: SharedIdentity::new(Identity::UNKNOWN),
+        }
+    }
+
+    /// The stack is entered by `owner`, or belongs to it now. Numbers grow: a stack that is entered later has a larger
+    /// one (R7).
+    #[inline]
+    pub(crate) fn enter(&self, owner: Identity) {
+        self.owner.set(owner);
         if self.number() == 0 {
-            self.enter_anew();
+            self.number.store(next_number(), Ordering::Relaxed);
         }
     }
 
     /// As [`enter`](OwnExits::enter), for a stack that was handed over.
-    pub(crate) fn enter_anew(&self) {
-        self.number.store(next_number(), Ordering::Relaxed);
+    pub(crate) fn enter_anew(&self, owner: Identity) {
+        self.number.store(0, Ordering::Relaxed);
+        self.enter(owner);
+    }
+
+    pub(crate) fn owner(&self) -> Identity {
+        self.owner.get()
     }
 
     #[inline]
@@ -41,46 +86,77 @@ impl OwnExits {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Registers the exit that `make` makes of `value`, or hands `value` back if the stack of `node` was left.
-    /// `make` only moves and boxes, so it runs no user code.
+    /// Whether the current task is known to be the owner of the stack.
+    #[inline]
+    pub(crate) fn is_current_tasks(&self) -> bool {
+        let task = self.owner.task();
+        task != 0 && task == ambient::task()
+    }
+
+    /// Registers the exit that `make` makes of `value`, or hands `value` back if the stack was left. `node` is the stack's, if
+    /// it has one. `make` only moves and boxes, so it runs no user code.
+    #[inline]
     pub(crate) fn push<T>(
         &self,
-        node: &Node,
+        node: Option<&Arc<Node>>,
         value: T,
         make: impl FnOnce(T) -> Exit,
     ) -> Result<(), T> {
         let mut list = self.list.lock();
-        if node.has(LEFT) {
+        if list.closed {
             return Err(value);
         }
-        list.push(make(value));
-        observe::exits(node, list.len());
+        list.exits.push(make(value));
+        if let Some(node) = node {
+            observe::exits(node, list.exits.len());
+        }
         Ok(())
     }
 
     /// The exit that was registered last, unless there are exits in the inbox of `node`, which come first.
     pub(super) fn pop(&self, node: &Node) -> Option<Exit> {
         let mut list = self.list.lock();
-        let exit = if node.has(INBOX) { None } else { list.pop() };
-        observe::exits(node, list.len());
-        exit
+        if node.has(INBOX) { None } else { list.pop(node) }
     }
 
-    /// Moves the exits of the stack of `from` to a new stack that has none; `to` is that stack's node.
-    pub(crate) fn move_to(&self, other: &OwnExits, from: &Node, to: &Node) {
-        let exits = std::mem::take(&mut *self.list.lock());
-        observe::exits(from, 0);
+    /// As [`pop`](OwnExits::pop), for a stack without a node.
+    pub(super) fn pop_light(&self) -> Option<Exit> {
+        self.list.lock().exits.pop()
+    }
+
+    /// Closes the cell of a stack without a node, if it is empty; `leave` marks the stack as left.
+    pub(super) fn close_light(&self, leave: impl FnOnce()) -> bool {
+        let mut list = self.list.lock();
+        if list.is_empty() {
+            list.closed = true;
+            leave();
+        }
+        list.closed
+    }
+
+    /// Moves the exits to a new stack that has none. The nodes are those of the two stacks, as far as they have one.
+    pub(crate) fn move_to(&self, other: &OwnExits, from: Option<&Arc<Node>>, to: &Node) {
+        let exits = std::mem::take(&mut self.list.lock().exits);
         observe::exits(to, exits.len());
-        *other.list.lock() = exits;
-        owner::lend_settings(from, to);
+        other.list.lock().exits = exits;
+        // A stack without a node has neither a name nor a grace.
+        if let Some(from) = from {
+            observe::exits(from, 0);
+            owner::lend_settings(from, to);
+        }
+    }
+
+    /// Without a lock, for a stack that nobody else uses any more.
+    pub(crate) fn is_empty_now(&mut self) -> bool {
+        self.list.get_mut().is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.list.lock().len()
+        self.list.lock().exits.len()
     }
 
     /// As [`len`](OwnExits::len); `None` while another thread has the lock.
     pub(crate) fn len_now(&self) -> Option<usize> {
-        Some(self.list.try_lock()?.len())
+        Some(self.list.try_lock()?.exits.len())
     }
 }

@@ -81,6 +81,11 @@ fn check_identity(
     }))
 }
 
+/// The owner, as it stands in the node.
+pub(crate) fn of(node: &Node) -> Identity {
+    node.owner.get()
+}
+
 /// The owner's id with its name, which the task region around this one has.
 pub(crate) fn id(node: &Node) -> Option<TaskId> {
     id_past(node, drop)

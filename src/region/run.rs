@@ -12,7 +12,6 @@ use super::frame;
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::lone::{Lone, LoneTimer};
 use super::node::Node;
-use super::own_exits::OwnExits;
 use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -73,19 +72,7 @@ impl<F: Future> Run<F> {
     }
 }
 
-impl<'a, F: Future> Run<F, &'a OwnExits> {
-    /// For a stack.
-    pub(crate) fn of_stack(
-        node: Arc<Node>,
-        exits: &'a OwnExits,
-        body: F,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Run::with(Frame::new(node, at), exits, body)
-    }
-}
-
-impl<F: Future, T: LoneTimer> Run<F, Lone<T>> {
+impl<F: Future, T: LoneTimer> Run<F, Lone<Draft, T>> {
     pub(crate) fn set_up(&self) -> &Draft {
         &self.origin.draft
     }
@@ -132,12 +119,22 @@ impl<F: Future, O: Origin> Run<F, O> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
+        self.poll_quick_as(completed, cx)
+    }
+
+    /// As [`poll_quick`](Run::poll_quick), for a region with exits of its own: `why` as for [`poll_run`](Run::poll_run).
+    #[inline(always)]
+    pub(crate) fn poll_quick_as(
+        self: Pin<&mut Self>,
+        why: fn(&F::Output) -> Leaving,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<F::Output>> {
         let mut this = self.project();
         if !matches!(this.progress, Progress::Body) {
             return None;
         }
         let value = &mut *this.value;
-        let mut body = InPlace { body: this.body, value, why: completed };
+        let mut body = InPlace { body: this.body, value, why };
         let quick = if this.frame.is_inside() {
             this.origin.as_mut().poll_timer(this.frame, cx);
             frame::poll_calm(this.frame, this.progress, body, this.origin.source().exits(), cx)

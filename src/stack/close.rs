@@ -4,6 +4,7 @@ use super::ExitStack;
 use crate::failure::Failure;
 use crate::reason::Leaving;
 use crate::region::frame;
+use crate::region::owner;
 use crate::region::record;
 use crate::region::{Frame, Node, OwnExits};
 use crate::sync::Arc;
@@ -58,7 +59,7 @@ impl<S> Future for Close<S> {
         if let Err(misuse) = frame::begin_close(&mut this.frame) {
             return this.reject(*misuse);
         }
-        exits.enter();
+        exits.enter(owner::of(this.frame.node()));
         ready!(frame::poll_leave(&mut this.frame, cx, Leaving::Completed, Some(exits)));
         this.stack = None;
         if let Some(panic) = this.frame.take_panic(None) {

@@ -209,14 +209,26 @@ impl ExitStack {
         operation: &'static str,
         at: &'static Location<'static>,
     ) -> Result<(), Misuse> {
+        if !self.exits.is_current_tasks() {
+            self.admit_other(operation, at)?;
+        }
+        if self.draft.has_left() {
+            return Err(owner::left_misuse(&self.described(), operation, at));
+        }
+        Ok(())
+    }
+
+    /// For a first use, and for a task that is not known to be the owner.
+    #[cold]
+    fn admit_other(
+        &self,
+        operation: &'static str,
+        at: &'static Location<'static>,
+    ) -> Result<(), Misuse> {
         // Entered before the check, so that of two tasks that use it for the first time at once one
         // finds the other as its owner.
         self.enter_at(at);
-        owner::check(&self.node, operation, at)?;
-        if self.node.has_left() {
-            return Err(owner::left_misuse(&self.node, operation, at));
-        }
-        Ok(())
+        owner::check(&self.described(), operation, at)
     }
 
     pub(crate) fn register<V, W>(
@@ -229,12 +241,14 @@ impl ExitStack {
     where
         W: crate::region::ExitWork + Send + 'static,
     {
-        if let Err(misuse) = self.admit(operation, at) {
-            return Err(Rejected::new(misuse, value));
+        if !self.exits.is_current_tasks() {
+            if let Err(misuse) = self.admit_other(operation, at) {
+                return Err(Rejected::new(misuse, value));
+            }
         }
         let made = |value| Exit::new(make(value), at);
-        self.exits
-            .push(&self.node, value, made)
-            .map_err(|value| Rejected::new(owner::left_misuse(&self.node, operation, at), value))
+        self.exits.push(self.draft.made(), value, made).map_err(|value| {
+            Rejected::new(owner::left_misuse(&self.described(), operation, at), value)
+        })
     }
 }

@@ -5,8 +5,7 @@ use crate::failure::{Cause, Failure};
 use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::record;
-use crate::region::{Ended, Frame, OwnExits, Run};
-use crate::sync::Arc;
+use crate::region::{Draft, Ended, Frame, Lone, OfStack, OwnExits, Run};
 use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -21,7 +20,7 @@ impl ExitStack {
         body: F,
         at: &'static Location<'static>,
     ) -> StackRun<'_, F, S> {
-        let run = Run::of_stack(Arc::clone(&self.node), &self.exits, body, at);
+        let run = Run::draft(Lone::new((&self.draft, &self.exits)), body, at);
         StackRun { run, stack: PhantomData }
     }
 }
@@ -31,7 +30,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled; dropping it sends the exits to the enclosing region"]
     pub struct StackRun<'a, F: Future, S = ExitStack> {
         #[pin]
-        run: Run<F, &'a OwnExits>,
+        run: Run<F, Lone<(&'a Draft<OfStack>, &'a OwnExits), ()>>,
         stack: PhantomData<&'a S>,
     }
 }
@@ -49,7 +48,7 @@ where
             Ok(_) => Leaving::Completed,
             Err(_) => Leaving::Failed,
         };
-        if let Some(polled) = run.as_mut().poll_quick(cx) {
+        if let Some(polled) = run.as_mut().poll_quick_as(why, cx) {
             return polled.map_err(|error| Failure::only(Cause::Body(error)));
         }
         let ended = match ready!(run.as_mut().poll_run(cx, why)) {

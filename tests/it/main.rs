@@ -60,6 +60,7 @@ mod shield;
 mod shields_between_polls;
 mod shown;
 mod stack;
+mod stacks_at_work;
 mod stop;
 mod stop_within;
 mod surface;

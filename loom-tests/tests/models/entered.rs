@@ -233,3 +233,19 @@ fn r02_two_first_uses_against_each_other() {
         assert!(here != there, "two owners, or none: {here} {there}");
     });
 }
+
+/// A task runs a stack while another task uses it for the first time: one is its owner, and the other is rejected.
+#[test]
+fn r02_a_first_use_against_a_run() {
+    model(|| {
+        lost::reset();
+        let stack = Arc::new(ExitStack::new());
+        let other = thread::spawn({
+            let stack = Arc::clone(&stack);
+            move || block_on(task(async move { stack.try_defer(async {}).is_ok() }))
+        });
+        let here = block_on(task(stack.run(async { Ok::<_, ()>(()) }))).is_ok();
+        let there = other.join().unwrap();
+        assert!(here != there, "two owners, or none: {here} {there}");
+    });
+}

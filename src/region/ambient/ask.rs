@@ -1,7 +1,7 @@
 //! Questions to the ambient context: the current region, its owner, and the regions around it.
 
 use super::lights::{give_nodes, is_empty, look_at_lights};
-use super::{IN_EXIT, MADE, base, here, is, task};
+use super::{IN_EXIT, IN_LIGHT_EXIT, MADE, base, here, is, task};
 use crate::region::node::Node;
 use crate::region::time::clock;
 use crate::sync::Arc;
@@ -14,7 +14,10 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
         return Some((innermost_made()?, is(IN_EXIT)));
     }
     let node = if is(MADE) { look_at_lights(|lights| lights.last()?.node.clone()) } else { None };
-    Some((node.or_else(|| give_nodes(count as usize - 1))?, false))
+    let node = node.or_else(|| give_nodes(count as usize - 1))?;
+    let in_exit = is(IN_LIGHT_EXIT)
+        && look_at_lights(|lights| Some(lights.last()?.light.in_exit)) == Some(true);
+    Some((node, in_exit))
 }
 
 /// Whether `around` is the current region, with the mark that an exit of it runs; or whether no region is current.

@@ -2,7 +2,8 @@
 
 use super::ask::{innermost_made, look_at_made};
 use super::{
-    AskedOf, IN_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is, next_base,
+    AskedOf, IN_EXIT, IN_LIGHT_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is,
+    next_base,
 };
 use crate::region::kind::Kind;
 use crate::region::node::Node;
@@ -34,6 +35,8 @@ pub(crate) struct Light {
     /// If this region is a task of its own: the id of the runtime's task, 0 if it is not recorded.
     pub(in crate::region) root: Option<u64>,
     pub(in crate::region) deadline: Option<Instant>,
+    /// An exit of the region runs: a region that is entered in it is sheltered (R14).
+    pub(in crate::region) in_exit: bool,
 }
 
 /// A region that is polled without a node, and its node, if this poll has made it.
@@ -56,7 +59,7 @@ ambient! {
 }
 
 /// As [`watch_within`](super::watch_within), with the node, if this poll has made it.
-type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
+type InLight<R> = (R, bool, Option<Arc<Node>>);
 
 /// Runs `user_code` in a region that has no node. `None` if no region can become current,
 /// because the thread is exiting.
@@ -64,16 +67,31 @@ type InLight<R> = (Result<R, Payload>, bool, Option<Arc<Node>>);
 pub(in crate::region) fn watch_light<R>(
     light: &Light,
     user_code: impl FnOnce() -> R,
+) -> Option<InLight<Result<R, Payload>>> {
+    watch_flagged(light, 0, || unwind::catch(user_code))
+}
+
+/// As [`watch_light`], for the exits of the region; `caught` catches the panics of user code itself.
+#[inline(always)]
+pub(in crate::region) fn watch_light_exits<R>(
+    light: &Light,
+    caught: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
+    watch_flagged(&Light { in_exit: true, ..*light }, IN_LIGHT_EXIT, caught)
+}
+
+#[inline(always)]
+fn watch_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS
         .try_with(|lights| lights.borrow_mut().push(Polled { light: *light, node: None }))
         .ok()?;
     let before = here(|here| {
         here.count.set(here.count.get() + 1);
-        here.enter(task, (here.flags.get() | INSIDE) & !(SHIELD_UP | MADE), here.base.get())
+        let flags = (here.flags.get() | INSIDE | flag) & !(SHIELD_UP | MADE);
+        here.enter(task, flags, here.base.get())
     });
-    let result = unwind::catch(user_code);
+    let result = caught();
     let shield = here(|here| {
         here.count.set(here.count.get() - 1);
         here.leave(before)
@@ -119,7 +137,7 @@ pub(in crate::region) fn watch_posted<R>(
     (group, home): Posting,
     light: &Light,
     user_code: impl FnOnce() -> R,
-) -> Option<InLight<R>> {
+) -> Option<InLight<Result<R, Payload>>> {
     let count = next_base();
     let home_before = here(|here| here.home.replace(home));
     let first_poll = || watch_light(light, user_code);
@@ -152,8 +170,11 @@ pub(crate) fn ask_innermost<R>(
         // slot.
         give_nodes(base as usize);
     }
+    let in_light_exit = is(IN_LIGHT_EXIT);
     let (node, deadline, in_child) = if base == count {
         (None, None, InChild::No)
+    } else if in_light_exit {
+        look_in_exit(base as usize)
     } else {
         look_at_lights(|lights| {
             let lights = &lights[base as usize..];
@@ -184,12 +205,29 @@ pub(crate) fn ask_innermost<R>(
         let asked = if in_child == InChild::Asked { in_child } else { InChild::No };
         return look_at(Some(&node), deadline, asked);
     }
-    let in_exit = is(IN_EXIT);
+    let in_exit = in_light_exit || is(IN_EXIT);
     look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
 }
 
-/// The number of regions that have their node.
+/// For [`ask_innermost`], in an exit of a region without a node: only the regions that were entered in the exit count.
 #[cold]
+fn look_in_exit(base: usize) -> (Option<Arc<Node>>, Option<Instant>, InChild) {
+    look_at_lights(|lights| {
+        let exit = lights[base..].iter().rposition(|first| first.light.in_exit);
+        let inside = &lights[exit.map_or(base, |exit| base + exit + 1)..];
+        let made = made_of(inside);
+        let node = made.checked_sub(1).and_then(|last| inside[last].node.clone());
+        let deadline = inside[made..].iter().filter_map(|first| first.light.deadline).min();
+        (node, deadline, InChild::No)
+    })
+}
+
+/// Whether the innermost region, which is polled without a node, has got one.
+pub(in crate::region) fn has_node() -> bool {
+    look_at_lights(|lights| lights.last().is_some_and(|first| first.node.is_some()))
+}
+
+/// The number of regions that have their node.
 fn made_of(lights: &[Polled]) -> usize {
     lights.iter().rposition(|first| first.node.is_some()).map_or(0, |last| last + 1)
 }
@@ -213,7 +251,8 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
             let parent = if at == base {
                 innermost_made().map(|node| (node, is(IN_EXIT)))
             } else {
-                lights[at - 1].node.clone().map(|node| (node, false))
+                let Polled { light, node } = &lights[at - 1];
+                node.clone().map(|node| (node, light.in_exit))
             };
             let light = lights[at].light;
             let node = match parent {

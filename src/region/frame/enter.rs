@@ -4,7 +4,7 @@ use super::{Frame, Progress, Quick, Stage};
 use crate::identity::Identity;
 use crate::region::ambient::{self, Light};
 use crate::region::body::{Body, InPlace};
-use crate::region::draft::Draft;
+use crate::region::draft::{Draft, Set};
 use crate::region::enter;
 use crate::region::flags::ROOT;
 use crate::region::frame;
@@ -59,9 +59,9 @@ pub(crate) fn begin_in(frame: &mut Frame, node: Arc<Node>) {
 }
 
 /// Enters a region that has no node yet, with one.
-pub(in crate::region) fn begin_draft(
+pub(in crate::region) fn begin_draft<T: Set>(
     frame: &mut Frame,
-    draft: &Draft,
+    draft: &Draft<T>,
     shared: bool,
 ) -> Result<(), Box<Misuse>> {
     if frame.stage != Stage::New {

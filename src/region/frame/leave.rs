@@ -1,7 +1,7 @@
 //! Leaving a frame's region: its adopted exits, its own exits, and their outcomes; or, when the frame is dropped, the
 //! hand-over of all of them.
 
-use super::{Extras, Frame, Stage};
+use super::{Extras, Frame, Quick, Stage};
 use crate::reason::Leaving;
 use crate::region::exit;
 use crate::region::exits::Exit;
@@ -20,7 +20,7 @@ use crate::region::owner;
 use crate::region::phase::Phase;
 use crate::region::tally::{Caught, Tally};
 use crate::region::time::Times;
-use crate::region::wave::Batch;
+use crate::region::wave::{Batch, Running};
 use crate::sync::Arc;
 use crate::unwind;
 use std::panic::Location;
@@ -179,6 +179,27 @@ fn run_exits(
         frame.tell_failures();
     }
     next
+}
+
+/// Goes on with a stack whose exits have begun without a node, as far as that is all of the poll: `running` has not ended.
+pub(in crate::region) fn go_on_with(
+    frame: &mut Frame,
+    running: Option<Running>,
+    why: Leaving,
+    tally: Tally,
+    cx: &mut Context<'_>,
+) -> Quick {
+    if !tally.is_empty() {
+        frame.extras().tally = tally;
+        frame.tell_failures();
+    }
+    if running.is_none() {
+        return Quick::GoOn;
+    }
+    (frame.extras().exit, frame.extras().why) = (running, Some(why));
+    frame.register(cx.waker());
+    // An exit that was handed over before the registration did not wake this run.
+    if frame.has(INBOX) { Quick::GoOn } else { Quick::Pending }
 }
 
 /// Leaves before the end: all remaining exits go to the nearest live region around (R8). The body

@@ -1,7 +1,7 @@
 //! The source of a run's node.
 
 use crate::region::body::{Body, InPlace};
-use crate::region::draft::Draft;
+use crate::region::draft::{Draft, OfStack};
 use crate::region::frame;
 use crate::region::frame::{Frame, Progress, Quick};
 use crate::region::own_exits::OwnExits;
@@ -18,14 +18,14 @@ pub(crate) enum Source<'a> {
     Shared(&'a Draft),
     /// A draft that only the run has.
     Lone(&'a Draft),
-    /// Exits: it is a stack.
-    Stack(&'a OwnExits),
+    /// The draft of a stack that others can reach, and the stack's exits. While it has no node, only its run makes one.
+    Stack(&'a Draft<OfStack>, &'a OwnExits),
 }
 
 impl<'a> Source<'a> {
     #[inline]
     pub(in crate::region) fn exits(self) -> Option<&'a OwnExits> {
-        if let Source::Stack(exits) = self { Some(exits) } else { None }
+        if let Source::Stack(_, exits) = self { Some(exits) } else { None }
     }
 
     /// The region has been left.
@@ -73,14 +73,6 @@ impl Origin for Given {
     #[inline]
     fn source(&self) -> Source<'_> {
         Source::Node
-    }
-}
-
-/// The exits of a stack. A stack has its node from the start.
-impl Origin for &OwnExits {
-    #[inline]
-    fn source(&self) -> Source<'_> {
-        Source::Stack(self)
     }
 }
 

@@ -46,7 +46,11 @@ pub(super) fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Mis
         Source::Shared(draft) => frame::begin_draft(frame, draft, true),
         Source::Lone(draft) => frame::begin_draft(frame, draft, false),
         Source::Node => frame::begin(frame, "run"),
-        Source::Stack(exits) => frame::begin(frame, "run").inspect(|()| exits.enter()),
+        Source::Stack(draft, exits) => {
+            frame::begin_draft(frame, draft, false)?;
+            exits.enter(frame.node().owner.get());
+            Ok(())
+        }
     }
 }
 
@@ -69,9 +73,11 @@ pub(in crate::region) fn poll_run(
             if frame.has_left() {
                 return Poll::Pending;
             }
-            if let Err(misuse) = begin(frame, source) {
-                frame::end(frame);
-                return Poll::Ready(Err(misuse));
+            if !frame.is_inside() {
+                if let Err(misuse) = begin(frame, source) {
+                    frame::end(frame);
+                    return Poll::Ready(Err(misuse));
+                }
             }
             let ended = ready!(frame::poll_body(frame, body, cx));
             if matches!(ended, Ended::Misplaced(_)) {

@@ -1,0 +1,70 @@
+//! A stack without a node: its exits run without one too, as long as they end at once.
+//!
+//! # Invariants
+//!
+//! 1. Others compare their task with the owner in the stack's cell, or with the stamp, and never make its node. A stack whose
+//!    first use is no run gets its node there and then; the stamp decides which of two first uses comes first (R2).
+//! 2. A stack with a name, a grace or a cap has its node from the start, so an exit without a node has no time.
+
+use super::{Drafted, LoneRef};
+use crate::reason::Leaving;
+use crate::region::ambient::Light;
+use crate::region::draft::{Draft, OfStack};
+use crate::region::exit::{self, InLight};
+use crate::region::frame;
+use crate::region::frame::{Ended, Frame, Progress, Quick};
+use crate::region::own_exits::OwnExits;
+use crate::region::run::Source;
+use crate::region::tally::Tally;
+use crate::wrong_task::Misuse;
+use std::panic::Location;
+use std::task::Context;
+
+/// The draft of a stack, and its exits.
+impl Drafted for (&Draft<OfStack>, &OwnExits) {
+    #[inline]
+    fn source(&self) -> Source<'_> {
+        Source::Stack(self.0, self.1)
+    }
+
+    #[inline(always)]
+    fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>> {
+        self.0.enter_light(at, self.1)
+    }
+}
+
+impl LoneRef<'_> {
+    /// The body of a stack has ended: runs its exits as long as they end at once, as most do, and leaves. The first one that
+    /// does not gives the stack its node; so does a failure, which has to be sent on.
+    #[inline(never)]
+    pub(super) fn run_exits(
+        &mut self,
+        frame: &mut Frame,
+        progress: &mut Progress,
+        light: &Light,
+        why: Leaving,
+        cx: &mut Context<'_>,
+    ) -> Quick {
+        let mut tally = Tally::default();
+        let exits = self.source.exits();
+        let ran = exit::run_light(light, || exits?.pop_light(), &why, cx, &mut tally);
+        let ended = tally.is_empty() && ran.as_ref().is_some_and(InLight::has_ended);
+        if ended && self.close() {
+            self.end();
+            frame::end(frame);
+            return Quick::Left;
+        }
+        self.give_node(frame, light, ran.as_ref().and_then(|ran| ran.node.clone()));
+        *progress = Progress::Ended(Ended::Value);
+        let parked = ran.and_then(|ran| ran.running(frame.node(), &why, cx, &mut tally));
+        frame::go_on_with(frame, parked, why, tally, cx)
+    }
+
+    /// Leaves the region, which has no node, unless it has exits.
+    pub(super) fn close(&self) -> bool {
+        match self.source {
+            Source::Stack(draft, exits) => exits.close_light(|| draft.leave_light()),
+            _ => true,
+        }
+    }
+}
