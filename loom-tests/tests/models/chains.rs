@@ -1,13 +1,14 @@
 //! Chains of regions that are looked through, left and dropped while they are cancelled: the ends that walks leave behind, and
 //! the reason that a dropped region keeps.
 
-use crate::support::{model, poll_once, yield_now};
+use crate::support::{Count, model, poll_once, yield_now};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, EnteredScope, ExitStack, Leaving};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 
 /// A task that moves between threads.
 type Away<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -31,14 +32,20 @@ fn r07_a_cancellation_against_the_leaving_of_the_regions_between() {
         let [outer, first, second, inner] = chain();
         let (handle, inner_handle) = (outer.handle(), inner.handle());
         let mut wait = Box::pin(inner_handle.cancelled());
-        assert!(poll_once(wait.as_mut()).is_pending());
+        let wakes = Arc::new(Count::new());
+        let waker = Waker::from(Arc::clone(&wakes));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         // From here on no look ends early, and a region that is linked anew is told to look.
         handle.stop();
         drop(first);
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let before = wakes.get();
         let leaves = thread::spawn(move || drop(second));
         handle.cancel();
-        block_on(wait);
         leaves.join().unwrap();
+        // Not a wait that looks by itself: it has to be woken.
+        assert!(wakes.get() > before);
+        block_on(wait);
         drop((outer, inner));
     });
 }
