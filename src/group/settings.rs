@@ -149,7 +149,7 @@ macro_rules! settings {
             ///
             /// ```
             /// use moored::{Cause, TaskGroup, stop_requested};
-            /// use std::crate::region::time::Duration;
+            /// use std::time::Duration;
             ///
             /// # futures::executor::block_on(async {
             /// let group: TaskGroup<'_, &str> =
