@@ -19,12 +19,18 @@ use std::task::{Context, Poll, Wake, Waker};
 /// probability.
 const DEPTH: usize = 3;
 
+/// The stack of each thread, in bytes. The explorer's atomics and mutexes are many times larger than real ones, and so are
+/// futures with a few exit stacks in them, which a spawn moves.
+const STACK: usize = 0x4_0000;
+
 pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
     let variable = |name| std::env::var(name).ok();
     let test = Arc::new(test);
     let run = |scheduler: Box<dyn shuttle::scheduler::Scheduler + Send>| {
         let test = Arc::clone(&test);
-        Runner::new(scheduler, Config::new()).run(move || test());
+        let mut config = Config::new();
+        config.stack_size = STACK;
+        Runner::new(scheduler, config).run(move || test());
     };
     if let Some(schedule) = variable("SHUTTLE_REPLAY") {
         match std::path::Path::new(&schedule).exists() {
