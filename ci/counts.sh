@@ -3,6 +3,7 @@
 # pins, `bash ci/counts.sh all` counts the peers too. `bash ci/counts.sh inspect` prints what the feature `inspect` costs
 # where it is on, and what large snapshots cost. `bash ci/counts.sh growth` fits the growth of whole operations from 100 to
 # 100,000 items, and fails where one is more than linear; with a word, of the operations that have it in their names.
+# `bash ci/counts.sh locked` counts locked instructions, on which the time depends most; with a word as `growth`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,6 +11,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 binaries=${CARGO_TARGET_DIR:-target}/release
 other=count
 case ${1:-} in inspect | growth) other=inspect ;; esac
+if [ "${1:-}" = locked ]; then
+    cargo build --profile bench -p benches --bin counts
+    exec python3 benches/locked.py "$binaries/counts" "${@:2}"
+fi
 cargo build --profile bench -p benches --bin counts --features "$other"
 cp "$binaries/counts" "$binaries/counts-$other"
 cargo build --profile bench -p benches --bin counts
