@@ -18,6 +18,9 @@ use crate::support::{at, until};
 /// The address of the one resource.
 pub(super) const LOG: &str = "file:///log";
 
+/// The line with which a child begins its part of the log.
+const STARTED: &str = "started";
+
 /// The way to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wire {
@@ -116,7 +119,8 @@ impl Scene {
         group
     }
 
-    /// The lines of the server's log, one for each request: `METHOD ID`, `notifications/cancelled ID`, `DELETE SESSION`; and `begun SESSION`.
+    /// The lines of the server's log, one for each request: `METHOD ID`, `notifications/cancelled ID`, `DELETE SESSION`; and `begun SESSION`,
+    /// or for each child `started`.
     pub(super) fn log(&self) -> Vec<String> {
         match &self.place {
             Place::Stdio(folder) => {
@@ -135,6 +139,17 @@ impl Scene {
     pub(super) fn of(&self, first: &str) -> Vec<String> {
         let second = |line: &String| Some(line.strip_prefix(first)?.strip_prefix(' ')?.to_owned());
         self.log().iter().filter_map(second).collect()
+    }
+
+    /// As [`of`](Scene::of), of the last child alone: every child counts its requests from the same number.
+    fn of_the_last_child(&self, first: &str) -> Vec<String> {
+        let (lines, mut found) = (self.log(), Vec::new());
+        for line in lines.iter().rev().take_while(|line| *line != STARTED) {
+            found.extend(
+                line.strip_prefix(first).and_then(|id| id.strip_prefix(' ')).map(str::to_owned),
+            );
+        }
+        found
     }
 
     /// Whether each request of a method that was never answered has been taken back: by one notification, or over HTTP in the
@@ -162,8 +177,9 @@ impl Scene {
         match &self.place {
             Place::Http(web) => web.streams.lock().iter().any(|stream| stream.receivers() > 0),
             Place::Stdio(_) => {
-                let cancelled = self.of("notifications/cancelled");
-                self.of("subscriptions/listen").iter().any(|id| !cancelled.contains(id))
+                let cancelled = self.of_the_last_child("notifications/cancelled");
+                let listens = self.of_the_last_child("subscriptions/listen");
+                listens.iter().any(|id| !cancelled.contains(id))
             }
         }
     }
@@ -174,8 +190,8 @@ impl Scene {
             Place::Http(web) => web.lists.lock().iter().any(|stream| stream.receivers() > 0),
             Place::Stdio(_) if self.era == Era::Legacy => true,
             Place::Stdio(_) => {
-                let cancelled = self.of("notifications/cancelled");
-                self.of("lists/listen").iter().any(|id| !cancelled.contains(id))
+                let cancelled = self.of_the_last_child("notifications/cancelled");
+                self.of_the_last_child("lists/listen").iter().any(|id| !cancelled.contains(id))
             }
         }
     }
@@ -278,6 +294,7 @@ fn serve() {
     let era = if era == "modern" { Era::Modern } else { Era::Legacy };
     let log = std::fs::OpenOptions::new().create(true).append(true).open(given("LOG"));
     let mut log = log.expect("the log");
+    let _full = log.write_all(format!("{STARTED}\n").as_bytes());
     let mut waiting = HashSet::new();
     let mut changes = Changes { announces: given("ANNOUNCES") == "true", made: 0 };
     // The harness of the tests has begun a line.
