@@ -1,4 +1,4 @@
-//! What tokio-console shows of children: their names and the places of their spawns. The console reads both from tokio's own
+//! tokio-console shows the names of children and the places of their spawns. The console reads both from tokio's own
 //! spans, which tokio has with `--cfg tokio_unstable` only: `bash ci/deep.sh console` runs these tests.
 #![cfg(tokio_unstable)]
 #![allow(clippy::disallowed_types, reason = "a test has nothing that loom could take the place of")]

@@ -10,7 +10,7 @@
 //!
 //! Three kinds of work of `rmcp` stand beside ours, because a comparison of unequal work says little: the same requests and its
 //! own `cancel`; of children also what our leaving does beyond that, by hand; and the handshake alone, the least that a session
-//! takes. The rows of a whole run are saved, those of a part of the questions with `--rows`, never those of a quick run.
+//! takes. A whole run saves its rows, a run of some questions only with `--rows`, and a quick run never.
 //!
 //! The contenders take turns, round by round, in one process, so that the machine's noise is in all of them. Every round
 //! begins with nothing (the HTTP client is built in it) and ends with nothing: connecting is over when every session is

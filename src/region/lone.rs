@@ -4,8 +4,8 @@
 //! # Invariants
 //!
 //! 1. No handle reaches a lone region, and no draft of which others could make its node. So it gets no request and no exit of
-//!    another region, and no other thread has to wake it: while it has no node, its run registers no waker. Others can reach
-//!    the cell of a stack's exits, which the run reads when it leaves.
+//!    another region, and no other thread has to wake it: while it has no node, its run registers no waker. Other
+//!    tasks can reach the cell of a stack's exits, which the run reads when it leaves.
 //! 2. From its first pending poll on, the lone region keeps the node of the region around it. If it is polled or dropped in
 //!    another region, it first gets its own node, inside the region that it was entered in (R1, R2).
 //! 3. A region inside that needs its parent's node makes the node during a poll, and the run goes on with that node.

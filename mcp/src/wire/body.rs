@@ -59,7 +59,7 @@ pub(crate) async fn bounded(
     Ok(body)
 }
 
-/// The beginning of a body with an error status: what came of it in bounded space and time.
+/// The beginning of a body with an error status: as much of the body as comes within a bounded space and time.
 pub(crate) async fn beginning(mut response: reqwest::Response) -> Vec<u8> {
     let deadline = Instant::now() + ERROR_TIME;
     let mut body = Vec::new();

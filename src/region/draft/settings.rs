@@ -1,4 +1,4 @@
-//! What a region that has no node was made as.
+//! The kind and the times with which a region without a node was made.
 
 use crate::region::kind::Kind;
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Others compare their task with the owner in the stack's cell, or with the stamp, and never make its node. A stack whose
-//!    first use is no run gets its node there and then; the stamp decides which of two first uses comes first (R2).
+//! 1. Other tasks compare themselves with the owner in the stack's cell, or with the stamp, and never make its node. A stack
+//!    whose first use is no run gets its node there and then; the stamp decides which of two first uses comes first (R2).
 //! 2. A stack with a name, a grace or a cap has its node from the start, so an exit without a node has no time.
 
 use super::{Drafted, LoneRef};

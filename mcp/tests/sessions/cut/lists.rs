@@ -1,5 +1,5 @@
-//! Streams that announce changes of lists, cut: those that an owner keeps open at its server, and those of the clients of a
-//! gateway.
+//! Cuts of the streams that announce changes of lists: of the streams that an owner keeps open at its server, and of the streams
+//! of a gateway's clients.
 
 use std::iter::successors;
 
