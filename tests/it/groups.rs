@@ -1,255 +1,23 @@
 //! More of groups: the handshake of `start`, limits, first success, results, caps, handing back (R15 to R17,
 //! R19).
 
-use crate::support::{Executor, Full, Gate, Log, boom, hand, panic_text, poll_once, yield_now};
+use crate::support::{Executor, Full, Gate, Log, boom, hand, panic_text, yield_now};
 use futures::StreamExt;
 use futures::future::join_all;
-use moored::{
-    Cause, ChildError, ExitStack, Failure, Misuse, Outcome, Ready, ReasonKind, Results, TaskGroup,
-    TaskHandle, task,
-};
+use moored::{Cause, ChildError, ExitStack, Misuse, Outcome, Results, TaskGroup, TaskHandle, task};
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
-type Group<'env> = TaskGroup<'env, &'static str>;
-
-// The handshake of `start`.
-
-#[test]
-fn r16_start_gives_the_value_and_the_child_goes_on() {
-    let (log, gate) = (Log::new(), Gate::new());
-    let group = Group::new();
-    let mut run = hand(group.run(async {
-        let port = group.start(|ready| async {
-            yield_now().await;
-            ready(8080);
-            gate.wait().await;
-            log.add("served");
-            Ok(())
-        });
-        log.add(format!("port {}", port.await.unwrap()));
-        Ok(())
-    }));
-    for _ in 0..4 {
-        run.pending();
-    }
-    log.is(&["port 8080"]);
-    gate.open();
-    run.drive().unwrap();
-    log.is(&["port 8080", "served"]);
-}
-
-#[test]
-fn r16_an_error_before_ready_is_the_callers_and_not_the_groups() {
-    let group = Group::new();
-    let body = async {
-        let sibling = group.spawn(async {
-            yield_now().await;
-            yield_now().await;
-            Ok("unharmed")
-        });
-        let failed = group.start(|_: Ready<'_, ()>| async {
-            yield_now().await;
-            Err("the port is taken")
-        });
-        let failure = failed.await.unwrap_err();
-        assert!(matches!(failure.cause(), Cause::Child { error: "the port is taken", .. }));
-        assert_eq!(failure.rest().count(), 0);
-        Ok(sibling.join().await.unwrap())
-    };
-    assert_eq!(hand(group.run(body)).drive().unwrap(), "unharmed");
-}
-
-#[test]
-fn r17_an_error_after_ready_is_the_groups() {
-    let group = Group::new();
-    let body = async {
-        let started = group.start(|ready| async {
-            ready(1);
-            yield_now().await;
-            Err("later")
-        });
-        assert_eq!(started.await.unwrap(), 1);
-        pending::<Result<(), _>>().await
-    };
-    let failure = hand(group.run(body)).drive().unwrap_err();
-    assert!(matches!(failure.cause(), Cause::Child { error: "later", .. }), "{failure:?}");
-}
-
-#[test]
-fn r16_ready_and_failed_in_one_breath_is_a_value_for_the_caller_and_an_error_of_the_group() {
-    let group = Group::new();
-    let seen = Mutex::new(None);
-    let body = async {
-        let started = group.start(|ready| async {
-            ready(1);
-            Err("at once")
-        });
-        *seen.lock().unwrap() = Some(started.await.map_err(|failure| failure.to_string()));
-        Ok(())
-    };
-    let failure = hand(group.run(body)).drive().unwrap_err();
-    assert!(matches!(failure.cause(), Cause::Child { error: "at once", .. }));
-    assert_eq!(seen.lock().unwrap().take(), Some(Ok(1)));
-}
-
-#[test]
-fn r16_a_child_that_ends_without_a_word_was_not_ready() {
-    let group = Group::new();
-    let body = async {
-        let silent = group.start(|ready: Ready<'_, ()>| async {
-            drop(ready);
-            yield_now().await;
-            Ok(())
-        });
-        Ok(silent.await.unwrap_err())
-    };
-    let failure: Failure<_> = hand(group.run(body)).drive().unwrap();
-    assert!(matches!(failure.cause(), Cause::NotReady { .. }));
-    assert!(failure.to_string().ends_with(" ended without saying that it is ready"), "{failure}");
-}
-
-#[test]
-fn r15_a_panic_before_ready_is_resumed_by_the_group_and_told_as_not_ready() {
-    let group = Group::new();
-    let told = Mutex::new(None);
-    let mut run = hand(group.run(async {
-        let started = group.start(|_: Ready<'_, ()>| async {
-            boom("before it was ready");
-            Ok(())
-        });
-        *told.lock().unwrap() = Some(started.await.unwrap_err().to_string());
-        Ok(())
-    }));
-    assert_eq!(panic_text(|| run.drive()), "before it was ready");
-    drop(run);
-    let told = told.lock().unwrap().take();
-    assert!(told.is_none_or(|told| told.contains("without saying that it is ready")));
-}
-
-#[test]
-fn r16_a_child_cancelled_before_ready_is_told_as_cancelled() {
-    let group = Group::new();
-    let mut run = hand(group.run(async {
-        let started = group.start(|_: Ready<'_, ()>| pending());
-        let failure = {
-            let mut started = Box::pin(started);
-            assert!(poll_once(&mut started).await.is_pending());
-            group.cancel();
-            started.await.unwrap_err()
-        };
-        match failure.cause() {
-            Cause::Cancelled(reason) => assert_eq!(reason.kind(), ReasonKind::Parent),
-            other => panic!("{other:?}"),
-        }
-        Ok("told")
-    }));
-    // The body is cancelled as well: neither order of the two polls may hang.
-    match run.drive() {
-        Ok(told) => assert_eq!(told, "told"),
-        Err(failure) => assert!(matches!(failure.cause(), Cause::Cancelled(_)), "{failure:?}"),
-    }
-}
-
-#[test]
-fn r16_dropping_the_wait_cancels_a_child_that_is_not_ready_and_the_group_waits_for_it() {
-    let (log, gate) = (Log::new(), Gate::new());
-    let stack = ExitStack::new();
-    let group = Group::new();
-    let mut run = hand(group.run(async {
-        let mut started = Box::pin(group.start(|_: Ready<'_, ()>| {
-            let (stack, log, gate) = (&stack, log.clone(), gate.clone());
-            async move {
-                let body = async {
-                    stack.defer(async move {
-                        gate.wait().await;
-                        log.add("exit");
-                    });
-                    pending().await
-                };
-                stack.run(body).await.map_err(|_: Failure<&str>| "failed")
-            }
-        }));
-        assert!(poll_once(&mut started).await.is_pending());
-        yield_now().await;
-        drop(started);
-        Ok(())
-    }));
-    run.pending();
-    run.pending();
-    run.pending();
-    gate.open();
-    run.drive().unwrap();
-    log.is(&["exit"]);
-}
-
-#[test]
-fn r16_dropping_the_wait_after_ready_cancels_nothing() {
-    let log = Log::new();
-    let group = Group::new();
-    let body = async {
-        let mut started = Box::pin(group.start(|ready| async {
-            ready(Arc::new(()));
-            yield_now().await;
-            log.add("went on");
-            Ok(())
-        }));
-        assert!(poll_once(&mut started).await.is_pending());
-        yield_now().await;
-        drop(started);
-        Ok(())
-    };
-    hand(group.run(body)).drive().unwrap();
-    log.is(&["went on"]);
-}
-
-#[test]
-fn r16_ready_may_be_called_by_another_thread() {
-    let group = Group::new();
-    let body = async {
-        let started = group.start(|ready| async {
-            std::thread::spawn(move || ready("from a thread")).join().unwrap();
-            Ok(())
-        });
-        Ok(started.await.unwrap())
-    };
-    // The thread may borrow nothing, and neither does `ready` here.
-    assert_eq!(hand(group.run(body)).drive().unwrap(), "from a thread");
-}
-
-#[test]
-fn r16_start_in_a_group_that_has_closed_panics() {
-    let group = Group::new();
-    hand(group.run(async { Ok(()) })).drive().unwrap();
-    let text = panic_text(|| group.start(|_: Ready<'_, ()>| async { Ok(()) }));
-    assert!(text.contains("cannot spawn into task group"), "{text}");
-}
-
-#[test]
-fn r16_start_in_a_cancelled_group_runs_to_the_first_await() {
-    let log = Log::new();
-    let group = Group::new();
-    let mut run = hand(group.run(async {
-        group.cancel();
-        let started = group.start(|ready| async {
-            log.add("before");
-            ready(1);
-            yield_now().await;
-            yield_now().await;
-            log.add("after");
-            Ok(())
-        });
-        started.await.map(drop).map_err(|_| "not ready")
-    }));
-    let _ = run.drive();
-    log.is(&["before"]);
-}
+pub(super) type Group<'env> = TaskGroup<'env, &'static str>;
 
 // Limits.
 
 /// A child that waits at the gate, and counts how many are inside.
-async fn inside(count: &AtomicUsize, most: &AtomicUsize, gate: &Gate) -> Result<(), &'static str> {
+pub(super) async fn inside(
+    count: &AtomicUsize,
+    most: &AtomicUsize,
+    gate: &Gate,
+) -> Result<(), &'static str> {
     most.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
     gate.wait().await;
     yield_now().await;
@@ -490,7 +258,7 @@ fn r15_a_panic_beats_a_first_success() {
 
 // Results.
 
-async fn next(results: &mut Results) -> Option<&'static str> {
+pub(super) async fn next(results: &mut Results) -> Option<&'static str> {
     results.next().await.map(|(_, outcome)| match outcome {
         Outcome::Completed => "completed",
         Outcome::Failed => "failed",
@@ -498,109 +266,6 @@ async fn next(results: &mut Results) -> Option<&'static str> {
         Outcome::Panicked => "panicked",
         _ => "another",
     })
-}
-
-#[test]
-fn r17_results_tell_how_children_end_in_the_order_in_which_they_do() {
-    let group = Group::new().keep_going();
-    let executor = Executor::new();
-    let mut run = hand(group.run(async {
-        let mut results = group.results();
-        let slow = group.spawn(async {
-            yield_now().await;
-            yield_now().await;
-            Ok(())
-        });
-        let broken = group.spawn(async { Err::<(), _>("broken") });
-        let ended = [results.next().await.unwrap(), results.next().await.unwrap()];
-        assert_eq!((&ended[0].0, &ended[1].0), (&broken.id(), &slow.id()));
-        assert!(matches!(ended[0].1, Outcome::Failed) && matches!(ended[1].1, Outcome::Completed));
-        assert_eq!(next(&mut results).await, None, "nobody is inside");
-        let cancelled = group.spawn(pending::<Result<(), _>>());
-        cancelled.cancel();
-        group.spawn_on(&executor, async { Ok(()) });
-        assert_eq!(next(&mut results).await, Some("cancelled"), "there may be more after a `None`");
-        assert_eq!(next(&mut results).await, Some("completed"));
-        assert_eq!(next(&mut results).await, None);
-        Ok(())
-    }));
-    for _ in 0..6 {
-        run.pending();
-    }
-    executor.run();
-    assert_eq!(run.drive().unwrap_err().causes().count(), 1);
-}
-
-#[test]
-fn r17_results_tell_of_a_panic() {
-    let group = Group::new();
-    let told = Mutex::new(Vec::new());
-    let mut results = group.results();
-    group.spawn(async {
-        boom("child");
-        Ok(())
-    });
-    let mut run = hand(group.run(async { Ok(()) }));
-    assert_eq!(panic_text(|| run.drive()), "child");
-    told.lock().unwrap().extend(hand(next(&mut results)).ready());
-    assert_eq!(*told.lock().unwrap(), ["panicked"]);
-}
-
-#[test]
-fn r17_two_streams_both_see_everything_from_when_they_were_made() {
-    let group = Group::new();
-    let body = async {
-        let mut first = group.results();
-        group.spawn(async { Ok(()) }).join().await.unwrap();
-        let mut second = group.results();
-        group.spawn(async { Ok(()) }).join().await.unwrap();
-        assert_eq!(next(&mut first).await, Some("completed"));
-        assert_eq!(next(&mut first).await, Some("completed"));
-        assert_eq!(next(&mut first).await, None);
-        assert_eq!(next(&mut second).await, Some("completed"));
-        assert_eq!(next(&mut second).await, None);
-        Ok(())
-    };
-    hand(group.run(body)).drive().unwrap();
-}
-
-#[test]
-fn r19_nothing_is_buffered_without_a_stream() {
-    let group = Group::new();
-    let body = async {
-        drop(group.results());
-        for _ in 0..1_000 {
-            group.spawn(async { Ok(()) }).join().await.unwrap();
-        }
-        let mut results = group.results();
-        assert_eq!(next(&mut results).await, None);
-        Ok(())
-    };
-    hand(group.run(body)).drive().unwrap();
-}
-
-#[test]
-fn r17_a_reader_on_another_thread_is_woken_by_the_last_child() {
-    let executor = Executor::new();
-    let group = Group::new();
-    let mut results = group.results();
-    group.spawn_on(&executor, async {
-        yield_now().await;
-        Ok(())
-    });
-    let mut run = hand(group.run(async { Ok(()) }));
-    run.pending();
-    std::thread::scope(|threads| {
-        let reader = threads.spawn(move || {
-            crate::support::block_on(async {
-                assert_eq!(next(&mut results).await, Some("completed"));
-                assert_eq!(next(&mut results).await, None);
-            });
-        });
-        executor.run();
-        reader.join().unwrap();
-    });
-    run.drive().unwrap();
 }
 
 // The cap of a record.
@@ -734,25 +399,6 @@ fn r19_a_hundred_thousand_children_pass_through_with_a_limit_and_their_results()
     drop(run);
     drop(group);
     assert_eq!(moored::testing::live_regions(), before);
-}
-
-#[test]
-fn r19_a_hundred_thousand_starts_leave_nothing_behind() {
-    let before = moored::testing::live_regions();
-    let group = Group::new();
-    let body = async {
-        for n in 0..50_000 {
-            let started = group.start(|ready| async move {
-                ready(n);
-                Ok(())
-            });
-            assert_eq!(started.await.unwrap(), n);
-        }
-        Ok(moored::testing::live_regions() - before)
-    };
-    let mut run = moored::testing::hand(group.run(body));
-    let inside = run.drive().unwrap();
-    assert!(inside <= 4, "{inside} regions were alive at the end");
 }
 
 #[test]
