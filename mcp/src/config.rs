@@ -84,6 +84,9 @@
 //! | `os.environ/NAME` | the variable, if this is a word of its own: at the beginning or after white space, and up to white space or the end |
 //! | `$${` | `${`, which is the one way to write it. Every other dollar, `$$` too, stands for itself |
 //!
+//! No error, warning or report of the server shows the value of a variable that was filled in, unless it is an ordinary one;
+//! see [`ServerParams::secret`](crate::ServerParams::secret).
+//!
 //! The value of a variable is not searched for placeholders. A placeholder of another form (`${input:..}`, `${NAME%x}`)
 //! is an error. The error for a missing variable names it, the server, the key, the file and the line.
 
@@ -100,6 +103,7 @@ mod tree;
 mod values;
 mod yaml;
 
+use std::cell::RefCell;
 use std::env::VarError;
 use std::fs::File;
 use std::io::{self, Read};
@@ -113,7 +117,7 @@ pub use duration::parse_duration;
 pub use error::{ConfigError, ConfigErrorKind};
 
 pub use crate::duration::show_duration;
-use crate::params::ServerParams;
+use crate::params::{Origin, ServerParams, is_secret};
 
 /// Longer than any configuration: a longer file was given by mistake.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -180,6 +184,15 @@ impl Document {
         env: impl Fn(&str) -> Result<String, VarError>,
     ) -> Result<Config, ConfigError> {
         let mut warnings = Vec::new();
+        // The values with which placeholders of the server under way were filled in, and that no text may show.
+        let secrets = RefCell::new(Vec::new());
+        let env = |name: &str| {
+            let value = env(name)?;
+            if is_secret(name, &value, Origin::FilledIn) {
+                secrets.borrow_mut().push(value.clone());
+            }
+            Ok(value)
+        };
         let values = Values { env: &env, format: self.format };
         let entries = entries(self.root, &mut warnings)?;
         let mut servers = Vec::new();
@@ -187,7 +200,8 @@ impl Document {
             let mut warn = |why| warnings.push(format!("server {name:?}: {why}"));
             let server = entry::read(&name, node, values, &mut warn)
                 .map_err(|error| error.of_server(&name).at_line(line))?;
-            servers.extend(server);
+            let secrets = secrets.take();
+            servers.extend(server.map(|it| secrets.into_iter().fold(it, ServerParams::secret)));
         }
         if servers.is_empty() {
             return Err(ConfigError::shape(

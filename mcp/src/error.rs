@@ -45,6 +45,12 @@ impl ConnectError {
         self.0.outcome
     }
 
+    /// The time that the server asks to wait before the next attempt.
+    #[cfg(feature = "serve")]
+    pub(crate) fn asked_wait(&self) -> Option<std::time::Duration> {
+        self.0.failure.downcast_ref::<Fault>()?.wait
+    }
+
     /// The failure as the report has it.
     pub fn report(&self) -> &ErrorReport {
         &self.0.report

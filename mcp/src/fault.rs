@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::SharedError;
 use crate::report::{ErrorReport, ExitStatusReport, Outcome};
@@ -17,12 +18,14 @@ pub(crate) struct Fault {
     source: Option<SharedError>,
     /// The end of the child, if that is the failure.
     pub(crate) exit: Option<ExitStatusReport>,
+    /// The time that the server asks to wait before the next attempt.
+    pub(crate) wait: Option<Duration>,
 }
 
 impl Fault {
     /// A failure that is its own cause.
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into(), source: None, exit: None }
+        Self { outcome, message: message.into(), source: None, exit: None, wait: None }
     }
 
     /// A failure with its cause.
@@ -31,12 +34,17 @@ impl Fault {
         message: impl Into<String>,
         source: impl Error + Send + Sync + 'static,
     ) -> Self {
-        Self { outcome, message: message.into(), source: Some(Arc::new(source)), exit: None }
+        Self { source: Some(Arc::new(source)), ..Self::new(outcome, message) }
     }
 
     /// The server's process has ended by itself.
     pub(crate) fn exited(message: impl Into<String>, exit: ExitStatusReport) -> Self {
-        Self { outcome: Outcome::Exited, message: message.into(), source: None, exit: Some(exit) }
+        Self { exit: Some(exit), ..Self::new(Outcome::Exited, message) }
+    }
+
+    /// The same failure of a server that asks for a pause before the next attempt.
+    pub(crate) fn asking_to_wait(self, wait: Option<Duration>) -> Self {
+        Self { wait, ..self }
     }
 
     /// The same failure with a remark in its first line.

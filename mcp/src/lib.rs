@@ -123,6 +123,7 @@ mod report;
 #[cfg(feature = "serve")]
 mod serve;
 mod session;
+mod signal;
 mod state;
 mod watchdog;
 mod wire;

@@ -3,6 +3,7 @@
 mod call;
 mod group;
 mod http;
+mod secret;
 mod server;
 mod stdio;
 
@@ -12,6 +13,11 @@ use std::fmt;
 pub use self::call::{CallOptions, CompleteArgs, OnProgress};
 pub use self::group::{ClientInfo, GroupOptions, Policy};
 pub use self::http::HttpParams;
+#[cfg_attr(
+    not(feature = "config"),
+    allow(unused_imports, reason = "only `config` needs all of it")
+)]
+pub(crate) use self::secret::{Origin, SHORTEST, SecretTexts, is_secret};
 pub use self::server::{Era, ServerParams, Transport};
 pub use self::stdio::StdioParams;
 

@@ -39,7 +39,8 @@ impl Restart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// The pause before the first restart. It doubles from restart to restart.
+    /// The pause before the first restart. It doubles from restart to restart. A server that asks for a longer one
+    /// (`Retry-After`) gets it, up to the longest.
     pub first: Duration,
     /// The longest pause.
     pub longest: Duration,

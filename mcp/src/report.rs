@@ -59,9 +59,9 @@ pub enum Outcome {
 pub enum Delete {
     /// 2xx.
     Terminated,
-    /// 405: the server does not let clients end sessions.
+    /// 405 or 501: the server does not let clients end sessions.
     NotSupported,
-    /// 404: the session was gone before.
+    /// 404 or 410: the session was gone before.
     AlreadyGone,
     /// Sent, and no answer in time.
     TimedOut,
@@ -95,7 +95,7 @@ impl std::fmt::Display for ExitStatusReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Signal(signal) => f.write_str(&crate::signal::shown(*signal)),
         }
     }
 }

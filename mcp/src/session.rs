@@ -17,6 +17,7 @@ use crate::report::TransportKind;
 use crate::state::Profile;
 use crate::wire::LogLevelCell;
 use crate::wire::attempts::Attempts;
+use crate::wire::secrets::Secrets;
 use crate::wire::warnings::Warnings;
 
 mod asking;
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     warnings: Arc<Warnings>,
     /// The attempts to connect, and their phases.
     attempts: Arc<Attempts>,
+    /// The texts that no error, warning or report of it shows.
+    secrets: Arc<Secrets>,
     /// The times at which its attempt began and had an outcome.
     pub(crate) clock: Mutex<Clock>,
 }
@@ -92,6 +95,7 @@ impl Session {
         let session = Self {
             index,
             name: params.name.as_str().into(),
+            secrets: Secrets::of(&params).into(),
             params,
             orders,
             watch,

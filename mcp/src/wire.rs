@@ -53,6 +53,7 @@ pub(crate) mod pipe;
 pub(crate) mod pumps;
 mod raw;
 pub(crate) mod recorder;
+pub(crate) mod secrets;
 mod service;
 pub(crate) mod skeleton;
 pub(crate) mod stderr;

@@ -1,4 +1,20 @@
-//! Durations as the command shows them.
+//! Durations as the command reads and shows them.
+
+use std::time::Duration;
+
+use moored_mcp::config::parse_duration;
+
+/// Reads a time limit that may not be zero, because nothing could succeed within it.
+///
+/// # Errors
+///
+/// A text for use after the option's name.
+pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("zero, so that nothing could succeed within it".to_owned()),
+        limit => Ok(limit),
+    }
+}
 
 /// Shows whole milliseconds the way a person reads them: `870 ms`, `4.1 s`, `2 min 5 s`.
 pub(crate) fn show_ms(ms: u64) -> String {

@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use super::fields::{Field, Fields};
 use super::values::{Values, limit, truth};
 use super::{address, auth};
-use crate::params::{Era, HttpParams, ServerParams, StdioParams, Transport};
+use crate::params::{Era, HttpParams, SecretTexts, ServerParams, StdioParams, Transport};
 use crate::policy::{Backoff, Descendants, Restart};
 
 /// Turns one entry into parameters; `None` if it is disabled. `warn` gets the ignored parts.
@@ -89,6 +89,7 @@ pub(super) fn read(
         call_timeout,
         callbacks: None,
         restart,
+        hidden: SecretTexts::default(),
     }))
 }
 

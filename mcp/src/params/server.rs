@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{HttpParams, StdioParams};
+use super::{HttpParams, SecretTexts, StdioParams};
 use crate::callbacks::Callbacks;
 use crate::policy::Restart;
 use crate::wire::Adopted;
+use crate::wire::secrets::Secrets;
 
 /// One server of a group: its name, and its transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct ServerParams {
     pub callbacks: Option<Callbacks>,
     /// Whether it is started again after its session was lost.
     pub restart: Restart,
+    /// Texts that no error, warning or report shows; see [`secret`](Self::secret).
+    pub(crate) hidden: SecretTexts,
 }
 
 /// The era of the protocol that a server speaks: with an `initialize` handshake, or with `server/discover`.
@@ -61,6 +64,7 @@ impl ServerParams {
             call_timeout: None,
             callbacks: None,
             restart: Restart::Never,
+            hidden: SecretTexts::default(),
         }
     }
 
@@ -88,10 +92,22 @@ impl ServerParams {
         self
     }
 
+    /// Adds a text that no error, warning or report of this server shows, such as a key among its arguments. The server may
+    /// repeat it on its standard error or in its errors; `(hidden)` then stands in its place.
+    ///
+    /// The values of headers are hidden without this, and so are those of `env`, but for short ones and for ordinary ones:
+    /// variables that every server inherits, and, under a name that does not tell of a credential, numbers, paths, addresses
+    /// of a host, and words of letters. A configuration adds the values with which its placeholders were filled in. A text of
+    /// less than 6 bytes is shown, because it stands everywhere.
+    pub fn secret(mut self, text: impl Into<String>) -> Self {
+        self.hidden.0.push(text.into());
+        self
+    }
+
     /// The server as an error shows it: its command line, or its address without user, password and query, which may be
-    /// secrets.
+    /// secrets; and without its [secrets](Self::secret).
     pub fn endpoint(&self) -> String {
-        match &self.transport {
+        let endpoint = match &self.transport {
             Transport::Stdio(stdio) => {
                 let mut line = stdio.command.clone();
                 for arg in &stdio.args {
@@ -102,7 +118,8 @@ impl ServerParams {
             }
             Transport::Http(http) => crate::wire::http::headers::shown(&http.url),
             Transport::Adopted(_) => "an adopted session".to_owned(),
-        }
+        };
+        Secrets::of(self).hide(&endpoint).into_owned()
     }
 }
 

@@ -176,6 +176,7 @@ impl Fleet {
             // Subscribed before the attempt, so that the end of the session is not missed.
             let mut events = self.group.events();
             let began = Instant::now();
+            let mut asked = Duration::ZERO;
             let state = match self.group.connect(params.clone()).await {
                 Ok(_) => {
                     self.set(&name, ServerState::Up);
@@ -183,10 +184,13 @@ impl Fleet {
                     left(&mut events, &name).await
                 }
                 Err(error) if error.outcome() == Outcome::Closing => return,
-                Err(error) => Some(ServerState::Down {
-                    outcome: error.outcome(),
-                    error: error.report().clone().into(),
-                }),
+                Err(error) => {
+                    asked = error.asked_wait().unwrap_or_default().min(self.retry.1);
+                    Some(ServerState::Down {
+                        outcome: error.outcome(),
+                        error: error.report().clone().into(),
+                    })
+                }
             };
             if let Some(state) = state {
                 self.set(&name, state);
@@ -194,7 +198,8 @@ impl Fleet {
             if began.elapsed() > self.retry.1 {
                 wait = self.retry.0;
             }
-            tokio::time::sleep(wait).await;
+            // A server that asks for a longer pause gets it, up to the longest one.
+            tokio::time::sleep(wait.max(asked)).await;
             wait = (wait * 2).min(self.retry.1).max(self.retry.0);
         }
     }

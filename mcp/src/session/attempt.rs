@@ -18,6 +18,7 @@ use crate::policy::Restart;
 use crate::process::unread::Unread;
 use crate::process::{Pipes, ProcessGroup};
 use crate::report::{ConnectPhase, ExitStatusReport, Outcome};
+use crate::signal;
 use crate::wire::desk::Desk;
 use crate::wire::handshake::{self, Refusal, Terms};
 use crate::wire::http::{HttpSession, headers};
@@ -122,8 +123,8 @@ impl Berth<'_> {
         let callbacks =
             self.session.params.callbacks.as_ref().unwrap_or(&self.shared.options.callbacks);
         let client = handshake::client(&self.shared.options.client_info, callbacks.capabilities())?;
-        let recorder =
-            Arc::new(Recorder::new(self.session.warnings.clone(), self.session.attempts.clone()));
+        let recorder = Recorder::new(self.session.warnings.clone(), self.session.attempts.clone());
+        let recorder = Arc::new(recorder.hiding(self.session.secrets.clone()));
         let desk = match Desk::open(&self.session.name, callbacks, &recorder) {
             Some((desk, end)) => {
                 self.stack.defer(exits::end_callbacks(end, self.orders.clone()));
@@ -163,7 +164,8 @@ impl Berth<'_> {
         held: &mut Held,
     ) -> Result<(PipeTransport, Unread), Fault> {
         held.recorder.step(ConnectPhase::Start, "starting the process");
-        let (process, pipes) = spawn(params)?;
+        let shown = |text: &str| self.session.secrets.hide(text).into_owned();
+        let (process, pipes) = spawn(params).map_err(|fault| fault.reworded(shown))?;
         if let Err(why) = self.shared.guard(&process) {
             held.recorder.warn(why);
         }
@@ -334,7 +336,7 @@ impl Held {
         let how = match status {
             ExitStatusReport::Code(code) => format!("the server exited with status {code}{during}"),
             ExitStatusReport::Signal(signal) => {
-                format!("the server was ended by signal {signal}{during}")
+                format!("the server was ended by {}{during}", signal::shown(signal))
             }
         };
         Fault::exited(how, status)

@@ -9,7 +9,6 @@ use crate::component::ComponentKind;
 use crate::error::ConnectError;
 use crate::fault::Fault;
 use crate::report::{ErrorReport, Outcome, ServerReport, SessionInfo};
-use crate::wire::stderr::StderrTail;
 
 impl SessionInfo {
     /// Sets the numbers of components.
@@ -45,11 +44,13 @@ pub(super) fn info(
 
 /// The report of a fault of the last start, with the end of its standard error.
 pub(super) fn error(life: &Life, fault: &Fault) -> ErrorReport {
-    let stderr = life.held.as_ref().and_then(|held| held.stderr.as_ref());
-    ErrorReport {
-        stderr_error: stderr.and_then(StderrTail::first_error),
-        ..fault.report(stderr.map(StderrTail::text))
-    }
+    let Some((stderr, secrets)) =
+        life.held.as_ref().and_then(|held| Some((held.stderr.as_ref()?, held.recorder.secrets())))
+    else {
+        return fault.report(None);
+    };
+    let stderr_error = stderr.first_error(secrets);
+    ErrorReport { stderr_error, ..fault.report(Some(stderr.text(secrets))) }
 }
 
 /// The report of a session that has been left.

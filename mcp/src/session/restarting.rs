@@ -33,7 +33,9 @@ impl Comebacks {
     pub(super) fn next(&mut self, session: &Session, fault: &Fault) -> Option<Duration> {
         let backoff = self.backoff(session, fault)?;
         self.tries = self.row(backoff);
-        let pause = backoff.pause(self.tries)?;
+        // A server that asks for a longer pause gets it, up to the longest one.
+        let asked = fault.wait.unwrap_or_default().min(backoff.longest);
+        let pause = backoff.pause(self.tries)?.max(asked);
         self.tries += 1;
         self.up_since = None;
         Some(pause)

@@ -3,12 +3,14 @@
 //! rmcp's types keep no field that they do not know. Therefore such an answer is passed on as plain JSON, once it has
 //! been checked to be an answer of the right kind.
 
+use std::borrow::Cow;
+
 use rmcp::model::{
     CallToolResult, ClientJsonRpcMessage, ClientRequest, CompleteResult, CreateTaskResult,
     GetPromptResult, InputRequiredResult, ReadResourceResult, RequestId,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::lists::fault;
 use super::message::Kind;
@@ -34,7 +36,7 @@ pub(super) fn wrong(kind: &Kind, result: &Value) -> Option<String> {
     let why = match method.as_str() {
         "tools/call" if CreateTaskResult::deserialize(result).is_ok() => None,
         "tools/call" => no_call(result),
-        "prompts/get" => fault::<GetPromptResult>(result),
+        "prompts/get" => fault::<GetPromptResult>(&with_known_blocks(result)),
         "resources/read" => fault::<ReadResourceResult>(result),
         "completion/complete" => fault::<CompleteResult>(result),
         _ => None,
@@ -51,5 +53,30 @@ fn no_call(result: &Value) -> Option<String> {
             r#"its "result" has none of "content", "structuredContent" and "isError""#.into(),
         );
     }
-    fault::<CallToolResult>(result)
+    fault::<CallToolResult>(&with_known_blocks(result))
+}
+
+/// The types of content that rmcp knows.
+const KNOWN: [&str; 5] = ["text", "image", "audio", "resource", "resource_link"];
+
+/// The result with an empty text in the place of each content block of another type, so that the rest of it can be
+/// checked. The protocol gains types, and a caller may know one that is not known here.
+fn with_known_blocks(result: &Value) -> Cow<'_, Value> {
+    let mut known = Cow::Borrowed(result);
+    for at in 0.. {
+        let (call, prompt) = (format!("/content/{at}"), format!("/messages/{at}/content"));
+        let (block, message) = (result.pointer(&call), result.pointer(&prompt));
+        if block.is_none() && result.pointer(&format!("/messages/{at}")).is_none() {
+            break;
+        }
+        for (place, block) in [(call, block), (prompt, message)] {
+            let kind = block.and_then(|block| block.get("type")?.as_str());
+            if kind.is_some_and(|kind| !KNOWN.contains(&kind))
+                && let Some(block) = known.to_mut().pointer_mut(&place)
+            {
+                *block = json!({"type": "text", "text": ""});
+            }
+        }
+    }
+    known
 }

@@ -25,14 +25,16 @@ use crate::params::Era;
 use crate::report::{ConnectPhase, Outcome};
 
 mod agreed;
+mod discovered;
 mod era;
 
 pub(crate) use self::agreed::{Agreed, client};
-pub(crate) use self::era::{check_version, discovered};
+pub(crate) use self::discovered::{Discovered, discovered};
+pub(crate) use self::era::check_version;
 
 /// The id of the first request. rmcp counts its own requests from 0, and a server must not see an id twice; a server
 /// may keep ids in 32 bits.
-const FIRST_ID: i64 = 1_000_000_000;
+pub(crate) const FIRST_ID: i64 = 1_000_000_000;
 /// The time that the other answer may take when `initialize` was accepted while the probe was open. A server that was
 /// slow to start answers both at about the same time.
 const LATE: Duration = Duration::from_millis(300);
@@ -130,7 +132,7 @@ pub(crate) async fn agree(
         initialize: None,
         discovers: 0,
         initializes: 0,
-        given_up: None,
+        remark: None,
     };
     let agreed = talk.hold().await;
     if agreed.is_ok() && talk.is_open() {
@@ -157,8 +159,8 @@ struct Talk<'a, L> {
     /// The number of times each was sent.
     discovers: u32,
     initializes: u32,
-    /// The text that the probe was given up, if it was.
-    given_up: Option<String>,
+    /// The reason why the probe has not decided, for a later failure: it was given up, or its answer cannot be read.
+    remark: Option<String>,
 }
 
 /// An event of a handshake.
@@ -188,7 +190,7 @@ impl<L: Line> Talk<'_, L> {
         }
         loop {
             match self.hear(until).await {
-                Heard::Probe(said) => match (Verdict::of(said), accepted.take()) {
+                Heard::Probe(said) => match (self.verdict(said), accepted.take()) {
                     (Verdict::Modern(agreed), _) | (_, Some(agreed)) => return Ok(agreed),
                     (Verdict::Again(_), None) if self.discovers < 2 => self.discover().await,
                     (Verdict::Refused(fault) | Verdict::Again(fault), None) => {
@@ -247,6 +249,16 @@ impl<L: Line> Talk<'_, L> {
         }
     }
 
+    /// The meaning of an answer to the probe. An answer that cannot be read may be the reason of a later failure.
+    fn verdict(&mut self, said: Said) -> Verdict {
+        if let Said::Failed(fault) = &said
+            && fault.outcome == Outcome::ProtocolError
+        {
+            self.remark = Some(fault.line());
+        }
+        Verdict::of(said)
+    }
+
     /// Whether an answer is still to come.
     fn is_open(&self) -> bool {
         !self.probes.is_empty() || self.initialize.is_some()
@@ -254,8 +266,9 @@ impl<L: Line> Talk<'_, L> {
 
     /// The time of the probe is over. Its answer still counts if it comes.
     async fn give_up_the_probe(&mut self, patience: Duration) {
-        self.given_up = Some(given_up(patience));
-        self.recorder.warn(given_up(patience));
+        let given_up = format!("server/discover was given up after {}", show_duration(patience));
+        self.recorder.warn(given_up.clone());
+        self.remark = Some(given_up);
         self.send_initialize(&ProtocolVersion::LATEST_WITH_INITIALIZE).await;
     }
 
@@ -280,8 +293,8 @@ impl<L: Line> Talk<'_, L> {
         let request =
             InitializeRequest::new(self.client.clone().with_protocol_version(version.clone()));
         let mut phase = "waiting for the answer to initialize".to_owned();
-        if let Some(given_up) = &self.given_up {
-            phase.push_str(&format!(" ({given_up})"));
+        if let Some(remark) = &self.remark {
+            phase.push_str(&format!(" ({remark})"));
         }
         self.recorder.step(ConnectPhase::Initialize, phase);
         self.initializes += 1;
@@ -335,9 +348,9 @@ impl<L: Line> Talk<'_, L> {
     /// The end of a handshake by an answer.
     fn refused(&self, fault: Fault) -> Refusal {
         self.recorder.probing(false);
-        let fault = match &self.given_up {
-            Some(given_up) => fault.remarked(given_up),
-            None => fault,
+        let fault = match &self.remark {
+            Some(remark) if *remark != fault.line() => fault.remarked(remark),
+            _ => fault,
         };
         Refusal { fault, answered: true }
     }
@@ -362,8 +375,4 @@ enum Asked {
 /// Whether `id` answers `asked`. Some servers send numbers back as strings.
 fn answers(id: &RequestId, asked: &RequestId) -> bool {
     id == asked || matches!(id, RequestId::String(id) if **id == *asked.to_string())
-}
-
-fn given_up(patience: Duration) -> String {
-    format!("server/discover was given up after {}", show_duration(patience))
 }

@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use rmcp::model::{ServerJsonRpcMessage, ServerResult};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
-use self::authorized::Credentials;
 use self::cancelling::Cancellations;
 use self::client::Client;
 use self::failure::Failure;
@@ -61,7 +60,8 @@ pub(crate) struct HttpSession {
     /// The address without parts that may be secrets, for texts.
     shown_url: String,
     headers: Headers,
-    credentials: Credentials,
+    /// The provider of further headers.
+    provider: Option<Authorize>,
     client: Client,
     recorder: Arc<Recorder>,
     stop: Stop,
@@ -80,14 +80,13 @@ impl HttpSession {
         pending: Arc<Pending>,
         (stop, group): (Stop, GroupSpawner<'static, Infallible>),
     ) -> Self {
-        let shown_url = headers::shown(url);
-        let credentials = Credentials::new(provider, &headers);
+        let shown_url = recorder.secrets().hide(&headers::shown(url)).into_owned();
         let url = url.into();
         Self {
             url,
             shown_url,
             headers,
-            credentials,
+            provider,
             client,
             recorder,
             outliving: Outliving::new(group, stop.clone()),
@@ -139,7 +138,7 @@ impl HttpSession {
             what = match incoming {
                 Incoming::Noise(what) => what,
                 Incoming::Message(mut message, mark) => {
-                    self.credentials.hide_in(&mut message);
+                    self.recorder.secrets().hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.recorder.warn(mark);
                     }

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use rmcp::model::{RequestId, ServerJsonRpcMessage, ServerResult};
 use serde_json::Value;
 
-use self::broken::{broken, lacking};
+use self::broken::{Broken, broken, lacking};
 use self::text::mended;
 use super::answers;
-use super::body::preview;
-use super::handshake::discovered;
+use super::body::{clipped, preview};
+use super::handshake::{Discovered, discovered};
 use super::message::{Kind, rejection};
 use super::pending::Pending;
 use super::raw;
@@ -31,8 +31,8 @@ pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 pub(crate) enum Incoming {
-    /// A message, and the repair that it needed.
-    Message(ServerJsonRpcMessage, Option<&'static str>),
+    /// A message, and a remark on it for the warnings.
+    Message(ServerJsonRpcMessage, Option<String>),
     /// A text that is for no request, described in one line.
     Noise(String),
 }
@@ -73,7 +73,7 @@ fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec
     }
     let mended = mended(text);
     let mark = matches!(mended, Cow::Owned(_))
-        .then_some("text that is not Unicode is shown with U+FFFD in its place");
+        .then(|| "text that is not Unicode is shown with U+FFFD in its place".to_owned());
     if mark.is_some()
         && let Ok(message) = pending.read(mended.as_bytes())
     {
@@ -81,12 +81,15 @@ fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec
     }
     let shown = preview(mended.as_bytes()).unwrap_or_default();
     let answered = match serde_json::from_str(&mended) {
-        Ok(Value::Object(object)) => {
-            let broken = broken(&object, pending, expected).into_iter();
-            let told = broken
-                .map(|(id, kind, why)| unreadable(id, &kind, &format!("{why}: {shown}"), pending));
-            told.collect()
-        }
+        Ok(Value::Object(object)) => match broken(&object, pending, expected) {
+            Broken::Of(id, kind, why) => {
+                vec![unreadable(id, &kind, &format!("{why}: {shown}"), pending)]
+            }
+            Broken::OfNone(why) => {
+                vec![Incoming::Noise(format!("an answer to nothing: {why}: {shown}"))]
+            }
+            Broken::NoAnswer => Vec::new(),
+        },
         Ok(_) => Vec::new(),
         Err(error) => {
             let skeleton = Skeleton::of(mended.as_bytes());
@@ -110,30 +113,37 @@ pub(crate) fn answered(skeleton: &Skeleton, why: &str, pending: &Pending) -> Vec
 fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incoming {
     pending.answered(&id);
     let text = format!("the answer to {} cannot be read: {why}", kind.subject());
+    // The probe has no caller, and the session may come up without its answer.
+    let mark = kind.is_probe().then(|| text.clone());
     let fault = Fault::new(Outcome::ProtocolError, text);
-    Incoming::Message(undelivered::answer(id, &fault), None)
+    Incoming::Message(undelivered::answer(id, &fault), mark)
 }
 
 /// Checks a message that rmcp can read.
 fn admit(
     message: ServerJsonRpcMessage,
     text: &[u8],
-    mark: Option<&'static str>,
+    mut mark: Option<String>,
     pending: &Pending,
     expected: Option<&RequestId>,
 ) -> Incoming {
     match message {
         ServerJsonRpcMessage::Response(mut response) => {
             let Some((id, kind)) = pending.named(&response.id) else {
-                return Incoming::Noise(format!(
-                    "an answer to no waiting request ({})",
-                    response.id
-                ));
+                return Incoming::Noise(format!("an answer {}", unasked(&response.id, pending)));
             };
-            if kind.is_probe()
-                && let Some(result) = discovered(text)
-            {
-                response.result = ServerResult::DiscoverResult(result);
+            if kind.is_probe() {
+                match discovered(text) {
+                    Discovered::Modern(result, remark) => {
+                        response.result = ServerResult::DiscoverResult(*result);
+                        mark = mark.or(remark);
+                    }
+                    Discovered::Broken(why) => {
+                        let shown = preview(text).unwrap_or_default();
+                        return unreadable(id, &kind, &format!("{why}: {shown}"), pending);
+                    }
+                    Discovered::Other => {}
+                }
             }
             let is_answer = matches!(response.result, ServerResult::InitializeResult(_));
             if kind.is_initialize() && !is_answer {
@@ -163,13 +173,15 @@ fn admit(
                     pending.answered(&id);
                     error.id = Some(id);
                 }
-                // The caller may know the request for which it is.
-                (None, None) => {}
-                (None, Some(id)) => {
+                // The handshake knows the request for which it is.
+                (None, None) if pending.is_opening() => {}
+                (None, id) => {
+                    let whose = match id {
+                        Some(id) => unasked(id, pending),
+                        None => "without an id".to_owned(),
+                    };
                     let what = rejection(&error.error);
-                    return Incoming::Noise(format!(
-                        "an error for no request of ours ({id}): {what}"
-                    ));
+                    return Incoming::Noise(format!("an error {whose}: {what}"));
                 }
             }
             Incoming::Message(ServerJsonRpcMessage::Error(error), mark)
@@ -183,6 +195,19 @@ fn admit(
             request.request = raw::request(request.request, text);
             Incoming::Message(ServerJsonRpcMessage::Request(request), mark)
         }
+    }
+}
+
+/// The reason why no request waits for an answer with this id.
+fn unasked(id: &RequestId, pending: &Pending) -> String {
+    let shown = match id {
+        RequestId::Number(id) => id.to_string(),
+        RequestId::String(id) => format!("{:?}", clipped(id)),
+    };
+    if pending.was_sent(id) {
+        format!("with the id {shown}, whose request waits no longer")
+    } else {
+        format!("with the id {shown}, which was never asked")
     }
 }
 

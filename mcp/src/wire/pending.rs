@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::ask::{ProgressSink, Tagged};
 use super::desk::Desk;
+use super::handshake::FIRST_ID;
 use super::lists::Sieve;
 use super::message::Kind;
 use super::notices::Notices;
@@ -70,6 +71,8 @@ struct Table {
     dropped: HashSet<RequestId>,
     /// The number of requests sent so far.
     sent: u64,
+    /// The highest ids sent so far: that of rmcp, and that of the handshake.
+    highest: [Option<i64>; 2],
 }
 
 impl Pending {
@@ -108,6 +111,10 @@ impl Pending {
         self.sieve.watch(message);
         let mut table = self.waiting.lock();
         table.sent += 1;
+        if let RequestId::Number(id) = request.id {
+            let highest = &mut table.highest[usize::from(id >= FIRST_ID)];
+            *highest = (*highest).max(Some(id));
+        }
         let mut waiting = Waiting::of(&request.request, Kind::of(message), table.sent);
         waiting.is_queued = is_queued;
         table.requests.insert(request.id.clone(), waiting);
@@ -155,6 +162,23 @@ impl Pending {
             RequestId::String(text) => found(&RequestId::Number(text.parse().ok()?)),
             RequestId::Number(_) => None,
         })
+    }
+
+    /// Whether a request with this id was ever sent: both sides count their ids up.
+    pub(crate) fn was_sent(&self, id: &RequestId) -> bool {
+        let id = match id {
+            RequestId::Number(id) => *id,
+            RequestId::String(id) => match id.parse() {
+                Ok(id) => id,
+                Err(_) => return false,
+            },
+        };
+        id >= 0 && self.waiting.lock().highest[usize::from(id >= FIRST_ID)] >= Some(id)
+    }
+
+    /// Whether a request of the handshake waits.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.waiting.lock().requests.values().any(|waiting| waiting.kind.opens())
     }
 
     /// The waiting request, if it is the only one. A stream of notifications does not count.

@@ -143,7 +143,8 @@ async fn read(
         for incoming in incoming {
             match incoming {
                 Incoming::Noise(what) => recorder.note(format!("{what}, on {}", pipes.output())),
-                Incoming::Message(message, mark) => {
+                Incoming::Message(mut message, mark) => {
+                    recorder.secrets().hide_in(&mut message);
                     if let Some(mark) = mark {
                         recorder.warn(mark);
                     }
@@ -195,7 +196,10 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
                 for incoming_message in incoming::read(&text, &pending, None) {
                     match incoming_message {
                         Incoming::Noise(what) => recorder.note(format!("{what}, on the adopted transport")),
-                        Incoming::Message(message, _) => {
+                        Incoming::Message(message, mark) => {
+                            if let Some(mark) = mark {
+                                recorder.warn(mark);
+                            }
                             if incoming.send(message).await.is_err() {
                                 return;
                             }

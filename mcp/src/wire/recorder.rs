@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::attempts::Attempts;
+use super::secrets::Secrets;
 use super::warnings::Warnings;
 use crate::fault::Fault;
 use crate::report::ConnectPhase;
@@ -24,6 +25,8 @@ pub(crate) struct Recorder {
     warnings: Arc<Warnings>,
     /// The attempts of the session, this one among them.
     attempts: Arc<Attempts>,
+    /// The secrets of the server, which no text of this record has.
+    secrets: Arc<Secrets>,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +42,16 @@ impl Recorder {
     /// The record of a connection of the session that has these warnings and attempts.
     pub(crate) fn new(warnings: Arc<Warnings>, attempts: Arc<Attempts>) -> Self {
         Self { warnings, attempts, ..Self::default() }
+    }
+
+    /// The same record, without these secrets in its texts.
+    pub(crate) fn hiding(self, secrets: Arc<Secrets>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// The secrets of the server.
+    pub(crate) fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
     }
 
     /// The attempt has reached this phase, which the report names, and `what` a time-out.
@@ -80,6 +93,7 @@ impl Recorder {
     /// Records a fault. While connecting the first fault is the cause and later ones are its consequences. Later,
     /// when a fault need not be the end, the newest one counts.
     pub(crate) fn fault(&self, fault: Fault) {
+        let fault = fault.reworded(|text| self.secrets.hide(text).into_owned());
         let mut recorded = self.recorded.lock();
         if recorded.connected || recorded.fault.is_none() {
             recorded.fault = Some(fault);
@@ -127,12 +141,12 @@ impl Recorder {
     /// Noise that did not prevent the session, such as a line on standard output that is not a
     /// message.
     pub(crate) fn note(&self, note: impl Into<String>) {
-        self.warnings.note(note.into());
+        self.warnings.note(self.secrets.hide(&note.into()).into_owned());
     }
 
     /// A finding about the server that did not prevent the session, such as an item of a list that cannot be
     /// read.
     pub(crate) fn warn(&self, warning: impl Into<String>) {
-        self.warnings.warn(warning.into());
+        self.warnings.warn(self.secrets.hide(&warning.into()).into_owned());
     }
 }

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::secrets::Secrets;
+
 /// The number of bytes that are kept of the end.
 const TAIL: usize = 4 * 1024;
 /// The number of bytes that are kept of the line that names an error.
 const LINE: usize = 512;
+/// The further bytes that are kept before the tail and after such a line, so that a secret at their edge is recognised.
+const EDGE: usize = 4 * 1024;
 /// The beginning of such a line.
 const ERROR: &[u8] = b"Error";
 
@@ -28,13 +32,13 @@ struct Kept {
 impl Kept {
     fn take(&mut self, chunk: &[u8]) {
         self.tail.extend(chunk);
-        let surplus = self.tail.len().saturating_sub(TAIL);
+        let surplus = self.tail.len().saturating_sub(TAIL + EDGE);
         self.tail.drain(..surplus);
         if self.error.is_some() {
             return;
         }
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            let room = LINE - self.line.len();
+            let room = LINE + EDGE - self.line.len();
             self.line.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
@@ -59,21 +63,20 @@ impl StderrTail {
         }
     }
 
-    /// The end, as text.
-    pub(crate) fn text(&self) -> String {
+    /// The end, as text, without the secrets. An end that begins inside a character begins with the next one.
+    pub(crate) fn text(&self, secrets: &Secrets) -> String {
         let mut kept = self.0.lock();
-        // A tail that begins inside a character begins with the next one.
-        let bytes = kept.tail.make_contiguous();
-        let start = bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
-        String::from_utf8_lossy(&bytes[start..]).into_owned()
+        let text = String::from_utf8_lossy(kept.tail.make_contiguous());
+        secrets.hide_between(&text, text.len().saturating_sub(TAIL), text.len())
     }
 
-    /// The first line that begins with "Error". A stack trace after it may have moved it out of the tail.
-    pub(crate) fn first_error(&self) -> Option<String> {
+    /// The first line that begins with "Error", without the secrets. A stack trace after it may have moved it out of the tail.
+    pub(crate) fn first_error(&self, secrets: &Secrets) -> Option<String> {
         let kept = self.0.lock();
         let under_way = Some(&kept.line).filter(|line| line.starts_with(ERROR));
         let line = kept.error.as_ref().or(under_way)?;
-        Some(String::from_utf8_lossy(line).trim_end().to_owned())
+        let line = String::from_utf8_lossy(line);
+        Some(secrets.hide_between(&line, 0, LINE).trim_end().to_owned())
     }
 }
 
@@ -84,11 +87,11 @@ mod tests {
     #[tokio::test]
     async fn of_standard_error_the_last_four_kibibytes_are_kept() {
         let tail = StderrTail::default();
-        let said = [vec![b'a'; 5_000], b"the end".to_vec()].concat();
+        let said = [vec![b'a'; 15_000], b"the end".to_vec()].concat();
         tail.clone().pump(&said[..]).await;
-        assert_eq!(tail.text().len(), TAIL);
-        assert!(tail.text().ends_with("the end"));
-        assert_eq!(tail.first_error(), None);
+        assert_eq!(tail.text(&Secrets::default()).len(), TAIL);
+        assert!(tail.text(&Secrets::default()).ends_with("the end"));
+        assert_eq!(tail.first_error(&Secrets::default()), None);
     }
 
     #[test]
@@ -106,9 +109,30 @@ mod tests {
                 said.as_bytes().chunks(size).for_each(|chunk| kept.take(chunk));
                 kept.take(&[b'.'; 5_000]);
                 let tail = StderrTail(Arc::new(Mutex::new(kept)));
-                let found = tail.first_error().expect("an error");
+                let found = tail.first_error(&Secrets::default()).expect("an error");
                 assert_eq!(found.trim_end_matches('.'), error, "in pieces of {size}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_also_at_the_edge_of_the_tail() {
+        let params = crate::params::ServerParams::stdio("s", Default::default());
+        let secrets = Secrets::of(&params.secret("s3cret-1234"));
+        for after in [TAIL - 5, TAIL - 11, TAIL, 3] {
+            let mut kept = Kept::default();
+            kept.take(&[b'.'; 2 * TAIL]);
+            kept.take(b"s3cret-1234");
+            kept.take(&vec![b'.'; after]);
+            let text = StderrTail(Arc::new(Mutex::new(kept))).text(&secrets);
+            assert!(text.len() <= TAIL && !text.contains("1234"), "{after}: {text}");
+        }
+        let mut kept = Kept::default();
+        kept.take(
+            format!("Error: {}s3cret-1234{}", ".".repeat(LINE - 12), ".".repeat(LINE)).as_bytes(),
+        );
+        let tail = StderrTail(Arc::new(Mutex::new(kept)));
+        let line = tail.first_error(&secrets).expect("an error");
+        assert!(line.len() <= LINE && !line.contains("s3"), "{line}");
     }
 }

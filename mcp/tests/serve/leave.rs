@@ -69,6 +69,30 @@ async fn a_closing_gateway_takes_no_requests_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_closing_gateway_tells_its_health_over_a_new_connection() {
+    within_limit(async {
+        let served = Served::start(vec![fleet_server("s", &[])]).await;
+        served.gateway.settled().await;
+        let under_way = served.send(&sleep(60_000)).await;
+        come_true(async || served.ask(Raw::new("GET", "/health")).await.message()["requests"] == 1)
+            .await;
+        let gateway = served.gateway.clone();
+        let closing = tokio::spawn(async move { gateway.close().await });
+        come_true(async || {
+            let health = served.ask(Raw::new("GET", "/health")).await;
+            (health.status, health.message()["status"].as_str()) == (503, Some("closing"))
+        })
+        .await;
+        let list = served.ask(Raw::modern("tools/list", json!({}))).await;
+        assert_eq!((list.status, list.header("retry-after")), (503, Some("5")), "{list:?}");
+        assert!(closing.await.expect("closed").clean);
+        drop(under_way);
+        assert!(tokio::net::TcpStream::connect(&served.address).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn streams_end_and_sessions_of_all_kinds_are_left() {
     within_limit(async {
         let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();

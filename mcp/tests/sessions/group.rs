@@ -284,7 +284,7 @@ async fn a_child_that_is_killed_in_a_call_is_named_with_the_signal() {
         assert!(killed.expect("kill").success());
         let gone = calling.await.expect("no panic");
         let Err(CallError::ServerGone { report, .. }) = &gone else { panic!("{gone:?}") };
-        assert!(report.message.contains("signal 9"), "{report:?}");
+        assert!(report.message.contains("SIGKILL (9)"), "{report:?}");
         let report = group.close().await;
         assert!(!report.clean, "a signal that was not ours");
         assert!(report.servers[0].leave.signals.is_empty(), "{report:?}");

@@ -287,7 +287,7 @@ async fn an_answer_that_is_none_fails_its_call_at_once() {
         for (body, why) in [
             (
                 json!({"jsonrpc": "2.0", "id": 4_711, "result": {}}),
-                "an answer to no waiting request (4711)",
+                "an answer with the id 4711, which was never asked",
             ),
             (json!({"jsonrpc": "2.0", "method": "ping", "id": 1}), "a request or a notification"),
             (json!({"ok": true}), "not a message"),

@@ -152,6 +152,12 @@ async fn a_delete_is_sent_once_and_its_status_is_kept() {
             (204, Delete::Terminated, true),
             (405, Delete::NotSupported, true),
             (404, Delete::AlreadyGone, true),
+            (410, Delete::AlreadyGone, true),
+            (501, Delete::NotSupported, true),
+            (400, Delete::Failed, false),
+            (403, Delete::Failed, false),
+            (429, Delete::Failed, false),
+            (503, Delete::Failed, false),
             (500, Delete::Failed, false),
             (401, Delete::Failed, false),
         ] {

@@ -353,7 +353,7 @@ async fn a_server_that_goes_away_while_it_lists_is_not_up() {
                 Outcome::Exited,
                 "exited with status 3 while waiting for the answer to tools/list",
             ),
-            ("kill -9 $$", Outcome::Exited, "ended by signal 9"),
+            ("kill -9 $$", Outcome::Exited, "ended by SIGKILL (9)"),
             ("exec >&-; sleep 20", Outcome::ProtocolError, "closed its standard output"),
         ] {
             let group = brisk_group();

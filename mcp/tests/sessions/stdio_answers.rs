@@ -237,3 +237,52 @@ async fn the_line_of_standard_error_that_names_the_error_is_kept() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_answer_with_an_id_that_was_never_asked_is_named() {
+    within_limit(async {
+        for (id, named) in [
+            ("4711", "the id 4711, which was never asked"),
+            ("\\\"x\\\"", "the id \"x\", which was never asked"),
+        ] {
+            let on_call = format!(
+                r#"printf "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[]}}}}\n""#
+            );
+            let limit = Duration::from_millis(300);
+            let group = SessionGroup::start(crate::support::brisk().call_timeout(Some(limit)));
+            group.connect(shell_server("s", &on_call)).await.expect("it comes up");
+            let error = echo(&group, "s").await.expect_err("no answer");
+            assert!(matches!(error, CallError::TimedOut { .. }), "{error:?}");
+            let warnings = &group.sessions()[0].warnings;
+            assert!(warnings.iter().any(|it| it.contains(named)), "{warnings:?}");
+            group.close().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_with_the_text_of_the_id_is_the_answer() {
+    within_limit(async {
+        let on_call = r#"printf '{"jsonrpc":"2.0","id":"%s","result":{"content":[]}}\n' "$id""#;
+        let group = brisk_group();
+        group.connect(shell_server("s", on_call)).await.expect("it comes up");
+        echo(&group, "s").await.expect("an answer");
+        let report = group.close().await;
+        assert!(report.all_well() && report.servers[0].warnings.is_empty(), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn content_of_an_unknown_type_is_delivered_as_it_came() {
+    within_limit(async {
+        let on_call = r#"say '"result":{"content":[{"type":"hologram","x":[1]}]}'"#;
+        let group = brisk_group();
+        group.connect(shell_server("s", on_call)).await.expect("it comes up");
+        let answer = echo(&group, "s").await.expect("an answer");
+        assert_eq!(answer["content"][0]["x"][0], 1);
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}

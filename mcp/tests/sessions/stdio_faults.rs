@@ -83,6 +83,38 @@ async fn a_directory_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn a_place_that_is_no_directory_or_not_permitted_is_named_with_the_cause() {
+    within_limit(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let folder = tempfile::tempdir().expect("a folder");
+        let shut = folder.path().join("shut");
+        std::fs::create_dir(&shut).expect("a folder");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode;
+        std::fs::set_permissions(&shut, mode(0)).expect("its mode");
+        // The superuser may enter every directory.
+        let is_shut = std::fs::read_dir(&shut).is_err();
+        for (place, cause, fails) in [
+            (file.path(), "Not a directory (os error 20)", true),
+            (&*shut, "Permission denied (os error 13)", is_shut),
+        ] {
+            let mut params = StdioParams::new("sh");
+            params.args = vec!["-c".into(), "exit 7".into()];
+            params.cwd = Some(place.into());
+            let error = brisk_group().connect(ServerParams::stdio("lost", params)).await;
+            let error = error.expect_err("it is not there, or it exits");
+            if fails {
+                assert_eq!(error.outcome(), Outcome::SpawnFailed, "{error}");
+                assert!(error.to_string().contains(&place.display().to_string()), "{error}");
+                assert_eq!(error.report().chain.last().map(String::as_str), Some(cause));
+            } else {
+                assert_eq!(error.outcome(), Outcome::Exited, "{error}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_banner_before_the_first_message_is_tolerated_and_told() {
     within_limit(async {
         let group = brisk_group();

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::cli::duration::parse_limit;
 use clap::Args;
-use moored_mcp::config::parse_duration;
 
 use super::limits::LimitArgs;
 use super::typed::TypedArgs;
@@ -21,7 +21,7 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub typed: TypedArgs,
     /// How long the tool may take [default: the server's "timeout" in CONFIG, or 5s].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_limit)]
     pub timeout: Option<Duration>,
     /// The other time limits.
     #[command(flatten)]

@@ -6,11 +6,13 @@ use clap::Args;
 use moored_mcp::config::parse_duration;
 use moored_mcp::{GroupOptions, Names, Watchdog};
 
+use crate::cli::duration::parse_limit;
+
 /// The time limits that the commands share.
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
     /// How long one server may take to connect and to list its components, from its turn on.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_limit)]
     pub connect_timeout: Duration,
     /// How long a server may leave server/discover unanswered before it gets initialize as well.
     ///

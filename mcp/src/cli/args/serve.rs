@@ -10,6 +10,7 @@ use moored_mcp::config::parse_duration;
 use moored_mcp::{GroupOptions, Names};
 
 use super::limits::LimitArgs;
+use crate::cli::duration::parse_limit;
 
 /// `moored-mcp serve`.
 #[derive(Debug, Args)]
@@ -51,7 +52,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration)]
     pub drain: Duration,
     /// Drop a client that has read none of the messages that wait for it for this long.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_limit)]
     pub unread: Duration,
     /// Print the report as JSON.
     #[arg(long)]

@@ -117,3 +117,36 @@ fn every_help_fits_into_80_columns() {
         }
     }
 }
+
+#[test]
+fn a_limit_of_nothing_is_refused_where_nothing_could_succeed_and_otherwise_means_at_once() {
+    let parsed = |words: &[&str]| Cli::try_parse_from(["moored-mcp"].iter().chain(words));
+    let commands = [&["doctor"][..], &["call", "c.json", "t", "{}"], &["serve", "c.json"]];
+    let at_once = ["--discover-timeout", "--budget", "--eof-grace", "--term-grace"];
+    for zero in ["0s", "0ms", "0m"] {
+        for command in commands {
+            for limit in at_once {
+                parsed(&[command, &[limit, zero]].concat()).expect("at once");
+            }
+        }
+        for limit in ["--settle", "--drain"] {
+            parsed(&["serve", "c.json", limit, zero]).expect("at once");
+        }
+        for words in [
+            &["doctor", "--connect-timeout", zero][..],
+            &["call", "c.json", "t", "{}", "--connect-timeout", zero],
+            &["call", "c.json", "t", "{}", "--timeout", zero],
+            &["serve", "c.json", "--unread", zero],
+        ] {
+            let error = parsed(words).expect_err("nothing could succeed");
+            assert_eq!(error.exit_code(), 2, "{words:?}");
+            let text = error.to_string();
+            assert!(text.contains(words[words.len() - 2]) && text.contains("zero"), "{text}");
+        }
+    }
+    for limit in ["--max-sessions", "--max-body", "--starts"] {
+        let error = parsed(&["serve", "c.json", limit, "0"]).expect_err("none");
+        assert_eq!(error.exit_code(), 2, "{limit}");
+        assert!(error.to_string().contains(limit), "{error}");
+    }
+}

@@ -125,13 +125,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 /// The end of a process.
 pub(crate) fn ended(status: ExitStatusReport) -> String {
     match status {
-        ExitStatusReport::Code(code) => format!("exit status {code}"),
-        ExitStatusReport::Signal(2) => "ended by SIGINT".to_owned(),
-        ExitStatusReport::Signal(6) => "ended by SIGABRT".to_owned(),
-        ExitStatusReport::Signal(9) => "ended by SIGKILL".to_owned(),
-        ExitStatusReport::Signal(11) => "ended by SIGSEGV".to_owned(),
-        ExitStatusReport::Signal(15) => "ended by SIGTERM".to_owned(),
-        ExitStatusReport::Signal(signal) => format!("ended by signal {signal}"),
+        ExitStatusReport::Code(_) => status.to_string(),
+        ExitStatusReport::Signal(_) => {
+            let signal = status.to_string();
+            // The number behind the name is for people who look it up in a log.
+            format!("ended by {}", signal.split_once(" (").map_or(&*signal, |(name, _)| name))
+        }
     }
 }
 
@@ -153,8 +152,8 @@ pub(crate) fn started(server: &ServerReport) -> Option<String> {
     // A wait that a person does not notice is left out.
     let waited = (server.waited_ms >= 100)
         .then(|| format!("waited {} for its turn to be started", show_ms(server.waited_ms)));
-    let again = (server.starts > 1)
-        .then(|| format!("started {} times: it exited on server/discover", server.starts));
+    // The reason for each further start is among the warnings and events.
+    let again = (server.starts > 1).then(|| format!("started {} times", server.starts));
     let all: Vec<_> = waited.into_iter().chain(again).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
@@ -329,9 +328,7 @@ mod tests {
         server.starts = 2;
         assert_eq!(
             started(&server).as_deref(),
-            Some(
-                "waited 3.1 s for its turn to be started, started 2 times: it exited on server/discover"
-            )
+            Some("waited 3.1 s for its turn to be started, started 2 times")
         );
     }
 

@@ -112,3 +112,24 @@ fn no_error_shows_what_a_variable_holds() {
         }
     }
 }
+
+#[test]
+fn values_that_were_filled_in_are_secrets_of_their_server() {
+    let text = r#"{"mcpServers": {
+        "a": {"command": "x", "args": ["--key=${KEY}", "--root=${HOME}", "${NONE:-default-word}"], "env": {"LOG": "${SHORT}"}},
+        "b": {"url": "https://h.example/${KEY}/mcp"},
+        "c": {"command": "${KEY}", "disabled": true},
+        "d": {"command": "x", "args": ["--key=sk-123456"]}
+    }}"#;
+    let config = Config::parse(text, |name| match name {
+        "KEY" => Ok("sk-123456".to_owned()),
+        "HOME" => Ok("/home/somebody".to_owned()),
+        "SHORT" => Ok("abc".to_owned()),
+        _ => Err(VarError::NotPresent),
+    })
+    .expect("valid");
+    let [a, b, d] = &config.servers[..] else { panic!("{config:?}") };
+    assert_eq!(a.endpoint(), "x --key=(hidden) --root=/home/somebody default-word");
+    assert_eq!(b.endpoint(), "https://h.example/(hidden)/mcp");
+    assert_eq!(d.endpoint(), "x --key=sk-123456", "it is written there for everybody to read");
+}

@@ -21,7 +21,8 @@ const HEAD: Duration = Duration::from_secs(30);
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
 impl Gateway {
-    /// Serves HTTP/1.1 on `listener` until the gateway closes.
+    /// Serves HTTP/1.1 on `listener` until the gateway has closed its connections. While it closes and requests are still
+    /// under way, a new connection gets 503, so that `/health` can be asked.
     ///
     /// # Errors
     ///
@@ -34,7 +35,7 @@ impl Gateway {
         let core = &self.0.core;
         let most = core.options.connections.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(most));
-        let mut closing = std::pin::pin!(core.closing.stop_requested());
+        let mut flushing = std::pin::pin!(core.flushing.stop_requested());
         let mut ended = std::pin::pin!(core.whole.cancelled());
         loop {
             let taken = async {
@@ -44,7 +45,7 @@ impl Gateway {
             };
             let (place, accepted) = tokio::select! {
                 biased;
-                () = &mut closing => return Ok(()),
+                () = &mut flushing => return Ok(()),
                 () = &mut ended => return Ok(()),
                 taken = taken => taken,
             };

@@ -1,9 +1,6 @@
 //! The meaning of the answers to `server/discover` and to `initialize`.
 
-use rmcp::model::{
-    DiscoverResult, ErrorCode, ErrorData, InitializeResult, ProtocolVersion, ServerResult,
-};
-use serde_json::{Value, json};
+use rmcp::model::{ErrorCode, ErrorData, InitializeResult, ProtocolVersion, ServerResult};
 
 use super::{Agreed, Said};
 use crate::fault::Fault;
@@ -127,23 +124,6 @@ impl Initialized {
             None => Self::Rejected(no_common_version(&offered)),
         }
     }
-}
-
-/// Reads an answer to the probe that names revisions, without requiring the fields about caching.
-pub(crate) fn discovered(answer: &[u8]) -> Option<DiscoverResult> {
-    let mut answer: Value = serde_json::from_slice(answer).ok()?;
-    let result = answer.get_mut("result")?.as_object_mut()?;
-    let offered = result.get_mut("supportedVersions")?.as_array_mut()?;
-    offered.retain(Value::is_string);
-    for (field, value) in [
-        ("resultType", json!("complete")),
-        ("capabilities", json!({})),
-        ("ttlMs", json!(0)),
-        ("cacheScope", json!("private")),
-    ] {
-        result.entry(field).or_insert(value);
-    }
-    serde_json::from_value(answer.get_mut("result")?.take()).ok()
 }
 
 /// Checks the revision that a server has chosen.

@@ -89,8 +89,10 @@ impl HttpSession {
             let response = response.await?;
             match response.status() {
                 status if status.is_success() => Ok(Delete::Terminated),
-                StatusCode::METHOD_NOT_ALLOWED => Ok(Delete::NotSupported),
-                StatusCode::NOT_FOUND => Ok(Delete::AlreadyGone),
+                StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                    Ok(Delete::NotSupported)
+                }
+                StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Delete::AlreadyGone),
                 _ => Err(Failure::of(response).await.0),
             }
         });

@@ -20,12 +20,17 @@ pub(super) enum Failure {
     Send(reqwest::Error),
     /// The answer was cut off, or is too large.
     Body(BodyError),
-    /// An error status, with the challenges of a 401 or 403 and the server's error text.
-    Status { status: StatusCode, challenges: Vec<String>, words: Option<String> },
+    /// An error status, with the challenges of a 401 or 403, the time that the server asks to wait, and its error text.
+    Status {
+        status: StatusCode,
+        challenges: Vec<String>,
+        wait: Option<Duration>,
+        words: Option<String>,
+    },
     /// A redirect that is not followed.
     Redirect { status: StatusCode, location: Option<String> },
-    /// 404 to a request of a session: rmcp begins a new one.
-    Expired,
+    /// 404 or 410 to a request of a session: rmcp begins a new one.
+    Expired(StatusCode),
     /// An answer of another kind.
     Unexpected(String),
     /// A body that is not an answer to the request.
@@ -66,8 +71,17 @@ impl Failure {
             return (Self::Redirect { status, location }, Vec::new());
         }
         let challenges = headers::challenges(&response);
+        let wait = headers::retry_after(&response);
         let text = body::beginning(response).await;
-        (Self::Status { status, challenges, words: words(&text) }, text)
+        (Self::Status { status, challenges, wait, words: words(&text) }, text)
+    }
+
+    /// The time that the server asks to wait before the next request.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Status { wait, .. } => *wait,
+            _ => None,
+        }
     }
 
     /// Whether a retry has no use.
@@ -90,14 +104,15 @@ impl Failure {
     /// one's.
     pub(super) fn error(&self, fault: Fault) -> HttpError {
         match self {
-            Self::Expired => HttpError::SessionExpired,
+            Self::Expired(_) => HttpError::SessionExpired,
             _ => HttpError::Client(fault),
         }
     }
 
     /// The fault for the caller. A server may repeat the credentials that it was sent; they are hidden in it.
     pub(super) fn fault(&self, session: &HttpSession, kind: &Kind) -> Fault {
-        self.unhidden(session, kind).reworded(|text| session.credentials.hide(text))
+        self.unhidden(session, kind)
+            .reworded(|text| session.recorder.secrets().hide(text).into_owned())
     }
 
     fn unhidden(&self, session: &HttpSession, kind: &Kind) -> Fault {
@@ -133,9 +148,9 @@ impl Failure {
             Self::Unexpected(what) => {
                 Fault::new(Outcome::ProtocolError, format!("{url} answered {to} with {what}"))
             }
-            Self::Expired => Fault::new(
+            Self::Expired(status) => Fault::new(
                 Outcome::UpstreamError,
-                format!("{url} no longer knows the session (HTTP 404 to {to})"),
+                format!("{url} no longer knows the session (HTTP {} to {to})", status.as_u16()),
             ),
             Self::NotResumed { tries, over, wait, last } => {
                 let last = last.fault(session, kind);
@@ -149,7 +164,8 @@ impl Failure {
                 };
                 let text =
                     format!("the response stream of {url} to {to} was lost and not resumed{how}");
-                Fault::caused(last.outcome, text, last)
+                let asked = last.wait;
+                Fault::caused(last.outcome, text, last).asking_to_wait(asked)
             }
             Self::Redirect { status, location } => {
                 let to_where = location.as_deref().unwrap_or("nowhere: it names no location");
@@ -158,8 +174,9 @@ impl Failure {
                 );
                 Fault::new(Outcome::UpstreamError, text)
             }
-            Self::Status { status, challenges, words } => {
-                refused(session, kind, *status, challenges, words.as_deref())
+            Self::Status { status, challenges, wait, words } => {
+                let fault = refused(session, kind, *status, *wait, challenges, words.as_deref());
+                fault.asking_to_wait(*wait)
             }
             Self::Told(fault) => fault.clone(),
         }
@@ -171,6 +188,7 @@ fn refused(
     session: &HttpSession,
     kind: &Kind,
     status: StatusCode,
+    wait: Option<Duration>,
     challenges: &[String],
     words: Option<&str>,
 ) -> Fault {
@@ -188,6 +206,9 @@ fn refused(
         && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
     {
         text.push_str(" (so does a server that speaks only the removed HTTP+SSE transport)");
+    }
+    if let Some(wait) = wait {
+        text.push_str(&format!(" (the server asks to wait {})", show_duration(wait)));
     }
     for more in challenges.iter().map(String::as_str).chain(words) {
         text.push_str(": ");

@@ -1,10 +1,13 @@
 //! Headers: the headers of the user, of the protocol, and of an answer.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{RequestBuilder, Response};
+use reqwest::header::{
+    ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
 use crate::fault::Fault;
 use crate::report::Outcome;
@@ -108,6 +111,28 @@ pub(super) fn challenges(response: &Response) -> Vec<String> {
     all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
+/// The time that a server with too much to do asks to wait (RFC 9110, section 10.2.3): a number of seconds, or a date.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let is_busy = matches!(
+        response.status(),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    let value = response.headers().get(RETRY_AFTER).filter(|_| is_busy)?.to_str().ok()?;
+    wait_of(value, SystemTime::now())
+}
+
+/// The time in a `Retry-After`; `None` if there is none to wait.
+fn wait_of(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than the type has are as good as its most.
+        Duration::from_secs(value.parse().unwrap_or(u32::MAX).into())
+    } else {
+        httpdate::parse_http_date(value).ok()?.duration_since(now).ok()?
+    };
+    (!wait.is_zero()).then_some(wait)
+}
+
 /// The target of a redirect, in a form that may be shown.
 pub(super) fn location(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION)?.as_bytes();
@@ -159,6 +184,25 @@ mod tests {
             assert_eq!(is_media_type(&headers, "application/json"), is_json, "{value:?}");
         }
         assert!(!is_media_type(&HeaderMap::new(), "application/json"));
+    }
+
+    #[test]
+    fn the_time_to_wait_is_a_number_of_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Fri, 27 Nov 2026 02:00:00 GMT").expect("a date");
+        for (value, wait) in [
+            ("30", Some(30)),
+            (" 1 ", Some(1)),
+            ("99999999999999999999", Some(u32::MAX.into())),
+            ("Fri, 27 Nov 2026 02:00:45 GMT", Some(45)),
+            ("Fri, 27 Nov 2026 01:00:00 GMT", None),
+            ("0", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(wait_of(value, now), wait.map(Duration::from_secs), "{value:?}");
+        }
     }
 
     #[test]

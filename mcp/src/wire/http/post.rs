@@ -258,7 +258,10 @@ async fn refused(
     let status = response.status();
     let is_json = headers::is(&response, JSON);
     let (failure, text) = Failure::of(response).await;
-    if status == StatusCode::NOT_FOUND && had_session && !kind.is_lifecycle() {
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+        && had_session
+        && !kind.is_lifecycle()
+    {
         // A server that does not know the method knows the session, even if its status is 404.
         if is_json
             && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
@@ -268,16 +271,17 @@ async fn refused(
         }
         // In a new session the same answer has another reason.
         let is_first = session.open.lock().expires(kind, waits.id());
-        return Err(if is_first { Failure::Expired } else { failure });
+        return Err(if is_first { Failure::Expired(status) } else { failure });
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(failure);
     }
     // The server's error text about a request is more precise than its status, unless the server itself
-    // failed.
+    // failed, or asks to wait.
     if is_json
         && kind.expects_answer()
         && status.is_client_error()
+        && status != StatusCode::TOO_MANY_REQUESTS
         && let Ok(answer @ ServerJsonRpcMessage::Error(_)) = session.answer(&text, waits)
     {
         return Ok(StreamableHttpPostResponse::Json(answer, None));

@@ -95,6 +95,8 @@ pub(super) struct ResponseStream {
     opened: Instant,
     last_id: Option<String>,
     retry: Option<Duration>,
+    /// The time that the server asks to wait before the next try only.
+    asked: Option<Duration>,
     noise: Option<String>,
     tries: u32,
     fruitless_since: Option<Instant>,
@@ -138,6 +140,7 @@ impl ResponseStream {
             opened: Instant::now(),
             last_id: None,
             retry: None,
+            asked: None,
             noise: None,
             tries: 0,
             fruitless_since: None,
@@ -183,7 +186,7 @@ impl ResponseStream {
         for incoming in incoming::read(data, &self.session().pending, expected) {
             match incoming {
                 Incoming::Message(mut message, mark) => {
-                    self.session().credentials.hide_in(&mut message);
+                    self.session().recorder.secrets().hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.session().recorder.warn(mark);
                     }
@@ -203,7 +206,7 @@ impl ResponseStream {
 
     /// Takes note of an event that is no message.
     fn noise(&mut self, what: &str) {
-        let what = self.session().credentials.hide(what);
+        let what = self.session().recorder.secrets().hide(what).into_owned();
         let from = &self.session().shown_url;
         self.session().recorder.note(format!("an event of {from} is {what}"));
         self.noise = Some(what);
@@ -220,7 +223,7 @@ impl ResponseStream {
         let since = *self.fruitless_since.get_or_insert_with(Instant::now);
         let mut last = loss;
         loop {
-            let wait = self.wait();
+            let wait = self.wait().max(self.asked.take().unwrap_or_default());
             let over = since.elapsed();
             if self.tries == self.patience.tries || over + wait > self.patience.over {
                 return Err(self.not_resumed(over, wait, last));
@@ -241,6 +244,7 @@ impl ResponseStream {
                     return Ok(());
                 }
                 Err(failed) => {
+                    self.asked = failed.wait();
                     let is_final = failed.is_final();
                     last = Failure::Told(failed.fault(self.session(), &Kind::Stream));
                     if is_final {

@@ -8,15 +8,23 @@ use crate::wire::message::Kind;
 use crate::wire::pending::Pending;
 use crate::wire::skeleton::Skeleton;
 
-/// The request that a JSON object answers although it is not a message, and the reason why it
-/// is not.
+/// A JSON object that is no message.
+pub(super) enum Broken {
+    /// It answers this request, and this is the reason why it is no message.
+    Of(RequestId, Kind, String),
+    /// It is an answer, and its id, of which this is said, could be for any request.
+    OfNone(String),
+    NoAnswer,
+}
+
+/// Finds the request that a JSON object answers although it is not a message.
 pub(super) fn broken(
     object: &Map<String, Value>,
     pending: &Pending,
     expected: Option<&RequestId>,
-) -> Option<(RequestId, Kind, String)> {
+) -> Broken {
     if object.contains_key("method") {
-        return None;
+        return Broken::NoAnswer;
     }
     let id = match object.get("id") {
         Some(Value::String(text)) => Some(RequestId::String(text.as_str().into())),
@@ -26,18 +34,26 @@ pub(super) fn broken(
         _ => None,
     };
     if let Some(id) = id {
-        let (id, kind) = pending.named(&id)?;
-        return Some((id, kind, wrong_in(object)));
+        return match pending.named(&id) {
+            Some((id, kind)) => Broken::Of(id, kind, wrong_in(object)),
+            None => Broken::NoAnswer,
+        };
     }
     // A line of a log may have a "result" as well.
     let is_answer = object.contains_key("jsonrpc")
         && (object.contains_key("result") || object.contains_key("error"));
-    let (id, kind) = pending.named(&expected.cloned().or_else(|| pending.only())?)?;
+    if !is_answer {
+        return Broken::NoAnswer;
+    }
     let why = match object.get("id") {
         None => r#"it has no "id""#.to_owned(),
         Some(id) => format!(r#"its "id" is {id}"#),
     };
-    is_answer.then_some((id, kind, why))
+    let only = expected.cloned().or_else(|| pending.only());
+    match only.and_then(|id| pending.named(&id)) {
+        Some((id, kind)) => Broken::Of(id, kind, why),
+        None => Broken::OfNone(why),
+    }
 }
 
 /// The fault of an answer that is well-formed JSON.

@@ -120,10 +120,10 @@ fn what_is_no_answer_is_noise() {
     let foreign = r#"{"jsonrpc":"2.0","id":9,"error":{"code":1,"message":"m"}}"#;
     assert_eq!(
         told(foreign.as_bytes()),
-        Err("an error for no request of ours (9): m (code 1)".into())
+        Err("an error with the id 9, which was never asked: m (code 1)".into())
     );
     let late = br#"{"jsonrpc":"2.0","id":9,"result":{}}"#;
-    assert_eq!(told(late), Err("an answer to no waiting request (9)".into()));
+    assert_eq!(told(late), Err("an answer with the id 9, which was never asked".into()));
     assert!(read(b" \r\n", &waiting("tools/call", 3), None).is_empty());
 }
 
@@ -180,8 +180,13 @@ fn an_error_without_an_id_is_for_the_only_request() {
     let pending = waiting("tools/call", 3);
     pending.sent(&request("tools/call", 4));
     let unknown = read_one(text, &pending, None);
+    let Incoming::Noise(what) = unknown else { panic!("{unknown:?}") };
+    assert_eq!(what, "an error without an id: what? (code -32700)");
+    let opening = waiting("initialize", 1);
+    opening.sent(&request("initialize", 2));
+    let either = read_one(text, &opening, None);
     assert!(
-        matches!(unknown, Incoming::Message(ServerJsonRpcMessage::Error(it), _) if it.id.is_none())
+        matches!(either, Incoming::Message(ServerJsonRpcMessage::Error(it), _) if it.id.is_none())
     );
     let known = read_one(text, &pending, Some(&RequestId::Number(4)));
     assert!(matches!(known, Incoming::Message(..)));
@@ -223,5 +228,50 @@ fn what_initialize_lacks_is_named() {
             None => assert_eq!(told, ""),
             Some(lacks) => assert!(told.contains(&lacks), "{text}: {told}"),
         }
+    }
+}
+
+#[test]
+fn an_answer_that_no_request_waits_for_is_named_by_its_id() {
+    let pending = waiting("tools/call", 3);
+    pending.sent(&request("tools/call", 4));
+    let result = r#""jsonrpc":"2.0","result":{"content":[]}"#;
+    for (id, told) in [
+        ("7", "an answer with the id 7, which was never asked"),
+        ("-1", "an answer with the id -1, which was never asked"),
+        (r#""abc""#, "an answer with the id \"abc\", which was never asked"),
+        ("1000000000", "an answer with the id 1000000000, which was never asked"),
+        ("2", "an answer with the id 2, whose request waits no longer"),
+        ("null", "an answer to nothing: its \"id\" is null: {\"id\":null,"),
+        ("[1]", "an answer to nothing: its \"id\" is [1]: {\"id\":[1],"),
+    ] {
+        let read = read_one(format!("{{\"id\":{id},{result}}}").as_bytes(), &pending, None);
+        let Incoming::Noise(what) = read else { panic!("{id}: {read:?}") };
+        assert!(what.starts_with(told), "{what}");
+    }
+    let read = read_one(format!("{{\"id\":\"3\",{result}}}").as_bytes(), &pending, None);
+    let Incoming::Message(ServerJsonRpcMessage::Response(answer), None) = read else {
+        panic!("{read:?}")
+    };
+    assert_eq!(answer.id, RequestId::Number(3), "the text of an id is that id");
+}
+
+#[test]
+fn content_of_a_type_that_is_not_known_is_passed_on() {
+    for text in [
+        r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"text","text":"a"},{"type":"hologram","x":1}]}}"#,
+        r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"hologram","x":1}],"isError":true}}"#,
+    ] {
+        assert!(told(text.as_bytes()).expect("a result").contains(r#""x":1"#), "{text}");
+    }
+    for (text, why) in [
+        (
+            r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":"hologram"},{"type":"text"}]}}"#,
+            "content[1]",
+        ),
+        (r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"x":1}]}}"#, "content[0]"),
+        (r#"{"jsonrpc":"2.0","id":3,"result":{"content":[{"type":7}]}}"#, "content[0]"),
+    ] {
+        assert!(told(text.as_bytes()).expect_err(text).contains(why), "{text}");
     }
 }

@@ -1,0 +1,142 @@
+//! The answer to `server/discover`, read leniently, because a field that nothing depends on is no reason to take a server
+//! for one of the older era.
+
+use rmcp::model::DiscoverResult;
+use serde_json::{Value, json};
+
+use crate::wire::lists::fault;
+
+/// The meaning of a result of the probe.
+#[derive(Debug)]
+pub(crate) enum Discovered {
+    /// The description of a server of the newer era, and a remark on the fields that cannot be read and are ignored.
+    Modern(Box<DiscoverResult>, Option<String>),
+    /// It is meant as such a description, and lacks a part without which it is none: the reason, which names that part.
+    Broken(String),
+    /// Another result. Some servers of the older era answer every request.
+    Other,
+}
+
+/// The test for a value that can be read.
+type Test = fn(&Value) -> bool;
+/// A field that may be missing: its name, its value then, and its test.
+type Optional = (&'static str, Option<Value>, Test);
+
+/// Reads an answer to the probe.
+pub(crate) fn discovered(text: &[u8]) -> Discovered {
+    let mut answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    let Some(Value::Object(result)) = answer.get_mut("result") else { return Discovered::Other };
+    if !["supportedVersions", "capabilities"].iter().any(|field| result.contains_key(*field)) {
+        return Discovered::Other;
+    }
+    if let Some(Value::Array(offered)) = result.get_mut("supportedVersions") {
+        offered.retain(Value::is_string);
+    }
+    let required: [(_, Test); 2] =
+        [("supportedVersions", Value::is_array), ("capabilities", Value::is_object)];
+    for (field, is_right) in required {
+        match result.get(field) {
+            None | Some(Value::Null) => return Discovered::Broken(format!("it has no {field:?}")),
+            Some(value) if is_right(value) => {}
+            Some(_) => return Discovered::Broken(format!("its {field:?} has the wrong shape")),
+        }
+    }
+    let optional: [Optional; 5] = [
+        ("resultType", Some(json!("complete")), Value::is_string),
+        ("ttlMs", Some(json!(0)), Value::is_u64),
+        ("cacheScope", Some(json!("private")), |it| *it == "public" || *it == "private"),
+        ("instructions", None, Value::is_string),
+        ("_meta", None, Value::is_object),
+    ];
+    let mut ignored = Vec::new();
+    for (field, default, is_right) in optional {
+        match result.remove(field) {
+            Some(value) if is_right(&value) => {
+                result.insert(field.to_owned(), value);
+                continue;
+            }
+            Some(Value::Null) | None => {}
+            Some(_) => ignored.push(format!("{field:?}")),
+        }
+        result.extend(default.map(|value| (field.to_owned(), value)));
+    }
+    let result = Value::Object(std::mem::take(result));
+    if let Some(why) = fault::<DiscoverResult>(&result) {
+        return Discovered::Broken(why);
+    }
+    let remark = (!ignored.is_empty()).then(|| {
+        let ignored = ignored.join(", ");
+        format!("the answer to server/discover: {ignored} cannot be read and is ignored")
+    });
+    match serde_json::from_value(result) {
+        Ok(result) => Discovered::Modern(Box::new(result), remark),
+        Err(_) => Discovered::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(result: &Value) -> Discovered {
+        discovered(json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string().as_bytes())
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut result = json!({
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}},
+            "ttlMs": 0,
+            "cacheScope": "private",
+        });
+        result[field] = value;
+        result
+    }
+
+    #[test]
+    fn a_field_that_nothing_depends_on_is_ignored_and_named() {
+        for (field, value) in [
+            ("resultType", json!(7)),
+            ("ttlMs", json!("soon")),
+            ("ttlMs", json!(-1)),
+            ("cacheScope", json!("galaxy")),
+            ("instructions", json!(["a"])),
+            ("_meta", json!("x")),
+        ] {
+            let Discovered::Modern(result, remark) = read(&with(field, value)) else {
+                panic!("{field}")
+            };
+            assert!(result.capabilities.tools.is_some());
+            let expected =
+                format!("the answer to server/discover: {field:?} cannot be read and is ignored");
+            assert_eq!(remark, Some(expected));
+        }
+        for missing in ["resultType", "ttlMs", "cacheScope", "instructions", "_meta"] {
+            let read = read(&with(missing, Value::Null));
+            assert!(matches!(read, Discovered::Modern(_, None)), "{missing}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_description_without_a_part_that_matters_names_that_part() {
+        for (field, value, why) in [
+            ("capabilities", Value::Null, r#"it has no "capabilities""#),
+            ("capabilities", json!([]), r#"its "capabilities" has the wrong shape"#),
+            ("capabilities", json!({"tools": 5}), "`capabilities.tools`: invalid type"),
+            ("supportedVersions", Value::Null, r#"it has no "supportedVersions""#),
+            ("supportedVersions", json!("2026-07-28"), r#"its "supportedVersions" has"#),
+        ] {
+            let read = read(&with(field, value));
+            let Discovered::Broken(told) = read else { panic!("{field}: {read:?}") };
+            assert!(told.starts_with(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn another_result_is_no_description() {
+        for other in [json!({}), json!(null), json!([1]), json!({"tools": []})] {
+            assert!(matches!(read(&other), Discovered::Other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Values that a server was given and repeats: no error, warning or report shows them.
+
+use moored_mcp::{CallError, StdioParams, Transport};
+
+use crate::support::{brisk_group, echo, shell, shell_server, within_limit};
+
+/// The same server with variables in its environment.
+fn with_env(
+    mut server: moored_mcp::ServerParams,
+    pairs: &[(&str, &str)],
+) -> moored_mcp::ServerParams {
+    let Transport::Stdio(StdioParams { env, .. }) = &mut server.transport else {
+        panic!("a child")
+    };
+    env.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    server
+}
+
+#[tokio::test]
+async fn values_of_env_are_hidden_in_the_tail_of_standard_error() {
+    within_limit(async {
+        let script = r#"echo "Error: key $API_KEY, mode $MODE, at $ROOT" >&2; echo "given given-to-it" >&2; exit 7"#;
+        let env =
+            [("API_KEY", "sk-123456"), ("MODE", "production"), ("ROOT", "/srv/files")];
+        let params = with_env(shell("s", script), &env).secret("given-to-it");
+        let group = brisk_group();
+        let error = group.connect(params).await.expect_err("it exits");
+        let line = "Error: key (hidden), mode production, at /srv/files";
+        let report = error.report();
+        assert_eq!(report.stderr_error.as_deref(), Some(line));
+        let tail = format!("{line}\ngiven (hidden)\n");
+        assert_eq!(report.stderr_tail.as_deref(), Some(&*tail));
+        let report = group.close().await;
+        assert!(!format!("{report:?}").contains("sk-123456"), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_of_env_are_hidden_in_errors_and_in_noise_and_a_result_is_unchanged() {
+    within_limit(async {
+        let rejects = r#"echo "noise $API_KEY"; say '"error":{"code":-32000,"message":"bad '"$API_KEY"'","data":{"key":"'"$API_KEY"'"}}'"#;
+        let group = brisk_group();
+        let server = with_env(shell_server("s", rejects), &[("API_KEY", "sk-123456")]);
+        group.connect(server).await.expect("up");
+        let error = echo(&group, "s").await.expect_err("rejected");
+        assert!(matches!(error, CallError::Rejected { .. }), "{error:?}");
+        let text = format!("{error} {error:?} {:?}", group.close().await);
+        assert!(text.contains("noise (hidden)") && text.contains("bad (hidden)"), "{text}");
+        assert!(!text.contains("sk-123456"), "{text}");
+
+        let answers = r#"say '"result":{"content":[{"type":"text","text":"'"$API_KEY"'"}]}'"#;
+        let group = brisk_group();
+        let server = with_env(shell_server("s", answers), &[("API_KEY", "sk-123456")]);
+        group.connect(server).await.expect("up");
+        let answer = echo(&group, "s").await.expect("an answer");
+        assert_eq!(answer["content"][0]["text"], "sk-123456");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_argument_is_hidden_where_a_command_line_is_shown() {
+    within_limit(async {
+        let group = brisk_group();
+        let server = || shell_server("s", ": key-123456").secret("key-123456");
+        group.connect(server()).await.expect("up");
+        let error = group.connect(server()).await.expect_err("the name is taken");
+        assert!(error.to_string().contains(": (hidden)"), "{error}");
+        assert!(!error.to_string().contains("key-123456"), "{error}");
+        group.close().await;
+    })
+    .await;
+}
