@@ -29,6 +29,8 @@ pub(crate) struct Gate {
     watched: AtomicBool,
     /// Whether `run` was dropped, or never polled.
     abandoned: AtomicBool,
+    /// Whether `run` polls the body, and takes the arrivals after that. Only code of the owner's task acts on it.
+    in_poll: AtomicBool,
     waiting: Mutex<Waiting>,
     /// Whether there is a limit.
     limited: AtomicBool,
@@ -123,6 +125,7 @@ impl Gate {
             inside: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            in_poll: AtomicBool::new(false),
             waiting: Mutex::default(),
             limited: AtomicBool::new(false),
             line: Mutex::new(Line::default()),
@@ -213,6 +216,14 @@ impl Gate {
         drop(waker);
     }
 
+    pub(super) fn set_in_poll(&self, on: bool) {
+        self.in_poll.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_in_poll(&self) -> bool {
+        self.in_poll.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
@@ -287,13 +298,15 @@ impl Gate {
 
     /// Closes the group; ready when no child is inside, and no guard that counts.
     pub(super) fn poll_close(&self, guards: Guards, cx: &mut Context<'_>) -> Poll<()> {
-        if self.close(guards, 0) {
+        if self.close(guards) {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
         let old = self.waiting.lock().waker.replace(waker);
         drop(old);
-        if !self.close(guards, AWAITED) {
+        // A read-modify-write, because a load might return an older value of the count.
+        self.inside.fetch_or(AWAITED, Ordering::AcqRel);
+        if !self.close(guards) {
             return Poll::Pending;
         }
         let own = self.waiting.lock().waker.take();
@@ -312,15 +325,12 @@ impl Gate {
         Ok(())
     }
 
-    fn close(&self, guards: Guards, awaited: u64) -> bool {
-        // A read-modify-write, because a load might return an older value of the count.
-        let inside = self.inside.fetch_or(awaited, Ordering::AcqRel) | awaited;
-        let closed = inside | CLOSED;
-        (inside < ONE || (guards == Guards::Ignored && children(inside) == 0))
-            && self
-                .inside
-                .compare_exchange(inside, closed, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+    fn close(&self, guards: Guards) -> bool {
+        let close = |inside: u64| {
+            let empty = inside < ONE || (guards == Guards::Ignored && children(inside) == 0);
+            empty.then_some(inside | CLOSED)
+        };
+        self.inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, close).is_ok()
     }
 }
 

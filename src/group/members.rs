@@ -44,11 +44,21 @@ impl<E, M: Kept<E>> Members<E, M> {
         drop_each(self.members.take_all(), ledger)
     }
 
-    /// Takes over the members that were woken and the children that have arrived since the last poll;
-    /// `true` if there are any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Takes over the members that were woken since the last call; `true` if there are any.
+    pub(super) fn take_woken(&mut self, gate: &Core, run: &Waker) -> bool {
+        self.members.take_woken(gate, run)
+    }
+
+    /// As [`take_woken`](Members::take_woken), with the children that have arrived.
     pub(super) fn take_news(&mut self, group: &Hub<E, M>, run: &Waker) -> bool {
+        let gate = &group.ledger.gate;
         // Registers `run` before it takes the arrivals, so that a later arrival wakes it.
-        let (woken, arrived) = self.members.take_woken(&group.ledger.gate, run);
+        let woken = self.take_woken(gate, run);
+        let arrived = gate.take_arrived();
         if arrived {
             self.arrivals = group.take_arrivals();
         }

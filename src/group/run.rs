@@ -144,18 +144,32 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
         }
     }
 
+    /// Polls once each child that was woken, before the body, which then finds their results in the same poll. If the
+    /// group has got a request, the body comes first.
+    fn poll_woken(&mut self, cx: &mut Context<'_>) {
+        let Crew { shared, members, told, .. } = self;
+        let calm = !members.is_empty() && *told == request::told_below(&shared.ledger.node);
+        if calm && members.take_woken(&shared.ledger.gate, cx.waker()) {
+            self.poll_taken();
+        }
+    }
+
     /// Polls once each child that was woken or has arrived, and every child if the group has got a request. To be
     /// called with the run's waker registered, because a request to the group after the look here has to wake the run.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
-        let Crew { shared, frame, members, told, at, .. } = self;
+        let Crew { shared, members, told, .. } = self;
         let before = std::mem::replace(told, request::told_below(&shared.ledger.node));
         let mut news = members.take_news(shared, cx.waker());
         if *told != before {
             news |= members.wake_all();
         }
-        if !news {
-            return;
+        if news {
+            self.poll_taken();
         }
+    }
+
+    fn poll_taken(&mut self) {
+        let Crew { shared, frame, members, at, .. } = self;
         let panicked = |payload| shared.ledger.panicked(payload, None, at);
         if let Err(payload) =
             frame.within(|| members.poll(&shared.ledger.gate, &shared.ledger, panicked))
@@ -189,8 +203,15 @@ where
         if crew.number == 0 {
             crew.number = next_number();
         }
+        if crew.frame.check_poller().is_ok() {
+            crew.poll_woken(cx);
+        }
         let mut body = InPlace { body: this.body, value: this.value, why: unasked };
-        let ended = ready!(frame::poll_body(&mut crew.frame, &mut body, cx));
+        let gate = &crew.shared.ledger.gate;
+        gate.set_in_poll(true);
+        let polled = frame::poll_body(&mut crew.frame, &mut body, cx);
+        gate.set_in_poll(false);
+        let ended = ready!(polled);
         crew.body_ended = true;
         let ledger = &crew.shared.ledger;
         match ended {

@@ -124,8 +124,13 @@ impl<E, M: Kept<E>> Shared<E, M> {
             self.drop_arrivals();
         }
         if first {
-            // If there were others, the spawn of the first of them has woken `run`.
-            self.ledger.gate.notify();
+            // If there were others, the spawn of the first of them has told `run`.
+            let gate = &self.ledger.gate;
+            if gate.is_in_poll() && owner::is_current_tasks(self.node()) {
+                gate.note_arrival();
+            } else {
+                gate.notify();
+            }
         }
     }
 

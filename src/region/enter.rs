@@ -9,7 +9,7 @@
 //! 3. A region is not moved inside itself when it is handed over (R4).
 
 use super::ambient;
-use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED};
+use super::flags::{ATTENDED, CLOCKED, ENTERED, LEFT, LINKED, ROOT, SHELTERED, SHIELD, TIMED, TOP};
 use super::kind::Kind;
 use super::links;
 use super::look;
@@ -50,12 +50,13 @@ pub(super) fn entered(
 ) -> Arc<Node> {
     let clocked = clock::flag_within(parent.as_ref());
     let timed = if deadline.is_some() { TIMED } else { 0 };
+    let top = flag_of_top(kind, parent.as_ref());
     quiet::note_enclosed(parent.as_ref());
     let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
     if deadline.is_some() {
         inner.more().deadline = deadline;
     }
-    Node::with(kind, owner, flags | clocked | timed, inner)
+    Node::with(kind, owner, flags | clocked | timed | top, inner)
 }
 
 /// Records the owner, the parent and the place, unless they are recorded already (R1).
@@ -84,7 +85,7 @@ fn enter_around(
     }
     node.owner.set(owner);
     inner.entered_at = Some(at);
-    node.raise(&inner, ENTERED | attended | inherited(parent.as_ref(), in_exit));
+    node.raise(&inner, ENTERED | attended | inherited(node.kind, parent.as_ref(), in_exit));
     let around = if attended == 0 { parent.clone() } else { None };
     inner.parent = parent;
     let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
@@ -97,10 +98,20 @@ fn enter_around(
     Some(Entering { around, attended: attended != 0, awaited, timed })
 }
 
-/// The flags that a region inherits from its parent.
-pub(super) fn inherited(parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
+/// The flags that a region of this kind inherits from its parent.
+fn inherited(kind: Kind, parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
     let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
-    clocked | if in_exit { SHELTERED } else { 0 }
+    clocked | flag_of_top(kind, parent) | if in_exit { SHELTERED } else { 0 }
+}
+
+/// Whether nothing but tasks is around a region in `parent`, as a flag. A task is not handed over, so that stays true for the
+/// regions inside it. Another region without a parent may get one later.
+fn flag_of_top(kind: Kind, parent: Option<&Arc<Node>>) -> u32 {
+    match parent {
+        Some(parent) if parent.kind == Kind::Task => parent.flags() & TOP,
+        None if kind == Kind::Task => TOP,
+        _ => 0,
+    }
 }
 
 /// Attends the region for a run, once: it is entered unless it was, and can adopt from now
@@ -214,8 +225,8 @@ pub(crate) fn take_over(node: &Arc<Node>) {
     {
         let inner = node.inner.lock();
         node.owner.set(owner);
-        node.lower(&inner, SHELTERED | CLOCKED);
-        node.raise(&inner, inherited(parent.as_ref(), in_exit));
+        node.lower(&inner, SHELTERED | CLOCKED | TOP);
+        node.raise(&inner, inherited(node.kind, parent.as_ref(), in_exit));
     }
     move_into(node, parent);
 }

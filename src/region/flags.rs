@@ -106,6 +106,11 @@ pub(super) const TIMED: u32 = 1 << 19;
 /// Set by `look::doom`, before the body is dropped; never cleared, because the region is left then. Read by looks from inside, which
 /// end here.
 pub(super) const DOOMED: u32 = 1 << 20;
+/// Nothing but tasks is around the region, so no region around can be cancelled, and there is none to be linked in.
+///
+/// Set when the region is entered, or handed over; cleared by `enter::take_over` and `stay::stay_in`. Read by a region that would
+/// link itself (`links::link_up`).
+pub(super) const TOP: u32 = 1 << 22;
 /// Walks outwards have left shortcuts in the region.
 ///
 /// Set by `shortcut::leave`; never cleared. Read by walks, which look for a shortcut only with it.

@@ -7,9 +7,10 @@
 //! 2. `LINKED` and the key change together, under the lock of the inner region. The region around is locked before, for the
 //!    key, and not at the same time; if it was left in between, the link is taken back.
 //! 3. A region that is left passes its links on: each region below is linked in the next region around.
-//! 4. `LINKED` without a key means that no region around can be cancelled, so that the region need not look for one again.
+//! 4. `TOP`, or `LINKED` without a key, means that no region around can be cancelled, so that the region need not look for one
+//!    again.
 
-use super::flags::{ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP};
+use super::flags::{ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP, TOP};
 use super::kind::Kind;
 use super::node::{Inner, NO_KEY, Node};
 use super::request;
@@ -74,7 +75,7 @@ fn link_each(region: &Arc<Node>) -> Linked {
     let mut linked = Linked { outermost: None, finds: false };
     loop {
         let flags = node.flags();
-        if flags & (SHELTERED | LEFT) != 0 {
+        if flags & (SHELTERED | TOP | LEFT) != 0 {
             break;
         }
         if is_linked_up_by(&node, flags) {
@@ -116,10 +117,11 @@ fn note_none_around(node: &Node, parent: Option<Arc<Node>>) {
     }
 }
 
-/// Whether it was linked by [`link_up`]. Then every region above it is linked too, or
-/// is being linked.
+/// Whether it need not be linked: nothing around it can be cancelled, or it was linked by [`link_up`]. Then every region above
+/// it is linked too, or is being linked.
 pub(super) fn is_linked_up(node: &Node) -> bool {
-    is_linked_up_by(node, node.flags())
+    let flags = node.flags();
+    flags & TOP != 0 || is_linked_up_by(node, flags)
 }
 
 fn is_linked_up_by(node: &Node, flags: u32) -> bool {
@@ -195,7 +197,7 @@ pub(super) fn has_links(node: &Node) -> bool {
 /// region that is entered in an exit is sheltered.
 #[inline]
 pub(crate) fn may_link_up(node: &Node) -> bool {
-    !node.has(LINKED | ROOT | SHELTERED)
+    !node.has(LINKED | ROOT | SHELTERED | TOP)
 }
 
 /// Whether it is among the links of another region. To be asked under its lock.

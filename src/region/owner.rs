@@ -45,7 +45,7 @@ pub(super) fn check_task(
 
 /// Whether the current task is known to be the owner.
 #[inline]
-pub(super) fn is_current_tasks(node: &Node) -> bool {
+pub(crate) fn is_current_tasks(node: &Node) -> bool {
     let task = node.owner.task();
     task != 0 && task == ambient::task()
 }

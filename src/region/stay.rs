@@ -10,7 +10,7 @@
 
 use super::enter;
 use super::flags::{
-    ATTENDED, CLOCKED, DEADLINE, ENTERED, LINKED, ROOT, SHELTERED, SHIELD, STAY, TIMED,
+    ATTENDED, CLOCKED, DEADLINE, ENTERED, LINKED, ROOT, SHELTERED, SHIELD, STAY, TIMED, TOP,
 };
 use super::kind::Kind;
 use super::links;
@@ -50,13 +50,13 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         let mut inner = scope.inner.lock();
         (inner.parent, inner.entered_at) = (parent.clone(), entered_at);
         scope.owner.set(node.owner.get());
-        scope.raise(&inner, ENTERED | (node.flags() & (ROOT | SHELTERED | CLOCKED)));
+        scope.raise(&inner, ENTERED | (node.flags() & (ROOT | SHELTERED | CLOCKED | TOP)));
     }
     owner::lend_settings(scope, node);
     {
         let inner = node.inner.lock();
         node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
-        node.lower(&inner, SHELTERED);
+        node.lower(&inner, SHELTERED | TOP);
     }
     look::begin_epoch_if_asked(parent.as_ref());
     observe::entered(scope);

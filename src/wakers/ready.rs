@@ -12,6 +12,11 @@ use std::task::{Wake, Waker};
 #[derive(Default)]
 pub(crate) struct Ready<B = ()> {
     queue: Mutex<Queue>,
+    /// Whether the run's waker is in the queue, and so nothing has come since it was put there. Changed under the lock; the
+    /// run reads it without, because a change that it misses wakes it.
+    rests: AtomicBool,
+    /// Whether a member has arrived that is not in the queue.
+    arrived: AtomicBool,
     beside: B,
 }
 
@@ -21,31 +26,38 @@ pub(super) const END: usize = usize::MAX;
 struct Queue {
     /// The member that was queued last, or `END`.
     last: usize,
-    /// Whether a member has arrived that is not in the queue.
-    arrived: bool,
     /// Wakes the run; taken by the first thread that queues a member or an arrival.
     run: Option<Waker>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue { last: END, arrived: false, run: None }
+        Queue { last: END, run: None }
     }
 }
 
 impl<B> Ready<B> {
     pub(crate) fn new(beside: B) -> Arc<Self> {
-        Arc::new(Ready { queue: Mutex::default(), beside })
+        let (rests, arrived) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Ready { queue: Mutex::default(), rests, arrived, beside })
     }
 
-    /// Wakes the run for a member that has arrived, which is not in the queue.
+    /// A member has arrived, which is not in the queue. The caller is the run's own task, in a poll in which the run takes
+    /// the arrivals later.
+    pub(crate) fn note_arrival(&self) {
+        self.arrived.store(true, Ordering::Release);
+    }
+
+    /// As [`note_arrival`](Ready::note_arrival), for any other caller: wakes the run.
     pub(crate) fn notify(&self) {
-        let run = {
-            let mut queue = self.queue.lock();
-            queue.arrived = true;
-            queue.run.take()
-        };
+        self.note_arrival();
+        let run = self.take_run(&mut self.queue.lock());
         super::wake_all(run);
+    }
+
+    fn take_run(&self, queue: &mut Queue) -> Option<Waker> {
+        self.rests.store(false, Ordering::Relaxed);
+        queue.run.take()
     }
 
     fn push(&self, waker: &MemberWaker<B>) {
@@ -53,29 +65,46 @@ impl<B> Ready<B> {
             let mut queue = self.queue.lock();
             waker.before.store(queue.last, Ordering::Relaxed);
             queue.last = waker.member;
-            queue.run.take()
+            self.take_run(&mut queue)
         };
         super::wake_all(run);
     }
 
-    /// Registers the run's waker, and empties the queue. Returns the member that was queued last, or `END`, and whether a
-    /// member has arrived since the last call.
-    pub(super) fn take(&self, run: &Waker) -> (usize, bool) {
+    /// Whether the waker that the run has registered last is still here, and nothing has come since.
+    #[inline]
+    pub(super) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
+    }
+
+    /// Registers the run's waker, and empties the queue. Returns the member that was queued last, or `END`.
+    pub(super) fn take(&self, run: &Waker) -> usize {
         let run = run.clone();
-        let (taken, old) = {
+        let (last, old) = {
             let mut queue = self.queue.lock();
-            let taken =
-                (std::mem::replace(&mut queue.last, END), std::mem::take(&mut queue.arrived));
-            (taken, queue.run.replace(run))
+            self.rests.store(true, Ordering::Relaxed);
+            (std::mem::replace(&mut queue.last, END), queue.run.replace(run))
         };
         drop(old);
-        taken
+        last
+    }
+
+    /// Whether a member has arrived since the last call. To be called with the run's waker registered, and before the
+    /// arrivals are taken, so that each arrival is found now or wakes the run.
+    #[inline]
+    pub(crate) fn take_arrived(&self) -> bool {
+        let arrived = self.arrived.load(Ordering::Acquire);
+        if arrived {
+            self.arrived.store(false, Ordering::Relaxed);
+        }
+        arrived
     }
 
     /// Drops the run's waker, and with it the reference to the task that holds the members.
     pub(crate) fn clear(&self) {
-        let run = self.queue.lock().run.take();
-        drop(run);
+        if self.rests() {
+            let run = self.take_run(&mut self.queue.lock());
+            drop(run);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! 1. A place is marked as queued exactly while it is in the queue of `Ready`, or in the queue that the run has taken from
 //!    there. So no place is in two queues, and one link in its waker is enough.
 
+use super::Mark;
 use super::ready::{END, MemberWaker, Ready};
 use crate::sync::Arc;
 use std::ops::Range;
@@ -19,6 +20,8 @@ pub(crate) struct Roster<T, B = ()> {
     /// The queue of the woken places that the run has taken and not polled yet.
     first: usize,
     last: usize,
+    /// The waker of the run that was registered last.
+    run: Mark,
 }
 
 struct Place<T, B> {
@@ -51,7 +54,14 @@ impl<T> Content<T> {
 
 impl<T, B> Roster<T, B> {
     pub(crate) fn new() -> Self {
-        Roster { places: Vec::new(), vacant: 0, len: 0, first: END, last: END }
+        Roster {
+            places: Vec::new(),
+            vacant: 0,
+            len: 0,
+            first: END,
+            last: END,
+            run: Mark::default(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,9 +90,11 @@ impl<T, B> Roster<T, B> {
     }
 
     /// Registers the waker of the run, and then takes over the places that were woken since the last call. Returns whether
-    /// the run has such places to poll, and whether [`notify`](Ready::notify) was called.
-    pub(crate) fn take_woken(&mut self, ready: &Ready<B>, run: &Waker) -> (bool, bool) {
-        let (newest, arrived) = ready.take(run);
+    /// the run has such places to poll. Takes no lock if the waker is registered already, and nothing has come since.
+    pub(crate) fn take_woken(&mut self, ready: &Ready<B>, run: &Waker) -> bool {
+        let mark = Mark::of(run);
+        let newest = if self.run == mark && ready.rests() { END } else { ready.take(run) };
+        self.run = mark;
         if newest != END {
             // The queue runs from the newest to the oldest, and is to be polled the other way round.
             let (mut place, mut after) = (newest, END);
@@ -98,7 +110,7 @@ impl<T, B> Roster<T, B> {
             }
             self.last = newest;
         }
-        (self.first != END, arrived)
+        self.first != END
     }
 
     /// The next woken place, which can be queued again from now on. It may have no member by now, or another one: then

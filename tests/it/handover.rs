@@ -365,3 +365,26 @@ fn r04_regions_inside_a_stack_that_makes_way_for_an_adopted_scope_hear_of_its_ne
     assert!(run.drive().is_err());
     log.is(&["told"]);
 }
+
+#[test]
+fn r04_who_waits_for_a_scope_of_a_task_is_told_of_the_scope_that_it_is_adopted_in() {
+    let outer = CancelScope::new();
+    let stop = outer.handle();
+    let post = Mutex::new(None);
+    let mut run = hand(task(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let handle = entered.handle();
+        let mut told = hand(async move { handle.cancelled().await });
+        told.pending();
+        *post.lock().unwrap() = Some(told);
+        let released = entered.release().unwrap();
+        let adopts = async { released.adopt().run(pending::<()>()).await };
+        outer.run(adopts).await
+    }));
+    run.pending();
+    stop.cancel();
+    let mut told = post.lock().unwrap().take().unwrap();
+    assert_eq!(told.wakes.count(), 1, "who waits is woken");
+    told.ready();
+    assert!(run.drive().is_err());
+}

@@ -1,10 +1,10 @@
 //! In-task children that are pending, with and without a node: a request to them or to their group takes effect
 //! meanwhile, and the first request decides the reason (R3, R6, R7, R8, R10, R12, R16).
 
-use crate::support::{Executor, Log, hand, poll_once, yield_now};
+use crate::support::{Executor, Gate, Log, hand, poll_once, yield_now};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
-use moored::{CancelScope, ChildError, ExitStack, Reason, ReasonKind, TaskGroup, TaskHandle};
+use moored::{CancelScope, ChildError, ExitStack, Reason, ReasonKind, TaskGroup, TaskHandle, task};
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -509,4 +509,44 @@ fn r03_a_request_to_a_child_is_not_one_to_the_next_child_in_its_place() {
     }));
     assert!(run.drive().unwrap());
     assert!(!seen.get().unwrap());
+}
+
+#[test]
+fn r19_a_body_finds_the_result_of_a_child_in_the_poll_in_which_the_child_ends() {
+    let gate = Gate::new();
+    let waits = gate.wait();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let mut run = hand(task(group.run(async {
+        let child = group.spawn(async move {
+            waits.await;
+            Ok(7)
+        });
+        Ok(child.join().await.unwrap())
+    })));
+    run.pending();
+    assert_eq!(run.wakes.count(), 0, "a spawn by the body wakes nobody");
+    gate.open();
+    assert_eq!(run.wakes.count(), 1);
+    assert_eq!(run.ready().unwrap(), 7);
+}
+
+#[test]
+fn r16_a_spawn_beside_the_body_in_the_same_task_wakes_the_run() {
+    let gate = Gate::new();
+    let waits = gate.wait();
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let child = async {
+        group.cancel();
+        Ok(())
+    };
+    let mut both = hand(task(async {
+        let beside = async {
+            waits.await;
+            group.spawn(child);
+        };
+        futures::join!(group.run(pending::<Result<(), ()>>()), beside)
+    }));
+    both.pending();
+    gate.open();
+    assert!(both.drive().0.is_err());
 }
