@@ -535,8 +535,9 @@ fn r16_a_spawn_beside_the_body_in_the_same_task_wakes_the_run() {
     let gate = Gate::new();
     let waits = gate.wait();
     let group: TaskGroup<'_, ()> = TaskGroup::new();
-    let child = async {
-        group.cancel();
+    let stop = group.handle();
+    let child = async move {
+        stop.cancel();
         Ok(())
     };
     let mut both = hand(task(async {
