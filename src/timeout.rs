@@ -141,7 +141,9 @@ impl TimedOut {
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "timed out: {}", self.reason)
+        // A future that another task polled has not timed out (R2).
+        let kind = if self.reason.wrong_task().is_some() { "" } else { "timed out: " };
+        write!(f, "{kind}{}", self.reason)
     }
 }
 

@@ -21,8 +21,8 @@ pub struct WrongTask {
     pub entered_at: &'static Location<'static>,
     /// The task that made the attempt.
     pub current: TaskId,
-    /// The place of the attempt. For a drop, which has no place, the place where the region was
-    /// entered.
+    /// The place of the attempt. A poll has no place, so for a poll it is the place where the future was made. For a
+    /// drop, which has no place either, it is the place where the region was entered.
     pub attempted_at: &'static Location<'static>,
 }
 
@@ -44,6 +44,10 @@ impl fmt::Display for WrongTask {
         )?;
         f.write_str(match *operation {
             "spawn" => "spawns into it; spawn through a `GroupSpawner`, which that task makes with `spawner()`",
+            "poll" => {
+                "polls it; give a future to its task before the first poll, or hand an entered scope over with \
+                 `release` and `adopt`"
+            }
             _ => "leaves it; ask through a `CancelHandle`, or hand it over with `release` and `adopt`",
         })
     }

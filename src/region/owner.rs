@@ -6,6 +6,7 @@
 //! 2. A description locks one node at a time. It walks outwards only for the name of the owner's task.
 
 use super::ambient;
+use super::kind::Kind;
 use super::node::Node;
 use crate::identity::{Identity, TaskId};
 use crate::names::Shown;
@@ -70,7 +71,9 @@ fn check_identity(
     if owner.admits(current) {
         return Ok(());
     }
-    let entered_at = node.inner.lock().entered_at.unwrap_or(at);
+    // A run inside a scope that was entered by a call was made, not entered, at its own place.
+    let scope = if node.kind() == Kind::Stay { node.parent() } else { None };
+    let entered_at = scope.as_deref().unwrap_or(node).entered_at().unwrap_or(at);
     Err(Box::new(WrongTask {
         operation,
         region: describe(node),

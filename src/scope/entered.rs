@@ -21,7 +21,9 @@ use std::panic::Location;
 /// inside it, one after the other or side by side, until it is left with [`exit`](EnteredScope::exit).
 ///
 /// It does not become current by itself: two entered scopes are siblings, and may be left in any order. It
-/// is current inside [`run`](EnteredScope::run).
+/// is current inside [`run`](EnteredScope::run). The regions around it are those of [`enter`](CancelScope::enter), wherever
+/// its runs are polled: a scope around a run alone drops that run when it is cancelled, but
+/// [`is_cancelled`](crate::is_cancelled) inside the run does not see it.
 ///
 /// Its times act even if no future runs in it: its [deadline](CancelScope::timeout); its [grace](CancelScope::grace)
 /// after a [stop](CancelHandle::stop); or, if it is [shielded](CancelScope::shielded), its grace after a cancellation

@@ -26,6 +26,10 @@ pub(super) fn message(
             "and only that task spawns into it; spawn through a `GroupSpawner`, which that task makes \
              with `spawner()`"
         }
+        "poll" => {
+            "and only that task polls it; give a future to its task before the first poll, or hand an \
+             entered scope over with `release` and `adopt`"
+        }
         _ => ADVICE,
     };
     format!(

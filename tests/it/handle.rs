@@ -140,3 +140,24 @@ fn r02_a_rejection_is_an_error_without_what_was_passed_in() {
     assert!(misuse.to_string().starts_with("cannot spawn into task group"), "{misuse}");
     block_on(future).unwrap();
 }
+
+#[test]
+fn r10_a_request_to_the_region_itself_counts_before_one_around_it_and_stays() {
+    hand(task(async {
+        let outer = CancelScope::new();
+        outer.cancel_because("around");
+        let entered = outer.run(async {
+            let entered = CancelScope::new().enter().unwrap();
+            let handle = entered.handle();
+            let around = handle.reason().unwrap();
+            assert_eq!((around.kind(), around.message()), (ReasonKind::Parent, Some("around")));
+            handle.cancel_because("itself");
+            assert_eq!(handle.reason().unwrap().message(), Some("itself"));
+            entered
+        });
+        let entered = entered.await.unwrap();
+        // The scope around was left, and its cancellation stopped no body.
+        assert_eq!(entered.exit().unwrap().reason().unwrap().message(), Some("itself"));
+    }))
+    .drive();
+}

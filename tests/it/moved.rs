@@ -6,10 +6,12 @@ use crate::support::{
     Executor, Gate, Log, as_owner, as_thief, boom, hand, panic_text, poll_once, yield_now,
 };
 use moored::{
-    CancelScope, Cause, ChildError, ExitStack, Failure, ReasonKind, TaskGroup, local, task,
+    CancelScope, Cause, ChildError, ExitStack, Failure, ReasonKind, TaskGroup, fail_after, local,
+    task,
 };
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::time::Duration;
 
 /// The state of the body when the other task polls the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -216,5 +218,40 @@ fn r08_what_the_value_of_a_groups_body_holds_goes_home_when_another_task_polls_o
         log.is(&[]);
         yield_now().await;
         log.is(&["exit"]);
+    });
+}
+
+#[test]
+fn r02_a_run_in_an_entered_scope_that_another_task_polls_names_the_entry_of_the_scope() {
+    as_owner(async {
+        let (entered, entry) = (CancelScope::new().named("session").enter().unwrap(), line!());
+        let (first, made) = (entered.run(pending::<()>()), line!());
+        let mut later = Box::pin(entered.run(pending::<()>()));
+        assert!(poll_once(&mut later).await.is_pending());
+        let first = as_thief(first).await.unwrap_err();
+        let later = as_thief(later).await.unwrap_err();
+        for (cancelled, made) in [(first, made), (later, made + 1)] {
+            let wrong = cancelled.reason().wrong_task().unwrap();
+            assert_eq!(
+                (wrong.entered_at.line(), wrong.attempted_at.line()),
+                (entry, made),
+                "{wrong}"
+            );
+            let advice = "give a future to its task before the first poll, or hand an entered scope over with \
+                          `release` and `adopt`";
+            assert!(wrong.to_string().ends_with(advice), "{wrong}");
+        }
+        assert_eq!(entered.run(async { 1 }).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn r02_a_time_limit_that_another_task_polls_does_not_say_that_it_timed_out() {
+    as_owner(async {
+        let mut limited = Box::pin(fail_after(Duration::from_secs(1), pending::<()>()));
+        assert!(poll_once(&mut limited).await.is_pending());
+        let text = as_thief(limited).await.unwrap_err().to_string();
+        assert!(text.starts_with("cancelled: task ") && text.contains("(owner)"), "{text}");
+        assert!(text.contains("(thief) may not poll timeout at "), "{text}");
     });
 }
