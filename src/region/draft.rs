@@ -38,6 +38,7 @@ use crate::rt;
 use crate::sync::{Arc, Once, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// The state of a region that has no node, and its node, once that is made.
@@ -365,8 +366,13 @@ impl Light {
         }
     }
 
-    /// Makes the region's node, inside `parent`; the flag is `true` if the region was entered in an exit.
-    pub(super) fn node(&self, parent: Option<(Arc<Node>, bool)>) -> Arc<Node> {
+    /// Makes the region's node, inside `parent`; the flag is `true` if the region was entered in an exit. `waker` is that of
+    /// its run, if the run is pending.
+    pub(super) fn node(
+        &self,
+        parent: Option<(Arc<Node>, bool)>,
+        waker: Option<Waker>,
+    ) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
             return newborn::child(parent, (self.task, None), self.at, None, false);
         }
@@ -380,7 +386,7 @@ impl Light {
         let around = parent.as_ref().map_or(0, |parent| parent.owner.get().runtime);
         let runtime = self.root.unwrap_or(around);
         let owner = Identity { task: self.task, runtime };
-        enter::entered(self.kind, owner, flags, parent, self.at, self.deadline)
+        enter::entered(self.kind, owner, flags, parent, self.at, self.deadline, waker)
     }
 
     /// Makes the node of an executor child of `group`, during its first poll.

@@ -27,6 +27,7 @@ use crate::rt;
 use crate::sync::{Arc, next_number};
 use crate::wrong_task::Misuse;
 use std::panic::Location;
+use std::task::Waker;
 use std::time::Instant;
 
 /// The state that the thread which enters the region has read under the lock.
@@ -39,7 +40,7 @@ struct Entering {
     timed: bool,
 }
 
-/// A region that is entered and attended from the start.
+/// A region that is entered and attended from the start; `waker` is that of its run, if the run is pending.
 pub(super) fn entered(
     kind: Kind,
     owner: Identity,
@@ -47,12 +48,13 @@ pub(super) fn entered(
     parent: Option<Arc<Node>>,
     at: &'static Location<'static>,
     deadline: Option<Instant>,
+    waker: Option<Waker>,
 ) -> Arc<Node> {
     let clocked = clock::flag_within(parent.as_ref());
     let timed = if deadline.is_some() { TIMED } else { 0 };
     let top = flag_of_top(kind, parent.as_ref());
     quiet::note_enclosed(parent.as_ref());
-    let mut inner = Inner { parent, entered_at: Some(at), ..Inner::default() };
+    let mut inner = Inner { parent, entered_at: Some(at), waker, ..Inner::default() };
     if deadline.is_some() {
         inner.more().deadline = deadline;
     }

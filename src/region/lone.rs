@@ -147,10 +147,8 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
     }
 
     #[inline(always)]
-    fn poll_timer(self: Pin<&mut Self>, frame: &mut Frame, cx: &mut Context<'_>) {
-        if self.timer.is_armed() {
-            self.each().poll_timer(frame, cx);
-        }
+    fn poll_timer(self: Pin<&mut Self>, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
+        self.timer.is_armed() && self.each().poll_timer(frame, cx)
     }
 
     fn body_has_ended(self: Pin<&mut Self>) {
@@ -185,25 +183,28 @@ enum Time {
 }
 
 impl LoneRef<'_> {
-    /// The state for a later poll without a node (invariant 2). `None` if the region gets its node here, because it is polled in
-    /// another region, or because its deadline has come.
+    /// The state for a later poll without a node. `None` if the region gets its node here, because it is polled in another
+    /// region (invariant 2).
     #[inline(never)]
     fn look_around(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> Option<Light> {
         let (light, here) = self.where_entered(frame)?;
-        let time = self.poll_armed(cx);
-        if here && time == Time::Waits {
+        if here {
             return Some(light);
         }
         self.give_node(frame, &light, None);
-        act_on(time, frame);
+        self.poll_timer(frame, cx);
         None
     }
 
-    /// At the beginning of a poll of a region that has its node.
+    /// Polls the timer of a region that has its node; returns whether the frame has to look at the region's times.
     #[inline(never)]
-    fn poll_timer(&mut self, frame: &mut Frame, cx: &mut Context<'_>) {
-        let time = self.poll_armed(cx);
-        act_on(time, frame);
+    fn poll_timer(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
+        match self.poll_armed(cx) {
+            Time::Waits => return false,
+            Time::HasCome(at) => time::come_due(frame.node(), at, Times::All),
+            Time::Unknown => time::has_new_times(frame.node()),
+        }
+        true
     }
 
     /// The region as it was entered, and whether the region around it then is the current one. `None` before its first pending
@@ -234,26 +235,25 @@ impl LoneRef<'_> {
         time
     }
 
-    /// Arms the timer, after the first pending poll (invariant 4).
-    fn arm(&mut self, light: &Light, clocked: bool, cx: &mut Context<'_>) -> Time {
-        let Some(deadline) = light.deadline else { return Time::Waits };
-        if clocked {
-            return Time::Unknown;
+    /// Arms the timer, after the first pending poll; `false` if the frame has to do that (invariant 4).
+    fn arm(&mut self, light: &Light, clocked: bool) -> bool {
+        let Some(deadline) = light.deadline else { return true };
+        if !clocked {
+            self.timer.as_mut().arm(deadline);
         }
-        self.timer.as_mut().arm(deadline);
-        self.poll_armed(cx)
+        !clocked
     }
 
     fn disarm(&mut self) {
         self.timer.as_mut().disarm();
     }
 
-    /// After a pending poll in which no region inside needed the node: whether the region stays without one.
+    /// After a pending poll in which no region inside needed the node: whether the region stays without one. If its time has
+    /// come, the frame finds that again, with the node.
     #[inline(never)]
     fn stays(&mut self, light: &Light, cx: &mut Context<'_>) -> bool {
         if self.entered.is_some() {
-            // The timer was polled before the body, in `look_around`.
-            return true;
+            return self.poll_armed(cx) == Time::Waits;
         }
         let around = ambient::current();
         if let (Some(exits), Some((around, _)), None) = (self.source.exits(), &around, light.root) {
@@ -261,16 +261,14 @@ impl LoneRef<'_> {
             exits.enter(Identity { task: light.task, runtime: around.owner.get().runtime });
         }
         let clocked = clock::flag_within(around.as_ref().map(|(node, _)| node)) != 0;
-        let time = self.arm(light, clocked, cx);
-        // If the time has come already, the frame finds it again, with the node.
-        let stays = time == Time::Waits;
+        let stays = self.arm(light, clocked) && self.poll_armed(cx) == Time::Waits;
         let Light { task, root, .. } = *light;
         *self.entered = stays.then_some(Entered { task, root, around });
         stays
     }
 
-    /// Gives the region its node after a poll that needed it. If the body `waits`, its timer is armed, unless an earlier poll
-    /// did that.
+    /// Gives the region its node after a poll that needed it. If the body `waits`, the timer is armed, unless an earlier poll
+    /// did that, and polled.
     #[inline(never)]
     fn give_node_after(
         &mut self,
@@ -280,14 +278,14 @@ impl LoneRef<'_> {
         inside: Option<Arc<Node>>,
         cx: &mut Context<'_>,
     ) {
-        let first = self.entered.is_none() && inside.is_some();
-        let arms = waits && first && light.deadline.is_some();
+        let arms = waits && self.entered.is_none() && inside.is_some();
         self.give_node(frame, light, inside);
         if arms {
-            let clocked = frame.node().is_clocked();
-            let time = self.arm(light, clocked, cx);
+            self.arm(light, frame.node().is_clocked());
             self.leave_time_to(frame);
-            act_on(time, frame);
+        }
+        if waits {
+            self.poll_timer(frame, cx);
         }
     }
 
@@ -296,7 +294,7 @@ impl LoneRef<'_> {
     fn give_node(&mut self, frame: &mut Frame, light: &Light, inside: Option<Arc<Node>>) {
         let entered = self.entered.take();
         let node = inside.unwrap_or_else(|| {
-            light.node(entered.map_or_else(ambient::current, |entered| entered.around))
+            light.node(entered.map_or_else(ambient::current, |entered| entered.around), None)
         });
         #[cfg(feature = "testing")]
         node.live.take_up();
@@ -358,13 +356,5 @@ impl LoneRef<'_> {
                 drop_inside(frame, self.source, body);
             }
         }
-    }
-}
-
-fn act_on(time: Time, frame: &mut Frame) {
-    match time {
-        Time::Waits => {}
-        Time::HasCome(at) => time::come_due(frame.node(), at, Times::All),
-        Time::Unknown => time::has_new_times(frame.node()),
     }
 }

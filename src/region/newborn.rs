@@ -138,7 +138,7 @@ pub(super) fn child(
     let owner = Identity { task, runtime: 0 };
     let flags = ENTERED | ATTENDED | ROOT | if on_executor { ON_EXECUTOR } else { 0 };
     let around = Some(Arc::clone(parent));
-    let node = enter::entered(Kind::Child, owner, flags, around, at, None);
+    let node = enter::entered(Kind::Child, owner, flags, around, at, None, None);
     if let Some(name) = name {
         node.set_name(name);
     }

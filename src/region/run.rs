@@ -136,8 +136,14 @@ impl<F: Future, O: Origin> Run<F, O> {
         let value = &mut *this.value;
         let mut body = InPlace { body: this.body, value, why };
         let quick = if this.frame.is_inside() {
-            this.origin.as_mut().poll_timer(this.frame, cx);
-            frame::poll_calm(this.frame, this.progress, body, this.origin.source().exits(), cx)
+            let exits = this.origin.source().exits();
+            let quick = frame::poll_calm(this.frame, this.progress, body, exits, cx);
+            // After the body, because a body that ends needs no timer.
+            let waits = quick != Quick::Left && matches!(this.progress, Progress::Body);
+            if waits && this.origin.as_mut().poll_timer(this.frame, cx) {
+                return None;
+            }
+            quick
         } else {
             if this.frame.is_new_draft() {
                 let light = this.origin.as_mut();

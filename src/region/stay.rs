@@ -28,7 +28,7 @@ use std::panic::Location;
 pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
     let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
     let around = Some(Arc::clone(parent));
-    let node = enter::entered(Kind::Stay, parent.owner.get(), flags, around, at, None);
+    let node = enter::entered(Kind::Stay, parent.owner.get(), flags, around, at, None, None);
     // To the regions inside it a stay is the scope, and its run watches the scope's times.
     owner::lend_settings(parent, &node);
     observe::entered(&node);

@@ -258,7 +258,7 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
             let node = match parent {
                 Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light),
                 parent => {
-                    let node = light.node(parent);
+                    let node = light.node(parent, None);
                     #[cfg(feature = "testing")]
                     node.live.give_up();
                     node

@@ -15,9 +15,10 @@ use crate::region::stamp::Signature;
 use crate::region::stay;
 use crate::rt;
 use crate::sync::Arc;
+use crate::wakers::Mark;
 use crate::wrong_task::Misuse;
 use std::future::Future;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Polls a region that has no node for the first time, if that is possible; it gets a node if it needs one. Other
 /// threads can reach the draft. With a value the region has been left.
@@ -45,7 +46,8 @@ pub(in crate::region) fn poll_draft<F: Future>(
         draft.note_left();
         return Quick::Left;
     }
-    if let Err(misuse) = give_node(frame, draft, &light, node) {
+    let waker = matches!(caught, Ok(Poll::Pending)).then(|| cx.waker());
+    if let Err(misuse) = give_node(frame, draft, &light, node, waker) {
         *progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
@@ -79,12 +81,15 @@ pub(in crate::region) fn begin_draft<T: Set>(
     begin(frame, "run")
 }
 
+/// `waker` is that of the run, if the run is pending. A node that is made here has it from the start, before others find the
+/// node, so that no lock is taken to register it.
 #[inline(never)]
 fn give_node(
     frame: &mut Frame,
     draft: &Draft,
     light: &Light,
     inside: Option<Arc<Node>>,
+    waker: Option<&Waker>,
 ) -> Result<(), Box<Misuse>> {
     let node = match (inside, draft.made()) {
         // The node was made from outside meanwhile, and is not entered yet.
@@ -92,7 +97,10 @@ fn give_node(
             frame.node = Some(Arc::clone(outside));
             return begin(frame, "run");
         }
-        (None, None) => light.node(ambient::current()),
+        (None, None) => {
+            frame.waker = waker.map_or(Mark::default(), Mark::of);
+            light.node(ambient::current(), waker.cloned())
+        }
         (Some(inside), _) => inside,
     };
     draft.give_up_live_entry();

@@ -52,9 +52,12 @@ pub(crate) trait Origin {
         Quick::GoOn
     }
 
-    /// Polls the region's own timer, before a poll of a region that has its node.
+    /// Polls the own timer of a region that has its node, in a poll in which the body does not end. Returns whether the frame
+    /// has to look at the region's times in this poll.
     #[inline(always)]
-    fn poll_timer(self: Pin<&mut Self>, _: &mut Frame, _: &mut Context<'_>) {}
+    fn poll_timer(self: Pin<&mut Self>, _: &mut Frame, _: &mut Context<'_>) -> bool {
+        false
+    }
 
     /// The body has ended: its timer is not needed any more.
     fn body_has_ended(self: Pin<&mut Self>) {}
