@@ -48,16 +48,24 @@ impl fmt::Debug for dyn Clock {
     }
 }
 
-/// A wait for an instant: by the clock that it was made with, or by the timer of the runtime that polls
-/// it.
-pub(crate) struct Timer {
-    at: Instant,
-    source: Source,
+/// A wait for an instant: by the clock that it was made with, or by the timer of the runtime that polls it. It is one
+/// allocation, in which tokio's timer stands too.
+pub(crate) struct Timer(Pin<Box<Armed>>);
+
+pin_project! {
+    struct Armed {
+        at: Instant,
+        #[pin]
+        source: Source,
+    }
 }
 
-enum Source {
-    Runtime(rt::Delay),
-    Given(Arc<dyn Clock>, Option<Sleep>),
+pin_project! {
+    #[project = SourceRef]
+    enum Source {
+        Runtime { #[pin] delay: rt::Delay },
+        Given { clock: Arc<dyn Clock>, sleep: Option<Sleep> },
+    }
 }
 
 /// The end of the range of instants that no process reaches: timers round up and overflow there.
@@ -67,37 +75,26 @@ fn is_beyond(at: Instant) -> bool {
     at.checked_add(BEYOND).is_none()
 }
 
-pin_project! {
-    /// A timer of the runtime that polls it, in no box of its own. It does not go by a given clock.
-    #[derive(Default)]
-    pub(crate) struct Alarm {
-        #[pin]
-        timer: rt::Alarm,
-    }
-}
-
-impl Alarm {
-    /// `None` if there is no clock.
-    pub(crate) fn poll(
-        self: Pin<&mut Self>,
-        at: Instant,
-        cx: &mut Context<'_>,
-    ) -> Option<Poll<()>> {
-        if is_beyond(at) { Some(Poll::Pending) } else { self.project().timer.poll(at, cx) }
-    }
+/// Polls `delay` for `at`; `None` if there is no clock.
+pub(crate) fn poll_delay(
+    delay: Pin<&mut rt::Delay>,
+    at: Instant,
+    cx: &mut Context<'_>,
+) -> Option<Poll<()>> {
+    if is_beyond(at) { Some(Poll::Pending) } else { delay.poll(at, cx) }
 }
 
 impl Timer {
     pub(crate) fn new(at: Instant, clock: Option<Arc<dyn Clock>>) -> Self {
         let source = match clock {
-            Some(clock) => Source::Given(clock, None),
-            None => Source::Runtime(rt::Delay::new(at)),
+            Some(clock) => Source::Given { clock, sleep: None },
+            None => Source::Runtime { delay: rt::Delay::default() },
         };
-        Timer { at, source }
+        Timer(Box::pin(Armed { at, source }))
     }
 
     pub(crate) fn at(&self) -> Instant {
-        self.at
+        self.0.at
     }
 
     /// # Panics
@@ -108,28 +105,27 @@ impl Timer {
             panic!(
                 "no clock for a deadline at {:?}: give one with `Task::clock`, or enable the feature `timer`, or, for \
                  what runs inside a tokio runtime with its time enabled, `tokio`",
-                self.at
+                self.at()
             )
         })
     }
 
     /// As [`poll`](Timer::poll); `None` if there is no clock.
     pub(crate) fn try_poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
-        if is_beyond(self.at) {
-            return Some(Poll::Pending);
-        }
-        match &mut self.source {
-            Source::Runtime(delay) => delay.poll(cx),
-            Source::Given(clock, sleep) => Some(poll_given(&**clock, self.at, sleep, cx)),
+        let armed = self.0.as_mut().project();
+        match armed.source.project() {
+            SourceRef::Runtime { delay } => poll_delay(delay, *armed.at, cx),
+            SourceRef::Given { .. } if is_beyond(*armed.at) => Some(Poll::Pending),
+            SourceRef::Given { clock, sleep } => Some(poll_given(&**clock, *armed.at, sleep, cx)),
         }
     }
 
     /// Releases the clock's timer. The next poll makes it anew, so that a wait which is polled elsewhere from now on
     /// needs nothing of its former runtime.
     pub(crate) fn disarm(&mut self) {
-        match &mut self.source {
-            Source::Runtime(delay) => delay.disarm(),
-            Source::Given(_, sleep) => unwind::drop_quietly(sleep.take()),
+        match self.0.as_mut().project().source.project() {
+            SourceRef::Runtime { mut delay } => delay.set(rt::Delay::default()),
+            SourceRef::Given { sleep, .. } => unwind::drop_quietly(sleep.take()),
         }
     }
 }

@@ -9,7 +9,7 @@ mod timer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub(crate) use delay::{Alarm, Delay};
+pub(crate) use delay::Delay;
 
 use std::time::Instant;
 

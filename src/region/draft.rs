@@ -181,27 +181,7 @@ impl<T: Set> Draft<T> {
         let usual = task != 0 && kind != Kind::Task && timeout.is_none();
         let (task, root, deadline) =
             if usual { (task, None, deadline) } else { self.light_otherwise(task)? };
-        Some(self.light_of(at, task, root, deadline))
-    }
-
-    /// The region as `task`'s, entered at `at`.
-    #[inline(always)]
-    pub(super) fn light_of(
-        &self,
-        at: &'static Location<'static>,
-        task: u64,
-        root: Option<u64>,
-        deadline: Option<Instant>,
-    ) -> Light {
-        Light {
-            id: self.id(),
-            kind: self.settings.get().kind,
-            at,
-            task,
-            root,
-            deadline,
-            in_exit: false,
-        }
+        Some(Light { id: self.id(), kind, at, task, root, deadline, in_exit: false })
     }
 
     #[inline(never)]

@@ -52,8 +52,7 @@ pin_project! {
 }
 
 struct Entered {
-    task: u64,
-    root: Option<u64>,
+    light: Light,
     /// The region around it, and whether an exit of that region ran. `None` if no region was around.
     around: Option<(Arc<Node>, bool)>,
 }
@@ -109,18 +108,20 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
         mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick {
-        let light = if self.entered.is_none() {
-            match self.draft.enter(frame.at()) {
-                Ok(light) => light,
+        if !self.as_mut().each().is_at_home(frame, cx) {
+            return Quick::GoOn;
+        }
+        let light = match &self.entered {
+            Some(entered) => entered.light,
+            None => match self.draft.enter(frame.at()) {
+                Ok(Some(light)) => light,
+                Ok(None) => return Quick::GoOn,
                 Err(misuse) => {
                     *progress = Progress::Refused(misuse);
                     return Quick::GoOn;
                 }
-            }
-        } else {
-            self.as_mut().each().look_around(frame, cx)
+            },
         };
-        let Some(light) = light else { return Quick::GoOn };
         let Some((caught, shielded, node)) = ambient::watch_light(&light, || body.poll(cx)) else {
             self.each().give_node_if_entered(frame);
             return Quick::GoOn;
@@ -129,7 +130,7 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => {
                 if self.draft.source().exits().is_some() {
-                    return self.each().run_exits(frame, progress, &light, body.why(), cx);
+                    return self.each().run_exits(frame, progress, light, body.why(), cx);
                 }
                 if self.entered.is_some() {
                     self.each().end();
@@ -137,12 +138,12 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
                 frame::end(frame);
                 return Quick::Left;
             }
-            (Ok(Poll::Pending), None) if !shielded && self.as_mut().each().stays(&light, cx) => {
+            (Ok(Poll::Pending), None) if !shielded && self.as_mut().each().stays(light, cx) => {
                 return Quick::Pending;
             }
             _ => {}
         }
-        self.each().give_node_after(waits, frame, &light, node, cx);
+        self.each().give_node_after(waits, frame, light, node, cx);
         frame::after_quick_poll(frame, progress, caught, shielded, &mut body.again(), cx)
     }
 
@@ -183,17 +184,17 @@ enum Time {
 }
 
 impl LoneRef<'_> {
-    /// The state for a later poll without a node. `None` if the region gets its node here, because it is polled in another
-    /// region (invariant 2).
-    #[inline(never)]
-    fn look_around(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> Option<Light> {
-        let (light, here) = self.where_entered(frame)?;
-        if here {
-            return Some(light);
+    /// Before a poll without a node: `false` if the region gets its node here, because it is polled in another region than that
+    /// in which it was entered (invariant 2).
+    #[inline(always)]
+    fn is_at_home(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
+        let Some(Entered { light, around }) = &self.entered else { return true };
+        ambient::is_in(around.as_ref()) || {
+            let light = *light;
+            self.give_node(frame, light, None);
+            self.poll_timer(frame, cx);
+            false
         }
-        self.give_node(frame, &light, None);
-        self.poll_timer(frame, cx);
-        None
     }
 
     /// Polls the timer of a region that has its node; returns whether the frame has to look at the region's times.
@@ -205,19 +206,6 @@ impl LoneRef<'_> {
             Time::Unknown => time::has_new_times(frame.node()),
         }
         true
-    }
-
-    /// The region as it was entered, and whether the region around it then is the current one. `None` before its first pending
-    /// poll, and once it has its node.
-    fn where_entered(&self, frame: &Frame) -> Option<(Light, bool)> {
-        let Entered { task, root, around } = self.entered.as_ref()?;
-        let (at, task, root) = (frame.at(), *task, *root);
-        let light = match self.source {
-            Source::Stack(draft, _) => draft.light_of(at, task, root, None),
-            Source::Lone(draft) => draft.light_of(at, task, root, self.timer.deadline()),
-            Source::Node | Source::Shared(_) => return None,
-        };
-        Some((light, ambient::is_in(around.as_ref())))
     }
 
     fn poll_armed(&mut self, cx: &mut Context<'_>) -> Time {
@@ -236,7 +224,7 @@ impl LoneRef<'_> {
     }
 
     /// Arms the timer, after the first pending poll; `false` if the frame has to do that (invariant 4).
-    fn arm(&mut self, light: &Light, clocked: bool) -> bool {
+    fn arm(&mut self, light: Light, clocked: bool) -> bool {
         let Some(deadline) = light.deadline else { return true };
         if !clocked {
             self.timer.as_mut().arm(deadline);
@@ -251,7 +239,7 @@ impl LoneRef<'_> {
     /// After a pending poll in which no region inside needed the node: whether the region stays without one. If its time has
     /// come, the frame finds that again, with the node.
     #[inline(never)]
-    fn stays(&mut self, light: &Light, cx: &mut Context<'_>) -> bool {
+    fn stays(&mut self, light: Light, cx: &mut Context<'_>) -> bool {
         if self.entered.is_some() {
             return self.poll_armed(cx) == Time::Waits;
         }
@@ -262,8 +250,7 @@ impl LoneRef<'_> {
         }
         let clocked = clock::flag_within(around.as_ref().map(|(node, _)| node)) != 0;
         let stays = self.arm(light, clocked) && self.poll_armed(cx) == Time::Waits;
-        let Light { task, root, .. } = *light;
-        *self.entered = stays.then_some(Entered { task, root, around });
+        *self.entered = stays.then_some(Entered { light, around });
         stays
     }
 
@@ -274,7 +261,7 @@ impl LoneRef<'_> {
         &mut self,
         waits: bool,
         frame: &mut Frame,
-        light: &Light,
+        light: Light,
         inside: Option<Arc<Node>>,
         cx: &mut Context<'_>,
     ) {
@@ -291,7 +278,7 @@ impl LoneRef<'_> {
 
     /// Gives the region its node, inside the region that it was entered in; `inside` is the node that this poll has made.
     #[inline(never)]
-    fn give_node(&mut self, frame: &mut Frame, light: &Light, inside: Option<Arc<Node>>) {
+    fn give_node(&mut self, frame: &mut Frame, light: Light, inside: Option<Arc<Node>>) {
         let entered = self.entered.take();
         let node = inside.unwrap_or_else(|| {
             light.node(entered.map_or_else(ambient::current, |entered| entered.around), None)
@@ -319,8 +306,8 @@ impl LoneRef<'_> {
     }
 
     fn give_node_if_entered(&mut self, frame: &mut Frame) {
-        match self.where_entered(frame) {
-            Some((light, _)) => self.give_node(frame, &light, None),
+        match self.entered.as_ref().map(|entered| entered.light) {
+            Some(light) => self.give_node(frame, light, None),
             None => {
                 if let Source::Stack(draft, _) = self.source {
                     draft.note_not_entered();
@@ -339,7 +326,8 @@ impl LoneRef<'_> {
     /// Drops the body of a run that is dropped while it is pending, with its region current.
     #[cold]
     fn drop_body(&mut self, frame: &mut Frame, body: &mut dyn Body) {
-        let Some((light, here)) = self.where_entered(frame) else { return };
+        let Some(Entered { light, around }) = &self.entered else { return };
+        let (light, here) = (*light, ambient::is_in(around.as_ref()));
         let dropped = if here { ambient::watch_light(&light, || body.drop_body()) } else { None };
         match dropped {
             Some((Ok(()), _, None)) if self.close() => {
@@ -347,12 +335,12 @@ impl LoneRef<'_> {
                 frame::end(frame);
             }
             Some((caught, _, node)) => {
-                self.give_node(frame, &light, node);
+                self.give_node(frame, light, node);
                 frame.keep_panic_of(caught);
                 frame::abandon(frame, self.source.exits());
             }
             None => {
-                self.give_node(frame, &light, None);
+                self.give_node(frame, light, None);
                 drop_inside(frame, self.source, body);
             }
         }

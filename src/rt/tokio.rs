@@ -1,10 +1,11 @@
 //! tokio: a spawner for its runtime, its timer, and its tasks' ids (feature `tokio`).
 
-use crate::clock::Sleep;
 use crate::spawn::{BoxTask, Refused, Spawn};
 use crate::sync::{Arc, ambient};
 use crate::unwind;
+use crate::wakers::Mark;
 use ::tokio::runtime::{Handle, Id};
+use ::tokio::time::Sleep;
 use pin_project_lite::pin_project;
 use std::cell::Cell;
 use std::future::Future;
@@ -84,112 +85,81 @@ impl Spawn for Kept {
     }
 }
 
-/// The place of one of tokio's timers.
-pub(super) trait Place {
-    /// Polls the timer, which is made for `at` if the place is empty.
-    fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()>;
-
-    fn empty(&mut self);
-}
-
-/// In a box of its own.
-impl Place for Option<Sleep> {
-    fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let tokios = || -> Sleep { Box::pin(::tokio::time::sleep_until(at.into())) };
-        self.get_or_insert_with(tokios).as_mut().poll(cx)
-    }
-
-    fn empty(&mut self) {
-        *self = None;
-    }
-}
-
-/// In a future that is pinned.
-impl Place for Pin<&mut Option<::tokio::time::Sleep>> {
-    fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_none() {
-            self.set(Some(::tokio::time::sleep_until(at.into())));
-        }
-        self.as_mut().as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
-    }
-
-    fn empty(&mut self) {
-        self.set(None);
-    }
-}
-
 pin_project! {
-    /// One of tokio's timers in a future that is pinned, and the runtime in which it was made.
+    /// One of tokio's timers, and the place where it was made.
     #[derive(Default)]
     pub(super) struct Native {
         #[pin]
-        sleep: Option<::tokio::time::Sleep>,
-        made_in: MadeIn,
+        sleep: Option<Sleep>,
+        made_in: Option<Home>,
+        // The waker that tokio has since the last poll.
+        waker: Mark,
+    }
+}
+
+/// The task that polls a timer. A task stays in its runtime, so the runtime need not be looked up. The runtime, if no task is
+/// known, or if a runtime of this thread has no timer.
+#[derive(PartialEq, Eq)]
+enum Home {
+    Task(u64),
+    Runtime(Id),
+}
+
+impl Home {
+    /// `None` outside a runtime, and in a runtime that was found to have no timer.
+    fn here() -> Option<Home> {
+        let without = WITHOUT_TIMER.with(Cell::get);
+        match task_number() {
+            task if task != 0 && without.is_none() => Some(Home::Task(task)),
+            _ => current_runtime().filter(|current| without != Some(*current)).map(Home::Runtime),
+        }
     }
 }
 
 impl Native {
-    /// As [`MadeIn::poll`].
+    /// Polls a timer of the current runtime, which is made for `at` if there is none. `None` if there is no such runtime, or it
+    /// has no timer: then no timer of tokio is left.
     pub(super) fn poll(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         at: Instant,
         cx: &mut Context<'_>,
     ) -> Option<Poll<()>> {
-        let mut this = self.project();
-        this.made_in.poll(at, &mut this.sleep, cx)
-    }
-}
-
-/// The runtime in which the timer of a [`Delay`](super::Delay) was made.
-#[derive(Default)]
-pub(super) struct MadeIn {
-    /// `None` outside a runtime, and in a runtime without a timer.
-    runtime: Option<Id>,
-    /// The task that polled it last; 0 if none was known. A task stays in its runtime, so most polls need not look up
-    /// the runtime.
-    task: u64,
-}
-
-impl MadeIn {
-    /// Polls a timer of the current runtime, which is in `sleep` or is made for `at`. `None` if there is no such
-    /// runtime, or it has no timer: then `sleep` holds no timer of tokio.
-    pub(super) fn poll(
-        &mut self,
-        at: Instant,
-        sleep: &mut impl Place,
-        cx: &mut Context<'_>,
-    ) -> Option<Poll<()>> {
-        let runtime = self.come_here(sleep)?;
+        let here = Home::here();
+        if here != self.made_in {
+            self.set(Native { made_in: here, ..Native::default() });
+        }
+        self.made_in.as_ref()?;
+        let waker = Mark::of(cx.waker());
+        let waits = |sleep: &Sleep| !sleep.is_elapsed() && self.waker == waker;
+        if self.sleep.as_ref().is_some_and(waits) {
+            return Some(Poll::Pending);
+        }
         // tokio panics if a runtime was built without a timer, or has shut down, and offers no way to ask.
-        let polled = unwind::catch(|| sleep.poll(at, cx));
+        let polled = unwind::catch(|| {
+            let mut sleep = self.as_mut().project().sleep;
+            if sleep.is_none() {
+                sleep.set(Some(::tokio::time::sleep_until(at.into())));
+            }
+            sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+        });
         match polled {
-            Ok(Poll::Pending) => return Some(Poll::Pending),
+            Ok(Poll::Pending) => {
+                *self.project().waker = waker;
+                return Some(Poll::Pending);
+            }
             Ok(Poll::Ready(())) if now() >= at => return Some(Poll::Ready(())),
             // A runtime that shuts down makes all its timers ready.
             Ok(Poll::Ready(())) => {}
             Err(payload) => unwind::discard(payload),
         }
-        WITHOUT_TIMER.with(|without| without.set(Some(runtime)));
-        sleep.empty();
-        *self = MadeIn::default();
+        WITHOUT_TIMER.with(|without| without.set(current_runtime()));
+        self.set(Native::default());
         None
     }
+}
 
-    /// The current runtime, if it has a timer; the timer of another runtime is released.
-    fn come_here(&mut self, sleep: &mut impl Place) -> Option<Id> {
-        let task = task_number();
-        if task != 0 && task == self.task {
-            return self.runtime;
-        }
-        let current = Handle::try_current().ok().map(|handle| handle.id());
-        let without = WITHOUT_TIMER.with(Cell::get);
-        let runtime = current.filter(|current| without != Some(*current));
-        if runtime != self.runtime {
-            sleep.empty();
-        }
-        *self = MadeIn { runtime, task };
-        runtime
-    }
+fn current_runtime() -> Option<Id> {
+    Handle::try_current().ok().map(|handle| handle.id())
 }
 
 ambient! {

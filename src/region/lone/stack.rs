@@ -41,13 +41,13 @@ impl LoneRef<'_> {
         &mut self,
         frame: &mut Frame,
         progress: &mut Progress,
-        light: &Light,
+        light: Light,
         why: Leaving,
         cx: &mut Context<'_>,
     ) -> Quick {
         let mut tally = Tally::default();
         let exits = self.source.exits();
-        let ran = exit::run_light(light, || exits?.pop_light(), &why, cx, &mut tally);
+        let ran = exit::run_light(&light, || exits?.pop_light(), &why, cx, &mut tally);
         let ended = tally.is_empty() && ran.as_ref().is_some_and(InLight::has_ended);
         if ended && self.close() {
             self.end();

@@ -1,6 +1,7 @@
 //! The timer of a region that has no node: it is part of the region's future.
 
-use crate::clock::Alarm;
+use crate::clock;
+use crate::rt::Delay;
 use crate::unwind;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -8,21 +9,18 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 pin_project! {
-    /// The deadline of a region that has no node, and its timer.
+    /// The timer of a region that has a deadline.
     #[derive(Default)]
     pub(crate) struct Deadline {
+        // The deadline that it is armed for.
         at: Option<Instant>,
-        armed: bool,
         #[pin]
-        alarm: Alarm,
+        delay: Delay,
     }
 }
 
 /// The timer of a region that has no node.
 pub(crate) trait LoneTimer {
-    /// The deadline, once it was armed.
-    fn deadline(&self) -> Option<Instant>;
-
     fn is_armed(&self) -> bool;
 
     fn arm(self: Pin<&mut Self>, at: Instant);
@@ -35,11 +33,6 @@ pub(crate) trait LoneTimer {
 
 /// The timer of a task or a stack, which has no deadline.
 impl LoneTimer for () {
-    #[inline]
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
     #[inline]
     fn is_armed(&self) -> bool {
         false
@@ -56,30 +49,24 @@ impl LoneTimer for () {
 
 impl LoneTimer for Deadline {
     #[inline]
-    fn deadline(&self) -> Option<Instant> {
-        self.at
-    }
-
-    #[inline]
     fn is_armed(&self) -> bool {
-        self.armed
+        self.at.is_some()
     }
 
     fn arm(self: Pin<&mut Self>, at: Instant) {
-        let this = self.project();
-        (*this.at, *this.armed) = (Some(at), true);
+        *self.project().at = Some(at);
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(Instant, Option<Poll<()>>)> {
         let this = self.project();
-        let at = (*this.at).filter(|_| *this.armed)?;
-        Some((at, this.alarm.poll(at, cx)))
+        let at = (*this.at)?;
+        Some((at, clock::poll_delay(this.delay, at, cx)))
     }
 
     fn disarm(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if std::mem::take(this.armed) {
-            unwind::quietly(|| this.alarm.set(Alarm::default()));
+        if this.at.take().is_some() {
+            unwind::quietly(|| this.delay.set(Delay::default()));
         }
     }
 }
