@@ -26,9 +26,13 @@ pub(crate) enum Kind {
     Shield,
     /// A scope that is shielded with a grace.
     Brief,
+    /// A future with a timeout, which has no handle.
+    Timed,
     Stack,
     Loose,
     Group,
+    /// A group that keeps going when a child fails.
+    KeepsGoing,
     Child,
 }
 
@@ -36,6 +40,30 @@ impl Kind {
     pub(crate) fn is_scope(self) -> bool {
         matches!(self, Kind::Scope | Kind::Shield | Kind::Brief)
     }
+
+    pub(crate) fn is_group(self) -> bool {
+        matches!(self, Kind::Group | Kind::KeepsGoing)
+    }
+}
+
+/// The event that a task outside waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The region has less time than now.
+    LessTime,
+    /// The region has any deadline.
+    Deadline,
+    Cancelled,
+    Stopped,
+}
+
+/// The use that is made of the handle of a guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Uses {
+    Ask,
+    Cancel,
+    Stop,
+    Await(Until),
 }
 
 /// How a body or an exit ends.
@@ -112,12 +140,14 @@ pub(crate) enum Op {
     Look(RegionId),
     /// The same questions to the region's handle, from outside every task.
     Ask(RegionId),
-    /// A task outside waits until the region has less time than now; with `true`, until it has any deadline.
-    Await(RegionId, bool),
+    /// A task outside waits for an event of the region.
+    Await(RegionId, Until),
     /// A guard of a group is taken, and refused by a group that has closed.
     Guard(RegionId),
     /// The oldest guard of a group is dropped.
     Unguard(RegionId),
+    /// The handle of the group's oldest guard is used.
+    ByGuard(RegionId, Uses),
     /// A child is spawned from outside every task.
     Push(RegionId),
     /// A child without a handle is spawned.
@@ -143,10 +173,18 @@ impl Op {
             _ => End::Panic,
         };
         let plan = ExitPlan { end, gated: detail & 4 != 0, then: detail & 24 == 24 };
+        let until = match detail & 192 {
+            128 => Until::Cancelled,
+            192 => Until::Stopped,
+            _ if detail & 1 == 0 => Until::LessTime,
+            _ => Until::Deadline,
+        };
         // New operations come last, so that the seeds of the corpus keep their meaning.
         match code % 32 {
+            0 if detail & 192 == 192 => Op::Enter(at, Kind::Timed),
             0 => Op::Enter(at, Kind::Scope),
             1 | 2 => Op::Enter(at, Kind::Stack),
+            3 if detail & 128 != 0 => Op::Enter(at, Kind::KeepsGoing),
             3 => Op::Enter(at, Kind::Group),
             4 => Op::Enter(at, Kind::Loose),
             5..=7 => Op::Defer(at, plan),
@@ -171,8 +209,13 @@ impl Op {
             24 => Op::Enter(at, Kind::Brief),
             25 => Op::Wait,
             26 => Op::Ask(at),
-            27 => Op::Await(at, detail & 1 != 0),
+            27 => Op::Await(at, until),
             28 => Op::Guard(at),
+            29 if detail & 32 != 0 => Op::ByGuard(
+                at,
+                [Uses::Ask, Uses::Cancel, Uses::Stop, Uses::Await(until)]
+                    [usize::from(detail >> 3 & 3)],
+            ),
             29 => Op::Unguard(at),
             30 => Op::Push(at),
             _ => Op::Detach(at),
@@ -194,7 +237,7 @@ pub(crate) enum Event {
     /// The answers that a body or a handle of its region got.
     Saw(RegionId, Answers),
     /// The wait with this number, in the order of creation, has ended.
-    Tightened(usize),
+    Awaited(usize),
     /// A guard of the group was taken, or refused.
     Guarded(RegionId, bool),
     /// `run`, `close` or `join` returned or panicked.

@@ -310,10 +310,19 @@ impl Real {
             Op::Due(region) => self.set_deadline(region, self.clock.now() + actor::GRACE),
             Op::Trespass(region) => self.trespass(region),
             Op::Stop(region, grace) => self.stop(region, grace),
-            Op::Ask(region) => self.ask(region),
-            Op::Await(region, any) => self.await_less_time(region, any),
+            Op::Ask(region) => {
+                let handle =
+                    self.shared.handle(region).expect("the reference picks a region with a handle");
+                self.ask(region, &handle);
+            }
+            Op::Await(region, until) => {
+                let handle =
+                    self.shared.handle(region).expect("the reference picks a region with a handle");
+                self.wait_until(&handle, until);
+            }
             Op::Guard(region) => self.guard(region),
             Op::Unguard(region) => self.outside.unguard(region),
+            Op::ByGuard(region, uses) => self.by_guard(region, uses, reference),
             Op::Push(region) => self.push(region, reference.newest_region()),
             Op::Wait => self.clock.advance(actor::GRACE),
             Op::Look(region) => self.shared.send(region, Act::Look),

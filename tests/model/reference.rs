@@ -25,7 +25,7 @@ mod oracle;
 mod rules;
 mod time;
 
-use super::{Because, End, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
+use super::{Because, End, ExitId, ExitPlan, Kind, Outcome, RegionId, Until, Why};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,11 +160,12 @@ impl Exit {
     }
 }
 
-/// A wait from outside until a region has less time.
+/// A wait from outside for an event of a region.
 #[derive(Clone, Debug)]
 struct Wait {
     region: RegionId,
-    /// The deadline that the region had when the wait began, or `None` for any deadline.
+    until: Until,
+    /// The deadline that the region had when the wait began; `None` if any deadline is waited for.
     seen: Option<usize>,
     ended: bool,
 }
@@ -246,7 +247,7 @@ impl Reference {
             cancelled: None,
             children_cancelled: None,
             found: false,
-            due: None,
+            due: (kind == Kind::Timed).then_some(self.ticks + 1),
             stopped: false,
             stop_due: None,
             detached: false,

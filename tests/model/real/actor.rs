@@ -3,8 +3,11 @@
 
 use super::{Act, BoxFuture, CallsBack, Shared, call_back, told_first};
 use crate::model::reference::Reference;
-use crate::model::{Answers, End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId};
-use moored::{CancelScope, Cause, ExitFailure, ExitStack, Failure, Leaving, TaskGroup, task};
+use crate::model::{Answers, End, Event, ExitId, ExitPlan, Kind, Outcome, RegionId, Why};
+use moored::{
+    CancelScope, Cause, ExitFailure, ExitStack, Failure, Leaving, ReasonKind, TaskGroup,
+    move_on_after, task,
+};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -184,8 +187,28 @@ fn arm(shared: Shared, region: RegionId, kind: Kind) -> BoxFuture<()> {
                     Err(panic) => panicked(&shared, panic),
                 }
             }
-            Kind::Group => {
-                let group = TaskGroup::new();
+            Kind::Timed => {
+                let body = actor(shared.clone(), region, Place::Plain);
+                match caught(move_on_after(GRACE, body)).await {
+                    Ok(Some(Ok(()))) => Outcome::Fine,
+                    Ok(Some(Err(error))) => {
+                        shared.event(Event::Told(error));
+                        Outcome::Failed
+                    }
+                    // Only its own deadline cancels it.
+                    Ok(None) => Outcome::Cancelled(Why {
+                        kind: ReasonKind::Deadline,
+                        request: None,
+                        by: None,
+                    }),
+                    Err(panic) => panicked(&shared, panic),
+                }
+            }
+            Kind::Group | Kind::KeepsGoing => {
+                let group = match kind {
+                    Kind::KeepsGoing => TaskGroup::new().keep_going(),
+                    _ => TaskGroup::new(),
+                };
                 shared.with(|inside| inside.handles.insert(region, group.handle()));
                 shared.with(|inside| inside.spawners.insert(region, group.spawner()));
                 let body = actor(shared.clone(), region, Place::Group(&group));

@@ -1,12 +1,12 @@
-//! The operations from outside every task: waits for less time, guards, questions, spawns, deadlines, and the attempt of a
+//! The operations from outside every task: waits, guards, questions, spawns, deadlines, and the attempt of a
 //! foreign task.
 
 use super::actor::{GRACE, child};
 use super::{Bell, Real};
-use crate::model::{Answers, Event, RegionId};
-use moored::future::Tightening;
+use crate::model::reference::Reference;
+use crate::model::{Answers, Event, RegionId, Until, Uses};
 use moored::testing::hand;
-use moored::{GroupGuard, Misuse, task};
+use moored::{CancelHandle, GroupGuard, Misuse, task};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ pub(super) struct Outside {
 
 struct Wait {
     /// `None` once it has ended.
-    future: Option<Pin<Box<Tightening>>>,
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     woken: Arc<AtomicBool>,
 }
 
@@ -67,8 +67,7 @@ impl Real {
         }
     }
 
-    pub(super) fn ask(&self, region: RegionId) {
-        let handle = self.shared.handle(region).expect("the reference asks regions with a handle");
+    pub(super) fn ask(&self, region: RegionId, handle: &CancelHandle) {
         let answers = Answers {
             cancelled: handle.is_cancelled(),
             why: Some(handle.reason().map(|reason| self.shared.why(&reason))),
@@ -78,11 +77,25 @@ impl Real {
         self.shared.event(Event::Saw(region, answers));
     }
 
-    pub(super) fn await_less_time(&mut self, region: RegionId, any: bool) {
-        let handle = self.shared.handle(region).expect("the reference asks regions with a handle");
-        let seen = handle.deadline().filter(|_| !any);
-        let future = Some(Box::pin(handle.tightened(seen)));
-        self.outside.waits.push(Wait { future, woken: Arc::new(AtomicBool::new(true)) });
+    pub(super) fn wait_until(&mut self, handle: &CancelHandle, until: Until) {
+        let future: Pin<Box<dyn Future<Output = ()>>> = match until {
+            Until::LessTime => Box::pin(handle.tightened(handle.deadline())),
+            Until::Deadline => Box::pin(handle.tightened(None)),
+            Until::Cancelled => Box::pin(handle.cancelled()),
+            Until::Stopped => Box::pin(handle.stop_requested()),
+        };
+        let woken = Arc::new(AtomicBool::new(true));
+        self.outside.waits.push(Wait { future: Some(future), woken });
+    }
+
+    pub(super) fn by_guard(&mut self, group: RegionId, uses: Uses, reference: &Reference) {
+        let handle = self.outside.guards[&group][0].handle();
+        match uses {
+            Uses::Ask => self.ask(group, &handle),
+            Uses::Cancel => handle.cancel_because(reference.newest_request().to_string()),
+            Uses::Stop => handle.stop(),
+            Uses::Await(until) => self.wait_until(&handle, until),
+        }
     }
 
     /// Polls the waits that were woken, and returns whether there were any.
@@ -97,7 +110,7 @@ impl Real {
             let waker = Waker::from(Bell::new(&wait.woken));
             if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                 wait.future = None;
-                self.shared.event(Event::Tightened(number));
+                self.shared.event(Event::Awaited(number));
             }
         }
         polled

@@ -77,7 +77,7 @@ impl Reference {
 
     /// Why the nearest region around a group, up to a shield and within the task, is cancelled that keeps its body.
     fn held_around(&self, group: RegionId) -> Option<Why> {
-        if self.regions[group].kind != Kind::Group || !self.regions[group].lives() {
+        if !self.regions[group].kind.is_group() || !self.regions[group].lives() {
             return None;
         }
         let mut id = group;
@@ -95,8 +95,11 @@ impl Reference {
         None
     }
 
-    /// R17: a failure in a group cancels it.
-    pub(super) fn fails(&mut self, group: RegionId, by: RegionId) {
+    /// R17: a failure in a group cancels it, unless the group keeps going. A panic always does.
+    pub(super) fn fails(&mut self, group: RegionId, by: RegionId, panicked: bool) {
+        if self.regions[group].kind == Kind::KeepsGoing && !panicked {
+            return;
+        }
         let by = Some(self.regions[by].task);
         self.cancel(group, Why { kind: SiblingFailed, request: None, by });
     }

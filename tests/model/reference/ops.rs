@@ -2,7 +2,7 @@
 //! every seed is a program.
 
 use super::{Exit, Reference, Region, State};
-use crate::model::{Because, End, ExitId, ExitPlan, Kind, Op, RegionId, Why};
+use crate::model::{Because, End, ExitId, ExitPlan, Kind, Op, RegionId, Uses, Why};
 use moored::ReasonKind;
 
 impl Reference {
@@ -12,8 +12,8 @@ impl Reference {
     /// no candidate.
     pub(crate) fn apply(&mut self, op: Op) -> Option<Op> {
         self.back = None;
-        let spawns = |r: &Region| r.kind == Kind::Group && r.has_body();
-        let has_handle = |r: &Region| r.has_body() && (r.kind.is_scope() || r.kind == Kind::Group);
+        let spawns = |r: &Region| r.kind.is_group() && r.has_body();
+        let has_handle = |r: &Region| r.has_body() && (r.kind.is_scope() || r.kind.is_group());
         Some(match op {
             Op::Enter(at, kind) => Op::Enter(self.open(at, kind, Region::has_body)?, kind),
             Op::Spawn(at) => {
@@ -48,9 +48,7 @@ impl Reference {
             }
             Op::Cancel(at) => {
                 let asked = |r: &Region| {
-                    r.kind.is_scope()
-                        || r.kind == Kind::Group
-                        || r.kind == Kind::Child && !r.detached
+                    r.kind.is_scope() || r.kind.is_group() || r.kind == Kind::Child && !r.detached
                 };
                 let region = self.pick(at, asked)?;
                 self.requests += 1;
@@ -97,22 +95,22 @@ impl Reference {
             }
             Op::Look(at) => Op::Look(self.pick(at, Region::has_body)?),
             Op::Ask(at) => Op::Ask(self.pick(at, has_handle)?),
-            Op::Await(at, any) => {
+            Op::Await(at, until) => {
                 let region = self.pick(at, has_handle)?;
-                self.await_less_time(region, any);
-                Op::Await(region, any)
+                self.wait_until(region, until);
+                Op::Await(region, until)
             }
             // Without an effect on the book (R2).
             Op::Trespass(at) => {
                 Op::Trespass(self.pick(at, |r| r.kind == Kind::Stack && r.lives())?)
             }
             Op::Stop(at, grace) => {
-                let region = self.pick(at, |r| r.kind.is_scope() || r.kind == Kind::Group)?;
+                let region = self.pick(at, |r| r.kind.is_scope() || r.kind.is_group())?;
                 self.stop(region, grace);
                 Op::Stop(region, grace)
             }
             Op::Guard(at) => {
-                let group = self.pick(at, |r| r.kind == Kind::Group)?;
+                let group = self.pick(at, |r| r.kind.is_group())?;
                 self.gives_guard = self.is_open(group);
                 self.regions[group].guards += usize::from(self.gives_guard);
                 Op::Guard(group)
@@ -121,6 +119,20 @@ impl Reference {
                 let group = self.pick(at, |r| r.guards > 0)?;
                 self.regions[group].guards -= 1;
                 Op::Unguard(group)
+            }
+            Op::ByGuard(at, uses) => {
+                let group = self.pick(at, |r| r.guards > 0 && r.lives())?;
+                match uses {
+                    Uses::Ask => {}
+                    Uses::Cancel => {
+                        self.requests += 1;
+                        let request = Some(self.requests);
+                        self.cancel(group, Why { kind: ReasonKind::Requested, request, by: None });
+                    }
+                    Uses::Stop => self.stop(group, None),
+                    Uses::Await(until) => self.wait_until(group, until),
+                }
+                Op::ByGuard(group, uses)
             }
             Op::Push(at) => {
                 let open = |book: &Self, id| book.is_open(id);

@@ -68,7 +68,7 @@ impl Reference {
                     "region {region} told {seen:?}, expected {expected:?} (R6, R10, R11, R12, R13)"
                 );
             }
-            Event::Tightened(wait) => self.waits[wait].ended = true,
+            Event::Awaited(wait) => self.waits[wait].ended = true,
             Event::Guarded(group, given) => {
                 let expected = self.gives_guard;
                 ensure!(
@@ -173,7 +173,8 @@ impl Reference {
             region.state == State::Left || region.kind == Kind::Child,
             "region {id} returned before everything inside had left (R8, R16)"
         );
-        let records = matches!(region.kind, Kind::Stack | Kind::Loose | Kind::Group);
+        let records =
+            matches!(region.kind, Kind::Stack | Kind::Loose | Kind::Group | Kind::KeepsGoing);
         let own_failures = self.exits.values().any(|exit| {
             exit.host == id
                 && exit.stage == Stage::Ended

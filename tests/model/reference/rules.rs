@@ -24,8 +24,8 @@ impl Reference {
         });
         at.failed |= end == End::Error;
         at.panicked |= end == End::Panic;
-        if at.kind == Kind::Group && end != End::Fine {
-            self.fails(region, region);
+        if at.kind.is_group() && end != End::Fine {
+            self.fails(region, region, end == End::Panic);
         }
     }
 
@@ -174,7 +174,7 @@ impl Reference {
     pub(super) fn is_open(&self, group: RegionId) -> bool {
         let at = &self.regions[group];
         let guarded = || at.guards > 0 && self.why(group).is_none();
-        at.kind == Kind::Group
+        at.kind.is_group()
             && at.lives()
             && (at.has_body() || !self.children(group).is_empty() || guarded())
     }
@@ -195,7 +195,7 @@ impl Reference {
         if kind == Kind::Child && (failed || panicked) {
             self.regions[group].failed |= failed;
             self.regions[group].panicked |= panicked;
-            self.fails(group, id);
+            self.fails(group, id, panicked);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The consequences of a deadline, a grace and a stop, and the answers that tell of them.
 
 use super::{Reference, Shield, State, Wait};
-use crate::model::{Answers, Kind, RegionId, Why};
+use crate::model::{Answers, Kind, RegionId, Until, Why};
 use moored::ReasonKind::{Deadline, Requested};
 
 impl Reference {
@@ -90,35 +90,41 @@ impl Reference {
     }
 
     /// A wait makes the groups around its region known to the cancellations further out.
-    pub(super) fn await_less_time(&mut self, region: RegionId, any: bool) {
-        let seen = self.deadline(region).filter(|_| !any);
-        self.waits.push(Wait { region, seen, ended: false });
+    pub(super) fn wait_until(&mut self, region: RegionId, until: Until) {
+        let seen = self.deadline(region).filter(|_| until == Until::LessTime);
+        self.waits.push(Wait { region, until, seen, ended: false });
         let mut at = region;
         while at != 0 {
-            self.regions[at].found |= self.regions[at].kind == Kind::Group;
+            self.regions[at].found |= self.regions[at].kind.is_group();
             at = self.regions[at].parent;
         }
     }
 
-    /// R11: a wait ends when its region has less time than when the wait began, or is cancelled. A wait that sees neither
-    /// before its region is left does not end.
+    /// R11, R13: a wait ends with the event that it waits for: a cancellation, a stop, or, if it waits for less time, less
+    /// time than when it began or a cancellation. A wait that sees no such event before its region is left does not end.
     pub(super) fn waits_end(&self) -> Result<(), String> {
         for (number, wait) in self.waits.iter().enumerate() {
-            let Wait { region: id, seen, ended } = *wait;
+            let Wait { region: id, until, seen, ended } = *wait;
             let region = &self.regions[id];
-            let less = self
-                .deadline(id)
-                .is_some_and(|due| due <= self.ticks || seen.is_none_or(|seen| due < seen));
-            let ends = match region.state {
+            let due = self.deadline(id);
+            let cancelled = || match region.state {
                 State::Dropped => region.cancelled.or(region.dropped_for).is_some(),
                 State::Left => region.cancelled.is_some(),
-                _ => less || self.why(id).is_some(),
+                _ => self.why(id).is_some() || due.is_some_and(|due| due <= self.ticks),
+            };
+            let ends = match until {
+                Until::Stopped => region.lives() && self.is_stopped(id),
+                Until::Cancelled => cancelled(),
+                Until::LessTime | Until::Deadline => {
+                    let less = due.is_some_and(|due| seen.is_none_or(|seen| due < seen));
+                    cancelled() || region.lives() && less
+                }
             };
             // A wait that has ended before its region was left.
             let before = ended && !region.lives();
             if ends != ended && !before {
                 return Err(format!(
-                    "wait {number} for less time in region {id} ended: {ended}, expected: {ends} (R11)"
+                    "the wait {number} in region {id}, until {until:?}, ended: {ended}, expected: {ends} (R11, R13)"
                 ));
             }
         }
