@@ -7,9 +7,9 @@
     ci/mutants.sh --check        checks only that each old text stands in its file once: seconds
     ci/mutants.sh --list
 
-A mutant is an entry of ci/mutants/*.toml: a file, an old text, the new text, and a check: `tests`, `loom` or `shuttle`,
-with a filter. The check is tried first. If it does not notice the mutant, the others are tried whole, and the check that
-noticed is recorded. A mutant without a visible effect has the reason in `equivalent`. It is an error if any other mutant
+A mutant is an entry of ci/mutants/*.toml: a file, an old text, the new text, and a check: `tests`, `loom`, `shuttle`, or
+`inspect` for the tests with every feature, with a filter. The check is tried first. If it does not notice the mutant, the
+others are tried whole, and the check that noticed is recorded. A mutant without a visible effect has the reason in `equivalent`. It is an error if any other mutant
 survives, if an equivalent mutant is noticed, if a mutant does not compile, or if its old text is gone: then the code has
 changed, and the mutant has to follow.
 
@@ -68,7 +68,19 @@ CHECKS = {
         "run": "cargo test -q --release -p shuttle-tests --test schedules",
         "env": {"RUSTFLAGS": "--cfg shuttle", "CARGO_TARGET_DIR": f"{BUILD}/shuttle"},
     },
+    # For code that the features of the first check leave out.
+    "inspect": {
+        "means": "tests",
+        "run": "cargo test -q -p moored --all-features --test it",
+        "env": {"CARGO_TARGET_DIR": f"{BUILD}/inspect"},
+    },
 }
+
+
+def means(check):
+    """The means of a check, as docs/proof.md names it."""
+    kind = check.split()[0]
+    return CHECKS[kind].get("means", kind)
 
 
 class DoesNotCompile(Exception):
@@ -163,7 +175,7 @@ def try_out(mutant):
         for check in [mutant["check"], *whole]:
             test = notices(check)
             if test:
-                return {"killed_by": check.split()[0], "test": test}
+                return {"killed_by": means(check), "test": test}
         return {"killed_by": None, "open": True} if os.environ.get("MUTANT_FIRST") else {"killed_by": None}
     finally:
         path.write_text(good)
@@ -173,7 +185,7 @@ def try_switched(chosen):
     """The mutants that one build can have, each with its outcome."""
     # All are built, whichever are chosen, so that the next run need not build again.
     numbered = dict(enumerate(mutants(), 1))
-    kinds = {mutant["check"].split()[0] for mutant in chosen} & {"tests", "loom"} | {"tests"}
+    kinds = {mutant["check"].split()[0] for mutant in chosen} & {"tests", "loom", "inspect"} | {"tests"}
     envs = {kind: {**CHECKS[kind]["env"], "CARGO_TARGET_DIR": f"{SWITCHED_BUILD}/{kind}"} for kind in kinds}
     commands = {kind: (CHECKS[kind]["run"], envs[kind]) for kind in sorted(kinds)}
     made, inside = switches.build(copy_tree, ROOT, SWITCHED, numbered, commands)
@@ -186,7 +198,7 @@ def try_switched(chosen):
         kind, *filters = numbered[number]["check"].split()
         tries = [("tests", [])] if kind not in made else [(kind, filters), ("tests", [])]
         found = (
-            {"killed_by": kind, "test": test}
+            {"killed_by": means(kind), "test": test}
             for kind, filters in tries
             for executable in made[kind]
             if (test := switches.notices(SWITCHED, executable, envs[kind], number, filters, PATIENCE))

@@ -82,12 +82,10 @@ pub(super) fn is_cancelled_for(node: &Node, reason: &Reason) -> bool {
 /// Whether a region around this one, up to a shield, is cancelled as well: the outermost of them catches, and drops
 /// this one (R9). An entered scope is not counted, because it has no body that it could drop; the runs inside it
 /// have.
-pub(super) fn is_caught_outside(region: &Arc<Node>) -> bool {
-    // A stay stands for its scope.
-    let node = walk::scope_of(region);
+pub(super) fn is_caught_outside(node: &Node) -> bool {
     let both = CANCELLED | ATTENDED;
     let drops = |node: Arc<Node>| node.flags() & both == both;
-    !node.has(SHELTERED | SHIELD | LEFT) && walk::around(&node).any(drops)
+    !node.has(SHELTERED | SHIELD | LEFT) && walk::around(node).any(drops)
 }
 
 /// Whether this region or one around it, through shields too, got a stop request.

@@ -2,13 +2,14 @@
 //! chain grows (R1, R19).
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
-use crate::support::{Gate, hand, yield_now};
+use crate::support::{Gate, hand, poll_once, yield_now};
 use moored::testing::{MockClock, live_regions};
-use moored::{CancelScope, EnteredScope, ExitStack, ReasonKind, TaskGroup, task};
+use moored::{CancelScope, EnteredScope, ExitStack, ReasonKind, Released, TaskGroup, task};
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -350,4 +351,39 @@ fn r12_looks_far_out_end_at_a_shield_until_it_is_left() {
         wait.ready();
     };
     hand(task(body)).drive();
+}
+
+#[test]
+fn r04_what_is_inside_a_stack_is_reached_after_the_scope_around_that_has_moved_through_it() {
+    let (outer, inner) = (CancelScope::new(), CancelScope::new());
+    let mut waits = hand(inner.handle().cancelled());
+    waits.pending();
+    let place: Mutex<Option<Released<EnteredScope>>> = Mutex::default();
+    let take = || place.lock().unwrap().take().unwrap();
+    let body = outer.run(async {
+        let stack = ExitStack::new();
+        let mut lent = Box::pin(stack.run(async {
+            let mut inside = Box::pin(inner.run(pending::<()>()));
+            assert!(poll_once(&mut inside).await.is_pending());
+            yield_now().await;
+            let adopted = take().adopt();
+            *place.lock().unwrap() = Some(adopted.release().unwrap());
+            pending::<Result<(), ()>>().await
+        }));
+        let entered = CancelScope::new().enter().unwrap();
+        let lends = entered.run(async { assert!(poll_once(&mut lent).await.is_pending()) });
+        lends.await.unwrap();
+        *place.lock().unwrap() = Some(entered.release().unwrap());
+        assert!(poll_once(&mut lent).await.is_pending());
+        let elsewhere = || hand(task(async { take().adopt() })).ready();
+        let moved = std::thread::scope(|threads| threads.spawn(elsewhere).join().unwrap());
+        moved.handle().cancel();
+        waits.pending();
+        let before = waits.wakes.count();
+        outer.cancel();
+        assert!(waits.wakes.count() > before, "nobody woke the wait");
+        waits.ready();
+        std::thread::scope(|threads| threads.spawn(|| drop(moved)).join().unwrap());
+    });
+    hand(task(body)).ready().unwrap();
 }

@@ -373,3 +373,13 @@ fn r17_a_panic_cancels_where_a_failure_only_stops() {
     assert_eq!(text, "a bug");
     log.is(&["cancelled"]);
 }
+
+#[test]
+fn r19_a_stream_of_values_that_has_ended_does_not_keep_the_task_that_read_it() {
+    let mut values: Values<()> = Values::new();
+    let mut next = hand(values.next());
+    assert!(next.ready().is_none());
+    let wakes = Arc::clone(&next.wakes);
+    drop(next);
+    assert_eq!(Arc::strong_count(&wakes), 1, "the waker is kept");
+}

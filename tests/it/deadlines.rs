@@ -582,3 +582,12 @@ fn r02_a_shield_whose_future_has_ended_gives_its_value_to_another_task_and_the_h
     hand(task(body)).drive();
     assert_eq!(reports.of("(thief)").len(), 1);
 }
+
+#[test]
+fn r09_the_handle_of_a_scope_that_was_left_tells_of_no_deadline() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new().timeout(SECOND);
+    let handle = scope.handle();
+    on(&clock, scope.run(async { assert!(handle.deadline().is_some()) })).unwrap();
+    assert!(handle.deadline().is_none());
+}

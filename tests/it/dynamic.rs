@@ -378,3 +378,51 @@ fn r14_exits_that_were_popped_keep_the_bound_of_their_stack() {
     let failed = run.drive_with(&clock);
     assert!(failed.to_string().contains("did not end within its grace of 1s"), "{failed}");
 }
+
+#[test]
+fn r09_a_run_that_is_polled_first_after_the_shield_of_its_scope_gave_way_waits_for_the_outer_scope()
+{
+    let clock = MockClock::new();
+    let (outer, gate) = (CancelScope::new(), Gate::new());
+    let body = outer.run(async {
+        let shield = CancelScope::new().shielded().grace(SECOND).enter().unwrap();
+        let mut early = Box::pin(shield.run(pending::<()>()));
+        let mut late = Box::pin(shield.run(pending::<()>()));
+        assert!(poll_once(&mut early).await.is_pending());
+        outer.cancel();
+        // Holds the body while `early` sees the end of the grace, and both runs are cancelled.
+        moored::shield(async {
+            assert!(poll_once(&mut early).await.is_pending());
+            clock.advance(SECOND);
+            assert!(poll_once(&mut early).await.is_pending());
+            shield.handle().cancel();
+            assert!(poll_once(&mut early).await.is_pending(), "the outer scope is cancelled, too");
+            assert!(poll_once(&mut late).await.is_pending(), "the outer scope is cancelled, too");
+            gate.wait().await;
+        })
+        .await;
+        pending::<()>().await
+    });
+    let mut run = hand(task(body).clock(clock.clone()));
+    run.pending();
+    gate.open();
+    assert_eq!(run.drive().unwrap_err().reason().kind(), ReasonKind::Requested);
+}
+
+#[test]
+fn r13_a_stop_with_a_grace_of_its_own_counts_where_nothing_runs_and_nobody_waits() {
+    let clock = MockClock::new();
+    hand(
+        task(async {
+            let entered = CancelScope::new().enter().unwrap();
+            let handle = entered.handle();
+            handle.stop_within(SECOND);
+            assert!(!handle.is_cancelled());
+            clock.advance(SECOND);
+            assert!(handle.is_cancelled());
+            assert!(entered.exit().unwrap().reason().is_some());
+        })
+        .clock(clock.clone()),
+    )
+    .ready();
+}

@@ -9,7 +9,7 @@ use moored::{
 };
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -253,10 +253,37 @@ fn r18_a_waker_whose_drop_panics_with_what_panics_in_its_own_drop_does_not_repla
     }
     let (scope, gate) = (CancelScope::new(), Gate::new());
     let mut run = Box::pin(scope.run(gate.wait()));
-    let waker = std::task::Waker::from(std::sync::Arc::new(DropsLoudly));
+    let waker = Waker::from(std::sync::Arc::new(DropsLoudly));
     assert!(run.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(waker);
     gate.open();
-    let polled = run.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+    let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Ready(Ok(()))), "{polled:?}");
+}
+
+/// Polls a future while its thread unwinds.
+struct PollsInItsDrop<F: Future<Output = ()>>(Pin<Box<F>>);
+
+impl<F: Future<Output = ()>> Drop for PollsInItsDrop<F> {
+    fn drop(&mut self) {
+        assert!(self.0.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+}
+
+#[test]
+fn r15_an_exit_that_panics_in_a_task_that_is_polled_while_its_thread_unwinds_is_reported() {
+    let reports = Reports::watch();
+    let adopts = task(async {
+        let stack = ExitStack::new();
+        stack.defer(async { boom("during the unwinding") });
+        drop(stack);
+    });
+    let adopts = PollsInItsDrop(Box::pin(adopts.named("unwinds")));
+    let text = panic_text(|| {
+        let _adopts = adopts;
+        boom("first")
+    });
+    assert_eq!(text, "first");
+    let told = reports.of("unwinds");
+    assert!(matches!(&told[..], [one] if one.contains("during the unwinding")), "{told:?}");
 }

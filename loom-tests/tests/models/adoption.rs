@@ -49,6 +49,36 @@ fn r08_adoption_against_closing() {
     });
 }
 
+/// The same for a scope that ends in a later poll, in which no event of before has to be seen.
+#[test]
+fn r08_adoption_against_the_end_of_a_later_poll() {
+    model(|| {
+        lost::reset();
+        let ran = Count::new();
+        let scope = CancelScope::new();
+        let away: Arc<Mutex<Option<Away>>> = Arc::default();
+        let exit = ran.entry();
+        let mut run = Box::pin(scope.run(async {
+            let mut inner: Away = Box::pin(task(async move {
+                let stack = ExitStack::new();
+                stack.defer(exit);
+                pending::<()>().await;
+            }));
+            assert!(poll_once(inner.as_mut()).is_pending());
+            *away.lock().unwrap() = Some(inner);
+            yield_now().await;
+        }));
+        assert!(poll_once(run.as_mut()).is_pending());
+        let task = away.lock().unwrap().take();
+        let thief = thread::spawn(move || drop(task));
+        block_on(run).unwrap();
+        let by_now = ran.get();
+        thief.join().unwrap();
+        assert_eq!(ran.get(), by_now, "an exit ran after the region was left");
+        assert_eq!(ran.get() + lost::count(), 1);
+    });
+}
+
 /// An exit that another thread, which has no identity, registers while the stack is being left runs before that, or is
 /// handed back.
 #[test]

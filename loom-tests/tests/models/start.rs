@@ -1,13 +1,13 @@
 //! A child that is started, against the wait until it is ready.
 
-use crate::support::{Count, CountOnDrop, model, poll_once};
+use crate::support::{Count, CountOnDrop, lost, model, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{Cause, Ready, TaskGroup};
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 type Group = TaskGroup<'static, ()>;
 
@@ -122,5 +122,31 @@ fn r18_a_waker_that_says_ready_against_the_end_of_the_child() {
             Err(failure) => assert!(matches!(failure.cause(), Cause::Cancelled(_))),
         }
         assert_eq!(dropped.get(), 1);
+    });
+}
+
+/// A started child fails while the wait for it is polled and dropped on another thread: the error is returned by the wait,
+/// is in the group's failure, or is reported, and in no case twice.
+#[test]
+fn r15_a_failure_before_ready_against_the_drop_of_the_wait() {
+    model(|| {
+        lost::reset_with_unrecorded();
+        let group = Group::new();
+        let start = group.start(|_: Says| async { Err(()) });
+        let elsewhere = thread::spawn(move || {
+            let mut start = pin!(start);
+            match poll_once(start.as_mut()) {
+                Poll::Ready(Err(failure)) => {
+                    assert!(matches!(failure.cause(), Cause::Child { .. }));
+                    1
+                }
+                Poll::Ready(Ok(_)) => unreachable!("it is never ready"),
+                Poll::Pending => 0,
+            }
+        });
+        let run = block_on(group.run(async { Ok(()) }));
+        let recorded = run.map_or_else(|failure| failure.causes().count(), |()| 0);
+        let returned = elsewhere.join().unwrap();
+        assert_eq!(recorded + returned + lost::unrecorded(), 1);
     });
 }

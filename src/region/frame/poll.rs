@@ -10,6 +10,7 @@ use crate::region::leave;
 use crate::region::links;
 use crate::region::look;
 use crate::region::own_exits::OwnExits;
+use crate::region::time;
 use crate::region::time::Times;
 #[cfg(feature = "tracing")]
 use crate::sync::Arc;
@@ -104,6 +105,8 @@ pub(crate) fn poll_body(
     }
     let mut last_poll = false;
     if !is_calm(frame) {
+        // The shield of a scope may give way between two polls of a run inside it, and before the first one.
+        time::give_way_as_scope(frame.node());
         if frame::is_timed(frame) {
             if let Err(payload) = frame::poll_timers(frame, Times::All, cx) {
                 return after_panic(frame, payload, body);
