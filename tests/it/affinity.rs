@@ -11,7 +11,8 @@ use std::task::Poll;
 const ADVICE: &str = "and only that task leaves it; ask through a `CancelHandle`, or hand it over with \
                       `release` and `adopt`";
 
-/// The whole text of a rejection, its columns left out.
+/// The whole text of a rejection at places in the caller's file, the columns left out.
+#[track_caller]
 pub(super) fn message(
     thief: &TaskId,
     operation: &str,
@@ -20,7 +21,7 @@ pub(super) fn message(
     owner: &TaskId,
     entered: u32,
 ) -> String {
-    let file = file!();
+    let file = Location::caller().file();
     let advice = match operation {
         "spawn" => {
             "and only that task spawns into it; spawn through a `GroupSpawner`, which that task makes \
@@ -38,12 +39,14 @@ pub(super) fn message(
     )
 }
 
-/// Leaves the columns of this file's places out.
+/// Leaves the columns of places in the caller's file out.
+#[track_caller]
 pub(super) fn columns_out(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(file!()) {
-        let line = at + file!().len() + 1;
+    let file = Location::caller().file();
+    while let Some(at) = rest.find(file) {
+        let line = at + file.len() + 1;
         let digits = |s: &str| s.bytes().take_while(u8::is_ascii_digit).count();
         let column = line + digits(&rest[line..]);
         out.push_str(&rest[..column]);

@@ -1,4 +1,5 @@
 //! Snapshots of any number of regions, however deep they are inside each other (R14, R19).
+#![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
 use crate::support::{Gate, hand};
 use moored::testing::live_regions;
