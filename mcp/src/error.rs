@@ -97,7 +97,8 @@ pub enum CallError {
     },
     /// The server answered with a protocol error.
     #[error(
-        "server {server:?} rejected the call: {message} (code {code}){}",
+        "server {server:?} rejected the call: {} (code {code}){}",
+        said(.message),
         .data.as_ref().map(|data| format!(": {data}")).unwrap_or_default()
     )]
     Rejected {
@@ -138,6 +139,11 @@ pub enum CallError {
     /// The session was left before the call.
     #[error("server {0:?} was left and is no longer connected")]
     Left(String),
+}
+
+/// The words of a server's error, in a text.
+pub(crate) fn said(message: &str) -> &str {
+    if message.trim().is_empty() { "no message" } else { message }
 }
 
 impl CallError {

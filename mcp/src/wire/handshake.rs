@@ -251,12 +251,18 @@ impl<L: Line> Talk<'_, L> {
 
     /// The meaning of an answer to the probe. An answer that cannot be read may be the reason of a later failure.
     fn verdict(&mut self, said: Said) -> Verdict {
-        if let Said::Failed(fault) = &said
-            && fault.outcome == Outcome::ProtocolError
+        let decides_nothing = match &said {
+            Said::Failed(fault) => fault.outcome == Outcome::ProtocolError,
+            Said::Result(answer) => !matches!(**answer, ServerResult::DiscoverResult(_)),
+            Said::Error(_) => false,
+        };
+        let verdict = Verdict::of(said);
+        if let Verdict::Legacy(fault) = &verdict
+            && decides_nothing
         {
             self.remark = Some(fault.line());
         }
-        Verdict::of(said)
+        verdict
     }
 
     /// Whether an answer is still to come.

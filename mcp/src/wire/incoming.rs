@@ -57,14 +57,13 @@ fn noise(text: &[u8]) -> Incoming {
     Incoming::Noise(format!("not a message: {}", preview(text).unwrap_or_default()))
 }
 
-/// The messages of a batch, which the revision 2025-03-26 has.
+/// The items of a batch, which the revision 2025-03-26 has. Not each of them need be a message.
 fn batch(text: &[u8]) -> Option<Vec<String>> {
     if !text.starts_with(b"[") {
         return None;
     }
     let items: Vec<Value> = serde_json::from_str(&mended(text)).ok()?;
-    let is_batch = !items.is_empty() && items.iter().all(Value::is_object);
-    is_batch.then(|| items.iter().map(Value::to_string).collect())
+    items.iter().any(Value::is_object).then(|| items.iter().map(Value::to_string).collect())
 }
 
 fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec<Incoming> {
@@ -139,8 +138,7 @@ fn admit(
                         mark = mark.or(remark);
                     }
                     Discovered::Broken(why) => {
-                        let shown = preview(text).unwrap_or_default();
-                        return unreadable(id, &kind, &format!("{why}: {shown}"), pending);
+                        return unreadable(id, &kind, &why, pending);
                     }
                     Discovered::Other => {}
                 }

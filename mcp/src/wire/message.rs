@@ -7,6 +7,7 @@ use rmcp::model::{
 };
 
 use super::body::{clipped, preview};
+use crate::error::said;
 
 /// The kind of an outgoing message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +172,8 @@ pub(crate) fn answered_id(message: &ServerJsonRpcMessage) -> Option<&RequestId> 
 
 /// A server's error in one line, with its data.
 pub(crate) fn rejection(error: &ErrorData) -> String {
-    let mut line = format!("{} (code {})", clipped(&error.message), error.code.0);
+    let said = clipped(said(&error.message));
+    let mut line = format!("{said} (code {})", error.code.0);
     let data = error.data.as_ref().filter(|data| !data.is_null()).map(ToString::to_string);
     if let Some(data) = data.and_then(|data| preview(data.as_bytes())) {
         line.push_str(": ");

@@ -102,3 +102,14 @@ async fn a_description_without_capabilities_is_named_and_initialize_is_tried() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_answer_to_the_probe_of_another_kind_is_told_if_initialize_is_rejected() {
+    within_limit(async {
+        let stdio = scripted("s", "", &say("\"result\":[1]"), &say(NO_HANDSHAKE));
+        let error = brisk_group().connect(stdio).await.expect_err("it has no handshake");
+        let told = "the server answered server/discover with something else";
+        assert_eq!(error.to_string().matches(told).count(), 1, "{error}");
+    })
+    .await;
+}

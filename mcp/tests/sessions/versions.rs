@@ -87,7 +87,7 @@ async fn a_version_that_is_no_text_spoils_no_other() {
         let versions = json!(["2025-11-25", 5, null, "2026-07-28"]);
         let server = Server::start(move |request| match request.rpc.as_str() {
             "server/discover" => Reply::json(json!({
-                "jsonrpc": "2.0", "id": request.id, "result": {"supportedVersions": versions},
+                "jsonrpc": "2.0", "id": request.id, "result": {"supportedVersions": versions, "capabilities": {}},
             })),
             _ => modern(request),
         })

@@ -275,3 +275,20 @@ fn content_of_a_type_that_is_not_known_is_passed_on() {
         assert!(told(text.as_bytes()).expect_err(text).contains(why), "{text}");
     }
 }
+
+#[test]
+fn an_answer_in_a_batch_beside_an_item_that_is_no_object_is_read() {
+    for beside in ["null", "7", r#""x""#, "[]"] {
+        let pending = waiting("tools/call", 3);
+        let text = format!(r#"[{{"jsonrpc":"2.0","id":3,"result":{{"content":[]}}}},{beside}]"#);
+        let all = read(text.as_bytes(), &pending, None);
+        let [Incoming::Message(..), Incoming::Noise(what)] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(*what, format!("not a message: {beside}"));
+    }
+}
+
+#[test]
+fn an_error_without_words_says_so() {
+    let text = br#"{"jsonrpc":"2.0","id":3,"error":{"code":0,"message":" "}}"#;
+    assert_eq!(told(text), Err("no message (code 0)".into()));
+}
