@@ -324,7 +324,7 @@ impl<P, E> End<'_, P, E> {
         P: Place<T>,
     {
         let ledger = self.ledger;
-        ledger.child_panicked(payload, self.task_id(), self.at, self.place.has_handle());
+        ledger.child_panicked(payload, self.task_id(), self.at, self.place.shows_panic());
         if let Err(second) = unwind::catch(|| drop(result)) {
             // Without a handle, because the handle receives the first panic already.
             ledger.child_panicked(second, self.task_id(), self.at, false);

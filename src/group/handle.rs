@@ -48,6 +48,11 @@ impl<T> TaskHandle<T> {
         TaskHandle { slot }
     }
 
+    /// For a handle whose holder does not return the child's panic.
+    pub(super) fn leave_panic_to_group(&self) {
+        self.slot.leave_panic_to_group();
+    }
+
     /// A second handle: only one of the two gets the value.
     pub(super) fn clone(&self) -> Self {
         TaskHandle { slot: Arc::clone(&self.slot) }

@@ -11,9 +11,9 @@ use crate::sync::Arc;
 pub(crate) trait Place<T> {
     fn newborn(&self) -> &Newborn;
 
-    /// Whether a handle exists that can still receive the child's result.
+    /// Whether a handle exists that returns an error if the child panics.
     #[inline]
-    fn has_handle(&self) -> bool {
+    fn shows_panic(&self) -> bool {
         false
     }
 

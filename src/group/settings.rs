@@ -58,7 +58,8 @@ macro_rules! settings {
             /// [`ChildError::Panicked`](crate::ChildError::Panicked), [`results`](TaskGroup::results) yields
             /// [`Outcome::Panicked`](crate::Outcome::Panicked), and the other children go on, as with tokio's `JoinHandle`.
             ///
-            /// Nothing is masked (R15): if the child's handle was dropped, the text of the panic is in the group's failure. A
+            /// Nothing is masked (R15): if the child's handle was dropped, and for a child that was
+            /// [started](TaskGroup::start), the text of the panic is in the group's failure. A
             /// panic of the body is resumed by the group under every policy.
             ///
             /// ```

@@ -27,6 +27,8 @@ pub(crate) struct Slot<T> {
     cancelled: AtomicBool,
     /// Set when the child is pending without a node for the first time. Only the child's polls use it.
     parked: AtomicBool,
+    /// Set when the handle is that of a `Start`, which does not return the child's panic.
+    started: AtomicBool,
     inside: Mutex<Inside<T>>,
 }
 
@@ -96,8 +98,14 @@ impl<T> Slot<T> {
             newborn: Newborn::new(),
             cancelled: AtomicBool::new(false),
             parked: AtomicBool::new(false),
+            started: AtomicBool::new(false),
             inside: Mutex::new(inside),
         })
+    }
+
+    /// The handle does not return the child's panic, which therefore goes to the group.
+    pub(super) fn leave_panic_to_group(&self) {
+        self.started.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn node(&self) -> Option<Arc<Node>> {
@@ -223,8 +231,8 @@ impl<T> Place<T> for Arc<Slot<T>> {
     }
 
     #[inline]
-    fn has_handle(&self) -> bool {
-        Arc::strong_count(self) > 1
+    fn shows_panic(&self) -> bool {
+        Arc::strong_count(self) > 1 && !self.started.load(Ordering::Relaxed)
     }
 
     #[inline]

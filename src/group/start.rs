@@ -97,6 +97,7 @@ impl<R, E> Start<R, E> {
         child: TaskHandle<()>,
     ) -> Self {
         let (task, spawned_at) = (child.id(), Location::caller());
+        child.leave_panic_to_group();
         let join = child.clone().join();
         let ledger = Arc::clone(ledger);
         Start { handshake, ledger, task, spawned_at, child: Some((child, join)) }

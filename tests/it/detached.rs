@@ -115,6 +115,39 @@ fn r15_an_isolated_panic_of_a_child_without_a_handle_is_in_the_groups_record() {
 }
 
 #[test]
+fn r15_an_isolated_panic_of_a_started_child_is_in_the_groups_record() {
+    for is_ready in [false, true] {
+        let group = Group::new().isolate_panics();
+        let mut run = hand(group.run(async {
+            let started = group.start(|ready| async move {
+                if is_ready {
+                    ready(());
+                }
+                if true { panic!("a bug") } else { Ok(()) }
+            });
+            assert_eq!(started.await.is_ok(), is_ready);
+            Ok(())
+        }));
+        let failure = run.drive().unwrap_err();
+        assert!(format!("{failure:#}").contains("a bug"), "{failure:#}");
+
+        let group: local::TaskGroup<'_, &str> = local::TaskGroup::new().isolate_panics();
+        let mut run = hand(group.run(async {
+            let started = group.start(|ready| async move {
+                if is_ready {
+                    ready(());
+                }
+                if true { panic!("a bug") } else { Ok(()) }
+            });
+            assert_eq!(started.await.is_ok(), is_ready);
+            Ok(())
+        }));
+        let failure = run.drive().unwrap_err();
+        assert!(format!("{failure:#}").contains("a bug"), "{failure:#}");
+    }
+}
+
+#[test]
 fn r08_exits_that_a_child_without_a_handle_abandons_run_before_its_group_is_left() {
     let (log, executor) = (Log::new(), Executor::new());
     for on_executor in [false, true] {
