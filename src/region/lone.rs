@@ -95,6 +95,8 @@ impl<D: Drafted, T: LoneTimer> Lone<D, T> {
 }
 
 impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
+    const HAS_TIMER: bool = true;
+
     #[inline]
     fn source(&self) -> Source<'_> {
         self.draft.source()

@@ -139,8 +139,11 @@ impl<F: Future, O: Origin> Run<F, O> {
             let exits = this.origin.source().exits();
             let quick = frame::poll_calm(this.frame, this.progress, body, exits, cx);
             // After the body, because a body that ends needs no timer.
-            let waits = quick != Quick::Left && matches!(this.progress, Progress::Body);
-            if waits && this.origin.as_mut().poll_timer(this.frame, cx) {
+            if O::HAS_TIMER
+                && quick != Quick::Left
+                && matches!(this.progress, Progress::Body)
+                && this.origin.as_mut().poll_timer(this.frame, cx)
+            {
                 return None;
             }
             quick

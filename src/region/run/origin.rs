@@ -38,6 +38,9 @@ impl<'a> Source<'a> {
 
 /// The source of a run's node, for the quick path, which is generic. The other steps take its [`Source`].
 pub(crate) trait Origin {
+    /// Whether it may have a timer of its own. A constant, so that the poll of a region without one does not even compare.
+    const HAS_TIMER: bool = false;
+
     fn source(&self) -> Source<'_>;
 
     /// Polls a region that has no node. `Quick::GoOn` if the region needs its node first; the frame may have it by then.
