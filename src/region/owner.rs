@@ -8,6 +8,7 @@
 use super::ambient;
 use super::kind::Kind;
 use super::node::Node;
+use super::walk;
 use crate::identity::{Identity, TaskId};
 use crate::names::Shown;
 use crate::report::{Report, report};
@@ -91,11 +92,11 @@ pub(crate) fn of(node: &Node) -> Identity {
 
 /// The owner's id with its name, which the task region around this one has.
 pub(crate) fn id(node: &Node) -> Option<TaskId> {
-    id_past(node, drop)
+    id_past(node, |_| {})
 }
 
 /// As [`id`]; `walked_past` gets the regions on the way to that task.
-pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(Arc<Node>)) -> Option<TaskId> {
+pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(&Arc<Node>)) -> Option<TaskId> {
     let owner = region.owner.get();
     if owner.task == 0 {
         return (owner.runtime != 0).then(|| TaskId::runtime(owner.runtime));
@@ -103,20 +104,14 @@ pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(Arc<Node>)) -> 
     if region.is_task() {
         return Some(TaskId::moored(owner.task, region.inner.lock().name()));
     }
-    let mut at = region.parent();
-    while let Some(node) = at {
+    let name = walk::past_all(region, |node| {
         if node.owner.task() != owner.task {
-            break;
+            return Some(None);
         }
-        if node.is_task() {
-            let name = node.inner.lock().name();
-            walked_past(node);
-            return Some(TaskId::moored(owner.task, name));
-        }
-        at = node.parent();
         walked_past(node);
-    }
-    Some(TaskId::moored(owner.task, None))
+        node.is_task().then(|| node.inner.lock().name())
+    });
+    Some(TaskId::moored(owner.task, name.flatten()))
 }
 
 /// Gives the name and the grace of `node` to `other` as well.

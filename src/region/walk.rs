@@ -90,33 +90,39 @@ pub(super) fn cancellable_from(region: &Arc<Node>) -> Option<Arc<Node>> {
     }
 }
 
-/// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
+/// Calls `visit` for the regions to which `next` leads from `region`, nearest first, until it has an answer.
 ///
 /// A region that is left meanwhile is passed: the next one is looked for only after `visit` has seen the one before.
 #[inline]
-pub(super) fn outwards<A>(
+fn each<A>(
     region: &Node,
+    next: impl Fn(&Node) -> Option<Arc<Node>>,
     mut visit: impl FnMut(&Arc<Node>) -> Option<A>,
 ) -> Option<A> {
-    let mut at = live_parent(region);
+    let mut at = next(region);
     while let Some(node) = at {
         if let Some(answer) = visit(&node) {
             return Some(answer);
         }
-        at = live_parent(&node);
+        at = next(&node);
     }
     None
 }
 
-/// As [`outwards`], for this region first, and also for regions that were left.
+/// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
+#[inline]
+pub(super) fn outwards<A>(region: &Node, visit: impl FnMut(&Arc<Node>) -> Option<A>) -> Option<A> {
+    each(region, live_parent, visit)
+}
+
+/// As [`outwards`], also for regions that were left.
+pub(super) fn past_all<A>(region: &Node, visit: impl FnMut(&Arc<Node>) -> Option<A>) -> Option<A> {
+    each(region, Node::parent, visit)
+}
+
+/// As [`past_all`], for this region first.
 pub(super) fn find<A>(region: &Node, mut visit: impl FnMut(&Node) -> Option<A>) -> Option<A> {
-    let mut answer = visit(region);
-    let mut at = if answer.is_none() { region.parent() } else { None };
-    while let Some(node) = at {
-        answer = visit(&node);
-        at = if answer.is_none() { node.parent() } else { None };
-    }
-    answer
+    visit(region).or_else(|| past_all(region, |node| visit(node)))
 }
 
 /// The live regions around this one, as far as the next shield, which is the last.

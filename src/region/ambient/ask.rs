@@ -4,6 +4,7 @@ use super::lights::{give_nodes, is_empty, look_at_lights};
 use super::{IN_EXIT, IN_LIGHT_EXIT, MADE, base, here, is, task};
 use crate::region::node::Node;
 use crate::region::time::clock;
+use crate::region::walk;
 use crate::sync::Arc;
 use std::time::Instant;
 
@@ -89,14 +90,9 @@ pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
 
 /// A region that belongs to `task`, among the current region and those around it.
 pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
-    let mut at = innermost();
-    while let Some(node) = at {
-        if node.owner.task() == task {
-            return Some(node);
-        }
-        at = node.parent();
-    }
-    None
+    let is_of_task = |node: &Arc<Node>| (node.owner.task() == task).then(|| Arc::clone(node));
+    let innermost = innermost()?;
+    is_of_task(&innermost).or_else(|| walk::past_all(&innermost, is_of_task))
 }
 
 /// The present instant, by the clock of the current task.

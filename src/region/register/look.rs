@@ -14,6 +14,7 @@ use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::region::owner;
 use crate::region::phase::Phase;
+use crate::region::walk;
 use crate::rt;
 use crate::sync::{Arc, Weak};
 use crate::unwind;
@@ -213,7 +214,7 @@ impl Lookout {
         let owner = node.owner.get();
         let held = &mut self.held;
         self.tasks.entry((owner.task, owner.runtime)).or_insert_with(|| {
-            let owner = owner::id_past(node, |node| held.push(node));
+            let owner = owner::id_past(node, |node| held.push(Arc::clone(node)));
             OfTask { owner, clock: None }
         })
     }
@@ -227,13 +228,12 @@ impl Lookout {
             return clock;
         }
         // Only tasks are given a clock, so all regions of a task have the same.
-        let mut at = Some(Arc::clone(node));
-        let mut given = None;
-        while let Some(node) = at {
-            given = node.given_clock();
-            at = if given.is_some() { None } else { node.parent() };
-            self.held.push(node);
-        }
+        let given = node.given_clock().or_else(|| {
+            walk::past_all(node, |node| {
+                self.held.push(Arc::clone(node));
+                node.given_clock()
+            })
+        });
         let clock = if given.is_some() { self.clocks.0.len() } else { 0 };
         if given.is_some() {
             self.clocks.0.push(given);
@@ -251,21 +251,18 @@ fn around(
     is_it: impl Fn(&Arc<Node>) -> bool,
 ) -> Option<u64> {
     let first = held.len();
-    let mut at = node.parent();
-    let mut found = None;
-    while let Some(around) = at {
-        if let Some(known) = nearest.get(&Arc::as_ptr(&around)) {
-            found = *known;
-            at = None;
-        } else if is_it(&around) {
-            found = number_of(&around);
-            at = None;
-        } else {
-            at = around.parent();
-            nearest.insert(Arc::as_ptr(&around), None);
+    let found = walk::past_all(node, |around| {
+        held.push(Arc::clone(around));
+        if let Some(known) = nearest.get(&Arc::as_ptr(around)) {
+            return Some(*known);
         }
-        held.push(around);
-    }
+        if is_it(around) {
+            return Some(number_of(around));
+        }
+        nearest.insert(Arc::as_ptr(around), None);
+        None
+    });
+    let found = found.flatten();
     for past in &held[first..] {
         nearest.entry(Arc::as_ptr(past)).and_modify(|number| *number = found);
     }
