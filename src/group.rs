@@ -33,10 +33,9 @@ pub use values::Values;
 
 pub(crate) use hub::Hub;
 pub(crate) use ledger::Policy;
-pub(crate) use list::Link;
 pub(crate) use requests::requests;
 pub(crate) use settings::settings;
-pub(crate) use shared::Shared;
+pub(crate) use shared::WeakShared;
 pub(crate) use start::{Handshake, started};
 
 use crate::region::{Kind, Node};
@@ -149,7 +148,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// A handle that may spawn into this group, and nothing else, from anywhere; see [`GroupSpawner`].
     #[track_caller]
     pub fn spawner(&self) -> GroupSpawner<'env, E> {
-        GroupSpawner::new(self.shared.outside())
+        GroupSpawner { group: self.shared.outside(Location::caller()) }
     }
 
     /// Enters the group at the first poll, runs `body` beside the children, and leaves when the last child

@@ -4,15 +4,17 @@ use super::gate::WaitForChildren;
 use super::ledger::Ledger;
 use super::list::List;
 use super::member::Kept;
-use super::shared::Shared;
+use super::shared::{Shared, WeakShared};
 use crate::reason::{Reason, ReasonKind};
 use crate::region::enter;
 use crate::region::frame;
 use crate::region::look;
+use crate::region::owner;
 use crate::region::request;
 use crate::region::{Exit, Frame, Node};
-use crate::sync::{Arc, Once, Weak, next_number};
+use crate::sync::{Arc, Once, next_number};
 use crate::unwind;
+use crate::wrong_task::Rejected;
 use std::ops::Deref;
 use std::panic::Location;
 
@@ -28,13 +30,26 @@ impl<E, M: Kept<E>> Hub<E, M> {
         Hub { own: Shared::new(Ledger::new(node)), outside: Once::new() }
     }
 
-    /// The state for a spawner.
-    pub(crate) fn outside(&self) -> Weak<Shared<E, M>> {
+    /// `future`, if the current task may spawn it through the group: rejected, if another task owns the group (R2).
+    #[inline]
+    pub(crate) fn of_owner<F>(
+        &self,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> Result<F, Rejected<F>> {
+        match owner::check(self.node(), "spawn", at) {
+            Ok(()) => Ok(future),
+            Err(misuse) => Err(Rejected::new(misuse, future)),
+        }
+    }
+
+    /// The state for a spawner that is made at `at`.
+    pub(crate) fn outside(&self, at: &'static Location<'static>) -> WeakShared<E, M> {
         let shared = match self.outside.get() {
             Some(shared) => shared,
             None => self.outside.fill(Arc::new(Shared::new(Arc::clone(&self.own.ledger)))),
         };
-        Arc::downgrade(shared)
+        WeakShared::new(shared, at)
     }
 
     /// The children that have arrived since the last call, in the order in which they came.

@@ -3,7 +3,7 @@
 use super::child::{Child, Crewmate};
 use super::gate::Gate;
 use super::ledger::Ledger;
-use super::list::{Linked, PinLink};
+use super::list::{Link, Linked, PinLink};
 use super::place::{Place, Seated};
 use crate::opaque::opaque;
 use crate::wakers::Seat;
@@ -36,10 +36,22 @@ where
 }
 
 /// An in-task child, as a group keeps it.
-pub struct BoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
+pub struct BoxChild<'env, E>(PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
 
 /// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
-pub struct LocalBoxChild<'env, E>(pub(crate) PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
+pub struct LocalBoxChild<'env, E>(PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
+
+impl<'env, E> BoxChild<'env, E> {
+    pub(crate) fn new(child: impl Member<E> + Send + 'env) -> Self {
+        BoxChild(Link::pin(child))
+    }
+}
+
+impl<'env, E> LocalBoxChild<'env, E> {
+    pub(crate) fn new(child: impl Member<E> + 'env) -> Self {
+        LocalBoxChild(Link::pin(child))
+    }
+}
 
 opaque!({E} BoxChild<'_, E>);
 

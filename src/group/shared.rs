@@ -21,7 +21,7 @@ use crate::region::owner;
 use crate::region::record;
 use crate::region::{Newborn, Node};
 use crate::spawn::Spawn;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, Weak};
 use crate::wrong_task::{Misuse, Rejected};
 use std::future::Future;
 use std::panic::Location;
@@ -195,5 +195,46 @@ impl<E, M: Kept<E>> Shared<E, M> {
             let at = self.ledger.node.entered_at().unwrap_or_else(|| Location::caller());
             self.ledger.dropped_loudly(payload, at);
         }
+    }
+}
+
+/// A group that may be gone, as its spawners know it.
+pub(crate) struct WeakShared<E, M: Kept<E>> {
+    shared: Weak<Shared<E, M>>,
+    made_at: &'static Location<'static>,
+}
+
+impl<E, M: Kept<E>> WeakShared<E, M> {
+    pub(super) fn new(shared: &Arc<Shared<E, M>>, made_at: &'static Location<'static>) -> Self {
+        WeakShared { shared: Arc::downgrade(shared), made_at }
+    }
+
+    /// The group, to spawn `future` in it; or the future back if the group is gone.
+    pub(crate) fn open<F>(
+        &self,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> Result<(Arc<Shared<E, M>>, F), Rejected<F>> {
+        match self.shared.upgrade() {
+            Some(shared) => Ok((shared, future)),
+            None => Err(Rejected::new(Misuse::group_gone(self.made_at, at), future)),
+        }
+    }
+
+    /// A guard, unless the group has closed or is gone.
+    pub(crate) fn guard(&self, at: &'static Location<'static>) -> Result<GroupGuard, Rejected<()>> {
+        match self.shared.upgrade() {
+            Some(shared) => shared.guard(at),
+            None => {
+                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
+                Err(Rejected::new(gone, ()))
+            }
+        }
+    }
+}
+
+impl<E, M: Kept<E>> Clone for WeakShared<E, M> {
+    fn clone(&self) -> Self {
+        WeakShared { shared: Weak::clone(&self.shared), made_at: self.made_at }
     }
 }

@@ -1,7 +1,6 @@
 //! The spawns of a group.
 
-use super::{BoxChild, Handshake, Link, Ready, Start, TaskGroup, TaskHandle, started};
-use crate::region::owner;
+use super::{BoxChild, Handshake, Ready, Start, TaskGroup, TaskHandle, started};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use crate::wrong_task::{Rejected, accepted};
@@ -47,10 +46,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'env,
     {
         let at = Location::caller();
-        match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, None, |child| BoxChild(Link::pin(child))),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        }
+        let future = self.shared.of_owner(future, at)?;
+        self.shared.spawn(future, at, None, BoxChild::new)
     }
 
     /// Spawns a child on an executor.
@@ -92,10 +89,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'static,
     {
         let at = Location::caller();
-        match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn_on(spawner, future, None),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        }
+        let future = self.shared.of_owner(future, at)?;
+        self.shared.spawn_on(spawner, future, None)
     }
 
     /// Spawns a child in this task without a handle: for a child whose value is not needed, and that is not cancelled alone.
@@ -158,10 +153,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'env,
     {
         let at = Location::caller();
-        match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn_detached(future, at, |child| BoxChild(Link::pin(child))),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        }
+        let future = self.shared.of_owner(future, at)?;
+        self.shared.spawn_detached(future, at, BoxChild::new)
     }
 
     /// As [`spawn_on`](TaskGroup::spawn_on), without a handle; see [`spawn_detached`](TaskGroup::spawn_detached).
@@ -199,10 +192,8 @@ impl<'env, E> TaskGroup<'env, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match owner::check(self.node(), "spawn", Location::caller()) {
-            Ok(()) => self.shared.spawn_detached_on(spawner, future),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        }
+        let future = self.shared.of_owner(future, Location::caller())?;
+        self.shared.spawn_detached_on(spawner, future)
     }
 
     /// As [`spawn`](TaskGroup::spawn), with a name, which [`TaskHandle::id`] and every text about the child contain.
@@ -238,10 +229,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'env,
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        accepted(match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, name, |child| BoxChild(Link::pin(child))),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        })
+        let future = accepted(self.shared.of_owner(future, at));
+        accepted(self.shared.spawn(future, at, name, BoxChild::new))
     }
 
     /// As [`spawn_on`](TaskGroup::spawn_on), with a name; see [`spawn_named`](TaskGroup::spawn_named). An executor that shows
@@ -267,10 +256,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'static,
     {
         let name = Some(Arc::from(name.into()));
-        accepted(match owner::check(self.node(), "spawn", Location::caller()) {
-            Ok(()) => self.shared.spawn_on(spawner, future, name),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        })
+        let future = accepted(self.shared.of_owner(future, Location::caller()));
+        accepted(self.shared.spawn_on(spawner, future, name))
     }
 
     /// Spawns a child in this task and waits until the child reports that it is ready, by calling

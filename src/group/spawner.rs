@@ -2,13 +2,12 @@
 
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
-use super::list::Link;
 use super::member::BoxChild;
-use super::shared::Shared;
+use super::shared::WeakShared;
 use crate::opaque::opaque;
 use crate::spawn::{BoxTask, Refused, Spawn};
-use crate::sync::{Arc, Weak};
-use crate::wrong_task::{Misuse, Rejected};
+use crate::sync::Arc;
+use crate::wrong_task::Rejected;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -41,16 +40,10 @@ use std::task::{Context, Poll};
 /// # });
 /// ```
 pub struct GroupSpawner<'env, E> {
-    shared: Weak<Shared<E, BoxChild<'env, E>>>,
-    made_at: &'static Location<'static>,
+    pub(super) group: WeakShared<E, BoxChild<'env, E>>,
 }
 
 impl<'env, E> GroupSpawner<'env, E> {
-    #[track_caller]
-    pub(super) fn new(shared: Weak<Shared<E, BoxChild<'env, E>>>) -> Self {
-        GroupSpawner { shared, made_at: Location::caller() }
-    }
-
     /// Spawns a child in the group's task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
     ///
     /// # Errors
@@ -64,10 +57,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: Send + 'env,
     {
         let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, None, |child| BoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn(future, at, None, BoxChild::new)
     }
 
     /// Spawns a child on an executor; see [`TaskGroup::spawn_on`](crate::TaskGroup::spawn_on).
@@ -87,10 +78,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: Send + 'static,
     {
         let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn_on(spawner, future, None),
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn_on(spawner, future, None)
     }
 
     /// Spawns a child in the group's task without a handle; see
@@ -107,10 +96,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: Send + 'env,
     {
         let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn_detached(future, at, |child| BoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn_detached(future, at, BoxChild::new)
     }
 
     /// Spawns a child on an executor without a handle; see
@@ -130,10 +117,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn_detached_on(spawner, future),
-            None => Err(self.gone(future, Location::caller())),
-        }
+        let (shared, future) = self.group.open(future, Location::caller())?;
+        shared.spawn_detached_on(spawner, future)
     }
 
     /// As [`spawn`](GroupSpawner::spawn), with a name for texts; see
@@ -154,10 +139,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: Send + 'env,
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, name, |child| BoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn(future, at, name, BoxChild::new)
     }
 
     /// As [`spawn_on`](GroupSpawner::spawn_on), with a name for texts.
@@ -177,10 +160,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn_on(spawner, future, Some(Arc::from(name.into()))),
-            None => Err(self.gone(future, Location::caller())),
-        }
+        let (shared, future) = self.group.open(future, Location::caller())?;
+        shared.spawn_on(spawner, future, Some(Arc::from(name.into())))
     }
 
     /// A guard for work that runs in a task of others: the group does not end by itself while it lives; see
@@ -191,18 +172,7 @@ impl<'env, E> GroupSpawner<'env, E> {
     /// The group has closed.
     #[track_caller]
     pub fn guard(&self) -> Result<GroupGuard, Rejected<()>> {
-        let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.guard(at),
-            None => {
-                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
-                Err(Rejected::new(gone, ()))
-            }
-        }
-    }
-
-    fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
-        Rejected::new(Misuse::group_gone(self.made_at, at), future)
+        self.group.guard(Location::caller())
     }
 }
 
@@ -231,7 +201,7 @@ impl<E> Future for Plain<E> {
 
 impl<E> Clone for GroupSpawner<'_, E> {
     fn clone(&self) -> Self {
-        GroupSpawner { shared: Weak::clone(&self.shared), made_at: self.made_at }
+        GroupSpawner { group: self.group.clone() }
     }
 }
 

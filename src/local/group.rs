@@ -2,10 +2,9 @@
 
 use super::spawner::GroupSpawner;
 use crate::group::{
-    GroupRun, Handshake, Hub, Link, LocalBoxChild, LocalReady, Results, Start, TaskHandle,
-    requests, settings, started,
+    GroupRun, Handshake, Hub, LocalBoxChild, LocalReady, Results, Start, TaskHandle, requests,
+    settings, started,
 };
-use crate::region::owner;
 use crate::region::{Kind, Node};
 use crate::sync::Arc;
 use crate::wrong_task::{Rejected, accepted};
@@ -100,10 +99,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: 'env,
     {
         let at = Location::caller();
-        match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, None, |child| LocalBoxChild(Link::pin(child))),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        }
+        let future = self.shared.of_owner(future, at)?;
+        self.shared.spawn(future, at, None, LocalBoxChild::new)
     }
 
     /// Spawns a child without a handle; see [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
@@ -138,12 +135,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: 'env,
     {
         let at = Location::caller();
-        match owner::check(self.node(), "spawn", at) {
-            Ok(()) => {
-                self.shared.spawn_detached(future, at, |child| LocalBoxChild(Link::pin(child)))
-            }
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        }
+        let future = self.shared.of_owner(future, at)?;
+        self.shared.spawn_detached(future, at, LocalBoxChild::new)
     }
 
     /// Spawns a child with a name; see [`TaskGroup::spawn_named`](crate::TaskGroup::spawn_named).
@@ -159,10 +152,8 @@ impl<'env, E> TaskGroup<'env, E> {
         E: 'env,
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        accepted(match owner::check(self.node(), "spawn", at) {
-            Ok(()) => self.shared.spawn(future, at, name, |child| LocalBoxChild(Link::pin(child))),
-            Err(misuse) => Err(Rejected::new(misuse, future)),
-        })
+        let future = accepted(self.shared.of_owner(future, at));
+        accepted(self.shared.spawn(future, at, name, LocalBoxChild::new))
     }
 
     /// Spawns a child and waits until it is ready; see [`TaskGroup::start`](crate::TaskGroup::start).
@@ -205,7 +196,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// A handle that may spawn into this group, and nothing else, from any task of this thread.
     #[track_caller]
     pub fn spawner(&self) -> GroupSpawner<'env, E> {
-        GroupSpawner { shared: self.shared.outside(), made_at: Location::caller() }
+        GroupSpawner { group: self.shared.outside(Location::caller()) }
     }
 
     /// Enters the group, runs `body` beside the children, and leaves when the last child has left; see

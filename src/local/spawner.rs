@@ -1,16 +1,15 @@
 //! The handle that may spawn into a local group.
 
-use crate::group::{GroupGuard, Link, LocalBoxChild, Shared, TaskHandle};
+use crate::group::{GroupGuard, LocalBoxChild, TaskHandle, WeakShared};
 use crate::opaque::opaque;
-use crate::sync::{Arc, Weak};
-use crate::wrong_task::{Misuse, Rejected};
+use crate::sync::Arc;
+use crate::wrong_task::Rejected;
 use std::future::Future;
 use std::panic::Location;
 
 /// A handle that may spawn into a local [`TaskGroup`](super::TaskGroup); see [`GroupSpawner`](crate::GroupSpawner).
 pub struct GroupSpawner<'env, E> {
-    pub(super) shared: Weak<Shared<E, LocalBoxChild<'env, E>>>,
-    pub(super) made_at: &'static Location<'static>,
+    pub(super) group: WeakShared<E, LocalBoxChild<'env, E>>,
 }
 
 impl<'env, E> GroupSpawner<'env, E> {
@@ -27,10 +26,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: 'env,
     {
         let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, None, |child| LocalBoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn(future, at, None, LocalBoxChild::new)
     }
 
     /// Spawns a child in the group's task without a handle; see
@@ -47,12 +44,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: 'env,
     {
         let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => {
-                shared.spawn_detached(future, at, |child| LocalBoxChild(Link::pin(child)))
-            }
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn_detached(future, at, LocalBoxChild::new)
     }
 
     /// As [`spawn`](GroupSpawner::spawn), with a name for texts.
@@ -72,10 +65,8 @@ impl<'env, E> GroupSpawner<'env, E> {
         E: 'env,
     {
         let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        match self.shared.upgrade() {
-            Some(shared) => shared.spawn(future, at, name, |child| LocalBoxChild(Link::pin(child))),
-            None => Err(self.gone(future, at)),
-        }
+        let (shared, future) = self.group.open(future, at)?;
+        shared.spawn(future, at, name, LocalBoxChild::new)
     }
 
     /// A guard for work that runs in a task of others: the group does not end by itself while it lives; see
@@ -86,24 +77,13 @@ impl<'env, E> GroupSpawner<'env, E> {
     /// The group has closed.
     #[track_caller]
     pub fn guard(&self) -> Result<GroupGuard, Rejected<()>> {
-        let at = Location::caller();
-        match self.shared.upgrade() {
-            Some(shared) => shared.guard(at),
-            None => {
-                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
-                Err(Rejected::new(gone, ()))
-            }
-        }
-    }
-
-    fn gone<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
-        Rejected::new(Misuse::group_gone(self.made_at, at), future)
+        self.group.guard(Location::caller())
     }
 }
 
 impl<E> Clone for GroupSpawner<'_, E> {
     fn clone(&self) -> Self {
-        GroupSpawner { shared: Weak::clone(&self.shared), made_at: self.made_at }
+        GroupSpawner { group: self.group.clone() }
     }
 }
 
