@@ -13,7 +13,7 @@ pub use exit::{BoxError, ExitFailure};
 use crate::identity::TaskId;
 use crate::reason::Reason;
 use crate::unwind;
-use crate::wrong_task::WrongTask;
+use crate::wrong_task::{Misuse, WrongTask};
 use std::panic::Location;
 
 /// A number of things, for a text: "1 exit", "2 exits".
@@ -117,6 +117,15 @@ impl<E> Failure<E> {
 
     pub(crate) fn only(cause: Cause<E>) -> Self {
         Failure { causes: vec![cause], omitted: 0 }
+    }
+
+    /// The result of a run that another task than the owner polls. Each other misuse is a panic of that poll.
+    #[track_caller]
+    pub(crate) fn rejected(misuse: Misuse) -> Self {
+        match misuse {
+            Misuse::WrongTask(wrong) => Failure::only(Cause::Rejected(*wrong)),
+            misuse => misuse.panic(),
+        }
     }
 
     /// The number of errors that came after the record had reached its cap. They are only

@@ -271,6 +271,16 @@ pub enum Leaving {
     Abandoned,
 }
 
+impl Leaving {
+    /// The reason for the exits of a region whose body has returned `result`.
+    pub(crate) fn of<T, E>(result: &Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Leaving::Completed,
+            Err(_) => Leaving::Failed,
+        }
+    }
+}
+
 #[cfg(any(feature = "inspect", feature = "tracing"))]
 impl Leaving {
     /// The reason as a text about the region in which the exit was registered.

@@ -147,7 +147,7 @@ pub(crate) use body::InPlace;
 pub(crate) use child::ChildRun;
 pub(crate) use draft::{Draft, OfStack};
 pub(crate) use exits::{Exit, ExitWork};
-pub(crate) use frame::{Ended, Frame};
+pub(crate) use frame::{Ended, Errors, Frame};
 pub(crate) use kind::Kind;
 pub(crate) use local_exit::LocalExit;
 pub(crate) use lone::{Deadline, Lone};

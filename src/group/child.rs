@@ -136,19 +136,11 @@ where
                 this.run.as_ref().end(this.place, ledger, this.turn).returned(result);
                 return Poll::Ready(());
             }
-            None => {
-                let why = |result: &Result<T, E>| match result {
-                    Ok(_) => Leaving::Completed,
-                    Err(_) => Leaving::Failed,
-                };
-                ready!(this.run.as_mut().poll_run(cx, why))
-            }
+            None => ready!(this.run.as_mut().poll_run(cx, Leaving::of)),
         };
         let result = match ended {
             Ok(Ended::Value) => this.run.as_mut().value().map(Ok),
-            Ok(Ended::Cancelled(reason)) => Some(Err(reason)),
-            Ok(Ended::Misplaced(wrong)) => Some(Err(Reason::misplaced(wrong))),
-            Ok(Ended::Panicked) => None,
+            Ok(ended) => ended.into_reason().map(Err),
             Err(_) => None,
         };
         let panic = this.run.as_mut().frame().and_then(|frame| {

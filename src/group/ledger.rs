@@ -11,13 +11,13 @@
 
 use super::gate::{Core, Gate, Turn};
 use super::results::{Channel, Outcome};
-use crate::failure::{Cause, ExitFailure, Failures};
+use crate::failure::{Cause, Failures};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::owner;
 use crate::region::record;
 use crate::region::request;
-use crate::region::{Caught, Node};
+use crate::region::{Caught, Errors, Node};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::unwind::{self, Payload};
 use std::panic::Location;
@@ -36,12 +36,9 @@ pub(crate) struct Ledger<E> {
 
 struct Book<E> {
     policy: Policy,
-    /// Real errors, in the order in which they completed.
-    causes: Vec<Recorded<E>>,
+    /// Also the number of those that came after the cap was reached.
+    errors: Errors<E>,
     cap: usize,
-    /// The number of errors that came after the cap was reached.
-    omitted: usize,
-    panic: Option<Caught>,
     /// Whether a child has returned `Ok` under the policy `FirstSuccess`.
     succeeded: bool,
     /// Whether the group has settled its errors: a later error goes to the next record outwards.
@@ -57,42 +54,6 @@ pub(crate) enum Policy {
     FirstSuccess,
 }
 
-/// An error, with the place where the child was spawned or the group was run.
-struct Recorded<E> {
-    cause: Cause<E>,
-    at: &'static Location<'static>,
-}
-
-/// How a group ended.
-pub(super) struct Settled<E> {
-    causes: Vec<Recorded<E>>,
-    pub(super) omitted: usize,
-    pub(super) panic: Option<Caught>,
-}
-
-impl<E> Settled<E> {
-    pub(super) fn is_clean(&self) -> bool {
-        self.causes.is_empty()
-    }
-
-    pub(super) fn take_causes(&mut self) -> Vec<Cause<E>> {
-        std::mem::take(&mut self.causes).into_iter().map(|recorded| recorded.cause).collect()
-    }
-
-    /// The tasks of the errors, for a record that cannot hold the errors themselves.
-    pub(super) fn unclaimed(&self, node: &Node) -> Failures {
-        let unclaimed = self.causes.iter().filter_map(|Recorded { cause, at }| {
-            let task = match cause {
-                Cause::Child { task, .. } => task.clone(),
-                Cause::Body(_) => owner::id(node)?,
-                _ => return None,
-            };
-            Some(ExitFailure::Unclaimed { registered_at: at, task })
-        });
-        Failures { first: unclaimed.collect(), omitted: self.omitted }
-    }
-}
-
 impl<E> Ledger<E> {
     pub(super) fn new(node: Arc<Node>) -> Arc<Self> {
         let gate = Core::new(Gate::new(&node));
@@ -103,10 +64,8 @@ impl<E> Ledger<E> {
             isolates: AtomicBool::new(false),
             book: Mutex::new(Book {
                 policy: Policy::FailFast,
-                causes: Vec::new(),
+                errors: Errors::new(),
                 cap: 1024,
-                omitted: 0,
-                panic: None,
                 succeeded: false,
                 settled: false,
                 channels: Vec::new(),
@@ -146,11 +105,11 @@ impl<E> Ledger<E> {
             // The body's error counts even if a child succeeds, while the children's errors may turn out to be no
             // failures. So it is stored beyond the cap.
             let beyond = from_body && book.policy == Policy::FirstSuccess;
-            let over = if book.causes.len() < book.cap || beyond {
-                book.causes.push(Recorded { cause, at });
+            let over = if book.errors.len() < book.cap || beyond {
+                book.errors.push(cause, at);
                 None
             } else {
-                book.omitted += 1;
+                book.errors.omitted += 1;
                 Some(cause)
             };
             (book.policy, over, book.settled)
@@ -200,9 +159,9 @@ impl<E> Ledger<E> {
         let caught = Caught::of(by.clone(), payload, at);
         let later = {
             let mut book = self.book.lock();
-            match book.panic {
+            match book.errors.panic {
                 None => {
-                    book.panic = Some(caught);
+                    book.errors.panic = Some(caught);
                     None
                 }
                 Some(_) => Some(caught),
@@ -257,42 +216,34 @@ impl<E> Ledger<E> {
     }
 
     /// The errors and the panic of the group, when the last child has left.
-    pub(super) fn settle(&self) -> Settled<E> {
-        let (mut settled, succeeded) = {
+    pub(super) fn settle(&self) -> Errors<E> {
+        let (mut errors, succeeded) = {
             let mut book = self.book.lock();
             book.settled = true;
-            let causes = std::mem::take(&mut book.causes);
-            let omitted = std::mem::take(&mut book.omitted);
-            (Settled { causes, omitted, panic: book.panic.take() }, book.succeeded)
+            (std::mem::replace(&mut book.errors, Errors::new()), book.succeeded)
         };
         if succeeded {
             // If another child succeeded, the errors of children are no failures of the group.
-            let of_children =
-                |recorded: &Recorded<E>| matches!(recorded.cause, Cause::Child { .. });
-            let (children, rest) = settled.causes.into_iter().partition(of_children);
-            (settled.causes, settled.omitted) = (rest, 0);
-            self.drop_errors(children);
+            self.drop_errors(errors.take_of_children());
         }
-        settled
+        errors
     }
 
     /// Whether the outcome has a panic or a real error.
     pub(super) fn has_failed(&self) -> bool {
         let book = self.book.lock();
-        let counts = |recorded: &Recorded<E>| {
-            !(book.succeeded && matches!(recorded.cause, Cause::Child { .. }))
-        };
-        book.panic.is_some() || book.causes.iter().any(counts)
+        let counts = |cause| !(book.succeeded && matches!(cause, &Cause::Child { .. }));
+        book.errors.panic.is_some() || book.errors.causes().any(counts)
     }
 
     /// Drops errors that no record contains. The panics of their drops go outwards as failures.
-    fn drop_errors(&self, errors: Vec<Recorded<E>>) {
+    fn drop_errors(&self, errors: Errors<E>) {
         let mut failures = Failures::default();
-        for Recorded { cause, at } in errors {
+        errors.drop_each(|cause, at| {
             if let Err(payload) = unwind::catch(|| drop(cause)) {
                 failures.push(Caught::of(owner::id(&self.node), payload, at).into_failure());
             }
-        }
+        });
         record::send(&self.node, failures);
     }
 
@@ -303,12 +254,12 @@ impl<E> Ledger<E> {
         if !over {
             return;
         }
-        let settled = self.settle();
-        let mut failures = settled.unclaimed(&self.node);
-        let panic = settled.panic.and_then(|panic| self.gate.panics(panic).err());
+        let mut errors = self.settle();
+        let mut failures = errors.unclaimed(&self.node);
+        let panic = errors.panic.take().and_then(|panic| self.gate.panics(panic).err());
         failures.first.extend(panic.map(Caught::into_failure));
         record::send(&self.node, failures);
-        self.drop_errors(settled.causes);
+        self.drop_errors(errors);
     }
 
     /// Counts one more child, unless the group has closed.

@@ -7,10 +7,9 @@
 
 use super::gate::Guards;
 use super::hub::Hub;
-use super::ledger::Settled;
 use super::member::Kept;
 use super::members::Members;
-use crate::failure::{Cause, Failure, Failures};
+use crate::failure::{Cause, Failure};
 use crate::opaque::opaque;
 use crate::reason::{Leaving, Reason};
 use crate::region::frame;
@@ -18,12 +17,10 @@ use crate::region::links;
 use crate::region::look;
 use crate::region::observe;
 use crate::region::owner;
-use crate::region::record;
 use crate::region::request;
 use crate::region::{Ended, Frame, InPlace, Phase, ambient};
 use crate::sync::{Arc, next_number};
-use crate::unwind::Payload;
-use crate::wrong_task::{Misuse, WrongTask};
+use crate::wrong_task::WrongTask;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::Location;
@@ -110,28 +107,13 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// body had returned.
     fn misplaced<V>(&mut self, wrong: Box<WrongTask>, value: V) -> Failure<E> {
         self.frame.drop_within(value);
-        // Settled before the rest goes outwards, because this result is a record, too.
-        let mut settled = self.shared.ledger.settle();
-        let panic = self.frame.take_panic(settled.panic.take());
-        let mut failures = self.frame.take_failures();
-        failures.omitted += settled.omitted;
+        // Taken before the rest goes outwards, because this result is a record, too.
+        let mut record = self.frame.take_record(self.shared.ledger.settle());
         let reason = Reason::misplaced(wrong);
         self.abandon(Some(reason.clone()));
-        if let Some(panic) = panic {
-            self.go_on(panic, settled, failures);
-        }
-        let mut causes = settled.take_causes();
-        causes.push(Cause::Cancelled(reason.clone()));
-        let node = &self.shared.ledger.node;
-        Failure::record(causes, failures, || record::cap(node))
-            .unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
-    }
-
-    /// Resumes a panic in place of the record.
-    fn go_on(&mut self, panic: Payload, settled: Settled<E>, failures: Failures) -> ! {
-        self.frame.add_failures(failures);
-        self.frame.add_failures(settled.unclaimed(&self.shared.ledger.node));
-        self.frame.resume(panic, settled)
+        record.errors.push(Cause::Cancelled(reason.clone()), self.at);
+        let returned = record.or((), &mut self.frame);
+        returned.err().unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
     }
 }
 
@@ -187,18 +169,13 @@ where
     /// Ready when the body has ended; with a result if the run ends here, without waiting for
     /// the children.
     #[track_caller]
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Failure<E>>> {
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Failure<E>>> {
         let this = self.project();
         let crew = this.crew;
         if let Err(misuse) = frame::begin(&mut crew.frame, "run") {
             frame::end(&mut crew.frame);
             crew.done = true;
-            match *misuse {
-                Misuse::WrongTask(wrong) => {
-                    return Poll::Ready(Some(Failure::only(Cause::Rejected(*wrong))));
-                }
-                misuse => misuse.panic(),
-            }
+            return Poll::Ready(Err(Failure::rejected(*misuse)));
         }
         if crew.number == 0 {
             crew.number = next_number();
@@ -224,10 +201,10 @@ where
             Ended::Panicked => ledger.body_panicked(crew.at),
             Ended::Cancelled(reason) => crew.cancelled = Some(reason),
             Ended::Misplaced(wrong) => {
-                return Poll::Ready(Some(crew.misplaced(wrong, this.value.take())));
+                return Poll::Ready(Err(crew.misplaced(wrong, this.value.take())));
             }
         }
-        Poll::Ready(None)
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -244,7 +221,7 @@ where
             return Poll::Pending;
         }
         if !self.crew.body_ended {
-            if let Poll::Ready(Some(failure)) = self.as_mut().poll_body(cx) {
+            if let Poll::Ready(Err(failure)) = self.as_mut().poll_body(cx) {
                 return Poll::Ready(Err(failure));
             }
         } else if let Err(wrong) = self.crew.frame.check_poller() {
@@ -297,30 +274,14 @@ where
         crew.shared.ledger.gate.clear();
         crew.done = true;
 
-        let mut settled = crew.shared.ledger.settle();
-        let mut value = this.value.take();
-        if crew.frame.has_failures() || !settled.is_clean() {
-            crew.frame.drop_value(value.take());
+        let mut errors = crew.shared.ledger.settle();
+        if let (0, Some(reason)) = (errors.len(), crew.cancelled.take()) {
+            errors.push(Cause::Cancelled(reason), crew.at);
         }
-        if let Some(panic) = crew.frame.take_panic(settled.panic.take()) {
-            crew.frame.drop_value(value);
-            crew.go_on(panic, settled, Failures::default());
-        }
-        let (mut causes, omitted) = (settled.take_causes(), settled.omitted);
-        if let (true, Some(reason)) = (causes.is_empty(), crew.cancelled.take()) {
-            causes.push(Cause::Cancelled(reason));
-        }
-        let mut exits = crew.frame.take_failures();
-        exits.omitted += omitted;
-        let node = &crew.shared.ledger.node;
-        match (Failure::record(causes, exits, || record::cap(node)), value) {
-            (Some(failure), _) => Poll::Ready(Err(failure)),
-            (None, Some(value)) => Poll::Ready(value.map_err(|error| {
-                // Unreachable: an error of the body went to the ledger.
-                Failure::only(Cause::Body(error))
-            })),
-            (None, None) => Poll::Pending,
-        }
+        // An error of the body went to the ledger, so the value is none.
+        crew.frame.result(this.value.take(), errors).map(|result| {
+            result.and_then(|value| value.map_err(|error| Failure::only(Cause::Body(error))))
+        })
     }
 }
 

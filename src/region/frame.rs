@@ -11,6 +11,7 @@
 //! 3. The body is dropped with its region current, and before the exits of the region run or are handed over (R7).
 //! 4. A frame without extras has no timer, no adopted exit, no failure and no exit that has begun.
 
+mod ending;
 mod enter;
 mod leave;
 mod poll;
@@ -31,11 +32,12 @@ use super::owner;
 use super::tally::Tally;
 use super::wave::Running;
 use crate::failure::Failures;
-use crate::reason::{Leaving, Reason};
+use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
+pub(crate) use ending::{Ended, Errors};
 pub(crate) use enter::{begin, begin_close, begin_in, end};
 pub(super) use enter::{begin_draft, leave_draft, poll_draft};
 pub(super) use leave::go_on_with;
@@ -52,29 +54,6 @@ use std::task::Waker;
 use timers::Timers;
 use timers::poll_timers;
 pub(crate) use timers::{is_timed, poll_times};
-
-/// How a body ended.
-pub(crate) enum Ended {
-    /// The body has a value.
-    Value,
-    /// The frame has the panic; see [`take_panic`](Frame::take_panic).
-    Panicked,
-    Cancelled(Reason),
-    /// Polled by a task that does not own the region: the region is abandoned (R2). The body has a value if it had
-    /// ended already.
-    Misplaced(Box<WrongTask>),
-}
-
-impl Ended {
-    /// The reason why there is no value, if the body was cancelled or its run was polled by another task.
-    pub(crate) fn into_reason(self) -> Option<Reason> {
-        match self {
-            Ended::Cancelled(reason) => Some(reason),
-            Ended::Misplaced(wrong) => Some(Reason::misplaced(wrong)),
-            Ended::Value | Ended::Panicked => None,
-        }
-    }
-}
 
 pub(crate) struct Frame {
     /// The node: `None` before a [draft](Draft) has one, and while it is in the ambient context.
@@ -155,7 +134,7 @@ impl Frame {
 
     /// The place where its future was made.
     #[inline]
-    pub(super) fn at(&self) -> &'static Location<'static> {
+    pub(crate) fn at(&self) -> &'static Location<'static> {
         self.at
     }
 

@@ -5,8 +5,7 @@ use crate::failure::Failure;
 use crate::reason::Leaving;
 use crate::region::frame;
 use crate::region::owner;
-use crate::region::record;
-use crate::region::{Frame, Node, OwnExits};
+use crate::region::{Errors, Frame, Node, OwnExits};
 use crate::sync::Arc;
 use crate::wrong_task::{Misuse, Rejected};
 use std::convert::Infallible;
@@ -62,16 +61,8 @@ impl<S> Future for Close<S> {
         exits.enter(owner::of(this.frame.node()));
         ready!(frame::poll_leave(&mut this.frame, cx, Leaving::Completed, Some(exits)));
         this.stack = None;
-        if let Some(panic) = this.frame.take_panic(None) {
-            this.frame.resume(panic, ());
-        }
-        let failures = this.frame.take_failures();
-        Poll::Ready(
-            match Failure::record(Vec::new(), failures, || record::cap(this.frame.node())) {
-                Some(failure) => Err(CloseError(Kind::Failed(failure))),
-                None => Ok(()),
-            },
-        )
+        let failed = |failure| CloseError(Kind::Failed(failure));
+        this.frame.result(Some(()), Errors::new()).map_err(failed)
     }
 }
 

@@ -4,9 +4,7 @@ use super::ExitStack;
 use crate::failure::{Cause, Failure};
 use crate::opaque::opaque;
 use crate::reason::Leaving;
-use crate::region::record;
-use crate::region::{Draft, Ended, Frame, Lone, OfStack, OwnExits, Run};
-use crate::wrong_task::Misuse;
+use crate::region::{Draft, Ended, Errors, Frame, Lone, OfStack, OwnExits, Run};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -44,21 +42,12 @@ where
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut run = self.project().run;
-        let why = |result: &Result<T, E>| match result {
-            Ok(_) => Leaving::Completed,
-            Err(_) => Leaving::Failed,
-        };
-        if let Some(polled) = run.as_mut().poll_quick_as(why, cx) {
+        if let Some(polled) = run.as_mut().poll_quick_as(Leaving::of, cx) {
             return polled.map_err(|error| Failure::only(Cause::Body(error)));
         }
-        let ended = match ready!(run.as_mut().poll_run(cx, why)) {
+        let ended = match ready!(run.as_mut().poll_run(cx, Leaving::of)) {
             Ok(ended) => ended,
-            Err(misuse) => match *misuse {
-                Misuse::WrongTask(wrong) => {
-                    return Poll::Ready(Err(Failure::only(Cause::Rejected(*wrong))));
-                }
-                misuse => misuse.panic(),
-            },
+            Err(misuse) => return Poll::Ready(Err(Failure::rejected(*misuse))),
         };
         let result = run.as_mut().value();
         let frame = run.frame();
@@ -77,28 +66,16 @@ fn tell<T, E>(
     ended: Ended,
     result: Option<Result<T, E>>,
 ) -> Poll<Result<T, Failure<E>>> {
-    let (mut value, mut causes) = (None, Vec::new());
+    let (mut value, mut errors) = (None, Errors::new());
     match result {
         Some(Ok(returned)) => value = Some(returned),
-        Some(Err(error)) => causes.push(Cause::Body(error)),
+        Some(Err(error)) => errors.push(Cause::Body(error), frame.at()),
         None => {}
     }
-    causes.extend(ended.into_reason().map(Cause::Cancelled));
-    if frame.has_failures() || !causes.is_empty() {
-        frame.drop_value(value.take());
+    if let Some(reason) = ended.into_reason() {
+        errors.push(Cause::Cancelled(reason), frame.at());
     }
-    if let Some(panic) = frame.take_panic(None) {
-        if causes.iter().any(|cause| matches!(cause, Cause::Body(_))) {
-            frame.unclaimed();
-        }
-        frame.resume(panic, (value, causes));
-    }
-    let failures = frame.take_failures();
-    Poll::Ready(match (Failure::record(causes, failures, || record::cap(frame.node())), value) {
-        (Some(failure), _) => Err(failure),
-        (None, Some(value)) => Ok(value),
-        (None, None) => return Poll::Pending,
-    })
+    frame.result(value, errors)
 }
 
 impl<F, T, E, S> futures_core::FusedFuture for StackRun<'_, F, S>
