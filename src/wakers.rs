@@ -44,8 +44,8 @@ impl Wakers {
     #[inline(always)]
     #[must_use = "the old waker must be dropped outside the lock"]
     pub(crate) fn register(&mut self, key: &mut Option<usize>, waker: Waker) -> Option<Waker> {
-        if let Some(place) = key.and_then(|at| self.get_mut(at)) {
-            return Some(std::mem::replace(place, waker));
+        if let Some(before) = key.and_then(|at| self.get_mut(at)) {
+            return Some(std::mem::replace(before, waker));
         }
         *key = Some(match &self.first {
             None => {

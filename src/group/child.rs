@@ -1,9 +1,9 @@
-//! A child: its future, and the place of its result.
+//! A child: its future, and the side of its handle.
 
 use super::gate::{ChildWaker, Turn};
 use super::ledger::Ledger;
-use super::place::{Place, Posted, Seated};
 use super::results::Outcome;
+use super::side::{HandleSide, Posted, Seated};
 use crate::failure::{Cause, ChildError};
 use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason, ReasonKind};
@@ -25,7 +25,7 @@ pin_project! {
     pub(crate) struct Child<F: Future, P> {
         #[pin]
         run: ChildRun<F>,
-        place: P,
+        side: P,
         turn: Turn,
     }
 }
@@ -33,14 +33,14 @@ pin_project! {
 /// The kinds of task that poll a child.
 pub(super) trait Poller<P> {
     /// Whether an executor polls the child.
-    const POSTED: bool;
+    const ON_EXECUTOR: bool;
 
     /// The way of a request that another thread makes to the child alone while it is polled without a node.
-    fn reach(&self, group: &Arc<Node>, place: &P) -> Reach;
+    fn reach(&self, group: &Arc<Node>, side: &P) -> Reach;
 
     /// Whether the child may be pending without a node: a later request wakes the poller, which then gives the child its
     /// node.
-    fn stays(&self, place: &P) -> bool;
+    fn stays(&self, side: &P) -> bool;
 }
 
 /// The group's `run`, which polls the child also when the group gets a request.
@@ -49,16 +49,16 @@ pub(super) struct Crewmate<'a> {
 }
 
 impl<P: Seated> Poller<P> for Crewmate<'_> {
-    const POSTED: bool = false;
+    const ON_EXECUTOR: bool = false;
 
     #[inline]
-    fn reach(&self, _: &Arc<Node>, place: &P) -> Reach {
-        Reach::Asked(if place.has_parked() { Some(Arc::clone(self.seat) as _) } else { None })
+    fn reach(&self, _: &Arc<Node>, side: &P) -> Reach {
+        Reach::Asked(if side.has_parked() { Some(Arc::clone(self.seat) as _) } else { None })
     }
 
     #[inline]
-    fn stays(&self, place: &P) -> bool {
-        place.park(self.seat)
+    fn stays(&self, side: &P) -> bool {
+        side.park(self.seat)
     }
 }
 
@@ -66,11 +66,11 @@ impl<P: Seated> Poller<P> for Crewmate<'_> {
 pub(super) struct Executor;
 
 impl<P: Posted> Poller<P> for Executor {
-    const POSTED: bool = true;
+    const ON_EXECUTOR: bool = true;
 
     #[inline]
-    fn reach(&self, group: &Arc<Node>, place: &P) -> Reach {
-        Reach::Posted((Arc::clone(group), place.home()))
+    fn reach(&self, group: &Arc<Node>, side: &P) -> Reach {
+        Reach::Posted((Arc::clone(group), side.home()))
     }
 
     #[inline]
@@ -82,30 +82,30 @@ impl<P: Posted> Poller<P> for Executor {
 impl<F, P, T, E> Child<F, P>
 where
     F: Future<Output = Result<T, E>>,
-    P: Place<T>,
+    P: HandleSide<T>,
 {
     /// A child that the group's gate has counted in.
     pub(super) fn new(
         ledger: &Ledger<E>,
         future: F,
-        place: P,
+        side: P,
         at: &'static Location<'static>,
         name: Option<&Arc<str>>,
-        posted: bool,
+        on_executor: bool,
     ) -> Self {
-        let turn = ledger.gate.line_up(place.newborn().task());
+        let turn = ledger.gate.line_up(side.newborn().task());
         let mut run = ChildRun::new(future, at);
         if let Some(name) = name {
             // It has its node from the start, because the node knows the name.
-            let node = new_node(&place, ledger, at, posted, Some(Arc::clone(name)));
-            place.store_named_node(&node, name);
+            let node = new_node(&side, ledger, at, on_executor, Some(Arc::clone(name)));
+            side.store_named_node(&node, name);
             run.begin_in(node);
-        } else if Newborn::WATCHED && posted {
-            let node = new_node(&place, ledger, at, posted, None);
-            place.store_node(&node);
+        } else if Newborn::OBSERVED && on_executor {
+            let node = new_node(&side, ledger, at, on_executor, None);
+            side.store_node(&node);
             run.begin_in(node);
         }
-        Child { run, place, turn }
+        Child { run, side, turn }
     }
 
     pub(super) fn poll_by<K: Poller<P>>(
@@ -116,8 +116,8 @@ where
     ) -> Poll<()> {
         let mut this = self.project();
         if !ledger.gate.lets_pass(this.turn) {
-            let task = this.place.newborn().task();
-            begin(this.run.as_mut(), this.place, ledger, K::POSTED);
+            let task = this.side.newborn().task();
+            begin(this.run.as_mut(), this.side, ledger, K::ON_EXECUTOR);
             let Some(frame) = this.run.as_mut().frame() else { return Poll::Pending };
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
@@ -125,7 +125,7 @@ where
             ready!(ledger.gate.poll_turn(this.turn, task, cancelled, cx));
         }
         let polled = if this.run.node().is_none() {
-            poll_light(by, this.run.as_mut(), this.place, ledger, cx)
+            poll_light(by, this.run.as_mut(), this.side, ledger, cx)
         } else {
             this.run.as_mut().poll_quick(cx)
         };
@@ -133,7 +133,7 @@ where
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(result)) => {
                 // The region has been left, without a failure to report.
-                this.run.as_ref().end(this.place, ledger, this.turn).returned(result);
+                this.run.as_ref().end(this.side, ledger, this.turn).returned(result);
                 return Poll::Ready(());
             }
             None => ready!(this.run.as_mut().poll_run(cx, Leaving::of)),
@@ -148,7 +148,7 @@ where
             frame.send_failures();
             panic
         });
-        let end = this.run.as_ref().end(this.place, ledger, this.turn);
+        let end = this.run.as_ref().end(this.side, ledger, this.turn);
         match (panic, result) {
             (Some(panic), result) => end.panicked(panic, result),
             (None, Some(Ok(result))) => end.returned(result),
@@ -161,18 +161,18 @@ where
     /// Gives an executor child its node, if it has none.
     pub(super) fn give_node(self: Pin<&mut Self>, ledger: &Ledger<E>) -> Option<Arc<Node>> {
         let mut this = self.project();
-        begin(this.run.as_mut(), this.place, ledger, true);
+        begin(this.run.as_mut(), this.side, ledger, true);
         this.run.node().cloned()
     }
 
     /// Drops the future of a child that has not ended, and reports the child as cancelled. The exits that the future
     /// abandons belong to the child's own region, so it gets its node first.
-    pub(super) fn drop_in(self: Pin<&mut Self>, ledger: &Ledger<E>, posted: bool) {
+    pub(super) fn drop_in(self: Pin<&mut Self>, ledger: &Ledger<E>, on_executor: bool) {
         let mut this = self.project();
-        begin(this.run.as_mut(), this.place, ledger, posted);
+        begin(this.run.as_mut(), this.side, ledger, on_executor);
         // The exits are handed over before the group counts the child out.
         let dropped = unwind::catch(|| this.run.as_mut().abandon());
-        let end = this.run.as_ref().end(this.place, ledger, this.turn);
+        let end = this.run.as_ref().end(this.side, ledger, this.turn);
         if let Err(payload) = dropped {
             ledger.dropped_loudly(payload, end.at);
         }
@@ -188,26 +188,26 @@ where
 
 /// Makes the child's node, which gets the requests that came before.
 fn new_node<T, E>(
-    place: &impl Place<T>,
+    side: &impl HandleSide<T>,
     ledger: &Ledger<E>,
     at: &'static Location<'static>,
-    posted: bool,
+    on_executor: bool,
     name: Option<Arc<str>>,
 ) -> Arc<Node> {
-    place.newborn().node(&ledger.node, at, place.asked(), posted, name)
+    side.newborn().node(&ledger.node, at, side.asked(), on_executor, name)
 }
 
 /// Gives the child its node, if it has none.
 #[inline(never)]
 fn begin<F: Future<Output = Result<T, E>>, T, E>(
     run: Pin<&mut ChildRun<F>>,
-    place: &impl Place<T>,
+    side: &impl HandleSide<T>,
     ledger: &Ledger<E>,
-    posted: bool,
+    on_executor: bool,
 ) {
     if run.node().is_none() {
-        let node = new_node(place, ledger, run.at(), posted, None);
-        place.store_node(&node);
+        let node = new_node(side, ledger, run.at(), on_executor, None);
+        side.store_node(&node);
         run.begin_pinned(node);
     }
 }
@@ -218,18 +218,18 @@ fn begin<F: Future<Output = Result<T, E>>, T, E>(
 fn poll_light<K: Poller<P>, F, P, T, E>(
     by: &K,
     mut run: Pin<&mut ChildRun<F>>,
-    place: &P,
+    side: &P,
     ledger: &Ledger<E>,
     cx: &mut Context<'_>,
 ) -> Option<Poll<Result<T, E>>>
 where
     F: Future<Output = Result<T, E>>,
-    P: Place<T>,
+    P: HandleSide<T>,
 {
-    let (group, newborn, at) = (&ledger.node, place.newborn(), run.at());
-    let light = if place.is_untouched() { newborn.light(group, at, K::POSTED) } else { None };
+    let (group, newborn, at) = (&ledger.node, side.newborn(), run.at());
+    let light = if side.is_untouched() { newborn.light(group, at, K::ON_EXECUTOR) } else { None };
     let Some(light) = light else {
-        begin(run.as_mut(), place, ledger, K::POSTED);
+        begin(run.as_mut(), side, ledger, K::ON_EXECUTOR);
         return run.poll_quick(cx);
     };
     let store = |made: Option<Arc<Node>>| {
@@ -238,18 +238,18 @@ where
                 newborn.has_node(&made);
                 made
             }
-            None => new_node(place, ledger, at, K::POSTED, None),
+            None => new_node(side, ledger, at, K::ON_EXECUTOR, None),
         };
-        // A place that is the child's home has it already.
-        place.store_node(&node);
+        // A side that is the child's home has it already.
+        side.store_node(&node);
         node
     };
-    let reach = by.reach(group, place);
-    let stays = || by.stays(place);
+    let reach = by.reach(group, side);
+    let stays = || by.stays(side);
     let polled = run.as_mut().poll_light(light, reach, stays, store, cx);
     if polled.is_none() && run.node().is_none() {
         // No region can become current any more, because the thread is exiting.
-        begin(run.as_mut(), place, ledger, K::POSTED);
+        begin(run.as_mut(), side, ledger, K::ON_EXECUTOR);
         return run.poll_quick(cx);
     }
     polled
@@ -258,7 +258,7 @@ where
 /// The end of a child, which is reported once.
 struct End<'a, P, E> {
     ledger: &'a Ledger<E>,
-    place: &'a P,
+    side: &'a P,
     turn: &'a Turn,
     task: u64,
     node: Option<&'a Arc<Node>>,
@@ -266,9 +266,9 @@ struct End<'a, P, E> {
 }
 
 impl<F: Future> ChildRun<F> {
-    fn end<'a, P: Place<T>, T, E>(
+    fn end<'a, P: HandleSide<T>, T, E>(
         self: Pin<&'a Self>,
-        place: &'a P,
+        side: &'a P,
         ledger: &'a Ledger<E>,
         turn: &'a Turn,
     ) -> End<'a, P, E>
@@ -276,7 +276,7 @@ impl<F: Future> ChildRun<F> {
         F: Future<Output = Result<T, E>>,
     {
         let this = self.get_ref();
-        End { ledger, place, turn, task: place.newborn().task(), node: this.node(), at: this.at() }
+        End { ledger, side, turn, task: side.newborn().task(), node: this.node(), at: this.at() }
     }
 }
 
@@ -290,7 +290,7 @@ impl<P, E> End<'_, P, E> {
     #[inline]
     fn returned<T>(&self, result: Result<T, E>)
     where
-        P: Place<T>,
+        P: HandleSide<T>,
     {
         match result {
             Ok(value) => {
@@ -303,7 +303,7 @@ impl<P, E> End<'_, P, E> {
 
     fn failed<T>(&self, error: E)
     where
-        P: Place<T>,
+        P: HandleSide<T>,
     {
         let task = self.task_id();
         let cause = Cause::Child { task: task.clone(), spawned_at: self.at, error };
@@ -313,10 +313,10 @@ impl<P, E> End<'_, P, E> {
 
     fn panicked<T, R>(&self, payload: Payload, result: R)
     where
-        P: Place<T>,
+        P: HandleSide<T>,
     {
         let ledger = self.ledger;
-        ledger.child_panicked(payload, self.task_id(), self.at, self.place.shows_panic());
+        ledger.child_panicked(payload, self.task_id(), self.at, self.side.shows_panic());
         if let Err(second) = unwind::catch(|| drop(result)) {
             // Without a handle, because the handle receives the first panic already.
             ledger.child_panicked(second, self.task_id(), self.at, false);
@@ -328,11 +328,11 @@ impl<P, E> End<'_, P, E> {
     /// is counted out even if the value's drop panics.
     fn sign_out<T>(&self, result: Result<T, ChildError>)
     where
-        P: Place<T>,
+        P: HandleSide<T>,
     {
         let ledger = self.ledger;
         let outcome = Outcome::of(&result);
-        if let Err(payload) = unwind::catch(|| self.place.fill(result)) {
+        if let Err(payload) = unwind::catch(|| self.side.fill(result)) {
             ledger.panicked(payload, Some(self.task_id()), self.at);
         }
         ledger.sign_out(|| self.task_id(), outcome, *self.turn, self.task);

@@ -21,12 +21,12 @@ use std::task::{Context, Poll, Waker, ready};
 pub(crate) struct Gate {
     /// The group. Weak, because a waker of a child may keep the gate for longer than the group lives.
     group: Weak<Node>,
-    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED`, `WATCHED` and
+    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED`, `READ` and
     /// `AWAITED`. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
     /// sees the earlier.
     inside: AtomicU64,
-    /// Raised before `WATCHED`.
-    watched: AtomicBool,
+    /// Raised before `READ`.
+    read: AtomicBool,
     /// Whether `run` was dropped, or never polled.
     abandoned: AtomicBool,
     /// Whether `run` polls the body, and takes the arrivals after that. Only code of the owner's task acts on it.
@@ -54,7 +54,7 @@ pub(crate) type ChildWaker = MemberWaker<Gate>;
 
 const CLOSED: u64 = 1;
 /// A stream of results is open, so a child that leaves has to wake its reader.
-const WATCHED: u64 = 1 << 1;
+const READ: u64 = 1 << 1;
 /// There may be a waker of the wait for the last child.
 const AWAITED: u64 = 1 << 2;
 const ONE: u64 = 1 << 3;
@@ -123,7 +123,7 @@ impl Gate {
         Gate {
             group: Arc::downgrade(group),
             inside: AtomicU64::new(0),
-            watched: AtomicBool::new(false),
+            read: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             in_poll: AtomicBool::new(false),
             waiting: Mutex::default(),
@@ -278,13 +278,13 @@ impl Gate {
 
     /// Marks that a stream of results is open: every child that leaves from now on has to wake
     /// its reader.
-    pub(super) fn watch(&self) {
-        self.watched.store(true, Ordering::Release);
-        self.inside.fetch_or(WATCHED, Ordering::AcqRel);
+    pub(super) fn begin_reading(&self) {
+        self.read.store(true, Ordering::Release);
+        self.inside.fetch_or(READ, Ordering::AcqRel);
     }
 
-    pub(super) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Acquire)
+    pub(super) fn is_read(&self) -> bool {
+        self.read.load(Ordering::Acquire)
     }
 
     /// A child has left, before, in or without its turn; `true` if a stream of results is open.
@@ -293,7 +293,7 @@ impl Gate {
             let wakers = self.line.lock().leave(turn, task);
             crate::wakers::wake_all(wakers.into_iter().flatten());
         }
-        self.count_out() & WATCHED != 0
+        self.count_out() & READ != 0
     }
 
     /// Closes the group; ready when no child is inside, and no guard that counts.

@@ -92,7 +92,7 @@ impl<E> Ledger<E> {
         book.channels.retain(|channel| channel.strong_count() > 0);
         book.channels.push(Arc::downgrade(&channel));
         drop(book);
-        self.gate.watch();
+        self.gate.begin_reading();
         channel
     }
 
@@ -287,7 +287,7 @@ impl<E> Ledger<E> {
         turn: Turn,
         number: u64,
     ) {
-        if self.gate.is_watched() {
+        if self.gate.is_read() {
             let task = child();
             for channel in self.channels() {
                 channel.push(task.clone(), outcome.clone());

@@ -4,7 +4,7 @@ use super::child::{Child, Crewmate};
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::list::{Link, Linked, PinLink};
-use super::place::{Place, Seated};
+use super::side::{HandleSide, Seated};
 use crate::opaque::opaque;
 use crate::wakers::Seat;
 use std::future::Future;
@@ -23,7 +23,7 @@ pub(crate) trait Member<E> {
 impl<F, P, T, E> Member<E> for Child<F, P>
 where
     F: Future<Output = Result<T, E>>,
-    P: Place<T> + Seated,
+    P: HandleSide<T> + Seated,
 {
     fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()> {
         let mut cx = Context::from_waker(seat.waker);

@@ -18,7 +18,7 @@ pub(super) struct Members<E, M: Kept<E>> {
     arrivals: List<M>,
     /// Whether all members are to be polled, and not only those that were woken.
     all: bool,
-    /// The places of the members that had a shield up at their last poll: few, if any.
+    /// The rows of the members that had a shield up at their last poll: few, if any.
     shielded: Vec<usize>,
     errors: PhantomData<fn(E)>,
 }
@@ -84,41 +84,41 @@ impl<E, M: Kept<E>> Members<E, M> {
     ) {
         if self.all {
             self.all = false;
-            for place in self.members.all_as_woken() {
-                self.poll_at(place, ledger, &mut panicked);
+            for row in self.members.all_as_woken() {
+                self.poll_at(row, ledger, &mut panicked);
             }
         } else {
-            while let Some(place) = self.members.next_woken() {
-                self.poll_at(place, ledger, &mut panicked);
+            while let Some(row) = self.members.next_woken() {
+                self.poll_at(row, ledger, &mut panicked);
             }
         }
         // A child may spawn others meanwhile, but they do not come into this list.
         while let Some(mut member) = self.arrivals.pop() {
-            // Most children end at once, and leave their place to the next.
-            let (place, seat) = self.members.vacancy(core);
+            // Most children end at once, and leave their row to the next.
+            let (row, seat) = self.members.vacancy(core);
             match poll(&mut member, ledger, seat, &mut panicked) {
                 (true, _) => drop_ended(member, &mut panicked),
                 (false, shielded) => {
                     if shielded {
-                        self.shielded.push(place);
+                        self.shielded.push(row);
                     }
-                    self.members.fill(place, member);
+                    self.members.fill(row, member);
                 }
             }
         }
     }
 
-    fn poll_at(&mut self, place: usize, ledger: &Ledger<E>, panicked: &mut impl FnMut(Payload)) {
-        let Some((member, seat)) = self.members.at(place) else { return };
+    fn poll_at(&mut self, row: usize, ledger: &Ledger<E>, panicked: &mut impl FnMut(Payload)) {
+        let Some((member, seat)) = self.members.at(row) else { return };
         let (ended, shielded) = poll(member, ledger, seat, panicked);
         if !self.shielded.is_empty() {
-            self.shielded.retain(|at| *at != place);
+            self.shielded.retain(|at| *at != row);
         }
         if shielded {
-            self.shielded.push(place);
+            self.shielded.push(row);
         }
         if ended {
-            drop_ended(self.members.remove(place), panicked);
+            drop_ended(self.members.remove(row), panicked);
         }
     }
 }
@@ -131,7 +131,7 @@ fn poll<M: Kept<E>, E>(
     panicked: &mut impl FnMut(Payload),
 ) -> (bool, bool) {
     let (polled, shielded) =
-        ambient::watch_shields(|| unwind::catch(|| member.member().poll(ledger, seat)));
+        ambient::note_shields(|| unwind::catch(|| member.member().poll(ledger, seat)));
     match polled {
         Ok(Poll::Pending) => return (false, shielded),
         Ok(Poll::Ready(())) => {}

@@ -2,7 +2,7 @@
 
 use super::child::{Child, Executor};
 use super::ledger::Ledger;
-use super::place::{Place, Posted};
+use super::side::{HandleSide, Posted};
 use crate::region::inbox;
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 
 pin_project! {
     /// An executor child, with its group's ledger, and the executor that runs the exits it abandons.
-    struct ExecutorChild<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> {
+    struct ExecutorChild<F: Future<Output = Result<T, E>>, P: HandleSide<T>, T, E> {
         #[pin]
         child: Child<F, P>,
         // `None` once it has signed out.
@@ -22,7 +22,7 @@ pin_project! {
         executor: Option<Arc<dyn Spawn + Send + Sync>>,
     }
 
-    impl<F: Future<Output = Result<T, E>>, P: Place<T>, T, E> PinnedDrop for ExecutorChild<F, P, T, E> {
+    impl<F: Future<Output = Result<T, E>>, P: HandleSide<T>, T, E> PinnedDrop for ExecutorChild<F, P, T, E> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let Some(ledger) = this.ledger.take() else { return };
@@ -39,7 +39,7 @@ pin_project! {
 impl<F, P, T, E> Future for ExecutorChild<F, P, T, E>
 where
     F: Future<Output = Result<T, E>>,
-    P: Place<T> + Posted,
+    P: HandleSide<T> + Posted,
 {
     type Output = ();
 
@@ -60,15 +60,15 @@ pub(super) fn send<F, P, T, E>(
     ledger: &Arc<Ledger<E>>,
     spawner: &impl Spawn,
     future: F,
-    place: P,
+    side: P,
     name: Option<Arc<str>>,
 ) where
     F: Future<Output = Result<T, E>> + Send + 'static,
-    P: Place<T> + Posted + Send + 'static,
+    P: HandleSide<T> + Posted + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    let child = Child::new(ledger, future, place, Location::caller(), name.as_ref(), true);
+    let child = Child::new(ledger, future, side, Location::caller(), name.as_ref(), true);
     let task = ExecutorChild { child, ledger: Some(Arc::clone(ledger)), executor: spawner.keep() };
     if let Err(Refused(task)) = spawner.spawn_named(name.as_deref(), task) {
         // The drop of the child signs it out.

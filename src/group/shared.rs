@@ -13,9 +13,9 @@ use super::ledger::{Ledger, Policy};
 use super::list::List;
 use super::member::Kept;
 use super::members;
-use super::place::Detached;
 use super::results::Results;
 use super::sent;
+use super::side::Detached;
 use super::slot::Slot;
 use crate::region::owner;
 use crate::region::record;
@@ -84,8 +84,8 @@ impl<E, M: Kept<E>> Shared<E, M> {
     {
         let future = self.admit(future, at)?;
         let slot = Slot::new();
-        let place = Arc::clone(&slot);
-        let child = Child::new(&self.ledger, future, place, at, name.as_ref(), false);
+        let side = Arc::clone(&slot);
+        let child = Child::new(&self.ledger, future, side, at, name.as_ref(), false);
         self.arrive(keep(child));
         Ok(TaskHandle::new(slot))
     }
@@ -101,8 +101,8 @@ impl<E, M: Kept<E>> Shared<E, M> {
         F: Future<Output = Result<T, E>>,
     {
         let future = self.admit(future, at)?;
-        let place = Detached(Newborn::new());
-        self.arrive(keep(Child::new(&self.ledger, future, place, at, None, false)));
+        let side = Detached(Newborn::new());
+        self.arrive(keep(Child::new(&self.ledger, future, side, at, None, false)));
         Ok(())
     }
 
@@ -198,6 +198,9 @@ impl<E, M: Kept<E>> Shared<E, M> {
     }
 }
 
+/// The group of a spawner, and the future that is to be spawned in it.
+type Opened<E, M, F> = (Arc<Shared<E, M>>, F);
+
 /// A group that may be gone, as its spawners know it.
 pub(crate) struct WeakShared<E, M: Kept<E>> {
     shared: Weak<Shared<E, M>>,
@@ -214,7 +217,7 @@ impl<E, M: Kept<E>> WeakShared<E, M> {
         &self,
         future: F,
         at: &'static Location<'static>,
-    ) -> Result<(Arc<Shared<E, M>>, F), Rejected<F>> {
+    ) -> Result<Opened<E, M, F>, Rejected<F>> {
         match self.shared.upgrade() {
             Some(shared) => Ok((shared, future)),
             None => Err(Rejected::new(Misuse::group_gone(self.made_at, at), future)),

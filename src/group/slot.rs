@@ -5,11 +5,11 @@
 //! 1. A request through the handle is in `region` until the child has its node, and goes to the node from then on. Both
 //!    change `region` under the lock, so no request is lost in between.
 //! 2. The result is stored before the group counts the child out (R16), and is taken once.
-//! 3. In `Region::Parked` is the waker of the child's own place among the members. The child leaves that place after its result
+//! 3. In `Region::Parked` is the waker of the child's own row among the members. The child leaves that row after its result
 //!    is stored, and `Region::Parked` ends with the store.
 
 use super::gate::{ChildWaker, Core};
-use super::place::{Place, Posted, Seated};
+use super::side::{HandleSide, Posted, Seated};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
@@ -168,7 +168,7 @@ impl<T> Slot<T> {
                 {
                     self.cancelled.swap(true, Ordering::AcqRel);
                     if let Region::Parked(seat) = &inside.region {
-                        // Under the lock, because the place may be another child's after the result is stored
+                        // Under the lock, because the row may be another child's after the result is stored
                         // (invariant 3).
                         seat.ask();
                     }
@@ -224,7 +224,7 @@ impl<T> Slot<T> {
     }
 }
 
-impl<T> Place<T> for Arc<Slot<T>> {
+impl<T> HandleSide<T> for Arc<Slot<T>> {
     #[inline]
     fn newborn(&self) -> &Newborn {
         &self.newborn

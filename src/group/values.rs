@@ -69,10 +69,10 @@ impl<T> Values<T> {
 
     /// Adds a child.
     pub fn push(&mut self, child: TaskHandle<T>) {
-        let (place, seat) = self.joins.vacancy(&self.ready);
+        let (row, seat) = self.joins.vacancy(&self.ready);
         // It has to be polled. A task that has polled this stream before may be parked, and is woken.
         seat.waker.wake_by_ref();
-        self.joins.fill(place, (child.id(), child.join()));
+        self.joins.fill(row, (child.id(), child.join()));
     }
 
     /// The number of children that have not been yielded.
@@ -104,13 +104,13 @@ impl<T> Stream for Values<T> {
         let this = &mut *self;
         // Registered before the queue is read, so that a later wake-up wakes the task.
         this.joins.take_woken(&this.ready, cx.waker());
-        while let Some(place) = this.joins.next_woken() {
-            let Some(((_, join), seat)) = this.joins.at(place) else { continue };
+        while let Some(row) = this.joins.next_woken() {
+            let Some(((_, join), seat)) = this.joins.at(row) else { continue };
             let Poll::Ready(value) = Pin::new(join).poll(&mut Context::from_waker(seat.waker))
             else {
                 continue;
             };
-            if let Some((task, _)) = this.joins.remove(place) {
+            if let Some((task, _)) = this.joins.remove(row) {
                 return Poll::Ready(Some((task, value)));
             }
         }

@@ -19,7 +19,7 @@ mod lights;
 pub(crate) use ask::{current, node_of_task, now, owner};
 pub(super) use ask::{is_in, is_innermost};
 use lights::give_nodes;
-pub(super) use lights::{Asking, has_node, watch_light, watch_light_exits, watch_posted};
+pub(super) use lights::{Asking, has_node, within_light, within_light_exits, within_posted};
 pub(crate) use lights::{Home, InChild, Light, Reach, ask_innermost, is_empty, node_of};
 
 use super::node::Node;
@@ -146,7 +146,7 @@ fn inside(in_exit: bool) -> u32 {
 ///
 /// The region moves into the thread-local and out of it, so that no reference is counted.
 #[inline(always)]
-pub(super) fn watch_within<R>(
+pub(super) fn within_noting_shields<R>(
     node: &mut Option<Arc<Node>>,
     in_exit: bool,
     user_code: impl FnOnce() -> R,
@@ -185,7 +185,7 @@ fn enter_node<R>(
 
 /// Runs `poll`, and returns whether a shield inside it was polled and holds. For a group, which looks at each
 /// of its members.
-pub(crate) fn watch_shields<R>(poll: impl FnOnce() -> R) -> (R, bool) {
+pub(crate) fn note_shields<R>(poll: impl FnOnce() -> R) -> (R, bool) {
     let before = set_shield(false);
     let polled = poll();
     (polled, set_shield(before))

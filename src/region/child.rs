@@ -99,9 +99,9 @@ impl<F: Future> ChildRun<F> {
         let (caught, shielded, node) = match reach {
             Reach::Asked(asked) => {
                 let _asking = asked.map(|asked| ambient::Asking::new(light.id, asked));
-                ambient::watch_light(&light, once)?
+                ambient::within_light(&light, once)?
             }
-            Reach::Posted(posting) => ambient::watch_posted(posting, &light, once)?,
+            Reach::Posted(posting) => ambient::within_posted(posting, &light, once)?,
         };
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => return value.map(Poll::Ready),

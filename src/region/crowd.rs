@@ -83,20 +83,20 @@ impl<T: Abreast> Crowd<T> {
 impl<T: Abreast> Many<T> {
     fn poll(&mut self, arrived: Vec<T>, cx: &mut Context<'_>, tally: &mut Tally) {
         self.all.take_woken(&self.ready, cx.waker());
-        while let Some(place) = self.all.next_woken() {
-            self.poll_at(place, tally);
+        while let Some(row) = self.all.next_woken() {
+            self.poll_at(row, tally);
         }
         for one in arrived {
-            let (place, _) = self.all.vacancy(&self.ready);
-            self.all.fill(place, one);
-            self.poll_at(place, tally);
+            let (row, _) = self.all.vacancy(&self.ready);
+            self.all.fill(row, one);
+            self.poll_at(row, tally);
         }
     }
 
-    fn poll_at(&mut self, place: usize, tally: &mut Tally) {
-        let Some((one, seat)) = self.all.at(place) else { return };
+    fn poll_at(&mut self, row: usize, tally: &mut Tally) {
+        let Some((one, seat)) = self.all.at(row) else { return };
         if one.poll(&mut Context::from_waker(seat.waker), tally).is_ready() {
-            self.all.remove(place);
+            self.all.remove(row);
         }
     }
 }
@@ -114,7 +114,7 @@ impl<T> Default for Many<T> {
 }
 
 impl<T> Drop for Many<T> {
-    /// Wakers of its places may be kept by others, and must not keep the task that polled it.
+    /// Wakers of its rows may be kept by others, and must not keep the task that polled it.
     fn drop(&mut self) {
         unwind::quietly(|| self.ready.clear());
     }

@@ -172,8 +172,8 @@ impl<T: Set> Draft<T> {
     #[inline(always)]
     pub(super) fn light(&self, at: &'static Location<'static>) -> Option<Light> {
         // With `inspect` or `tracing` every region has a node from the start.
-        let watched = cfg!(any(feature = "inspect", feature = "tracing"));
-        if watched || self.node.get().is_some() {
+        let observed = cfg!(any(feature = "inspect", feature = "tracing"));
+        if observed || self.node.get().is_some() {
             return None;
         }
         let task = ambient::task();

@@ -216,7 +216,7 @@ pub(super) fn run_light(
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Option<InLight> {
-    let (parked, shielded, node) = ambient::watch_light_exits(region, || {
+    let (parked, shielded, node) = ambient::within_light_exits(region, || {
         let first = next();
         let next = || if ambient::has_node() { None } else { next() };
         run_each(first, next, &mut Beginnings::of(None), why, cx, tally)

@@ -47,7 +47,7 @@ pub(crate) use leave::{
 };
 pub(super) use poll::{after_quick_poll, poll_calm, poll_fresh};
 pub(crate) use poll::{hold_own_shield, poll_body};
-use shields::Watch;
+use shields::ShieldWait;
 use shields::waits_for_shield;
 use std::panic::Location;
 use std::task::Waker;
@@ -73,7 +73,7 @@ pub(super) struct Extras {
     /// The region's own exit that has begun.
     exit: Option<Running>,
     why: Option<Leaving>,
-    watch: Watch,
+    shield_wait: ShieldWait,
     tally: Tally,
     /// Of a scope: failures that were reported to the hook, for a cancellation that may come
     /// later.
@@ -174,7 +174,7 @@ impl Frame {
     #[inline]
     pub(crate) fn drop_timers(&mut self) {
         let Some(extras) = self.extras_seen() else { return };
-        let timers = (extras.timers.end_with_body(), std::mem::take(&mut extras.watch));
+        let timers = (extras.timers.end_with_body(), std::mem::take(&mut extras.shield_wait));
         self.keep_panic_of(unwind::catch(|| drop(timers)));
     }
 

@@ -124,7 +124,7 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
                 }
             },
         };
-        let Some((caught, shielded, node)) = ambient::watch_light(&light, || body.poll(cx)) else {
+        let Some((caught, shielded, node)) = ambient::within_light(&light, || body.poll(cx)) else {
             self.each().give_node_if_entered(frame);
             return Quick::GoOn;
         };
@@ -330,7 +330,7 @@ impl LoneRef<'_> {
     fn drop_body(&mut self, frame: &mut Frame, body: &mut dyn Body) {
         let Some(Entered { light, around }) = &self.entered else { return };
         let (light, here) = (*light, ambient::is_in(around.as_ref()));
-        let dropped = if here { ambient::watch_light(&light, || body.drop_body()) } else { None };
+        let dropped = if here { ambient::within_light(&light, || body.drop_body()) } else { None };
         match dropped {
             Some((Ok(()), _, None)) if self.close() => {
                 self.end();

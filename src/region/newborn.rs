@@ -50,7 +50,7 @@ impl Newborn {
     }
 
     /// With `inspect` or `tracing` every region has a node from the start.
-    pub(crate) const WATCHED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
+    pub(crate) const OBSERVED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
 
     /// The state for a poll without a node inside `parent`. `None` if the child needs its node, because `parent` has got a
     /// request (invariant 3). A cancellation farther out is found as in any region. The group of an executor child is not
@@ -62,7 +62,7 @@ impl Newborn {
         on_executor: bool,
     ) -> Option<Light> {
         let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
-        if Newborn::WATCHED || told || !(on_executor || ambient::is_innermost(parent)) {
+        if Newborn::OBSERVED || told || !(on_executor || ambient::is_innermost(parent)) {
             return None;
         }
         Some(Light {

@@ -4,8 +4,8 @@
 //!
 //! 1. A waiter registers, and then looks; a request sets its flag, and then takes the waiters. In the other order a wake-up is
 //!    lost: T1 looks; T2 sets the flag and takes nobody; T1 registers, and sleeps.
-//! 2. A waiter's place is its own until the waiters are taken: `calls` counts the takes, and a wait with an older number has no
-//!    place.
+//! 2. A waiter's key is its own until the waiters are taken: `calls` counts the takes, and a wait with an older number has no
+//!    key.
 //! 3. A region with a waiter is linked outwards, so that a cancellation around it reaches it (invariant 5 of the room).
 
 use super::flags::{CANCELLED, ENTERED, LEFT, STOP, TIMED};
@@ -20,11 +20,11 @@ use crate::wakers::{Mark, Wakers};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-/// A wait for an event of a region: a place among its waiters, and the mark of its waker.
+/// A wait for an event of a region: its key among the waiters, and the mark of its waker.
 #[derive(Default)]
 pub(crate) struct Wait {
     key: Option<usize>,
-    /// The waker that was registered in the place, and the number of takes at that time.
+    /// The waker that was registered under the key, and the number of takes at that time.
     mark: Mark,
     calls: u32,
     timers: Option<WaitTimers>,
@@ -125,7 +125,7 @@ fn register(node: &Arc<Node>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
     drop(old);
 }
 
-/// Whether the place of `wait` is no longer its own (invariant 2). Exact under the lock; without the lock, a place
+/// Whether the key of `wait` is no longer its own (invariant 2). Exact under the lock; without the lock, a key
 /// that was void stays void.
 fn is_void(node: &Node, wait: &Wait) -> bool {
     wait.calls != node.calls.load(Ordering::Relaxed)
@@ -133,14 +133,14 @@ fn is_void(node: &Node, wait: &Wait) -> bool {
 
 pub(crate) fn forget(node: &Node, wait: &mut Wait) {
     wait.timers = None;
-    drop(take_place(node, wait, |more| Some(&mut more.waiters)));
+    drop(take_waiter(node, wait, |more| Some(&mut more.waiters)));
 }
 
 pub(crate) fn forget_stop(node: &Node, wait: &mut Wait) {
-    drop(take_place(node, wait, |more| Some(&mut more.rest.as_mut()?.stop_waiters)));
+    drop(take_waiter(node, wait, |more| Some(&mut more.rest.as_mut()?.stop_waiters)));
 }
 
-fn take_place(
+fn take_waiter(
     node: &Node,
     wait: &mut Wait,
     among: impl FnOnce(&mut More) -> Option<&mut Wakers>,

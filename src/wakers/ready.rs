@@ -122,7 +122,7 @@ pub(crate) trait Asked {
     fn is_asked(&self) -> bool;
 }
 
-/// The waker of a place among the members; kept for the next member that gets the place.
+/// The waker of a row among the members; kept for the next member that gets the row.
 pub(crate) struct MemberWaker<B> {
     member: usize,
     /// The member that was queued before this one, or `END`. Written under the lock of the queue, or by the run if the
@@ -155,7 +155,7 @@ impl<B> MemberWaker<B> {
         self.asked.store(true, Ordering::Release);
     }
 
-    /// The member leaves the place.
+    /// The member leaves the row.
     pub(super) fn forget(&self) {
         if self.asked.load(Ordering::Relaxed) {
             self.asked.store(false, Ordering::Relaxed);

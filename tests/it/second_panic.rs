@@ -287,3 +287,21 @@ fn r15_an_exit_that_panics_in_a_task_that_is_polled_while_its_thread_unwinds_is_
     let told = reports.of("unwinds");
     assert!(matches!(&told[..], [one] if one.contains("during the unwinding")), "{told:?}");
 }
+
+#[test]
+fn r15_of_errors_that_panic_in_their_drops_each_is_told_beside_the_panic_of_a_child() {
+    let reports = Reports::watch();
+    let group: TaskGroup<'_, Loud> = TaskGroup::new().keep_going();
+    let mut run = hand(group.run(async {
+        for text in ["loud error one", "loud error two"] {
+            group.spawn(async move { Err::<(), _>(Loud(text)) });
+        }
+        group.spawn(async {
+            boom("of a third child");
+            Ok(())
+        });
+        Ok(())
+    }));
+    assert_eq!(panic_text(|| run.poll().is_ready()), "of a third child");
+    assert_eq!((reports.of("loud error one").len(), reports.of("loud error two").len()), (1, 1));
+}

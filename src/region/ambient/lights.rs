@@ -58,30 +58,30 @@ ambient! {
     static LIGHTS: RefCell<Vec<Polled>> = RefCell::new(Vec::new());
 }
 
-/// As [`watch_within`](super::watch_within), with the node, if this poll has made it.
+/// As [`within_noting_shields`](super::within_noting_shields), with the node, if this poll has made it.
 type InLight<R> = (R, bool, Option<Arc<Node>>);
 
 /// Runs `user_code` in a region that has no node. `None` if no region can become current,
 /// because the thread is exiting.
 #[inline(always)]
-pub(in crate::region) fn watch_light<R>(
+pub(in crate::region) fn within_light<R>(
     light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<Result<R, Payload>>> {
-    watch_flagged(light, 0, || unwind::catch(user_code))
+    within_flagged(light, 0, || unwind::catch(user_code))
 }
 
-/// As [`watch_light`], for the exits of the region; `caught` catches the panics of user code itself.
+/// As [`within_light`], for the exits of the region; `caught` catches the panics of user code itself.
 #[inline(always)]
-pub(in crate::region) fn watch_light_exits<R>(
+pub(in crate::region) fn within_light_exits<R>(
     light: &Light,
     caught: impl FnOnce() -> R,
 ) -> Option<InLight<R>> {
-    watch_flagged(&Light { in_exit: true, ..*light }, IN_LIGHT_EXIT, caught)
+    within_flagged(&Light { in_exit: true, ..*light }, IN_LIGHT_EXIT, caught)
 }
 
 #[inline(always)]
-fn watch_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Option<InLight<R>> {
+fn within_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Option<InLight<R>> {
     let task = light.task;
     LIGHTS
         .try_with(|lights| lights.borrow_mut().push(Polled { light: *light, node: None }))
@@ -131,16 +131,16 @@ fn is_asked(id: usize) -> bool {
     })
 }
 
-/// As [`watch_light`], for the first poll of an executor child: inside its group, as an in-task child is. Other threads
+/// As [`within_light`], for the first poll of an executor child: inside its group, as an in-task child is. Other threads
 /// that make a request during the poll find its node at `home` once it is made.
-pub(in crate::region) fn watch_posted<R>(
+pub(in crate::region) fn within_posted<R>(
     (group, home): Posting,
     light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<InLight<Result<R, Payload>>> {
     let count = next_base();
     let home_before = here(|here| here.home.replace(home));
-    let first_poll = || watch_light(light, user_code);
+    let first_poll = || within_light(light, user_code);
     let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
     let home = here(|here| here.home.replace(home_before));
     drop(home);

@@ -36,7 +36,7 @@ pub(in crate::region) fn poll_draft<F: Future>(
         *progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
-    let Some((caught, shielded, node)) = ambient::watch_light(&light, || body.poll(cx)) else {
+    let Some((caught, shielded, node)) = ambient::within_light(&light, || body.poll(cx)) else {
         // The thread is exiting, and no region can be polled without a node.
         draft.note_not_entered();
         return Quick::GoOn;

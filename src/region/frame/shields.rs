@@ -1,4 +1,4 @@
-//! The watch of a cancelled region over the shields inside it (R12).
+//! The wait of a cancelled region for the shields inside it (R12).
 //!
 //! `FuturesUnordered` and similar combinators poll only futures that were woken: most polls of such a body do not reach
 //! a shield inside, and the shield holds all the same. A shield that the body keeps without polling it looks the same
@@ -16,7 +16,7 @@ use crate::region::time::clock;
 use std::task::{Context, Poll};
 
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct ShieldWait {
     /// The timer for the next look.
     next: Option<Timer>,
     /// Whether the shields below were woken when it was armed.
@@ -35,7 +35,7 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
     }
     let (now, patience) = (clock::now(frame.node()), shields::shield_patience(frame.node()));
     let Some(later) = now.checked_add(patience) else { return true };
-    let Watch { next, woken, unseen } = &mut frame.extras().watch;
+    let ShieldWait { next, woken, unseen } = &mut frame.extras().shield_wait;
     let over = next.take_if(|next| next.at() <= now).is_some();
     (*woken, *unseen) = (*woken && !over, *unseen && !reached);
     let wakes = !(reached || *woken);
@@ -45,12 +45,12 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
     *woken |= wakes;
     // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
     if wakes || (next.is_none() && !over) {
-        frame.extras().watch.next = Some(clock::timer(frame.node(), later));
+        frame.extras().shield_wait.next = Some(clock::timer(frame.node(), later));
     }
     if wakes {
         shields::wake_shields_below(frame.node());
     }
-    let Some(next) = &mut frame.extras().watch.next else { return true };
+    let Some(next) = &mut frame.extras().shield_wait.next else { return true };
     // Without a timer, the clock is read in every poll.
     if let Some(Poll::Ready(())) = next.try_poll(cx) {
         // The timer became ready between the read of the clock and this.

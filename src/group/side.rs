@@ -1,4 +1,4 @@
-//! The place that a child has beside its future: with a handle the slot that both share, without one only its identity.
+//! The side of a child that its handle reaches: with a handle the slot that both share, without one only the identity.
 
 use super::gate::ChildWaker;
 use crate::failure::ChildError;
@@ -8,7 +8,7 @@ use crate::region::{Newborn, Node};
 use crate::sync::Arc;
 
 /// The handle's side of a child. The defaults are those of a child without a handle.
-pub(crate) trait Place<T> {
+pub(crate) trait HandleSide<T> {
     fn newborn(&self) -> &Newborn;
 
     /// Whether a handle exists that returns an error if the child panics.
@@ -33,7 +33,7 @@ pub(crate) trait Place<T> {
     #[inline]
     fn store_node(&self, _: &Arc<Node>) {}
 
-    /// As [`store_node`](Place::store_node), for a child with a name, to which no request can have come yet.
+    /// As [`store_node`](HandleSide::store_node), for a child with a name, to which no request can have come yet.
     #[inline]
     fn store_named_node(&self, _: &Arc<Node>, _: &Arc<str>) {}
 
@@ -44,7 +44,7 @@ pub(crate) trait Place<T> {
     }
 }
 
-/// The place of an in-task child, which may be pending without a node.
+/// The side of an in-task child, which may be pending without a node.
 pub(crate) trait Seated {
     /// Notes that the child is pending without a node: a request through its handle wakes `seat`. `false` if there was
     /// such a request already.
@@ -54,15 +54,15 @@ pub(crate) trait Seated {
     fn has_parked(&self) -> bool;
 }
 
-/// The place of an executor child, which other threads may look for during its first poll.
+/// The side of an executor child, which other threads may look for during its first poll.
 pub(crate) trait Posted {
     fn home(&self) -> Option<Arc<dyn Home>>;
 }
 
-/// The place of a child without a handle. A request comes to it from its group alone.
+/// The side of a child without a handle. A request comes to it from its group alone.
 pub(crate) struct Detached(pub(super) Newborn);
 
-impl<T> Place<T> for Detached {
+impl<T> HandleSide<T> for Detached {
     #[inline]
     fn newborn(&self) -> &Newborn {
         &self.0
