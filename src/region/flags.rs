@@ -115,3 +115,10 @@ pub(super) const TOP: u32 = 1 << 22;
 ///
 /// Set by `shortcut::leave`; never cleared. Read by walks, which look for a shortcut only with it.
 pub(super) const SHORTCUT: u32 = 1 << 21;
+/// The region was cancelled itself, and more than a few regions inside were told.
+///
+/// Set by `request::deliver_request`, after the last of them has heard; never cleared. Read by a signal from farther out, which ends
+/// here.
+pub(super) const CANCEL_TOLD: u32 = 1 << 22;
+/// As `CANCEL_TOLD`, for a stop.
+pub(super) const STOP_TOLD: u32 = 1 << 23;

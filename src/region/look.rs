@@ -12,7 +12,7 @@ use super::flags::{ATTENDED, CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, STOP, T
 use super::node::Node;
 use super::quiet;
 use super::shortcut;
-use super::shortcut::{Found, Sought};
+use super::shortcut::{End, Found, Sought};
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, epoch};
@@ -32,46 +32,57 @@ pub(crate) fn is_cancelled_itself(node: &Node) -> bool {
 #[cold]
 fn is_cancelled_from_outside(node: &Node) -> bool {
     let now = epoch().load(Ordering::Acquire);
-    let mut seen = 0;
-    let cancelled = is_cancelled_in(node, now, &mut seen);
-    if !cancelled && seen & (UNWATCHED | STOP) == 0 {
-        quiet::quieten(node, now, seen & TIMED);
+    let mut seen = node.flags();
+    let Some(end) = look_around(node, now, &mut seen) else { return true };
+    match end {
+        End::At(_) => return true,
+        // A look has left that behind because it has seen a flag because of which no region here is quiet.
+        End::None { known: false, .. } if seen & (UNWATCHED | STOP) == 0 => {
+            quiet::quieten(node, now, seen & TIMED);
+        }
+        End::None { passed, .. } => {
+            shortcut::leave_none(node, Sought::Cancelled, now, passed, SHELTERED | SHIELD);
+        }
     }
-    cancelled
+    false
 }
 
 /// As [`effective_reason`], without the reason, and as far as the next region that is
-/// quiet. Returns in `seen` the flags of the regions on the way; of those outside a shield, only `STOP` (R13).
-fn is_cancelled_in(region: &Node, now: u64, seen: &mut u32) -> bool {
-    *seen = region.flags();
+/// quiet; `None` if the region itself is cancelled. Returns in `seen` the flags of the regions on the way; of those outside a
+/// shield, only `STOP` (R13).
+fn look_around(region: &Node, now: u64, seen: &mut u32) -> Option<End> {
     {
         let inner = region.inner.lock();
         if inner.reason().is_some() || inner.dropped_for().is_some() {
-            return true;
+            return None;
         }
     }
+    let stopped = |shield: &Node| if is_stopped(shield) { STOP } else { 0 };
     if *seen & (SHELTERED | LEFT) != 0 {
-        return false;
+        return Some(End::None { passed: 0, known: false });
     }
-    let mut counts = if *seen & SHIELD == 0 { u32::MAX } else { STOP };
-    let cancelled = shortcut::seek(region, Sought::Cancelled, now, |node| {
+    if *seen & SHIELD != 0 {
+        *seen |= stopped(region);
+        return Some(End::None { passed: 0, known: false });
+    }
+    let end = shortcut::seek(region, Sought::Cancelled, now, |node| {
         // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
         let quiet = quiet::is_quiet_in(node, now);
         let flags = node.flags();
-        if flags & counts & (CANCELLED | DOOMED) != 0 {
+        if flags & (CANCELLED | DOOMED) != 0 {
             return Found::It;
         }
-        *seen |= flags & counts;
+        *seen |= flags;
+        if quiet || flags & SHELTERED != 0 {
+            return Found::Nothing;
+        }
         if flags & SHIELD != 0 {
-            counts = STOP;
+            *seen |= stopped(node);
+            return Found::Nothing;
         }
-        match counts {
-            _ if quiet || flags & SHELTERED != 0 => Found::Nothing,
-            STOP => Found::PastShortcuts,
-            _ => Found::FartherOut,
-        }
+        Found::FartherOut
     });
-    cancelled.is_some()
+    Some(end)
 }
 
 /// Whether the region itself was cancelled, by the request behind `reason`.
@@ -94,18 +105,18 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
         return true;
     }
     let now = epoch().load(Ordering::Acquire);
-    if quiet::is_quiet_in(region, now) {
+    if quiet::is_quiet_in(region, now) || region.has(SHELTERED | LEFT) {
         return false;
     }
-    if region.has(SHELTERED | LEFT) {
-        return false;
-    }
-    let stopped = shortcut::seek(region, Sought::Stopped, now, |node| match node.has(STOP) {
+    let end = shortcut::seek(region, Sought::Stopped, now, |node| match node.has(STOP) {
         true => Found::It,
         false if quiet::is_quiet_in(node, now) || node.has(SHELTERED) => Found::Nothing,
         false => Found::FartherOut,
     });
-    stopped.is_some()
+    if let End::None { passed, .. } = end {
+        shortcut::leave_none(region, Sought::Stopped, now, passed, SHELTERED);
+    }
+    end.is_found()
 }
 
 /// This region's own reason, else that of the nearest cancelled region around it, as seen from

@@ -49,9 +49,6 @@ pub(super) struct Inner {
     pub(super) waker: Option<Waker>,
     /// The link at key 0: most regions have at most one region that is linked below.
     pub(super) first_link: Option<Weak<Node>>,
-    /// The [moment](super::request) up to which the region, and the regions that were linked below it then, were told to
-    /// look.
-    pub(super) told_to_look: u64,
     pub(super) more: Option<Box<More>>,
 }
 
@@ -84,8 +81,10 @@ pub(super) struct Rest {
     /// The waiters for a stop.
     pub(super) stop_waiters: Wakers,
     pub(super) spawner: Option<Arc<dyn Spawn + Send + Sync>>,
-    /// The ends of the last walks outwards, each with the epoch in which it was found; see `shortcut.rs`.
-    pub(super) shortcuts: [Option<(u64, Option<Weak<Node>>)>; 3],
+    /// The [moment](super::request) up to which the region, and the regions that were linked below it then, were told to
+    /// look.
+    pub(super) told_to_look: u64,
+    pub(super) shortcuts: Option<Box<Shortcuts>>,
     /// Failures that were sent here.
     pub(super) sent: Sent,
     /// The panic of an exit, kept for the run or close that goes on with a stack that was
@@ -93,6 +92,21 @@ pub(super) struct Rest {
     pub(super) panic: Option<Caught>,
     #[cfg(feature = "inspect")]
     pub(super) entry: Entry,
+}
+
+/// The ends of the last walks outwards from a region.
+#[derive(Default)]
+pub(super) struct Shortcuts {
+    /// Each with the number of events at which it was found; see `shortcut.rs`.
+    pub(super) ends: [Option<(u64, Option<Weak<Node>>)>; 5],
+    pub(super) first: Option<First>,
+}
+
+/// The earliest time from a region outwards, as a walk has found it; see `time/around.rs`.
+pub(super) struct First {
+    pub(super) number: u64,
+    pub(super) first: Option<(Instant, Weak<Node>)>,
+    pub(super) clocked: Option<Weak<Node>>,
 }
 
 impl Inner {
@@ -106,6 +120,10 @@ impl Inner {
 
     pub(super) fn rest_seen(&self) -> Option<&Rest> {
         self.more.as_ref()?.rest.as_deref()
+    }
+
+    pub(super) fn shortcuts(&mut self) -> &mut Shortcuts {
+        self.rest().shortcuts.get_or_insert_default()
     }
 
     pub(super) fn rest_mut(&mut self) -> Option<&mut Rest> {

@@ -18,7 +18,7 @@ pub(super) mod word;
 use super::flags::{CANCELLED, LEFT, SHELTERED, SHIELD, STOP, TIMED};
 use super::node::Node;
 use super::walk;
-use crate::sync::{Arc, Ordering, epoch};
+use crate::sync::{Arc, Ordering, epoch, tidings};
 
 /// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there.
 ///
@@ -58,8 +58,9 @@ fn found_quiet(node: &Node, now: u64, timed: u32) {
 }
 
 /// The regions around this one have changed, or its shield no longer holds: this region and the regions inside it
-/// look again.
+/// look again, for times as well.
 pub(super) fn begin_epoch() {
+    tidings().fetch_add(1, Ordering::Release);
     epoch().fetch_add(1, Ordering::Release);
 }
 
@@ -69,7 +70,10 @@ pub(super) fn begin_epoch() {
 /// By invariant 3, a mark of a look comes before this one or fails.
 pub(super) fn end_quiet(node: &Node) {
     node.quiet.end();
-    begin_epoch_inside(node);
+    if node.encloses.is_so() {
+        // Not as `begin_epoch`: a request adds no time around the regions inside.
+        epoch().fetch_add(1, Ordering::Release);
+    }
 }
 
 /// As [`begin_epoch`], for the regions inside alone: if none was ever entered, no region has to look

@@ -14,7 +14,8 @@
 //!    the region around it is polled (R12).
 
 use super::flags::{
-    BELOW, CANCELLED, DEADLINE, LEFT, REWAKE, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED,
+    ATTENDED, BELOW, CANCEL_TOLD, CANCELLED, DEADLINE, LEFT, REWAKE, SHELTERED, SHIELD, STOP,
+    STOP_TOLD, TIMED, UNWATCHED,
 };
 use super::kind::Kind;
 use super::look;
@@ -22,6 +23,7 @@ use super::node::{Inner, Node};
 use super::observe;
 use super::quiet;
 use super::shields;
+use super::shortcut::FEW;
 use super::time;
 use super::walk;
 use crate::reason::Reason;
@@ -46,7 +48,15 @@ pub(super) enum Signal {
     Time,
     /// A region around got such a signal: waiters look again, and shields are woken, because a shield has
     /// to be polled to hold.
-    Look,
+    Look(Event),
+}
+
+/// The event because of which a region looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Cancelled,
+    Stopped,
+    Other,
 }
 
 /// The regions that a signal has not reached yet, each with its signal.
@@ -76,7 +86,11 @@ impl Delivery {
             return;
         }
         // Most signals only tell regions to look, and are stored once for all levels.
-        if !matches!((signal, self.signals.last()), (Signal::Look, Some(Signal::Look))) {
+        let same = match (signal, self.signals.last()) {
+            (Signal::Look(event), Some(Signal::Look(last))) => event == last,
+            _ => false,
+        };
+        if !same {
             self.signals.push(match signal {
                 Signal::Children(reason) => Signal::Cancel(reason.clone()),
                 signal => signal.clone(),
@@ -101,7 +115,7 @@ pub(crate) fn cancel_for_user(node: &Node, reason: Reason) -> Option<Payload> {
     let (mut own, mut below) = (Taken::default(), Delivery::default());
     hear(node, Signal::Cancel(reason.clone()), &mut own, &mut below);
     observe::cancelled(node, &reason);
-    deliver_all(own, below)
+    deliver_request(node, CANCELLED, own, below)
 }
 
 /// Cancels the children, including later ones, but not the region itself.
@@ -119,7 +133,7 @@ pub(crate) fn stop(node: &Arc<Node>, reason: Reason) -> Option<Payload> {
     observe::stopped(node, &reason);
     // A panic of its clock is resumed after the signal has reached every region.
     let begun = unwind::catch(|| time::begin_graces(node));
-    unwind::first_of(deliver_all(own, below).into_iter().chain(begun.err()))
+    unwind::first_of(deliver_request(node, STOP, own, below).into_iter().chain(begun.err()))
 }
 
 /// As [`stop`], with a grace that belongs to this request. Of several graces the one that is over
@@ -147,17 +161,68 @@ pub(super) fn deliver(own: Taken, below: Delivery) {
 }
 
 /// As [`deliver`]; returns the first panic of a waker.
-pub(super) fn deliver_all(own: Taken, mut below: Delivery) -> Option<Payload> {
+pub(super) fn deliver_all(own: Taken, below: Delivery) -> Option<Payload> {
+    let wakers = reach(below, |_| false);
+    wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
+}
+
+/// As [`deliver_all`], for a request to `region`: `CANCELLED` or `STOP`.
+///
+/// In a chain in which each scope gets a request, not each request tells all regions inside (R19). A request that has told
+/// more than a few leaves a mark, at which later ones from farther out end. And for each region beyond a few it takes a step
+/// outwards: if a region there has got the request too, that request tells the regions inside, because there is no mark here.
+fn deliver_request(region: &Node, request: u32, own: Taken, below: Delivery) -> Option<Payload> {
+    let (mark, last) = match request {
+        CANCELLED => (CANCEL_TOLD, SHIELD | SHELTERED),
+        _ => (STOP_TOLD, SHELTERED),
+    };
+    let mut around = asked_around(region, request, last);
+    let (mut reached, mut told) = (0, false);
+    let wakers = reach(below, |signal| {
+        reached += 1;
+        told = told || (reached > FEW && around());
+        told && matches!(signal, Signal::Look(Event::Cancelled | Event::Stopped))
+    });
+    if reached > FEW && !told {
+        let inner = region.inner.lock();
+        region.raise(&inner, mark);
+    }
+    wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
+}
+
+/// Tells the regions below, without those whose signal is left out; returns the wakers to be woken.
+fn reach(mut below: Delivery, mut is_left_out: impl FnMut(&Signal) -> bool) -> Taken {
     let mut wakers = Taken::default();
     while let Some((node, signal)) = below.nodes.pop() {
         walk::step();
         let Some(signal) = takes(&node, &below.signals[signal]) else { continue };
+        if is_left_out(&signal) {
+            continue;
+        }
         if hear(&node, signal, &mut wakers, &mut below) & UNWATCHED != 0 {
             // A panic of its clock must not keep the signal from the other regions.
             unwind::quietly(|| time::begin_graces(&node));
         }
     }
-    wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
+    wakers
+}
+
+/// Takes a step outwards from `region` with each call, as far as a region with one of the flags `last`, and returns whether
+/// the region there has got `request` and lives.
+fn asked_around(region: &Node, request: u32, last: u32) -> impl FnMut() -> bool + '_ {
+    let around =
+        move |node: &Node, last| if node.has(last) { None } else { walk::live_parent(node) };
+    let first = std::iter::once_with(move || around(region, last | LEFT)).flatten();
+    let mut all = first
+        .flat_map(move |first| std::iter::successors(Some(first), move |node| around(node, last)));
+    move || {
+        all.next().is_some_and(|node| {
+            // Under the lock: a thread that leaves the region after this links the regions inside anew, and then finds this
+            // request.
+            let _locked = node.inner.lock();
+            node.flags() & (request | LEFT) == request
+        })
+    }
 }
 
 /// The signal that a region below takes from `signal`. A child is cancelled with its group; a stay with its scope and for the
@@ -172,7 +237,10 @@ fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
         (_, Signal::Held(_)) => signal.clone(),
         (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
         (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
-        _ => Signal::Look,
+        (_, Signal::Cancel(_) | Signal::Children(_)) => Signal::Look(Event::Cancelled),
+        (_, Signal::Stop(_)) => Signal::Look(Event::Stopped),
+        (_, Signal::Time) => Signal::Look(Event::Other),
+        (_, Signal::Look(event)) => Signal::Look(*event),
     })
 }
 
@@ -195,14 +263,16 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
     let heard = match signal {
         Signal::Cancel(_) => LEFT | CANCELLED,
         Signal::Stop(_) => LEFT | STOP,
-        Signal::Children(_) | Signal::Held(_) | Signal::Time | Signal::Look => 0,
+        Signal::Children(_) | Signal::Held(_) | Signal::Time | Signal::Look(_) => 0,
     };
     if node.has(heard) {
         return node.flags();
     }
-    below.add(&inner, &signal);
-    if let (Signal::Look, 1..) = (&signal, below.moment) {
-        inner.told_to_look = below.moment;
+    if passes(node, &signal) {
+        below.add(&inner, &signal);
+    }
+    if let (Signal::Look(_), 1..) = (&signal, below.moment) {
+        inner.rest().told_to_look = below.moment;
     }
     let wakes_run = match signal {
         Signal::Cancel(reason) => {
@@ -229,6 +299,11 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
             };
             node.raise(&inner, STOP | times);
             quiet::end_quiet(node);
+            if grace {
+                // Waits inside depend on the end of the grace, even in a region that was stopped before.
+                note_tidings(&inner);
+                below.add(&inner, &Signal::Look(Event::Other));
+            }
             grace
         }
         Signal::Held(_) if node.kind != Kind::Group => return node.flags(),
@@ -248,14 +323,33 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
         }
         // A shield is woken, because it has to be polled to hold. A cancelled region is woken, to check whether
         // an outer region still has to catch (R9); a child ends in either case.
-        Signal::Look if node.kind == Kind::Child => node.has(SHIELD),
-        Signal::Look => node.has(SHIELD | CANCELLED),
+        Signal::Look(_) => {
+            if node.flags() & (SHIELD | TIMED) == SHIELD | TIMED {
+                // The grace of the shield may begin.
+                note_tidings(&inner);
+            }
+            node.has(SHIELD) || (node.kind != Kind::Child && node.has(CANCELLED))
+        }
     };
     take_waiters(node, &mut inner, wakers);
     if wakes_run {
         take_run(node, &mut inner, wakers);
     }
     node.flags()
+}
+
+/// Whether the regions below a region that hears `signal` get it as well. In a region with a mark they were told of a request
+/// to that region itself; and a shield keeps a cancellation out, as long as it has no grace. A scope that was entered by a call has runs
+/// inside that shield.
+fn passes(node: &Node, signal: &Signal) -> bool {
+    let shield = SHIELD | ATTENDED;
+    match signal {
+        Signal::Look(Event::Cancelled) => {
+            !node.has(CANCEL_TOLD) && node.flags() & (shield | TIMED) != shield
+        }
+        Signal::Look(Event::Stopped) => !node.has(STOP_TOLD),
+        _ => true,
+    }
 }
 
 /// Takes the waker of the run that attends the region, to be woken (invariant 4 of the room).
@@ -303,13 +397,13 @@ pub(super) fn catch_up(node: &Arc<Node>, child: &Arc<Node>) {
 /// In a chain of regions that is left from outside in, each is linked anew, and all that are inside it were told already
 /// (R19).
 pub(super) fn look_again_unless_quiet(node: &Arc<Node>) {
-    if node.inner.lock().told_to_look == moment() {
+    if node.inner.lock().rest_seen().is_some_and(|rest| rest.told_to_look == moment()) {
         return;
     }
-    let quiet = look::is_found_quiet(node);
-    if !quiet || node.has(TIMED) {
+    let cancelled = look::is_cancelled(node);
+    if cancelled || !quiet::is_quiet(node) || node.has(TIMED) {
         // A region that holds is cancelled.
-        let held = if quiet { None } else { shields::held_around(node) };
+        let held = if cancelled { shields::held_around(node) } else { None };
         wake_to_look(node, held.map(Signal::Held));
     }
 }
@@ -323,7 +417,7 @@ pub(super) fn look_again(node: &Arc<Node>) {
 
 fn wake_to_look(node: &Arc<Node>, held: Option<Signal>) {
     let moment = moment();
-    let signals: Vec<_> = held.into_iter().chain([Signal::Look]).collect();
+    let signals: Vec<_> = held.into_iter().chain([Signal::Look(Event::Other)]).collect();
     let nodes = (0..signals.len()).map(|at| (Arc::clone(node), at)).collect();
     deliver(Taken::default(), Delivery { nodes, signals, moment });
 }

@@ -13,6 +13,8 @@ use super::node::Node;
 use super::quiet;
 use super::request;
 use super::request::{Delivery, Signal};
+use super::shortcut;
+use super::shortcut::Sought;
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Weak};
@@ -34,7 +36,7 @@ pub(crate) fn set_shield_patience(node: &Node, patience: Duration) {
 /// The patience of the nearest region around for which one was set.
 pub(super) fn shield_patience(region: &Node) -> Duration {
     let set = |node: &Node| node.inner.lock().rest_seen().and_then(|rest| rest.times.patience);
-    walk::find(region, set).unwrap_or(SHIELD_PATIENCE)
+    shortcut::setting(region, Sought::Patience, set).unwrap_or(SHIELD_PATIENCE)
 }
 
 /// Records that the body of this cancelled region waits for a shield inside. Only the body waits for the shield, so

@@ -16,10 +16,10 @@ use super::flags::{CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP};
 use super::node::Node;
 use super::walk;
 use super::walk::live_parent;
-use crate::sync::{Arc, EXPLORED, Ordering, epoch};
+use crate::sync::{Arc, EXPLORED, Ordering, epoch, tidings};
 
 /// The number of regions past which a walk leaves shortcuts. The explorers of threads try chains of two regions.
-const FEW: usize = if EXPLORED { 0 } else { 8 };
+pub(super) const FEW: usize = if EXPLORED { 0 } else { 8 };
 
 /// The kind of region that a walk seeks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,14 +30,18 @@ pub(super) enum Sought {
     Cancelled,
     /// A region that was asked to stop.
     Stopped,
+    /// A region that was given a clock.
+    Clock,
+    /// A task that was given a patience with shields.
+    Patience,
 }
 
 impl Sought {
     fn is_found_in(self, node: &Node) -> bool {
         match self {
-            Sought::Host => true,
             Sought::Cancelled => node.has(CANCELLED | DOOMED),
             Sought::Stopped => node.has(STOP),
+            Sought::Host | Sought::Clock | Sought::Patience => true,
         }
     }
 }
@@ -50,47 +54,115 @@ pub(super) enum Found {
     Nothing,
     /// The region is farther out, if there is one, and a shortcut from here leads to it.
     FartherOut,
-    /// As `FartherOut`, past a region behind which shortcuts do not count for this walk.
-    PastShortcuts,
 }
 
-/// Walks outwards from `region` until `visit` finds the region that is sought, or an earlier walk has found it.
+/// The end of a walk.
+pub(super) enum End {
+    /// The region that it seeks.
+    At(Arc<Node>),
+    /// There is none.
+    None {
+        /// The number of regions on the way.
+        passed: usize,
+        /// Whether an earlier walk has found that.
+        known: bool,
+    },
+}
+
+impl End {
+    pub(super) fn is_found(&self) -> bool {
+        matches!(self, End::At(_))
+    }
+}
+
+/// Walks outwards from `region` until `visit` finds the region that is sought, or an earlier walk has found it, or that there
+/// is none.
 pub(super) fn seek(
     region: &Node,
     sought: Sought,
     now: u64,
     mut visit: impl FnMut(&Node) -> Found,
-) -> Option<Arc<Node>> {
+) -> End {
     let (mut at, mut passed) = (live_parent(region), 0);
     let found = loop {
-        let node = at?;
+        let Some(node) = at else { return End::None { passed, known: false } };
         match visit(&node) {
             Found::It => break node,
-            Found::Nothing => return None,
-            Found::FartherOut => {
-                if let Some(end) = end(&node, sought, now) {
+            Found::Nothing => return End::None { passed, known: false },
+            Found::FartherOut => {}
+        }
+        match stored(&node, sought, now) {
+            Some(None) => return End::None { passed, known: true },
+            Some(Some(end)) => {
+                walk::step();
+                if !end.has(LEFT) && sought.is_found_in(&end) {
                     break end;
                 }
             }
-            Found::PastShortcuts => {}
+            None => {}
         }
         passed += 1;
         at = live_parent(&node);
     };
     if passed > FEW {
-        leave(region, sought, now, Some(&found), |node| !Arc::ptr_eq(node, &found));
+        let inside = |node: &Arc<Node>| !Arc::ptr_eq(node, &found);
+        leave(region, sought, now, Some(&found), live_parent, inside);
     }
-    Some(found)
+    End::At(found)
+}
+
+/// A walk from `region` has `passed` regions as far as the first one with one of the flags `last`, and has found nothing: later
+/// walks need not pass them. For a walk that marks no region as quiet.
+pub(super) fn leave_none(region: &Node, sought: Sought, now: u64, passed: usize, last: u32) {
+    if passed > FEW {
+        leave(region, sought, now, None, live_parent, |node| !node.has(last));
+    }
+}
+
+/// The setting of the nearest region that has it: `region`, or a region around it, even if that was left.
+pub(super) fn setting<A>(
+    region: &Node,
+    sought: Sought,
+    read: impl Fn(&Node) -> Option<A>,
+) -> Option<A> {
+    let own = read(region);
+    if own.is_some() {
+        return own;
+    }
+    // The regions around change with an event of this number, and a setting does not change after the entry.
+    let now = tidings().load(Ordering::Acquire);
+    let (mut at, mut passed) = (region.parent(), 0);
+    let end = loop {
+        let Some(node) = at else { break None };
+        walk::step();
+        if let Some(end) = stored(&node, sought, now) {
+            break end;
+        }
+        if read(&node).is_some() {
+            break Some(node);
+        }
+        passed += 1;
+        at = node.parent();
+    };
+    if passed > FEW {
+        let inside = |node: &Arc<Node>| end.as_ref().is_none_or(|end| !Arc::ptr_eq(node, end));
+        leave(region, sought, now, end.as_ref(), Node::parent, inside);
+    }
+    end.and_then(|node| read(&node))
 }
 
 /// The nearest region around this one, up to the next shield, that is cancelled.
 pub(super) fn nearest_cancelled(region: &Node) -> Option<Arc<Node>> {
     let now = epoch().load(Ordering::Acquire);
-    seek(region, Sought::Cancelled, now, |node| match node.flags() {
+    let end = seek(region, Sought::Cancelled, now, |node| match node.flags() {
         flags if flags & (CANCELLED | DOOMED) != 0 => Found::It,
         flags if flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
         _ => Found::FartherOut,
-    })
+    });
+    match end {
+        End::At(node) => Some(node),
+        End::None { .. } => None,
+    }
 }
 
 /// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
@@ -125,16 +197,11 @@ fn host_around(region: &Node) -> Option<Arc<Node>> {
         passed += 1;
     }
     if passed > FEW {
-        leave(region, Sought::Host, now, at.as_ref(), |node| node.is_entered_by_call());
+        leave(region, Sought::Host, now, at.as_ref(), live_parent, |node| {
+            node.is_entered_by_call()
+        });
     }
     at
-}
-
-/// The end of an earlier walk from this region, if it still counts.
-fn end(node: &Node, sought: Sought, now: u64) -> Option<Arc<Node>> {
-    let end = stored(node, sought, now)??;
-    walk::step();
-    (!end.has(LEFT) && sought.is_found_in(&end)).then_some(end)
 }
 
 /// The end of the last walk from this region in the epoch `now`: that there was no such region, or the region. `None` if there
@@ -144,7 +211,7 @@ fn stored(node: &Node, sought: Sought, now: u64) -> Option<Option<Arc<Node>>> {
         return None;
     }
     let inner = node.inner.lock();
-    let (epoch, end) = inner.rest_seen()?.shortcuts[sought as usize].as_ref()?;
+    let (epoch, end) = inner.rest_seen()?.shortcuts.as_ref()?.ends[sought as usize].as_ref()?;
     if *epoch != now {
         return None;
     }
@@ -154,24 +221,25 @@ fn stored(node: &Node, sought: Sought, now: u64) -> Option<Option<Arc<Node>>> {
     }
 }
 
-/// Leaves a shortcut to `end` in the regions around `region` that `passes` holds for.
+/// Leaves a shortcut to `end` in the regions around `region` that `passes` holds for, as `around` finds them.
 fn leave(
     region: &Node,
     sought: Sought,
     now: u64,
     end: Option<&Arc<Node>>,
+    around: fn(&Node) -> Option<Arc<Node>>,
     passes: impl Fn(&Arc<Node>) -> bool,
 ) {
-    let mut at = live_parent(region);
+    let mut at = around(region);
     while let Some(node) = at.take_if(|node| passes(node)) {
         let known = stored(&node, sought, now).is_some();
         let old = {
             let mut inner = node.inner.lock();
             node.raise(&inner, SHORTCUT);
-            inner.rest().shortcuts[sought as usize].replace((now, end.map(Arc::downgrade)))
+            inner.shortcuts().ends[sought as usize].replace((now, end.map(Arc::downgrade)))
         };
         drop(old);
         // The regions farther out have one too.
-        at = if known { None } else { live_parent(&node) };
+        at = if known { None } else { around(&node) };
     }
 }

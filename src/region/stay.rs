@@ -58,7 +58,12 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));
         node.lower(&inner, SHELTERED | TOP);
     }
-    look::begin_epoch_if_asked(parent.as_ref());
+    if scope.has(TIMED) {
+        // Its times are around the regions inside the stay from now on.
+        quiet::begin_epoch();
+    } else {
+        look::begin_epoch_if_asked(parent.as_ref());
+    }
     observe::entered(scope);
     links::link(scope, node);
     request::catch_up(scope, node);

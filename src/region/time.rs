@@ -16,6 +16,7 @@
 //!    time.
 //! 5. A region that was left has no times.
 
+pub(super) mod around;
 pub(crate) mod clock;
 pub(super) mod limits;
 mod settings;
@@ -121,20 +122,27 @@ fn deadline_reason(node: &Node) -> Reason {
 fn expire(region: &Node, reason: Reason, now: Instant) {
     if !region.has(SHELTERED | SHIELD | LEFT) {
         let now = now.max(clock::now(region));
-        let mut overdue = Vec::new();
-        for node in walk::around(region) {
-            let foreign = node.given_clock().is_some();
-            overdue.extend(reason_due(&node, now).map(|reason| (Arc::clone(&node), reason)));
-            // Regions farther out use another clock.
-            if foreign {
-                break;
-            }
-        }
-        for (node, reason) in overdue.into_iter().rev() {
-            request::cancel(&node, reason);
+        // Most often none has come, and in a chain not each region walks along all the others to see that (R19).
+        if around::has_come_around(region, now) {
+            expire_around(region, now);
         }
     }
     request::cancel(region, reason);
+}
+
+fn expire_around(region: &Node, now: Instant) {
+    let mut overdue = Vec::new();
+    for node in walk::around(region) {
+        let foreign = node.given_clock().is_some();
+        overdue.extend(reason_due(&node, now).map(|reason| (Arc::clone(&node), reason)));
+        // Regions farther out use another clock.
+        if foreign {
+            break;
+        }
+    }
+    for (node, reason) in overdue.into_iter().rev() {
+        request::cancel(&node, reason);
+    }
 }
 
 fn deadline_due(node: &Node) -> Option<Instant> {
@@ -194,6 +202,10 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
 /// their deadlines and running graces (R11, R13). The grace of a shield counts too, because the shield gives way at
 /// its end (R12).
 pub(crate) fn effective_deadline(region: &Arc<Node>) -> Option<Instant> {
+    if region.flags() & (ENTERED | LEFT) == ENTERED && !look::is_cancelled(region) {
+        return around::earliest(region).into_iter().map(|(due, _)| due).min();
+    }
+    // The deadline of a region that is cancelled already counts here.
     let mut earliest = None;
     walk::each_around(region, |node| {
         // A stay is its scope.

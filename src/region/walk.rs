@@ -120,11 +120,6 @@ pub(super) fn past_all<A>(region: &Node, visit: impl FnMut(&Arc<Node>) -> Option
     each(region, Node::parent, visit)
 }
 
-/// As [`past_all`], for this region first.
-pub(super) fn find<A>(region: &Node, mut visit: impl FnMut(&Node) -> Option<A>) -> Option<A> {
-    visit(region).or_else(|| past_all(region, |node| visit(node)))
-}
-
 /// The live regions around this one, as far as the next shield, which is the last.
 pub(super) fn around(region: &Node) -> impl Iterator<Item = Arc<Node>> {
     std::iter::successors(live_parent(region), |node| {

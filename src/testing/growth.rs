@@ -1,6 +1,9 @@
 //! The work of deep and wide trees, counted in steps from region to region: ten times as many regions take ten times as
 //! many steps (R19).
 
+mod requests;
+mod times;
+
 use super::{Hand, hand};
 use crate::checkpoint::cancelled;
 use crate::region::steps_of;
@@ -31,19 +34,23 @@ fn steps_per_region(most: usize, work: impl Fn(usize)) {
     }
 }
 
-fn enter_inside(outer: &EnteredScope) -> EnteredScope {
-    hand(outer.run(async { CancelScope::new().enter().unwrap() })).ready().unwrap()
-}
-
 /// Scopes, each entered inside the one before.
 fn chain(n: usize) -> Vec<EnteredScope> {
     chain_in(CancelScope::new(), n)
 }
 
 fn chain_in(outermost: CancelScope, n: usize) -> Vec<EnteredScope> {
-    let mut all = vec![outermost.enter().unwrap()];
-    while all.len() < n {
-        all.push(enter_inside(&all[all.len() - 1]));
+    let mut outermost = Some(outermost);
+    chain_with(n, |_| outermost.take().unwrap_or_default())
+}
+
+/// A chain of the scopes that `scope` returns, the outermost one first.
+fn chain_with(n: usize, mut scope: impl FnMut(usize) -> CancelScope) -> Vec<EnteredScope> {
+    let mut all = vec![scope(0).enter().unwrap()];
+    while let (at, true) = (all.len(), all.len() < n) {
+        let inner = scope(at);
+        let inner = hand(all[at - 1].run(async { inner.enter().unwrap() })).ready().unwrap();
+        all.push(inner);
     }
     all
 }

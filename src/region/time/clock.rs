@@ -4,7 +4,8 @@ use crate::clock::{Clock, Timer};
 use crate::region::flags::{CLOCKED, ENTERED};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
-use crate::region::walk;
+use crate::region::shortcut;
+use crate::region::shortcut::Sought;
 use crate::rt;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ fn own_clock(node: &Node) -> Option<Arc<dyn Clock>> {
     if !node.is_clocked() {
         return None;
     }
-    walk::find(node, Node::given_clock)
+    shortcut::setting(node, Sought::Clock, Node::given_clock)
 }
 
 /// The flag `CLOCKED` for a region that is entered in `parent`, if a clock may have been given there.

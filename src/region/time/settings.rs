@@ -73,6 +73,10 @@ pub(in crate::region) fn start_timeout(node: &Node) {
     let more = inner.more();
     more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
     node.raise(&inner, DEADLINE);
+    // A group may have children before it is entered.
+    if node.encloses.is_known() {
+        request::note_tidings(&inner);
+    }
 }
 
 /// Leaves the deadline to a timer that does not belong to the region's frame.

@@ -8,9 +8,11 @@ use crate::region::node::Node;
 use crate::region::quiet;
 use crate::region::time;
 use crate::region::time::Times;
+use crate::region::time::around;
 use crate::region::time::clock;
 use crate::region::walk;
 use crate::sync::Arc;
+use std::time::Instant;
 
 /// For a region that is being entered by a call, with no region inside it yet. `known` tells whether there are
 /// other references to it.
@@ -46,7 +48,10 @@ pub(in crate::region) fn begin_graces(node: &Arc<Node>) {
 /// For a question from outside: acts on the times that have come, here and around, and that no run watches.
 #[cold]
 fn look_at_clocks(node: &Arc<Node>) {
-    walk::each_around(node, look_at_clock);
+    let has_come = |(due, node): (Instant, Arc<Node>)| due <= clock::now(&node);
+    if around::earliest(node).into_iter().any(has_come) {
+        walk::each_around(node, look_at_clock);
+    }
 }
 
 /// As [`look_at_clocks`], for this region alone.

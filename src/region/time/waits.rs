@@ -1,16 +1,14 @@
 //! Times that a wait depends on.
 
 use crate::clock::Timer;
-use crate::region::flags::ENTERED;
 use crate::region::look;
 use crate::region::node::Node;
 use crate::region::time;
-use crate::region::time::Times;
+use crate::region::time::around;
 use crate::region::time::clock;
 use crate::region::walk;
 use crate::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 /// The timers of a wait, each with the region that has the time. The lock is never taken: it makes the wait `Sync`,
 /// which a timer is not.
@@ -49,27 +47,8 @@ pub(in crate::region) fn poll_times_around(
 
 /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
 fn arm_around(region: &Arc<Node>) -> Option<WaitTimers> {
-    let mut next: Vec<(Instant, Arc<Node>)> = Vec::new();
-    let mut by_same_clock = false;
-    walk::each_around(region, |node| {
-        let due = if node.has(ENTERED) {
-            time::next_due(&walk::scope_of(node), Times::All)
-        } else {
-            None
-        };
-        if let Some(due) = due {
-            match next.last_mut().filter(|_| by_same_clock) {
-                Some(last) if last.0 <= due => {}
-                Some(last) => *last = (due, Arc::clone(node)),
-                None => next.push((due, Arc::clone(node))),
-            }
-            by_same_clock = true;
-        }
-        // The regions farther out have another clock.
-        by_same_clock &= node.given_clock().is_none();
-    });
-    let armed =
-        next.into_iter().map(|(due, node)| (clock::timer(&walk::scope_of(&node), due), node));
-    let armed: Vec<_> = armed.collect();
+    let next = around::earliest(region).into_iter();
+    let armed: Vec<_> =
+        next.map(|(due, node)| (clock::timer(&walk::scope_of(&node), due), node)).collect();
     if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
 }

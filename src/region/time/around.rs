@@ -1,0 +1,121 @@
+//! The earliest time around a region.
+//!
+//! A wait depends on the time around it that comes first. 10,000 regions inside each other may each have a deadline and a
+//! wait, so a walk past more than a few regions leaves in each of them the time that comes first from there outwards (R19).
+//!
+//! # Invariants
+//!
+//! 1. Such a time counts as long as the number of [tidings](crate::sync::tidings) is that of the walk. Each event that may
+//!    add a time around a region, or a region that has one, raises the number after it has happened.
+//! 2. An event that only takes a time away raises nothing, as the end of a region, or a cancellation. So a time does not count
+//!    if its region has another one by now: then the walk goes on.
+//! 3. The regions up to the next one that was given a clock are one *stretch*, because times of two clocks cannot be compared.
+//! 4. A time is left only in a region with another one inside it, so that the move of that region raises the number.
+
+use crate::region::flags::{ENTERED, LEFT, SHELTERED, SHIELD, SHORTCUT};
+use crate::region::node::{First, Node};
+use crate::region::shortcut::FEW;
+use crate::region::time::{Times, next_due};
+use crate::region::walk;
+use crate::sync::{Arc, Ordering, Weak, tidings};
+use std::time::Instant;
+
+/// The earliest time of a stretch, from one of its regions outwards, with its region; and the region with the clock, if the walk
+/// outwards goes on there.
+#[derive(Clone, Default)]
+struct Stretch {
+    first: Option<(Instant, Arc<Node>)>,
+    clocked: Option<Arc<Node>>,
+}
+
+/// The earliest time of each stretch, the nearest first: of `region` and the regions around it, up to a shield.
+pub(in crate::region) fn earliest(region: &Arc<Node>) -> Vec<(Instant, Arc<Node>)> {
+    let mut all = Vec::new();
+    let mut at = (!region.has(LEFT)).then(|| Arc::clone(region));
+    while let Some(from) = at {
+        let Stretch { first, clocked } = stretch(&from);
+        all.extend(first);
+        at = clocked.filter(|node| !node.has(SHELTERED | SHIELD));
+        at = at.and_then(|node| walk::live_parent(&node));
+    }
+    all
+}
+
+/// Whether a time around `region`, by the clock that is nearest there, has come by `now`.
+pub(super) fn has_come_around(region: &Node, now: Instant) -> bool {
+    let first = walk::live_parent(region).and_then(|around| stretch(&around).first);
+    first.is_some_and(|(due, _)| due <= now)
+}
+
+fn stretch(from: &Arc<Node>) -> Stretch {
+    let number = tidings().load(Ordering::Acquire);
+    let mut found = Stretch::default();
+    let mut passed = Vec::new();
+    let mut at = Some(Arc::clone(from));
+    while let Some(node) = at.take() {
+        if let Some(known) = known(&node, number) {
+            found = known;
+            break;
+        }
+        if node.is_clocked() && node.given_clock().is_some() {
+            found.clocked = Some(Arc::clone(&node));
+        } else if !node.has(SHELTERED | SHIELD) {
+            at = walk::live_parent(&node);
+        }
+        let due = due(&node);
+        passed.push((node, due));
+    }
+    let far = passed.len() > FEW;
+    for (node, due) in passed.into_iter().rev() {
+        let is_first = |due: &Instant| found.first.as_ref().is_none_or(|(first, _)| due <= first);
+        if let Some(due) = due.filter(is_first) {
+            found.first = Some((due, Arc::clone(&node)));
+        }
+        if far && !Arc::ptr_eq(&node, from) {
+            remember(&node, number, &found);
+        }
+    }
+    found
+}
+
+/// The next time of a region. A stay has those of its scope.
+fn due(node: &Arc<Node>) -> Option<Instant> {
+    // The times of a region begin with its entry.
+    if node.has(ENTERED) { next_due(&walk::scope_of(node), Times::All) } else { None }
+}
+
+/// The end of an earlier walk from this region, if it still counts.
+fn known(node: &Node, number: u64) -> Option<Stretch> {
+    if node.flags() & (SHORTCUT | LEFT) != SHORTCUT {
+        return None;
+    }
+    let (first, clocked) = {
+        let inner = node.inner.lock();
+        let known = inner.rest_seen()?.shortcuts.as_ref()?.first.as_ref()?;
+        if known.number != number {
+            return None;
+        }
+        let first = known.first.as_ref().map(|(due, node)| (*due, node.upgrade()));
+        (first, known.clocked.as_ref().map(Weak::upgrade))
+    };
+    // References are dropped after the lock, because each may be the last one.
+    let (first, clocked) = match (first, clocked) {
+        (Some((_, None)), _) | (_, Some(None)) => return None,
+        (first, clocked) => (first.and_then(|(due, node)| Some((due, node?))), clocked.flatten()),
+    };
+    walk::step();
+    let as_it_was = first.as_ref().is_none_or(|(first, node)| due(node) == Some(*first));
+    let counts = as_it_was && clocked.as_ref().is_none_or(|node| !node.has(LEFT));
+    counts.then_some(Stretch { first, clocked })
+}
+
+fn remember(node: &Arc<Node>, number: u64, found: &Stretch) {
+    let first = found.first.as_ref().map(|(due, node)| (*due, Arc::downgrade(node)));
+    let clocked = found.clocked.as_ref().map(Arc::downgrade);
+    let old = {
+        let mut inner = node.inner.lock();
+        node.raise(&inner, SHORTCUT);
+        inner.shortcuts().first.replace(First { number, first, clocked })
+    };
+    drop(old);
+}
