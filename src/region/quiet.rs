@@ -61,6 +61,10 @@ fn found_quiet(node: &Node, now: u64, timed: u32) {
 /// look again, for times as well.
 pub(super) fn begin_epoch() {
     tidings().fetch_add(1, Ordering::Release);
+    raise_epoch();
+}
+
+fn raise_epoch() {
     epoch().fetch_add(1, Ordering::Release);
 }
 
@@ -72,7 +76,7 @@ pub(super) fn end_quiet(node: &Node) {
     node.quiet.end();
     if node.encloses.is_so() {
         // Not as `begin_epoch`: a request adds no time around the regions inside.
-        epoch().fetch_add(1, Ordering::Release);
+        raise_epoch();
     }
 }
 

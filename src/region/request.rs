@@ -13,23 +13,23 @@
 //! 5. Wakers are woken after the last lock, those from below before the region's own, because a shield has to be woken before
 //!    the region around it is polled (R12).
 
-use super::flags::{
-    ATTENDED, BELOW, CANCEL_TOLD, CANCELLED, DEADLINE, LEFT, REWAKE, SHELTERED, SHIELD, STOP,
-    STOP_TOLD, TIMED, UNWATCHED,
-};
+mod delivery;
+
+pub(super) use delivery::{Delivery, deliver, deliver_all};
+
+use super::flags::{BELOW, CANCELLED, DEADLINE, LEFT, REWAKE, SHIELD, STOP, TIMED, UNWATCHED};
 use super::kind::Kind;
 use super::look;
 use super::node::{Inner, Node};
 use super::observe;
 use super::quiet;
 use super::shields;
-use super::shortcut::FEW;
 use super::time;
-use super::walk;
 use crate::reason::Reason;
-use crate::sync::{Arc, Ordering, Weak, epoch, tidings};
+use crate::sync::{Arc, Ordering, epoch, tidings};
 use crate::unwind::{self, Payload};
-use crate::wakers::{Taken, wake_all_of};
+use crate::wakers::Taken;
+use delivery::{deliver_request, passes};
 use std::time::Duration;
 
 /// The form in which a request travels down the links.
@@ -59,16 +59,6 @@ pub(super) enum Event {
     Other,
 }
 
-/// The regions that a signal has not reached yet, each with its signal.
-#[derive(Default)]
-pub(super) struct Delivery {
-    pub(super) nodes: Vec<(Arc<Node>, usize)>,
-    /// Each signal is stored once for all regions that get it.
-    pub(super) signals: Vec<Signal>,
-    /// Of a delivery that only tells regions to look: the moment in which it began.
-    moment: u64,
-}
-
 /// See invariant 4.
 fn moment() -> u64 {
     epoch().load(Ordering::Acquire) + tidings().load(Ordering::Acquire)
@@ -77,29 +67,6 @@ fn moment() -> u64 {
 /// Something has changed for the regions inside one that is locked, and no epoch begins.
 pub(super) fn note_tidings(_locked: &Inner) {
     tidings().fetch_add(1, Ordering::Release);
-}
-
-impl Delivery {
-    pub(super) fn add(&mut self, to: &Inner, signal: &Signal) {
-        let links = to.link_count();
-        if links == 0 {
-            return;
-        }
-        // Most signals only tell regions to look, and are stored once for all levels.
-        let same = match (signal, self.signals.last()) {
-            (Signal::Look(event), Some(Signal::Look(last))) => event == last,
-            _ => false,
-        };
-        if !same {
-            self.signals.push(match signal {
-                Signal::Children(reason) => Signal::Cancel(reason.clone()),
-                signal => signal.clone(),
-            });
-        }
-        let at = self.signals.len() - 1;
-        self.nodes.reserve(links);
-        self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
-    }
 }
 
 /// Cancels this region for `reason`, unless it is cancelled already or was left. The regions
@@ -153,95 +120,6 @@ pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> 
     // A scope that was entered by a call has no run that would watch the time.
     let told = time::change_times(node, |_| if node.is_entered_by_call() { UNWATCHED } else { 0 });
     unwind::first_of([stopped, begun.err(), told].into_iter().flatten())
-}
-
-/// Wakes `own` after every region below has got its signal and was woken (invariant 5).
-pub(super) fn deliver(own: Taken, below: Delivery) {
-    unwind::discard(deliver_all(own, below));
-}
-
-/// As [`deliver`]; returns the first panic of a waker.
-pub(super) fn deliver_all(own: Taken, below: Delivery) -> Option<Payload> {
-    let wakers = reach(below, |_| false);
-    wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
-}
-
-/// As [`deliver_all`], for a request to `region`: `CANCELLED` or `STOP`.
-///
-/// In a chain in which each scope gets a request, not each request tells all regions inside (R19). A request that has told
-/// more than a few leaves a mark, at which later ones from farther out end. And for each region beyond a few it takes a step
-/// outwards: if a region there has got the request too, that request tells the regions inside, because there is no mark here.
-fn deliver_request(region: &Node, request: u32, own: Taken, below: Delivery) -> Option<Payload> {
-    let (mark, last) = match request {
-        CANCELLED => (CANCEL_TOLD, SHIELD | SHELTERED),
-        _ => (STOP_TOLD, SHELTERED),
-    };
-    let mut around = asked_around(region, request, last);
-    let (mut reached, mut told) = (0, false);
-    let wakers = reach(below, |signal| {
-        reached += 1;
-        told = told || (reached > FEW && around());
-        told && matches!(signal, Signal::Look(Event::Cancelled | Event::Stopped))
-    });
-    if reached > FEW && !told {
-        let inner = region.inner.lock();
-        region.raise(&inner, mark);
-    }
-    wake_all_of(wakers.into_wakers().chain(own.into_wakers()))
-}
-
-/// Tells the regions below, without those whose signal is left out; returns the wakers to be woken.
-fn reach(mut below: Delivery, mut is_left_out: impl FnMut(&Signal) -> bool) -> Taken {
-    let mut wakers = Taken::default();
-    while let Some((node, signal)) = below.nodes.pop() {
-        walk::step();
-        let Some(signal) = takes(&node, &below.signals[signal]) else { continue };
-        if is_left_out(&signal) {
-            continue;
-        }
-        if hear(&node, signal, &mut wakers, &mut below) & UNWATCHED != 0 {
-            // A panic of its clock must not keep the signal from the other regions.
-            unwind::quietly(|| time::begin_graces(&node));
-        }
-    }
-    wakers
-}
-
-/// Takes a step outwards from `region` with each call, as far as a region with one of the flags `last`, and returns whether
-/// the region there has got `request` and lives.
-fn asked_around(region: &Node, request: u32, last: u32) -> impl FnMut() -> bool + '_ {
-    let around =
-        move |node: &Node, last| if node.has(last) { None } else { walk::live_parent(node) };
-    let first = std::iter::once_with(move || around(region, last | LEFT)).flatten();
-    let mut all = first
-        .flat_map(move |first| std::iter::successors(Some(first), move |node| around(node, last)));
-    move || {
-        all.next().is_some_and(|node| {
-            // Under the lock: a thread that leaves the region after this links the regions inside anew, and then finds this
-            // request.
-            let _locked = node.inner.lock();
-            node.flags() & (request | LEFT) == request
-        })
-    }
-}
-
-/// The signal that a region below takes from `signal`. A child is cancelled with its group; a stay with its scope and for the
-/// same reason. Any other region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
-/// shield.
-fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
-    Some(match (node.kind(), signal) {
-        (_, Signal::Held(_)) if node.has(SHIELD | SHELTERED) => return None,
-        (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
-            Signal::Cancel(reason.seen_below())
-        }
-        (_, Signal::Held(_)) => signal.clone(),
-        (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
-        (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
-        (_, Signal::Cancel(_) | Signal::Children(_)) => Signal::Look(Event::Cancelled),
-        (_, Signal::Stop(_)) => Signal::Look(Event::Stopped),
-        (_, Signal::Time) => Signal::Look(Event::Other),
-        (_, Signal::Look(event)) => Signal::Look(*event),
-    })
 }
 
 /// The requests that count for children without a node. If there are more than before, the group's `run` polls
@@ -336,20 +214,6 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
         take_run(node, &mut inner, wakers);
     }
     node.flags()
-}
-
-/// Whether the regions below a region that hears `signal` get it as well. In a region with a mark they were told of a request
-/// to that region itself; and a shield keeps a cancellation out, as long as it has no grace. A scope that was entered by a call has runs
-/// inside that shield.
-fn passes(node: &Node, signal: &Signal) -> bool {
-    let shield = SHIELD | ATTENDED;
-    match signal {
-        Signal::Look(Event::Cancelled) => {
-            !node.has(CANCEL_TOLD) && node.flags() & (shield | TIMED) != shield
-        }
-        Signal::Look(Event::Stopped) => !node.has(STOP_TOLD),
-        _ => true,
-    }
 }
 
 /// Takes the waker of the run that attends the region, to be woken (invariant 4 of the room).

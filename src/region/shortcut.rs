@@ -5,9 +5,11 @@
 //!
 //! # Invariants
 //!
-//! 1. A shortcut counts only in the epoch in which it was left. A new epoch begins with each event that may put another region
+//! 1. A shortcut counts only in the epoch in which it was left; one to a setting, as long as the number of tidings is the
+//!    same. A new epoch begins with each event that may put another region
 //!    between its two ends, or change which region is the nearest: a region with others inside it that is moved, cancelled or
 //!    stopped, and a shield that gives way. A region that is left changes neither, if it is not the end itself.
+//!    The end may be that there is no such region.
 //! 2. A shortcut does not count if the region at its end was left, or is not of the kind that the walk seeks: then the walk goes
 //!    on from the region with the shortcut.
 //! 3. A shortcut stands only in a region with another one inside it, so that the move of that region begins an epoch.

@@ -4,7 +4,7 @@
 
 use crate::support::{Gate, hand, poll_once, yield_now};
 use moored::testing::{MockClock, live_regions};
-use moored::{CancelScope, EnteredScope, ExitStack, ReasonKind, Released, TaskGroup, task};
+use moored::{CancelScope, Clock, EnteredScope, ExitStack, ReasonKind, Released, TaskGroup, task};
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -386,4 +386,99 @@ fn r04_what_is_inside_a_stack_is_reached_after_the_scope_around_that_has_moved_t
         std::thread::scope(|threads| threads.spawn(|| drop(moved)).join().unwrap());
     });
     hand(task(body)).ready().unwrap();
+}
+
+/// Scopes inside each other, as many that walks remember their ends.
+fn chain(outermost: CancelScope) -> Vec<EnteredScope> {
+    let mut all = vec![outermost.enter().unwrap()];
+    while all.len() < 30 {
+        all.push(enter_inside(&all[all.len() - 1]));
+    }
+    all
+}
+
+#[test]
+fn r11_waits_far_inside_follow_the_times_of_the_regions_around() {
+    let clock = MockClock::new();
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let body = async {
+        let chain = chain(CancelScope::new().timeout(minutes(60)));
+        let [innermost, further_in, middle] = [29, 28, 15].map(|at| chain[at].handle());
+        let now = clock.now();
+        // Walks remember the end of the outermost scope.
+        let mut first = hand(innermost.cancelled());
+        first.pending();
+        assert_eq!(further_in.deadline(), Some(now + minutes(60)));
+        // An earlier time between counts at once.
+        chain[15].handle().stop_within(minutes(30));
+        assert_eq!(further_in.deadline(), Some(now + minutes(30)));
+        assert_eq!(innermost.deadline(), Some(now + minutes(30)));
+        let mut second = hand(innermost.cancelled());
+        second.pending();
+        chain[0].handle().stop_within(minutes(20));
+        assert_eq!(innermost.deadline(), Some(now + minutes(20)));
+        clock.advance(minutes(15));
+        first.pending();
+        second.pending();
+        // The outermost scope is left, and its times with it.
+        let mut chain = chain.into_iter();
+        drop(chain.next());
+        assert_eq!(innermost.deadline(), Some(now + minutes(30)));
+        clock.advance(minutes(10));
+        first.pending();
+        second.pending();
+        assert!(!innermost.is_cancelled());
+        clock.advance(minutes(5));
+        assert!(middle.is_cancelled());
+        first.ready();
+        second.ready();
+        assert_eq!(innermost.reason().unwrap().kind(), ReasonKind::Parent);
+        drop(chain);
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}
+
+#[test]
+fn r13_waits_far_inside_a_scope_that_was_stopped_follow_the_grace_of_one_around() {
+    let clock = MockClock::new();
+    let minute = Duration::from_secs(60);
+    let body = async {
+        let chain = chain(CancelScope::new().grace(minute));
+        let mut wait = hand(chain[29].handle().cancelled());
+        wait.pending();
+        chain[2].handle().stop();
+        wait.pending();
+        assert_eq!(chain[29].handle().deadline(), None);
+        chain[0].handle().stop();
+        wait.pending();
+        assert_eq!(chain[29].handle().deadline(), Some(clock.now() + minute));
+        clock.advance(minute);
+        wait.ready();
+        drop(chain);
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}
+
+#[test]
+fn r07_a_cancellation_inside_a_cancelled_scope_counts_when_that_one_has_left() {
+    for inside_out in [false, true] {
+        let mut chain = chain(CancelScope::new());
+        let handles: Vec<_> = chain.iter().map(EnteredScope::handle).collect();
+        let mut waits: Vec<_> = handles.iter().map(|handle| hand(handle.cancelled())).collect();
+        waits.iter_mut().for_each(|wait| wait.pending());
+        for at in 0..2 {
+            handles[if inside_out { 1 - at } else { at }].cancel_because(format!("number {at}"));
+        }
+        assert!(waits.iter().skip(1).all(|wait| wait.wakes.count() == 1));
+        drop(chain.remove(0));
+        waits.iter_mut().skip(1).for_each(|wait| wait.ready());
+        assert!(handles[29].reason().is_some());
+        drop(chain.remove(0));
+        assert!(handles[29].reason().is_none());
+        let mut late = hand(handles[29].cancelled());
+        late.pending();
+        handles[10].cancel();
+        assert_eq!(late.wakes.count(), 1);
+        late.ready();
+    }
 }
