@@ -1,5 +1,6 @@
 //! The limits of a group, and the description of its program.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::callbacks::Callbacks;
@@ -66,9 +67,12 @@ impl Default for GroupOptions {
 }
 
 /// Twice the number of processors, because a child that waits for its disk leaves its processor
-/// to another one.
+/// to another one. Counted once, because the operating system reads several files for it.
 fn default_starts() -> usize {
-    std::thread::available_parallelism().map_or(2, |processors| processors.get() * 2)
+    static STARTS: LazyLock<usize> = LazyLock::new(|| {
+        std::thread::available_parallelism().map_or(2, |processors| processors.get() * 2)
+    });
+    *STARTS
 }
 
 impl GroupOptions {
