@@ -8,15 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
-use tokio::time::Instant;
 
 use super::members::{self, Table};
 
-/// While more callers are awaited, the next look waits this many times the duration of the last one, so that looking takes
-/// at most a fifth of one processor's time.
-const REST: u32 = 4;
-/// The next look waits no longer than this, even if reading the table is slow.
-const LONGEST_REST: Duration = Duration::from_millis(20);
+/// A look waits this long for the callers that are awaited. Most of two hundred children that are left at once end within a few of these.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Reads the process table for a group of sessions.
 #[derive(Debug, Default)]
@@ -49,7 +45,6 @@ struct Latest {
     /// The number of callers when the look began: it answers all of them.
     answers: u64,
     table: Option<Arc<Table>>,
-    next: Option<Instant>,
 }
 
 impl Census {
@@ -71,30 +66,21 @@ impl Census {
         drop(awaited);
         let mut latest = self.latest.lock().await;
         if latest.answers < ticket {
-            if let Some(next) = latest.next {
-                self.rest(next).await;
-            }
+            self.gathered().await;
             latest.answers = self.asked.load(Ordering::Acquire);
-            let began = Instant::now();
             latest.table = members::table().map(Arc::new);
-            let ended = Instant::now();
-            latest.next = Some(ended + ((ended - began) * REST).min(LONGEST_REST));
         }
         latest.table.clone()
     }
 
-    /// Waits until `next`, but not while no other caller is awaited. There is one waiter: the holder of the lock.
-    async fn rest(&self, next: Instant) {
+    /// Waits until no other caller is awaited, for as long as [`PATIENCE`]. There is one waiter: the holder of the lock.
+    async fn gathered(&self) {
         let complete = async {
             while self.awaited.load(Ordering::Acquire) > 0 {
                 self.complete.notified().await;
             }
         };
-        tokio::select! {
-            biased;
-            () = complete => {}
-            () = tokio::time::sleep_until(next) => {}
-        }
+        let _late = tokio::time::timeout(PATIENCE, complete).await;
     }
 }
 
@@ -102,6 +88,7 @@ impl Census {
 mod tests {
     use futures_util::FutureExt;
     use futures_util::future::join;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -122,10 +109,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_look_waits_for_the_callers_that_are_awaited_and_for_no_others() {
         let census = Census::default();
-        census.taken(None).await.expect("a table");
-        // As if that look had taken long.
-        let next = Instant::now() + LONGEST_REST;
-        census.latest.lock().await.next = Some(next);
+        let began = Instant::now();
         let (one, two) = (census.awaits(), census.awaits());
         let mut first = std::pin::pin!(census.taken(Some(one)));
         assert!((&mut first).now_or_never().is_none(), "another caller is awaited");
@@ -133,11 +117,14 @@ mod tests {
         assert!((&mut second).now_or_never().is_none(), "the first one looks");
         let (first, second) = join(first, second).await;
         assert!(Arc::ptr_eq(&first.expect("a table"), &second.expect("a table")));
-        assert!(Instant::now() < next, "the last caller was waited for, and not the rest");
+        assert_eq!(Instant::now(), began, "the last caller was waited for, and nothing else");
 
-        census.latest.lock().await.next = Some(next);
         let _never_asks = census.awaits();
         census.taken(None).await.expect("a table");
-        assert!(Instant::now() >= next, "a caller that does not come is not waited for longer");
+        assert_eq!(
+            began.elapsed(),
+            PATIENCE,
+            "a caller that does not come is not waited for longer"
+        );
     }
 }

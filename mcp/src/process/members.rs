@@ -1,5 +1,8 @@
 //! The living processes of process groups.
 
+#[cfg(target_os = "linux")]
+use std::mem::MaybeUninit;
+
 /// All processes by group, perhaps with processes that have ended and are not yet reaped.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -45,13 +48,23 @@ impl Table {
 #[cfg(target_os = "linux")]
 pub(crate) fn table() -> Option<Table> {
     use nix::unistd::{Pid, getpgid};
-    let processes = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
-        let process = entry.file_name().to_str()?.parse().ok()?;
+    use rustix::fs::{Mode, OFlags, RawDir, open};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = open("/proc", flags, Mode::empty()).ok()?;
+    // Read without the two allocations for each process that `std::fs::read_dir` makes.
+    let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
+    let mut names = RawDir::new(directory, &mut buffer);
+    let mut processes = Vec::new();
+    while let Some(entry) = names.next() {
+        let Ok(process) = entry.ok()?.file_name().to_str().unwrap_or_default().parse() else {
+            continue;
+        };
         // A process that ends between the two looks is simply missing.
-        let group = getpgid(Some(Pid::from_raw(process))).ok()?;
-        Some((group.as_raw(), process))
-    });
-    Some(Table::new(processes))
+        if let Ok(group) = getpgid(Some(Pid::from_raw(process))) {
+            processes.push((group.as_raw(), process));
+        }
+    }
+    Some(Table::new(processes.into_iter()))
 }
 
 /// On other systems `ps` is the one list of processes that needs no system call of its own.
