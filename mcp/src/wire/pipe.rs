@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use rmcp::RoleClient;
 use rmcp::model::{
     ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerRequest, ServerResult,
 };
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::handshake::{Line, Said};
 use super::message::{Kind, cancelled_id, early_answer, request_id};
@@ -60,6 +62,21 @@ impl PipeTransport {
     /// Stores the answer to rmcp's own first request.
     pub(crate) fn agreed(&mut self, answer: Box<ServerResult>) {
         self.agreed = Some(answer);
+    }
+
+    /// Hands a message to the pump if there is room for it at once; `None` if it has to wait.
+    fn send_now(&self, message: &ClientJsonRpcMessage) -> Option<Result<(), PipeError>> {
+        if self.stop.is_requested() {
+            return Some(Err(PipeError::Closed));
+        }
+        match self.outbox.try_reserve() {
+            Ok(room) => {
+                self.pending.sent(message);
+                Some(line(message).map(|line| room.send(line)))
+            }
+            Err(TrySendError::Full(())) => None,
+            Err(TrySendError::Closed(())) => Some(Err(PipeError::Closed)),
+        }
     }
 
     /// Answers a request that comes before the session is up.
@@ -128,21 +145,25 @@ impl Transport<RoleClient> for PipeTransport {
         if let Some(id) = request_id(&message).filter(|_| kind.opens()) {
             self.replay = self.agreed.take().map(|answer| (id.clone(), answer));
         }
-        let replayed = self.replay.is_some();
-        if !replayed {
-            if kind.is_lifecycle() {
-                self.recorder.phase(kind.phase());
-            }
-            self.pending.queued(&message);
+        if self.replay.is_some() {
+            return Either::Left(std::future::ready(Ok(())));
+        }
+        if kind.is_lifecycle() {
+            self.recorder.phase(kind.phase());
         }
         // The server has not seen a request that is still in the queue.
-        let is_needless = cancelled_id(&message).is_some_and(|id| !self.pending.withdraw(id));
+        if cancelled_id(&message).is_some_and(|id| !self.pending.withdraw(id)) {
+            return Either::Left(std::future::ready(Ok(())));
+        }
+        // Not in the future, so that messages which rmcp sends at once are in the queue together.
+        if let Some(sent) = self.send_now(&message) {
+            return Either::Left(std::future::ready(sent));
+        }
+        self.pending.queued(&message);
         let (outbox, stop, pending) =
             (self.outbox.clone(), self.stop.clone(), self.pending.clone());
-        async move {
-            if replayed || is_needless {
-                return Ok(());
-            }
+        // Boxed, because rmcp makes a task of it, and most of them are the other one.
+        let waiting = async move {
             let id = request_id(&message);
             let room = tokio::select! {
                 biased;
@@ -154,7 +175,8 @@ impl Transport<RoleClient> for PipeTransport {
                 room.send(line(&message)?);
             }
             Ok(())
-        }
+        };
+        Either::Right(Box::pin(waiting))
     }
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {

@@ -21,6 +21,9 @@ use super::stop::Stop;
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 
+/// The number of lines that are written together, so that the reader of the pipe is woken once.
+const AT_ONCE: usize = 16;
+
 /// The ends of a session's pumps in memory.
 #[derive(Debug)]
 pub(crate) struct Queues {
@@ -86,16 +89,21 @@ async fn write(
     stop: Stop,
     recorder: Arc<Recorder>,
 ) {
-    let mut next = async || {
-        tokio::select! {
+    let mut lines = Vec::new();
+    loop {
+        let taken = tokio::select! {
             biased;
-            line = outbox.recv() => line,
-            () = stop.requested() => None,
+            taken = outbox.recv_many(&mut lines, AT_ONCE) => taken,
+            () = stop.requested() => 0,
+        };
+        if taken == 0 {
+            return;
         }
-    };
-    while let Some(line) = next().await {
         let written = async {
-            pipe.write_all(&line).await?;
+            match &lines[..] {
+                [line] => pipe.write_all(line).await?,
+                lines => pipe.write_all(&lines.concat()).await?,
+            }
             pipe.flush().await
         };
         if let Err(error) = written.await {
@@ -103,7 +111,8 @@ async fn write(
             recorder.fault(Fault::caused(Outcome::ProtocolError, text, error));
             return;
         }
-        recorder.written(line.len());
+        recorder.written(lines.iter().map(Bytes::len).sum());
+        lines.clear();
     }
 }
 
@@ -217,6 +226,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll};
 
+    use parking_lot::Mutex;
     use tokio::io::ReadBuf;
 
     use super::*;
@@ -253,6 +263,44 @@ mod tests {
             it.reads.fetch_add(1, Ordering::Relaxed);
             Pin::new(&mut it.pipe).poll_read(cx, buf)
         }
+    }
+
+    /// A pipe that keeps what is written at once.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            text: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            self.0.lock().push(text.to_vec());
+            Poll::Ready(Ok(text.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_that_wait_are_written_together() {
+        let (outbox, lines) = mpsc::channel(4);
+        for line in ["one\n", "two\n", "three\n"] {
+            outbox.send(Bytes::from_static(line.as_bytes())).await.expect("room");
+        }
+        drop(outbox);
+        let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
+        let stop = Stop::of(&crate::wire::stop::Exchanges::new());
+        let writes = Writes::default();
+        write(writes.clone(), Pipes::Child, lines, stop, recorder.clone()).await;
+        assert_eq!(*writes.0.lock(), [b"one\ntwo\nthree\n"]);
+        assert_eq!(recorder.all_written(), 14);
     }
 
     #[tokio::test]
