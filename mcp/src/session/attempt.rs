@@ -174,9 +174,11 @@ impl Berth<'_> {
         let (transport, queues) = queues(held);
         let flow = Flow::of_pipes(pipes.stdout, pipes.stdin, pumps::Pipes::Child, queues);
         let writer = Pump::start(self.pumps, "stdin", flow.writing);
-        let reader = Pump::start(self.pumps, "stdout", flow.reading);
-        let tail = Pump::start(self.pumps, "stderr", stderr.clone().pump(pipes.stderr));
-        self.stack.defer(exits::drain(reader, tail));
+        let tail = stderr.clone().pump(pipes.stderr);
+        let reader = Pump::start(self.pumps, "stdout and stderr", async {
+            tokio::join!(flow.reading, tail);
+        });
+        self.stack.defer(exits::drain(reader));
         self.stack.defer(exits::leave_child(
             self.session.clone(),
             self.shared.clone(),

@@ -128,8 +128,8 @@ pub(super) async fn give_back(writer: Pump, reader: Pump, orders: OrderWatch) {
 
 /// Reads the rest of the child's pipes. The process has ended, and so are the other ends closed, unless a process that
 /// left its group holds them.
-pub(super) async fn drain(reader: Pump, tail: Pump) {
-    tokio::join!(reader.end(DRAIN), tail.end(DRAIN));
+pub(super) async fn drain(reader: Pump) {
+    reader.end(DRAIN).await;
 }
 
 /// Records that leaving has reached `phase`, for the views and the report.

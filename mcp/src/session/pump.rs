@@ -35,6 +35,8 @@ impl Pump {
 
     /// Waits for its end. After `patience` it is stopped.
     pub(super) async fn end(mut self, patience: Duration) {
+        // Usually it needs one turn to end, and a timer costs more than that: it may wake another thread.
+        tokio::task::yield_now().await;
         if tokio::time::timeout(patience, &mut self.ended).await.is_err() {
             self.scope.cancel_because("its pipe is no longer needed");
             let _ = self.ended.await;
