@@ -35,10 +35,12 @@ impl Findings {
             Some(meta) => (meta.0.remove(FINDINGS), meta.0.remove(ITEMS)),
             None => (None, None),
         };
-        let items = items.or_else(|| serde_json::to_value(typed).ok());
-        let items = items.and_then(|items| serde_json::from_value(items).ok()).unwrap_or_default();
+        let items = match items.or_else(|| serde_json::to_value(typed).ok()) {
+            Some(Value::Array(items)) => items.into_iter().map(object).collect(),
+            _ => None,
+        };
         let findings: Option<Self> = findings.and_then(|it| serde_json::from_value(it).ok());
-        Self { items, ..findings.unwrap_or_default() }
+        Self { items: items.unwrap_or_default(), ..findings.unwrap_or_default() }
     }
 
     /// Drops the tools that are not in `kept`, with a warning.
@@ -54,6 +56,14 @@ impl Findings {
             }
             is_kept
         });
+    }
+}
+
+/// A value as an object, if it is one.
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(object) => Some(object),
+        _ => None,
     }
 }
 
