@@ -1,4 +1,4 @@
-//! Shortcuts: a walk outwards past more than a few regions leaves its end in each of them, for later walks (R19).
+//! Shortcuts: a walk outwards past more than a few regions leaves its end in every sixteenth of them, for later walks (R19).
 //!
 //! There may be 10,000 regions inside each other. If each of them hands its exits over, or looks for the cancellation of the
 //! outermost one, and each walks along all the others, the whole is quadratic.
@@ -22,6 +22,9 @@ use crate::sync::{Arc, EXPLORED, Ordering, epoch, tidings};
 
 /// The number of regions past which a walk leaves shortcuts. The explorers of threads try chains of two regions.
 pub(super) const FEW: usize = if EXPLORED { 0 } else { 8 };
+
+/// One of so many regions gets a shortcut: the first look after a cancellation would otherwise allocate in each region of a chain.
+const APART: usize = if EXPLORED { 1 } else { 16 };
 
 /// The kind of region that a walk seeks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -232,16 +235,25 @@ fn leave(
     around: fn(&Node) -> Option<Arc<Node>>,
     passes: impl Fn(&Arc<Node>) -> bool,
 ) {
-    let mut at = around(region);
+    let (mut at, mut passed) = (around(region), 0);
     while let Some(node) = at.take_if(|node| passes(node)) {
-        let known = stored(&node, sought, now).is_some();
-        let old = {
-            let mut inner = node.inner.lock();
-            node.raise(&inner, SHORTCUT);
-            inner.shortcuts().ends[sought as usize].replace((now, end.map(Arc::downgrade)))
+        let same = match (stored(&node, sought, now), end) {
+            (Some(Some(known)), Some(end)) => Arc::ptr_eq(&known, end),
+            (known, end) => known.is_some() && end.is_none(),
         };
-        drop(old);
-        // The regions farther out have one too.
-        at = if known { None } else { around(&node) };
+        // The regions farther out have theirs.
+        if same {
+            break;
+        }
+        if passed % APART == 0 {
+            let old = {
+                let mut inner = node.inner.lock();
+                node.raise(&inner, SHORTCUT);
+                inner.shortcuts().ends[sought as usize].replace((now, end.map(Arc::downgrade)))
+            };
+            drop(old);
+        }
+        passed += 1;
+        at = around(&node);
     }
 }

@@ -71,14 +71,14 @@ fn in_a_task(work: impl FnOnce()) {
 
 #[test]
 fn r19_exits_that_are_handed_over_through_a_chain_of_scopes() {
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         in_a_task(|| {
             let chain = chain(n);
             let stacks: Vec<_> = chain.iter().map(stack_inside).collect();
             drop(stacks);
         });
     });
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         in_a_task(|| {
             let chain = chain(n);
             let mut stacks: Vec<_> = chain.iter().map(stack_inside).collect();
@@ -87,7 +87,7 @@ fn r19_exits_that_are_handed_over_through_a_chain_of_scopes() {
             }
         });
     });
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         in_a_task(|| {
             let chain = chain(n);
             let stacks: Vec<_> = (0..n).map(|_| stack_inside(&chain[n - 1])).collect();
@@ -95,7 +95,7 @@ fn r19_exits_that_are_handed_over_through_a_chain_of_scopes() {
         });
     });
     // Outside every task there is no region that takes them.
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         let chain = chain(n);
         let stacks: Vec<_> = chain.iter().map(stack_inside).collect();
         stacks.iter().for_each(|stack| drop(stack.pop_all()));
@@ -276,7 +276,7 @@ fn r19_awaited_scopes_around_which_a_chain_is_left_from_outside_in() {
 
 #[test]
 fn r19_waits_and_questions_that_come_after_one_cancellation_around() {
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         in_a_task(|| {
             let chain = chain(n);
             let wait = |scope: &EnteredScope| hand(scope.handle().cancelled());
@@ -287,7 +287,7 @@ fn r19_waits_and_questions_that_come_after_one_cancellation_around() {
         });
     });
     // All of them in the innermost scope, and from the innermost one outwards.
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         in_a_task(|| {
             let chain = chain(n);
             let innermost = &chain[n - 1];
@@ -299,7 +299,7 @@ fn r19_waits_and_questions_that_come_after_one_cancellation_around() {
             assert!(chain.iter().all(|scope| scope.handle().reason().is_some()));
         });
     });
-    steps_per_region(24, |n| {
+    steps_per_region(48, |n| {
         in_a_task(|| {
             let chain = chain(n);
             let mut waits = awaited(&chain);
