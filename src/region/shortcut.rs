@@ -235,7 +235,7 @@ fn leave(
     around: fn(&Node) -> Option<Arc<Node>>,
     passes: impl Fn(&Arc<Node>) -> bool,
 ) {
-    let (mut at, mut passed) = (around(region), 0);
+    let (mut at, mut until_next) = (around(region), 0);
     while let Some(node) = at.take_if(|node| passes(node)) {
         let same = match (stored(&node, sought, now), end) {
             (Some(Some(known)), Some(end)) => Arc::ptr_eq(&known, end),
@@ -245,7 +245,8 @@ fn leave(
         if same {
             break;
         }
-        if passed % APART == 0 {
+        if until_next == 0 {
+            until_next = APART;
             let old = {
                 let mut inner = node.inner.lock();
                 node.raise(&inner, SHORTCUT);
@@ -253,7 +254,7 @@ fn leave(
             };
             drop(old);
         }
-        passed += 1;
+        until_next -= 1;
         at = around(&node);
     }
 }
