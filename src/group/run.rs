@@ -127,10 +127,11 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     }
 
     /// Polls once each child that was woken, before the body, which then finds their results in the same poll. If the
-    /// group has got a request, the body comes first.
+    /// group has got a request, or waits for a time, which counts before the times inside (R9), the body comes first.
     fn poll_woken(&mut self, cx: &mut Context<'_>) {
-        let Crew { shared, members, told, .. } = self;
-        let calm = !members.is_empty() && *told == request::told_below(&shared.ledger.node);
+        let Crew { shared, frame, members, told, .. } = self;
+        let told_all = || *told == request::told_below(&shared.ledger.node);
+        let calm = !members.is_empty() && !frame::is_timed(frame) && told_all();
         if calm && members.take_woken(&shared.ledger.gate, cx.waker()) {
             self.poll_taken();
         }

@@ -557,3 +557,27 @@ fn r11_a_deadline_that_was_armed_before_the_bodys_end_counts_for_the_children_af
     clock.advance(SECOND);
     run.ready().unwrap();
 }
+
+#[test]
+fn r09_a_time_of_a_group_counts_before_what_ends_in_a_child_at_the_same_instant() {
+    let clock = MockClock::new();
+    let log = Log::new();
+    let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(SECOND);
+    let run = group.run(async {
+        group.spawn_detached(async {
+            let scope = CancelScope::new();
+            let shield = CancelScope::new().shielded().timeout(SECOND);
+            let run = scope.run(async {
+                drop(shield.run(pending::<()>()).await);
+                pending::<()>().await
+            });
+            scope.cancel();
+            log.add(format!("{:?}", run.await.unwrap_err().reason().kind()));
+            Ok(())
+        });
+        pending().await
+    });
+    let failure: Failure<()> = on(&clock, run).map(|()| ()).unwrap_err();
+    assert_eq!(cancelled_for(&failure), ReasonKind::Deadline);
+    log.is(&[]);
+}
