@@ -392,3 +392,20 @@ fn r13_a_stop_with_a_grace_becomes_a_cancellation_of_an_entered_scope() {
     };
     hand(task(body).clock(clock.clone())).drive();
 }
+
+#[test]
+fn r13_a_grace_that_was_asked_for_before_the_entry_counts_where_nothing_runs_and_nobody_waits() {
+    let clock = MockClock::new();
+    let enters = task(async {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        handle.stop_within(SECOND);
+        clock.advance(SECOND);
+        let entered = scope.enter().unwrap();
+        assert!(!handle.is_cancelled(), "the grace begins with the entry");
+        clock.advance(SECOND);
+        assert!(handle.is_cancelled());
+        assert!(entered.exit().unwrap().reason().is_some());
+    });
+    hand(enters.clock(clock.clone())).ready();
+}

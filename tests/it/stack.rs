@@ -393,3 +393,19 @@ fn r08_close_that_is_dropped_half_way_goes_on_in_the_enclosing_region() {
     run.ready().unwrap();
     log.is(&["newer begins", "dropped", "newer ends", "older"]);
 }
+
+#[test]
+fn r14_a_stack_that_unwinds_counts_the_exits_that_have_not_begun() {
+    let stack = Arc::new(ExitStack::new());
+    let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
+    for _ in 0..3 {
+        let (stack_of_exit, seen) = (Arc::downgrade(&stack), Arc::clone(&seen));
+        stack.defer(async move {
+            let len = stack_of_exit.upgrade().unwrap().len();
+            seen.lock().unwrap().push(len);
+        });
+    }
+    hand(stack.run(async { Ok::<_, ()>(()) })).drive().unwrap();
+    assert_eq!(*seen.lock().unwrap(), [2, 1, 0]);
+    assert_eq!(stack.len(), 0);
+}
