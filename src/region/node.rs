@@ -179,6 +179,13 @@ impl Inner {
         usize::from(self.first_link.is_some()) + rest.map_or(0, |rest| rest.len())
     }
 
+    /// The link of a region that never had a second one.
+    #[inline]
+    pub(super) fn only_link(&self) -> Option<&Weak<Node>> {
+        let rest = self.more.as_ref().and_then(|more| more.links.as_ref());
+        if rest.is_none() { self.first_link.as_ref() } else { None }
+    }
+
     pub(super) fn add_link(&mut self, node: Weak<Node>) -> usize {
         if self.first_link.is_none() {
             self.first_link = Some(node);

@@ -146,7 +146,7 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
     if node.has(heard) {
         return node.flags();
     }
-    if passes(node, &signal) {
+    if inner.link_count() != 0 && passes(node, &signal) {
         below.add(&inner, &signal);
     }
     if let (Signal::Look(_), 1..) = (&signal, below.moment) {
@@ -202,11 +202,12 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
         // A shield is woken, because it has to be polled to hold. A cancelled region is woken, to check whether
         // an outer region still has to catch (R9); a child ends in either case.
         Signal::Look(_) => {
-            if node.flags() & (SHIELD | TIMED) == SHIELD | TIMED {
+            let flags = node.flags();
+            if flags & SHIELD != 0 && flags & TIMED != 0 {
                 // The grace of the shield may begin.
                 note_tidings(&inner);
             }
-            node.has(SHIELD) || (node.kind != Kind::Child && node.has(CANCELLED))
+            flags & SHIELD != 0 || (flags & CANCELLED != 0 && node.kind != Kind::Child)
         }
     };
     take_waiters(node, &mut inner, wakers);

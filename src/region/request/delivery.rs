@@ -42,6 +42,12 @@ impl Delivery {
             });
         }
         let at = self.signals.len() - 1;
+        if let Some(link) = to.only_link() {
+            if let Some(node) = link.upgrade() {
+                self.nodes.push((node, at));
+            }
+            return;
+        }
         self.nodes.reserve(links);
         self.nodes.extend(to.links().filter_map(Weak::upgrade).map(|node| (node, at)));
     }
@@ -77,11 +83,14 @@ pub(super) fn deliver_request(
         CANCELLED => (CANCEL_TOLD, SHIELD | SHELTERED),
         _ => (STOP_TOLD, SHELTERED),
     };
-    let mut around = asked_around(region, request, last);
     let (mut reached, mut told) = (0, false);
+    let mut around = None;
     let wakers = reach(below, |signal| {
         reached += 1;
-        told = told || (reached > FEW && around());
+        if reached > FEW && !told {
+            let around = around.get_or_insert_with(|| Outwards::from(region, request, last));
+            told = around.finds_request();
+        }
         told && matches!(signal, Signal::Look(Event::Cancelled | Event::Stopped))
     });
     if reached > FEW && !told {
@@ -108,38 +117,64 @@ fn reach(mut below: Delivery, mut is_left_out: impl FnMut(&Signal) -> bool) -> T
     wakers
 }
 
-/// Takes a step outwards from `region` with each call, as far as a region with one of the flags `last`, and returns whether
-/// the region there has got `request` and lives.
-fn asked_around(region: &Node, request: u32, last: u32) -> impl FnMut() -> bool + '_ {
-    let around =
-        move |node: &Node, last| if node.has(last) { None } else { walk::live_parent(node) };
-    let first = std::iter::once_with(move || around(region, last | LEFT)).flatten();
-    let mut all = first
-        .flat_map(move |first| std::iter::successors(Some(first), move |node| around(node, last)));
-    move || {
-        all.next().is_some_and(|node| {
+/// A walk outwards from a region, a step at a time, as far as a region with one of the flags `last`.
+struct Outwards {
+    request: u32,
+    last: u32,
+    /// The region of the next step; `None` at the end.
+    at: Option<Arc<Node>>,
+}
+
+impl Outwards {
+    fn from(region: &Node, request: u32, last: u32) -> Self {
+        let at = if region.has(last | LEFT) { None } else { walk::live_parent(region) };
+        Outwards { request, last, at }
+    }
+
+    /// Whether the region of this step has got the request and lives.
+    #[inline]
+    fn finds_request(&mut self) -> bool {
+        self.at.take().is_some_and(|node| self.step(&node))
+    }
+
+    #[inline(never)]
+    fn step(&mut self, node: &Node) -> bool {
+        let found = {
             // Under the lock: a thread that leaves the region after this links the regions inside anew, and then finds this
             // request.
             let _locked = node.inner.lock();
-            node.flags() & (request | LEFT) == request
-        })
+            node.flags() & (self.request | LEFT) == self.request
+        };
+        self.at = if node.has(self.last) { None } else { walk::live_parent(node) };
+        found
     }
 }
 
 /// The signal that a region below takes from `signal`. A child is cancelled with its group; a stay with its scope and for the
 /// same reason. Any other region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
 /// shield.
+#[inline(always)]
 fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
+    match (node.kind(), signal) {
+        // Most regions are reached in this way.
+        (_, Signal::Look(event)) => Some(Signal::Look(*event)),
+        (Kind::Child | Kind::Stay, _) | (_, Signal::Held(_)) => takes_itself(node, signal),
+        (_, Signal::Cancel(_) | Signal::Children(_)) => Some(Signal::Look(Event::Cancelled)),
+        (_, Signal::Stop(_)) => Some(Signal::Look(Event::Stopped)),
+        (_, Signal::Time) => Some(Signal::Look(Event::Other)),
+    }
+}
+
+#[inline(never)]
+fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
     Some(match (node.kind(), signal) {
         (_, Signal::Held(_)) if node.has(SHIELD | SHELTERED) => return None,
         (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
             Signal::Cancel(reason.seen_below())
         }
-        (_, Signal::Held(_)) => signal.clone(),
+        (_, Signal::Held(_) | Signal::Stop(_)) => signal.clone(),
         (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
-        (Kind::Child | Kind::Stay, Signal::Stop(_)) => signal.clone(),
         (_, Signal::Cancel(_) | Signal::Children(_)) => Signal::Look(Event::Cancelled),
-        (_, Signal::Stop(_)) => Signal::Look(Event::Stopped),
         (_, Signal::Time) => Signal::Look(Event::Other),
         (_, Signal::Look(event)) => Signal::Look(*event),
     })
