@@ -383,3 +383,15 @@ fn r19_a_stream_of_values_that_has_ended_does_not_keep_the_task_that_read_it() {
     drop(next);
     assert_eq!(Arc::strong_count(&wakes), 1, "the waker is kept");
 }
+
+#[test]
+fn a_stream_of_values_knows_how_many_are_left() {
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let mut values: Values<()> = (0..2).map(|_| group.spawn(async { Ok(()) })).collect();
+    let left = run(group.run(async {
+        let before = futures::Stream::size_hint(&values);
+        values.next().await.unwrap().1.unwrap();
+        Ok((before, futures::Stream::size_hint(&values)))
+    }));
+    assert_eq!(left.unwrap(), ((2, Some(2)), (1, Some(1))));
+}

@@ -143,3 +143,13 @@ fn r15_debug_of_a_record_is_its_tree() {
     // An error without `Display`, such as `()`, has a tree as well.
     assert_eq!(format!("{:?}", Failure::from(())), "()");
 }
+
+#[test]
+fn r15_an_error_of_any_type_is_shown_as_itself_and_given_back() {
+    let any = match Failure::from(DiskFull).into_error().into_cause() {
+        Cause::Body(any) => any,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(format!("{any:?}"), "DiskFull");
+    assert!(any.into_inner().is::<DiskFull>());
+}

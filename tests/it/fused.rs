@@ -118,7 +118,11 @@ fn a_wait_is_terminated_once_it_is_over() {
     .unwrap();
     let scope = CancelScope::new();
     let handle = scope.handle();
+    hand(is_over(handle.stop_requested(), || handle.stop())).ready();
     hand(is_over(handle.cancelled(), || handle.cancel())).ready();
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    hand(is_over(handle.tightened(None), || handle.cancel())).ready();
 }
 
 #[test]

@@ -367,3 +367,12 @@ fn r14_a_local_exit_has_the_grace_of_its_stack() {
     let cause = error.failure().unwrap().cause();
     assert!(matches!(cause, Cause::Exit(ExitFailure::TimedOut { grace, .. }) if *grace == second));
 }
+
+#[test]
+fn r15_a_local_stack_keeps_so_many_causes_and_counts_the_others() {
+    let stack = ExitStack::new().max_causes(1);
+    stack.defer(async { Err("first") });
+    stack.defer(async { Err("second") });
+    let failure = hand(stack.run(async { Ok::<_, ()>(()) })).drive().unwrap_err();
+    assert_eq!((failure.causes().count(), failure.omitted()), (1, 1));
+}

@@ -40,6 +40,11 @@ fn a_region_is_shown_with_its_name_and_where_it_was_entered() {
     shows(&entered, &["CancelScope", "e", "shown.rs"]);
     shows(entered.handle(), &["CancelHandle", "CancelScope", "e"]);
     shows(entered.handle().cancelled(), &["Cancellation", "CancelScope", "e"]);
+    shows(entered.handle().stop_requested(), &["StopRequest", "CancelScope", "e"]);
+    shows(entered.handle().tightened(None), &["Tightening", "CancelScope", "e"]);
+    shows(entered.handle().drop_guard(), &["DropGuard", "CancelScope", "e"]);
+    let group: TaskGroup<'_, ()> = TaskGroup::new().named("guarded");
+    shows(group.spawner().guard().unwrap(), &["GroupGuard", "TaskGroup", "guarded"]);
     shows(entered.release().unwrap(), &["Released", "CancelScope", "e"]);
     hand(stack.close()).ready().unwrap();
 }
