@@ -449,7 +449,9 @@ fn r13_waits_far_inside_a_scope_that_was_stopped_follow_the_grace_of_one_around(
         chain[2].handle().stop();
         wait.pending();
         assert_eq!(chain[29].handle().deadline(), None);
+        let before = wait.wakes.count();
         chain[0].handle().stop();
+        assert!(wait.wakes.count() > before, "the wait has to look when the grace ends");
         wait.pending();
         assert_eq!(chain[29].handle().deadline(), Some(clock.now() + minute));
         clock.advance(minute);
