@@ -243,9 +243,11 @@ fn r08_an_exit_that_was_half_way_when_it_was_abandoned_keeps_its_number() {
 fn r16_a_group_is_shown_until_the_children_of_its_dropped_run_are_gone() {
     let (executor, gate) = (crate::support::Executor::new(), Gate::new());
     let wait = gate.wait();
+    let mut handle = None;
     let mut run = hand(
         task(async {
             let group: TaskGroup<'_, ()> = TaskGroup::new().named("gone-group");
+            handle = Some(group.handle());
             let child = moored::shield(wait);
             let body = async {
                 group.spawn_on(&executor, async move { Ok(child.await) });
@@ -268,7 +270,9 @@ fn r16_a_group_is_shown_until_the_children_of_its_dropped_run_are_gone() {
     gate.open();
     executor.run();
     run.ready();
-    assert!(!inspect::snapshot().to_string().contains("gone-"));
+    drop(run);
+    assert!(handle.is_some());
+    assert!(!inspect::snapshot().to_string().contains("gone-"), "a handle keeps it shown");
 }
 
 #[test]
