@@ -239,7 +239,8 @@ fn leave(
     while let Some(node) = at.take_if(|node| passes(node)) {
         let same = match (stored(&node, sought, now), end) {
             (Some(Some(known)), Some(end)) => Arc::ptr_eq(&known, end),
-            (known, end) => known.is_some() && end.is_none(),
+            (Some(None), None) => true,
+            _ => false,
         };
         // The regions farther out have theirs.
         if same {

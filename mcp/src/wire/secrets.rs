@@ -20,9 +20,9 @@ const HIDDEN: &str = "(hidden)";
 /// Texts that must not be seen.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    /// Those of the parameters, longer ones first, because they may contain shorter ones.
+    /// The secrets of the parameters. The longer ones come first, because they may contain shorter ones.
     given: Vec<String>,
-    /// Those of a provider of headers, the newest last.
+    /// The secrets that a provider of headers has returned. The newest ones come last.
     learned: Mutex<Vec<String>>,
 }
 

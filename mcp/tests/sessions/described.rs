@@ -1,4 +1,4 @@
-//! What a server says of itself in answer to the probe, where a field of it cannot be read.
+//! A server's description of itself, which answers the probe, if a field of the description cannot be read.
 
 use moored_mcp::{Era, Outcome, SessionInfo};
 use serde_json::{Value, json};

@@ -185,8 +185,8 @@ fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
 }
 
 /// Whether the regions below a region that hears `signal` get it as well. In a region with a mark they were told of a request
-/// to that region itself; and a shield keeps a cancellation out, as long as it has no grace. A scope that was entered by a call has runs
-/// inside that shield.
+/// to that region itself. A shield without a grace keeps a cancellation out. The runs of a scope that was entered by a call are
+/// inside the shield of that scope, so its runs are told.
 pub(super) fn passes(node: &Node, signal: &Signal) -> bool {
     let shield = SHIELD | ATTENDED;
     match signal {
