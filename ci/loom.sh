@@ -8,9 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export RUSTFLAGS="--cfg loom"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom
 # Two find every seeded fault and take seconds; ci/deep.sh uses three. Release, because loom runs each model thousands of
-# times. A model that deadlocks aborts the process instead of failing: its name then stands in the panic's text.
+# times. A model that deadlocks aborts its process instead of failing.
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2}
-cargo test --release -p loom-tests --test models "$@"
+models() { cargo test --release --config "target.'cfg(all())'.runner='$PWD/ci/each-alone.sh'" "$@"; }
+models -p loom-tests --test models "$@"
 # A library on top: its author can check it in the same way. A name given to this script is one of the
 # models above.
-[ $# -gt 0 ] || cargo test --release -p moored-example-loom-on-top --test race
+[ $# -gt 0 ] || models -p moored-example-loom-on-top --test race

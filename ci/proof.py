@@ -26,7 +26,7 @@ PAGE = ROOT / "docs/proof.md"
 
 # The means, the name of one step of each, the command, and the folder of its tests.
 MEANS = {
-    "models": ("interleavings", "bash ci/loom.sh -- --nocapture", "loom-tests/tests"),
+    "models": ("interleavings", "bash ci/loom.sh", "loom-tests/tests"),
     "schedules": ("schedules", "bash ci/shuttle.sh -- --nocapture", "shuttle-tests/tests"),
     "cuts": ("cuts", "cargo test -p moored --features testing,tokio,smol --test it cut:: -- --nocapture", "tests/it/cut"),
     "example-cuts": (

@@ -205,7 +205,7 @@ fn r16_the_end_of_a_turn_against_waiting_for_one() {
 /// A child that waits for its turn is cancelled while the turn is given to it: the group returns.
 #[test]
 fn r16_cancel_against_waiting_for_a_turn() {
-    model(|| {
+    coarse_model(|| {
         let threads = Threads::default();
         let group: TaskGroup<'static, ()> = TaskGroup::new().limit(1);
         drop(group.spawn_on(&threads, async { Ok(()) }));
