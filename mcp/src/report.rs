@@ -95,7 +95,7 @@ impl std::fmt::Display for ExitStatusReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(signal) => f.write_str(&crate::signal::shown(*signal)),
+            Self::Signal(signal) => write!(f, "ended by {}", crate::signal::shown(*signal)),
         }
     }
 }

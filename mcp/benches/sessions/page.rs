@@ -13,10 +13,23 @@ const HEADING: &str = "## What a session costs without a fault\n";
 
 /// The reasons for the ratios of leaving.
 const LEAVING: &str = "\
-Leaving alone costs more than `rmcp`'s `cancel`. Of the samples of `perf` in the leaving of 200 HTTP sessions that are in this crate, a third
-are the DELETE itself, which `rmcp` sends as well; a sixth free the components, the names and the server's description, which a
-group keeps for its users and the bench of `rmcp` does not keep; a twelfth watch for an order that shortens the budget; the others are
-the exits, the report and `malloc`, with no single place. A child's process group is looked for in the process table before its leader is reaped: the
+Leaving alone costs more than `rmcp`'s `cancel`. `perf` sampled the processor 5,000 times a second in 22 rounds of leaving 50 HTTP sessions, with the
+machine otherwise idle. The table has the microseconds of processor time a session, of client and servers together. Each sample counts once.
+
+| part of the leaving of an HTTP session | moored-mcp, µs | rmcp, µs |
+|---|--:|--:|
+| the servers, most of it the closing and freeing of their connections | 81 | 66 |
+| the DELETE, and the connections of the HTTP client | 65 | 47 |
+| `rmcp`'s loop and its worker | 27 | 21 |
+| the components, the names and the server's description are freed | 15 | 0 |
+| the owner, its exits, the report | 59 | 0 |
+| the runtime and the rest | 51 | 61 |
+| all | 299 | 196 |
+
+The 59 µs have no single place: the polls of the exits take 10 µs, and no other function more than 4 µs. Of all samples with moored-mcp
+18 % are in `free` and 10 % in `malloc`, and 5 % wait for the lock of an allocator arena; with `rmcp` 15 % and 9 % are in the first two.
+
+A child's process group is looked for in the process table before its leader is reaped: the
 kernel counts a leader that is not reaped as a member of its group, and after the reaping the group's id may belong to another
 program. One look does for all children that have ended by then.
 

@@ -122,16 +122,10 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     said
 }
 
-/// The end of a process.
+/// The end of a process. The number behind the name of a signal is for people who look it up in a log.
 pub(crate) fn ended(status: ExitStatusReport) -> String {
-    match status {
-        ExitStatusReport::Code(_) => status.to_string(),
-        ExitStatusReport::Signal(_) => {
-            let signal = status.to_string();
-            // The number behind the name is for people who look it up in a log.
-            format!("ended by {}", signal.split_once(" (").map_or(&*signal, |(name, _)| name))
-        }
-    }
+    let status = status.to_string();
+    status.split_once(" (").map_or(&*status, |(name, _)| name).to_owned()
 }
 
 /// The outcome of the DELETE; `None` if there was no session to end.
