@@ -159,6 +159,12 @@ impl OrderWatch {
         }
     }
 
+    /// Whether no wait may begin: leaving was forced, or the time is spent.
+    pub(crate) fn is_over(&self) -> bool {
+        let order = self.current();
+        order.force || order.end().is_some_and(|end| end <= Instant::now())
+    }
+
     /// Ready when no wait may go on: leaving was forced, or the time is spent.
     ///
     /// # Cancel safety
@@ -223,7 +229,9 @@ mod tests {
         orders.leave_within(2 * SECOND);
         let _entered = ordered.enter();
         let (watch, began) = (orders.watch(), Instant::now());
+        assert!(!watch.is_over());
         watch.out_of_time().await;
+        assert!(watch.is_over());
         assert_eq!(began.elapsed(), 2 * SECOND - REPORT_RESERVE);
         tokio::time::advance(SECOND).await;
         let over = watch.current();

@@ -73,10 +73,11 @@ impl HttpSession {
 
     async fn delete_one(&self, session: Stray, turns: &Semaphore, orders: &OrderWatch) -> Deleted {
         let Stray { id, version } = session;
+        // The watch comes last, because there is mostly a turn, and the watch registers at three regions and a timer.
         let turn = tokio::select! {
             biased;
+            turn = turns.acquire(), if !orders.is_over() => turn,
             () = orders.out_of_time() => return Deleted::of(Delete::NotSent),
-            turn = turns.acquire() => turn,
         };
         let mut turn = Some(turn);
         let mut headers = self.headers.clone();
