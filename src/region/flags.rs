@@ -119,6 +119,23 @@ pub(super) const SHORTCUT: u32 = 1 << 21;
 ///
 /// Set by `request::deliver_request`, after the last of them has heard; never cleared. Read by a signal from farther out, which ends
 /// here.
-pub(super) const CANCEL_TOLD: u32 = 1 << 22;
+pub(super) const CANCEL_TOLD: u32 = 1 << 1;
 /// As `CANCEL_TOLD`, for a stop.
 pub(super) const STOP_TOLD: u32 = 1 << 23;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_flag_has_a_bit_of_its_own() {
+        let bits = include_str!("flags.rs").lines().filter_map(|line| {
+            let value = line.strip_prefix("pub(super) const ")?.split_once(" = 1")?.1;
+            Some(value.strip_prefix(" << ").unwrap_or("0;").trim_end_matches(';').to_owned())
+        });
+        let mut bits: Vec<_> = bits.collect();
+        let flags = bits.len();
+        assert!(flags > 20, "{bits:?}");
+        bits.sort();
+        bits.dedup();
+        assert_eq!(bits.len(), flags, "{bits:?}");
+    }
+}

@@ -2,12 +2,14 @@
 
 use crate::support::{Executor, Gate, Log, hand, poll_once, steps, yield_now};
 use futures::StreamExt;
-use futures::future::{Either, join, select};
+use futures::future::{Either, FutureExt, join, join_all, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
 use moored::{CancelScope, Cause, ExitStack, TaskGroup, fail_after, local, shield, task};
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -185,6 +187,36 @@ fn r09_what_was_lent_in_a_collection_is_woken_when_the_outer_scope_has_left() {
         lent.next().await.unwrap().is_err()
     });
     assert!(run.drive(), "it caught its own");
+}
+
+#[test]
+fn r09_what_was_lent_with_many_regions_inside_is_woken_when_the_outer_scope_has_left() {
+    let (outer, middle, inner) = (CancelScope::new(), CancelScope::new(), CancelScope::new());
+    let mut lent = hand(inner.run(async {
+        let inside: Vec<_> = (0..20).map(|_| CancelScope::new().enter().unwrap()).collect();
+        let waits = inside.iter().map(|scope| scope.handle().cancelled());
+        let waits: Vec<_> = waits.map(|wait| wait.then(|()| pending::<()>())).collect();
+        join_all(waits).await;
+    }));
+    let (before, wakes) = (Cell::new(0), Arc::clone(&lent.wakes));
+    let mut run = hand(outer.run(async {
+        let lends = middle.run(async {
+            lent.pending();
+            // Its request tells all the regions inside; then the scope around it is left.
+            inner.cancel_because("inner");
+        });
+        lends.await.unwrap();
+        yield_now().await;
+        lent.pending();
+        before.set(wakes.count());
+        pending::<()>().await;
+    }));
+    run.pending();
+    outer.cancel();
+    assert!(run.ready().is_err());
+    drop(run);
+    assert!(wakes.count() > before.get(), "nobody woke it");
+    assert_eq!(lent.ready().unwrap_err().reason().message(), Some("inner"));
 }
 
 // Groups.
