@@ -11,12 +11,12 @@
 //!    again.
 
 use super::flags::{ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP, TOP};
+use super::keyed::Keyed;
 use super::kind::Kind;
 use super::node::{Inner, NO_KEY, Node};
 use super::request;
 use super::walk;
 use crate::sync::{Arc, Ordering, Weak};
-use slab::Slab;
 
 /// The links of a region that is left: its own key outwards, and the regions below it.
 pub(super) struct Links {
@@ -27,7 +27,7 @@ pub(super) struct Links {
 /// The regions that are linked in another one.
 struct Below {
     first: Option<Weak<Node>>,
-    rest: Option<Box<Slab<Weak<Node>>>>,
+    rest: Option<Box<Keyed<Weak<Node>>>>,
 }
 
 impl Below {
@@ -41,7 +41,7 @@ impl Below {
     }
 
     fn into_nodes(self) -> impl Iterator<Item = Arc<Node>> {
-        let rest = self.rest.into_iter().flat_map(|rest| *rest).map(|(_, child)| child);
+        let rest = self.rest.into_iter().flat_map(|rest| rest.into_values());
         self.first.into_iter().chain(rest).filter_map(|child| child.upgrade())
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
         let left = node.has(LEFT);
         let ours = !left && !child.has(LINKED | LEFT);
         if ours {
-            child.link_key.store(u32::try_from(key).unwrap_or(NO_KEY), Ordering::Relaxed);
+            child.link_key.store(key, Ordering::Relaxed);
             child.raise(&inner, LINKED);
         }
         if left { None } else { Some(ours) }
@@ -169,7 +169,7 @@ pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
 
 /// Removes the link at `key`, if it is still that of `child`: after this region was left, the key may
 /// belong to another region.
-fn forget_link(node: &Node, key: usize, child: &Arc<Node>) {
+fn forget_link(node: &Node, key: u32, child: &Arc<Node>) {
     let link = node.inner.lock().remove_link(key, child);
     drop(link);
 }
@@ -184,7 +184,7 @@ pub(super) fn take_link(node: &Node, _locked: &Inner) -> Option<u32> {
 /// Removes the region from the links of `around`, the region in which it was linked at `key`.
 pub(super) fn drop_link(node: &Arc<Node>, around: Option<&Arc<Node>>, key: Option<u32>) {
     if let (Some(around), Some(key)) = (around, key) {
-        forget_link(around, key as usize, node);
+        forget_link(around, key, node);
     }
 }
 

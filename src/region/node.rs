@@ -1,6 +1,7 @@
 //! The node: the state of a region that other regions and handles can reach.
 
 use super::flags::{ATTENDED, CANCELLED, CLOCKED, ENTERED, LEFT, STAY};
+use super::keyed::Keyed;
 use super::kind::Kind;
 #[cfg(feature = "testing")]
 use super::live;
@@ -17,7 +18,6 @@ use crate::reason::Reason;
 use crate::spawn::Spawn;
 use crate::sync::{Arc, AtomicU32, Mutex, Ordering, Weak, next_number};
 use crate::wakers::Wakers;
-use slab::Slab;
 use std::panic::Location;
 use std::task::Waker;
 use std::time::Instant;
@@ -66,7 +66,7 @@ pub(super) struct More {
     /// The waiters for a cancellation.
     pub(super) waiters: Wakers,
     /// The link at key `n + 1` is at `n`.
-    pub(super) links: Option<Box<Slab<Weak<Node>>>>,
+    pub(super) links: Option<Box<Keyed<Weak<Node>>>>,
     pub(super) rest: Option<Box<Rest>>,
 }
 
@@ -170,7 +170,7 @@ impl Inner {
 impl Inner {
     pub(super) fn links(&self) -> impl Iterator<Item = &Weak<Node>> {
         let rest = self.more.iter().flat_map(|more| more.links.iter());
-        self.first_link.iter().chain(rest.flat_map(|rest| rest.iter().map(|(_, node)| node)))
+        self.first_link.iter().chain(rest.flat_map(|rest| rest.iter()))
     }
 
     #[inline]
@@ -186,7 +186,7 @@ impl Inner {
         if rest.is_none() { self.first_link.as_ref() } else { None }
     }
 
-    pub(super) fn add_link(&mut self, node: Weak<Node>) -> usize {
+    pub(super) fn add_link(&mut self, node: Weak<Node>) -> u32 {
         if self.first_link.is_none() {
             self.first_link = Some(node);
             return 0;
@@ -195,11 +195,10 @@ impl Inner {
     }
 
     /// Takes the link at `key`, if it is that of `node`.
-    pub(super) fn remove_link(&mut self, key: usize, node: &Arc<Node>) -> Option<Weak<Node>> {
+    pub(super) fn remove_link(&mut self, key: u32, node: &Arc<Node>) -> Option<Weak<Node>> {
         let is_it = |link: &mut Weak<Node>| link.as_ptr() == Arc::as_ptr(node);
         let Some(key) = key.checked_sub(1) else { return self.first_link.take_if(is_it) };
-        let rest = self.more.as_mut()?.links.as_mut()?;
-        if rest.get_mut(key).is_some_and(is_it) { rest.try_remove(key) } else { None }
+        self.more.as_mut()?.links.as_mut()?.remove_if(key, is_it)
     }
 }
 

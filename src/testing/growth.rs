@@ -214,24 +214,29 @@ fn r19_nested_runs_that_are_cancelled_from_outside() {
 
 #[test]
 fn r19_a_cancelled_body_with_many_shields_that_ends_one_of_them_after_the_other() {
-    steps_per_region(12, |n| {
-        let (mut ends, waits): (Vec<_>, Vec<_>) = (0..n).map(|_| channel::<()>()).unzip();
-        let scope = CancelScope::new();
-        let mut run = hand(scope.run(async move {
-            let shields = waits.into_iter().map(|end| shield(end.map(drop)));
-            let mut all: FuturesUnordered<_> = shields.collect();
-            while all.next().await.is_some() {}
-        }));
-        run.pending();
-        scope.cancel();
-        while let Some(end) = ends.pop() {
-            if !ends.is_empty() {
-                run.pending();
+    for first_to_last in [false, true] {
+        steps_per_region(12, |n| {
+            let (mut ends, waits): (Vec<_>, Vec<_>) = (0..n).map(|_| channel::<()>()).unzip();
+            let scope = CancelScope::new();
+            let mut run = hand(scope.run(async move {
+                let shields = waits.into_iter().map(|end| shield(end.map(drop)));
+                let mut all: FuturesUnordered<_> = shields.collect();
+                while all.next().await.is_some() {}
+            }));
+            run.pending();
+            scope.cancel();
+            if first_to_last {
+                ends.reverse();
             }
-            end.send(()).unwrap();
-        }
-        assert!(run.drive().is_ok());
-    });
+            while let Some(end) = ends.pop() {
+                if !ends.is_empty() {
+                    run.pending();
+                }
+                end.send(()).unwrap();
+            }
+            assert!(run.drive().is_ok());
+        });
+    }
 }
 
 /// Polls a wait of each scope once: for a stop, because a wait for a cancellation looks for the times around it.
