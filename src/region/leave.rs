@@ -10,6 +10,7 @@
 use super::ambient;
 use super::exits::{Exit, Exits};
 use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
+use super::kind::Kind;
 use super::links;
 use super::links::Links;
 use super::node::{Inner, More, Node};
@@ -258,7 +259,7 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
     if let Some(waiters) = waiters {
         unwind::drop_each_quietly(waiters.into_wakers());
     }
-    if node.has(SHIELD | SHELTERED) {
+    if has_held_off(node) {
         // A shield or shelter that is left no longer holds a cancellation off. Before the regions inside are linked farther
         // out, because they look then.
         quiet::begin_epoch_inside(node);
@@ -269,4 +270,17 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
         // before, the last would keep all earlier ones (R19).
         drop(walk::live_parent(node));
     }
+}
+
+/// Whether a cancellation around this region, which was left, may count for the regions inside from now on. Those inside a stay
+/// are inside its scope from now on, so nothing changes for them as long as the scope lives and is a shield.
+///
+/// The scope's flags are read after `LEFT` of the stay was set. If the scope is left or gives way after that, it begins an epoch
+/// itself.
+fn has_held_off(node: &Arc<Node>) -> bool {
+    let goes_on = || {
+        let scope = walk::scope_of(node);
+        node.kind() == Kind::Stay && scope.flags() & (SHIELD | LEFT) == SHIELD
+    };
+    node.has(SHIELD | SHELTERED) && !goes_on()
 }

@@ -354,6 +354,33 @@ fn r12_looks_far_out_end_at_a_shield_until_it_is_left() {
 }
 
 #[test]
+fn r12_a_run_that_is_dropped_in_an_entered_shield_that_gave_way_holds_nothing_off() {
+    let clock = MockClock::new();
+    let body = async {
+        let outer = enter();
+        let shield = CancelScope::new().shielded().grace(Duration::from_secs(1));
+        let shield = outer.run(async { shield.enter().unwrap() }).await.unwrap();
+        let inside = RefCell::new(None);
+        let mut run = Box::pin(shield.run(async {
+            *inside.borrow_mut() = Some(enter());
+            pending::<()>().await;
+        }));
+        assert!(poll_once(&mut run).await.is_pending());
+        outer.handle().cancel();
+        let inner = inside.borrow().as_ref().unwrap().handle();
+        assert!(!shield.handle().is_cancelled() && !inner.is_cancelled());
+        clock.advance(Duration::from_secs(1));
+        assert!(shield.handle().is_cancelled());
+        // The run was not polled since, and is the nearest shield.
+        assert!(!inner.is_cancelled());
+        drop(run);
+        assert!(inner.is_cancelled());
+        inside.take();
+    };
+    hand(task(body).clock(clock.clone())).drive();
+}
+
+#[test]
 fn r04_what_is_inside_a_stack_is_reached_after_the_scope_around_that_has_moved_through_it() {
     let (outer, inner) = (CancelScope::new(), CancelScope::new());
     let mut waits = hand(inner.handle().cancelled());

@@ -1,6 +1,6 @@
 //! Chains of regions of which each gets a request of its own, and shields inside each other.
 
-use super::{awaited, chain, in_a_task, on_a_deep_stack, steps_per_region};
+use super::{awaited, chain, chain_with, in_a_task, on_a_deep_stack, steps_per_region};
 use crate::region::steps_of;
 use crate::scope::{CancelScope, EnteredScope};
 use crate::shield::shield;
@@ -89,4 +89,30 @@ fn r19_shields_inside_each_other_that_end_one_after_the_other() {
             assert!(steps <= 24 * n, "{steps} steps for {n} shields");
         }
     });
+}
+
+/// Scopes that are shields, each entered inside the one before, with a wait in each, inside `outer`; `ask` makes a request.
+fn chain_of_shields(n: usize, inside_out: bool, ask: fn(&EnteredScope)) {
+    in_a_task(|| {
+        let outer = CancelScope::new().enter().unwrap();
+        let shields = async { chain_with(n, |_| CancelScope::new().shielded()) };
+        let mut shields = hand(outer.run(shields)).ready().unwrap();
+        let mut waits = awaited(&shields);
+        ask(&outer);
+        waits.iter_mut().for_each(|wait| _ = wait.poll());
+        if inside_out {
+            shields.reverse();
+        }
+        shields.into_iter().for_each(drop);
+        drop((waits, outer));
+    });
+}
+
+#[test]
+fn r19_a_chain_of_shields_that_were_entered_by_a_call() {
+    for inside_out in [false, true] {
+        steps_per_region(40, |n| chain_of_shields(n, inside_out, |_| ()));
+        steps_per_region(40, |n| chain_of_shields(n, inside_out, |outer| outer.handle().cancel()));
+    }
+    steps_per_region(40, |n| chain_of_shields(n, true, |outer| outer.handle().stop()));
 }
