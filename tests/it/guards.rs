@@ -183,3 +183,44 @@ fn r18_a_guard_that_is_dropped_while_unwinding_lets_its_group_end() {
     assert_eq!(panicked, "in the handler");
     run.ready().unwrap();
 }
+
+/// The last poll of a cancelled body reaches the groups in it. A child in it was not woken and is not cancelled itself: it
+/// falls with the body, and a group in the child with it.
+#[test]
+fn r09_a_group_that_waits_for_a_guard_leaves_in_the_last_poll_and_in_a_child_falls_with_the_body() {
+    for (in_child, by_deadline) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (log, clock) = (crate::support::Log::new(), MockClock::new());
+        let scope = CancelScope::new().timeout(SECOND);
+        let handle = scope.handle();
+        let guards = std::sync::Mutex::new(Vec::new());
+        let guarded = async {
+            let _gone = log.on_drop("gone");
+            let group = Group::new();
+            let body = async {
+                guards.lock().unwrap().push(guard(&group));
+                Ok(())
+            };
+            group.run(body).await.unwrap();
+            log.add("left");
+            pending().await
+        };
+        let around = Group::new();
+        let body = async {
+            match in_child {
+                true => drop(around.spawn(guarded)),
+                false => guarded.await?,
+            }
+            Ok(())
+        };
+        let mut run = hand(task(scope.run(around.run(body))).clock(clock.clone()));
+        run.pending();
+        if by_deadline {
+            clock.advance(SECOND)
+        } else {
+            handle.cancel()
+        }
+        assert!(run.ready().is_err());
+        let expected: &[_] = if in_child { &["gone"] } else { &["left", "gone"] };
+        log.is(expected);
+    }
+}

@@ -79,6 +79,9 @@ impl Reference {
             Event::Returned(region, outcome) => {
                 let before = self.returned.insert(region, outcome);
                 ensure!(before.is_none(), "region {region} returned twice");
+                if self.regions[region].guards > 0 {
+                    self.may_leave_its_guards(region);
+                }
                 self.returned(region, outcome)?;
             }
             Event::Told(what) => *self.told.entry(what).or_default() += 1,

@@ -172,11 +172,38 @@ impl Reference {
 
     /// R16: a group is open until its body, its children and its guards are gone. R7: a guard holds no cancellation up.
     pub(super) fn is_open(&self, group: RegionId) -> bool {
+        let guarded = || self.regions[group].guards > 0 && !self.is_cancelled_in_task(group);
         let at = &self.regions[group];
-        let guarded = || at.guards > 0 && self.why(group).is_none();
-        at.kind.is_group()
-            && at.lives()
-            && (at.has_body() || !self.children(group).is_empty() || guarded())
+        self.is_at_work(group) || (at.kind.is_group() && at.lives() && guarded())
+    }
+
+    fn is_at_work(&self, group: RegionId) -> bool {
+        let at = &self.regions[group];
+        at.kind.is_group() && at.lives() && (at.has_body() || !self.children(group).is_empty())
+    }
+
+    /// R6, R9: the last poll of a cancelled body comes to the regions in it, but not to a child that is neither cancelled
+    /// itself nor woken. Such a child falls with the body, and the groups in the child fall with it.
+    fn is_cancelled_in_task(&self, group: RegionId) -> bool {
+        let mut id = group;
+        loop {
+            let at = &self.regions[id];
+            if at.cancelled.is_some() {
+                return true;
+            }
+            if at.shields() || matches!(at.kind, Kind::Child | Kind::Root) {
+                return false;
+            }
+            id = at.parent;
+        }
+    }
+
+    /// A child that was woken for another reason gets its last poll, in which a group that only a guard keeps open leaves.
+    pub(super) fn may_leave_its_guards(&mut self, group: RegionId) {
+        let leaving = self.regions[group].state == State::Leaving;
+        if leaving && !self.is_at_work(group) && self.why(group).is_some() {
+            self.left(group);
+        }
     }
 
     fn left(&mut self, id: RegionId) {
