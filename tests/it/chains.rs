@@ -511,3 +511,32 @@ fn r07_a_cancellation_inside_a_cancelled_scope_counts_when_that_one_has_left() {
         late.ready();
     }
 }
+
+/// The grace of an outer stop is news for a wait inside scopes that were stopped before.
+#[test]
+fn r13_a_wait_inside_scopes_that_were_stopped_before_sees_the_grace_of_an_outer_stop() {
+    let (clock, grace) = (MockClock::new(), Duration::from_secs(10));
+    let chain = async {
+        let mut chain = vec![CancelScope::new().grace(grace).enter().unwrap()];
+        while chain.len() < 40 {
+            let inner = enter_inside(&chain[chain.len() - 1]);
+            chain.push(inner);
+        }
+        let inner = chain[39].handle();
+        let mut wait = hand(inner.cancelled());
+        assert!(wait.poll().is_pending());
+        // So many scopes are inside it that it keeps a mark, at which a later stop ends.
+        chain[1].handle().stop();
+        assert!(wait.poll().is_pending());
+        let wakes = wait.wakes.count();
+        chain[0].handle().stop();
+        assert!(wait.wakes.count() > wakes, "the wait is not told of the grace");
+        assert!(wait.poll().is_pending());
+        let wakes = wait.wakes.count();
+        clock.advance(grace);
+        assert!(wait.wakes.count() > wakes, "the wait does not watch the grace");
+        assert!(wait.poll().is_ready());
+        chain.into_iter().rev().for_each(drop);
+    };
+    hand(task(chain).clock(clock.clone())).ready();
+}

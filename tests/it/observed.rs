@@ -502,3 +502,27 @@ fn the_json_of_a_snapshot_is_as_its_schema_says() {
     assert!(json.to_string().contains("\"running_ms\""));
     check(&schema, &schema, &json, "$");
 }
+
+#[test]
+fn r14_an_exit_on_an_executor_is_told_only_if_it_has_run_for_that_long() {
+    let (executor, gate) = (crate::support::Executor::new(), Gate::new());
+    let wait = gate.wait();
+    let stack = ExitStack::new().named("just-begun");
+    let body = async {
+        stack.defer(wait);
+        pending::<Result<(), ()>>().await
+    };
+    let mut run = hand(task(stack.run(body)).on_abandon(executor.clone()));
+    run.pending();
+    drop(run);
+    executor.run();
+    let is_told = |time| {
+        let told = inspect::snapshot().leaving(time);
+        told.iter().any(|line| line.contains("just-begun"))
+    };
+    assert!(is_told(Duration::ZERO));
+    assert!(!is_told(Duration::from_secs(3_600)), "it has just begun");
+    gate.open();
+    executor.run();
+    assert!(!is_told(Duration::ZERO));
+}

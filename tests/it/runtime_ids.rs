@@ -166,3 +166,34 @@ fn r05_what_a_runtime_drops_at_its_shutdown_is_not_a_foreign_drop() {
     drop(runtime);
     assert_eq!(reports.of("shut-down"), Vec::<String>::new());
 }
+
+/// In a process of its own, in which no other test has taken a number.
+#[test]
+fn r05_a_task_of_the_runtime_is_not_the_task_of_the_crate_with_its_number() {
+    const ALONE: &str = "MOORED_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "r05_a_task_of_the_runtime_is_not_the_task_of_the_crate_with_its_number";
+        let test = format!("runtime_ids::{name}");
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let alone = alone.args(["--exact", &test]).env(ALONE, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&alone.stdout);
+        assert!(alone.status.success() && told.contains("1 passed"), "{told}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let current = || async { task::current().unwrap() };
+    let of_runtime = || runtime.block_on(async { tokio::spawn(current()).await.unwrap() });
+    let of_crate = || crate::support::hand(task(current())).ready();
+    let number = |id: &moored::TaskId| -> u64 {
+        id.to_string().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (mut theirs, mut ours) = (of_runtime(), of_crate());
+    for _ in 0..10_000 {
+        match number(&theirs).cmp(&number(&ours)) {
+            std::cmp::Ordering::Less => theirs = of_runtime(),
+            std::cmp::Ordering::Greater => ours = of_crate(),
+            std::cmp::Ordering::Equal => return assert_ne!(theirs, ours),
+        }
+    }
+    panic!("no two of one number: {theirs} and {ours}");
+}

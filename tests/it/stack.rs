@@ -1,10 +1,11 @@
 use crate::support::{Gate, Log, boom, hand, lose, panic_text, yield_now};
 use futures::future::{Either, select};
 use moored::{CancelScope, Cause, ExitStack, Failure, Leaving, checkpoint, is_cancelled, task};
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 #[test]
 fn r14_exits_run_last_in_first_out_after_the_body() {
@@ -408,4 +409,34 @@ fn r14_a_stack_that_unwinds_counts_the_exits_that_have_not_begun() {
     hand(stack.run(async { Ok::<_, ()>(()) })).drive().unwrap();
     assert_eq!(*seen.lock().unwrap(), [2, 1, 0]);
     assert_eq!(stack.len(), 0);
+}
+
+#[test]
+fn r14_an_exit_finds_in_its_stack_the_exits_that_come_after_it() {
+    let (stack, log) = (Arc::new(ExitStack::new()), Log::new());
+    let mut run = hand(stack.run(async {
+        for _ in 0..3 {
+            let (inside, log) = (Arc::clone(&stack), log.clone());
+            stack.defer(async move { log.add(inside.len().to_string()) });
+        }
+        Ok::<_, ()>(())
+    }));
+    run.ready().unwrap();
+    log.is(&["2", "1", "0"]);
+}
+
+#[test]
+fn r07_a_body_that_has_ended_is_dropped_before_the_exits_of_its_region_run() {
+    let (log, stack) = (Log::new(), ExitStack::new());
+    let held = log.on_drop("body");
+    let (entries, exits) = (&log, &stack);
+    // A body that owns something beyond its end, as a future that was written by hand does.
+    let body = poll_fn(move |_| {
+        let _held = &held;
+        exits.defer(entries.entry("exit"));
+        Poll::Ready(Ok::<_, ()>(()))
+    });
+    let mut run = hand(stack.run(body));
+    run.ready().unwrap();
+    assert_eq!(log.lines(), ["body", "exit"]);
 }

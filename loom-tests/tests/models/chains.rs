@@ -99,6 +99,27 @@ fn r10_a_look_against_the_cancellation_of_a_nearer_region() {
     });
 }
 
+/// A region inside is cancelled while the request to the outermost one is on its way: it leaves the regions inside to that
+/// request, and tells no other request to end here.
+#[test]
+fn r07_a_cancellation_that_meets_one_from_farther_out() {
+    model(|| {
+        let [outer, middle, first, inner] = chain();
+        let (handle, middle_handle, inner_handle) =
+            (outer.handle(), middle.handle(), inner.handle());
+        let mut wait = Box::pin(inner_handle.cancelled());
+        let wakes = Arc::new(Count::new());
+        let waker = Waker::from(Arc::clone(&wakes));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let cancels = thread::spawn(move || middle_handle.cancel());
+        handle.cancel();
+        cancels.join().unwrap();
+        assert!(wakes.get() > 0, "each request has left the wait to the other");
+        block_on(wait);
+        drop((outer, middle, first, inner));
+    });
+}
+
 /// A region is dropped inside one that is being cancelled: if its exits are told of the cancellation, so is every later
 /// question to it and to the region around it.
 #[test]
