@@ -13,8 +13,8 @@ const HEADING: &str = "## What a session costs without a fault\n";
 
 /// The reasons for the ratios of leaving.
 const LEAVING: &str = "\
-Leaving alone costs more than `rmcp`'s `cancel`. `perf` sampled the processor 5,000 times a second in 22 rounds of leaving 50 HTTP sessions, with the
-machine otherwise idle. The table has the microseconds of processor time a session, of client and servers together. Each sample counts once.
+Leaving alone costs more than `rmcp`'s `cancel`. `perf` sampled the processor 5,000 times a second in 22 rounds of leaving 50 HTTP sessions, on a
+machine that ran little else. The table has the microseconds of processor time a session, of client and servers together. Each sample counts once.
 
 | part of the leaving of an HTTP session | moored-mcp, µs | rmcp, µs |
 |---|--:|--:|
@@ -35,14 +35,14 @@ program. One look does for all children that have ended by then.
 
 ## What the difference consists of
 
-Connecting and leaving a child takes twice the processor time of this process that it takes with `rmcp`: 0.64 ms a session against 0.31 ms with
-50 children, 0.64 ms against 0.32 ms with 200. By the clock the difference is smaller, because most of the time is that of the children.
+Connecting and leaving a child takes twice the processor time of this process that it takes with `rmcp`: 0.65 ms a session against 0.30 ms with
+50 children, 0.63 ms against 0.35 ms with 200. By the clock the difference is smaller, because most of the time is that of the children.
 
 `perf` sampled 30 rounds of 50 children on a busy machine, without link-time optimisation, and before five changes: the
 processors are counted once, a look at the process table waits for the other children, requests that come at once are written at once, one pump
 reads both outputs, and the items of a list are taken over without a copy. Each sample counts for one part, by the
 functions in its stack. The shares are of all samples of this process, so work that `rmcp` does as well is in them. *ms* is an estimate: the share
-of 0.64 ms. Neither the shares nor the rows above were measured again after those changes.
+of 0.64 ms. The rows above were measured after those changes, the shares were not.
 
 | part | share | ms a session | what it serves |
 |---|--:|--:|---|
