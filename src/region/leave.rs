@@ -272,8 +272,8 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
     }
 }
 
-/// Whether a cancellation around this region, which was left, may count for the regions inside from now on. Those inside a stay
-/// are inside its scope from now on, so nothing changes for them as long as the scope lives and is a shield.
+/// Whether a cancellation around this region, which was left, may count for the regions inside from now on. The regions inside
+/// a stay are inside its scope from now on, so nothing changes for them as long as the scope lives and is a shield.
 ///
 /// The scope's flags are read after `LEFT` of the stay was set. If the scope is left or gives way after that, it begins an epoch
 /// itself.
