@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Each place is in one of two lists: that of the places with a value, in the order in which the values came, or that of the places without one.
+//! 1. Each place is in one of two lists: that of the places with a value, in the order in which the values came, or that of the
+//!    places without one.
 //! 2. The key of a value stays the same until the value is removed.
 
 /// No key: the end of a list.
