@@ -12,7 +12,7 @@ use super::flags::{ATTENDED, CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, STOP, T
 use super::node::Node;
 use super::quiet;
 use super::shortcut;
-use super::shortcut::{End, Found, Sought};
+use super::shortcut::{End, Found, Passed, Sought};
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, epoch};
@@ -41,7 +41,7 @@ fn is_cancelled_from_outside(node: &Node) -> bool {
             quiet::quieten(node, now, seen & TIMED);
         }
         End::None { passed, .. } => {
-            shortcut::leave_none(node, Sought::Cancelled, now, passed, SHELTERED | SHIELD);
+            passed.leave(Sought::Cancelled, now, None);
         }
     }
     false
@@ -59,11 +59,11 @@ fn look_around(region: &Node, now: u64, seen: &mut u32) -> Option<End> {
     }
     let stopped = |shield: &Node| if is_stopped(shield) { STOP } else { 0 };
     if *seen & (SHELTERED | LEFT) != 0 {
-        return Some(End::None { passed: 0, known: false });
+        return Some(End::None { passed: Passed::default(), known: false });
     }
     if *seen & SHIELD != 0 {
         *seen |= stopped(region);
-        return Some(End::None { passed: 0, known: false });
+        return Some(End::None { passed: Passed::default(), known: false });
     }
     let end = shortcut::seek(region, Sought::Cancelled, now, |node| {
         // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
@@ -113,10 +113,13 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
         false if quiet::is_quiet_in(node, now) || node.has(SHELTERED) => Found::Nothing,
         false => Found::FartherOut,
     });
-    if let End::None { passed, .. } = end {
-        shortcut::leave_none(region, Sought::Stopped, now, passed, SHELTERED);
+    match end {
+        End::At(_) => true,
+        End::None { passed, .. } => {
+            passed.leave(Sought::Stopped, now, None);
+            false
+        }
     }
-    end.is_found()
 }
 
 /// This region's own reason, else that of the nearest cancelled region around it, as seen from

@@ -1,4 +1,4 @@
-//! Shortcuts: a walk outwards past more than a few regions leaves its end in every sixteenth of them, for later walks (R19).
+//! Shortcuts: a walk outwards past more than a few regions leaves its end in every sixteenth farther out, for later walks (R19).
 //!
 //! There may be 10,000 regions inside each other. If each of them hands its exits over, or looks for the cancellation of the
 //! outermost one, and each walks along all the others, the whole is quadratic.
@@ -67,16 +67,38 @@ pub(super) enum End {
     At(Arc<Node>),
     /// There is none.
     None {
-        /// The number of regions on the way.
-        passed: usize,
+        passed: Passed,
         /// Whether an earlier walk has found that.
         known: bool,
     },
 }
 
-impl End {
-    pub(super) fn is_found(&self) -> bool {
-        matches!(self, End::At(_))
+/// The regions that a walk has passed. Every sixteenth beyond the first few is kept, to get a shortcut when the end is known.
+#[derive(Default)]
+pub(super) struct Passed {
+    count: usize,
+    kept: Vec<Arc<Node>>,
+}
+
+impl Passed {
+    #[inline]
+    fn add(&mut self, node: &Arc<Node>) {
+        if self.count >= FEW && (self.count - FEW) % APART == 0 {
+            self.kept.push(Arc::clone(node));
+        }
+        self.count += 1;
+    }
+
+    /// Leaves a shortcut to `end` in the regions that are kept; `None` if the walk has found nothing.
+    pub(super) fn leave(self, sought: Sought, now: u64, end: Option<&Arc<Node>>) {
+        for node in self.kept {
+            let old = {
+                let mut inner = node.inner.lock();
+                node.raise(&inner, SHORTCUT);
+                inner.shortcuts().ends[sought as usize].replace((now, end.map(Arc::downgrade)))
+            };
+            drop(old);
+        }
     }
 }
 
@@ -88,7 +110,7 @@ pub(super) fn seek(
     now: u64,
     mut visit: impl FnMut(&Node) -> Found,
 ) -> End {
-    let (mut at, mut passed) = (live_parent(region), 0);
+    let (mut at, mut passed) = (live_parent(region), Passed::default());
     let found = loop {
         let Some(node) = at else { return End::None { passed, known: false } };
         match visit(&node) {
@@ -106,22 +128,11 @@ pub(super) fn seek(
             }
             None => {}
         }
-        passed += 1;
+        passed.add(&node);
         at = live_parent(&node);
     };
-    if passed > FEW {
-        let inside = |node: &Arc<Node>| !Arc::ptr_eq(node, &found);
-        leave(region, sought, now, Some(&found), live_parent, inside);
-    }
+    passed.leave(sought, now, Some(&found));
     End::At(found)
-}
-
-/// A walk from `region` has `passed` regions as far as the first one with one of the flags `last`, and has found nothing: later
-/// walks need not pass them. For a walk that marks no region as quiet.
-pub(super) fn leave_none(region: &Node, sought: Sought, now: u64, passed: usize, last: u32) {
-    if passed > FEW {
-        leave(region, sought, now, None, live_parent, |node| !node.has(last));
-    }
 }
 
 /// The setting of the nearest region that has it: `region`, or a region around it, even if that was left.
@@ -136,7 +147,7 @@ pub(super) fn setting<A>(
     }
     // The regions around change with an event of this number, and a setting does not change after the entry.
     let now = tidings().load(Ordering::Acquire);
-    let (mut at, mut passed) = (region.parent(), 0);
+    let (mut at, mut passed) = (region.parent(), Passed::default());
     let end = loop {
         let Some(node) = at else { break None };
         walk::step();
@@ -146,13 +157,10 @@ pub(super) fn setting<A>(
         if read(&node).is_some() {
             break Some(node);
         }
-        passed += 1;
+        passed.add(&node);
         at = node.parent();
     };
-    if passed > FEW {
-        let inside = |node: &Arc<Node>| end.as_ref().is_none_or(|end| !Arc::ptr_eq(node, end));
-        leave(region, sought, now, end.as_ref(), Node::parent, inside);
-    }
+    passed.leave(sought, now, end.as_ref());
     end.and_then(|node| read(&node))
 }
 
@@ -191,7 +199,7 @@ pub(super) fn offer<T>(
 /// The nearest live region around this one that may have a run: it is not a scope that was entered by a call.
 fn host_around(region: &Node) -> Option<Arc<Node>> {
     let now = epoch().load(Ordering::Acquire);
-    let (mut at, mut passed) = (live_parent(region), 0);
+    let (mut at, mut passed) = (live_parent(region), Passed::default());
     while let Some(node) = at.take_if(|node| node.is_entered_by_call()) {
         walk::step();
         at = match stored(&node, Sought::Host, now) {
@@ -199,13 +207,9 @@ fn host_around(region: &Node) -> Option<Arc<Node>> {
             Some(host) => host,
             None => live_parent(&node),
         };
-        passed += 1;
+        passed.add(&node);
     }
-    if passed > FEW {
-        leave(region, Sought::Host, now, at.as_ref(), live_parent, |node| {
-            node.is_entered_by_call()
-        });
-    }
+    passed.leave(Sought::Host, now, at.as_ref());
     at
 }
 
@@ -223,39 +227,5 @@ fn stored(node: &Node, sought: Sought, now: u64) -> Option<Option<Arc<Node>>> {
     match end {
         Some(end) => Some(Some(end.upgrade()?)),
         None => Some(None),
-    }
-}
-
-/// Leaves a shortcut to `end` in the regions around `region` that `passes` holds for, as `around` finds them.
-fn leave(
-    region: &Node,
-    sought: Sought,
-    now: u64,
-    end: Option<&Arc<Node>>,
-    around: fn(&Node) -> Option<Arc<Node>>,
-    passes: impl Fn(&Arc<Node>) -> bool,
-) {
-    let (mut at, mut until_next) = (around(region), 0);
-    while let Some(node) = at.take_if(|node| passes(node)) {
-        let same = match (stored(&node, sought, now), end) {
-            (Some(Some(known)), Some(end)) => Arc::ptr_eq(&known, end),
-            (Some(None), None) => true,
-            _ => false,
-        };
-        // The regions farther out have theirs.
-        if same {
-            break;
-        }
-        if until_next == 0 {
-            until_next = APART;
-            let old = {
-                let mut inner = node.inner.lock();
-                node.raise(&inner, SHORTCUT);
-                inner.shortcuts().ends[sought as usize].replace((now, end.map(Arc::downgrade)))
-            };
-            drop(old);
-        }
-        until_next -= 1;
-        at = around(&node);
     }
 }
