@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Makes the child's node, which gets the requests that came before.
+/// Makes the child's node, which gets the requests to its group that came before.
 fn new_node<T, E>(
     side: &impl HandleSide<T>,
     ledger: &Ledger<E>,
@@ -194,7 +194,7 @@ fn new_node<T, E>(
     on_executor: bool,
     name: Option<Arc<str>>,
 ) -> Arc<Node> {
-    side.newborn().node(&ledger.node, at, side.asked(), on_executor, name)
+    side.newborn().node(&ledger.node, at, on_executor, name)
 }
 
 /// Gives the child its node, if it has none.

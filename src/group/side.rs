@@ -2,7 +2,6 @@
 
 use super::gate::ChildWaker;
 use crate::failure::ChildError;
-use crate::reason::Reason;
 use crate::region::ambient::Home;
 use crate::region::{Newborn, Node};
 use crate::sync::Arc;
@@ -23,13 +22,7 @@ pub(crate) trait HandleSide<T> {
         true
     }
 
-    /// The request that came through a handle before the child had a node, with its number.
-    #[inline]
-    fn asked(&self) -> Option<(Reason, u64)> {
-        None
-    }
-
-    /// The child has its node: a later request goes there.
+    /// The child has its node: the request that came through a handle before, if there was one, and later ones go there.
     #[inline]
     fn store_node(&self, _: &Arc<Node>) {}
 

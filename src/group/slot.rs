@@ -129,15 +129,7 @@ impl<T> Slot<T> {
         Arc::strong_count(self) == 1 && !self.cancelled.fetch_or(false, Ordering::AcqRel)
     }
 
-    /// The request that reached the child before it had a node, with its number.
-    pub(super) fn asked(&self) -> Option<(Reason, u64)> {
-        match &self.inside.lock().region {
-            Region::Cancelled(asked) => Some((**asked).clone()),
-            _ => None,
-        }
-    }
-
-    /// Stores the child's node: a later request goes to the node (invariant 1).
+    /// Stores the child's node, which gets the request that came before; a later one goes to the node (invariant 1).
     pub(super) fn store_node(&self, node: &Arc<Node>) {
         let before = {
             let mut inside = self.inside.lock();
@@ -240,10 +232,6 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
         !self.cancelled.load(Ordering::Acquire)
     }
 
-    fn asked(&self) -> Option<(Reason, u64)> {
-        Slot::asked(self)
-    }
-
     fn store_node(&self, node: &Arc<Node>) {
         Slot::store_node(self, node);
     }
@@ -310,7 +298,7 @@ impl<T: Send + 'static> Posted for Arc<Slot<T>> {
 
 impl<T> Home for Slot<T> {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
-        let node = self.newborn.node(group, at, self.asked(), true, None);
+        let node = self.newborn.node(group, at, true, None);
         self.store_node(&node);
         node
     }

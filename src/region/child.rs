@@ -105,7 +105,7 @@ impl<F: Future> ChildRun<F> {
         };
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => return value.map(Poll::Ready),
-            (Ok(Poll::Pending), None) if !shielded && stays() => return Some(Poll::Pending),
+            (Ok(Poll::Pending), None) if stays() => return Some(Poll::Pending),
             _ => {}
         }
         let region = this.region.insert(Region::new(store(node), this.at, value));

@@ -354,7 +354,7 @@ impl Light {
         waker: Option<Waker>,
     ) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
-            return newborn::child(parent, (self.task, None), self.at, None, false);
+            return newborn::child(parent, (self.task, None), self.at, false);
         }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED
@@ -371,7 +371,7 @@ impl Light {
 
     /// Makes the node of an executor child of `group`, during its first poll.
     pub(super) fn executor_child(&self, group: &Arc<Node>) -> Arc<Node> {
-        newborn::child(group, (self.task, None), self.at, None, true)
+        newborn::child(group, (self.task, None), self.at, true)
     }
 }
 

@@ -10,7 +10,9 @@
 //! 4. `TOP`, or `LINKED` without a key, means that no region around can be cancelled, so that the region need not look for one
 //!    again.
 
-use super::flags::{ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ROOT, SHELTERED, STAY, STOP, TOP};
+use super::flags::{
+    ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ON_EXECUTOR, ROOT, SHELTERED, STAY, STOP, TOP,
+};
 use super::keyed::Keyed;
 use super::kind::Kind;
 use super::node::{Inner, NO_KEY, Node};
@@ -92,8 +94,7 @@ fn link_each(region: &Arc<Node>) -> Linked {
             }
         };
         if flags & LINKED != 0 {
-            // A child or a stay is linked from the start, before there was a waiter for
-            // events above it.
+            // A stay is linked from the start, before there was a waiter for events above it.
             node = around;
             continue;
         }
@@ -117,15 +118,15 @@ fn note_none_around(node: &Node, parent: Option<Arc<Node>>) {
     }
 }
 
-/// Whether it need not be linked: nothing around it can be cancelled, or it was linked by [`link_up`]. Then every region above
-/// it is linked too, or is being linked.
+/// Whether it need not be linked: nothing around it can be cancelled, or it is linked, and every region above it is linked too
+/// or is being linked. So it is after [`link_up`], and for a child, because a group with children links itself.
 pub(super) fn is_linked_up(node: &Node) -> bool {
     let flags = node.flags();
     flags & TOP != 0 || is_linked_up_by(node, flags)
 }
 
 fn is_linked_up_by(node: &Node, flags: u32) -> bool {
-    flags & (LINKED | STAY) == LINKED && !matches!(node.kind, Kind::Child | Kind::Stay)
+    flags & (LINKED | STAY) == LINKED && node.kind != Kind::Stay
 }
 
 /// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this
@@ -163,6 +164,10 @@ pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
     // that comes late.
     if parent.has(CANCELLED | STOP | BELOW) {
         request::catch_up(parent, &node);
+    }
+    if node.has(ON_EXECUTOR) && may_link_up(parent) {
+        // The run of the group, which links it as well, may not be polled before a cancellation around it (R12).
+        link_up(parent);
     }
     node
 }

@@ -140,7 +140,7 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
                 frame::end(frame);
                 return Quick::Left;
             }
-            (Ok(Poll::Pending), None) if !shielded && self.as_mut().each().stays(light, cx) => {
+            (Ok(Poll::Pending), None) if self.as_mut().each().stays(light, cx) => {
                 return Quick::Pending;
             }
             _ => {}

@@ -76,25 +76,21 @@ impl Newborn {
         })
     }
 
-    /// Makes its node, which gets the requests that `parent` got before; or the child's own request `asked`, if that
-    /// came first (invariant 2).
+    /// Makes its node, which gets the requests that `parent` got before. A request of the child's own comes with
+    /// [`ask`](Newborn::ask).
     pub(crate) fn node(
         &self,
         parent: &Arc<Node>,
         at: &'static Location<'static>,
-        asked: Option<(Reason, u64)>,
         on_executor: bool,
         name: Option<Arc<str>>,
     ) -> Arc<Node> {
         self.give_up_live_entry();
-        let asked =
-            asked.filter(|(_, number)| request::told_at(parent).is_none_or(|told| *number < told));
-        let asked = asked.map(|(reason, _)| reason);
-        child(parent, (self.task, name), at, asked, on_executor)
+        child(parent, (self.task, name), at, on_executor)
     }
 
-    /// Cancels `node`, which was made during its poll, for a request that the child got before, at that number. The
-    /// request overrules a later one of the group, even if that reached the node before (invariant 2).
+    /// Cancels the child's new `node` for a request that the child got before, at that number. The request overrules a
+    /// later one of the group, although that has reached the node before (invariant 2).
     pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
         let told = node.parent().and_then(|group| request::told_at(&group));
         let overruled = if told.is_some_and(|told| number < told) {
@@ -126,13 +122,12 @@ impl Newborn {
     }
 }
 
-/// A child of `parent`, a task of its own, entered and attended from the start and linked. `asked` is a request
-/// that came before the parent's; `on_executor` tells whether it is an executor child.
+/// A child of `parent`, a task of its own, entered and attended from the start and linked. `on_executor` tells whether it is
+/// an executor child.
 pub(super) fn child(
     parent: &Arc<Node>,
     (task, name): (u64, Option<Arc<str>>),
     at: &'static Location<'static>,
-    asked: Option<Reason>,
     on_executor: bool,
 ) -> Arc<Node> {
     let owner = Identity { task, runtime: 0 };
@@ -143,8 +138,5 @@ pub(super) fn child(
         node.set_name(name);
     }
     observe::entered(&node);
-    if let Some(reason) = asked {
-        request::cancel(&node, reason);
-    }
     links::put_into(node, parent)
 }

@@ -435,23 +435,25 @@ fn r08_an_exit_that_abandons_exits_has_them_run_too() {
 
 #[test]
 fn r08_what_an_exit_abandons_comes_before_the_next_exit() {
-    let log = Log::new();
-    let stack = ExitStack::new();
-    let mut run = hand(stack.run(async {
-        stack.defer(log.entry("first in"));
-        stack.defer({
-            let log = log.clone();
-            async move {
-                let inner = ExitStack::new();
-                inner.defer(log.entry("abandoned in an exit"));
-                drop(inner);
-                log.add("last in");
-            }
-        });
-        Ok::<_, ()>(())
-    }));
-    run.drive().unwrap();
-    log.is(&["last in", "abandoned in an exit", "first in"]);
+    // One has a node when its exits begin, and the other has not.
+    for stack in [ExitStack::new(), ExitStack::new().named("stack")] {
+        let log = Log::new();
+        let mut run = hand(stack.run(async {
+            stack.defer(log.entry("first in"));
+            stack.defer({
+                let log = log.clone();
+                async move {
+                    let inner = ExitStack::new();
+                    inner.defer(log.entry("abandoned in an exit"));
+                    drop(inner);
+                    log.add("last in");
+                }
+            });
+            Ok::<_, ()>(())
+        }));
+        run.drive().unwrap();
+        log.is(&["last in", "abandoned in an exit", "first in"]);
+    }
 }
 
 #[test]

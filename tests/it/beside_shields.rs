@@ -64,6 +64,57 @@ fn r12_the_children_of_a_group_beside_a_shield_are_cancelled_at_once_wherever_th
 }
 
 #[test]
+fn r12_an_executor_child_that_comes_while_its_group_is_not_polled_is_cancelled_beside_a_shield() {
+    for named in [false, true] {
+        let (log, gate, executor) = (Log::new(), Gate::new(), Executor::new());
+        let outer = CancelScope::new();
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let spawner = group.spawner();
+        let mut run = hand(outer.run(async {
+            let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+            all.push(Box::pin(async { drop(group.run(pending::<Never>()).await) }));
+            all.push(Box::pin(shield(gate.wait())));
+            while all.next().await.is_some() {}
+        }));
+        run.idle();
+        drop(match named {
+            true => spawner.spawn_named_on("named", &executor, child(&log, "the child")),
+            false => spawner.spawn_on(&executor, child(&log, "the child")),
+        });
+        executor.run();
+        outer.cancel();
+        run.idle();
+        executor.run();
+        log.is(&["the child"]);
+        gate.open();
+        assert!(run.drive().is_err());
+    }
+}
+
+#[test]
+fn r12_a_wait_in_an_entered_scope_beside_a_shield_is_told() {
+    let (log, gate, outer) = (Log::new(), Gate::new(), CancelScope::new());
+    let mut run = hand(outer.run(async {
+        let entered = CancelScope::new().enter().unwrap();
+        let waits = entered.run(async {
+            moored::cancelled().await;
+            log.add("told");
+            pending::<()>().await;
+        });
+        let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+        all.push(Box::pin(async { drop(waits.await) }));
+        all.push(Box::pin(shield(gate.wait())));
+        while all.next().await.is_some() {}
+    }));
+    run.idle();
+    outer.cancel();
+    run.idle();
+    log.is(&["told"]);
+    gate.open();
+    assert!(run.drive().is_err());
+}
+
+#[test]
 fn r12_children_are_told_what_cancelled_the_region_and_a_late_one_too() {
     let (gate, more, executor) = (Gate::new(), Gate::new(), Executor::new());
     let (outer, log) = (CancelScope::new(), Log::new());

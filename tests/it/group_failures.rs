@@ -1,9 +1,13 @@
 //! The failures of children, and their values: siblings are cancelled, nothing is lost, `join` has the value (R17).
 
-use crate::support::{Gate, Log, hand, lose, panic_text, poll_once, yield_now};
+use crate::support::{
+    Executor, Gate, Log, Loud, boom, hand, lose, panic_text, poll_once, yield_now,
+};
+use futures::FutureExt;
 use futures::future::FusedFuture;
 use moored::{Cause, ChildError, ExitStack, ReasonKind, TaskGroup};
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 
 #[test]
 fn r17_the_first_failure_cancels_the_siblings_and_the_body() {
@@ -158,4 +162,35 @@ fn r17_a_dropped_handle_leaves_its_child_alone() {
     }));
     run.drive().unwrap();
     log.is(&["child ends"]);
+}
+
+#[test]
+fn r15_a_childs_panic_is_resumed_and_a_later_one_of_the_body_is_recorded() {
+    for on_executor in [false, true] {
+        let (executor, outer) = (Executor::new(), ExitStack::new());
+        let group: TaskGroup<'_, &str> = TaskGroup::new();
+        let mut run = hand(outer.run(async {
+            let body = async {
+                let _loud = Loud("the body");
+                let child = async {
+                    boom("the child");
+                    Ok(())
+                };
+                match on_executor {
+                    true => group.spawn_detached_on(&executor, child),
+                    false => group.spawn_detached(child),
+                }
+                pending::<Result<(), _>>().await
+            };
+            let resumed = AssertUnwindSafe(group.run(body)).catch_unwind().await.unwrap_err();
+            assert_eq!(*resumed.downcast::<String>().unwrap(), "the child");
+            Ok::<_, &str>(())
+        }));
+        if on_executor {
+            run.pending();
+            executor.run();
+        }
+        let failure = run.drive().unwrap_err();
+        assert!(failure.to_string().ends_with("panicked: the body"), "{failure}");
+    }
 }

@@ -1,11 +1,11 @@
 //! Questions to a region that is being entered, handed over or left. Each of these tests catches a seeded bug that no
 //! other test noticed (R2 to R4, R6, R7, R11).
 
-use crate::support::{Log, hand, poll_once};
+use crate::support::{Executor, Log, hand, poll_once};
 use moored::testing::MockClock;
 use moored::{
-    CancelHandle, CancelScope, Clock, EnteredScope, ExitFailure, ExitStack, Released, cancelled,
-    checkpoint, task,
+    CancelHandle, CancelScope, Clock, EnteredScope, ExitFailure, ExitStack, Released, TaskGroup,
+    cancelled, checkpoint, task,
 };
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -154,4 +154,46 @@ fn r06_a_wait_for_a_cancellation_is_that_of_the_region_in_which_it_was_polled_fi
         assert!(poll_once(&mut wait).await.is_ready());
     }));
     run.ready().unwrap();
+}
+
+#[test]
+fn r06_a_region_in_a_group_that_is_entered_in_a_cancelled_region_looks_again() {
+    let executor = Executor::new();
+    let (outer, scope) = (CancelScope::new(), CancelScope::new());
+    let handle = scope.handle();
+    let group = TaskGroup::<()>::new();
+    group.spawn_detached_on(&executor, async move {
+        drop(scope.run(pending::<()>()).await);
+        Ok(())
+    });
+    executor.run();
+    outer.cancel();
+    let mut run = hand(outer.run(async {
+        assert!(!handle.is_cancelled(), "there is nothing around the group yet");
+        let mut run = Box::pin(group.run(pending::<Result<(), ()>>()));
+        assert!(poll_once(&mut run).await.is_pending());
+        assert!(handle.is_cancelled());
+    }));
+    run.pending();
+    executor.run();
+    run.drive().unwrap();
+}
+
+#[test]
+fn r06_a_scope_that_another_thread_asks_during_its_first_poll_looks_again_after_that() {
+    let (outer, scope) = (CancelScope::new(), CancelScope::new());
+    outer.cancel();
+    let body = async {
+        let mut run = Box::pin(scope.run(async {
+            std::thread::scope(|threads| {
+                // There is nothing around the node that this call makes.
+                let asks = threads.spawn(|| scope.is_cancelled() || scope.handle().is_cancelled());
+                assert!(!asks.join().unwrap());
+            });
+            CancelScope::new().run(pending::<()>()).await
+        }));
+        assert!(poll_once(&mut run).await.is_pending());
+        assert!(scope.is_cancelled());
+    };
+    hand(outer.run(body)).ready().unwrap();
 }

@@ -129,6 +129,23 @@ fn r09_deadlines_of_different_clocks_are_not_compared() {
     assert!(run.drive().unwrap(), "by its own clock the outer one has time left");
 }
 
+#[test]
+fn r09_deadlines_of_two_clocks_are_not_compared_where_two_of_one_clock_are() {
+    let (clock, other) = (MockClock::new(), MockClock::new());
+    let outer = CancelScope::new().timeout(SECOND);
+    let around = CancelScope::new().timeout(5 * SECOND);
+    let inside = CancelScope::new().timeout(4 * SECOND);
+    let handle = inside.handle();
+    let both = async { around.run(inside.run(pending::<()>())).await.is_err() };
+    let mut run = hand(task(outer.run(task(both).clock(other.clone()))).clock(clock));
+    run.pending();
+    let mut waits = hand(handle.cancelled());
+    waits.pending();
+    other.advance(5 * SECOND);
+    waits.ready();
+    assert!(run.drive().unwrap(), "by its own clock the outer one has time left");
+}
+
 // Nothing is masked.
 
 #[test]

@@ -7,6 +7,7 @@ use moored::{
     CancelHandle, CancelScope, Clock, ExitStack, ReasonKind, Task, TaskGroup, local, task,
 };
 use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -165,8 +166,9 @@ fn r11_a_deadline_that_came_after_a_look_around_is_seen_by_a_later_wait() {
 
 #[test]
 fn r11_a_wait_from_before_the_entry_arms_the_deadline_of_what_the_run_is_in_and_its_own() {
-    for own in [false, true] {
+    for (own, depth) in (0..6).map(|n| (n % 2 == 0, n / 2)) {
         let clock = MockClock::new();
+        let between: Vec<_> = (0..depth).map(|_| CancelScope::new()).collect();
         let (mut outer, mut inner) = (CancelScope::new(), CancelScope::new());
         match own {
             true => inner = inner.timeout(SECOND),
@@ -175,8 +177,13 @@ fn r11_a_wait_from_before_the_entry_arms_the_deadline_of_what_the_run_is_in_and_
         let handle = inner.handle();
         let mut waits = hand(handle.cancelled());
         waits.pending();
-        let _run = parked(&clock, outer.run(inner.run(pending::<()>())));
-        assert_eq!(waits.wakes.count(), 1, "own: {own}");
+        let mut body: Pin<Box<dyn Future<Output = ()> + '_>> =
+            Box::pin(async { drop(inner.run(pending::<()>()).await) });
+        for scope in &between {
+            body = Box::pin(async move { drop(scope.run(body).await) });
+        }
+        let _run = parked(&clock, outer.run(body));
+        assert_eq!(waits.wakes.count(), 1, "own: {own}, scopes between: {depth}");
         waits.pending();
         clock.advance(SECOND);
         waits.ready();

@@ -1,9 +1,13 @@
 //! The same behaviours on every executor: tokio in both flavours, smol, and thirty lines of our own.
 
-use crate::support::{Executor, Gate, Log, Reports, block_on, hand, lose, poll_once, yield_now};
+use crate::support::{
+    Executor, Gate, Hand, Log, Reports, block_on, hand, lose, poll_once, yield_now,
+};
+use futures::future::join;
 use moored::rt::tokio::Tokio;
 use moored::{
-    BoxTask, CancelScope, Cause, ChildError, ExitStack, ReasonKind, Refused, Spawn, TaskGroup, task,
+    BoxTask, CancelScope, Cancellation, Cause, ChildError, ExitStack, ReasonKind, Refused, Spawn,
+    TaskGroup, shield, task,
 };
 use std::future::{Future, pending};
 use std::time::{Duration, Instant};
@@ -277,6 +281,36 @@ async fn r11_tokios_paused_clock_drives_a_deadline_that_is_moved() {
     };
     scope.run(body).await.unwrap_err();
     assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r12_a_wait_by_another_clock_is_woken_when_a_shield_around_it_gives_way() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    // Outside the runtime, where an hour takes an hour.
+    fn elsewhere(mut waits: Hand<Cancellation>) -> (Hand<Cancellation>, bool) {
+        let polls = move || {
+            let ready = waits.poll().is_ready();
+            (waits, ready)
+        };
+        std::thread::spawn(polls).join().unwrap()
+    }
+    let (outer, inner, gate) = (CancelScope::new(), CancelScope::new(), Gate::new());
+    let shielded = CancelScope::new().shielded().grace(HOUR);
+    let handle = inner.handle();
+    let body = join(shielded.run(inner.run(pending::<()>())), shield(gate.wait()));
+    let mut run = Box::pin(outer.run(body));
+    assert!(poll_once(&mut run).await.is_pending());
+    let (waits, _) = elsewhere(hand(handle.cancelled()));
+    outer.cancel();
+    assert!(poll_once(&mut run).await.is_pending());
+    let (waits, ready) = elsewhere(waits);
+    assert!(!ready, "both shields hold");
+    let before = waits.wakes.count();
+    assert!(tokio::time::timeout(HOUR * 2, &mut run).await.is_err(), "the other shield holds");
+    assert_eq!(waits.wakes.count(), before + 1);
+    assert!(elsewhere(waits).1);
+    gate.open();
+    assert!(run.await.is_err());
 }
 
 #[test]

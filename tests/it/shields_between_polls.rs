@@ -3,11 +3,13 @@
 
 use crate::support::{Executor, Gate, Hand, Log, hand, steps, yield_now};
 use futures::StreamExt;
+use futures::future::select;
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
-use moored::{CancelScope, TaskGroup, shield, task};
-use std::future::{Future, pending};
+use moored::{CancelScope, ExitStack, TaskGroup, move_on_after, shield, task};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -345,4 +347,50 @@ fn r12_a_shield_that_waits_in_an_executor_child_holds_that_child() {
     executor.run();
     log.is(&["done"]);
     run.drive().unwrap();
+}
+
+#[test]
+fn r12_a_shield_from_outside_every_region_holds_the_bodies_that_poll_it() {
+    type Kept = Boxed<'static>;
+    /// Ends with `kept`, and is woken all the time.
+    async fn busily(kept: Kept, log: Log) -> Result<(), String> {
+        let busy = poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        drop(select(kept, busy).await);
+        log.add("done");
+        Ok(())
+    }
+    async fn in_child(kept: Kept, log: Log) {
+        let group = TaskGroup::new();
+        group.spawn_detached(busily(kept, log));
+        drop(group.run(async { Ok(()) }).await);
+    }
+    async fn in_task(kept: Kept, log: Log) {
+        drop(task(busily(kept, log)).await);
+    }
+    async fn in_time_limit(kept: Kept, log: Log) {
+        drop(move_on_after(3600 * SECOND, busily(kept, log)).await);
+    }
+    async fn in_stack(kept: Kept, log: Log) {
+        drop(ExitStack::new().run(busily(kept, log)).await);
+    }
+    fn holds<F: Future<Output = ()>>(body: fn(Kept, Log) -> F) {
+        let (gate, log, outer) = (Gate::new(), Log::new(), CancelScope::new());
+        let mut kept: Kept = Box::pin(shield(gate.wait()));
+        assert!(kept.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let mut run = hand(outer.run(body(kept, log.clone())));
+        run.pending();
+        outer.cancel();
+        run.pending();
+        run.pending();
+        gate.open();
+        drop(run.drive());
+        log.is(&["done"]);
+    }
+    holds(in_child);
+    holds(in_task);
+    holds(in_time_limit);
+    holds(in_stack);
 }

@@ -4,8 +4,8 @@ use crate::support::{Executor, Gate, Log, hand, poll_once, yield_now};
 use futures::future::{Either, join, select};
 use moored::testing::MockClock;
 use moored::{
-    CancelScope, ChildError, ExitStack, Leaving, ReasonKind, TaskGroup, shield, stop_requested,
-    task,
+    CancelScope, ChildError, ExitStack, Leaving, ReasonKind, TaskGroup, local, shield,
+    stop_requested, task,
 };
 use std::future::pending;
 use std::pin::pin;
@@ -184,6 +184,71 @@ fn r13_a_child_spawned_into_a_stopped_group_is_told() {
     executor.run();
     run.drive().unwrap();
     assert_eq!(*seen.lock().unwrap(), [true, true]);
+}
+
+/// A child that looks for a stop in its first poll, in its second one, and there in a scope.
+async fn looks(seen: Arc<Mutex<Vec<bool>>>) -> Result<(), ()> {
+    let first = stopping().await;
+    yield_now().await;
+    let second = stopping().await;
+    let inside = CancelScope::new().run(stopping()).await.unwrap();
+    seen.lock().unwrap().extend([first, second, inside]);
+    Ok(())
+}
+
+#[test]
+fn r13_a_child_of_any_kind_that_is_spawned_after_a_stop_around_its_group_sees_it() {
+    let (executor, seen) = (Executor::new(), Arc::default());
+    let looks = || looks(Arc::clone(&seen));
+    let outer = CancelScope::new();
+    let (group, in_here) = (TaskGroup::<()>::new(), local::TaskGroup::<()>::new());
+    let spawner = group.spawner();
+    let spawns = async {
+        yield_now().await;
+        let kept = group.spawn(looks());
+        drop(group.spawn(looks()));
+        drop(group.spawn_named("named", looks()));
+        group.spawn_detached(looks());
+        drop(group.spawn_on(&executor, looks()));
+        group.spawn_detached_on(&executor, looks());
+        drop(spawner.spawn(looks()).unwrap());
+        drop(spawner.spawn_on(&executor, looks()).unwrap());
+        drop(spawner.spawn_named_on("named", &executor, looks()).unwrap());
+        drop(in_here.spawn(looks()));
+        drop(in_here.spawn_named("named", looks()));
+        in_here.spawn_detached(looks());
+        kept.join().await.map_err(drop)
+    };
+    let locals = async { in_here.run(spawns).await.map_err(drop) };
+    let mut run = hand(outer.run(group.run(locals)));
+    run.pending();
+    outer.stop();
+    while run.poll().is_pending() {
+        executor.run();
+        assert!(run.wakes.count() < 100, "it does not end");
+    }
+    assert_eq!(*seen.lock().unwrap(), [true; 12 * 3]);
+}
+
+#[test]
+fn r13_an_executor_child_that_starts_after_its_stopped_group_was_dropped_sees_the_stop() {
+    let (executor, seen) = (Executor::new(), Arc::new(Mutex::new(Vec::new())));
+    let sees = Arc::clone(&seen);
+    let group = TaskGroup::<()>::new();
+    let body = async {
+        let mut run = Box::pin(group.run(pending::<Result<(), ()>>()));
+        assert!(poll_once(&mut run).await.is_pending());
+        group.stop();
+        group.spawn_detached_on(&executor, async move {
+            let told = stopping().await;
+            sees.lock().unwrap().push(told);
+            Ok(())
+        });
+        drop(run);
+        executor.run();
+    };
+    hand(CancelScope::new().run(body)).drive().unwrap();
+    assert_eq!(*seen.lock().unwrap(), [true]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use moored::testing::live_regions;
 use moored::{
     BoxTask, CancelScope, Cause, ChildError, ExitStack, Ready, ReasonKind, Refused, Spawn,
-    TaskGroup, local, shield, stop_requested,
+    TaskGroup, TaskHandle, local, shield, stop_requested,
 };
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -200,17 +200,33 @@ fn r17_every_reader_of_results_is_woken_when_a_child_ends() {
 
 #[test]
 fn r19_the_handle_of_a_child_that_has_ended_keeps_no_region() {
-    let before = live_regions();
-    let group = Group::new();
-    let child = group.spawn(async {
+    async fn waits() -> Result<u32, &'static str> {
         yield_now().await;
         Ok(7)
-    });
-    hand(group.run(async { Ok(()) })).drive().unwrap();
+    }
+    async fn waits_in_a_scope() -> Result<u32, &'static str> {
+        CancelScope::new().run(waits()).await.unwrap()
+    }
+    let before = live_regions();
+    let (executor, group) = (Executor::new(), Group::new());
+    let children = [
+        group.spawn(waits()),
+        group.spawn(waits_in_a_scope()),
+        group.spawn_named("named", waits()),
+        group.spawn_on(&executor, waits()),
+        group.spawn_named_on("named", &executor, waits_in_a_scope()),
+    ];
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    executor.run();
+    run.drive().unwrap();
+    drop(run);
     drop(group);
-    assert!(child.is_finished());
+    assert!(children.iter().all(TaskHandle::is_finished));
     assert_eq!(live_regions(), before);
-    assert_eq!(hand(child.join()).ready().unwrap(), 7);
+    for child in children {
+        assert_eq!(hand(child.join()).ready().unwrap(), 7);
+    }
 }
 
 #[test]

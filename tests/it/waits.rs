@@ -460,18 +460,20 @@ fn r08_what_an_adopted_exit_abandons_runs_in_the_same_poll() {
 
 #[test]
 fn r08_an_exit_may_wait_for_what_it_has_abandoned_itself() {
-    let gate = Gate::new();
-    let stack = ExitStack::new();
-    let mut run = hand(stack.run(async {
-        let opens = gate.clone();
-        let waits = gate.wait();
-        stack.defer(async move {
-            abandon(async move { opens.open() }).await;
-            waits.await;
-        });
-        Ok::<_, ()>(())
-    }));
-    run.drive().unwrap();
+    // One has a node when its exits begin, and the other has not.
+    for stack in [ExitStack::new(), ExitStack::new().named("stack")] {
+        let gate = Gate::new();
+        let mut run = hand(stack.run(async {
+            let opens = gate.clone();
+            let waits = gate.wait();
+            stack.defer(async move {
+                abandon(async move { opens.open() }).await;
+                waits.await;
+            });
+            Ok::<_, ()>(())
+        }));
+        run.drive().unwrap();
+    }
 }
 
 #[test]

@@ -107,3 +107,26 @@ fn r12_cancel_reaches_a_child_on_an_executor_beside_a_shield() {
         threads.join();
     });
 }
+
+/// The same for a child that comes after the last poll of its group's run: it links the group, before the cancellation or
+/// after it.
+#[test]
+fn r12_cancel_reaches_a_child_that_comes_to_a_group_that_is_not_polled() {
+    coarse_model(|| {
+        let (threads, gate, outer) = (Threads::default(), Gate::new(), CancelScope::new());
+        let body = async {
+            let group: TaskGroup<'static, ()> = TaskGroup::new();
+            let mut run = pin!(group.run(pending::<Result<(), ()>>()));
+            assert!(poll_once(run.as_mut()).is_pending());
+            let opens = Opens(Arc::clone(&gate));
+            drop(group.spawn_on(&threads, async move {
+                let _opens = opens;
+                pending::<Result<(), ()>>().await
+            }));
+            outer.cancel();
+            shield(gate.wait()).await;
+        };
+        block_on(outer.run(body)).unwrap();
+        threads.join();
+    });
+}
