@@ -7,6 +7,7 @@
 //!    that hands it over. A region that cannot take it gives it back, and the next one outwards is offered it (R8).
 //! 3. `INBOX` is set and the waker of the run is taken in one step, so the run finds the wave.
 
+use super::ambient;
 use super::exits::Exit;
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;
@@ -67,7 +68,22 @@ pub(crate) fn hand_over(region: &Arc<Node>, mut wave: Wave) {
             Err(refused) => wave = refused,
         }
     }
-    report_lost(region, wave);
+    match offer_here(region, wave) {
+        Ok(node) => told(&node),
+        Err(lost) => report_lost(region, lost),
+    }
+}
+
+/// For a region that no live region is around. If it was entered where no task was known, it belongs to the task that drops
+/// it: the region that is current at the drop is the nearest one.
+fn offer_here(region: &Node, wave: Wave) -> Result<Arc<Node>, Wave> {
+    let is_unowned = region.owner.task() == 0 && owner::may_be_current_tasks(region);
+    let here = if is_unowned { ambient::current() } else { None };
+    let Some((here, _)) = here else { return Err(wave) };
+    match adopt(&here, wave) {
+        Ok(()) => Ok(here),
+        Err(back) => shortcut::offer(&here, back, adopt),
+    }
 }
 
 /// Reports exits that no region will run.

@@ -52,6 +52,22 @@ pub(crate) fn is_current_tasks(node: &Node) -> bool {
     task != 0 && task == ambient::task()
 }
 
+/// Whether the current task may be the owner, as far as both are known.
+pub(super) fn may_be_current_tasks(node: &Node) -> bool {
+    node.owner.get().admits(current())
+}
+
+/// What is known of the current task.
+fn current() -> Identity {
+    match ambient::owner() {
+        // Inside a task of this crate the runtime's id is hidden; a root of its own shows it
+        // (R5).
+        Some((0, _)) => Identity { task: ambient::task(), runtime: 0 },
+        Some(_) => Identity { task: ambient::task(), runtime: rt::task_number() },
+        None => Identity { task: 0, runtime: rt::task_number() },
+    }
+}
+
 #[cold]
 fn check_identity(
     node: &Node,
@@ -62,13 +78,7 @@ fn check_identity(
     if owner.is_unknown() {
         return Ok(());
     }
-    let current = match ambient::owner() {
-        // Inside a task of this crate the runtime's id is hidden; a root of its own shows it
-        // (R5).
-        Some((0, _)) => Identity { task: ambient::task(), runtime: 0 },
-        Some(_) => Identity { task: ambient::task(), runtime: rt::task_number() },
-        None => Identity { task: 0, runtime: rt::task_number() },
-    };
+    let current = current();
     if owner.admits(current) {
         return Ok(());
     }

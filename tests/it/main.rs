@@ -57,6 +57,7 @@ mod observed;
 mod observed_depths;
 mod outermost;
 mod outermost_times;
+mod outside;
 mod parked;
 mod permits;
 mod prior_art;
