@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
 use self::attempt::Attempt;
+use self::keeper::Closed;
 use self::registry::{Added, Registry};
 use crate::component::{ComponentInfo, ComponentKind};
 #[cfg(doc)]
@@ -53,7 +54,7 @@ pub struct SessionGroup(Arc<Asking>);
 struct Asking {
     state: Arc<State>,
     newcomers: mpsc::UnboundedSender<(Arc<Session>, Ordered)>,
-    report: keeper::Report,
+    end: keeper::End,
 }
 
 /// The state that clones and keeper share.
@@ -80,9 +81,9 @@ impl SessionGroup {
             serving: serving.handle(),
         });
         let (newcomers, arrivals) = mpsc::unbounded_channel();
-        let (told, report) = watch::channel(None);
-        tokio::spawn(keeper::keep(state.clone(), serving, calls, arrivals, told));
-        SessionGroup(Arc::new(Asking { state, newcomers, report }))
+        let (ended, end) = watch::channel(None);
+        tokio::spawn(keeper::keep(state.clone(), serving, calls, arrivals, ended));
+        SessionGroup(Arc::new(Asking { state, newcomers, end }))
     }
 
     /// Connects one server and reads the lists of its components.
@@ -251,17 +252,13 @@ impl SessionGroup {
 
     /// Waits for the report of the group, which is being closed or drained.
     async fn report(&self) -> CloseReport {
-        let mut report = self.0.report.clone();
-        let told = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
-        match told {
-            Some(report) => CloseReport::clone(&report),
-            // The keeper ended with its runtime, so the report has only the sessions that were
-            // left by then.
-            None => {
-                let closing = self.0.state.begin_closing();
-                self.0.state.report(closing.began, Instant::now())
-            }
-        }
+        let mut end = self.0.end.clone();
+        let closed = end.wait_for(Option::is_some).await.ok().and_then(|closed| *closed);
+        let Closed { began, ended } = closed.unwrap_or_else(|| {
+            // The keeper ended with its runtime, so the report has only the sessions that were left by then.
+            Closed { began: self.0.state.begin_closing().began, ended: Instant::now() }
+        });
+        self.0.state.report(began, ended)
     }
 
     /// The limit of a call that has none, to a server that has none.

@@ -17,6 +17,8 @@ pub(crate) struct Order {
     pub(crate) leave_by: Option<Instant>,
     /// Kill at once and send no more requests.
     pub(crate) force: bool,
+    /// The time is over, so no order is tighter.
+    pub(crate) spent: bool,
 }
 
 /// The time that is kept free at the end of the budget, for the report.
@@ -26,6 +28,11 @@ impl Order {
     /// The end of the last wait for a server: a moment before the deadline.
     pub(crate) fn end(self) -> Option<Instant> {
         self.leave_by.map(|deadline| deadline.checked_sub(REPORT_RESERVE).unwrap_or(deadline))
+    }
+
+    /// Whether no wait may begin: leaving was forced, or the time is spent.
+    pub(crate) fn is_over(self) -> bool {
+        self.force || self.end().is_some_and(|end| end <= Instant::now())
     }
 }
 
@@ -102,25 +109,31 @@ impl OrderWatch {
         )
     }
 
-    /// The start has ended and has to be left within `budget`. Called once, before the first exit runs.
+    /// The start has ended and has to be left within `budget`. Called once, before the first exit runs. If there is an order
+    /// to leave, its time counts: it began before.
     pub(crate) fn end_start(&self, budget: Duration) {
-        self.start.iter().for_each(|start| start.stop_within(budget));
+        if !self.is_asked_to_leave() {
+            self.start.iter().for_each(|start| start.stop_within(budget));
+        }
     }
 
-    /// The regions that bound the time for leaving.
-    fn bounds(&self) -> impl Iterator<Item = &CancelHandle> {
-        std::iter::once(&self.orders.session).chain(&self.start)
+    /// The region of a start that has ended without an order.
+    fn ended(&self) -> Option<&CancelHandle> {
+        self.start.as_ref().filter(|start| start.is_stop_requested())
     }
 
     /// The newest order.
     pub(crate) fn current(&self) -> Order {
-        if self.bounds().any(CancelHandle::is_cancelled) {
-            // The time is over.
-            return Order { leave_by: Some(Instant::now()), force: true };
+        let mut leave_by = None;
+        for region in std::iter::once(&self.orders.session).chain(self.ended()) {
+            let end = region.deadline().map(Instant::from_std);
+            // A region that was cancelled at the end of its time has no deadline any more.
+            if end.map_or_else(|| region.is_cancelled(), |end| end <= Instant::now()) {
+                return Order { leave_by: Some(Instant::now()), force: true, spent: true };
+            }
+            leave_by = [leave_by, end].into_iter().flatten().min();
         }
-        let leave_by = self.bounds().filter_map(CancelHandle::deadline).min();
-        let force = self.orders.patience.is_cancelled();
-        Order { leave_by: leave_by.map(Instant::from_std), force }
+        Order { leave_by, force: self.orders.patience.is_cancelled(), spent: false }
     }
 
     /// Whether there is an order to leave.
@@ -144,25 +157,18 @@ impl OrderWatch {
     /// Cancel safe.
     pub(crate) async fn tighter_than(&self, seen: Order) {
         let by = seen.leave_by.map(Instant::into_std);
+        let ended = self.ended();
         let start = async {
-            match &self.start {
-                Some(start) => start.tightened(by).await,
-                None => std::future::pending().await,
+            if let Some(start) = ended {
+                start.tightened(by).await;
             }
         };
-        let is_over = self.bounds().any(CancelHandle::is_cancelled);
         tokio::select! {
-            () = self.orders.session.tightened(by), if !is_over => {}
-            () = start, if !is_over => {}
+            () = self.orders.session.tightened(by), if !seen.spent => {}
+            () = start, if ended.is_some() && !seen.spent => {}
             () = self.orders.patience.cancelled(), if !seen.force => {}
             else => std::future::pending().await,
         }
-    }
-
-    /// Whether no wait may begin: leaving was forced, or the time is spent.
-    pub(crate) fn is_over(&self) -> bool {
-        let order = self.current();
-        order.force || order.end().is_some_and(|end| end <= Instant::now())
     }
 
     /// Ready when no wait may go on: leaving was forced, or the time is spent.
@@ -171,15 +177,16 @@ impl OrderWatch {
     ///
     /// Cancel safe.
     pub(crate) async fn out_of_time(&self) {
-        loop {
-            let order = self.current();
-            if order.force {
-                return;
-            }
+        self.out_of_time_of(self.current()).await;
+    }
+
+    /// As [`out_of_time`](Self::out_of_time), for a caller that has just read the order.
+    pub(crate) async fn out_of_time_of(&self, mut order: Order) {
+        while !order.force {
             let end = order.end();
             tokio::select! {
                 () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
-                () = self.tighter_than(order) => {}
+                () = self.tighter_than(order) => order = self.current(),
             }
         }
     }
@@ -206,7 +213,7 @@ mod tests {
         watch.end_start(9 * SECOND);
         watch.tighter_than(calm).await;
         let ended = watch.current();
-        assert_eq!(ended, Order { leave_by: Some(began + 9 * SECOND), force: false });
+        assert_eq!(ended, Order { leave_by: Some(began + 9 * SECOND), ..Order::default() });
         assert!(!watch.is_asked_to_leave(), "the start has ended, the session has not");
         orders.leave_within(10 * SECOND);
         assert!(watch.tighter_than(ended).now_or_never().is_none());
@@ -217,7 +224,8 @@ mod tests {
         assert_eq!(sooner.leave_by, Some(began + 5 * SECOND));
         orders.force(SECOND);
         watch.tighter_than(sooner).await;
-        assert_eq!(watch.current(), Order { leave_by: Some(began + 5 * SECOND), force: true });
+        let forced = Order { leave_by: Some(began + 5 * SECOND), force: true, spent: false };
+        assert_eq!(watch.current(), forced);
         watch.out_of_time().await;
         assert_eq!(Instant::now(), began);
     }
@@ -229,13 +237,13 @@ mod tests {
         orders.leave_within(2 * SECOND);
         let _entered = ordered.enter();
         let (watch, began) = (orders.watch(), Instant::now());
-        assert!(!watch.is_over());
+        assert!(!watch.current().is_over());
         watch.out_of_time().await;
-        assert!(watch.is_over());
+        assert!(watch.current().is_over());
         assert_eq!(began.elapsed(), 2 * SECOND - REPORT_RESERVE);
         tokio::time::advance(SECOND).await;
         let over = watch.current();
-        assert!(over.force && over.leave_by == Some(Instant::now()));
+        assert!(over.force && over.spent && over.leave_by == Some(Instant::now()));
         assert!(watch.tighter_than(over).now_or_never().is_none(), "a loop does not spin");
     }
 
@@ -247,7 +255,24 @@ mod tests {
         orders.force(SECOND);
         let watch = orders.watch();
         assert!(watch.is_asked_to_leave());
-        let order = Order { leave_by: Some(Instant::now() + SECOND), force: true };
+        let order = Order { leave_by: Some(Instant::now() + SECOND), force: true, spent: false };
         assert_eq!(watch.current(), order);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_ends_after_an_order_has_the_time_of_the_order() {
+        let ordered = Ordered::new("s");
+        let orders = ordered.orders();
+        let _entered = ordered.enter();
+        let (watch, _start) = orders.watch().of_start("s");
+        orders.leave_within(3 * SECOND);
+        let ordered = watch.current();
+        tokio::time::advance(SECOND).await;
+        watch.end_start(9 * SECOND);
+        assert_eq!(watch.current(), ordered);
+        watch.end_start(SECOND);
+        assert_eq!(watch.current(), ordered, "and its end is not made earlier either");
+        orders.leave_within(SECOND);
+        assert!(watch.tighter_than(ordered).now_or_never().is_some());
     }
 }

@@ -73,9 +73,54 @@ pub struct SessionState {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Profile {
     pub(crate) era: Option<String>,
-    pub(crate) server: Option<Map<String, Value>>,
     pub(crate) instructions: Option<String>,
-    pub(crate) capabilities: Map<String, Value>,
-    /// The whole answer to `initialize` or `server/discover`.
-    pub(crate) introduction: Map<String, Value>,
+    pub(crate) words: Words,
+}
+
+/// The words in which a server describes itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Words {
+    /// The whole answer to `initialize` or `server/discover`, as it came.
+    Own(Map<String, Value>),
+    /// What rmcp's types have kept of it: `serverInfo` and the capabilities.
+    Kept { server: Option<Map<String, Value>>, capabilities: Map<String, Value> },
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self::Own(Map::new())
+    }
+}
+
+/// The key of a server's description of itself in the metadata of its answers, in the newer era.
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+impl Profile {
+    /// The server's `serverInfo`.
+    pub(crate) fn server(&self) -> Option<&Map<String, Value>> {
+        match &self.words {
+            Words::Own(answer) => {
+                // The newer era has it in the metadata.
+                let newer = answer.get("_meta").and_then(|meta| meta.get(SERVER_INFO)?.as_object());
+                newer.or_else(|| answer.get("serverInfo")?.as_object())
+            }
+            Words::Kept { server, .. } => server.as_ref(),
+        }
+    }
+
+    /// The capabilities that the server has announced.
+    pub(crate) fn capabilities(&self) -> Option<&Map<String, Value>> {
+        match &self.words {
+            Words::Own(answer) => answer.get("capabilities")?.as_object(),
+            Words::Kept { capabilities, .. } => Some(capabilities),
+        }
+    }
+
+    /// The whole answer, if it is known.
+    pub(crate) fn introduction(&self) -> Option<&Map<String, Value>> {
+        match &self.words {
+            Words::Own(answer) => Some(answer),
+            Words::Kept { .. } => None,
+        }
+    }
 }

@@ -22,13 +22,13 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpClientWorker,
 };
 use rmcp::transport::worker::WorkerTransport;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::component::ComponentKind;
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
-use crate::state::Profile;
+use crate::state::{Profile, Words};
 
 mod adopted;
 mod answers;
@@ -80,9 +80,6 @@ use self::recorder::Recorder;
 use self::service::Answering;
 use self::stop::Stop;
 
-/// The key of a server's description of itself in the metadata of its answers, in the newer era.
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-
 /// The end of rmcp's loop, for any number of waiters.
 type Ended = Shared<BoxFuture<'static, ()>>;
 
@@ -108,7 +105,7 @@ impl LinkEnd {
 /// This client's side of a connection: its description, its callbacks, and the parts that run the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Side {
-    pub(crate) client: ClientConfig,
+    pub(crate) client: Arc<ClientConfig>,
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) recorder: Arc<Recorder>,
@@ -203,35 +200,28 @@ impl Link {
         Self::open(transport, lifecycle, side).await
     }
 
-    /// The server's description of itself: as it came, or as rmcp's types have kept it if the session is adopted.
+    /// The server's description of itself: as it came, or as rmcp's types have kept it if the session is adopted. Called
+    /// once for each handshake.
     pub(crate) fn profile(&self) -> Profile {
         let Some(info) = self.peer.peer_info() else { return Profile::default() };
-        let object = |value: Option<Value>| match value {
-            Some(Value::Object(object)) => Some(object),
-            _ => None,
-        };
         let is_legacy = info.protocol_version < ProtocolVersion::V_2026_07_28;
-        let introduction = self.pending.as_ref().and_then(|it| it.introduction(is_legacy));
-        let Some(introduction) = introduction else {
-            return Profile {
-                era: Some(info.protocol_version.as_str().to_owned()),
-                server: object(serde_json::to_value(&info.server_info).ok()),
-                instructions: info.instructions.clone(),
-                capabilities: object(serde_json::to_value(&info.capabilities).ok())
-                    .unwrap_or_default(),
-                introduction: Map::new(),
-            };
-        };
-        let of = |from: &Map<String, Value>, field: &str| object(from.get(field).cloned());
-        // The newer era has it in the metadata.
-        let meta = of(&introduction, "_meta").unwrap_or_default();
-        Profile {
-            era: Some(info.protocol_version.as_str().to_owned()),
-            server: of(&meta, SERVER_INFO).or_else(|| of(&introduction, "serverInfo")),
-            instructions: info.instructions.clone(),
-            capabilities: of(&introduction, "capabilities").unwrap_or_default(),
-            introduction,
-        }
+        let introduction = self.pending.as_ref().and_then(|it| it.take_introduction(is_legacy));
+        let words = introduction.map_or_else(
+            || {
+                let object = |value: serde_json::Result<Value>| match value {
+                    Ok(Value::Object(object)) => Some(object),
+                    _ => None,
+                };
+                Words::Kept {
+                    server: object(serde_json::to_value(&info.server_info)),
+                    capabilities: object(serde_json::to_value(&info.capabilities))
+                        .unwrap_or_default(),
+                }
+            },
+            Words::Own,
+        );
+        let era = Some(info.protocol_version.as_str().to_owned());
+        Profile { era, instructions: info.instructions.clone(), words }
     }
 
     /// Reads the lists of these kinds.
@@ -256,8 +246,10 @@ impl Link {
     ) -> Infallible {
         // Our transports take a cancellation over as soon as rmcp has it, unless a child does not read. Requests that such a
         // child cannot have read need none, so these futures are few.
-        let mut told = FuturesUnordered::new();
         let telling = async {
+            // Most sessions have none, and so no set either.
+            let Some(first) = given_up.recv().await else { return std::future::pending().await };
+            let mut told = FuturesUnordered::from_iter([ask::cancel(&self.peer, first)]);
             loop {
                 tokio::select! {
                     Some(id) = given_up.recv() => told.push(ask::cancel(&self.peer, id)),

@@ -14,9 +14,12 @@ impl State {
     /// Closes the registry and asks every session to leave; the first call sets the times.
     pub(super) fn begin_closing(&self) -> Closing {
         let mut registry = self.registry.lock();
-        let began = Instant::now();
-        let first = Closing { began };
-        let closing = *registry.closing.get_or_insert(first);
+        // From the first call on no session is added, and an order stands.
+        if let Some(closing) = registry.closing {
+            return closing;
+        }
+        let closing = *registry.closing.insert(Closing { began: Instant::now() });
+        self.shared.begin_closing();
         for session in registry.sessions() {
             session.orders.leave_within(self.shared.options.budget);
         }

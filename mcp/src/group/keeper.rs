@@ -11,11 +11,18 @@ use tokio::time::Instant;
 
 use super::State;
 use crate::order::Ordered;
-use crate::report::CloseReport;
 use crate::session::{Session, owner};
 
-/// The slot of the one report of a group. A watch, because any number of callers wait for it, also later.
-pub(super) type Report = watch::Receiver<Option<Arc<CloseReport>>>;
+/// The time at which closing began, and the time at which the last session had been left. From then on the report of the
+/// group does not change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closed {
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
+}
+
+/// The end of a group. A watch, because any number of callers wait for it, also later.
+pub(super) type End = watch::Receiver<Option<Closed>>;
 
 /// Runs until the group is closed or its last clone is dropped, then until the last owner has left; then it
 /// reports.
@@ -27,9 +34,9 @@ pub(super) async fn keep(
     serving: CancelScope,
     calls: TaskGroup<'static, Infallible>,
     mut newcomers: mpsc::UnboundedReceiver<(Arc<Session>, Ordered)>,
-    report: watch::Sender<Option<Arc<CloseReport>>>,
+    end: watch::Sender<Option<Closed>>,
 ) {
-    let farewell = Farewell { state: state.clone(), report };
+    let farewell = Farewell { state: state.clone(), end };
     let owners = TaskGroup::<Infallible>::new().named("sessions").keep_going();
     let left = owners
         .run(async {
@@ -82,16 +89,16 @@ pub(super) async fn keep(
 #[derive(Debug)]
 struct Farewell {
     state: Arc<State>,
-    report: watch::Sender<Option<Arc<CloseReport>>>,
+    end: watch::Sender<Option<Closed>>,
 }
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        let closing = self.state.begin_closing();
-        let report = self.state.report(closing.began, Instant::now());
-        self.report.send_replace(Some(Arc::new(report)));
+        let began = self.state.begin_closing().began;
+        self.end.send_replace(Some(Closed { began, ended: Instant::now() }));
         // Each connection that the clients keep has a task, which ends now. They are many, and the callers wait for the
         // report only.
         self.state.shared.drop_clients();
+        self.state.shared.drop_spent();
     }
 }

@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn within(plan: Plan, budget: Duration) -> Order {
-        Order { leave_by: Some(plan.start + budget), force: false }
+        Order { leave_by: Some(plan.start + budget), ..Order::default() }
     }
 
     #[test]

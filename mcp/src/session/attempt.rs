@@ -123,6 +123,7 @@ impl Berth<'_> {
         let callbacks =
             self.session.params.callbacks.as_ref().unwrap_or(&self.shared.options.callbacks);
         let client = handshake::client(&self.shared.options.client_info, callbacks.capabilities())?;
+        let client = Arc::new(client);
         let recorder = Recorder::new(self.session.warnings.clone(), self.session.attempts.clone());
         let recorder = Arc::new(recorder.hiding(self.session.secrets.clone()));
         let desk = match Desk::open(&self.session.name, callbacks, &recorder) {
@@ -137,11 +138,11 @@ impl Berth<'_> {
     }
 
     fn http(self, params: &HttpParams, held: &Held) -> Result<Arc<HttpSession>, Fault> {
-        headers::check_address(&params.url)?;
+        let target = headers::address(&params.url)?;
         let (headers, dropped) = headers::given(&params.headers)?;
         dropped.into_iter().for_each(|header| held.recorder.warn(header));
         let http = Arc::new(HttpSession::new(
-            &params.url,
+            (&params.url, target),
             (headers, params.authorize.clone()),
             self.shared.client(&params.url)?,
             held.recorder.clone(),

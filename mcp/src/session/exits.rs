@@ -72,10 +72,13 @@ pub(super) async fn end_callbacks(end: DeskEnd, orders: OrderWatch) -> Result<()
 
 /// Waits for the end of rmcp's loop.
 pub(super) async fn end_link(end: LinkEnd, orders: OrderWatch) -> Result<(), Suppressed> {
-    let patience = share(&orders, 4).min(LOOP_END);
-    match tokio::time::timeout(patience, end.ended()).await {
-        Ok(()) => Ok(()),
-        Err(_) => Err(Suppressed("the protocol loop did not end in time".into())),
+    tokio::select! {
+        // The time is asked for last, because the loop has usually ended by now.
+        biased;
+        () = end.ended() => Ok(()),
+        () = async { tokio::time::sleep(share(&orders, 4).min(LOOP_END)).await } => {
+            Err(Suppressed("the protocol loop did not end in time".into()))
+        }
     }
 }
 

@@ -41,8 +41,9 @@ pub(crate) async fn own(session: Arc<Session>, ordered: Ordered, shared: Arc<Sha
     }
     left.leave.suppressed.splice(0..0, unclean);
     left.leave.clean = left.leave.judge();
-    life.claim = None;
+    life.withdraw(&shared);
     last_word.say(reporting::finish(&session, &life, left));
+    shared.take_spent(life.spent());
 }
 
 /// Takes a session that was lost down, if its server is to be started again. Returns the pause before that.

@@ -65,7 +65,7 @@ pub(super) fn finish(session: &Session, life: &Life, left: Left) -> Finished {
         name: session.params.name.clone(),
         transport: session.kind(),
         era: info.and_then(|info| info.era.clone()),
-        server: info.and_then(|_| session.profile.lock().server.clone()),
+        server: info.and_then(|_| session.profile.lock().server().cloned()),
         outcome: worst.map_or(Outcome::Ok, |fault| fault.outcome),
         error,
         connect_ms: clock.connect_ms(),

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::naming::Claims;
+use super::start::Life;
 use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::params::GroupOptions;
@@ -34,6 +35,13 @@ pub(crate) struct Shared {
     pub(super) census: Census,
     /// The watchdog, once the first child has been started; the reason if it could not be started.
     guard: Mutex<Option<Result<Arc<Guard>, String>>>,
+    /// The memory of sessions that were left while the group closes; `None` before. There is much of it, and the callers
+    /// wait for the report only.
+    #[expect(
+        clippy::vec_box,
+        reason = "a life is large, and a list that grows would move all of them"
+    )]
+    spent: Mutex<Option<Vec<Box<Life>>>>,
     /// Made for the first view. A group without a view sends no events.
     events: OnceLock<broadcast::Sender<Event>>,
 }
@@ -52,6 +60,7 @@ impl Shared {
             claims: Arc::default(),
             census: Census::default(),
             guard: Mutex::default(),
+            spent: Mutex::default(),
             events: OnceLock::new(),
         }
     }
@@ -77,6 +86,37 @@ impl Shared {
     /// Whether the group drains.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// From now on the memory of a session that was left is kept until [`drop_spent`](Self::drop_spent).
+    pub(crate) fn begin_closing(&self) {
+        self.spent.lock().get_or_insert_default();
+    }
+
+    /// Whether the group closes.
+    pub(super) fn is_closing(&self) -> bool {
+        self.spent.lock().is_some()
+    }
+
+    /// Takes over the memory of a session that has been left.
+    pub(super) fn take_spent(&self, life: Box<Life>) {
+        let mut spent = self.spent.lock();
+        let now = match &mut *spent {
+            Some(spent) => {
+                spent.push(life);
+                None
+            }
+            None => Some(life),
+        };
+        // Dropped after the lock.
+        drop(spent);
+        drop(now);
+    }
+
+    /// Frees the memory of the sessions.
+    pub(crate) fn drop_spent(&self) {
+        let spent = self.spent.lock().take();
+        drop(spent);
     }
 
     /// Puts a new child on the list of the watchdog, if there is one.
@@ -122,5 +162,32 @@ impl Shared {
     /// The steps of all sessions from now on.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
         self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_left_while_its_group_closes_is_freed_after_the_report() {
+        let shared = Shared::new(GroupOptions::default());
+        let leave = || {
+            let mut life = Life::default();
+            life.claim = Some(shared.claims.of(&"s".into()));
+            life.withdraw(&shared);
+            shared.take_spent(life.spent());
+        };
+        let claims = || Arc::strong_count(&shared.claims) - 1;
+        leave();
+        assert_eq!(claims(), 0, "a name is free at once, because the group goes on");
+        shared.begin_closing();
+        leave();
+        assert_eq!(claims(), 1);
+        shared.begin_closing();
+        leave();
+        assert_eq!(claims(), 2, "a second call of `close` frees nothing");
+        shared.drop_spent();
+        assert_eq!(claims(), 0);
     }
 }

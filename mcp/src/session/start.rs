@@ -28,6 +28,8 @@ pub(super) struct Life {
     pub(super) info: Option<SessionInfo>,
     /// Whether this start came up.
     pub(super) is_up: bool,
+    /// The session as its users saw it, if it is left while its group closes.
+    live: Option<Arc<Live>>,
     pub(super) comebacks: Comebacks,
     pub(super) held: Option<Held>,
     /// The names of its components, until they are withdrawn.
@@ -53,6 +55,22 @@ impl Life {
             && !session.watch.is_asked_to_leave()
             && !shared.is_draining()
             && self.comebacks.follow(session, fault)
+    }
+
+    /// The part that is only memory: the child's process group is dropped here.
+    pub(super) fn spent(mut self) -> Box<Self> {
+        if let Some(held) = &mut self.held {
+            held.process = None;
+        }
+        Box::new(self)
+    }
+
+    /// The names of its components are free again. In a group that closes no other session wants them, and they are
+    /// freed later.
+    pub(super) fn withdraw(&mut self, shared: &Shared) {
+        if !shared.is_closing() {
+            self.claim = None;
+        }
     }
 }
 
@@ -219,8 +237,12 @@ fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
         session.advance(Stage::Leaving { fault: fault.cloned() });
     }
     if !comes_back {
-        // Its components are withdrawn, so another session may have their names.
-        life.claim = None;
+        life.withdraw(shared);
+    }
+    if let Stage::Up(live) = stage
+        && shared.is_closing()
+    {
+        life.live = Some(live);
     }
     session.tell(shared, || match fault {
         None => EventKind::Closing,

@@ -57,6 +57,8 @@ pub(crate) type HttpError = StreamableHttpError<Fault>;
 #[derive(Debug)]
 pub(crate) struct HttpSession {
     url: Arc<str>,
+    /// The address as requests have it, parsed once for all of them.
+    target: reqwest::Url,
     /// The address without parts that may be secrets, for texts.
     shown_url: String,
     headers: Headers,
@@ -73,7 +75,7 @@ pub(crate) struct HttpSession {
 
 impl HttpSession {
     pub(crate) fn new(
-        url: &str,
+        (url, target): (&str, reqwest::Url),
         (headers, provider): (Headers, Option<Authorize>),
         client: Client,
         recorder: Arc<Recorder>,
@@ -84,6 +86,7 @@ impl HttpSession {
         let url = url.into();
         Self {
             url,
+            target,
             shown_url,
             headers,
             provider,

@@ -86,11 +86,11 @@ impl Pending {
         self.introductions.lock()[usize::from(kind.is_initialize())] = answer;
     }
 
-    /// The server's description of itself, as it came: its answer to `initialize` if it is of the older era, or else to
-    /// `server/discover`.
-    pub(crate) fn introduction(&self, is_legacy: bool) -> Option<Map<String, Value>> {
-        match &self.introductions.lock()[usize::from(is_legacy)] {
-            Value::Object(answer) => Some(answer.clone()),
+    /// Takes the server's description of itself, as it came: its answer to `initialize` if it is of the older era, or else
+    /// to `server/discover`.
+    pub(crate) fn take_introduction(&self, is_legacy: bool) -> Option<Map<String, Value>> {
+        match std::mem::take(&mut *self.introductions.lock())[usize::from(is_legacy)].take() {
+            Value::Object(answer) => Some(answer),
             _ => None,
         }
     }

@@ -105,7 +105,9 @@ impl HttpSession {
     /// Posts the cancellations, until it is dropped.
     pub(crate) async fn post_cancellations(self: &Arc<Self>) -> Infallible {
         let client = SessionClient(self.clone());
-        let mut posts = FuturesUnordered::new();
+        // Most sessions have none, and so no set either.
+        let first = self.cancellations.next().await;
+        let mut posts = FuturesUnordered::from_iter([client.post_cancellation(first)]);
         loop {
             tokio::select! {
                 Some(()) = posts.next(), if !posts.is_empty() => {}

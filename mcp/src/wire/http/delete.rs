@@ -73,20 +73,24 @@ impl HttpSession {
 
     async fn delete_one(&self, session: Stray, turns: &Semaphore, orders: &OrderWatch) -> Deleted {
         let Stray { id, version } = session;
-        // The watch comes last, because there is mostly a turn, and the watch registers at three regions and a timer.
+        // Read once, because a look at the time asks every region around.
+        let order = orders.current();
+        // The watch comes last, because there is mostly a turn, and the watch registers at two regions and a timer.
         let turn = tokio::select! {
             biased;
-            turn = turns.acquire(), if !orders.is_over() => turn,
-            () = orders.out_of_time() => return Deleted::of(Delete::NotSent),
+            turn = turns.acquire(), if !order.is_over() => turn,
+            () = orders.out_of_time_of(order) => return Deleted::of(Delete::NotSent),
         };
         let mut turn = Some(turn);
-        let mut headers = self.headers.clone();
-        if let Some(version) = version {
-            headers.insert(PROTOCOL_VERSION, version);
-        }
         let mut sent = pin!(async {
-            let response =
-                self.send(true, |client| prepared(client.delete(&*self.url), Some(&id), &headers));
+            let response = self.send(true, |client| {
+                let request = client.delete(self.target.clone());
+                let request = prepared(request, Some(&id), &self.headers);
+                match &version {
+                    Some(version) => request.header(PROTOCOL_VERSION, version),
+                    None => request,
+                }
+            });
             let response = response.await?;
             match response.status() {
                 status if status.is_success() => Ok(Delete::Terminated),
@@ -102,7 +106,7 @@ impl HttpSession {
             tokio::select! {
                 biased;
                 answer = &mut sent => break answer,
-                () = orders.out_of_time() => return Deleted::of(Delete::TimedOut),
+                () = orders.out_of_time_of(order) => return Deleted::of(Delete::TimedOut),
                 () = &mut turn_over, if turn.is_some() => turn = None,
             }
         };

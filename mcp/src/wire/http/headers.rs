@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::header::{
     ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 use crate::fault::Fault;
 use crate::report::Outcome;
@@ -141,11 +141,11 @@ pub(super) fn location(response: &Response) -> Option<String> {
     Some(shown(&location))
 }
 
-/// Checks the address of a server. The error does not show it, because it may contain a secret anywhere.
-pub(crate) fn check_address(url: &str) -> Result<(), Fault> {
+/// Reads the address of a server. The error does not show it, because it may contain a secret anywhere.
+pub(crate) fn address(url: &str) -> Result<Url, Fault> {
     let wrong = "the address of the server is not one of http or https";
-    match reqwest::Url::parse(url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
+    match Url::parse(url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
         Ok(_) => Err(Fault::new(Outcome::Other, wrong)),
         Err(error) => Err(Fault::caused(Outcome::Other, wrong, error)),
     }
@@ -154,7 +154,7 @@ pub(crate) fn check_address(url: &str) -> Result<(), Fault> {
 /// An address in a form that may be shown: without user, password and query, which may be
 /// secrets.
 pub(crate) fn shown(url: &str) -> String {
-    let Ok(mut url) = reqwest::Url::parse(url) else {
+    let Ok(mut url) = Url::parse(url) else {
         return url.to_owned();
     };
     let _ = url.set_username("");
@@ -218,10 +218,10 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_used_is_told_without_being_shown() {
-        check_address("http://127.0.0.1:1/mcp").expect("an address");
-        check_address("HTTPS://h").expect("an address");
+        address("http://127.0.0.1:1/mcp").expect("an address");
+        address("HTTPS://h").expect("an address");
         for wrong in ["", "s3cret", "ftp://s3cret/", "localhost:80", "http://"] {
-            let fault = check_address(wrong).expect_err(wrong).line();
+            let fault = address(wrong).expect_err(wrong).line();
             assert!(fault.contains("not one of http or https") && !fault.contains("s3cret"));
         }
     }

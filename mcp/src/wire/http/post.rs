@@ -108,7 +108,8 @@ impl SessionClient {
         }
         let response = session
             .send(kind.is_repeatable(), |client| {
-                prepared(client.post(&*session.url), session_id.as_deref(), &headers).json(message)
+                prepared(client.post(session.target.clone()), session_id.as_deref(), &headers)
+                    .json(message)
             })
             .await?;
         if kind.is_lifecycle() {
@@ -174,7 +175,7 @@ impl SessionClient {
         let session = &*self.0;
         let response = session
             .send(true, |client| {
-                let request = client.post(&*session.url);
+                let request = client.post(session.target.clone());
                 prepared(request, way.session_id.as_deref(), &way.headers).json(answer)
             })
             .await?;
@@ -190,7 +191,7 @@ impl SessionClient {
         let session = &*self.0;
         let response = session
             .send(true, |client| {
-                let request = client.get(&*session.url);
+                let request = client.get(session.target.clone());
                 let request = prepared(request, way.session_id.as_deref(), &way.headers);
                 match last_event_id {
                     Some(id) => request.header(LAST_EVENT_ID, id),
