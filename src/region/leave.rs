@@ -13,6 +13,7 @@ use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
 use super::kind::Kind;
 use super::links;
 use super::links::Links;
+use super::look;
 use super::node::{Inner, More, Node};
 use super::observe;
 use super::own_exits::OwnExits;
@@ -260,9 +261,8 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
         unwind::drop_each_quietly(waiters.into_wakers());
     }
     if has_held_off(node) {
-        // A shield or shelter that is left no longer holds a cancellation off. Before the regions inside are linked farther
-        // out, because they look then.
-        quiet::begin_epoch_inside(node);
+        // Before the regions inside are linked farther out, because they look then.
+        quiet::begin_epoch();
     }
     links::unlink(node, links);
     if outlives_parent {
@@ -272,15 +272,15 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
     }
 }
 
-/// Whether a cancellation around this region, which was left, may count for the regions inside from now on. The regions inside
-/// a stay are inside its scope from now on, so nothing changes for them as long as the scope lives and is a shield.
+/// Whether this region, which was left, has held off a cancellation or a time that counts for the regions inside from now on.
 ///
-/// The scope's flags are read after `LEFT` of the stay was set. If the scope is left or gives way after that, it begins an epoch
-/// itself.
+/// The regions inside a stay are inside its scope from now on, so nothing changes for them as long as the scope lives and is a
+/// shield. The scope's flags are read after `LEFT` of the stay was set. If the scope is left or gives way after that, it begins
+/// an epoch itself.
 fn has_held_off(node: &Arc<Node>) -> bool {
     let goes_on = || {
         let scope = walk::scope_of(node);
         node.kind() == Kind::Stay && scope.flags() & (SHIELD | LEFT) == SHIELD
     };
-    node.has(SHIELD | SHELTERED) && !goes_on()
+    node.has(SHIELD | SHELTERED) && node.encloses.is_so() && !goes_on() && look::finds_event(node)
 }

@@ -122,6 +122,32 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
     }
 }
 
+/// Whether a region around this one, up to a shield, is cancelled or has times. To be asked after `LEFT` was set: this region has
+/// held that off, and the regions inside look again if it finds any.
+///
+/// If it finds none, no epoch begins. T1 sets `LEFT` and asks here; T2 cancels a region farther out and raises the epoch; T3 looks
+/// from inside in that epoch, and must see `LEFT`. So T1 changes the epoch's word too: either it then finds the cancellation, or
+/// T2 and T3 have acquired `LEFT`.
+pub(super) fn finds_event(region: &Node) -> bool {
+    let now = epoch().fetch_add(0, Ordering::AcqRel);
+    let end = shortcut::seek(region, Sought::Event, now, |node| {
+        // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
+        let quiet = quiet::is_quiet_in(node, now);
+        match node.flags() {
+            flags if flags & (CANCELLED | DOOMED | TIMED) != 0 => Found::It,
+            flags if quiet || flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
+            _ => Found::FartherOut,
+        }
+    });
+    match end {
+        End::At(_) => true,
+        End::None { passed, .. } => {
+            passed.leave(Sought::Event, now, None);
+            false
+        }
+    }
+}
+
 /// This region's own reason, else that of the nearest cancelled region around it, as seen from
 /// here.
 pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {

@@ -10,7 +10,7 @@ use super::record::sent::Sent;
 #[cfg(feature = "inspect")]
 use super::register::listed::Entry;
 use super::tally::Caught;
-use super::time::limits::Limits;
+use super::time::limits::{Limits, Times};
 use super::wave::Wave;
 use crate::clock::Clock;
 use crate::identity::{Identity, SharedIdentity};
@@ -98,13 +98,14 @@ pub(super) struct Rest {
 #[derive(Default)]
 pub(super) struct Shortcuts {
     /// Each with the number of events at which it was found; see `shortcut.rs`.
-    pub(super) ends: [Option<(u64, Option<Weak<Node>>)>; 5],
+    pub(super) ends: [Option<(u64, Option<Weak<Node>>)>; 7],
     pub(super) first: Option<First>,
 }
 
 /// The earliest time from a region outwards, as a walk has found it; see `time/around.rs`.
 pub(super) struct First {
     pub(super) number: u64,
+    pub(super) times: Times,
     pub(super) first: Option<(Instant, Weak<Node>)>,
     pub(super) clocked: Option<Weak<Node>>,
 }

@@ -60,7 +60,7 @@ pub(super) enum Event {
 }
 
 /// See invariant 4.
-fn moment() -> u64 {
+pub(super) fn moment() -> u64 {
     epoch().load(Ordering::Acquire) + tidings().load(Ordering::Acquire)
 }
 
@@ -117,8 +117,7 @@ pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> 
     let stopped = stop(node, reason);
     // The grace begins now, and not when a future looks at the region.
     let begun = unwind::catch(|| time::stop_due(node));
-    // A scope that was entered by a call has no run that would watch the time.
-    let told = time::change_times(node, |_| if node.is_entered_by_call() { UNWATCHED } else { 0 });
+    let told = time::tell_times(node);
     unwind::first_of([stopped, begun.err(), told].into_iter().flatten())
 }
 

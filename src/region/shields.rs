@@ -14,7 +14,7 @@ use super::quiet;
 use super::request;
 use super::request::{Delivery, Signal};
 use super::shortcut;
-use super::shortcut::Sought;
+use super::shortcut::{End, Found, Sought};
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Weak};
@@ -120,7 +120,19 @@ pub(super) fn held_around(region: &Node) -> Option<Reason> {
     if region.has(SHELTERED | SHIELD | LEFT) {
         return None;
     }
-    let held = walk::around(region).find(|node| node.has(HELD))?;
+    let now = request::moment();
+    let end = shortcut::seek(region, Sought::Held, now, |node| match node.flags() {
+        flags if flags & HELD != 0 => Found::It,
+        flags if flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
+        _ => Found::FartherOut,
+    });
+    let held = match end {
+        End::At(held) => held,
+        End::None { passed, .. } => {
+            passed.leave(Sought::Held, now, None);
+            return None;
+        }
+    };
     let inner = held.inner.lock();
     inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
 }

@@ -5,16 +5,17 @@
 //!
 //! # Invariants
 //!
-//! 1. A shortcut counts only in the epoch in which it was left; one to a setting, as long as the number of tidings is the
-//!    same. A new epoch begins with each event that may put another region
+//! 1. A shortcut counts only in the epoch in which it was left; one to a region that is held, in the moment; one to a setting,
+//!    as long as the number of tidings is the same. A new epoch begins with each event that may put another region
 //!    between its two ends, or change which region is the nearest: a region with others inside it that is moved, cancelled or
-//!    stopped, and a shield that gives way. A region that is left changes neither, if it is not the end itself.
+//!    stopped, a first time, and a shield that gives way or is left where that is an event for the regions inside. Another
+//!    region that is left changes neither, if it is not the end itself.
 //!    The end may be that there is no such region.
 //! 2. A shortcut does not count if the region at its end was left, or is not of the kind that the walk seeks: then the walk goes
 //!    on from the region with the shortcut.
 //! 3. A shortcut stands only in a region with another one inside it, so that the move of that region begins an epoch.
 
-use super::flags::{CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP};
+use super::flags::{CANCELLED, DOOMED, HELD, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP, TIMED};
 use super::node::Node;
 use super::walk;
 use super::walk::live_parent;
@@ -35,6 +36,10 @@ pub(super) enum Sought {
     Cancelled,
     /// A region that was asked to stop.
     Stopped,
+    /// A region that is cancelled or has times, up to a shield.
+    Event,
+    /// A region that keeps its body for a shield.
+    Held,
     /// A region that was given a clock.
     Clock,
     /// A task that was given a patience with shields.
@@ -46,6 +51,8 @@ impl Sought {
         match self {
             Sought::Cancelled => node.has(CANCELLED | DOOMED),
             Sought::Stopped => node.has(STOP),
+            Sought::Held => node.has(HELD),
+            Sought::Event => node.has(CANCELLED | DOOMED | TIMED),
             Sought::Host | Sought::Clock | Sought::Patience => true,
         }
     }

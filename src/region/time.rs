@@ -23,8 +23,9 @@ mod settings;
 mod unwatched;
 mod waits;
 
+pub(super) use limits::Times;
 pub(crate) use settings::{add_deadline, set_deadline, set_grace, set_timeout};
-pub(super) use settings::{change_times, has_new_times, note_time, start_timeout, watches_itself};
+pub(super) use settings::{has_new_times, note_time, start_timeout, tell_times, watches_itself};
 pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(crate) use unwatched::{
     is_cancelled_by_now, look_at_clock, look_at_clock_around_child, look_at_clock_of_group,
@@ -43,14 +44,6 @@ use crate::reason::{Reason, ReasonKind};
 use crate::sync::Arc;
 use std::time::Instant;
 
-/// The times of a region that count.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Times {
-    All,
-    /// Only the shield's grace, for a region after the end of its body.
-    OfShield,
-}
-
 /// The next of this region's times. The grace after a stop or a cancellation that has just
 /// happened begins now.
 pub(super) fn next_due(node: &Arc<Node>, times: Times) -> Option<Instant> {
@@ -59,6 +52,7 @@ pub(super) fn next_due(node: &Arc<Node>, times: Times) -> Option<Instant> {
     }
     let of_body = match times {
         Times::All => [deadline_due(node), stop_due(node)],
+        Times::OfCancelled => [clock::deadline(node), stop_due(node)],
         Times::OfShield => [None; 2],
     };
     of_body.into_iter().chain([shield_due(node)]).flatten().min()
@@ -202,16 +196,12 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
 /// their deadlines and running graces (R11, R13). The grace of a shield counts too, because the shield gives way at
 /// its end (R12).
 pub(crate) fn effective_deadline(region: &Arc<Node>) -> Option<Instant> {
-    if region.flags() & (ENTERED | LEFT) == ENTERED && !look::is_cancelled(region) {
-        return around::earliest(region).into_iter().map(|(due, _)| due).min();
-    }
     // The deadline of a region that is cancelled already counts here.
-    let mut earliest = None;
-    walk::each_around(region, |node| {
-        // A stay is its scope.
-        let node = walk::scope_of(node);
-        let ends = [earliest, clock::deadline(&node), stop_due(&node), shield_due(&node)];
-        earliest = ends.into_iter().flatten().min();
-    });
-    earliest
+    let times = if look::is_cancelled(region) { Times::OfCancelled } else { Times::All };
+    if region.flags() & (ENTERED | LEFT) == ENTERED {
+        return around::earliest(region, times).into_iter().map(|(due, _)| due).min();
+    }
+    // Nothing is around it. It is the region of an exit that runs elsewhere, or is not entered yet.
+    let ends = [clock::deadline(region), stop_due(region), shield_due(region)];
+    ends.into_iter().flatten().min()
 }

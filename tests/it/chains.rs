@@ -354,6 +354,33 @@ fn r12_looks_far_out_end_at_a_shield_until_it_is_left() {
 }
 
 #[test]
+fn r11_a_time_around_a_shield_counts_inside_after_the_shield_was_left() {
+    for stopped in [false, true] {
+        let clock = MockClock::new();
+        let body = async {
+            let outer = CancelScope::new().timeout(Duration::from_secs(1)).enter().unwrap();
+            let shield = CancelScope::new().shielded();
+            let shield = outer.run(async { shield.enter().unwrap() }).await.unwrap();
+            let inner = shield.run(async { enter() }).await.unwrap();
+            if stopped {
+                outer.handle().stop();
+            }
+            let handle = inner.handle();
+            let mut wait = moored::testing::hand(handle.cancelled());
+            wait.pending();
+            assert_eq!((handle.is_cancelled(), handle.deadline()), (false, None));
+            drop(shield);
+            assert!(handle.deadline().is_some());
+            wait.pending();
+            clock.advance(Duration::from_secs(1));
+            wait.ready();
+            drop((inner, outer));
+        };
+        hand(task(body).clock(clock.clone())).drive();
+    }
+}
+
+#[test]
 fn r12_a_run_that_is_dropped_in_an_entered_shield_that_gave_way_holds_nothing_off() {
     let clock = MockClock::new();
     let body = async {

@@ -3,7 +3,7 @@
 use super::shields_between_polls::{Boxed, SECOND, idle};
 use crate::support::{Executor, Gate, Log, hand, lose, poll_once, steps};
 use futures::StreamExt;
-use futures::future::{join, select};
+use futures::future::{LocalBoxFuture, join, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
 use moored::{CancelScope, Clock, ExitStack, TaskGroup, shield, task};
@@ -192,6 +192,45 @@ fn r12_a_shield_that_holds_between_polls_is_looked_at_a_few_times_in_its_time_an
     }
     let wakes = run.wakes.count() - before;
     assert!(wakes <= 40, "{wakes} wakes in a second");
+}
+
+#[test]
+fn r12_a_shield_that_took_long_to_be_polled_is_woken_again_after_as_long_a_time() {
+    let (clock, scope, gate) = (MockClock::new(), CancelScope::new(), Gate::new());
+    let polls = std::cell::Cell::new(0);
+    let body = async {
+        let mut waits = Box::pin(gate.wait());
+        let mut all: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
+        let slow = std::future::poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            if polls.get() > 1 {
+                clock.advance(SECOND);
+            }
+            waits.as_mut().poll(cx)
+        });
+        all.push(Box::pin(shield(slow)));
+        all.push(Box::pin(pending()));
+        all.next().await;
+        // Kept from here on.
+        pending::<()>().await;
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.pending();
+    scope.cancel();
+    run.idle();
+    assert_eq!(polls.get(), 2, "by the cancellation");
+    clock.advance(PATIENCE);
+    run.idle();
+    assert_eq!(polls.get(), 3, "by the region, to see");
+    clock.advance(SECOND - INSTANT);
+    run.idle();
+    assert_eq!(polls.get(), 3, "it was woken again too early");
+    clock.advance(INSTANT);
+    run.idle();
+    assert_eq!(polls.get(), 4);
+    gate.open();
+    clock.advance(5 * SECOND);
+    assert!(run.drive().is_err());
 }
 
 #[test]

@@ -96,6 +96,83 @@ fn r11_a_deadline_may_be_moved_out_and_in_while_the_scope_runs() {
 }
 
 #[test]
+fn r11_a_deadline_that_is_put_off_wakes_no_wait_and_comes_at_its_new_time() {
+    let clock = MockClock::new();
+    let start = moored::Clock::now(&clock);
+    let (scope, inner) = (CancelScope::new().timeout(2 * SECOND), CancelScope::new());
+    let (handle, inside) = (scope.handle(), inner.handle());
+    let mut run = hand(task(scope.run(inner.run(pending::<()>()))).clock(clock.clone()));
+    run.pending();
+    let mut waits = [hand(handle.cancelled()), hand(inside.cancelled())];
+    waits.iter_mut().for_each(|wait| wait.pending());
+    for seconds in 4..8 {
+        scope.set_deadline(start + seconds * SECOND);
+        assert_eq!(inside.deadline(), Some(start + seconds * SECOND));
+    }
+    assert!(waits.iter().all(|wait| wait.wakes.count() == 0));
+    clock.advance(2 * SECOND);
+    waits.iter_mut().for_each(|wait| wait.pending());
+    clock.advance(5 * SECOND);
+    // The run is not polled.
+    waits.iter_mut().for_each(|wait| wait.ready());
+    run.drive().unwrap_err();
+}
+
+#[test]
+fn r11_a_deadline_that_is_brought_forward_after_it_was_put_off_comes_in_time() {
+    // Before the timers of the waits, and after them.
+    for forward in [1, 3] {
+        let clock = MockClock::new();
+        let start = moored::Clock::now(&clock);
+        let (scope, inner) = (CancelScope::new().timeout(2 * SECOND), CancelScope::new());
+        let (handle, inside) = (scope.handle(), inner.handle());
+        let mut run = hand(task(scope.run(inner.run(pending::<()>()))).clock(clock.clone()));
+        run.pending();
+        let mut waits = [hand(handle.cancelled()), hand(inside.cancelled())];
+        waits.iter_mut().for_each(|wait| wait.pending());
+        scope.set_deadline(start + 9 * SECOND);
+        scope.set_deadline(start + forward * SECOND);
+        waits.iter_mut().for_each(|wait| wait.pending());
+        for second in 1..forward {
+            clock.advance(SECOND);
+            assert_eq!(waits[0].wakes.count(), usize::from(second == 2));
+            waits.iter_mut().for_each(|wait| wait.pending());
+        }
+        clock.advance(SECOND);
+        waits.iter_mut().for_each(|wait| wait.ready());
+        run.drive().unwrap_err();
+    }
+}
+
+#[test]
+fn r11_a_wait_is_told_once_of_a_deadline_that_is_brought_forward_until_it_has_looked() {
+    let clock = MockClock::new();
+    let start = moored::Clock::now(&clock);
+    let (scope, inner) = (CancelScope::new().timeout(9 * SECOND), CancelScope::new());
+    let (handle, inside) = (scope.handle(), inner.handle());
+    let mut run = hand(task(scope.run(inner.run(pending::<()>()))).clock(clock.clone()));
+    run.pending();
+    let mut waits = [hand(handle.cancelled()), hand(inside.cancelled())];
+    let mut tightened = hand(inside.tightened(Some(start + 4 * SECOND)));
+    waits.iter_mut().for_each(|wait| wait.pending());
+    tightened.pending();
+    for seconds in [8, 7, 6] {
+        scope.set_deadline(start + seconds * SECOND);
+    }
+    assert!(waits.iter().all(|wait| wait.wakes.count() == 1));
+    tightened.pending();
+    waits[1].pending();
+    scope.set_deadline(start + 5 * SECOND);
+    assert_eq!(waits[1].wakes.count(), 2);
+    scope.set_deadline(start + 3 * SECOND);
+    tightened.ready();
+    waits.iter_mut().for_each(|wait| wait.pending());
+    clock.advance(3 * SECOND);
+    waits.iter_mut().for_each(|wait| wait.ready());
+    run.drive().unwrap_err();
+}
+
+#[test]
 fn r11_a_deadline_given_from_another_thread_wakes_the_run() {
     let clock = MockClock::new();
     let start = moored::Clock::now(&clock);

@@ -65,6 +65,26 @@ fn r01_a_wait_that_begins_against_the_leaving_of_the_regions_between() {
     });
 }
 
+/// A shield is left while a region around it is cancelled, and another thread looks from inside. If the look found nothing, because
+/// it saw the shield, a later one finds the cancellation.
+#[test]
+fn r12_the_end_of_a_shield_against_a_cancellation_around_it_and_a_look_inside() {
+    model(|| {
+        let [outer] = chain();
+        let enters = outer.run(async { CancelScope::new().shielded().enter().unwrap() });
+        let shield = block_on(enters).unwrap();
+        let inner = block_on(shield.run(async { CancelScope::new().enter().unwrap() })).unwrap();
+        let (handle, looking) = (outer.handle(), inner.handle());
+        let cancels = thread::spawn(move || handle.cancel());
+        let looks = thread::spawn(move || looking.is_cancelled());
+        drop(shield);
+        cancels.join().unwrap();
+        looks.join().unwrap();
+        assert!(inner.handle().is_cancelled());
+        drop((inner, outer));
+    });
+}
+
 /// A look that leaves its end behind while that region is left finds the cancellation or not; a later look does not.
 #[test]
 fn r07_a_look_against_the_leaving_of_the_cancelled_region() {

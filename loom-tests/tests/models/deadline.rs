@@ -171,3 +171,35 @@ fn r11_setting_the_first_deadline_of_a_parked_run_against_a_wait_that_another_on
         waits.join().unwrap();
     });
 }
+
+/// A deadline is brought forward twice, or put off and brought forward, while a wait inside arms its timer: the wait ends at the last
+/// one, although it is not told of each change.
+#[test]
+fn r11_moving_a_deadline_twice_against_a_wait_inside() {
+    for first in [2, 9] {
+        model(move || {
+            let clock = StubClock::new();
+            let start = clock.now();
+            let (outer, inner) =
+                (CancelScope::new().deadline(start + 4 * SECOND), CancelScope::new());
+            let outer = Arc::new(outer);
+            let run = outer.run(inner.run(pending::<()>()));
+            let mut run = pin!(task(run).clock(clock.clone()));
+            assert!(poll_once(run.as_mut()).is_pending());
+            let handle = inner.handle();
+            let mut wait = Box::pin(handle.cancelled());
+            assert!(poll_once(wait.as_mut()).is_pending());
+            let setter = thread::spawn({
+                let outer = Arc::clone(&outer);
+                move || {
+                    outer.set_deadline(start + first * SECOND);
+                    outer.set_deadline(start + SECOND);
+                }
+            });
+            let waits = thread::spawn(move || block_on(wait));
+            setter.join().unwrap();
+            clock.tick();
+            waits.join().unwrap();
+        });
+    }
+}

@@ -6,7 +6,9 @@
 //! the patience after that, the body is dropped.
 //!
 //! The shields are woken only once in that time, because `FuturesUnordered` wakes itself after it has polled a future,
-//! and the poll that follows reaches no shield again.
+//! and the poll that follows reaches no shield again. And they are not woken again before as much time has passed as they
+//! took to be polled: if the poll of all of 100,000 shields takes longer than the patience, each poll of the region would
+//! otherwise wake all of them (R19).
 
 use super::Frame;
 use crate::clock::Timer;
@@ -14,6 +16,7 @@ use crate::region::flags::HELD;
 use crate::region::shields;
 use crate::region::time::clock;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct ShieldWait {
@@ -21,8 +24,8 @@ pub(super) struct ShieldWait {
     next: Option<Timer>,
     /// Whether the shields below were woken when it was armed.
     woken: bool,
-    /// Whether none of them has been polled since they were woken.
-    unseen: bool,
+    /// The instant at which they were woken, until one of them has been polled.
+    unseen: Option<Instant>,
 }
 
 /// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
@@ -37,15 +40,19 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
     let Some(later) = now.checked_add(patience) else { return true };
     let ShieldWait { next, woken, unseen } = &mut frame.extras().shield_wait;
     let over = next.take_if(|next| next.at() <= now).is_some();
-    (*woken, *unseen) = (*woken && !over, *unseen && !reached);
+    let since = if reached { unseen.take() } else { None };
+    let rest = since.and_then(|since| now.checked_add(now.saturating_duration_since(since)));
+    let rest = rest.filter(|rest| next.as_ref().is_none_or(|next| next.at() < *rest));
+    *woken = *woken && (!over || rest.is_some());
     let wakes = !(reached || *woken);
-    if wakes && std::mem::replace(unseen, true) {
+    if wakes && unseen.replace(now).is_some() {
         return false;
     }
     *woken |= wakes;
     // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
-    if wakes || (next.is_none() && !over) {
-        frame.extras().shield_wait.next = Some(clock::timer(frame.node(), later));
+    let again = (wakes || (next.is_none() && !over)).then_some(later);
+    if let Some(at) = rest.or(again) {
+        frame.extras().shield_wait.next = Some(clock::timer(frame.node(), at));
     }
     if wakes {
         shields::wake_shields_below(frame.node());

@@ -6,7 +6,9 @@
 //! # Invariants
 //!
 //! 1. Such a time counts as long as the number of [tidings](crate::sync::tidings) is that of the walk. Each event that may
-//!    add a time around a region, or a region that has one, raises the number after it has happened.
+//!    add a time around a region, or a region that has one, raises the number after it has happened. A change of a deadline
+//!    that is no news for the waits raises nothing, because no walk has read it since the last change that was, or it takes
+//!    the earlier time away.
 //! 2. An event that only takes a time away raises nothing, as the end of a region, or a cancellation. So a time does not count
 //!    if its region has another one by now: then the walk goes on.
 //! 3. The regions up to the next one that was given a clock are one *stretch*, because times of two clocks cannot be compared.
@@ -28,12 +30,12 @@ struct Stretch {
     clocked: Option<Arc<Node>>,
 }
 
-/// The earliest time of each stretch, the nearest first: of `region` and the regions around it, up to a shield.
-pub(in crate::region) fn earliest(region: &Arc<Node>) -> Vec<(Instant, Arc<Node>)> {
+/// The earliest of these times of each stretch, the nearest first: of `region` and the regions around it, up to a shield.
+pub(in crate::region) fn earliest(region: &Arc<Node>, times: Times) -> Vec<(Instant, Arc<Node>)> {
     let mut all = Vec::new();
     let mut at = (!region.has(LEFT)).then(|| Arc::clone(region));
     while let Some(from) = at {
-        let Stretch { first, clocked } = stretch(&from);
+        let Stretch { first, clocked } = stretch(&from, times);
         all.extend(first);
         at = clocked.filter(|node| !node.has(SHELTERED | SHIELD));
         at = at.and_then(|node| walk::live_parent(&node));
@@ -43,17 +45,17 @@ pub(in crate::region) fn earliest(region: &Arc<Node>) -> Vec<(Instant, Arc<Node>
 
 /// Whether a time around `region`, by the clock that is nearest there, has come by `now`.
 pub(super) fn has_come_around(region: &Node, now: Instant) -> bool {
-    let first = walk::live_parent(region).and_then(|around| stretch(&around).first);
+    let first = walk::live_parent(region).and_then(|around| stretch(&around, Times::All).first);
     first.is_some_and(|(due, _)| due <= now)
 }
 
-fn stretch(from: &Arc<Node>) -> Stretch {
+fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
     let number = tidings().load(Ordering::Acquire);
     let mut found = Stretch::default();
     let mut passed = Vec::new();
     let mut at = Some(Arc::clone(from));
     while let Some(node) = at.take() {
-        if let Some(known) = known(&node, number) {
+        if let Some(known) = known(&node, number, times) {
             found = known;
             break;
         }
@@ -62,7 +64,7 @@ fn stretch(from: &Arc<Node>) -> Stretch {
         } else if !node.has(SHELTERED | SHIELD) {
             at = walk::live_parent(&node);
         }
-        let due = due(&node);
+        let due = due(&node, times);
         passed.push((node, due));
     }
     let far = passed.len() > FEW;
@@ -72,27 +74,27 @@ fn stretch(from: &Arc<Node>) -> Stretch {
             found.first = Some((due, Arc::clone(&node)));
         }
         if far && !Arc::ptr_eq(&node, from) {
-            remember(&node, number, &found);
+            remember(&node, number, times, &found);
         }
     }
     found
 }
 
 /// The next time of a region. A stay has those of its scope.
-fn due(node: &Arc<Node>) -> Option<Instant> {
+fn due(node: &Arc<Node>, times: Times) -> Option<Instant> {
     // The times of a region begin with its entry.
-    if node.has(ENTERED) { next_due(&walk::scope_of(node), Times::All) } else { None }
+    if node.has(ENTERED) { next_due(&walk::scope_of(node), times) } else { None }
 }
 
 /// The end of an earlier walk from this region, if it still counts.
-fn known(node: &Node, number: u64) -> Option<Stretch> {
+fn known(node: &Node, number: u64, times: Times) -> Option<Stretch> {
     if node.flags() & (SHORTCUT | LEFT) != SHORTCUT {
         return None;
     }
     let (first, clocked) = {
         let inner = node.inner.lock();
         let known = inner.rest_seen()?.shortcuts.as_ref()?.first.as_ref()?;
-        if known.number != number {
+        if known.number != number || known.times != times {
             return None;
         }
         let first = known.first.as_ref().map(|(due, node)| (*due, node.upgrade()));
@@ -104,18 +106,18 @@ fn known(node: &Node, number: u64) -> Option<Stretch> {
         (first, clocked) => (first.and_then(|(due, node)| Some((due, node?))), clocked.flatten()),
     };
     walk::step();
-    let as_it_was = first.as_ref().is_none_or(|(first, node)| due(node) == Some(*first));
+    let as_it_was = first.as_ref().is_none_or(|(first, node)| due(node, times) == Some(*first));
     let counts = as_it_was && clocked.as_ref().is_none_or(|node| !node.has(LEFT));
     counts.then_some(Stretch { first, clocked })
 }
 
-fn remember(node: &Arc<Node>, number: u64, found: &Stretch) {
+fn remember(node: &Arc<Node>, number: u64, times: Times, found: &Stretch) {
     let first = found.first.as_ref().map(|(due, node)| (*due, Arc::downgrade(node)));
     let clocked = found.clocked.as_ref().map(Arc::downgrade);
     let old = {
         let mut inner = node.inner.lock();
         node.raise(&inner, SHORTCUT);
-        inner.shortcuts().first.replace(First { number, first, clocked })
+        inner.shortcuts().first.replace(First { number, times, first, clocked })
     };
     drop(old);
 }

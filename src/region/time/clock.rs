@@ -6,6 +6,8 @@ use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::region::shortcut;
 use crate::region::shortcut::Sought;
+#[cfg(doc)]
+use crate::region::time::limits::Limits;
 use crate::rt;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,8 +47,17 @@ pub(crate) fn set(node: &Node, clock: Arc<dyn Clock>) {
     drop(old);
 }
 
+/// The deadline, for a timer that is armed for it. A change from now on may be news; see [`Limits::is_news`].
+///
+/// Both under one lock. T1, a wait that has just registered, reads the deadline; T2 brings it forward, and tells nobody, because
+/// all waits were told before; T1 notes that it has read, and sleeps too long.
 pub(in crate::region) fn deadline(node: &Node) -> Option<Instant> {
-    node.inner.lock().more.as_ref()?.deadline
+    let mut inner = node.inner.lock();
+    let more = inner.more.as_mut()?;
+    if let Some(rest) = &mut more.rest {
+        rest.times.note_read();
+    }
+    more.deadline
 }
 
 pub(in crate::region) fn grace(node: &Node) -> Option<Duration> {

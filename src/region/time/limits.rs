@@ -8,6 +8,16 @@ use crate::reason::Reason;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The times of a region that count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::region) enum Times {
+    All,
+    /// Also the deadline of a region that is cancelled.
+    OfCancelled,
+    /// Only the shield's grace, for a region after the end of its body.
+    OfShield,
+}
+
 #[derive(Default)]
 pub(in crate::region) struct Limits {
     pub(in crate::region) clock: Option<Arc<dyn Clock>>,
@@ -24,9 +34,37 @@ pub(in crate::region) struct Limits {
     shield_due: Option<(Reason, Instant)>,
     /// The time that the regions inside wait for a shield that they have woken.
     pub(in crate::region) patience: Option<Duration>,
+    unread: Option<Unread>,
+}
+
+/// The deadline has changed since a wait has looked at it.
+enum Unread {
+    /// All waits were told of a change.
+    Told,
+    /// It was put off, and the waits have timers for this instant at the latest.
+    PutOff(Instant),
 }
 
 impl Limits {
+    /// The deadline changes to `at`. Whether the waits, here and inside, have to be told: not if their timers ring before that,
+    /// because they look then, and not if they were told before and have not looked since. So n changes do not tell n waits
+    /// each (R19).
+    pub(super) fn is_news(&mut self, before: Option<Instant>, at: Instant) -> bool {
+        let known = match self.unread {
+            Some(Unread::Told) => return false,
+            Some(Unread::PutOff(known)) => Some(known),
+            None => before,
+        };
+        let put_off = known.filter(|known| *known <= at);
+        self.unread = Some(put_off.map_or(Unread::Told, Unread::PutOff));
+        put_off.is_none()
+    }
+
+    /// The deadline is read, under the same lock.
+    pub(super) fn note_read(&mut self) {
+        self.unread = None;
+    }
+
     /// A grace came with a stop. Of several the shortest counts.
     pub(in crate::region) fn ask_grace(&mut self, grace: Duration) {
         self.asked_grace = Some(self.asked_grace.map_or(grace, |before| before.min(grace)));

@@ -1,6 +1,6 @@
 //! How the times of a region are set, and read.
 
-use crate::region::flags::{DEADLINE, ENTERED, STOP, TIMED};
+use crate::region::flags::{DEADLINE, ENTERED, STOP, TIMED, UNWATCHED};
 use crate::region::node::{Inner, Node};
 use crate::region::quiet;
 use crate::region::request;
@@ -11,31 +11,39 @@ use crate::unwind::{self, Payload};
 use crate::wakers::Taken;
 use std::time::{Duration, Instant};
 
-/// Changes the deadline; all that watch it, here and inside, look at it again.
+/// Changes the deadline. The run looks at it again, and so do the waits, here and inside, for which the change is news.
 pub(crate) fn set_deadline(node: &Node, at: Instant) {
     let panic = change_times(node, |inner| {
-        inner.more().deadline = Some(at);
-        0
+        let before = inner.more().deadline.replace(at);
+        !inner.is_awaited() || inner.rest().times.is_news(before, at)
     });
     unwind::discard(panic);
 }
 
-/// Changes the times of the region by `change`, which returns flags to raise; all that watch the times, here and
-/// inside, look at them again. Returns the first panic of a waker.
+/// A scope that was entered by a call has no run that would watch the times that it gets now; all that watch them, here and
+/// inside, look at them.
 #[must_use = "a payload must not be dropped where its drop could panic"]
-pub(in crate::region) fn change_times(
-    node: &Node,
-    change: impl FnOnce(&mut Inner) -> u32,
-) -> Option<Payload> {
+pub(in crate::region) fn tell_times(node: &Node) -> Option<Payload> {
+    change_times(node, |inner| {
+        node.raise(inner, if node.is_entered_by_call() { UNWATCHED } else { 0 });
+        true
+    })
+}
+
+/// Changes the times of the region by `change`, which returns whether the waits that depend on them have to look at them again.
+/// Returns the first panic of a waker.
+#[must_use = "a payload must not be dropped where its drop could panic"]
+fn change_times(node: &Node, change: impl FnOnce(&mut Inner) -> bool) -> Option<Payload> {
     let (mut own, mut below) = (Taken::default(), Delivery::default());
     {
         let mut inner = node.inner.lock();
-        let flags = change(&mut inner);
-        node.raise(&inner, flags);
+        let news = change(&mut inner);
         note_time(node, &inner);
-        request::note_tidings(&inner);
-        below.add(&inner, &Signal::Time);
-        request::take_waiters(node, &mut inner, &mut own);
+        if news {
+            request::note_tidings(&inner);
+            below.add(&inner, &Signal::Time);
+            request::take_waiters(node, &mut inner, &mut own);
+        }
         request::take_run(node, &mut inner, &mut own);
     }
     request::deliver_all(own, below)

@@ -4,6 +4,7 @@ use crate::clock::Timer;
 use crate::region::look;
 use crate::region::node::Node;
 use crate::region::time;
+use crate::region::time::Times;
 use crate::region::time::around;
 use crate::region::time::clock;
 use crate::region::walk;
@@ -47,7 +48,7 @@ pub(in crate::region) fn poll_times_around(
 
 /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
 fn arm_around(region: &Arc<Node>) -> Option<WaitTimers> {
-    let next = around::earliest(region).into_iter();
+    let next = around::earliest(region, Times::All).into_iter();
     let armed: Vec<_> =
         next.map(|(due, node)| (clock::timer(&walk::scope_of(&node), due), node)).collect();
     if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }

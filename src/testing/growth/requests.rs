@@ -4,9 +4,13 @@ use super::{awaited, chain, chain_with, in_a_task, on_a_deep_stack, steps_per_re
 use crate::region::steps_of;
 use crate::scope::{CancelScope, EnteredScope};
 use crate::shield::shield;
-use crate::testing::{Hand, hand};
-use futures::channel::oneshot::channel;
+use crate::task::task;
+use crate::testing::{Hand, MockClock, hand};
+use futures::channel::oneshot::{Receiver, channel};
 use futures::future::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::future::poll_fn;
+use std::time::Duration;
 
 /// Each scope of a chain, with two waits in each, gets a request of its own; the waits look, and the chain is left from outside
 /// in.
@@ -113,6 +117,33 @@ fn r19_a_chain_of_shields_that_were_entered_by_a_call() {
     for inside_out in [false, true] {
         steps_per_region(40, |n| chain_of_shields(n, inside_out, |_| ()));
         steps_per_region(40, |n| chain_of_shields(n, inside_out, |outer| outer.handle().cancel()));
+        steps_per_region(40, |n| chain_of_shields(n, inside_out, |outer| outer.handle().stop()));
     }
-    steps_per_region(40, |n| chain_of_shields(n, true, |outer| outer.handle().stop()));
+}
+
+#[test]
+fn r19_shields_that_take_longer_to_be_polled_than_a_cancelled_region_waits_for_them() {
+    steps_per_region(30, |n| {
+        let (clock, scope) = (MockClock::new(), CancelScope::new());
+        let (ends, waits): (Vec<_>, Vec<_>) = (0..n).map(|_| channel::<()>()).unzip();
+        let body = async {
+            let slow = |mut end: Receiver<()>| {
+                let clock = clock.clone();
+                shield(poll_fn(move |cx| {
+                    clock.advance(Duration::from_millis(2));
+                    end.poll_unpin(cx).map(drop)
+                }))
+            };
+            let mut all: FuturesUnordered<_> = waits.into_iter().map(slow).collect();
+            while all.next().await.is_some() {}
+        };
+        let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+        run.pending();
+        scope.cancel();
+        for end in ends {
+            run.pending();
+            end.send(()).unwrap();
+        }
+        assert!(run.drive().is_ok());
+    });
 }

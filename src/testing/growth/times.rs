@@ -1,12 +1,13 @@
 //! Chains of regions with times.
 
 use super::{chain_with, in_a_task, nested, on_a_deep_stack, steps_per_region};
-use crate::checkpoint::current_deadline;
+use crate::checkpoint::{cancelled, checkpoint, current_deadline, is_cancelled, is_stop_requested};
+use crate::clock::Clock;
 use crate::scope::{CancelScope, Cancellation, EnteredScope};
 use crate::testing::{Hand, MockClock, hand};
 use crate::timeout::move_on_after;
 use futures::future::FutureExt;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -124,5 +125,99 @@ fn r19_times_that_come_at_once() {
             drop((waits, chain));
         };
         hand(crate::task::task(work).clock(clock.clone())).drive();
+    });
+}
+
+/// `n` waits inside a scope, in scopes side by side or inside each other. The deadline of the scope is set `n` times, to `at`, and
+/// the waits that were woken are polled: after each change, or after the last one.
+fn moved(n: usize, chained: bool, polls_each_time: bool, at: fn(u32, u32) -> u32) {
+    let (clock, outer) = (MockClock::new(), CancelScope::new().timeout(HOUR * 2));
+    let body = async {
+        let chain = match chained {
+            true => chain_with(n, |_| CancelScope::new()),
+            false => (0..n).map(|_| CancelScope::new().enter().unwrap()).collect(),
+        };
+        let mut waits = awaited(&chain);
+        let mut woken = vec![0; n];
+        let mut poll_woken = || {
+            for (wait, before) in waits.iter_mut().zip(&mut woken) {
+                if std::mem::replace(before, wait.wakes()) != wait.wakes() {
+                    wait.pending();
+                }
+            }
+        };
+        let n = u32::try_from(n).unwrap();
+        for change in 0..n {
+            outer.set_deadline(clock.now() + HOUR + HOUR / n * at(change, n));
+            if polls_each_time {
+                poll_woken();
+            }
+        }
+        poll_woken();
+        drop((waits, chain));
+    };
+    hand(crate::task::task(outer.run(body)).clock(clock.clone())).drive().unwrap();
+}
+
+#[test]
+fn r19_a_deadline_that_is_moved_around_waits() {
+    for chained in [false, true] {
+        // Put off each time; brought forward; now the one and now the other, as long as it is put off in all.
+        steps_per_region(60, |n| moved(n, chained, true, |change, n| n + change));
+        steps_per_region(60, |n| moved(n, chained, false, |change, n| n - change));
+        steps_per_region(60, |n| moved(n, chained, true, |change, n| n + change % 2));
+        steps_per_region(60, |n| moved(n, chained, false, |change, n| n - change % 2));
+    }
+}
+
+/// All questions to the current region, inside a region that is cancelled.
+fn ask() {
+    assert!(is_cancelled() && !is_stop_requested());
+    let _ = current_deadline();
+    hand(checkpoint()).pending();
+    hand(cancelled()).ready();
+}
+
+#[test]
+fn r19_questions_in_each_region_inside_one_that_is_cancelled() {
+    for which in 0..4 {
+        for inside_out in [false, true] {
+            steps_per_region(240, |n| {
+                in_a_task(|| {
+                    let mut chain = chain_with(n, |at| timed(at, which));
+                    chain[0].handle().cancel();
+                    if inside_out {
+                        chain.reverse();
+                    }
+                    for scope in &chain {
+                        let handle = scope.handle();
+                        assert!(handle.deadline().is_some());
+                        assert!(handle.is_cancelled() && !handle.is_stop_requested());
+                        assert!(handle.reason().is_some());
+                        hand(handle.tightened(None)).ready();
+                        hand(scope.run(async { ask() })).ready().unwrap();
+                    }
+                    drop(chain);
+                });
+            });
+        }
+    }
+    on_a_deep_stack(|| {
+        steps_per_region(240, |n| {
+            let scope = CancelScope::new().timeout(HOUR);
+            let body = nested(n, pending().boxed(), |mut body| {
+                let asks = poll_fn(move |cx| {
+                    if is_cancelled() {
+                        ask();
+                    }
+                    body.as_mut().poll(cx)
+                });
+                move_on_after(HOUR, asks).map(|_| ()).boxed()
+            });
+            let mut run = hand(scope.run(body));
+            run.pending();
+            scope.cancel();
+            assert!(run.drive().is_err());
+        });
     });
 }
