@@ -268,7 +268,8 @@ impl SessionGroup {
     }
 
     /// Kills the process groups of all children at once and sends no more DELETE. A close that is under way ends
-    /// soon; without one, every session is left by force and the group stays usable.
+    /// soon; without one, every session is left by force and the group stays usable. A session whose leaving has just
+    /// begun notices within 50 ms.
     pub fn force(&self) {
         let budget = self.0.state.shared.options.budget;
         for session in self.0.state.registry.lock().sessions() {

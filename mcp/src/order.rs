@@ -5,6 +5,7 @@
 //! owner can use the newest order, independent of its source and of the number of orders before. No future runs in these
 //! regions, because leaving a server must not be dropped: they are asked for their state.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use moored::{CancelHandle, CancelScope, EnteredScope};
@@ -23,6 +24,9 @@ pub(crate) struct Order {
 
 /// The time that is kept free at the end of the budget, for the report.
 const REPORT_RESERVE: Duration = Duration::from_millis(100);
+/// The time for which a wait follows no tighter order. Most waits are over by then, and following an order costs ten times
+/// as much as a timer.
+pub(crate) const SOON: Duration = Duration::from_millis(50);
 
 impl Order {
     /// The end of the last wait for a server: a moment before the deadline.
@@ -171,17 +175,33 @@ impl OrderWatch {
         }
     }
 
+    /// The result of `work`; `None` if it would be a wait that may not go on, or not begin. A tighter order counts after
+    /// [`SOON`].
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let order = self.current();
+        if order.is_over() {
+            return None;
+        }
+        let soon = Instant::now() + SOON;
+        let soon = order.end().map_or(soon, |end| end.min(soon));
+        let mut work = pin!(work);
+        if let Ok(done) = tokio::time::timeout_at(soon, &mut work).await {
+            return Some(done);
+        }
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.out_of_time() => None,
+        }
+    }
+
     /// Ready when no wait may go on: leaving was forced, or the time is spent.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub(crate) async fn out_of_time(&self) {
-        self.out_of_time_of(self.current()).await;
-    }
-
-    /// As [`out_of_time`](Self::out_of_time), for a caller that has just read the order.
-    pub(crate) async fn out_of_time_of(&self, mut order: Order) {
+        let mut order = self.current();
         while !order.force {
             let end = order.end();
             tokio::select! {
@@ -245,6 +265,33 @@ mod tests {
         let over = watch.current();
         assert!(over.force && over.spent && over.leave_by == Some(Instant::now()));
         assert!(watch.tighter_than(over).now_or_never().is_none(), "a loop does not spin");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_longer_than_a_moment_follows_a_tighter_order() {
+        let ordered = Ordered::new("s");
+        let orders = ordered.orders();
+        let _entered = ordered.enter();
+        let (watch, began) = (orders.watch(), Instant::now());
+        let forever = std::future::pending::<()>;
+        orders.leave_within(9 * SECOND);
+        assert_eq!(watch.in_time(async { 1 }).await, Some(1));
+        let tighten = async {
+            tokio::time::sleep(SOON / 2).await;
+            orders.leave_within(2 * SECOND);
+        };
+        assert_eq!(tokio::join!(watch.in_time(forever()), tighten).0, None);
+        assert_eq!(began.elapsed(), SOON / 2 + 2 * SECOND - REPORT_RESERVE);
+
+        let (began, watch) = (Instant::now(), orders.watch());
+        assert_eq!(watch.in_time(async { 1 }).await, None, "nothing is begun after the end");
+        let ordered = Ordered::new("t");
+        let orders = ordered.orders();
+        let _entered = ordered.enter();
+        let watch = orders.watch();
+        let force = async { orders.force(SECOND) };
+        assert_eq!(tokio::join!(watch.in_time(forever()), force).0, None);
+        assert_eq!(began.elapsed(), SOON);
     }
 
     #[tokio::test(start_paused = true)]

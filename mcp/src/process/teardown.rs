@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::ProcessGroup;
 use super::census::Census;
-use crate::order::{Order, OrderWatch};
+use crate::order::{Order, OrderWatch, SOON};
 use crate::policy::Descendants;
 use crate::report::{ExitStatusReport, LeavePhase};
 
@@ -100,11 +100,13 @@ async fn wait_empty(
 ) -> bool {
     // From here on, because the leaders of many groups may be about to end.
     let mut awaited = Some(census.awaits());
-    loop {
+    let soon = until(orders.current()).min(Instant::now() + SOON);
+    let mut exited = tokio::time::timeout_at(soon, group.exited()).await.is_ok();
+    while !exited {
         let order = orders.current();
         tokio::select! {
             biased;
-            _ = group.exited() => break,
+            _ = group.exited() => exited = true,
             () = tokio::time::sleep_until(until(order)) => return false,
             () = orders.tighter_than(order) => {}
         }

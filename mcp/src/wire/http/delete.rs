@@ -73,16 +73,7 @@ impl HttpSession {
 
     async fn delete_one(&self, session: Stray, turns: &Semaphore, orders: &OrderWatch) -> Deleted {
         let Stray { id, version } = session;
-        // Read once, because a look at the time asks every region around.
-        let order = orders.current();
-        // The watch comes last, because there is mostly a turn, and the watch registers at two regions and a timer.
-        let turn = tokio::select! {
-            biased;
-            turn = turns.acquire(), if !order.is_over() => turn,
-            () = orders.out_of_time_of(order) => return Deleted::of(Delete::NotSent),
-        };
-        let mut turn = Some(turn);
-        let mut sent = pin!(async {
+        let sending = async {
             let response = self.send(true, |client| {
                 let request = client.delete(self.target.clone());
                 let request = prepared(request, Some(&id), &self.headers);
@@ -100,15 +91,20 @@ impl HttpSession {
                 StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Delete::AlreadyGone),
                 _ => Err(Failure::of(response).await.0),
             }
-        });
-        let mut turn_over = pin!(tokio::time::sleep(TURN));
-        let answer = loop {
-            tokio::select! {
-                biased;
-                answer = &mut sent => break answer,
-                () = orders.out_of_time_of(order) => return Deleted::of(Delete::TimedOut),
-                () = &mut turn_over, if turn.is_some() => turn = None,
+        };
+        let mut is_sent = false;
+        let in_turn = async {
+            let turn = turns.acquire().await;
+            is_sent = true;
+            let mut sending = pin!(sending);
+            if let Ok(answer) = tokio::time::timeout(TURN, &mut sending).await {
+                return answer;
             }
+            drop(turn);
+            sending.await
+        };
+        let Some(answer) = orders.in_time(in_turn).await else {
+            return Deleted::of(if is_sent { Delete::TimedOut } else { Delete::NotSent });
         };
         match answer {
             Ok(delete) => Deleted::of(delete),
