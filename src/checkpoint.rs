@@ -1,5 +1,6 @@
 //! Questions of a body to the region in which it runs (R6, R11, R13).
 
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::region::ambient::{self, InChild};
 use crate::region::look;
@@ -7,12 +8,12 @@ use crate::region::quiet;
 use crate::region::request;
 use crate::region::time;
 use crate::region::wait;
-use crate::region::{self, Node};
+use crate::region::{self, Node, Waiting};
 #[cfg(debug_assertions)]
 use crate::report::{Report, report};
 use crate::sync::Arc;
 #[cfg(debug_assertions)]
-use crate::sync::Flag;
+use crate::sync::Switch;
 use std::future::Future;
 #[cfg(debug_assertions)]
 use std::panic::Location;
@@ -193,11 +194,9 @@ opaque!(Checkpoint);
 
 /// A wait for an event of the region in which it is first polled.
 struct Wait {
-    /// `None` before the first poll, and if no region is current.
-    node: Option<Arc<Node>>,
-    wait: region::Wait,
+    /// `None` before the first poll, and if no region is current then.
+    waiting: Option<Waiting>,
     polled: bool,
-    done: bool,
     #[cfg(debug_assertions)]
     asked: Asked,
 }
@@ -206,20 +205,14 @@ impl Wait {
     #[track_caller]
     fn new(_operation: &'static str) -> Self {
         Wait {
-            node: None,
-            wait: region::Wait::default(),
+            waiting: None,
             polled: false,
-            done: false,
             #[cfg(debug_assertions)]
             asked: Asked { operation: _operation, at: Location::caller() },
         }
     }
 
-    fn poll(
-        &mut self,
-        happened: impl FnOnce(&Arc<Node>, &mut region::Wait) -> bool,
-        forget: impl FnOnce(&Node, &mut region::Wait),
-    ) -> Poll<()> {
+    fn poll(&mut self, happened: impl FnOnce(&Arc<Node>, &mut region::Wait) -> bool) -> Poll<()> {
         if !self.polled {
             self.polled = true;
             let current = ambient::current();
@@ -227,15 +220,14 @@ impl Wait {
             if current.is_none() {
                 self.asked.of_nothing();
             }
-            self.node = current.filter(|(_, in_exit)| !in_exit).map(|(node, _)| node);
+            let current = current.filter(|(_, in_exit)| !in_exit).map(|(node, _)| node);
+            self.waiting = current.map(Waiting::new);
         }
-        let Some(node) = &self.node else { return Poll::Pending };
-        if !happened(node, &mut self.wait) {
-            return Poll::Pending;
-        }
-        forget(node, &mut self.wait);
-        self.done = true;
-        Poll::Ready(())
+        self.waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.poll(happened))
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.as_ref().is_some_and(Waiting::is_done)
     }
 }
 
@@ -252,8 +244,8 @@ impl Asked {
     /// number of them.
     #[cold]
     fn of_nothing(&self) {
-        static TOLD: Flag = Flag::new();
-        if !TOLD.raise() {
+        static TOLD: Switch = Switch::new();
+        if !TOLD.set(true) {
             report(Report::NothingCurrent { operation: self.operation, asked_at: self.at });
         }
     }
@@ -267,23 +259,11 @@ impl Future for CurrentCancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| wait::poll_cancelled(node, wait, cx), wait::forget)
+        self.0.poll(|node, wait| wait::poll_cancelled(node, wait, cx))
     }
 }
 
-impl futures_core::FusedFuture for CurrentCancelled {
-    fn is_terminated(&self) -> bool {
-        self.0.done
-    }
-}
-
-impl Drop for CurrentCancelled {
-    fn drop(&mut self) {
-        if let Some(node) = &self.0.node {
-            wait::forget(node, &mut self.0.wait);
-        }
-    }
-}
+fused!(CurrentCancelled: |wait| wait.0.is_done());
 
 opaque!(CurrentCancelled);
 
@@ -295,22 +275,10 @@ impl Future for StopRequested {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| wait::poll_stopped(node, wait, cx.waker()), wait::forget_stop)
+        self.0.poll(|node, wait| wait::poll_stopped(node, wait, cx.waker()))
     }
 }
 
-impl futures_core::FusedFuture for StopRequested {
-    fn is_terminated(&self) -> bool {
-        self.0.done
-    }
-}
-
-impl Drop for StopRequested {
-    fn drop(&mut self) {
-        if let Some(node) = &self.0.node {
-            wait::forget_stop(node, &mut self.0.wait);
-        }
-    }
-}
+fused!(StopRequested: |wait| wait.0.is_done());
 
 opaque!(StopRequested);

@@ -104,6 +104,7 @@
 mod checkpoint;
 mod clock;
 mod failure;
+mod fused;
 pub mod future;
 mod group;
 // Pages without code, for rustdoc. Their examples are tested if all features that they use are on.

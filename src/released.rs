@@ -10,13 +10,10 @@ pub trait Handover: sealed::TakeOver {}
 
 pub(crate) mod sealed {
     pub trait TakeOver {
-        /// Makes the current task the owner, and the region current here the parent.
+        /// Makes the current task the owner, and the region current here the parent. If the region is `dropped`, only
+        /// where a region is current.
         #[doc(hidden)]
-        fn take_over(&self);
-
-        /// As [`take_over`](TakeOver::take_over), unless no region is current.
-        #[doc(hidden)]
-        fn take_over_if_inside(&self);
+        fn take_over(&self, dropped: bool);
     }
 }
 
@@ -57,7 +54,7 @@ impl<R: Handover> Released<R> {
     /// Makes the current task the owner, and the region current here the parent.
     pub fn adopt(mut self) -> R {
         let region = self.region.take().expect("the region is here until it is adopted");
-        region.take_over();
+        region.take_over(false);
         region
     }
 }
@@ -65,7 +62,7 @@ impl<R: Handover> Released<R> {
 impl<R: Handover> Drop for Released<R> {
     fn drop(&mut self) {
         if let Some(region) = self.region.take() {
-            region.take_over_if_inside();
+            region.take_over(true);
         }
     }
 }

@@ -7,6 +7,7 @@ pub use entered::{EnterError, EnteredScope, Left};
 pub use handle::{CancelHandle, Cancellation, DropGuard, StopRequest, Tightening};
 
 use crate::failure::Cancelled;
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::reason::{Reason, ReasonKind};
 use crate::region::look;
@@ -206,19 +207,13 @@ impl CancelScope {
 /// Asks `node` to wind down, at a user's request.
 pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
     look_at_clock(node);
-    let by = region::current_task();
-    resume_panic(request::stop(node, Reason::new(ReasonKind::Requested, None, by, Some(at))));
+    resume_panic(request::stop(node, requested(None, at)));
 }
 
 /// Asks `node` to wind down within `grace`, at a user's request.
 pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, at: &'static Location<'static>) {
     look_at_clock(node);
-    let by = region::current_task();
-    resume_panic(request::stop_within(
-        node,
-        grace,
-        Reason::new(ReasonKind::Requested, None, by, Some(at)),
-    ));
+    resume_panic(request::stop_within(node, grace, requested(None, at)));
 }
 
 /// Cancels `node`, at a user's request.
@@ -231,12 +226,16 @@ pub(crate) fn request(
     // A child is cancelled with its group, so the times of the group come before the request too.
     unwind::quietly(|| time::look_at_clock_around_child(node));
     if !look::is_cancelled_itself(node) && !node.has_left() {
-        let by = region::current_task();
-        resume_panic(request::cancel_for_user(
-            node,
-            Reason::new(ReasonKind::Requested, message, by, Some(at)),
-        ));
+        resume_panic(request::cancel_for_user(node, requested(message, at)));
     }
+}
+
+/// The reason of a request that the current task makes.
+pub(crate) fn requested(
+    message: Option<Cow<'static, str>>,
+    at: &'static Location<'static>,
+) -> Reason {
+    Reason::new(ReasonKind::Requested, message, region::current_task(), Some(at))
 }
 
 /// A deadline that has passed counts before the request. A panic of the clock is caught, so that the request is made
@@ -309,10 +308,6 @@ impl<F: Future> ScopeRun<'_, F> {
     }
 }
 
-impl<F: Future> futures_core::FusedFuture for ScopeRun<'_, F> {
-    fn is_terminated(&self) -> bool {
-        self.run.has_left()
-    }
-}
+fused!({F: Future} ScopeRun<'_, F>: |run| run.run.has_left());
 
 opaque!({F: Future} ScopeRun<'_, F>);

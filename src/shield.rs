@@ -1,5 +1,6 @@
 //! Shields: a cancelled region waits for the shields inside it (R12).
 
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::shields;
@@ -88,17 +89,14 @@ impl<F: Future> Future for Shield<F> {
         }
         let frame = run.frame();
         if let Some(panic) = frame.take_panic(None) {
-            frame.resume(panic, value);
+            frame.drop_value(value);
+            frame.resume_now(panic);
         }
         frame.send_failures();
         value.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl<F: Future> futures_core::FusedFuture for Shield<F> {
-    fn is_terminated(&self) -> bool {
-        self.run.has_left()
-    }
-}
+fused!({F: Future} Shield<F>: |shield| shield.run.has_left());
 
 opaque!({F: Future} Shield<F>);

@@ -24,7 +24,7 @@ use crate::region::time;
 use crate::region::{Draft, Node, OfStack, OwnExits};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
-use crate::wrong_task::Rejected;
+use crate::wrong_task::{Rejected, admitted};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -244,10 +244,7 @@ impl ExitStack {
     /// [`Rejected`], with the stack unchanged, from a task that does not own it.
     #[track_caller]
     pub fn release(self) -> Result<Released<ExitStack>, Rejected<ExitStack>> {
-        match self.admit("release", Location::caller()) {
-            Ok(()) => Ok(Released::new(self)),
-            Err(misuse) => Err(Rejected::new(misuse, self)),
-        }
+        admitted(self.admit("release", Location::caller()), self).map(Released::new)
     }
 
     /// The task that entered the stack: `None` before its first use, and if no task was known.
@@ -296,16 +293,10 @@ impl ExitStack {
 }
 
 impl sealed::TakeOver for ExitStack {
-    fn take_over(&self) {
+    fn take_over(&self, dropped: bool) {
         let node = self.settled_node();
-        enter::take_over(node);
-        // For the order of exits it is entered anew.
-        self.exits.enter_anew(owner::of(node));
-    }
-
-    fn take_over_if_inside(&self) {
-        let node = self.settled_node();
-        if enter::take_over_if_inside(node) {
+        if enter::take_over(node, dropped) {
+            // For the order of exits it is entered anew.
             self.exits.enter_anew(owner::of(node));
         }
     }

@@ -9,6 +9,7 @@
 //! and [`Numbered`], which numbers places, because neither takes part in a protocol; and [`Once`],
 //! which has a flag beside it that the explorer sees.
 
+use std::sync::PoisonError;
 pub(crate) use std::sync::{Arc, Weak};
 
 #[cfg(not(any(loom, shuttle)))]
@@ -82,11 +83,11 @@ mod door {
         }
 
         pub(crate) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner())
+            self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
@@ -181,15 +182,12 @@ impl<T: Clone> Global<T> {
     }
 
     pub(crate) fn get(&self) -> Option<T> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the old value, so that it is dropped outside the lock (R18).
     pub(crate) fn replace(&self, value: Option<T>) -> Option<T> {
-        std::mem::replace(
-            &mut *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()),
-            value,
-        )
+        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), value)
     }
 }
 
@@ -212,7 +210,7 @@ impl<T: Copy> Numbered<T> {
     /// The number of the entry `value` with this key, from 1 on. `None` if it would be too large.
     #[cold]
     pub(crate) fn number(&self, key: usize, value: T) -> Option<u16> {
-        let mut numbers = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut numbers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let Numbers { by_key, all } = &mut *numbers;
         if let Some(number) = by_key.get(&key) {
             return Some(*number);
@@ -224,24 +222,8 @@ impl<T: Copy> Numbered<T> {
     }
 
     pub(crate) fn get(&self, number: u16) -> Option<T> {
-        let numbers = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let numbers = self.0.read().unwrap_or_else(PoisonError::into_inner);
         numbers.all.get(usize::from(number).checked_sub(1)?).copied()
-    }
-}
-
-/// A process-wide mark that is raised once. It takes part in no protocol.
-#[cfg(debug_assertions)]
-pub(crate) struct Flag(std::sync::atomic::AtomicBool);
-
-#[cfg(debug_assertions)]
-impl Flag {
-    pub(crate) const fn new() -> Self {
-        Flag(std::sync::atomic::AtomicBool::new(false))
-    }
-
-    /// Whether it was raised before.
-    pub(crate) fn raise(&self) -> bool {
-        self.0.swap(true, std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -256,7 +238,7 @@ impl<T: Clone> Register<T> {
     }
 
     fn lock(&self) -> std::sync::RwLockWriteGuard<'_, slab::Slab<T>> {
-        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn insert(&self, value: T) -> usize {
@@ -294,12 +276,12 @@ impl Looks {
     }
 
     pub(crate) fn join(&self) -> std::sync::RwLockReadGuard<'_, ()> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn keep_out(&self) -> std::sync::RwLockWriteGuard<'_, ()> {
-        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -326,20 +308,22 @@ impl Sleeper {
     }
 }
 
-/// A process-wide setting that is on or off.
-#[cfg(feature = "inspect")]
+/// A process-wide setting that is on or off. It takes part in no protocol.
+#[cfg(any(debug_assertions, feature = "inspect"))]
 pub(crate) struct Switch(std::sync::atomic::AtomicBool);
 
-#[cfg(feature = "inspect")]
+#[cfg(any(debug_assertions, feature = "inspect"))]
 impl Switch {
     pub(crate) const fn new() -> Self {
         Switch(std::sync::atomic::AtomicBool::new(false))
     }
 
-    pub(crate) fn set(&self, on: bool) {
-        self.0.store(on, std::sync::atomic::Ordering::Relaxed);
+    /// Whether it was on before.
+    pub(crate) fn set(&self, on: bool) -> bool {
+        self.0.swap(on, std::sync::atomic::Ordering::Relaxed)
     }
 
+    #[cfg(feature = "inspect")]
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(std::sync::atomic::Ordering::Relaxed)
     }

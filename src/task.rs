@@ -5,6 +5,7 @@
 pub use crate::identity::TaskId;
 
 use crate::clock::Clock;
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::region::inbox;
 use crate::region::shields;
@@ -141,10 +142,6 @@ impl<F: Future> Future for Task<F> {
     }
 }
 
-impl<F: Future> futures_core::FusedFuture for Task<F> {
-    fn is_terminated(&self) -> bool {
-        self.run.has_left()
-    }
-}
+fused!({F: Future} Task<F>: |task| task.run.has_left());
 
 opaque!({F: Future} Task<F>);

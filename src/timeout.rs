@@ -1,5 +1,6 @@
 //! Time limits around one future (R11).
 
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::reason::Reason;
 use crate::region::{Deadline, Draft, Kind, Lone, Run};
@@ -192,11 +193,7 @@ fn told(reason: Reason) {
     }
 }
 
-impl<F: Future> futures_core::FusedFuture for MoveOn<F> {
-    fn is_terminated(&self) -> bool {
-        self.run.has_left()
-    }
-}
+fused!({F: Future} MoveOn<F>: |run| run.run.has_left());
 
 opaque!({F: Future} MoveOn<F>);
 
@@ -217,10 +214,6 @@ impl<F: Future> Future for FailAt<F> {
     }
 }
 
-impl<F: Future> futures_core::FusedFuture for FailAt<F> {
-    fn is_terminated(&self) -> bool {
-        self.inner.is_terminated()
-    }
-}
+fused!({F: Future} FailAt<F>: |run| run.inner.run.has_left());
 
 opaque!({F: Future} FailAt<F>);

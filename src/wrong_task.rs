@@ -110,15 +110,6 @@ impl Misuse {
     ) -> Self {
         Misuse::Closed { region: "task group".to_owned(), entered_at: made_at, attempted_at }
     }
-
-    /// A guard of a group that has closed, or is gone.
-    pub(crate) fn unguarded(
-        region: String,
-        entered_at: &'static Location<'static>,
-        attempted_at: &'static Location<'static>,
-    ) -> Self {
-        Misuse::Left { operation: "guard", region, entered_at, attempted_at }
-    }
 }
 
 impl fmt::Display for Misuse {
@@ -189,6 +180,14 @@ impl<T> Rejected<T> {
     /// The reason of the refusal, and the argument.
     pub fn into_parts(self) -> (Misuse, T) {
         (*self.misuse, self.value)
+    }
+}
+
+/// `value`, if its call was admitted.
+pub(crate) fn admitted<T>(checked: Result<(), Misuse>, value: T) -> Result<T, Rejected<T>> {
+    match checked {
+        Ok(()) => Ok(value),
+        Err(misuse) => Err(Rejected::new(misuse, value)),
     }
 }
 

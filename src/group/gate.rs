@@ -57,8 +57,10 @@ const CLOSED: u64 = 1;
 const READ: u64 = 1 << 1;
 /// There may be a waker of the wait for the last child.
 const AWAITED: u64 = 1 << 2;
-const ONE: u64 = 1 << 3;
-const GUARD: u64 = 1 << 32;
+/// One child in the count.
+pub(super) const ONE: u64 = 1 << 3;
+/// One guard in the count.
+pub(super) const GUARD: u64 = 1 << 32;
 
 /// The number of children in a value of `inside`: its lower half has no guards.
 fn children(inside: u64) -> u32 {
@@ -144,63 +146,46 @@ impl Gate {
         children(self.inside.load(Ordering::Acquire)) as usize
     }
 
-    pub(super) fn set_limit(&self, limit: usize) {
+    pub(crate) fn set_limit(&self, limit: usize) {
         self.limited.store(true, Ordering::Relaxed);
         self.line.lock().limit = Some(limit.max(1));
     }
 
-    /// Counts one more child, unless the group has closed.
-    pub(super) fn admit(&self) -> bool {
-        let admitted = self.inside.fetch_add(ONE, Ordering::AcqRel) & CLOSED == 0;
+    /// Counts one more child or guard, unless the group has closed.
+    #[inline(always)]
+    pub(super) fn admit(&self, unit: u64) -> bool {
+        let admitted = self.inside.fetch_add(unit, Ordering::AcqRel) & CLOSED == 0;
         if !admitted {
-            // The wait for the last child may have seen the count with this one.
-            self.count_out();
+            self.turn_away(unit);
         }
         admitted
     }
 
-    /// Counts a child out, and returns the former value of `inside`.
-    fn count_out(&self) -> u64 {
+    #[cold]
+    fn turn_away(&self, unit: u64) {
+        // The wait for the last child may have seen the count with this one.
+        self.count_out(unit);
+    }
+
+    /// Counts a child or a guard out, and returns the former value of `inside`.
+    #[inline(always)]
+    pub(super) fn count_out(&self, unit: u64) -> u64 {
         // The count goes down before the waker is taken; `poll_close` registers its waker, and sets `AWAITED` as it reads the
         // count. In the other order a wake-up is lost: this thread finds no waker; the waiter registers, reads the old count
         // and sleeps; this thread counts down.
-        let before = self.inside.fetch_sub(ONE, Ordering::AcqRel);
-        if children(before) == 1 {
-            self.wake_the_wait(before);
-        }
-        before
-    }
-
-    /// `inside` is the word as this thread has changed it: either `AWAITED` is in it, or the wait reads the word later.
-    fn wake_the_wait(&self, inside: u64) {
-        if inside & AWAITED != 0 {
+        let before = self.inside.fetch_sub(unit, Ordering::AcqRel);
+        let last = if unit == GUARD { before / GUARD == 1 } else { children(before) == 1 };
+        // Either `AWAITED` is in the word as this thread has changed it, or the wait reads the word later.
+        if last && before & AWAITED != 0 {
             let waiting = self.waiting.lock().waker.take();
             crate::wakers::wake_all(waiting);
         }
+        before
     }
 
     /// Whether there is a child or a guard inside.
     pub(super) fn is_occupied(&self) -> bool {
         self.inside.load(Ordering::Acquire) >= ONE
-    }
-
-    /// Counts one more guard, unless the group has closed.
-    pub(super) fn admit_guard(&self) -> bool {
-        let admitted = self.inside.fetch_add(GUARD, Ordering::AcqRel) & CLOSED == 0;
-        if !admitted {
-            // As for a child: the wait may have seen the count with this one.
-            self.dismiss_guard();
-        }
-        admitted
-    }
-
-    /// Counts a guard out.
-    pub(super) fn dismiss_guard(&self) {
-        // The count goes down before the waker is taken; see `count_out`.
-        let before = self.inside.fetch_sub(GUARD, Ordering::AcqRel);
-        if before / GUARD == 1 {
-            self.wake_the_wait(before);
-        }
     }
 
     /// Closes the group, because its `run` is not polled any more.
@@ -293,7 +278,7 @@ impl Gate {
             let wakers = self.line.lock().leave(turn, task);
             crate::wakers::wake_all(wakers.into_iter().flatten());
         }
-        self.count_out() & READ != 0
+        self.count_out(ONE) & READ != 0
     }
 
     /// Closes the group; ready when no child is inside, and no guard that counts.
@@ -375,8 +360,6 @@ impl Drop for WaitForChildren {
             waiting.panic.take()
         };
         observe::children_gone(&self.node);
-        if let Some(panic) = panic {
-            record::send(&self.node, panic.into_failure().into());
-        }
+        record::send_panic(&self.node, panic);
     }
 }

@@ -1,6 +1,6 @@
 //! Guards: a group waits for work that runs in tasks of others.
 
-use super::gate::Core;
+use super::gate::{Core, GUARD};
 use super::ledger::Ledger;
 use crate::region::Node;
 use crate::scope::CancelHandle;
@@ -58,7 +58,7 @@ impl GroupGuard {
     pub(crate) fn new<E>(ledger: &Ledger<E>) -> Option<Self> {
         let guard =
             || GroupGuard { gate: Arc::clone(&ledger.gate), node: Arc::clone(&ledger.node) };
-        ledger.gate.admit_guard().then(guard)
+        ledger.gate.admit(GUARD).then(guard)
     }
 
     /// The handle of the group, to wait for its stop or its cancellation.
@@ -69,7 +69,7 @@ impl GroupGuard {
 
 impl Drop for GroupGuard {
     fn drop(&mut self) {
-        self.gate.dismiss_guard();
+        self.gate.count_out(GUARD);
     }
 }
 

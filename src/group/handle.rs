@@ -2,6 +2,7 @@
 
 use super::slot::Slot;
 use crate::failure::ChildError;
+use crate::fused::fused;
 use crate::identity::TaskId;
 use crate::opaque::opaque;
 use crate::sync::Arc;
@@ -119,10 +120,6 @@ impl<T> Future for Join<T> {
     }
 }
 
-impl<T> futures_core::FusedFuture for Join<T> {
-    fn is_terminated(&self) -> bool {
-        self.done
-    }
-}
+fused!({T} Join<T>: |join| join.done);
 
 opaque!({T} Join<T>);

@@ -9,7 +9,7 @@
 //! 3. An outcome is in each stream of results before the child is counted out, and the readers are woken after that.
 //! 4. No other lock is taken while the book is locked, and no error is dropped under it (R18).
 
-use super::gate::{Core, Gate, Turn};
+use super::gate::{Core, Gate, ONE, Turn};
 use super::results::{Channel, Outcome};
 use crate::failure::{Cause, Failures};
 use crate::identity::TaskId;
@@ -26,7 +26,7 @@ use std::panic::Location;
 /// an executor child can hold it.
 pub(crate) struct Ledger<E> {
     pub(super) node: Arc<Node>,
-    pub(super) gate: Arc<Core>,
+    pub(crate) gate: Arc<Core>,
     /// Whether the policy is to end with the first success.
     first_wins: AtomicBool,
     /// Whether a child's panic goes to its handle instead of cancelling the group.
@@ -38,7 +38,6 @@ struct Book<E> {
     policy: Policy,
     /// Also the number of those that came after the cap was reached.
     errors: Errors<E>,
-    cap: usize,
     /// Whether a child has returned `Ok` under the policy `FirstSuccess`.
     succeeded: bool,
     /// Whether the group has settled its errors: a later error goes to the next record outwards.
@@ -65,7 +64,6 @@ impl<E> Ledger<E> {
             book: Mutex::new(Book {
                 policy: Policy::FailFast,
                 errors: Errors::new(),
-                cap: 1024,
                 succeeded: false,
                 settled: false,
                 channels: Vec::new(),
@@ -73,17 +71,13 @@ impl<E> Ledger<E> {
         })
     }
 
-    pub(super) fn set_policy(&self, policy: Policy) {
+    pub(crate) fn set_policy(&self, policy: Policy) {
         self.first_wins.store(policy == Policy::FirstSuccess, Ordering::Relaxed);
         self.book.lock().policy = policy;
     }
 
-    pub(super) fn isolate_panics(&self) {
+    pub(crate) fn isolate_panics(&self) {
         self.isolates.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_cap(&self, cap: usize) {
-        self.book.lock().cap = cap.max(1);
     }
 
     pub(super) fn open_channel(&self) -> Arc<Channel> {
@@ -100,12 +94,13 @@ impl<E> Ledger<E> {
     /// asks them to wind down under `StopFirst` (R17).
     pub(super) fn fail(&self, cause: Cause<E>, by: Option<TaskId>, at: &'static Location<'static>) {
         let from_body = matches!(cause, Cause::Body(_));
+        let cap = record::cap(&self.node);
         let (policy, over, settled) = {
             let mut book = self.book.lock();
             // The body's error counts even if a child succeeds, while the children's errors may turn out to be no
             // failures. So it is stored beyond the cap.
             let beyond = from_body && book.policy == Policy::FirstSuccess;
-            let over = if book.errors.len() < book.cap || beyond {
+            let over = if book.errors.len() < cap || beyond {
                 book.errors.push(cause, at);
                 None
             } else {
@@ -167,11 +162,8 @@ impl<E> Ledger<E> {
                 Some(_) => Some(caught),
             }
         };
-        if let Some(later) = later {
-            // The first panic is resumed in place of the record, so this one goes to the next
-            // record outwards.
-            record::send(&self.node, later.into_failure().into());
-        }
+        // The first panic is resumed in place of the record, so this one goes to the next record outwards.
+        record::send_panic(&self.node, later);
         self.cancel(by, at);
         self.settle_outwards_if(self.gate.is_abandoned());
     }
@@ -201,8 +193,7 @@ impl<E> Ledger<E> {
 
     /// Records the panic of a child's drop, after the group's last poll. Such a panic is reported and not resumed.
     pub(super) fn dropped_loudly(&self, payload: Payload, at: &'static Location<'static>) {
-        let caught = Caught::of(owner::id(&self.node), payload, at);
-        record::send(&self.node, caught.into_failure().into());
+        record::send_panic(&self.node, Caught::of(owner::id(&self.node), payload, at));
         self.cancel(None, at);
     }
 
@@ -265,7 +256,7 @@ impl<E> Ledger<E> {
     /// Counts one more child, unless the group has closed.
     #[inline(always)]
     pub(super) fn admit(&self) -> bool {
-        let admitted = self.gate.admit();
+        let admitted = self.gate.admit(ONE);
         if !admitted {
             self.turned_away();
         }

@@ -10,6 +10,7 @@ use super::hub::Hub;
 use super::member::Kept;
 use super::members::Members;
 use crate::failure::{Cause, Failure};
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::reason::{Leaving, Reason};
 use crate::region::frame;
@@ -241,7 +242,7 @@ where
         if crew.members.are_shielded() {
             ambient::hold_shield();
         }
-        if links::may_link_up(crew.shared.node()) && crew.shared.open() > 0 {
+        if links::may_link_up(crew.shared.node()) && crew.shared.ledger.gate.open() > 0 {
             // A cancellation further out has to reach its children, although no poll may reach the group
             // (R12).
             links::link_up(crew.shared.node());
@@ -286,14 +287,6 @@ where
     }
 }
 
-impl<F, T, E, M> futures_core::FusedFuture for GroupRun<'_, F, E, M>
-where
-    F: Future<Output = Result<T, E>>,
-    M: Kept<E>,
-{
-    fn is_terminated(&self) -> bool {
-        self.crew.done
-    }
-}
+fused!({F: Future<Output = Result<T, E>>, T, E, M: Kept<E>} GroupRun<'_, F, E, M>: |run| run.crew.done);
 
 opaque!({F: Future, E, M: Kept<E>} GroupRun<'_, F, E, M>);

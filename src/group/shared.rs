@@ -9,7 +9,7 @@
 use super::child::Child;
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
-use super::ledger::{Ledger, Policy};
+use super::ledger::Ledger;
 use super::list::List;
 use super::member::Kept;
 use super::members;
@@ -18,7 +18,6 @@ use super::sent;
 use super::side::Detached;
 use super::slot::Slot;
 use crate::region::owner;
-use crate::region::record;
 use crate::region::{Newborn, Node};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Mutex, Weak};
@@ -44,27 +43,6 @@ impl<E, M: Kept<E>> Shared<E, M> {
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger<E>> {
         &self.ledger
-    }
-
-    pub(crate) fn set_policy(&self, policy: Policy) {
-        self.ledger.set_policy(policy);
-    }
-
-    pub(crate) fn isolate_panics(&self) {
-        self.ledger.isolate_panics();
-    }
-
-    pub(crate) fn set_limit(&self, limit: usize) {
-        self.ledger.gate.set_limit(limit);
-    }
-
-    pub(crate) fn set_cap(&self, cap: usize) {
-        self.ledger.set_cap(cap);
-        record::set_cap(&self.ledger.node, cap);
-    }
-
-    pub(crate) fn open(&self) -> usize {
-        self.ledger.gate.open()
     }
 
     pub(crate) fn results(&self) -> Results {
@@ -172,19 +150,15 @@ impl<E, M: Kept<E>> Shared<E, M> {
 
     /// A guard, unless the group has closed.
     pub(crate) fn guard(&self, at: &'static Location<'static>) -> Result<GroupGuard, Rejected<()>> {
-        GroupGuard::new(&self.ledger).ok_or_else(|| {
-            let node = &self.ledger.node;
-            let entered_at = node.entered_at().unwrap_or(at);
-            Rejected::new(Misuse::unguarded(owner::describe(node), entered_at, at), ())
-        })
+        GroupGuard::new(&self.ledger)
+            .ok_or_else(|| Rejected::new(owner::left_misuse(self.node(), "guard", at), ()))
     }
 
     /// The error of a spawn that found the group closed.
     #[cold]
     fn closed<F>(&self, future: F, at: &'static Location<'static>) -> Rejected<F> {
-        let node = &self.ledger.node;
-        let entered_at = node.entered_at().unwrap_or(at);
-        let closed = Misuse::Closed { region: owner::describe(node), entered_at, attempted_at: at };
+        let (region, entered_at) = owner::describe_with_place(self.node(), at);
+        let closed = Misuse::Closed { region, entered_at, attempted_at: at };
         Rejected::new(closed, future)
     }
 
@@ -229,7 +203,12 @@ impl<E, M: Kept<E>> WeakShared<E, M> {
         match self.shared.upgrade() {
             Some(shared) => shared.guard(at),
             None => {
-                let gone = Misuse::unguarded("task group".to_owned(), self.made_at, at);
+                let gone = Misuse::Left {
+                    operation: "guard",
+                    region: "task group".to_owned(),
+                    entered_at: self.made_at,
+                    attempted_at: at,
+                };
                 Err(Rejected::new(gone, ()))
             }
         }

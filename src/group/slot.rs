@@ -12,9 +12,9 @@ use super::gate::{ChildWaker, Core};
 use super::side::{HandleSide, Posted, Seated};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
-use crate::reason::{Reason, ReasonKind};
-use crate::region::{Newborn, Node, ambient, ambient::Home, current_task};
-use crate::scope::{request, resume_panic};
+use crate::reason::Reason;
+use crate::region::{Newborn, Node, ambient, ambient::Home};
+use crate::scope::{request, requested, resume_panic};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, next_number};
 use crate::wakers::{wake_all, wake_all_of};
 use std::panic::Location;
@@ -151,7 +151,7 @@ impl<T> Slot<T> {
         if let Some(gate) = self.gate() {
             gate.look_at_clock();
         }
-        let reason = Reason::new(ReasonKind::Requested, None, current_task(), Some(at));
+        let reason = requested(None, at);
         let (node, before) = {
             let mut inside = self.inside.lock();
             match &inside.region {

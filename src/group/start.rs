@@ -161,21 +161,13 @@ impl<R, E> Future for Start<R, E> {
 
 impl<R, E> Drop for Start<R, E> {
     fn drop(&mut self) {
-        if let Some((child, _)) = &self.child {
+        let Some((child, _)) = &self.child else { return };
+        match self.take(None) {
             // The caller waits no longer: the child is cancelled, and its group waits for it.
-            let left = {
-                let mut state = self.handshake.0.lock();
-                mem::replace(&mut *state, State::Over)
-            };
-            match left {
-                State::Waiting(_) => child.cancel(),
-                State::Failed(error) => {
-                    let (task, spawned_at) = (self.task.clone(), self.spawned_at);
-                    let cause = Cause::Child { task: task.clone(), spawned_at, error };
-                    self.ledger.fail(cause, Some(task), spawned_at);
-                }
-                State::Ready(value) => drop(value),
-                State::Over => {}
+            None => child.cancel(),
+            Some(Ok(value)) => drop(value),
+            Some(Err(failure)) => {
+                self.ledger.fail(failure.into_cause(), Some(self.task.clone()), self.spawned_at);
             }
         }
     }

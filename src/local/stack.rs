@@ -8,7 +8,7 @@ use crate::stack::{
     Close, Deferred, ExitOutput, ExitStack as Stack, Loan, LocalLater, StackRun, reclaim,
 };
 use crate::sync::Arc;
-use crate::wrong_task::{Rejected, accepted};
+use crate::wrong_task::{Rejected, accepted, admitted};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -262,10 +262,7 @@ impl ExitStack {
     /// [`Rejected`], with the stack unchanged, from a task that does not own it.
     #[track_caller]
     pub fn release(self) -> Result<Released<ExitStack>, Rejected<ExitStack>> {
-        match self.stack.admit("release", Location::caller()) {
-            Ok(()) => Ok(Released::new(self)),
-            Err(misuse) => Err(Rejected::new(misuse, self)),
-        }
+        admitted(self.stack.admit("release", Location::caller()), self).map(Released::new)
     }
 
     /// Moves all exits to a new stack; see [`ExitStack::pop_all`](crate::ExitStack::pop_all).
@@ -295,12 +292,8 @@ impl ExitStack {
 }
 
 impl sealed::TakeOver for ExitStack {
-    fn take_over(&self) {
-        self.stack.take_over();
-    }
-
-    fn take_over_if_inside(&self) {
-        self.stack.take_over_if_inside();
+    fn take_over(&self, dropped: bool) {
+        self.stack.take_over(dropped);
     }
 }
 

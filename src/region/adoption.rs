@@ -35,7 +35,7 @@ impl Wave {
             home.map_or_else(|| "an exit stack".into(), |home| owner::describe_with_owner(home))
         };
         let running = self.running.iter().filter(|exit| exit.claim());
-        exits.extend(running.map(|exit| (exit.registered_at(), name(exit.home()))));
+        exits.extend(running.map(|exit| (exit.registered_at, name(exit.home.as_ref()))));
         self.abreast.iter().for_each(|wave| wave.list(exits));
         for batch in self.waiting.iter().rev() {
             let stack = name(batch.home.as_ref());

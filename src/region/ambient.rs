@@ -148,10 +148,9 @@ fn inside(in_exit: bool) -> u32 {
 #[inline(always)]
 pub(super) fn within_noting_shields<R>(
     node: &mut Option<Arc<Node>>,
-    in_exit: bool,
     user_code: impl FnOnce() -> R,
 ) -> (Result<R, Payload>, bool) {
-    enter_node(node, inside(in_exit), next_base(), || unwind::catch(user_code))
+    enter_node(node, INSIDE, next_base(), || unwind::catch(user_code))
 }
 
 /// The base for a region that is made current with its node. The regions around it that are polled without a node get one.

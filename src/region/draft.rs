@@ -144,7 +144,9 @@ impl<T: Set> Draft<T> {
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
         if let Some((entered_at, who)) = self.stamp.owner() {
-            leave::mark_left(node, entered_at, who);
+            if leave::mark_entered(node, entered_at, who) {
+                leave::mark_left(node);
+            }
         }
     }
 
@@ -184,29 +186,22 @@ impl<T: Set> Draft<T> {
         Some(Light { id: self.id(), kind, at, task, root, deadline, in_exit: false })
     }
 
+    /// The task of the region, its root and its deadline. `None` if the region needs its node.
     #[inline(never)]
     fn light_otherwise(&self, task: u64) -> Option<(u64, Option<u64>, Option<Instant>)> {
-        let (task, root) = if task != 0 && self.settings.get().kind != Kind::Task {
-            (task, None)
-        } else {
-            let outermost = ambient::is_empty()?;
-            if self.settings.get().kind == Kind::Task {
-                (next_number(), Some(0))
-            } else if outermost {
-                (next_number(), Some(rt::task_number()))
-            } else {
-                return None;
-            }
+        let Settings { kind, deadline, timeout } = self.settings.get();
+        let (task, root) = match (kind, task) {
+            (Kind::Task, _) => ambient::is_empty().map(|_| (next_number(), Some(0)))?,
+            (_, 0) => ambient::is_empty()?.then(|| (next_number(), Some(rt::task_number())))?,
+            _ => (task, None),
         };
-        let Settings { deadline, timeout, .. } = self.settings.get();
         let Some(timeout) = timeout else { return Some((task, root, deadline)) };
         // A relative deadline starts here (R11). A timeout of zero cancels before the first poll.
         if timeout.is_zero() {
             return None;
         }
         let due = ambient::now().checked_add(timeout);
-        let deadline = [deadline, due].into_iter().flatten().min();
-        Some((task, root, deadline))
+        Some((task, root, [deadline, due].into_iter().flatten().min()))
     }
 
     /// Records that the region is entered; an error if it was before. For a draft that other threads can
@@ -217,22 +212,16 @@ impl<T: Set> Draft<T> {
         who: Signature,
         at: &'static Location<'static>,
     ) -> Result<(), Box<Misuse>> {
-        if self.stamp.enter(who) { Ok(()) } else { self.enter_twice(at) }
+        if self.stamp.enter(who) { Ok(()) } else { Err(self.twice(Identity::UNKNOWN, at)) }
     }
 
+    /// The error of a second run. `owner` is the owner, if that is known.
     #[cold]
-    fn enter_twice(&self, at: &'static Location<'static>) -> Result<(), Box<Misuse>> {
-        let node = match (self.node(), self.stamp.owner()) {
-            // The region is in its first poll elsewhere, and the node that was made here is not entered. The
-            // stand-in has the owner and the place for the error.
-            (node, Some((entered_at, who))) if !node.is_entered() => {
-                leave::stand_in(node, entered_at, who)
-            }
-            (node, _) => Arc::clone(node),
-        };
+    fn twice(&self, owner: Identity, at: &'static Location<'static>) -> Box<Misuse> {
+        let node = self.described(owner);
         // The wrong task comes before every other misuse (R2).
-        owner::check(&node, "run", at)?;
-        Err(Box::new(enter::twice(&node, at)))
+        let misuse = owner::check(&node, "run", at).err();
+        Box::new(misuse.unwrap_or_else(|| enter::twice(&node, at)))
     }
 
     /// Enters a stack without a node, if that is possible; an error if a run has done so before.
@@ -249,19 +238,7 @@ impl<T: Set> Draft<T> {
             return Ok(Some(light));
         }
         // Its first use may have entered it meanwhile.
-        if self.is_entered_light() { self.enter_light_twice(at, exits) } else { Ok(None) }
-    }
-
-    #[cold]
-    fn enter_light_twice(
-        &self,
-        at: &'static Location<'static>,
-        exits: &OwnExits,
-    ) -> Result<Option<Light>, Box<Misuse>> {
-        let node = self.described(exits.owner());
-        // The wrong task comes before every other misuse (R2).
-        owner::check(&node, "run", at)?;
-        Err(Box::new(enter::twice(&node, at)))
+        if self.is_entered_light() { Err(self.twice(exits.owner(), at)) } else { Ok(None) }
     }
 
     /// Whether a run has entered the region without a node. It may have left it, or have a node by now.
@@ -279,16 +256,22 @@ impl<T: Set> Draft<T> {
         }
     }
 
-    /// The node; or a node like it, for texts and for a comparison of its owner, which is `owner` if that is known.
+    /// The node; or a node like it, for texts and for a comparison of its owner, which is `owner` if that is known. The node
+    /// itself may not be entered yet while the region is in its first poll elsewhere.
     #[cold]
     pub(crate) fn described(&self, owner: Identity) -> Arc<Node> {
-        if let Some(node) = self.made() {
+        let made = self.made();
+        if let Some(node) = made.filter(|node| node.is_entered() || !self.is_entered_light()) {
             return Arc::clone(node);
         }
         let node = Node::new(self.settings.get().kind);
+        let name = made.and_then(|node| node.inner.lock().name());
+        if let Some(name) = name {
+            node.set_name(name);
+        }
         self.mark_entered(&node, owner);
         if self.stamp.has_left() {
-            leave::mark_left_now(&node);
+            leave::mark_left(&node);
         }
         node
     }

@@ -212,10 +212,18 @@ pub(crate) fn enter_dynamic(
     Ok(())
 }
 
-/// Makes the current task the owner, and the region current here the parent (R4).
-pub(crate) fn take_over(node: &Arc<Node>) {
+/// Makes the current task the owner, and the region current here the parent (R4). Returns whether it did.
+///
+/// A region that is `dropped` after its owner has released it is taken over inside a task only. Outside every task its exits go
+/// where they would have gone without the release, and its former owner stays the owner.
+pub(crate) fn take_over(node: &Arc<Node>, dropped: bool) -> bool {
+    if dropped && ambient::is_empty() != Some(false) {
+        // The current runtime task becomes an owner, so that the drop is not reported as a foreign one.
+        node.owner.set_runtime(rt::task_number());
+        return false;
+    }
     if node.has(LEFT) || !node.has(ENTERED) {
-        return;
+        return true;
     }
     let (parent, in_exit) = ambient::current().unzip();
     let in_exit = in_exit.unwrap_or(false);
@@ -231,6 +239,7 @@ pub(crate) fn take_over(node: &Arc<Node>) {
         node.raise(&inner, inherited(node.kind, parent.as_ref(), in_exit));
     }
     move_into(node, parent);
+    true
 }
 
 /// Makes `parent` the region around this one.
@@ -278,25 +287,8 @@ fn move_out_of_the_way_to(node: &Arc<Node>, inner: &Arc<Node>) {
     }
 }
 
-/// For a region that is dropped after its owner has released it. Inside a task the current task takes it over.
-/// Outside every task its exits go where they would have gone without the release, and its former owner stays the
-/// owner. Returns whether it was taken over.
-pub(crate) fn take_over_if_inside(node: &Arc<Node>) -> bool {
-    let inside = ambient::is_empty() == Some(false);
-    if inside {
-        take_over(node);
-    } else {
-        // The current runtime task becomes an owner, so that the drop is not reported as a
-        // foreign one.
-        node.owner.set_runtime(rt::task_number());
-    }
-    inside
-}
-
+/// The error of a second run.
 pub(super) fn twice(node: &Node, at: &'static Location<'static>) -> Misuse {
-    let (name, entered_at) = {
-        let inner = node.inner.lock();
-        (inner.name(), inner.entered_at.unwrap_or(at))
-    };
-    Misuse::EnteredTwice { region: owner::describe_as(node, name), entered_at, attempted_at: at }
+    let (region, entered_at) = owner::describe_with_place(node, at);
+    Misuse::EnteredTwice { region, entered_at, attempted_at: at }
 }

@@ -89,15 +89,8 @@ pub(super) fn close_as(node: &Arc<Node>, stay: &Arc<Node>) {
     drop(close_now(node, dropped_for, None));
 }
 
-/// Marks a region as left that was left before it had a node, unless the node is marked
-/// already.
-pub(super) fn mark_left(node: &Arc<Node>, entered_at: &'static Location<'static>, owner: Identity) {
-    if mark_entered(node, entered_at, owner) {
-        mark_left_now(node);
-    }
-}
-
-pub(super) fn mark_left_now(node: &Arc<Node>) {
+/// Marks a region as left that was left before it had a node.
+pub(super) fn mark_left(node: &Arc<Node>) {
     drop(close_now(node, None, None));
 }
 
@@ -119,21 +112,6 @@ pub(super) fn mark_entered(
         node.raise(&inner, ENTERED);
     }
     fresh
-}
-
-/// A node that was left, as if `owner` had entered it at `entered_at`; for texts.
-pub(super) fn stand_in(
-    node: &Node,
-    entered_at: &'static Location<'static>,
-    owner: Identity,
-) -> Arc<Node> {
-    let stand_in = Node::new(node.kind);
-    let name = node.inner.lock().name();
-    if let Some(name) = name {
-        stand_in.set_name(name);
-    }
-    mark_left(&stand_in, entered_at, owner);
-    stand_in
 }
 
 /// Closes the region if it has no exits to run and no failures to pass on, as most regions after the end of their body;

@@ -138,9 +138,7 @@ impl Drop for WaveTask {
             }
             state.waiting.take()
         };
-        if let Some(panic) = panic {
-            record::send(&self.node, panic.into_failure().into());
-        }
+        record::send_panic(&self.node, panic);
         wake_all(waiting);
     }
 }
@@ -186,8 +184,6 @@ impl Drop for WaveWait {
             (state.panic.take(), state.waiting.take())
         };
         unwind::drop_quietly(old);
-        if let Some(panic) = panic {
-            record::send(&self.node, panic.into_failure().into());
-        }
+        record::send_panic(&self.node, panic);
     }
 }

@@ -150,7 +150,7 @@ pub(super) fn describe_with_owner(node: &Node) -> String {
     }
 }
 
-pub(super) fn describe_as(node: &Node, name: Option<Arc<str>>) -> String {
+fn describe_as(node: &Node, name: Option<Arc<str>>) -> String {
     let noun = node.kind().noun();
     match name {
         Some(name) => format!("{noun} `{}`", Shown(&name)),
@@ -158,18 +158,27 @@ pub(super) fn describe_as(node: &Node, name: Option<Arc<str>>) -> String {
     }
 }
 
+/// As [`describe`], with the place where it was entered; `at` if it was not.
+pub(crate) fn describe_with_place(
+    node: &Node,
+    at: &'static Location<'static>,
+) -> (String, &'static Location<'static>) {
+    let (name, entered_at) = {
+        let inner = node.inner.lock();
+        (inner.name(), inner.entered_at)
+    };
+    (describe_as(node, name), entered_at.unwrap_or(at))
+}
+
+/// The error of an operation on a region that was left.
+#[cold]
 pub(crate) fn left_misuse(
     node: &Node,
     operation: &'static str,
     at: &'static Location<'static>,
 ) -> Misuse {
-    let inner = node.inner.lock();
-    Misuse::Left {
-        operation,
-        region: describe_as(node, inner.name()),
-        entered_at: inner.entered_at.unwrap_or(at),
-        attempted_at: at,
-    }
+    let (region, entered_at) = describe_with_place(node, at);
+    Misuse::Left { operation, region, entered_at, attempted_at: at }
 }
 
 /// Reports a drop of the region by a task that does not own it (R2).

@@ -16,6 +16,7 @@ use super::local_exit;
 use super::node::Node;
 use super::owner;
 use super::shortcut;
+use super::tally::Caught;
 use super::walk;
 use crate::failure::Failures;
 use crate::report::{Report, report, report_failure};
@@ -56,6 +57,13 @@ pub(crate) fn send(region: &Node, failures: Failures) {
     });
     if let Err(failures) = taken {
         unwind::drop_each_quietly(report_all(region, failures).first);
+    }
+}
+
+/// Sends a panic that no caller receives outwards, as a failure.
+pub(crate) fn send_panic(region: &Node, panic: impl Into<Option<Caught>>) {
+    if let Some(panic) = panic.into() {
+        send(region, panic.into_failure().into());
     }
 }
 

@@ -11,13 +11,14 @@
 use super::flags::{CANCELLED, ENTERED, LEFT, STOP, TIMED};
 use super::links;
 use super::look;
-use super::node::{More, Node};
+use super::node::Node;
 use super::quiet;
 use super::time;
 use super::time::WaitTimers;
 use crate::sync::{Arc, Ordering};
-use crate::wakers::{Mark, Wakers};
-use std::task::{Context, Waker};
+use crate::wakers::Mark;
+use std::fmt;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 /// A wait for an event of a region: its key among the waiters, and the mark of its waker.
@@ -27,7 +28,51 @@ pub(crate) struct Wait {
     /// The waker that was registered under the key, and the number of takes at that time.
     mark: Mark,
     calls: u32,
+    /// Whether the key is one among the waiters for a stop, and not among those for a cancellation.
+    for_stop: bool,
     timers: Option<WaitTimers>,
+}
+
+/// The wait of a future. It gives its key up when the event has come, and when it is dropped.
+pub(crate) struct Waiting {
+    node: Arc<Node>,
+    wait: Wait,
+    done: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Waiting { node, wait: Wait::default(), done: false }
+    }
+
+    /// Ready when `happened` returns `true`: one of the functions below.
+    pub(crate) fn poll(
+        &mut self,
+        happened: impl FnOnce(&Arc<Node>, &mut Wait) -> bool,
+    ) -> Poll<()> {
+        if !happened(&self.node, &mut self.wait) {
+            return Poll::Pending;
+        }
+        forget(&self.node, &mut self.wait);
+        self.done = true;
+        Poll::Ready(())
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        forget(&self.node, &mut self.wait);
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node.fmt(f)
+    }
 }
 
 /// Registers a waiter, or returns `true` if the region is cancelled.
@@ -100,7 +145,7 @@ fn waits(node: &Node, wait: &Wait, waker: &Waker) -> bool {
 #[inline(always)]
 fn register(node: &Arc<Node>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
     let (mark, waker) = (Mark::of(waker), waker.clone());
-    wait.mark = mark;
+    (wait.mark, wait.for_stop) = (mark, for_stop);
     let mut inner = node.inner.lock();
     // From here on a cancellation around the region reaches it. A region that is not inside another one yet links
     // itself when it is entered, because it is awaited.
@@ -131,20 +176,13 @@ fn is_void(node: &Node, wait: &Wait) -> bool {
     wait.calls != node.calls.load(Ordering::Relaxed)
 }
 
-pub(crate) fn forget(node: &Node, wait: &mut Wait) {
+/// Gives up the key of `wait`, and drops its waker and its timers.
+fn forget(node: &Node, wait: &mut Wait) {
     wait.timers = None;
-    drop(take_waiter(node, wait, |more| Some(&mut more.waiters)));
+    drop(take_waiter(node, wait));
 }
 
-pub(crate) fn forget_stop(node: &Node, wait: &mut Wait) {
-    drop(take_waiter(node, wait, |more| Some(&mut more.rest.as_mut()?.stop_waiters)));
-}
-
-fn take_waiter(
-    node: &Node,
-    wait: &mut Wait,
-    among: impl FnOnce(&mut More) -> Option<&mut Wakers>,
-) -> Option<Waker> {
+fn take_waiter(node: &Node, wait: &mut Wait) -> Option<Waker> {
     let key = wait.key.take()?;
     if is_void(node, wait) {
         return None;
@@ -153,5 +191,10 @@ fn take_waiter(
     if is_void(node, wait) {
         return None;
     }
-    among(inner.more.as_mut()?)?.remove(key)
+    let more = inner.more.as_mut()?;
+    let waiters = match wait.for_stop {
+        true => &mut more.rest.as_mut()?.stop_waiters,
+        false => &mut more.waiters,
+    };
+    waiters.remove(key)
 }

@@ -36,15 +36,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn registered_at(&self) -> &'static Location<'static> {
-        self.registered_at
-    }
-
-    /// The region that registered it.
-    pub(super) fn home(&self) -> Option<&Arc<Node>> {
-        self.home.as_ref()
-    }
-
     /// The exit will be polled elsewhere, or not at all: its deadline stays, and its timer is made anew
     /// there.
     pub(super) fn disarm(&mut self) {

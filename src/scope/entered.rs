@@ -11,7 +11,7 @@ use crate::region::time;
 use crate::region::{Node, Run};
 use crate::released::{Handover, Released, sealed};
 use crate::sync::Arc;
-use crate::wrong_task::{Misuse, Rejected};
+use crate::wrong_task::{Misuse, Rejected, admitted};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -126,13 +126,10 @@ impl EnteredScope {
     /// [`Rejected`], with the scope unchanged, from a task that does not own it.
     #[track_caller]
     pub fn exit(self) -> Result<Left, Rejected<EnteredScope>> {
-        match owner::check(&self.node, "exit", Location::caller()) {
-            Ok(()) => {
-                time::look_at_clock(&self.node);
-                Ok(Left { reason: leave::close_entered(&self.node) })
-            }
-            Err(misuse) => Err(Rejected::new(misuse, self)),
-        }
+        let checked = owner::check(&self.node, "exit", Location::caller());
+        let scope = admitted(checked, self)?;
+        time::look_at_clock(&scope.node);
+        Ok(Left { reason: leave::close_entered(&scope.node) })
     }
 
     /// Releases the scope, so that another task can adopt it (R4).
@@ -142,20 +139,14 @@ impl EnteredScope {
     /// [`Rejected`], with the scope unchanged, from a task that does not own it.
     #[track_caller]
     pub fn release(self) -> Result<Released<EnteredScope>, Rejected<EnteredScope>> {
-        match owner::check(&self.node, "release", Location::caller()) {
-            Ok(()) => Ok(Released::new(self)),
-            Err(misuse) => Err(Rejected::new(misuse, self)),
-        }
+        let checked = owner::check(&self.node, "release", Location::caller());
+        admitted(checked, self).map(Released::new)
     }
 }
 
 impl sealed::TakeOver for EnteredScope {
-    fn take_over(&self) {
-        enter::take_over(&self.node);
-    }
-
-    fn take_over_if_inside(&self) {
-        enter::take_over_if_inside(&self.node);
+    fn take_over(&self, dropped: bool) {
+        enter::take_over(&self.node, dropped);
     }
 }
 

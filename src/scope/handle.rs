@@ -1,11 +1,12 @@
 //! Handles: they request a cancellation, and do nothing else (R3).
 
 use super::{request, stop, stop_within};
+use crate::fused::fused;
 use crate::reason::Reason;
 use crate::region::look;
 use crate::region::time;
 use crate::region::wait;
-use crate::region::{Node, Wait};
+use crate::region::{Node, Waiting};
 use crate::sync::Arc;
 use std::borrow::Cow;
 use std::fmt;
@@ -143,7 +144,7 @@ impl CancelHandle {
     /// # });
     /// ```
     pub fn tightened(&self, seen: Option<Instant>) -> Tightening {
-        Tightening { node: Arc::clone(&self.node), wait: Wait::default(), seen, done: false }
+        Tightening { wait: self.wait(), seen }
     }
 
     /// Whether the region, or one around it, is cancelled. The deadline of a run counts once the run has seen
@@ -171,7 +172,7 @@ impl CancelHandle {
     ///
     /// Dropping the future loses nothing.
     pub fn cancelled(&self) -> Cancellation {
-        Cancellation { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
+        Cancellation(self.wait())
     }
 
     /// Waits until the region, or one around it, is asked to wind down with `stop` (R13).
@@ -201,7 +202,11 @@ impl CancelHandle {
     /// # });
     /// ```
     pub fn stop_requested(&self) -> StopRequest {
-        StopRequest { node: Arc::clone(&self.node), wait: Wait::default(), done: false }
+        StopRequest(self.wait())
+    }
+
+    fn wait(&self) -> Waiting {
+        Waiting::new(Arc::clone(&self.node))
     }
 
     /// A guard that cancels the region when it is dropped, unless it is [disarmed](DropGuard::disarm).
@@ -270,92 +275,40 @@ impl fmt::Debug for CancelHandle {
 }
 
 /// The future of [`CancelHandle::cancelled`].
+#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Cancellation {
-    node: Arc<Node>,
-    wait: Wait,
-    done: bool,
-}
+pub struct Cancellation(Waiting);
 
 impl Future for Cancellation {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if !wait::poll_cancelled(&this.node, &mut this.wait, cx) {
-            return Poll::Pending;
-        }
-        wait::forget(&this.node, &mut this.wait);
-        this.done = true;
-        Poll::Ready(())
+        self.0.poll(|node, wait| wait::poll_cancelled(node, wait, cx))
     }
 }
 
-impl futures_core::FusedFuture for Cancellation {
-    fn is_terminated(&self) -> bool {
-        self.done
-    }
-}
-
-impl Drop for Cancellation {
-    fn drop(&mut self) {
-        wait::forget(&self.node, &mut self.wait);
-    }
-}
-
-impl fmt::Debug for Cancellation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cancellation").field(&self.node).finish()
-    }
-}
+fused!(Cancellation: |wait| wait.0.is_done());
 
 /// The future of [`CancelHandle::stop_requested`].
+#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct StopRequest {
-    node: Arc<Node>,
-    wait: Wait,
-    done: bool,
-}
+pub struct StopRequest(Waiting);
 
 impl Future for StopRequest {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if wait::poll_stopped(&this.node, &mut this.wait, cx.waker()) {
-            wait::forget_stop(&this.node, &mut this.wait);
-            this.done = true;
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        self.0.poll(|node, wait| wait::poll_stopped(node, wait, cx.waker()))
     }
 }
 
-impl futures_core::FusedFuture for StopRequest {
-    fn is_terminated(&self) -> bool {
-        self.done
-    }
-}
-
-impl Drop for StopRequest {
-    fn drop(&mut self) {
-        wait::forget_stop(&self.node, &mut self.wait);
-    }
-}
-
-impl fmt::Debug for StopRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StopRequest").field(&self.node).finish()
-    }
-}
+fused!(StopRequest: |wait| wait.0.is_done());
 
 /// The future of [`CancelHandle::tightened`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Tightening {
-    node: Arc<Node>,
-    wait: Wait,
+    wait: Waiting,
     seen: Option<Instant>,
-    done: bool,
 }
 
 impl Future for Tightening {
@@ -363,29 +316,14 @@ impl Future for Tightening {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if !wait::poll_tightened(&this.node, this.seen, &mut this.wait, cx) {
-            return Poll::Pending;
-        }
-        wait::forget(&this.node, &mut this.wait);
-        this.done = true;
-        Poll::Ready(())
+        this.wait.poll(|node, wait| wait::poll_tightened(node, this.seen, wait, cx))
     }
 }
 
-impl futures_core::FusedFuture for Tightening {
-    fn is_terminated(&self) -> bool {
-        self.done
-    }
-}
-
-impl Drop for Tightening {
-    fn drop(&mut self) {
-        wait::forget(&self.node, &mut self.wait);
-    }
-}
+fused!(Tightening: |wait| wait.wait.is_done());
 
 impl fmt::Debug for Tightening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tightening").field(&self.node).finish()
+        f.debug_tuple("Tightening").field(&self.wait).finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ExitStack;
 use crate::failure::Failure;
+use crate::fused::fused;
 use crate::reason::Leaving;
 use crate::region::frame;
 use crate::region::owner;
@@ -66,11 +67,7 @@ impl<S> Future for Close<S> {
     }
 }
 
-impl<S> futures_core::FusedFuture for Close<S> {
-    fn is_terminated(&self) -> bool {
-        self.stack.is_none()
-    }
-}
+fused!({S} Close<S>: |close| close.stack.is_none());
 
 impl<S> Drop for Close<S> {
     fn drop(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::{ExitStack, Held};
 use crate::failure::BoxError;
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::wrong_task::accepted;
 use std::future::Future;
@@ -118,10 +119,6 @@ impl<R: Resource> Future for Enter<'_, R> {
     }
 }
 
-impl<R: Resource> futures_core::FusedFuture for Enter<'_, R> {
-    fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Done)
-    }
-}
+fused!({R: Resource} Enter<'_, R>: |enter| matches!(enter.state, State::Done));
 
 opaque!({R: Resource} Enter<'_, R>);

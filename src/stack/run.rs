@@ -2,6 +2,7 @@
 
 use super::ExitStack;
 use crate::failure::{Cause, Failure};
+use crate::fused::fused;
 use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::{Draft, Ended, Errors, Frame, Lone, OfStack, OwnExits, Run};
@@ -78,13 +79,6 @@ fn tell<T, E>(
     frame.result(value, errors)
 }
 
-impl<F, T, E, S> futures_core::FusedFuture for StackRun<'_, F, S>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    fn is_terminated(&self) -> bool {
-        self.run.has_left()
-    }
-}
+fused!({F: Future<Output = Result<T, E>>, T, E, S} StackRun<'_, F, S>: |run| run.run.has_left());
 
 opaque!({F: Future, S} StackRun<'_, F, S>);

@@ -32,8 +32,7 @@ pub(in crate::region) fn poll_calm<F: Future>(
     if !is_uneventful(frame, cx) || !frame.is_in_its_task() {
         return Quick::GoOn;
     }
-    let (caught, shielded) =
-        ambient::within_noting_shields(&mut frame.node, false, || body.poll(cx));
+    let (caught, shielded) = ambient::within_noting_shields(&mut frame.node, || body.poll(cx));
     match (&caught, is_calm(frame)) {
         (Ok(Poll::Pending), true) if !shielded => return Quick::Pending,
         (Ok(Poll::Ready(())), true) => return end_calmly(frame, progress, own),
@@ -129,7 +128,7 @@ fn poll_within(
         let node = Arc::clone(frame.node());
         frame.extras().span.enter(&node)
     };
-    ambient::within_noting_shields(&mut frame.node, false, || body.poll(cx))
+    ambient::within_noting_shields(&mut frame.node, || body.poll(cx))
 }
 
 /// Continues after a poll of the body; `last_poll` tells whether a pending body is dropped.

@@ -39,13 +39,7 @@ impl Frame {
         self.extras.as_ref().is_some_and(|extras| matches!(extras.why, Some(Leaving::Failed)))
     }
 
-    /// Resumes `panic` in place of `result`; the failures that no result will contain go outwards.
-    pub(crate) fn resume<R>(&mut self, panic: Payload, result: R) -> ! {
-        self.drop_value(result);
-        self.resume_now(panic)
-    }
-
-    /// As [`resume`](Frame::resume), where there is no result.
+    /// Resumes `panic` in place of a result; the failures that no result will contain go outwards.
     pub(crate) fn resume_now(&mut self, panic: Payload) -> ! {
         if let Some(extras) = self.extras_seen() {
             extras.tally.panic_as_failure();
