@@ -32,13 +32,13 @@ pub(crate) fn is_cancelled_itself(node: &Node) -> bool {
 #[cold]
 fn is_cancelled_from_outside(node: &Node) -> bool {
     let now = epoch().load(Ordering::Acquire);
-    let mut seen = node.flags();
+    let (before, mut seen) = (node.quiet.seen(), node.flags());
     let Some(end) = look_around(node, now, &mut seen) else { return true };
     match end {
         End::At(_) => return true,
         // A look has left that behind because it has seen a flag because of which no region here is quiet.
         End::None { known: false, .. } if seen & (UNWATCHED | STOP) == 0 => {
-            quiet::quieten(node, now, seen & TIMED);
+            quiet::quieten(node, before, now, seen & TIMED);
         }
         End::None { passed, .. } => {
             passed.leave(Sought::Cancelled, now, None);

@@ -35,26 +35,28 @@ pub(super) fn is_quiet_in(node: &Node, epoch: u64) -> bool {
     node.quiet.is_in(epoch)
 }
 
-/// Records that no cancellation was found, here and on the way. A later look stops at a region on the way,
-/// so in a chain each region is walked past once. `timed` is `TIMED` if a region with times was found.
-pub(super) fn quieten(region: &Node, now: u64, timed: u32) {
-    found_quiet(region, now, timed);
+/// Records that no cancellation was found, here and on the way, by a look that began in the epoch `now`, when the region's word
+/// was `before`. A later look stops at a region on the way, so in a chain each region is walked past once. `timed` is `TIMED`
+/// if a region with times was found.
+pub(super) fn quieten(region: &Node, before: u64, now: u64, timed: u32) {
+    found_quiet(region, before, now, timed);
     if region.has(SHELTERED | SHIELD | LEFT) {
         return;
     }
     walk::outwards(region, |node| {
         let last = is_quiet_in(node, now) || node.has(SHELTERED | SHIELD);
-        found_quiet(node, now, timed);
+        // A region that is entered while others are inside it begins an epoch.
+        found_quiet(node, node.quiet.seen(), now, timed);
         last.then_some(())
     });
 }
 
-fn found_quiet(node: &Node, now: u64, timed: u32) {
+fn found_quiet(node: &Node, before: u64, now: u64, timed: u32) {
     if timed != 0 && !node.has(TIMED) {
         let inner = node.inner.lock();
         node.raise(&inner, timed);
     }
-    node.quiet.mark(now, || node.has(CANCELLED | STOP));
+    node.quiet.mark(before, now, || node.has(CANCELLED | STOP));
 }
 
 /// The regions around this one have changed, or its shield no longer holds: this region and the regions inside it

@@ -231,24 +231,37 @@ fn r13_a_child_of_any_kind_that_is_spawned_after_a_stop_around_its_group_sees_it
 }
 
 #[test]
-fn r13_an_executor_child_that_starts_after_its_stopped_group_was_dropped_sees_the_stop() {
-    let (executor, seen) = (Executor::new(), Arc::new(Mutex::new(Vec::new())));
-    let sees = Arc::clone(&seen);
+fn r13_executor_children_of_a_group_that_was_stopped_and_dropped_see_the_stop() {
+    let (executor, gate) = (Executor::new(), Gate::new());
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let group = TaskGroup::<()>::new();
+    let looks = |from_then_on: Gate| {
+        let seen = Arc::clone(&seen);
+        async move {
+            shield(async {
+                from_then_on.wait().await;
+                let told = stopping().await;
+                seen.lock().unwrap().push(told);
+            })
+            .await;
+            Ok(())
+        }
+    };
     let body = async {
         let mut run = Box::pin(group.run(pending::<Result<(), ()>>()));
         assert!(poll_once(&mut run).await.is_pending());
+        group.spawn_detached_on(&executor, looks(gate.clone()));
+        executor.run();
         group.stop();
-        group.spawn_detached_on(&executor, async move {
-            let told = stopping().await;
-            sees.lock().unwrap().push(told);
-            Ok(())
-        });
+        group.spawn_detached_on(&executor, looks(gate.clone()));
         drop(run);
+        // Only now the second one starts.
+        executor.run();
+        gate.open();
         executor.run();
     };
     hand(CancelScope::new().run(body)).drive().unwrap();
-    assert_eq!(*seen.lock().unwrap(), [true]);
+    assert_eq!(*seen.lock().unwrap(), [true, true]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::support::{Count, model, parked, poll_once};
 use loom::future::block_on;
 use loom::thread;
 use moored::{CancelScope, ReasonKind, task};
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -43,6 +44,25 @@ fn r09_a_handle_against_the_end_of_its_scope() {
         let _ = poll_once(pin!(handle.cancelled()));
         drop(handle);
         assert_eq!(moored::testing::live_regions(), 0, "a region outlives its handles");
+    });
+}
+
+/// A thread asks a scope whether it is cancelled, while the scope is entered inside a cancelled one: later questions find
+/// that one, whatever the thread has found.
+#[test]
+fn r06_a_question_against_the_entry_in_a_cancelled_scope() {
+    model(|| {
+        let (outer, scope) = (CancelScope::new(), CancelScope::new());
+        let (handle, other) = (scope.handle(), scope.handle());
+        outer.cancel();
+        let asks = thread::spawn(move || other.is_cancelled());
+        let body = async {
+            let mut run = pin!(scope.run(pending::<()>()));
+            assert!(poll_once(run.as_mut()).is_pending());
+            asks.join().unwrap();
+            assert!(handle.is_cancelled());
+        };
+        block_on(outer.run(body)).unwrap();
     });
 }
 

@@ -22,12 +22,17 @@ impl Quiet {
         self.0.load(Ordering::Acquire) == epoch
     }
 
-    /// Marks the region as quiet in the epoch `now`, unless it is never quiet again or `is_asked` returns `true`.
+    /// The word before a look, for [`mark`](Quiet::mark).
+    pub(in crate::region) fn seen(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Marks the region as quiet in the epoch `now`, after a look that began when the word was `before`, unless it is never
+    /// quiet again or `is_asked` returns `true`.
     ///
-    /// Does not overwrite a mark that came after the look: T1 looks at a region and finds nothing; T2 cancels it, and
+    /// Does not overwrite a mark that came after the look began: T1 looks at a region and finds nothing; T2 cancels it, and
     /// marks it as never quiet; T1 marks it as quiet.
-    pub(in crate::region) fn mark(&self, now: u64, is_asked: impl FnOnce() -> bool) {
-        let before = self.0.load(Ordering::Acquire);
+    pub(in crate::region) fn mark(&self, before: u64, now: u64, is_asked: impl FnOnce() -> bool) {
         if before != NEVER && !is_asked() {
             let _ = self.0.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed);
         }
@@ -40,8 +45,8 @@ impl Quiet {
 
     /// The region has been entered. Whether a look may have found it quiet before.
     ///
-    /// T1 looks; T2 enters the region and calls this; T1 marks the region as quiet. That mark comes either before this
-    /// exchange, which then finds it, or after, and then it fails.
+    /// T1 reads the word, looks, and finds nothing around the region; T2 enters it in a cancelled region, and calls this; T1
+    /// marks it as quiet. That mark comes either before this exchange, which then finds it, or after, and then it fails.
     pub(in crate::region) fn enter(&self) -> bool {
         let unseen = |before: u64| (before != NEVER).then_some(ENTERED_UNSEEN);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, unseen) != Ok(0)
@@ -74,5 +79,25 @@ impl Encloses {
     /// cancelled. Both change one word, so the second acquires the first one's changes.
     pub(in crate::region) fn is_so(&self) -> bool {
         self.0.fetch_or(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Quiet;
+
+    #[test]
+    fn the_mark_of_a_look_that_began_before_the_entry_is_found_by_it_or_fails() {
+        let (marked, entered) = (Quiet::new(), Quiet::new());
+        for (quiet, enters_first) in [(&marked, false), (&entered, true)] {
+            let before = quiet.seen();
+            assert!(!enters_first || !quiet.enter());
+            quiet.mark(before, 1, || false);
+            assert!(enters_first || quiet.enter());
+            assert!(!quiet.is_in(1));
+            // A look that begins now finds the region around.
+            quiet.mark(quiet.seen(), 1, || false);
+            assert!(quiet.is_in(1));
+        }
     }
 }
