@@ -67,7 +67,7 @@ pub fn is_cancelled() -> bool {
     let (disquiet, told) = ambient::ask_innermost(|node, _, in_child| {
         let told = match in_child {
             InChild::No => false,
-            InChild::Yes => node.is_some_and(|node| request::told_below(node) != 0),
+            InChild::Yes => node.is_some_and(|node| request::requests_to_children(node) != 0),
             InChild::Asked => true,
         };
         (node.filter(|node| !quiet::is_quiet(node)).cloned(), told)

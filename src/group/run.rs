@@ -69,7 +69,7 @@ struct Crew<'a, E, M: Kept<E>> {
     number: u64,
     members: Members<E, M>,
     /// The requests to the children for which the members have been polled.
-    told: u32,
+    requests_seen: u32,
     /// The reason for which the body was dropped, if it was.
     cancelled: Option<Reason>,
     body_ended: bool,
@@ -84,7 +84,7 @@ impl<'a, F: Future, E, M: Kept<E>> GroupRun<'a, F, E, M> {
             at,
             number: 0,
             members: Members::new(),
-            told: 0,
+            requests_seen: 0,
             cancelled: None,
             body_ended: false,
             done: false,
@@ -130,9 +130,9 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// Polls once each child that was woken, before the body, which then finds their results in the same poll. If the
     /// group has got a request, or waits for a time, which counts before the times inside (R9), the body comes first.
     fn poll_woken(&mut self, cx: &mut Context<'_>) {
-        let Crew { shared, frame, members, told, .. } = self;
-        let told_all = || *told == request::told_below(&shared.ledger.node);
-        let calm = !members.is_empty() && !frame::is_timed(frame) && told_all();
+        let Crew { shared, frame, members, requests_seen, .. } = self;
+        let seen_all = || *requests_seen == request::requests_to_children(&shared.ledger.node);
+        let calm = !members.is_empty() && !frame::is_timed(frame) && seen_all();
         if calm && members.take_woken(&shared.ledger.gate, cx.waker()) {
             self.poll_taken();
         }
@@ -141,10 +141,11 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// Polls once each child that was woken or has arrived, and every child if the group has got a request. To be
     /// called with the run's waker registered, because a request to the group after the look here has to wake the run.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
-        let Crew { shared, members, told, .. } = self;
-        let before = std::mem::replace(told, request::told_below(&shared.ledger.node));
+        let Crew { shared, members, requests_seen, .. } = self;
+        let before =
+            std::mem::replace(requests_seen, request::requests_to_children(&shared.ledger.node));
         let mut news = members.take_news(shared, cx.waker());
-        if *told != before {
+        if *requests_seen != before {
             news |= members.wake_all();
         }
         if news {

@@ -1,5 +1,4 @@
-//! Abandoned exits: batches, waves, and the lane in which a region runs the exits that it adopted (R7,
-//! R8).
+//! The lane in which a region runs the exits that it has adopted (R7, R8).
 //!
 //! The exits that one region abandons are a *wave*: the exits that were half-way first, then a *batch*
 //! for each region, newest region first, last in first out within it. Waves that reached a region at

@@ -181,13 +181,13 @@ fn run_each(
 }
 
 /// The exits of a region without a node, as far as they have run in its poll.
-pub(super) struct InLight {
+pub(super) struct LightExits {
     parked: Option<Parked>,
     /// The node, if one was made.
     pub(super) node: Option<Arc<Node>>,
 }
 
-impl InLight {
+impl LightExits {
     /// The exit that has not ended, in the region that has its node by now.
     pub(super) fn running(
         self,
@@ -215,7 +215,7 @@ pub(super) fn run_light(
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
-) -> Option<InLight> {
+) -> Option<LightExits> {
     let (parked, shielded, node) = ambient::within_light_exits(region, || {
         let first = next();
         let next = || if ambient::has_node() { None } else { next() };
@@ -224,7 +224,7 @@ pub(super) fn run_light(
     if shielded {
         ambient::hold_shield();
     }
-    Some(InLight { parked, node })
+    Some(LightExits { parked, node })
 }
 
 /// Polls the exit, and drops it when it has ended, with its region current.

@@ -24,7 +24,7 @@ pub(super) const ENTERED: u32 = 1 << 2;
 /// A `run` or a `close` polls the region, so it can adopt exits and record failures.
 ///
 /// Set by `enter::attend`; cleared by `frame::detach`, which hands a region back. Read under the lock by code that gives the
-/// region an exit (`inbox::adopt`) or a failure (`record::take_record`).
+/// region an exit (`inbox::adopt`) or a failure (`record::take_in`).
 pub(super) const ATTENDED: u32 = 1 << 3;
 /// The region is closed for good.
 ///
@@ -34,12 +34,12 @@ pub(super) const ATTENDED: u32 = 1 << 3;
 pub(super) const LEFT: u32 = 1 << 4;
 /// `adopted` or `records` is not empty.
 ///
-/// Set by `inbox::adopt`, `record::take_record` and `frame::detach`; cleared by `inbox::take_inbox`. Read by the run, after it has
+/// Set by `inbox::adopt`, `record::take_in` and `frame::detach`; cleared by `inbox::take_inbox`. Read by the run, after it has
 /// registered its waker.
 pub(super) const INBOX: u32 = 1 << 5;
 /// The node has no waker of its run any more: the run has to register anew.
 ///
-/// Set together with the take of the waker, by `request::take_run`, `inbox::adopt`, `record::take_record` and
+/// Set together with the take of the waker, by `request::take_run`, `inbox::adopt`, `record::take_in` and
 /// `shields::wake_shields_below`; cleared by `frame::register_anew`. Read by the run in every poll.
 pub(super) const REWAKE: u32 = 1 << 6;
 /// The region is a task of its own: any task may poll it (R5).

@@ -92,7 +92,7 @@ impl Newborn {
     /// Cancels the child's new `node` for a request that the child got before, at that number. The request overrules a
     /// later one of the group, although that has reached the node before (invariant 2).
     pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
-        let told = node.parent().and_then(|group| request::told_at(&group));
+        let told = node.parent().and_then(|group| request::children_cancelled_at(&group));
         let overruled = if told.is_some_and(|told| number < told) {
             let mut inner = node.inner.lock();
             let heard = inner.more.as_mut().and_then(|more| more.reason.as_mut());

@@ -62,7 +62,7 @@ pub(super) struct More {
     pub(super) dropped_for: Option<Reason>,
     pub(super) deadline: Option<Instant>,
     /// Of a group: the number of the first request that cancelled its children; 0 before.
-    pub(super) told: u64,
+    pub(super) children_cancelled_at: u64,
     /// The waiters for a cancellation.
     pub(super) waiters: Wakers,
     /// The link at key `n + 1` is at `n`.
@@ -134,8 +134,8 @@ impl Inner {
     /// Records the number of a request that cancels the children, if it is the first.
     pub(super) fn tell_children(&mut self) {
         let more = self.more();
-        if more.told == 0 {
-            more.told = next_number();
+        if more.children_cancelled_at == 0 {
+            more.children_cancelled_at = next_number();
         }
     }
 

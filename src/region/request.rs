@@ -20,7 +20,7 @@ pub(super) use delivery::{Delivery, deliver, deliver_all};
 use super::flags::{BELOW, CANCELLED, DEADLINE, LEFT, REWAKE, SHIELD, STOP, TIMED, UNWATCHED};
 use super::kind::Kind;
 use super::look;
-use super::node::{Inner, Node};
+use super::node::{Inner, More, Node};
 use super::observe;
 use super::quiet;
 use super::shields;
@@ -123,13 +123,14 @@ pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, reason: Reason) -> 
 
 /// The requests that count for children without a node. If there are more than before, the group's `run` polls
 /// those children.
-pub(crate) fn told_below(node: &Node) -> u32 {
+pub(crate) fn requests_to_children(node: &Node) -> u32 {
     node.flags() & (CANCELLED | BELOW)
 }
 
 /// The number of the first request that cancelled its children, from [`next_number`](crate::sync::next_number).
-pub(super) fn told_at(node: &Node) -> Option<u64> {
-    node.inner.lock().more.as_ref().map(|more| more.told).filter(|told| *told != 0)
+pub(super) fn children_cancelled_at(node: &Node) -> Option<u64> {
+    let at = |more: &Box<More>| more.children_cancelled_at;
+    node.inner.lock().more.as_ref().map(at).filter(|at| *at != 0)
 }
 
 /// The region acts on `signal`, under its lock: it records the request, adds the regions that are linked below to `below`, and

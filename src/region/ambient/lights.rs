@@ -59,7 +59,7 @@ ambient! {
 }
 
 /// As [`within_noting_shields`](super::within_noting_shields), with the node, if this poll has made it.
-type InLight<R> = (R, bool, Option<Arc<Node>>);
+type LightPoll<R> = (R, bool, Option<Arc<Node>>);
 
 /// Runs `user_code` in a region that has no node. `None` if no region can become current,
 /// because the thread is exiting.
@@ -67,7 +67,7 @@ type InLight<R> = (R, bool, Option<Arc<Node>>);
 pub(in crate::region) fn within_light<R>(
     light: &Light,
     user_code: impl FnOnce() -> R,
-) -> Option<InLight<Result<R, Payload>>> {
+) -> Option<LightPoll<Result<R, Payload>>> {
     within_flagged(light, 0, || unwind::catch(user_code))
 }
 
@@ -76,12 +76,12 @@ pub(in crate::region) fn within_light<R>(
 pub(in crate::region) fn within_light_exits<R>(
     light: &Light,
     caught: impl FnOnce() -> R,
-) -> Option<InLight<R>> {
+) -> Option<LightPoll<R>> {
     within_flagged(&Light { in_exit: true, ..*light }, IN_LIGHT_EXIT, caught)
 }
 
 #[inline(always)]
-fn within_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Option<InLight<R>> {
+fn within_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Option<LightPoll<R>> {
     let task = light.task;
     LIGHTS
         .try_with(|lights| lights.borrow_mut().push(Polled { light: *light, node: None }))
@@ -137,7 +137,7 @@ pub(in crate::region) fn within_posted<R>(
     (group, home): Posting,
     light: &Light,
     user_code: impl FnOnce() -> R,
-) -> Option<InLight<Result<R, Payload>>> {
+) -> Option<LightPoll<Result<R, Payload>>> {
     let count = next_base();
     let home_before = here(|here| here.home.replace(home));
     let first_poll = || within_light(light, user_code);

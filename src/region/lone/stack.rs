@@ -10,7 +10,7 @@ use super::{Drafted, LoneRef};
 use crate::reason::Leaving;
 use crate::region::ambient::Light;
 use crate::region::draft::{Draft, OfStack};
-use crate::region::exit::{self, InLight};
+use crate::region::exit::{self, LightExits};
 use crate::region::frame;
 use crate::region::frame::{Ended, Frame, Progress, Quick};
 use crate::region::own_exits::OwnExits;
@@ -48,7 +48,7 @@ impl LoneRef<'_> {
         let mut tally = Tally::default();
         let exits = self.source.exits();
         let ran = exit::run_light(&light, || exits?.pop_light(), &why, cx, &mut tally);
-        let ended = tally.is_empty() && ran.as_ref().is_some_and(InLight::has_ended);
+        let ended = tally.is_empty() && ran.as_ref().is_some_and(LightExits::has_ended);
         if ended && self.close() {
             self.end();
             frame::end(frame);
