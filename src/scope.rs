@@ -132,10 +132,10 @@ impl CancelScope {
         self
     }
 
-    /// Changes the deadline, before the scope is entered or while it runs. A region that is cancelled
-    /// already stays cancelled (R11).
+    /// Changes the deadline, before the scope is entered or while it runs; also one that was set as a
+    /// [timeout](CancelScope::timeout). A region that is cancelled already stays cancelled (R11).
     pub fn set_deadline(&self, at: Instant) {
-        time::set_deadline(self.draft.node(), at);
+        time::change_deadline(self.draft.node(), at);
     }
 
     /// Enters the scope at the first poll, runs `body`, and leaves.

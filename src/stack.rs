@@ -70,7 +70,7 @@ use std::time::Duration;
 ///
 /// Exits that have not run go to the nearest enclosing live region, or are
 /// [reported](crate::set_report_hook) lost if there is none (R8). A stack that was used first where no task is known has none
-/// around it: its exits go to the region that is current at the drop.
+/// around it: its exits, and those of its [`Held`](crate::Held) values, go to the region that is current at the drop.
 ///
 /// # Comparison
 ///

@@ -183,10 +183,10 @@ macro_rules! settings {
                 self
             }
 
-            /// Changes the deadline, before the group is entered or while it runs. A group that is cancelled already stays
-            /// cancelled (R11).
+            /// Changes the deadline, before the group is entered or while it runs; also one that was set as a timeout. A group
+            /// that is cancelled already stays cancelled (R11).
             pub fn set_deadline(&self, at: Instant) {
-                crate::region::time::set_deadline(self.node(), at);
+                crate::region::time::change_deadline(self.node(), at);
             }
         }
     };

@@ -157,7 +157,7 @@ pub(super) fn attend(
         } else if node.owner.get().task == 0 {
             // Entered by its first use outside every known task: now it belongs to the task that runs it,
             // and its parent is the region current here. If there is none, it is its own task. It is a
-            // root, which may move with its future, only if it is entered here (R5).
+            // root, which may move with its future, unless a task of the runtime has entered it (R5).
             drop(inner);
             around = around.or_else(|| Some(ambient::current()?.0));
             quiet::note_enclosed(around.as_ref());
@@ -170,8 +170,9 @@ pub(super) fn attend(
                     quiet::begin_epoch();
                 }
                 None => {
+                    let moves = fresh || node.owner.get().runtime == 0;
                     node.owner.set_task(next_number());
-                    node.raise(&inner, if fresh { ROOT } else { 0 });
+                    node.raise(&inner, if moves { ROOT } else { 0 });
                 }
             }
         }

@@ -44,7 +44,8 @@ pub(super) const INBOX: u32 = 1 << 5;
 pub(super) const REWAKE: u32 = 1 << 6;
 /// The region is a task of its own: any task may poll it (R5).
 ///
-/// Set when the region is entered. Read by the run in every poll, before it compares the owner.
+/// Set when the region is entered, or is run where nothing is around it. Read by the run in every poll, before it compares the
+/// owner.
 pub(super) const ROOT: u32 = 1 << 7;
 /// The region was entered inside an exit: a cancellation outside the exit does not reach it (R14).
 ///

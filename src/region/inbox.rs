@@ -74,11 +74,10 @@ pub(crate) fn hand_over(region: &Arc<Node>, mut wave: Wave) {
     }
 }
 
-/// For a region that no live region is around. If it was entered where no task was known, it belongs to the task that drops
-/// it: the region that is current at the drop is the nearest one.
+/// For a region that no live region is around. If it was entered where no task was known, or in the current task of the
+/// runtime, the region that is current at the drop is the nearest one.
 fn offer_here(region: &Node, wave: Wave) -> Result<Arc<Node>, Wave> {
-    let is_unowned = region.owner.task() == 0 && owner::may_be_current_tasks(region);
-    let here = if is_unowned { ambient::current() } else { None };
+    let here = if owner::is_of_no_other_task(region) { ambient::current() } else { None };
     let Some((here, _)) = here else { return Err(wave) };
     match adopt(&here, wave) {
         Ok(()) => Ok(here),

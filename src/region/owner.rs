@@ -6,6 +6,7 @@
 //! 2. A description locks one node at a time. It walks outwards only for the name of the owner's task.
 
 use super::ambient;
+use super::flags::ROOT;
 use super::kind::Kind;
 use super::node::Node;
 use super::walk;
@@ -52,9 +53,14 @@ pub(crate) fn is_current_tasks(node: &Node) -> bool {
     task != 0 && task == ambient::task()
 }
 
-/// Whether the current task may be the owner, as far as both are known.
-pub(super) fn may_be_current_tasks(node: &Node) -> bool {
-    node.owner.get().admits(current())
+/// Whether a region that no live region is around belongs to no task but the current one, as far as is known. A region that
+/// is its own root moves with its future, so the task that drops it has it.
+pub(super) fn is_of_no_other_task(node: &Node) -> bool {
+    let owner = node.owner.get();
+    if owner.runtime != 0 {
+        return owner.runtime == current().runtime;
+    }
+    owner.task == 0 || (node.has(ROOT) && !node.is_task())
 }
 
 /// What is known of the current task.

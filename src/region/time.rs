@@ -24,7 +24,7 @@ mod unwatched;
 mod waits;
 
 pub(super) use limits::Times;
-pub(crate) use settings::{add_deadline, set_deadline, set_grace, set_timeout};
+pub(crate) use settings::{add_deadline, change_deadline, set_deadline, set_grace, set_timeout};
 pub(super) use settings::{has_new_times, note_time, start_timeout, tell_times, watches_itself};
 pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(crate) use unwatched::{

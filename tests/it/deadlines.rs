@@ -51,6 +51,43 @@ fn r11_set_deadline_before_the_entry() {
 }
 
 #[test]
+fn r11_set_deadline_takes_the_place_of_a_timeout_before_the_entry_as_well() {
+    let clock = MockClock::new();
+    for timeout in [Duration::ZERO, SECOND] {
+        let start = clock.now();
+        let scope = CancelScope::new().timeout(timeout);
+        scope.set_deadline(start + 3 * SECOND);
+        on(&clock, scope.run(pending::<()>())).unwrap_err();
+        assert_eq!(clock.now() - start, 3 * SECOND);
+
+        let start = clock.now();
+        let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(timeout);
+        group.set_deadline(start + 3 * SECOND);
+        on(&clock, group.run(pending::<Result<(), ()>>())).unwrap_err();
+        assert_eq!(clock.now() - start, 3 * SECOND);
+
+        let far = Instant::now() + 1_000 * SECOND;
+        let scope = CancelScope::new().timeout(timeout);
+        scope.set_deadline(far);
+        assert_eq!(scope.enter().unwrap().handle().deadline(), Some(far));
+    }
+}
+
+#[test]
+fn r11_of_two_deadlines_that_are_built_in_the_earlier_counts_whatever_made_the_node() {
+    let clock = MockClock::new();
+    let (soon, late) = (SECOND, clock.now() + 9 * SECOND);
+    for scope in [
+        CancelScope::new().shielded().timeout(soon).deadline(late),
+        CancelScope::new().deadline(late).shielded().timeout(soon),
+    ] {
+        let start = clock.now();
+        on(&clock, scope.run(pending::<()>())).unwrap_err();
+        assert_eq!(clock.now() - start, SECOND);
+    }
+}
+
+#[test]
 fn r11_set_deadline_on_a_scope_without_one_while_it_runs() {
     let clock = MockClock::new();
     let scope = CancelScope::new();

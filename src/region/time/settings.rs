@@ -11,9 +11,24 @@ use crate::unwind::{self, Payload};
 use crate::wakers::Taken;
 use std::time::{Duration, Instant};
 
-/// Changes the deadline. The run looks at it again, and so do the waits, here and inside, for which the change is news.
+/// Sets the deadline. The run looks at it again, and so do the waits, here and inside, for which the change is news. A timeout
+/// that has not begun stays.
 pub(crate) fn set_deadline(node: &Node, at: Instant) {
+    write_deadline(node, at, |_| {});
+}
+
+/// As [`set_deadline`], in place of a timeout that has not begun as well: after the entry it could not be told from a deadline.
+pub(crate) fn change_deadline(node: &Node, at: Instant) {
+    write_deadline(node, at, |inner| {
+        if let Some(rest) = inner.rest_mut() {
+            rest.times.timeout = None;
+        }
+    });
+}
+
+fn write_deadline(node: &Node, at: Instant, first: impl FnOnce(&mut Inner)) {
     let panic = change_times(node, |inner| {
+        first(inner);
         let before = inner.more().deadline.replace(at);
         !inner.is_awaited() || inner.rest().times.is_news(before, at)
     });
