@@ -179,7 +179,8 @@ impl<E> Failure<E> {
 }
 
 impl<E> Failure<Failure<E>> {
-    /// One record of two nested ones: each inner record in its place, its primary first.
+    /// One record of two nested ones: each inner record in its place, its primary first. If an inner region was only
+    /// cancelled, and a later record has an error of a body or child, that error is the primary (R15).
     ///
     /// A body or a child that itself uses a stack or a group returns a `Failure`, and the region around
     /// wraps that in its own.
@@ -211,6 +212,13 @@ impl<E> Failure<Failure<E>> {
                     flat.causes.push(Cause::NotReady { task, spawned_at });
                 }
                 Cause::Rejected(wrong) => flat.causes.push(Cause::Rejected(wrong)),
+            }
+        }
+        // An inner record may be of a cancellation without an error, which is primary only if no other record has one.
+        let is_error = |cause: &Cause<E>| !matches!(cause, Cause::Cancelled(_) | Cause::Exit(_));
+        if matches!(flat.cause(), Cause::Cancelled(_)) {
+            if let Some(first) = flat.causes.iter().position(is_error) {
+                flat.causes[..=first].rotate_right(1);
             }
         }
         flat

@@ -20,6 +20,7 @@ mod slot;
 mod spawn;
 mod spawner;
 mod start;
+mod unseen;
 mod values;
 
 pub use guard::GroupGuard;

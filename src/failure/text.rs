@@ -23,8 +23,9 @@ impl<E> Cause<E> {
             Cause::Exit(failure) if tree => write!(f, "{failure:#}"),
             Cause::Exit(failure) => write!(f, "{failure}"),
             Cause::Cancelled(reason) => write!(f, "{reason}"),
-            Cause::NotReady { task, .. } => {
-                write!(f, "{task} ended without saying that it is ready")
+            Cause::NotReady { task, spawned_at } => {
+                write!(f, "{task} ended without saying that it is ready")?;
+                if tree { write!(f, " (spawned at {spawned_at})") } else { Ok(()) }
             }
             Cause::Rejected(wrong) => write!(f, "{wrong}"),
         }

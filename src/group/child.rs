@@ -316,12 +316,12 @@ impl<P, E> End<'_, P, E> {
         P: HandleSide<T>,
     {
         let ledger = self.ledger;
-        ledger.child_panicked(payload, self.task_id(), self.at, self.side.shows_panic());
+        let isolated = ledger.child_panicked(payload, self.task_id(), self.at);
         if let Err(second) = unwind::catch(|| drop(result)) {
-            // Without a handle, because the handle receives the first panic already.
-            ledger.child_panicked(second, self.task_id(), self.at, false);
+            // The handle shows the first panic, so the second one is dropped here.
+            drop(ledger.child_panicked(second, self.task_id(), self.at));
         }
-        self.sign_out(Err(ChildError::Panicked));
+        self.leave(Outcome::Panicked, || self.side.fill_panic(isolated));
     }
 
     /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
@@ -330,10 +330,15 @@ impl<P, E> End<'_, P, E> {
     where
         P: HandleSide<T>,
     {
-        let ledger = self.ledger;
         let outcome = Outcome::of(&result);
-        if let Err(payload) = unwind::catch(|| self.side.fill(result)) {
-            ledger.panicked(payload, Some(self.task_id()), self.at);
+        self.leave(outcome, || self.side.fill(result));
+    }
+
+    #[inline(always)]
+    fn leave(&self, outcome: Outcome, fill: impl FnOnce()) {
+        let ledger = self.ledger;
+        if let Err(payload) = unwind::catch(fill) {
+            drop(ledger.child_panicked(payload, self.task_id(), self.at));
         }
         ledger.sign_out(|| self.task_id(), outcome, *self.turn, self.task);
     }

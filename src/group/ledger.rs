@@ -11,6 +11,7 @@
 
 use super::gate::{Core, Gate, ONE, Turn};
 use super::results::{Channel, Outcome};
+use super::unseen::Unseen;
 use crate::failure::{Cause, Failures};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
@@ -168,22 +169,18 @@ impl<E> Ledger<E> {
         self.settle_outwards_if(self.gate.is_abandoned());
     }
 
-    /// A child has panicked. If panics are isolated, the panic goes to its handle if it `has_handle`, else to the
-    /// group's record.
+    /// A child has panicked. An isolated panic is returned, for the child's handle; dropped, it goes to the group's record.
     pub(super) fn child_panicked(
         &self,
         payload: Payload,
         by: TaskId,
         at: &'static Location<'static>,
-        has_handle: bool,
-    ) {
+    ) -> Option<Unseen> {
         if !self.isolates.load(Ordering::Relaxed) {
             self.panicked(payload, Some(by), at);
-        } else if has_handle {
-            unwind::discard(payload);
-        } else {
-            record::put(&self.node, Caught::of(Some(by), payload, at).into_failure().into());
+            return None;
         }
+        Some(Unseen::new(&self.node, Caught::of(Some(by), payload, at).into_failure()))
     }
 
     /// The body has panicked: the group's frame keeps the panic.

@@ -58,9 +58,10 @@ macro_rules! settings {
             /// [`ChildError::Panicked`](crate::ChildError::Panicked), [`results`](TaskGroup::results) yields
             /// [`Outcome::Panicked`](crate::Outcome::Panicked), and the other children go on, as with tokio's `JoinHandle`.
             ///
-            /// Nothing is masked (R15): if the child's handle was dropped, and for a child that was
-            /// [started](TaskGroup::start), the text of the panic is in the group's failure. A
-            /// panic of the body is resumed by the group under every policy.
+            /// Nothing is masked (R15): if the child's handle is dropped before it has returned the panic, be that before
+            /// or after the child ends, and for a child that was [started](TaskGroup::start), the text of the panic is in
+            /// the group's failure; if the group has ended, in the next record outwards. A panic of the body is resumed by
+            /// the group under every policy.
             ///
             /// ```
             /// use moored::{ChildError, TaskGroup};

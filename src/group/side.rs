@@ -1,6 +1,7 @@
 //! The side of a child that its handle reaches: with a handle the slot that both share, without one only the identity.
 
 use super::gate::ChildWaker;
+use super::unseen::Unseen;
 use crate::failure::ChildError;
 use crate::region::ambient::Home;
 use crate::region::{Newborn, Node};
@@ -9,12 +10,6 @@ use crate::sync::Arc;
 /// The handle's side of a child. The defaults are those of a child without a handle.
 pub(crate) trait HandleSide<T> {
     fn newborn(&self) -> &Newborn;
-
-    /// Whether a handle exists that returns an error if the child panics.
-    #[inline]
-    fn shows_panic(&self) -> bool {
-        false
-    }
 
     /// Whether no request came through a handle before the child had a node.
     #[inline]
@@ -34,6 +29,11 @@ pub(crate) trait HandleSide<T> {
     #[inline]
     fn fill(&self, result: Result<T, ChildError>) {
         drop(result);
+    }
+
+    /// As [`fill`](HandleSide::fill), for a child that panicked, with its panic if its group isolates panics.
+    fn fill_panic(&self, isolated: Option<Unseen>) {
+        drop(isolated);
     }
 }
 

@@ -10,6 +10,7 @@
 
 use super::gate::{ChildWaker, Core};
 use super::side::{HandleSide, Posted, Seated};
+use super::unseen::Unseen;
 use crate::failure::ChildError;
 use crate::identity::TaskId;
 use crate::reason::Reason;
@@ -47,7 +48,8 @@ enum Outcome<T> {
     /// The slot knows the id that the error names.
     Failed,
     Cancelled(Reason),
-    Panicked,
+    /// With the panic if the group isolates panics: a handle that is dropped without a look at it leaves it to the group.
+    Panicked(Option<Box<Unseen>>),
     /// The handle has it.
     Taken,
 }
@@ -210,7 +212,12 @@ impl<T> Slot<T> {
             Some(Outcome::Value(value)) => Ok(value),
             Some(Outcome::Failed) => Err(ChildError::Failed(self.task_id())),
             Some(Outcome::Cancelled(reason)) => Err(ChildError::Cancelled(reason)),
-            Some(Outcome::Panicked) => Err(ChildError::Panicked),
+            Some(Outcome::Panicked(isolated)) => {
+                if let Some(isolated) = isolated {
+                    isolated.show();
+                }
+                Err(ChildError::Panicked)
+            }
             Some(Outcome::None | Outcome::Taken) | None => return Poll::Pending,
         })
     }
@@ -220,11 +227,6 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
     #[inline]
     fn newborn(&self) -> &Newborn {
         &self.newborn
-    }
-
-    #[inline]
-    fn shows_panic(&self) -> bool {
-        Arc::strong_count(self) > 1 && !self.started.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -243,16 +245,27 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
 
     #[inline(always)]
     fn fill(&self, result: Result<T, ChildError>) {
+        self.store(match result {
+            Ok(value) => Outcome::Value(value),
+            Err(ChildError::Failed(_)) => Outcome::Failed,
+            Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(reason),
+            Err(ChildError::Panicked) => Outcome::Panicked(None),
+        });
+    }
+
+    fn fill_panic(&self, isolated: Option<Unseen>) {
+        let shown = isolated.filter(|_| !self.started.load(Ordering::Relaxed));
+        self.store(Outcome::Panicked(shown.map(Box::new)));
+    }
+}
+
+impl<T> Slot<T> {
+    #[inline(always)]
+    fn store(self: &Arc<Self>, result: Outcome<T>) {
         // The handle is gone, and no new one can be made, so the result is not needed.
         if Arc::strong_count(self) == 1 {
             return;
         }
-        let result = match result {
-            Ok(value) => Outcome::Value(value),
-            Err(ChildError::Failed(_)) => Outcome::Failed,
-            Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(reason),
-            Err(ChildError::Panicked) => Outcome::Panicked,
-        };
         let (waiting, region) = {
             let mut inside = self.inside.lock();
             inside.result = result;

@@ -1,11 +1,11 @@
 //! The features of a group beyond a set of tasks: names, places, values as they complete, isolated panics, a first
 //! failure that stops.
 
-use crate::support::{Executor, Gate, Log, boom, hand, panic_text, yield_now};
+use crate::support::{Executor, Gate, Log, Loud, boom, hand, panic_text, yield_now};
 use moored::testing::MockClock;
 use moored::{
-    BoxTask, Cause, ChildError, ExitFailure, Failure, Outcome, Refused, Spawn, TaskGroup, Values,
-    local, stop_requested, task,
+    BoxTask, Cause, ChildError, ExitFailure, ExitStack, Failure, Outcome, Refused, Spawn,
+    TaskGroup, TaskHandle, Values, local, stop_requested, task,
 };
 use std::future::{Future, pending};
 use std::panic::Location;
@@ -285,6 +285,95 @@ fn r15_an_isolated_panic_of_a_child_without_a_handle_stands_in_the_groups_failur
     .unwrap_err();
     assert_eq!(panic_places(&failure), ["nobody knows"]);
     assert_eq!(failure.causes().count(), 1);
+}
+
+/// What is done to the handle of a child that has panicked, other than to look at its result.
+type Parting = fn(TaskHandle<()>);
+
+const PARTINGS: [Parting; 4] = [
+    drop,
+    |handle| drop(handle.join()),
+    |handle| drop(Values::from_iter([handle])),
+    |handle| std::thread::spawn(move || drop(handle)).join().unwrap(),
+];
+
+#[test]
+fn r15_an_isolated_panic_that_its_handle_has_not_returned_stands_in_the_groups_failure() {
+    for part in PARTINGS {
+        for on_executor in [false, true] {
+            let executor = Executor::new();
+            let group: TaskGroup<'_, &str> = TaskGroup::new().isolate_panics();
+            let failure = run(group.run(async {
+                let child = async {
+                    boom("not looked at");
+                    Ok(())
+                };
+                let broken = match on_executor {
+                    true => group.spawn_on(&executor, child),
+                    false => group.spawn(child),
+                };
+                while !broken.is_finished() {
+                    executor.run();
+                    yield_now().await;
+                }
+                part(broken);
+                assert!(!group.is_cancelled());
+                Ok(())
+            }))
+            .unwrap_err();
+            assert_eq!(panic_places(&failure), ["not looked at"]);
+            assert_eq!(failure.causes().count(), 1);
+        }
+        let group: local::TaskGroup<'_, &str> = local::TaskGroup::new().isolate_panics();
+        let failure = run(group.run(async {
+            let broken = group.spawn(async {
+                boom("not looked at");
+                Ok(())
+            });
+            while !broken.is_finished() {
+                yield_now().await;
+            }
+            part(broken);
+            Ok(())
+        }));
+        assert_eq!(panic_places(&failure.unwrap_err()), ["not looked at"]);
+    }
+}
+
+#[test]
+fn r15_an_isolated_panic_whose_handle_outlives_the_group_goes_to_the_next_record_outwards() {
+    for part in PARTINGS {
+        let stack = ExitStack::new();
+        let failure = run(stack.run(async {
+            let group: TaskGroup<'_, &str> = TaskGroup::new().isolate_panics();
+            let ended = group.run(async {
+                Ok(group.spawn(async {
+                    boom("not looked at");
+                    Ok(())
+                }))
+            });
+            part(ended.await?);
+            Ok::<_, Failure<&str>>(())
+        }))
+        .map_err(Failure::flatten)
+        .unwrap_err();
+        assert_eq!(panic_places(&failure), ["not looked at"]);
+    }
+}
+
+#[test]
+fn r15_the_panic_of_a_values_drop_is_isolated_too() {
+    let group: TaskGroup<'_, &str> = TaskGroup::new().isolate_panics();
+    let failure = run(group.run(async {
+        drop(group.spawn(async { Ok(Loud("of a value")) }));
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        assert!(!group.is_cancelled());
+        Ok(())
+    }))
+    .unwrap_err();
+    assert_eq!(panic_places(&failure), ["of a value"]);
 }
 
 #[test]

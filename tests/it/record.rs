@@ -155,6 +155,51 @@ fn r15_a_flattened_record_counts_what_either_left_out() {
 }
 
 #[test]
+fn r15_a_cancellation_is_primary_in_a_flattened_record_only_where_no_error_is() {
+    let flattened = |child: fn() -> Result<(), Failure<i32>>| {
+        hand(task(async move {
+            let outer: TaskGroup<'_, Failure<i32>> = TaskGroup::new().keep_going();
+            let run = outer.run(async {
+                outer.spawn(async {
+                    let inner: TaskGroup<'_, i32> = TaskGroup::new();
+                    inner.cancel();
+                    let stack = ExitStack::new();
+                    stack.defer(async { Err("of an exit") });
+                    drop(stack);
+                    inner.run(pending::<Result<(), _>>()).await
+                });
+                outer.spawn(async move { child() });
+                let stack = ExitStack::new();
+                stack.defer(async { Err("of an exit") });
+                drop(stack);
+                Ok(())
+            });
+            run.await.unwrap_err()
+        }))
+        .drive()
+        .flatten()
+    };
+    let failed = flattened(|| Err(Failure::from(1)));
+    assert_eq!(kinds(&failed), ["body", "cancelled", "exit", "exit"]);
+    let cancelled = flattened(|| Ok(()));
+    assert_eq!(kinds(&cancelled)[0], "cancelled");
+}
+
+#[test]
+fn r15_a_tree_shows_where_a_child_was_started_that_never_was_ready() {
+    let group: TaskGroup<'_, i32> = TaskGroup::new();
+    let line = line!() + 3;
+    let failure = hand(group.run(async {
+        let started = group.start(|_ready: moored::Ready<'_, ()>| async { Ok(()) }).await;
+        Ok(started.unwrap_err())
+    }))
+    .drive()
+    .unwrap();
+    let tree = format!("{failure:#}");
+    assert!(tree.contains(&format!("(spawned at tests/it/record.rs:{line}:")), "{tree}");
+}
+
+#[test]
 fn r15_a_flattened_record_keeps_what_has_no_error_in_it() {
     let causes = hand(task(async {
         let mut flat = Vec::new();
