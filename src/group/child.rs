@@ -324,8 +324,6 @@ impl<P, E> End<'_, P, E> {
         self.leave(Outcome::Panicked, || self.side.fill_panic(isolated));
     }
 
-    /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
-    /// is counted out even if the value's drop panics.
     fn sign_out<T>(&self, result: Result<T, ChildError>)
     where
         P: HandleSide<T>,
@@ -334,6 +332,8 @@ impl<P, E> End<'_, P, E> {
         self.leave(outcome, || self.side.fill(result));
     }
 
+    /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
+    /// is counted out even if the value's drop panics.
     #[inline(always)]
     fn leave(&self, outcome: Outcome, fill: impl FnOnce()) {
         let ledger = self.ledger;

@@ -188,7 +188,7 @@ fn r15_a_cancellation_is_primary_in_a_flattened_record_only_where_no_error_is() 
 #[test]
 fn r15_a_tree_shows_where_a_child_was_started_that_never_was_ready() {
     let group: TaskGroup<'_, i32> = TaskGroup::new();
-    let line = line!() + 3;
+    let line = line!() + 2;
     let failure = hand(group.run(async {
         let started = group.start(|_ready: moored::Ready<'_, ()>| async { Ok(()) }).await;
         Ok(started.unwrap_err())
