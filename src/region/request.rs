@@ -129,8 +129,8 @@ pub(crate) fn requests_to_children(node: &Node) -> u32 {
 
 /// The number of the first request that cancelled its children, from [`next_number`](crate::sync::next_number).
 pub(super) fn children_cancelled_at(node: &Node) -> Option<u64> {
-    let at = |more: &Box<More>| more.children_cancelled_at;
-    node.inner.lock().more.as_ref().map(at).filter(|at| *at != 0)
+    let at = |more: &More| more.children_cancelled_at;
+    node.inner.lock().more.as_deref().map(at).filter(|at| *at != 0)
 }
 
 /// The region acts on `signal`, under its lock: it records the request, adds the regions that are linked below to `below`, and
