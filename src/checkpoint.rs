@@ -147,6 +147,9 @@ pub fn stop_requested() -> StopRequested {
 /// it, up to a shield (R11). While a `stop` with a grace runs, the end of the grace counts as a deadline (R13); so does the
 /// end of a shield's grace, while a region around the shield is cancelled (R12). `None` if there is none.
 ///
+/// In an exit, only the deadlines of regions that were entered in that exit count. The grace of the exit's stack cuts the exit
+/// off and cancels nothing, so it is no deadline (R14).
+///
 /// ```
 /// use moored::{CancelScope, current_deadline};
 /// use std::time::{Duration, Instant};
