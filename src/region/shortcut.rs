@@ -81,19 +81,25 @@ pub(super) enum End {
 }
 
 /// The regions that a walk has passed. Every sixteenth beyond the first few is kept, to get a shortcut when the end is known.
-#[derive(Default)]
 pub(super) struct Passed {
-    count: usize,
+    until_next: usize,
     kept: Vec<Arc<Node>>,
+}
+
+impl Default for Passed {
+    fn default() -> Self {
+        Passed { until_next: FEW, kept: Vec::new() }
+    }
 }
 
 impl Passed {
     #[inline]
     fn add(&mut self, node: &Arc<Node>) {
-        if self.count >= FEW && (self.count - FEW) % APART == 0 {
+        if self.until_next == 0 {
             self.kept.push(Arc::clone(node));
+            self.until_next = APART;
         }
-        self.count += 1;
+        self.until_next -= 1;
     }
 
     /// Leaves a shortcut to `end` in the regions that are kept; `None` if the walk has found nothing.
