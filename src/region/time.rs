@@ -199,7 +199,7 @@ pub(crate) fn effective_deadline(region: &Arc<Node>) -> Option<Instant> {
     // The deadline of a region that is cancelled already counts here.
     let times = if look::is_cancelled(region) { Times::OfCancelled } else { Times::All };
     if region.flags() & (ENTERED | LEFT) == ENTERED {
-        return around::earliest(region, times).into_iter().map(|(due, _)| due).min();
+        return around::earliest(region, times).map(|(due, _)| due).min();
     }
     // Nothing is around it. It is the region of an exit that runs elsewhere, or is not entered yet.
     let ends = [clock::deadline(region), stop_due(region), shield_due(region)];

@@ -1,7 +1,8 @@
 //! The earliest time around a region.
 //!
 //! A wait depends on the time around it that comes first. 10,000 regions inside each other may each have a deadline and a
-//! wait, so a walk past more than a few regions leaves in each of them the time that comes first from there outwards (R19).
+//! wait, so a walk past more than a few regions leaves in each one farther out the time that comes first from there outwards
+//! (R19).
 //!
 //! # Invariants
 //!
@@ -30,17 +31,29 @@ struct Stretch {
     clocked: Option<Arc<Node>>,
 }
 
-/// The earliest of these times of each stretch, the nearest first: of `region` and the regions around it, up to a shield.
-pub(in crate::region) fn earliest(region: &Arc<Node>, times: Times) -> Vec<(Instant, Arc<Node>)> {
-    let mut all = Vec::new();
-    let mut at = (!region.has(LEFT)).then(|| Arc::clone(region));
-    while let Some(from) = at {
-        let Stretch { first, clocked } = stretch(&from, times);
-        all.extend(first);
-        at = clocked.filter(|node| !node.has(SHELTERED | SHIELD));
-        at = at.and_then(|node| walk::live_parent(&node));
+impl Stretch {
+    /// A region nearer than those so far has the time `due`, if it has one. Of two times at one instant the nearer one counts.
+    fn begins_with(&mut self, due: Option<Instant>, node: &Arc<Node>) {
+        let is_first = |due: &Instant| self.first.as_ref().is_none_or(|(first, _)| due <= first);
+        if let Some(due) = due.filter(is_first) {
+            self.first = Some((due, Arc::clone(node)));
+        }
     }
-    all
+}
+
+/// The earliest of these times of each stretch, the nearest first: of `region` and the regions around it, up to a shield.
+pub(in crate::region) fn earliest(
+    region: &Arc<Node>,
+    times: Times,
+) -> impl Iterator<Item = (Instant, Arc<Node>)> {
+    let mut at = (!region.has(LEFT)).then(|| Arc::clone(region));
+    let stretches = std::iter::from_fn(move || {
+        let Stretch { first, clocked } = stretch(&at.take()?, times);
+        at = clocked.filter(|node| !node.has(SHELTERED | SHIELD));
+        at = at.take().and_then(|node| walk::live_parent(&node));
+        Some(first)
+    });
+    stretches.flatten()
 }
 
 /// Whether a time around `region`, by the clock that is nearest there, has come by `now`.
@@ -52,7 +65,8 @@ pub(super) fn has_come_around(region: &Node, now: Instant) -> bool {
 fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
     let number = tidings().load(Ordering::Acquire);
     let mut found = Stretch::default();
-    let mut passed = Vec::new();
+    // The earliest time of the first few regions, in which nothing is left; the regions beyond them.
+    let (mut near, mut few, mut far) = (None::<(Instant, Arc<Node>)>, FEW, Vec::new());
     let mut at = Some(Arc::clone(from));
     while let Some(node) = at.take() {
         if let Some(known) = known(&node, number, times) {
@@ -65,17 +79,24 @@ fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
             at = walk::live_parent(&node);
         }
         let due = due(&node, times);
-        passed.push((node, due));
-    }
-    let far = passed.len() > FEW;
-    for (node, due) in passed.into_iter().rev() {
-        let is_first = |due: &Instant| found.first.as_ref().is_none_or(|(first, _)| due <= first);
-        if let Some(due) = due.filter(is_first) {
-            found.first = Some((due, Arc::clone(&node)));
+        if few == 0 {
+            far.push((node, due));
+            continue;
         }
-        if far && !Arc::ptr_eq(&node, from) {
+        few -= 1;
+        let is_first = |due: &Instant| near.as_ref().is_none_or(|(first, _)| due < first);
+        if let Some(due) = due.filter(is_first) {
+            near = Some((due, node));
+        }
+    }
+    for (node, due) in far.into_iter().rev() {
+        found.begins_with(due, &node);
+        if !Arc::ptr_eq(&node, from) {
             remember(&node, number, times, &found);
         }
+    }
+    if let Some((due, node)) = near {
+        found.begins_with(Some(due), &node);
     }
     found
 }

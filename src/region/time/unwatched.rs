@@ -49,7 +49,7 @@ pub(in crate::region) fn begin_graces(node: &Arc<Node>) {
 #[cold]
 fn look_at_clocks(node: &Arc<Node>) {
     let has_come = |(due, node): (Instant, Arc<Node>)| due <= clock::now(&node);
-    if around::earliest(node, Times::All).into_iter().any(has_come) {
+    if around::earliest(node, Times::All).any(has_come) {
         walk::each_around(node, look_at_clock);
     }
 }

@@ -48,7 +48,7 @@ pub(in crate::region) fn poll_times_around(
 
 /// Timers for the next time, here and around: one for each clock, because times of two clocks cannot be compared.
 fn arm_around(region: &Arc<Node>) -> Option<WaitTimers> {
-    let next = around::earliest(region, Times::All).into_iter();
+    let next = around::earliest(region, Times::All);
     let armed: Vec<_> =
         next.map(|(due, node)| (clock::timer(&walk::scope_of(&node), due), node)).collect();
     if armed.is_empty() { None } else { Some(Box::new(Mutex::new(armed))) }
