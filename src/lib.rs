@@ -81,7 +81,8 @@
 //! | nested `block_on` | the task around it | as that task | everything of that task |
 //! | drop at a runtime's shutdown | the task that is dropped | as that task | its own |
 //!
-//! Each cell of the table is a test, in `tests/it/detectable.rs`.
+//! A call in tokio's `spawn_blocking` is a tokio task with an id of its own. Each cell of the table is a test, in
+//! `tests/it/detectable.rs`.
 //!
 //! # Features
 //!

@@ -46,6 +46,7 @@ pub trait Spawn {
     /// The executor itself, to be kept by each child. If it drops a child before its end, the exits that the child
     /// abandons run on it in a task of their own, and the group waits. With `None` the group runs them. The returned
     /// value must not keep an executor alive that owns its tasks, because the child that keeps it is such a task.
+    /// [`Task::on_abandon`](crate::Task::on_abandon) keeps it too, and with `None` the spawner as it was given.
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
         None
     }

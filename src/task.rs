@@ -96,8 +96,12 @@ impl<F: Future> Task<F> {
     /// If the task is dropped before its end and no region around it is live, the exits that it abandons
     /// run on `spawner` (R8). Exits that `spawner` drops unfinished are [reported](crate::set_report_hook)
     /// lost.
+    ///
+    /// The task keeps what [`Spawn::keep`] returns, if that is something: a task that runs on the executor of
+    /// `spawner` does not keep that executor alive.
     pub fn on_abandon(self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
-        inbox::set_spawner(self.run.set_up().node(), Arc::new(spawner));
+        let kept = spawner.keep().unwrap_or_else(|| Arc::new(spawner));
+        inbox::set_spawner(self.run.set_up().node(), kept);
         self
     }
 

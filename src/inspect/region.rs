@@ -19,7 +19,8 @@ pub struct Region {
     pub kind: &'static str,
     /// The name it was given.
     pub name: Option<String>,
-    /// The task that owns it, as texts show it.
+    /// The task that owns it, as texts show it; of a region that was released, until another task adopts it, the task
+    /// that released it.
     pub owner: Option<String>,
     /// The place where it was entered: file, line, column.
     pub entered_at: String,

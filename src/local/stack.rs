@@ -21,7 +21,8 @@ pub type Held<T> = crate::stack::Held<T, LocalLater<T>>;
 
 /// An [`ExitStack`](crate::ExitStack) with exits that need not be `Send`: neither is the stack, nor its `run`.
 ///
-/// The docs of that type apply. An exit that is adopted by a region polled on another thread cannot run
+/// The docs of that type apply. It has no `enter`, because a [`Resource`](crate::Resource) is `Send`: a value that stays
+/// on its thread is opened, and then [held](ExitStack::hold). An exit that is adopted by a region polled on another thread cannot run
 /// there: it is recorded as failed, and its work is dropped on its own thread when that thread ends.
 ///
 /// # Task affinity
@@ -161,6 +162,24 @@ impl ExitStack {
         accepted(self.try_hold(value, give_back))
     }
 
+    /// As [`hold`](ExitStack::hold), with an exit that gets the reason why it runs; see
+    /// [`ExitStack::hold_with`](crate::ExitStack::hold_with).
+    ///
+    /// # Panics
+    ///
+    /// As [`defer`](ExitStack::defer).
+    #[track_caller]
+    pub fn hold_with<T, C, F>(&self, value: T, give_back: C) -> Held<T>
+    where
+        T: 'static,
+        C: FnOnce(T, Leaving) -> F + 'static,
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
+        let call = |give_back: C, value, why| give_back(value, why);
+        accepted(self.hold_at(value, give_back, call, Location::caller()))
+    }
+
     /// As [`hold`](ExitStack::hold).
     ///
     /// # Errors
@@ -174,12 +193,32 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        let at = Location::caller();
+        let call = |give_back: C, value, _| give_back(value);
+        self.hold_at(value, give_back, call, Location::caller())
+    }
+
+    /// `call` is the way in which the exit calls `give_back`. If the registration is refused, `give_back` is handed back
+    /// unchanged.
+    fn hold_at<T, C, F>(
+        &self,
+        value: T,
+        give_back: C,
+        call: impl FnOnce(C, T, Leaving) -> F + 'static,
+        at: &'static Location<'static>,
+    ) -> Result<Held<T>, Rejected<(T, C)>>
+    where
+        T: 'static,
+        C: 'static,
+        F: Future + 'static,
+        F::Output: ExitOutput,
+    {
         let loan: Arc<Loan<T, LocalLater<T>>> = Loan::new();
         let (back, home) = (Arc::clone(&loan), Arc::downgrade(self.stack.node()));
         let registered = self.register("hold", at, give_back, |give_back| {
             let number = self.stack.exits().number();
-            Deferred::closure(move |_: &Leaving| {
+            Deferred::closure(move |why: &Leaving| {
+                let why = why.clone();
+                let give_back = move |value| call(give_back, value, why);
                 reclaim(&back, number, give_back, |give_back| {
                     LocalLater::new(move |value| {
                         let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// An exit that has begun. Any region may poll it; it goes on from where it is.
 pub(crate) struct Running {
+    /// Before `home` in the order of drops: it names that region in a timeline when it is dropped.
+    pub(super) begun: Begun,
     /// `None` once it has ended.
     pub(super) exit: Option<Exit>,
     pub(super) registered_at: &'static Location<'static>,
@@ -32,7 +34,6 @@ pub(crate) struct Running {
     pub(super) home: Option<Arc<Node>>,
     /// Set at the first poll that is pending; abandonment never extends it.
     pub(super) bound: Option<(Duration, Timer)>,
-    pub(super) begun: Begun,
 }
 
 impl Running {

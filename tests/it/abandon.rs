@@ -465,3 +465,25 @@ fn r18_a_spawner_that_panics_loses_no_exit_silently() {
     let lines = reports.of("2 exits of ");
     assert_eq!(lines.iter().filter(|line| line.contains("abandon.rs")).count(), 1, "{lines:?}");
 }
+
+#[cfg(feature = "smol")]
+#[test]
+fn r19_an_executor_is_not_kept_by_a_task_of_its_own_that_abandons_its_exits_to_it() {
+    use moored::rt::smol::Smol;
+    let reports = Reports::watch();
+    let (log, gate) = (Log::new(), Gate::new());
+    let executor = Arc::new(smol::Executor::new());
+    // One task runs on the executor, and the exits of another one, half-way, do.
+    let own = task(parked(log.clone(), "own-smol")).on_abandon(Smol::new(Arc::clone(&executor)));
+    executor.spawn(own).detach();
+    let body = half_way(log.clone(), gate, "half-smol");
+    let mut run = hand(task(body).on_abandon(Smol::new(Arc::clone(&executor))));
+    run.pending();
+    drop(run);
+    while executor.try_tick() {}
+    log.is(&["half-smol began"]);
+    assert_eq!(Arc::strong_count(&executor), 1);
+    drop(executor);
+    assert_eq!(reports.of("own-smol").len(), 1);
+    assert_eq!(reports.of("half-smol").len(), 1);
+}

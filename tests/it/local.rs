@@ -4,7 +4,7 @@ use crate::support::{Gate, Reports, hand, yield_now};
 use futures::future::{Either, select};
 use moored::local::{ExitStack, TaskGroup};
 use moored::testing::MockClock;
-use moored::{CancelScope, Cause, ExitFailure, task};
+use moored::{CancelScope, Cause, ExitFailure, Leaving, task};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::pin::pin;
@@ -98,6 +98,26 @@ fn r14_a_local_hold_gives_the_value_back() {
     drop(held);
     hand(stack.close()).ready().unwrap();
     assert_eq!(seen.get(), 7);
+}
+
+#[test]
+fn r14_a_local_exit_with_a_value_knows_why_it_runs_also_if_the_value_comes_late() {
+    for late in [false, true] {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let body = async {
+            let stack = ExitStack::new();
+            let held = stack.hold_with(Rc::new(1), {
+                let seen = Rc::clone(&seen);
+                move |value, why| async move { seen.borrow_mut().push((*value, why)) }
+            });
+            let kept = late.then_some(held);
+            stack.run(async { Err::<(), _>("no") }).await.unwrap_err();
+            assert_eq!(seen.borrow().len(), usize::from(!late));
+            drop(kept);
+        };
+        hand(task(body)).drive();
+        assert!(matches!(seen.borrow()[..], [(1, Leaving::Failed)]));
+    }
 }
 
 #[test]

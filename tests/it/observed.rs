@@ -427,6 +427,26 @@ fn open_regions_and_exits_are_in_the_timeline() {
     assert_eq!(bars(recording.finish()), both(false));
 }
 
+#[test]
+fn an_exit_that_another_region_ran_is_in_the_timeline_under_its_stack_and_its_task() {
+    let _turn = RECORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let gate = Gate::new();
+    let recording = inspect::record();
+    let body = async {
+        let stack = ExitStack::new().named("bar-adopted");
+        stack.defer(gate.wait());
+        lose(stack.run(async { Ok::<_, ()>(()) })).await;
+        gate.open();
+    };
+    hand(task(body).named("row-adopted")).drive();
+    let trace: serde_json::Value =
+        serde_json::from_str(&recording.finish().to_trace_json()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let bar = |name: &str| events.iter().find(|event| event["name"] == name).unwrap();
+    let exit = bar("exit of exit stack `bar-adopted`");
+    assert_eq!(exit["tid"], bar("task `row-adopted`")["tid"]);
+}
+
 /// The checks of a JSON schema that the crate's schema uses.
 fn check(
     schema: &serde_json::Value,
