@@ -2,6 +2,7 @@
 //! ends when its transport does, or when its task is dropped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use rmcp::RoleClient;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::incoming::{self, Incoming};
 use super::lent::Lent;
@@ -23,6 +24,8 @@ use crate::report::Outcome;
 
 /// The number of lines that are written together, so that the reader of the pipe is woken once.
 const AT_ONCE: usize = 16;
+/// The time that answers may still come from a server that has closed its input: it may have read requests before.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The ends of a session's pumps in memory.
 #[derive(Debug)]
@@ -48,8 +51,16 @@ impl Flow {
         queues: Queues,
     ) -> Self {
         let Queues { outgoing, incoming, stop, pending, recorder } = queues;
-        let writing = write(output, pipes, outgoing, stop, recorder.clone());
-        let reading = read(input, pipes, incoming, pending, recorder);
+        let (unheard, heard_no_more) = oneshot::channel();
+        let writing = write(output, pipes, outgoing, stop, recorder.clone(), unheard);
+        let last_answers = async {
+            // A writer that ends in order has no more messages; its server still has answers.
+            match heard_no_more.await {
+                Ok(()) => tokio::time::sleep(LAST_ANSWERS).await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let reading = read(input, pipes, incoming, pending, recorder, last_answers);
         Self { writing: writing.boxed(), reading: reading.boxed() }
     }
 
@@ -81,13 +92,14 @@ impl Pipes {
 }
 
 /// Writes the messages of rmcp, line by line, and closes the pipe when there are no more: after `stop` no message is
-/// sent, so the queue then has the last ones.
+/// sent, so the queue then has the last ones. `unheard` tells the reader that the server has closed its end.
 async fn write(
     mut pipe: impl AsyncWrite + Unpin,
     pipes: Pipes,
     mut outbox: mpsc::Receiver<Bytes>,
     stop: Stop,
     recorder: Arc<Recorder>,
+    unheard: oneshot::Sender<()>,
 ) {
     let mut lines = Vec::new();
     loop {
@@ -109,6 +121,7 @@ async fn write(
         if let Err(error) = written.await {
             let text = format!("the server no longer reads its {}", pipes.input());
             recorder.fault(Fault::caused(Outcome::ProtocolError, text, error));
+            let _ = unheard.send(());
             return;
         }
         recorder.written(lines.iter().map(Bytes::len).sum());
@@ -116,7 +129,8 @@ async fn write(
     }
 }
 
-/// Reads the messages of the server, to the end of the pipe. Lines that are not messages are noted and skipped.
+/// Reads the messages of the server, to the end of the pipe or until `last_answers`: a server that can be sent nothing has no
+/// session, even if its output stays open. Lines that are not messages are noted and skipped.
 /// When the messages are no longer read, the pipe of a child is emptied all the same, so that the child can end.
 async fn read(
     pipe: impl AsyncRead + Unpin,
@@ -124,12 +138,19 @@ async fn read(
     inbox: mpsc::Sender<ServerJsonRpcMessage>,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
+    last_answers: impl Future<Output = ()>,
 ) {
     let mut lines = Lines::of(BufReader::new(pipe));
-    loop {
+    tokio::pin!(last_answers);
+    'messages: loop {
         // A line that is in the buffer costs no budget otherwise, so a child that floods its output would keep the thread.
         tokio::task::coop::consume_budget().await;
-        let incoming = match lines.next().await {
+        let line = tokio::select! {
+            biased;
+            () = &mut last_answers => break 'messages,
+            line = lines.next() => line,
+        };
+        let incoming = match line {
             Ok(Line::Whole) => incoming::read(lines.line(), &pending, None),
             Ok(Line::TooLong(skeleton)) => {
                 let why = format!("its line has more than {LINE_LIMIT} bytes");
@@ -158,15 +179,17 @@ async fn read(
                         recorder.warn(mark);
                     }
                     if inbox.send(message).await.is_err() {
-                        if pipes == Pipes::Child {
-                            let mut rest = lines.into_rest();
-                            let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
-                        }
-                        return;
+                        break 'messages;
                     }
                 }
             }
         }
+    }
+    // The session ends here.
+    drop(inbox);
+    if pipes == Pipes::Child {
+        let mut rest = lines.into_rest();
+        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
     }
 }
 
@@ -238,7 +261,14 @@ mod tests {
         let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
         let (pipe, reads) = (tokio::io::repeat(b'\n'), Arc::new(AtomicUsize::new(0)));
         let counted = Counted { pipe, reads: reads.clone() };
-        let reading = tokio::spawn(read(counted, Pipes::Child, inbox, Arc::default(), recorder));
+        let reading = tokio::spawn(read(
+            counted,
+            Pipes::Child,
+            inbox,
+            Arc::default(),
+            recorder,
+            std::future::pending(),
+        ));
         for turns in 0..10 {
             tokio::task::yield_now().await;
             // A turn of tokio's is 128 steps, and each read brings 8 KiB.
@@ -298,7 +328,8 @@ mod tests {
         let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
         let stop = Stop::of(&crate::wire::stop::Exchanges::new());
         let writes = Writes::default();
-        write(writes.clone(), Pipes::Child, lines, stop, recorder.clone()).await;
+        let (unheard, _) = oneshot::channel();
+        write(writes.clone(), Pipes::Child, lines, stop, recorder.clone(), unheard).await;
         assert_eq!(*writes.0.lock(), [b"one\ntwo\nthree\n"]);
         assert_eq!(recorder.all_written(), 14);
     }
@@ -310,8 +341,42 @@ mod tests {
         let recorder = Arc::new(Recorder::new(warnings.clone(), Arc::default()));
         let said: &[u8] =
             b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
-        read(said, Pipes::Child, inbox, Arc::default(), recorder).await;
+        read(said, Pipes::Child, inbox, Arc::default(), recorder, std::future::pending()).await;
         assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
         assert_eq!(warnings.all(), ["not a message: Welcome!, on standard output"]);
+    }
+
+    /// A server that has closed its input and keeps its output open ends its session with the cause, after the answers
+    /// that it still had.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_closes_only_its_input_is_lost_after_its_last_answers() {
+        for pipes in [Pipes::Child, Pipes::Adopted] {
+            let (outbox, outgoing) = mpsc::channel(4);
+            let (incoming, mut messages) = mpsc::channel(4);
+            let exchanges = crate::wire::stop::Exchanges::new();
+            let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
+            let queues = Queues {
+                outgoing,
+                incoming,
+                stop: Stop::of(&exchanges),
+                pending: Arc::default(),
+                recorder: recorder.clone(),
+            };
+            let (output, servers_input) = tokio::io::duplex(64);
+            let (mut servers_output, input) = tokio::io::duplex(4096);
+            drop(servers_input);
+            let Flow { writing, reading } = Flow::of_pipes(input, output, pipes, queues);
+            let (writing, reading) = (tokio::spawn(writing), tokio::spawn(reading));
+            outbox.send(Bytes::from_static(b"{}\n")).await.expect("room");
+            writing.await.expect("the writer ends");
+            let late = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
+            servers_output.write_all(late).await.expect("the output is read");
+            assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
+            assert!(messages.recv().await.is_none(), "{pipes:?}: the session ends");
+            let fault = recorder.recorded_fault().expect("a cause").line();
+            assert!(fault.starts_with("the server no longer reads its"), "{fault}");
+            drop(servers_output);
+            reading.await.expect("the reader ends with the pipe");
+        }
     }
 }
