@@ -259,6 +259,8 @@ async fn health_says_how_the_servers_are_doing_and_why_to_those_who_may_ask() {
             (&stranger["up"], &stranger["servers"], &stranger["tasks"]),
             (&json!(1), &Value::Null, &Value::Null)
         );
+        let posted = served.ask(Raw::new("POST", "/health")).await;
+        assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
         let rebound = Raw::new("GET", "/health").with("Host", "evil.example");
         assert_eq!(served.ask(rebound).await.status, 403);
     })

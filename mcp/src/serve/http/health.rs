@@ -16,7 +16,7 @@ impl Core {
     /// runtime.
     pub(super) fn health(&self, method: &Method, authorized: bool) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return body::empty(StatusCode::METHOD_NOT_ALLOWED);
+            return super::not_allowed("GET, HEAD");
         }
         let servers = self.fleet.states();
         let count = |wanted: fn(&ServerState) -> bool| {
