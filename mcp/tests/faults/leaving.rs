@@ -120,8 +120,8 @@ pub(crate) async fn delete_statuses() -> Row {
         books.push(scene.server(on_delete(Reply::status(status))).await);
     }
     let reset = scene.server(on_delete(Reply::Reset)).await;
-    // On a pooled connection, a request is sent once more after a reset.
-    reset.repeated(1);
+    // On a connection from the pool, a request is sent once more after a reset.
+    reset.may_be_repeated(1);
     books.push(reset);
     for (number, server) in books.iter().enumerate() {
         scene.up(at(&format!("s{number}"), &server.url)).await;

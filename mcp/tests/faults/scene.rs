@@ -65,8 +65,13 @@ impl Books {
         self.opened.fetch_sub(sessions, Ordering::Relaxed);
     }
 
-    /// DELETEs whose connection the server closes: each is sent once more, if its connection was used before.
+    /// DELETEs that met a connection that the server had closed.
     pub(crate) fn repeated(&self, deletes: usize) {
+        self.opened.fetch_add(deletes, Ordering::Relaxed);
+    }
+
+    /// DELETEs whose connection the server closes: each is sent once more only if its connection was used before.
+    pub(crate) fn may_be_repeated(&self, deletes: usize) {
         self.repeats.fetch_add(deletes, Ordering::Relaxed);
     }
 
