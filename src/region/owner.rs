@@ -63,7 +63,7 @@ pub(super) fn is_of_no_other_task(node: &Node) -> bool {
     owner.task == 0 || (node.has(ROOT) && !node.is_task())
 }
 
-/// What is known of the current task.
+/// The identity of the current task, as far as it is known.
 fn current() -> Identity {
     match ambient::owner() {
         // Inside a task of this crate the runtime's id is hidden; a root of its own shows it

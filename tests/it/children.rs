@@ -287,7 +287,7 @@ fn r15_an_isolated_panic_of_a_child_without_a_handle_stands_in_the_groups_failur
     assert_eq!(failure.causes().count(), 1);
 }
 
-/// What is done to the handle of a child that has panicked, other than to look at its result.
+/// The ends of the handle of a child that has panicked whose result nobody looks at.
 type Parting = fn(TaskHandle<()>);
 
 const PARTINGS: [Parting; 4] = [
