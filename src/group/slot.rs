@@ -245,6 +245,9 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
 
     #[inline(always)]
     fn fill(&self, result: Result<T, ChildError>) {
+        if self.has_no_handle() {
+            return;
+        }
         self.store(match result {
             Ok(value) => Outcome::Value(value),
             Err(ChildError::Failed(_)) => Outcome::Failed,
@@ -254,18 +257,23 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
     }
 
     fn fill_panic(&self, isolated: Option<Unseen>) {
+        if self.has_no_handle() {
+            return;
+        }
         let shown = isolated.filter(|_| !self.started.load(Ordering::Relaxed));
         self.store(Outcome::Panicked(shown.map(Box::new)));
     }
 }
 
 impl<T> Slot<T> {
+    /// Whether the handle is gone: no new one can be made, so the result is not needed.
+    #[inline]
+    fn has_no_handle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
+    }
+
     #[inline(always)]
-    fn store(self: &Arc<Self>, result: Outcome<T>) {
-        // The handle is gone, and no new one can be made, so the result is not needed.
-        if Arc::strong_count(self) == 1 {
-            return;
-        }
+    fn store(&self, result: Outcome<T>) {
         let (waiting, region) = {
             let mut inside = self.inside.lock();
             inside.result = result;
