@@ -60,7 +60,9 @@ impl<E, M: Kept<E>> Shared<E, M> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let future = self.admit(future, at)?;
+        if !self.ledger.admit() {
+            return Err(self.closed(future, at));
+        }
         let slot = Slot::new();
         let side = Arc::clone(&slot);
         let child = Child::new(&self.ledger, future, side, at, name.as_ref(), false);
@@ -78,15 +80,12 @@ impl<E, M: Kept<E>> Shared<E, M> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let future = self.admit(future, at)?;
+        if !self.ledger.admit() {
+            return Err(self.closed(future, at));
+        }
         let side = Detached(Newborn::new());
         self.arrive(keep(Child::new(&self.ledger, future, side, at, None, false)));
         Ok(())
-    }
-
-    /// Counts a child in; an error if the group has closed.
-    fn admit<F>(&self, future: F, at: &'static Location<'static>) -> Result<F, Rejected<F>> {
-        if self.ledger.admit() { Ok(future) } else { Err(self.closed(future, at)) }
     }
 
     /// Leaves an in-task child where `run` takes it up.
@@ -125,7 +124,9 @@ impl<E, M: Kept<E>> Shared<E, M> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let future = self.admit(future, Location::caller())?;
+        if !self.ledger.admit() {
+            return Err(self.closed(future, Location::caller()));
+        }
         let slot = Slot::sent(&self.ledger.gate);
         sent::send(&self.ledger, spawner, future, Arc::clone(&slot), name);
         Ok(TaskHandle::new(slot))
@@ -143,7 +144,9 @@ impl<E, M: Kept<E>> Shared<E, M> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let future = self.admit(future, Location::caller())?;
+        if !self.ledger.admit() {
+            return Err(self.closed(future, Location::caller()));
+        }
         sent::send(&self.ledger, spawner, future, Detached(Newborn::new()), None);
         Ok(())
     }

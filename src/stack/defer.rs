@@ -213,7 +213,7 @@ impl ExitStack {
             self.admit_other(operation, at)?;
         }
         if self.draft.has_left() {
-            return Err(owner::left_misuse(&self.described(), operation, at));
+            return Err(self.left(operation, at));
         }
         Ok(())
     }
@@ -247,8 +247,15 @@ impl ExitStack {
             }
         }
         let made = |value| Exit::new(make(value), at);
-        self.exits.push(self.draft.made(), value, made).map_err(|value| {
-            Rejected::new(owner::left_misuse(&self.described(), operation, at), value)
-        })
+        match self.exits.push(self.draft.made(), value, made) {
+            Ok(()) => Ok(()),
+            Err(value) => Err(Rejected::new(self.left(operation, at), value)),
+        }
+    }
+
+    /// The error of an operation on a stack that was left.
+    #[cold]
+    fn left(&self, operation: &'static str, at: &'static Location<'static>) -> Misuse {
+        owner::left_misuse(&self.described(), operation, at)
     }
 }
