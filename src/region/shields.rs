@@ -139,10 +139,9 @@ pub(super) fn held_around(region: &Node) -> Option<Reason> {
 
 /// The grace of a shield is over: a cancellation around it counts inside from now on (R12).
 pub(super) fn give_way(region: &Arc<Node>) {
-    // The shield of a stay is that of its scope.
-    for node in [region, &walk::scope_of(region)] {
-        let inner = node.inner.lock();
-        node.lower(&inner, SHIELD);
+    {
+        let inner = region.inner.lock();
+        region.lower(&inner, SHIELD);
     }
     quiet::begin_epoch();
     // `HELD` is cleared on the regions around. If another shield holds one of them, its next poll sets the flag

@@ -244,3 +244,22 @@ fn r02_a_second_run_elsewhere_in_the_first_poll_names_both_tasks_and_the_place()
     assert!(told.contains(&owner), "{told}");
     assert!(told.contains(&format!("entering.rs:{entered}")), "{told}");
 }
+
+#[test]
+fn r02_a_second_run_in_the_first_poll_names_both_tasks_and_the_place_where_a_handle_was_made_before()
+ {
+    let scope = CancelScope::new();
+    let entered = line!() + 1;
+    let first = scope.run(async {
+        let owner = moored::task::current().unwrap().to_string();
+        let ask = || {
+            let _handle = scope.handle();
+            second_run(&scope)
+        };
+        (owner, elsewhere(ask))
+    });
+    let (owner, told) = hand(task(first)).ready().unwrap();
+    assert!(told.contains("may not run cancel scope"), "{told}");
+    assert!(told.contains(&owner), "{told}");
+    assert!(told.contains(&format!("entering.rs:{entered}")), "{told}");
+}
