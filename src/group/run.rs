@@ -268,12 +268,9 @@ where
             return Poll::Pending;
         }
         crew.frame.drop_timers();
-        let caught = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();
-        if caught && frame::waits_for_outer(&mut crew.frame, cx) {
-            return Poll::Pending;
-        }
+        let catches = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();
         let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
-        ready!(frame::poll_leave(&mut crew.frame, cx, why, None));
+        ready!(frame::poll_leave(&mut crew.frame, cx, why, catches, None));
         crew.shared.ledger.gate.clear();
         crew.done = true;
 

@@ -43,7 +43,7 @@ pub(super) use enter::{begin_draft, leave_draft, poll_draft};
 pub(super) use leave::go_on_with;
 pub(crate) use leave::{
     abandon, abandon_keeping, abandon_to, abandon_unattended, detach, poll_adopted, poll_leave,
-    poll_meanwhile, report_foreign_drop, waits_for_outer,
+    poll_meanwhile, report_foreign_drop,
 };
 pub(super) use poll::{after_quick_poll, poll_calm, poll_fresh};
 pub(crate) use poll::{hold_own_shield, poll_body};

@@ -60,7 +60,7 @@ impl<S> Future for Close<S> {
             return this.reject(*misuse);
         }
         exits.enter(owner::of(this.frame.node()));
-        ready!(frame::poll_leave(&mut this.frame, cx, Leaving::Completed, Some(exits)));
+        ready!(frame::poll_leave(&mut this.frame, cx, Leaving::Completed, false, Some(exits)));
         this.stack = None;
         let failed = |failure| CloseError(Kind::Failed(failure));
         this.frame.result(Some(()), Errors::new()).map_err(failed)

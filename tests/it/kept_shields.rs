@@ -343,11 +343,11 @@ fn r12_no_timer_for_shields_is_left_while_the_exits_of_a_cancelled_region_run() 
 }
 
 #[test]
-fn r12_a_shield_that_is_dropped_later_in_the_poll_that_reached_it_holds_no_longer_than_its_time() {
-    let clock = MockClock::new();
-    let scope = CancelScope::new();
-    let mut run = hand(
-        task(scope.run(async {
+fn r12_a_shield_that_is_dropped_later_in_the_poll_that_reached_it_holds_no_longer() {
+    for patience in [Duration::from_secs(1), Duration::MAX] {
+        let clock = MockClock::new();
+        let scope = CancelScope::new();
+        let body = async {
             let mut kept = Some(Box::pin(shield(pending::<()>())));
             std::future::poll_fn(|cx| {
                 let Some(held) = &mut kept else { return Poll::<()>::Pending };
@@ -357,16 +357,13 @@ fn r12_a_shield_that_is_dropped_later_in_the_poll_that_reached_it_holds_no_longe
                 }
                 Poll::Pending
             })
-            .await
-        }))
-        .clock(clock.clone()),
-    );
-    run.idle();
-    scope.cancel();
-    run.idle();
-    let before = run.wakes.count();
-    clock.advance(SECOND);
-    assert!(run.wakes.count() > before);
-    assert!(run.drive().is_err());
-    assert_eq!(clock.sleepers(), 0);
+            .await;
+        };
+        let in_task = task(scope.run(body)).clock(clock.clone()).shield_patience(patience);
+        let mut run = hand(in_task);
+        run.idle();
+        scope.cancel();
+        assert!(run.drive().is_err(), "with a patience of {patience:?}");
+        assert_eq!(clock.sleepers(), 0);
+    }
 }

@@ -5,8 +5,12 @@ use futures::StreamExt;
 use futures::future::{Either, FutureExt, join, join_all, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
-use moored::{CancelScope, Cause, ExitStack, TaskGroup, fail_after, local, shield, task};
+use moored::{
+    CancelScope, Cause, ExitStack, ReasonKind, TaskGroup, fail_after, local, move_on_after, shield,
+    task,
+};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -463,5 +467,27 @@ fn r09_a_timeout_in_a_cancelled_scope_is_not_told() {
     run.idle();
     gate.open();
     assert!(run.drive().is_err());
+    log.is(&[]);
+}
+
+#[test]
+fn r09_the_outer_scope_catches_where_an_exit_that_the_inner_one_runs_last_cancels_it() {
+    let (clock, log) = (MockClock::new(), Log::new());
+    let outer = CancelScope::new();
+    let stack = ExitStack::new();
+    let abandons = stack.run(async {
+        let handle = outer.handle();
+        stack.defer(async move { handle.cancel() });
+        pending::<Result<(), Infallible>>().await
+    });
+    let body = async {
+        let _ = move_on_after(SECOND, abandons).await;
+        log.add("ran in a cancelled scope");
+        pending::<()>().await;
+    };
+    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
+    run.pending();
+    clock.advance(SECOND);
+    assert_eq!(run.drive().unwrap_err().reason().kind(), ReasonKind::Requested);
     log.is(&[]);
 }

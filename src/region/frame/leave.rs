@@ -59,9 +59,9 @@ pub(crate) fn poll_meanwhile(frame: &mut Frame, cx: &mut Context<'_>) {
     let _ = poll_adopted(frame, cx);
 }
 
-/// Whether the cancelled region, after its body was dropped, must not be left yet: a region around it is
-/// cancelled too, catches, and drops it (R9). Meanwhile its adopted exits go on.
-pub(crate) fn waits_for_outer(frame: &mut Frame, cx: &mut Context<'_>) -> bool {
+/// Whether the cancelled region, after its adopted exits have ended, must not be left yet: a region around it is
+/// cancelled too, catches, and drops it (R9). One of the exits may have cancelled it.
+fn waits_for_outer(frame: &mut Frame, cx: &mut Context<'_>) -> bool {
     // A child ends for its group, even if a region around the group is cancelled.
     if frame.node().kind() == Kind::Child || !look::is_caught_outside(frame.node()) {
         return false;
@@ -71,25 +71,24 @@ pub(crate) fn waits_for_outer(frame: &mut Frame, cx: &mut Context<'_>) -> bool {
     frame.register(cx.waker());
     // T1 looks; T2 leaves the region around and wakes nothing here; T1 registers, and
     // sleeps. So T1 looks again.
-    if !look::is_caught_outside(frame.node()) {
-        return false;
-    }
-    let pending = poll_adopted(frame, cx).is_pending();
-    pending || frame.extras_seen().is_none_or(|extras| !extras.tally.has_panicked())
+    look::is_caught_outside(frame.node())
+        && frame.extras_seen().is_none_or(|extras| !extras.tally.has_panicked())
 }
 
 /// Leaves the region: adopted exits first, then its own exits, last in first out, then it closes.
-/// `why` is the reason for the exits, unless the body's end decided it already.
+/// `why` is the reason for the exits, unless the body's end decided it already. `catches`: a cancellation of the region is
+/// its result.
 pub(crate) fn poll_leave(
     frame: &mut Frame,
     cx: &mut Context<'_>,
     why: Leaving,
+    catches: bool,
     own: Option<&OwnExits>,
 ) -> Poll<()> {
     if frame.stage == Stage::Left {
         return Poll::Ready(());
     }
-    let polled = poll_exits(frame, cx, why, own);
+    let polled = poll_exits(frame, cx, why, catches, own);
     if polled.is_pending() && frame.has(SHIELD) {
         let timed = frame::poll_timers(frame, Times::OfShield, cx);
         frame.keep_panic_of(timed);
@@ -102,6 +101,7 @@ fn poll_exits(
     frame: &mut Frame,
     cx: &mut Context<'_>,
     why: Leaving,
+    catches: bool,
     own: Option<&OwnExits>,
 ) -> Poll<()> {
     let decided = frame.extras_seen().and_then(|extras| extras.why.clone());
@@ -121,15 +121,16 @@ fn poll_exits(
                 observe::phase(frame.node(), Phase::Adopted);
                 true
             }
-            _ => match run_exits(frame, &why, own, cx) {
-                Poll::Pending => true,
-                Poll::Ready(Next::Left(records)) => {
+            _ => {
+                let outer = catches && waits_for_outer(frame, cx);
+                let next = if outer { Poll::Pending } else { run_exits(frame, &why, own, cx) };
+                if let Poll::Ready(Next::Left(records)) = next {
                     frame.add_failures(records);
                     frame.stage = Stage::Left;
                     return Poll::Ready(());
                 }
-                Poll::Ready(_) => false,
-            },
+                next.is_pending()
+            }
         };
         if waits {
             frame.register(cx.waker());

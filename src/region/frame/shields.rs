@@ -26,19 +26,28 @@ pub(super) struct ShieldWait {
     woken: bool,
     /// The instant at which they were woken, until one of them has been polled.
     unseen: Option<Instant>,
+    /// Whether the region has woken itself after a poll that reached a shield which is not below.
+    polls_again: bool,
 }
 
 /// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
 pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Context<'_>) -> bool {
-    if !reached && !shields::has_shield_below(frame.node()) {
+    let below = shields::has_shield_below(frame.node());
+    if !(reached || below) {
         return false;
     }
     if !frame.has(HELD) {
         shields::hold(frame.node());
     }
+    // Polled, and not below: the body dropped it later in the poll, or it was entered elsewhere. The next poll shows which.
+    let polls_again = &mut frame.extras().shield_wait.polls_again;
+    *polls_again = !(below || *polls_again);
+    if *polls_again {
+        cx.waker().wake_by_ref();
+    }
     let (now, patience) = (clock::now(frame.node()), shields::shield_patience(frame.node()));
     let Some(later) = now.checked_add(patience) else { return true };
-    let ShieldWait { next, woken, unseen } = &mut frame.extras().shield_wait;
+    let ShieldWait { next, woken, unseen, .. } = &mut frame.extras().shield_wait;
     let over = next.take_if(|next| next.at() <= now).is_some();
     let since = if reached { unseen.take() } else { None };
     let rest = since.and_then(|since| now.checked_add(now.saturating_duration_since(since)));
@@ -49,7 +58,7 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
         return false;
     }
     *woken |= wakes;
-    // The body may have dropped the shield later in the poll that reached it, so there is a second look, and no third.
+    // The body may keep the shield and poll it no more, so there is a second look, and no third.
     let again = (wakes || (next.is_none() && !over)).then_some(later);
     if let Some(at) = rest.or(again) {
         frame.extras().shield_wait.next = Some(clock::timer(frame.node(), at));

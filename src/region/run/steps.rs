@@ -98,16 +98,14 @@ pub(in crate::region) fn poll_run(
         }
     }
     let Progress::Ended(ended) = progress else { return Poll::Pending };
-    if matches!(ended, Ended::Cancelled(_)) && frame::waits_for_outer(frame, cx) {
-        return Poll::Pending;
-    }
+    let catches = matches!(ended, Ended::Cancelled(_));
     let why = match ended {
         Ended::Value => body.why(),
         Ended::Panicked => Leaving::Panicked,
         Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
         Ended::Misplaced(_) => Leaving::Abandoned,
     };
-    ready!(frame::poll_leave(frame, cx, why, source.exits()));
+    ready!(frame::poll_leave(frame, cx, why, catches, source.exits()));
     source.leave_draft(frame);
     match std::mem::take(progress) {
         Progress::Ended(ended) => Poll::Ready(Ok(ended)),
