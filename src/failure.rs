@@ -14,6 +14,7 @@ use crate::identity::TaskId;
 use crate::reason::Reason;
 use crate::unwind;
 use crate::wrong_task::{Misuse, WrongTask};
+use std::convert::Infallible;
 use std::panic::Location;
 
 /// A number of things, for a text: "1 exit", "2 exits".
@@ -95,6 +96,22 @@ pub enum Cause<E> {
     Rejected(WrongTask),
 }
 
+impl<E> Cause<E> {
+    /// The same cause with the error that `wrap` makes of that of the body or child; the error of `wrap` if it makes none.
+    fn try_map<F, R>(self, wrap: impl FnOnce(E) -> Result<F, R>) -> Result<Cause<F>, R> {
+        Ok(match self {
+            Cause::Body(error) => Cause::Body(wrap(error)?),
+            Cause::Child { task, spawned_at, error } => {
+                Cause::Child { task, spawned_at, error: wrap(error)? }
+            }
+            Cause::Exit(failure) => Cause::Exit(failure),
+            Cause::Cancelled(reason) => Cause::Cancelled(reason),
+            Cause::NotReady { task, spawned_at } => Cause::NotReady { task, spawned_at },
+            Cause::Rejected(wrong) => Cause::Rejected(wrong),
+        })
+    }
+}
+
 impl<E> Failure<E> {
     /// `None` if there is no failure. At most `cap` causes are kept, the exits last; the others are counted.
     pub(crate) fn record(
@@ -164,15 +181,9 @@ impl<E> Failure<E> {
     /// The same record with other errors of body and children: for the border of a library, or for nested
     /// regions with different error types.
     pub fn map<F>(self, mut wrap: impl FnMut(E) -> F) -> Failure<F> {
-        let causes = self.causes.into_iter().map(|cause| match cause {
-            Cause::Body(error) => Cause::Body(wrap(error)),
-            Cause::Child { task, spawned_at, error } => {
-                Cause::Child { task, spawned_at, error: wrap(error) }
-            }
-            Cause::Exit(failure) => Cause::Exit(failure),
-            Cause::Cancelled(reason) => Cause::Cancelled(reason),
-            Cause::NotReady { task, spawned_at } => Cause::NotReady { task, spawned_at },
-            Cause::Rejected(wrong) => Cause::Rejected(wrong),
+        let causes = self.causes.into_iter().map(|cause| {
+            let Ok(cause) = cause.try_map(|error| Ok::<_, Infallible>(wrap(error)));
+            cause
         });
         Failure { causes: causes.collect(), omitted: self.omitted }
     }
@@ -201,17 +212,12 @@ impl<E> Failure<Failure<E>> {
     pub fn flatten(self) -> Failure<E> {
         let mut flat = Failure { causes: Vec::new(), omitted: self.omitted };
         for cause in self.causes {
-            match cause {
-                Cause::Body(inner) | Cause::Child { error: inner, .. } => {
+            match cause.try_map(Err) {
+                Ok(cause) => flat.causes.push(cause),
+                Err(inner) => {
                     flat.omitted += inner.omitted;
                     flat.causes.extend(inner.causes);
                 }
-                Cause::Exit(failure) => flat.causes.push(Cause::Exit(failure)),
-                Cause::Cancelled(reason) => flat.causes.push(Cause::Cancelled(reason)),
-                Cause::NotReady { task, spawned_at } => {
-                    flat.causes.push(Cause::NotReady { task, spawned_at });
-                }
-                Cause::Rejected(wrong) => flat.causes.push(Cause::Rejected(wrong)),
             }
         }
         // An inner record may be of a cancellation without an error, which is primary only if no other record has one.

@@ -285,28 +285,9 @@ impl Looks {
     }
 }
 
-/// Two halves: a thread sleeps on the first until the second is dropped. They take part in no protocol.
+/// For the thread of `inspect::watch`, which takes part in no protocol.
 #[cfg(feature = "inspect")]
-pub(crate) fn sleeper() -> (Sleeper, Alarm) {
-    let (alarm, sleeper) = std::sync::mpsc::channel();
-    (Sleeper(sleeper), Alarm { _rings_when_dropped: alarm })
-}
-
-#[cfg(feature = "inspect")]
-pub(crate) struct Sleeper(std::sync::mpsc::Receiver<()>);
-
-#[cfg(feature = "inspect")]
-pub(crate) struct Alarm {
-    _rings_when_dropped: std::sync::mpsc::Sender<()>,
-}
-
-#[cfg(feature = "inspect")]
-impl Sleeper {
-    /// Sleeps for `time`; returns early with `true` if the other half is dropped.
-    pub(crate) fn is_woken_within(&self, time: std::time::Duration) -> bool {
-        self.0.recv_timeout(time) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
-    }
-}
+pub(crate) use std::sync::mpsc;
 
 /// A process-wide setting that is on or off. It takes part in no protocol.
 #[cfg(any(debug_assertions, feature = "inspect"))]

@@ -2,7 +2,7 @@
 
 use super::snapshot::snapshot;
 use crate::opaque::opaque;
-use crate::sync::{Alarm, sleeper};
+use crate::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// Looks at all regions once in each period `every`, and reports each region and exit that has been leaving for longer
@@ -24,16 +24,16 @@ use std::time::Duration;
 ///
 /// If no thread can be started.
 pub fn watch(every: Duration, longer_than: Duration) -> Watch {
-    let (sleeper, alarm) = sleeper();
+    let (watched, ended) = channel();
     let tell = told_here();
     let looks = move || {
-        while !sleeper.is_woken_within(every) {
+        while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
             tell(snapshot().leaving(longer_than));
         }
     };
     let thread = std::thread::Builder::new().name("moored-watch".into());
     drop(thread.spawn(looks).expect("a thread can be started"));
-    Watch { _alarm: alarm }
+    Watch { _watched: watched }
 }
 
 #[cfg(feature = "tracing")]
@@ -67,7 +67,7 @@ fn told_here() -> impl Fn(Vec<String>) {
 /// The looks end.
 #[must_use = "dropping it ends the looks"]
 pub struct Watch {
-    _alarm: Alarm,
+    _watched: Sender<()>,
 }
 
 opaque!(Watch);

@@ -30,10 +30,8 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Clone)]
 pub struct MockClock {
-    face: Arc<Face>,
+    time: Arc<Mutex<Time>>,
 }
-
-struct Face(Mutex<Time>);
 
 struct Time {
     now: Instant,
@@ -44,14 +42,14 @@ impl MockClock {
     /// A clock that shows the present instant.
     pub fn new() -> Self {
         let time = Time { now: Instant::now(), sleepers: Slab::new() };
-        MockClock { face: Arc::new(Face(Mutex::new(time))) }
+        MockClock { time: Arc::new(Mutex::new(time)) }
     }
 
     /// Advances the clock by `by`, and wakes the timers that are due then. It stops at the last instant that
     /// can be represented.
     pub fn advance(&self, by: Duration) {
         let due: Vec<Waker> = {
-            let mut time = self.face.0.lock();
+            let mut time = self.time.lock();
             time.now = saturating_add(time.now, by);
             let now = time.now;
             let due = time.sleepers.iter_mut().filter(|(_, (at, _))| *at <= now);
@@ -67,7 +65,7 @@ impl MockClock {
     /// [`Hand::drive_with`](super::Hand::drive_with) is that loop.
     pub fn jump(&self) -> Option<Duration> {
         let by = {
-            let time = self.face.0.lock();
+            let time = self.time.lock();
             let next = time.sleepers.iter().map(|(_, (at, _))| *at).min()?;
             next.saturating_duration_since(time.now)
         };
@@ -77,7 +75,7 @@ impl MockClock {
 
     /// The number of armed timers.
     pub fn sleepers(&self) -> usize {
-        self.face.0.lock().sleepers.len()
+        self.time.lock().sleepers.len()
     }
 }
 
@@ -105,16 +103,16 @@ opaque!(MockClock);
 
 impl Clock for MockClock {
     fn now(&self) -> Instant {
-        self.face.0.lock().now
+        self.time.lock().now
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        Box::pin(MockSleep { face: Arc::clone(&self.face), at, key: None })
+        Box::pin(MockSleep { time: Arc::clone(&self.time), at, key: None })
     }
 }
 
 struct MockSleep {
-    face: Arc<Face>,
+    time: Arc<Mutex<Time>>,
     at: Instant,
     key: Option<usize>,
 }
@@ -125,7 +123,7 @@ impl Future for MockSleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let waker = Some(cx.waker().clone());
-        let mut time = this.face.0.lock();
+        let mut time = this.time.lock();
         if time.now >= this.at {
             return Poll::Ready(());
         }
@@ -144,7 +142,7 @@ impl Future for MockSleep {
 
 impl Drop for MockSleep {
     fn drop(&mut self) {
-        let old = self.key.map(|key| self.face.0.lock().sleepers.remove(key));
+        let old = self.key.map(|key| self.time.lock().sleepers.remove(key));
         drop(old);
     }
 }
