@@ -20,7 +20,6 @@ mod slot;
 mod spawn;
 mod spawner;
 mod start;
-mod unseen;
 mod values;
 
 pub use guard::GroupGuard;

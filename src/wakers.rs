@@ -86,19 +86,13 @@ pub(crate) struct Taken {
     whole: Vec<Slab<Waker>>,
 }
 
-/// Up to this many wakers are moved one by one, because a list that is moved has to be allocated again for
-/// the next waiters.
-const FEW: usize = 32;
-
 impl Taken {
     pub(crate) fn take(&mut self, wakers: &mut Wakers) {
         if let Some(first) = wakers.first.take() {
             self.one_by_one.push(first);
         }
-        match &mut wakers.rest {
-            Some(rest) if rest.len() > FEW => self.whole.push(std::mem::take(&mut **rest)),
-            Some(rest) => self.one_by_one.extend(rest.drain()),
-            None => {}
+        if let Some(rest) = wakers.rest.take() {
+            self.whole.push(*rest);
         }
     }
 

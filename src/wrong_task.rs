@@ -102,14 +102,6 @@ impl Misuse {
     pub(crate) fn panic(&self) -> ! {
         panic!("{self}")
     }
-
-    /// A spawn through the spawner of a group that is gone. Only the place where the spawner was made is known.
-    pub(crate) fn group_gone(
-        made_at: &'static Location<'static>,
-        attempted_at: &'static Location<'static>,
-    ) -> Self {
-        Misuse::Closed { region: "task group".to_owned(), entered_at: made_at, attempted_at }
-    }
 }
 
 impl fmt::Display for Misuse {

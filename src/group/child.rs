@@ -1,16 +1,18 @@
 //! A child: its future, and the side of its handle.
 
-use super::gate::{ChildWaker, Turn};
+use super::gate::Turn;
 use super::ledger::Ledger;
 use super::results::Outcome;
-use super::side::{HandleSide, Posted, Seated};
-use crate::failure::{Cause, ChildError};
+use super::side::{Ending, HandleSide};
+use crate::failure::Cause;
 use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason, ReasonKind};
 use crate::region::ambient::Reach;
+use crate::region::inbox;
 use crate::region::look;
 use crate::region::owner;
 use crate::region::{ChildRun, Ended, Newborn, Node};
+use crate::spawn::Spawn;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use pin_project_lite::pin_project;
@@ -27,55 +29,6 @@ pin_project! {
         run: ChildRun<F>,
         side: P,
         turn: Turn,
-    }
-}
-
-/// The kinds of task that poll a child.
-pub(super) trait Poller<P> {
-    /// Whether an executor polls the child.
-    const ON_EXECUTOR: bool;
-
-    /// The way of a request that another thread makes to the child alone while it is polled without a node.
-    fn reach(&self, group: &Arc<Node>, side: &P) -> Reach;
-
-    /// Whether the child may be pending without a node: a later request wakes the poller, which then gives the child its
-    /// node.
-    fn stays(&self, side: &P) -> bool;
-}
-
-/// The group's `run`, which polls the child also when the group gets a request.
-pub(super) struct Crewmate<'a> {
-    pub(super) seat: &'a Arc<ChildWaker>,
-}
-
-impl<P: Seated> Poller<P> for Crewmate<'_> {
-    const ON_EXECUTOR: bool = false;
-
-    #[inline]
-    fn reach(&self, _: &Arc<Node>, side: &P) -> Reach {
-        Reach::Asked(if side.has_parked() { Some(Arc::clone(self.seat) as _) } else { None })
-    }
-
-    #[inline]
-    fn stays(&self, side: &P) -> bool {
-        side.park(self.seat)
-    }
-}
-
-/// A task of an executor. No poll of the group's `run` reaches the child.
-pub(super) struct Executor;
-
-impl<P: Posted> Poller<P> for Executor {
-    const ON_EXECUTOR: bool = true;
-
-    #[inline]
-    fn reach(&self, group: &Arc<Node>, side: &P) -> Reach {
-        Reach::Posted((Arc::clone(group), side.home()))
-    }
-
-    #[inline]
-    fn stays(&self, _: &P) -> bool {
-        false
     }
 }
 
@@ -98,7 +51,7 @@ where
         if let Some(name) = name {
             // It has its node from the start, because the node knows the name.
             let node = new_node(&side, ledger, at, on_executor, Some(Arc::clone(name)));
-            side.store_named_node(&node, name);
+            side.store_node(&node);
             run.begin_in(node);
         } else if Newborn::OBSERVED && on_executor {
             let node = new_node(&side, ledger, at, on_executor, None);
@@ -108,16 +61,22 @@ where
         Child { run, side, turn }
     }
 
-    pub(super) fn poll_by<K: Poller<P>>(
+    /// Polls the child, in its group's `run` or in a task of an executor. `reach` is the way of a request that another thread
+    /// makes to the child alone while it is polled without a node. The child may be pending without a node if `stays` allows
+    /// it, because a later request then lets its group's `run` poll it, and it gets its node.
+    #[inline(always)]
+    pub(super) fn poll_by(
         self: Pin<&mut Self>,
-        by: &K,
+        on_executor: bool,
+        reach: impl FnOnce(&P) -> Reach,
+        stays: impl FnOnce(&P) -> bool,
         ledger: &Ledger<E>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let mut this = self.project();
         if !ledger.gate.lets_pass(this.turn) {
             let task = this.side.newborn().task();
-            begin(this.run.as_mut(), this.side, ledger, K::ON_EXECUTOR);
+            begin(this.run.as_mut(), this.side, ledger, on_executor);
             let Some(frame) = this.run.as_mut().frame() else { return Poll::Pending };
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
@@ -125,7 +84,7 @@ where
             ready!(ledger.gate.poll_turn(this.turn, task, cancelled, cx));
         }
         let polled = if this.run.node().is_none() {
-            poll_light(by, this.run.as_mut(), this.side, ledger, cx)
+            poll_light(this.run.as_mut(), this.side, on_executor, reach, stays, ledger, cx)
         } else {
             this.run.as_mut().poll_quick(cx)
         };
@@ -152,24 +111,25 @@ where
         match (panic, result) {
             (Some(panic), result) => end.panicked(panic, result),
             (None, Some(Ok(result))) => end.returned(result),
-            (None, Some(Err(reason))) => end.sign_out(Err(ChildError::Cancelled(reason))),
+            (None, Some(Err(reason))) => end.sign_out::<T>(Ending::Cancelled(reason)),
             (None, None) => {}
         }
         Poll::Ready(())
     }
 
-    /// Gives an executor child its node, if it has none.
-    pub(super) fn give_node(self: Pin<&mut Self>, ledger: &Ledger<E>) -> Option<Arc<Node>> {
-        let mut this = self.project();
-        begin(this.run.as_mut(), this.side, ledger, true);
-        this.run.node().cloned()
-    }
-
     /// Drops the future of a child that has not ended, and reports the child as cancelled. The exits that the future
-    /// abandons belong to the child's own region, so it gets its node first.
-    pub(super) fn drop_in(self: Pin<&mut Self>, ledger: &Ledger<E>, on_executor: bool) {
+    /// abandons belong to the child's own region, so it gets its node first. They run on `executor`, if there is one.
+    pub(super) fn drop_in(
+        self: Pin<&mut Self>,
+        ledger: &Ledger<E>,
+        on_executor: bool,
+        executor: Option<Arc<dyn Spawn + Send + Sync>>,
+    ) {
         let mut this = self.project();
         begin(this.run.as_mut(), this.side, ledger, on_executor);
+        if let (Some(node), Some(executor)) = (this.run.node(), executor) {
+            inbox::set_spawner(node, executor);
+        }
         // The exits are handed over before the group counts the child out.
         let dropped = unwind::catch(|| this.run.as_mut().abandon());
         let end = this.run.as_ref().end(this.side, ledger, this.turn);
@@ -182,7 +142,7 @@ where
         };
         let reason = end.node.and_then(|node| look::effective_reason(node));
         let reason = reason.unwrap_or_else(|| Reason::new(kind, None, None, Some(end.at)));
-        end.sign_out(Err(ChildError::Cancelled(reason)));
+        end.sign_out::<T>(Ending::Cancelled(reason));
     }
 }
 
@@ -215,10 +175,12 @@ fn begin<F: Future<Output = Result<T, E>>, T, E>(
 /// Polls the child without a node, unless there is a request for it: to itself through its handle, or to its group (the
 /// group's `run` then polls it). A pending executor child gets its node, because no poll of the group's `run` reaches it.
 #[inline(always)]
-fn poll_light<K: Poller<P>, F, P, T, E>(
-    by: &K,
+fn poll_light<F, P, T, E>(
     mut run: Pin<&mut ChildRun<F>>,
     side: &P,
+    on_executor: bool,
+    reach: impl FnOnce(&P) -> Reach,
+    stays: impl FnOnce(&P) -> bool,
     ledger: &Ledger<E>,
     cx: &mut Context<'_>,
 ) -> Option<Poll<Result<T, E>>>
@@ -227,9 +189,9 @@ where
     P: HandleSide<T>,
 {
     let (group, newborn, at) = (&ledger.node, side.newborn(), run.at());
-    let light = if side.is_untouched() { newborn.light(group, at, K::ON_EXECUTOR) } else { None };
+    let light = if side.is_untouched() { newborn.light(group, at, on_executor) } else { None };
     let Some(light) = light else {
-        begin(run.as_mut(), side, ledger, K::ON_EXECUTOR);
+        begin(run.as_mut(), side, ledger, on_executor);
         return run.poll_quick(cx);
     };
     let store = |made: Option<Arc<Node>>| {
@@ -238,18 +200,16 @@ where
                 newborn.has_node(&made);
                 made
             }
-            None => new_node(side, ledger, at, K::ON_EXECUTOR, None),
+            None => new_node(side, ledger, at, on_executor, None),
         };
         // A side that is the child's home has it already.
         side.store_node(&node);
         node
     };
-    let reach = by.reach(group, side);
-    let stays = || by.stays(side);
-    let polled = run.as_mut().poll_light(light, reach, stays, store, cx);
+    let polled = run.as_mut().poll_light(light, reach(side), || stays(side), store, cx);
     if polled.is_none() && run.node().is_none() {
         // No region can become current any more, because the thread is exiting.
-        begin(run.as_mut(), side, ledger, K::ON_EXECUTOR);
+        begin(run.as_mut(), side, ledger, on_executor);
         return run.poll_quick(cx);
     }
     polled
@@ -295,7 +255,7 @@ impl<P, E> End<'_, P, E> {
         match result {
             Ok(value) => {
                 self.ledger.succeed(|| self.task_id(), self.at);
-                self.sign_out(Ok(value));
+                self.sign_out(Ending::Value(value));
             }
             Err(error) => self.failed(error),
         }
@@ -307,8 +267,8 @@ impl<P, E> End<'_, P, E> {
     {
         let task = self.task_id();
         let cause = Cause::Child { task: task.clone(), spawned_at: self.at, error };
-        self.ledger.fail(cause, Some(task.clone()), self.at);
-        self.sign_out(Err(ChildError::Failed(task)));
+        self.ledger.fail(cause, Some(task), self.at);
+        self.sign_out(Ending::<T>::Failed);
     }
 
     fn panicked<T, R>(&self, payload: Payload, result: R)
@@ -321,23 +281,18 @@ impl<P, E> End<'_, P, E> {
             // The handle shows the first panic, so the second one is dropped here.
             drop(ledger.child_panicked(second, self.task_id(), self.at));
         }
-        self.leave(Outcome::Panicked, || self.side.fill_panic(isolated));
-    }
-
-    fn sign_out<T>(&self, result: Result<T, ChildError>)
-    where
-        P: HandleSide<T>,
-    {
-        let outcome = Outcome::of(&result);
-        self.leave(outcome, || self.side.fill(result));
+        self.sign_out(Ending::<T>::Panicked(isolated.map(Box::new)));
     }
 
     /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
     /// is counted out even if the value's drop panics.
     #[inline(always)]
-    fn leave(&self, outcome: Outcome, fill: impl FnOnce()) {
-        let ledger = self.ledger;
-        if let Err(payload) = unwind::catch(fill) {
+    fn sign_out<T>(&self, ending: Ending<T>)
+    where
+        P: HandleSide<T>,
+    {
+        let (ledger, outcome) = (self.ledger, Outcome::of(&ending));
+        if let Err(payload) = unwind::catch(|| self.side.fill(ending)) {
             drop(ledger.child_panicked(payload, self.task_id(), self.at));
         }
         ledger.sign_out(|| self.task_id(), outcome, *self.turn, self.task);

@@ -21,14 +21,9 @@ use std::task::{Context, Poll, Waker, ready};
 pub(crate) struct Gate {
     /// The group. Weak, because a waker of a child may keep the gate for longer than the group lives.
     group: Weak<Node>,
-    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with `CLOSED`, `READ` and
-    /// `AWAITED`. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
+    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with the flags below. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
     /// sees the earlier.
     inside: AtomicU64,
-    /// Raised before `READ`.
-    read: AtomicBool,
-    /// Whether `run` was dropped, or never polled.
-    abandoned: AtomicBool,
     /// Whether `run` polls the body, and takes the arrivals after that. Only code of the owner's task acts on it.
     in_poll: AtomicBool,
     waiting: Mutex<Waiting>,
@@ -57,8 +52,10 @@ const CLOSED: u64 = 1;
 const READ: u64 = 1 << 1;
 /// There may be a waker of the wait for the last child.
 const AWAITED: u64 = 1 << 2;
+/// `run` was dropped, or never polled.
+const ABANDONED: u64 = 1 << 3;
 /// One child in the count.
-pub(super) const ONE: u64 = 1 << 3;
+pub(super) const ONE: u64 = 1 << 4;
 /// One guard in the count.
 pub(super) const GUARD: u64 = 1 << 32;
 
@@ -87,10 +84,9 @@ struct Line {
 }
 
 /// A child's place in a group that limits how many run.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) enum Turn {
     /// Spawned before there was a limit, and not polled yet.
-    #[default]
     New,
     InLine,
     Running,
@@ -125,8 +121,6 @@ impl Gate {
         Gate {
             group: Arc::downgrade(group),
             inside: AtomicU64::new(0),
-            read: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
             in_poll: AtomicBool::new(false),
             waiting: Mutex::default(),
             limited: AtomicBool::new(false),
@@ -190,8 +184,7 @@ impl Gate {
 
     /// Closes the group, because its `run` is not polled any more.
     pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Release);
-        self.inside.fetch_or(CLOSED, Ordering::AcqRel);
+        self.inside.fetch_or(CLOSED | ABANDONED, Ordering::AcqRel);
     }
 
     /// Drops the waker of the run, which waits no longer. A waker of a child may keep the gate for longer than the run
@@ -210,7 +203,7 @@ impl Gate {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
+        self.inside.load(Ordering::Acquire) & ABANDONED != 0
     }
 
     /// The turn of a child that is spawned now.
@@ -264,12 +257,11 @@ impl Gate {
     /// Marks that a stream of results is open: every child that leaves from now on has to wake
     /// its reader.
     pub(super) fn begin_reading(&self) {
-        self.read.store(true, Ordering::Release);
         self.inside.fetch_or(READ, Ordering::AcqRel);
     }
 
     pub(super) fn is_read(&self) -> bool {
-        self.read.load(Ordering::Acquire)
+        self.inside.load(Ordering::Acquire) & READ != 0
     }
 
     /// A child has left, before, in or without its turn; `true` if a stream of results is open.

@@ -1,5 +1,6 @@
 //! The handle of a child: its result, its cancellation, its id.
 
+use super::side::Ending;
 use super::slot::Slot;
 use crate::failure::ChildError;
 use crate::fused::fused;
@@ -10,7 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A child of a [`TaskGroup`](crate::TaskGroup): its value, its cancellation, its id.
 ///
@@ -42,21 +43,17 @@ use std::task::{Context, Poll};
 /// ```
 pub struct TaskHandle<T> {
     slot: Arc<Slot<T>>,
+    name: Option<Arc<str>>,
 }
 
 impl<T> TaskHandle<T> {
-    pub(super) fn new(slot: Arc<Slot<T>>) -> Self {
-        TaskHandle { slot }
+    pub(super) fn new(slot: Arc<Slot<T>>, name: Option<Arc<str>>) -> Self {
+        TaskHandle { slot, name }
     }
 
-    /// For a handle whose holder does not return the child's panic.
-    pub(super) fn leave_panic_to_group(&self) {
-        self.slot.leave_panic_to_group();
-    }
-
-    /// A second handle: only one of the two gets the value.
-    pub(super) fn clone(&self) -> Self {
-        TaskHandle { slot: Arc::clone(&self.slot) }
+    /// Ready when the child has left, once.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Ending<T>> {
+        self.slot.poll(cx)
     }
 
     /// Waits for the child's value.
@@ -70,7 +67,7 @@ impl<T> TaskHandle<T> {
     /// [`ChildError`]: the child failed, was cancelled, or panicked. The error itself goes to the group's
     /// failure.
     pub fn join(self) -> Join<T> {
-        Join { slot: self.slot, done: false }
+        Join { child: self, done: false }
     }
 
     /// Asks for the cancellation of this child alone, from any task or thread (R3). It is not a failure of
@@ -85,7 +82,7 @@ impl<T> TaskHandle<T> {
 
     /// The child's identity.
     pub fn id(&self) -> TaskId {
-        self.slot.task_id()
+        TaskId::moored(self.slot.newborn.task(), self.name.clone())
     }
 
     /// Whether the child has left.
@@ -106,17 +103,33 @@ impl<T> fmt::Debug for TaskHandle<T> {
 /// The future of [`TaskHandle::join`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Join<T> {
-    slot: Arc<Slot<T>>,
+    child: TaskHandle<T>,
     done: bool,
+}
+
+impl<T> Join<T> {
+    pub(super) fn id(&self) -> TaskId {
+        self.child.id()
+    }
 }
 
 impl<T> Future for Join<T> {
     type Output = Result<T, ChildError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.slot.poll(cx);
-        self.done |= polled.is_ready();
-        polled
+        let ending = ready!(self.child.poll(cx));
+        self.done = true;
+        Poll::Ready(match ending {
+            Ending::Value(value) => Ok(value),
+            Ending::Failed => Err(ChildError::Failed(self.id())),
+            Ending::Cancelled(reason) => Err(ChildError::Cancelled(reason)),
+            Ending::Panicked(isolated) => {
+                if let Some(isolated) = isolated {
+                    isolated.show();
+                }
+                Err(ChildError::Panicked)
+            }
+        })
     }
 }
 

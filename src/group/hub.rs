@@ -112,14 +112,11 @@ impl<E, M: Kept<E>> Hub<E, M> {
     }
 
     /// The group itself is dropped. If it was never run, its children are dropped too.
-    pub(crate) fn drop_group(&mut self, at: &'static Location<'static>) {
+    pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
         let node = &self.own.ledger.node;
         if node.is_entered() {
             // Its run has left, was dropped, or was leaked with everything in it.
-            if self.outside.get().is_some() || !self.own.arrivals.get_mut().is_empty() {
-                self.drop_arrivals();
-            }
-            return;
+            return self.drop_arrivals();
         }
         // The exits that it abandons go to the region that is current here.
         enter::enter(node, at);

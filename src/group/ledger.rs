@@ -11,7 +11,7 @@
 
 use super::gate::{Core, Gate, ONE, Turn};
 use super::results::{Channel, Outcome};
-use super::unseen::Unseen;
+use super::side::Unseen;
 use crate::failure::{Cause, Failures};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
@@ -253,18 +253,15 @@ impl<E> Ledger<E> {
     /// Counts one more child, unless the group has closed.
     #[inline(always)]
     pub(super) fn admit(&self) -> bool {
-        let admitted = self.gate.admit(ONE);
-        if !admitted {
-            self.turned_away();
-        }
-        admitted
+        self.gate.admit(ONE) || self.turned_away()
     }
 
     #[cold]
-    fn turned_away(&self) {
+    fn turned_away(&self) -> bool {
         // A reader of the results may have seen the count with this child, and be waiting
         // for it to end.
         self.channels().iter().for_each(|channel| channel.wake());
+        false
     }
 
     /// A child has left: it is counted out, and the readers of the results are woken.

@@ -1,11 +1,13 @@
 //! The in-task children of a group, as it keeps them: with `Send` or without.
 
-use super::child::{Child, Crewmate};
+use super::child::Child;
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::list::{Link, Linked, PinLink};
-use super::side::{HandleSide, Seated};
+use super::side::HandleSide;
 use crate::opaque::opaque;
+use crate::region::ambient::Reach;
+use crate::sync::Arc;
 use crate::wakers::Seat;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,15 +25,17 @@ pub(crate) trait Member<E> {
 impl<F, P, T, E> Member<E> for Child<F, P>
 where
     F: Future<Output = Result<T, E>>,
-    P: HandleSide<T> + Seated,
+    P: HandleSide<T>,
 {
     fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()> {
         let mut cx = Context::from_waker(seat.waker);
-        self.poll_by(&Crewmate { seat: seat.state }, ledger, &mut cx)
+        let asked = |side: &P| side.has_parked().then(|| Arc::clone(seat.state) as _);
+        let stays = |side: &P| side.park(seat.state);
+        self.poll_by(false, |side| Reach::Asked(asked(side)), stays, ledger, &mut cx)
     }
 
     fn abandon(self: Pin<&mut Self>, ledger: &Ledger<E>) {
-        self.drop_in(ledger, false);
+        self.drop_in(ledger, false, None);
     }
 }
 

@@ -49,7 +49,7 @@ macro_rules! requests {
 
             /// The number of children that have not left yet.
             pub fn len(&self) -> usize {
-                self.shared.ledger().gate.open()
+                self.shared.ledger.gate.open()
             }
 
             /// Whether no child is inside.

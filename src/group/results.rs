@@ -1,7 +1,7 @@
 //! The outcomes of children, in the order in which they end.
 
 use super::gate::Core;
-use crate::failure::ChildError;
+use super::side::Ending;
 use crate::identity::TaskId;
 use crate::opaque::opaque;
 use crate::reason::Reason;
@@ -26,12 +26,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(super) fn of<T>(result: &Result<T, ChildError>) -> Self {
-        match result {
-            Ok(_) => Outcome::Completed,
-            Err(ChildError::Failed(_)) => Outcome::Failed,
-            Err(ChildError::Cancelled(reason)) => Outcome::Cancelled(reason.clone()),
-            Err(ChildError::Panicked) => Outcome::Panicked,
+    pub(super) fn of<T>(ending: &Ending<T>) -> Self {
+        match ending {
+            Ending::Value(_) => Outcome::Completed,
+            Ending::Failed => Outcome::Failed,
+            Ending::Cancelled(reason) => Outcome::Cancelled(reason.clone()),
+            Ending::Panicked(_) => Outcome::Panicked,
         }
     }
 }

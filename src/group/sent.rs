@@ -1,9 +1,9 @@
 //! An executor child: it holds the ledger of its group, and signs out when it ends or is dropped.
 
-use super::child::{Child, Executor};
+use super::child::Child;
 use super::ledger::Ledger;
 use super::side::{HandleSide, Posted};
-use crate::region::inbox;
+use crate::region::ambient::Reach;
 use crate::spawn::{Refused, Spawn};
 use crate::sync::Arc;
 use pin_project_lite::pin_project;
@@ -24,14 +24,10 @@ pin_project! {
 
     impl<F: Future<Output = Result<T, E>>, P: HandleSide<T>, T, E> PinnedDrop for ExecutorChild<F, P, T, E> {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let Some(ledger) = this.ledger.take() else { return };
-            if let Some(executor) = this.executor.take() {
-                if let Some(node) = this.child.as_mut().give_node(&ledger) {
-                    inbox::set_spawner(&node, executor);
-                }
+            let this = this.project();
+            if let Some(ledger) = this.ledger.take() {
+                this.child.drop_in(&ledger, true, this.executor.take());
             }
-            this.child.drop_in(&ledger, true);
         }
     }
 }
@@ -47,7 +43,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if let Some(ledger) = this.ledger {
-            ready!(this.child.poll_by(&Executor, ledger, cx));
+            let reach = |side: &P| Reach::Posted((Arc::clone(&ledger.node), side.home()));
+            // No poll of the group's `run` reaches the child, so it may not be pending without a node.
+            ready!(this.child.poll_by(true, reach, |_| false, ledger, cx));
             *this.ledger = None;
         }
         Poll::Ready(())
@@ -61,16 +59,16 @@ pub(super) fn send<F, P, T, E>(
     spawner: &impl Spawn,
     future: F,
     side: P,
-    name: Option<Arc<str>>,
+    name: Option<&Arc<str>>,
 ) where
     F: Future<Output = Result<T, E>> + Send + 'static,
     P: HandleSide<T> + Posted + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    let child = Child::new(ledger, future, side, Location::caller(), name.as_ref(), true);
+    let child = Child::new(ledger, future, side, Location::caller(), name, true);
     let task = ExecutorChild { child, ledger: Some(Arc::clone(ledger)), executor: spawner.keep() };
-    if let Err(Refused(task)) = spawner.spawn_named(name.as_deref(), task) {
+    if let Err(Refused(task)) = spawner.spawn_named(name.map(|name| &**name), task) {
         // The drop of the child signs it out.
         drop(task);
     }

@@ -23,7 +23,7 @@ macro_rules! settings {
             /// and `run` resumes the panic when they have left (R15), unless the group
             /// [isolates panics](TaskGroup::isolate_panics).
             pub fn keep_going(self) -> Self {
-                self.shared.ledger().set_policy(crate::group::Policy::KeepGoing);
+                self.shared.ledger.set_policy(crate::group::Policy::KeepGoing);
                 self
             }
 
@@ -50,7 +50,7 @@ macro_rules! settings {
             ///
             /// A panic cancels the group under every policy.
             pub fn stop_on_failure(self) -> Self {
-                self.shared.ledger().set_policy(crate::group::Policy::StopFirst);
+                self.shared.ledger.set_policy(crate::group::Policy::StopFirst);
                 self
             }
 
@@ -79,7 +79,7 @@ macro_rules! settings {
             /// # });
             /// ```
             pub fn isolate_panics(self) -> Self {
-                self.shared.ledger().isolate_panics();
+                self.shared.ledger.isolate_panics();
                 self
             }
 
@@ -107,7 +107,7 @@ macro_rules! settings {
             #[doc(alias = "select")]
             #[doc(alias = "race")]
             pub fn first_success(self) -> Self {
-                self.shared.ledger().set_policy(crate::group::Policy::FirstSuccess);
+                self.shared.ledger.set_policy(crate::group::Policy::FirstSuccess);
                 self
             }
 
@@ -118,7 +118,7 @@ macro_rules! settings {
             /// at once, so that its own exits are in place (R16), beside the `n` that have their turn. In a cancelled group
             /// that is every waiting child. A limit bounds the work of a group, not its clean-up.
             pub fn limit(self, n: usize) -> Self {
-                self.shared.ledger().gate.set_limit(n);
+                self.shared.ledger.gate.set_limit(n);
                 self
             }
 

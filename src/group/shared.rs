@@ -28,7 +28,7 @@ use std::panic::Location;
 /// `M` is the type in which in-task children are kept, with `Send` or without. They are here only
 /// until `run` takes them up.
 pub(crate) struct Shared<E, M: Kept<E>> {
-    pub(super) ledger: Arc<Ledger<E>>,
+    pub(crate) ledger: Arc<Ledger<E>>,
     pub(super) arrivals: Mutex<List<M>>,
 }
 
@@ -39,10 +39,6 @@ impl<E, M: Kept<E>> Shared<E, M> {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.ledger.node
-    }
-
-    pub(crate) fn ledger(&self) -> &Arc<Ledger<E>> {
-        &self.ledger
     }
 
     pub(crate) fn results(&self) -> Results {
@@ -67,7 +63,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
         let side = Arc::clone(&slot);
         let child = Child::new(&self.ledger, future, side, at, name.as_ref(), false);
         self.arrive(keep(child));
-        Ok(TaskHandle::new(slot))
+        Ok(TaskHandle::new(slot, name))
     }
 
     /// As [`spawn`](Shared::spawn), without a handle.
@@ -128,8 +124,8 @@ impl<E, M: Kept<E>> Shared<E, M> {
             return Err(self.closed(future, Location::caller()));
         }
         let slot = Slot::sent(&self.ledger.gate);
-        sent::send(&self.ledger, spawner, future, Arc::clone(&slot), name);
-        Ok(TaskHandle::new(slot))
+        sent::send(&self.ledger, spawner, future, Arc::clone(&slot), name.as_ref());
+        Ok(TaskHandle::new(slot, name))
     }
 
     /// As [`spawn_on`](Shared::spawn_on), without a handle.
@@ -149,12 +145,6 @@ impl<E, M: Kept<E>> Shared<E, M> {
         }
         sent::send(&self.ledger, spawner, future, Detached(Newborn::new()), None);
         Ok(())
-    }
-
-    /// A guard, unless the group has closed.
-    pub(crate) fn guard(&self, at: &'static Location<'static>) -> Result<GroupGuard, Rejected<()>> {
-        GroupGuard::new(&self.ledger)
-            .ok_or_else(|| Rejected::new(owner::left_misuse(self.node(), "guard", at), ()))
     }
 
     /// The error of a spawn that found the group closed.
@@ -197,24 +187,31 @@ impl<E, M: Kept<E>> WeakShared<E, M> {
     ) -> Result<Opened<E, M, F>, Rejected<F>> {
         match self.shared.upgrade() {
             Some(shared) => Ok((shared, future)),
-            None => Err(Rejected::new(Misuse::group_gone(self.made_at, at), future)),
+            None => {
+                let (region, entered_at) = self.gone();
+                Err(Rejected::new(Misuse::Closed { region, entered_at, attempted_at: at }, future))
+            }
         }
     }
 
     /// A guard, unless the group has closed or is gone.
     pub(crate) fn guard(&self, at: &'static Location<'static>) -> Result<GroupGuard, Rejected<()>> {
-        match self.shared.upgrade() {
-            Some(shared) => shared.guard(at),
+        let misuse = match self.shared.upgrade() {
+            Some(shared) => match GroupGuard::new(&shared.ledger) {
+                Some(guard) => return Ok(guard),
+                None => owner::left_misuse(shared.node(), "guard", at),
+            },
             None => {
-                let gone = Misuse::Left {
-                    operation: "guard",
-                    region: "task group".to_owned(),
-                    entered_at: self.made_at,
-                    attempted_at: at,
-                };
-                Err(Rejected::new(gone, ()))
+                let (region, entered_at) = self.gone();
+                Misuse::Left { operation: "guard", region, entered_at, attempted_at: at }
             }
-        }
+        };
+        Err(Rejected::new(misuse, ()))
+    }
+
+    /// The text and the place of a group that is gone. Only the place where its spawner was made is known.
+    fn gone(&self) -> (String, &'static Location<'static>) {
+        ("task group".to_owned(), self.made_at)
     }
 }
 

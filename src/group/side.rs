@@ -1,11 +1,50 @@
-//! The side of a child that its handle reaches: with a handle the slot that both share, without one only the identity.
+//! The side of a child that its handle reaches: with a handle the slot that both share, without one only the identity; and
+//! the end of a child, as it comes there.
 
 use super::gate::ChildWaker;
-use super::unseen::Unseen;
-use crate::failure::ChildError;
+use crate::failure::ExitFailure;
+use crate::reason::Reason;
 use crate::region::ambient::Home;
-use crate::region::{Newborn, Node};
+use crate::region::{Newborn, Node, record};
 use crate::sync::Arc;
+
+/// The end of a child, as its handle gets it. It is no larger than it has to be, because small boxes are fast boxes: glibc's
+/// allocator keeps fast bins for small ones.
+pub(crate) enum Ending<T> {
+    Value(T),
+    /// The error goes to the group. The handle knows the id that its own error names.
+    Failed,
+    Cancelled(Reason),
+    /// With the panic if the group isolates panics: a handle that is dropped without a look at it leaves it to the group.
+    Panicked(Option<Box<Unseen>>),
+}
+
+/// A panic that nothing has shown yet. If it is dropped before its handle shows it, it goes to the group's record, because
+/// the handle was its only one; if the group has ended, to the next record outwards (R15).
+pub(crate) struct Unseen {
+    group: Arc<Node>,
+    /// `None` once it was shown.
+    panic: Option<ExitFailure>,
+}
+
+impl Unseen {
+    pub(super) fn new(group: &Arc<Node>, panic: ExitFailure) -> Self {
+        Unseen { group: Arc::clone(group), panic: Some(panic) }
+    }
+
+    /// The handle returns it.
+    pub(super) fn show(mut self) {
+        self.panic = None;
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        if let Some(panic) = self.panic.take() {
+            record::put(&self.group, panic.into());
+        }
+    }
+}
 
 /// The handle's side of a child. The defaults are those of a child without a handle.
 pub(crate) trait HandleSide<T> {
@@ -21,30 +60,24 @@ pub(crate) trait HandleSide<T> {
     #[inline]
     fn store_node(&self, _: &Arc<Node>) {}
 
-    /// As [`store_node`](HandleSide::store_node), for a child with a name, to which no request can have come yet.
+    /// For an in-task child that is pending without a node: a request through its handle wakes `seat`. `false` if there was
+    /// such a request already.
     #[inline]
-    fn store_named_node(&self, _: &Arc<Node>, _: &Arc<str>) {}
+    fn park(&self, _seat: &Arc<ChildWaker>) -> bool {
+        true
+    }
+
+    /// Whether the child was pending without a node before, and has a handle.
+    #[inline]
+    fn has_parked(&self) -> bool {
+        false
+    }
 
     /// The child has left.
     #[inline]
-    fn fill(&self, result: Result<T, ChildError>) {
-        drop(result);
+    fn fill(&self, ending: Ending<T>) {
+        drop(ending);
     }
-
-    /// As [`fill`](HandleSide::fill), for a child that panicked, with its panic if its group isolates panics.
-    fn fill_panic(&self, isolated: Option<Unseen>) {
-        drop(isolated);
-    }
-}
-
-/// The side of an in-task child, which may be pending without a node.
-pub(crate) trait Seated {
-    /// Notes that the child is pending without a node: a request through its handle wakes `seat`. `false` if there was
-    /// such a request already.
-    fn park(&self, seat: &Arc<ChildWaker>) -> bool;
-
-    /// Whether the child was pending without a node before, and has a handle.
-    fn has_parked(&self) -> bool;
 }
 
 /// The side of an executor child, which other threads may look for during its first poll.
@@ -59,18 +92,6 @@ impl<T> HandleSide<T> for Detached {
     #[inline]
     fn newborn(&self) -> &Newborn {
         &self.0
-    }
-}
-
-impl Seated for Detached {
-    #[inline]
-    fn park(&self, _: &Arc<ChildWaker>) -> bool {
-        true
-    }
-
-    #[inline]
-    fn has_parked(&self) -> bool {
-        false
     }
 }
 

@@ -1,8 +1,9 @@
 //! Starting a child that reports when it is ready.
 
-use super::handle::{Join, TaskHandle};
+use super::handle::TaskHandle;
 use super::ledger::Ledger;
-use crate::failure::{Cause, ChildError, Failure};
+use super::side::Ending;
+use crate::failure::{Cause, Failure};
 use crate::identity::TaskId;
 use crate::sync::{Arc, Mutex};
 use std::fmt;
@@ -86,7 +87,7 @@ pub struct Start<R, E> {
     task: TaskId,
     spawned_at: &'static Location<'static>,
     /// `None` once it has resolved.
-    child: Option<(TaskHandle<()>, Join<()>)>,
+    child: Option<TaskHandle<()>>,
 }
 
 impl<R, E> Start<R, E> {
@@ -97,10 +98,8 @@ impl<R, E> Start<R, E> {
         child: TaskHandle<()>,
     ) -> Self {
         let (task, spawned_at) = (child.id(), Location::caller());
-        child.leave_panic_to_group();
-        let join = child.clone().join();
         let ledger = Arc::clone(ledger);
-        Start { handshake, ledger, task, spawned_at, child: Some((child, join)) }
+        Start { handshake, ledger, task, spawned_at, child: Some(child) }
     }
 
     /// Returns the child's report, if it has made one. Otherwise `waker` is registered for the report. Without
@@ -134,16 +133,15 @@ impl<R, E> Future for Start<R, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let Some((_, join)) = &mut this.child else { return Poll::Pending };
-        let joined = Pin::new(join).poll(cx);
-        let waker = joined.is_pending().then(|| cx.waker().clone());
-        let report = this.take(waker).or_else(|| match joined {
+        let Some(child) = &this.child else { return Poll::Pending };
+        let ended = child.poll(cx);
+        let waker = ended.is_pending().then(|| cx.waker().clone());
+        let report = this.take(waker).or_else(|| match ended {
             Poll::Pending => None,
-            Poll::Ready(Err(ChildError::Cancelled(reason))) => {
+            Poll::Ready(Ending::Cancelled(reason)) => {
                 Some(Err(Failure::only(Cause::Cancelled(reason))))
             }
-            // It ended, or panicked, without calling `ready`. The panic itself goes to the
-            // group.
+            // It ended, or panicked, without calling `ready`. The panic itself goes to the group.
             Poll::Ready(_) => {
                 let (task, spawned_at) = (this.task.clone(), this.spawned_at);
                 Some(Err(Failure::only(Cause::NotReady { task, spawned_at })))
@@ -161,7 +159,7 @@ impl<R, E> Future for Start<R, E> {
 
 impl<R, E> Drop for Start<R, E> {
     fn drop(&mut self) {
-        let Some((child, _)) = &self.child else { return };
+        let Some(child) = &self.child else { return };
         match self.take(None) {
             // The caller waits no longer: the child is cancelled, and its group waits for it.
             None => child.cancel(),

@@ -57,7 +57,7 @@ use std::task::{Context, Poll};
 #[doc(alias = "FuturesUnordered")]
 #[must_use = "streams do nothing unless polled"]
 pub struct Values<T> {
-    joins: Roster<(TaskId, Join<T>)>,
+    joins: Roster<Join<T>>,
     ready: Arc<Ready>,
 }
 
@@ -72,7 +72,7 @@ impl<T> Values<T> {
         let (row, seat) = self.joins.vacancy(&self.ready);
         // It has to be polled. A task that has polled this stream before may be parked, and is woken.
         seat.waker.wake_by_ref();
-        self.joins.fill(row, (child.id(), child.join()));
+        self.joins.fill(row, child.join());
     }
 
     /// The number of children that have not been yielded.
@@ -105,14 +105,15 @@ impl<T> Stream for Values<T> {
         // Registered before the queue is read, so that a later wake-up wakes the task.
         this.joins.take_woken(&this.ready, cx.waker());
         while let Some(row) = this.joins.next_woken() {
-            let Some(((_, join), seat)) = this.joins.at(row) else { continue };
-            let Poll::Ready(value) = Pin::new(join).poll(&mut Context::from_waker(seat.waker))
+            let Some((join, seat)) = this.joins.at(row) else { continue };
+            let Poll::Ready(value) =
+                Pin::new(&mut *join).poll(&mut Context::from_waker(seat.waker))
             else {
                 continue;
             };
-            if let Some((task, _)) = this.joins.remove(row) {
-                return Poll::Ready(Some((task, value)));
-            }
+            let task = join.id();
+            drop(this.joins.remove(row));
+            return Poll::Ready(Some((task, value)));
         }
         if this.joins.is_empty() {
             // The waker is dropped, because the task may own this stream.

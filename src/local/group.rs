@@ -184,7 +184,7 @@ impl<'env, E> TaskGroup<'env, E> {
             move |value| handshake.ready(value)
         });
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
-        Start::new(handshake, self.shared.ledger(), child)
+        Start::new(handshake, &self.shared.ledger, child)
     }
 
     /// The outcomes of children, in the order in which they end; see

@@ -157,9 +157,7 @@ impl<B> MemberWaker<B> {
 
     /// The member leaves the row.
     pub(super) fn forget(&self) {
-        if self.asked.load(Ordering::Relaxed) {
-            self.asked.store(false, Ordering::Relaxed);
-        }
+        self.asked.store(false, Ordering::Relaxed);
     }
 
     /// The next member in a queue that the run has taken. A member stays in that queue, and is put into no other, until
@@ -175,12 +173,9 @@ impl<B> MemberWaker<B> {
     /// Before the poll, so that a wake-up during the poll counts.
     #[inline]
     pub(super) fn unqueue(&self) {
-        // Only this function clears the mark. If it is not set, there is no write to synchronise with. If it is set, a
-        // thread that found it set did not queue the member again and relies on this poll, so the poll has to acquire
-        // that thread's earlier writes.
-        if self.queued.load(Ordering::Relaxed) {
-            self.queued.swap(false, Ordering::AcqRel);
-        }
+        // A thread that found the mark set did not queue the member again and relies on this poll, so the poll has to
+        // acquire that thread's earlier writes.
+        self.queued.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -140,10 +140,6 @@ impl<T, B> Roster<T, B> {
         if row == self.rows.len() {
             let state = MemberWaker::new(row, Arc::clone(ready));
             let waker = Waker::from(Arc::clone(&state));
-            if row == 0 {
-                // Many runs have a single member.
-                self.rows = Vec::with_capacity(1);
-            }
             self.rows.push(Row { content: Content::Vacant(row + 1), state, waker });
         }
         let Row { state, waker, .. } = &self.rows[row];
