@@ -51,7 +51,6 @@
 //! | 0 | `exits` | the exits that a region has not begun, as a list |
 //! | 0 | `quiet/word` | the words in which most questions end |
 //! | 0 | `time/limits` | times as they were set, and graces that have begun |
-//! | 0 | `record/sent` | the failures that were sent to a region |
 //! | 0 | `observe/begun` | an exit that has begun, for observers |
 //! | 0 | `register/listed` | the entry of a region or exit in the register |
 //! | 0 | `register/looks` | the looks at the register |

@@ -107,7 +107,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
             );
             (number, Exit::new(WaitForChildren::new(Arc::clone(node), Arc::clone(gate)), at))
         });
-        frame::abandon_to(frame, children);
+        frame::abandon(frame, None, children);
         gate.clear();
     }
 

@@ -53,8 +53,7 @@ impl Abreast for Wave {
             }
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
             let Batch { why, home, exits, .. } = batch;
-            let first = exits.pop();
-            match first.and_then(|first| exit::run(first, || exits.pop(), home, why, cx, tally)) {
+            match exit::run(|| exits.pop(), home, why, cx, tally) {
                 Some(running) => {
                     running.comes_before(exits.len());
                     self.running.push(running);
@@ -72,16 +71,13 @@ impl Abreast for Running {
     }
 }
 
-/// The waves that a region runs beside its body.
-#[derive(Default)]
-pub(crate) struct Lane(Crowd<Wave>);
-
-impl Lane {
+/// The waves that a region runs beside its body: its lane.
+impl Crowd<Wave> {
     /// Takes the waves that have reached the region since the last look: one wave for each task
     /// of origin.
-    pub(crate) fn take_in(&mut self, mut arrived: Vec<Wave>) {
+    pub(super) fn take_in(&mut self, mut arrived: Vec<Wave>) {
         if arrived.len() <= 1 {
-            arrived.into_iter().for_each(|wave| self.0.push(wave));
+            arrived.into_iter().for_each(|wave| self.push(wave));
             return;
         }
         arrived.sort_by_key(|wave| wave.task);
@@ -89,19 +85,14 @@ impl Lane {
         while let Some(mut wave) = arrived.next() {
             let task = wave.task;
             wave.merge(std::iter::from_fn(|| arrived.next_if(|next| next.task == task)));
-            self.0.push(wave);
+            self.push(wave);
         }
     }
 
-    /// Polls every wave; ready when none is left.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        self.0.poll(cx, tally)
-    }
-
     /// All its exits as one wave of `task`, for the region that adopts it next.
-    pub(crate) fn collapse(&mut self, task: u64) -> Wave {
+    pub(super) fn collapse(&mut self, task: u64) -> Wave {
         let mut whole = Wave::new(task);
-        whole.merge(self.0.take());
+        whole.merge(self.take());
         whole
     }
 }

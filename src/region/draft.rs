@@ -47,7 +47,7 @@ pub(crate) struct Draft<T = Settings> {
     node: Once<Arc<Node>>,
     /// The place where it was entered, the owner, and whether it has been left without a node; used if other threads
     /// can reach the draft.
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
     #[cfg(feature = "testing")]
     live: super::live::LiveEntry,
 }
@@ -145,7 +145,7 @@ impl<T: Set> Draft<T> {
     fn leave(&self, node: &Arc<Node>) {
         if let Some((entered_at, who)) = self.stamp.owner() {
             if leave::mark_entered(node, entered_at, who) {
-                leave::mark_left(node);
+                drop(leave::close_now(node, None, None));
             }
         }
     }
@@ -271,7 +271,7 @@ impl<T: Set> Draft<T> {
         }
         self.mark_entered(&node, owner);
         if self.stamp.has_left() {
-            leave::mark_left(&node);
+            drop(leave::close_now(&node, None, None));
         }
         node
     }
@@ -296,16 +296,6 @@ impl<T: Set> Draft<T> {
     /// Whether the region was left.
     pub(crate) fn has_left(&self) -> bool {
         self.made().map_or_else(|| self.stamp.has_left(), |node| node.has_left())
-    }
-
-    /// The region is left, as long as it has no node.
-    pub(super) fn leave_light(&self) {
-        self.stamp.leave();
-    }
-
-    /// Takes the record back, if the region could not be polled without a node.
-    pub(super) fn note_not_entered(&self) {
-        self.stamp.take_back();
     }
 
     /// Records that the region has been left without a node. For a draft that other threads can

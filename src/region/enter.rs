@@ -30,16 +30,6 @@ use std::panic::Location;
 use std::task::Waker;
 use std::time::Instant;
 
-/// The state that the thread which enters the region has read under the lock.
-struct Entering {
-    /// The region around, if this region is not attended yet.
-    around: Option<Arc<Node>>,
-    /// Whether the region was attended as well.
-    attended: bool,
-    awaited: bool,
-    timed: bool,
-}
-
 /// A region that is entered and attended from the start; `waker` is that of its run, if the run is pending.
 pub(super) fn entered(
     kind: Kind,
@@ -50,15 +40,14 @@ pub(super) fn entered(
     deadline: Option<Instant>,
     waker: Option<Waker>,
 ) -> Arc<Node> {
-    let clocked = clock::flag_within(parent.as_ref());
     let timed = if deadline.is_some() { TIMED } else { 0 };
-    let top = flag_of_top(kind, parent.as_ref());
+    let inherited = inherited(kind, parent.as_ref());
     quiet::note_enclosed(parent.as_ref());
     let mut inner = Inner { parent, entered_at: Some(at), waker, ..Inner::default() };
     if deadline.is_some() {
         inner.more().deadline = deadline;
     }
-    Node::with(kind, owner, flags | clocked | timed | top, inner)
+    Node::with(kind, owner, flags | timed | inherited, inner)
 }
 
 /// Records the owner, the parent and the place, unless they are recorded already (R1).
@@ -69,41 +58,46 @@ pub(crate) fn enter(node: &Arc<Node>, at: &'static Location<'static>) {
     }
 }
 
-/// As [`enter`](enter); `None` if the region was entered before. `attended` is raised if the region is
-/// inside another region and belongs to that region's owner.
+/// As [`enter`](enter); `None` if the region was entered before. `attended` is raised if the region is inside another region
+/// and belongs to that region's owner. Returns whether it was raised, and whether the region is awaited.
 fn enter_around(
     node: &Arc<Node>,
     at: &'static Location<'static>,
     attended: u32,
-) -> Option<Entering> {
-    let (parent, in_exit) = ambient::current().unzip();
-    let in_exit = in_exit.unwrap_or(false);
+) -> Option<(bool, bool)> {
+    let (parent, sheltered) = around_here();
     let owner = owner::within(parent.as_ref());
     let attended = if owner.task != 0 && node.kind != Kind::Task { attended } else { 0 };
     quiet::note_enclosed(parent.as_ref());
-    let mut inner = node.inner.lock();
-    if node.has(ENTERED) {
-        return None;
-    }
-    node.owner.set(owner);
-    inner.entered_at = Some(at);
-    node.raise(&inner, ENTERED | attended | inherited(node.kind, parent.as_ref(), in_exit));
-    let around = if attended == 0 { parent.clone() } else { None };
-    inner.parent = parent;
-    let (awaited, timed) = (inner.is_awaited(), inner.is_timed());
-    drop(inner);
+    let awaited = {
+        let mut inner = node.inner.lock();
+        if node.has(ENTERED) {
+            return None;
+        }
+        node.owner.set(owner);
+        inner.entered_at = Some(at);
+        let inherited = inherited(node.kind, parent.as_ref());
+        node.raise(&inner, ENTERED | attended | sheltered | inherited);
+        inner.parent = parent;
+        inner.is_awaited()
+    };
     // A stack has no handle, so no look before can have found it quiet.
     if node.kind != Kind::Stack {
         look::begin_epoch_if_seen(node);
     }
     observe::entered(node);
-    Some(Entering { around, attended: attended != 0, awaited, timed })
+    Some((attended != 0, awaited))
+}
+
+/// The region that is current here, and `SHELTERED` if an exit of it runs.
+fn around_here() -> (Option<Arc<Node>>, u32) {
+    let (parent, in_exit) = ambient::current().unzip();
+    (parent, if in_exit == Some(true) { SHELTERED } else { 0 })
 }
 
 /// The flags that a region of this kind inherits from its parent.
-fn inherited(kind: Kind, parent: Option<&Arc<Node>>, in_exit: bool) -> u32 {
-    let clocked = parent.map_or(0, |parent| parent.flags() & CLOCKED);
-    clocked | flag_of_top(kind, parent) | if in_exit { SHELTERED } else { 0 }
+fn inherited(kind: Kind, parent: Option<&Arc<Node>>) -> u32 {
+    clock::flag_within(parent) | flag_of_top(kind, parent)
 }
 
 /// Whether nothing but tasks is around a region in `parent`, as a flag. A task is not handed over, so that stays true for the
@@ -127,20 +121,17 @@ pub(super) fn attend(
     operation: &'static str,
     at: &'static Location<'static>,
 ) -> Result<Option<Caught>, Misuse> {
-    let entry = if node.has(ENTERED) { None } else { enter_around(node, at, ATTENDED) };
-    // Not fresh if another thread has entered it meanwhile.
-    let fresh = entry.is_some();
-    if !fresh {
+    let entered = if node.has(ENTERED) { None } else { enter_around(node, at, ATTENDED) };
+    if entered.is_none() {
         owner::check(node, operation, at)?;
     }
-    if entry.as_ref().is_none_or(|entry| entry.timed) {
+    if node.has(TIMED) {
         time::start_timeout(node);
     }
-    if let Some(entry) = entry.as_ref().filter(|entry| entry.attended) {
-        link_up_if(node, entry.awaited);
+    if let Some((true, awaited)) = entered {
+        link_up_if(node, awaited);
         return Ok(None);
     }
-    let mut around = entry.and_then(|entry| entry.around);
     let (awaited, panic) = {
         let mut inner = node.inner.lock();
         if node.has(LEFT) && operation != "run" {
@@ -159,7 +150,7 @@ pub(super) fn attend(
             // and its parent is the region current here. If there is none, it is its own task. It is a
             // root, which may move with its future, unless a task of the runtime has entered it (R5).
             drop(inner);
-            around = around.or_else(|| Some(ambient::current()?.0));
+            let around = ambient::current().map(|(around, _)| around);
             quiet::note_enclosed(around.as_ref());
             inner = node.inner.lock();
             match &around {
@@ -170,7 +161,7 @@ pub(super) fn attend(
                     quiet::begin_epoch();
                 }
                 None => {
-                    let moves = fresh || node.owner.get().runtime == 0;
+                    let moves = entered.is_some() || node.owner.get().runtime == 0;
                     node.owner.set_task(next_number());
                     node.raise(&inner, if moves { ROOT } else { 0 });
                 }
@@ -226,8 +217,7 @@ pub(crate) fn take_over(node: &Arc<Node>, dropped: bool) -> bool {
     if node.has(LEFT) || !node.has(ENTERED) {
         return true;
     }
-    let (parent, in_exit) = ambient::current().unzip();
-    let in_exit = in_exit.unwrap_or(false);
+    let (parent, sheltered) = around_here();
     let owner = owner::within(parent.as_ref());
     // A region in which none was ever entered is around no other one.
     if let Some(parent) = parent.as_ref().filter(|_| node.encloses.is_known()) {
@@ -237,7 +227,7 @@ pub(crate) fn take_over(node: &Arc<Node>, dropped: bool) -> bool {
         let inner = node.inner.lock();
         node.owner.set(owner);
         node.lower(&inner, SHELTERED | CLOCKED | TOP);
-        node.raise(&inner, inherited(node.kind, parent.as_ref(), in_exit));
+        node.raise(&inner, sheltered | inherited(node.kind, parent.as_ref()));
     }
     move_into(node, parent);
     true
@@ -253,11 +243,11 @@ fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
         let key = links::take_link(node, &inner);
         (std::mem::replace(&mut inner.parent, parent.clone()), key, links_up)
     };
-    if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED)) {
+    // The shortcuts inside it lead past the region that was around it.
+    if parent.is_some_and(|parent| !look::is_found_quiet(&parent) || parent.has(TIMED))
+        || node.encloses.is_so()
+    {
         quiet::begin_epoch();
-    } else {
-        // The shortcuts inside it lead past the region that was around it.
-        quiet::begin_epoch_inside(node);
     }
     // The regions inside a region that cannot be cancelled are linked past it.
     let passed = !node.kind.can_be_cancelled() && node.encloses.is_known();
@@ -276,15 +266,11 @@ fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
 /// moved to the region around this one first.
 fn move_out_of_the_way_to(node: &Arc<Node>, inner: &Arc<Node>) {
     let mut directly_inside = Arc::clone(inner);
-    let found = walk::outwards(inner, |around| {
-        let found = Arc::ptr_eq(around, node);
-        if !found {
-            directly_inside = Arc::clone(around);
+    for around in walk::outwards(inner) {
+        if Arc::ptr_eq(&around, node) {
+            return move_into(&directly_inside, walk::live_parent(node));
         }
-        found.then_some(())
-    });
-    if found.is_some() {
-        move_into(&directly_inside, walk::live_parent(node));
+        directly_inside = around;
     }
 }
 

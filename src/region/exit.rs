@@ -107,13 +107,12 @@ impl fmt::Display for ClockPanicked {
 
 impl Error for ClockPanicked {}
 
-/// Runs `first` and the exits that `next` takes from the region in `home`, each under its own panic catch, as long as
+/// Runs the exits that `next` takes from the region in `home`, each under its own panic catch, as long as
 /// they end at once, as most do. Returns the exit that does not.
 ///
 /// Their region is current, so that they have the identity of the task that registered them (R8).
 #[inline]
 pub(super) fn run(
-    first: Exit,
     next: impl FnMut() -> Option<Exit>,
     home: &mut Option<Arc<Node>>,
     why: &Leaving,
@@ -122,8 +121,7 @@ pub(super) fn run(
 ) -> Option<Running> {
     let mut beginnings = Beginnings::of(home.as_ref());
     let begun = &mut beginnings;
-    let parked =
-        ambient::within_caught(home, true, || run_each(Some(first), next, begun, why, cx, tally));
+    let parked = ambient::within_caught(home, true, || run_each(next, begun, why, cx, tally));
     let Some(mut parked) = parked else {
         beginnings.end(home.as_ref(), None);
         return None;
@@ -135,15 +133,15 @@ pub(super) fn run(
 }
 
 /// An exit that has not ended at its first poll.
-struct Parked {
+pub(super) struct Parked {
     exit: Option<Exit>,
     registered_at: &'static Location<'static>,
     begun: Begun,
 }
 
 impl Parked {
-    /// `None` if its time is over already.
-    fn running(
+    /// In its region `home`. `None` if its time is over already.
+    pub(super) fn running(
         self,
         home: Option<Arc<Node>>,
         why: &Leaving,
@@ -159,7 +157,6 @@ impl Parked {
 
 #[inline]
 fn run_each(
-    mut exit: Option<Exit>,
     mut next: impl FnMut() -> Option<Exit>,
     beginnings: &mut Beginnings,
     why: &Leaving,
@@ -167,6 +164,7 @@ fn run_each(
     tally: &mut Tally,
 ) -> Option<Parked> {
     loop {
+        let mut exit = next();
         let registered_at = exit.as_ref()?.registered_at();
         let begun = beginnings.next(registered_at, why);
         let polled = {
@@ -176,36 +174,11 @@ fn run_each(
         if polled.is_pending() {
             return Some(Parked { exit, registered_at, begun });
         }
-        exit = next();
     }
 }
 
-/// The exits of a region without a node, as far as they have run in its poll.
-pub(super) struct LightExits {
-    parked: Option<Parked>,
-    /// The node, if one was made.
-    pub(super) node: Option<Arc<Node>>,
-}
-
-impl LightExits {
-    /// The exit that has not ended, in the region that has its node by now.
-    pub(super) fn running(
-        self,
-        home: &Arc<Node>,
-        why: &Leaving,
-        cx: &mut Context<'_>,
-        tally: &mut Tally,
-    ) -> Option<Running> {
-        self.parked?.running(Some(Arc::clone(home)), why, cx, tally)
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.parked.is_none() && self.node.is_none()
-    }
-}
-
-/// As [`run`], for a region without a node, as long as it gets none. `None` if no region can become current, because the
-/// thread is exiting.
+/// As [`run`], for a region without a node, as long as it gets none; returns the exit that does not end at once, and the node,
+/// if one was made. `None` if no region can become current, because the thread is exiting.
 ///
 /// A region without a node is not observed.
 #[inline]
@@ -215,16 +188,15 @@ pub(super) fn run_light(
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
-) -> Option<LightExits> {
+) -> Option<(Option<Parked>, Option<Arc<Node>>)> {
     let (parked, shielded, node) = ambient::within_light_exits(region, || {
-        let first = next();
         let next = || if ambient::has_node() { None } else { next() };
-        run_each(first, next, &mut Beginnings::of(None), why, cx, tally)
+        run_each(next, &mut Beginnings::of(None), why, cx, tally)
     })?;
     if shielded {
         ambient::hold_shield();
     }
-    Some(LightExits { parked, node })
+    Some((parked, node))
 }
 
 /// Polls the exit, and drops it when it has ended, with its region current.

@@ -55,10 +55,10 @@ pub(super) const SHELTERED: u32 = 1 << 8;
 /// A time of the region has changed, and its run has not seen that yet.
 ///
 /// Set by `time/settings` and by a stop with a grace; cleared by the run before it looks at the times
-/// (`frame::poll_timers`), or by a run with a timer of its own (`watches_itself`).
+/// (`frame::poll_timers`), or by a run with a timer of its own (`lone`).
 pub(super) const DEADLINE: u32 = 1 << 9;
 /// The region is linked in the nearest region around it that can be cancelled, so a request there reaches it (invariant 5 of
-/// the room); or there is none.
+/// the room).
 ///
 /// Set by `links::link`, under the region's own lock; cleared when the region around is left (`links::unlink`) or when the region
 /// moves. Read by `links::link_up`, which goes on outwards from a region that is linked.
@@ -114,7 +114,7 @@ pub(super) const DOOMED: u32 = 1 << 20;
 pub(super) const TOP: u32 = 1 << 22;
 /// Walks outwards have left shortcuts in the region.
 ///
-/// Set by `shortcut::leave`; never cleared. Read by walks, which look for a shortcut only with it.
+/// Set by `shortcut::seek` and `time/around`; never cleared. Read by walks, which look for a shortcut only with it.
 pub(super) const SHORTCUT: u32 = 1 << 21;
 /// The region was cancelled itself, and more than a few regions inside were told.
 ///

@@ -19,9 +19,9 @@ mod record;
 mod shields;
 mod timers;
 
-use super::adoption::Lane;
 use super::ambient;
 use super::body::Body;
+use super::crowd::Crowd;
 use super::flags::{REWAKE, ROOT};
 use super::kind::Kind;
 use super::look;
@@ -30,7 +30,7 @@ use super::node::Node;
 use super::observe::Span;
 use super::owner;
 use super::tally::Tally;
-use super::wave::Running;
+use super::wave::{Running, Wave};
 use crate::failure::Failures;
 use crate::reason::Leaving;
 use crate::sync::Arc;
@@ -42,8 +42,8 @@ pub(crate) use enter::{begin, begin_close, begin_in, end};
 pub(super) use enter::{begin_draft, leave_draft, poll_draft};
 pub(super) use leave::go_on_with;
 pub(crate) use leave::{
-    abandon, abandon_keeping, abandon_to, abandon_unattended, detach, poll_adopted, poll_leave,
-    poll_meanwhile, report_foreign_drop,
+    abandon, abandon_keeping, abandon_unattended, detach, poll_adopted, poll_leave, poll_meanwhile,
+    report_foreign_drop,
 };
 pub(super) use poll::{after_quick_poll, poll_calm, poll_fresh};
 pub(crate) use poll::{hold_own_shield, poll_body};
@@ -69,7 +69,7 @@ pub(crate) struct Frame {
 #[derive(Default)]
 pub(super) struct Extras {
     timers: Timers,
-    lane: Lane,
+    lane: Crowd<Wave>,
     /// The region's own exit that has begun.
     exit: Option<Running>,
     why: Option<Leaving>,
@@ -174,7 +174,8 @@ impl Frame {
     #[inline]
     pub(crate) fn drop_timers(&mut self) {
         let Some(extras) = self.extras_seen() else { return };
-        let timers = (extras.timers.end_with_body(), std::mem::take(&mut extras.shield_wait));
+        // A panic of the clock is kept.
+        let timers = (extras.timers.next.take(), std::mem::take(&mut extras.shield_wait));
         self.keep_panic_of(unwind::catch(|| drop(timers)));
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn wave_of(node: &Arc<Node>, exit: Exit, number: u64, why: Leaving) -
 pub(super) fn take_inbox(node: &Node) -> (Vec<Wave>, Failures) {
     let mut inner = node.inner.lock();
     node.lower(&inner, INBOX);
-    let records = inner.rest_mut().map(|rest| rest.sent.take());
+    let records = inner.rest_mut().map(|rest| std::mem::take(&mut rest.sent));
     let adopted = std::mem::take(&mut inner.more().adopted);
     (adopted, records.unwrap_or_default())
 }

@@ -8,9 +8,8 @@
 //! 3. After `LEFT`, the regions that were linked below are linked in the nearest live ancestor, and look again.
 
 use super::ambient;
-use super::exits::{Exit, Exits};
+use super::exits::Exits;
 use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
-use super::kind::Kind;
 use super::links;
 use super::links::Links;
 use super::look;
@@ -35,8 +34,8 @@ use std::task::Waker;
 
 /// The next step of a region that is leaving.
 pub(super) enum Next {
-    /// The exit that was registered last, and whether there are more.
-    Exit(Exit, bool),
+    /// The region has exits.
+    Exit,
     /// Exits were handed over meanwhile, which come first.
     Inbox,
     /// The region is left; with the failures that were sent here.
@@ -89,11 +88,6 @@ pub(super) fn close_as(node: &Arc<Node>, stay: &Arc<Node>) {
     drop(close_now(node, dropped_for, None));
 }
 
-/// Marks a region as left that was left before it had a node.
-pub(super) fn mark_left(node: &Arc<Node>) {
-    drop(close_now(node, None, None));
-}
-
 /// Marks a region as entered that was entered before it had a node; `false` if the node is marked already.
 pub(super) fn mark_entered(
     node: &Arc<Node>,
@@ -139,18 +133,16 @@ pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
 pub(super) fn next_step(node: &Arc<Node>, own: Option<&OwnExits>) -> Next {
     let (records, leave) = {
         let mut exits = own.map(|own| own.list.lock());
-        if let (Some(exits), false) = (exits.as_deref_mut(), node.has(INBOX)) {
-            if let Some(exit) = exits.pop(node) {
-                return Next::Exit(exit, !exits.is_empty());
-            }
-        }
         let mut inner = node.inner.lock();
         let mut records = Failures::default();
         if node.has(INBOX) {
             return Next::Inbox;
         }
+        if exits.as_ref().is_some_and(|exits| !exits.is_empty()) {
+            return Next::Exit;
+        }
         if let Some(rest) = inner.rest_mut() {
-            records = rest.sent.take();
+            records = std::mem::take(&mut rest.sent);
         }
         node.raise(&inner, LEFT);
         exits.iter_mut().for_each(|exits| drop(exits.close()));
@@ -189,7 +181,7 @@ pub(super) fn close_now(
             abandoned.exits = exits.close();
         }
         if let Some(rest) = inner.rest_mut() {
-            abandoned.records = rest.sent.take();
+            abandoned.records = std::mem::take(&mut rest.sent);
         }
         take_leave(node, &mut inner)
     };
@@ -251,14 +243,6 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
 }
 
 /// Whether this region, which was left, has held off a cancellation or a time that counts for the regions inside from now on.
-///
-/// The regions inside a stay are inside its scope from now on, so nothing changes for them as long as the scope lives and is a
-/// shield. The scope's flags are read after `LEFT` of the stay was set. If the scope is left or gives way after that, it begins
-/// an epoch itself.
 fn has_held_off(node: &Arc<Node>) -> bool {
-    let goes_on = || {
-        let scope = walk::scope_of(node);
-        node.kind() == Kind::Stay && scope.flags() & (SHIELD | LEFT) == SHIELD
-    };
-    node.has(SHIELD | SHELTERED) && node.encloses.is_so() && !goes_on() && look::finds_event(node)
+    node.has(SHIELD | SHELTERED) && node.encloses.is_so() && look::finds_event(node)
 }

@@ -7,8 +7,7 @@
 //! 2. `LINKED` and the key change together, under the lock of the inner region. The region around is locked before, for the
 //!    key, and not at the same time; if it was left in between, the link is taken back.
 //! 3. A region that is left passes its links on: each region below is linked in the next region around.
-//! 4. `TOP`, or `LINKED` without a key, means that no region around can be cancelled, so that the region need not look for one
-//!    again.
+//! 4. `TOP` means that no region around can be cancelled, so that the region need not look for one.
 
 use super::flags::{
     ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ON_EXECUTOR, ROOT, SHELTERED, STAY, STOP, TOP,
@@ -51,7 +50,7 @@ impl Below {
 /// Links the region outwards, so that every cancellation around it reaches it (invariant 5 of
 /// the room). For a region whose waiters look after this call; a group in a cancelled region is told to look.
 pub(crate) fn link_up(region: &Arc<Node>) {
-    let Linked { outermost, finds } = link_each(region);
+    let (outermost, finds) = link_each(region);
     // T1, a waiter on a region in between, sees `LINKED` there, registers and looks; T2 cancels a region farther out, and
     // does not find the link that this thread, T3, makes after that. So T3 looks from its outermost link down.
     if let Some(node) = outermost.filter(|node| finds || !Arc::ptr_eq(node, region)) {
@@ -62,37 +61,23 @@ pub(crate) fn link_up(region: &Arc<Node>) {
 /// As [`link_up`], for a region that may have waiters already: they look again, even if another thread has linked the region
 /// meanwhile for a waiter of its own.
 pub(super) fn link_up_and_look(region: &Arc<Node>) {
-    request::look_again_unless_quiet(link_each(region).outermost.as_ref().unwrap_or(region));
+    request::look_again_unless_quiet(link_each(region).0.as_ref().unwrap_or(region));
 }
 
-struct Linked {
-    /// The outermost region that was linked.
-    outermost: Option<Arc<Node>>,
-    /// Whether a region around may be cancelled.
-    finds: bool,
-}
-
-fn link_each(region: &Arc<Node>) -> Linked {
+/// Returns the outermost region that was linked, and whether a region around may be cancelled.
+fn link_each(region: &Arc<Node>) -> (Option<Arc<Node>>, bool) {
     let mut node = Arc::clone(region);
-    let mut linked = Linked { outermost: None, finds: false };
+    let (mut outermost, mut finds) = (None, false);
     loop {
         let flags = node.flags();
         if flags & (SHELTERED | TOP | LEFT) != 0 {
             break;
         }
         if is_linked_up_by(&node, flags) {
-            linked.finds = true;
+            finds = true;
             break;
         }
-        let around = match walk::cancellable_around(&node) {
-            Ok(around) => around,
-            Err(parent) => {
-                if linked.outermost.is_none() {
-                    note_none_around(&node, parent);
-                }
-                break;
-            }
-        };
+        let Some(around) = walk::cancellable_around(&node) else { break };
         if flags & LINKED != 0 {
             // A stay is linked from the start, before there was a waiter for events above it.
             node = around;
@@ -101,21 +86,11 @@ fn link_each(region: &Arc<Node>) -> Linked {
         // If that region was left meanwhile, the next one is tried.
         if link(&around, &node) {
             // Read after the link: a later cancellation finds the link.
-            linked.finds |= around.has(CANCELLED);
-            linked.outermost = Some(std::mem::replace(&mut node, around));
+            finds |= around.has(CANCELLED);
+            outermost = Some(std::mem::replace(&mut node, around));
         }
     }
-    linked
-}
-
-/// No region around can be cancelled (invariant 4), unless the region is not directly inside `parent` any more.
-fn note_none_around(node: &Node, parent: Option<Arc<Node>>) {
-    let Some(parent) = parent else { return };
-    let inner = node.inner.lock();
-    let same = inner.parent.as_ref().is_some_and(|now| Arc::ptr_eq(now, &parent));
-    if same && !node.has(LEFT) {
-        node.raise(&inner, LINKED);
-    }
+    (outermost, finds)
 }
 
 /// Whether it need not be linked: nothing around it can be cancelled, or it is linked, and every region above it is linked too
@@ -153,7 +128,7 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
     };
     if linked != Some(true) {
         // Another thread has linked the child first, or the child or this region was left.
-        forget_link(node, key, child);
+        drop_link(child, Some(node), Some(key));
     }
     linked.is_some()
 }
@@ -172,13 +147,6 @@ pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
     node
 }
 
-/// Removes the link at `key`, if it is still that of `child`: after this region was left, the key may
-/// belong to another region.
-fn forget_link(node: &Node, key: u32, child: &Arc<Node>) {
-    let link = node.inner.lock().remove_link(key, child);
-    drop(link);
-}
-
 /// Takes the region's key out of its node. The caller has to pass it to [`drop_link`], outside the lock.
 pub(super) fn take_link(node: &Node, _locked: &Inner) -> Option<u32> {
     let key = node.link_key.load(Ordering::Relaxed);
@@ -186,16 +154,13 @@ pub(super) fn take_link(node: &Node, _locked: &Inner) -> Option<u32> {
     (key != NO_KEY).then_some(key)
 }
 
-/// Removes the region from the links of `around`, the region in which it was linked at `key`.
+/// Removes the region from the links of `around`, the region in which it was linked at `key`. After `around` was left, the key
+/// may belong to another region, which stays.
 pub(super) fn drop_link(node: &Arc<Node>, around: Option<&Arc<Node>>, key: Option<u32>) {
     if let (Some(around), Some(key)) = (around, key) {
-        forget_link(around, key, node);
+        let link = around.inner.lock().remove_link(key, node);
+        drop(link);
     }
-}
-
-/// Whether a cancellation of this region reaches other regions.
-pub(super) fn has_links(node: &Node) -> bool {
-    node.inner.lock().link_count() > 0
 }
 
 /// Whether there is a region around it in which it may be linked and is not. A root has none around it, and a
@@ -218,7 +183,7 @@ pub(super) fn take_links(node: &Node, inner: &mut Inner) -> Links {
 /// Removes a region that was left from the links of the region around, and links the regions below it there.
 pub(super) fn unlink(node: &Arc<Node>, Links { up, down }: Links) {
     if up.is_some() {
-        drop_link(node, walk::cancellable_around(node).ok().as_ref(), up);
+        drop_link(node, walk::cancellable_around(node).as_ref(), up);
     }
     if down.is_empty() {
         return;
@@ -248,6 +213,6 @@ fn link_anew(child: &Arc<Node>) {
     };
     // The link is not always to the former region: a thread that was linking the child may
     // have gone on to another region.
-    drop_link(child, walk::cancellable_around(child).ok().as_ref(), key);
+    drop_link(child, walk::cancellable_around(child).as_ref(), key);
     link_up_and_look(child);
 }

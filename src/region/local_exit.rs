@@ -106,12 +106,12 @@ impl ExitWork for LocalExit {
         cx: &mut Context<'_>,
         why: &Leaving,
     ) -> Poll<Result<(), ExitError>> {
-        let Some((claims, key)) = &self.0 else {
-            return Poll::Ready(Err(ExitError::Failed(Box::new(ThreadEnded))));
+        let failed = |why, reported| {
+            Poll::Ready(Err(ExitError::Failed(Box::new(CannotRun { why, reported }))))
         };
+        let Some((claims, key)) = &self.0 else { return failed(THREAD_ENDED, false) };
         let Some(key) = key_here(claims, *key) else {
-            let wrong = WrongThread { reported: !claims.claim(*key) };
-            return Poll::Ready(Err(ExitError::Failed(Box::new(wrong))));
+            return failed(WRONG_THREAD, !claims.claim(*key));
         };
         let work = table(|table| table.kept.get_mut(key)?.work.take());
         let Some(mut work) = work.flatten() else { return Poll::Ready(Ok(())) };
@@ -168,39 +168,29 @@ impl Kept {
     }
 }
 
+/// The error of a local exit that cannot run.
 #[derive(Debug)]
-struct WrongThread {
+struct CannotRun {
+    why: &'static str,
     /// Whether the exit's own thread has reported it lost.
     reported: bool,
 }
 
+const WRONG_THREAD: &str = "a local exit cannot run on another thread than it was registered on; keep the region on its \
+    thread, or use an `ExitStack` whose exits are `Send`";
+const THREAD_ENDED: &str = "a local exit cannot be kept by a thread that is ending; register it before the thread's \
+    thread-locals are dropped";
+
 /// Whether the exit was reported to the hook before.
 pub(super) fn was_reported(failure: &ExitFailure) -> bool {
     let ExitFailure::Failed { error, .. } = failure else { return false };
-    error.downcast_ref::<WrongThread>().is_some_and(|wrong| wrong.reported)
+    error.downcast_ref::<CannotRun>().is_some_and(|error| error.reported)
 }
 
-impl fmt::Display for WrongThread {
+impl fmt::Display for CannotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a local exit cannot run on another thread than it was registered on; keep the region on its \
-             thread, or use an `ExitStack` whose exits are `Send`",
-        )
+        f.write_str(self.why)
     }
 }
 
-impl std::error::Error for WrongThread {}
-
-#[derive(Debug)]
-struct ThreadEnded;
-
-impl fmt::Display for ThreadEnded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a local exit cannot be kept by a thread that is ending; register it before the thread's \
-             thread-locals are dropped",
-        )
-    }
-}
-
-impl std::error::Error for ThreadEnded {}
+impl std::error::Error for CannotRun {}

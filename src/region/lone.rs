@@ -22,6 +22,7 @@ use super::ambient;
 use super::ambient::Light;
 use super::body::{Body, InPlace};
 use super::draft::Draft;
+use super::flags::DEADLINE;
 use super::frame;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
@@ -205,7 +206,8 @@ impl LoneRef<'_> {
         match self.poll_armed(cx) {
             Time::Waits => return false,
             Time::HasCome(at) => time::come_due(frame.node(), at, Times::All),
-            Time::Unknown => time::has_new_times(frame.node()),
+            // The frame looks at the times of the region in its next poll.
+            Time::Unknown => frame.node().lock_and_raise(DEADLINE),
         }
         true
     }
@@ -303,7 +305,7 @@ impl LoneRef<'_> {
     /// Leaves the deadline to the timer here, if that is armed (invariant 4).
     fn leave_time_to(&self, frame: &Frame) {
         if self.timer.is_armed() {
-            time::watches_itself(frame.node());
+            frame.node().lock_and_lower(DEADLINE);
         }
     }
 
@@ -312,7 +314,7 @@ impl LoneRef<'_> {
             Some(light) => self.give_node(frame, light, None),
             None => {
                 if let Source::Stack(draft, _) = self.source {
-                    draft.note_not_entered();
+                    draft.stamp.take_back();
                 }
             }
         }
@@ -339,7 +341,7 @@ impl LoneRef<'_> {
             Some((caught, _, node)) => {
                 self.give_node(frame, light, node);
                 frame.keep_panic_of(caught);
-                frame::abandon(frame, self.source.exits());
+                frame::abandon(frame, self.source.exits(), None);
             }
             None => {
                 self.give_node(frame, light, None);

@@ -12,7 +12,7 @@ use super::flags::{ATTENDED, CANCELLED, DOOMED, LEFT, SHELTERED, SHIELD, STOP, T
 use super::node::Node;
 use super::quiet;
 use super::shortcut;
-use super::shortcut::{End, Found, Passed, Sought};
+use super::shortcut::{Absent, Sought};
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Ordering, epoch};
@@ -32,57 +32,31 @@ pub(crate) fn is_cancelled_itself(node: &Node) -> bool {
 #[cold]
 fn is_cancelled_from_outside(node: &Node) -> bool {
     let now = epoch().load(Ordering::Acquire);
-    let (before, mut seen) = (node.quiet.seen(), node.flags());
-    let Some(end) = look_around(node, now, &mut seen) else { return true };
-    match end {
-        End::At(_) => return true,
-        // A look has left that behind because it has seen a flag because of which no region here is quiet.
-        End::None { known: false, .. } if seen & (UNWATCHED | STOP) == 0 => {
-            quiet::quieten(node, before, now, seen & TIMED);
+    let (before, flags) = (node.quiet.seen(), node.flags());
+    {
+        let inner = node.inner.lock();
+        if inner.reason().is_some() || inner.dropped_for().is_some() {
+            return true;
         }
-        End::None { passed, .. } => {
-            passed.leave(Sought::Cancelled, now, None);
+    }
+    let absent = if flags & (SHELTERED | SHIELD | LEFT) != 0 {
+        Absent { seen: flags, ..Absent::default() }
+    } else {
+        match shortcut::nearest(node, Sought::Cancelled, now) {
+            Ok(_) => return true,
+            Err(absent) => absent,
         }
+    };
+    let mut seen = absent.seen;
+    // Of the regions outside a shield, only a stop counts (R13).
+    if seen & SHIELD != 0 && is_stopped(absent.last.as_deref().unwrap_or(node)) {
+        seen |= STOP;
+    }
+    // If an earlier walk has found nothing, it has seen a flag because of which no region here is quiet.
+    if !absent.known && seen & (UNWATCHED | STOP) == 0 {
+        quiet::quieten(node, before, now, seen & TIMED);
     }
     false
-}
-
-/// As [`effective_reason`], without the reason, and as far as the next region that is
-/// quiet; `None` if the region itself is cancelled. Returns in `seen` the flags of the regions on the way; of those outside a
-/// shield, only `STOP` (R13).
-fn look_around(region: &Node, now: u64, seen: &mut u32) -> Option<End> {
-    {
-        let inner = region.inner.lock();
-        if inner.reason().is_some() || inner.dropped_for().is_some() {
-            return None;
-        }
-    }
-    let stopped = |shield: &Node| if is_stopped(shield) { STOP } else { 0 };
-    if *seen & (SHELTERED | LEFT) != 0 {
-        return Some(End::None { passed: Passed::default(), known: false });
-    }
-    if *seen & SHIELD != 0 {
-        *seen |= stopped(region);
-        return Some(End::None { passed: Passed::default(), known: false });
-    }
-    let end = shortcut::seek(region, Sought::Cancelled, now, |node| {
-        // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
-        let quiet = quiet::is_quiet_in(node, now);
-        let flags = node.flags();
-        if flags & (CANCELLED | DOOMED) != 0 {
-            return Found::It;
-        }
-        *seen |= flags;
-        if quiet || flags & SHELTERED != 0 {
-            return Found::Nothing;
-        }
-        if flags & SHIELD != 0 {
-            *seen |= stopped(node);
-            return Found::Nothing;
-        }
-        Found::FartherOut
-    });
-    Some(end)
 }
 
 /// Whether the region itself was cancelled, by the request behind `reason`.
@@ -108,18 +82,7 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
     if quiet::is_quiet_in(region, now) || region.has(SHELTERED | LEFT) {
         return false;
     }
-    let end = shortcut::seek(region, Sought::Stopped, now, |node| match node.has(STOP) {
-        true => Found::It,
-        false if quiet::is_quiet_in(node, now) || node.has(SHELTERED) => Found::Nothing,
-        false => Found::FartherOut,
-    });
-    match end {
-        End::At(_) => true,
-        End::None { passed, .. } => {
-            passed.leave(Sought::Stopped, now, None);
-            false
-        }
-    }
+    shortcut::nearest(region, Sought::Stopped, now).is_ok()
 }
 
 /// Whether a region around this one, up to a shield, is cancelled or has times. To be asked after `LEFT` was set: this region has
@@ -130,22 +93,7 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
 /// T2 and T3 have acquired `LEFT`.
 pub(super) fn finds_event(region: &Node) -> bool {
     let now = epoch().fetch_add(0, Ordering::AcqRel);
-    let end = shortcut::seek(region, Sought::Event, now, |node| {
-        // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
-        let quiet = quiet::is_quiet_in(node, now);
-        match node.flags() {
-            flags if flags & (CANCELLED | DOOMED | TIMED) != 0 => Found::It,
-            flags if quiet || flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
-            _ => Found::FartherOut,
-        }
-    });
-    match end {
-        End::At(_) => true,
-        End::None { passed, .. } => {
-            passed.leave(Sought::Event, now, None);
-            false
-        }
-    }
+    shortcut::nearest(region, Sought::Event, now).is_ok()
 }
 
 /// This region's own reason, else that of the nearest cancelled region around it, as seen from
@@ -169,7 +117,8 @@ pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {
 
 /// The reason of the nearest cancelled region around this one, up to the next shield.
 pub(super) fn reason_around(region: &Node) -> Option<Reason> {
-    let cancelled = shortcut::nearest_cancelled(region)?;
+    let now = epoch().load(Ordering::Acquire);
+    let cancelled = shortcut::nearest(region, Sought::Cancelled, now).ok()?;
     let inner = cancelled.inner.lock();
     let reason = inner.reason().or_else(|| inner.dropped_for());
     reason.map(|reason| reason.seen_as(ReasonKind::Parent))

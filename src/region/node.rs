@@ -6,13 +6,13 @@ use super::kind::Kind;
 #[cfg(feature = "testing")]
 use super::live;
 use super::quiet::word::{Encloses, Quiet};
-use super::record::sent::Sent;
 #[cfg(feature = "inspect")]
 use super::register::listed::Entry;
 use super::tally::Caught;
 use super::time::limits::{Limits, Times};
 use super::wave::Wave;
 use crate::clock::Clock;
+use crate::failure::Failures;
 use crate::identity::{Identity, SharedIdentity};
 use crate::reason::Reason;
 use crate::spawn::Spawn;
@@ -85,8 +85,10 @@ pub(super) struct Rest {
     /// look.
     pub(super) told_to_look: u64,
     pub(super) shortcuts: Option<Box<Shortcuts>>,
-    /// Failures that were sent here.
-    pub(super) sent: Sent,
+    /// Failures that were sent here, until the run takes them.
+    pub(super) sent: Failures,
+    /// The number of failures that the region's record keeps, if it was set.
+    pub(super) cap: Option<usize>,
     /// The panic of an exit, kept for the run or close that goes on with a stack that was
     /// handed back.
     pub(super) panic: Option<Caught>,
@@ -149,10 +151,6 @@ impl Inner {
 
     pub(super) fn name(&self) -> Option<Arc<str>> {
         self.rest_seen().and_then(|rest| rest.name.clone())
-    }
-
-    pub(super) fn is_timed(&self) -> bool {
-        self.rest_seen().is_some_and(|rest| rest.times.timeout.is_some())
     }
 
     /// Whether there may be a waiter for events above, here or below.
@@ -279,6 +277,16 @@ impl Node {
 
     pub(super) fn given_clock(&self) -> Option<Arc<dyn Clock>> {
         self.inner.lock().rest_seen().and_then(|rest| rest.times.clock.clone())
+    }
+
+    /// Takes the lock, and raises `bits`.
+    pub(super) fn lock_and_raise(&self, bits: u32) {
+        self.raise(&self.inner.lock(), bits);
+    }
+
+    /// Takes the lock, and lowers `bits`.
+    pub(super) fn lock_and_lower(&self, bits: u32) {
+        self.lower(&self.inner.lock(), bits);
     }
 
     /// Under the lock no other thread changes a flag, so no read-modify-write is needed.

@@ -99,7 +99,7 @@ fn record_request(span: &tracing::Span, node: &Node) {
     let (cancelled, stopped, due, to_begin) = {
         let inner = node.inner.lock();
         let rest = inner.rest_seen();
-        let times = rest.map(|rest| (rest.times.stop_due(), rest.times.grace_to_begin()));
+        let times = rest.map(|rest| (rest.times.stop_due, rest.times.grace_to_begin()));
         let (due, to_begin) = times.unwrap_or_default();
         (inner.reason().cloned(), rest.and_then(|rest| rest.stop.clone()), due, to_begin)
     };

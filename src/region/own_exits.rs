@@ -37,13 +37,6 @@ impl List {
         self.exits.is_empty()
     }
 
-    /// The exit that was registered last.
-    pub(super) fn pop(&mut self, node: &Node) -> Option<Exit> {
-        let exit = self.exits.pop();
-        observe::exits(node, self.exits.len());
-        exit
-    }
-
     /// Closes the list, and takes its exits.
     pub(super) fn close(&mut self) -> Exits {
         self.closed = true;
@@ -116,7 +109,12 @@ impl OwnExits {
     /// The exit that was registered last, unless there are exits in the inbox of `node`, which come first.
     pub(super) fn pop(&self, node: &Node) -> Option<Exit> {
         let mut list = self.list.lock();
-        if node.has(INBOX) { None } else { list.pop(node) }
+        if node.has(INBOX) {
+            return None;
+        }
+        let exit = list.exits.pop();
+        observe::exits(node, list.exits.len());
+        exit
     }
 
     /// As [`pop`](OwnExits::pop), for a stack without a node.

@@ -120,11 +120,11 @@ pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(&Arc<Node>)) ->
     if region.is_task() {
         return Some(TaskId::moored(owner.task, region.inner.lock().name()));
     }
-    let name = walk::past_all(region, |node| {
+    let name = walk::past_all(region).find_map(|node| {
         if node.owner.task() != owner.task {
             return Some(None);
         }
-        walked_past(node);
+        walked_past(&node);
         node.is_task().then(|| node.inner.lock().name())
     });
     Some(TaskId::moored(owner.task, name.flatten()))

@@ -43,18 +43,18 @@ pub(super) fn quieten(region: &Node, before: u64, now: u64, timed: u32) {
     if region.has(SHELTERED | SHIELD | LEFT) {
         return;
     }
-    walk::outwards(region, |node| {
-        let last = is_quiet_in(node, now) || node.has(SHELTERED | SHIELD);
+    let mut at = walk::live_parent(region);
+    while let Some(node) = at {
+        let last = is_quiet_in(&node, now) || node.has(SHELTERED | SHIELD);
         // A region that is entered while others are inside it begins an epoch.
-        found_quiet(node, node.quiet.seen(), now, timed);
-        last.then_some(())
-    });
+        found_quiet(&node, node.quiet.seen(), now, timed);
+        at = if last { None } else { walk::live_parent(&node) };
+    }
 }
 
 fn found_quiet(node: &Node, before: u64, now: u64, timed: u32) {
     if timed != 0 && !node.has(TIMED) {
-        let inner = node.inner.lock();
-        node.raise(&inner, timed);
+        node.lock_and_raise(timed);
     }
     node.quiet.mark(before, now, || node.has(CANCELLED | STOP));
 }
@@ -79,14 +79,6 @@ pub(super) fn end_quiet(node: &Node) {
     if node.encloses.is_so() {
         // Not as `begin_epoch`: a request adds no time around the regions inside.
         raise_epoch();
-    }
-}
-
-/// As [`begin_epoch`], for the regions inside alone: if none was ever entered, no region has to look
-/// again (R19).
-pub(super) fn begin_epoch_inside(node: &Node) {
-    if node.encloses.is_so() {
-        begin_epoch();
     }
 }
 

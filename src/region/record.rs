@@ -8,8 +8,6 @@
 //! 2. A failure that was sent is stored under the lock, after `LEFT` was read (invariant 2 of the room).
 //! 3. Failures over the cap are counted, and dropped outside the lock, because their drop is user code (R18).
 
-pub(super) mod sent;
-
 use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
 use super::kind::Kind;
 use super::local_exit;
@@ -22,7 +20,9 @@ use crate::failure::Failures;
 use crate::report::{Report, report, report_failure};
 use crate::unwind;
 use crate::wakers::wake_all;
-use sent::Sent;
+
+/// The number of failures that a record keeps by default.
+const CAP: usize = 1024;
 
 /// Whether the result of its run may contain failures: that of a stack or a group does, that of a scope if it is
 /// cancelled.
@@ -44,7 +44,7 @@ fn is_open(node: &Node) -> bool {
 /// Whether there is a record around that takes the failures which this region cannot
 /// return.
 pub(super) fn has_record_around(region: &Node) -> bool {
-    walk::outwards(region, |node| (is_record(node) && is_open(node)).then_some(())).is_some()
+    walk::outwards(region).any(|node| is_record(&node) && is_open(&node))
 }
 
 /// Sends failures to the nearest region outwards that may return them, else to the hook (R15).
@@ -81,7 +81,9 @@ fn take_in(node: &Node, failures: Failures) -> Result<(), Failures> {
         if node.has(LEFT) || !is_open(node) {
             return Err(failures);
         }
-        let over = inner.rest().sent.add(failures);
+        let rest = inner.rest();
+        rest.sent.append(failures);
+        let over = rest.sent.trim(rest.cap.unwrap_or(CAP));
         // The run of a scope may have to report them at once.
         let waker = if is_record(node) { None } else { inner.waker.take() };
         node.raise(&inner, INBOX | if waker.is_some() { REWAKE } else { 0 });
@@ -109,10 +111,10 @@ pub(super) fn report_all(node: &Node, failures: Failures) -> Failures {
 
 /// Sets the number of failures that its record keeps (R15).
 pub(crate) fn set_cap(node: &Node, cap: usize) {
-    node.inner.lock().rest().sent.set_cap(cap);
+    node.inner.lock().rest().cap = Some(cap.max(1));
 }
 
 /// The number of failures that its record keeps.
 pub(crate) fn cap(node: &Node) -> usize {
-    node.inner.lock().rest_seen().map_or_else(Sent::default_cap, |rest| rest.sent.cap())
+    node.inner.lock().rest_seen().and_then(|rest| rest.cap).unwrap_or(CAP)
 }

@@ -79,24 +79,28 @@ pub(crate) fn cancel(node: &Node, reason: Reason) {
 /// the request.
 #[must_use = "a payload must not be dropped where its drop could panic"]
 pub(crate) fn cancel_for_user(node: &Node, reason: Reason) -> Option<Payload> {
-    let (mut own, mut below) = (Taken::default(), Delivery::default());
-    hear(node, Signal::Cancel(reason.clone()), &mut own, &mut below);
+    let (own, below) = hear_first(node, Signal::Cancel(reason.clone()));
     observe::cancelled(node, &reason);
     deliver_request(node, CANCELLED, own, below)
 }
 
 /// Cancels the children, including later ones, but not the region itself.
 pub(crate) fn cancel_below(node: &Node, reason: Reason) {
-    let (mut own, mut below) = (Taken::default(), Delivery::default());
-    hear(node, Signal::Children(reason), &mut own, &mut below);
+    let (own, below) = hear_first(node, Signal::Children(reason));
     deliver(own, below);
+}
+
+/// The region to which a request is made hears it; returns its own wakers, and the delivery to the regions below.
+fn hear_first(node: &Node, signal: Signal) -> (Taken, Delivery) {
+    let (mut own, mut below) = (Taken::default(), Delivery::default());
+    hear(node, signal, &mut own, &mut below);
+    (own, below)
 }
 
 /// Asks this region and every region inside it to wind down (R13).
 #[must_use = "a payload must not be dropped where its drop could panic"]
 pub(crate) fn stop(node: &Arc<Node>, reason: Reason) -> Option<Payload> {
-    let (mut own, mut below) = (Taken::default(), Delivery::default());
-    hear(node, Signal::Stop(reason.clone()), &mut own, &mut below);
+    let (own, below) = hear_first(node, Signal::Stop(reason.clone()));
     observe::stopped(node, &reason);
     // A panic of its clock is resumed after the signal has reached every region.
     let begun = unwind::catch(|| time::begin_graces(node));
@@ -248,12 +252,7 @@ pub(super) fn catch_up(node: &Arc<Node>, child: &Arc<Node>) {
         (reason.cloned(), rest.and_then(|rest| rest.stop.clone()))
     };
     let signals = [reason.map(Signal::Cancel), stop.map(Signal::Stop)];
-    let mut told = Delivery::default();
-    for signal in signals.into_iter().flatten() {
-        told.nodes.push((Arc::clone(child), told.signals.len()));
-        told.signals.push(signal);
-    }
-    deliver(Taken::default(), told);
+    deliver_to(child, signals.into_iter().flatten().collect(), 0);
 }
 
 /// Wakes the waiters here and below, so that they look again, if the link came after a cancellation, or after a change
@@ -281,8 +280,10 @@ pub(super) fn look_again(node: &Arc<Node>) {
 }
 
 fn wake_to_look(node: &Arc<Node>, held: Option<Signal>) {
-    let moment = moment();
-    let signals: Vec<_> = held.into_iter().chain([Signal::Look(Event::Other)]).collect();
+    deliver_to(node, held.into_iter().chain([Signal::Look(Event::Other)]).collect(), moment());
+}
+
+fn deliver_to(node: &Arc<Node>, signals: Vec<Signal>, moment: u64) {
     let nodes = (0..signals.len()).map(|at| (Arc::clone(node), at)).collect();
     deliver(Taken::default(), Delivery { nodes, signals, moment });
 }

@@ -14,7 +14,7 @@ use super::quiet;
 use super::request;
 use super::request::{Delivery, Signal};
 use super::shortcut;
-use super::shortcut::{End, Found, Sought};
+use super::shortcut::Sought;
 use super::walk;
 use crate::reason::{Reason, ReasonKind};
 use crate::sync::{Arc, Weak};
@@ -25,8 +25,7 @@ use std::time::Duration;
 const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) fn set_shielded(node: &Node) {
-    let inner = node.inner.lock();
-    node.raise(&inner, SHIELD);
+    node.lock_and_raise(SHIELD);
 }
 
 pub(crate) fn set_shield_patience(node: &Node, patience: Duration) {
@@ -120,35 +119,19 @@ pub(super) fn held_around(region: &Node) -> Option<Reason> {
     if region.has(SHELTERED | SHIELD | LEFT) {
         return None;
     }
-    let now = request::moment();
-    let end = shortcut::seek(region, Sought::Held, now, |node| match node.flags() {
-        flags if flags & HELD != 0 => Found::It,
-        flags if flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
-        _ => Found::FartherOut,
-    });
-    let held = match end {
-        End::At(held) => held,
-        End::None { passed, .. } => {
-            passed.leave(Sought::Held, now, None);
-            return None;
-        }
-    };
+    let held = shortcut::nearest(region, Sought::Held, request::moment()).ok()?;
     let inner = held.inner.lock();
     inner.reason().map(|reason| reason.seen_as(ReasonKind::Parent))
 }
 
 /// The grace of a shield is over: a cancellation around it counts inside from now on (R12).
 pub(super) fn give_way(region: &Arc<Node>) {
-    {
-        let inner = region.inner.lock();
-        region.lower(&inner, SHIELD);
-    }
+    region.lock_and_lower(SHIELD);
     quiet::begin_epoch();
     // `HELD` is cleared on the regions around. If another shield holds one of them, its next poll sets the flag
     // again, and the signal then reaches the regions inside this shield as well.
     for node in walk::around(region).filter(|node| node.has(HELD)) {
-        let inner = node.inner.lock();
-        node.lower(&inner, HELD);
+        node.lock_and_lower(HELD);
     }
     request::look_again_unless_quiet(region);
 }

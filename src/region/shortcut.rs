@@ -15,11 +15,15 @@
 //!    on from the region with the shortcut.
 //! 3. A shortcut stands only in a region with another one inside it, so that the move of that region begins an epoch.
 
-use super::flags::{CANCELLED, DOOMED, HELD, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP, TIMED};
+use super::flags::{
+    CANCELLED, DOOMED, HELD, LEFT, SHELTERED, SHIELD, SHORTCUT, STOP, TIMED, UNWATCHED,
+};
 use super::node::Node;
+use super::quiet;
 use super::walk;
 use super::walk::live_parent;
 use crate::sync::{Arc, EXPLORED, Ordering, epoch, tidings};
+use std::cell::Cell;
 
 /// The number of regions past which a walk leaves shortcuts. The explorers of threads try chains of two regions.
 pub(super) const FEW: usize = if EXPLORED { 0 } else { 8 };
@@ -47,105 +51,114 @@ pub(super) enum Sought {
 }
 
 impl Sought {
+    /// The flags of a region that is sought, and those of a region at which a walk ends without one.
+    fn flags(self) -> (u32, u32) {
+        match self {
+            Sought::Cancelled => (CANCELLED | DOOMED, SHELTERED | SHIELD),
+            Sought::Stopped => (STOP, SHELTERED),
+            Sought::Event => (CANCELLED | DOOMED | TIMED, SHELTERED | SHIELD),
+            Sought::Held => (HELD, SHELTERED | SHIELD),
+            Sought::Host | Sought::Clock | Sought::Patience => (0, 0),
+        }
+    }
+
+    /// Whether the end of an earlier walk is still such a region. A setting stays where it is.
     fn is_found_in(self, node: &Node) -> bool {
         match self {
-            Sought::Cancelled => node.has(CANCELLED | DOOMED),
-            Sought::Stopped => node.has(STOP),
-            Sought::Held => node.has(HELD),
-            Sought::Event => node.has(CANCELLED | DOOMED | TIMED),
-            Sought::Host | Sought::Clock | Sought::Patience => true,
+            Sought::Clock | Sought::Patience => true,
+            Sought::Host => !node.has(LEFT),
+            _ => !node.has(LEFT) && node.has(self.flags().0),
         }
     }
 }
 
-/// The result of a visit of a region by a walk.
-pub(super) enum Found {
-    /// The region that it seeks.
-    It,
-    /// The walk ends here without it.
-    Nothing,
-    /// The region is farther out, if there is one, and a shortcut from here leads to it.
-    FartherOut,
+/// The end of a walk that has found no such region.
+#[derive(Default)]
+pub(super) struct Absent {
+    /// Whether that was known from an earlier walk.
+    pub(super) known: bool,
+    /// The flags of this region and of those on the way.
+    pub(super) seen: u32,
+    /// The region at which the walk has ended, if it was not the outermost one.
+    pub(super) last: Option<Arc<Node>>,
 }
 
-/// The end of a walk.
-pub(super) enum End {
-    /// The region that it seeks.
-    At(Arc<Node>),
-    /// There is none.
-    None {
-        passed: Passed,
-        /// Whether an earlier walk has found that.
-        known: bool,
-    },
-}
-
-/// The regions that a walk has passed. Every sixteenth beyond the first few is kept, to get a shortcut when the end is known.
-pub(super) struct Passed {
-    until_next: usize,
-    kept: Vec<Arc<Node>>,
-}
-
-impl Default for Passed {
-    fn default() -> Self {
-        Passed { until_next: FEW, kept: Vec::new() }
-    }
-}
-
-impl Passed {
-    #[inline]
-    fn add(&mut self, node: &Arc<Node>) {
-        if self.until_next == 0 {
-            self.kept.push(Arc::clone(node));
-            self.until_next = APART;
+/// The nearest region around this one with the flags that are sought. `now` is the number of events that counts for `sought`.
+pub(super) fn nearest(region: &Node, sought: Sought, now: u64) -> Result<Arc<Node>, Absent> {
+    let (is_it, ends) = sought.flags();
+    let (seen, mut last) = (Cell::new(region.flags()), None);
+    // A look for a cancellation that finds nothing marks the regions as quiet instead, unless one of these flags forbids it.
+    let leaves_none =
+        || sought != Sought::Cancelled || seen.get() & (UNWATCHED | STOP | SHIELD) != 0;
+    let found = seek(region, sought, now, live_parent, leaves_none, |node| {
+        // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
+        let quiet = quiet::is_quiet_in(node, now);
+        let flags = node.flags();
+        if flags & is_it != 0 {
+            return Some(true);
         }
-        self.until_next -= 1;
-    }
-
-    /// Leaves a shortcut to `end` in the regions that are kept; `None` if the walk has found nothing.
-    pub(super) fn leave(self, sought: Sought, now: u64, end: Option<&Arc<Node>>) {
-        for node in self.kept {
-            let old = {
-                let mut inner = node.inner.lock();
-                node.raise(&inner, SHORTCUT);
-                inner.shortcuts().ends[sought as usize].replace((now, end.map(Arc::downgrade)))
-            };
-            drop(old);
-        }
-    }
+        seen.set(seen.get() | flags);
+        let is_last = quiet || flags & ends != 0;
+        is_last.then(|| {
+            last = Some(Arc::clone(node));
+            false
+        })
+    });
+    found.map_err(|known| Absent { known, seen: seen.get(), last })
 }
 
-/// Walks outwards from `region` until `visit` finds the region that is sought, or an earlier walk has found it, or that there
-/// is none.
-pub(super) fn seek(
+/// Walks outwards from `region` by `next` until `visit` has an answer: whether it is the region that is sought, or the walk ends
+/// without one. An earlier walk may have found that already. The error is whether it has.
+///
+/// The end of the walk is left in every sixteenth region beyond the first few. If there is none, that is left if an earlier walk
+/// has found it, or if `leaves_none` returns `true`.
+fn seek(
     region: &Node,
     sought: Sought,
     now: u64,
-    mut visit: impl FnMut(&Node) -> Found,
-) -> End {
-    let (mut at, mut passed) = (live_parent(region), Passed::default());
-    let found = loop {
-        let Some(node) = at else { return End::None { passed, known: false } };
-        match visit(&node) {
-            Found::It => break node,
-            Found::Nothing => return End::None { passed, known: false },
-            Found::FartherOut => {}
+    next: impl Fn(&Node) -> Option<Arc<Node>>,
+    leaves_none: impl FnOnce() -> bool,
+    mut visit: impl FnMut(&Arc<Node>) -> Option<bool>,
+) -> Result<Arc<Node>, bool> {
+    let (mut passed, mut until_next) = (Vec::new(), FEW);
+    let (mut at, mut known) = (next(region), false);
+    let end = loop {
+        let Some(node) = at else { break None };
+        if let Some(is_it) = visit(&node) {
+            break is_it.then_some(node);
         }
         match stored(&node, sought, now) {
-            Some(None) => return End::None { passed, known: true },
             Some(Some(end)) => {
                 walk::step();
-                if !end.has(LEFT) && sought.is_found_in(&end) {
-                    break end;
+                if sought.is_found_in(&end) {
+                    break Some(end);
                 }
+            }
+            Some(None) => {
+                known = true;
+                break None;
             }
             None => {}
         }
-        passed.add(&node);
-        at = live_parent(&node);
+        at = next(&node);
+        if until_next == 0 {
+            passed.push(node);
+            until_next = APART;
+        }
+        until_next -= 1;
     };
-    passed.leave(sought, now, Some(&found));
-    End::At(found)
+    if end.is_none() && !known && !leaves_none() {
+        return Err(known);
+    }
+    for node in passed {
+        let old = {
+            let mut inner = node.inner.lock();
+            node.raise(&inner, SHORTCUT);
+            inner.shortcuts().ends[sought as usize].replace((now, end.as_ref().map(Arc::downgrade)))
+        };
+        drop(old);
+    }
+    end.ok_or(known)
 }
 
 /// The setting of the nearest region that has it: `region`, or a region around it, even if that was left.
@@ -154,41 +167,16 @@ pub(super) fn setting<A>(
     sought: Sought,
     read: impl Fn(&Node) -> Option<A>,
 ) -> Option<A> {
-    let own = read(region);
-    if own.is_some() {
-        return own;
-    }
-    // The regions around change with an event of this number, and a setting does not change after the entry.
-    let now = tidings().load(Ordering::Acquire);
-    let (mut at, mut passed) = (region.parent(), Passed::default());
-    let end = loop {
-        let Some(node) = at else { break None };
-        walk::step();
-        if let Some(end) = stored(&node, sought, now) {
-            break end;
-        }
-        if read(&node).is_some() {
-            break Some(node);
-        }
-        passed.add(&node);
-        at = node.parent();
-    };
-    passed.leave(sought, now, end.as_ref());
-    end.and_then(|node| read(&node))
-}
-
-/// The nearest region around this one, up to the next shield, that is cancelled.
-pub(super) fn nearest_cancelled(region: &Node) -> Option<Arc<Node>> {
-    let now = epoch().load(Ordering::Acquire);
-    let end = seek(region, Sought::Cancelled, now, |node| match node.flags() {
-        flags if flags & (CANCELLED | DOOMED) != 0 => Found::It,
-        flags if flags & (SHELTERED | SHIELD) != 0 => Found::Nothing,
-        _ => Found::FartherOut,
-    });
-    match end {
-        End::At(node) => Some(node),
-        End::None { .. } => None,
-    }
+    read(region).or_else(|| {
+        // The regions around change with an event of this number, and a setting does not change after the entry.
+        let now = tidings().load(Ordering::Acquire);
+        let parent = |node: &Node| {
+            walk::step();
+            node.parent()
+        };
+        let has_it = |node: &Arc<Node>| read(node).is_some().then_some(true);
+        seek(region, sought, now, parent, || true, has_it).ok().and_then(|node| read(&node))
+    })
 }
 
 /// Offers `value` to the live regions around this one, nearest first, until one takes it. `give` hands it back if
@@ -212,18 +200,8 @@ pub(super) fn offer<T>(
 /// The nearest live region around this one that may have a run: it is not a scope that was entered by a call.
 fn host_around(region: &Node) -> Option<Arc<Node>> {
     let now = epoch().load(Ordering::Acquire);
-    let (mut at, mut passed) = (live_parent(region), Passed::default());
-    while let Some(node) = at.take_if(|node| node.is_entered_by_call()) {
-        walk::step();
-        at = match stored(&node, Sought::Host, now) {
-            Some(Some(host)) if host.has(LEFT) => live_parent(&host),
-            Some(host) => host,
-            None => live_parent(&node),
-        };
-        passed.add(&node);
-    }
-    passed.leave(Sought::Host, now, at.as_ref());
-    at
+    let may_have_run = |node: &Arc<Node>| (!node.is_entered_by_call()).then_some(true);
+    seek(region, Sought::Host, now, live_parent, || true, may_have_run).ok()
 }
 
 /// The end of the last walk from this region in the epoch `now`: that there was no such region, or the region. `None` if there

@@ -25,7 +25,7 @@ mod waits;
 
 pub(super) use limits::Times;
 pub(crate) use settings::{add_deadline, change_deadline, set_deadline, set_grace, set_timeout};
-pub(super) use settings::{has_new_times, note_time, start_timeout, tell_times, watches_itself};
+pub(super) use settings::{note_time, start_timeout, tell_times};
 pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(crate) use unwatched::{
     is_cancelled_by_now, look_at_clock, look_at_clock_around_child, look_at_clock_of_group,
@@ -103,7 +103,7 @@ fn reason_due(node: &Node, now: Instant) -> Option<Reason> {
 fn reason_after_grace(node: &Node) -> Option<Reason> {
     let inner = node.inner.lock();
     let rest = inner.rest_seen()?;
-    rest.stop.as_ref().map(|reason| reason.after(rest.times.begun_grace()))
+    rest.stop.as_ref().map(|reason| reason.after(rest.times.begun_grace))
 }
 
 fn deadline_reason(node: &Node) -> Reason {
@@ -153,7 +153,7 @@ pub(in crate::region) fn stop_due(node: &Node) -> Option<Instant> {
     let (begun, grace) = {
         let inner = node.inner.lock();
         let rest = inner.rest_seen()?;
-        (rest.times.stop_due(), rest.times.grace_to_begin())
+        (rest.times.stop_due, rest.times.grace_to_begin())
     };
     let Some(grace) = grace else { return begun };
     // The clock of a region is known once it is entered.
@@ -176,7 +176,7 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
     let reason = look::reason_around(region)?;
     let begun = {
         let inner = region.inner.lock();
-        inner.rest_seen().and_then(|rest| rest.times.shield_due().cloned())
+        inner.rest_seen().and_then(|rest| rest.times.shield_due.clone())
     };
     if let Some((by, due)) = begun {
         // The grace began with the first cancellation, which need not be the nearest one, and goes on as long as
@@ -187,7 +187,7 @@ fn shield_due(region: &Arc<Node>) -> Option<Instant> {
         }
     }
     let due = clock::now(region).checked_add(grace)?;
-    let old = region.inner.lock().rest().times.begin_shield(reason, due);
+    let old = region.inner.lock().rest().times.shield_due.replace((reason, due));
     drop(old);
     Some(due)
 }

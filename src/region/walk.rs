@@ -67,18 +67,13 @@ pub(super) fn live_parent(region: &Node) -> Option<Arc<Node>> {
 }
 
 /// The nearest live region around this one that can be cancelled itself, as far as the exit inside which a region was
-/// entered. If there is none, the region directly around this one.
-pub(super) fn cancellable_around(region: &Node) -> Result<Arc<Node>, Option<Arc<Node>>> {
-    let Some(first) = live_parent(region) else { return Err(None) };
-    if first.kind.can_be_cancelled() {
-        return Ok(first);
-    }
-    let next = |node: &Node| if node.has(SHELTERED) { None } else { live_parent(node) };
-    let mut at = next(&first);
+/// entered.
+pub(super) fn cancellable_around(region: &Node) -> Option<Arc<Node>> {
+    let mut at = live_parent(region);
     while let Some(node) = at.take_if(|node| !node.kind.can_be_cancelled()) {
-        at = next(&node);
+        at = if node.has(SHELTERED) { None } else { live_parent(&node) };
     }
-    at.ok_or(Some(first))
+    at
 }
 
 /// As [`cancellable_around`], beginning with this region itself.
@@ -86,38 +81,35 @@ pub(super) fn cancellable_from(region: &Arc<Node>) -> Option<Arc<Node>> {
     match region.kind.can_be_cancelled() && !region.has(LEFT) {
         true => Some(Arc::clone(region)),
         false if region.has(SHELTERED) => None,
-        false => cancellable_around(region).ok(),
+        false => cancellable_around(region),
     }
 }
 
-/// Calls `visit` for the regions to which `next` leads from `region`, nearest first, until it has an answer.
+/// The regions to which `next` leads from `region`, nearest first.
 ///
-/// A region that is left meanwhile is passed: the next one is looked for only after `visit` has seen the one before.
+/// A region that is left meanwhile is passed: the next one is looked for only after the caller has seen the one before.
 #[inline]
-fn each<A>(
+fn each(
     region: &Node,
     next: impl Fn(&Node) -> Option<Arc<Node>>,
-    mut visit: impl FnMut(&Arc<Node>) -> Option<A>,
-) -> Option<A> {
-    let mut at = next(region);
-    while let Some(node) = at {
-        if let Some(answer) = visit(&node) {
-            return Some(answer);
-        }
-        at = next(&node);
-    }
-    None
+) -> impl Iterator<Item = Arc<Node>> {
+    let mut before = None::<Arc<Node>>;
+    std::iter::from_fn(move || {
+        let node = next(before.as_deref().unwrap_or(region))?;
+        before = Some(Arc::clone(&node));
+        Some(node)
+    })
 }
 
-/// Calls `visit` for the live regions around this one, nearest first, until it has an answer.
+/// The live regions around this one.
 #[inline]
-pub(super) fn outwards<A>(region: &Node, visit: impl FnMut(&Arc<Node>) -> Option<A>) -> Option<A> {
-    each(region, live_parent, visit)
+pub(super) fn outwards(region: &Node) -> impl Iterator<Item = Arc<Node>> {
+    each(region, live_parent)
 }
 
-/// As [`outwards`], also for regions that were left.
-pub(super) fn past_all<A>(region: &Node, visit: impl FnMut(&Arc<Node>) -> Option<A>) -> Option<A> {
-    each(region, Node::parent, visit)
+/// As [`outwards`], also regions that were left.
+pub(super) fn past_all(region: &Node) -> impl Iterator<Item = Arc<Node>> {
+    each(region, Node::parent)
 }
 
 /// The live regions around this one, as far as the next shield, which is the last.
@@ -125,19 +117,6 @@ pub(super) fn around(region: &Node) -> impl Iterator<Item = Arc<Node>> {
     std::iter::successors(live_parent(region), |node| {
         if node.has(SHELTERED | SHIELD) { None } else { live_parent(node) }
     })
-}
-
-/// Calls `look_at` for this region, and for the regions around it up to a shield, because their cancellations count here;
-/// innermost first.
-pub(super) fn each_around(region: &Arc<Node>, mut look_at: impl FnMut(&Arc<Node>)) {
-    look_at(region);
-    if region.has(SHELTERED | SHIELD | LEFT) {
-        return;
-    }
-    outwards(region, |node| {
-        look_at(node);
-        node.has(SHELTERED | SHIELD).then_some(())
-    });
 }
 
 /// The region that `node` is to the regions inside: for a stay, its scope.

@@ -72,7 +72,7 @@ fused!({S} Close<S>: |close| close.stack.is_none());
 impl<S> Drop for Close<S> {
     fn drop(&mut self) {
         frame::report_foreign_drop(&self.frame);
-        frame::abandon(&mut self.frame, self.stack.as_ref().map(self.exits));
+        frame::abandon(&mut self.frame, self.stack.as_ref().map(self.exits), None);
     }
 }
 

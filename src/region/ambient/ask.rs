@@ -90,9 +90,12 @@ pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
 
 /// A region that belongs to `task`, among the current region and those around it.
 pub(crate) fn node_of_task(task: u64) -> Option<Arc<Node>> {
-    let is_of_task = |node: &Arc<Node>| (node.owner.task() == task).then(|| Arc::clone(node));
+    let is_of_task = |node: &Arc<Node>| node.owner.task() == task;
     let innermost = innermost()?;
-    is_of_task(&innermost).or_else(|| walk::past_all(&innermost, is_of_task))
+    match is_of_task(&innermost) {
+        true => Some(innermost),
+        false => walk::past_all(&innermost).find(is_of_task),
+    }
 }
 
 /// The present instant, by the clock of the current task.

@@ -38,7 +38,7 @@ pub(in crate::region) fn poll_draft<F: Future>(
     }
     let Some((caught, shielded, node)) = ambient::within_light(&light, || body.poll(cx)) else {
         // The thread is exiting, and no region can be polled without a node.
-        draft.note_not_entered();
+        draft.stamp.take_back();
         return Quick::GoOn;
     };
     if let (Ok(Poll::Ready(())), None) = (&caught, &node) {

@@ -155,24 +155,22 @@ fn run_exits(
         None => Tally::default(),
     };
     let next = loop {
-        let (first, more) = match leave::next_step(frame.node(), own) {
-            Next::Exit(exit, more) => (exit, more),
-            next => break Poll::Ready(next),
-        };
-        observe::phase(frame.node(), Phase::Exit(first.registered_at()));
-        // Further exits are taken while the region is current, which needs a second reference. A single exit needs
-        // none.
-        let node = more.then(|| Arc::clone(frame.node()));
-        let next = || {
-            let (node, own) = (node.as_ref()?, own?);
-            let exit = own.pop(node)?;
-            observe::phase(node, Phase::Exit(exit.registered_at()));
-            Some(exit)
-        };
-        let running = exit::run(first, next, &mut frame.node, why, cx, &mut tally);
+        let running = own.and_then(|own| {
+            let node = Arc::clone(frame.node());
+            let next = || {
+                let exit = own.pop(&node)?;
+                observe::phase(&node, Phase::Exit(exit.registered_at()));
+                Some(exit)
+            };
+            exit::run(next, &mut frame.node, why, cx, &mut tally)
+        });
         if running.is_some() {
             frame.extras().exit = running;
             break Poll::Pending;
+        }
+        match leave::next_step(frame.node(), own) {
+            Next::Exit => {}
+            next => break Poll::Ready(next),
         }
     };
     if !tally.is_empty() {
@@ -205,30 +203,19 @@ pub(in crate::region) fn go_on_with(
 
 /// Leaves before the end: all remaining exits go to the nearest live region around (R8). The body
 /// must have been dropped (invariant 3).
-pub(crate) fn abandon(frame: &mut Frame, own: Option<&OwnExits>) {
+///
+/// `last` is an exit that the region gets at its end, with the number by which that is sorted. If the region was left before,
+/// the exit goes outwards alone.
+pub(crate) fn abandon(frame: &mut Frame, own: Option<&OwnExits>, last: Option<(u64, Exit)>) {
     if frame.stage == Stage::Inside {
-        abandon_with(frame, own, None);
-    }
-}
-
-/// As [`abandon`](abandon), with an exit that the region gets at its end, and the number by which that is sorted. If the
-/// region was left before, the exit goes outwards alone.
-pub(crate) fn abandon_to(frame: &mut Frame, last: Option<(u64, Exit)>) {
-    match last {
-        Some((number, exit)) if frame.stage != Stage::Inside => {
-            let node = frame.node();
-            inbox::hand_over(node, inbox::wave_of(node, exit, number, Leaving::Abandoned));
+        abandon_keeping(frame, own, last);
+        if let Some(extras) = frame.extras_seen() {
+            extras.tally.panic_as_failure();
+            frame.send_failures();
         }
-        Some(last) => abandon_with(frame, None, Some(last)),
-        None => abandon(frame, None),
-    }
-}
-
-fn abandon_with(frame: &mut Frame, own: Option<&OwnExits>, last: Option<(u64, Exit)>) {
-    abandon_keeping(frame, own, last);
-    if let Some(extras) = frame.extras_seen() {
-        extras.tally.panic_as_failure();
-        frame.send_failures();
+    } else if let Some((number, exit)) = last {
+        let node = frame.node();
+        inbox::hand_over(node, inbox::wave_of(node, exit, number, Leaving::Abandoned));
     }
 }
 
@@ -303,7 +290,7 @@ pub(crate) fn detach(frame: &mut Frame) {
         }
         if panic.is_some() || !failures.is_empty() {
             let rest = inner.rest();
-            rest.sent.keep(failures);
+            rest.sent.append(failures);
             rest.panic = panic;
         }
         node.lower(&inner, ATTENDED);
@@ -333,5 +320,5 @@ pub(crate) fn abandon_unattended(node: &Arc<Node>, own: &OwnExits) {
     if let Some(panic) = kept {
         frame.keep_caught(panic);
     }
-    abandon(&mut frame, Some(own));
+    abandon(&mut frame, Some(own), None);
 }

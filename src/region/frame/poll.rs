@@ -7,7 +7,6 @@ use crate::region::body::{Body, InPlace};
 use crate::region::flags::{CANCELLED, DEADLINE, INBOX, REWAKE, SHIELD, STOP};
 use crate::region::frame;
 use crate::region::leave;
-use crate::region::links;
 use crate::region::look;
 use crate::region::own_exits::OwnExits;
 use crate::region::time;
@@ -193,7 +192,7 @@ fn after_pending(
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Poll<Ended> {
-    if last_poll && !shielded && !links::has_links(frame.node()) {
+    if last_poll && !shielded && frame.node().inner.lock().link_count() == 0 {
         // There is no shield below, so no waker has to be registered.
         return cancelled(frame, body);
     }

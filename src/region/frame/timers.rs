@@ -13,16 +13,9 @@ use std::task::Context;
 #[derive(Default)]
 pub(super) struct Timers {
     /// For the next of the region's times.
-    next: Option<Timer>,
+    pub(super) next: Option<Timer>,
     /// The clock has panicked: the region ends with that panic, and has no timer any more.
     broken: bool,
-}
-
-impl Timers {
-    /// Takes the timer of the body; a shield's grace goes on until the region has been left.
-    pub(super) fn end_with_body(&mut self) -> Option<Timer> {
-        self.next.take()
-    }
 }
 
 /// Whether a timer is armed that has to be polled before the body is.
@@ -57,8 +50,7 @@ pub(super) fn poll_timers(
         return Ok(());
     }
     if marked {
-        let inner = frame.node().inner.lock();
-        frame.node().lower(&inner, DEADLINE);
+        frame.node().lock_and_lower(DEADLINE);
     }
     let polled = unwind::catch(|| poll_next_timer(frame, changed, times, cx));
     if polled.is_err() {

@@ -10,12 +10,13 @@ use super::{Drafted, LoneRef};
 use crate::reason::Leaving;
 use crate::region::ambient::Light;
 use crate::region::draft::{Draft, OfStack};
-use crate::region::exit::{self, LightExits};
+use crate::region::exit;
 use crate::region::frame;
 use crate::region::frame::{Ended, Frame, Progress, Quick};
 use crate::region::own_exits::OwnExits;
 use crate::region::run::Source;
 use crate::region::tally::Tally;
+use crate::sync::Arc;
 use crate::wrong_task::Misuse;
 use std::panic::Location;
 use std::task::Context;
@@ -48,22 +49,23 @@ impl LoneRef<'_> {
         let mut tally = Tally::default();
         let exits = self.source.exits();
         let ran = exit::run_light(&light, || exits?.pop_light(), &why, cx, &mut tally);
-        let ended = tally.is_empty() && ran.as_ref().is_some_and(LightExits::has_ended);
-        if ended && self.close() {
+        if tally.is_empty() && matches!(ran, Some((None, None))) && self.close() {
             self.end();
             frame::end(frame);
             return Quick::Left;
         }
-        self.give_node(frame, light, ran.as_ref().and_then(|ran| ran.node.clone()));
+        let (parked, node) = ran.unwrap_or_default();
+        self.give_node(frame, light, node);
         *progress = Progress::Ended(Ended::Value);
-        let parked = ran.and_then(|ran| ran.running(frame.node(), &why, cx, &mut tally));
-        frame::go_on_with(frame, parked, why, tally, cx)
+        let home = Some(Arc::clone(frame.node()));
+        let running = parked.and_then(|parked| parked.running(home, &why, cx, &mut tally));
+        frame::go_on_with(frame, running, why, tally, cx)
     }
 
     /// Leaves the region, which has no node, unless it has exits.
     pub(super) fn close(&self) -> bool {
         match self.source {
-            Source::Stack(draft, exits) => exits.close_light(|| draft.leave_light()),
+            Source::Stack(draft, exits) => exits.close_light(|| draft.stamp.leave()),
             _ => true,
         }
     }

@@ -151,8 +151,8 @@ impl Lookout {
             let entry = &rest.entry;
             let (entered, (phase, since)) = (entry.entered?, entry.phase?);
             let is_cancelled = node.has(CANCELLED);
-            let shield_due = rest.times.shield_due().filter(|_| node.has(SHIELD));
-            let graces = [rest.times.stop_due(), shield_due.map(|(_, due)| *due)];
+            let shield_due = rest.times.shield_due.as_ref().filter(|_| node.has(SHIELD));
+            let graces = [rest.times.stop_due, shield_due.map(|(_, due)| *due)];
             Found {
                 number: entry.number,
                 parent,
@@ -229,9 +229,10 @@ impl Lookout {
         }
         // Only tasks are given a clock, so all regions of a task have the same.
         let given = node.given_clock().or_else(|| {
-            walk::past_all(node, |node| {
-                self.held.push(Arc::clone(node));
-                node.given_clock()
+            walk::past_all(node).find_map(|node| {
+                let clock = node.given_clock();
+                self.held.push(node);
+                clock
             })
         });
         let clock = if given.is_some() { self.clocks.0.len() } else { 0 };
@@ -251,15 +252,15 @@ fn around(
     is_it: impl Fn(&Arc<Node>) -> bool,
 ) -> Option<u64> {
     let first = held.len();
-    let found = walk::past_all(node, |around| {
-        held.push(Arc::clone(around));
-        if let Some(known) = nearest.get(&Arc::as_ptr(around)) {
+    let found = walk::past_all(node).find_map(|around| {
+        held.push(Arc::clone(&around));
+        if let Some(known) = nearest.get(&Arc::as_ptr(&around)) {
             return Some(*known);
         }
-        if is_it(around) {
-            return Some(number_of(around));
+        if is_it(&around) {
+            return Some(number_of(&around));
         }
-        nearest.insert(Arc::as_ptr(around), None);
+        nearest.insert(Arc::as_ptr(&around), None);
         None
     });
     let found = found.flatten();

@@ -98,8 +98,7 @@ pub(super) fn deliver_request(
         told && matches!(signal, Signal::Look(Event::Cancelled | Event::Stopped))
     });
     if reached > FEW && !told {
-        let inner = region.inner.lock();
-        region.raise(&inner, mark);
+        region.lock_and_raise(mark);
     }
     wake_inside_out(own, wakers)
 }

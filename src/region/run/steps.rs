@@ -19,7 +19,7 @@ pub(in crate::region) fn drop_inside(frame: &mut Frame, source: Source<'_>, body
     }
     let dropped = frame.within(|| body.drop_value());
     frame.keep_panic_of(dropped);
-    frame::abandon(frame, source.exits());
+    frame::abandon(frame, source.exits(), None);
     source.leave_draft(frame);
 }
 

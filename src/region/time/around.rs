@@ -64,9 +64,7 @@ pub(super) fn has_come_around(region: &Node, now: Instant) -> bool {
 
 fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
     let number = tidings().load(Ordering::Acquire);
-    let mut found = Stretch::default();
-    // The earliest time of the first few regions, in which nothing is left; the regions beyond them.
-    let (mut near, mut few, mut far) = (None::<(Instant, Arc<Node>)>, FEW, Vec::new());
+    let (mut found, mut passed) = (Stretch::default(), Vec::new());
     let mut at = Some(Arc::clone(from));
     while let Some(node) = at.take() {
         if let Some(known) = known(&node, number, times) {
@@ -79,24 +77,14 @@ fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
             at = walk::live_parent(&node);
         }
         let due = due(&node, times);
-        if few == 0 {
-            far.push((node, due));
-            continue;
-        }
-        few -= 1;
-        let is_first = |due: &Instant| near.as_ref().is_none_or(|(first, _)| due < first);
-        if let Some(due) = due.filter(is_first) {
-            near = Some((due, node));
-        }
+        passed.push((node, due));
     }
-    for (node, due) in far.into_iter().rev() {
+    for (place, (node, due)) in passed.into_iter().enumerate().rev() {
         found.begins_with(due, &node);
-        if !Arc::ptr_eq(&node, from) {
+        // Not in the first few, and not in `from` itself (invariant 4).
+        if place > FEW.saturating_sub(1) {
             remember(&node, number, times, &found);
         }
-    }
-    if let Some((due, node)) = near {
-        found.begins_with(Some(due), &node);
     }
     found
 }

@@ -55,7 +55,7 @@ pub(in crate::region) fn deadline(node: &Node) -> Option<Instant> {
     let mut inner = node.inner.lock();
     let more = inner.more.as_mut()?;
     if let Some(rest) = &mut more.rest {
-        rest.times.note_read();
+        rest.times.unread = None;
     }
     more.deadline
 }

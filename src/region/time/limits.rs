@@ -24,21 +24,22 @@ pub(in crate::region) struct Limits {
     pub(in crate::region) timeout: Option<Duration>,
     pub(in crate::region) grace: Option<Duration>,
     /// The shortest grace that came with a stop and has not begun.
-    asked_grace: Option<Duration>,
+    pub(super) asked_grace: Option<Duration>,
     /// The end of the grace after a stop, once that grace has begun.
-    stop_due: Option<Instant>,
+    pub(in crate::region) stop_due: Option<Instant>,
     /// The length of that grace.
-    begun_grace: Duration,
+    pub(super) begun_grace: Duration,
     /// The cancellation around a shield for which its grace has begun, and the end of that
     /// grace.
-    shield_due: Option<(Reason, Instant)>,
+    pub(in crate::region) shield_due: Option<(Reason, Instant)>,
     /// The time that the regions inside wait for a shield that they have woken.
     pub(in crate::region) patience: Option<Duration>,
-    unread: Option<Unread>,
+    /// `None` if the deadline has not changed since a wait has looked at it.
+    pub(super) unread: Option<Unread>,
 }
 
 /// The deadline has changed since a wait has looked at it.
-enum Unread {
+pub(in crate::region) enum Unread {
     /// All waits were told of a change.
     Told,
     /// It was put off, and the waits have timers for this instant at the latest.
@@ -60,23 +61,9 @@ impl Limits {
         put_off.is_none()
     }
 
-    /// The deadline is read, under the same lock.
-    pub(super) fn note_read(&mut self) {
-        self.unread = None;
-    }
-
     /// A grace came with a stop. Of several the shortest counts.
     pub(in crate::region) fn ask_grace(&mut self, grace: Duration) {
         self.asked_grace = Some(self.asked_grace.map_or(grace, |before| before.min(grace)));
-    }
-
-    pub(in crate::region) fn is_grace_asked(&self) -> bool {
-        self.asked_grace.is_some()
-    }
-
-    /// The end of the grace after a stop that has begun.
-    pub(in crate::region) fn stop_due(&self) -> Option<Instant> {
-        self.stop_due
     }
 
     /// The grace after a stop that has not begun: the region's own, which begins once, or a shorter one that came with a
@@ -84,11 +71,6 @@ impl Limits {
     pub(in crate::region) fn grace_to_begin(&self) -> Option<Duration> {
         let own = self.grace.filter(|_| self.stop_due.is_none());
         own.into_iter().chain(self.asked_grace).min()
-    }
-
-    /// The length of the grace that ends at [`stop_due`](Limits::stop_due).
-    pub(super) fn begun_grace(&self) -> Duration {
-        self.begun_grace
     }
 
     /// Begins `grace`, which ends at `due`; returns the earliest end of the graces that have begun.
@@ -99,16 +81,5 @@ impl Limits {
             (self.stop_due, self.begun_grace) = (Some(due), grace);
         }
         self.stop_due
-    }
-
-    /// The cancellation for which a shield's grace has begun, and the end of that grace.
-    pub(in crate::region) fn shield_due(&self) -> Option<&(Reason, Instant)> {
-        self.shield_due.as_ref()
-    }
-
-    /// Begins the grace of a shield; returns the former one, to be dropped outside the lock.
-    #[must_use = "the drop of a reason is user code"]
-    pub(super) fn begin_shield(&mut self, by: Reason, due: Instant) -> Option<(Reason, Instant)> {
-        self.shield_due.replace((by, due))
     }
 }

@@ -102,18 +102,6 @@ pub(in crate::region) fn start_timeout(node: &Node) {
     }
 }
 
-/// Leaves the deadline to a timer that does not belong to the region's frame.
-pub(in crate::region) fn watches_itself(node: &Node) {
-    let inner = node.inner.lock();
-    node.lower(&inner, DEADLINE);
-}
-
-/// Leaves the times of the region to its frame, which looks at them in its next poll.
-pub(in crate::region) fn has_new_times(node: &Node) {
-    let inner = node.inner.lock();
-    node.raise(&inner, DEADLINE);
-}
-
 /// Notes that the region's times have changed.
 pub(in crate::region) fn note_time(node: &Node, inner: &Inner) {
     let first = node.flags() & (TIMED | ENTERED) == ENTERED;

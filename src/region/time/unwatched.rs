@@ -1,7 +1,7 @@
 //! Times that no run watches (invariant 3).
 
 use crate::reason::Reason;
-use crate::region::flags::{CANCELLED, ENTERED, SHIELD, STOP, TIMED, UNWATCHED};
+use crate::region::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
 use crate::region::kind::Kind;
 use crate::region::look;
 use crate::region::node::Node;
@@ -21,7 +21,7 @@ pub(in crate::region) fn begin_unwatched(node: &Arc<Node>, known: bool) {
         let inner = node.inner.lock();
         let rest = inner.rest_seen();
         let grace = rest.is_some_and(|rest| rest.times.grace.is_some());
-        let asked = rest.is_some_and(|rest| rest.times.is_grace_asked());
+        let asked = rest.is_some_and(|rest| rest.times.asked_grace.is_some());
         let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
         let timed = deadline || asked || (grace && node.has(STOP | SHIELD));
         if !timed {
@@ -50,7 +50,10 @@ pub(in crate::region) fn begin_graces(node: &Arc<Node>) {
 fn look_at_clocks(node: &Arc<Node>) {
     let has_come = |(due, node): (Instant, Arc<Node>)| due <= clock::now(&node);
     if around::earliest(node, Times::All).any(has_come) {
-        walk::each_around(node, look_at_clock);
+        look_at_clock(node);
+        if !node.has(SHELTERED | SHIELD | LEFT) {
+            walk::around(node).for_each(|around| look_at_clock(&around));
+        }
     }
 }
 
