@@ -27,7 +27,7 @@ const CAP: usize = 1024;
 /// Whether the result of its run may contain failures: that of a stack or a group does, that of a scope if it is
 /// cancelled.
 pub(super) fn may_take_failures(node: &Node) -> bool {
-    is_record(node) || !node.is_task()
+    !node.is_task()
 }
 
 /// Whether the result of its run contains every failure.

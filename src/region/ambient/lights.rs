@@ -173,11 +173,14 @@ pub(crate) fn ask_innermost<R>(
     let in_light_exit = is(IN_LIGHT_EXIT);
     let (node, deadline, in_child) = if base == count {
         (None, None, InChild::No)
-    } else if in_light_exit {
-        look_in_exit(base as usize)
     } else {
         look_at_lights(|lights| {
-            let lights = &lights[base as usize..];
+            let mut lights = &lights[base as usize..];
+            if in_light_exit {
+                // Only the regions that were entered in the exit count.
+                let exit = lights.iter().rposition(|first| first.light.in_exit);
+                lights = &lights[exit.map_or(0, |exit| exit + 1)..];
+            }
             // Nodes are made from the outermost region inwards.
             let made = match lights.first() {
                 Some(Polled { node: Some(_), .. }) => made_of(lights),
@@ -190,7 +193,7 @@ pub(crate) fn ask_innermost<R>(
                 }
             }
             let node = made.checked_sub(1).and_then(|last| lights[last].node.clone());
-            // A child is polled with its group current, so it is the outermost.
+            // A child is polled with its group current, so it is the outermost, and in no exit.
             let in_child =
                 match lights.first() {
                     Some(Polled { light, .. }) if light.kind == Kind::Child => {
@@ -207,19 +210,6 @@ pub(crate) fn ask_innermost<R>(
     }
     let in_exit = in_light_exit || is(IN_EXIT);
     look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
-}
-
-/// For [`ask_innermost`], in an exit of a region without a node: only the regions that were entered in the exit count.
-#[cold]
-fn look_in_exit(base: usize) -> (Option<Arc<Node>>, Option<Instant>, InChild) {
-    look_at_lights(|lights| {
-        let exit = lights[base..].iter().rposition(|first| first.light.in_exit);
-        let inside = &lights[exit.map_or(base, |exit| base + exit + 1)..];
-        let made = made_of(inside);
-        let node = made.checked_sub(1).and_then(|last| inside[last].node.clone());
-        let deadline = inside[made..].iter().filter_map(|first| first.light.deadline).min();
-        (node, deadline, InChild::No)
-    })
 }
 
 /// Whether the innermost region, which is polled without a node, has got one.
