@@ -77,7 +77,7 @@ impl Crowd<Wave> {
     /// of origin.
     pub(super) fn take_in(&mut self, mut arrived: Vec<Wave>) {
         if arrived.len() <= 1 {
-            arrived.into_iter().for_each(|wave| self.push(wave));
+            self.add(arrived);
             return;
         }
         arrived.sort_by_key(|wave| wave.task);

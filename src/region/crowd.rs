@@ -43,7 +43,16 @@ impl<T> Crowd<T> {
     }
 
     pub(super) fn append(&mut self, others: &mut Self) {
-        self.few.append(&mut others.take());
+        self.add(others.take());
+    }
+
+    /// Adds pieces. Most crowds are empty before, and keep the allocation of `others`.
+    pub(super) fn add(&mut self, mut others: Vec<T>) {
+        if self.few.is_empty() {
+            self.few = others;
+        } else {
+            self.few.append(&mut others);
+        }
     }
 
     /// Takes all pieces, to be polled elsewhere.

@@ -243,10 +243,13 @@ pub(crate) fn abandon_keeping(
     if extras.is_none() && waves.is_empty() && exits.is_empty() && records.is_empty() {
         return;
     }
-    let mut extras = extras.unwrap_or_default();
-    extras.lane.take_in(waves);
-    let mut wave = extras.lane.collapse(node.owner.task());
-    if let Some(exit) = extras.exit.take() {
+    // Most regions that are dropped here have none: nothing was adopted, and no exit has begun.
+    let taken =
+        extras.as_deref_mut().map(|extras| (std::mem::take(&mut extras.lane), extras.exit.take()));
+    let (mut lane, begun) = taken.unwrap_or_default();
+    lane.take_in(waves);
+    let mut wave = lane.collapse(node.owner.task());
+    if let Some(exit) = begun {
         exit.comes_before(exits.len());
         wave.add_running(exit);
     }
@@ -254,9 +257,11 @@ pub(crate) fn abandon_keeping(
         wave.add_batch(Batch { number, why, home: Some(Arc::clone(&node)), exits });
     }
     inbox::hand_over(&node, wave);
-    let mut tally = std::mem::take(&mut extras.tally);
+    let (mut tally, reported) = match extras.as_deref_mut() {
+        Some(extras) => (std::mem::take(&mut extras.tally), std::mem::take(&mut extras.reported)),
+        None => Default::default(),
+    };
     tally.failures.append(records);
-    let reported = std::mem::take(&mut extras.reported);
     // Drops of user code come after all work of the crate.
     if let Err(payload) = unwind::catch(|| drop(extras)) {
         tally.caught(Caught::of(owner::id(&node), payload, frame.at));
