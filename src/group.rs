@@ -1,6 +1,7 @@
 //! Task groups: cancel scopes with children.
 
 mod child;
+mod common;
 mod gate;
 mod guard;
 mod handle;
@@ -9,11 +10,9 @@ mod ledger;
 mod list;
 mod member;
 mod members;
-mod requests;
 mod results;
 mod run;
 mod sent;
-mod settings;
 mod shared;
 mod side;
 mod slot;
@@ -31,10 +30,9 @@ pub use spawner::GroupSpawner;
 pub use start::{LocalReady, Ready, Start};
 pub use values::Values;
 
+pub(crate) use common::common;
 pub(crate) use hub::Hub;
 pub(crate) use ledger::Policy;
-pub(crate) use requests::requests;
-pub(crate) use settings::settings;
 pub(crate) use shared::WeakShared;
 pub(crate) use start::{Handshake, started};
 

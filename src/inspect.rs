@@ -28,7 +28,6 @@
 //! [`guide::hangs`](crate::guide::hangs) reads such a tree line by line.
 #![doc = include_str!("inspect/cost.md")]
 
-mod json;
 mod region;
 #[cfg(all(feature = "tokio", unix))]
 mod signal;

@@ -4,8 +4,6 @@
 mod delay;
 #[cfg(feature = "smol")]
 pub mod smol;
-#[cfg(feature = "timer")]
-mod timer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 

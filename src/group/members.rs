@@ -24,9 +24,9 @@ pub(super) struct Members<E, M: Kept<E>> {
 }
 
 impl<E, M: Kept<E>> Members<E, M> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(gate: &Arc<Core>) -> Self {
         Members {
-            members: Roster::new(),
+            members: Roster::new(Arc::clone(gate)),
             arrivals: List::new(),
             all: false,
             shielded: Vec::new(),
@@ -49,16 +49,15 @@ impl<E, M: Kept<E>> Members<E, M> {
     }
 
     /// Takes over the members that were woken since the last call; `true` if there are any.
-    pub(super) fn take_woken(&mut self, gate: &Core, run: &Waker) -> bool {
-        self.members.take_woken(gate, run)
+    pub(super) fn take_woken(&mut self, run: &Waker) -> bool {
+        self.members.take_woken(run)
     }
 
     /// As [`take_woken`](Members::take_woken), with the children that have arrived.
     pub(super) fn take_news(&mut self, group: &Hub<E, M>, run: &Waker) -> bool {
-        let gate = &group.ledger.gate;
         // Registers `run` before it takes the arrivals, so that a later arrival wakes it.
-        let woken = self.take_woken(gate, run);
-        let arrived = gate.take_arrived();
+        let woken = self.take_woken(run);
+        let arrived = group.ledger.gate.take_arrived();
         if arrived {
             self.arrivals = group.take_arrivals();
         }
@@ -76,12 +75,7 @@ impl<E, M: Kept<E>> Members<E, M> {
     ///
     /// To be called with the group current, because the group is the region around a child
     /// without a node.
-    pub(super) fn poll(
-        &mut self,
-        core: &Arc<Core>,
-        ledger: &Ledger<E>,
-        mut panicked: impl FnMut(Payload),
-    ) {
+    pub(super) fn poll(&mut self, ledger: &Ledger<E>, mut panicked: impl FnMut(Payload)) {
         if self.all {
             self.all = false;
             for row in self.members.all_as_woken() {
@@ -95,7 +89,7 @@ impl<E, M: Kept<E>> Members<E, M> {
         // A child may spawn others meanwhile, but they do not come into this list.
         while let Some(mut member) = self.arrivals.pop() {
             // Most children end at once, and leave their row to the next.
-            let (row, seat) = self.members.vacancy(core);
+            let (row, seat) = self.members.vacancy();
             match poll(&mut member, ledger, seat, &mut panicked) {
                 (true, _) => drop_ended(member, &mut panicked),
                 (false, shielded) => {

@@ -83,7 +83,7 @@ impl<'a, F: Future, E, M: Kept<E>> GroupRun<'a, F, E, M> {
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
             at,
             number: 0,
-            members: Members::new(),
+            members: Members::new(&shared.ledger.gate),
             requests_seen: 0,
             cancelled: None,
             body_ended: false,
@@ -133,7 +133,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
         let Crew { shared, frame, members, requests_seen, .. } = self;
         let seen_all = || *requests_seen == request::requests_to_children(&shared.ledger.node);
         let calm = !members.is_empty() && !frame::is_timed(frame) && seen_all();
-        if calm && members.take_woken(&shared.ledger.gate, cx.waker()) {
+        if calm && members.take_woken(cx.waker()) {
             self.poll_taken();
         }
     }
@@ -156,9 +156,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     fn poll_taken(&mut self) {
         let Crew { shared, frame, members, at, .. } = self;
         let panicked = |payload| shared.ledger.panicked(payload, None, at);
-        if let Err(payload) =
-            frame.within(|| members.poll(&shared.ledger.gate, &shared.ledger, panicked))
-        {
+        if let Err(payload) = frame.within(|| members.poll(&shared.ledger, panicked)) {
             shared.ledger.panicked(payload, None, at);
         }
     }

@@ -307,10 +307,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: Send + 'env,
     {
         let handshake = Handshake::new();
-        let ready: Ready<'env, R> = Box::new({
-            let handshake = Arc::clone(&handshake);
-            move |value| handshake.ready(value)
-        });
+        let ready: Ready<'env, R> = Box::new(handshake.reporter());
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
         Start::new(handshake, &self.shared.ledger, child)
     }

@@ -35,8 +35,10 @@ impl<R, E> Handshake<R, E> {
         Arc::new(Handshake(Mutex::new(State::Waiting(None))))
     }
 
-    pub(crate) fn ready(&self, value: R) {
-        drop(self.report(State::Ready(value)));
+    /// The function that reports the child's value.
+    pub(crate) fn reporter(self: &Arc<Self>) -> impl FnOnce(R) + use<R, E> {
+        let handshake = Arc::clone(self);
+        move |value| drop(handshake.report(State::Ready(value)))
     }
 
     /// Gives `error` to the caller that waits, or hands it back if none does.

@@ -3,8 +3,7 @@
 use super::handle::{Join, TaskHandle};
 use crate::failure::ChildError;
 use crate::identity::TaskId;
-use crate::sync::Arc;
-use crate::wakers::{Ready, Roster};
+use crate::wakers::Roster;
 use futures_core::Stream;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -58,18 +57,17 @@ use std::task::{Context, Poll};
 #[must_use = "streams do nothing unless polled"]
 pub struct Values<T> {
     joins: Roster<Join<T>>,
-    ready: Arc<Ready>,
 }
 
 impl<T> Values<T> {
     /// A stream without handles.
     pub fn new() -> Self {
-        Values { joins: Roster::new(), ready: Arc::default() }
+        Values { joins: Roster::default() }
     }
 
     /// Adds a child.
     pub fn push(&mut self, child: TaskHandle<T>) {
-        let (row, seat) = self.joins.vacancy(&self.ready);
+        let (row, seat) = self.joins.vacancy();
         // It has to be polled. A task that has polled this stream before may be parked, and is woken.
         seat.waker.wake_by_ref();
         self.joins.fill(row, child.join());
@@ -103,7 +101,7 @@ impl<T> Stream for Values<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         // Registered before the queue is read, so that a later wake-up wakes the task.
-        this.joins.take_woken(&this.ready, cx.waker());
+        this.joins.take_woken(cx.waker());
         while let Some(row) = this.joins.next_woken() {
             let Some((join, seat)) = this.joins.at(row) else { continue };
             let Poll::Ready(value) =
@@ -117,7 +115,7 @@ impl<T> Stream for Values<T> {
         }
         if this.joins.is_empty() {
             // The waker is dropped, because the task may own this stream.
-            this.ready.clear();
+            this.joins.forget_run();
             return Poll::Ready(None);
         }
         Poll::Pending

@@ -1,6 +1,5 @@
 //! A region and an exit, as a snapshot shows them.
 
-use super::json::millis;
 use crate::failure::counted;
 use crate::lasting::Lasting;
 use crate::names::Shown;
@@ -148,6 +147,10 @@ impl Region {
             None => Ok(()),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn left(until: Option<Instant>, now: Option<Instant>) -> Option<Duration> {

@@ -1,8 +1,8 @@
 //! The regions that are open now, as a forest.
 
-use super::json::{SNAPSHOT_SCHEMA, escaped};
 use super::region::{Exit, Region};
 use crate::lasting::Lasting;
+use crate::names::is_escaped;
 use crate::region::register::{self, Found};
 use std::collections::HashMap;
 use std::fmt;
@@ -194,8 +194,21 @@ impl Snapshot {
 
     /// The JSON schema of [`to_json`](Snapshot::to_json).
     pub fn json_schema() -> &'static str {
-        SNAPSHOT_SCHEMA
+        include_str!("snapshot.schema.json")
     }
+}
+
+/// JSON in which names have escapes for all characters that [`Shown`](crate::names::Shown) escapes, because JSON itself
+/// requires fewer.
+pub(super) fn escaped(json: String) -> String {
+    if !json.contains(is_escaped) {
+        return json;
+    }
+    let escape = |char: char| match is_escaped(char) {
+        true => format!("\\u{:04x}", u32::from(char)),
+        false => char.to_string(),
+    };
+    json.chars().map(escape).collect()
 }
 
 /// The names of the regions on a path, then its end.

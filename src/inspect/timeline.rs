@@ -1,6 +1,6 @@
 //! The regions and exits of a period, with their times.
 
-use super::json::{escaped, micros};
+use super::snapshot::escaped;
 use crate::region::register::{self, Interval};
 use serde_json::json;
 use std::collections::HashMap;
@@ -96,7 +96,10 @@ impl Timeline {
                 interval.owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
             let next = rows.len() + 1;
             let row = *rows.entry(owner).or_insert(next);
-            let since = |at: Instant| micros(at.saturating_duration_since(self.began));
+            let since = |at: Instant| {
+                let micros = at.saturating_duration_since(self.began).as_micros();
+                u64::try_from(micros).unwrap_or(u64::MAX)
+            };
             let began = since(interval.began);
             let at = interval.at.map(ToString::to_string);
             let place =

@@ -2,8 +2,8 @@
 
 use super::spawner::GroupSpawner;
 use crate::group::{
-    GroupRun, Handshake, Hub, LocalBoxChild, LocalReady, Results, Start, TaskHandle, requests,
-    settings, started,
+    GroupRun, Handshake, Hub, LocalBoxChild, LocalReady, Results, Start, TaskHandle, common,
+    started,
 };
 use crate::region::{Kind, Node};
 use crate::sync::Arc;
@@ -57,8 +57,7 @@ pub struct TaskGroup<'env, E> {
     shared: Hub<E, LocalBoxChild<'env, E>>,
 }
 
-settings!(TaskGroup);
-requests!(TaskGroup);
+common!(TaskGroup);
 
 impl<'env, E> TaskGroup<'env, E> {
     /// A group without children; see [`TaskGroup::new`](crate::TaskGroup::new).
@@ -179,10 +178,7 @@ impl<'env, E> TaskGroup<'env, E> {
         E: 'env,
     {
         let handshake = Handshake::new();
-        let ready: LocalReady<'env, R> = Box::new({
-            let handshake = Arc::clone(&handshake);
-            move |value| handshake.ready(value)
-        });
+        let ready: LocalReady<'env, R> = Box::new(handshake.reporter());
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
         Start::new(handshake, &self.shared.ledger, child)
     }

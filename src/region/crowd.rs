@@ -2,9 +2,7 @@
 //! polls only the pieces that were woken (R19).
 
 use super::tally::Tally;
-use crate::sync::Arc;
-use crate::unwind;
-use crate::wakers::{Ready, Roster};
+use crate::wakers::Roster;
 use std::task::{Context, Poll};
 
 /// A piece of work that runs beside others: an exit that has begun, or a wave.
@@ -20,12 +18,7 @@ const FEW: usize = 8;
 pub(crate) struct Crowd<T> {
     /// All pieces; or, if there are more than a few, the pieces that have come since the last poll.
     few: Vec<T>,
-    many: Option<Box<Many<T>>>,
-}
-
-struct Many<T> {
-    all: Roster<T>,
-    ready: Arc<Ready>,
+    many: Option<Box<Roster<T>>>,
 }
 
 impl<T> Crowd<T> {
@@ -35,7 +28,7 @@ impl<T> Crowd<T> {
 
     #[cfg(feature = "tracing")]
     pub(super) fn len(&self) -> usize {
-        self.few.len() + self.many.as_ref().map_or(0, |many| many.all.len())
+        self.few.len() + self.many.as_ref().map_or(0, |many| many.len())
     }
 
     pub(super) fn push(&mut self, one: T) {
@@ -59,16 +52,16 @@ impl<T> Crowd<T> {
     pub(super) fn take(&mut self) -> Vec<T> {
         let few = std::mem::take(&mut self.few);
         let Some(mut many) = self.many.take() else { return few };
-        many.all.take_all().chain(few).collect()
+        many.take_all().chain(few).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        let many = self.many.iter().flat_map(|many| many.all.iter());
+        let many = self.many.iter().flat_map(|many| many.iter());
         many.chain(&self.few)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let many = self.many.iter_mut().flat_map(|many| many.all.iter_mut());
+        let many = self.many.iter_mut().flat_map(|many| many.iter_mut());
         many.chain(&mut self.few)
     }
 }
@@ -80,8 +73,8 @@ impl<T: Abreast> Crowd<T> {
             self.few.retain_mut(|one| one.poll(cx, tally).is_pending());
         } else {
             let many = self.many.get_or_insert_default();
-            many.poll(std::mem::take(&mut self.few), cx, tally);
-            if many.all.is_empty() {
+            poll_woken(many, std::mem::take(&mut self.few), cx, tally);
+            if many.is_empty() {
                 self.many = None;
             }
         }
@@ -89,42 +82,33 @@ impl<T: Abreast> Crowd<T> {
     }
 }
 
-impl<T: Abreast> Many<T> {
-    fn poll(&mut self, arrived: Vec<T>, cx: &mut Context<'_>, tally: &mut Tally) {
-        self.all.take_woken(&self.ready, cx.waker());
-        while let Some(row) = self.all.next_woken() {
-            self.poll_at(row, tally);
-        }
-        for one in arrived {
-            let (row, _) = self.all.vacancy(&self.ready);
-            self.all.fill(row, one);
-            self.poll_at(row, tally);
-        }
+/// Polls the pieces that were woken, and those that have arrived.
+fn poll_woken<T: Abreast>(
+    many: &mut Roster<T>,
+    arrived: Vec<T>,
+    cx: &mut Context<'_>,
+    tally: &mut Tally,
+) {
+    many.take_woken(cx.waker());
+    while let Some(row) = many.next_woken() {
+        poll_at(many, row, tally);
     }
+    for one in arrived {
+        let (row, _) = many.vacancy();
+        many.fill(row, one);
+        poll_at(many, row, tally);
+    }
+}
 
-    fn poll_at(&mut self, row: usize, tally: &mut Tally) {
-        let Some((one, seat)) = self.all.at(row) else { return };
-        if one.poll(&mut Context::from_waker(seat.waker), tally).is_ready() {
-            self.all.remove(row);
-        }
+fn poll_at<T: Abreast>(many: &mut Roster<T>, row: usize, tally: &mut Tally) {
+    let Some((one, seat)) = many.at(row) else { return };
+    if one.poll(&mut Context::from_waker(seat.waker), tally).is_ready() {
+        many.remove(row);
     }
 }
 
 impl<T> Default for Crowd<T> {
     fn default() -> Self {
         Crowd { few: Vec::new(), many: None }
-    }
-}
-
-impl<T> Default for Many<T> {
-    fn default() -> Self {
-        Many { all: Roster::new(), ready: Arc::default() }
-    }
-}
-
-impl<T> Drop for Many<T> {
-    /// Wakers of its rows may be kept by others, and must not keep the task that polled it.
-    fn drop(&mut self) {
-        unwind::quietly(|| self.ready.clear());
     }
 }

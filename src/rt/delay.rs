@@ -46,13 +46,18 @@ impl Delay {
     }
 }
 
-/// The timer for runtimes without one.
+/// The timer for runtimes without one: a timer thread, started by the first deadline.
+#[cfg(feature = "timer")]
 fn sleep_anywhere(at: Instant) -> Option<Sleep> {
-    #[cfg(feature = "timer")]
-    return Some(super::timer::sleep_until(at));
-    #[cfg(not(feature = "timer"))]
-    {
-        let _ = at;
-        None
+    let left = at.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        // The thread would answer only after this poll.
+        return Some(Box::pin(std::future::poll_fn(|_| Poll::Ready(()))));
     }
+    Some(Box::pin(futures_timer::Delay::new(left)))
+}
+
+#[cfg(not(feature = "timer"))]
+fn sleep_anywhere(_: Instant) -> Option<Sleep> {
+    None
 }

@@ -8,6 +8,7 @@
 use super::Mark;
 use super::ready::{END, MemberWaker, Ready};
 use crate::sync::Arc;
+use crate::unwind;
 use std::ops::Range;
 use std::task::Waker;
 
@@ -22,6 +23,7 @@ pub(crate) struct Roster<T, B = ()> {
     last: usize,
     /// The waker of the run that was registered last.
     run: Mark,
+    ready: Arc<Ready<B>>,
 }
 
 struct Row<T, B> {
@@ -53,8 +55,9 @@ impl<T> Content<T> {
 }
 
 impl<T, B> Roster<T, B> {
-    pub(crate) fn new() -> Self {
-        Roster { rows: Vec::new(), vacant: 0, len: 0, first: END, last: END, run: Mark::default() }
+    pub(crate) fn new(ready: Arc<Ready<B>>) -> Self {
+        let (rows, run) = (Vec::new(), Mark::default());
+        Roster { rows, vacant: 0, len: 0, first: END, last: END, run, ready }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -75,7 +78,8 @@ impl<T, B> Roster<T, B> {
 
     /// All members. No row may be taken from the queue afterwards, because the rows are gone.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T, B> {
-        let Roster { rows, .. } = std::mem::replace(self, Roster::new());
+        let rows = std::mem::take(&mut self.rows);
+        (self.vacant, self.len, self.first, self.last) = (0, 0, END, END);
         rows.into_iter().filter_map(|row| match row.content {
             Content::Member(member) => Some(member),
             Content::Vacant(_) => None,
@@ -84,8 +88,8 @@ impl<T, B> Roster<T, B> {
 
     /// Registers the waker of the run, and then takes over the rows that were woken since the last call. Returns whether
     /// the run has such rows to poll. Takes no lock if the waker is registered already, and nothing has come since.
-    pub(crate) fn take_woken(&mut self, ready: &Ready<B>, run: &Waker) -> bool {
-        let mark = Mark::of(run);
+    pub(crate) fn take_woken(&mut self, run: &Waker) -> bool {
+        let (mark, ready) = (Mark::of(run), &self.ready);
         let newest = if self.run == mark && ready.rests() { END } else { ready.take(run) };
         self.run = mark;
         if newest != END {
@@ -117,7 +121,7 @@ impl<T, B> Roster<T, B> {
         Some(row)
     }
 
-    /// All rows, instead of those that were woken. A row that is in the queue of `ready` stays there.
+    /// All rows, instead of those that were woken. A row that is in the queue of `Ready` stays there.
     pub(crate) fn all_as_woken(&mut self) -> Range<usize> {
         while self.next_woken().is_some() {}
         0..self.rows.len()
@@ -132,13 +136,13 @@ impl<T, B> Roster<T, B> {
 
     /// A row without a member, for the first poll of a member. If the row is queued for its former
     /// member, it stays queued, and the new member is polled once more.
-    pub(crate) fn vacancy(&mut self, ready: &Arc<Ready<B>>) -> (usize, Seat<'_, B>)
+    pub(crate) fn vacancy(&mut self) -> (usize, Seat<'_, B>)
     where
         B: Send + Sync + 'static,
     {
         let row = self.vacant;
         if row == self.rows.len() {
-            let state = MemberWaker::new(row, Arc::clone(ready));
+            let state = MemberWaker::new(row, Arc::clone(&self.ready));
             let waker = Waker::from(Arc::clone(&state));
             self.rows.push(Row { content: Content::Vacant(row + 1), state, waker });
         }
@@ -155,6 +159,11 @@ impl<T, B> Roster<T, B> {
         self.rows[row].content = Content::Member(member);
     }
 
+    /// Drops the waker of the run, because the run's task may own the members.
+    pub(crate) fn forget_run(&self) {
+        self.ready.clear();
+    }
+
     pub(crate) fn remove(&mut self, row: usize) -> Option<T> {
         let content = &mut self.rows[row].content;
         let Content::Member(_) = content else { return None };
@@ -163,5 +172,18 @@ impl<T, B> Roster<T, B> {
         self.vacant = row;
         self.len -= 1;
         if let Content::Member(member) = before { Some(member) } else { None }
+    }
+}
+
+impl<T> Default for Roster<T> {
+    fn default() -> Self {
+        Roster::new(Arc::default())
+    }
+}
+
+impl<T, B> Drop for Roster<T, B> {
+    /// Wakers of its rows may be kept by others, and must not keep the task that polled it.
+    fn drop(&mut self) {
+        unwind::quietly(|| self.forget_run());
     }
 }

@@ -474,6 +474,21 @@ fn r19_a_stream_of_values_that_has_ended_does_not_keep_the_task_that_read_it() {
 }
 
 #[test]
+fn r19_a_stream_of_values_that_is_dropped_does_not_keep_the_task_that_read_it() {
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let child = group.spawn(pending::<Result<(), ()>>());
+    let mut values: Values<()> = [child].into_iter().collect();
+    let mut next = hand(values.next());
+    next.pending();
+    let wakes = Arc::clone(&next.wakes);
+    drop(next);
+    drop(values);
+    // The child lives, and its slot has the waker of a row of the stream.
+    assert_eq!(Arc::strong_count(&wakes), 1, "the waker is kept");
+    drop(group);
+}
+
+#[test]
 fn a_stream_of_values_knows_how_many_are_left() {
     let group: TaskGroup<'_, ()> = TaskGroup::new();
     let mut values: Values<()> = (0..2).map(|_| group.spawn(async { Ok(()) })).collect();

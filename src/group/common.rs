@@ -1,14 +1,19 @@
-//! The settings of a group: the name, the policies, the limits and the times.
+//! The methods that know no child: settings of a group, the name, the policies, the limits and the times; requests to it, and
+//! questions about it.
 //!
 //! [`TaskGroup`](crate::TaskGroup) and [`local::TaskGroup`](crate::local::TaskGroup) are two types, because the children of
-//! the first are `Send`. So two macros, here and in `requests`, define the methods that know no child, for both. Methods that
-//! spawn are written out in both, because the compiler shows their bounds in the error for a child that does not
-//! meet them.
+//! the first are `Send`. So a macro defines these methods for both. Methods that spawn are written out in both, because the
+//! compiler shows their bounds in the error for a child that does not meet them.
 
 use super::TaskGroup;
+use crate::region::Node;
+use crate::sync::Arc;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
-macro_rules! settings {
+macro_rules! common {
     ($group:ident) => {
         impl<E> $group<'_, E> {
             /// Sets the name of the group, for texts.
@@ -189,9 +194,78 @@ macro_rules! settings {
             pub fn set_deadline(&self, at: Instant) {
                 crate::region::time::change_deadline(self.node(), at);
             }
+
+            /// Asks for the cancellation of the body and of every child, from any task or thread (R3).
+            #[track_caller]
+            pub fn cancel(&self) {
+                crate::scope::request(self.node(), None, Location::caller());
+            }
+
+            /// As [`cancel`](TaskGroup::cancel), with a message that every error shows.
+            #[track_caller]
+            pub fn cancel_because(&self, message: impl Into<Cow<'static, str>>) {
+                crate::scope::request(self.node(), Some(message.into()), Location::caller());
+            }
+
+            /// Asks the body and every child to wind down: see [`stop_requested`](crate::stop_requested) (R13). With a
+            /// [grace](TaskGroup::grace), the request becomes a cancellation when the grace is over.
+            #[track_caller]
+            pub fn stop(&self) {
+                crate::scope::stop(self.node(), Location::caller());
+            }
+
+            /// As [`stop`](TaskGroup::stop), with a grace that belongs to this request; see
+            /// [`CancelHandle::stop_within`](crate::CancelHandle::stop_within).
+            #[track_caller]
+            pub fn stop_within(&self, grace: Duration) {
+                crate::scope::stop_within(self.node(), grace, Location::caller());
+            }
+
+            /// Whether this group, or a region around it, is cancelled.
+            pub fn is_cancelled(&self) -> bool {
+                crate::region::look::is_cancelled(self.node())
+            }
+
+            /// A handle that asks for cancellation from anywhere.
+            pub fn handle(&self) -> crate::scope::CancelHandle {
+                crate::scope::CancelHandle::new(Arc::clone(self.node()))
+            }
+
+            /// The number of children that have not left yet.
+            pub fn len(&self) -> usize {
+                self.shared.ledger.gate.open()
+            }
+
+            /// Whether no child is inside.
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            pub(super) fn node(&self) -> &Arc<Node> {
+                self.shared.node()
+            }
+        }
+
+        impl<E> Default for $group<'_, E> {
+            fn default() -> Self {
+                $group::new()
+            }
+        }
+
+        impl<E> Drop for $group<'_, E> {
+            #[track_caller]
+            fn drop(&mut self) {
+                self.shared.drop_group(Location::caller());
+            }
+        }
+
+        impl<E> fmt::Debug for $group<'_, E> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.node().fmt(f)
+            }
         }
     };
 }
-pub(crate) use settings;
+pub(crate) use common;
 
-settings!(TaskGroup);
+common!(TaskGroup);
