@@ -175,7 +175,7 @@ impl<'env, E> TaskGroup<'env, E> {
     /// With the first panic of the body or of a child, after everything has left. When it is polled, if
     /// the group was run before.
     #[track_caller]
-    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, E, BoxChild<'env, E>>
+    pub fn run<F, T>(&self, body: F) -> GroupRun<'_, F, BoxChild<'env>>
     where
         F: Future<Output = Result<T, E>>,
     {

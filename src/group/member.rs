@@ -39,11 +39,11 @@ where
     }
 }
 
-/// An in-task child, as a group keeps it.
-pub struct BoxChild<'env, E>(PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
+/// An in-task child, as a group keeps it; without `E`, all such children.
+pub struct BoxChild<'env, E = ()>(PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
 
-/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it.
-pub struct LocalBoxChild<'env, E>(PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
+/// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it; without `E`, all such children.
+pub struct LocalBoxChild<'env, E = ()>(PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
 
 impl<'env, E> BoxChild<'env, E> {
     pub(crate) fn new(child: impl Member<E> + Send + 'env) -> Self {
@@ -64,6 +64,20 @@ opaque!({E} LocalBoxChild<'_, E>);
 /// The type in which a group keeps in-task children, with `Send` or without.
 pub(crate) trait Kept<E>: Linked {
     fn member(&mut self) -> Pin<&mut dyn Member<E>>;
+}
+
+/// The types in which a group keeps in-task children, for every error. A `run` names this and not the type, so that its error
+/// comes from its body alone: a `Send` check inside an `async` block takes two equal lifetimes in errors for different ones.
+pub(crate) trait Keeps {
+    type Child<E>: Kept<E>;
+}
+
+impl<'env> Keeps for BoxChild<'env> {
+    type Child<E> = BoxChild<'env, E>;
+}
+
+impl<'env> Keeps for LocalBoxChild<'env> {
+    type Child<E> = LocalBoxChild<'env, E>;
 }
 
 impl<E> Linked for BoxChild<'_, E> {

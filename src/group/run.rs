@@ -7,7 +7,7 @@
 
 use super::gate::Guards;
 use super::hub::Hub;
-use super::member::Kept;
+use super::member::{Keeps, Kept};
 use super::members::Members;
 use crate::failure::{Cause, Failure};
 use crate::fused::fused;
@@ -22,6 +22,7 @@ use crate::region::request;
 use crate::region::{Ended, Frame, InPlace, Phase, ambient};
 use crate::sync::{Arc, next_number};
 use crate::wrong_task::WrongTask;
+use futures_core::TryFuture;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::Location;
@@ -29,18 +30,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 pin_project! {
-    /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` is the type in which in-task
+    /// The future of [`TaskGroup::run`](crate::TaskGroup::run). `M` tells in which type in-task
     /// children are kept.
     #[must_use = "futures do nothing unless polled; dropping it drops the body and the in-task children"]
-    pub struct GroupRun<'a, F: Future, E, M: Kept<E>> {
-        crew: Crew<'a, E, M>,
+    pub struct GroupRun<'a, F: TryFuture, M: Keeps> {
+        crew: Crew<'a, F::Error, M::Child<F::Error>>,
         #[pin]
         body: Option<F>,
         // The value that the body returned, if it was not an error.
         value: Option<F::Output>,
     }
 
-    impl<F: Future, E, M: Kept<E>> PinnedDrop for GroupRun<'_, F, E, M> {
+    impl<F: TryFuture, M: Keeps> PinnedDrop for GroupRun<'_, F, M> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.crew.frame.is_inside() {
@@ -76,8 +77,12 @@ struct Crew<'a, E, M: Kept<E>> {
     done: bool,
 }
 
-impl<'a, F: Future, E, M: Kept<E>> GroupRun<'a, F, E, M> {
-    pub(crate) fn new(shared: &'a Hub<E, M>, body: F, at: &'static Location<'static>) -> Self {
+impl<'a, F: TryFuture, M: Keeps> GroupRun<'a, F, M> {
+    pub(crate) fn new(
+        shared: &'a Hub<F::Error, M::Child<F::Error>>,
+        body: F,
+        at: &'static Location<'static>,
+    ) -> Self {
         let crew = Crew {
             shared,
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
@@ -162,10 +167,10 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     }
 }
 
-impl<F, T, E, M> GroupRun<'_, F, E, M>
+impl<F, T, E, M> GroupRun<'_, F, M>
 where
     F: Future<Output = Result<T, E>>,
-    M: Kept<E>,
+    M: Keeps,
 {
     /// Ready when the body has ended; with a result if the run ends here, without waiting for
     /// the children.
@@ -209,10 +214,10 @@ where
     }
 }
 
-impl<F, T, E, M> Future for GroupRun<'_, F, E, M>
+impl<F, T, E, M> Future for GroupRun<'_, F, M>
 where
     F: Future<Output = Result<T, E>>,
-    M: Kept<E>,
+    M: Keeps,
 {
     type Output = Result<T, Failure<E>>;
 
@@ -283,6 +288,6 @@ where
     }
 }
 
-fused!({F: Future<Output = Result<T, E>>, T, E, M: Kept<E>} GroupRun<'_, F, E, M>: |run| run.crew.done);
+fused!({F: Future<Output = Result<T, E>>, T, E, M: Keeps} GroupRun<'_, F, M>: |run| run.crew.done);
 
-opaque!({F: Future, E, M: Kept<E>} GroupRun<'_, F, E, M>);
+opaque!({F: TryFuture, M: Keeps} GroupRun<'_, F, M>);

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::future::Ready;
 use std::marker::{PhantomData, PhantomPinned};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// An inherent constant hides the trait's one of the same name where its bound holds.
 struct Probe<T: ?Sized>(PhantomData<T>);
@@ -91,9 +92,9 @@ pinned_down! {
     StackRun<'static, SendBody>: true false true;
     StackRun<'static, NotSendBody>: false false true;
     StackRun<'static, Pinned>: true false false;
-    GroupRun<'static, SendBody, (), BoxChild<'static, ()>>: true false true;
-    GroupRun<'static, NotSendBody, Rc<()>, BoxChild<'static, Rc<()>>>: false false true;
-    GroupRun<'static, Pinned, (), BoxChild<'static, ()>>: true false false;
+    GroupRun<'static, SendBody, BoxChild<'static>>: true false true;
+    GroupRun<'static, NotSendBody, BoxChild<'static>>: false false true;
+    GroupRun<'static, Pinned, BoxChild<'static>>: true false false;
     Close: true false true;
     Cancellation: true true true;
     Tightening: true true true;
@@ -154,5 +155,19 @@ fn a_body_with_every_region_inside_is_send() {
         handle.cancelled().await;
         checkpoint().await;
         ExitStack::new().close().await.unwrap();
+    });
+}
+
+/// Inside an async block the compiler forgets which lifetimes are equal, those in an error type too. So a `run` must not
+/// ask for two equal errors.
+#[test]
+fn a_groups_run_inside_other_futures_is_send_also_if_its_error_has_a_lifetime() {
+    fn send<T: Send>(_: T) {}
+    send(async {
+        let group: TaskGroup<'_, BoxError> = TaskGroup::new();
+        let _ = task(CancelScope::new().run(group.run(async { Ok(()) }))).await;
+        let group: TaskGroup<'_, &str> = TaskGroup::new();
+        let limited = fail_after(Duration::ZERO, group.run(async { Ok(()) }));
+        let _ = futures::future::join(shield(limited), async {}).await;
     });
 }
