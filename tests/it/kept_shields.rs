@@ -367,3 +367,19 @@ fn r12_a_shield_that_is_dropped_later_in_the_poll_that_reached_it_holds_no_longe
         assert_eq!(clock.sleepers(), 0);
     }
 }
+
+#[test]
+fn r12_two_cancelled_scopes_around_a_shield_in_an_exit_do_not_wake_each_other_for_ever() {
+    let (outer, inner) = (CancelScope::new(), CancelScope::new());
+    let stack = ExitStack::new();
+    let body = inner.run(stack.run(async {
+        stack.defer(shield(pending::<()>()));
+        Ok::<_, ()>(())
+    }));
+    let mut run = hand(task(outer.run(body)).clock(MockClock::new()));
+    run.pending();
+    outer.cancel();
+    run.pending();
+    inner.cancel();
+    run.idle();
+}

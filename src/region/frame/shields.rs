@@ -26,8 +26,8 @@ pub(super) struct ShieldWait {
     woken: bool,
     /// The instant at which they were woken, until one of them has been polled.
     unseen: Option<Instant>,
-    /// Whether the region has woken itself after a poll that reached a shield which is not below.
-    polls_again: bool,
+    /// Whether the region has woken itself, since a shield was below, after a poll that reached one elsewhere.
+    asked: bool,
 }
 
 /// Whether a shield inside keeps the body, after a poll that `reached` a shield or did not.
@@ -40,9 +40,9 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
         shields::hold(frame.node());
     }
     // Polled, and not below: the body dropped it later in the poll, or it was entered elsewhere. The next poll shows which.
-    let polls_again = &mut frame.extras().shield_wait.polls_again;
-    *polls_again = !(below || *polls_again);
-    if *polls_again {
+    // The region asks only once, because two cancelled regions would wake each other in turns for ever.
+    let asked = std::mem::replace(&mut frame.extras().shield_wait.asked, !below);
+    if !(below || asked) {
         cx.waker().wake_by_ref();
     }
     let (now, patience) = (clock::now(frame.node()), shields::shield_patience(frame.node()));
