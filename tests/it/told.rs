@@ -408,6 +408,39 @@ fn r15_the_cap_counts_children_and_exits_together() {
     assert_eq!((failure.causes().count(), failure.omitted()), (3, 3));
 }
 
+/// An error that holds a reference until it is dropped.
+#[derive(Debug)]
+struct Counted(#[allow(dead_code, reason = "it is counted")] Arc<()>);
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("of an exit")
+    }
+}
+
+impl std::error::Error for Counted {}
+
+#[test]
+fn r19_a_group_that_is_not_polled_keeps_no_more_failures_of_executor_children_than_its_cap() {
+    let (executor, kept) = (Executor::new(), Arc::new(()));
+    let group: TaskGroup<'_, &str> = TaskGroup::new().keep_going().max_causes(2);
+    let mut run = hand(group.run(async {
+        for _ in 0..5 {
+            let error = Counted(Arc::clone(&kept));
+            drop(group.spawn_on(&executor, async {
+                ExitStack::new().defer(async { Err(error) });
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    run.pending();
+    executor.run();
+    assert_eq!(Arc::strong_count(&kept) - 1, 2, "the others were dropped when they were counted");
+    let failure = run.ready().unwrap_err();
+    assert_eq!((failure.causes().count(), failure.omitted()), (2, 3));
+}
+
 #[test]
 fn r15_failures_over_the_cap_of_a_group_that_is_dropped_are_still_counted() {
     let reports = Reports::watch();
