@@ -28,6 +28,7 @@ mod ended;
 pub(crate) mod guard;
 pub(crate) mod members;
 mod orphans;
+mod statuses;
 pub(crate) mod teardown;
 pub(crate) mod unread;
 
@@ -59,7 +60,7 @@ struct State {
 /// The three standard streams of a new child, as pipes.
 #[derive(Debug)]
 pub(crate) struct Pipes {
-    pub(crate) stdin: tokio::process::ChildStdin,
+    pub(crate) stdin: tokio::net::unix::pipe::Sender,
     pub(crate) stdout: tokio::process::ChildStdout,
     pub(crate) stderr: tokio::process::ChildStderr,
     pub(crate) unread: Unread,
@@ -88,6 +89,7 @@ impl ProcessGroup {
         if let Some(cwd) = &params.cwd {
             command.current_dir(cwd);
         }
+        statuses::keep();
         let mut child = command.spawn()?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let leader = Pid::from_child(&child);
@@ -109,7 +111,7 @@ impl ProcessGroup {
         };
         let pipes = Pipes {
             unread: Unread::of(&stdin),
-            stdin: tokio::process::ChildStdin::from_std(stdin)?,
+            stdin: tokio::net::unix::pipe::Sender::from_owned_fd(stdin.into())?,
             stdout: tokio::process::ChildStdout::from_std(stdout)?,
             stderr: tokio::process::ChildStderr::from_std(stderr)?,
         };

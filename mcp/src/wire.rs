@@ -38,6 +38,7 @@ pub(crate) mod body;
 pub(crate) mod desk;
 pub(crate) mod events;
 pub(crate) mod handshake;
+mod hearing;
 pub(crate) mod http;
 pub(crate) mod incoming;
 mod lent;
@@ -59,6 +60,7 @@ pub(crate) mod skeleton;
 pub(crate) mod stderr;
 pub(crate) mod stop;
 mod undelivered;
+mod unplaced;
 pub(crate) mod warnings;
 
 /// The handle of a session of rmcp.

@@ -20,7 +20,7 @@ use self::headers::Headers;
 use self::open::Open;
 use self::outliving::Outliving;
 use super::handshake::{Agreed, check_version};
-use super::incoming::{self, Incoming};
+use super::incoming;
 use super::message::answered_id;
 use super::pending::{Pending, Waits};
 use super::recorder::Recorder;
@@ -138,9 +138,9 @@ impl HttpSession {
     fn answer(&self, body: &[u8], waits: &Waits) -> Result<ServerJsonRpcMessage, Failure> {
         let mut what = "an empty body".to_owned();
         for incoming in incoming::read(body, &self.pending, waits.id()) {
-            what = match incoming {
-                Incoming::Noise(what) => what,
-                Incoming::Message(mut message, mark) => {
+            what = match incoming.placed(&self.pending) {
+                Err(what) => what,
+                Ok((mut message, mark)) => {
                     self.recorder.secrets().hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.recorder.warn(mark);

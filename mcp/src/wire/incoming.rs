@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use rmcp::model::{RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{ErrorData, RequestId, ServerJsonRpcMessage, ServerResult};
 use serde_json::Value;
 
 use self::broken::{Broken, broken, lacking};
@@ -18,6 +18,7 @@ use super::pending::Pending;
 use super::raw;
 use super::skeleton::Skeleton;
 use super::undelivered;
+use super::unplaced::described;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
@@ -35,6 +36,26 @@ pub(crate) enum Incoming {
     Message(ServerJsonRpcMessage, Option<String>),
     /// A text that is for no request, described in one line.
     Noise(String),
+    /// An error without an id. It is for this request, or for a notification that was sent.
+    Unplaced(ErrorData, RequestId),
+}
+
+impl Incoming {
+    /// The message with its remark, or the description of noise, where a notification has an answer of its own: an error
+    /// without an id is for the request there.
+    pub(crate) fn placed(
+        self,
+        pending: &Pending,
+    ) -> Result<(ServerJsonRpcMessage, Option<String>), String> {
+        match self {
+            Self::Message(message, mark) => Ok((message, mark)),
+            Self::Noise(what) => Err(what),
+            Self::Unplaced(error, id) => {
+                pending.answered(&id);
+                Ok((ServerJsonRpcMessage::error(error, Some(id)), None))
+            }
+        }
+    }
 }
 
 /// Reads one text: nothing if it is blank, several messages if it is a batch. `expected` is the request to which the
@@ -164,7 +185,12 @@ fn admit(
         ServerJsonRpcMessage::Error(mut error) => {
             let waiting = match &error.id {
                 Some(id) => pending.named(id).map(|(id, _)| id),
-                None => expected.cloned().or_else(|| pending.only()),
+                None => match (expected, pending.only()) {
+                    (None, Some(id)) if pending.has_told() => {
+                        return Incoming::Unplaced(error.error, id);
+                    }
+                    (expected, only) => expected.cloned().or(only),
+                },
             };
             match (waiting, &error.id) {
                 (Some(id), _) => {
@@ -174,12 +200,13 @@ fn admit(
                 // The handshake knows the request for which it is.
                 (None, None) if pending.is_opening() => {}
                 (None, id) => {
-                    let whose = match id {
-                        Some(id) => unasked(id, pending),
-                        None => "without an id".to_owned(),
-                    };
-                    let what = rejection(&error.error);
-                    return Incoming::Noise(format!("an error {whose}: {what}"));
+                    return Incoming::Noise(match id {
+                        Some(id) => {
+                            let what = rejection(&error.error);
+                            format!("an error {}: {what}", unasked(id, pending))
+                        }
+                        None => described(&error.error),
+                    });
                 }
             }
             Incoming::Message(ServerJsonRpcMessage::Error(error), mark)

@@ -71,6 +71,9 @@ struct Table {
     dropped: HashSet<RequestId>,
     /// The number of requests sent so far.
     sent: u64,
+    /// That number when the last notification was sent, until a later request is answered: the server has taken the
+    /// notification then.
+    told: Option<u64>,
     /// The highest ids sent so far: that of rmcp, and that of the handshake.
     highest: [Option<i64>; 2],
 }
@@ -107,7 +110,15 @@ impl Pending {
     }
 
     fn record(&self, message: &ClientJsonRpcMessage, is_queued: bool) {
-        let ClientJsonRpcMessage::Request(request) = message else { return };
+        let request = match message {
+            ClientJsonRpcMessage::Request(request) => request,
+            ClientJsonRpcMessage::Notification(_) => {
+                let mut table = self.waiting.lock();
+                table.told = Some(table.sent);
+                return;
+            }
+            _ => return,
+        };
         self.sieve.watch(message);
         let mut table = self.waiting.lock();
         table.sent += 1;
@@ -189,6 +200,11 @@ impl Pending {
         waiting.next().is_none().then(|| id.clone())
     }
 
+    /// Whether a notification was sent that the server has perhaps not taken yet.
+    pub(crate) fn has_told(&self) -> bool {
+        self.waiting.lock().told.is_some()
+    }
+
     /// The request that has waited longest.
     pub(crate) fn oldest(&self) -> Option<Kind> {
         let table = self.waiting.lock();
@@ -199,7 +215,12 @@ impl Pending {
 
     /// A request has its answer. Returns whether it was waiting for it.
     pub(crate) fn answered(&self, id: &RequestId) -> bool {
-        let waiting = self.waiting.lock().requests.remove(id);
+        let mut table = self.waiting.lock();
+        let waiting = table.requests.remove(id);
+        if waiting.as_ref().is_some_and(|it| table.told.is_some_and(|told| it.place > told)) {
+            table.told = None;
+        }
+        drop(table);
         self.sieve.forget(id);
         waiting.is_some()
     }

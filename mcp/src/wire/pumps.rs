@@ -2,7 +2,6 @@
 //! ends when its transport does, or when its task is dropped.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -10,22 +9,22 @@ use futures_util::future::BoxFuture;
 use rmcp::RoleClient;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, watch};
 
+use super::hearing::{Hearing, ToServer, last_answers};
 use super::incoming::{self, Incoming};
 use super::lent::Lent;
 use super::lines::{LINE_LIMIT, Line, Lines};
 use super::pending::Pending;
 use super::recorder::Recorder;
 use super::stop::Stop;
+use super::unplaced::Unplaced;
 use crate::fault::{Fault, Flattened};
 use crate::report::Outcome;
 
 /// The number of lines that are written together, so that the reader of the pipe is woken once.
 const AT_ONCE: usize = 16;
-/// The time that answers may still come from a server that has closed its input: it may have read requests before.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The ends of a session's pumps in memory.
 #[derive(Debug)]
@@ -46,21 +45,14 @@ pub(crate) struct Flow {
 impl Flow {
     pub(crate) fn of_pipes(
         input: impl AsyncRead + Send + Unpin + 'static,
-        output: impl AsyncWrite + Send + Unpin + 'static,
+        output: impl ToServer + 'static,
         pipes: Pipes,
         queues: Queues,
     ) -> Self {
         let Queues { outgoing, incoming, stop, pending, recorder } = queues;
-        let (unheard, heard_no_more) = oneshot::channel();
-        let writing = write(output, pipes, outgoing, stop, recorder.clone(), unheard);
-        let last_answers = async {
-            // A writer that ends in order has no more messages; its server still has answers.
-            match heard_no_more.await {
-                Ok(()) => tokio::time::sleep(LAST_ANSWERS).await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        let reading = read(input, pipes, incoming, pending, recorder, last_answers);
+        let (told, hearing) = watch::channel(Hearing::Open);
+        let writing = write(output, pipes, outgoing, stop, recorder.clone(), told);
+        let reading = read(input, pipes, incoming, pending, recorder, hearing);
         Self { writing: writing.boxed(), reading: reading.boxed() }
     }
 
@@ -92,21 +84,28 @@ impl Pipes {
 }
 
 /// Writes the messages of rmcp, line by line, and closes the pipe when there are no more: after `stop` no message is
-/// sent, so the queue then has the last ones. `unheard` tells the reader that the server has closed its end.
+/// sent, so the queue then has the last ones. `hearing` tells the reader that the server has closed its end.
 async fn write(
-    mut pipe: impl AsyncWrite + Unpin,
+    mut pipe: impl ToServer,
     pipes: Pipes,
     mut outbox: mpsc::Receiver<Bytes>,
     stop: Stop,
     recorder: Arc<Recorder>,
-    unheard: oneshot::Sender<()>,
+    hearing: watch::Sender<Hearing>,
 ) {
     let mut lines = Vec::new();
     loop {
+        let is_open = *hearing.borrow() == Hearing::Open;
         let taken = tokio::select! {
             biased;
             taken = outbox.recv_many(&mut lines, AT_ONCE) => taken,
             () = stop.requested() => 0,
+            has_read_all = pipe.closed(), if is_open => {
+                let text = format!("the server has closed its {}", pipes.input());
+                recorder.fault(Fault::new(Outcome::ProtocolError, text));
+                hearing.send_replace(if has_read_all { Hearing::Closed } else { Hearing::Deaf });
+                continue;
+            }
         };
         if taken == 0 {
             return;
@@ -121,7 +120,7 @@ async fn write(
         if let Err(error) = written.await {
             let text = format!("the server no longer reads its {}", pipes.input());
             recorder.fault(Fault::caused(Outcome::ProtocolError, text, error));
-            let _ = unheard.send(());
+            hearing.send_replace(Hearing::Deaf);
             return;
         }
         recorder.written(lines.iter().map(Bytes::len).sum());
@@ -129,7 +128,7 @@ async fn write(
     }
 }
 
-/// Reads the messages of the server, to the end of the pipe or until `last_answers`: a server that can be sent nothing has no
+/// Reads the messages of the server, to the end of the pipe or to the last answers: a server that can be sent nothing has no
 /// session, even if its output stays open. Lines that are not messages are noted and skipped.
 /// When the messages are no longer read, the pipe of a child is emptied all the same, so that the child can end.
 async fn read(
@@ -138,17 +137,36 @@ async fn read(
     inbox: mpsc::Sender<ServerJsonRpcMessage>,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
-    last_answers: impl Future<Output = ()>,
+    hearing: watch::Receiver<Hearing>,
 ) {
     let mut lines = Lines::of(BufReader::new(pipe));
-    tokio::pin!(last_answers);
+    let mut last_answers = std::pin::pin!(last_answers(hearing, &pending, &recorder));
+    let mut unplaced = Unplaced::default();
+    let note = |what: &str| recorder.note(format!("{what}, on {}", pipes.output()));
     'messages: loop {
         // A line that is in the buffer costs no budget otherwise, so a child that floods its output would keep the thread.
         tokio::task::coop::consume_budget().await;
-        let line = tokio::select! {
-            biased;
-            () = &mut last_answers => break 'messages,
-            line = lines.next() => line,
+        let line = {
+            // Not dropped before its end, because it holds a part of a line.
+            let mut next = std::pin::pin!(lines.next());
+            loop {
+                let line = tokio::select! {
+                    biased;
+                    () = &mut last_answers => break 'messages,
+                    () = unplaced.due() => None,
+                    line = &mut next => Some(line),
+                };
+                // At the end of the pipe no other answer comes.
+                if matches!(line, None | Some(Ok(Line::End) | Err(_)))
+                    && let Some(answer) = unplaced.release(&pending, note)
+                    && inbox.send(answer).await.is_err()
+                {
+                    break 'messages;
+                }
+                if let Some(line) = line {
+                    break line;
+                }
+            }
         };
         let incoming = match line {
             Ok(Line::Whole) => incoming::read(lines.line(), &pending, None),
@@ -156,10 +174,7 @@ async fn read(
                 let why = format!("its line has more than {LINE_LIMIT} bytes");
                 let answered = incoming::answered(&skeleton, &why, &pending);
                 if answered.is_empty() {
-                    recorder.note(format!(
-                        "a line of more than {LINE_LIMIT} bytes, on {}",
-                        pipes.output()
-                    ));
+                    note(&format!("a line of more than {LINE_LIMIT} bytes"));
                 }
                 answered
             }
@@ -170,9 +185,17 @@ async fn read(
                 return;
             }
         };
+        if let Some(what) = unplaced.refuted(&pending) {
+            note(&what);
+        }
         for incoming in incoming {
             match incoming {
-                Incoming::Noise(what) => recorder.note(format!("{what}, on {}", pipes.output())),
+                Incoming::Noise(what) => note(&what),
+                Incoming::Unplaced(error, request) => {
+                    if let Some(what) = unplaced.hold(error, request) {
+                        note(&what);
+                    }
+                }
                 Incoming::Message(mut message, mark) => {
                     recorder.secrets().hide_in(&mut message);
                     if let Some(mark) = mark {
@@ -201,6 +224,8 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
         let text = "the adopted transport is broken";
         recorder.fault(Fault::caused(Outcome::ProtocolError, text, Flattened::of(error)));
     };
+    let mut unplaced = Unplaced::default();
+    let note = |what: &str| recorder.note(format!("{what}, on the adopted transport"));
     // One message after the other; the transport is read meanwhile.
     let mut sending: Option<BoxFuture<'static, Result<(), T::Error>>> = None;
     loop {
@@ -221,13 +246,29 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
                 }
             }
             () = stop.requested(), if sending.is_none() => return,
+            () = unplaced.due() => {
+                if let Some(answer) = unplaced.release(&pending, note)
+                    && incoming.send(answer).await.is_err()
+                {
+                    return;
+                }
+            }
             message = transport.receive() => {
                 // At its end the queue is dropped, which ends the session.
                 let Some(message) = message else { return };
                 let text = serde_json::to_vec(&message).unwrap_or_default();
-                for incoming_message in incoming::read(&text, &pending, None) {
+                let read = incoming::read(&text, &pending, None);
+                if let Some(what) = unplaced.refuted(&pending) {
+                    note(&what);
+                }
+                for incoming_message in read {
                     match incoming_message {
-                        Incoming::Noise(what) => recorder.note(format!("{what}, on the adopted transport")),
+                        Incoming::Noise(what) => note(&what),
+                        Incoming::Unplaced(error, request) => {
+                            if let Some(what) = unplaced.hold(error, request) {
+                                note(&what);
+                            }
+                        }
                         Incoming::Message(message, mark) => {
                             if let Some(mark) = mark {
                                 recorder.warn(mark);
@@ -250,9 +291,10 @@ mod tests {
     use std::task::{Context, Poll};
 
     use parking_lot::Mutex;
-    use tokio::io::ReadBuf;
+    use tokio::io::{AsyncWrite, ReadBuf};
 
     use super::*;
+    use crate::wire::lent::lend;
     use crate::wire::warnings::Warnings;
 
     #[tokio::test]
@@ -261,14 +303,9 @@ mod tests {
         let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
         let (pipe, reads) = (tokio::io::repeat(b'\n'), Arc::new(AtomicUsize::new(0)));
         let counted = Counted { pipe, reads: reads.clone() };
-        let reading = tokio::spawn(read(
-            counted,
-            Pipes::Child,
-            inbox,
-            Arc::default(),
-            recorder,
-            std::future::pending(),
-        ));
+        let (_open, hearing) = watch::channel(Hearing::Open);
+        let reading =
+            tokio::spawn(read(counted, Pipes::Child, inbox, Arc::default(), recorder, hearing));
         for turns in 0..10 {
             tokio::task::yield_now().await;
             // A turn of tokio's is 128 steps, and each read brings 8 KiB.
@@ -328,8 +365,8 @@ mod tests {
         let recorder = Arc::new(Recorder::new(Arc::<Warnings>::default(), Arc::default()));
         let stop = Stop::of(&crate::wire::stop::Exchanges::new());
         let writes = Writes::default();
-        let (unheard, _) = oneshot::channel();
-        write(writes.clone(), Pipes::Child, lines, stop, recorder.clone(), unheard).await;
+        let (open, _) = watch::channel(Hearing::Open);
+        write(lend(writes.clone()).0, Pipes::Child, lines, stop, recorder.clone(), open).await;
         assert_eq!(*writes.0.lock(), [b"one\ntwo\nthree\n"]);
         assert_eq!(recorder.all_written(), 14);
     }
@@ -341,7 +378,8 @@ mod tests {
         let recorder = Arc::new(Recorder::new(warnings.clone(), Arc::default()));
         let said: &[u8] =
             b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
-        read(said, Pipes::Child, inbox, Arc::default(), recorder, std::future::pending()).await;
+        let (_open, hearing) = watch::channel(Hearing::Open);
+        read(said, Pipes::Child, inbox, Arc::default(), recorder, hearing).await;
         assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
         assert_eq!(warnings.all(), ["not a message: Welcome!, on standard output"]);
     }
@@ -365,7 +403,7 @@ mod tests {
             let (output, servers_input) = tokio::io::duplex(64);
             let (mut servers_output, input) = tokio::io::duplex(4096);
             drop(servers_input);
-            let Flow { writing, reading } = Flow::of_pipes(input, output, pipes, queues);
+            let Flow { writing, reading } = Flow::of_pipes(input, lend(output).0, pipes, queues);
             let (writing, reading) = (tokio::spawn(writing), tokio::spawn(reading));
             outbox.send(Bytes::from_static(b"{}\n")).await.expect("room");
             writing.await.expect("the writer ends");

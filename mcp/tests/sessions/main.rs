@@ -9,6 +9,7 @@ mod clipping;
 mod components;
 mod connect;
 mod cut;
+mod deaf;
 mod described;
 mod drain;
 mod eras;

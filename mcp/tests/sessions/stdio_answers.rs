@@ -286,3 +286,30 @@ async fn content_of_an_unknown_type_is_delivered_as_it_came() {
     })
     .await;
 }
+
+/// Some servers refuse notifications too, with an error that has no id.
+#[tokio::test]
+async fn an_error_to_a_notification_is_not_the_answer_to_the_request_after_it() {
+    within_limit(async {
+        let group = brisk_group();
+        let refused = |what: &str| {
+            format!(r#"printf '{{"jsonrpc":"2.0","id":null,"error":{{"code":-32601,"message":"{what}"}}}}\n'"#)
+        };
+        let refuses = format!(r#"*'"method":"notifications/'*) {} ;;"#, refused("no such method"));
+        let server = shell_server_with("s", &refuses, r#"say '"result":{"content":[]}'"#);
+        let info = group.connect(server).await.expect("it comes up");
+        assert_eq!((info.tools, info.list_error), (1, None));
+        assert!(info.warnings.iter().any(|it| it.contains("no such method")), "{:?}", info.warnings);
+        echo(&group, "s").await.expect("an answer");
+        // A server that has no other answer, with and without an error to the notification.
+        for (name, refuses) in [("once", String::new()), ("twice", refuses)] {
+            let lists = format!(r#"*'"method":"tools/list"'*) {} ;;"#, refused("no list"));
+            let server = shell_server_with(name, &format!("{refuses} {lists}"), ":");
+            let info = group.connect(server).await.expect("it comes up");
+            let error = info.list_error.expect("no list");
+            assert!(error.chain.join(": ").contains("no list"), "{error:?}");
+        }
+        group.close().await;
+    })
+    .await;
+}

@@ -22,7 +22,7 @@ use super::{HttpSession, SessionClient};
 use crate::component::ComponentKind;
 use crate::fault::Flattened;
 use crate::wire::events::{self, Events};
-use crate::wire::incoming::{self, Incoming};
+use crate::wire::incoming;
 use crate::wire::message::{Kind, early_answer};
 use crate::wire::pending::Waits;
 use crate::wire::undelivered;
@@ -184,15 +184,15 @@ impl ResponseStream {
         let data = events::message(&event).unwrap_or_default().as_bytes();
         let expected = self.waits.as_ref().and_then(Waits::id);
         for incoming in incoming::read(data, &self.session().pending, expected) {
-            match incoming {
-                Incoming::Message(mut message, mark) => {
+            match incoming.placed(&self.session().pending) {
+                Ok((mut message, mark)) => {
                     self.session().recorder.secrets().hide_in(&mut message);
                     if let Some(mark) = mark {
                         self.session().recorder.warn(mark);
                     }
                     self.messages.push_back(message);
                 }
-                Incoming::Noise(what) => self.noise(&what),
+                Err(what) => self.noise(&what),
             }
         }
         if let Some(retry) = event.retry {

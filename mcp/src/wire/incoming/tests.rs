@@ -46,7 +46,7 @@ fn told(text: &[u8]) -> Result<String, String> {
             let fault = undelivered::fault(&error.error);
             Err(fault.map_or_else(|| rejection(&error.error), |fault| fault.to_string()))
         }
-        Incoming::Message(..) => panic!("no answer"),
+        Incoming::Message(..) | Incoming::Unplaced(..) => panic!("no answer"),
         Incoming::Noise(what) => {
             assert_eq!(pending.only(), Some(RequestId::Number(3)), "it still waits");
             Err(what)
@@ -177,6 +177,14 @@ fn a_mark_before_a_text_is_no_part_of_it() {
 fn an_error_without_an_id_is_for_the_only_request() {
     let text = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}"#;
     assert_eq!(told(text), Err("what? (code -32700)".into()));
+    // Or for a notification, until the server has answered a later request.
+    let pending = waiting("tools/call", 3);
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    pending.sent(&serde_json::from_str(notification).expect("a notification"));
+    assert!(matches!(read_one(text, &pending, None), Incoming::Unplaced(_, RequestId::Number(3))));
+    assert!(pending.answered(&RequestId::Number(3)) && pending.has_told());
+    pending.sent(&request("tools/call", 4));
+    assert!(pending.answered(&RequestId::Number(4)) && !pending.has_told());
     let pending = waiting("tools/call", 3);
     pending.sent(&request("tools/call", 4));
     let unknown = read_one(text, &pending, None);
