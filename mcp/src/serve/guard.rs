@@ -15,6 +15,8 @@ use super::options::GatewayOptions;
 /// The reason why a request is refused before its body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
+    /// `Host` is missing, or a header cannot be read (RFC 9112, 3.2).
+    Malformed(String),
     /// `Host` or `Origin` is not allowed.
     Forbidden(String),
     /// The token is missing or wrong.
@@ -28,18 +30,18 @@ pub(super) fn admit(
     headers: &HeaderMap,
 ) -> Result<(), Refused> {
     // In HTTP/2 the name is a part of the address.
-    let host = single(headers, &HOST).map_err(Refused::Forbidden)?;
+    let host = single(headers, &HOST).map_err(Refused::Malformed)?;
     let host = host.or_else(|| uri.authority().map(|it| it.as_str()));
-    let Some(host) = host else { return Err(forbidden("the request names no Host")) };
-    let Some(name) = host_name(host) else {
-        return Err(forbidden("the Host of the request cannot be read"));
-    };
+    let malformed = |why: &str| Refused::Malformed(why.to_owned());
+    let host = host.ok_or_else(|| malformed("the request names no Host"))?;
+    let name =
+        host_name(host).ok_or_else(|| malformed("the Host of the request cannot be read"))?;
     if !is_known(&name, &options.allowed_hosts) {
         return Err(forbidden(&format!(
             "the Host {name:?} is not one that this gateway answers to; --allow-host adds it"
         )));
     }
-    let origin = single(headers, &ORIGIN).map_err(Refused::Forbidden)?;
+    let origin = single(headers, &ORIGIN).map_err(Refused::Malformed)?;
     let Some(origin) = origin else { return Ok(()) };
     let is_listed = options.allowed_origins.iter().any(|it| it.eq_ignore_ascii_case(origin));
     if is_listed || origin_host(origin).is_some_and(|name| is_loopback(&name)) {
@@ -163,8 +165,10 @@ mod tests {
         ] {
             assert_eq!(admitted(&options, &[(HOST, host)]), right, "{host}");
         }
-        assert!(!admitted(&options, &[]), "none");
-        assert!(!admitted(&options, &[(HOST, "localhost"), (HOST, "localhost")]), "two");
+        for malformed in [&[][..], &[(HOST, "localhost"), (HOST, "localhost")], &[(HOST, "a b")]] {
+            let refused = admit(&options, &Uri::from_static("/mcp"), &headers(malformed));
+            assert!(matches!(refused, Err(Refused::Malformed(_))), "{malformed:?}: {refused:?}");
+        }
         let named = GatewayOptions::default().allow_host("Gateway.example");
         assert!(admitted(&named, &[(HOST, "gateway.example:443")]));
         assert!(admitted(&named, &[(HOST, "gateway.example.")]));

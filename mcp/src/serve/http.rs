@@ -88,7 +88,15 @@ impl Core {
                 return body::refused(StatusCode::BAD_REQUEST, -32600, &why);
             }
         }
-        let is_modern = text_of(headers, &VERSION).is_some_and(message::is_modern);
+        let named = text_of(headers, &VERSION);
+        // The body of a POST may say more.
+        if parts.method != Method::POST
+            && let Some(unknown) = named.filter(|version| !message::is_known(version))
+        {
+            let error = message::unknown_version(unknown);
+            return error_answer(StatusCode::BAD_REQUEST, None, error);
+        }
+        let is_modern = named.is_some_and(message::is_modern);
         match parts.method {
             Method::DELETE | Method::GET if is_modern && text_of(headers, &SESSION).is_none() => {
                 not_allowed("POST")
@@ -145,16 +153,17 @@ impl Core {
             Err(unreadable) => return body::json(StatusCode::BAD_REQUEST, &unreadable.answer()),
         };
         let named = text_of(headers, &VERSION);
+        let disagree = incoming.version().is_some_and(|version| named != Some(version));
+        if let Some(unknown) = named.filter(|version| !disagree && !message::is_known(version)) {
+            let error = message::unknown_version(unknown);
+            return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
+        }
         if is_modern(&incoming, named) {
             if let Err(error) = self.check_modern(headers, &incoming, named) {
                 return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
             }
             self.answer_modern(headers, incoming, taste).await
         } else {
-            if let Some(unknown) = named.filter(|version| !message::is_known(version)) {
-                let error = message::unknown_version(unknown);
-                return error_answer(StatusCode::BAD_REQUEST, incoming.id(), error);
-            }
             self.answer_legacy(headers, incoming, taste).await
         }
     }
@@ -252,6 +261,7 @@ fn not_acceptable(offered: &str) -> Response<Body> {
 
 fn turned_away(refused: Refused) -> Response<Body> {
     match refused {
+        Refused::Malformed(why) => body::refused(StatusCode::BAD_REQUEST, -32600, &why),
         Refused::Forbidden(why) => body::refused(StatusCode::FORBIDDEN, -32600, &why),
         Refused::Unauthorized => {
             let text = "this gateway asks for Authorization: Bearer with its token";

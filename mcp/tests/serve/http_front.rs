@@ -2,6 +2,8 @@
 
 use moored_mcp::GatewayOptions;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Raw, Served, fleet_server, initialize, options, within_limit};
 
@@ -63,6 +65,14 @@ async fn host_origin_and_token_are_checked_before_anything_is_read() {
         ] {
             assert_eq!(asked(&open, "Host", host).await, status, "{host}");
         }
+        let raw = |head: &str| format!("GET /health HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
+        for head in ["", "Host: localhost\r\nHost: localhost\r\n", "Host: a b\r\n"] {
+            let mut stream = TcpStream::connect(&open.address).await.expect("a connection");
+            stream.write_all(raw(head).as_bytes()).await.expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{head}: {answer}");
+        }
         for (origin, status) in
             [("http://localhost:3000", 200), ("https://evil.example", 403), ("null", 403)]
         {
@@ -76,6 +86,34 @@ async fn host_origin_and_token_are_checked_before_anything_is_read() {
         for verb in ["GET", "DELETE"] {
             assert_eq!(closed.ask(Raw::new(verb, "/mcp")).await.status, 401, "{verb}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revision_that_is_not_spoken_is_told_as_that_whatever_it_is_and_asks() {
+    within_limit(async {
+        let served = Served::start(Vec::new()).await;
+        let session = served.session().await;
+        let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+        let told = json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"});
+        for version in ["2024-01-01", "2099-01-01", "nonsense"] {
+            for request in [
+                Raw::post(&ping),
+                Raw::post(&told),
+                Raw::new("GET", "/mcp").with("Accept", "text/event-stream"),
+                Raw::new("DELETE", "/mcp"),
+            ] {
+                let request = request.with("Mcp-Session-Id", &session);
+                let answer = served.ask(request.with("MCP-Protocol-Version", version)).await;
+                assert_eq!(answer.status, 400, "{version}: {answer:?}");
+                let error = &answer.message()["error"];
+                assert_eq!(error["code"], -32022, "{answer:?}");
+                assert_eq!(error["data"]["requested"], version, "{answer:?}");
+            }
+        }
+        let end = Raw::new("DELETE", "/mcp").with("Mcp-Session-Id", &session);
+        assert_eq!(served.ask(end).await.status, 204);
     })
     .await;
 }

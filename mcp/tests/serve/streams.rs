@@ -76,13 +76,32 @@ async fn a_client_that_lost_its_connection_gets_the_answer_that_came_meanwhile()
             ("another session's", of(&other, Raw::new("GET", "/mcp")).with("Last-Event-ID", id)),
         ] {
             let rest = served.ask(request).await;
-            assert_eq!(
-                (rest.status, rest.messages()),
-                (200, Vec::<Value>::new()),
-                "{what}: {rest:?}"
+            assert_eq!(rest.status, 400, "{what}: {rest:?}");
+            assert!(
+                rest.message()["error"]["message"].as_str().expect(what).contains("Last-Event-ID")
             );
         }
         assert_eq!(count(&server, "POST notifications/cancelled"), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_too_late_is_told_that_its_answer_is_not_kept() {
+    within_limit(async {
+        let served = Served::start(Vec::new()).await;
+        let session = served.session().await;
+        let ping = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+        let first = served.ask(of(&session, Raw::post(&ping(100)))).await;
+        let id = first.body.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id");
+        for more in 101..140 {
+            served.ask(of(&session, Raw::post(&ping(more)))).await;
+        }
+        let rest =
+            served.ask(of(&session, Raw::new("GET", "/mcp")).with("Last-Event-ID", id)).await;
+        assert_eq!((rest.status, rest.messages().len()), (200, 1), "{rest:?}");
+        assert_eq!(rest.message()["id"], 100, "{rest:?}");
+        assert!(rest.message()["error"]["message"].as_str().expect("why").contains("not kept"));
     })
     .await;
 }

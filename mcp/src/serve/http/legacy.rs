@@ -6,7 +6,7 @@ use futures_util::{FutureExt, Stream, StreamExt, future, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use moored::CancelScope;
 use rmcp::ErrorData;
-use rmcp::model::{ClientJsonRpcMessage, ProtocolVersion};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcError, ProtocolVersion, ServerJsonRpcMessage};
 use rmcp::service::serve_server_with_ct;
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use super::super::message::{self, Incoming};
 use super::super::{Core, accept};
 use super::body::{self, Body};
 use super::sessions::{SessionId, Use};
-use super::streams::NotAsked;
+use super::streams::{NotAsked, Rest};
 use super::{
     LAST_EVENT, SESSION, Taste, VERSION, answer_of, error_answer, not_acceptable, streams, text_of,
     unavailable, with,
@@ -111,7 +111,7 @@ impl Core {
             let error = ErrorData::internal_error("the session has ended at its beginning", None);
             return error_answer(StatusCode::INTERNAL_SERVER_ERROR, id, error);
         };
-        let is_refused = matches!(*answer, rmcp::model::ServerJsonRpcMessage::Error(_));
+        let is_refused = matches!(*answer, ServerJsonRpcMessage::Error(_));
         let mut response = match taste {
             Taste::Object => body::json(StatusCode::OK, &*answer),
             Taste::Stream => {
@@ -139,14 +139,28 @@ impl Core {
             Ok(used) => used,
             Err((status, error)) => return error_answer(status, None, error),
         };
-        let events = match text_of(headers, &LAST_EVENT) {
+        // An empty id is none (HTML, 9.2).
+        let events = match text_of(headers, &LAST_EVENT).filter(|last| !last.is_empty()) {
             Some(last) => used.streams.resume(last),
-            None => Some(used.streams.common()),
+            None => Rest::Kept(used.streams.common()),
         };
         match events {
-            Some(events) => body::events(with(for_version(events, headers), used), &self.flushing),
-            // An error would make the client ask again without end.
-            None => body::events(stream::empty(), &self.flushing),
+            Rest::Kept(events) => {
+                body::events(with(for_version(events, headers), used), &self.flushing)
+            }
+            // A stream that ends without the answer would make many clients ask again without end.
+            Rest::Forgotten(request) => {
+                let why = "the answer to this request was given, and is not kept any more";
+                let error = JsonRpcError::new(Some(request), ErrorData::internal_error(why, None));
+                let mut event = ServerSseMessage::default();
+                event.message = Some(Arc::new(ServerJsonRpcMessage::Error(error)));
+                body::events(stream::iter([event]), &self.flushing)
+            }
+            Rest::Unknown => {
+                let why = "Last-Event-ID names no stream of this session that can be read on";
+                let error = ErrorData::invalid_request(why, None);
+                error_answer(StatusCode::BAD_REQUEST, None, error)
+            }
         }
     }
 

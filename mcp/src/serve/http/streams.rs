@@ -7,7 +7,8 @@
 //! # Invariants
 //!
 //! 1. Nothing here waits for a client to read. A stream holds at most [`EVENTS`] messages, and drops others for the answer.
-//! 2. A stream in `open` has no answer; `answered` holds at most [`ANSWERED`] streams. A reader holds its stream itself, so
+//! 2. A stream in `open` has no answer; `answered` holds at most [`ANSWERED`] streams, and `forgotten` at most
+//!    [`FORGOTTEN`] numbers of others. A reader holds its stream itself, so
 //!    an answer is not lost to a client that is about to read it.
 
 mod reader;
@@ -36,6 +37,8 @@ use self::stream::Stream;
 const EVENTS: usize = 256;
 /// The number of streams that are kept after their answers, for clients that have lost their connections.
 const ANSWERED: usize = 32;
+/// The number of streams of which it is remembered, after that, which request they answered.
+const FORGOTTEN: usize = 256;
 /// The time for which they are kept.
 const KEPT: Duration = Duration::from_secs(60);
 /// The number of messages of the client that wait to be handled. With more, the client waits.
@@ -55,7 +58,9 @@ pub(super) struct Streams {
 struct Table {
     common: Arc<Stream>,
     open: HashMap<u64, Arc<Stream>>,
-    answered: VecDeque<(Instant, Arc<Stream>)>,
+    answered: VecDeque<Answered>,
+    /// The numbers of the streams that were dropped from `answered`, with their requests.
+    forgotten: VecDeque<(u64, RequestId)>,
     requests: HashMap<RequestId, u64>,
     tokens: HashMap<ProgressToken, u64>,
     /// The questions to the client that have no answer.
@@ -65,6 +70,25 @@ struct Table {
     is_over: bool,
 }
 
+/// A stream with its answer.
+#[derive(Debug)]
+struct Answered {
+    at: Instant,
+    request: RequestId,
+    stream: Arc<Stream>,
+}
+
+/// The rest of a stream that a client asks for.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// It is there.
+    Kept(Reader),
+    /// It is not kept any more; the answer of this request was in it.
+    Forgotten(RequestId),
+    /// There was no such stream, or its request was cancelled.
+    Unknown,
+}
+
 /// The streams of a new session, and its service's side of them.
 pub(super) fn pair() -> (Streams, Wire) {
     let (inbox, messages) = mpsc::channel(INBOX);
@@ -72,6 +96,7 @@ pub(super) fn pair() -> (Streams, Wire) {
         common: Stream::new(COMMON),
         open: HashMap::new(),
         answered: VecDeque::new(),
+        forgotten: VecDeque::new(),
         requests: HashMap::new(),
         tokens: HashMap::new(),
         questions: HashMap::new(),
@@ -124,12 +149,17 @@ impl Streams {
         Reader::unread(self.table.lock().common.clone())
     }
 
-    /// The rest of a stream after the event with this id; `None` if it is not there any more.
-    pub(super) fn resume(&self, last: &str) -> Option<Reader> {
-        let (number, event) = last.split_once('/')?;
-        let (number, event) = (number.parse().ok()?, event.parse().ok()?);
-        let stream = self.table.lock().find(number)?;
-        Some(Reader::after(stream, event))
+    /// The rest of a stream after the event with this id.
+    pub(super) fn resume(&self, last: &str) -> Rest {
+        let id = last.split_once('/');
+        let id = id.and_then(|(number, event)| Some((number.parse().ok()?, event.parse().ok()?)));
+        let Some((number, event)) = id else { return Rest::Unknown };
+        let mut table = self.table.lock();
+        if let Some(stream) = table.find(number) {
+            return Rest::Kept(Reader::after(stream, event));
+        }
+        let request = table.forgotten.iter().find(|(its, _)| *its == number);
+        request.map_or(Rest::Unknown, |(_, request)| Rest::Forgotten(request.clone()))
     }
 }
 
@@ -159,7 +189,7 @@ impl Table {
 
     fn find(&mut self, number: u64) -> Option<Arc<Stream>> {
         self.forget(KEPT);
-        let mut answered = self.answered.iter().map(|(_, stream)| stream);
+        let mut answered = self.answered.iter().map(|answered| &answered.stream);
         match number {
             COMMON => Some(self.common.clone()),
             _ => {
@@ -201,9 +231,10 @@ impl Table {
             ServerJsonRpcMessage::Error(error) => error.id.as_ref(),
             _ => None,
         };
-        if let Some(stream) = answered.and_then(|id| self.over(id)) {
+        if let Some((request, stream)) = answered.and_then(|id| Some((id, self.over(id)?))) {
             self.forget(KEPT);
-            self.answered.push_back((Instant::now(), stream.clone()));
+            let (at, request) = (Instant::now(), request.clone());
+            self.answered.push_back(Answered { at, request, stream: stream.clone() });
             return (stream, true);
         }
         let number = match message {
@@ -231,11 +262,13 @@ impl Table {
 
     /// Drops answered streams that are too many, or were answered longer than `kept` ago.
     fn forget(&mut self, kept: Duration) {
-        let old = |answered: &VecDeque<(Instant, _)>| {
-            answered.front().is_some_and(|(at, _)| at.elapsed() >= kept)
-        };
-        while self.answered.len() >= ANSWERED || old(&self.answered) {
-            self.answered.pop_front();
+        let is_over = |its: &mut Answered| its.at.elapsed() >= kept;
+        while self.answered.len() >= ANSWERED || self.answered.front_mut().is_some_and(is_over) {
+            let Some(Answered { request, stream, .. }) = self.answered.pop_front() else { return };
+            if self.forgotten.len() == FORGOTTEN {
+                self.forgotten.pop_front();
+            }
+            self.forgotten.push_back((stream.number, request));
         }
     }
 }

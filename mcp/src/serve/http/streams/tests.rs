@@ -39,6 +39,13 @@ fn put(wire: &mut Wire, message: ServerJsonRpcMessage) {
     wire.send(message).now_or_never().expect("ready").expect("infallible");
 }
 
+fn kept(streams: &Streams, last: &str) -> Reader {
+    match streams.resume(last) {
+        Rest::Kept(reader) => reader,
+        other => panic!("{last}: {other:?}"),
+    }
+}
+
 /// The events that can be read now: the id of each, and its message. `true` if the stream has ended.
 fn read(reader: &mut Reader) -> (Vec<(String, Value)>, bool) {
     let mut events = Vec::new();
@@ -86,11 +93,11 @@ fn a_client_that_lost_its_connection_reads_the_rest_with_the_answer_that_came_me
     put(&mut wire, progress(1, 3));
     put(&mut wire, answer(1));
     for (last, rest) in [("1/0", 4), ("1/1", 3), ("1/2", 2), ("1/4", 0)] {
-        let (events, is_over) = read(&mut streams.resume(last).expect("it is kept"));
+        let (events, is_over) = read(&mut kept(&streams, last));
         assert_eq!((events.len(), is_over), (rest, true), "{last}");
     }
     for unknown in ["1", "2/0", "x/y", "", "1/", "-1/0", "99999999999999999999/0"] {
-        assert!(streams.resume(unknown).is_none(), "{unknown}");
+        assert!(matches!(streams.resume(unknown), Rest::Unknown), "{unknown}");
     }
 }
 
@@ -99,7 +106,7 @@ fn a_stream_that_another_connection_reads_ends_and_the_common_one_falls_silent()
     let (streams, mut wire) = pair();
     let mut first = ask(&streams, 1);
     assert_eq!(ids(&mut first), (vec!["1/0".into()], false));
-    let mut second = streams.resume("1/0").expect("it is open");
+    let mut second = kept(&streams, "1/0");
     assert_eq!(ids(&mut first), (vec![], true));
     let (mut old, mut new) = (streams.common(), streams.common());
     put(&mut wire, changed());
@@ -110,7 +117,7 @@ fn a_stream_that_another_connection_reads_ends_and_the_common_one_falls_silent()
     put(&mut wire, changed());
     drop(new);
     assert_eq!(ids(&mut streams.common()), (vec!["0/2".into()], false));
-    assert_eq!(ids(&mut streams.resume("0/0").expect("it is open")).0, ["0/1", "0/2"]);
+    assert_eq!(ids(&mut kept(&streams, "0/0")).0, ["0/1", "0/2"]);
 }
 
 #[test]
@@ -147,8 +154,9 @@ fn answers_are_kept_for_a_time_and_in_a_number_and_none_is_lost_to_its_reader() 
     for (reader, at) in readers.iter_mut().zip(1..) {
         assert_eq!(ids(reader), (vec![format!("{at}/0"), format!("{at}/1")], true));
     }
-    assert!(streams.resume("5/0").is_none());
-    assert!(streams.resume(&format!("{many}/0")).is_some());
+    let forgotten = streams.resume("5/0");
+    assert!(matches!(forgotten, Rest::Forgotten(RequestId::Number(5))), "{forgotten:?}");
+    kept(&streams, &format!("{many}/0"));
     let mut table = streams.table.lock();
     table.forget(Duration::ZERO);
     assert!(table.answered.is_empty() && table.open.is_empty() && table.tokens.is_empty());
