@@ -148,6 +148,10 @@ pub struct AttemptReport {
     pub ms: u64,
     /// The phases that it reached, in order.
     pub phases: Vec<ConnectPhaseReport>,
+    /// The reason why the server was started again after it: the failure of the attempt, or the end of the session that
+    /// followed. `None` if it was not started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_because: Option<String>,
 }
 
 /// The phases of leaving.

@@ -66,7 +66,7 @@ fn understand(args: &CallArgs) -> Result<Order, String> {
     };
     let mut servers = match config {
         Some(path) => source::load(path)?,
-        None => source::typed(&args.typed).into_iter().collect(),
+        None => source::typed(&args.typed)?.into_iter().collect(),
     };
     for server in &mut servers {
         server.call_timeout.get_or_insert(UNLESS_SAID);

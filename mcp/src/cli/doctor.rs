@@ -79,7 +79,7 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
 
 /// The servers that were asked for; `None` is the embedded fleet.
 fn configured(args: &DoctorArgs) -> Result<Option<Vec<ServerParams>>, String> {
-    if let Some(server) = source::typed(&args.typed) {
+    if let Some(server) = source::typed(&args.typed)? {
         return Ok(Some(vec![server]));
     }
     if args.configs.is_empty() {

@@ -81,15 +81,22 @@ fn labels(paths: &[&Path]) -> Vec<String> {
 }
 
 /// The one server of the command line, with an arbitrary name.
-pub(crate) fn typed(args: &TypedArgs) -> Option<ServerParams> {
+///
+/// # Errors
+///
+/// If it is a command without a name.
+pub(crate) fn typed(args: &TypedArgs) -> Result<Option<ServerParams>, String> {
     const NAME: &str = "server";
     if let Some(url) = &args.url {
-        return Some(ServerParams::http(NAME, HttpParams::new(url)));
+        return Ok(Some(ServerParams::http(NAME, HttpParams::new(url))));
     }
-    let (command, rest) = args.command.split_first()?;
+    let Some((command, rest)) = args.command.split_first() else { return Ok(None) };
+    if command.is_empty() {
+        return Err("the first word after --command is empty: it is the program to start".into());
+    }
     let mut params = StdioParams::new(command);
     params.args = rest.to_vec();
-    Some(ServerParams::stdio(NAME, params))
+    Ok(Some(ServerParams::stdio(NAME, params)))
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub(crate) async fn own(session: Arc<Session>, ordered: Ordered, shared: Arc<Sha
             session.tell(&shared, || EventKind::Closing);
             break;
         }
+        if let Some(fault) = &left.fault {
+            session.attempts.restarted(fault.line());
+        }
         let before = std::mem::replace(&mut left.leave, LeaveReport::nothing());
         let number = session.starts();
         let faults = left_uncleanly(before, &format!("the process of start {number}"));
@@ -90,6 +93,7 @@ async fn run(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> L
         return refused(session, shared, interrupted(), left.leave);
     }
     let unclean = left_uncleanly(left.leave, "the process that failed at server/discover");
+    session.attempts.restarted(ended.clone());
     life.failed_on_probe = Some(ended);
     let mut left = Box::pin(start(session, shared, life)).await;
     left.leave.suppressed.splice(0..0, unclean);

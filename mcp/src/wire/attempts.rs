@@ -46,6 +46,13 @@ impl Attempts {
         }
     }
 
+    /// The server is started again, because of the end of the last attempt or of its session.
+    pub(crate) fn restarted(&self, because: String) {
+        if let Some(last) = self.0.lock().ended.back_mut() {
+            last.restarted_because = Some(because);
+        }
+    }
+
     /// The attempts that have ended.
     pub(crate) fn all(&self) -> Vec<AttemptReport> {
         self.0.lock().ended.iter().cloned().collect()
@@ -65,7 +72,11 @@ impl Drop for UnderWay<'_> {
             record.ended.pop_front();
         }
         let ms = millis(current.began.elapsed());
-        record.ended.push_back(AttemptReport { ms, phases: current.phases });
+        record.ended.push_back(AttemptReport {
+            ms,
+            phases: current.phases,
+            restarted_because: None,
+        });
     }
 }
 
@@ -103,15 +114,16 @@ mod tests {
             }
         }
         let phase = |phase, ms| ConnectPhaseReport { phase, ms };
+        let attempt = |ms, phases| AttemptReport { ms, phases, restarted_because: None };
         let phases = vec![
             phase(ConnectPhase::Start, 1),
             phase(ConnectPhase::Probe, 20),
             phase(ConnectPhase::Initialize, 4_300),
         ];
-        assert_eq!(attempts.all(), [AttemptReport { ms: 4_321, phases }]);
+        assert_eq!(attempts.all(), [attempt(4_321, phases)]);
         for _ in 0..KEPT {
             drop(attempts.begin());
         }
-        assert_eq!(attempts.all(), vec![AttemptReport { ms: 0, phases: Vec::new() }; KEPT]);
+        assert_eq!(attempts.all(), vec![attempt(0, Vec::new()); KEPT]);
     }
 }

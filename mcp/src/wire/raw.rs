@@ -122,4 +122,21 @@ mod tests {
         let ServerRequest::CustomRequest(again) = again.request else { panic!() };
         assert_eq!(take_request(again), method_and_params(text));
     }
+
+    #[test]
+    fn a_number_with_a_fraction_keeps_its_last_digit() {
+        let mut bits: u64 = 1;
+        for _ in 0..20_000 {
+            bits = bits
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let number = f64::from_bits(bits);
+            if !number.is_finite() {
+                continue;
+            }
+            let text = serde_json::to_string(&number).expect("JSON");
+            let result = result_of(format!(r#"{{"result":{text}}}"#).as_bytes());
+            assert_eq!(result.to_string(), text);
+        }
+    }
 }

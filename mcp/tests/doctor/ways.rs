@@ -47,6 +47,24 @@ fn one_server_is_examined_and_called_by_its_command_without_a_configuration() {
     run.expect(0);
     assert_eq!(run.result()["content"][0]["text"], "ahoy");
     place.run(&["doctor", "--command"]).expect(2);
+    for words in [&["doctor"][..], &["call", "echo", "{}"]] {
+        let run = place.run(&[words, &["--command", "", "x"]].concat());
+        run.expect(2);
+        assert!(run.stderr.contains("--command is empty"), "{}", run.stderr);
+    }
+    assert_eq!(place.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_exit_status_of_a_server_is_known_even_if_our_parent_ignores_its_children() {
+    let place = Place::new();
+    let mut shell = std::process::Command::new("sh");
+    let doctor = format!("trap '' CHLD; exec {BINARY} doctor --json --command sh -c 'exit 3'");
+    shell.args(["-c", &doctor]);
+    let run = place.start_program(shell, &[]).finish();
+    run.expect(1);
+    let report = run.report();
+    assert_eq!(server(&report, "server")["error"]["exit_status"], json!({"code": 3}));
     assert_eq!(place.leftovers(), Vec::<String>::new());
 }
 

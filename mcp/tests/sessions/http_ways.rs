@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use moored_mcp::{CallError, Delete, HttpParams, Outcome, ServerParams};
 use serde_json::json;
 
-use crate::support::http::{Reply, Request, Server, legacy};
+use crate::support::http::{End, Reply, Request, Server, legacy};
 use crate::support::{at, brisk_group, echo, within_limit};
 
 #[tokio::test]
@@ -325,6 +325,41 @@ async fn a_delete_that_is_refused_says_what_the_server_said() {
             let leave = group.close().await.servers[0].leave.clone();
             assert_eq!(leave.delete, Delete::Failed);
             assert!(leave.suppressed[0].contains(said), "{leave:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_in_the_answer_to_an_accepted_notification_is_a_warning() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "notifications/initialized" => Reply::json(json!({
+                "jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "too early"},
+            })),
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        let info = group.connect(at("s", &server.url)).await.expect("the status is 200");
+        let warning = info.warnings.iter().find(|it| it.contains("too early")).expect("a warning");
+        assert!(warning.contains("notifications/initialized"), "{warning}");
+        assert!(group.close().await.all_well());
+        // A body without an error, and one that never comes to its end.
+        for reply in [
+            Reply::json(json!({"jsonrpc": "2.0", "id": null, "result": {}})),
+            Reply::json(json!({})).of_status(202),
+            Reply::events("{", End::Open).with("content-type", "application/json"),
+        ] {
+            let server = Server::start(move |request| match request.rpc.as_str() {
+                "notifications/initialized" => reply.clone(),
+                _ => legacy(request),
+            })
+            .await;
+            let group = brisk_group();
+            let info = group.connect(at("s", &server.url)).await.expect("it comes up");
+            assert_eq!(info.warnings, Vec::<String>::new());
+            assert!(group.close().await.all_well());
         }
     })
     .await;

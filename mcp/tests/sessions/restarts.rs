@@ -58,6 +58,9 @@ async fn a_child_that_dies_in_a_call_comes_back_with_its_components() {
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
         assert_eq!(report.servers[0].starts, 2);
+        let why = report.servers[0].attempts.iter().map(|it| it.restarted_because.as_deref());
+        let [Some(first), None] = why.collect::<Vec<_>>()[..] else { panic!("{report:?}") };
+        assert!(first.contains("status 7"), "{first}");
     })
     .await;
 }

@@ -119,6 +119,9 @@ async fn a_child_that_exits_again_is_told_by_its_second_end() {
         let report = group.close().await;
         assert_eq!(report.servers[0].starts, 2);
         assert!(report.clean, "{report:?}");
+        let first = report.servers[0].attempts[0].restarted_because.as_deref().expect("why");
+        assert!(first.contains("status 3") && first.contains("server/discover"), "{first}");
+        assert_eq!(report.servers[0].attempts[1].restarted_because, None);
     })
     .await;
 }

@@ -219,14 +219,16 @@ fn refused(
 
 /// The error text in a body with an error status: that of its JSON-RPC error, or the beginning of the body.
 fn words(body: &[u8]) -> Option<String> {
+    error_in(body).or_else(|| body::preview(body))
+}
+
+/// The text of the JSON-RPC error that a body is.
+pub(super) fn error_in(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Error {
         error: rmcp::model::ErrorData,
     }
-    match serde_json::from_slice::<Error>(body) {
-        Ok(Error { error }) => Some(rejection(&error)),
-        Err(_) => body::preview(body),
-    }
+    serde_json::from_slice::<Error>(body).ok().map(|it| rejection(&it.error))
 }
 
 /// A request that could not be sent, classified by `reqwest`'s reason.

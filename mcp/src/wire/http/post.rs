@@ -1,6 +1,7 @@
 //! The exchanges of a session: a message is posted, a stream is requested, and the answer is classified.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{StatusCode, Version};
 use reqwest::Response;
@@ -11,13 +12,16 @@ use rmcp::transport::streamable_http_client::{
 };
 
 use super::cancelling::Cancellation;
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::headers::{self, Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
 use super::stream::{Begun, ResponseStream, RmcpEvents, Way};
 use super::{EVENT_STREAM, HttpError, HttpSession, JSON};
 use crate::wire::body;
 use crate::wire::message::{Kind, cancelled_id, request_id};
 use crate::wire::pending::Waits;
+
+/// The time for which the body of an answer is read that needs none.
+const BESIDE: Duration = Duration::from_millis(200);
 
 /// The session's view of the shared client.
 #[derive(Debug, Clone)]
@@ -128,6 +132,9 @@ impl SessionClient {
             return refused(session, kind, response, had_session, &waits).await;
         }
         if !kind.expects_answer() {
+            if headers::is(&response, JSON) {
+                self.note_error_in(response, kind).await;
+            }
             return Ok(StreamableHttpPostResponse::Accepted);
         }
         if let Some(coding) = headers::unknown_coding(&response) {
@@ -164,6 +171,20 @@ impl SessionClient {
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
         Err(Failure::Unexpected(other_content(&response)))
+    }
+
+    /// A message that needs no answer was accepted. An error in the body all the same is a warning, because the status says
+    /// that the session goes on.
+    async fn note_error_in(&self, response: Response, kind: &Kind) {
+        let session = &*self.0;
+        // Such a body comes with its head. The session does not wait for one that is late.
+        let body = tokio::time::timeout(BESIDE, body::beginning(response)).await;
+        if let Some(words) = body.ok().and_then(|body| failure::error_in(&body)) {
+            let (url, to) = (&session.shown_url, kind.subject());
+            session
+                .recorder
+                .warn(format!("{url} accepted {to} and answered with an error: {words}"));
+        }
     }
 
     /// Posts the answer to a request of the server that came before the handshake was over.
