@@ -48,7 +48,7 @@ impl<W: AsyncWrite + Send + Unpin> ToServer for Lent<W> {
     }
 }
 
-/// What the writer of a pipe knows about its server.
+/// The state of a server's input, as the writer of its pipe knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hearing {
     /// It reads, as far as is known.
