@@ -143,7 +143,7 @@ fn children() -> usize {
 
 /// Waits until `is_so` is `Ok`, because there is no event to wait for; fails with its last error.
 async fn eventually(what: &str, is_so: impl Fn() -> Result<(), String>) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(5);
     let mut looks = tokio::time::interval(Duration::from_millis(1));
     while let Err(why) = is_so() {
         assert!(Instant::now() < end, "{what}: {why}");
