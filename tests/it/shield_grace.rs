@@ -163,27 +163,6 @@ fn r12_what_is_inside_an_entered_shield_that_gave_way_sees_what_is_cancelled_aro
 }
 
 #[test]
-fn r12_a_run_inside_an_entered_shield_that_gave_way_to_an_earlier_run_is_cancelled() {
-    let (clock, gate, log) = (MockClock::new(), Gate::new(), Log::new());
-    let outer = CancelScope::new();
-    let body = async {
-        let entered = CancelScope::new().shielded().grace(SECOND).enter().unwrap();
-        entered.run(gate.wait()).await.unwrap();
-        let again = entered.run(async { moored::is_cancelled() }).await.unwrap();
-        log.add(format!("the next run is cancelled: {again}"));
-        let _ = entered.exit();
-    };
-    let mut run = hand(task(outer.run(body)).clock(clock.clone()));
-    run.pending();
-    outer.cancel();
-    run.idle();
-    clock.advance(SECOND);
-    gate.open();
-    run.drive().unwrap();
-    log.is(&["the next run is cancelled: true"]);
-}
-
-#[test]
 fn r12_a_grace_ends_with_the_cancellation_that_began_it() {
     let (clock, log, gate) = (MockClock::new(), Log::new(), Gate::new());
     let outer = CancelScope::new();
