@@ -62,6 +62,7 @@ pub(crate) mod stop;
 mod undelivered;
 mod unplaced;
 pub(crate) mod warnings;
+pub(crate) mod withdrawn;
 
 /// The handle of a session of rmcp.
 pub(crate) type Peer = rmcp::service::Peer<RoleClient>;

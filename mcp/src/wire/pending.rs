@@ -22,6 +22,7 @@ use super::lists::Sieve;
 use super::message::Kind;
 use super::notices::Notices;
 use super::raw;
+use super::withdrawn::Withdrawn;
 use crate::answer::Progress;
 use crate::callbacks::Tag;
 
@@ -58,6 +59,8 @@ pub(crate) struct Pending {
     waiting: Mutex<Table>,
     sieve: Sieve,
     pub(crate) notices: Notices,
+    /// The requests of the server that it has taken back.
+    withdrawn: Withdrawn,
     /// The last answers to `server/discover` and to `initialize`, as they came.
     introductions: Mutex<[Value; 2]>,
     /// The desk for the server's notifications, which gets them in the order in which they come.
@@ -235,6 +238,22 @@ impl Pending {
     pub(crate) fn renewed(&self) {
         self.waiting.lock().dropped.clear();
         self.notices.renewed();
+        self.withdrawn.renewed();
+    }
+
+    /// A request of the server is about to be handled. Returns whether the server has not taken it back.
+    pub(super) fn is_wanted(&self, asked: &RequestId) -> bool {
+        self.withdrawn.is_wanted(asked)
+    }
+
+    /// The server has cancelled a request of its own; or, in the newer era, a stream of ours, which has an id of ours.
+    fn cancelled(&self, id: &RequestId) {
+        let table = self.waiting.lock();
+        let is_stream = table.requests.get(id).is_some_and(|waiting| waiting.kind.listens());
+        drop(table);
+        if !is_stream {
+            self.withdrawn.taken_back(id);
+        }
     }
 
     /// Passes a notification on. It came as `text`, on the stream of the request `stream` if it came on one.
@@ -246,6 +265,10 @@ impl Pending {
     ) {
         let of_progress = match notification {
             ServerNotification::ProgressNotification(told) => self.progressed(&told.params),
+            ServerNotification::CancelledNotification(told) => {
+                told.params.request_id.as_ref().inspect(|id| self.cancelled(id));
+                None
+            }
             _ => None,
         };
         let Some(desk) = self.desk.as_ref().filter(|_| !raw::is_internal(notification)) else {

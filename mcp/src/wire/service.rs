@@ -38,6 +38,9 @@ impl Service<RoleClient> for Answering {
             // Our reader passes no other request on.
             _ => return Err(unknown("such a request")),
         };
+        if !self.pending.is_wanted(&context.id) {
+            return Err(taken_back());
+        }
         let origin = context.extensions.get::<InboundStreamOrigin>();
         let stream = match origin {
             Some(InboundStreamOrigin::OutboundRequest(id)) => Some(id),
@@ -54,7 +57,7 @@ impl Service<RoleClient> for Answering {
         let Some(answer) = asked else { return Err(unknown(&method)) };
         let answer = tokio::select! {
             biased;
-            () = context.ct.cancelled() => Err(RequestError::internal("the request was cancelled")),
+            () = context.ct.cancelled() => return Err(taken_back()),
             answer = answer.given() => answer,
         };
         match answer {
@@ -77,6 +80,11 @@ impl Service<RoleClient> for Answering {
     fn get_info(&self) -> ClientConfig {
         self.config.clone()
     }
+}
+
+/// The server does not wait for this answer.
+fn taken_back() -> ErrorData {
+    ErrorData::internal_error("the request was cancelled", None)
 }
 
 fn unknown(method: &str) -> ErrorData {

@@ -254,27 +254,76 @@ async fn a_request_that_the_server_takes_back_cancels_its_callback() {
 
 #[tokio::test]
 async fn a_request_that_is_taken_back_over_http_cancels_its_callback() {
-    use crate::support::http::{End, Reply, Request, Server, legacy};
+    use crate::support::http::{Feed, Reply, Request, Server, legacy};
     within_limit(async {
-        let server = Server::start(|request: &Request| match request.rpc.as_str() {
-            "tools/call" => {
-                let asked = json!({"jsonrpc": "2.0", "id": "q1", "method": "vendor/ask"});
-                let taken_back = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q1"}});
-                let answer = json!({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}});
-                let events = [asked, taken_back, answer].map(|event| format!("data: {event}\n\n"));
-                Reply::events(events.concat(), End::Whole)
-            }
+        let feed = Feed::new();
+        let calls = feed.clone();
+        let server = Server::start(move |request: &Request| match request.rpc.as_str() {
+            "tools/call" => Reply::Fed(calls.clone()),
             _ => legacy(request),
         })
         .await;
         let (says, mut hears) = mpsc::unbounded_channel();
         let group = SessionGroup::start(brisk().callbacks(never(&says)));
         group.connect(at("s", &server.url)).await.expect("up");
-        call(&group, "s/echo", json!({})).await;
-        assert_eq!(hears.recv().await, Some("begun"));
-        assert_eq!(hears.recv().await, Some("dropped"));
+        tokio::join!(call(&group, "s/echo", json!({})), async {
+            feed.push(&json!({"jsonrpc": "2.0", "id": "q1", "method": "vendor/ask"}));
+            assert_eq!(hears.recv().await, Some("begun"));
+            feed.push(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q1"}}));
+            assert_eq!(hears.recv().await, Some("dropped"));
+            let id = server.requested("tools/call")[0].clone();
+            feed.push(&json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}}));
+            feed.end();
+        });
         let posts = server.log().iter().filter(|it| *it == "POST ").count();
         assert_eq!(posts, 0, "a request that is taken back gets no answer");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+/// Two streams of a server have no common order.
+#[tokio::test]
+async fn a_request_that_comes_after_its_cancellation_on_another_stream_is_not_passed_on() {
+    use crate::support::http::{Feed, Reply, Request, Server, legacy};
+    within_limit(async {
+        let (common, own) = (Feed::new(), Feed::new());
+        let (gets, calls) = (common.clone(), own.clone());
+        let server = Server::start(move |request: &Request| match request.rpc.as_str() {
+            _ if request.verb == "GET" => Reply::Fed(gets.clone()),
+            "tools/call" => Reply::Fed(calls.clone()),
+            _ => legacy(request),
+        })
+        .await;
+        let (says, mut hears) = mpsc::unbounded_channel();
+        let heard = says.clone();
+        let callbacks = Callbacks::new()
+            .on_request("vendor/ask", move |asked: ServerMessage| {
+                let _sent = says.send(asked.params["n"].clone());
+                async { Ok(json!({})) }
+            })
+            .on_notification(move |_| {
+                let _sent = heard.send(json!("a word"));
+                async {}
+            });
+        let group = SessionGroup::start(brisk().callbacks(callbacks));
+        group.connect(at("s", &server.url)).await.expect("up");
+        let asks = |n: i32| json!({"jsonrpc": "2.0", "id": format!("q{n}"), "method": "vendor/ask", "params": {"n": n}});
+        tokio::join!(call(&group, "s/echo", json!({})), async {
+            server.asked("POST tools/call").await;
+            common.push(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q1"}}));
+            common.push(&json!({"jsonrpc": "2.0", "method": "vendor/word"}));
+            assert_eq!(hears.recv().await, Some(json!("a word")), "the cancellation has been read");
+            own.push(&asks(1));
+            own.push(&asks(2));
+            assert_eq!(hears.recv().await, Some(json!(2)), "the first one is not passed on");
+            // The server uses the id again.
+            own.push(&asks(1));
+            assert_eq!(hears.recv().await, Some(json!(1)));
+            let id = server.requested("tools/call")[0].clone();
+            own.push(&json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}}));
+            own.end();
+        });
         assert!(group.close().await.all_well());
     })
     .await;

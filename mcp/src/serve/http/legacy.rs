@@ -59,6 +59,11 @@ impl Core {
             Err(NotAsked::IdInUse) => {
                 return error_answer(StatusCode::BAD_REQUEST, id, message::id_in_use());
             }
+            // The client does not wait for this answer.
+            Err(NotAsked::TakenBack) => {
+                let error = ErrorData::internal_error("the request was cancelled", None);
+                return error_answer(StatusCode::BAD_REQUEST, id, error);
+            }
         };
         let events = with(for_version(events, headers), used);
         match taste {

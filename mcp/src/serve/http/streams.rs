@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 pub(super) use self::reader::Reader;
 use self::stream::Stream;
+use crate::wire::withdrawn::Withdrawn;
 
 /// The largest number of messages that a stream holds.
 const EVENTS: usize = 256;
@@ -65,6 +66,8 @@ struct Table {
     tokens: HashMap<ProgressToken, u64>,
     /// The questions to the client that have no answer.
     questions: HashMap<RequestId, u64>,
+    /// The requests that the client has taken back: each of its messages may come over a connection of its own.
+    withdrawn: Withdrawn,
     /// The number of the newest stream.
     newest: u64,
     is_over: bool,
@@ -100,6 +103,7 @@ pub(super) fn pair() -> (Streams, Wire) {
         requests: HashMap::new(),
         tokens: HashMap::new(),
         questions: HashMap::new(),
+        withdrawn: Withdrawn::default(),
         newest: COMMON,
         is_over: false,
     }));
@@ -114,6 +118,8 @@ pub(super) enum NotAsked {
     /// Another request of the session has the same id and no answer: of the two, one answer could not be told from the
     /// other.
     IdInUse,
+    /// The client has taken it back before it came.
+    TakenBack,
 }
 
 impl Streams {
@@ -124,7 +130,7 @@ impl Streams {
     /// If the future is dropped, the service does not get the request.
     pub(super) async fn ask(&self, request: ClientJsonRpcMessage) -> Result<Reader, NotAsked> {
         let place = self.inbox.reserve().await.map_err(|_| NotAsked::Over)?;
-        let stream = self.table.lock().begin(&request).ok_or(NotAsked::IdInUse)?;
+        let stream = self.table.lock().begin(&request)?;
         place.send(request);
         Ok(Reader::first(stream))
     }
@@ -164,18 +170,21 @@ impl Streams {
 }
 
 impl Table {
-    /// Begins the stream of a request; `None` if its id is in use.
-    fn begin(&mut self, request: &ClientJsonRpcMessage) -> Option<Arc<Stream>> {
-        if let ClientJsonRpcMessage::Request(request) = request
-            && self.requests.contains_key(&request.id)
-        {
-            return None;
+    /// Begins the stream of a request.
+    fn begin(&mut self, request: &ClientJsonRpcMessage) -> Result<Arc<Stream>, NotAsked> {
+        if let ClientJsonRpcMessage::Request(request) = request {
+            if self.requests.contains_key(&request.id) {
+                return Err(NotAsked::IdInUse);
+            }
+            if !self.withdrawn.is_wanted(&request.id) {
+                return Err(NotAsked::TakenBack);
+            }
         }
         self.newest += 1;
         let stream = Stream::new(self.newest);
         if self.is_over {
             stream.end();
-            return Some(stream);
+            return Ok(stream);
         }
         self.open.insert(self.newest, stream.clone());
         if let ClientJsonRpcMessage::Request(request) = request {
@@ -184,7 +193,7 @@ impl Table {
                 self.tokens.insert(token, self.newest);
             }
         }
-        Some(stream)
+        Ok(stream)
     }
 
     fn find(&mut self, number: u64) -> Option<Arc<Stream>> {
@@ -208,7 +217,9 @@ impl Table {
             }
             ClientJsonRpcMessage::Notification(told) => {
                 if let ClientNotification::CancelledNotification(it) = &told.notification {
-                    return self.over(it.params.request_id.as_ref()?);
+                    let id = it.params.request_id.as_ref()?;
+                    self.withdrawn.taken_back(id);
+                    return self.over(id);
                 }
             }
             ClientJsonRpcMessage::Request(_) => {}

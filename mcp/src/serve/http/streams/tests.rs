@@ -180,6 +180,27 @@ fn a_cancelled_request_has_no_answer_and_the_end_of_the_service_ends_all_streams
 }
 
 #[test]
+fn a_request_that_comes_after_its_cancellation_is_not_handed_on() {
+    let (streams, mut wire) = pair();
+    let cancel = |id: i64| {
+        client(
+            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}),
+        )
+    };
+    assert_eq!(streams.tell(cancel(1)).now_or_never(), Some(true));
+    assert_eq!(
+        streams.ask(call(1)).now_or_never().and_then(Result::err),
+        Some(NotAsked::TakenBack)
+    );
+    // A cancellation that comes too late is none of a later request with the same id.
+    let mut one = ask(&streams, 1);
+    put(&mut wire, server(json!({"jsonrpc": "2.0", "id": 1, "result": {}})));
+    assert!(ids(&mut one).1);
+    assert_eq!(streams.tell(cancel(1)).now_or_never(), Some(true));
+    let _again = ask(&streams, 1);
+}
+
+#[test]
 fn a_withdrawn_question_is_withdrawn_where_it_was_asked() {
     let (streams, mut wire) = pair();
     let mut reader = ask(&streams, 1);
