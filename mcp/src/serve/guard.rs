@@ -29,9 +29,9 @@ pub(super) fn admit(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(), Refused> {
-    // In HTTP/2 the name is a part of the address.
+    // A name in the address counts, and not the one in `Host` (RFC 9112, 3.2.2). In HTTP/2 it is always there.
     let host = single(headers, &HOST).map_err(Refused::Malformed)?;
-    let host = host.or_else(|| uri.authority().map(|it| it.as_str()));
+    let host = uri.authority().map(|it| it.as_str()).or(host);
     let malformed = |why: &str| Refused::Malformed(why.to_owned());
     let host = host.ok_or_else(|| malformed("the request names no Host"))?;
     let name =
@@ -172,8 +172,15 @@ mod tests {
         let named = GatewayOptions::default().allow_host("Gateway.example");
         assert!(admitted(&named, &[(HOST, "gateway.example:443")]));
         assert!(admitted(&named, &[(HOST, "gateway.example.")]));
-        let authority = Uri::from_static("http://evil.example/mcp");
-        assert!(admit(&options, &authority, &HeaderMap::new()).is_err());
+        for host in [&[][..], &[(HOST, "localhost")]] {
+            let authority = Uri::from_static("http://evil.example/mcp");
+            let refused = admit(&options, &authority, &headers(host));
+            assert!(matches!(refused, Err(Refused::Forbidden(_))), "{host:?}: {refused:?}");
+            let authority = Uri::from_static("http://localhost:1/mcp");
+            assert_eq!(admit(&options, &authority, &headers(host)), Ok(()), "{host:?}");
+        }
+        let authority = Uri::from_static("http://localhost/mcp");
+        assert_eq!(admit(&options, &authority, &headers(&[(HOST, "evil.example")])), Ok(()));
     }
 
     #[test]
