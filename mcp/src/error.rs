@@ -70,6 +70,8 @@ impl std::error::Error for ConnectError {
 }
 
 /// A call that has no result.
+///
+/// The `source` of a failure goes on where the first line of its report ends, down to the operating system's error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -118,7 +120,9 @@ pub enum CallError {
         server: String,
         /// The failure.
         report: Box<ErrorReport>,
-        /// The failure itself.
+        /// Its kind.
+        outcome: Outcome,
+        /// The cause of the failure, where the chain of the report goes on after its first line.
         #[source]
         source: Option<SharedError>,
     },
@@ -127,9 +131,11 @@ pub enum CallError {
     ServerGone {
         /// The server.
         server: String,
-        /// The cause of its end.
+        /// The failure that ended it.
         report: Box<ErrorReport>,
-        /// The failure itself.
+        /// The kind of that failure.
+        outcome: Outcome,
+        /// The cause of the failure, where the chain of the report goes on after its first line.
         #[source]
         source: Option<SharedError>,
     },
@@ -150,16 +156,22 @@ impl CallError {
     /// The kind of the failure, if the request failed or its server went away. For example, 401 is
     /// [`Outcome::AuthRequired`].
     pub fn outcome(&self) -> Option<Outcome> {
-        let (Self::Failed { source, .. } | Self::ServerGone { source, .. }) = self else {
-            return None;
-        };
-        source.as_ref()?.downcast_ref::<Fault>().map(|fault| fault.outcome)
+        match self {
+            Self::Failed { outcome, .. } | Self::ServerGone { outcome, .. } => Some(*outcome),
+            _ => None,
+        }
+    }
+
+    /// The error of a request that failed by `fault`.
+    pub(crate) fn failed(server: String, fault: &Fault) -> Self {
+        let report = fault.report(None).into();
+        Self::Failed { server, report, outcome: fault.outcome, source: fault.cause() }
     }
 
     /// The error of a session that has ended by `fault`.
     pub(crate) fn server_gone(server: String, report: ErrorReport, fault: &Fault) -> Self {
-        let source: SharedError = Arc::new(fault.clone());
-        Self::ServerGone { server, report: report.into(), source: Some(source) }
+        let report = report.into();
+        Self::ServerGone { server, report, outcome: fault.outcome, source: fault.cause() }
     }
 
     /// The error of a name that no component has.
@@ -167,6 +179,28 @@ impl CallError {
         match kind {
             ComponentKind::Tool => Self::UnknownTool(name.to_owned()),
             kind => Self::Unknown { kind, name: name.to_owned() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_of_a_failed_call_goes_on_where_its_text_ends() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let fault = Fault::caused(Outcome::Unreachable, "cannot reach it", refused);
+        let report = fault.report(None);
+        let errors = [
+            CallError::failed("s".into(), &fault),
+            CallError::server_gone("s".into(), report.clone(), &fault),
+        ];
+        for error in errors {
+            assert_eq!(error.outcome(), Some(Outcome::Unreachable));
+            let chain = crate::fault::chain(&error);
+            assert!(chain[0].ends_with(&report.chain[0]), "{chain:?}");
+            assert_eq!(chain[1..], report.chain[1..]);
         }
     }
 }

@@ -28,6 +28,11 @@ impl Fault {
         Self { outcome, message: message.into(), source: None, exit: None, wait: None }
     }
 
+    /// The cause of the failure.
+    pub(crate) fn cause(&self) -> Option<SharedError> {
+        self.source.clone()
+    }
+
     /// A failure with its cause.
     pub(crate) fn caused(
         outcome: Outcome,

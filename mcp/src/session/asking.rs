@@ -148,11 +148,7 @@ impl Session {
 
     /// The error of a request that failed although the session may still be up.
     fn failed(&self, fault: Fault) -> CallError {
-        CallError::Failed {
-            server: self.params.name.clone(),
-            report: fault.report(None).into(),
-            source: Some(Arc::new(fault)),
-        }
+        CallError::failed(self.params.name.clone(), &fault)
     }
 
     /// Waits for the end of a connection. The session may be up again by then, with another one.

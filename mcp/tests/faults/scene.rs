@@ -277,6 +277,12 @@ pub(crate) fn told(error: &ConnectError) -> String {
 
 /// An error of a call, for the page.
 pub(crate) fn told_of_call(error: &CallError) -> String {
+    if let CallError::ServerGone { report, .. } | CallError::Failed { report, .. } = error {
+        // The text of the error is the first line of the report; its sources are the others.
+        assert_eq!(report.chain.first(), Some(&report.message));
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        assert_eq!(source.as_ref(), report.chain.get(1), "{:?}", report.chain);
+    }
     match error {
         CallError::ServerGone { report, .. } => format!("gone: {}", cause(&report.chain)),
         CallError::Failed { report, .. } => format!("the call failed: {}", cause(&report.chain)),
