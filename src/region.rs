@@ -6,10 +6,11 @@
 //! # Invariants
 //!
 //! 1. `ENTERED`, `LEFT`, `CANCELLED` and `STOP` are set once and never cleared. Each is stored under the
-//!    node's lock, so that a thread that holds the lock reads the current value.
-//! 2. A node with `LEFT` has no exits, no adopted waves and no waker of a run, and gets none: code that
-//!    adds one does so under the lock, for an exit that of the stack's cell, after it has read `LEFT`. So an exit
-//!    that is handed over meets a region that will run it, or goes on to the next (R8).
+//!    node's lock, or before the node is shared, so a thread that holds the lock reads the current value.
+//! 2. A node with `LEFT` has no exits, no adopted waves and no waker of a run, and gets none. Code that adds a wave
+//!    reads `LEFT` first, under the same lock. Code that adds an exit to a stack reads the mark in the stack's cell
+//!    first, under the lock of the cell; the mark is set together with `LEFT`. A run that has left adds no waker. So an
+//!    exit that is handed over meets a region that will run it, or goes on to the next (R8).
 //! 3. The parent is set when the region is entered. It changes only when the region is handed over (R4),
 //!    or to skip ancestors that were left: the effective parent is the nearest live ancestor (R1).
 //! 4. `inner.waker` wakes the `run` that attends the node. A thread that takes it sets `REWAKE`, and

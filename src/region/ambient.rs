@@ -4,7 +4,7 @@
 //! It is set while polling and while dropping; at any other time no region is current (R5). A poll of a region that has
 //! a node moves the node into the thread-local, puts the former node aside, and swaps them back afterwards; regions
 //! further out are the parents of the node. Regions that are polled without a node, most of them for the first time,
-//! are in a list above it, because few of them know their parent. Panics of user code are caught inside, so that no
+//! are in a list above it (`LIGHTS`), because few of them know their parent. Panics of user code are caught inside, so that no
 //! unwinding passes through.
 //!
 //! # Invariants
@@ -66,12 +66,12 @@ ambient! {
 
 /// A region is current.
 const INSIDE: u32 = 1;
-/// An exit of `node` runs: a region that is entered in it is shielded from the cancellation of
+/// An exit of `node` runs: a region that is entered in it is sheltered from the cancellation of
 /// the exit's home (R14).
 const IN_EXIT: u32 = 1 << 1;
 /// A shield that holds was polled since the innermost region was made current (R12).
 const SHIELD_UP: u32 = 1 << 2;
-/// The innermost region is in its first poll and has a node, and so have the regions around it.
+/// The innermost region is the last entry of `LIGHTS` and has got a node, and so have the regions around it.
 const MADE: u32 = 1 << 3;
 /// The outermost region without a node is an executor child, and `home` is its home, if it has one.
 const POSTED: u32 = 1 << 4;

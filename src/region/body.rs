@@ -1,4 +1,4 @@
-//! A body of any type: the code behind the quick path of a poll is compiled once for all of them.
+//! A body of any type: the code behind the quick path of a poll is compiled once for all types.
 
 use crate::reason::Leaving;
 use std::future::Future;
@@ -30,7 +30,7 @@ pub(crate) struct InPlace<'a, F: Future> {
 }
 
 impl<F: Future> InPlace<'_, F> {
-    /// For the slow path. The quick path has its own, which then need not stand in memory.
+    /// A second value for the slow path, which takes its address. So the first one, of the quick path, can stay in registers.
     #[inline(always)]
     pub(super) fn again(&mut self) -> InPlace<'_, F> {
         InPlace { body: self.body.as_mut(), value: self.value, why: self.why }

@@ -1,4 +1,4 @@
-//! A region before it has a node: the cheap form of a scope that gets no request, and of a stack.
+//! A region before it has a node: the cheap form of a scope that gets no request, and of a task, a time limit and a stack.
 //!
 //! A node is made when it is needed: by a handle, by a request, by a region inside that has to know its
 //! parent, or by the first poll that is pending. A body that is ready at its first poll leaves without a node
@@ -12,11 +12,12 @@
 //!
 //! # Invariants
 //!
-//! 1. A draft has one node at most; it never changes. A thread that stores the node and a thread that leaves the region without
-//!    one both change the word of the [stamp](super::stamp): the second of them marks the node as left.
-//! 2. Of several threads that enter the region, the first to change the stamp does, and the others find its owner there (R2).
-//! 3. The node that was made inside is entered; a node that was made from outside is entered by the run, or becomes the scope of
-//!    which the inner node is a stay.
+//! 1. A draft has one node at most, and never gets another. A thread that stores the node and a thread that leaves the region
+//!    without one both change the word of the [stamp](super::stamp): the second of them marks the node as left.
+//! 2. Of several threads that enter the region, the first to change the stamp enters it, and the others find the owner there
+//!    (R2).
+//! 3. A node that was made inside is entered from the start. A node that was made from outside is entered by the run, or becomes
+//!    the scope in which the node that was made inside is a stay.
 
 mod settings;
 
@@ -276,7 +277,7 @@ impl<T: Set> Draft<T> {
         node
     }
 
-    /// The node of a stack that no run borrows. If a run was leaked before it had a node, this one is entered in its place.
+    /// The node of a stack that no run borrows. If a run was leaked before it had a node, the node is entered here in its place.
     pub(crate) fn settled_node(&self, owner: Identity) -> &Arc<Node> {
         let node = self.node();
         if !node.is_entered() {

@@ -29,7 +29,7 @@ impl Running {
         observe::comes_before(&self.begun, exits);
     }
 
-    /// As that of [`ExitWork`].
+    /// See [`ExitWork::claim`](super::ExitWork::claim).
     pub(super) fn claim(&self) -> bool {
         self.exit.as_ref().is_some_and(Exit::claim)
     }
@@ -77,7 +77,7 @@ impl Running {
             self.bound = home.and_then(|home| {
                 let grace = clock::exit_grace(home)?;
                 let due = clock::now(home).checked_add(grace)?;
-                observe::is_bounded(&self.begun, due);
+                observe::bounded(&self.begun, due);
                 Some((grace, clock::timer(home, due)))
             });
         }
@@ -140,7 +140,7 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    /// In its region `home`. `None` if its time is over already.
+    /// The exit goes on as a [`Running`] of its region `home`. `None` if its time is over already.
     pub(super) fn running(
         self,
         home: Option<Arc<Node>>,

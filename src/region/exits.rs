@@ -56,7 +56,7 @@ impl Exit {
         self.0.at
     }
 
-    /// As that of [`ExitWork`], like the next two.
+    /// See [`ExitWork::poll`]; the next two functions are those of [`ExitWork`], too.
     #[inline]
     pub(super) fn poll(
         &mut self,

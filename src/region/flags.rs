@@ -18,13 +18,13 @@
 pub(super) const CANCELLED: u32 = 1;
 /// The owner, the place and the parent are recorded.
 ///
-/// Set by the first use of the region (`enter`), or when its node is made entered (`enter::entered`, `leave::born_left`,
-/// `stay::stay_in`). Read before any use, so that only the first one enters.
+/// Set by the first use of the region (`enter`), or when its node is made entered (`enter::entered`,
+/// `leave::mark_entered`, `stay::stay_in`). Read before any use, so that only the first one enters.
 pub(super) const ENTERED: u32 = 1 << 2;
 /// A `run` or a `close` polls the region, so it can adopt exits and record failures.
 ///
-/// Set by `enter::attend`; cleared by `frame::detach`, which hands a region back. Read under the lock by code that gives the
-/// region an exit (`inbox::adopt`) or a failure (`record::take_in`).
+/// Set by `enter::attend`, or when its node is made for a run; cleared by `frame::detach`, which hands a region back. Read under
+/// the lock by code that gives the region an exit (`inbox::adopt`) or a failure (`record::take_in`).
 pub(super) const ATTENDED: u32 = 1 << 3;
 /// The region is closed for good.
 ///
@@ -32,7 +32,7 @@ pub(super) const ATTENDED: u32 = 1 << 3;
 /// code that gives the region anything: it goes on to the next region outwards. Read without the lock by walks outwards,
 /// which pass a region that was left.
 pub(super) const LEFT: u32 = 1 << 4;
-/// `adopted` or `records` is not empty.
+/// There are waves in `More::adopted` or failures in `Rest::sent`, for the run to take.
 ///
 /// Set by `inbox::adopt`, `record::take_in` and `frame::detach`; cleared by `inbox::take_inbox`. Read by the run, after it has
 /// registered its waker.
@@ -54,8 +54,8 @@ pub(super) const ROOT: u32 = 1 << 7;
 pub(super) const SHELTERED: u32 = 1 << 8;
 /// A time of the region has changed, and its run has not seen that yet.
 ///
-/// Set by `time/settings` and by a stop with a grace; cleared by the run before it looks at the times
-/// (`frame::poll_timers`), or by a run with a timer of its own (`lone`).
+/// Set by `time/settings`, by a stop with a grace, and when a node with a time is made; cleared by the run before it looks at the
+/// times (`frame::poll_timers`), or by a run with a timer of its own (`lone`).
 pub(super) const DEADLINE: u32 = 1 << 9;
 /// The region is linked in the nearest region around it that can be cancelled, so a request there reaches it (invariant 5 of
 /// the room).
@@ -74,7 +74,8 @@ pub(super) const STOP: u32 = 1 << 11;
 pub(super) const SHIELD: u32 = 1 << 12;
 /// The region, or a task around it, may have been given a clock of its own.
 ///
-/// Set by `time/clock` and inherited at the entry. Read before a walk outwards for the clock, which is left out without it.
+/// Set by `time/clock` and inherited at the entry; cleared by `enter::take_over`. Read before a walk outwards for the clock, which
+/// is left out without it.
 pub(super) const CLOCKED: u32 = 1 << 13;
 /// A scope that became a stay in another node of the same scope: its kind is [`Kind::Stay`](super::Kind::Stay).
 ///
@@ -86,7 +87,8 @@ pub(super) const STAY: u32 = 1 << 14;
 pub(super) const BELOW: u32 = 1 << 15;
 /// A child on an executor: a poll of its group does not poll the child.
 ///
-/// Set when the child's node is made. Read by the search for shields that a poll may reach.
+/// Set when the child's node is made. Read by `links::put_into`, which links the group, and by the search for shields that a poll may
+/// reach.
 pub(super) const ON_EXECUTOR: u32 = 1 << 16;
 /// The region is cancelled, and a shield inside has kept its body once: the children of the groups inside are cancelled (R12).
 ///
@@ -94,7 +96,7 @@ pub(super) const ON_EXECUTOR: u32 = 1 << 16;
 pub(super) const HELD: u32 = 1 << 17;
 /// The region was entered by a call and has times that no run watches (invariant 3 of `time`).
 ///
-/// Set by `time/unwatched` and by a stop with a grace. Read by looks, which find such a region never quiet, and by questions
+/// Set by `time/unwatched`, `time::tell_times` and a stop with a grace. Read by looks, which find such a region never quiet, and by questions
 /// from outside, which read its clock.
 pub(super) const UNWATCHED: u32 = 1 << 18;
 /// The region, or a region around it, may have times (invariant 4 of `time`).

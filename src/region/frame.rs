@@ -1,12 +1,13 @@
 //! The frame in which a region polls its body, runs the exits that it adopted, and leaves.
 //!
 //! Every future that enters a region owns a frame: `task`, a scope's, a stack's and a group's `run`,
-//! `close`, and each child. It holds the state that only the poller needs, so that the poll path of a
+//! `close`, and each child that has a node. The frame holds the state that only the poller needs, so that the poll path of a
 //! region that is not cancelled takes no lock beyond registering a changed waker (R19).
 //!
 //! # Invariants
 //!
-//! 1. The field `node` is `None` before the region has a node, and while the body is polled; at no other time.
+//! 1. The field `node` is `None` before the region has a node, and while code of the user runs with the region current: its
+//!    body, the drop of the body, its exits. At any other time it is the node.
 //! 2. The mark of the waker is that of the waker in the node, unless `REWAKE` is set (invariant 4 of the room).
 //! 3. The body is dropped with its region current, and before the exits of the region run or are handed over (R7).
 //! 4. A frame without extras has no timer, no adopted exit, no failure and no exit that has begun.
@@ -56,7 +57,7 @@ use timers::poll_timers;
 pub(crate) use timers::{is_timed, poll_times};
 
 pub(crate) struct Frame {
-    /// The node: `None` before a [draft](Draft) has one, and while it is in the ambient context.
+    /// The node: `None` before a [draft](super::Draft) has one, and while it is in the ambient context.
     node: Option<Arc<Node>>,
     at: &'static Location<'static>,
     stage: Stage,
@@ -127,8 +128,7 @@ impl Frame {
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
-        // Only `within` takes the node out, and it puts the node back before other code can see
-        // that.
+        // The functions of `ambient` that take the node out put it back before they return (invariant 1).
         self.node.as_ref().expect("a frame has its node whenever its body is not polled")
     }
 

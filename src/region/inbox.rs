@@ -9,7 +9,7 @@
 
 use super::ambient;
 use super::exits::Exit;
-use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
+use super::flags::{INBOX, LEFT, REWAKE};
 use super::kind::Kind;
 use super::node::Node;
 use super::observe;
@@ -113,8 +113,7 @@ pub(crate) fn hand_in(node: &Arc<Node>, wave: Wave) {
 pub(super) fn adopt(node: &Node, wave: Wave) -> Result<(), Wave> {
     let waker = {
         let mut inner = node.inner.lock();
-        // A group has children before it is run, and will be run or dropped.
-        if node.has(LEFT) || !(node.has(ATTENDED) || node.kind == Kind::Group) {
+        if node.has(LEFT) || !node.is_open() {
             return Err(wave);
         }
         let adopted = &mut inner.more().adopted;

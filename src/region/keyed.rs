@@ -5,23 +5,23 @@
 //!
 //! # Invariants
 //!
-//! 1. Each place is in one of two lists: that of the places with a value, in the order in which the values came, or that of the
-//!    places without one.
+//! 1. Each entry is in one of two lists: that of the entries with a value, in the order in which the values came, or that of the
+//!    entries without one.
 //! 2. The key of a value stays the same until the value is removed.
 
 /// No key: the end of a list.
 const NONE: u32 = u32::MAX;
 
 pub(super) struct Keyed<T> {
-    places: Vec<Place<T>>,
+    entries: Vec<Entry<T>>,
     len: u32,
     first: u32,
     last: u32,
-    /// The first place without a value.
+    /// The first entry without a value.
     free: u32,
 }
 
-struct Place<T> {
+struct Entry<T> {
     value: Option<T>,
     before: u32,
     next: u32,
@@ -29,7 +29,7 @@ struct Place<T> {
 
 impl<T> Default for Keyed<T> {
     fn default() -> Self {
-        Keyed { places: Vec::new(), len: 0, first: NONE, last: NONE, free: NONE }
+        Keyed { entries: Vec::new(), len: 0, first: NONE, last: NONE, free: NONE }
     }
 }
 
@@ -40,26 +40,26 @@ impl<T> Keyed<T> {
 
     /// The values, in the order in which they came.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        let place = |key: u32| self.places.get(key as usize);
-        std::iter::successors(place(self.first), move |at| place(at.next))
+        let entry = |key: u32| self.entries.get(key as usize);
+        std::iter::successors(entry(self.first), move |at| entry(at.next))
             .filter_map(|at| at.value.as_ref())
     }
 
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
-        self.places.into_iter().filter_map(|place| place.value)
+        self.entries.into_iter().filter_map(|entry| entry.value)
     }
 
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        let place = Place { value: Some(value), before: self.last, next: NONE };
+        let entry = Entry { value: Some(value), before: self.last, next: NONE };
         let key = self.free;
-        let key = match self.places.get_mut(key as usize) {
+        let key = match self.entries.get_mut(key as usize) {
             Some(free) => {
-                self.free = std::mem::replace(free, place).next;
+                self.free = std::mem::replace(free, entry).next;
                 key
             }
             None => {
-                self.places.push(place);
-                u32::try_from(self.places.len() - 1).expect("memory has not so many values")
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).expect("memory has not so many values")
             }
         };
         *self.next_of(self.last) = key;
@@ -70,14 +70,14 @@ impl<T> Keyed<T> {
 
     /// Removes the value at `key`, if `is_it` holds for it.
     pub(super) fn remove_if(&mut self, key: u32, is_it: impl FnOnce(&mut T) -> bool) -> Option<T> {
-        let place = self.places.get_mut(key as usize)?;
-        let value = place.value.take_if(is_it)?;
-        let (before, next) = (place.before, std::mem::replace(&mut place.next, self.free));
+        let entry = self.entries.get_mut(key as usize)?;
+        let value = entry.value.take_if(is_it)?;
+        let (before, next) = (entry.before, std::mem::replace(&mut entry.next, self.free));
         self.free = key;
         self.len -= 1;
         *self.next_of(before) = next;
-        match self.places.get_mut(next as usize) {
-            Some(place) => place.before = before,
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.before = before,
             None => self.last = before,
         }
         Some(value)
@@ -85,8 +85,8 @@ impl<T> Keyed<T> {
 
     /// The key that follows `key` in the list of values; of `NONE`, the first one.
     fn next_of(&mut self, key: u32) -> &mut u32 {
-        match self.places.get_mut(key as usize) {
-            Some(place) => &mut place.next,
+        match self.entries.get_mut(key as usize) {
+            Some(entry) => &mut entry.next,
             None => &mut self.first,
         }
     }

@@ -4,8 +4,9 @@
 //!
 //! 1. A link is weak. A region is linked in the nearest region around that can be cancelled, which a walk finds again when the
 //!    link is removed. Keys are reused, so code that removes a key checks that it still holds the same region.
-//! 2. `LINKED` and the key change together, under the lock of the inner region. The region around is locked before, for the
-//!    key, and not at the same time; if it was left in between, the link is taken back.
+//! 2. `LINKED` and the key change together, under the lock of the inner region; a region that is left keeps `LINKED`, and no
+//!    other code links it again. The region around is locked before, for the key, and not at the same time; if it was left in
+//!    between, the link is taken back.
 //! 3. A region that is left passes its links on: each region below is linked in the next region around.
 //! 4. `TOP` means that no region around can be cancelled, so that the region need not look for one.
 
@@ -133,6 +134,7 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
     linked.is_some()
 }
 
+/// Links a new child or stay in its region, and gives it the requests that the region got before.
 pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
     link(parent, &node);
     // Also if the parent has left, because a group that was abandoned has a reason for a child

@@ -8,12 +8,12 @@ ambient! {
 }
 
 /// One region's entry in the count of the thread that made it.
-pub(crate) struct Counted {
+struct Counted {
     _entry: Option<Arc<()>>,
 }
 
 impl Counted {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let entry = MINE.try_with(|mine| Arc::clone(mine.get_or_init(Arc::default))).ok();
         Counted { _entry: entry }
     }

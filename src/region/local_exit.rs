@@ -45,12 +45,12 @@ struct Kept {
 
 /// The exits of a thread that other threads have reported.
 #[derive(Default)]
-pub(super) struct Claims(Mutex<Claimed>);
+struct Claims(Mutex<Claimed>);
 
 #[derive(Default)]
 struct Claimed {
     by_others: BTreeSet<usize>,
-    /// The thread has reported all the others.
+    /// The thread has ended, and has reported all exits that are not in `by_others`.
     thread_ended: bool,
 }
 

@@ -3,9 +3,9 @@
 //!
 //! # Invariants
 //!
-//! 1. No handle reaches a lone region, and no draft of which others could make its node. So it gets no request and no exit of
-//!    another region, and no other thread has to wake it: while it has no node, its run registers no waker. Other
-//!    tasks can reach the cell of a stack's exits, which the run reads when it leaves.
+//! 1. No handle reaches a lone region, and only its own run makes its node. So it gets no request and no exit of another
+//!    region, and no other thread has to wake it: while it has no node, its run registers no waker. Other tasks can reach the
+//!    draft of a stack, and the cell of its exits, which the run reads when it leaves.
 //! 2. From its first pending poll on, the lone region keeps the node of the region around it. If it is polled or dropped in
 //!    another region, it first gets its own node, inside the region that it was entered in (R1, R2).
 //! 3. A region inside that needs its parent's node makes the node during a poll, and the run goes on with that node.
@@ -42,7 +42,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 pin_project! {
-    /// The draft of a region that only its own run has, and the timer of its deadline.
+    /// The draft of a lone region, and the timer of its deadline.
     pub(crate) struct Lone<D, T> {
         pub(crate) draft: D,
         // Since its first poll that was pending, until it has a node.

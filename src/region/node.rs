@@ -22,7 +22,9 @@ use std::panic::Location;
 use std::task::Waker;
 use std::time::Instant;
 
+/// The state of a region that other regions and handles can reach. Most fields stand behind the lock, in [`Inner`].
 pub(crate) struct Node {
+    /// The bits of [`flags`](super::flags).
     pub(super) flags: AtomicU32,
     /// The number of times that the waiters were taken. A waiter compares it, to see whether its waker is
     /// still registered.
@@ -70,6 +72,8 @@ pub(super) struct More {
     pub(super) rest: Option<Box<Rest>>,
 }
 
+/// The state of a region that has a name, a setting, a stop or failures from other regions, or that walks have left shortcuts
+/// in.
 #[derive(Default)]
 pub(super) struct Rest {
     pub(super) name: Option<Arc<str>>,
@@ -237,6 +241,11 @@ impl Node {
     /// Whether it is a scope that was entered by a call: it has no run of its own.
     pub(super) fn is_entered_by_call(&self) -> bool {
         self.kind() == Kind::Scope && self.has(ENTERED) && !self.has(ATTENDED)
+    }
+
+    /// Whether a run attends it, or will: a group has children before it is run, and will be run or dropped.
+    pub(super) fn is_open(&self) -> bool {
+        self.has(ATTENDED) || self.kind == Kind::Group
     }
 
     pub(super) fn kind(&self) -> Kind {

@@ -208,10 +208,10 @@ pub(super) fn comes_before(begun: &Begun, exits: usize) {
 
 /// The exit is cut off at `due`.
 #[inline]
-pub(super) fn is_bounded(begun: &Begun, due: Instant) {
+pub(super) fn bounded(begun: &Begun, due: Instant) {
     #[cfg(feature = "inspect")]
     if let Some(shown) = &begun.shown {
-        register::is_bounded(shown, due);
+        register::note_due(shown, due);
     }
 }
 

@@ -129,7 +129,7 @@ impl Drop for WaveTask {
             inbox::report_lost(&self.node, lost);
         }
         let mut panic = self.tally.take_panic(None);
-        // Set last (invariant 2): a region that sees the end is left, and its record has the failures by then.
+        // Set last (invariant 2): a region that sees the end may be left at once, so its record has to have the failures by then.
         let waiting = {
             let mut state = self.shared.0.lock();
             state.ended = true;

@@ -2,11 +2,11 @@
 //!
 //! # Invariants
 //!
-//! 1. The cell stands beside the stack's node: other regions never look for exits there. It is closed under its lock, only
-//!    while it is empty or when its exits are taken, together with the stack's end: with `LEFT` under the lock of the node, or
-//!    where the stack has no node. So a stack that was left has no exits, and gets none (invariant 2 of the room).
+//! 1. The cell stands beside the stack's node: other regions never look for exits there. It is closed under its lock, while it is
+//!    empty or as its exits are taken. In the same step the stack ends: its node gets `LEFT`, under the lock of the node; or, if
+//!    it has no node, its stamp. So a stack that was left has no exits, and gets none (invariant 2 of the room).
 //! 2. The node's lock may be taken while the cell's lock is held, and not the other way round.
-//! 3. `owner` is the owner of the stack once it is entered. A stack is handed over by value, so nobody compares it meanwhile.
+//! 3. `owner` is the owner of the stack once it is entered. A stack is handed over by value, so no thread reads `owner` meanwhile.
 
 use super::ambient;
 use super::exits::{Exit, Exits};

@@ -8,7 +8,7 @@
 //! 2. A failure that was sent is stored under the lock, after `LEFT` was read (invariant 2 of the room).
 //! 3. Failures over the cap are counted, and dropped outside the lock, because their drop is user code (R18).
 
-use super::flags::{ATTENDED, INBOX, LEFT, REWAKE};
+use super::flags::{INBOX, LEFT, REWAKE};
 use super::kind::Kind;
 use super::local_exit;
 use super::node::Node;
@@ -35,16 +35,10 @@ pub(super) fn is_record(node: &Node) -> bool {
     matches!(node.kind, Kind::Stack | Kind::Group)
 }
 
-/// Whether a run attends it, or will: a group has executor children before it is run, and will be run or
-/// dropped.
-fn is_open(node: &Node) -> bool {
-    node.has(ATTENDED) || node.kind == Kind::Group
-}
-
 /// Whether there is a record around that takes the failures which this region cannot
 /// return.
 pub(super) fn has_record_around(region: &Node) -> bool {
-    walk::outwards(region).any(|node| is_record(&node) && is_open(&node))
+    walk::outwards(region).any(|node| is_record(&node) && node.is_open())
 }
 
 /// Sends failures to the nearest region outwards that may return them, else to the hook (R15).
@@ -78,7 +72,7 @@ pub(crate) fn put(node: &Node, failures: Failures) {
 fn take_in(node: &Node, failures: Failures) -> Result<(), Failures> {
     let (waker, over) = {
         let mut inner = node.inner.lock();
-        if node.has(LEFT) || !is_open(node) {
+        if node.has(LEFT) || !node.is_open() {
             return Err(failures);
         }
         let rest = inner.rest();

@@ -13,7 +13,7 @@ pub(super) mod looks;
 mod shown;
 
 pub(crate) use look::{Found, FoundExit, found};
-pub(super) use shown::{comes_before, count_begun, is_bounded, show_exit};
+pub(super) use shown::{comes_before, count_begun, note_due, show_exit};
 
 use super::flags::LEFT;
 use super::kind::Kind;

@@ -1,4 +1,5 @@
-//! A body with its frame, of which every future that enters a region is made.
+//! A body with its frame: the run of a task, a scope, a shield, a time limit or a stack. A child has a [`ChildRun`](super::ChildRun),
+//! and a group's run has a frame of its own.
 
 mod origin;
 mod steps;
@@ -73,6 +74,7 @@ impl<F: Future> Run<F> {
 }
 
 impl<F: Future, T: LoneTimer> Run<F, Lone<Draft, T>> {
+    /// The draft, for the settings of a run that was not polled yet.
     pub(crate) fn set_up(&self) -> &Draft {
         &self.origin.draft
     }
@@ -89,7 +91,7 @@ impl<F: Future, O: Origin> Run<F, O> {
         Run::with(Frame::draft(at), origin, body)
     }
 
-    /// For a region that was entered already: a child, a stay in a scope.
+    /// For a stay in a scope, which was entered when it was made.
     pub(crate) fn entered(
         node: Arc<Node>,
         origin: O,

@@ -1,18 +1,20 @@
-//! Shortcuts: a walk outwards past more than a few regions leaves its end in every sixteenth farther out, for later walks (R19).
+//! Shortcuts: a walk outwards past more than a few regions leaves its end in every sixteenth region, for later walks (R19).
 //!
 //! There may be 10,000 regions inside each other. If each of them hands its exits over, or looks for the cancellation of the
 //! outermost one, and each walks along all the others, the whole is quadratic.
 //!
 //! # Invariants
 //!
-//! 1. A shortcut counts only in the epoch in which it was left; one to a region that is held, in the moment; one to a setting,
-//!    as long as the number of tidings is the same. A new epoch begins with each event that may put another region
-//!    between its two ends, or change which region is the nearest: a region with others inside it that is moved, cancelled or
-//!    stopped, a first time, and a shield that gives way or is left where that is an event for the regions inside. Another
-//!    region that is left changes neither, if it is not the end itself.
-//!    The end may be that there is no such region.
-//! 2. A shortcut does not count if the region at its end was left, or is not of the kind that the walk seeks: then the walk goes
-//!    on from the region with the shortcut.
+//! 1. A shortcut counts only in the epoch in which it was left; a shortcut to a region that is held, in the
+//!    [moment](super::request); a shortcut to a setting, as long as the number of tidings is the same. The end of a walk may be
+//!    that there is no such region.
+//!
+//!    A new epoch begins with each event that may put another region between the two ends, or change which region is the
+//!    nearest. The events are: a region that has regions inside it is moved, cancelled or stopped; a region gets its first time;
+//!    a shield gives way, or is left and a cancellation or a time outside it counts inside from then on. The end of any other
+//!    region changes nothing, unless the shortcut leads to that region.
+//! 2. A shortcut does not count if the region at its end was left, or is not of the kind that the walk seeks any more: then the
+//!    walk goes on from the region with the shortcut.
 //! 3. A shortcut stands only in a region with another one inside it, so that the move of that region begins an epoch.
 
 use super::flags::{
@@ -28,7 +30,8 @@ use std::cell::Cell;
 /// The number of regions past which a walk leaves shortcuts. The explorers of threads try chains of two regions.
 pub(super) const FEW: usize = if EXPLORED { 0 } else { 8 };
 
-/// One of so many regions gets a shortcut: the first look after a cancellation would otherwise allocate in each region of a chain.
+/// One of so many regions gets a shortcut, because the first look after a cancellation would otherwise allocate in each region of
+/// a chain.
 const APART: usize = if EXPLORED { 1 } else { 16 };
 
 /// The kind of region that a walk seeks.
@@ -87,7 +90,7 @@ pub(super) struct Absent {
 pub(super) fn nearest(region: &Node, sought: Sought, now: u64) -> Result<Arc<Node>, Absent> {
     let (is_it, ends) = sought.flags();
     let (seen, mut last) = (Cell::new(region.flags()), None);
-    // A look for a cancellation that finds nothing marks the regions as quiet instead, unless one of these flags forbids it.
+    // A look for a cancellation that finds none marks the regions as quiet instead, unless one of these flags forbids it.
     let leaves_none =
         || sought != Sought::Cancelled || seen.get() & (UNWATCHED | STOP | SHIELD) != 0;
     let found = seek(region, sought, now, live_parent, leaves_none, |node| {
@@ -108,10 +111,10 @@ pub(super) fn nearest(region: &Node, sought: Sought, now: u64) -> Result<Arc<Nod
 }
 
 /// Walks outwards from `region` by `next` until `visit` has an answer: whether it is the region that is sought, or the walk ends
-/// without one. An earlier walk may have found that already. The error is whether it has.
+/// without one. If it ends without one, the error tells whether an earlier walk had found that already.
 ///
-/// The end of the walk is left in every sixteenth region beyond the first few. If there is none, that is left if an earlier walk
-/// has found it, or if `leaves_none` returns `true`.
+/// The end of the walk is left in every sixteenth region beyond the first few. A walk that has found no such region leaves that
+/// only if an earlier walk had found it, or if `leaves_none` returns `true`.
 fn seek(
     region: &Node,
     sought: Sought,

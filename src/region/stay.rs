@@ -1,12 +1,13 @@
 //! Stays: the runs inside a scope that was entered by a call.
 //!
 //! A scope that was entered by a call has no run of its own. Each run inside it is a *stay*: a node of its own that to the
-//! regions inside is the scope. It is linked in the scope from the start and is cancelled with it, for the same reason.
+//! regions inside is the scope.
 //!
 //! # Invariants
 //!
 //! 1. A stay is linked in its scope from the start, and is cancelled with it for the same reason.
-//! 2. A stay has the name and the grace of its scope, and the shield and the times that the scope had at its entry.
+//! 2. A stay has the name and the grace of its scope, and is a shield if the scope was one at the entry of the stay. It has no times
+//!    of its own: its run watches those of the scope (`walk::scope_of`).
 
 use super::enter;
 use super::flags::{

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// An exit that has begun. Any region may poll it; it goes on from where it is.
 pub(crate) struct Running {
-    /// Before `home` in the order of drops: it names that region in a timeline when it is dropped.
+    /// Stands before `home`, so that it is dropped first: its drop names that region in a timeline.
     pub(super) begun: Begun,
     /// `None` once it has ended.
     pub(super) exit: Option<Exit>,
@@ -63,7 +63,7 @@ pub(crate) struct Wave {
     /// Waves that other tasks abandoned inside this one's region: they run side by side, before
     /// this wave's own batches.
     pub(super) abreast: Crowd<Wave>,
-    /// Sorted by number (invariant 1): the next one is the last.
+    /// Sorted by number (invariant 1): the last batch is the next to run.
     pub(super) waiting: Vec<Batch>,
 }
 

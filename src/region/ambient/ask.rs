@@ -44,14 +44,14 @@ pub(in crate::region) fn is_innermost(node: &Arc<Node>) -> bool {
 }
 
 /// The innermost region with a node, if `is` holds for it: the region that was made current with its
-/// node, or a region in its first poll.
+/// node, or a region that is polled without its node and has got one.
 fn innermost_if(is: impl Fn(&Node) -> bool) -> Option<Arc<Node>> {
     let if_it_is = |node: &Arc<Node>| is(node).then(|| Arc::clone(node));
-    let in_first_poll = look_at_lights(|lights| {
-        let made = lights[base()..].iter().rev().find_map(|first| first.node.as_ref());
+    let of_lights = look_at_lights(|lights| {
+        let made = lights[base()..].iter().rev().find_map(|polled| polled.node.as_ref());
         made.map(if_it_is)
     });
-    in_first_poll.unwrap_or_else(|| look_at_made(|made| made.and_then(if_it_is)))
+    of_lights.unwrap_or_else(|| look_at_made(|made| made.and_then(if_it_is)))
 }
 
 /// The innermost region with a node.
@@ -77,8 +77,8 @@ pub(in crate::region) fn look_at_made<R>(look_at: impl FnOnce(Option<&Arc<Node>>
 /// node of the same task. `None` if no region is current.
 pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
     let root = look_at_lights(|lights| {
-        let light = lights[base()..].iter().rev().take_while(|first| first.node.is_none());
-        light.filter_map(|first| first.light.root).next()
+        let light = lights[base()..].iter().rev().take_while(|polled| polled.node.is_none());
+        light.filter_map(|polled| polled.light.root).next()
     });
     let innermost = innermost();
     let runtime = match (root, &innermost) {

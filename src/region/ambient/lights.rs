@@ -24,7 +24,7 @@ pub(crate) trait Home {
 /// alone.
 pub(crate) type Posting = (Arc<Node>, Option<Arc<dyn Home>>);
 
-/// A region that is polled without a node: in its first poll; a child, a task or a time limit also in later ones.
+/// A region that is polled without a node: in its first poll; a child, a task, a time limit or a stack also in later ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Light {
     /// The address of the region's draft or identity: no other object has it while the region is polled.
@@ -96,7 +96,7 @@ fn within_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Op
         here.count.set(here.count.get() - 1);
         here.leave(before)
     });
-    let popped = LIGHTS.try_with(|lights| lights.borrow_mut().pop().and_then(|first| first.node));
+    let popped = LIGHTS.try_with(|lights| lights.borrow_mut().pop().and_then(|polled| polled.node));
     Some((result, shield, popped.ok().flatten()))
 }
 
@@ -157,10 +157,10 @@ pub(crate) enum InChild {
     Asked,
 }
 
-/// Calls `look_at` with the innermost region that has a node, up to the next exit that runs, so that a question needs no new
-/// node. No other thread can have cancelled the regions further in, because they have no node. If the outermost of them is a
-/// child, the requests to the children of its group count for it: `look_at` gets that as an [`InChild`]. It also gets the
-/// earliest deadline of the regions further in.
+/// Calls `look_at` with the innermost region that has a node, up to the next exit that runs, so that a question makes no new
+/// node. No other thread can have cancelled the regions further in, because they have no node. If the outermost of those regions
+/// is a child, the requests to the children of its group count for it, and `look_at` gets an [`InChild`] that says so. `look_at`
+/// also gets the earliest deadline of the regions further in.
 pub(crate) fn ask_innermost<R>(
     look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, InChild) -> R,
 ) -> R {
@@ -178,7 +178,7 @@ pub(crate) fn ask_innermost<R>(
             let mut lights = &lights[base as usize..];
             if in_light_exit {
                 // Only the regions that were entered in the exit count.
-                let exit = lights.iter().rposition(|first| first.light.in_exit);
+                let exit = lights.iter().rposition(|polled| polled.light.in_exit);
                 lights = &lights[exit.map_or(0, |exit| exit + 1)..];
             }
             // Nodes are made from the outermost region inwards.
@@ -187,8 +187,8 @@ pub(crate) fn ask_innermost<R>(
                 _ => 0,
             };
             let mut deadline: Option<Instant> = None;
-            for first in &lights[made..] {
-                if let Some(at) = first.light.deadline {
+            for polled in &lights[made..] {
+                if let Some(at) = polled.light.deadline {
                     deadline = Some(deadline.map_or(at, |other| other.min(at)));
                 }
             }
@@ -214,18 +214,18 @@ pub(crate) fn ask_innermost<R>(
 
 /// Whether the innermost region, which is polled without a node, has got one.
 pub(in crate::region) fn has_node() -> bool {
-    look_at_lights(|lights| lights.last().is_some_and(|first| first.node.is_some()))
+    look_at_lights(|lights| lights.last().is_some_and(|polled| polled.node.is_some()))
 }
 
 /// The number of regions that have their node.
 fn made_of(lights: &[Polled]) -> usize {
-    lights.iter().rposition(|first| first.node.is_some()).map_or(0, |last| last + 1)
+    lights.iter().rposition(|polled| polled.node.is_some()).map_or(0, |last| last + 1)
 }
 
 /// The node of the region with this `id`, if the region is polled without a node on this thread. The node is made if there
 /// is none yet.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
-    let position = |lights: &[Polled]| lights.iter().rposition(|first| first.light.id == id);
+    let position = |lights: &[Polled]| lights.iter().rposition(|polled| polled.light.id == id);
     give_nodes(look_at_lights(position)?)
 }
 
@@ -236,7 +236,7 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
     let base = base();
     let given = LIGHTS.try_with(|lights| {
         let mut lights = lights.borrow_mut();
-        let made = lights[..=at].iter().rposition(|first| first.node.is_some());
+        let made = lights[..=at].iter().rposition(|polled| polled.node.is_some());
         for at in made.map_or(base, |made| base.max(made + 1))..=at {
             let parent = if at == base {
                 innermost_made().map(|node| (node, is(IN_EXIT)))

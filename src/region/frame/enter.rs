@@ -81,8 +81,8 @@ pub(in crate::region) fn begin_draft<T: Set>(
     begin(frame, "run")
 }
 
-/// `waker` is that of the run, if the run is pending. A node that is made here has it from the start, before others find the
-/// node, so that no lock is taken to register it.
+/// Gives a region that was polled without a node its node: `inside` if the poll has made one. `waker` is that of the run, if the
+/// run is pending. A node that is made here has the waker from the start, so no lock is taken to register it.
 #[inline(never)]
 fn give_node(
     frame: &mut Frame,

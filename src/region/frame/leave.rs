@@ -202,9 +202,9 @@ pub(in crate::region) fn go_on_with(
 }
 
 /// Leaves before the end: all remaining exits go to the nearest live region around (R8). The body
-/// must have been dropped (invariant 3).
+/// must have been dropped (invariant 3 of `frame`).
 ///
-/// `last` is an exit that the region gets at its end, with the number by which that is sorted. If the region was left before,
+/// `last` is an exit that the region gets at its end, with the number by which the exit is sorted. If the region was left before,
 /// the exit goes outwards alone.
 pub(crate) fn abandon(frame: &mut Frame, own: Option<&OwnExits>, last: Option<(u64, Exit)>) {
     if frame.stage == Stage::Inside {

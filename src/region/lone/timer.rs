@@ -1,4 +1,4 @@
-//! The timer of a region that has no node: it is part of the region's future.
+//! The timer of a lone region: it is part of the region's future, and is kept when the region gets a node.
 
 use crate::clock;
 use crate::rt::Delay;
@@ -19,7 +19,7 @@ pin_project! {
     }
 }
 
-/// The timer of a region that has no node.
+/// The timer of a lone region, which it keeps after it has got a node.
 pub(crate) trait LoneTimer {
     fn is_armed(&self) -> bool;
 

@@ -9,7 +9,7 @@ use super::{OPEN, exits_of, number_of};
 use crate::clock::Clock;
 use crate::identity::TaskId;
 use crate::reason::Reason;
-use crate::region::flags::{ATTENDED, CANCELLED, LEFT, SHIELD};
+use crate::region::flags::{CANCELLED, LEFT, SHIELD};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::region::owner;
@@ -187,9 +187,7 @@ impl Lookout {
     fn exit(&mut self, running: Running) -> Option<FoundExit> {
         let home = running.home.upgrade()?;
         let owner = self.task(&home).owner.clone();
-        let runs = |node: &Arc<Node>| {
-            !node.has(LEFT) && (node.has(ATTENDED) || node.kind() == Kind::Group)
-        };
+        let runs = |node: &Arc<Node>| !node.has(LEFT) && node.is_open();
         let adopted = home.has(LEFT);
         let exit = FoundExit {
             // An adopted exit was handed over to a region around.

@@ -57,7 +57,7 @@ pub(in crate::region) fn comes_before(exit: &Listed, exits: usize) {
     RUNNING.change(exit.key(), |running| running.rest = exits);
 }
 
-pub(in crate::region) fn is_bounded(exit: &Listed, due: Instant) {
+pub(in crate::region) fn note_due(exit: &Listed, due: Instant) {
     RUNNING.change(exit.key(), |running| running.due = Some(due));
 }
 

@@ -57,7 +57,7 @@ impl Delivery {
     }
 }
 
-/// Wakes `own` after every region below has got its signal and was woken (invariant 5).
+/// Wakes `own` after every region below has got its signal and was woken (invariant 5 of `request`).
 pub(in crate::region) fn deliver(own: Taken, below: Delivery) {
     unwind::discard(deliver_all(own, below));
 }
@@ -67,7 +67,7 @@ pub(in crate::region) fn deliver_all(own: Taken, below: Delivery) -> Option<Payl
     wake_inside_out(own, reach(below, |_| false))
 }
 
-/// Wakes `below` before `own` (invariant 5).
+/// Wakes `below` before `own` (invariant 5 of `request`).
 fn wake_inside_out(own: Taken, below: Taken) -> Option<Payload> {
     wake_all_of(below.into_wakers().chain(own.into_wakers()))
 }
@@ -75,8 +75,9 @@ fn wake_inside_out(own: Taken, below: Taken) -> Option<Payload> {
 /// As [`deliver_all`], for a request to `region`: `CANCELLED` or `STOP`.
 ///
 /// In a chain in which each scope gets a request, not each request tells all regions inside (R19). A request that has told
-/// more than a few leaves a mark, at which later ones from farther out end. And for each region beyond a few it takes a step
-/// outwards: if a region there has got the request too, that request tells the regions inside, because there is no mark here.
+/// more than a few regions leaves a mark, at which later requests from farther out end. And for each region beyond a few it takes
+/// a step outwards: if a region there has got a request too, that request tells the regions inside, because there is no mark
+/// here.
 pub(super) fn deliver_request(
     region: &Node,
     request: u32,
@@ -183,8 +184,8 @@ fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
     })
 }
 
-/// Whether the regions below a region that hears `signal` get it as well. In a region with a mark they were told of a request
-/// to that region itself. A shield without a grace keeps a cancellation out. The runs of a scope that was entered by a call are
+/// Whether the regions below a region that hears `signal` get it as well. If the region has a mark, the regions below were told of
+/// a request to it. A shield without a grace keeps a cancellation out. The runs of a scope that was entered by a call are
 /// inside the shield of that scope, so its runs are told.
 pub(super) fn passes(node: &Node, signal: &Signal) -> bool {
     let shield = SHIELD | ATTENDED;

@@ -54,7 +54,7 @@ pub(super) fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Mis
     }
 }
 
-/// See [`Run::poll_run`].
+/// See [`Run::poll_run`](super::Run::poll_run).
 pub(in crate::region) fn poll_run(
     frame: &mut Frame,
     progress: &mut Progress,
@@ -113,7 +113,7 @@ pub(in crate::region) fn poll_run(
     }
 }
 
-/// See [`Run::poll_scope`].
+/// See [`Run::poll_scope`](super::Run::poll_scope).
 pub(super) fn poll_scope(
     frame: &mut Frame,
     progress: &mut Progress,

@@ -8,10 +8,10 @@
 //!
 //! 1. Such a time counts as long as the number of [tidings](crate::sync::tidings) is that of the walk. Each event that may
 //!    add a time around a region, or a region that has one, raises the number after it has happened. A change of a deadline
-//!    that is no news for the waits raises nothing, because no walk has read it since the last change that was, or it takes
-//!    the earlier time away.
-//! 2. An event that only takes a time away raises nothing, as the end of a region, or a cancellation. So a time does not count
-//!    if its region has another one by now: then the walk goes on.
+//!    that is no news for the waits raises nothing: either no walk has read the deadline since the last change that was news, or
+//!    the deadline is put off, which is the case of invariant 2.
+//! 2. An event that only takes a time away, such as the end of a region or a cancellation, raises nothing. So the time that a walk
+//!    has left does not count if its region has another time by now: then the later walk goes on outwards.
 //! 3. The regions up to the next one that was given a clock are one *stretch*, because times of two clocks cannot be compared.
 //! 4. A time is left only in a region with another one inside it, so that the move of that region raises the number.
 

@@ -1,4 +1,4 @@
-//! Times that no run watches (invariant 3).
+//! Times that no run watches (invariant 3 of `time`).
 
 use crate::reason::Reason;
 use crate::region::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP, TIMED, UNWATCHED};
