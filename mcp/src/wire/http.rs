@@ -69,6 +69,8 @@ pub(crate) struct HttpSession {
     stop: Stop,
     pending: Arc<Pending>,
     outliving: Outliving,
+    /// Held by the request that changes a setting of the server: two of them over two connections have no order.
+    settings: tokio::sync::Mutex<()>,
     cancellations: Cancellations,
     open: Mutex<Open>,
 }
@@ -95,6 +97,7 @@ impl HttpSession {
             outliving: Outliving::new(group, stop.clone()),
             stop,
             pending,
+            settings: tokio::sync::Mutex::default(),
             cancellations: Cancellations::default(),
             open: Mutex::default(),
         }

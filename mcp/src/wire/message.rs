@@ -105,6 +105,13 @@ impl Kind {
         matches!(self, Self::Request(method) if CALLS.contains(&method.as_str()))
     }
 
+    /// Whether it changes a setting of the server, for which the order of such requests counts.
+    pub(crate) fn is_setting(&self) -> bool {
+        const SETTINGS: [&str; 3] =
+            ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+        matches!(self, Self::Request(method) if SETTINGS.contains(&method.as_str()))
+    }
+
     pub(crate) fn expects_answer(&self) -> bool {
         matches!(self, Self::Probe | Self::Initialize | Self::Request(_))
     }

@@ -104,6 +104,39 @@ async fn a_server_that_refuses_a_subscription_is_not_subscribed_to() {
     .await;
 }
 
+/// Over HTTP, two requests have no order but that of their answers.
+#[tokio::test]
+async fn the_end_of_a_subscription_does_not_overtake_its_beginning_at_a_legacy_server() {
+    within_limit(async {
+        let (gate, held) = tokio::sync::watch::channel(false);
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "resources/subscribe" => {
+                Reply::Gated(held.clone(), Box::new(legacy_resources(request)))
+            }
+            _ => legacy_resources(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        tokio::select! {
+            done = group.subscribe(LOG) => panic!("{done:?}"),
+            () = server.asked("POST resources/subscribe") => {}
+        }
+        server.asked("POST notifications/cancelled").await;
+        // Each of these is a round trip.
+        for _ in 0..3 {
+            let read = group.read_resource(LOG, Default::default()).await;
+            assert!(matches!(read, Err(CallError::Rejected { .. })), "{read:?}");
+        }
+        let ended = "POST resources/unsubscribe".to_owned();
+        assert!(!server.log().contains(&ended), "{:?}", server.log());
+        gate.send_replace(true);
+        server.asked(&ended).await;
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_subscription_outlives_the_session_that_a_legacy_server_has_forgotten() {
     within_limit(async {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::headers::PROTOCOL_VERSION;
+use super::outliving::UNTIL_STOPPED;
 use super::{HttpSession, SessionClient};
 use crate::wire::events;
 use crate::wire::handshake::{Line, Said};
@@ -51,7 +52,9 @@ impl Drop for Posts {
 
 impl Line for Posts {
     async fn ask(&mut self, request: ClientJsonRpcMessage) -> bool {
-        self.open.push(self.session.outliving.begin(question(self.session.clone(), request)));
+        self.open.push(
+            self.session.outliving.begin(UNTIL_STOPPED, question(self.session.clone(), request)),
+        );
         true
     }
 

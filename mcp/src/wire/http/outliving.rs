@@ -1,5 +1,5 @@
-//! Exchanges that go on after their caller has gone away, because their answer may carry the id of a session that has to be
-//! ended.
+//! Exchanges that go on after their caller has gone away: their answer may carry the id of a session that has to be ended, or
+//! another exchange must not overtake them.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::wire::stop::Stop;
 
 /// The time that such an exchange may take after the stop of its session.
 const LATE: Duration = Duration::from_millis(300);
+/// No limit but the stop of the session, for an exchange that has lost its caller.
+pub(super) const UNTIL_STOPPED: Duration = Duration::MAX;
 
 /// The exchanges of a session that do not depend on their callers. They are children of the session's group.
 #[derive(Debug)]
@@ -29,14 +31,15 @@ impl Outliving {
     }
 
     /// Begins `exchange`, and waits for its result; `None` if it was given up, or if the session has been stopped before it
-    /// began. If the returned future is dropped, the exchange goes on.
+    /// began. If the returned future is dropped, the exchange goes on for the time `alone`.
     pub(super) fn begin<T: Send + 'static>(
         &self,
+        alone: Duration,
         exchange: impl Future<Output = T> + Send + 'static,
     ) -> BoxFuture<'static, Option<T>> {
         let scope = CancelScope::new().named("an exchange");
         let end = scope.handle();
-        let (done, result) = oneshot::channel();
+        let (mut done, result) = oneshot::channel();
         // Leaving waits for the guard.
         let Some(guard) = self.stop.exchange() else { return std::future::ready(None).boxed() };
         let stop = self.stop.clone();
@@ -45,6 +48,10 @@ impl Outliving {
             if stop.is_requested() {
                 return Ok(());
             }
+            let alone = async {
+                done.closed().await;
+                tokio::time::sleep(alone).await;
+            };
             let late = async {
                 stop.requested().await;
                 tokio::time::sleep(LATE).await;
@@ -54,6 +61,7 @@ impl Outliving {
                     biased;
                     result = exchange => Some(result),
                     () = late => None,
+                    () = alone => None,
                 }
             };
             if let Ok(Some(result)) = scope.run(within_time).await {

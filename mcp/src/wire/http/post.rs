@@ -14,6 +14,7 @@ use rmcp::transport::streamable_http_client::{
 use super::cancelling::Cancellation;
 use super::failure::{self, Failure};
 use super::headers::{self, Headers, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, prepared};
+use super::outliving::UNTIL_STOPPED;
 use super::stream::{Begun, ResponseStream, RmcpEvents, Way};
 use super::{EVENT_STREAM, HttpError, HttpSession, JSON};
 use crate::wire::body;
@@ -22,6 +23,9 @@ use crate::wire::pending::Waits;
 
 /// The time for which the body of an answer is read that needs none.
 const BESIDE: Duration = Duration::from_millis(200);
+/// The time that a setting may take after its caller has gone away: long enough for the server to have taken the request, which
+/// is all that the order of settings needs.
+const ALONE: Duration = Duration::from_millis(500);
 
 /// The session's view of the shared client.
 #[derive(Debug, Clone)]
@@ -58,15 +62,21 @@ impl SessionClient {
         }
         let asked = request_id(&message).cloned();
         let exchange = async {
-            if !kind.is_initialize() {
+            if !kind.is_initialize() && !kind.is_setting() {
                 if !kind.is_lifecycle() && kind.expects_answer() {
                     session.cancellations.room().await;
                 }
                 return self.exchange(&message, &kind, session_id, headers, max_event).await;
             }
-            // The answer may carry the id of a new session, which has to be ended even if rmcp no longer waits for it.
+            // The answer to `initialize` may carry the id of a new session, which has to be ended even if rmcp no longer waits
+            // for it. A setting takes effect at the server even then, and the next one must not overtake it.
             let (client, kind) = (self.clone(), kind.clone());
-            let asked = session.outliving.begin(async move {
+            let alone = if kind.is_setting() { ALONE } else { UNTIL_STOPPED };
+            let asked = session.outliving.begin(alone, async move {
+                let _in_turn = match kind.is_setting() {
+                    true => Some(client.0.settings.lock().await),
+                    false => None,
+                };
                 client.exchange(&message, &kind, session_id, headers, max_event).await
             });
             let given_up = || Err(Failure::NoAnswer { noise: None });

@@ -295,7 +295,7 @@ impl ResponseStream {
             return;
         }
         let rest = async move { read_out(&mut events).await };
-        let _goes_on = client.0.outliving.begin(tokio::time::timeout(REST, rest));
+        let _goes_on = client.0.outliving.begin(REST, rest);
     }
 
     /// Reads to the answer. Requests of the server that come before it are answered here, because rmcp does not get
