@@ -47,6 +47,10 @@ impl Progress {
         timeline: Option<Timeline>,
     ) -> Self {
         let mut views: Vec<Box<dyn View>> = Vec::new();
+        // First, so that the file has what the others show.
+        if let Some(timeline) = timeline {
+            views.push(Box::new(timeline));
+        }
         let mut bars = None;
         match audience {
             Audience::Machine if watch => {
@@ -58,9 +62,6 @@ impl Progress {
                 views.push(Box::new(Live::new(servers, drawn.clone())));
             }
             Audience::Pipe => views.push(Box::new(Log::new(servers, output::print, watch))),
-        }
-        if let Some(timeline) = timeline {
-            views.push(Box::new(timeline));
         }
         let on = CancelScope::new().named("progress");
         let following_on = on.handle();

@@ -1,10 +1,11 @@
 //! The events of a run, as a file for a trace viewer: a lane for each server, its phases one after another.
 //!
-//! The format is the trace event format of Chrome, which `chrome://tracing` and Perfetto read. Times are microseconds since
-//! the beginning.
+//! The format is the trace event format of Chrome, which `chrome://tracing` and Perfetto read, in its form as an array. Times are
+//! microseconds since the beginning. Each event is written when it is known, so a program that is killed leaves a file that
+//! can be read: in this form the bracket at the end may be missing.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,15 +15,16 @@ use serde_json::{Value, json};
 use super::progress::View;
 use super::render::words;
 
-/// The file, and the events for it.
+/// The file, and what is going on.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     path: PathBuf,
     file: File,
+    /// The first error of writing. Nothing is written after it.
+    written: std::io::Result<()>,
     start: Instant,
     latest: Instant,
     lanes: Vec<Option<Phase>>,
-    trace: Vec<Value>,
 }
 
 /// The current phase of a server.
@@ -49,17 +51,27 @@ impl Timeline {
     pub(crate) fn create(path: &Path, servers: &[ServerParams]) -> Result<Self, String> {
         let file = File::create(path).map_err(|error| unwritable(path, &error))?;
         let start = Instant::now();
-        let mut trace = vec![json!({
-            "ph": "M", "pid": 1, "tid": 0, "name": "process_name", "args": {"name": "moored-mcp"},
-        })];
-        for (lane, server) in servers.iter().enumerate() {
-            let fact = |name: &str, key: &str, value: Value| json!({"ph": "M", "pid": 1, "tid": lane + 1, "name": name, "args": {key: value}});
-            trace.push(fact("thread_name", "name", json!(server.name)));
-            trace.push(fact("thread_sort_index", "sort_index", json!(lane)));
-        }
         let waiting = || Phase::new("wait for a turn", start, Value::Null);
         let lanes = servers.iter().map(|_| waiting()).collect();
-        Ok(Self { path: path.to_owned(), file, start, latest: start, lanes, trace })
+        let written = Ok(());
+        let mut it = Self { path: path.to_owned(), file, written, start, latest: start, lanes };
+        it.write("[\n", &fact(0, "process_name", json!({"name": "moored-mcp"})));
+        for (lane, server) in servers.iter().enumerate() {
+            it.add(&fact(lane + 1, "thread_name", json!({"name": server.name})));
+            it.add(&fact(lane + 1, "thread_sort_index", json!({"sort_index": lane})));
+        }
+        Ok(it)
+    }
+
+    /// Writes an event behind the ones before.
+    fn add(&mut self, event: &Value) {
+        self.write(",\n", event);
+    }
+
+    fn write(&mut self, before: &str, event: &Value) {
+        if self.written.is_ok() {
+            self.written = self.file.write_all(format!("{before}{event}").as_bytes());
+        }
     }
 
     /// Ends the current phase of a server, and begins the next one. `ended` has further facts of the phase that ends.
@@ -74,7 +86,7 @@ impl Timeline {
             }
         }
         let began = self.micros(phase.began);
-        self.trace.push(json!({
+        self.add(&json!({
             "ph": "X", "pid": 1, "tid": lane + 1, "name": phase.name,
             "ts": began, "dur": self.micros(at) - began, "args": args,
         }));
@@ -83,7 +95,7 @@ impl Timeline {
     /// Adds an event without a duration.
     fn mark(&mut self, lane: usize, at: Instant, name: &str) {
         let at = self.micros(at);
-        self.trace.push(json!({
+        self.add(&json!({
             "ph": "i", "s": "t", "pid": 1, "tid": lane + 1, "name": name, "ts": at,
         }));
     }
@@ -147,11 +159,15 @@ impl View for Timeline {
         for lane in 0..self.lanes.len() {
             self.advance(lane, self.latest, Value::Null, None);
         }
-        let trace = json!({"displayTimeUnit": "ms", "traceEvents": self.trace});
-        let mut file = BufWriter::new(&self.file);
-        let written = serde_json::to_writer(&mut file, &trace).map_err(std::io::Error::from);
-        written.and_then(|()| file.flush()).map_err(|error| unwritable(&self.path, &error))
+        let written = std::mem::replace(&mut self.written, Ok(()));
+        let ended = written.and_then(|()| self.file.write_all(b"\n]\n"));
+        ended.map_err(|error| unwritable(&self.path, &error))
     }
+}
+
+/// A fact about a lane; the lane 0 is the program itself.
+fn fact(lane: usize, name: &str, args: Value) -> Value {
+    json!({"ph": "M", "pid": 1, "tid": lane, "name": name, "args": args})
 }
 
 fn phase_name(phase: LeavePhase) -> &'static str {

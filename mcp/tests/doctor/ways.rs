@@ -118,7 +118,7 @@ fn a_watch_ends_by_itself_when_no_server_is_left() {
 
 /// The names of the phases in one lane of a trace.
 fn lane(trace: &Value, name: &str) -> Vec<String> {
-    let events = trace["traceEvents"].as_array().expect("a list");
+    let events = trace.as_array().expect("a list");
     let named = |event: &&Value| event["name"] == "thread_name" && event["args"]["name"] == name;
     let tid =
         &events.iter().find(named).unwrap_or_else(|| panic!("no lane {name}: {trace}"))["tid"];
@@ -158,6 +158,22 @@ fn a_timeline_has_a_lane_for_each_server_and_its_phases_in_order() {
         assert_eq!(lane(&trace, name), [&up, leave].concat());
     }
     assert_eq!(lane(&trace, "refused"), ["wait for a turn", "connect", "clean up"]);
+}
+
+#[test]
+fn a_doctor_that_is_killed_leaves_a_timeline_that_can_be_read() {
+    let (place, stub) = (Place::new(), Stub::healthy());
+    let config = place.config(&[("web", at(stub.url()))]);
+    let path = place.file("trace.json");
+    let shown = path.display().to_string();
+    let mut running = place.start(&["doctor", &config, "--watch", "--timeline", &shown]);
+    running.line_with(&["web", "up"]);
+    running.signal(Signal::KILL);
+    let _killed = running.finish();
+    // The format allows that the last bracket is missing.
+    let trace = std::fs::read_to_string(&path).expect("the timeline is written") + "]";
+    let trace: Value = serde_json::from_str(&trace).expect("it is JSON");
+    assert_eq!(lane(&trace, "web"), ["wait for a turn", "connect"]);
 }
 
 #[test]
