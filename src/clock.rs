@@ -104,7 +104,7 @@ impl Timer {
         self.try_poll(cx).unwrap_or_else(|| {
             panic!(
                 "no clock for a deadline at {:?}: give one with `Task::clock`, or enable the feature `timer`, or, for \
-                 what runs inside a tokio runtime with its time enabled, `tokio`",
+                 code inside a tokio runtime with its time enabled, `tokio`",
                 self.at()
             )
         })

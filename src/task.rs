@@ -97,8 +97,8 @@ impl<F: Future> Task<F> {
     /// run on `spawner` (R8). Exits that `spawner` drops unfinished are [reported](crate::set_report_hook)
     /// lost.
     ///
-    /// The task keeps what [`Spawn::keep`] returns, if that is something: a task that runs on the executor of
-    /// `spawner` does not keep that executor alive.
+    /// The task keeps the spawner that [`Spawn::keep`] returns, if it returns one, and not `spawner`: a task that runs on the
+    /// executor of `spawner` does not keep that executor alive.
     pub fn on_abandon(self, spawner: impl Spawn + Send + Sync + 'static) -> Self {
         let kept = spawner.keep().unwrap_or_else(|| Arc::new(spawner));
         inbox::set_spawner(self.run.set_up().node(), kept);

@@ -21,8 +21,8 @@ use std::task::{Context, Poll, Waker, ready};
 pub(crate) struct Gate {
     /// The group. Weak, because a waker of a child may keep the gate for longer than the group lives.
     group: Weak<Node>,
-    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with the flags below. Every change is a read-modify-write of this one word, so changes are totally ordered, and a later one
-    /// sees the earlier.
+    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with the flags below. Every change is
+    /// a read-modify-write of this one word, so changes are totally ordered, and a later one sees the earlier.
     inside: AtomicU64,
     /// Whether `run` polls the body, and takes the arrivals after that. Only code of the owner's task acts on it.
     in_poll: AtomicBool,
@@ -88,7 +88,9 @@ struct Line {
 pub(super) enum Turn {
     /// Spawned before there was a limit, and not polled yet.
     New,
+    /// Waits for its turn, in [`Line::waiting`].
     InLine,
+    /// Has its turn, and counts in [`Line::running`].
     Running,
     /// Not counted: the group has no limit, or the child was cancelled before its turn.
     Free,
@@ -344,7 +346,7 @@ impl ExitWork for WaitForChildren {
 }
 
 impl Drop for WaitForChildren {
-    /// The region that waited is gone: a panic becomes a failure like others.
+    /// The region that waited is gone, so no region resumes a panic: it becomes a failure.
     fn drop(&mut self) {
         let panic = {
             let mut waiting = self.gate.waiting.lock();

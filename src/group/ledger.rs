@@ -23,8 +23,8 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::unwind::{self, Payload};
 use std::panic::Location;
 
-/// Shared with every child. Its type does not name the lifetime that in-task children borrow, so that
-/// an executor child can hold it.
+/// The state that a group shares with its `run`, its spawners and its executor children; an in-task child gets it in each poll.
+/// Its type does not name the lifetime that in-task children borrow, so that an executor child can hold it.
 pub(crate) struct Ledger<E> {
     pub(super) node: Arc<Node>,
     pub(crate) gate: Arc<Core>,
@@ -37,12 +37,13 @@ pub(crate) struct Ledger<E> {
 
 struct Book<E> {
     policy: Policy,
-    /// Also the number of those that came after the cap was reached.
+    /// The errors as far as the cap, the number of the errors after it, and the first panic.
     errors: Errors<E>,
     /// Whether a child has returned `Ok` under the policy `FirstSuccess`.
     succeeded: bool,
     /// Whether the group has settled its errors: a later error goes to the next record outwards.
     settled: bool,
+    /// The open streams of results.
     channels: Vec<Weak<Channel>>,
 }
 

@@ -281,7 +281,7 @@ where
         if let (0, Some(reason)) = (errors.len(), crew.cancelled.take()) {
             errors.push(Cause::Cancelled(reason), crew.at);
         }
-        // An error of the body went to the ledger, so the value is none.
+        // An error of the body went to the ledger, so the value is no error.
         crew.frame.result(this.value.take(), errors).map(|result| {
             result.and_then(|value| value.map_err(|error| Failure::only(Cause::Body(error))))
         })

@@ -8,8 +8,8 @@ use crate::region::ambient::Home;
 use crate::region::{Newborn, Node, record};
 use crate::sync::Arc;
 
-/// The end of a child, as its handle gets it. It is no larger than it has to be, because small boxes are fast boxes: glibc's
-/// allocator keeps fast bins for small ones.
+/// The end of a child, as its handle gets it. It is kept small, because it is a part of the slot, and glibc's allocator has fast
+/// bins for small allocations.
 pub(crate) enum Ending<T> {
     Value(T),
     /// The error goes to the group. The handle knows the id that its own error names.

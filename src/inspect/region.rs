@@ -172,7 +172,7 @@ fn waits_for(phase: Phase, running: &[Exit]) -> String {
             }
             (Some(_), n) => format!("{n} exits that it adopted"),
             // Children of a group with a dropped run, or exits that an executor runs.
-            (None, _) => "what it adopted".to_owned(),
+            (None, _) => "work that it adopted".to_owned(),
         },
     }
 }
@@ -230,12 +230,12 @@ impl fmt::Display for Region {
             write!(f, " of {owner}")?;
         }
         write!(f, ", entered {:.1} ago at {}", Lasting(self.open_for), self.entered_at)?;
-        for (said, what) in [
+        for (applies, text) in [
             (self.shielded && self.kind != "shield", ", shielded"),
             (self.abandoned, ", its run was dropped"),
             (self.stopping, ", stopping"),
         ] {
-            f.write_str(if said { what } else { "" })?;
+            f.write_str(if applies { text } else { "" })?;
         }
         match (&self.reason, self.cancelled) {
             // The reason begins with the word `cancelled`.

@@ -20,7 +20,7 @@ pub fn record() -> Recording {
 ///
 /// The recording goes on, and keeps every region that is left, until it is finished.
 #[derive(Debug)]
-#[must_use = "finish it: what is left is kept until then"]
+#[must_use = "finish it: every region that is left is kept until then"]
 pub struct Recording {
     began: Instant,
 }
@@ -38,7 +38,7 @@ impl Recording {
             let name =
                 found.name.as_deref().map(|name| format!(" `{}`", crate::names::Shown(name)));
             let interval = Interval {
-                what: found.kind.noun().to_owned() + &name.unwrap_or_default(),
+                label: found.kind.noun().to_owned() + &name.unwrap_or_default(),
                 owner: found.owner,
                 at: found.entered_at,
                 began: found.entered,
@@ -48,7 +48,7 @@ impl Recording {
         }));
         bars.extend(look.exits.into_iter().map(|exit| {
             let interval = Interval {
-                what: format!("exit of {}", exit.home),
+                label: format!("exit of {}", exit.home),
                 owner: exit.owner,
                 at: Some(exit.running.registered_at),
                 began: exit.running.since,
@@ -103,9 +103,9 @@ impl Timeline {
             let began = since(interval.began);
             let at = interval.at.map(ToString::to_string);
             let place =
-                if interval.what.starts_with("exit of ") { "registered_at" } else { "entered_at" };
+                if interval.label.starts_with("exit of ") { "registered_at" } else { "entered_at" };
             events.push(json!({
-                "name": interval.what,
+                "name": interval.label,
                 "ph": "X",
                 "pid": 1,
                 "tid": row,

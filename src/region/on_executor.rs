@@ -176,7 +176,7 @@ impl ExitWork for WaveWait {
 }
 
 impl Drop for WaveWait {
-    /// The region that waited is gone: a panic becomes a failure like others.
+    /// The region that waited is gone, so no region resumes a panic: it becomes a failure.
     fn drop(&mut self) {
         let (panic, old) = {
             let mut state = self.shared.0.lock();

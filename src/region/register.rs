@@ -33,7 +33,7 @@ static RECORDING: Switch = Switch::new();
 /// A region or an exit that has ended, for a timeline.
 #[derive(Clone)]
 pub(crate) struct Interval {
-    pub(crate) what: String,
+    pub(crate) label: String,
     pub(crate) owner: Option<TaskId>,
     pub(crate) at: Option<&'static Location<'static>>,
     pub(crate) began: Instant,
@@ -100,7 +100,7 @@ fn remove(node: &Node, entry: Entry) {
     drop(entry.listed);
     if let (true, Some(began)) = (RECORDING.is_set(), entry.entered) {
         ENDED.insert(Interval {
-            what: owner::describe(node),
+            label: owner::describe(node),
             owner: owner::id(node),
             at: node.entered_at(),
             began,

@@ -15,7 +15,7 @@ type Native = std::marker::PhantomPinned;
 pin_project! {
     /// Ready at an instant, by the timer of the runtime that polls it now. tokio's own timer needs no box in it.
     ///
-    /// Polled by another runtime than before it is made anew there, so that it needs nothing of its former runtime, which
+    /// If another runtime polls it than before, it is made anew there, so that it needs nothing of its former runtime, which
     /// may be parked or gone.
     #[derive(Default)]
     pub(crate) struct Delay {

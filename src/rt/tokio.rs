@@ -97,8 +97,8 @@ pin_project! {
     }
 }
 
-/// The task that polls a timer. A task stays in its runtime, so the runtime need not be looked up. The runtime, if no task is
-/// known, or if a runtime of this thread has no timer.
+/// The place where a timer was made. It is the task that polls the timer: a task stays in its runtime, so the runtime need not be
+/// looked up. It is the runtime if no task is known, or if a runtime of this thread has no timer.
 #[derive(PartialEq, Eq)]
 enum Home {
     Task(u64),

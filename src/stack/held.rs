@@ -30,10 +30,13 @@ pub struct Held<T, M: Later<T> = SendLater<T>> {
 pub(crate) struct Loan<T, M>(Mutex<State<T, M>>);
 
 enum State<T, M> {
+    /// The `Held` has the value.
     Out,
+    /// The value was given back for the exit.
     Back(T),
     /// The exit's turn came before the value was back.
     Awaited(Awaited<M>),
+    /// The exit has taken the value; or the `Held` has taken the function of the exit.
     Gone,
 }
 
@@ -41,7 +44,7 @@ struct Awaited<M> {
     /// The function that makes the exit.
     later: M,
     home: Option<Arc<Node>>,
-    /// That of the stack, for the order of its exits.
+    /// The number of the stack, by which its exits are sorted.
     number: u64,
 }
 
@@ -102,7 +105,7 @@ impl<T, M> Loan<T, M> {
 }
 
 /// The exit's side: returns the exit's future; or `StillHeld`, and stores the function that `later`
-/// makes of `give_back` for a value that comes later. `number` is that of the stack's exits.
+/// makes of `give_back` for a value that comes later. `number` is the stack's, by which its exits are sorted.
 pub(crate) fn reclaim<T, M, C, F>(
     loan: &Loan<T, M>,
     number: u64,

@@ -12,8 +12,8 @@ use std::task::{Wake, Waker};
 #[derive(Default)]
 pub(crate) struct Ready<B = ()> {
     queue: Mutex<Queue>,
-    /// Whether the run's waker is in the queue, and so nothing has come since it was put there. Changed under the lock; the
-    /// run reads it without, because a change that it misses wakes it.
+    /// Whether the run's waker is in the queue: then no member has been queued and none has arrived since the run put it there.
+    /// Changed under the lock; the run reads it without the lock, because a change that it misses wakes it.
     rests: AtomicBool,
     /// Whether a member has arrived that is not in the queue.
     arrived: AtomicBool,

@@ -265,7 +265,7 @@ fn r16_a_group_is_shown_until_the_children_of_its_dropped_run_are_gone() {
     assert!(group.abandoned && group.leaving, "{group:?}");
     assert_eq!(group.waits_for, "its children");
     assert_eq!((group.inside.len(), group.inside[0].kind), (1, "task"));
-    assert_eq!(named(open.regions(), "gone-task").unwrap().waits_for, "what it adopted");
+    assert_eq!(named(open.regions(), "gone-task").unwrap().waits_for, "work that it adopted");
     assert!(line(&open.to_string(), "`gone-group`").contains("its run was dropped"));
     gate.open();
     executor.run();

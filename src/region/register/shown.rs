@@ -65,7 +65,7 @@ fn end(key: usize) {
     let Some(exit) = RUNNING.remove(key).filter(|_| RECORDING.is_set()) else { return };
     let home = exit.home.upgrade();
     ENDED.insert(Interval {
-        what: format!(
+        label: format!(
             "exit of {}",
             home.as_ref().map_or("a region".into(), |home| owner::describe(home))
         ),
