@@ -27,7 +27,8 @@ pub(crate) fn counted(number: usize, thing: &str) -> String {
 /// A record, not a single error: a primary [`cause`](Failure::cause), and the [`rest`](Failure::rest) in the
 /// order in which it completed. The primary is the first real error, the body counting as one more child;
 /// exits come after it, in the order they ran; a cancellation is primary only if neither the body nor a child has
-/// an error, and exits come after it as well (R15). After Kotlin's root cause with its suppressed exceptions, and Python's exception groups.
+/// an error, and exits come after it as well (R15). After Kotlin's root cause with its suppressed exceptions, and
+/// Python's exception groups.
 ///
 /// `{}` is one line; `{:#}` is a tree: a line for each cause, below an exit's error a line for each of its
 /// sources, and the errors of body and children in their own `{:#}`. The `source` of a failure is the

@@ -37,14 +37,14 @@ mod door {
         }
     }
 
-    /// The number of cancellations in this process; see `region/quiet.rs`.
+    /// The number of events in this process that can turn the answer "not cancelled" to "cancelled"; see `region/quiet.rs`.
     pub(crate) fn epoch() -> &'static AtomicU64 {
         static EPOCH: AtomicU64 = AtomicU64::new(1);
         &EPOCH
     }
 
-    /// The number of events in this process that travel down the links of regions and begin no epoch; see
-    /// `region/request.rs`.
+    /// The number of events in this process that may change the times or the regions around a region: all events that begin an
+    /// epoch, except requests, and some that do not begin one; see `region/request.rs`.
     pub(crate) fn tidings() -> &'static AtomicU64 {
         /// Every check reads the epoch, so this number must not be in the same cache line.
         #[repr(align(128))]

@@ -52,25 +52,25 @@ pub fn snapshot() -> Snapshot {
 
 /// Each region with its depth, followed by the regions inside it, oldest first.
 fn outermost_first(found: Vec<Found>) -> Vec<(Found, usize)> {
-    let places: HashMap<u64, usize> =
-        found.iter().enumerate().map(|(place, region)| (region.number, place)).collect();
-    let place = |number: Option<u64>| number.and_then(|number| places.get(&number));
+    let indices: HashMap<u64, usize> =
+        found.iter().enumerate().map(|(at, region)| (region.number, at)).collect();
+    let index = |number: Option<u64>| number.and_then(|number| indices.get(&number));
     let mut roots = Vec::new();
     let mut inside = vec![Vec::new(); found.len()];
     // Youngest first, because the next region is taken from the end.
     for (at, region) in found.iter().enumerate().rev() {
         // A child is shown in its group, even if the group was left.
-        match place(region.group).or_else(|| place(region.parent)) {
+        match index(region.group).or_else(|| index(region.parent)) {
             Some(parent) => inside[*parent].push(at),
             None => roots.push(at),
         }
     }
     let mut found: Vec<_> = found.into_iter().map(Some).collect();
-    let mut next: Vec<(usize, usize)> = roots.into_iter().map(|place| (place, 0)).collect();
+    let mut next: Vec<(usize, usize)> = roots.into_iter().map(|root| (root, 0)).collect();
     let mut sorted = Vec::with_capacity(found.len());
-    while let Some((place, depth)) = next.pop() {
-        next.extend(inside[place].iter().map(|place| (*place, depth + 1)));
-        sorted.extend(found[place].take().map(|region| (region, depth)));
+    while let Some((at, depth)) = next.pop() {
+        next.extend(inside[at].iter().map(|child| (*child, depth + 1)));
+        sorted.extend(found[at].take().map(|region| (region, depth)));
     }
     sorted
 }

@@ -30,6 +30,7 @@ use super::kind::Kind;
 use super::leave;
 use super::newborn;
 use super::node::Node;
+use super::observe;
 use super::own_exits::OwnExits;
 use super::owner;
 use super::stamp::{Signature, Stamp};
@@ -174,9 +175,7 @@ impl<T: Set> Draft<T> {
     /// Enters the region without a node, if that is possible.
     #[inline(always)]
     pub(super) fn light(&self, at: &'static Location<'static>) -> Option<Light> {
-        // With `inspect` or `tracing` every region has a node from the start.
-        let observed = cfg!(any(feature = "inspect", feature = "tracing"));
-        if observed || self.node.get().is_some() {
+        if observe::OBSERVED || self.node.get().is_some() {
             return None;
         }
         let task = ambient::task();

@@ -204,7 +204,7 @@ pub(crate) fn enter_dynamic(
     Ok(())
 }
 
-/// Makes the current task the owner, and the region current here the parent (R4). Returns whether it did.
+/// Makes the current task the owner, and the region current here the parent (R4). Returns `false` if the former owner stays.
 ///
 /// A region that is `dropped` after its owner has released it is taken over inside a task only. Outside every task its exits go
 /// where they would have gone without the release, and its former owner stays the owner.

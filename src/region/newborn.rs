@@ -50,8 +50,8 @@ impl Newborn {
         self.task
     }
 
-    /// With `inspect` or `tracing` every region has a node from the start.
-    pub(crate) const OBSERVED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
+    /// Whether every child has a node from the start.
+    pub(crate) const OBSERVED: bool = observe::OBSERVED;
 
     /// The state for a poll without a node inside `parent`. `None` if the child needs its node, because `parent` has got a
     /// request (invariant 3). A cancellation farther out is found as in any region. The group of an executor child is not

@@ -36,6 +36,9 @@ use begun::Entered;
 use std::panic::Location;
 use std::time::Instant;
 
+/// With `inspect` or `tracing` every region has a node from the start, which observers see.
+pub(super) const OBSERVED: bool = cfg!(any(feature = "inspect", feature = "tracing"));
+
 /// The span around a region's body.
 #[cfg(feature = "tracing")]
 #[derive(Default)]

@@ -59,8 +59,8 @@ fn found_quiet(node: &Node, before: u64, now: u64, timed: u32) {
     node.quiet.mark(before, now, || node.has(CANCELLED | STOP));
 }
 
-/// The regions around this one have changed, or its shield no longer holds: this region and the regions inside it
-/// look again, for times as well.
+/// The regions around a region have changed, or its shield no longer holds, or it has got its first time: that region and the
+/// regions inside it look again, for times as well.
 pub(super) fn begin_epoch() {
     tidings().fetch_add(1, Ordering::Release);
     raise_epoch();

@@ -6,8 +6,8 @@
 //!    waiter either finds the request or is woken by it.
 //! 2. The first reason stays (R10); a region that was left takes none.
 //! 3. A signal reaches each region that is linked below in a loop, not by recursion (R14).
-//! 4. The *moment* counts the events for which the regions inside another one may have to look: those that begin an epoch,
-//!    and the [tidings](crate::sync::tidings), which are changes of times and shields that begin to hold. It is raised before
+//! 4. The *moment* counts the events for which the regions inside another one may have to look: it is the sum of the epoch and
+//!    the [tidings](crate::sync::tidings), which also count changes of times and shields that begin to hold. It is raised before
 //!    the links are read under the same lock. So a region that is linked, and was told to look in the moment that is read after
 //!    that, has missed nothing.
 //! 5. Wakers are woken after the last lock, those from below before the region's own, because a shield has to be woken before
@@ -64,7 +64,7 @@ pub(super) fn moment() -> u64 {
     epoch().load(Ordering::Acquire) + tidings().load(Ordering::Acquire)
 }
 
-/// Something has changed for the regions inside one that is locked, and no epoch begins.
+/// A time or a hold has changed in the region that is locked, for the regions inside it. No epoch begins.
 pub(super) fn note_tidings(_locked: &Inner) {
     tidings().fetch_add(1, Ordering::Release);
 }

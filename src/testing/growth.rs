@@ -19,8 +19,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use std::future::pending;
 use std::time::Duration;
 
-/// Runs `work` for 100 and for 1,000 regions, and compares the steps of each with what one region may take. A cancellation
-/// in another test ends the shortcuts of all regions, so the run that was disturbed least counts.
+/// Runs `work` for 100 and for 1,000 regions: one region may take `most` steps. A cancellation in another test ends the
+/// shortcuts of all regions, so the run that was disturbed least counts.
 #[track_caller]
 fn steps_per_region(most: usize, work: impl Fn(usize)) {
     for n in [100, 1_000] {
