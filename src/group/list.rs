@@ -89,7 +89,7 @@ impl<M: Linked> Iterator for List<M> {
 }
 
 impl<M: Linked> Drop for List<M> {
-    /// One by one, because a long list must not be dropped by recursion (R14).
+    /// Drops the items in a loop, because a long list must not be dropped by recursion (R14).
     fn drop(&mut self) {
         self.for_each(drop);
     }

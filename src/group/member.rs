@@ -66,9 +66,9 @@ pub(crate) trait Kept<E>: Linked {
     fn member(&mut self) -> Pin<&mut dyn Member<E>>;
 }
 
-/// The types in which a group keeps in-task children, for every error. A `run` has a parameter with this trait, and not the type of
-/// the children, so that its error comes from its body alone. Otherwise its type would contain the error twice, and a `Send` check
-/// inside an `async` block takes two equal lifetimes in the errors for different ones.
+/// The types in which a group keeps in-task children, for every error. A `run` has a parameter with this trait, and not the type
+/// of the children, so that its error comes from its body alone. Otherwise its type would contain the error twice, and a `Send`
+/// check inside an `async` block takes two equal lifetimes in the errors for different ones.
 pub(crate) trait Keeps {
     type Child<E>: Kept<E>;
 }

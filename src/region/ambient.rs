@@ -29,7 +29,7 @@ use crate::wakers::Asked;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
-/// The id of a child, and the place of a request to it.
+/// The id of a child, and the waker state in which other threads note a request to it.
 type AskedOf = (usize, Arc<dyn Asked>);
 
 /// The state that every poll sets and restores. It is empty when no region is polled, so it needs no destructor, and an
@@ -45,10 +45,10 @@ struct Here {
     count: Cell<u32>,
     /// The innermost region that was made current with its node.
     node: ManuallyDrop<Cell<Option<Arc<Node>>>>,
-    /// The place in which other threads find the child that is polled for the first time with
+    /// The slot in which other threads find the node of the child that is polled for the first time with
     /// `node` as its group.
     home: ManuallyDrop<Cell<Option<Arc<dyn Home>>>>,
-    /// The id of a child in a later poll without a node, and the place of a request of another thread to it.
+    /// The child in a later poll without a node, and where other threads note a request to it.
     asked: ManuallyDrop<Cell<Option<AskedOf>>>,
 }
 

@@ -11,7 +11,7 @@ pub(crate) trait Body {
     /// so that regions that are left in it hand their exits to its region.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Also true after a panic of the body's drop, which comes when the value is here.
+    /// Whether the body has ended with a value, even if the drop of the body, which comes after that, has panicked.
     fn has_value(&self) -> bool;
 
     /// The reason that the value gives to the exits of the region.
@@ -22,7 +22,7 @@ pub(crate) trait Body {
     fn drop_value(&mut self);
 }
 
-/// A body where it stands, and the place for its value.
+/// A body that stays where it is pinned, and the room for its value.
 pub(crate) struct InPlace<'a, F: Future> {
     pub(crate) body: Pin<&'a mut Option<F>>,
     pub(crate) value: &'a mut Option<F::Output>,

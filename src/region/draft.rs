@@ -47,8 +47,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Draft<T = Settings> {
     settings: T,
     node: Once<Arc<Node>>,
-    /// The place where it was entered, the owner, and whether it has been left without a node; used if other threads
-    /// can reach the draft.
+    /// The place of the entry, the owner, and whether the region has been left without a node; used if other threads can
+    /// reach the draft.
     pub(super) stamp: Stamp,
     #[cfg(feature = "testing")]
     live: super::live::LiveEntry,

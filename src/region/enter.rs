@@ -156,7 +156,7 @@ pub(super) fn attend(
             match &around {
                 Some(around) => {
                     node.owner.set_task(around.owner.get().task);
-                    // Only inserted, because replacing an existing parent would drop it under the lock.
+                    // An existing parent stays, because replacing it would drop it under the lock.
                     inner.parent.get_or_insert_with(|| Arc::clone(around));
                     quiet::begin_epoch();
                 }

@@ -131,7 +131,7 @@ impl From<Exit> for Exits {
 }
 
 impl Drop for Exits {
-    /// Not by recursion, because a stack may have 10,000 exits (R14).
+    /// Drops the exits in a loop and not by recursion, because a stack may have 10,000 of them (R14).
     #[inline]
     fn drop(&mut self) {
         while let Some(exit) = self.pop() {

@@ -5,7 +5,7 @@
 //! 1. A bit changes only under the node's lock, by [`raise`](super::Node::raise) and [`lower`](super::Node::lower): a load, and
 //!    a store with `Release`. No read-modify-write is needed, because the lock orders the changes.
 //! 2. A thread that holds the lock reads the current value. Any other thread loads with `Acquire`: it sees each bit together
-//!    with all that its setter wrote before, and may read a bit late. A place that must not miss a bit takes the lock, or
+//!    with all that its setter wrote before, and may read a bit late. Code that must not miss a bit takes the lock, or
 //!    registers for a wake-up first and loads after.
 //! 3. `ENTERED`, `LEFT`, `CANCELLED`, `STOP`, `BELOW`, `STAY` and `CLOCKED` of a region that is not handed over stay set.
 //!
@@ -87,8 +87,8 @@ pub(super) const STAY: u32 = 1 << 14;
 pub(super) const BELOW: u32 = 1 << 15;
 /// A child on an executor: a poll of its group does not poll the child.
 ///
-/// Set when the child's node is made. Read by `links::put_into`, which links the group, and by the search for shields that a poll may
-/// reach.
+/// Set when the child's node is made. Read by `links::put_into`, which links the group, and by the search for shields that a
+/// poll may reach.
 pub(super) const ON_EXECUTOR: u32 = 1 << 16;
 /// The region is cancelled, and a shield inside has kept its body once: the children of the groups inside are cancelled (R12).
 ///
@@ -96,8 +96,8 @@ pub(super) const ON_EXECUTOR: u32 = 1 << 16;
 pub(super) const HELD: u32 = 1 << 17;
 /// The region was entered by a call and has times that no run watches (invariant 3 of `time`).
 ///
-/// Set by `time/unwatched`, `time::tell_times` and a stop with a grace. Read by looks, which find such a region never quiet, and by questions
-/// from outside, which read its clock.
+/// Set by `time/unwatched`, `time::tell_times` and a stop with a grace. Read by looks, which find such a region never quiet,
+/// and by questions from outside, which read its clock.
 pub(super) const UNWATCHED: u32 = 1 << 18;
 /// The region, or a region around it, may have times (invariant 4 of `time`).
 ///
@@ -106,8 +106,8 @@ pub(super) const UNWATCHED: u32 = 1 << 18;
 pub(super) const TIMED: u32 = 1 << 19;
 /// The body is being dropped because a region around is cancelled; the reason is in the node.
 ///
-/// Set by `look::doom`, before the body is dropped; never cleared, because the region is left then. Read by looks from inside, which
-/// end here.
+/// Set by `look::doom`, before the body is dropped; never cleared, because the region is left then. Read by looks from inside,
+/// which end here.
 pub(super) const DOOMED: u32 = 1 << 20;
 /// Nothing but tasks is around the region, so no region around can be cancelled, and there is none to be linked in.
 ///
@@ -120,8 +120,8 @@ pub(super) const TOP: u32 = 1 << 22;
 pub(super) const SHORTCUT: u32 = 1 << 21;
 /// The region was cancelled itself, and more than a few regions inside were told.
 ///
-/// Set by `request::deliver_request`, after the last of them has heard; never cleared. Read by a signal from farther out, which ends
-/// here.
+/// Set by `request::deliver_request`, after the last of them has heard; never cleared. Read by a signal from farther out, which
+/// ends here.
 pub(super) const CANCEL_TOLD: u32 = 1 << 1;
 /// As `CANCEL_TOLD`, for a stop.
 pub(super) const STOP_TOLD: u32 = 1 << 23;

@@ -10,8 +10,7 @@ pub(crate) enum Kind {
     Shield,
     /// A scope around one future, with a deadline.
     Timeout,
-    /// One of the runs inside an entered scope: cancelled with the scope, and for the same
-    /// reason.
+    /// One of the runs inside a scope that was entered by a call; see [`stay`](super::stay).
     Stay,
     Stack,
     Group,

@@ -137,8 +137,8 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
 /// Links a new child or stay in its region, and gives it the requests that the region got before.
 pub(super) fn put_into(node: Arc<Node>, parent: &Arc<Node>) -> Arc<Node> {
     link(parent, &node);
-    // Also if the parent has left, because a group that was abandoned has a reason for a child
-    // that comes late.
+    // A parent that has left is asked too, because a group that was abandoned has a reason for a child that
+    // comes late.
     if parent.has(CANCELLED | STOP | BELOW) {
         request::catch_up(parent, &node);
     }

@@ -4,9 +4,9 @@
 //!
 //! # Invariants
 //!
-//! 1. A child with a name, or one that is observed, gets its node at its spawn. Otherwise only a poll or the drop of the child
-//!    makes its node: a request through its handle is stored in the slot, and the child finds it there when it gets its node; for a
-//!    request to its group, the group's `run` polls the child.
+//! 1. A child with a name, or an executor child that is observed, gets its node at its spawn. Otherwise only a poll or the drop
+//!    of the child makes its node: a request through its handle is stored in the slot, and the child finds it there when it gets
+//!    its node; for a request to its group, the group's `run` polls the child.
 //! 2. Of the child's own request and the first one of its group, the one with the lower number is its reason (R10).
 //! 3. A child is polled without a node only as long as its group has got no request.
 

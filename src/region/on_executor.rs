@@ -125,7 +125,7 @@ impl Drop for WaveTask {
             state.wave.take()
         };
         if let Some(lost) = self.wave.take().or(unbegun) {
-            // Not offered again, because the executor would drop it again each time.
+            // The wave is not offered to the executor again, because the executor would drop it again each time.
             inbox::report_lost(&self.node, lost);
         }
         let mut panic = self.tally.take_panic(None);

@@ -12,9 +12,9 @@ pub(crate) enum Phase {
     Body,
     /// The body has ended, children have not.
     Children,
-    /// It runs the exits that were abandoned inside.
+    /// The region runs the exits that were abandoned inside.
     Adopted,
-    /// It runs its own exit that was registered at this place.
+    /// The region runs its own exit that was registered at this place.
     Exit(&'static Location<'static>),
 }
 

@@ -10,7 +10,8 @@
 //! 2. The epoch is raised after such an event has happened, so a thread that reads the new epoch finds the event.
 //! 3. Every change of the word is a read-modify-write, so changes are totally ordered: a look that came before a request
 //!    cannot overwrite the request's mark.
-//! 4. The end of being quiet is final. It has come for a region that was cancelled or stopped itself, or has times that no run watches.
+//! 4. The end of being quiet is final. It has come for a region that was cancelled or stopped itself, or has times that no run
+//!    watches.
 //! 5. A region that was never entered by another one changes no answer but its own, so its request raises no epoch (R19).
 
 pub(super) mod word;
@@ -77,7 +78,7 @@ fn raise_epoch() {
 pub(super) fn end_quiet(node: &Node) {
     node.quiet.end();
     if node.encloses.is_so() {
-        // Not as `begin_epoch`: a request adds no time around the regions inside.
+        // The tidings stay, because a request adds no time around the regions inside.
         raise_epoch();
     }
 }

@@ -1,5 +1,5 @@
-//! A body with its frame: the run of a task, a scope, a shield, a time limit or a stack. A child has a [`ChildRun`](super::ChildRun),
-//! and a group's run has a frame of its own.
+//! A body with its frame: the run of a task, a scope, a shield, a time limit or a stack. A child has a
+//! [`ChildRun`](super::ChildRun), and a group's run has a frame of its own.
 
 mod origin;
 mod steps;

@@ -14,8 +14,8 @@ const RUNTIMES: u64 = 1 << 1;
 const PLACE_AT: u32 = 2;
 const TASK_AT: u32 = PLACE_AT + u16::BITS;
 
-/// An owner or a place that does not fit: the word only says that the region was entered. Its node has
-/// the rest, once the node is entered.
+/// The word of a region with an owner or a place that does not fit. It only says that the region was entered; the node has
+/// owner and place, once the node is entered.
 const ELSEWHERE: Signature = Signature(!(LEFT | RUNTIMES));
 
 /// The owner that enters, and the place.
@@ -68,8 +68,7 @@ impl Stamp {
         self.0.store(0, Ordering::Release);
     }
 
-    /// The place where it was entered, and the owner. `None` before, and if only the node has
-    /// them.
+    /// The place where the region was entered, and the owner. `None` before the entry, and if only the node has them.
     pub(super) fn owner(&self) -> Option<(Place, Identity)> {
         Signature::read(self.0.load(Ordering::Acquire))
     }

@@ -6,8 +6,8 @@
 //! # Invariants
 //!
 //! 1. A stay is linked in its scope from the start, and is cancelled with it for the same reason.
-//! 2. A stay has the name and the grace of its scope, and is a shield if the scope was one at the entry of the stay. It has no times
-//!    of its own: its run watches those of the scope (`walk::scope_of`).
+//! 2. A stay has the name and the grace of its scope, and is a shield if the scope was one at the entry of the stay. It has no
+//!    times of its own: its run watches those of the scope (`walk::scope_of`).
 
 use super::enter;
 use super::flags::{

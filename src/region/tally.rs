@@ -50,10 +50,11 @@ impl Caught {
 /// How an exit ended that did not end well.
 pub(crate) enum ExitError {
     Failed(BoxError),
-    /// It waited for children or exits that panicked.
+    /// The exit waited for children or exits that panicked.
     Panicked(Caught),
+    /// The value that the exit gives back is still lent.
     StillHeld,
-    /// It was cut off after this time.
+    /// The exit was cut off after this time.
     TimedOut(Duration),
 }
 

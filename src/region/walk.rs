@@ -55,7 +55,7 @@ pub(super) fn live_parent(region: &Node) -> Option<Arc<Node>> {
     }
     let skipped = {
         let mut inner = region.inner.lock();
-        // Not if the region was handed over meanwhile.
+        // If the region was handed over meanwhile, its new parent stays.
         let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
         if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
     };

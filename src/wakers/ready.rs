@@ -117,7 +117,7 @@ impl<B> Deref for Ready<B> {
     }
 }
 
-/// A place in which a caller of another thread leaves a request for a member that is being polled.
+/// The state in which another thread notes a request to a member that is being polled.
 pub(crate) trait Asked {
     fn is_asked(&self) -> bool;
 }

@@ -14,8 +14,8 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::time::Instant;
 
-/// The place in which other threads find a child's node. It makes the node and stores it at once, during the
-/// child's poll.
+/// The slot of an executor child, in which other threads find its node. It makes the node and stores it at once, during
+/// the child's poll.
 pub(crate) trait Home {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node>;
 }
@@ -100,8 +100,8 @@ fn within_flagged<R>(light: &Light, flag: u32, caught: impl FnOnce() -> R) -> Op
     Some((result, shield, popped.ok().flatten()))
 }
 
-/// For a later poll of the child with this `id`, which has a handle: while the value exists, a check finds a request of another
-/// thread at the given place.
+/// For a later poll of the child with this `id`, which has a handle: while the value exists, a check finds a request that another
+/// thread has noted in `asked`.
 pub(in crate::region) struct Asking {
     before: Option<AskedOf>,
 }

@@ -95,7 +95,7 @@ impl Frame {
         } else if !record::may_take_failures(&node) {
             return record::send(&node, tally.take_failures());
         } else if record::has_record_around(&node) {
-            // They go to that record, or into a later `Cancelled`.
+            // The failures go to that record, or into a later `Cancelled`.
             tally.failures.trim(record::cap(&node))
         } else {
             reported.append(record::report_all(&node, tally.take_failures()));

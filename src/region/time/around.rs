@@ -81,7 +81,7 @@ fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
     }
     for (place, (node, due)) in passed.into_iter().enumerate().rev() {
         found.begins_with(due, &node);
-        // Not in the first few, and not in `from` itself (invariant 4).
+        // The first few regions, and `from` itself, get none (invariant 4).
         if place > FEW.saturating_sub(1) {
             remember(&node, number, times, &found);
         }

@@ -49,8 +49,8 @@ pub(crate) fn set(node: &Node, clock: Arc<dyn Clock>) {
 
 /// The deadline, for a timer that is armed for it. A change from now on may be news; see [`Limits::is_news`].
 ///
-/// Both under one lock. T1, a wait that has just registered, reads the deadline; T2 brings it forward, and tells nobody, because
-/// all waits were told before; T1 notes that it has read, and sleeps too long.
+/// Deadline and `unread` are read and changed under one lock. T1, a wait that has just registered, reads the deadline; T2
+/// brings it forward, and tells nobody, because all waits were told before; T1 notes that it has read, and sleeps too long.
 pub(in crate::region) fn deadline(node: &Node) -> Option<Instant> {
     let mut inner = node.inner.lock();
     let more = inner.more.as_mut()?;

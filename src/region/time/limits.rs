@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 /// The times of a region that count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::region) enum Times {
+    /// The deadline of a region that is not cancelled, the end of a stop's grace, the end of a shield's grace.
     All,
-    /// Also the deadline of a region that is cancelled.
+    /// All times, with the deadline of a region that is cancelled, which counts no longer for the region itself.
     OfCancelled,
     /// Only the shield's grace, for a region after the end of its body.
     OfShield,
@@ -42,7 +43,7 @@ pub(in crate::region) struct Limits {
 pub(in crate::region) enum Unread {
     /// All waits were told of a change.
     Told,
-    /// It was put off, and the waits have timers for this instant at the latest.
+    /// The deadline was put off, and the waits have timers for this instant at the latest.
     PutOff(Instant),
 }
 

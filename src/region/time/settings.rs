@@ -35,8 +35,8 @@ fn write_deadline(node: &Node, at: Instant, first: impl FnOnce(&mut Inner)) {
     unwind::discard(panic);
 }
 
-/// The region has got a time with a request: its run and the waits, here and inside, look at the times. A scope that was entered by
-/// a call has no run, so its times are marked as unwatched.
+/// The region has got a time with a request: its run and the waits, here and inside, look at the times. A scope that was
+/// entered by a call has no run, so its times are marked as unwatched.
 #[must_use = "a payload must not be dropped where its drop could panic"]
 pub(in crate::region) fn tell_times(node: &Node) -> Option<Payload> {
     change_times(node, |inner| {
