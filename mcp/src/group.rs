@@ -179,7 +179,7 @@ impl SessionGroup {
 
     /// Takes up a session, or a transport without a session, that the program has opened itself. It is used like any other
     /// session of the group: its components are listed and routed, and it can be disconnected. But the group never closes
-    /// it: [`Adopted`] tells what is left after [`disconnect`](Self::disconnect) or [`close`](Self::close).
+    /// it: see [`Adopted`] for the state in which [`disconnect`](Self::disconnect) and [`close`](Self::close) leave it.
     /// [`Restart`](crate::Restart) does not apply.
     ///
     /// The messages of a [session](Adopted::new) do not pass through this crate. So a tool or a result has the fields that
@@ -259,6 +259,13 @@ impl SessionGroup {
             Closed { began: self.0.state.begin_closing().began, ended: Instant::now() }
         });
         self.0.state.report(began, ended)
+    }
+
+    /// Waits until the newest session of this name has been left, and returns its report; `None` if there is no such session.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn left(&self, name: &str) -> Option<ServerReport> {
+        let session = self.0.state.registry.lock().newest(name)?;
+        Some(session.left().await.report.clone())
     }
 
     /// The limit of a call that has none, to a server that has none.

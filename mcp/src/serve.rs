@@ -188,12 +188,22 @@ impl Gateway {
 
     /// Connects `servers`, and connects each of them again after a failed attempt or a lost session, until the gateway
     /// closes. Between two attempts it waits [`retry`](GatewayOptions::retry), then twice that, and so on up to
-    /// [`retry_most`](GatewayOptions::retry_most).
+    /// [`retry_most`](GatewayOptions::retry_most). A server with the name of one that is kept already is left out.
     pub fn keep(&self, servers: Vec<ServerParams>) {
         let core = &self.0.core;
         // All servers are registered first, so that a list waits for all of them.
-        servers.iter().for_each(|server| core.fleet.expect(server));
-        for server in servers {
+        let is_new = |server: &ServerParams| {
+            let is_new = core.fleet.expect(server);
+            if !is_new {
+                tracing::warn!(
+                    "the name {:?} is given twice: the first server has it",
+                    server.name
+                );
+            }
+            is_new
+        };
+        let new: Vec<_> = servers.into_iter().filter(is_new).collect();
+        for server in new {
             core.rest(core.fleet.clone().tend(server));
         }
     }

@@ -1,12 +1,12 @@
 //! `moored-mcp serve`: the servers of a configuration behind one endpoint.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use moored::CancelScope;
 use moored_mcp::config::show_duration;
-use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions};
+use moored_mcp::{CloseReport, Event, EventKind, Gateway, GatewayOptions, ServerParams};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -48,6 +48,7 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
     tokio::spawn(async move {
         let _cancelled = logging.run(follow(events)).await;
     });
+    warn_of_duplicates(&servers);
     gateway.keep(servers);
     let over_http = listener.is_some();
     let serving = async {
@@ -90,6 +91,15 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
         Some(caught) => caught.status(),
         None if report.clean => ExitCode::SUCCESS,
         None => ExitCode::from(FAILED),
+    }
+}
+
+/// The gateway leaves out a server with the name of an earlier one.
+fn warn_of_duplicates(servers: &[ServerParams]) {
+    let mut names = HashSet::new();
+    for twice in servers.iter().filter(|server| !names.insert(&server.name)) {
+        let name = &twice.name;
+        output::warn(&format!("the name {name:?} is there twice: the later entry is not started"));
     }
 }
 

@@ -142,7 +142,12 @@ impl Registry {
 
     /// The session that holds a name, which has not been left yet.
     pub(super) fn named(&self, name: &str) -> Option<Arc<Session>> {
-        self.named.get(name).filter(|session| !session.has_left()).cloned()
+        self.newest(name).filter(|session| !session.has_left())
+    }
+
+    /// The newest session of a name, which may have been left.
+    pub(super) fn newest(&self, name: &str) -> Option<Arc<Session>> {
+        self.named.get(name).cloned()
     }
 
     /// All sessions, in order.

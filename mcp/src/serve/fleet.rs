@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::options::GatewayOptions;
 use crate::callbacks::LogLevel;
 use crate::component::{ComponentInfo, ComponentKind};
-use crate::event::{Event, EventKind};
 use crate::group::SessionGroup;
 use crate::names::Names;
 use crate::params::ServerParams;
-use crate::report::{ErrorReport, Outcome};
+use crate::report::{ErrorReport, Outcome, ServerReport};
 
 /// The time for which changes are collected before clients are notified.
 const COALESCED: Duration = Duration::from_millis(50);
@@ -151,17 +150,20 @@ impl Fleet {
         fleet
     }
 
-    /// Registers a server, which [`tend`](Self::tend) then connects.
-    pub(super) fn expect(&self, params: &ServerParams) {
+    /// Registers a server, which [`tend`](Self::tend) then connects. `false` if there is one of that name already.
+    pub(super) fn expect(&self, params: &ServerParams) -> bool {
         let name = &params.name;
-        if let Some(limit) = params.call_timeout {
-            self.limits.lock().insert(name.clone(), limit);
-        }
-        self.servers.send_modify(|all| {
-            if !all.iter().any(|(known, _)| known == name) {
+        let is_new = self.servers.send_if_modified(|all| {
+            let is_new = !all.iter().any(|(known, _)| known == name);
+            if is_new {
                 all.push((name.clone(), ServerState::Starting));
             }
+            is_new
         });
+        if let Some(limit) = params.call_timeout.filter(|_| is_new) {
+            self.limits.lock().insert(name.clone(), limit);
+        }
+        is_new
     }
 
     /// Keeps one server connected until the group is closed.
@@ -173,15 +175,13 @@ impl Fleet {
         let name = params.name.clone();
         let mut wait = self.retry.0;
         loop {
-            // Subscribed before the attempt, so that the end of the session is not missed.
-            let mut events = self.group.events();
             let began = Instant::now();
             let mut asked = Duration::ZERO;
             let state = match self.group.connect(params.clone()).await {
                 Ok(_) => {
                     self.set(&name, ServerState::Up);
                     self.ask_for_log(&name).await;
-                    left(&mut events, &name).await
+                    self.group.left(&name).await.map(down)
                 }
                 Err(error) if error.outcome() == Outcome::Closing => return,
                 Err(error) => {
@@ -307,6 +307,8 @@ impl Fleet {
     /// Follows the sessions and announces the lists that have changed.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut events = self.group.events();
+        // A change before that has no event here.
+        self.announce();
         // A receiver that fell behind has missed events, so the lists are compared.
         while !matches!(events.recv().await, Err(RecvError::Closed)) {
             tokio::time::sleep(COALESCED).await;
@@ -346,26 +348,16 @@ impl Fleet {
     }
 }
 
-/// Waits for the end of a session that is up, and returns the state after it. `None` if events were missed: the next
-/// attempt then finds the name taken, or free.
-async fn left(events: &mut Receiver<Event>, name: &str) -> Option<ServerState> {
-    loop {
-        let event = events.recv().await.ok()?;
-        if &*event.name != name {
-            continue;
-        }
-        if let EventKind::Left(report) = event.kind {
-            let error = report.error.unwrap_or_else(|| ErrorReport {
-                message: "it was disconnected".into(),
-                chain: vec!["it was disconnected".into()],
-                stderr_tail: None,
-                stderr_error: None,
-                exit_status: None,
-            });
-            let outcome = report.outcome;
-            return Some(ServerState::Down { outcome, error: error.into() });
-        }
-    }
+/// The state of a server whose session has been left.
+fn down(report: ServerReport) -> ServerState {
+    let error = report.error.unwrap_or_else(|| ErrorReport {
+        message: "it was disconnected".into(),
+        chain: vec!["it was disconnected".into()],
+        stderr_tail: None,
+        stderr_error: None,
+        exit_status: None,
+    });
+    ServerState::Down { outcome: report.outcome, error: error.into() }
 }
 
 #[cfg(test)]

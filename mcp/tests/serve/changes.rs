@@ -1,7 +1,7 @@
 //! Servers that come and go while clients are connected.
 
 use futures_util::FutureExt;
-use moored_mcp::{Gateway, SessionGroup};
+use moored_mcp::{Gateway, Outcome, ServerState, SessionGroup};
 use serde_json::json;
 
 use crate::clients::{eras, over_a_pipe, over_http};
@@ -102,6 +102,23 @@ async fn a_client_is_not_told_of_a_change_that_is_in_the_list_it_has_got() {
             }
             assert!(gateway.close().await.clean);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_rejected_for_its_name_is_not_the_end_of_the_server_that_has_it() {
+    within_limit(async {
+        let twice = vec![fleet_server("a", &[]), fleet_server("a", &[])];
+        let served = Served::start(twice).await;
+        served.gateway.settled().await;
+        let error = served.gateway.group().connect(fleet_server("a", &[])).await;
+        assert_eq!(error.expect_err("the name is taken").outcome(), Outcome::DuplicateName);
+        let list = served.ask(Raw::modern("tools/list", json!({}))).await.message();
+        assert_eq!(list["result"]["tools"].as_array().map(Vec::len), Some(3), "{list}");
+        let servers = served.gateway.servers();
+        assert!(matches!(&servers[..], [(_, ServerState::Up)]), "{servers:?}");
+        assert!(served.gateway.close().await.clean);
     })
     .await;
 }

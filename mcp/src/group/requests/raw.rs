@@ -85,12 +85,11 @@ impl SessionGroup {
     /// The session of a server that is up.
     fn server(&self, name: &str) -> Result<Route, CallError> {
         let registry = self.0.state.registry.lock();
-        let session = registry.sessions().iter().rev().find(|session| &*session.name == name);
-        let Some(session) = session else {
+        let Some(session) = registry.newest(name) else {
             return Err(CallError::UnknownServer(name.to_owned()));
         };
         match session.stage() {
-            Stage::Up(live) => registry.way(session, live),
+            Stage::Up(live) => registry.way(&session, live),
             stage => Err(session.gone(stage)),
         }
     }
