@@ -117,6 +117,14 @@ impl Core {
                         let _nobody_listens = self.subscriptions.updates.send(uri.into());
                     }
                     EventKind::Up(_) => self.rest(self.clone().renew()),
+                    EventKind::SubscriptionEnded { .. } => {
+                        let core = self.clone();
+                        // A server that ends each of them is not asked without a pause.
+                        self.rest(async move {
+                            tokio::time::sleep(core.options.retry_most).await;
+                            core.renew().await;
+                        });
+                    }
                     _ => {}
                 },
                 // One of the missed events may have been that a server is up.
@@ -126,7 +134,8 @@ impl Core {
         }
     }
 
-    /// Subscribes again to all resources, because a server that was lost and connected again knows of no subscription.
+    /// Subscribes again to all resources, because a server that was lost and connected again knows of no subscription, and
+    /// another one may have ended a subscription.
     /// Nothing happens where the subscription still stands.
     async fn renew(self: Arc<Self>) {
         let _turn = self.subscriptions.turn.lock().await;

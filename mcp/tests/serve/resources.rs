@@ -14,9 +14,10 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use crate::clients::{eras, over_a_pipe, over_http};
+use crate::support::http::{End, Reply, Request, Server, modern};
 use crate::support::{Raw, Served, at, come_true, real, within_limit};
 
 /// A server with one resource, which changes when its tool is called.
@@ -156,4 +157,59 @@ async fn a_subscription_outlives_the_loss_of_its_server() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_its_server_ends_is_begun_again() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "server/discover" => result(
+                request,
+                json!({
+                    "resultType": "complete",
+                    "supportedVersions": ["2026-07-28"],
+                    "capabilities": {"resources": {"subscribe": true}},
+                    "ttlMs": 0,
+                    "cacheScope": "private",
+                }),
+            ),
+            "resources/list" => result(
+                request,
+                json!({
+                    "resultType": "complete",
+                    "resources": [{"name": "log", "uri": "file:///log"}],
+                    "ttlMs": 0,
+                    "cacheScope": "private",
+                }),
+            ),
+            "subscriptions/listen" => {
+                let meta = json!({"io.modelcontextprotocol/subscriptionId": request.id});
+                let acknowledged = json!({
+                    "jsonrpc": "2.0",
+                    "method": "notifications/subscriptions/acknowledged",
+                    "params": {"notifications": request.params["notifications"], "_meta": meta},
+                });
+                let ended = json!({
+                    "jsonrpc": "2.0",
+                    "id": request.id,
+                    "result": {"resultType": "complete", "_meta": meta},
+                });
+                Reply::events(format!("data: {acknowledged}\n\ndata: {ended}\n\n"), End::Whole)
+            }
+            _ => modern(request),
+        })
+        .await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
+        let [legacy, _] = eras();
+        let (one, _) = over_a_pipe(&served.gateway, legacy).await;
+        one.subscribe(SubscribeRequestParams::new("file:///log")).await.expect("subscribed");
+        come_true(async || server.requested("subscriptions/listen").len() >= 2).await;
+        one.unsubscribe(UnsubscribeRequestParams::new("file:///log")).await.expect("done");
+        assert!(served.gateway.close().await.clean);
+    })
+    .await;
+}
+
+fn result(request: &Request, value: Value) -> Reply {
+    Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": value}))
 }
