@@ -112,6 +112,31 @@ async fn a_refusal_in_the_middle_renews_once_and_then_fails_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_failed_attempt_does_not_count_as_connecting() {
+    within_limit(async {
+        let server_ = Server::start(|request: &Request| match request.rpc.as_str() {
+            "server/discover" | "initialize" => legacy(request),
+            _ => Reply::status(401).with("www-authenticate", "Bearer"),
+        })
+        .await;
+        let refusals = Arc::new(Mutex::new(Vec::new()));
+        let refused = refusals.clone();
+        let params = HttpParams::new(&server_.url).headers_from(move |wanted: HeadersWanted| {
+            refused.lock().extend(wanted.refused.map(|refused| refused.connecting));
+            std::future::ready(Ok::<_, std::io::Error>(bearer("token")))
+        });
+        let group = SessionGroup::start(brisk());
+        let error = group.connect(server(params)).await.expect_err("refused");
+        assert_eq!(error.outcome(), Outcome::AuthRequired, "{error}");
+        assert_eq!(server_.deletes(), 1, "{:?}", server_.log());
+        // Of notifications/initialized, then of the DELETE: a user must not be asked to log in for that one.
+        assert_eq!(*refusals.lock(), [true, false]);
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_provider_that_fails_or_panics_is_the_cause() {
     within_limit(async {
         let server_ = Server::start(legacy).await;

@@ -45,7 +45,8 @@ impl HttpSession {
                 challenges: headers::challenges(&response),
                 headers: given.clone(),
                 before,
-                connecting: !self.recorder.is_connected(),
+                // The DELETE after a failed attempt is no part of connecting.
+                connecting: !self.recorder.is_connected() && !self.stop.is_requested(),
             };
             let others = self.given(provider, Some(refused)).await?;
             if others == given {
