@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use moored_mcp::{
-    Backoff, CallError, CallOptions, EventKind, Outcome, Restart, SessionGroup, SessionStage,
+    Backoff, CallError, CallOptions, EventKind, Outcome, Policy, Restart, SessionGroup,
+    SessionStage,
 };
 use serde_json::Map;
 use tokio::sync::watch;
@@ -75,6 +77,31 @@ async fn at_the_end_of_the_budget_a_call_ends_once_and_the_sessions_are_left() {
         assert!(report.all_well() && report.drain_ms >= 200, "{report:?}");
         let ended = call.await.expect("no panic");
         assert!(matches!(ended, Err(CallError::Closing(_))), "{ended:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn servers_that_were_just_given_do_not_wait_for_the_calls() {
+    within_limit(async {
+        let (server, open) = gated().await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let call = call(&group);
+        server.asked("POST tools/call").await;
+        // More than tokio lets a task receive in one turn.
+        let many = (0..300).map(|number| at(&format!("late-{number}"), &server.url)).collect();
+        let mut connecting = Box::pin(group.connect_many(many, Policy::BestEffort));
+        assert!((&mut connecting).now_or_never().is_none());
+        let mut draining = Box::pin(group.drain(LONG));
+        assert!((&mut draining).now_or_never().is_none());
+        for late in connecting.await {
+            assert_eq!(late.expect_err("it is too late").outcome(), Outcome::Closing);
+        }
+        assert!(!call.is_finished(), "they were left while the call was under way");
+        open.send(true).expect("the server waits");
+        assert!(draining.await.clean);
+        call.await.expect("no panic").expect("an answer");
     })
     .await;
 }
