@@ -116,7 +116,10 @@ impl Session {
             }
         };
         Err(match failure {
-            CallFailure::Rejected { code, message, data } => {
+            CallFailure::Rejected { code, message, mut data } => {
+                // Hidden in the transport, unless the session is adopted and has a transport of its own.
+                let message = self.secrets.hide(&message).into_owned();
+                data.iter_mut().for_each(|data| self.secrets.hide_in_value(data));
                 CallError::Rejected { server: self.params.name.clone(), code, message, data }
             }
             CallFailure::Failed(fault) => self.failed(fault),

@@ -269,7 +269,8 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
                                 note(&what);
                             }
                         }
-                        Incoming::Message(message, mark) => {
+                        Incoming::Message(mut message, mark) => {
+                            recorder.secrets().hide_in(&mut message);
                             if let Some(mark) = mark {
                                 recorder.warn(mark);
                             }

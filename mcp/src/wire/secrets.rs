@@ -116,7 +116,8 @@ impl Secrets {
         }
     }
 
-    fn hide_in_value(&self, value: &mut Value) {
+    /// Removes the secrets from all texts of a value.
+    pub(crate) fn hide_in_value(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
                 if let Cow::Owned(hidden) = self.hide(text) {

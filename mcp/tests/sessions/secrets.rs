@@ -1,6 +1,11 @@
 //! Values that a server was given and repeats: no error, warning or report shows them.
 
-use moored_mcp::{CallError, StdioParams, Transport};
+use moored_mcp::{Adopted, CallError, ServerParams, StdioParams, Transport};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ServerCapabilities, ServerConfig};
+use rmcp::service::RequestContext;
+use rmcp::transport::IntoTransport;
+use rmcp::{ErrorData, RoleClient, RoleServer, ServerHandler, ServiceExt};
+use serde_json::{Map, json};
 
 use crate::support::{brisk_group, echo, shell, shell_server, within_limit};
 
@@ -70,6 +75,60 @@ async fn a_secret_argument_is_hidden_where_a_command_line_is_shown() {
         assert!(error.to_string().contains(": (hidden)"), "{error}");
         assert!(!error.to_string().contains("key-123456"), "{error}");
         group.close().await;
+    })
+    .await;
+}
+
+/// Rejects every call, and repeats a secret in the error.
+#[derive(Clone)]
+struct Talker;
+
+impl ServerHandler for Talker {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn call_tool(
+        &self,
+        _request: CallToolRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        Err(ErrorData::internal_error("bad key-123456", Some(json!({"key": "key-123456"}))))
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_hidden_in_the_errors_of_adopted_servers() {
+    within_limit(async {
+        let end = || {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            tokio::spawn(async move {
+                let server = Talker.serve(theirs).await.expect("a session");
+                server.waiting().await.expect("no panic");
+            });
+            ours
+        };
+        let client = ().serve(end()).await.expect("a session");
+        let transport = IntoTransport::<RoleClient, _, _>::into_transport(tokio::io::split(end()));
+        let (transport, _returned) = Adopted::transport(transport);
+        let (input, output) = tokio::io::split(end());
+        let (pipe, _pipes) = Adopted::pipe(input, output);
+        for adopted in [Adopted::new(client.peer().clone()), transport, pipe] {
+            let group = brisk_group();
+            let params = ServerParams::adopted("s", adopted).secret("key-123456");
+            group.connect(params).await.expect("up");
+            let asked = group.request(
+                "s",
+                "tools/call",
+                Map::from_iter([("name".into(), json!("t"))]),
+                Default::default(),
+            );
+            let error = asked.await.expect_err("rejected");
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("bad (hidden)") && !text.contains("key-123456"), "{text}");
+            group.close().await;
+        }
+        client.cancel().await.expect("no panic");
     })
     .await;
 }
