@@ -46,7 +46,7 @@ pub enum EventKind {
         message: String,
     },
     /// A list of the server has changed and was read again. The names are the hooked names of components. All three
-    /// lists of names are empty if only the order has changed.
+    /// lists of names are empty if only the order has changed, or if the list could not be read before.
     ListChanged {
         /// The kind of the list.
         kind: ComponentKind,
@@ -57,7 +57,8 @@ pub enum EventKind {
         /// The components with a changed description, schema or other field.
         altered: Vec<String>,
     },
-    /// A resource has changed, and there is a [subscription](crate::SessionGroup::subscribe) to it.
+    /// A resource has changed, and there is a [subscription](crate::SessionGroup::subscribe) to it. Or it may have changed,
+    /// because the subscription was interrupted and has been renewed.
     ResourceUpdated {
         /// Its address, or the address of a part of it.
         uri: String,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::component::ComponentKind;
 use crate::event::EventKind;
+use crate::fault::Fault;
 use crate::order::{OrderWatch, Ordered, Orders};
 use crate::params::{ServerParams, Transport};
 use crate::report::TransportKind;
@@ -216,8 +217,9 @@ impl Session {
         })
     }
 
-    /// Replaces the listing that its users see. The session stays up, and so does the time since when it is up.
-    fn relist(&self, listing: Listing) {
+    /// Replaces the listing that its users see, and the reason why a list of it could not be read. The session stays up, and
+    /// so does the time since when it is up.
+    fn relist(&self, listing: Listing, list_fault: Option<&Fault>) {
         *self.places.lock() = listing.places();
         let listing = Arc::new(listing);
         self.reached.send_if_modified(|reached| {
@@ -225,6 +227,7 @@ impl Session {
                 let mut relisted = Live::clone(live);
                 relisted.info.count(&listing);
                 relisted.info.warnings = self.warnings.all();
+                relisted.info.list_error = list_fault.map(|fault| fault.report(None));
                 relisted.listing = listing;
                 *live = Arc::new(relisted);
             }

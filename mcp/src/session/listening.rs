@@ -4,6 +4,7 @@
 //! a subscription. A modern server gets one request for its lists, and one for each resource with a subscription. Each
 //! stays open as a stream.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
-use crate::component::ComponentKind;
 use crate::duration::show_duration;
 use crate::event::EventKind;
 use crate::wire::body::clipped;
@@ -30,12 +30,14 @@ const TAKE_BACK: Duration = Duration::from_secs(5);
 /// A stream that was open this long resets the number of tries.
 const HELD: Duration = Duration::from_secs(5);
 
-/// Keeps the streams open, for ever.
+/// Keeps the streams open, for ever. `before` has the subscriptions of the last start of the server, which are renewed: those
+/// that users begin from now on come over `opened`.
 pub(super) async fn listen(
     berth: Berth<'_>,
     held: &Held,
     caller: &Caller,
     mut opened: mpsc::UnboundedReceiver<HandedOver>,
+    before: BTreeSet<String>,
 ) -> Infallible {
     let ear = Ear { berth, held, caller };
     // Not children of a group, because each has a result that decides what comes next, and no exit.
@@ -43,12 +45,11 @@ pub(super) async fn listen(
     if caller.tells_of_lists() {
         streams.push(ear.follow(Topic::Lists, None).boxed());
     }
-    let subscribed = berth.session.subscribed.borrow().clone();
     if caller.is_modern() {
         let follow = |uri| ear.follow(Topic::Resource(uri), None).boxed();
-        streams.extend(subscribed.into_iter().map(follow));
-    } else {
-        ear.begin_again().boxed().await;
+        streams.extend(before.into_iter().map(follow));
+    } else if !before.is_empty() || caller.wants_log() {
+        streams.push(ear.begin_again(before).boxed());
     }
     loop {
         tokio::select! {
@@ -58,7 +59,10 @@ pub(super) async fn listen(
                 }
                 HandedOver::Unwanted(uri, alone) => streams.push(ear.end(uri, alone).boxed()),
             },
-            () = held.side.pending.notices.a_renewal() => ear.begin_again().boxed().await,
+            () = held.side.pending.notices.a_renewal() => {
+                let before = berth.session.subscribed.borrow().clone();
+                streams.push(ear.begin_again(before).boxed());
+            }
             Some(()) = streams.next() => {}
         }
     }
@@ -104,12 +108,11 @@ impl Ear<'_> {
     async fn until_it_ends(self, topic: &Topic, mut stream: Option<Listening>) -> Option<String> {
         let limit = self.berth.shared.options.connect_timeout;
         let mut tries = 0;
-        let mut is_first = true;
         loop {
             let opened = match stream.take() {
                 Some(stream) => Ok(stream),
                 None => match tokio::time::timeout(limit, self.caller.listen(topic)).await {
-                    Ok(opened) => opened,
+                    Ok(opened) => opened.inspect(|stream| self.missed(topic, stream)),
                     Err(_) => {
                         return Some(format!(
                             "it was not acknowledged within {}",
@@ -120,17 +123,11 @@ impl Ear<'_> {
             };
             let began = Instant::now();
             let why = match opened {
-                Ok(stream) => {
-                    if !std::mem::take(&mut is_first) && *topic == Topic::Lists {
-                        // Notices of the time without a stream are lost.
-                        self.held.side.pending.notices.changed(ComponentKind::ALL);
-                    }
-                    match stream.ended(self.unheard()).await {
-                        ListenEnd::Graceful => return None,
-                        ListenEnd::Lost(fault) => fault.line(),
-                        ListenEnd::Gone => std::future::pending().await,
-                    }
-                }
+                Ok(stream) => match stream.ended(self.unheard()).await {
+                    ListenEnd::Graceful => return None,
+                    ListenEnd::Lost(fault) => fault.line(),
+                    ListenEnd::Gone => std::future::pending().await,
+                },
                 Err(CallFailure::Rejected { code, message, .. }) => {
                     return Some(format!(
                         "the server rejected it: {} (code {code})",
@@ -152,19 +149,38 @@ impl Ear<'_> {
         }
     }
 
-    /// Renews the log level and the subscriptions in another session.
-    async fn begin_again(self) {
+    /// A stream was opened here. Notices of the time before are lost: of the lists since they were read, and of a resource
+    /// since its subscription was interrupted.
+    fn missed(self, topic: &Topic, stream: &Listening) {
+        let notices = &self.held.side.pending.notices;
+        match topic {
+            Topic::Lists => notices.changed(stream.lists()),
+            Topic::Resource(uri) => notices.updated(uri),
+        }
+    }
+
+    /// Renews the log level and these subscriptions in another session.
+    async fn begin_again(self, before: BTreeSet<String>) {
         let limit = self.berth.shared.options.connect_timeout;
         let leveled = tokio::time::timeout(limit, self.caller.send_log_level()).await;
         if !matches!(leveled, Ok(Ok(()) | Err(CallFailure::Gone))) {
             self.held.recorder.warn("the log level could not be set again".to_owned());
         }
-        let subscribed = self.berth.session.subscribed.borrow().clone();
-        for uri in subscribed {
+        for uri in before {
+            // Without the lock: the owner looks at the set; a user ends the subscription, and the server answers that; the
+            // owner's question then begins it again, for nobody.
+            let _alone = self.berth.session.subscribing.lock().await;
+            if !self.berth.session.subscribed.borrow().contains(&uri) {
+                continue;
+            }
             let question = Question::Subscribe { uri: uri.clone() };
             let asking = self.caller.ask(question, Default::default());
             let why = match tokio::time::timeout(limit, asking).await {
-                Ok(Ok(_)) => continue,
+                Ok(Ok(_)) => {
+                    // Notices of the time without the subscription are lost.
+                    self.held.side.pending.notices.updated(&uri);
+                    continue;
+                }
                 Ok(Err(CallFailure::Gone)) => return,
                 Ok(Err(CallFailure::Failed(fault))) => fault.line(),
                 Ok(Err(CallFailure::Rejected { code, message, .. })) => {

@@ -1,17 +1,19 @@
 //! The listing of a server is kept up to date while it is up: lists that have changed are read again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
+use super::listing::Difference;
 use super::naming::{Claim, Conflict, Named};
 use super::{Listing, Stage};
 use crate::component::{ComponentInfo, ComponentKind};
 use crate::duration::show_duration;
 use crate::event::EventKind;
+use crate::fault::Fault;
 use crate::wire::{Gone, Link, Offers};
 
 /// The wait for more notices after the first: a server that adds ten tools may send ten.
@@ -19,12 +21,15 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// The pause after a reading: without it, a server that sends a notice at each reading would be asked without end.
 const REST: Duration = Duration::from_millis(500);
 
+/// The lists that could not be read, each with the reason.
+type Broken = BTreeMap<ComponentKind, Fault>;
+
 /// Reads the lists that have changed, for ever.
 pub(super) async fn keep_lists(
     berth: Berth<'_>,
     held: &Held,
     link: &Link,
-    claim: &mut Claim,
+    (claim, broken): (&mut Claim, &mut Broken),
 ) -> Infallible {
     let notices = &held.side.pending.notices;
     let mut rested = Instant::now();
@@ -33,7 +38,7 @@ pub(super) async fn keep_lists(
         tokio::time::sleep_until(rested.max(Instant::now() + SETTLE)).await;
         let kinds = notices.changed_lists();
         if let Some(offers) = read(berth, held, link, &kinds).await {
-            relist(berth, held, claim, kinds, offers);
+            relist(berth, held, (claim, broken), kinds, offers);
         }
         rested = Instant::now() + REST;
     }
@@ -64,13 +69,13 @@ async fn read(
 fn relist(
     berth: Berth<'_>,
     held: &Held,
-    claim: &mut Claim,
+    (claim, broken): (&mut Claim, &mut Broken),
     mut kinds: BTreeSet<ComponentKind>,
     offers: Offers,
 ) {
     let Berth { session, shared, .. } = berth;
     let Stage::Up(live) = session.stage() else { return };
-    kinds.retain(|kind| !offers.broken.contains(kind));
+    kinds.retain(|kind| !offers.broken.contains_key(kind));
     let named = Named::of(&shared.options.names, &session.name, offers.all);
     let merged = merged(&kinds, named.components, &live.listing);
     let (components, taken) = claim.update(merged, false);
@@ -80,12 +85,16 @@ fn relist(
     let listing = Listing::of(components);
     let changes: Vec<_> = kinds
         .into_iter()
-        .filter_map(|kind| Some((kind, listing.since(&live.listing, kind)?)))
+        .filter_map(|kind| {
+            let was_broken = broken.remove(&kind).is_some();
+            let change = listing.since(&live.listing, kind);
+            Some((kind, change.or_else(|| was_broken.then(Difference::default))?))
+        })
         .collect();
     if changes.is_empty() {
         return;
     }
-    session.relist(listing);
+    session.relist(listing, broken.values().next());
     for (kind, change) in changes {
         session.tell(shared, || EventKind::ListChanged {
             kind,

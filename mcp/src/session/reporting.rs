@@ -57,7 +57,7 @@ pub(super) fn error(life: &Life, fault: &Fault) -> ErrorReport {
 pub(super) fn finish(session: &Session, life: &Life, left: Left) -> Finished {
     let Left { fault, leave } = left;
     // The cause of its end is more important than a list that could not be read.
-    let worst = fault.as_ref().or(life.list_fault.as_ref());
+    let worst = fault.as_ref().or(life.list_fault());
     let error = worst.map(|fault| error(life, fault));
     let clock = *session.clock.lock();
     let info = life.info.as_ref();

@@ -1,5 +1,6 @@
 //! One start of a server: connected, served until it is lost or was asked to leave, and left.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -16,10 +17,11 @@ use super::pump::Pumps;
 use super::restarting::Comebacks;
 use super::{Connection, Listing, Live, Session, Shared, Stage, Turn};
 use super::{connecting, listening, refreshing, reporting};
+use crate::component::ComponentKind;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::report::{LeaveReport, Outcome, SessionInfo};
-use crate::wire::{Link, Offers};
+use crate::wire::{Link, Offer};
 
 /// The progress of a session.
 #[derive(Debug, Default)]
@@ -34,8 +36,8 @@ pub(super) struct Life {
     pub(super) held: Option<Held>,
     /// The names of its components, until they are withdrawn.
     pub(super) claim: Option<Claim>,
-    /// A list that could not be read.
-    pub(super) list_fault: Option<Fault>,
+    /// The lists that could not be read, of the last start whose lists were read.
+    pub(super) broken_lists: BTreeMap<ComponentKind, Fault>,
     /// The beginning of the attempt.
     pub(super) began: Option<Instant>,
     /// Given back with the outcome of the attempt.
@@ -55,6 +57,11 @@ impl Life {
             && !session.watch.is_asked_to_leave()
             && !shared.is_draining()
             && self.comebacks.follow(session, fault)
+    }
+
+    /// The first list that could not be read.
+    pub(super) fn list_fault(&self) -> Option<&Fault> {
+        self.broken_lists.values().next()
     }
 
     /// The part that is only memory: the child's process group is dropped here.
@@ -154,33 +161,43 @@ async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Faul
     }
     let (held, link, offers) = attempted?;
     held.recorder.connected();
-    life.list_fault = offers.fault.clone();
-    let listing = list(berth, life, &held, offers)?;
+    life.broken_lists = offers.broken;
+    let listing = list(berth, life, &held, offers.all)?;
     let (opened, arrivals) = mpsc::unbounded_channel();
     let (given_up, to_cancel) = mpsc::unbounded_channel();
     let caller = link.caller((opened, given_up), session.log_level.clone());
     let pending = held.side.pending.clone();
     let connection = Connection { caller: caller.clone(), pending, ended_by: OnceLock::new() };
+    // Taken before users can subscribe on this connection.
+    let before = session.subscribed.borrow().clone();
     let info = come_up(session, &link, connection, listing, life)?;
     session.tell(shared, || EventKind::Up(Box::new(info)));
-    let Some(claim) = &mut life.claim else { unreachable!("it was taken with the listing") };
+    let Life { claim: Some(claim), broken_lists, .. } = life else {
+        unreachable!("it was taken with the listing")
+    };
+    let lists = (claim, broken_lists);
     tokio::select! {
         biased;
         () = berth.orders.asked_to_leave() => Ok(()),
         fault = held.lost() => Err(fault),
-        never = Box::pin(refreshing::keep_lists(berth, &held, &link, claim)) => match never {},
+        never = Box::pin(refreshing::keep_lists(berth, &held, &link, lists)) => match never {},
         never = refreshing::pass_updates_on(berth, &held) => match never {},
         never = Box::pin(link.cancel(to_cancel)) => match never {},
-        never = Box::pin(listening::listen(berth, &held, &caller, arrivals)) => match never {},
+        never = Box::pin(listening::listen(berth, &held, &caller, arrivals, before)) => match never {},
     }
 }
 
 /// Gives the components their hooked names. A server comes up with all of its names or not at all. A server that is started
 /// again leaves those out that another server has taken meanwhile.
-fn list(berth: Berth<'_>, life: &mut Life, held: &Held, offers: Offers) -> Result<Listing, Fault> {
+fn list(
+    berth: Berth<'_>,
+    life: &mut Life,
+    held: &Held,
+    offers: Vec<Offer>,
+) -> Result<Listing, Fault> {
     let Berth { session, shared, .. } = berth;
     let is_first = life.info.is_none();
-    let named = Named::of(&shared.options.names, &session.name, offers.all);
+    let named = Named::of(&shared.options.names, &session.name, offers);
     named.warnings.into_iter().for_each(|warning| held.recorder.warn(warning));
     let claim = life.claim.get_or_insert_with(|| shared.claims.of(&session.name));
     let (components, taken) = claim.update(named.components, is_first);
@@ -202,8 +219,8 @@ fn come_up(
 ) -> Result<SessionInfo, Fault> {
     let profile = link.profile();
     let connect_ms = life.began.map_or(0, |began| millis(began.elapsed()));
-    let list_fault = life.list_fault.as_ref();
-    let info = reporting::info(session, profile.era.clone(), connect_ms, &listing, list_fault);
+    let info =
+        reporting::info(session, profile.era.clone(), connect_ms, &listing, life.list_fault());
     let live = Live {
         info: info.clone(),
         listing: Arc::new(listing),

@@ -181,6 +181,11 @@ impl Caller {
         self.desk.as_ref()
     }
 
+    /// Whether a user has set the level of the log messages.
+    pub(crate) fn wants_log(&self) -> bool {
+        self.log_level.lock().is_some()
+    }
+
     /// Sends the wanted level to a server with a handshake. Other servers get it with each request.
     pub(crate) async fn send_log_level(&self) -> Result<(), CallFailure> {
         let level = *self.log_level.lock();

@@ -8,6 +8,7 @@ use rmcp::service::{Peer, RoleClient, ServiceError, Subscription, SubscriptionEn
 
 use super::notices::Notices;
 use super::{CallFailure, call_failure};
+use crate::component::ComponentKind;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
@@ -67,6 +68,23 @@ impl Listening {
             }
         }
         Ok(Self(subscription))
+    }
+
+    /// The kinds of list of which the server reports changes here.
+    pub(crate) fn lists(&self) -> Vec<ComponentKind> {
+        let told = self.0.acknowledged();
+        let mut lists = Vec::new();
+        if told.tools_list_changed == Some(true) {
+            lists.push(ComponentKind::Tool);
+        }
+        if told.prompts_list_changed == Some(true) {
+            lists.push(ComponentKind::Prompt);
+        }
+        // The protocol has one notification for both lists.
+        if told.resources_list_changed == Some(true) {
+            lists.extend([ComponentKind::Resource, ComponentKind::ResourceTemplate]);
+        }
+        lists
     }
 
     /// Waits for its end. `notices` gets the notifications of a connection that is not ours.

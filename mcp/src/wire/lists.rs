@@ -1,6 +1,6 @@
 //! The lists of a server's components, read page by page, with a bound.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -49,10 +49,8 @@ pub(crate) struct Offer {
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
     pub(crate) all: Vec<Offer>,
-    /// The first list that could not be read, or not to its end.
-    pub(crate) fault: Option<Fault>,
-    /// The kinds of all lists that could not be read, or not to their end.
-    pub(crate) broken: BTreeSet<ComponentKind>,
+    /// The lists that could not be read, or not to their end.
+    pub(crate) broken: BTreeMap<ComponentKind, Fault>,
 }
 
 /// The session ended while its lists were read; its cause is recorded elsewhere.
@@ -113,13 +111,10 @@ pub(crate) async fn read(
     ];
     let lists = at_pace(pace, lists).await;
     let mut offers = Offers::default();
-    for (kind, list) in ComponentKind::ALL.into_iter().zip(lists) {
+    for list in lists {
         let list = list?;
         offers.all.extend(list.all);
-        if list.fault.is_some() {
-            offers.broken.insert(kind);
-        }
-        offers.fault = offers.fault.or(list.fault);
+        offers.broken.extend(list.broken);
     }
     Ok(offers)
 }
@@ -219,7 +214,7 @@ where
         };
         let fault = Fault::caused(outcome, format!("{place} cannot be read"), failed);
         recorder.warn(fault.line());
-        read.fault = Some(fault);
+        read.broken.insert(list.kind(), fault);
         return Ok(read);
     }
     recorder.warn(format!("{} has more than {cap} pages", list.method()));

@@ -60,7 +60,8 @@ impl Notices {
         self.lists.notify_one();
     }
 
-    fn updated(&self, uri: &str) {
+    /// A resource has changed, or may have.
+    pub(crate) fn updated(&self, uri: &str) {
         {
             let mut heard = self.heard.lock();
             if heard.known.contains(uri) || heard.updated.len() == UPDATED {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moored_mcp::{CallError, ComponentKind, Event, EventKind, Names, SessionGroup};
+use moored_mcp::{CallError, ComponentKind, Event, EventKind, Names, Outcome, SessionGroup};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
@@ -282,6 +282,72 @@ async fn a_list_that_cannot_be_read_again_stays_as_it_was() {
         assert!(warning.contains("tools/list") && warning.contains("500"), "{warning}");
         assert_eq!(hooked(&group), ["s__echo"]);
         assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_between_the_lists_and_the_stream_of_changes_is_not_lost() {
+    within_limit(async {
+        let (tools, feed) = (tools(&["echo"]), Feed::new());
+        let (inner, stream) = (tools.clone(), feed.clone());
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "server/discover" => result(
+                request,
+                json!({
+                    "resultType": "complete",
+                    "supportedVersions": ["2026-07-28"],
+                    "capabilities": {"tools": {"listChanged": true}},
+                    "ttlMs": 0,
+                    "cacheScope": "private",
+                }),
+            ),
+            "tools/list" => result(request, listed(&inner)),
+            "subscriptions/listen" => {
+                // Changed before there is a stream on which the server could tell.
+                inner.lock().push("new");
+                let meta = json!({"io.modelcontextprotocol/subscriptionId": request.id});
+                stream.push(&json!({
+                    "jsonrpc": "2.0",
+                    "method": "notifications/subscriptions/acknowledged",
+                    "params": {"notifications": {"toolsListChanged": true}, "_meta": meta},
+                }));
+                Reply::Fed(stream.clone())
+            }
+            _ => modern(request),
+        })
+        .await;
+        let group = brisk_group();
+        let mut events = group.events();
+        group.connect(at("s", &server.url)).await.expect("up");
+        assert_eq!(change(&mut events).await.0, ["s__new"]);
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_can_be_read_again_is_no_error_any_more() {
+    within_limit(async {
+        let (feed, broken) = (Feed::new(), Arc::new(Mutex::new(true)));
+        let (stream, is_broken) = (feed.clone(), broken.clone());
+        let server = Server::start(move |request| match request.verb.as_str() {
+            "GET" => Reply::Fed(stream.clone()),
+            _ if request.rpc == "tools/list" && *is_broken.lock() => Reply::status(503),
+            _ => legacy(request),
+        })
+        .await;
+        let group = brisk_group();
+        let mut events = group.events();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let error = group.sessions()[0].error.clone().expect("its list cannot be read");
+        assert!(error.chain.join(": ").contains("503"), "{error:?}");
+        *broken.lock() = false;
+        feed.push(&changed());
+        assert_eq!(change(&mut events).await.0, ["s__echo"]);
+        assert_eq!(group.sessions()[0].error, None);
+        let report = group.close().await;
+        assert_eq!(report.servers[0].outcome, Outcome::Ok, "{report:?}");
     })
     .await;
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 
-use crate::support::http::{Feed, Reply, Request, Server, legacy, modern};
+use crate::support::http::{End, Feed, Reply, Request, Server, legacy, modern};
 use crate::support::{at, brisk_group, event, within_limit};
 
 pub(crate) const LOG: &str = "file:///log";
@@ -161,10 +161,13 @@ async fn a_subscription_outlives_the_session_that_a_legacy_server_has_forgotten(
         })
         .await;
         let group = brisk_group();
+        let mut events = group.events();
         group.connect(at("s", &server.url)).await.expect("up");
         group.subscribe("s__log").await.expect("subscribed");
         *forgotten.lock() = true;
         group.read_resource("s__log", Default::default()).await.expect("an answer");
+        // It may have changed while there was no subscription.
+        assert_eq!(next_update(&mut events).await.0, LOG);
         let subscriptions =
             || server.log().iter().filter(|it| it.ends_with("resources/subscribe")).count();
         crate::support::until(|| subscriptions() == 2).await;
@@ -174,10 +177,99 @@ async fn a_subscription_outlives_the_session_that_a_legacy_server_has_forgotten(
     .await;
 }
 
-/// A modern server that sends the events of `feed`. It acknowledges the requested notifications if `accepts` is set.
-async fn modern_server(feed: &Feed, accepts: bool) -> Server {
-    let feed = feed.clone();
-    Server::start(move |request| match request.rpc.as_str() {
+#[tokio::test]
+async fn a_subscription_that_ends_while_a_session_is_renewed_is_not_begun_again() {
+    within_limit(async {
+        const LAST: &str = "file:///z";
+        const OTHER: &str = "file:///other";
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let forgotten = Arc::new(Mutex::new(false));
+        let (open, gate) = tokio::sync::watch::channel(false);
+        let (forget, noting) = (forgotten.clone(), changes.clone());
+        let server = Server::start(move |request| {
+            let knows = request.headers.get("mcp-session-id").is_some_and(|id| id == "s-2");
+            let is_new = *forget.lock();
+            let uri = request.params["uri"].as_str().unwrap_or_default().to_owned();
+            match request.rpc.as_str() {
+                "initialize" if is_new => {
+                    let Reply::Answer { status, mut headers, body } = legacy_resources(request)
+                    else {
+                        unreachable!("it answers")
+                    };
+                    headers.retain(|(name, _)| name != "mcp-session-id");
+                    Reply::Answer { status, headers, body }.with("mcp-session-id", "s-2")
+                }
+                "resources/read" if is_new && !knows => Reply::status(404),
+                "resources/read" => result(request, json!({"contents": []})),
+                "resources/subscribe" | "resources/unsubscribe" if is_new => {
+                    noting.lock().push((request.rpc.clone(), uri.clone()));
+                    let answer = legacy_resources(request);
+                    if uri == LOG { Reply::Gated(gate.clone(), Box::new(answer)) } else { answer }
+                }
+                _ => legacy_resources(request),
+            }
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        for uri in [LOG, OTHER, LAST] {
+            group.subscribe(&format!("s/{uri}")).await.expect("subscribed");
+        }
+        *forgotten.lock() = true;
+        group.read_resource("s__log", Default::default()).await.expect("an answer");
+        crate::support::until(|| changes.lock().len() == 1).await;
+        let other = format!("s/{OTHER}");
+        let (ended, ()) = tokio::join!(group.unsubscribe(&other), async {
+            open.send_replace(true);
+        });
+        ended.expect("it has ended");
+        let is_last = |(_, uri): &(String, String)| uri == LAST;
+        crate::support::until(|| changes.lock().iter().any(is_last)).await;
+        let of_other = changes.lock().iter().filter(|(_, uri)| uri == OTHER).count();
+        assert_eq!(of_other, 1, "only its end: {:?}", changes.lock());
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_resource_may_have_changed_while_its_stream_was_lost() {
+    within_limit(async {
+        let lost = Arc::new(Mutex::new(false));
+        let first = lost.clone();
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "subscriptions/listen" => {
+                let acknowledged = json!({
+                    "jsonrpc": "2.0",
+                    "method": "notifications/subscriptions/acknowledged",
+                    "params": {
+                        "notifications": request.params["notifications"],
+                        "_meta": {"io.modelcontextprotocol/subscriptionId": request.id},
+                    },
+                });
+                let end = if std::mem::replace(&mut *first.lock(), true) {
+                    End::Open
+                } else {
+                    End::Broken
+                };
+                Reply::events(format!("data: {acknowledged}\n\n"), end)
+            }
+            _ => modern_resources(request),
+        })
+        .await;
+        let group = brisk_group();
+        let mut events = group.events();
+        group.connect(at("s", &server.url)).await.expect("up");
+        group.subscribe("s__log").await.expect("subscribed");
+        assert_eq!(next_update(&mut events).await, (LOG.into(), Some("s__log".into())));
+        assert_eq!(group.sessions()[0].subscribed, [LOG]);
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+fn modern_resources(request: &Request) -> Reply {
+    match request.rpc.as_str() {
         "server/discover" => result(
             request,
             json!({
@@ -192,6 +284,14 @@ async fn modern_server(feed: &Feed, accepts: bool) -> Server {
         "resources/templates/list" => Reply::json(json!({
             "jsonrpc": "2.0", "id": request.id, "error": {"code": -32601, "message": "none"},
         })),
+        _ => modern(request),
+    }
+}
+
+/// A modern server that sends the events of `feed`. It acknowledges the requested notifications if `accepts` is set.
+async fn modern_server(feed: &Feed, accepts: bool) -> Server {
+    let feed = feed.clone();
+    Server::start(move |request| match request.rpc.as_str() {
         "subscriptions/listen" => {
             let filter = if accepts { request.params["notifications"].clone() } else { json!({}) };
             feed.push(&json!({
@@ -205,7 +305,7 @@ async fn modern_server(feed: &Feed, accepts: bool) -> Server {
             feed.push(&updated(&request.id));
             Reply::Fed(feed.clone())
         }
-        _ => modern(request),
+        _ => modern_resources(request),
     })
     .await
 }

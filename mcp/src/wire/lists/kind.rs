@@ -34,6 +34,16 @@ impl List {
         Some((request.id.clone(), list))
     }
 
+    /// The kind of its components.
+    pub(super) fn kind(self) -> ComponentKind {
+        match self {
+            Self::Tools => ComponentKind::Tool,
+            Self::Prompts => ComponentKind::Prompt,
+            Self::Resources => ComponentKind::Resource,
+            Self::Templates => ComponentKind::ResourceTemplate,
+        }
+    }
+
     /// The method of its requests.
     pub(super) fn method(self) -> &'static str {
         match self {
@@ -48,14 +58,13 @@ impl List {
     pub(super) fn offer(self, item: Map<String, Value>) -> Offer {
         let text = |field: &str| item.get(field).and_then(Value::as_str).map(str::to_owned);
         let name = text("name").unwrap_or_default();
-        let (kind, wire) = match self {
-            Self::Tools => (ComponentKind::Tool, None),
-            Self::Prompts => (ComponentKind::Prompt, None),
-            Self::Resources => (ComponentKind::Resource, text("uri")),
-            Self::Templates => (ComponentKind::ResourceTemplate, text("uriTemplate")),
+        let wire = match self {
+            Self::Tools | Self::Prompts => None,
+            Self::Resources => text("uri"),
+            Self::Templates => text("uriTemplate"),
         };
         let wire = wire.unwrap_or_else(|| name.clone());
-        Offer { kind, name, wire, description: text("description"), raw: item }
+        Offer { kind: self.kind(), name, wire, description: text("description"), raw: item }
     }
 
     /// The field of a page that holds the items.
