@@ -130,7 +130,7 @@ fn http(
     let mut headers = values.texts(headers, check_header)?;
     if let Some(name) = named_twice(&headers) {
         return Err(ConfigError::value(
-            "stands there twice: the case of a header's name is nothing",
+            "stands there twice: upper and lower case are the same in the name of a header",
         )
         .of_key(format!("{key}.{name}"))
         .at_line(line));
@@ -138,14 +138,16 @@ fn http(
 
     let kind = fields.take("auth_type");
     let value = fields.take("auth_value");
-    let line = value.as_ref().map_or(0, |field| field.node.line);
+    let (value_key, line) =
+        value.as_ref().map_or_else(Default::default, |field| (field.key.clone(), field.node.line));
     let kind = kind.map(|field| values.word(&field.key, field.node)).transpose()?;
     let value = value.map(|field| values.filled(field)).transpose()?;
     match auth::read(kind.as_deref(), value) {
         auth::Auth::None => {}
         auth::Auth::Nothing(why) => warn(why.to_owned()),
         auth::Auth::Header(name, value) => {
-            let refuse = |why: String| ConfigError::value(why).of_key("auth_value").at_line(line);
+            let refuse =
+                |why: String| ConfigError::value(why).of_key(value_key.clone()).at_line(line);
             check_header(name, &value).map_err(refuse)?;
             if headers.keys().any(|known| known.eq_ignore_ascii_case(name)) {
                 return Err(refuse(format!(

@@ -54,7 +54,7 @@ impl Recorder {
         &self.secrets
     }
 
-    /// The attempt has reached this phase, which the report names, and `what` a time-out.
+    /// The attempt has reached this phase, which is in its report. A time-out is reported with the text `what`.
     pub(crate) fn step(&self, phase: ConnectPhase, what: impl Into<String>) {
         self.attempts.phase(phase);
         self.phase(what);

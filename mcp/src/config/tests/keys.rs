@@ -203,7 +203,7 @@ fn a_value_of_the_wrong_kind_is_named() {
         (r#"{"url": "http://h/", "headers": {"a b": "c"}}"#, r#""headers.a b" is no header name"#),
         (
             r#"{"url": "http://h/", "headers": {"A": "c", "a": "c"}}"#,
-            r#""headers.a" stands there twice: the case of a header's name is nothing"#,
+            r#""headers.a" stands there twice: upper and lower case are the same in the name of a header"#,
         ),
     ] {
         assert_eq!(refused(&one(entry)), format!("line 1: server \"a\": {expected}"));

@@ -36,7 +36,7 @@ impl Core {
         incoming: Incoming,
         taste: Taste,
     ) -> Response<Body> {
-        // All that is known of who it is.
+        // The identity of the client, as far as it is known.
         let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
         let owner = String::from_utf8_lossy(authorization.unwrap_or_default()).into_owned();
         let id = incoming.id();
