@@ -156,7 +156,7 @@ impl CancelHandle {
     /// The reason of the cancellation, if there is one. A region that is cancelled with a
     /// region around it has [`ReasonKind::Parent`](crate::ReasonKind::Parent).
     ///
-    /// A request to the region itself counts before those to regions around it, in whatever order they were made: it is
+    /// A request to the region itself counts before those to regions around it, in any order of the requests: it is
     /// the reason that stays if a region around is left without having dropped this one.
     pub fn reason(&self) -> Option<Reason> {
         time::reason_by_now(&self.node)

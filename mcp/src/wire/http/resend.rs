@@ -5,7 +5,7 @@
 //! request of a [repeatable kind](crate::wire::message::Kind::is_repeatable), on a connection that had served another
 //! request before, and of whose answer not one byte has come. It is sent once more, on a new connection.
 //!
-//! A request that was never written is sent again by the HTTP client itself, whatever its kind.
+//! A request that was never written is sent again by the HTTP client itself, for every kind.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
