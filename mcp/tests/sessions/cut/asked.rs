@@ -8,7 +8,7 @@ use moored_mcp::{CallError, CallOptions, Callbacks, ElicitAnswer, Era, SessionGr
 use serde_json::{Map, Value};
 
 use super::scene::{LOG, Scene, Wire};
-use super::{Left, Polls, alone, at_each_poll, cut, eventually, everywhere};
+use super::{Polls, alone, at_each_poll, cut, eventually, everywhere};
 use crate::support::{brisk, until};
 
 /// The callbacks that are running, and the number of all so far.
@@ -81,7 +81,7 @@ async fn unanswered(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let (group, count) = connected(&scene, false).await;
     warm(&group).await;
-    let up = Left::now();
+    let up = scene.up().await;
     let mut cuts = 0;
     for who in [Polls::Always, Polls::Cancelled] {
         let (mut polls, end) = (0, count.all() + 3);
@@ -114,7 +114,7 @@ async fn answered(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let (group, count) = connected(&scene, true).await;
     warm(&group).await;
-    let up = Left::now();
+    let up = scene.up().await;
     let cuts = at_each_poll(async |polls, who| {
         let place = format!("{way:?} cut at {polls} {who:?}");
         let answer = cut(polls, who, call(&group)).await;
@@ -153,7 +153,7 @@ fn a_close_is_cut_anywhere_while_a_server_asks() {
 fn closes() {
     everywhere(async |way| {
         let scene = Scene::start(way, "").await;
-        let with_server = Left::now();
+        let with_server = scene.up().await;
         at_each_poll(async |polls, who| {
             let place = format!("{way:?} cut at {polls} {who:?}");
             let (group, count) = connected(&scene, false).await;

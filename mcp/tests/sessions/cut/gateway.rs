@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::scene::{LOG, Scene, Wire};
-use super::{Left, Polls, alone, at_each_poll, cut, eventually, everywhere};
+use super::{Polls, alone, at_each_poll, cut, eventually, everywhere};
 use crate::support::brisk;
 
 /// A gateway in front of a scene's server, and a client of it.
@@ -263,7 +263,7 @@ async fn anywhere(way: (Wire, Era), method: &'static str) -> usize {
 async fn unanswered(way: (Wire, Era), client: Era, method: &'static str) -> usize {
     let scene = Scene::start(way, method).await;
     let front = Front::start(&scene, client).await;
-    let up = Left::now();
+    let up = scene.up().await;
     let mut cuts = 0;
     for who in [Polls::Always, Polls::Cancelled] {
         let (mut polls, mut reached) = (0, 0);
@@ -294,7 +294,7 @@ async fn unanswered(way: (Wire, Era), client: Era, method: &'static str) -> usiz
 async fn answered(way: (Wire, Era), client: Era, method: &'static str) -> usize {
     let scene = Scene::start(way, "").await;
     let front = Front::start(&scene, client).await;
-    let up = Left::now();
+    let up = scene.up().await;
     let cuts = at_each_poll(async |polls, who| {
         let place = format!("{client:?} {method} to {way:?} cut at {polls} {who:?}");
         let answer = cut(polls, who, front.ask(method)).await;
@@ -321,7 +321,7 @@ fn asking_calls() {
         // The client of the older era gets it on its stream, and takes its call back.
         let scene = Scene::start(way, "").await;
         let front = Front::start(&scene, Era::Legacy).await;
-        let up = Left::now();
+        let up = scene.up().await;
         for who in [Polls::Always, Polls::Cancelled] {
             let (mut polls, mut reached) = (0, 0);
             while reached < 3 {
@@ -356,7 +356,7 @@ fn subscriptions() {
     everywhere(async |way| {
         let scene = Scene::start(way, "").await;
         let front = Front::start(&scene, Era::Legacy).await;
-        let up = Left::now();
+        let up = scene.up().await;
         let cuts = at_each_poll(async |polls, who| {
             let mut are_whole = true;
             for (first, then) in
@@ -403,7 +403,7 @@ fn listening() {
     everywhere(async |way| {
         let scene = Scene::start(way, "").await;
         let front = Front::start(&scene, Era::Modern).await;
-        let up = Left::now();
+        let up = scene.up().await;
         let cuts = at_each_poll(async |polls, who| {
             let place = format!("listening to {way:?} cut at {polls} {who:?}");
             let listens = async {
@@ -448,7 +448,7 @@ fn pipes() {
     everywhere(async |way| {
         let scene = Scene::start(way, "").await;
         let front = Front::start(&scene, Era::Modern).await;
-        let up = Left::now();
+        let up = scene.up().await;
         let cuts = at_each_poll(async |polls, who| {
             let place = format!("a pipe to {way:?} cut at {polls} {who:?}");
             let serving = async {

@@ -32,7 +32,7 @@ fn connects() {
         for era in [Era::Auto, way.1] {
             let none = Left::now();
             let scene = Scene::start(way, "").await;
-            let with_server = Left::now();
+            let with_server = scene.up().await;
             cuts += at_each_poll(async |polls, who| {
                 let place = format!("{way:?} as {era:?} cut at {polls} {who:?}");
                 let group = brisk_group();
@@ -75,7 +75,7 @@ fn waiting_connects() {
         };
         for held in held {
             let scene = Scene::start(way, held).await;
-            let with_server = Left::now();
+            let with_server = scene.up().await;
             for end in [End::Dropped, End::Disconnected, End::Closed] {
                 // Nothing waits for a notification over a pipe.
                 if way.0 == Wire::Stdio && held.starts_with("notifications") {
@@ -126,7 +126,7 @@ fn a_disconnect_is_cut_anywhere() {
 fn disconnects() {
     everywhere(async |way| {
         let scene = Scene::start(way, "").await;
-        let with_server = Left::now();
+        let with_server = scene.up().await;
         at_each_poll(async |polls, who| {
             let place = format!("{way:?} cut at {polls} {who:?}");
             let group = scene.connected().await;
@@ -172,7 +172,7 @@ fn drains() {
 /// Cuts the end of a group, and closes it.
 async fn ends(way: (Wire, Era), end: impl AsyncFn(&SessionGroup)) -> usize {
     let scene = Scene::start(way, "").await;
-    let with_server = Left::now();
+    let with_server = scene.up().await;
     at_each_poll(async |polls, who| {
         let place = format!("{way:?} cut at {polls} {who:?}");
         let group = scene.connected().await;
@@ -241,7 +241,7 @@ fn adoptions() {
         group.adopt("guest", Adopted::new(client.peer().clone())).await.expect("it is taken up");
         assert!(group.close().await.clean);
         client.list_all_tools().await.expect("the session stands");
-        let up = Left::now();
+        let up = scene.up().await;
         let cuts = at_each_poll(async |polls, who| {
             let place = format!("{way:?} cut at {polls} {who:?}");
             let group = brisk_group();

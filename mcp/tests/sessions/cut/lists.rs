@@ -23,7 +23,7 @@ fn a_connect_to_a_server_that_announces_changes_is_cut_anywhere() {
 fn connects() {
     everywhere(async |way| {
         let scene = Scene::announcing(way, "").await;
-        let with_server = Left::now();
+        let with_server = scene.up().await;
         at_each_poll(async |polls, who| {
             let place = format!("{way:?} cut at {polls} {who:?}");
             let group = brisk_group();
@@ -45,7 +45,7 @@ fn a_close_is_cut_anywhere_while_changes_are_followed() {
 fn closes() {
     everywhere(async |way| {
         let scene = Scene::announcing(way, "").await;
-        let with_server = Left::now();
+        let with_server = scene.up().await;
         at_each_poll(async |polls, who| {
             let place = format!("{way:?} cut at {polls} {who:?}");
             let group = scene.connected().await;
@@ -88,7 +88,7 @@ fn waits() {
             for end in [End::Disconnected, End::Closed, End::Dropped] {
                 let place = format!("{way:?} waiting for {held}, {end:?}");
                 let scene = Scene::announcing(way, held).await;
-                let with_server = Left::now();
+                let with_server = scene.up().await;
                 let group = scene.connected().await;
                 if held == "tools/list" {
                     followed(&scene).await;
@@ -130,7 +130,7 @@ fn clients() {
         let mut cuts = 0;
         for era in [Era::Legacy, Era::Modern] {
             let front = Front::start(&scene, era).await;
-            let up = Left::now();
+            let up = scene.up().await;
             for who in Polls::ALL {
                 cuts += one_change(&front, who).await;
                 front.stands().await;

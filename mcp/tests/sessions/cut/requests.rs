@@ -6,7 +6,7 @@ use moored_mcp::{CallError, CallOptions, CompleteArgs, ComponentKind, Era, Sessi
 use serde_json::Map;
 
 use super::scene::{LOG, Scene, Wire};
-use super::{Left, Polls, alone, at_each_poll, cut, eventually, everywhere};
+use super::{Polls, alone, at_each_poll, cut, eventually, everywhere};
 
 /// A request of a user.
 type Ask = for<'a> fn(&'a SessionGroup) -> BoxFuture<'a, Result<(), CallError>>;
@@ -116,7 +116,7 @@ async fn unanswered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
     let scene = Scene::start(way, method).await;
     let group = scene.connected().await;
     open_connections(&group, method).await;
-    let up = Left::now();
+    let up = scene.up().await;
     let mut cuts = 0;
     for who in [Polls::Always, Polls::Cancelled] {
         let (mut polls, mut reached) = (0, 0);
@@ -147,7 +147,7 @@ async fn answered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
     let scene = Scene::start(way, "").await;
     let group = scene.connected().await;
     open_connections(&group, method).await;
-    let up = Left::now();
+    let up = scene.up().await;
     let cuts = at_each_poll(async |polls, who| {
         let place = format!("{method} to {way:?} cut at {polls} {who:?}");
         let answer = cut(polls, who, ask(&group)).await;
@@ -178,7 +178,7 @@ async fn subscribed(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let group = scene.connected().await;
     open_connections(&group, "").await;
-    let up = Left::now();
+    let up = scene.up().await;
     let agree = async |place: &str, wanted: Option<bool>| {
         let agree = || {
             let ours = !group.sessions()[0].subscribed.is_empty();

@@ -10,8 +10,11 @@ use moored_mcp::{Era, ServerParams, SessionGroup, StdioParams};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::Left;
 use crate::support::http::{Feed, Reply, Request, Server};
 use crate::support::{at, until};
 
@@ -110,6 +113,18 @@ impl Scene {
     /// The method that it never answers.
     pub(super) fn held(&self) -> &'static str {
         self.held
+    }
+
+    /// Everything that exists now. The server has taken all connections that were made, so that none of them is counted in
+    /// part: it takes them in order, and a further one is taken and closed last.
+    pub(super) async fn up(&self) -> Left {
+        if let Place::Http(web) = &self.place {
+            let address = web.server.url.trim_start_matches("http://").trim_end_matches("/mcp");
+            let mut last = TcpStream::connect(address).await.expect("it listens");
+            last.shutdown().await.expect("it is connected");
+            last.read_to_end(&mut Vec::new()).await.expect("it is closed");
+        }
+        Left::now()
     }
 
     /// A group with one session with the server.
