@@ -25,6 +25,8 @@ pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<RequestId> {
             | ClientRequest::ReadResourceRequest(_)
             | ClientRequest::CompleteRequest(_)
             | ClientRequest::CustomRequest(_)
+            | ClientRequest::DiscoverRequest(_)
+            | ClientRequest::InitializeRequest(_)
     );
     is_kept.then(|| request.id.clone())
 }

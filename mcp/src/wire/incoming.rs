@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use rmcp::model::{ErrorData, RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{ErrorData, InitializeResult, RequestId, ServerJsonRpcMessage, ServerResult};
+use serde::Deserialize;
 use serde_json::Value;
 
 use self::broken::{Broken, broken, lacking};
@@ -152,26 +153,17 @@ fn admit(
             let Some((id, kind)) = pending.named(&response.id) else {
                 return Incoming::Noise(format!("an answer {}", unasked(&response.id, pending)));
             };
-            if kind.is_probe() {
-                match discovered(text) {
-                    Discovered::Modern(result, remark) => {
-                        response.result = ServerResult::DiscoverResult(*result);
+            if kind.opens() {
+                let kept = raw::take_kept(&mut response.result);
+                let came = kept.unwrap_or_else(|| raw::result_of(text));
+                match introduction(&kind, &came, text) {
+                    Ok((typed, remark)) => {
+                        response.result = typed;
                         mark = mark.or(remark);
                     }
-                    Discovered::Broken(why) => {
-                        return unreadable(id, &kind, &why, pending);
-                    }
-                    Discovered::Other => {}
+                    Err(why) => return unreadable(id, &kind, &why, pending),
                 }
-            }
-            let is_answer = matches!(response.result, ServerResult::InitializeResult(_));
-            if kind.is_initialize() && !is_answer {
-                let shown = preview(text).unwrap_or_default();
-                let why = format!("{}: {shown}", lacking(text));
-                return unreadable(id, &kind, &why, pending);
-            }
-            if kind.opens() {
-                pending.introduced(&kind, raw::result_of(text));
+                pending.introduced(&kind, came);
             }
             if let Some(result) = raw::result_in(&response.result)
                 && let Some(why) = answers::wrong(&kind, result)
@@ -220,6 +212,28 @@ fn admit(
             request.request = raw::request(request.request, text);
             Incoming::Message(ServerJsonRpcMessage::Request(request), mark)
         }
+    }
+}
+
+/// The answer to a request that opens a connection, in rmcp's type, and a remark on it; the reason if it cannot be read.
+fn introduction(
+    kind: &Kind,
+    came: &Value,
+    text: &[u8],
+) -> Result<(ServerResult, Option<String>), String> {
+    if kind.is_initialize() {
+        return match InitializeResult::deserialize(came) {
+            Ok(result) => Ok((ServerResult::InitializeResult(result), None)),
+            Err(_) => {
+                let shown = preview(text).unwrap_or_default();
+                Err(format!("{}: {shown}", lacking(came)))
+            }
+        };
+    }
+    match discovered(came) {
+        Discovered::Modern(result, remark) => Ok((ServerResult::DiscoverResult(*result), remark)),
+        Discovered::Broken(why) => Err(why),
+        Discovered::Other => Ok((ServerResult::empty(()), None)),
     }
 }
 

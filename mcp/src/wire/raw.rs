@@ -23,15 +23,16 @@ pub(super) fn result_in(result: &ServerResult) -> Option<&Value> {
 }
 
 /// The result as it came.
-pub(super) fn take_result(result: ServerResult) -> serde_json::Result<Value> {
+pub(super) fn take_result(mut result: ServerResult) -> serde_json::Result<Value> {
+    // Other results are rmcp's own, for requests whose raw results are not kept.
+    take_kept(&mut result).map_or_else(|| serde_json::to_value(result), Ok)
+}
+
+/// Takes the result as it came out of one that was made by [`result`].
+pub(super) fn take_kept(result: &mut ServerResult) -> Option<Value> {
     match result {
-        ServerResult::CustomResult(CustomResult(Value::Object(mut fields)))
-            if fields.contains_key(RAW) =>
-        {
-            Ok(fields.remove(RAW).unwrap_or_default())
-        }
-        // Other results are rmcp's own, for requests whose raw results are not kept.
-        other => serde_json::to_value(other),
+        ServerResult::CustomResult(CustomResult(result)) => result.as_object_mut()?.remove(RAW),
+        _ => None,
     }
 }
 

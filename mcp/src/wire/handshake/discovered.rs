@@ -2,6 +2,7 @@
 //! for one of the older era.
 
 use rmcp::model::DiscoverResult;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::wire::lists::fault;
@@ -22,13 +23,13 @@ type Test = fn(&Value) -> bool;
 /// A field that may be missing: its name, its value then, and its test.
 type Optional = (&'static str, Option<Value>, Test);
 
-/// Reads an answer to the probe.
-pub(crate) fn discovered(text: &[u8]) -> Discovered {
-    let mut answer: Value = serde_json::from_slice(text).unwrap_or_default();
-    let Some(Value::Object(result)) = answer.get_mut("result") else { return Discovered::Other };
-    if !["supportedVersions", "capabilities"].iter().any(|field| result.contains_key(*field)) {
+/// Reads a result of the probe.
+pub(crate) fn discovered(came: &Value) -> Discovered {
+    let Value::Object(came) = came else { return Discovered::Other };
+    if !["supportedVersions", "capabilities"].iter().any(|field| came.contains_key(*field)) {
         return Discovered::Other;
     }
+    let mut result = came.clone();
     if let Some(Value::Array(offered)) = result.get_mut("supportedVersions") {
         offered.retain(Value::is_string);
     }
@@ -60,27 +61,21 @@ pub(crate) fn discovered(text: &[u8]) -> Discovered {
         }
         result.extend(default.map(|value| (field.to_owned(), value)));
     }
-    let result = Value::Object(std::mem::take(result));
-    if let Some(why) = fault::<DiscoverResult>(&result) {
-        return Discovered::Broken(why);
-    }
     let remark = (!ignored.is_empty()).then(|| {
         let ignored = ignored.join(", ");
         format!("the answer to server/discover: {ignored} cannot be read and is ignored")
     });
-    match serde_json::from_value(result) {
+    let result = Value::Object(result);
+    match DiscoverResult::deserialize(&result) {
         Ok(result) => Discovered::Modern(Box::new(result), remark),
-        Err(_) => Discovered::Other,
+        // It is read once more for the reason, with the path to the field.
+        Err(_) => fault::<DiscoverResult>(&result).map_or(Discovered::Other, Discovered::Broken),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(result: &Value) -> Discovered {
-        discovered(json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string().as_bytes())
-    }
 
     fn with(field: &str, value: Value) -> Value {
         let mut result = json!({
@@ -104,7 +99,7 @@ mod tests {
             ("instructions", json!(["a"])),
             ("_meta", json!("x")),
         ] {
-            let Discovered::Modern(result, remark) = read(&with(field, value)) else {
+            let Discovered::Modern(result, remark) = discovered(&with(field, value)) else {
                 panic!("{field}")
             };
             assert!(result.capabilities.tools.is_some());
@@ -113,7 +108,7 @@ mod tests {
             assert_eq!(remark, Some(expected));
         }
         for missing in ["resultType", "ttlMs", "cacheScope", "instructions", "_meta"] {
-            let read = read(&with(missing, Value::Null));
+            let read = discovered(&with(missing, Value::Null));
             assert!(matches!(read, Discovered::Modern(_, None)), "{missing}: {read:?}");
         }
     }
@@ -127,7 +122,7 @@ mod tests {
             ("supportedVersions", Value::Null, r#"it has no "supportedVersions""#),
             ("supportedVersions", json!("2026-07-28"), r#"its "supportedVersions" has"#),
         ] {
-            let read = read(&with(field, value));
+            let read = discovered(&with(field, value));
             let Discovered::Broken(told) = read else { panic!("{field}: {read:?}") };
             assert!(told.starts_with(why), "{told}");
         }
@@ -136,7 +131,7 @@ mod tests {
     #[test]
     fn another_result_is_no_description() {
         for other in [json!({}), json!(null), json!([1]), json!({"tools": []})] {
-            assert!(matches!(read(&other), Discovered::Other), "{other}");
+            assert!(matches!(discovered(&other), Discovered::Other), "{other}");
         }
     }
 }

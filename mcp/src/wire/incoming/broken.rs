@@ -85,10 +85,8 @@ fn wrong_in(object: &Map<String, Value>) -> String {
     }
 }
 
-/// The parts that an answer to `initialize` lacks.
-pub(super) fn lacking(text: &[u8]) -> String {
-    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
-    let result = &answer["result"];
+/// The parts that a result lacks as one of `initialize`.
+pub(super) fn lacking(result: &Value) -> String {
     let is_text: fn(&Value) -> bool = Value::is_string;
     let is_object: fn(&Value) -> bool = Value::is_object;
     for (field, value, is_right) in [
