@@ -37,7 +37,7 @@ pub(crate) enum PipeError {
 #[derive(Debug)]
 pub(crate) struct PipeTransport {
     outbox: mpsc::Sender<Bytes>,
-    inbox: mpsc::Receiver<ServerJsonRpcMessage>,
+    inbox: mpsc::Receiver<Box<ServerJsonRpcMessage>>,
     stop: Stop,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
@@ -51,7 +51,7 @@ impl PipeTransport {
     /// A transport over the queues of a session's pumps.
     pub(crate) fn new(
         outbox: mpsc::Sender<Bytes>,
-        inbox: mpsc::Receiver<ServerJsonRpcMessage>,
+        inbox: mpsc::Receiver<Box<ServerJsonRpcMessage>>,
         stop: Stop,
         pending: Arc<Pending>,
         recorder: Arc<Recorder>,
@@ -100,7 +100,7 @@ impl Line for PipeTransport {
 
     async fn hear(&mut self) -> Option<(Option<RequestId>, Said)> {
         loop {
-            match self.inbox.recv().await? {
+            match *self.inbox.recv().await? {
                 ServerJsonRpcMessage::Response(response) => {
                     return Some((Some(response.id), Said::Result(Box::new(response.result))));
                 }
@@ -186,7 +186,7 @@ impl Transport<RoleClient> for PipeTransport {
         tokio::select! {
             biased;
             () = self.stop.requested() => None,
-            message = self.inbox.recv() => message,
+            message = self.inbox.recv() => message.map(|message| *message),
         }
     }
 

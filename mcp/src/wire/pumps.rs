@@ -30,7 +30,8 @@ const AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Queues {
     pub(crate) outgoing: mpsc::Receiver<Bytes>,
-    pub(crate) incoming: mpsc::Sender<ServerJsonRpcMessage>,
+    /// Boxed, because a channel has room for 32 of them from the beginning, and most sessions have few at a time.
+    pub(crate) incoming: mpsc::Sender<Box<ServerJsonRpcMessage>>,
     pub(crate) stop: Stop,
     pub(crate) pending: Arc<Pending>,
     pub(crate) recorder: Arc<Recorder>,
@@ -134,7 +135,7 @@ async fn write(
 async fn read(
     pipe: impl AsyncRead + Unpin,
     pipes: Pipes,
-    inbox: mpsc::Sender<ServerJsonRpcMessage>,
+    inbox: mpsc::Sender<Box<ServerJsonRpcMessage>>,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
     hearing: watch::Receiver<Hearing>,
@@ -159,7 +160,7 @@ async fn read(
                 // At the end of the pipe no other answer comes.
                 if matches!(line, None | Some(Ok(Line::End) | Err(_)))
                     && let Some(answer) = unplaced.release(&pending, note)
-                    && inbox.send(answer).await.is_err()
+                    && inbox.send(Box::new(answer)).await.is_err()
                 {
                     break 'messages;
                 }
@@ -201,7 +202,7 @@ async fn read(
                     if let Some(mark) = mark {
                         recorder.warn(mark);
                     }
-                    if inbox.send(message).await.is_err() {
+                    if inbox.send(Box::new(message)).await.is_err() {
                         break 'messages;
                     }
                 }
@@ -248,7 +249,7 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
             () = stop.requested(), if sending.is_none() => return,
             () = unplaced.due() => {
                 if let Some(answer) = unplaced.release(&pending, note)
-                    && incoming.send(answer).await.is_err()
+                    && incoming.send(Box::new(answer)).await.is_err()
                 {
                     return;
                 }
@@ -274,7 +275,7 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
                             if let Some(mark) = mark {
                                 recorder.warn(mark);
                             }
-                            if incoming.send(message).await.is_err() {
+                            if incoming.send(Box::new(message)).await.is_err() {
                                 return;
                             }
                         }

@@ -94,7 +94,10 @@ async fn a_banner_before_the_first_message_is_noted_and_skipped() {
         b"Welcome!\n\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
     let (_open, hearing) = watch::channel(Hearing::Open);
     read(said, Pipes::Child, inbox, Arc::default(), recorder, hearing).await;
-    assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
+    assert!(matches!(
+        messages.recv().await.as_deref(),
+        Some(ServerJsonRpcMessage::Notification(_))
+    ));
     assert_eq!(warnings.all(), ["not a message: Welcome!, on standard output"]);
 }
 
@@ -123,7 +126,10 @@ async fn a_server_that_closes_only_its_input_is_lost_after_its_last_answers() {
         writing.await.expect("the writer ends");
         let late = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
         servers_output.write_all(late).await.expect("the output is read");
-        assert!(matches!(messages.recv().await, Some(ServerJsonRpcMessage::Notification(_))));
+        assert!(matches!(
+            messages.recv().await.as_deref(),
+            Some(ServerJsonRpcMessage::Notification(_))
+        ));
         assert!(messages.recv().await.is_none(), "{pipes:?}: the session ends");
         let fault = recorder.recorded_fault().expect("a cause").line();
         assert!(fault.starts_with("the server no longer reads its"), "{fault}");
