@@ -1,6 +1,6 @@
 //! The components of a session, by the names that the group has for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::component::{ComponentInfo, ComponentKind};
@@ -12,10 +12,10 @@ pub(crate) struct Listing {
     places: Arc<Places>,
 }
 
-/// The place of each name in a listing. It is kept after the session has ended, so that a request for one of its
-/// components gets the cause of that end.
+/// The place of each name in a listing, sorted by kind and name. It is kept after the session has ended, so that a request
+/// for one of its components gets the cause of that end.
 #[derive(Debug, Default)]
-pub(crate) struct Places(HashMap<ComponentKind, HashMap<String, usize>>);
+pub(crate) struct Places(Vec<(ComponentKind, String, usize)>);
 
 /// The difference between two listings of one kind, by hooked names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,12 +28,11 @@ pub(crate) struct Difference {
 impl Listing {
     /// Of several components with the same name, the first one has it.
     pub(crate) fn of(components: Vec<ComponentInfo>) -> Self {
-        let mut places = Places::default();
-        for (place, component) in components.iter().enumerate() {
-            let names = places.0.entry(component.kind).or_default();
-            names.entry(component.hooked.clone()).or_insert(place);
-        }
-        Self { components, places: Arc::new(places) }
+        let each = components.iter().enumerate();
+        let mut places: Vec<_> = each.map(|(at, it)| (it.kind, it.hooked.clone(), at)).collect();
+        places.sort_unstable();
+        places.dedup_by(|later, first| (later.0, &later.1) == (first.0, &first.1));
+        Self { components, places: Arc::new(Places(places)) }
     }
 
     /// The places of its names.
@@ -43,7 +42,7 @@ impl Listing {
 
     /// The component that has a name.
     pub(crate) fn get(&self, kind: ComponentKind, hooked: &str) -> Option<&ComponentInfo> {
-        self.components.get(*self.places.0.get(&kind)?.get(hooked)?)
+        self.components.get(self.places.of(kind, hooked)?)
     }
 
     /// All components of a kind, in the order of the server's list.
@@ -86,7 +85,13 @@ impl Listing {
 impl Places {
     /// Whether a component of this name was offered.
     pub(crate) fn hold(&self, kind: ComponentKind, hooked: &str) -> bool {
-        self.0.get(&kind).is_some_and(|names| names.contains_key(hooked))
+        self.of(kind, hooked).is_some()
+    }
+
+    fn of(&self, kind: ComponentKind, hooked: &str) -> Option<usize> {
+        let is_at =
+            |it: &(ComponentKind, String, usize)| (it.0, it.1.as_str()).cmp(&(kind, hooked));
+        self.0.binary_search_by(is_at).ok().map(|at| self.0[at].2)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::names::Names;
 use crate::report::Outcome;
 use crate::wire::Offer;
 
-type Key = (ComponentKind, String);
+type Key = (ComponentKind, Arc<str>);
 
 /// The names in a group, and the session that holds each.
 #[derive(Debug, Default)]
@@ -67,10 +67,10 @@ impl Claim {
     ) -> (Vec<ComponentInfo>, Vec<Conflict>) {
         let mut claimed = self.claims.0.lock();
         let mut conflicts = Vec::new();
-        let mut names = HashSet::new();
+        let mut names = HashSet::with_capacity(components.len());
         let mut kept = Vec::with_capacity(components.len());
         for component in components {
-            let key = (component.kind, component.hooked.clone());
+            let key = (component.kind, component.hooked.as_str().into());
             match claimed.get(&key).filter(|holder| !Arc::ptr_eq(holder, &self.server)) {
                 Some(holder) => conflicts.push(taken(&component, holder)),
                 None => {
@@ -123,7 +123,8 @@ pub(super) struct Named {
 impl Named {
     pub(super) fn of(names: &Names, server: &str, offers: Vec<Offer>) -> Self {
         let mut named = Self::default();
-        let mut seen: HashMap<Key, String> = HashMap::new();
+        let mut seen = HashMap::with_capacity(offers.len());
+        named.components.reserve(offers.len());
         for Offer { kind, name, wire, description, raw } in offers {
             let hooked = match names.hook(kind, server, &name) {
                 Ok(hooked) => hooked,
@@ -134,7 +135,9 @@ impl Named {
                 }
             };
             match seen.entry((kind, hooked.clone())) {
-                Entry::Vacant(free) => drop(free.insert(name)),
+                Entry::Vacant(free) => {
+                    free.insert(name);
+                }
                 Entry::Occupied(first) if *first.get() == name => named.warnings.push(format!(
                     "there is more than one {kind} {name:?}: the first one has the name"
                 )),
