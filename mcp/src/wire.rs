@@ -239,7 +239,8 @@ impl Link {
             Some(session) if !session.shares_connection() => Pace::InTurn,
             _ => Pace::Together,
         };
-        lists::read(&self.peer, pace, kinds, page_cap, recorder).boxed()
+        let sieve = self.pending.as_ref().map(|pending| &pending.sieve);
+        lists::read(&self.peer, sieve, pace, kinds, page_cap, recorder).boxed()
     }
 
     /// Cancels the requests that their callers have given up.

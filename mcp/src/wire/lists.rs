@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use rmcp::model::PaginatedRequestParams;
+use rmcp::model::{MetaObject, PaginatedRequestParams};
 use rmcp::service::{Peer, RoleClient, ServiceError};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -67,10 +68,11 @@ pub(crate) enum Pace {
     InTurn,
 }
 
-/// Reads those of `kinds` that the server claims to have. A list that fails does not affect the others; problems of a
+/// Reads those of `kinds` that the server claims to have. `sieve` is that of our own transports. A list that fails does not affect the others; problems of a
 /// list go to the recorder as warnings.
 pub(crate) async fn read(
     peer: &Peer<RoleClient>,
+    sieve: Option<&Sieve>,
     pace: Pace,
     kinds: &BTreeSet<ComponentKind>,
     page_cap: usize,
@@ -79,8 +81,8 @@ pub(crate) async fn read(
     let wanted = |kind| kinds.contains(&kind);
     let capabilities = peer.peer_info().map(|info| info.capabilities.clone()).unwrap_or_default();
     let tools = pages(List::Tools, page_cap, recorder, |params| async move {
-        let mut page = peer.list_tools(params).await?;
-        let mut findings = Findings::take(page.meta.as_mut(), &page.tools);
+        let page = peer.list_tools(params).await?;
+        let mut findings = found(sieve, page.meta.as_ref(), &page.tools);
         // In the newer era the protocol requires clients to drop a tool with a bad header, and rmcp
         // does.
         let kept: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
@@ -88,18 +90,18 @@ pub(crate) async fn read(
         Ok(Page { findings, next: page.next_cursor })
     });
     let prompts = pages(List::Prompts, page_cap, recorder, |params| async move {
-        let mut page = peer.list_prompts(params).await?;
-        let findings = Findings::take(page.meta.as_mut(), &page.prompts);
+        let page = peer.list_prompts(params).await?;
+        let findings = found(sieve, page.meta.as_ref(), &page.prompts);
         Ok(Page { findings, next: page.next_cursor })
     });
     let resources = pages(List::Resources, page_cap, recorder, |params| async move {
-        let mut page = peer.list_resources(params).await?;
-        let findings = Findings::take(page.meta.as_mut(), &page.resources);
+        let page = peer.list_resources(params).await?;
+        let findings = found(sieve, page.meta.as_ref(), &page.resources);
         Ok(Page { findings, next: page.next_cursor })
     });
     let templates = pages(List::Templates, page_cap, recorder, |params| async move {
-        let mut page = peer.list_resource_templates(params).await?;
-        let findings = Findings::take(page.meta.as_mut(), &page.resource_templates);
+        let page = peer.list_resource_templates(params).await?;
+        let findings = found(sieve, page.meta.as_ref(), &page.resource_templates);
         Ok(Page { findings, next: page.next_cursor })
     });
     let has_resources = capabilities.resources.is_some();
@@ -117,6 +119,11 @@ pub(crate) async fn read(
         offers.broken.extend(list.broken);
     }
     Ok(offers)
+}
+
+/// The findings on a page with this `_meta` and these items.
+fn found(sieve: Option<&Sieve>, meta: Option<&MetaObject>, items: &[impl Serialize]) -> Findings {
+    sieve.and_then(|sieve| sieve.take(meta)).unwrap_or_else(|| Findings::of_typed(items))
 }
 
 /// Reads a list if there is one.

@@ -57,7 +57,7 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     waiting: Mutex<Table>,
-    sieve: Sieve,
+    pub(super) sieve: Sieve,
     pub(crate) notices: Notices,
     /// The requests of the server that it has taken back.
     withdrawn: Withdrawn,

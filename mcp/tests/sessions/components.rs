@@ -44,7 +44,7 @@ fn lists(method: &str) -> Option<Value> {
         "resources/templates/list" => json!({"resourceTemplates": [template()]}),
         _ => return None,
     };
-    page["_meta"] = json!({"moored/items": [{"name": "planted"}]});
+    page["_meta"] = json!({"moored/page": 0});
     Some(page)
 }
 

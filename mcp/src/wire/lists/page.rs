@@ -3,44 +3,34 @@
 use std::collections::{BTreeMap, HashSet};
 
 use rmcp::model::{MetaObject, ServerResult};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fault::{kind, short};
 use super::kind::List;
 
-/// The key of the findings in a page's `_meta`. A server's own entry of that name is replaced.
-const FINDINGS: &str = "moored/findings";
-/// The key of the readable items there, as they came.
-const ITEMS: &str = "moored/items";
 /// Bad items of a page beyond this number are only counted.
 const NAMED: usize = 256;
 
 /// The findings on a page.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct Findings {
     /// The reason why the page cannot be read at all.
     pub(super) fault: Option<String>,
     /// The items that cannot be read, and other oddities, a line each.
     pub(super) warnings: Vec<String>,
     /// The items that can be read, as they came.
-    #[serde(skip)]
     pub(super) items: Vec<Map<String, Value>>,
 }
 
 impl Findings {
-    /// Takes the findings out of a page's `_meta`. If there are none, the typed items are used.
-    pub(super) fn take(meta: Option<&mut MetaObject>, typed: &[impl Serialize]) -> Self {
-        let (findings, items) = match meta {
-            Some(meta) => (meta.0.remove(FINDINGS), meta.0.remove(ITEMS)),
-            None => (None, None),
+    /// The findings on a page that our transports have not seen: its items are those of rmcp's type.
+    pub(super) fn of_typed(items: &[impl Serialize]) -> Self {
+        let items = match serde_json::to_value(items) {
+            Ok(Value::Array(items)) => objects(items),
+            _ => Vec::new(),
         };
-        let items = match items.or_else(|| serde_json::to_value(typed).ok()) {
-            Some(Value::Array(items)) => items.into_iter().map(object).collect(),
-            _ => None,
-        };
-        let findings: Option<Self> = findings.and_then(|it| serde_json::from_value(it).ok());
-        Self { items: items.unwrap_or_default(), ..findings.unwrap_or_default() }
+        Self { items, ..Self::default() }
     }
 
     /// Drops the tools that are not in `kept`, with a warning.
@@ -59,16 +49,17 @@ impl Findings {
     }
 }
 
-/// A value as an object, if it is one.
-fn object(value: Value) -> Option<Map<String, Value>> {
-    match value {
+/// The items of a page, which are objects.
+fn objects(items: Vec<Value>) -> Vec<Map<String, Value>> {
+    let object = |item| match item {
         Value::Object(object) => Some(object),
         _ => None,
-    }
+    };
+    items.into_iter().filter_map(object).collect()
 }
 
-/// The readable part of a page, with the findings in its `_meta`.
-pub(super) fn page(list: List, result: Value) -> ServerResult {
+/// The readable part of a page, and the findings on it.
+pub(super) fn page(list: List, result: Value) -> (ServerResult, Findings) {
     let mut findings = Findings::default();
     let mut fields = match result {
         Value::Object(fields) => fields,
@@ -122,15 +113,11 @@ pub(super) fn page(list: List, result: Value) -> ServerResult {
         typed = list.typed(&page);
     }
     // Nothing is left in it that could be wrong.
-    let mut typed = typed.unwrap_or_else(|_| ServerResult::empty(()));
+    let typed = typed.unwrap_or_else(|_| ServerResult::empty(()));
     let items = take_items(list, &mut page);
     nulls(list, places.as_deref(), &items, &mut findings);
-    if let Some(meta) = meta_of(&mut typed) {
-        let meta = &mut meta.get_or_insert_default().0;
-        meta.insert(FINDINGS.into(), serde_json::to_value(findings).unwrap_or_default());
-        meta.insert(ITEMS.into(), items.into());
-    }
-    typed
+    findings.items = objects(items);
+    (typed, findings)
 }
 
 /// Takes the items out of a page.
@@ -142,7 +129,7 @@ fn take_items(list: List, page: &mut Value) -> Vec<Value> {
 }
 
 /// The `_meta` of a page.
-fn meta_of(page: &mut ServerResult) -> Option<&mut Option<MetaObject>> {
+pub(super) fn meta_of(page: &mut ServerResult) -> Option<&mut Option<MetaObject>> {
     match page {
         ServerResult::ListToolsResult(page) => Some(&mut page.meta),
         ServerResult::ListPromptsResult(page) => Some(&mut page.meta),
@@ -212,11 +199,12 @@ mod tests {
 
     /// The names of the tools that are passed on, and the findings.
     fn tools(result: Value) -> (Vec<String>, Findings) {
-        let ServerResult::ListToolsResult(mut page) = page(List::Tools, result) else {
+        let (ServerResult::ListToolsResult(page), findings) = page(List::Tools, result) else {
             panic!("not a page of tools")
         };
-        let names = page.tools.iter().map(|tool| tool.name.to_string()).collect();
-        (names, Findings::take(page.meta.as_mut(), &page.tools))
+        let names: Vec<_> = page.tools.iter().map(|tool| tool.name.to_string()).collect();
+        assert_eq!(findings.items.iter().map(|it| it["name"].clone()).collect::<Vec<_>>(), names);
+        (names, findings)
     }
 
     fn tool(name: &str) -> Value {
@@ -286,17 +274,9 @@ mod tests {
 
     #[test]
     fn an_empty_cursor_ends_the_list() {
-        let page = page(List::Prompts, json!({"prompts": [], "nextCursor": ""}));
+        let (page, _) = page(List::Prompts, json!({"prompts": [], "nextCursor": ""}));
         let ServerResult::ListPromptsResult(page) = page else { panic!("{page:?}") };
         assert_eq!(page.next_cursor, None);
-    }
-
-    #[test]
-    fn a_servers_own_findings_are_replaced() {
-        let (_, findings) = tools(json!({
-            "tools": [], "_meta": {"moored/findings": {"fault": "a lie", "warnings": []}, "moored/items": [{"name": "planted"}]},
-        }));
-        assert_eq!((findings.fault, findings.items), (None, vec![]));
     }
 
     #[test]
