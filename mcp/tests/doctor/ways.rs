@@ -81,7 +81,11 @@ fn a_watch_shows_a_server_that_is_lost_and_leaves_on_a_signal() {
         [("web", at(stub.url())), ("brief", json!({"command": "sh", "args": ["-c", script]}))];
     let config = place.config(&servers);
     let mut running = place.start(&["doctor", &config, "--watch", "--eof-grace", "200ms"]);
-    running.line_with(&["brief", "up"]);
+    for server in ["brief", "web"] {
+        if !running.said(&[server, " up,"]) {
+            running.line_with(&[server, " up,"]);
+        }
+    }
     std::fs::write(&go, "").expect("the file is written");
     running.line_with(&["brief", "lost", "status 9"]);
     // The other one stays until it is asked to leave.
