@@ -43,10 +43,7 @@ pub(super) fn entered(
     let timed = if deadline.is_some() { TIMED } else { 0 };
     let inherited = inherited(kind, parent.as_ref());
     quiet::note_enclosed(parent.as_ref());
-    let mut inner = Inner { parent, entered_at: Some(at), waker, ..Inner::default() };
-    if deadline.is_some() {
-        inner.more().deadline = deadline;
-    }
+    let inner = Inner { parent, entered_at: Some(at), waker, deadline, ..Inner::default() };
     Node::with(kind, owner, flags | timed | inherited, inner)
 }
 

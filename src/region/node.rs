@@ -51,10 +51,11 @@ pub(super) struct Inner {
     pub(super) waker: Option<Waker>,
     /// The link at key 0: most regions have at most one region that is linked below.
     pub(super) first_link: Option<Weak<Node>>,
+    pub(super) deadline: Option<Instant>,
     pub(super) more: Option<Box<More>>,
 }
 
-/// The state of a region that adopted exits, has a deadline, a waiter or more than one link, or was cancelled. It is small,
+/// The state of a region that adopted exits, has a waiter or more than one link, or was cancelled. It is small,
 /// because each of thousands of children may have it.
 #[derive(Default)]
 pub(super) struct More {
@@ -62,7 +63,6 @@ pub(super) struct More {
     pub(super) reason: Option<Reason>,
     /// The reason of the cancelled region around, for a region that was dropped with it.
     pub(super) dropped_for: Option<Reason>,
-    pub(super) deadline: Option<Instant>,
     /// Of a group: the number of the first request that cancelled its children; 0 before.
     pub(super) children_cancelled_at: u64,
     /// The waiters for a cancellation.

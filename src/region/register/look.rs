@@ -168,11 +168,7 @@ impl Lookout {
                 stopped: rest.stop.clone(),
                 shielded: node.has(SHIELD),
                 left: entry.kept,
-                deadline: inner
-                    .more
-                    .as_ref()
-                    .and_then(|more| more.deadline)
-                    .filter(|_| !is_cancelled),
+                deadline: inner.deadline.filter(|_| !is_cancelled),
                 grace: graces.into_iter().flatten().min().filter(|_| !is_cancelled),
                 clock: 0,
                 exits: entry.exits,

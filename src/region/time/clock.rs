@@ -53,11 +53,10 @@ pub(crate) fn set(node: &Node, clock: Arc<dyn Clock>) {
 /// brings it forward, and tells nobody, because all waits were told before; T1 notes that it has read, and sleeps too long.
 pub(in crate::region) fn deadline(node: &Node) -> Option<Instant> {
     let mut inner = node.inner.lock();
-    let more = inner.more.as_mut()?;
-    if let Some(rest) = &mut more.rest {
+    if let Some(rest) = inner.rest_mut() {
         rest.times.unread = None;
     }
-    more.deadline
+    inner.deadline
 }
 
 pub(in crate::region) fn grace(node: &Node) -> Option<Duration> {

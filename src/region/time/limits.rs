@@ -1,7 +1,6 @@
 //! The times of a region as they were set, without its deadline, and the graces that have begun. They know no region.
 //!
-//! Few regions have any, so they stand in the node's last box; the deadline is more frequent, and stands in the box before
-//! it.
+//! Few regions have any, so they stand in the node's last box; the deadline is more frequent, and stands in the node.
 
 use crate::clock::Clock;
 use crate::reason::Reason;

@@ -29,7 +29,7 @@ pub(crate) fn change_deadline(node: &Node, at: Instant) {
 fn write_deadline(node: &Node, at: Instant, first: impl FnOnce(&mut Inner)) {
     let panic = change_times(node, |inner| {
         first(inner);
-        let before = inner.more().deadline.replace(at);
+        let before = inner.deadline.replace(at);
         !inner.is_awaited() || inner.rest().times.is_news(before, at)
     });
     unwind::discard(panic);
@@ -93,8 +93,7 @@ pub(in crate::region) fn start_timeout(node: &Node) {
     }
     let Some(due) = clock::now(node).checked_add(timeout) else { return };
     let mut inner = node.inner.lock();
-    let more = inner.more();
-    more.deadline = Some(more.deadline.map_or(due, |deadline| deadline.min(due)));
+    inner.deadline = Some(inner.deadline.map_or(due, |deadline| deadline.min(due)));
     node.raise(&inner, DEADLINE);
     // A group may have children before it is entered.
     if node.encloses.is_known() {

@@ -22,8 +22,7 @@ pub(in crate::region) fn begin_unwatched(node: &Arc<Node>, known: bool) {
         let rest = inner.rest_seen();
         let grace = rest.is_some_and(|rest| rest.times.grace.is_some());
         let asked = rest.is_some_and(|rest| rest.times.asked_grace.is_some());
-        let deadline = inner.more.as_ref().is_some_and(|more| more.deadline.is_some());
-        let timed = deadline || asked || (grace && node.has(STOP | SHIELD));
+        let timed = inner.deadline.is_some() || asked || (grace && node.has(STOP | SHIELD));
         if !timed {
             return;
         }
