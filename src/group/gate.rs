@@ -48,20 +48,24 @@ pub(crate) type Core = Ready<Gate>;
 pub(crate) type ChildWaker = MemberWaker<Gate>;
 
 const CLOSED: u64 = 1;
-/// A stream of results is open, so a child that leaves has to wake its reader.
-const READ: u64 = 1 << 1;
+/// A stream of results was opened, so a child that leaves has to wake its reader.
+pub(super) const READ: u64 = 1 << 1;
 /// There may be a waker of the wait for the last child.
 const AWAITED: u64 = 1 << 2;
 /// `run` was dropped, or never polled.
-const ABANDONED: u64 = 1 << 3;
+pub(super) const ABANDONED: u64 = 1 << 3;
+/// The policy is, or was, to end with the first success.
+pub(super) const FIRST_WINS: u64 = 1 << 4;
+/// A child's panic goes to its handle instead of cancelling the group.
+pub(super) const ISOLATES: u64 = 1 << 5;
 /// One child in the count.
-pub(super) const ONE: u64 = 1 << 4;
+pub(super) const ONE: u64 = 1 << 6;
 /// One guard in the count.
-pub(super) const GUARD: u64 = 1 << 32;
+pub(super) const GUARD: u64 = 1 << 38;
 
-/// The number of children in a value of `inside`: its lower half has no guards.
+/// The number of children in a value of `inside`.
 fn children(inside: u64) -> u32 {
-    inside as u32 / ONE as u32
+    (inside / ONE) as u32
 }
 
 /// Whether the guards of foreign work count in a wait for the end of a group.
@@ -184,9 +188,18 @@ impl Gate {
         self.inside.load(Ordering::Acquire) >= ONE
     }
 
+    pub(super) fn has(&self, any_of: u64) -> bool {
+        self.inside.load(Ordering::Acquire) & any_of != 0
+    }
+
+    /// Sets flags, and returns the former value of `inside`, which is the last one, while a load might return an older one.
+    pub(super) fn raise(&self, flags: u64) -> u64 {
+        self.inside.fetch_or(flags, Ordering::AcqRel)
+    }
+
     /// Closes the group, because its `run` is not polled any more.
     pub(super) fn abandon(&self) {
-        self.inside.fetch_or(CLOSED | ABANDONED, Ordering::AcqRel);
+        self.raise(CLOSED | ABANDONED);
     }
 
     /// Drops the waker of the run, which waits no longer. A waker of a child may keep the gate for longer than the run
@@ -205,7 +218,7 @@ impl Gate {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.inside.load(Ordering::Acquire) & ABANDONED != 0
+        self.has(ABANDONED)
     }
 
     /// The turn of a child that is spawned now.
@@ -256,16 +269,6 @@ impl Gate {
         polled
     }
 
-    /// Marks that a stream of results is open: every child that leaves from now on has to wake
-    /// its reader.
-    pub(super) fn begin_reading(&self) {
-        self.inside.fetch_or(READ, Ordering::AcqRel);
-    }
-
-    pub(super) fn is_read(&self) -> bool {
-        self.inside.load(Ordering::Acquire) & READ != 0
-    }
-
     /// A child has left, before, in or without its turn; `true` if a stream of results is open.
     pub(super) fn left(&self, turn: Turn, task: u64) -> bool {
         if matches!(turn, Turn::Running | Turn::InLine) {
@@ -284,7 +287,7 @@ impl Gate {
         let old = self.waiting.lock().waker.replace(waker);
         drop(old);
         // A read-modify-write, because a load might return an older value of the count.
-        self.inside.fetch_or(AWAITED, Ordering::AcqRel);
+        self.raise(AWAITED);
         if !self.close(guards) {
             return Poll::Pending;
         }

@@ -47,7 +47,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
     pub(crate) fn outside(&self, at: &'static Location<'static>) -> WeakShared<E, M> {
         let shared = match self.outside.get() {
             Some(shared) => shared,
-            None => self.outside.fill(Arc::new(Shared::new(Arc::clone(&self.own.ledger)))),
+            None => self.outside.fill(Arc::new(Shared::new(self.own.ledger.share()))),
         };
         WeakShared::new(shared, at)
     }
@@ -83,7 +83,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
         why: Option<Reason>,
         drop_members: impl FnOnce() -> Vec<unwind::Payload>,
     ) {
-        let Ledger { node, gate, .. } = &*self.own.ledger;
+        let Ledger { node, gate, .. } = &self.own.ledger;
         gate.abandon();
         // Before the wait for the executor children begins elsewhere, with a waker of its own.
         gate.forget_run();

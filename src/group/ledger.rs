@@ -9,7 +9,7 @@
 //! 3. An outcome is in each stream of results before the child is counted out, and the readers are woken after that.
 //! 4. No other lock is taken while the book is locked, and no error is dropped under it (R18).
 
-use super::gate::{Core, Gate, ONE, Turn};
+use super::gate::{ABANDONED, Core, FIRST_WINS, Gate, ISOLATES, ONE, READ, Turn};
 use super::results::{Channel, Outcome};
 use super::side::Unseen;
 use crate::failure::{Cause, Failures};
@@ -19,20 +19,18 @@ use crate::region::owner;
 use crate::region::record;
 use crate::region::request;
 use crate::region::{Caught, Errors, Node};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
+use crate::sync::{Arc, Mutex, Once, Weak};
 use crate::unwind::{self, Payload};
 use std::panic::Location;
 
-/// The state that a group shares with its `run`, its spawners and its executor children; an in-task child gets it in each poll.
-/// Its type does not name the lifetime that in-task children borrow, so that an executor child can hold it.
+/// The state that a group shares with its `run` and its executor children; an in-task child gets it in each poll. The group
+/// has one ledger of its own, and spawners and executor children have others with the same node, gate and book. Its type does
+/// not name the lifetime that in-task children borrow, so that an executor child can hold it.
 pub(crate) struct Ledger<E> {
     pub(super) node: Arc<Node>,
     pub(crate) gate: Arc<Core>,
-    /// Whether the policy is to end with the first success.
-    first_wins: AtomicBool,
-    /// Whether a child's panic goes to its handle instead of cancelling the group.
-    isolates: AtomicBool,
-    book: Mutex<Book<E>>,
+    /// Shared by all ledgers of the group; made when there is more than one, or something to record.
+    book: Once<Arc<Mutex<Book<E>>>>,
 }
 
 struct Book<E> {
@@ -56,39 +54,45 @@ pub(crate) enum Policy {
 }
 
 impl<E> Ledger<E> {
-    pub(super) fn new(node: Arc<Node>) -> Arc<Self> {
+    pub(super) fn new(node: Arc<Node>) -> Self {
         let gate = Core::new(Gate::new(&node));
-        Arc::new(Ledger {
-            node,
-            gate,
-            first_wins: AtomicBool::new(false),
-            isolates: AtomicBool::new(false),
-            book: Mutex::new(Book {
-                policy: Policy::FailFast,
-                errors: Errors::new(),
-                succeeded: false,
-                settled: false,
-                channels: Vec::new(),
-            }),
-        })
+        Ledger { node, gate, book: Once::new() }
+    }
+
+    /// Another ledger of the same group.
+    pub(super) fn share(&self) -> Self {
+        let book = Once::new();
+        book.fill(Arc::clone(self.book()));
+        Ledger { node: Arc::clone(&self.node), gate: Arc::clone(&self.gate), book }
+    }
+
+    fn book(&self) -> &Arc<Mutex<Book<E>>> {
+        let new = || Book {
+            policy: Policy::FailFast,
+            errors: Errors::new(),
+            succeeded: false,
+            settled: false,
+            channels: Vec::new(),
+        };
+        self.book.get().unwrap_or_else(|| self.book.fill(Arc::new(Mutex::new(new()))))
     }
 
     pub(crate) fn set_policy(&self, policy: Policy) {
-        self.first_wins.store(policy == Policy::FirstSuccess, Ordering::Relaxed);
-        self.book.lock().policy = policy;
+        self.gate.raise(if policy == Policy::FirstSuccess { FIRST_WINS } else { 0 });
+        self.book().lock().policy = policy;
     }
 
     pub(crate) fn isolate_panics(&self) {
-        self.isolates.store(true, Ordering::Relaxed);
+        self.gate.raise(ISOLATES);
     }
 
     pub(super) fn open_channel(&self) -> Arc<Channel> {
         let channel = Arc::new(Channel::default());
-        let mut book = self.book.lock();
+        let mut book = self.book().lock();
         book.channels.retain(|channel| channel.strong_count() > 0);
         book.channels.push(Arc::downgrade(&channel));
         drop(book);
-        self.gate.begin_reading();
+        self.gate.raise(READ);
         channel
     }
 
@@ -98,7 +102,7 @@ impl<E> Ledger<E> {
         let from_body = matches!(cause, Cause::Body(_));
         let cap = record::cap(&self.node);
         let (policy, over, settled) = {
-            let mut book = self.book.lock();
+            let mut book = self.book().lock();
             // The body's error counts even if a child succeeds, while the children's errors may turn out to be no
             // failures. So it is stored beyond the cap.
             let beyond = from_body && book.policy == Policy::FirstSuccess;
@@ -121,16 +125,16 @@ impl<E> Ledger<E> {
             Policy::KeepGoing | Policy::FirstSuccess => {}
         }
         // Invariant 2.
-        self.settle_outwards_if(settled || self.gate.is_abandoned());
+        self.settle_outwards_if(settled || self.is_abandoned());
     }
 
     /// A child has returned `Ok`.
     pub(super) fn succeed(&self, child: impl FnOnce() -> TaskId, at: &'static Location<'static>) {
-        if !self.first_wins.load(Ordering::Relaxed) {
+        if !self.gate.has(FIRST_WINS) {
             return;
         }
         let first = {
-            let mut book = self.book.lock();
+            let mut book = self.book().lock();
             let first = book.policy == Policy::FirstSuccess && !book.succeeded;
             book.succeeded |= first;
             first
@@ -155,7 +159,7 @@ impl<E> Ledger<E> {
     ) {
         let caught = Caught::of(by.clone(), payload, at);
         let later = {
-            let mut book = self.book.lock();
+            let mut book = self.book().lock();
             match book.errors.panic {
                 None => {
                     book.errors.panic = Some(caught);
@@ -167,7 +171,7 @@ impl<E> Ledger<E> {
         // The first panic is resumed in place of the record, so this one goes to the next record outwards.
         record::send_panic(&self.node, later);
         self.cancel(by, at);
-        self.settle_outwards_if(self.gate.is_abandoned());
+        self.settle_outwards_if(self.is_abandoned());
     }
 
     /// A child has panicked. An isolated panic is returned, for the child's handle; dropped, it goes to the group's record.
@@ -177,7 +181,7 @@ impl<E> Ledger<E> {
         by: TaskId,
         at: &'static Location<'static>,
     ) -> Option<Unseen> {
-        if !self.isolates.load(Ordering::Relaxed) {
+        if !self.gate.has(ISOLATES) {
             self.panicked(payload, Some(by), at);
             return None;
         }
@@ -204,10 +208,12 @@ impl<E> Ledger<E> {
         unwind::discard(request::stop(&self.node, reason));
     }
 
-    /// The errors and the panic of the group, when the last child has left.
+    /// The errors and the panic of the group, when the last child has left. A group without a book has none, and no child or
+    /// `Start` that could still record one.
     pub(super) fn settle(&self) -> Errors<E> {
+        let Some(book) = self.book.get() else { return Errors::new() };
         let (mut errors, succeeded) = {
-            let mut book = self.book.lock();
+            let mut book = book.lock();
             book.settled = true;
             (std::mem::replace(&mut book.errors, Errors::new()), book.succeeded)
         };
@@ -218,9 +224,17 @@ impl<E> Ledger<E> {
         errors
     }
 
+    /// Whether `run` was dropped, for a thread that has recorded an error. Not by a load: T1 drops the run, and finds no book;
+    /// T2, which was admitted before, makes the book; the child of T2 fails. Both T1 and the child change one word, so the
+    /// child finds the mark of T1, or T1 finds the book.
+    fn is_abandoned(&self) -> bool {
+        self.gate.raise(0) & ABANDONED != 0
+    }
+
     /// Whether the outcome has a panic or a real error.
     pub(super) fn has_failed(&self) -> bool {
-        let book = self.book.lock();
+        let Some(book) = self.book.get() else { return false };
+        let book = book.lock();
         let counts = |cause| !(book.succeeded && matches!(cause, &Cause::Child { .. }));
         book.errors.panic.is_some() || book.errors.causes().any(counts)
     }
@@ -273,7 +287,7 @@ impl<E> Ledger<E> {
         turn: Turn,
         number: u64,
     ) {
-        if self.gate.is_read() {
+        if self.gate.has(READ) {
             let task = child();
             for channel in self.channels() {
                 channel.push(task.clone(), outcome.clone());
@@ -287,6 +301,7 @@ impl<E> Ledger<E> {
     }
 
     fn channels(&self) -> Vec<Arc<Channel>> {
-        self.book.lock().channels.iter().filter_map(Weak::upgrade).collect()
+        let Some(book) = self.book.get() else { return Vec::new() };
+        book.lock().channels.iter().filter_map(Weak::upgrade).collect()
     }
 }

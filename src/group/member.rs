@@ -7,7 +7,6 @@ use super::list::{Link, Linked, PinLink};
 use super::side::HandleSide;
 use crate::opaque::opaque;
 use crate::region::ambient::Reach;
-use crate::sync::Arc;
 use crate::wakers::Seat;
 use std::future::Future;
 use std::pin::Pin;
@@ -29,8 +28,8 @@ where
 {
     fn poll(self: Pin<&mut Self>, ledger: &Ledger<E>, seat: Seat<'_, Gate>) -> Poll<()> {
         let mut cx = Context::from_waker(seat.waker);
-        let asked = |side: &P| side.has_parked().then(|| Arc::clone(seat.state) as _);
-        let stays = |side: &P| side.park(seat.state);
+        let asked = |side: &P| side.has_parked().then(|| seat.asked());
+        let stays = |side: &P| side.park(&seat);
         self.poll_by(false, |side| Reach::Asked(asked(side)), stays, ledger, &mut cx)
     }
 

@@ -118,6 +118,7 @@ impl<E, M: Kept<E>> Members<E, M> {
 }
 
 /// Whether the child has ended, and whether a shield in it holds.
+#[inline(always)]
 fn poll<M: Kept<E>, E>(
     member: &mut M,
     ledger: &Ledger<E>,

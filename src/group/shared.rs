@@ -20,7 +20,7 @@ use super::slot::Slot;
 use crate::region::owner;
 use crate::region::{Newborn, Node};
 use crate::spawn::Spawn;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Mutex, Once, Weak};
 use crate::wrong_task::{Misuse, Rejected};
 use std::future::Future;
 use std::panic::Location;
@@ -28,13 +28,22 @@ use std::panic::Location;
 /// `M` is the type in which in-task children are kept, with `Send` or without. They are here only
 /// until `run` takes them up.
 pub(crate) struct Shared<E, M: Kept<E>> {
-    pub(crate) ledger: Arc<Ledger<E>>,
+    pub(crate) ledger: Ledger<E>,
+    /// For children on executors, and for what may outlive the group; made with the first of them.
+    sent: Once<Arc<Ledger<E>>>,
     pub(super) arrivals: Mutex<List<M>>,
 }
 
 impl<E, M: Kept<E>> Shared<E, M> {
-    pub(super) fn new(ledger: Arc<Ledger<E>>) -> Self {
-        Shared { ledger, arrivals: Mutex::new(List::new()) }
+    pub(super) fn new(ledger: Ledger<E>) -> Self {
+        Shared { ledger, sent: Once::new(), arrivals: Mutex::new(List::new()) }
+    }
+
+    pub(crate) fn sent(&self) -> &Arc<Ledger<E>> {
+        match self.sent.get() {
+            Some(sent) => sent,
+            None => self.sent.fill(Arc::new(self.ledger.share())),
+        }
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -124,7 +133,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
             return Err(self.closed(future, Location::caller()));
         }
         let slot = Slot::sent(&self.ledger.gate);
-        sent::send(&self.ledger, spawner, future, Arc::clone(&slot), name.as_ref());
+        sent::send(self.sent(), spawner, future, Arc::clone(&slot), name.as_ref());
         Ok(TaskHandle::new(slot, name))
     }
 
@@ -143,7 +152,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
         if !self.ledger.admit() {
             return Err(self.closed(future, Location::caller()));
         }
-        sent::send(&self.ledger, spawner, future, Detached(Newborn::new()), None);
+        sent::send(self.sent(), spawner, future, Detached(Newborn::new()), None);
         Ok(())
     }
 

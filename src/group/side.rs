@@ -1,12 +1,13 @@
 //! The side of a child that its handle reaches: with a handle the slot that both share, without one only the identity; and
 //! the end of a child, as it comes there.
 
-use super::gate::ChildWaker;
+use super::gate::Gate;
 use crate::failure::ExitFailure;
 use crate::reason::Reason;
 use crate::region::ambient::Home;
 use crate::region::{Newborn, Node, record};
 use crate::sync::Arc;
+use crate::wakers::Seat;
 
 /// The end of a child, as its handle gets it. It is kept small, because it is a part of the slot, and glibc's allocator has fast
 /// bins for small allocations.
@@ -63,7 +64,7 @@ pub(crate) trait HandleSide<T> {
     /// For an in-task child that is pending without a node: a request through its handle wakes `seat`. `false` if there was
     /// such a request already.
     #[inline]
-    fn park(&self, _seat: &Arc<ChildWaker>) -> bool {
+    fn park(&self, _seat: &Seat<'_, Gate>) -> bool {
         true
     }
 

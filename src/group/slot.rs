@@ -8,13 +8,13 @@
 //! 3. In `Region::Parked` is the waker of the child's own row among the members. The child leaves that row after its ending
 //!    is stored, and `Region::Parked` ends with the store.
 
-use super::gate::{ChildWaker, Core};
+use super::gate::{ChildWaker, Core, Gate};
 use super::side::{Ending, HandleSide, Posted};
 use crate::reason::Reason;
 use crate::region::{Newborn, Node, ambient, ambient::Home};
 use crate::scope::{request, requested, resume_panic};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, next_number};
-use crate::wakers::{wake_all, wake_all_of};
+use crate::wakers::{Seat, wake_all, wake_all_of};
 use std::panic::Location;
 use std::task::{Context, Poll, Waker};
 
@@ -41,7 +41,7 @@ enum Region {
     /// Sent to an executor, and not polled yet: with the gate of its group.
     Sent(Arc<Core>),
     /// Pending without a node. A request wakes the child.
-    Parked(Arc<ChildWaker>),
+    Parked(ChildWaker),
     /// Cancelled before it had a node. The number gives the time of the request.
     Cancelled(Box<(Reason, u64)>),
     Node(Arc<Node>),
@@ -176,7 +176,7 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
         Slot::store_node(self, node);
     }
 
-    fn park(&self, seat: &Arc<ChildWaker>) -> bool {
+    fn park(&self, seat: &Seat<'_, Gate>) -> bool {
         // A request that came since the child was parked has woken it: the next poll finds the request.
         if self.parked.load(Ordering::Relaxed) || self.is_let_go() {
             return true;
@@ -185,7 +185,7 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
         if !matches!(inside.region, Region::None) {
             return false;
         }
-        inside.region = Region::Parked(Arc::clone(seat));
+        inside.region = Region::Parked(seat.keep());
         self.parked.store(true, Ordering::Relaxed);
         true
     }

@@ -309,6 +309,6 @@ impl<'env, E> TaskGroup<'env, E> {
         let handshake = Handshake::new();
         let ready: Ready<'env, R> = Box::new(handshake.reporter());
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
-        Start::new(handshake, &self.shared.ledger, child)
+        Start::new(handshake, self.shared.sent(), child)
     }
 }

@@ -180,7 +180,7 @@ impl<'env, E> TaskGroup<'env, E> {
         let handshake = Handshake::new();
         let ready: LocalReady<'env, R> = Box::new(handshake.reporter());
         let child = self.spawn(started(child(ready), Arc::clone(&handshake)));
-        Start::new(handshake, &self.shared.ledger, child)
+        Start::new(handshake, self.shared.sent(), child)
     }
 
     /// The outcomes of children, in the order in which they end; see

@@ -7,8 +7,9 @@ use std::task::{Wake, Waker};
 /// The queue between the wakers of the members, such as a group's in-task children, and the run that polls them. It
 /// holds no future, so a waker that outlives the run keeps nothing alive.
 ///
-/// The queue goes through the wakers themselves: each knows the member that was queued before it. So no wake-up
-/// allocates. `beside` is further state that the run and its members share, in the same allocation.
+/// The queue goes through the states of the rows: each knows the row that was queued before it. So no wake-up
+/// allocates. The waker of the first row is the queue itself, so that a single member needs no waker of its own. `beside` is
+/// further state that the run and its members share, in the same allocation.
 #[derive(Default)]
 pub(crate) struct Ready<B = ()> {
     queue: Mutex<Queue>,
@@ -17,14 +18,16 @@ pub(crate) struct Ready<B = ()> {
     rests: AtomicBool,
     /// Whether a member has arrived that is not in the queue.
     arrived: AtomicBool,
+    /// The state of the first row.
+    first: RowState,
     beside: B,
 }
 
-/// Ends a queue: no member has this number.
+/// Ends a queue: no row has this number.
 pub(super) const END: usize = usize::MAX;
 
 struct Queue {
-    /// The member that was queued last, or `END`.
+    /// The row that was queued last, or `END`.
     last: usize,
     /// Wakes the run; taken by the first thread that queues a member or an arrival.
     run: Option<Waker>,
@@ -39,7 +42,8 @@ impl Default for Queue {
 impl<B> Ready<B> {
     pub(crate) fn new(beside: B) -> Arc<Self> {
         let (rests, arrived) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Ready { queue: Mutex::default(), rests, arrived, beside })
+        let (queue, first) = (Mutex::default(), RowState::default());
+        Arc::new(Ready { queue, rests, arrived, first, beside })
     }
 
     /// A member has arrived, which is not in the queue. The caller is the run's own task, in a poll in which the run takes
@@ -60,14 +64,21 @@ impl<B> Ready<B> {
         queue.run.take()
     }
 
-    fn push(&self, waker: &MemberWaker<B>) {
+    fn wake_row(&self, row: usize, state: &RowState) {
+        if state.queued.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let run = {
             let mut queue = self.queue.lock();
-            waker.before.store(queue.last, Ordering::Relaxed);
-            queue.last = waker.member;
+            state.before.store(queue.last, Ordering::Relaxed);
+            queue.last = row;
             self.take_run(&mut queue)
         };
         super::wake_all(run);
+    }
+
+    pub(super) fn first(&self) -> &RowState {
+        &self.first
     }
 
     /// Whether the waker that the run has registered last is still here, and nothing has come since.
@@ -76,7 +87,7 @@ impl<B> Ready<B> {
         self.rests.load(Ordering::Relaxed)
     }
 
-    /// Registers the run's waker, and empties the queue. Returns the member that was queued last, or `END`.
+    /// Registers the run's waker, and empties the queue. Returns the row that was queued last, or `END`.
     pub(super) fn take(&self, run: &Waker) -> usize {
         let run = run.clone();
         let (last, old) = {
@@ -122,46 +133,26 @@ pub(crate) trait Asked {
     fn is_asked(&self) -> bool;
 }
 
-/// The waker of a row among the members; kept for the next member that gets the row.
-pub(crate) struct MemberWaker<B> {
-    member: usize,
-    /// The member that was queued before this one, or `END`. Written under the lock of the queue, or by the run if the
-    /// member is in a queue that the run has taken.
+/// The state of a row that its waker changes; kept for the next member that gets the row.
+#[derive(Default)]
+pub(super) struct RowState {
+    /// The row that was queued before this one, or `END`. Written under the lock of the queue, or by the run if the
+    /// row is in a queue that the run has taken.
     before: AtomicUsize,
     /// Whether it is in the queue already.
     queued: AtomicBool,
     /// Whether there was a request to the member.
     asked: AtomicBool,
-    ready: Arc<Ready<B>>,
 }
 
-impl<B> MemberWaker<B> {
-    pub(super) fn new(member: usize, ready: Arc<Ready<B>>) -> Arc<Self> {
-        Arc::new(MemberWaker {
-            member,
-            before: AtomicUsize::new(END),
-            queued: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
-            ready,
-        })
-    }
-
-    pub(crate) fn ready(&self) -> &Arc<Ready<B>> {
-        &self.ready
-    }
-
-    /// Notes a request to the member, which the caller then has to wake.
-    pub(crate) fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
-    }
-
+impl RowState {
     /// The member leaves the row.
     pub(super) fn forget(&self) {
         self.asked.store(false, Ordering::Relaxed);
     }
 
-    /// The next member in a queue that the run has taken. A member stays in that queue, and is put into no other, until
-    /// it is [taken out](MemberWaker::unqueue).
+    /// The next row in a queue that the run has taken. A row stays in that queue, and is put into no other, until
+    /// it is [taken out](RowState::unqueue).
     pub(super) fn link(&self) -> usize {
         self.before.load(Ordering::Relaxed)
     }
@@ -173,26 +164,94 @@ impl<B> MemberWaker<B> {
     /// Before the poll, so that a wake-up during the poll counts.
     #[inline]
     pub(super) fn unqueue(&self) {
-        // A thread that found the mark set did not queue the member again and relies on this poll, so the poll has to
+        // A thread that found the mark set did not queue the row again and relies on this poll, so the poll has to
         // acquire that thread's earlier writes.
         self.queued.swap(false, Ordering::AcqRel);
     }
-}
 
-impl<B> Asked for MemberWaker<B> {
     fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
 }
 
-impl<B: Send + Sync + 'static> Wake for MemberWaker<B> {
+/// The waker of a row behind the first.
+pub(crate) struct RowWaker<B> {
+    row: usize,
+    state: RowState,
+    ready: Arc<Ready<B>>,
+}
+
+impl<B> RowWaker<B> {
+    pub(super) fn new(row: usize, ready: Arc<Ready<B>>) -> Arc<Self> {
+        Arc::new(RowWaker { row, state: RowState::default(), ready })
+    }
+
+    pub(super) fn state(&self) -> &RowState {
+        &self.state
+    }
+}
+
+impl<B: Send + Sync + 'static> Wake for RowWaker<B> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::SeqCst) {
-            self.ready.push(self);
+        self.ready.wake_row(self.row, &self.state);
+    }
+}
+
+impl<B: Send + Sync + 'static> Wake for Ready<B> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_row(0, &self.first);
+    }
+}
+
+impl<B> Asked for RowWaker<B> {
+    fn is_asked(&self) -> bool {
+        self.state.is_asked()
+    }
+}
+
+impl<B> Asked for Ready<B> {
+    fn is_asked(&self) -> bool {
+        self.first.is_asked()
+    }
+}
+
+/// The waker of any row, with the state of the row.
+pub(crate) enum MemberWaker<B> {
+    First(Arc<Ready<B>>),
+    Later(Arc<RowWaker<B>>),
+}
+
+impl<B> MemberWaker<B> {
+    pub(crate) fn ready(&self) -> &Arc<Ready<B>> {
+        match self {
+            MemberWaker::First(ready) => ready,
+            MemberWaker::Later(waker) => &waker.ready,
+        }
+    }
+
+    /// Notes a request to the member, which the caller then has to wake.
+    pub(crate) fn ask(&self) {
+        let state = match self {
+            MemberWaker::First(ready) => &ready.first,
+            MemberWaker::Later(waker) => &waker.state,
+        };
+        state.asked.store(true, Ordering::Release);
+    }
+}
+
+impl<B: Send + Sync + 'static> From<MemberWaker<B>> for Waker {
+    fn from(waker: MemberWaker<B>) -> Waker {
+        match waker {
+            MemberWaker::First(ready) => ready.into(),
+            MemberWaker::Later(waker) => waker.into(),
         }
     }
 }

@@ -3,17 +3,22 @@
 //! # Invariants
 //!
 //! 1. A row is marked as queued exactly while it is in the queue of `Ready`, or in the queue that the run has taken from
-//!    there. So no row is in two queues, and one link in its waker is enough.
+//!    there. So no row is in two queues, and one link in its state is enough.
 
 use super::Mark;
-use super::ready::{END, MemberWaker, Ready};
+use super::ready::{Asked, END, MemberWaker, Ready, RowState, RowWaker};
 use crate::sync::Arc;
 use crate::unwind;
 use std::ops::Range;
 use std::task::Waker;
 
-/// Members in rows with a waker each. A row and its waker are kept when its member leaves, for the next member there.
+/// Members in rows with a waker each. A row and its waker are kept when its member leaves, for the next member there. The first
+/// row stands here, and its waker is the queue, so that a single member needs no allocation.
 pub(crate) struct Roster<T, B = ()> {
+    first_row: Content<T>,
+    /// The waker of the first row, once it was needed.
+    first_waker: Option<Waker>,
+    /// Row `n + 1` is at `n`.
     rows: Vec<Row<T, B>>,
     /// The first row without a member. The number of rows if there is none.
     vacant: usize,
@@ -28,14 +33,32 @@ pub(crate) struct Roster<T, B = ()> {
 
 struct Row<T, B> {
     content: Content<T>,
-    state: Arc<MemberWaker<B>>,
+    state: Arc<RowWaker<B>>,
     waker: Waker,
 }
 
 /// The waker of a row, and its state.
 pub(crate) struct Seat<'a, B> {
     pub(crate) waker: &'a Waker,
-    pub(crate) state: &'a Arc<MemberWaker<B>>,
+    state: Result<&'a Arc<RowWaker<B>>, &'a Arc<Ready<B>>>,
+}
+
+impl<B: Send + Sync + 'static> Seat<'_, B> {
+    /// The waker, to be kept while its member is in the row.
+    pub(crate) fn keep(&self) -> MemberWaker<B> {
+        match self.state {
+            Ok(state) => MemberWaker::Later(Arc::clone(state)),
+            Err(ready) => MemberWaker::First(Arc::clone(ready)),
+        }
+    }
+
+    /// The place in which a caller of another thread leaves a request for the member.
+    pub(crate) fn asked(&self) -> Arc<dyn Asked> {
+        match self.state {
+            Ok(state) => Arc::clone(state) as _,
+            Err(ready) => Arc::clone(ready) as _,
+        }
+    }
 }
 
 enum Content<T> {
@@ -52,12 +75,25 @@ impl<T> Content<T> {
     fn get_mut(&mut self) -> Option<&mut T> {
         if let Content::Member(member) = self { Some(member) } else { None }
     }
+
+    fn into_member(self) -> Option<T> {
+        if let Content::Member(member) = self { Some(member) } else { None }
+    }
 }
 
 impl<T, B> Roster<T, B> {
     pub(crate) fn new(ready: Arc<Ready<B>>) -> Self {
-        let (rows, run) = (Vec::new(), Mark::default());
-        Roster { rows, vacant: 0, len: 0, first: END, last: END, run, ready }
+        Roster {
+            first_row: Content::Vacant(1),
+            first_waker: None,
+            rows: Vec::new(),
+            vacant: 0,
+            len: 0,
+            first: END,
+            last: END,
+            run: Mark::default(),
+            ready,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,21 +105,35 @@ impl<T, B> Roster<T, B> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.rows.iter().filter_map(|row| row.content.get())
+        let rest = self.rows.iter().map(|row| &row.content);
+        std::iter::once(&self.first_row).chain(rest).filter_map(Content::get)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.rows.iter_mut().filter_map(|row| row.content.get_mut())
+        let rest = self.rows.iter_mut().map(|row| &mut row.content);
+        std::iter::once(&mut self.first_row).chain(rest).filter_map(Content::get_mut)
     }
 
     /// All members. No row may be taken from the queue afterwards, because the rows are gone.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T, B> {
+        let first = std::mem::replace(&mut self.first_row, Content::Vacant(1));
         let rows = std::mem::take(&mut self.rows);
         (self.vacant, self.len, self.first, self.last) = (0, 0, END, END);
-        rows.into_iter().filter_map(|row| match row.content {
-            Content::Member(member) => Some(member),
-            Content::Vacant(_) => None,
-        })
+        let rest = rows.into_iter().map(|row| row.content);
+        std::iter::once(first).chain(rest).filter_map(Content::into_member)
+    }
+
+    #[inline(always)]
+    fn state(&self, row: usize) -> &RowState {
+        row.checked_sub(1).map_or(self.ready.first(), |row| self.rows[row].state.state())
+    }
+
+    #[inline(always)]
+    fn content(&mut self, row: usize) -> &mut Content<T> {
+        match row.checked_sub(1) {
+            None => &mut self.first_row,
+            Some(row) => &mut self.rows[row].content,
+        }
     }
 
     /// Registers the waker of the run, and then takes over the rows that were woken since the last call. Returns whether
@@ -96,14 +146,14 @@ impl<T, B> Roster<T, B> {
             // The queue runs from the newest to the oldest, and is to be polled the other way round.
             let (mut row, mut after) = (newest, END);
             while row != END {
-                let state = &self.rows[row].state;
+                let state = self.state(row);
                 let before = state.link();
                 state.set_link(after);
                 (after, row) = (row, before);
             }
             match self.first {
                 END => self.first = after,
-                _ => self.rows[self.last].state.set_link(after),
+                _ => self.state(self.last).set_link(after),
             }
             self.last = newest;
         }
@@ -115,23 +165,31 @@ impl<T, B> Roster<T, B> {
     #[inline]
     pub(crate) fn next_woken(&mut self) -> Option<usize> {
         let row = self.first;
-        let state = &self.rows.get(row)?.state;
-        self.first = state.link();
+        if row == END {
+            return None;
+        }
+        let state = self.state(row);
+        let next = state.link();
         state.unqueue();
+        self.first = next;
         Some(row)
     }
 
     /// All rows, instead of those that were woken. A row that is in the queue of `Ready` stays there.
     pub(crate) fn all_as_woken(&mut self) -> Range<usize> {
         while self.next_woken().is_some() {}
-        0..self.rows.len()
+        0..self.rows.len() + 1
     }
 
     /// The member in a row, and the row.
     #[inline]
     pub(crate) fn at(&mut self, row: usize) -> Option<(&mut T, Seat<'_, B>)> {
+        let Some(row) = row.checked_sub(1) else {
+            let (member, waker) = (self.first_row.get_mut()?, self.first_waker.as_ref()?);
+            return Some((member, Seat { waker, state: Err(&self.ready) }));
+        };
         let Row { content, state, waker } = &mut self.rows[row];
-        Some((content.get_mut()?, Seat { waker, state }))
+        Some((content.get_mut()?, Seat { waker, state: Ok(state) }))
     }
 
     /// A row without a member, for the first poll of a member. If the row is queued for its former
@@ -140,23 +198,27 @@ impl<T, B> Roster<T, B> {
     where
         B: Send + Sync + 'static,
     {
-        let row = self.vacant;
-        if row == self.rows.len() {
-            let state = MemberWaker::new(row, Arc::clone(&self.ready));
+        let (row, ready) = (self.vacant, &self.ready);
+        let Some(at) = row.checked_sub(1) else {
+            let waker = self.first_waker.get_or_insert_with(|| Arc::clone(ready).into());
+            return (row, Seat { waker, state: Err(ready) });
+        };
+        if at == self.rows.len() {
+            let state = RowWaker::new(row, Arc::clone(ready));
             let waker = Waker::from(Arc::clone(&state));
             self.rows.push(Row { content: Content::Vacant(row + 1), state, waker });
         }
-        let Row { state, waker, .. } = &self.rows[row];
-        (row, Seat { waker, state })
+        let Row { state, waker, .. } = &self.rows[at];
+        (row, Seat { waker, state: Ok(state) })
     }
 
     /// Puts a member into the row that [`vacancy`](Roster::vacancy) has returned.
     pub(crate) fn fill(&mut self, row: usize, member: T) {
-        if let Content::Vacant(next) = self.rows[row].content {
+        let content = self.content(row);
+        if let Content::Vacant(next) = std::mem::replace(content, Content::Member(member)) {
             self.vacant = next;
             self.len += 1;
         }
-        self.rows[row].content = Content::Member(member);
     }
 
     /// Drops the waker of the run, because the run's task may own the members.
@@ -165,13 +227,14 @@ impl<T, B> Roster<T, B> {
     }
 
     pub(crate) fn remove(&mut self, row: usize) -> Option<T> {
-        let content = &mut self.rows[row].content;
+        let vacant = self.vacant;
+        let content = self.content(row);
         let Content::Member(_) = content else { return None };
-        let before = std::mem::replace(content, Content::Vacant(self.vacant));
-        self.rows[row].state.forget();
+        let before = std::mem::replace(content, Content::Vacant(vacant));
+        self.state(row).forget();
         self.vacant = row;
         self.len -= 1;
-        if let Content::Member(member) = before { Some(member) } else { None }
+        before.into_member()
     }
 }
 
