@@ -62,10 +62,6 @@ pub(super) async fn keep(
                         () = &mut stop => break,
                     }
                 }
-                // tokio may postpone the receiver before it is empty, and a session in the queue has no owner to leave it.
-                while let Ok(session) = newcomers.try_recv() {
-                    drop(spawn(session));
-                }
                 state.bound_draining(&serving);
                 Ok(())
             }));
