@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
@@ -21,10 +22,16 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// The pause after a reading: without it, a server that sends a notice at each reading would be asked without end.
 const REST: Duration = Duration::from_millis(500);
 
+/// The number of tries to read lists again that could not be read.
+const TRIES: u32 = 8;
+/// The pause before the first try; it doubles from try to try.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// The lists that could not be read, each with the reason.
 type Broken = BTreeMap<ComponentKind, Fault>;
 
-/// Reads the lists that have changed, for ever.
+/// Reads the lists that have changed, for ever. A list that could not be read is read again, also without a further notice.
 pub(super) async fn keep_lists(
     berth: Berth<'_>,
     held: &Held,
@@ -33,15 +40,35 @@ pub(super) async fn keep_lists(
 ) -> Infallible {
     let notices = &held.side.pending.notices;
     let mut rested = Instant::now();
+    let mut failed: BTreeSet<_> = broken.keys().copied().collect();
+    let mut tries = 0;
     loop {
-        notices.a_list_changed().await;
-        tokio::time::sleep_until(rested.max(Instant::now() + SETTLE)).await;
-        let kinds = notices.changed_lists();
-        if let Some(offers) = read(berth, held, link, &kinds).await {
-            relist(berth, held, (claim, broken), kinds, offers);
+        // Boxed, because an idle session must not keep room for it.
+        let again = (!failed.is_empty() && tries < TRIES)
+            .then(|| Box::pin(tokio::time::sleep(pause(tries))));
+        tokio::select! {
+            () = notices.a_list_changed() => {
+                tokio::time::sleep_until(rested.max(Instant::now() + SETTLE)).await;
+            }
+            Some(()) = OptionFuture::from(again) => {}
         }
+        let mut kinds = notices.changed_lists();
+        kinds.append(&mut failed);
+        match read(berth, held, link, &kinds).await {
+            Some(offers) => {
+                failed.extend(offers.broken.keys());
+                relist(berth, held, (claim, broken), kinds, offers);
+            }
+            None => failed = kinds,
+        }
+        tries = if failed.is_empty() { 0 } else { tries + 1 };
         rested = Instant::now() + REST;
     }
+}
+
+/// The pause before lists are read again that could not be read.
+fn pause(tries: u32) -> Duration {
+    FIRST.saturating_mul(1 << tries.min(TRIES)).min(LONGEST)
 }
 
 /// Reads these lists. `None` if they could not be read; the reason is among the warnings.

@@ -353,6 +353,38 @@ async fn a_list_that_can_be_read_again_is_no_error_any_more() {
 }
 
 #[tokio::test]
+async fn a_list_that_could_not_be_read_is_read_again_without_a_notice() {
+    within_limit(async {
+        let refusals = Arc::new(Mutex::new(1));
+        let left = refusals.clone();
+        let server = Server::start(move |request| {
+            let mut left = left.lock();
+            if request.rpc == "tools/list" && *left > 0 {
+                *left -= 1;
+                return Reply::status(503);
+            }
+            legacy(request)
+        })
+        .await;
+        let group = brisk_group();
+        let mut events = group.events();
+        group.connect(at("s", &server.url)).await.expect("up");
+        assert!(group.list().is_empty() && group.sessions()[0].error.is_some());
+        assert_eq!(change(&mut events).await.0, ["s__echo"]);
+        assert_eq!(group.sessions()[0].error, None);
+
+        // The same for a reading that a notice, or a program, has asked for.
+        *refusals.lock() = 1;
+        let asked = || server.log().iter().filter(|line| line.ends_with("tools/list")).count();
+        let before = asked();
+        assert!(group.refresh("s"));
+        crate::support::until(|| asked() == before + 2).await;
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_session_that_is_begun_anew_has_its_lists_read_again() {
     within_limit(async {
         let tools = tools(&["echo"]);
