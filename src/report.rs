@@ -86,10 +86,8 @@ impl fmt::Display for Report {
                     (counted(registered_at.len(), "exit"), verb(registered_at.len()));
                 write!(f, "{exits} of {region} {are} lost: no enclosing region lives")?;
                 let start = if registered_at.len() == 1 { "; " } else { "\n  " };
-                let mut stacks = stacks.iter();
-                registered_at.iter().take(LINES).try_for_each(|place| match stacks.next() {
-                    Some(stack) => write!(f, "{start}registered at {place} in {stack}"),
-                    None => write!(f, "{start}registered at {place}"),
+                registered_at.iter().zip(stacks).take(LINES).try_for_each(|(place, stack)| {
+                    write!(f, "{start}registered at {place} in {stack}")
                 })?;
                 match registered_at.len().saturating_sub(LINES) {
                     0 => Ok(()),
@@ -146,10 +144,8 @@ pub(crate) fn report(report: Report) {
 pub(crate) fn report_failure(region: String, failure: ExitFailure) -> ExitFailure {
     let report = Report::Unrecorded { region, failure };
     tell(&report);
-    match report {
-        Report::Unrecorded { failure, .. } => failure,
-        _ => unreachable!("it was made above"),
-    }
+    let Report::Unrecorded { failure, .. } = report else { unreachable!("it was made above") };
+    failure
 }
 
 fn tell(report: &Report) {

@@ -49,10 +49,10 @@ pub(crate) fn discard(payload: impl Into<Option<Payload>>) {
 
 /// The first of several panics, which is to be resumed; discards the others, because only one can be.
 pub(crate) fn first_of(panics: impl IntoIterator<Item = Payload>) -> Option<Payload> {
-    panics.into_iter().reduce(|first, later| {
-        discard(later);
-        first
-    })
+    let mut panics = panics.into_iter();
+    let first = panics.next();
+    panics.for_each(discard);
+    first
 }
 
 /// The text of a panic, for a record.
@@ -80,4 +80,22 @@ pub(crate) fn text(shown: &impl fmt::Display) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::unwind::text;
+    use std::fmt;
+
+    #[test]
+    fn r18_a_text_that_cannot_be_written_to_its_end_says_so() {
+        struct BreaksOff;
+        impl fmt::Display for BreaksOff {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("so far")?;
+                Err(fmt::Error)
+            }
+        }
+        assert_eq!(text(&BreaksOff), "so far (the rest of this text could not be written)");
+    }
 }

@@ -158,6 +158,42 @@ fn r13_a_stop_and_what_a_region_waits_for_are_told_in_words() {
     assert!(!written.contains("Location"), "{written}");
 }
 
+#[test]
+fn r08_a_region_that_waits_for_what_it_adopted_says_so() {
+    let _alone = ALONE.lock().unwrap();
+    let scribe = Scribe::default();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let body = async {
+            let stack = ExitStack::new();
+            let body = stack.run(async {
+                stack.defer(std::future::pending::<()>());
+                std::future::pending::<Result<(), ()>>().await
+            });
+            let mut run = Box::pin(body);
+            let is_pending = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(run.as_mut().poll(cx).is_pending())
+            });
+            assert!(is_pending.await);
+        };
+        hand(CancelScope::new().run(body)).pending();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    assert!(written.contains("message=waits for exits that it adopted"), "{written}");
+}
+
+#[test]
+fn r13_a_region_that_was_stopped_before_its_entry_is_told_with_its_whole_grace() {
+    let _alone = ALONE.lock().unwrap();
+    let scribe = Scribe::default();
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let scope = CancelScope::new().grace(Duration::from_secs(40));
+        scope.stop();
+        hand(scope.run(std::future::pending::<()>())).pending();
+    });
+    let written = scribe.0.lock().unwrap().join("\n");
+    assert!(written.contains("field grace_left=\"40s\""), "{written}");
+}
+
 /// An executor whose tasks the test polls.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<BoxTask>>>);

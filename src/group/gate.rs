@@ -108,15 +108,13 @@ impl Line {
         first.take()
     }
 
-    /// A child has left, before, in or without its turn; returns the wakers to be woken.
+    /// A child has left, in the line or in its turn; returns the wakers to be woken.
     fn leave(&mut self, turn: Turn, task: u64) -> [Option<Waker>; 2] {
-        let own = match turn {
-            Turn::Running => {
-                self.running -= 1;
-                None
-            }
-            Turn::InLine => self.waiting.remove(&task).flatten(),
-            Turn::New | Turn::Free => None,
+        let own = if matches!(turn, Turn::Running) {
+            self.running -= 1;
+            None
+        } else {
+            self.waiting.remove(&task).flatten()
         };
         [own, self.call_first()]
     }

@@ -42,7 +42,7 @@ impl Running {
         let (exit, why) = (&mut self.exit, &self.why);
         let poll = || {
             let _in_span = self.begun.enter();
-            poll_once(exit, why, cx, tally)
+            poll_once(exit, self.registered_at, why, cx, tally)
         };
         if ambient::within_caught(&mut self.home, true, poll).is_pending() {
             ready!(self.check_bound(cx, tally));
@@ -169,7 +169,7 @@ fn run_each(
         let begun = beginnings.next(registered_at, why);
         let polled = {
             let _in_span = begun.enter();
-            poll_once(&mut exit, why, cx, tally)
+            poll_once(&mut exit, registered_at, why, cx, tally)
         };
         if polled.is_pending() {
             return Some(Parked { exit, registered_at, begun });
@@ -202,13 +202,11 @@ pub(super) fn run_light(
 /// Polls the exit, and drops it when it has ended, with its region current.
 fn poll_once(
     exit: &mut Option<Exit>,
+    registered_at: &'static Location<'static>,
     why: &Leaving,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Poll<()> {
-    let Some(registered_at) = exit.as_ref().map(Exit::registered_at) else {
-        return Poll::Ready(());
-    };
     let mut ended = None;
     let polled = unwind::catch(|| {
         let Some(running) = exit else { return };

@@ -134,8 +134,6 @@ impl Drop for Exits {
     /// Drops the exits in a loop and not by recursion, because a stack may have 10,000 of them (R14).
     #[inline]
     fn drop(&mut self) {
-        while let Some(exit) = self.pop() {
-            drop(exit);
-        }
+        while self.pop().is_some() {}
     }
 }

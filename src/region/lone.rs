@@ -26,7 +26,7 @@ use super::flags::DEADLINE;
 use super::frame;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
-use super::run::{Origin, Source, drop_inside};
+use super::run::{Origin, QuickOrigin, Source, drop_inside};
 use super::time;
 use super::time::Times;
 use super::time::clock;
@@ -96,12 +96,18 @@ impl<D: Drafted, T: LoneTimer> Lone<D, T> {
 }
 
 impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
-    const HAS_TIMER: bool = true;
-
     #[inline]
     fn source(&self) -> Source<'_> {
         self.draft.source()
     }
+
+    fn drop_light(self: Pin<&mut Self>, frame: &mut Frame, body: &mut dyn Body) {
+        self.each().drop_body(frame, body);
+    }
+}
+
+impl<D: Drafted, T: LoneTimer> QuickOrigin for Lone<D, T> {
+    const HAS_TIMER: bool = true;
 
     #[inline(always)]
     fn poll_light<F: Future>(
@@ -162,10 +168,6 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
     #[inline]
     fn has_left(self: Pin<&mut Self>, _: &Frame) {
         self.each().disarm();
-    }
-
-    fn drop_light(self: Pin<&mut Self>, frame: &mut Frame, body: &mut dyn Body) {
-        self.each().drop_body(frame, body);
     }
 }
 

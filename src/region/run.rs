@@ -4,7 +4,7 @@
 mod origin;
 mod steps;
 
-pub(crate) use origin::{Given, Origin, Source};
+pub(crate) use origin::{Given, Origin, QuickOrigin, Source};
 pub(super) use steps::{drop_inside, poll_run};
 
 use super::body::InPlace;
@@ -114,6 +114,23 @@ impl<F: Future, O: Origin> Run<F, O> {
         self.frame.has_left() && !matches!(self.progress, Progress::Ended(_))
     }
 
+    /// Ready when the region has been left, with the body's end; an error if it could not be entered.
+    /// `why` returns the reason for the region's own exits from the body's value.
+    ///
+    /// To be called if [`poll_quick`](Run::poll_quick) has returned `None`.
+    pub(crate) fn poll_run(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        why: fn(&F::Output) -> Leaving,
+    ) -> Poll<Result<Ended, Box<Misuse>>> {
+        let this = self.project();
+        let source = this.origin.source();
+        let mut body = InPlace { body: this.body, value: this.value, why };
+        poll_run(this.frame, this.progress, source, &mut body, cx)
+    }
+}
+
+impl<F: Future, O: QuickOrigin> Run<F, O> {
     /// The first part of every poll, and for most regions the whole poll. `None` if there is more to do, for
     /// [`poll_run`](Run::poll_run).
     #[inline(always)]
@@ -164,21 +181,6 @@ impl<F: Future, O: Origin> Run<F, O> {
             this.origin.has_left(this.frame);
         }
         polled(quick, this.value)
-    }
-
-    /// Ready when the region has been left, with the body's end; an error if it could not be entered.
-    /// `why` returns the reason for the region's own exits from the body's value.
-    ///
-    /// To be called if [`poll_quick`](Run::poll_quick) has returned `None`.
-    pub(crate) fn poll_run(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        why: fn(&F::Output) -> Leaving,
-    ) -> Poll<Result<Ended, Box<Misuse>>> {
-        let this = self.project();
-        let source = this.origin.source();
-        let mut body = InPlace { body: this.body, value: this.value, why };
-        poll_run(this.frame, this.progress, source, &mut body, cx)
     }
 
     /// As [`poll_run`](Run::poll_run), for a region that returns the body's own value; see [`Left`].

@@ -81,9 +81,6 @@ impl Wave {
     }
 
     pub(crate) fn add_batch(&mut self, batch: Batch) {
-        if batch.exits.is_empty() {
-            return;
-        }
         let at = self.waiting.partition_point(|other| other.number < batch.number);
         // Most waves have the exits of one region.
         self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));

@@ -165,8 +165,7 @@ const WRAPS: [fn(Body) -> Body; 3] = [
             let stack = ExitStack::new();
             let body = async {
                 stack.defer(async {});
-                body.await;
-                Ok::<_, ()>(())
+                body.map(Ok::<_, ()>).await
             };
             stack.run(body).await.unwrap();
         };

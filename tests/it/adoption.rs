@@ -523,3 +523,39 @@ fn r08_a_group_that_waits_for_a_child_runs_what_another_child_has_abandoned() {
     executor.shut_down();
     run.drive().unwrap();
 }
+
+#[test]
+fn r08_what_an_adopted_exit_abandons_goes_to_a_region_that_lives() {
+    let log = Log::new();
+    let foreign = {
+        let log = log.clone();
+        async move {
+            let stack = ExitStack::new();
+            let body = async {
+                stack.defer(log.entry("of no region"));
+                pending::<Result<(), ()>>().await
+            };
+            stack.run(body).await
+        }
+    };
+    // Entered where no task is known.
+    let mut foreign = hand(foreign);
+    foreign.pending();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let stack = ExitStack::new();
+        let body = async {
+            let log = log.clone();
+            stack.defer(async move {
+                // The region of this exit has been left.
+                drop(foreign);
+                log.add("drops it");
+            });
+            pending::<Result<(), ()>>().await
+        };
+        lose(stack.run(body)).await;
+        log.add("the body ends");
+    }));
+    run.drive().unwrap();
+    log.is(&["the body ends", "drops it", "of no region"]);
+}

@@ -499,3 +499,31 @@ fn a_stream_of_values_knows_how_many_are_left() {
     }));
     assert_eq!(left.unwrap(), ((2, Some(2)), (1, Some(1))));
 }
+
+#[test]
+fn r17_a_child_that_ends_between_two_values_comes_after_those_that_had_ended() {
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let group: TaskGroup<'_, ()> = TaskGroup::new();
+    let spawned = gates.iter().enumerate().map(|(number, gate)| {
+        let wait = gate.wait();
+        group.spawn(async move {
+            wait.await;
+            Ok(number)
+        })
+    });
+    let mut values: Values<usize> = spawned.collect();
+    let mut run = hand(group.run(pending::<Result<(), ()>>()));
+    run.pending();
+    hand(values.next()).pending();
+    gates[0].open();
+    gates[1].open();
+    run.pending();
+    let mut numbers = vec![hand(values.next()).ready().unwrap().1.unwrap()];
+    gates[2].open();
+    run.pending();
+    for _ in 1..3 {
+        numbers.push(hand(values.next()).ready().unwrap().1.unwrap());
+    }
+    assert_eq!(numbers, [0, 1, 2]);
+    assert!(hand(values.next()).ready().is_none());
+}

@@ -367,6 +367,27 @@ fn r15_a_clock_that_panics_ends_the_body_as_a_panic_of_its_own_does() {
 }
 
 #[test]
+fn r15_a_clock_that_panics_when_a_cancelled_shield_begins_its_grace_ends_the_body() {
+    // The first timer is that of the patience with the shield inside.
+    for polls in [0, 1] {
+        let outer = CancelScope::new();
+        let scope = CancelScope::new().shielded().grace(SECOND);
+        let body = scope.run(async {
+            scope.cancel();
+            moored::shield(async {
+                // Pending, and polled once more in the same poll of the scope, because the scope is cancelled.
+                yield_now().await;
+                outer.cancel();
+                yield_now().await;
+            })
+            .await;
+        });
+        let mut run = hand(task(outer.run(body)).clock(Broken::after(polls)));
+        assert!(panic_text(|| run.poll().is_ready()).contains("the clock is broken"));
+    }
+}
+
+#[test]
 fn r15_a_clock_that_has_panicked_is_not_asked_again_while_the_region_leaves() {
     let (outer, log, clock) = (CancelScope::new(), Log::new(), Broken::after(1));
     outer.cancel();

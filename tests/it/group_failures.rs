@@ -194,3 +194,33 @@ fn r15_a_childs_panic_is_resumed_and_a_later_one_of_the_body_is_recorded() {
         assert!(failure.to_string().ends_with("panicked: the body"), "{failure}");
     }
 }
+
+#[test]
+fn r15_an_error_over_the_cap_that_panics_in_its_drop_is_a_panic_of_the_group() {
+    let group: TaskGroup<'_, Option<Loud>> = TaskGroup::new().keep_going().max_causes(1);
+    let run = group.run(async {
+        group.spawn(async { Err::<(), _>(None) });
+        group.spawn(async { Err::<(), _>(Some(Loud("over the cap"))) });
+        Ok(())
+    });
+    assert_eq!(panic_text(|| hand(run).drive().is_ok()), "over the cap");
+}
+
+#[test]
+fn r17_an_error_beside_a_success_that_panics_in_its_drop_is_recorded_around_the_group() {
+    let outer = ExitStack::new();
+    let mut run = hand(outer.run(async {
+        let group: TaskGroup<'_, Loud> = TaskGroup::new().first_success();
+        let body = async {
+            group.spawn(async { Err::<(), _>(Loud("of an error")) });
+            yield_now().await;
+            group.spawn(async { Ok(()) });
+            Ok(7)
+        };
+        assert_eq!(group.run(body).await.ok(), Some(7));
+        Ok::<_, &str>(())
+    }));
+    let failure = run.drive().unwrap_err();
+    assert_eq!(failure.causes().count(), 1, "{failure:?}");
+    assert!(failure.to_string().ends_with("panicked: of an error"), "{failure}");
+}

@@ -581,3 +581,27 @@ fn r09_a_time_of_a_group_counts_before_what_ends_in_a_child_at_the_same_instant(
     assert_eq!(cancelled_for(&failure), ReasonKind::Deadline);
     log.is(&[]);
 }
+
+#[test]
+fn r11_a_child_that_waits_before_its_group_is_entered_hears_of_the_groups_deadline() {
+    let (clock, executor, log) = (MockClock::new(), Executor::new(), Log::new());
+    let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(SECOND);
+    let heard = log.clone();
+    drop(group.spawn_on(&executor, async move {
+        moored::cancelled().await;
+        heard.add("heard");
+        Ok(())
+    }));
+    executor.run();
+    let mut run = hand(task(group.run(pending::<Result<(), ()>>())).clock(clock.clone()));
+    run.pending();
+    executor.run();
+    log.is(&[]);
+    clock.advance(SECOND);
+    run.pending();
+    executor.run();
+    let failure = run.drive().unwrap_err();
+    let Cause::Cancelled(reason) = failure.cause() else { panic!("{failure:?}") };
+    assert_eq!(reason.kind(), ReasonKind::Deadline);
+    log.is(&["heard"]);
+}

@@ -212,6 +212,26 @@ fn r08_a_local_exit_that_reaches_another_thread_fails_and_its_own_thread_reports
 }
 
 #[test]
+fn r08_a_local_exit_that_its_thread_has_reported_lost_is_not_reported_where_it_fails() {
+    let reports = Reports::watch();
+    let gate = Gate::new();
+    let body = async {
+        {
+            let stack = ExitStack::new();
+            stack.defer(pending::<()>());
+        }
+        gate.wait().await;
+    };
+    // A scope returns no failures, so the exit's would be reported.
+    let scope = CancelScope::new().named("local-exit-moved");
+    let mut run = hand(scope.run(body));
+    std::thread::scope(|threads| threads.spawn(|| run.pending()).join().unwrap());
+    gate.open();
+    run.ready().unwrap();
+    assert!(reports.of("local-exit-moved").is_empty());
+}
+
+#[test]
 fn r17_a_local_group_follows_its_policy() {
     let group: TaskGroup<'_, i32> = TaskGroup::new().named("local").keep_going().max_causes(1);
     let failure = hand(group.run(async {

@@ -542,7 +542,84 @@ fn r14_an_exit_on_an_executor_is_told_only_if_it_has_run_for_that_long() {
     };
     assert!(is_told(Duration::ZERO));
     assert!(!is_told(Duration::from_secs(3_600)), "it has just begun");
+    // No region runs it.
+    let open = inspect::snapshot();
+    assert!(open.exits().iter().any(|exit| exit.stack.contains("just-begun")));
     gate.open();
     executor.run();
     assert!(!is_told(Duration::ZERO));
+}
+
+/// A stack with an exit that waits for `gate`, in a task of its own that loses a race.
+async fn loses_a_stack(gate: &Gate) {
+    let stack = ExitStack::new();
+    let body = async {
+        stack.defer(gate.wait());
+        pending::<Result<(), ()>>().await
+    };
+    lose(task(stack.run(body))).await;
+}
+
+#[test]
+fn r08_a_region_that_runs_exits_of_two_tasks_shows_how_many() {
+    let gate = Gate::new();
+    let scope = CancelScope::new().named("adopts-two");
+    let mut run = hand(scope.run(async {
+        loses_a_stack(&gate).await;
+        loses_a_stack(&gate).await;
+    }));
+    run.pending();
+    let tree = inspect::snapshot().to_string();
+    let waits = line(&tree, "`adopts-two`");
+    assert!(waits.contains("for 2 exits that it adopted"), "{tree}");
+    gate.open();
+    run.drive().unwrap();
+}
+
+#[test]
+fn r14_an_exit_is_shown_with_the_reason_why_it_runs() {
+    let gate = Gate::new();
+    let why = |region: &str| {
+        let open = inspect::snapshot();
+        let [exit] = &*named(open.regions(), region).unwrap().running else { panic!("{open}") };
+        exit.why.clone()
+    };
+    let stack = ExitStack::new();
+    let scope = CancelScope::new().named("why-cancelled");
+    let mut cancelled = hand(scope.run(stack.run(async {
+        stack.defer(gate.wait());
+        pending::<Result<(), ()>>().await
+    })));
+    cancelled.pending();
+    scope.cancel_because("enough");
+    cancelled.pending();
+    // The scope has adopted the exit.
+    let text = why("why-cancelled");
+    assert!(text.starts_with("cancelled with its parent: enough ("), "{text}");
+    let stack = ExitStack::new().named("why-panicked");
+    let mut panicked = hand(stack.run(async {
+        stack.defer(gate.wait());
+        crate::support::boom("of the body");
+        Ok::<_, ()>(())
+    }));
+    panicked.pending();
+    assert_eq!(why("why-panicked"), "its body has panicked");
+    gate.open();
+    cancelled.drive().unwrap_err();
+    assert_eq!(crate::support::panic_text(|| panicked.drive().is_ok()), "of the body");
+}
+
+#[test]
+fn r11_each_region_of_a_task_is_shown_with_its_deadline_by_the_clock_of_the_task() {
+    let clock = moored::testing::MockClock::new();
+    let second = Duration::from_secs(1);
+    let outer = CancelScope::new().named("by-its-clock-outer").timeout(9 * second);
+    let inner = CancelScope::new().named("by-its-clock-inner").timeout(5 * second);
+    let mut run = hand(task(outer.run(inner.run(pending::<()>()))).clock(clock.clone()));
+    run.pending();
+    clock.advance(2 * second);
+    let open = inspect::snapshot();
+    let left = |name| named(open.regions(), name).unwrap().deadline_left;
+    assert_eq!(left("by-its-clock-outer"), Some(7 * second));
+    assert_eq!(left("by-its-clock-inner"), Some(3 * second));
 }

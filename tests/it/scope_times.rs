@@ -1,9 +1,9 @@
 //! The deadlines of a scope, and its clock (R10, R11).
 
 use super::scope::SECOND;
-use crate::support::{Gate, hand, lose, yield_now};
+use crate::support::{Gate, Log, hand, lose, yield_now};
 use moored::testing::MockClock;
-use moored::{CancelScope, ExitStack, ReasonKind, task};
+use moored::{CancelScope, Clock, ExitStack, ReasonKind, task};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -300,4 +300,28 @@ fn r11_an_adopted_exit_keeps_the_clock_of_its_task() {
     }));
     run.drive();
     assert_eq!(armed.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn r11_a_deadline_that_another_thread_sets_in_the_first_poll_is_heard_inside() {
+    let (log, clock, scope) = (Log::new(), MockClock::new(), CancelScope::new());
+    let at = clock.now() + SECOND;
+    let body = async {
+        let inner = CancelScope::new();
+        let body = async {
+            std::thread::scope(|threads| {
+                threads.spawn(|| scope.set_deadline(at)).join().unwrap();
+            });
+            moored::cancelled().await;
+            log.add("heard");
+            pending::<()>().await
+        };
+        inner.run(body).await
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.pending();
+    clock.advance(SECOND);
+    let cancelled = run.drive().unwrap_err();
+    assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
+    log.is(&["heard"]);
 }

@@ -200,6 +200,32 @@ fn r18_a_timer_that_panics_in_its_drop_is_reported_where_the_run_is_dropped() {
 }
 
 #[test]
+fn r14_a_timer_that_panics_in_its_drop_is_the_failure_of_the_exit_that_it_bounds() {
+    let stack = ExitStack::new().grace(SECOND);
+    let body = async {
+        stack.defer(yield_now());
+        Ok::<_, &str>(())
+    };
+    let failure = hand(task(stack.run(body)).clock(LoudClock)).drive().unwrap_err();
+    let text = failure.to_string();
+    assert!(text.contains("the clock of its stack's grace panicked: a timer's drop"), "{text}");
+    assert_eq!(failure.causes().count(), 1, "{text}");
+}
+
+#[test]
+fn r15_an_exit_that_ends_and_panics_in_its_drop_has_panicked() {
+    let log = crate::support::Log::new();
+    let stack = ExitStack::new();
+    let body = async {
+        stack.defer(log.entry("the next one"));
+        stack.defer(loudly_ready());
+        Ok::<_, &str>(())
+    };
+    assert_eq!(panic_text(|| hand(stack.run(body)).drive().is_ok()), "dropped");
+    log.is(&["the next one"]);
+}
+
+#[test]
 fn r15_a_value_that_panics_in_its_drop_beside_a_childs_panic_is_recorded() {
     let outer = ExitStack::new();
     let mut run = hand(outer.run(async {

@@ -1,8 +1,8 @@
 //! Polls during thread exit, in the drop of a thread-local. Some thread-locals of the crate and of the runtime are
 //! destroyed by then, and nothing panics (R18).
 
-use crate::support::{Log, hand};
-use moored::{CancelScope, ExitStack, TaskGroup, task};
+use crate::support::{Gate, Log, hand};
+use moored::{CancelScope, ExitStack, TaskGroup, move_on_after, task};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::pending;
@@ -71,6 +71,33 @@ fn r18_a_scope_at_the_end_of_its_thread_is_entered_once() {
         };
         assert_eq!(hand(group.run(body)).drive().unwrap(), 1);
     });
+}
+
+#[test]
+fn r18_a_time_limit_a_task_and_a_stack_inside_a_region_at_the_end_of_its_thread() {
+    at_the_end(uses_scopes, || {
+        let body = async {
+            assert_eq!(move_on_after(HOUR, async { 1 }).await, Some(1));
+            assert_eq!(task(async { 2 }).await, 2);
+            let stack = ExitStack::new();
+            stack.run(async { Ok::<_, Infallible>(3) }).await.unwrap()
+        };
+        assert_eq!(hand(CancelScope::new().run(body)).ready().unwrap(), 3);
+    });
+}
+
+#[test]
+fn r18_a_task_that_was_entered_elsewhere_ends_at_the_end_of_a_thread() {
+    let gate = Gate::new();
+    let waits = gate.wait();
+    let mut run = hand(task(async {
+        let before = task::current();
+        move_on_after(HOUR, waits).await.unwrap();
+        before == task::current()
+    }));
+    run.pending();
+    gate.open();
+    at_the_end(uses_scopes, move || assert!(run.ready(), "it is the same task"));
 }
 
 #[test]

@@ -66,9 +66,6 @@ pub(in crate::region) fn begin_draft<T: Set>(
     draft: &Draft<T>,
     shared: bool,
 ) -> Result<(), Box<Misuse>> {
-    if frame.stage != Stage::New {
-        return Ok(());
-    }
     if frame.node.is_none() {
         frame.node = Some(Arc::clone(draft.node()));
     }

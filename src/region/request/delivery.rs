@@ -176,11 +176,8 @@ fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
         (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
             Signal::Cancel(reason.seen_below())
         }
-        (_, Signal::Held(_) | Signal::Stop(_)) => signal.clone(),
-        (Kind::Stay, Signal::Cancel(_) | Signal::Time) => signal.clone(),
-        (_, Signal::Cancel(_) | Signal::Children(_)) => Signal::Look(Event::Cancelled),
-        (_, Signal::Time) => Signal::Look(Event::Other),
-        (_, Signal::Look(event)) => Signal::Look(*event),
+        (Kind::Child, Signal::Time) => Signal::Look(Event::Other),
+        _ => signal.clone(),
     })
 }
 

@@ -36,24 +36,27 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The source of a run's node, for the quick path, which is generic. The other steps take its [`Source`].
+/// The source of a run's node. Most steps take its [`Source`].
 pub(crate) trait Origin {
+    fn source(&self) -> Source<'_>;
+
+    /// Drops the body of a region that was entered and has no node.
+    fn drop_light(self: Pin<&mut Self>, _: &mut Frame, _: &mut dyn Body) {}
+}
+
+/// An origin of runs with a quick path, which is generic.
+pub(crate) trait QuickOrigin: Origin {
     /// Whether it may have a timer of its own. A constant, so that the poll of a region without one does not even compare.
     const HAS_TIMER: bool = false;
 
-    fn source(&self) -> Source<'_>;
-
     /// Polls a region that has no node. `Quick::GoOn` if the region needs its node first; the frame may have it by then.
-    #[inline]
     fn poll_light<F: Future>(
         self: Pin<&mut Self>,
-        _frame: &mut Frame,
-        _progress: &mut Progress,
-        _body: InPlace<'_, F>,
-        _cx: &mut Context<'_>,
-    ) -> Quick {
-        Quick::GoOn
-    }
+        frame: &mut Frame,
+        progress: &mut Progress,
+        body: InPlace<'_, F>,
+        cx: &mut Context<'_>,
+    ) -> Quick;
 
     /// Polls the own timer of a region that has its node, in a poll in which the body does not end. Returns whether the frame
     /// has to look at the region's times in this poll.
@@ -66,10 +69,7 @@ pub(crate) trait Origin {
     fn body_has_ended(self: Pin<&mut Self>) {}
 
     /// The region has been left in a quick poll.
-    fn has_left(self: Pin<&mut Self>, _: &Frame) {}
-
-    /// Drops the body of a region that was entered and has no node.
-    fn drop_light(self: Pin<&mut Self>, _: &mut Frame, _: &mut dyn Body) {}
+    fn has_left(self: Pin<&mut Self>, frame: &Frame);
 }
 
 /// For a run that was given its node.
@@ -88,7 +88,9 @@ impl Origin for Option<&Draft> {
     fn source(&self) -> Source<'_> {
         self.map_or(Source::Node, Source::Shared)
     }
+}
 
+impl QuickOrigin for Option<&Draft> {
     #[inline(always)]
     fn poll_light<F: Future>(
         self: Pin<&mut Self>,

@@ -110,9 +110,13 @@ fn known(node: &Node, number: u64, times: Times) -> Option<Stretch> {
         (first, known.clocked.as_ref().map(Weak::upgrade))
     };
     // References are dropped after the lock, because each may be the last one.
-    let (first, clocked) = match (first, clocked) {
-        (Some((_, None)), _) | (_, Some(None)) => return None,
-        (first, clocked) => (first.and_then(|(due, node)| Some((due, node?))), clocked.flatten()),
+    let first = match first {
+        Some((due, node)) => Some((due, node?)),
+        None => None,
+    };
+    let clocked = match clocked {
+        Some(node) => Some(node?),
+        None => None,
     };
     walk::step();
     let as_it_was = first.as_ref().is_none_or(|(first, node)| due(node, times) == Some(*first));
