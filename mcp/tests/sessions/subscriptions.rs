@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moored_mcp::{CallError, Event, EventKind};
+use moored_mcp::{CallError, Event, EventKind, LogLevel};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
@@ -132,6 +132,45 @@ async fn the_end_of_a_subscription_does_not_overtake_its_beginning_at_a_legacy_s
         assert!(!server.log().contains(&ended), "{:?}", server.log());
         gate.send_replace(true);
         server.asked(&ended).await;
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_setting_that_is_given_up_while_it_waits_for_another_one_is_not_sent() {
+    within_limit(async {
+        let (gate, held) = tokio::sync::watch::channel(false);
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "resources/subscribe" => {
+                Reply::Gated(held.clone(), Box::new(legacy_resources(request)))
+            }
+            "logging/setLevel" => result(request, json!({})),
+            _ => legacy_resources(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let round_trips = async || {
+            for _ in 0..3 {
+                let read = group.read_resource(LOG, Default::default()).await;
+                assert!(matches!(read, Err(CallError::Rejected { .. })), "{read:?}");
+            }
+        };
+        let (subscribed, ()) = tokio::join!(group.subscribe(LOG), async {
+            server.asked("POST resources/subscribe").await;
+            tokio::select! {
+                biased;
+                done = group.set_log_level("s", LogLevel::Debug) => panic!("{done:?}"),
+                () = round_trips() => {}
+            }
+            round_trips().await;
+            gate.send_replace(true);
+        });
+        subscribed.expect("an answer");
+        group.set_log_level("s", LogLevel::Error).await.expect("an answer");
+        assert_eq!(server.requested("logging/setLevel").len(), 1, "{:?}", server.log());
+        assert_eq!(server.requested("notifications/cancelled").len(), 0, "{:?}", server.log());
         assert!(group.close().await.all_well());
     })
     .await;

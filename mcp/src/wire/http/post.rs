@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use http::{StatusCode, Version};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
@@ -10,6 +11,7 @@ use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, InsufficientScopeError, StreamableHttpPostResponse,
 };
+use tokio::sync::MutexGuard;
 
 use super::cancelling::Cancellation;
 use super::failure::{self, Failure};
@@ -72,11 +74,12 @@ impl SessionClient {
             // for it. A setting takes effect at the server even then, and the next one must not overtake it.
             let (client, kind) = (self.clone(), kind.clone());
             let alone = if kind.is_setting() { ALONE } else { UNTIL_STOPPED };
+            if kind.is_setting() {
+                session.pending.queued(&message);
+            }
             let asked = session.outliving.begin(alone, async move {
-                let _in_turn = match kind.is_setting() {
-                    true => Some(client.0.settings.lock().await),
-                    false => None,
-                };
+                let turn = OptionFuture::from(kind.is_setting().then(|| client.in_turn(&message)));
+                let _in_turn = turn.await.transpose()?;
                 client.exchange(&message, &kind, session_id, headers, max_event).await
             });
             let given_up = || Err(Failure::NoAnswer { noise: None });
@@ -104,6 +107,13 @@ impl SessionClient {
             }
             failure.error(fault)
         })
+    }
+
+    /// Waits until the settings before have taken effect. Fails if the request is withdrawn before that.
+    async fn in_turn(&self, message: &ClientJsonRpcMessage) -> Result<MutexGuard<'_, ()>, Failure> {
+        let turn = self.0.settings.lock().await;
+        let is_wanted = request_id(message).is_some_and(|id| self.0.pending.written(id));
+        if is_wanted { Ok(turn) } else { Err(Failure::NoAnswer { noise: None }) }
     }
 
     pub(super) async fn exchange(
