@@ -80,7 +80,7 @@ fn calls() {
 async fn unanswered(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let (group, count) = connected(&scene, false).await;
-    warm(&group).await;
+    scene.open_connections(|| stands(&group)).await;
     let up = scene.up().await;
     let mut cuts = 0;
     for who in [Polls::Always, Polls::Cancelled] {
@@ -113,7 +113,7 @@ async fn unanswered(way: (Wire, Era)) -> usize {
 async fn answered(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let (group, count) = connected(&scene, true).await;
-    warm(&group).await;
+    scene.open_connections(|| stands(&group)).await;
     let up = scene.up().await;
     let cuts = at_each_poll(async |polls, who| {
         let place = format!("{way:?} cut at {polls} {who:?}");
@@ -136,11 +136,6 @@ async fn answered(way: (Wire, Era)) -> usize {
 /// The session stands.
 async fn stands(group: &SessionGroup) {
     group.read_resource(LOG, CallOptions::default()).await.expect("the session stands");
-}
-
-/// Opens as many connections as are ever used at once.
-async fn warm(group: &SessionGroup) {
-    futures_util::future::join_all((0..10).map(|_| stands(group))).await;
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
-    /// A gateway with a client of this era. As many connections are opened as are ever used at once.
+    /// A gateway with a client of this era.
     pub(super) async fn start(scene: &'a Scene, client: Era) -> Self {
         let mut options = GatewayOptions::default();
         options.parked_for = Duration::from_millis(50);
@@ -37,7 +37,7 @@ impl<'a> Front<'a> {
             front.session = Some(front.begin().await);
         }
         let other = if scene.held() == "prompts/get" { "resources/read" } else { "prompts/get" };
-        futures_util::future::join_all((0..10).map(|_| front.ask(other))).await;
+        scene.open_connections(|| front.ask(other)).await;
         front
     }
 

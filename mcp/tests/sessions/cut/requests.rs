@@ -1,7 +1,7 @@
 //! Requests that are cut: the session stands, and the server is told that nobody waits any more.
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use moored_mcp::{CallError, CallOptions, CompleteArgs, ComponentKind, Era, SessionGroup};
 use serde_json::Map;
 
@@ -105,17 +105,11 @@ async fn stands(group: &SessionGroup, method: &str) {
     other(group).await.expect("the session stands");
 }
 
-/// Opens as many connections as requests and cancellations are ever posted at once. They stay idle in the pool, so that no
-/// later one looks as if it were left behind.
-async fn open_connections(group: &SessionGroup, method: &str) {
-    join_all((0..10).map(|_| stands(group, method))).await;
-}
-
 /// A server that never answers: each request that reached it is taken back.
 async fn unanswered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
     let scene = Scene::start(way, method).await;
     let group = scene.connected().await;
-    open_connections(&group, method).await;
+    scene.open_connections(|| stands(&group, method)).await;
     let up = scene.up().await;
     let mut cuts = 0;
     for who in [Polls::Always, Polls::Cancelled] {
@@ -146,7 +140,7 @@ async fn unanswered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
 async fn answered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
     let scene = Scene::start(way, "").await;
     let group = scene.connected().await;
-    open_connections(&group, method).await;
+    scene.open_connections(|| stands(&group, method)).await;
     let up = scene.up().await;
     let cuts = at_each_poll(async |polls, who| {
         let place = format!("{method} to {way:?} cut at {polls} {who:?}");
@@ -177,7 +171,7 @@ async fn answered(way: (Wire, Era), method: &'static str, ask: Ask) -> usize {
 async fn subscribed(way: (Wire, Era)) -> usize {
     let scene = Scene::start(way, "").await;
     let group = scene.connected().await;
-    open_connections(&group, "").await;
+    scene.open_connections(|| stands(&group, "")).await;
     let up = scene.up().await;
     let agree = async |place: &str, wanted: Option<bool>| {
         let agree = || {

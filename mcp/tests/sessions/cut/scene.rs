@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use moored_mcp::{Era, ServerParams, SessionGroup, StdioParams};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ use crate::support::{at, until};
 
 /// The address of the one resource.
 pub(super) const LOG: &str = "file:///log";
+
+/// More requests than are ever under way at once.
+const AT_ONCE: usize = 16;
 
 /// The line with which a child begins its part of the log.
 const STARTED: &str = "started";
@@ -61,6 +65,31 @@ struct Web {
     streams: Arc<Mutex<Vec<Feed>>>,
     /// The streams that announce changes of lists.
     lists: Arc<Mutex<Vec<Feed>>>,
+    meeting: Arc<Meeting>,
+}
+
+/// Requests that are answered when all of them have come, so that each has a connection of its own: their number, and the gate
+/// that holds the answers back.
+#[derive(Default)]
+struct Meeting(Mutex<Option<(usize, watch::Sender<bool>)>>);
+
+impl Meeting {
+    fn begin(&self, count: usize) {
+        *self.0.lock() = Some((count, watch::channel(false).0));
+    }
+
+    /// The reply to a request, held back if there is a meeting.
+    fn held(&self, reply: Reply) -> Reply {
+        let mut meeting = self.0.lock();
+        let Some((missing, gate)) = &mut *meeting else { return reply };
+        let held_back = gate.subscribe();
+        *missing -= 1;
+        if *missing == 0 {
+            gate.send_replace(true);
+            *meeting = None;
+        }
+        Reply::Gated(held_back, Box::new(reply))
+    }
 }
 
 impl Scene {
@@ -125,6 +154,15 @@ impl Scene {
             last.read_to_end(&mut Vec::new()).await.expect("it is closed");
         }
         Left::now()
+    }
+
+    /// Opens more connections than are ever used at once, each by a request. They stay idle in the pool of the client, so that
+    /// no later one looks as if it were left behind.
+    pub(super) async fn open_connections<F: Future>(&self, ask: impl Fn() -> F) {
+        if let Place::Http(web) = &self.place {
+            web.meeting.begin(AT_ONCE);
+        }
+        join_all((0..AT_ONCE).map(|_| ask())).await;
     }
 
     /// A group with one session with the server.
@@ -236,7 +274,8 @@ async fn web(era: Era, held: &'static str, announces: bool) -> Web {
     // The streams of the calls that wait for the client, by their ids.
     let asking = Mutex::new(HashMap::new());
     let common = Mutex::new(Vec::new());
-    let server = Server::start(move |request: &Request| {
+    let meeting = Arc::<Meeting>::default();
+    let reply = move |request: &Request| {
         let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
         match request.verb.as_str() {
             "GET" => {
@@ -296,9 +335,14 @@ async fn web(era: Era, held: &'static str, announces: bool) -> Web {
             }
             Some(answer) => Reply::json(answer),
         }
+    };
+    let meets = meeting.clone();
+    let server = Server::start(move |request: &Request| match reply(request) {
+        reply if request.id.is_null() => reply,
+        reply => meets.held(reply),
     })
     .await;
-    Web { server, log, gate, streams, lists }
+    Web { server, log, gate, streams, lists, meeting }
 }
 
 #[test]
