@@ -19,7 +19,7 @@ async fn talk(server: &'static str, answer: Arc<Notify>) -> Result<(), Failure<I
         .run(async {
             stack.defer(async { /* close the socket */ });
             stack.defer(async move {
-                if server == "tickets" {
+                if server == "billing" {
                     answer.notified().await; // the goodbye that does not come
                 }
             });
@@ -43,7 +43,7 @@ pub(crate) async fn run() -> (String, String, String) {
     let answer = Arc::new(Notify::new());
     let sessions: TaskGroup<'_, Infallible> = TaskGroup::new().named("sessions");
     let main = task(sessions.run(async {
-        for server in ["search", "tickets", "files"] {
+        for server in ["search", "billing", "files"] {
             sessions.spawn_named(format!("session {server}"), session(server, Arc::clone(&answer)));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -116,5 +116,5 @@ fn its_output_is_what_the_guide_shows() {
         .collect();
     assert!(shown.contains(&normal(&tree)), "the guide does not show\n{tree}");
     assert!(shown.contains(&normal(&culprit)), "the guide does not show\n{culprit}");
-    assert!(timeline.contains("exit of exit stack `tickets`"), "{timeline}");
+    assert!(timeline.contains("exit of exit stack `billing`"), "{timeline}");
 }

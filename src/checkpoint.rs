@@ -201,7 +201,7 @@ struct Wait {
     waiting: Option<Waiting>,
     polled: bool,
     #[cfg(debug_assertions)]
-    asked: Asked,
+    call: Call,
 }
 
 impl Wait {
@@ -211,7 +211,7 @@ impl Wait {
             waiting: None,
             polled: false,
             #[cfg(debug_assertions)]
-            asked: Asked { operation: _operation, at: Location::caller() },
+            call: Call { operation: _operation, at: Location::caller() },
         }
     }
 
@@ -221,7 +221,7 @@ impl Wait {
             let current = ambient::current();
             #[cfg(debug_assertions)]
             if current.is_none() {
-                self.asked.of_nothing();
+                self.call.outside_every_region();
             }
             let current = current.filter(|(_, in_exit)| !in_exit).map(|(node, _)| node);
             self.waiting = current.map(Waiting::new);
@@ -236,17 +236,17 @@ impl Wait {
 
 /// The function that was called, and the place of the call.
 #[cfg(debug_assertions)]
-struct Asked {
+struct Call {
     operation: &'static str,
     at: &'static Location<'static>,
 }
 
 #[cfg(debug_assertions)]
-impl Asked {
+impl Call {
     /// Reports that the wait never ends. Only the first such wait in a process is reported, because a loop may make any
     /// number of them.
     #[cold]
-    fn of_nothing(&self) {
+    fn outside_every_region(&self) {
         static TOLD: Switch = Switch::new();
         if !TOLD.set(true) {
             report(Report::NothingCurrent { operation: self.operation, asked_at: self.at });

@@ -115,8 +115,8 @@ impl Reason {
     }
 
     /// The task and the place of the request, for a text.
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked(&self.origin)
+    pub(crate) fn requested_by(&self) -> RequestedBy<'_> {
+        RequestedBy(&self.origin)
     }
 
     /// The kind of event that cancelled the region.
@@ -219,14 +219,14 @@ impl fmt::Display for Reason {
             let first = self.kind == ReasonKind::Requested && self.origin.message.is_none();
             write!(f, "{} the grace of {} is over", if first { ":" } else { ";" }, Lasting(grace))?;
         }
-        self.asked().fmt(f)
+        self.requested_by().fmt(f)
     }
 }
 
 /// The task and the place of a request: ` (by task 3 at src/main.rs:10:5)`, or an empty text if neither is known.
-pub(crate) struct Asked<'a>(&'a Origin);
+pub(crate) struct RequestedBy<'a>(&'a Origin);
 
-impl fmt::Display for Asked<'_> {
+impl fmt::Display for RequestedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.task, self.0.location) {
             (Some(task), Some(location)) => write!(f, " (by {task} at {location})"),

@@ -54,7 +54,7 @@
 //! | 0 | `time/limits` | times as they were set, and graces that have begun |
 //! | 0 | `observe/begun` | an exit that has begun, for observers |
 //! | 0 | `register/listed` | the entry of a region or exit in the register |
-//! | 0 | `register/looks` | the looks at the register |
+//! | 0 | `register/scans` | the scans of the register that are under way |
 //! | 0 | `live` | the number of live regions, for tests |
 //! | 1 | `node` | the node: its state, its lock, its flags |
 //! | 1 | `wave` | abandoned exits on their way: exits that have begun, batches, waves |
@@ -78,7 +78,7 @@
 //! | 3 | `enter` | entering a region, and handing it over |
 //! | 3 | `stay` | the runs inside a scope that was entered by a call |
 //! | 3 | `draft` | a scope, a task, a time limit or a stack before it has a node |
-//! | 3 | `newborn` | a child before it has a node |
+//! | 3 | `child_id` | a child before it has a node |
 //! | 3 | `inbox` | the exits of a region, and those that other regions give it |
 //! | 3 | `record` | the failures that other regions send |
 //! | 3 | `leave` | closing a region |
@@ -102,6 +102,7 @@ mod adoption;
 pub(crate) mod ambient;
 mod body;
 pub(crate) mod child;
+pub(crate) mod child_id;
 mod crowd;
 mod draft;
 pub(crate) mod enter;
@@ -119,7 +120,6 @@ mod live;
 mod local_exit;
 mod lone;
 pub(crate) mod look;
-pub(crate) mod newborn;
 mod node;
 pub(crate) mod observe;
 mod on_executor;
@@ -147,13 +147,13 @@ pub use live::live_regions;
 
 pub(crate) use body::InPlace;
 pub(crate) use child::ChildRun;
+pub(crate) use child_id::ChildId;
 pub(crate) use draft::{Draft, OfStack};
 pub(crate) use exits::{Exit, ExitWork};
 pub(crate) use frame::{Ended, Errors, Frame};
 pub(crate) use kind::Kind;
 pub(crate) use local_exit::LocalExit;
 pub(crate) use lone::{Deadline, Lone};
-pub(crate) use newborn::Newborn;
 pub(crate) use node::Node;
 pub(crate) use own_exits::OwnExits;
 pub(crate) use owner::current_task;

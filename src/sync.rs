@@ -265,14 +265,14 @@ impl<T: Clone> Register<T> {
     }
 }
 
-/// Looks that may run side by side, and can be kept out. No user code runs during either.
+/// Scans that may run side by side, and can be kept out. No user code runs during either.
 #[cfg(feature = "inspect")]
-pub(crate) struct Looks(std::sync::RwLock<()>);
+pub(crate) struct Scans(std::sync::RwLock<()>);
 
 #[cfg(feature = "inspect")]
-impl Looks {
+impl Scans {
     pub(crate) const fn new() -> Self {
-        Looks(std::sync::RwLock::new(()))
+        Scans(std::sync::RwLock::new(()))
     }
 
     pub(crate) fn join(&self) -> std::sync::RwLockReadGuard<'_, ()> {

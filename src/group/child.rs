@@ -11,7 +11,7 @@ use crate::region::ambient::Reach;
 use crate::region::inbox;
 use crate::region::look;
 use crate::region::owner;
-use crate::region::{ChildRun, Ended, Newborn, Node};
+use crate::region::{ChildId, ChildRun, Ended, Node};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
@@ -46,14 +46,14 @@ where
         name: Option<&Arc<str>>,
         on_executor: bool,
     ) -> Self {
-        let turn = ledger.gate.line_up(side.newborn().task());
+        let turn = ledger.gate.line_up(side.child_id().task());
         let mut run = ChildRun::new(future, at);
         if let Some(name) = name {
             // It has its node from the start, because the node knows the name.
             let node = new_node(&side, ledger, at, on_executor, Some(Arc::clone(name)));
             side.store_node(&node);
             run.begin_in(node);
-        } else if Newborn::OBSERVED && on_executor {
+        } else if ChildId::OBSERVED && on_executor {
             let node = new_node(&side, ledger, at, on_executor, None);
             side.store_node(&node);
             run.begin_in(node);
@@ -75,7 +75,7 @@ where
     ) -> Poll<()> {
         let mut this = self.project();
         if !ledger.gate.lets_pass(this.turn) {
-            let task = this.side.newborn().task();
+            let task = this.side.child_id().task();
             begin(this.run.as_mut(), this.side, ledger, on_executor);
             let Some(frame) = this.run.as_mut().frame() else { return Poll::Pending };
             // A cancellation has to reach a child that waits for its turn.
@@ -154,7 +154,7 @@ fn new_node<T, E>(
     on_executor: bool,
     name: Option<Arc<str>>,
 ) -> Arc<Node> {
-    side.newborn().node(&ledger.node, at, on_executor, name)
+    side.child_id().node(&ledger.node, at, on_executor, name)
 }
 
 /// Gives the child its node, if it has none.
@@ -188,8 +188,8 @@ where
     F: Future<Output = Result<T, E>>,
     P: HandleSide<T>,
 {
-    let (group, newborn, at) = (&ledger.node, side.newborn(), run.at());
-    let light = if side.is_untouched() { newborn.light(group, at, on_executor) } else { None };
+    let (group, child_id, at) = (&ledger.node, side.child_id(), run.at());
+    let light = if side.is_untouched() { child_id.light(group, at, on_executor) } else { None };
     let Some(light) = light else {
         begin(run.as_mut(), side, ledger, on_executor);
         return run.poll_quick(cx);
@@ -197,12 +197,12 @@ where
     let store = |made: Option<Arc<Node>>| {
         let node = match made {
             Some(made) => {
-                newborn.has_node(&made);
+                child_id.has_node(&made);
                 made
             }
             None => new_node(side, ledger, at, on_executor, None),
         };
-        // A side that is the child's home has it already.
+        // The slot of an executor child has it already.
         side.store_node(&node);
         node
     };
@@ -236,7 +236,7 @@ impl<F: Future> ChildRun<F> {
         F: Future<Output = Result<T, E>>,
     {
         let this = self.get_ref();
-        End { ledger, side, turn, task: side.newborn().task(), node: this.node(), at: this.at() }
+        End { ledger, side, turn, task: side.child_id().task(), node: this.node(), at: this.at() }
     }
 }
 

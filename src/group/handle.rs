@@ -82,7 +82,7 @@ impl<T> TaskHandle<T> {
 
     /// The child's identity.
     pub fn id(&self) -> TaskId {
-        TaskId::moored(self.slot.newborn.task(), self.name.clone())
+        TaskId::moored(self.slot.child_id.task(), self.name.clone())
     }
 
     /// Whether the child has left.

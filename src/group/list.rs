@@ -5,22 +5,22 @@ use std::pin::Pin;
 
 pin_project! {
     /// A child, and the next item of the list that it is in.
-    pub(crate) struct Link<C: ?Sized, M> {
+    pub(crate) struct WithNext<C: ?Sized, M> {
         next: Option<M>,
         #[pin]
         child: C,
     }
 }
 
-pub(crate) type PinLink<C, M> = Pin<Box<Link<C, M>>>;
+pub(crate) type PinWithNext<C, M> = Pin<Box<WithNext<C, M>>>;
 
-impl<C, M> Link<C, M> {
-    pub(crate) fn pin(child: C) -> PinLink<C, M> {
-        Box::pin(Link { next: None, child })
+impl<C, M> WithNext<C, M> {
+    pub(crate) fn pin(child: C) -> PinWithNext<C, M> {
+        Box::pin(WithNext { next: None, child })
     }
 }
 
-impl<C: ?Sized, M> Link<C, M> {
+impl<C: ?Sized, M> WithNext<C, M> {
     #[inline]
     pub(super) fn next(self: Pin<&mut Self>) -> &mut Option<M> {
         self.project().next
@@ -33,16 +33,16 @@ impl<C: ?Sized, M> Link<C, M> {
 }
 
 /// An item of a list.
-pub(crate) trait Linked: Sized {
+pub(crate) trait HasNext: Sized {
     fn next(&mut self) -> &mut Option<Self>;
 }
 
 /// Yields the item that was pushed last.
-pub(super) struct List<M: Linked> {
+pub(super) struct List<M: HasNext> {
     first: Option<M>,
 }
 
-impl<M: Linked> List<M> {
+impl<M: HasNext> List<M> {
     pub(super) fn new() -> Self {
         List { first: None }
     }
@@ -79,7 +79,7 @@ impl<M: Linked> List<M> {
     }
 }
 
-impl<M: Linked> Iterator for List<M> {
+impl<M: HasNext> Iterator for List<M> {
     type Item = M;
 
     #[inline]
@@ -88,7 +88,7 @@ impl<M: Linked> Iterator for List<M> {
     }
 }
 
-impl<M: Linked> Drop for List<M> {
+impl<M: HasNext> Drop for List<M> {
     /// Drops the items in a loop, because a long list must not be dropped by recursion (R14).
     fn drop(&mut self) {
         self.for_each(drop);

@@ -3,7 +3,7 @@
 use super::child::Child;
 use super::gate::Gate;
 use super::ledger::Ledger;
-use super::list::{Link, Linked, PinLink};
+use super::list::{HasNext, PinWithNext, WithNext};
 use super::side::HandleSide;
 use crate::opaque::opaque;
 use crate::region::ambient::Reach;
@@ -39,20 +39,20 @@ where
 }
 
 /// An in-task child, as a group keeps it; without `E`, all such children.
-pub struct BoxChild<'env, E = ()>(PinLink<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
+pub struct BoxChild<'env, E = ()>(PinWithNext<dyn Member<E> + Send + 'env, BoxChild<'env, E>>);
 
 /// An in-task child that stays on its thread, as a [`local`](crate::local) group keeps it; without `E`, all such children.
-pub struct LocalBoxChild<'env, E = ()>(PinLink<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
+pub struct LocalBoxChild<'env, E = ()>(PinWithNext<dyn Member<E> + 'env, LocalBoxChild<'env, E>>);
 
 impl<'env, E> BoxChild<'env, E> {
     pub(crate) fn new(child: impl Member<E> + Send + 'env) -> Self {
-        BoxChild(Link::pin(child))
+        BoxChild(WithNext::pin(child))
     }
 }
 
 impl<'env, E> LocalBoxChild<'env, E> {
     pub(crate) fn new(child: impl Member<E> + 'env) -> Self {
-        LocalBoxChild(Link::pin(child))
+        LocalBoxChild(WithNext::pin(child))
     }
 }
 
@@ -61,7 +61,7 @@ opaque!({E} BoxChild<'_, E>);
 opaque!({E} LocalBoxChild<'_, E>);
 
 /// The type in which a group keeps in-task children, with `Send` or without.
-pub(crate) trait Kept<E>: Linked {
+pub(crate) trait Kept<E>: HasNext {
     fn member(&mut self) -> Pin<&mut dyn Member<E>>;
 }
 
@@ -80,14 +80,14 @@ impl<'env> Keeps for LocalBoxChild<'env> {
     type Child<E> = LocalBoxChild<'env, E>;
 }
 
-impl<E> Linked for BoxChild<'_, E> {
+impl<E> HasNext for BoxChild<'_, E> {
     #[inline]
     fn next(&mut self) -> &mut Option<Self> {
         self.0.as_mut().next()
     }
 }
 
-impl<E> Linked for LocalBoxChild<'_, E> {
+impl<E> HasNext for LocalBoxChild<'_, E> {
     #[inline]
     fn next(&mut self) -> &mut Option<Self> {
         self.0.as_mut().next()

@@ -43,7 +43,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if let Some(ledger) = this.ledger {
-            let reach = |side: &P| Reach::Posted((Arc::clone(&ledger.node), side.home()));
+            let reach = |side: &P| Reach::Posted((Arc::clone(&ledger.node), side.node_store()));
             // No poll of the group's `run` reaches the child, so it may not be pending without a node.
             ready!(this.child.poll_by(true, reach, |_| false, ledger, cx));
             *this.ledger = None;

@@ -18,7 +18,7 @@ use super::sent;
 use super::side::Detached;
 use super::slot::Slot;
 use crate::region::owner;
-use crate::region::{Newborn, Node};
+use crate::region::{ChildId, Node};
 use crate::spawn::Spawn;
 use crate::sync::{Arc, Mutex, Once, Weak};
 use crate::wrong_task::{Misuse, Rejected};
@@ -88,7 +88,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
         if !self.ledger.admit() {
             return Err(self.closed(future, at));
         }
-        let side = Detached(Newborn::new());
+        let side = Detached(ChildId::new());
         self.arrive(keep(Child::new(&self.ledger, future, side, at, None, false)));
         Ok(())
     }
@@ -152,7 +152,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
         if !self.ledger.admit() {
             return Err(self.closed(future, Location::caller()));
         }
-        sent::send(self.sent(), spawner, future, Detached(Newborn::new()), None);
+        sent::send(self.sent(), spawner, future, Detached(ChildId::new()), None);
         Ok(())
     }
 

@@ -4,8 +4,8 @@
 use super::gate::Gate;
 use crate::failure::ExitFailure;
 use crate::reason::Reason;
-use crate::region::ambient::Home;
-use crate::region::{Newborn, Node, record};
+use crate::region::ambient::NodeStore;
+use crate::region::{ChildId, Node, record};
 use crate::sync::Arc;
 use crate::wakers::Seat;
 
@@ -49,7 +49,7 @@ impl Drop for Unseen {
 
 /// The handle's side of a child. The defaults are those of a child without a handle.
 pub(crate) trait HandleSide<T> {
-    fn newborn(&self) -> &Newborn;
+    fn child_id(&self) -> &ChildId;
 
     /// Whether no request came through a handle before the child had a node.
     #[inline]
@@ -83,22 +83,22 @@ pub(crate) trait HandleSide<T> {
 
 /// The side of an executor child, which other threads may look for during its first poll.
 pub(crate) trait Posted {
-    fn home(&self) -> Option<Arc<dyn Home>>;
+    fn node_store(&self) -> Option<Arc<dyn NodeStore>>;
 }
 
 /// The side of a child without a handle. A request comes to it from its group alone.
-pub(crate) struct Detached(pub(super) Newborn);
+pub(crate) struct Detached(pub(super) ChildId);
 
 impl<T> HandleSide<T> for Detached {
     #[inline]
-    fn newborn(&self) -> &Newborn {
+    fn child_id(&self) -> &ChildId {
         &self.0
     }
 }
 
 impl Posted for Detached {
     #[inline]
-    fn home(&self) -> Option<Arc<dyn Home>> {
+    fn node_store(&self) -> Option<Arc<dyn NodeStore>> {
         None
     }
 }

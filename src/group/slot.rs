@@ -2,16 +2,16 @@
 //!
 //! # Invariants
 //!
-//! 1. A request through the handle is in `region` until the child has its node, and goes to the node from then on. Both
-//!    change `region` under the lock, so no request is lost in between.
+//! 1. A request through the handle is in `state` until the child has its node, and goes to the node from then on. Both
+//!    change `state` under the lock, so no request is lost in between.
 //! 2. The ending is stored before the group counts the child out (R16), and is taken once.
-//! 3. In `Region::Parked` is the waker of the child's own row among the members. The child leaves that row after its ending
-//!    is stored, and `Region::Parked` ends with the store.
+//! 3. In `NodeState::Parked` is the waker of the child's own row among the members. The child leaves that row after its ending
+//!    is stored, and `NodeState::Parked` ends with the store.
 
 use super::gate::{ChildWaker, Core, Gate};
 use super::side::{Ending, HandleSide, Posted};
 use crate::reason::Reason;
-use crate::region::{Newborn, Node, ambient, ambient::Home};
+use crate::region::{ChildId, Node, ambient, ambient::NodeStore};
 use crate::scope::{request, requested, resume_panic};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, next_number};
 use crate::wakers::{Seat, wake_all, wake_all_of};
@@ -19,7 +19,7 @@ use std::panic::Location;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) struct Slot<T> {
-    pub(super) newborn: Newborn,
+    pub(super) child_id: ChildId,
     /// Set when the child is cancelled before it has a node, so that its polls can check it without the
     /// lock.
     cancelled: AtomicBool,
@@ -29,14 +29,14 @@ pub(crate) struct Slot<T> {
 }
 
 struct Inside<T> {
-    region: Region,
+    state: NodeState,
     /// `None` until the child has left, and after its handle has taken it.
     ending: Option<Ending<T>>,
     waiting: Option<Waker>,
 }
 
 /// A child has no node until one is needed.
-enum Region {
+enum NodeState {
     None,
     /// Sent to an executor, and not polled yet: with the gate of its group.
     Sent(Arc<Core>),
@@ -47,26 +47,26 @@ enum Region {
     Node(Arc<Node>),
 }
 
-impl Region {
+impl NodeState {
     fn node(&self) -> Option<&Arc<Node>> {
-        if let Region::Node(node) = self { Some(node) } else { None }
+        if let NodeState::Node(node) = self { Some(node) } else { None }
     }
 }
 
 impl<T> Slot<T> {
     pub(super) fn new() -> Arc<Self> {
-        Slot::of(Region::None)
+        Slot::of(NodeState::None)
     }
 
     /// For an executor child, of the group with this gate.
     pub(super) fn sent(gate: &Arc<Core>) -> Arc<Self> {
-        Slot::of(Region::Sent(Arc::clone(gate)))
+        Slot::of(NodeState::Sent(Arc::clone(gate)))
     }
 
-    fn of(region: Region) -> Arc<Self> {
-        let inside = Inside { region, ending: None, waiting: None };
+    fn of(state: NodeState) -> Arc<Self> {
+        let inside = Inside { state, ending: None, waiting: None };
         Arc::new(Slot {
-            newborn: Newborn::new(),
+            child_id: ChildId::new(),
             cancelled: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             inside: Mutex::new(inside),
@@ -74,7 +74,7 @@ impl<T> Slot<T> {
     }
 
     fn node(&self) -> Option<Arc<Node>> {
-        self.inside.lock().region.node().cloned()
+        self.inside.lock().state.node().cloned()
     }
 
     /// Whether no request can reach the child any more, and none has: then it may be pending without a node.
@@ -89,10 +89,10 @@ impl<T> Slot<T> {
     pub(super) fn store_node(&self, node: &Arc<Node>) {
         let before = {
             let mut inside = self.inside.lock();
-            std::mem::replace(&mut inside.region, Region::Node(Arc::clone(node)))
+            std::mem::replace(&mut inside.state, NodeState::Node(Arc::clone(node)))
         };
-        if let Region::Cancelled(asked) = before {
-            Newborn::ask(node, *asked);
+        if let NodeState::Cancelled(request) = before {
+            ChildId::pass_request(node, *request);
         }
     }
 
@@ -100,7 +100,7 @@ impl<T> Slot<T> {
     pub(super) fn cancel(&self, at: &'static Location<'static>) {
         // The child may be polled on this very thread. Then the request goes to the node that
         // its poll makes or has made.
-        let node = self.node().or_else(|| ambient::node_of(self.newborn.id()));
+        let node = self.node().or_else(|| ambient::node_of(self.child_id.id()));
         if let Some(node) = node {
             return request(&node, None, at);
         }
@@ -110,21 +110,23 @@ impl<T> Slot<T> {
         let reason = requested(None, at);
         let (node, before) = {
             let mut inside = self.inside.lock();
-            match &inside.region {
-                Region::None | Region::Sent(_) | Region::Parked(_) if inside.ending.is_none() => {
+            match &inside.state {
+                NodeState::None | NodeState::Sent(_) | NodeState::Parked(_)
+                    if inside.ending.is_none() =>
+                {
                     self.cancelled.swap(true, Ordering::AcqRel);
-                    if let Region::Parked(seat) = &inside.region {
+                    if let NodeState::Parked(seat) = &inside.state {
                         // Under the lock, because the row may be another child's after the ending is stored
                         // (invariant 3).
                         seat.ask();
                     }
-                    let cancelled = Region::Cancelled(Box::new((reason, next_number())));
-                    (None, std::mem::replace(&mut inside.region, cancelled))
+                    let cancelled = NodeState::Cancelled(Box::new((reason, next_number())));
+                    (None, std::mem::replace(&mut inside.state, cancelled))
                 }
-                region => (region.node().cloned(), Region::None),
+                state => (state.node().cloned(), NodeState::None),
             }
         };
-        if let Region::Parked(seat) = before {
+        if let NodeState::Parked(seat) = before {
             resume_panic(wake_all_of(Some(Waker::from(seat))));
         }
         if let Some(node) = node {
@@ -135,10 +137,10 @@ impl<T> Slot<T> {
     /// The gate of the child's group, while the child has no node. An in-task child that was not polled yet does not know
     /// it, because it is ready at its first poll more often than not.
     fn gate(&self) -> Option<Arc<Core>> {
-        match &self.inside.lock().region {
-            Region::Sent(gate) => Some(Arc::clone(gate)),
-            Region::Parked(seat) => Some(Arc::clone(seat.ready())),
-            Region::None | Region::Cancelled(_) | Region::Node(_) => None,
+        match &self.inside.lock().state {
+            NodeState::Sent(gate) => Some(Arc::clone(gate)),
+            NodeState::Parked(seat) => Some(Arc::clone(seat.ready())),
+            NodeState::None | NodeState::Cancelled(_) | NodeState::Node(_) => None,
         }
     }
 
@@ -163,8 +165,8 @@ impl<T> Slot<T> {
 
 impl<T> HandleSide<T> for Arc<Slot<T>> {
     #[inline]
-    fn newborn(&self) -> &Newborn {
-        &self.newborn
+    fn child_id(&self) -> &ChildId {
+        &self.child_id
     }
 
     #[inline]
@@ -182,10 +184,10 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
             return true;
         }
         let mut inside = self.inside.lock();
-        if !matches!(inside.region, Region::None) {
+        if !matches!(inside.state, NodeState::None) {
             return false;
         }
-        inside.region = Region::Parked(seat.keep());
+        inside.state = NodeState::Parked(seat.keep());
         self.parked.store(true, Ordering::Relaxed);
         true
     }
@@ -201,27 +203,27 @@ impl<T> HandleSide<T> for Arc<Slot<T>> {
             // The handle is gone, and no new one can be made.
             return;
         }
-        let (waiting, region) = {
+        let (waiting, state) = {
             let mut inside = self.inside.lock();
             inside.ending = Some(ending);
-            (inside.waiting.take(), std::mem::replace(&mut inside.region, Region::None))
+            (inside.waiting.take(), std::mem::replace(&mut inside.state, NodeState::None))
         };
-        self.newborn.give_up_live_entry();
-        drop(region);
+        self.child_id.give_up_live_entry();
+        drop(state);
         wake_all(waiting);
     }
 }
 
 impl<T: Send + 'static> Posted for Arc<Slot<T>> {
     #[inline]
-    fn home(&self) -> Option<Arc<dyn Home>> {
+    fn node_store(&self) -> Option<Arc<dyn NodeStore>> {
         Some(Arc::clone(self) as _)
     }
 }
 
-impl<T> Home for Slot<T> {
+impl<T> NodeStore for Slot<T> {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
-        let node = self.newborn.node(group, at, true, None);
+        let node = self.child_id.node(group, at, true, None);
         self.store_node(&node);
         node
     }

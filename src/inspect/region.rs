@@ -181,7 +181,7 @@ fn waits_for(phase: Phase, running: &[Exit]) -> String {
 const ASKED: &str = "asked to wind down";
 
 fn reason(found: &Found) -> Option<String> {
-    let stopped = |reason: &Reason| format!("{ASKED}{}", reason.asked());
+    let stopped = |reason: &Reason| format!("{ASKED}{}", reason.requested_by());
     found
         .cancelled
         .as_ref()

@@ -24,13 +24,13 @@ pub struct Snapshot {
     exits: Vec<Exit>,
 }
 
-/// Looks at every open region of this process, one after the other. A region that is entered or left
+/// Scans every open region of this process, one after the other. A region that is entered or left
 /// meanwhile may be in the snapshot or not.
 pub fn snapshot() -> Snapshot {
-    let look = register::found();
-    let (now, clocks) = (Instant::now(), look.clocks.now());
+    let scan = register::found();
+    let (now, clocks) = (Instant::now(), scan.clocks.now());
     let mut running: HashMap<Option<u64>, Vec<Exit>> = HashMap::new();
-    for exit in &look.exits {
+    for exit in &scan.exits {
         running.entry(exit.region).or_default().push(Exit::of(exit, now, &clocks));
     }
     for exits in running.values_mut() {
@@ -38,13 +38,13 @@ pub fn snapshot() -> Snapshot {
     }
     let mut open = Vec::new();
     let mut roots = Vec::new();
-    for (found, depth) in outermost_first(look.regions) {
+    for (found, depth) in outermost_first(scan.regions) {
         close_to(level(depth), &mut open, &mut roots);
         let running = running.remove(&Some(found.number)).unwrap_or_default();
         open.push(Region::of(&found, depth, running, now, &clocks));
     }
     close_to(0, &mut open, &mut roots);
-    // Also the exits of regions that were left between the looks at regions and at exits.
+    // Also the exits of regions that were left between the scan of the regions and that of the exits.
     let mut exits: Vec<_> = running.into_values().flatten().collect();
     exits.sort_by_key(|exit| std::cmp::Reverse(exit.running_for));
     Snapshot { roots, exits }

@@ -32,9 +32,9 @@ impl Recording {
             .into_iter()
             .map(|interval| Bar { interval, open: false })
             .collect();
-        let look = register::found();
+        let scan = register::found();
         let now = Instant::now();
-        bars.extend(look.regions.into_iter().map(|found| {
+        bars.extend(scan.regions.into_iter().map(|found| {
             let name =
                 found.name.as_deref().map(|name| format!(" `{}`", crate::names::Shown(name)));
             let interval = Interval {
@@ -46,7 +46,7 @@ impl Recording {
             };
             Bar { interval, open: true }
         }));
-        bars.extend(look.exits.into_iter().map(|exit| {
+        bars.extend(scan.exits.into_iter().map(|exit| {
             let interval = Interval {
                 label: format!("exit of {}", exit.home),
                 owner: exit.owner,

@@ -5,13 +5,13 @@ use crate::opaque::opaque;
 use crate::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// Looks at all regions once in each period `every`, and reports each region and exit that has been leaving for longer
+/// Scans all regions once in each period `every`, and reports each region and exit that has been leaving for longer
 /// than `longer_than`. With the feature `tracing` the report is a warning to the subscriber that is current at this
 /// call, else a line on standard error. The text is the path from the root; see
 /// [`Snapshot::leaving`](super::Snapshot::leaving).
 ///
 /// It runs on its own thread, so that it works even if a runtime is blocked. A region that still does not end is
-/// reported at every look.
+/// reported by every scan.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,13 +26,13 @@ use std::time::Duration;
 pub fn watch(every: Duration, longer_than: Duration) -> Watch {
     let (watched, ended) = channel();
     let tell = told_here();
-    let looks = move || {
+    let scans = move || {
         while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
             tell(snapshot().leaving(longer_than));
         }
     };
     let thread = std::thread::Builder::new().name("moored-watch".into());
-    drop(thread.spawn(looks).expect("a thread can be started"));
+    drop(thread.spawn(scans).expect("a thread can be started"));
     Watch { _watched: watched }
 }
 
@@ -60,12 +60,12 @@ fn told_here() -> impl Fn(Vec<String>) {
     }
 }
 
-/// Looks go on as long as this lives; made by [`watch`].
+/// Keeps the scans of the regions going as long as it lives; made by [`watch`].
 ///
 /// # On drop
 ///
-/// The looks end.
-#[must_use = "dropping it ends the looks"]
+/// The scans end.
+#[must_use = "dropping it ends the scans"]
 pub struct Watch {
     _watched: Sender<()>,
 }

@@ -20,7 +20,7 @@ pub(crate) use ask::{current, node_of_task, now, owner};
 pub(super) use ask::{is_in, is_innermost};
 use lights::give_nodes;
 pub(super) use lights::{Asking, has_node, within_light, within_light_exits, within_posted};
-pub(crate) use lights::{Home, InChild, Light, Reach, ask_innermost, is_empty, node_of};
+pub(crate) use lights::{InChild, Light, NodeStore, Reach, ask_innermost, is_empty, node_of};
 
 use super::node::Node;
 use crate::sync::{Arc, ambient};
@@ -47,7 +47,7 @@ struct Here {
     node: ManuallyDrop<Cell<Option<Arc<Node>>>>,
     /// The slot in which other threads find the node of the child that is polled for the first time with
     /// `node` as its group.
-    home: ManuallyDrop<Cell<Option<Arc<dyn Home>>>>,
+    store: ManuallyDrop<Cell<Option<Arc<dyn NodeStore>>>>,
     /// The child in a later poll without a node, and where other threads note a request to it.
     asked: ManuallyDrop<Cell<Option<AskedOf>>>,
 }
@@ -59,7 +59,7 @@ ambient! {
         base: Cell::new(0),
         count: Cell::new(0),
         node: ManuallyDrop::new(Cell::new(None)),
-        home: ManuallyDrop::new(Cell::new(None)),
+        store: ManuallyDrop::new(Cell::new(None)),
         asked: ManuallyDrop::new(Cell::new(None)),
     };
 }
@@ -73,7 +73,7 @@ const IN_EXIT: u32 = 1 << 1;
 const SHIELD_UP: u32 = 1 << 2;
 /// The innermost region is the last entry of `LIGHTS` and has got a node, and so have the regions around it.
 const MADE: u32 = 1 << 3;
-/// The outermost region without a node is an executor child, and `home` is its home, if it has one.
+/// The outermost region without a node is an executor child, and `store` is its slot, if it has one.
 const POSTED: u32 = 1 << 4;
 /// An exit of a region without a node runs, and the innermost region is that region or was entered in the exit.
 const IN_LIGHT_EXIT: u32 = 1 << 5;
@@ -95,8 +95,8 @@ impl Here {
 }
 
 #[inline(always)]
-fn here<R>(look: impl FnOnce(&Here) -> R) -> R {
-    HERE.with(look)
+fn here<R>(read: impl FnOnce(&Here) -> R) -> R {
+    HERE.with(read)
 }
 
 fn is(flag: u32) -> bool {

@@ -20,7 +20,7 @@ pin_project! {
     /// box, and a group can have many small children.
     pub(crate) struct ChildRun<F: Future> {
         at: &'static Location<'static>,
-        region: Option<Box<Region<F::Output>>>,
+        framed: Option<Box<Framed<F::Output>>>,
         #[pin]
         body: Option<F>,
     }
@@ -33,22 +33,22 @@ pin_project! {
 }
 
 /// The state of a child that has a node.
-struct Region<V> {
+struct Framed<V> {
     frame: Frame,
     progress: Progress,
     /// The value of the body, while the region is being left.
     value: Option<V>,
 }
 
-impl<V> Region<V> {
+impl<V> Framed<V> {
     fn new(node: Arc<Node>, at: &'static Location<'static>, value: Option<V>) -> Box<Self> {
-        Box::new(Region { frame: Frame::entered(node, at), progress: Progress::Body, value })
+        Box::new(Framed { frame: Frame::entered(node, at), progress: Progress::Body, value })
     }
 }
 
 impl<F: Future> ChildRun<F> {
     pub(crate) fn new(body: F, at: &'static Location<'static>) -> Self {
-        ChildRun { at, region: None, body: Some(body) }
+        ChildRun { at, framed: None, body: Some(body) }
     }
 
     /// The place of the spawn.
@@ -58,23 +58,23 @@ impl<F: Future> ChildRun<F> {
 
     /// Its node, if it has one.
     pub(crate) fn node(&self) -> Option<&Arc<Node>> {
-        self.region.as_ref().map(|region| region.frame.node())
+        self.framed.as_ref().map(|framed| framed.frame.node())
     }
 
     /// Gives the child its node, which has been entered.
     pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
-        self.region = Some(Region::new(node, self.at, None));
+        self.framed = Some(Framed::new(node, self.at, None));
     }
 
     /// As [`begin_in`](ChildRun::begin_in), once it is pinned.
     pub(crate) fn begin_pinned(self: Pin<&mut Self>, node: Arc<Node>) {
         let this = self.project();
-        *this.region = Some(Region::new(node, this.at, None));
+        *this.framed = Some(Framed::new(node, this.at, None));
     }
 
     /// The frame, if it has a node.
     pub(crate) fn frame(self: Pin<&mut Self>) -> Option<&mut Frame> {
-        self.project().region.as_mut().map(|region| &mut region.frame)
+        self.project().framed.as_mut().map(|framed| &mut framed.frame)
     }
 
     /// Polls a child that has no node. It gets none if it ends, or if it is pending and `stays` allows it. Otherwise
@@ -108,11 +108,11 @@ impl<F: Future> ChildRun<F> {
             (Ok(Poll::Pending), None) if stays() => return Some(Poll::Pending),
             _ => {}
         }
-        let region = this.region.insert(Region::new(store(node), this.at, value));
-        let Region { frame, progress, value } = &mut **region;
+        let framed = this.framed.insert(Framed::new(store(node), this.at, value));
+        let Framed { frame, progress, value } = &mut **framed;
         let mut body = InPlace { body: this.body, value, why: completed };
         let quick = frame::after_quick_poll(frame, progress, caught, shielded, &mut body, cx);
-        polled(quick, &mut region.value)
+        polled(quick, &mut framed.value)
     }
 
     /// The first part of every poll of a child that has a node, and mostly the whole poll; see
@@ -123,7 +123,7 @@ impl<F: Future> ChildRun<F> {
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let this = self.project();
-        let Region { frame, progress, value } = this.region.as_deref_mut()?;
+        let Framed { frame, progress, value } = this.framed.as_deref_mut()?;
         if !matches!(progress, Progress::Body) {
             return None;
         }
@@ -139,23 +139,23 @@ impl<F: Future> ChildRun<F> {
         why: fn(&F::Output) -> Leaving,
     ) -> Poll<Result<Ended, Box<Misuse>>> {
         let this = self.project();
-        let Some(region) = this.region else { return Poll::Pending };
-        let Region { frame, progress, value } = &mut **region;
+        let Some(framed) = this.framed else { return Poll::Pending };
+        let Framed { frame, progress, value } = &mut **framed;
         let mut body = InPlace { body: this.body, value, why };
         poll_run(frame, progress, Source::Node, &mut body, cx)
     }
 
     /// The value of a body that has ended, once the region has been left.
     pub(crate) fn value(self: Pin<&mut Self>) -> Option<F::Output> {
-        self.project().region.as_mut()?.value.take()
+        self.project().framed.as_mut()?.value.take()
     }
 
     /// Drops the body, if it has not ended. If the child has a node and has not left, its exits are handed over.
     pub(crate) fn abandon(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if let Some(region) = this.region {
-            if region.frame.is_inside() {
-                let Region { frame, value, .. } = &mut **region;
+        if let Some(framed) = this.framed {
+            if framed.frame.is_inside() {
+                let Framed { frame, value, .. } = &mut **framed;
                 let mut body = InPlace { body: this.body, value, why: completed };
                 return drop_inside(frame, Source::Node, &mut body);
             }

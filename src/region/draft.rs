@@ -24,11 +24,11 @@ mod settings;
 pub(crate) use settings::{OfStack, Set, Settings};
 
 use super::ambient::{self, Light};
+use super::child_id;
 use super::enter;
 use super::flags::{ATTENDED, DEADLINE, ENTERED, ROOT, SHELTERED};
 use super::kind::Kind;
 use super::leave;
-use super::newborn;
 use super::node::Node;
 use super::observe;
 use super::own_exits::OwnExits;
@@ -327,7 +327,7 @@ impl Light {
         waker: Option<Waker>,
     ) -> Arc<Node> {
         if let (Kind::Child, Some((parent, _))) = (self.kind, &parent) {
-            return newborn::child(parent, (self.task, None), self.at, false);
+            return child_id::make_node(parent, (self.task, None), self.at, false);
         }
         let in_exit = parent.as_ref().is_some_and(|(_, in_exit)| *in_exit);
         let flags = ENTERED
@@ -344,7 +344,7 @@ impl Light {
 
     /// Makes the node of an executor child of `group`, during its first poll.
     pub(super) fn executor_child(&self, group: &Arc<Node>) -> Arc<Node> {
-        newborn::child(group, (self.task, None), self.at, true)
+        child_id::make_node(group, (self.task, None), self.at, true)
     }
 }
 

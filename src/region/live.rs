@@ -59,6 +59,6 @@ impl LiveEntry {
 /// ```
 pub fn live_regions() -> usize {
     #[cfg(feature = "inspect")]
-    let _no_looks = super::register::looks::without_looks();
+    let _no_scans = super::register::scans::without_scans();
     MINE.try_with(|mine| mine.get().map_or(0, |count| Arc::strong_count(count) - 1)).unwrap_or(0)
 }

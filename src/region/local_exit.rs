@@ -32,11 +32,11 @@ use std::task::{Context, Poll};
 /// The local exits of a thread.
 #[derive(Default)]
 struct Table {
-    kept: Slab<Kept>,
+    stored: Slab<Stored>,
     claims: Arc<Claims>,
 }
 
-struct Kept {
+struct Stored {
     /// `None` while it is polled.
     work: Option<Pin<Box<dyn ExitWork>>>,
     registered_at: &'static Location<'static>,
@@ -67,9 +67,9 @@ ambient! {
     static TABLE: RefCell<Option<Table>> = RefCell::new(None);
 }
 
-/// `None` if the thread is exiting. `look` must not run user code, because that may register exits itself (invariant 3).
-fn table<R>(look: impl FnOnce(&mut Table) -> R) -> Option<R> {
-    TABLE.try_with(|table| look(table.borrow_mut().get_or_insert_default())).ok()
+/// `None` if the thread is exiting. `access` must not run user code, because that may register exits itself (invariant 3).
+fn table<R>(access: impl FnOnce(&mut Table) -> R) -> Option<R> {
+    TABLE.try_with(|table| access(table.borrow_mut().get_or_insert_default())).ok()
 }
 
 /// A claim on work that stays on its thread. `None` if it was registered while its thread was exiting: the work is
@@ -83,12 +83,12 @@ impl LocalExit {
         registered_at: &'static Location<'static>,
         stack: Weak<Node>,
     ) -> Self {
-        let mut kept = Some(Kept { work: Some(Box::pin(work)), registered_at, stack });
+        let mut stored = Some(Stored { work: Some(Box::pin(work)), registered_at, stack });
         let entry = table(|table| {
-            let key = kept.take().map(|kept| table.kept.insert(kept))?;
+            let key = stored.take().map(|stored| table.stored.insert(stored))?;
             Some((Arc::clone(&table.claims), key))
         });
-        std::mem::forget(kept);
+        std::mem::forget(stored);
         LocalExit(entry.flatten())
     }
 }
@@ -113,11 +113,11 @@ impl ExitWork for LocalExit {
         let Some(key) = key_here(claims, *key) else {
             return failed(WRONG_THREAD, !claims.claim(*key));
         };
-        let work = table(|table| table.kept.get_mut(key)?.work.take());
+        let work = table(|table| table.stored.get_mut(key)?.work.take());
         let Some(mut work) = work.flatten() else { return Poll::Ready(Ok(())) };
         let polled = work.as_mut().poll(cx, why);
         if polled.is_pending() {
-            table(|table| table.kept.get_mut(key).map(|kept| kept.work = Some(work)));
+            table(|table| table.stored.get_mut(key).map(|stored| stored.work = Some(work)));
         }
         polled
     }
@@ -133,7 +133,7 @@ impl Drop for LocalExit {
     fn drop(&mut self) {
         let Some((claims, key)) = &self.0 else { return };
         match key_here(claims, *key) {
-            Some(key) => drop(table(|table| table.kept.try_remove(key))),
+            Some(key) => drop(table(|table| table.stored.try_remove(key))),
             // The thread that had the `LocalExit` has reported the exit: as failed, or as lost.
             None => drop(claims.claim(*key)),
         }
@@ -148,18 +148,19 @@ impl Drop for Table {
             claimed.thread_ended = true;
             std::mem::take(&mut claimed.by_others)
         };
-        let kept: Vec<_> = std::mem::take(&mut self.kept).into_iter().collect();
-        let lost = kept.iter().rev().filter(|(key, _)| !told.contains(key));
-        let (registered_at, stacks): (Vec<_>, Vec<_>) = lost.map(|(_, kept)| kept.place()).unzip();
+        let stored: Vec<_> = std::mem::take(&mut self.stored).into_iter().collect();
+        let lost = stored.iter().rev().filter(|(key, _)| !told.contains(key));
+        let (registered_at, stacks): (Vec<_>, Vec<_>) =
+            lost.map(|(_, stored)| stored.place()).unzip();
         if !registered_at.is_empty() {
             let region = "local exit stacks of a thread that has ended".to_owned();
             report(Report::LostExits { region, registered_at, stacks });
         }
-        unwind::drop_each_quietly(kept);
+        unwind::drop_each_quietly(stored);
     }
 }
 
-impl Kept {
+impl Stored {
     fn place(&self) -> (&'static Location<'static>, String) {
         let stack = self.stack.upgrade();
         let stack =

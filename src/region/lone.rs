@@ -117,7 +117,7 @@ impl<D: Drafted, T: LoneTimer> QuickOrigin for Lone<D, T> {
         mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick {
-        if !self.as_mut().each().is_at_home(frame, cx) {
+        if !self.as_mut().each().is_where_it_was_entered(frame, cx) {
             return Quick::GoOn;
         }
         let light = match &self.entered {
@@ -192,7 +192,7 @@ impl LoneRef<'_> {
     /// Before a poll without a node: `false` if the region gets its node here, because it is polled in another region than that
     /// in which it was entered (invariant 2).
     #[inline(always)]
-    fn is_at_home(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
+    fn is_where_it_was_entered(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
         let Some(Entered { light, around }) = &self.entered else { return true };
         ambient::is_in(around.as_ref()) || {
             let light = *light;

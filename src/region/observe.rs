@@ -111,7 +111,7 @@ fn record_request(span: &tracing::Span, node: &Node) {
         return;
     }
     let Some(reason) = stopped else { return };
-    span.record("reason", format!("asked to wind down{}", reason.asked()));
+    span.record("reason", format!("asked to wind down{}", reason.requested_by()));
     match to_begin {
         // The run begins the grace after this poll of the body.
         Some(grace) => drop(span.record("grace_left", Lasting(grace).to_string())),
@@ -259,7 +259,7 @@ pub(super) fn cancelled(node: &Node, reason: &Reason) {
 pub(super) fn stopped(node: &Node, reason: &Reason) {
     #[cfg(feature = "tracing")]
     quietly(|| {
-        let asked = reason.asked();
+        let asked = reason.requested_by();
         tracing::debug!(target: "moored", region = owner::describe(node), "asked to wind down{asked}");
     });
 }

@@ -5,14 +5,14 @@
 //! 1. A region is listed from its entry until it is left. After a drop of its `run`, a group is listed until its last child
 //!    has left.
 //! 2. An entry is dropped outside the lock of its node, because the drop takes the lock of the register.
-//! 3. A look drops no region: a reference that turns out to be the last is dropped after the look (R18).
+//! 3. A scan drops no region: a reference that turns out to be the last is dropped after the scan (R18).
 
 pub(super) mod listed;
-mod look;
-pub(super) mod looks;
+mod scan;
+pub(super) mod scans;
 mod shown;
 
-pub(crate) use look::{Found, FoundExit, found};
+pub(crate) use scan::{Found, FoundExit, found};
 pub(super) use shown::{comes_before, count_begun, note_due, show_exit};
 
 use super::flags::LEFT;

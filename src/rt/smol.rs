@@ -12,24 +12,24 @@ use std::future::Future;
 pub struct Smol {
     /// `None` for the global executor.
     executor: Option<Arc<::smol::Executor<'static>>>,
-    kept: Arc<Kept>,
+    spawner: Arc<Spawner>,
 }
 
 /// The spawner that all children share and keep. It is weak, because an executor owns its
 /// children.
 #[derive(Debug)]
-struct Kept(Option<Weak<::smol::Executor<'static>>>);
+struct Spawner(Option<Weak<::smol::Executor<'static>>>);
 
 impl Smol {
     /// The executor behind `smol::spawn`.
     pub fn global() -> Self {
-        Smol { executor: None, kept: Arc::new(Kept(None)) }
+        Smol { executor: None, spawner: Arc::new(Spawner(None)) }
     }
 
     /// A given executor. Children that it drops unfinished count as cancelled.
     pub fn new(executor: Arc<::smol::Executor<'static>>) -> Self {
-        let kept = Arc::new(Kept(Some(Arc::downgrade(&executor))));
-        Smol { executor: Some(executor), kept }
+        let spawner = Arc::new(Spawner(Some(Arc::downgrade(&executor))));
+        Smol { executor: Some(executor), spawner }
     }
 }
 
@@ -56,11 +56,11 @@ impl Spawn for Smol {
     }
 
     fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
-        Some(Arc::clone(&self.kept) as _)
+        Some(Arc::clone(&self.spawner) as _)
     }
 }
 
-impl Spawn for Kept {
+impl Spawn for Spawner {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
         let Some(executor) = &self.0 else {
             ::smol::spawn(task).detach();

@@ -19,11 +19,11 @@ use std::time::Instant;
 /// A runtime that shuts down drops its tasks: the children then count as cancelled, with
 /// [`ReasonKind::Shutdown`](crate::ReasonKind::Shutdown).
 #[derive(Clone, Debug)]
-pub struct Tokio(Arc<Kept>);
+pub struct Tokio(Arc<Spawner>);
 
 /// The spawner that all children share and keep.
 #[derive(Debug)]
-struct Kept(Handle);
+struct Spawner(Handle);
 
 impl Tokio {
     /// The runtime in which this is called.
@@ -38,7 +38,7 @@ impl Tokio {
 
     /// The runtime of `handle`, from anywhere.
     pub fn new(handle: Handle) -> Self {
-        Tokio(Arc::new(Kept(handle)))
+        Tokio(Arc::new(Spawner(handle)))
     }
 }
 
@@ -78,7 +78,7 @@ impl Spawn for Tokio {
     }
 }
 
-impl Spawn for Kept {
+impl Spawn for Spawner {
     fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
         drop(self.0.spawn(task));
         Ok(())
@@ -91,7 +91,7 @@ pin_project! {
     pub(super) struct Native {
         #[pin]
         sleep: Option<Sleep>,
-        made_in: Option<Home>,
+        made_in: Option<MadeIn>,
         // The waker that tokio has since the last poll.
         waker: Mark,
     }
@@ -100,18 +100,18 @@ pin_project! {
 /// The place where a timer was made. It is the task that polls the timer: a task stays in its runtime, so the runtime need not be
 /// looked up. It is the runtime if no task is known, or if a runtime of this thread has no timer.
 #[derive(PartialEq, Eq)]
-enum Home {
+enum MadeIn {
     Task(u64),
     Runtime(Id),
 }
 
-impl Home {
+impl MadeIn {
     /// `None` outside a runtime, and in a runtime that was found to have no timer.
-    fn here() -> Option<Home> {
+    fn here() -> Option<MadeIn> {
         let without = WITHOUT_TIMER.with(Cell::get);
         match task_number() {
-            task if task != 0 && without.is_none() => Some(Home::Task(task)),
-            _ => current_runtime().filter(|current| without != Some(*current)).map(Home::Runtime),
+            task if task != 0 && without.is_none() => Some(MadeIn::Task(task)),
+            _ => current_runtime().filter(|current| without != Some(*current)).map(MadeIn::Runtime),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Native {
         at: Instant,
         cx: &mut Context<'_>,
     ) -> Option<Poll<()>> {
-        let here = Home::here();
+        let here = MadeIn::here();
         if here != self.made_in {
             self.set(Native { made_in: here, ..Native::default() });
         }

@@ -153,11 +153,11 @@ impl RowState {
 
     /// The next row in a queue that the run has taken. A row stays in that queue, and is put into no other, until
     /// it is [taken out](RowState::unqueue).
-    pub(super) fn link(&self) -> usize {
+    pub(super) fn next(&self) -> usize {
         self.before.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_link(&self, next: usize) {
+    pub(super) fn set_next(&self, next: usize) {
         self.before.store(next, Ordering::Relaxed);
     }
 

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! 1. A row is marked as queued exactly while it is in the queue of `Ready`, or in the queue that the run has taken from
-//!    there. So no row is in two queues, and one link in its state is enough.
+//!    there. So no row is in two queues, and one index in its state is enough.
 
 use super::Mark;
 use super::ready::{Asked, END, MemberWaker, Ready, RowState, RowWaker};
@@ -147,13 +147,13 @@ impl<T, B> Roster<T, B> {
             let (mut row, mut after) = (newest, END);
             while row != END {
                 let state = self.state(row);
-                let before = state.link();
-                state.set_link(after);
+                let before = state.next();
+                state.set_next(after);
                 (after, row) = (row, before);
             }
             match self.first {
                 END => self.first = after,
-                _ => self.state(self.last).set_link(after),
+                _ => self.state(self.last).set_next(after),
             }
             self.last = newest;
         }
@@ -169,7 +169,7 @@ impl<T, B> Roster<T, B> {
             return None;
         }
         let state = self.state(row);
-        let next = state.link();
+        let next = state.next();
         state.unqueue();
         self.first = next;
         Some(row)

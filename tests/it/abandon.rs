@@ -237,9 +237,9 @@ fn r15_failures_of_exits_on_a_spawner_go_to_the_hook_and_stop_nothing() {
         let stack = ExitStack::new();
         stack.defer(last);
         stack.defer(async {
-            boom("voyage panic");
+            boom("panic of the exit");
         });
-        stack.defer(async { Err::<(), _>("voyage error") });
+        stack.defer(async { Err::<(), _>("error of the exit") });
         stack.run(pending::<Result<(), ()>>()).await
     };
     let mut run = hand(task(body).on_abandon(executor.clone()));
@@ -247,8 +247,8 @@ fn r15_failures_of_exits_on_a_spawner_go_to_the_hook_and_stop_nothing() {
     drop(run);
     executor.run();
     log.is(&["last"]);
-    assert_eq!(reports.of("voyage error").len(), 1);
-    assert_eq!(reports.of("voyage panic").len(), 1);
+    assert_eq!(reports.of("error of the exit").len(), 1);
+    assert_eq!(reports.of("panic of the exit").len(), 1);
 }
 
 #[test]

@@ -16,13 +16,13 @@ use std::time::Instant;
 
 /// The slot of an executor child, in which other threads find its node. It makes the node and stores it at once, during
 /// the child's poll.
-pub(crate) trait Home {
+pub(crate) trait NodeStore {
     fn make_node(&self, group: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node>;
 }
 
-/// The group of an executor child, and the child's home: `None` for a child without a handle, to which no request comes
+/// The group of an executor child, and the child's slot: `None` for a child without a handle, to which no request comes
 /// alone.
-pub(crate) type Posting = (Arc<Node>, Option<Arc<dyn Home>>);
+pub(crate) type Posting = (Arc<Node>, Option<Arc<dyn NodeStore>>);
 
 /// A region that is polled without a node: in its first poll; a child, a task, a time limit or a stack also in later ones.
 #[derive(Clone, Copy)]
@@ -132,18 +132,18 @@ fn is_asked(id: usize) -> bool {
 }
 
 /// As [`within_light`], for the first poll of an executor child: inside its group, as an in-task child is. Other threads
-/// that make a request during the poll find its node at `home` once it is made.
+/// that make a request during the poll find its node in `store` once it is made.
 pub(in crate::region) fn within_posted<R>(
-    (group, home): Posting,
+    (group, store): Posting,
     light: &Light,
     user_code: impl FnOnce() -> R,
 ) -> Option<LightPoll<Result<R, Payload>>> {
     let count = next_base();
-    let home_before = here(|here| here.home.replace(home));
+    let store_before = here(|here| here.store.replace(store));
     let first_poll = || within_light(light, user_code);
     let (polled, _) = enter_node(&mut Some(group), INSIDE | POSTED, count, first_poll);
-    let home = here(|here| here.home.replace(home_before));
-    drop(home);
+    let store = here(|here| here.store.replace(store_before));
+    drop(store);
     polled
 }
 
@@ -246,7 +246,7 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
             };
             let light = lights[at].light;
             let node = match parent {
-                Some((group, _)) if at == base && is(POSTED) => make_at_home(&group, light),
+                Some((group, _)) if at == base && is(POSTED) => make_and_store(&group, light),
                 parent => {
                     let node = light.node(parent, None);
                     #[cfg(feature = "testing")]
@@ -264,14 +264,14 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
     given.ok().flatten()
 }
 
-/// Making a node runs no user code, so no code finds `home` empty meanwhile.
-fn make_at_home(group: &Arc<Node>, light: Light) -> Arc<Node> {
-    let home = here(|here| here.home.take());
-    let node = match &home {
-        Some(home) => home.make_node(group, light.at),
+/// Making a node runs no user code, so no code finds `store` empty meanwhile.
+fn make_and_store(group: &Arc<Node>, light: Light) -> Arc<Node> {
+    let store = here(|here| here.store.take());
+    let node = match &store {
+        Some(store) => store.make_node(group, light.at),
         None => light.executor_child(group),
     };
-    here(|here| here.home.set(home));
+    here(|here| here.store.set(store));
     node
 }
 

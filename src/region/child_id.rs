@@ -25,15 +25,15 @@ use crate::sync::{Arc, next_number};
 use std::panic::Location;
 
 /// The identity of a child, from its spawn on.
-pub(crate) struct Newborn {
+pub(crate) struct ChildId {
     task: u64,
     #[cfg(feature = "testing")]
     live: super::live::LiveEntry,
 }
 
-impl Newborn {
+impl ChildId {
     pub(crate) fn new() -> Self {
-        Newborn {
+        ChildId {
             task: next_number(),
             #[cfg(feature = "testing")]
             live: super::live::LiveEntry::new(),
@@ -63,7 +63,7 @@ impl Newborn {
         on_executor: bool,
     ) -> Option<Light> {
         let told = parent.has(CANCELLED | STOP | BELOW | LEFT);
-        if Newborn::OBSERVED || told || !(on_executor || ambient::is_innermost(parent)) {
+        if ChildId::OBSERVED || told || !(on_executor || ambient::is_innermost(parent)) {
             return None;
         }
         Some(Light {
@@ -78,7 +78,7 @@ impl Newborn {
     }
 
     /// Makes its node, which gets the requests that `parent` got before. A request of the child's own comes with
-    /// [`ask`](Newborn::ask).
+    /// [`pass_request`](ChildId::pass_request).
     pub(crate) fn node(
         &self,
         parent: &Arc<Node>,
@@ -87,12 +87,12 @@ impl Newborn {
         name: Option<Arc<str>>,
     ) -> Arc<Node> {
         self.give_up_live_entry();
-        child(parent, (self.task, name), at, on_executor)
+        make_node(parent, (self.task, name), at, on_executor)
     }
 
     /// Cancels the child's new `node` for a request that the child got before, at that number. The request overrules a
     /// later one of the group, although that has reached the node before (invariant 2).
-    pub(crate) fn ask(node: &Node, (reason, number): (Reason, u64)) {
+    pub(crate) fn pass_request(node: &Node, (reason, number): (Reason, u64)) {
         let told = node.parent().and_then(|group| request::children_cancelled_at(&group));
         let overruled = if told.is_some_and(|told| number < told) {
             let mut inner = node.inner.lock();
@@ -125,7 +125,7 @@ impl Newborn {
 
 /// A child of `parent`, a task of its own, entered and attended from the start and linked. `on_executor` tells whether it is
 /// an executor child.
-pub(super) fn child(
+pub(super) fn make_node(
     parent: &Arc<Node>,
     (task, name): (u64, Option<Arc<str>>),
     at: &'static Location<'static>,

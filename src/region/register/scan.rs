@@ -1,9 +1,9 @@
-//! A look at all regions and exits in the register.
+//! A scan of all regions and exits in the register.
 //!
-//! The look holds references to regions meanwhile, while other threads may leave the regions and drop theirs. The drop
-//! of a region's content is user code, so it comes after the look (R18); so does every call of a clock.
+//! The scan holds references to regions meanwhile, while other threads may leave the regions and drop theirs. The drop
+//! of a region's content is user code, so it comes after the scan (R18); so does every call of a clock.
 
-use super::looks::LOOKS;
+use super::scans::SCANS;
 use super::shown::{RUNNING, Running};
 use super::{OPEN, exits_of, number_of};
 use crate::clock::Clock;
@@ -24,17 +24,17 @@ use std::time::Instant;
 
 /// The open regions, and the exits that run.
 #[derive(Default)]
-pub(crate) struct Look {
+pub(crate) struct Scan {
     /// Numbers are in the order of entering.
     pub(crate) regions: Vec<Found>,
     pub(crate) exits: Vec<FoundExit>,
     pub(crate) clocks: Clocks,
-    /// How often the look came to a region.
+    /// How often the scan came to a region.
     #[cfg(all(test, feature = "testing"))]
     pub(crate) passed: usize,
 }
 
-/// An open region, as a look finds it.
+/// An open region, as a scan finds it.
 pub(crate) struct Found {
     /// Numbers are in the order of entering, and no two regions have the same.
     pub(crate) number: u64,
@@ -105,12 +105,12 @@ struct OfTask {
 }
 
 /// The number of the nearest fitting region, by the region at which the search for it came past. Thus the searches of
-/// one look pass each region once, however many regions are inside it.
+/// one scan pass each region once, however many regions are inside it.
 type Nearest = HashMap<*const Node, Option<u64>>;
 
-/// The state of one look.
+/// The state of one scan.
 #[derive(Default)]
-struct Lookout {
+struct Scanner {
     tasks: HashMap<(u64, u64), OfTask>,
     live: Nearest,
     running: Nearest,
@@ -119,29 +119,29 @@ struct Lookout {
 }
 
 /// The open regions and the running exits.
-pub(crate) fn found() -> Look {
-    let (mut look, dead) = {
-        let _look = LOOKS.join();
+pub(crate) fn found() -> Scan {
+    let (mut scan, dead) = {
+        let _scan = SCANS.join();
         let open: Vec<_> = OPEN.all().iter().filter_map(Weak::upgrade).collect();
-        let mut lookout = Lookout { clocks: Clocks(vec![None]), ..Lookout::default() };
-        let mut look = Look::default();
-        look.regions.reserve(open.len());
-        look.regions.extend(open.iter().filter_map(|node| lookout.region(node)));
-        look.exits.extend(RUNNING.all().into_iter().filter_map(|exit| lookout.exit(exit)));
-        lookout.held.extend(open);
-        look.clocks = lookout.clocks;
+        let mut scanner = Scanner { clocks: Clocks(vec![None]), ..Scanner::default() };
+        let mut scan = Scan::default();
+        scan.regions.reserve(open.len());
+        scan.regions.extend(open.iter().filter_map(|node| scanner.region(node)));
+        scan.exits.extend(RUNNING.all().into_iter().filter_map(|exit| scanner.exit(exit)));
+        scanner.held.extend(open);
+        scan.clocks = scanner.clocks;
         #[cfg(all(test, feature = "testing"))]
         {
-            look.passed = lookout.held.len();
+            scan.passed = scanner.held.len();
         }
-        (look, let_go(lookout.held))
+        (scan, let_go(scanner.held))
     };
     unwind::drop_each(dead).into_iter().for_each(unwind::discard);
-    look.regions.sort_unstable_by_key(|region| region.number);
-    look
+    scan.regions.sort_unstable_by_key(|region| region.number);
+    scan
 }
 
-impl Lookout {
+impl Scanner {
     fn region(&mut self, node: &Arc<Node>) -> Option<Found> {
         let owner = self.task(node).owner.clone();
         let parent = around(node, &mut self.live, &mut self.held, |around| !around.has(LEFT));
