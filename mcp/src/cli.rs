@@ -7,12 +7,12 @@ pub(crate) mod duration;
 mod output;
 mod progress;
 mod render;
+mod run;
 mod serve;
 mod signals;
 mod source;
 mod timeline;
 mod unread;
-mod voyage;
 
 use std::process::ExitCode;
 

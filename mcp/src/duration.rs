@@ -1,4 +1,4 @@
-//! Durations in texts.
+//! Durations in texts and reports.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +9,11 @@ use std::time::Duration;
 #[cfg_attr(not(feature = "config"), allow(unreachable_pub, reason = "`config` exports it"))]
 pub fn show_duration(duration: Duration) -> impl fmt::Display {
     Shown(duration)
+}
+
+/// Whole milliseconds, cut off.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 struct Shown(Duration);

@@ -20,12 +20,15 @@ pub(crate) struct Fault {
     pub(crate) exit: Option<ExitStatusReport>,
     /// The time that the server asks to wait before the next attempt.
     pub(crate) wait: Option<Duration>,
+    /// Whether the server has refused: a further attempt has no use before something changes there.
+    pub(crate) is_refusal: bool,
 }
 
 impl Fault {
     /// A failure that is its own cause.
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into(), source: None, exit: None, wait: None }
+        let message = message.into();
+        Self { outcome, message, source: None, exit: None, wait: None, is_refusal: false }
     }
 
     /// The cause of the failure.
@@ -50,6 +53,11 @@ impl Fault {
     /// The same failure of a server that asks for a pause before the next attempt.
     pub(crate) fn asking_to_wait(self, wait: Option<Duration>) -> Self {
         Self { wait, ..self }
+    }
+
+    /// The same failure, and whether it is a refusal.
+    pub(crate) fn refused(self, is_refusal: bool) -> Self {
+        Self { is_refusal, ..self }
     }
 
     /// The same failure with a remark in its first line.

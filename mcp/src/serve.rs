@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 mod answering;
+mod changes;
 mod client;
 mod desk;
 mod errand;

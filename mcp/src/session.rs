@@ -43,7 +43,6 @@ mod state;
 mod subscribing;
 
 pub(crate) use self::clock::Clock;
-pub(crate) use self::leaving::millis;
 pub(crate) use self::listing::{Listing, Places};
 pub(crate) use self::reporting::ended;
 pub(crate) use self::shared::Shared;

@@ -40,6 +40,7 @@ pub(crate) mod events;
 pub(crate) mod handshake;
 mod hearing;
 pub(crate) mod http;
+mod inbox;
 pub(crate) mod incoming;
 mod lent;
 pub(crate) mod lines;

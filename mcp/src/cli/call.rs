@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use super::args::CallArgs;
 use super::output;
 use super::render::words;
+use super::run::{Ended, run_and_close};
 use super::signals::Signals;
-use super::voyage::{self, Ended};
 use super::{FAILED, WRONG_USE, source};
 use target::Target;
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
     };
     let group = SessionGroup::start(args.limits.options());
     let work = call(&group, order);
-    let ended = voyage::sail(&group, &mut signals, output::complain, work).await;
+    let ended = run_and_close(&group, &mut signals, output::complain, work).await;
     conclude(ended)
 }
 

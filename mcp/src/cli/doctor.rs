@@ -12,9 +12,10 @@ use super::args::DoctorArgs;
 use super::output::{self, Audience};
 use super::progress::Progress;
 use super::render::fold::fold;
+use super::run::run_and_close;
 use super::signals::Signals;
 use super::timeline::Timeline;
-use super::{FAILED, WRONG_USE, render, source, unread, voyage};
+use super::{FAILED, WRONG_USE, render, source, unread};
 use crate::fleet::Fleet;
 use crate::fleet::planted::Verdict;
 
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
             }
         }
     };
-    let ended = voyage::sail(&group, &mut signals, |text| progress.notice(text), work).await;
+    let ended = run_and_close(&group, &mut signals, |text| progress.notice(text), work).await;
     let shown = progress.finish().await;
     report(&ended.report, audience);
 

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::State;
 use super::registry::{Closing, Draining};
+use crate::duration::millis;
 use crate::report::{CloseReport, ServerReport};
-use crate::session::{Stage, millis};
+use crate::session::Stage;
 
 impl State {
     /// Closes the registry and asks every session to leave; the first call sets the times.

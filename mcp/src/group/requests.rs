@@ -146,6 +146,11 @@ impl SessionGroup {
     /// If the future is dropped before the server has agreed, there is no subscription: one that the server has by then ends
     /// in the background.
     pub async fn subscribe(&self, what: &str) -> Result<(), CallError> {
+        self.subscribe_anew(what).await.map(drop)
+    }
+
+    /// As [`subscribe`](Self::subscribe). `false` if there is a subscription already.
+    pub(crate) async fn subscribe_anew(&self, what: &str) -> Result<bool, CallError> {
         let (Route { session, live, _under_way }, uri) =
             self.route(ComponentKind::Resource, what)?;
         let usual = session.params.call_timeout.or(self.0.state.shared.options.call_timeout);

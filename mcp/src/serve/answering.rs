@@ -18,6 +18,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, RoleServer, Service};
 use tokio_util::sync::CancellationToken;
 
+use super::changes::Listener;
 use super::client::Client;
 use super::desk::Desk;
 use super::results::{Kept, fit};
@@ -78,10 +79,9 @@ impl Service<RoleServer> for Front {
             }
             ClientRequest::CustomRequest(request) => return Err(unreadable(&request.method)),
             other => {
-                let desk = Desk(self.clone());
                 return tokio::select! {
                     biased;
-                    answer = desk.handle_request(other, context) => answer,
+                    answer = self.answer(other, context, modern) => answer,
                     // A subscription waits for the acknowledgement to be sent, and nothing is sent to a client that has
                     // gone. The returned error reaches no client.
                     () = cancelled.cancelled() => Err(gave_up()),
@@ -97,15 +97,41 @@ impl Service<RoleServer> for Front {
         notification: ClientNotification,
         context: NotificationContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        Desk(self.clone()).handle_notification(notification, context).await
+        Desk::of(self.clone()).handle_notification(notification, context).await
     }
 
     fn get_info(&self) -> ServerConfig {
-        Service::get_info(&Desk(self.clone()))
+        Service::get_info(&Desk::of(self.clone()))
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
         Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
+    }
+}
+
+impl Front {
+    /// The answer to a request that needs no server. A client that listens is acknowledged once the servers of its resources
+    /// have been subscribed to, or at the time limit for servers that are slow.
+    async fn answer(
+        &self,
+        request: ClientRequest,
+        context: RequestContext<RoleServer>,
+        modern: bool,
+    ) -> Result<ServerResult, ErrorData> {
+        let desk = match &request {
+            ClientRequest::SubscriptionsListenRequest(listen) if modern => {
+                let uris = listen.params.notifications.resource_subscriptions.clone();
+                let mut listener = Listener::begin(&self.core, uris.unwrap_or_default());
+                tokio::select! {
+                    () = listener.subscribed() => {}
+                    () = tokio::time::sleep(self.core.options.settle) => {}
+                    () = self.core.closing.stop_requested() => {}
+                }
+                Desk::with(self.clone(), listener)
+            }
+            _ => Desk::of(self.clone()),
+        };
+        desk.handle_request(request, context).await
     }
 }
 

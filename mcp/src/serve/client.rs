@@ -10,6 +10,7 @@ use rmcp::service::{Peer, RoleServer};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::Changes;
 use super::errand;
 use super::fleet::Versions;
 use super::subscriptions::Subscribed;
@@ -28,6 +29,8 @@ pub(super) struct Client {
     pub(super) subscribed: Mutex<HashMap<String, Subscribed>>,
     /// Set by `initialize`, in the older era.
     peer: OnceLock<Peer<RoleServer>>,
+    /// The changes since then, until the client is ready for them.
+    changes: Mutex<Option<Changes>>,
     log_level: Mutex<Option<LogLevel>>,
     /// The changes that are in the lists that it has got.
     lists: Mutex<Versions>,
@@ -40,6 +43,7 @@ impl Client {
             owner: owner.into(),
             subscribed: Mutex::default(),
             peer: OnceLock::new(),
+            changes: Mutex::default(),
             // The default level, as in usual logs.
             log_level: Mutex::new(Some(LogLevel::Info)),
             lists: Mutex::default(),
@@ -58,9 +62,18 @@ impl Client {
         *self.lists.lock()
     }
 
-    /// The client has sent `initialize`.
-    pub(super) fn met(&self, peer: Peer<RoleServer>) {
-        let _twice = self.peer.set(peer);
+    /// The client has sent `initialize`. `false` if it has done so before.
+    pub(super) fn met(&self, peer: Peer<RoleServer>, changes: Changes) -> bool {
+        let is_new = self.peer.set(peer).is_ok();
+        if is_new {
+            *self.changes.lock() = Some(changes);
+        }
+        is_new
+    }
+
+    /// Takes the changes since `initialize`.
+    pub(super) fn changes(&self) -> Option<Changes> {
+        self.changes.lock().take()
     }
 
     /// The peer for requests and notifications to the client; `None` before `initialize`, and once the client has gone.

@@ -1,22 +1,37 @@
 //! The gateway's description of itself, and its notifications to clients.
 
+use parking_lot::Mutex;
 use rmcp::model::{
     Implementation, InitializeRequestParams, InitializeResult, JsonObject,
     ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
-use tokio::sync::broadcast::error::RecvError;
 
 use super::answering::Front;
+use super::changes::{Change, Changes, Listener};
 use super::client::Client;
-use super::fleet::{ServerState, Versions};
-use super::subscriptions::concerns;
+use super::fleet::ServerState;
 use crate::component::ComponentKind;
 
 /// The part of the gateway that needs no server.
-#[derive(Debug, Clone)]
-pub(super) struct Desk(pub(super) Front);
+#[derive(Debug)]
+pub(super) struct Desk {
+    front: Front,
+    /// Set for a request to listen, which takes it.
+    listener: Mutex<Option<Listener>>,
+}
+
+impl Desk {
+    pub(super) fn of(front: Front) -> Self {
+        Self { front, listener: Mutex::default() }
+    }
+
+    /// For a request to listen.
+    pub(super) fn with(front: Front, listener: Listener) -> Self {
+        Self { front, listener: Mutex::new(Some(listener)) }
+    }
+}
 
 impl ServerHandler for Desk {
     fn get_info(&self) -> ServerConfig {
@@ -43,33 +58,23 @@ impl ServerHandler for Desk {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let result = self.negotiate_initialize(&request)?;
-        let Front { core, client } = &self.0;
-        client.met(context.peer);
-        core.clients.add(client);
+        let Front { core, client } = &self.front;
+        if client.met(context.peer, Changes::from_now_on(core)) {
+            core.clients.add(client);
+        }
         Ok(result)
     }
 
-    /// A client of an older revision is ready, and is notified of changes from now on.
+    /// A client of an older revision is ready, and is notified of changes from now on, with those since `initialize`: it may
+    /// have got a list before.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let Front { core, client } = self.0.clone();
-        let (mut versions, mut updates) = (core.fleet.versions(), core.updates());
+        let Front { core, client } = self.front.clone();
+        // Some clients say it twice.
+        let Some(mut changes) = client.changes() else { return };
         let (peer, end) = (context.peer, client.end.clone());
         let telling = async move {
-            let mut known = *versions.borrow_and_update();
-            loop {
-                let told = tokio::select! {
-                    now = changed(&mut versions) => {
-                        let Some(now) = now else { return };
-                        let new = now.beyond(std::mem::replace(&mut known, now), client.lists());
-                        tell(&peer, &new).await
-                    }
-                    updated = updates.recv() => match updated {
-                        Ok(updated) => tell_updated(&peer, &client, &updated).await,
-                        Err(RecvError::Lagged(_)) => Ok(()),
-                        Err(RecvError::Closed) => return,
-                    },
-                };
-                if told.is_err() {
+            while let Some(change) = changes.next(&client).await {
+                if tell(&peer, &client, change).await.is_err() {
                     return;
                 }
             }
@@ -84,8 +89,8 @@ impl ServerHandler for Desk {
 
     /// The roots of the client have changed: the servers are notified, and ask for them.
     async fn on_roots_list_changed(&self, _: NotificationContext<RoleServer>) {
-        let core = self.0.core.clone();
-        self.0.core.rest(async move {
+        let core = self.front.core.clone();
+        self.front.core.rest(async move {
             for (server, state) in core.fleet.states() {
                 if let ServerState::Up = state {
                     let told = "notifications/roots/list_changed";
@@ -104,41 +109,26 @@ impl ServerHandler for Desk {
 
     /// A client of the newer era is notified of changes as long as it listens, or until the gateway closes.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let Front { core, client } = &self.0;
-        let (mut versions, mut updates) = (core.fleet.versions(), core.updates());
-        let mut known = *versions.borrow_and_update();
+        let Front { core, client } = &self.front;
+        let Some(mut listener) = self.listener.lock().take() else { return Ok(()) };
         let sink = context.sink();
         let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
         let telling = async {
-            let mut subscribed = Vec::new();
-            for uri in &uris {
-                subscribed.push(core.subscribe_in_time(uri).await);
-            }
-            loop {
-                tokio::select! {
-                    now = changed(&mut versions) => {
-                        let Some(now) = now else { return };
-                        let new = now.beyond(std::mem::replace(&mut known, now), client.lists());
-                        // The sink refuses a notification that the client has not asked for.
-                        if new.contains(&ComponentKind::Tool) {
-                            let _ = sink.notify_tool_list_changed().await;
-                        }
-                        if new.contains(&ComponentKind::Prompt) {
-                            let _ = sink.notify_prompt_list_changed().await;
-                        }
-                        if new.iter().any(is_of_resources) {
-                            let _ = sink.notify_resource_list_changed().await;
-                        }
+            while let Some(change) = listener.next(client).await {
+                // The sink refuses a notification that the client has not asked for.
+                if let Change::Lists(kinds) = &change {
+                    if kinds.contains(&ComponentKind::Tool) {
+                        let _ = sink.notify_tool_list_changed().await;
                     }
-                    updated = updates.recv() => match updated {
-                        Ok(updated) => {
-                            for uri in uris.iter().filter(|uri| concerns(&updated, uri)) {
-                                let _ = sink.notify_resource_updated(uri.as_str()).await;
-                            }
-                        }
-                        Err(RecvError::Lagged(_)) => {}
-                        Err(RecvError::Closed) => return,
-                    },
+                    if kinds.contains(&ComponentKind::Prompt) {
+                        let _ = sink.notify_prompt_list_changed().await;
+                    }
+                    if kinds.iter().any(is_of_resources) {
+                        let _ = sink.notify_resource_list_changed().await;
+                    }
+                }
+                for uri in uris.iter().filter(|uri| change.is_of(uri)) {
+                    let _ = sink.notify_resource_updated(uri.as_str()).await;
                 }
             }
         };
@@ -151,43 +141,45 @@ impl ServerHandler for Desk {
     }
 }
 
-/// Waits for the next change; `None` if no change can come any more.
-async fn changed(versions: &mut tokio::sync::watch::Receiver<Versions>) -> Option<Versions> {
-    versions.changed().await.ok()?;
-    Some(*versions.borrow_and_update())
-}
-
 /// Whether a list is announced by the notification for resources, which is for templates as well.
 fn is_of_resources(kind: &ComponentKind) -> bool {
     matches!(kind, ComponentKind::Resource | ComponentKind::ResourceTemplate)
 }
 
-/// Notifies a client that a resource has changed, if it has subscribed to it.
-async fn tell_updated(
+/// Notifies a client of the older era of a change, if it is of a list or of a resource that it has subscribed to.
+async fn tell(
     peer: &Peer<RoleServer>,
     client: &Client,
-    updated: &str,
+    change: Change,
 ) -> Result<(), rmcp::ServiceError> {
-    let wanted = client.subscribed.lock().keys().any(|subscribed| concerns(updated, subscribed));
-    if wanted {
-        peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(updated)).await?;
+    match change {
+        Change::Lists(kinds) => {
+            if kinds.contains(&ComponentKind::Tool) {
+                peer.notify_tool_list_changed().await?;
+            }
+            if kinds.contains(&ComponentKind::Prompt) {
+                peer.notify_prompt_list_changed().await?;
+            }
+            if kinds.iter().any(is_of_resources) {
+                peer.notify_resource_list_changed().await?;
+            }
+        }
+        Change::Resource(ref updated) => {
+            let wanted = client.subscribed.lock().keys().any(|subscribed| change.is_of(subscribed));
+            if wanted {
+                tell_updated(peer, updated).await?;
+            }
+        }
+        Change::Resources => {
+            let subscribed: Vec<String> = client.subscribed.lock().keys().cloned().collect();
+            for uri in subscribed {
+                tell_updated(peer, &uri).await?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Notifies a client of the lists that have changed.
-async fn tell(
-    peer: &Peer<RoleServer>,
-    changed: &[ComponentKind],
-) -> Result<(), rmcp::ServiceError> {
-    if changed.contains(&ComponentKind::Tool) {
-        peer.notify_tool_list_changed().await?;
-    }
-    if changed.contains(&ComponentKind::Prompt) {
-        peer.notify_prompt_list_changed().await?;
-    }
-    if changed.iter().any(is_of_resources) {
-        peer.notify_resource_list_changed().await?;
-    }
-    Ok(())
+async fn tell_updated(peer: &Peer<RoleServer>, uri: &str) -> Result<(), rmcp::ServiceError> {
+    peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::millis;
+use crate::duration::millis;
 
 /// The times that make up `waited_ms` and `connect_ms`.
 #[derive(Debug, Clone, Copy, Default)]

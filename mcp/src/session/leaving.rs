@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::duration::millis;
 use crate::process::teardown::ChildLeft;
 use crate::report::{Delete, LeavePhase, LeaveReport, PhaseReport};
 
@@ -79,9 +80,4 @@ impl Record {
             self.phases.push(PhaseReport { phase, ms: millis(began.elapsed()) });
         }
     }
-}
-
-/// Whole milliseconds, cut off.
-pub(crate) fn millis(duration: std::time::Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -151,6 +151,11 @@ impl Ear<'_> {
 
     /// A stream was opened here. Notices of the time before are lost: of the lists since they were read, and of a resource
     /// since its subscription was interrupted.
+    ///
+    /// So the lists of each server with such a stream are read twice, once before users see the session and once here. Only a
+    /// list that is requested after the acknowledgement has come is known to miss no change: the server may read the list, then
+    /// change it, then begin to report. To wait for the acknowledgement before the first reading would cost each connect one
+    /// more round trip, and as long as its time limit with a server that does not acknowledge.
     fn missed(self, topic: &Topic, stream: &Listening) {
         let notices = &self.held.side.pending.notices;
         match topic {

@@ -31,7 +31,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The lists that could not be read, each with the reason.
 type Broken = BTreeMap<ComponentKind, Fault>;
 
-/// Reads the lists that have changed, for ever. A list that could not be read is read again, also without a further notice.
+/// Reads the lists that have changed, for ever. A list that could not be read is read again without a notice, unless the
+/// server has refused it: a refusal stands until the server, or a user, gives a reason to ask again.
 pub(super) async fn keep_lists(
     berth: Berth<'_>,
     held: &Held,
@@ -40,12 +41,12 @@ pub(super) async fn keep_lists(
 ) -> Infallible {
     let notices = &held.side.pending.notices;
     let mut rested = Instant::now();
-    let mut failed: BTreeSet<_> = broken.keys().copied().collect();
+    let mut failed = Failed::of(broken);
     let mut tries = 0;
     loop {
         // Boxed, because an idle session must not keep room for it.
-        let again = (!failed.is_empty() && tries < TRIES)
-            .then(|| Box::pin(tokio::time::sleep(pause(tries))));
+        let again = (!failed.lists.is_empty() && tries < TRIES)
+            .then(|| Box::pin(tokio::time::sleep(pause(tries).max(failed.wait))));
         tokio::select! {
             () = notices.a_list_changed() => {
                 tokio::time::sleep_until(rested.max(Instant::now() + SETTLE)).await;
@@ -53,16 +54,33 @@ pub(super) async fn keep_lists(
             Some(()) = OptionFuture::from(again) => {}
         }
         let mut kinds = notices.changed_lists();
-        kinds.append(&mut failed);
-        match read(berth, held, link, &kinds).await {
+        kinds.append(&mut failed.lists);
+        failed = match read(berth, held, link, &kinds).await {
             Some(offers) => {
-                failed.extend(offers.broken.keys());
+                let failed = Failed::of(&offers.broken);
                 relist(berth, held, (claim, broken), kinds, offers);
+                failed
             }
-            None => failed = kinds,
-        }
-        tries = if failed.is_empty() { 0 } else { tries + 1 };
+            None => Failed { lists: kinds, wait: Duration::ZERO },
+        };
+        tries = if failed.lists.is_empty() { 0 } else { tries + 1 };
         rested = Instant::now() + REST;
+    }
+}
+
+/// The lists that could not be read, and that the server may give later.
+#[derive(Debug)]
+struct Failed {
+    lists: BTreeSet<ComponentKind>,
+    /// The longest pause that the server asks for.
+    wait: Duration,
+}
+
+impl Failed {
+    fn of(broken: &Broken) -> Self {
+        let failed = || broken.iter().filter(|(_, fault)| !fault.is_refusal);
+        let wait = failed().filter_map(|(_, fault)| fault.wait).max().unwrap_or_default();
+        Self { lists: failed().map(|(kind, _)| *kind).collect(), wait }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::leaving::millis;
 use super::start::{Left, Life, interrupted};
 use super::{Finished, Listing, Session};
 use crate::component::ComponentKind;
+use crate::duration::millis;
 use crate::error::ConnectError;
 use crate::fault::Fault;
 use crate::report::{ErrorReport, Outcome, ServerReport, SessionInfo};

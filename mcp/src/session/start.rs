@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::attempt::{Berth, Held};
-use super::leaving::{Leaving, millis};
+use super::leaving::Leaving;
 use super::naming::{Claim, Conflict, Named};
 use super::pump::Pumps;
 use super::restarting::Comebacks;
 use super::{Connection, Listing, Live, Session, Shared, Stage, Turn};
 use super::{connecting, listening, refreshing, reporting};
 use crate::component::ComponentKind;
+use crate::duration::millis;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::report::{LeaveReport, Outcome, SessionInfo};

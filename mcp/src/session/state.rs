@@ -2,9 +2,9 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::leaving::millis;
 use super::{Session, Stage};
 use crate::component::ComponentKind;
+use crate::duration::millis;
 use crate::state::{SessionStage, SessionState};
 
 impl Session {

@@ -10,7 +10,7 @@ use crate::params::CallOptions;
 use crate::wire::Question;
 
 impl Session {
-    /// Subscribes to the resource at `uri`.
+    /// Subscribes to the resource at `uri`. `false` if there is a subscription already.
     ///
     /// # Cancel safety
     ///
@@ -22,10 +22,10 @@ impl Session {
         name: &str,
         uri: String,
         usual: Option<Duration>,
-    ) -> Result<(), CallError> {
+    ) -> Result<bool, CallError> {
         let alone = self.subscribing.clone().lock_owned().await;
         if !self.subscribed.send_if_modified(|subscribed| subscribed.insert(uri.clone())) {
-            return Ok(());
+            return Ok(false);
         }
         // Inserted before the request, because the owner drops the stream of a resource that is not in the set.
         let change = Change { session: self, live, uri: uri.clone(), alone: Some(alone) };
@@ -39,7 +39,7 @@ impl Session {
             }
             Err(_) => drop(change),
         }
-        asked.map(drop)
+        asked.map(|_| true)
     }
 
     /// Ends a subscription. There is none afterwards, even if the server answers with an error.

@@ -1,11 +1,11 @@
 //! The record of the attempts to connect: the time that each of them spends in each phase.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::duration::millis;
 use crate::report::{AttemptReport, ConnectPhase, ConnectPhaseReport};
 
 /// Attempts beyond this number are forgotten, the oldest first: a server that is started again and again has any number.
@@ -88,12 +88,10 @@ impl Current {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

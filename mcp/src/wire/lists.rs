@@ -32,6 +32,10 @@ use crate::report::Outcome;
 const IN_TURN: Duration = Duration::from_millis(500);
 /// JSON-RPC's "method not found".
 const METHOD_NOT_FOUND: i64 = -32601;
+/// The other errors by which a server says that it will never answer such a request: JSON-RPC's "invalid request" and "invalid
+/// params", and those of the newer era for a header, a capability and a revision. SDKs send other codes for failures of the
+/// moment.
+const REFUSED: [i64; 5] = [-32600, -32602, -32020, -32021, -32022];
 
 /// One component of a server.
 #[derive(Debug, Clone)]
@@ -211,15 +215,20 @@ where
             }
             Err(CallFailure::Rejected { code, message, .. }) => {
                 let text = format!("the server rejected it: {} (code {code})", clipped(&message));
-                Fault::new(Outcome::ProtocolError, text)
+                // A cursor is refused if the list has changed since the page before.
+                let is_refusal = code == METHOD_NOT_FOUND || REFUSED.contains(&code);
+                Fault::new(Outcome::ProtocolError, text).refused(is_refusal && number == 1)
             }
             Err(CallFailure::Failed(fault)) => fault,
         };
+        let (wait, is_refusal) = (failed.wait, failed.is_refusal);
         let outcome = match failed.outcome {
             Outcome::ProtocolError => Outcome::ProtocolError,
             _ => Outcome::UpstreamError,
         };
-        let fault = Fault::caused(outcome, format!("{place} cannot be read"), failed);
+        let fault = Fault::caused(outcome, format!("{place} cannot be read"), failed)
+            .asking_to_wait(wait)
+            .refused(is_refusal);
         recorder.warn(fault.line());
         read.broken.insert(list.kind(), fault);
         return Ok(read);

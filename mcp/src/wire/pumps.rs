@@ -13,11 +13,13 @@ use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 
 use super::hearing::{Hearing, ToServer, last_answers};
+use super::inbox::{Inbox, Over};
 use super::incoming::{self, Incoming};
 use super::lent::Lent;
 use super::lines::{LINE_LIMIT, Line, Lines};
 use super::pending::Pending;
 use super::recorder::Recorder;
+use super::skeleton::Skeleton;
 use super::stop::Stop;
 use super::unplaced::Unplaced;
 use crate::fault::{Fault, Flattened};
@@ -135,15 +137,15 @@ async fn write(
 async fn read(
     pipe: impl AsyncRead + Unpin,
     pipes: Pipes,
-    inbox: mpsc::Sender<Box<ServerJsonRpcMessage>>,
+    messages: mpsc::Sender<Box<ServerJsonRpcMessage>>,
     pending: Arc<Pending>,
     recorder: Arc<Recorder>,
     hearing: watch::Receiver<Hearing>,
 ) {
     let mut lines = Lines::of(BufReader::new(pipe));
     let mut last_answers = std::pin::pin!(last_answers(hearing, &pending, &recorder));
-    let mut unplaced = Unplaced::default();
-    let note = |what: &str| recorder.note(format!("{what}, on {}", pipes.output()));
+    let (pending, recorder, transport) = (&*pending, &*recorder, pipes.output());
+    let mut inbox = Inbox { messages, pending, recorder, transport, unplaced: Unplaced::default() };
     'messages: loop {
         // A line that is in the buffer costs no budget otherwise, so a child that floods its output would keep the thread.
         tokio::task::coop::consume_budget().await;
@@ -154,13 +156,12 @@ async fn read(
                 let line = tokio::select! {
                     biased;
                     () = &mut last_answers => break 'messages,
-                    () = unplaced.due() => None,
+                    () = inbox.due() => None,
                     line = &mut next => Some(line),
                 };
                 // At the end of the pipe no other answer comes.
                 if matches!(line, None | Some(Ok(Line::End) | Err(_)))
-                    && let Some(answer) = unplaced.release(&pending, note)
-                    && inbox.send(Box::new(answer)).await.is_err()
+                    && let Err(Over) = inbox.release().await
                 {
                     break 'messages;
                 }
@@ -169,44 +170,18 @@ async fn read(
                 }
             }
         };
-        let incoming = match line {
-            Ok(Line::Whole) => incoming::read(lines.line(), &pending, None),
-            Ok(Line::TooLong(skeleton)) => {
-                let why = format!("its line has more than {LINE_LIMIT} bytes");
-                let answered = incoming::answered(&skeleton, &why, &pending);
-                if answered.is_empty() {
-                    note(&format!("a line of more than {LINE_LIMIT} bytes"));
-                }
-                answered
-            }
+        let read = match line {
+            Ok(Line::Whole) => incoming::read(lines.line(), pending, None),
+            Ok(Line::TooLong(skeleton)) => too_long(&skeleton, pending),
             Ok(Line::End) => return,
             Err(error) => {
-                let text = format!("the server's {} cannot be read", pipes.output());
+                let text = format!("the server's {transport} cannot be read");
                 recorder.fault(Fault::caused(Outcome::ProtocolError, text, error));
                 return;
             }
         };
-        if let Some(what) = unplaced.refuted(&pending) {
-            note(&what);
-        }
-        for incoming in incoming {
-            match incoming {
-                Incoming::Noise(what) => note(&what),
-                Incoming::Unplaced(error, request) => {
-                    if let Some(what) = unplaced.hold(error, request) {
-                        note(&what);
-                    }
-                }
-                Incoming::Message(mut message, mark) => {
-                    recorder.secrets().hide_in(&mut message);
-                    if let Some(mark) = mark {
-                        recorder.warn(mark);
-                    }
-                    if inbox.send(Box::new(message)).await.is_err() {
-                        break 'messages;
-                    }
-                }
-            }
+        if let Err(Over) = inbox.pass_on(read).await {
+            break;
         }
     }
     // The session ends here.
@@ -217,26 +192,42 @@ async fn read(
     }
 }
 
+/// The answers in a line that is not kept, because of its length.
+fn too_long(skeleton: &Skeleton, pending: &Pending) -> Vec<Incoming> {
+    let why = format!("its line has more than {LINE_LIMIT} bytes");
+    let answered = incoming::answered(skeleton, &why, pending);
+    if answered.is_empty() {
+        return vec![Incoming::Noise(format!("a line of more than {LINE_LIMIT} bytes"))];
+    }
+    answered
+}
+
 /// Carries messages in both directions over a transport of rmcp. A message that it has read is serialised again, so that it
 /// is examined like the messages of every other server.
 pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queues: Queues) {
-    let Queues { mut outgoing, incoming, stop, pending, recorder } = queues;
+    let Queues { mut outgoing, incoming: messages, stop, pending, recorder } = queues;
     let broken = |error: &(dyn std::error::Error + 'static)| {
         let text = "the adopted transport is broken";
         recorder.fault(Fault::caused(Outcome::ProtocolError, text, Flattened::of(error)));
     };
-    let mut unplaced = Unplaced::default();
-    let note = |what: &str| recorder.note(format!("{what}, on the adopted transport"));
+    let mut inbox = Inbox {
+        messages,
+        pending: &pending,
+        recorder: &recorder,
+        transport: "the adopted transport",
+        unplaced: Unplaced::default(),
+    };
     // One message after the other; the transport is read meanwhile.
     let mut sending: Option<BoxFuture<'static, Result<(), T::Error>>> = None;
     loop {
-        tokio::select! {
+        let passed_on = tokio::select! {
             biased;
             Some(sent) = async { Some(sending.as_mut()?.await) }, if sending.is_some() => {
                 sending = None;
                 if let Err(error) = sent {
                     return broken(&error);
                 }
+                Ok(())
             }
             line = outgoing.recv(), if sending.is_none() => {
                 let Some(line) = line else { return };
@@ -245,43 +236,19 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
                 if let Ok(message) = serde_json::from_slice::<ClientJsonRpcMessage>(&line) {
                     sending = Some(transport.send(message).boxed());
                 }
+                Ok(())
             }
             () = stop.requested(), if sending.is_none() => return,
-            () = unplaced.due() => {
-                if let Some(answer) = unplaced.release(&pending, note)
-                    && incoming.send(Box::new(answer)).await.is_err()
-                {
-                    return;
-                }
-            }
+            () = inbox.due() => inbox.release().await,
             message = transport.receive() => {
                 // At its end the queue is dropped, which ends the session.
                 let Some(message) = message else { return };
                 let text = serde_json::to_vec(&message).unwrap_or_default();
-                let read = incoming::read(&text, &pending, None);
-                if let Some(what) = unplaced.refuted(&pending) {
-                    note(&what);
-                }
-                for incoming_message in read {
-                    match incoming_message {
-                        Incoming::Noise(what) => note(&what),
-                        Incoming::Unplaced(error, request) => {
-                            if let Some(what) = unplaced.hold(error, request) {
-                                note(&what);
-                            }
-                        }
-                        Incoming::Message(mut message, mark) => {
-                            recorder.secrets().hide_in(&mut message);
-                            if let Some(mark) = mark {
-                                recorder.warn(mark);
-                            }
-                            if incoming.send(Box::new(message)).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                }
+                inbox.pass_on(incoming::read(&text, &pending, None)).await
             }
+        };
+        if let Err(Over) = passed_on {
+            return;
         }
     }
 }

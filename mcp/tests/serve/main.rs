@@ -1,6 +1,7 @@
 //! The gateway: a fleet of servers behind one endpoint, tested with the protocol's own client and with raw HTTP.
 
 mod ask;
+mod begins;
 mod changes;
 mod clients;
 mod command;

@@ -24,6 +24,7 @@ mod lists;
 mod live_lists;
 mod names;
 mod real_server;
+mod refused_lists;
 mod requests;
 mod restarts;
 mod rounds;

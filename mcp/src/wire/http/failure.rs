@@ -88,15 +88,22 @@ impl Failure {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Send(error) => error.is_builder(),
-            Self::Status { status, .. } => {
-                status.is_client_error()
-                    && !matches!(
-                        *status,
-                        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-                    )
-            }
+            Self::Status { .. } => self.is_refusal(),
             Self::Body(_) | Self::Broken(_) | Self::NoAnswer { .. } => false,
             _ => true,
+        }
+    }
+
+    /// Whether the server has refused the request, and would refuse it again.
+    fn is_refusal(&self) -> bool {
+        use StatusCode as Code;
+        match self {
+            Self::Status { status, .. } => {
+                let is_of_the_moment =
+                    matches!(*status, Code::TOO_MANY_REQUESTS | Code::REQUEST_TIMEOUT);
+                status.is_client_error() && !is_of_the_moment
+            }
+            _ => false,
         }
     }
 
@@ -176,7 +183,7 @@ impl Failure {
             }
             Self::Status { status, challenges, wait, words } => {
                 let fault = refused(session, kind, *status, *wait, challenges, words.as_deref());
-                fault.asking_to_wait(*wait)
+                fault.asking_to_wait(*wait).refused(self.is_refusal())
             }
             Self::Told(fault) => fault.clone(),
         }

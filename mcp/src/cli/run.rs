@@ -1,28 +1,27 @@
-//! A group from its start to its end, with the signals that may come in between.
+//! The run of a command that works with a group and then closes it, with the signals that may come in between.
 //!
-//! Both commands have the same course: work with the group, then leaving it. The first signal
-//! interrupts the work, a second one forces the leaving, and there is a report in every case.
+//! The first signal interrupts the work, a second one forces the close, and there is a report in every case.
 
 use moored_mcp::{CloseReport, SessionGroup};
 
 use super::signals::{Caught, Signals};
 
-/// The end of such a course.
+/// The end of such a run.
 #[derive(Debug)]
 pub(crate) struct Ended<T> {
     /// The result of the work; `None` if a signal interrupted it.
     pub work: Option<T>,
-    /// The report of leaving the group.
+    /// The report of closing the group.
     pub report: CloseReport,
     /// The first signal, which decides the exit status.
     pub caught: Option<Caught>,
 }
 
-/// Does `work` with the group, then leaves it.
+/// Does `work` with the group, then closes it.
 ///
 /// `notice` tells a person that a signal was received. A signal during `work` drops it: the group owns every session
 /// that the work has begun, and reports it.
-pub(crate) async fn sail<T>(
+pub(crate) async fn run_and_close<T>(
     group: &SessionGroup,
     signals: &mut Signals,
     notice: impl Fn(&str),

@@ -1,0 +1,80 @@
+//! The end of a pump that reads: the messages of a server are passed on to the session here.
+
+use rmcp::model::ServerJsonRpcMessage;
+use tokio::sync::mpsc;
+
+use super::incoming::Incoming;
+use super::pending::Pending;
+use super::recorder::Recorder;
+use super::unplaced::Unplaced;
+
+/// The session of a transport, as the pump that reads the transport sees it.
+pub(super) struct Inbox<'a> {
+    pub(super) messages: mpsc::Sender<Box<ServerJsonRpcMessage>>,
+    pub(super) pending: &'a Pending,
+    pub(super) recorder: &'a Recorder,
+    /// The name of the transport, in notes.
+    pub(super) transport: &'static str,
+    pub(super) unplaced: Unplaced,
+}
+
+/// The session takes no more messages.
+pub(super) struct Over;
+
+impl Inbox<'_> {
+    /// Passes on the result of reading one text. Noise is noted; an error without an id may be held.
+    pub(super) async fn pass_on(&mut self, read: Vec<Incoming>) -> Result<(), Over> {
+        if let Some(what) = self.unplaced.refuted(self.pending) {
+            self.note(&what);
+        }
+        for incoming in read {
+            match incoming {
+                Incoming::Noise(what) => self.note(&what),
+                Incoming::Unplaced(error, request) => {
+                    if let Some(what) = self.unplaced.hold(error, request) {
+                        self.note(&what);
+                    }
+                }
+                Incoming::Message(mut message, mark) => {
+                    self.recorder.secrets().hide_in(&mut message);
+                    if let Some(mark) = mark {
+                        self.recorder.warn(mark);
+                    }
+                    self.send(message).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ready when the time of the held error is over; never if none is held.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn due(&self) {
+        self.unplaced.due().await;
+    }
+
+    /// Decides about the held error, if one is held.
+    pub(super) async fn release(&mut self) -> Result<(), Over> {
+        let (recorder, transport) = (self.recorder, self.transport);
+        let answer = self.unplaced.release(self.pending, |what| note(recorder, transport, what));
+        match answer {
+            Some(answer) => self.send(answer).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&self, message: ServerJsonRpcMessage) -> Result<(), Over> {
+        self.messages.send(Box::new(message)).await.map_err(|_| Over)
+    }
+
+    fn note(&self, what: &str) {
+        note(self.recorder, self.transport, what);
+    }
+}
+
+fn note(recorder: &Recorder, transport: &str, what: &str) {
+    recorder.note(format!("{what}, on {transport}"));
+}
