@@ -74,7 +74,8 @@ http() {
     local name=$1
     shift
     rm -f "$work/$name.port"
-    PORT=0 PORT_FILE=$work/$name.port NODE_OPTIONS="--require $here/loopback.cjs" "$@" >"$work/$name.log" 2>&1 </dev/null &
+    # A server may listen for readers of its metrics as well, before it listens for clients.
+    OTEL_SDK_DISABLED=true PORT=0 PORT_FILE=$work/$name.port NODE_OPTIONS="--require $here/loopback.cjs" "$@" >"$work/$name.log" 2>&1 </dev/null &
     started+=($!)
     until_true test -s "$work/$name.port" || {
         fail "$name did not listen: $(tail -n 5 "$work/$name.log")"
