@@ -20,8 +20,8 @@
 //!    children of a group and stays in a scope are cancelled themselves; they are linked from the start. A
 //!    region that is *dropped* with a cancelled region around it keeps that region's reason when it leaves,
 //!    for later questions.
-//! 6. Numbers grow: of two regions that are entered in one task, the later one has the larger number.
-//!    Sorting by it is last in, first out, in any order of drops (R7).
+//! 6. Stacks and groups have numbers that grow: of two that are entered in one task, the later one has the larger number.
+//!    Sorting their exits by it is last in, first out, in any order of drops (R7).
 //!
 //! # Lock order
 //!

@@ -206,13 +206,13 @@ impl CancelScope {
 
 /// Asks `node` to wind down, at a user's request.
 pub(crate) fn stop(node: &Arc<Node>, at: &'static Location<'static>) {
-    look_at_clock(node);
+    ask_clock(node);
     resume_panic(request::stop(node, requested(None, at)));
 }
 
 /// Asks `node` to wind down within `grace`, at a user's request.
 pub(crate) fn stop_within(node: &Arc<Node>, grace: Duration, at: &'static Location<'static>) {
-    look_at_clock(node);
+    ask_clock(node);
     resume_panic(request::stop_within(node, grace, requested(None, at)));
 }
 
@@ -222,9 +222,9 @@ pub(crate) fn request(
     message: Option<Cow<'static, str>>,
     at: &'static Location<'static>,
 ) {
-    look_at_clock(node);
+    ask_clock(node);
     // A child is cancelled with its group, so the times of the group come before the request too.
-    unwind::quietly(|| time::look_at_clock_around_child(node));
+    unwind::quietly(|| time::ask_clock_around_child(node));
     if !look::is_cancelled_itself(node) && !node.has_left() {
         resume_panic(request::cancel_for_user(node, requested(message, at)));
     }
@@ -240,8 +240,8 @@ pub(crate) fn requested(
 
 /// A deadline that has passed counts before the request. A panic of the clock is caught, so that the request is made
 /// all the same, also in a drop.
-fn look_at_clock(node: &Arc<Node>) {
-    unwind::quietly(|| time::look_at_clock(node));
+fn ask_clock(node: &Arc<Node>) {
+    unwind::quietly(|| time::ask_clock(node));
 }
 
 /// Resumes the panic of a waker in the caller that made the request; discards it while the thread

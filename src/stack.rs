@@ -8,8 +8,8 @@ mod run;
 mod work;
 
 pub use close::{Close, CloseError};
+pub(crate) use held::Loan;
 pub use held::{Held, Later, LocalLater, SendLater};
-pub(crate) use held::{Loan, reclaim};
 pub use resource::{Enter, Resource};
 pub use run::StackRun;
 pub(crate) use work::Deferred;

@@ -134,9 +134,9 @@ impl Gate {
 
     /// For a request to a child alone: a time of the group that has come counts before it. A panic of the clock ends here,
     /// because the request is made all the same.
-    pub(super) fn look_at_clock(&self) {
+    pub(super) fn ask_clock(&self) {
         if let Some(group) = self.group.upgrade() {
-            unwind::quietly(|| time::look_at_clock_of_group(&group));
+            unwind::quietly(|| time::ask_clock_of_group(&group));
         }
     }
 

@@ -105,7 +105,7 @@ impl<T> Slot<T> {
             return request(&node, None, at);
         }
         if let Some(gate) = self.gate() {
-            gate.look_at_clock();
+            gate.ask_clock();
         }
         let reason = requested(None, at);
         let (node, before) = {

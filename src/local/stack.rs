@@ -4,9 +4,7 @@ use crate::identity::TaskId;
 use crate::reason::Leaving;
 use crate::region::{Exit, ExitWork, LocalExit};
 use crate::released::{Handover, Released, sealed};
-use crate::stack::{
-    Close, Deferred, ExitOutput, ExitStack as Stack, Loan, LocalLater, StackRun, reclaim,
-};
+use crate::stack::{Close, Deferred, ExitOutput, ExitStack as Stack, Loan, LocalLater, StackRun};
 use crate::sync::Arc;
 use crate::wrong_task::{Rejected, accepted, admitted};
 use std::fmt;
@@ -22,8 +20,8 @@ pub type Held<T> = crate::stack::Held<T, LocalLater<T>>;
 /// An [`ExitStack`](crate::ExitStack) with exits that need not be `Send`: neither is the stack, nor its `run`.
 ///
 /// The docs of that type apply. It has no `enter`, because a [`Resource`](crate::Resource) is `Send`: a value that stays
-/// on its thread is opened, and then [held](ExitStack::hold). An exit that is adopted by a region polled on another thread cannot run
-/// there: it is recorded as failed, and its work is dropped on its own thread when that thread ends.
+/// on its thread is opened, and then [held](ExitStack::hold). An exit that is adopted by a region polled on another thread cannot
+/// run there: it is recorded as failed, and its work is dropped on its own thread when that thread ends.
 ///
 /// # Task affinity
 ///
@@ -212,25 +210,19 @@ impl ExitStack {
         F: Future + 'static,
         F::Output: ExitOutput,
     {
-        let loan: Arc<Loan<T, LocalLater<T>>> = Loan::new();
+        let loan = Loan::new();
         let (back, home) = (Arc::clone(&loan), Arc::downgrade(self.stack.node()));
         let registered = self.register("hold", at, give_back, |give_back| {
             let number = self.stack.exits().number();
-            Deferred::closure(move |why: &Leaving| {
-                let why = why.clone();
-                let give_back = move |value| call(give_back, value, why);
-                reclaim(&back, number, give_back, |give_back| {
-                    LocalLater::new(move |value| {
-                        let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit::new(LocalExit::new(work, at, home), at)
-                    })
-                })
+            back.exit(number, (give_back, call), move |give_back, call, why| {
+                LocalLater(Box::new(move |value| {
+                    let work =
+                        Deferred::closure(move |_: &Leaving| Ok(call(give_back, value, why)));
+                    Exit::new(LocalExit::new(work, at, home), at)
+                }))
             })
         });
-        match registered {
-            Ok(()) => Ok(Held::new(value, loan)),
-            Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
-        }
+        loan.held(value, registered)
     }
 
     /// As that of the stack inside, for work that stays on this thread.

@@ -51,6 +51,7 @@ impl Abreast for Wave {
             if self.abreast.poll(cx, tally).is_pending() || running.is_pending() {
                 return Poll::Pending;
             }
+            // Nothing in the wave is pending (invariants 1 and 2).
             let Some(batch) = self.waiting.last_mut() else { return Poll::Ready(()) };
             let Batch { why, home, exits, .. } = batch;
             match exit::run(|| exits.pop(), home, why, cx, tally) {
@@ -73,7 +74,7 @@ impl Abreast for Running {
 
 /// The waves that a region runs beside its body: its lane.
 impl Crowd<Wave> {
-    /// Takes the waves that have reached the region since the last look: one wave for each task
+    /// Takes the waves that have reached the region since its last poll: one wave for each task
     /// of origin.
     pub(super) fn take_in(&mut self, mut arrived: Vec<Wave>) {
         if arrived.len() <= 1 {

@@ -163,8 +163,7 @@ fn next_base() -> u32 {
     count
 }
 
-/// Does not restore the state if `caught` unwinds, so `caught` has to catch the panics of user
-/// code.
+/// Does not restore the state if `caught` unwinds, so `caught` has to catch the panics of user code (invariant 1).
 #[inline(always)]
 fn enter_node<R>(
     node: &mut Option<Arc<Node>>,

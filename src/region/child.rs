@@ -1,4 +1,10 @@
 //! A child's future: it is polled alone until its region needs a node (R19).
+//!
+//! # Invariants
+//!
+//! 1. `framed` is there from the moment in which the child gets its node: in a poll or the drop, or before the first poll.
+//! 2. While it has none, no waker of its run is registered: after a request to its group, the group's `run` polls it; a request
+//!    through its handle wakes the waker of its row.
 
 use super::ambient::{self, Light, Reach};
 use super::body::{Body, InPlace};

@@ -77,8 +77,8 @@ impl ChildId {
         })
     }
 
-    /// Makes its node, which gets the requests that `parent` got before. A request of the child's own comes with
-    /// [`pass_request`](ChildId::pass_request).
+    /// Makes its node, at one of the times of invariant 1. The node gets the requests that `parent` got before. A request of the
+    /// child's own comes with [`pass_request`](ChildId::pass_request).
     pub(crate) fn node(
         &self,
         parent: &Arc<Node>,

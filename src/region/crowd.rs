@@ -1,5 +1,10 @@
 //! Work that a region runs side by side in its polls. It polls each of a few pieces in every poll; of more than a few it
 //! polls only the pieces that were woken (R19).
+//!
+//! # Invariants
+//!
+//! 1. A piece in `few` was polled with the region's waker, or not yet: it is polled whenever the crowd is.
+//! 2. A piece in `many` has a waker of its own, with which it was polled, so a wake-up finds it.
 
 use super::tally::Tally;
 use crate::wakers::Roster;
@@ -16,7 +21,7 @@ pub(super) trait Abreast {
 const FEW: usize = 8;
 
 pub(crate) struct Crowd<T> {
-    /// All pieces; or, if there are more than a few, the pieces that have come since the last poll.
+    /// All pieces; or, if there are more than a few, the pieces that have come since the last poll (invariant 1).
     few: Vec<T>,
     many: Option<Box<Roster<T>>>,
 }
@@ -82,7 +87,7 @@ impl<T: Abreast> Crowd<T> {
     }
 }
 
-/// Polls the pieces that were woken, and those that have arrived.
+/// Polls the pieces that were woken, and those that have arrived, which get a waker of their own (invariant 2).
 fn poll_woken<T: Abreast>(
     many: &mut Roster<T>,
     arrived: Vec<T>,

@@ -123,7 +123,8 @@ impl<T: Set> Draft<T> {
             Some(node) => node,
             None => self.node.fill(self.fresh_node()),
         };
-        if self.stamp.has_left_or_will_look() {
+        // The run may have left the region since without a node (invariant 1).
+        if self.stamp.has_left_or_will_find_node() {
             self.leave(node);
         }
         node
@@ -204,8 +205,7 @@ impl<T: Set> Draft<T> {
         Some((task, root, [deadline, due].into_iter().flatten().min()))
     }
 
-    /// Records that the region is entered; an error if it was before. For a draft that other threads can
-    /// reach.
+    /// Records that the region is entered; an error if it was before (invariant 2). For a draft that other threads can reach.
     #[inline]
     pub(super) fn note_entered(
         &self,
@@ -298,8 +298,8 @@ impl<T: Set> Draft<T> {
         self.made().map_or_else(|| self.stamp.has_left(), |node| node.has_left())
     }
 
-    /// Records that the region has been left without a node. For a draft that other threads can
-    /// reach.
+    /// Records that the region has been left without a node. For a draft that other threads can reach: one of them may store a
+    /// node meanwhile (invariant 1).
     #[inline]
     pub(super) fn note_left(&self) {
         self.stamp.leave();

@@ -65,9 +65,11 @@ fn enter_around(
     let (parent, sheltered) = around_here();
     let owner = owner::within(parent.as_ref());
     let attended = if owner.task != 0 && node.kind != Kind::Task { attended } else { 0 };
+    // Before this region looks outwards, below (invariant 2).
     quiet::note_enclosed(parent.as_ref());
     let awaited = {
         let mut inner = node.inner.lock();
+        // Another thread may have entered it meanwhile (invariant 1).
         if node.has(ENTERED) {
             return None;
         }
@@ -172,7 +174,8 @@ pub(super) fn attend(
 }
 
 /// Links a region that is entered now, if a waiter registered before there was a region around it; or if it is a
-/// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled.
+/// shield, because a shield has to be woken by a cancellation outside: it holds only while it is polled (invariant 1 of
+/// `shields`).
 fn link_up_if(node: &Arc<Node>, awaited: bool) {
     if awaited || node.has(SHIELD) {
         links::link_up_and_look(node);
@@ -230,7 +233,7 @@ pub(crate) fn take_over(node: &Arc<Node>, dropped: bool) -> bool {
     true
 }
 
-/// Makes `parent` the region around this one.
+/// Makes `parent` the region around this one (invariant 3 of the room).
 fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
     quiet::note_enclosed(parent.as_ref());
     let (former, key, links_up) = {
@@ -259,7 +262,7 @@ fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
 }
 
 /// Prepares for this region to be moved inside `inner`. If this region is around `inner`, it would then be inside
-/// itself, and a walk outwards would not end. So the region directly inside this one, on the way to `inner`, is
+/// itself, and a walk outwards would not end (invariant 3). So the region directly inside this one, on the way to `inner`, is
 /// moved to the region around this one first.
 fn move_out_of_the_way_to(node: &Arc<Node>, inner: &Arc<Node>) {
     let mut directly_inside = Arc::clone(inner);

@@ -199,7 +199,7 @@ pub(super) fn run_light(
     Some((parked, node))
 }
 
-/// Polls the exit, and drops it when it has ended, with its region current.
+/// Polls the exit, and drops it when it has ended. The caller has made the region of the exit current (invariant 1).
 fn poll_once(
     exit: &mut Option<Exit>,
     registered_at: &'static Location<'static>,
@@ -222,7 +222,7 @@ fn poll_once(
             Some(outcome) => tally.exit_ended(registered_at, Ok(outcome)),
         },
         Err(payload) => {
-            // The panic may be that of the drop of an exit that has ended.
+            // The panic may be that of the drop of an exit that has ended (invariant 2).
             if let Some(outcome) = ended {
                 tally.exit_ended(registered_at, Ok(outcome));
             }

@@ -1,4 +1,9 @@
 //! The exits that a region owns and has not begun (R14).
+//!
+//! # Invariants
+//!
+//! 1. The exits are a list through the exits themselves, the last one first, so that a stack allocates nothing beside them.
+//! 2. The list is dropped in a loop, and each exit in it alone, because a stack may have 10,000 of them.
 
 use super::tally::ExitError;
 use crate::reason::Leaving;
@@ -80,8 +85,7 @@ impl Exit {
     }
 }
 
-/// Exits of one region; the one that was registered last is taken first. They are a list, so that a stack allocates nothing
-/// beside its exits.
+/// Exits of one region; the one that was registered last is taken first (invariant 1).
 #[derive(Default)]
 pub(crate) struct Exits {
     last: Option<Exit>,
@@ -131,7 +135,7 @@ impl From<Exit> for Exits {
 }
 
 impl Drop for Exits {
-    /// Drops the exits in a loop and not by recursion, because a stack may have 10,000 of them (R14).
+    /// In a loop and not by recursion (R14, invariant 2).
     #[inline]
     fn drop(&mut self) {
         while self.pop().is_some() {}

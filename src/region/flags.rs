@@ -7,7 +7,8 @@
 //! 2. A thread that holds the lock reads the current value. Any other thread loads with `Acquire`: it sees each bit together
 //!    with all that its setter wrote before, and may read a bit late. Code that must not miss a bit takes the lock, or
 //!    registers for a wake-up first and loads after.
-//! 3. `ENTERED`, `LEFT`, `CANCELLED`, `STOP`, `BELOW`, `STAY` and `CLOCKED` of a region that is not handed over stay set.
+//! 3. `ENTERED`, `LEFT`, `CANCELLED`, `STOP`, `BELOW`, `STAY` and `CLOCKED` stay set, the last one unless the region is handed
+//!    over (invariant 1 of the room).
 //!
 //! Each bit below names the code that sets and clears it, and the code that depends on it.
 
@@ -49,8 +50,8 @@ pub(super) const REWAKE: u32 = 1 << 6;
 pub(super) const ROOT: u32 = 1 << 7;
 /// The region was entered inside an exit: a cancellation outside the exit does not reach it (R14).
 ///
-/// Set when the region is entered, or handed over; cleared by `enter::take_over` and `stay::stay_in`. Read by every walk outwards,
-/// which ends here.
+/// Set when the region is entered, or handed over; cleared by `enter::take_over` and `stay::stay_in`. Read by every walk
+/// outwards, which ends here.
 pub(super) const SHELTERED: u32 = 1 << 8;
 /// A time of the region has changed, and its run has not seen that yet.
 ///
@@ -74,8 +75,8 @@ pub(super) const STOP: u32 = 1 << 11;
 pub(super) const SHIELD: u32 = 1 << 12;
 /// The region, or a task around it, may have been given a clock of its own.
 ///
-/// Set by `time/clock` and inherited at the entry; cleared by `enter::take_over`. Read before a walk outwards for the clock, which
-/// is left out without it.
+/// Set by `time/clock` and inherited at the entry; cleared by `enter::take_over`. Read before a walk outwards for the clock,
+/// which is left out without it.
 pub(super) const CLOCKED: u32 = 1 << 13;
 /// A scope that became a stay in another node of the same scope: its kind is [`Kind::Stay`](super::Kind::Stay).
 ///
@@ -83,7 +84,8 @@ pub(super) const CLOCKED: u32 = 1 << 13;
 pub(super) const STAY: u32 = 1 << 14;
 /// Children inherit a cancellation that is not the region's own.
 ///
-/// Set by `request::hear`. Read by a child before it is polled without a node, and by the group's run, which polls those children.
+/// Set by `request::hear`. Read by a child before it is polled without a node, and by the group's run, which polls those
+/// children.
 pub(super) const BELOW: u32 = 1 << 15;
 /// A child on an executor: a poll of its group does not poll the child.
 ///

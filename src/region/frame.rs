@@ -14,9 +14,10 @@
 
 mod ending;
 mod enter;
+mod failures;
 mod leave;
 mod poll;
-mod record;
+mod result;
 mod shields;
 mod timers;
 
@@ -38,7 +39,7 @@ use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
-pub(crate) use ending::{Ended, Errors};
+pub(crate) use ending::Ended;
 pub(crate) use enter::{begin, begin_close, begin_in, end};
 pub(super) use enter::{begin_draft, leave_draft, poll_draft};
 pub(super) use leave::go_on_with;
@@ -48,6 +49,7 @@ pub(crate) use leave::{
 };
 pub(super) use poll::{after_quick_poll, poll_calm, poll_fresh};
 pub(crate) use poll::{hold_own_shield, poll_body};
+pub(crate) use result::Errors;
 use shields::ShieldWait;
 use shields::waits_for_shield;
 use std::panic::Location;
@@ -221,6 +223,7 @@ impl Frame {
         self.node().has(any_of)
     }
 
+    /// Registers the waker of the run, unless the node has it (invariant 2).
     #[inline]
     pub(crate) fn register(&mut self, waker: &Waker) {
         if self.waker != Mark::of(waker) || self.has(REWAKE) {

@@ -41,7 +41,7 @@ pub(super) fn take_inbox(node: &Node) -> (Vec<Wave>, Failures) {
     (adopted, records.unwrap_or_default())
 }
 
-/// Gives `wave` to the nearest live region around this one, or reports its exits lost (R8).
+/// Gives `wave` to the nearest live region around this one, or reports its exits lost (R8, invariant 2).
 pub(crate) fn hand_over(region: &Arc<Node>, mut wave: Wave) {
     if wave.is_empty() {
         return;
@@ -113,6 +113,7 @@ pub(crate) fn hand_in(node: &Arc<Node>, wave: Wave) {
 pub(super) fn adopt(node: &Node, wave: Wave) -> Result<(), Wave> {
     let waker = {
         let mut inner = node.inner.lock();
+        // Under the lock (invariant 1).
         if node.has(LEFT) || !node.is_open() {
             return Err(wave);
         }
@@ -120,6 +121,7 @@ pub(super) fn adopt(node: &Node, wave: Wave) -> Result<(), Wave> {
         // Most often it is the only wave.
         adopted.reserve_exact(usize::from(adopted.is_empty()));
         adopted.push(wave);
+        // Invariant 3.
         node.raise(&inner, INBOX | REWAKE);
         inner.waker.take()
     };

@@ -1,4 +1,4 @@
-//! Values at keys that are used again, in a list: a look at all of them passes no key without a value.
+//! Values at keys that are used again, in a list: a walk over all of them passes no key without a value.
 //!
 //! A slab passes each of those. In a scope with 10,000 shields that end one after the other, each poll looks for the first one
 //! that is left, and would pass the keys of all that have ended (R19).
@@ -49,6 +49,7 @@ impl<T> Keyed<T> {
         self.entries.into_iter().filter_map(|entry| entry.value)
     }
 
+    /// Returns the key of the value: that of an entry without one, if there is such an entry (invariant 1).
     pub(super) fn insert(&mut self, value: T) -> u32 {
         let entry = Entry { value: Some(value), before: self.last, next: NONE };
         let key = self.free;
@@ -68,7 +69,7 @@ impl<T> Keyed<T> {
         key
     }
 
-    /// Removes the value at `key`, if `is_it` holds for it.
+    /// Removes the value at `key`, if `is_it` holds for it. No other value moves (invariant 2).
     pub(super) fn remove_if(&mut self, key: u32, is_it: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let entry = self.entries.get_mut(key as usize)?;
         let value = entry.value.take_if(is_it)?;

@@ -109,7 +109,7 @@ pub(super) fn mark_entered(
 }
 
 /// Closes the region if it has no exits to run and no failures to pass on, as most regions after the end of their body;
-/// `false` if it has.
+/// `false` if it has (invariant 1).
 pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
     let leave = {
         let mut exits = own.map(|own| own.list.lock());
@@ -129,7 +129,7 @@ pub(super) fn close_if_empty(node: &Arc<Node>, own: Option<&OwnExits>) -> bool {
     true
 }
 
-/// The next step in leaving the region; closes it if there is nothing left to do.
+/// The next step in leaving the region; closes it if there is nothing left to do (invariant 1).
 pub(super) fn next_step(node: &Arc<Node>, own: Option<&OwnExits>) -> Next {
     let (records, leave) = {
         let mut exits = own.map(|own| own.list.lock());
@@ -190,7 +190,7 @@ pub(super) fn close_now(
     abandoned
 }
 
-/// Takes everything that a region which is left has to drop outside its lock. Its wakers are among them,
+/// Takes everything that a region which is left has to drop outside its lock (invariant 2). Its wakers are among them,
 /// because they may hold the task that holds the node (R19).
 #[inline]
 fn take_leave(node: &Node, inner: &mut Inner) -> Leave {
@@ -231,7 +231,7 @@ fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
         unwind::drop_each_quietly(waiters.into_wakers());
     }
     if has_held_off(node) {
-        // Before the regions inside are linked farther out, because they look then.
+        // Before the regions inside are linked farther out, because they look then (invariant 3).
         quiet::begin_epoch();
     }
     links::unlink(node, links);

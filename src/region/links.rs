@@ -4,9 +4,9 @@
 //!
 //! 1. A link is weak. A region is linked in the nearest region around that can be cancelled, which a walk finds again when the
 //!    link is removed. Keys are reused, so code that removes a key checks that it still holds the same region.
-//! 2. `LINKED` and the key change together, under the lock of the inner region; a region that is left keeps `LINKED`, and no
-//!    other code links it again. The region around is locked before, for the key, and not at the same time; if it was left in
-//!    between, the link is taken back.
+//! 2. `LINKED` and the key change together, under the lock of the region that is linked; a region that is left keeps `LINKED`,
+//!    and no other code links it again. The region around is locked before, for the key, and not at the same time; if it was left
+//!    in between, the link is taken back.
 //! 3. A region that is left passes its links on: each region below is linked in the next region around.
 //! 4. `TOP` means that no region around can be cancelled, so that the region need not look for one.
 
@@ -118,7 +118,7 @@ pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
     let linked = {
         let inner = child.inner.lock();
         // Between the two locks this region may have been left, and have passed its links on:
-        // then no thread would move this link any more.
+        // then no thread would move this link any more (invariant 2).
         let left = node.has(LEFT);
         let ours = !left && !child.has(LINKED | LEFT);
         if ours {
@@ -157,7 +157,7 @@ pub(super) fn take_link(node: &Node, _locked: &Inner) -> Option<u32> {
 }
 
 /// Removes the region from the links of `around`, the region in which it was linked at `key`. After `around` was left, the key
-/// may belong to another region, which stays.
+/// may belong to another region, which stays (invariant 1).
 pub(super) fn drop_link(node: &Arc<Node>, around: Option<&Arc<Node>>, key: Option<u32>) {
     if let (Some(around), Some(key)) = (around, key) {
         let link = around.inner.lock().remove_link(key, node);
@@ -165,8 +165,8 @@ pub(super) fn drop_link(node: &Arc<Node>, around: Option<&Arc<Node>>, key: Optio
     }
 }
 
-/// Whether there is a region around it in which it may be linked and is not. A root has none around it, and a
-/// region that is entered in an exit is sheltered.
+/// Whether there is a region around it in which it may be linked and is not. A root has none around it, nor has a region with
+/// `TOP` (invariant 4), and a region that is entered in an exit is sheltered.
 #[inline]
 pub(crate) fn may_link_up(node: &Node) -> bool {
     !node.has(LINKED | ROOT | SHELTERED | TOP)
@@ -182,7 +182,7 @@ pub(super) fn take_links(node: &Node, inner: &mut Inner) -> Links {
     Links { up: take_link(node, inner), down: Below::take(inner) }
 }
 
-/// Removes a region that was left from the links of the region around, and links the regions below it there.
+/// Removes a region that was left from the links of the region around, and links the regions below it there (invariant 3).
 pub(super) fn unlink(node: &Arc<Node>, Links { up, down }: Links) {
     if up.is_some() {
         drop_link(node, walk::cancellable_around(node).as_ref(), up);

@@ -55,7 +55,7 @@ struct Claimed {
 }
 
 impl Claims {
-    /// Whether the exit was not reported yet, so that the caller has to report it.
+    /// Whether the exit was not reported yet, so that the caller has to report it (invariant 2).
     fn claim(&self, key: usize) -> bool {
         let mut claimed = self.0.lock();
         !claimed.thread_ended && claimed.by_others.insert(key)
@@ -93,7 +93,7 @@ impl LocalExit {
     }
 }
 
-/// The number, if the current thread has the work.
+/// The number, if the current thread has the work (invariant 1).
 fn key_here(claims: &Arc<Claims>, key: usize) -> Option<usize> {
     let is_here = |table: &Table| Arc::ptr_eq(&table.claims, claims);
     let here = TABLE.try_with(|table| table.borrow().as_ref().is_some_and(is_here));

@@ -184,7 +184,7 @@ enum Time {
     /// The timer is armed, or there is no deadline.
     Waits,
     HasCome(Instant),
-    /// The frame has to look at the deadline.
+    /// The frame has to act on the deadline.
     Unknown,
 }
 
@@ -202,13 +202,13 @@ impl LoneRef<'_> {
         }
     }
 
-    /// Polls the timer of a region that has its node; returns whether the frame has to look at the region's times.
+    /// Polls the timer of a region that has its node; returns whether the frame has to act on the region's times.
     #[inline(never)]
     fn poll_timer(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
         match self.poll_armed(cx) {
             Time::Waits => return false,
             Time::HasCome(at) => time::come_due(frame.node(), at, Times::All),
-            // The frame looks at the times of the region in its next poll.
+            // The frame acts on the times of the region in its next poll.
             Time::Unknown => frame.node().lock_and_raise(DEADLINE),
         }
         true
@@ -242,7 +242,8 @@ impl LoneRef<'_> {
         self.timer.as_mut().disarm();
     }
 
-    /// After a pending poll in which no region inside needed the node: whether the region stays without one. If its time has
+    /// After a pending poll in which no region inside needed the node: whether the region stays without one. No waker of the run
+    /// is registered then (invariant 1). If its time has
     /// come, the frame finds that again, with the node.
     #[inline(never)]
     fn stays(&mut self, light: Light, cx: &mut Context<'_>) -> bool {
@@ -260,8 +261,8 @@ impl LoneRef<'_> {
         stays
     }
 
-    /// Gives the region its node after a poll that needed it. If the body `waits`, the timer is armed, unless an earlier poll
-    /// did that, and polled.
+    /// Gives the region its node after a poll that needed it (invariant 3). If the body `waits`, the timer is armed, unless an
+    /// earlier poll did that, and polled.
     #[inline(never)]
     fn give_node_after(
         &mut self,

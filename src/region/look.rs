@@ -48,7 +48,7 @@ fn is_cancelled_from_outside(node: &Node) -> bool {
         }
     };
     let mut seen = absent.seen;
-    // Of the regions outside a shield, only a stop counts (R13).
+    // Of the regions outside a shield, only a stop counts (invariant 2).
     if seen & SHIELD != 0 && is_stopped(absent.last.as_deref().unwrap_or(node)) {
         seen |= STOP;
     }
@@ -88,9 +88,9 @@ pub(crate) fn is_stopped(region: &Node) -> bool {
 /// Whether a region around this one, up to a shield, is cancelled or has times. To be asked after `LEFT` was set: this region has
 /// held that off, and the regions inside look again if it finds any.
 ///
-/// If it finds none, no epoch begins. T1 sets `LEFT` and asks here; T2 cancels a region farther out and raises the epoch; T3 looks
-/// from inside in that epoch, and must see `LEFT`. So T1 changes the epoch's word too: either it then finds the cancellation, or
-/// T2 and T3 have acquired `LEFT`.
+/// If it finds none, no epoch begins. T1 sets `LEFT` and asks here; T2 cancels a region farther out and raises the epoch; T3
+/// looks from inside in that epoch, and must see `LEFT`. So T1 changes the epoch's word too: either it then finds the
+/// cancellation, or T2 and T3 have acquired `LEFT`.
 pub(super) fn finds_event(region: &Node) -> bool {
     let now = epoch().fetch_add(0, Ordering::AcqRel);
     shortcut::nearest(region, Sought::Event, now).is_ok()
@@ -109,13 +109,14 @@ pub(crate) fn effective_reason(node: &Node) -> Option<Reason> {
             return Some(reason.clone());
         }
     }
-    // A look that finds nothing marks the regions on its way, so that the regions of a chain that is dropped do not each
-    // walk along all of it (R19).
+    // A look that finds nothing marks the regions on its way (invariant 3), so that the regions of a chain that is dropped do not
+    // each walk along all of it (R19).
     let ends_here = node.has(SHELTERED | SHIELD | LEFT) || is_found_quiet(node);
     if ends_here { None } else { reason_around(node) }
 }
 
-/// The reason of the nearest cancelled region around this one, up to the next shield.
+/// The reason of the nearest cancelled region around this one, up to the next shield. It is read where it is, and not kept here
+/// (invariant 1).
 pub(super) fn reason_around(region: &Node) -> Option<Reason> {
     let now = epoch().load(Ordering::Acquire);
     let cancelled = shortcut::nearest(region, Sought::Cancelled, now).ok()?;

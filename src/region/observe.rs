@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. These functions are called outside every lock, because a subscriber is user code (R18).
+//! 1. A function that tells a subscriber is called outside every lock, because a subscriber is user code (R18). [`exits`] tells
+//!    none, and is called under the lock of a stack's cell.
 //! 2. A panic of a subscriber ends here, after the panic hook has reported it, because it must not interrupt the
 //!    caller.
 
@@ -89,14 +90,15 @@ fn span_of(node: &Node) -> tracing::Span {
 #[cfg(feature = "tracing")]
 fn record_time(span: &tracing::Span, node: &Node, field: &str, due: Option<Instant>) {
     let Some(due) = due else { return };
-    // A clock is user code. If it panics, the span goes without the time.
+    // A clock is user code. If it panics, the span goes without the time (invariant 2).
     quietly(|| {
         let left = due.saturating_duration_since(clock::now(node));
         span.record(field, format!("{:.1}", Lasting(left)));
     });
 }
 
-/// The reason of a cancellation, else that of a stop, with the rest of its grace.
+/// The reason of a cancellation, else that of a stop, with the rest of its grace. The node is unlocked when the span gets them
+/// (invariant 1).
 #[cfg(feature = "tracing")]
 fn record_request(span: &tracing::Span, node: &Node) {
     let (cancelled, stopped, due, to_begin) = {
@@ -157,7 +159,7 @@ impl Beginnings {
         {
             self.begun += 1;
         }
-        #[allow(unused_mut, reason = "changed where `tracing` looks on")]
+        #[allow(unused_mut, reason = "changed with the feature `tracing`")]
         let mut begun = Begun::default();
         #[cfg(feature = "tracing")]
         quietly(|| {

@@ -118,7 +118,7 @@ impl Drop for WaveTask {
         let unbegun = {
             let mut state = self.shared.0.lock();
             if state.offered && state.wave.is_some() {
-                // The executor refuses: the wave goes back to `run_on`.
+                // The executor refuses: the wave goes back to `run_on` (invariant 1).
                 state.ended = true;
                 return;
             }

@@ -6,7 +6,8 @@
 //!    empty or as its exits are taken. In the same step the stack ends: its node gets `LEFT`, under the lock of the node; or, if
 //!    it has no node, its stamp. So a stack that was left has no exits, and gets none (invariant 2 of the room).
 //! 2. The node's lock may be taken while the cell's lock is held, and not the other way round.
-//! 3. `owner` is the owner of the stack once it is entered. A stack is handed over by value, so no thread reads `owner` meanwhile.
+//! 3. `owner` is the owner of the stack once it is entered. A stack is handed over by value, so no thread reads `owner`
+//!    meanwhile.
 
 use super::ambient;
 use super::exits::{Exit, Exits};
@@ -54,8 +55,8 @@ impl OwnExits {
         }
     }
 
-    /// The stack is entered by `owner`, or belongs to it now. Numbers grow: a stack that is entered later has a larger
-    /// one (R7).
+    /// The stack is entered by `owner`, or belongs to it now (invariant 3). Numbers grow: a stack that is entered later has a
+    /// larger one (R7, invariant 6 of the room).
     #[inline]
     pub(crate) fn enter(&self, owner: Identity) {
         self.owner.set(owner);
@@ -106,7 +107,8 @@ impl OwnExits {
         Ok(())
     }
 
-    /// The exit that was registered last, unless there are exits in the inbox of `node`, which come first.
+    /// The exit that was registered last, unless there are exits in the inbox of `node`, which come first. A flag of the node is
+    /// read under the lock of the cell (invariant 2), and the next step to leave reads it under both locks.
     pub(super) fn pop(&self, node: &Node) -> Option<Exit> {
         let mut list = self.list.lock();
         if node.has(INBOX) {
@@ -122,7 +124,7 @@ impl OwnExits {
         self.list.lock().exits.pop()
     }
 
-    /// Closes the cell of a stack without a node, if it is empty; `leave` marks the stack as left.
+    /// Closes the cell of a stack without a node, if it is empty; `leave` marks the stack as left (invariant 1).
     pub(super) fn close_light(&self, leave: impl FnOnce()) -> bool {
         let mut list = self.list.lock();
         if list.is_empty() {

@@ -81,6 +81,7 @@ fn check_identity(
     at: &'static Location<'static>,
 ) -> Result<(), Box<WrongTask>> {
     let owner = node.owner.get();
+    // Invariant 1.
     if owner.is_unknown() {
         return Ok(());
     }
@@ -111,7 +112,7 @@ pub(crate) fn id(node: &Node) -> Option<TaskId> {
     id_past(node, |_| {})
 }
 
-/// As [`id`]; `walked_past` gets the regions on the way to that task.
+/// As [`id`]; `walked_past` gets the regions on the way to that task (invariant 2).
 pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(&Arc<Node>)) -> Option<TaskId> {
     let owner = region.owner.get();
     if owner.task == 0 {

@@ -21,7 +21,7 @@ use super::node::Node;
 use super::walk;
 use crate::sync::{Arc, Ordering, epoch, tidings};
 
-/// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there.
+/// Whether nothing can have been cancelled or stopped here or around since no cancellation was found there (invariant 1).
 ///
 /// The answer can change by a request to this region, which marks it as never quiet; by a request to a region around
 /// it; or by a change of the regions around. The last two raise the epoch (invariant 2). A thread that reads the old
@@ -72,7 +72,7 @@ fn raise_epoch() {
 }
 
 /// This region was cancelled or stopped, or has times that no run watches: it is never quiet again, and the regions
-/// inside it look again.
+/// inside it look again (invariants 4 and 5).
 ///
 /// By invariant 3, a mark of a look comes before this one or fails.
 pub(super) fn end_quiet(node: &Node) {

@@ -41,7 +41,7 @@ pub(super) fn has_record_around(region: &Node) -> bool {
     walk::outwards(region).any(|node| is_record(&node) && node.is_open())
 }
 
-/// Sends failures to the nearest region outwards that may return them, else to the hook (R15).
+/// Sends failures to the nearest region outwards that may return them, else to the hook (R15, invariant 1).
 pub(crate) fn send(region: &Node, failures: Failures) {
     if failures.is_empty() {
         return;
@@ -77,6 +77,7 @@ fn take_in(node: &Node, failures: Failures) -> Result<(), Failures> {
         }
         let rest = inner.rest();
         rest.sent.append(failures);
+        // Dropped below, outside the lock (invariant 3).
         let over = rest.sent.trim(rest.cap.unwrap_or(CAP));
         // The run of a scope may have to report them at once.
         let waker = if is_record(node) { None } else { inner.waker.take() };

@@ -96,6 +96,7 @@ pub(super) fn leave(node: &Node) {
     remove(node, entry);
 }
 
+/// To be called outside the lock of the node (invariant 2).
 fn remove(node: &Node, entry: Entry) {
     drop(entry.listed);
     if let (true, Some(began)) = (RECORDING.is_set(), entry.entered) {
@@ -109,7 +110,7 @@ fn remove(node: &Node, entry: Entry) {
     }
 }
 
-/// Keeps a group in the register after it is left, because children have not left.
+/// Keeps a group in the register after it is left, because children have not left (invariant 1).
 pub(super) fn keep(node: &Node) {
     let mut inner = node.inner.lock();
     let entry = &mut inner.rest().entry;

@@ -163,31 +163,12 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
                 inner.tell_children();
             }
             node.raise(&inner, CANCELLED);
-            // The epoch is raised before the waiters are taken, so that a waiter that
-            // registers later sees it, and looks.
+            // The epoch is raised before the waiters are taken, so that a waiter that registers later sees it, and looks
+            // (invariant 1).
             quiet::end_quiet(node);
             true
         }
-        Signal::Stop(reason) => {
-            let rest = inner.rest();
-            rest.stop = Some(reason);
-            let grace = rest.times.grace.is_some();
-            // The run has to see that its grace begins. A scope that was entered by a call has no
-            // run.
-            let times = match grace {
-                true if node.is_entered_by_call() => UNWATCHED,
-                true => DEADLINE,
-                false => 0,
-            };
-            node.raise(&inner, STOP | times);
-            quiet::end_quiet(node);
-            if grace {
-                // Waits inside depend on the end of the grace, even in a region that was stopped before.
-                note_tidings(&inner);
-                below.add(&inner, &Signal::Look(Event::Other));
-            }
-            grace
-        }
+        Signal::Stop(reason) => hear_stop(node, &mut inner, reason, below),
         Signal::Held(_) if node.kind != Kind::Group => return node.flags(),
         Signal::Children(reason) | Signal::Held(reason) => {
             if !node.has(CANCELLED) {
@@ -219,6 +200,27 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
         take_run(node, &mut inner, wakers);
     }
     node.flags()
+}
+
+/// The part of [`hear`] that records a stop; returns whether the run has to see that its grace begins.
+fn hear_stop(node: &Node, inner: &mut Inner, reason: Reason, below: &mut Delivery) -> bool {
+    let rest = inner.rest();
+    rest.stop = Some(reason);
+    let grace = rest.times.grace.is_some();
+    // A scope that was entered by a call has no run that could see it.
+    let times = match grace {
+        true if node.is_entered_by_call() => UNWATCHED,
+        true => DEADLINE,
+        false => 0,
+    };
+    node.raise(inner, STOP | times);
+    quiet::end_quiet(node);
+    if grace {
+        // Waits inside depend on the end of the grace, even in a region that was stopped before.
+        note_tidings(inner);
+        below.add(inner, &Signal::Look(Event::Other));
+    }
+    grace
 }
 
 /// Takes the waker of the run that attends the region, to be woken (invariant 4 of the room).

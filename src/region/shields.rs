@@ -39,7 +39,7 @@ pub(super) fn shield_patience(region: &Node) -> Duration {
 }
 
 /// Records that the body of this cancelled region waits for a shield inside. Only the body waits for the shield, so
-/// the children of the groups inside are cancelled now (R12).
+/// the children of the groups inside are cancelled now (R12, invariant 2).
 pub(super) fn hold(node: &Node) {
     let mut below = Delivery::default();
     {
@@ -128,7 +128,7 @@ pub(super) fn held_around(region: &Node) -> Option<Reason> {
 pub(super) fn give_way(region: &Arc<Node>) {
     region.lock_and_lower(SHIELD);
     quiet::begin_epoch();
-    // `HELD` is cleared on the regions around. If another shield holds one of them, its next poll sets the flag
+    // `HELD` is cleared on the regions around (invariant 3). If another shield holds one of them, its next poll sets the flag
     // again, and the signal then reaches the regions inside this shield as well.
     for node in walk::around(region).filter(|node| node.has(HELD)) {
         node.lock_and_lower(HELD);

@@ -65,7 +65,7 @@ impl Sought {
         }
     }
 
-    /// Whether the end of an earlier walk is still such a region. A setting stays where it is.
+    /// Whether the end of an earlier walk is still such a region (invariant 2). A setting stays where it is.
     fn is_found_in(self, node: &Node) -> bool {
         match self {
             Sought::Clock | Sought::Patience => true,
@@ -153,6 +153,7 @@ fn seek(
     if end.is_none() && !known && !leaves_none() {
         return Err(known);
     }
+    // Each of them is around the region before it on the walk (invariant 3).
     for node in passed {
         let old = {
             let mut inner = node.inner.lock();
@@ -215,6 +216,7 @@ fn stored(node: &Node, sought: Sought, now: u64) -> Option<Option<Arc<Node>>> {
     }
     let inner = node.inner.lock();
     let (epoch, end) = inner.rest_seen()?.shortcuts.as_ref()?.ends[sought as usize].as_ref()?;
+    // Invariant 1.
     if *epoch != now {
         return None;
     }

@@ -1,5 +1,12 @@
 //! The owner and the place of a region that has no node, and whether it has been left, in one atomic word. If two
 //! threads enter at once, the second reads the complete entry of the first, and no lock is needed (R2).
+//!
+//! # Invariants
+//!
+//! 1. The word is 0 before the entry. One exchange of it enters the region, so the first of several threads enters, and the
+//!    others read the owner there.
+//! 2. A thread that leaves the region and a thread that stores a node for it both change the word by a read-modify-write, and
+//!    look for the other's work after that. So the later of the two finds it.
 
 use crate::identity::Identity;
 use crate::places::{self, Place};
@@ -56,7 +63,7 @@ impl Stamp {
         Stamp(AtomicU64::new(0))
     }
 
-    /// `false` if the region was entered before.
+    /// `false` if the region was entered before (invariant 1).
     #[inline]
     pub(super) fn enter(&self, who: Signature) -> bool {
         self.0.compare_exchange(0, who.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -84,10 +91,9 @@ impl Stamp {
         self.0.load(Ordering::Acquire) & LEFT != 0
     }
 
-    /// As [`has_left`](Stamp::has_left), for a thread that has just stored a node in the draft. Both sides are
-    /// read-modify-writes of this word, so they are ordered: either `leave` came first, and this returns `true`; or
-    /// `leave` comes later, acquires the store, and its thread finds the node.
-    pub(super) fn has_left_or_will_look(&self) -> bool {
+    /// As [`has_left`](Stamp::has_left), for a thread that has just stored a node in the draft: either `leave` came first, and
+    /// this returns `true`; or `leave` comes later, acquires the store, and its thread finds the node (invariant 2).
+    pub(super) fn has_left_or_will_find_node(&self) -> bool {
         self.0.fetch_or(0, Ordering::AcqRel) & LEFT != 0
     }
 }
@@ -112,7 +118,7 @@ mod tests {
             assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
             assert_eq!(stamp.owner(), Some((at, who)));
             stamp.leave();
-            assert!(stamp.has_left() && stamp.has_left_or_will_look());
+            assert!(stamp.has_left() && stamp.has_left_or_will_find_node());
             assert_eq!(stamp.owner(), Some((at, who)));
             assert!(!stamp.enter(Signature::of(task(8), at).unwrap()));
         }

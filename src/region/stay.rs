@@ -30,9 +30,10 @@ pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<No
     let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
     let around = Some(Arc::clone(parent));
     let node = enter::entered(Kind::Stay, parent.owner.get(), flags, around, at, None, None);
-    // To the regions inside it a stay is the scope, and its run watches the scope's times.
+    // To the regions inside it a stay is the scope, and its run watches the scope's times (invariant 2).
     owner::lend_settings(parent, &node);
     observe::entered(&node);
+    // Invariant 1.
     links::put_into(node, parent)
 }
 

@@ -121,7 +121,7 @@ impl Tally {
         }
     }
 
-    /// Makes the panic one of the failures, because it cannot be resumed.
+    /// Makes the panic one of the failures, in its place (invariant 2), because it cannot be resumed.
     pub(super) fn panic_as_failure(&mut self) {
         if let Some((caught, before)) = self.panic.take() {
             // Some of the failures before it may have been passed on meanwhile.

@@ -26,11 +26,10 @@ mod waits;
 pub(super) use limits::Times;
 pub(crate) use settings::{add_deadline, change_deadline, set_deadline, set_grace, set_timeout};
 pub(super) use settings::{note_time, start_timeout, tell_times};
-pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(crate) use unwatched::{
-    is_cancelled_by_now, look_at_clock, look_at_clock_around_child, look_at_clock_of_group,
-    reason_by_now,
+    ask_clock, ask_clock_around_child, ask_clock_of_group, is_cancelled_by_now, reason_by_now,
 };
+pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(super) use waits::{WaitTimers, poll_times_around};
 
 use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP};
@@ -47,6 +46,7 @@ use std::time::Instant;
 /// The next of this region's times. The grace after a stop or a cancellation that has just
 /// happened begins now.
 pub(super) fn next_due(node: &Arc<Node>, times: Times) -> Option<Instant> {
+    // Invariant 5.
     if node.has(LEFT) {
         return None;
     }
@@ -58,7 +58,7 @@ pub(super) fn next_due(node: &Arc<Node>, times: Times) -> Option<Instant> {
     of_body.into_iter().chain([shield_due(node)]).flatten().min()
 }
 
-/// Acts on the times that have come by `now`.
+/// Acts on the times that have come by `now` (invariant 1).
 pub(super) fn come_due(node: &Arc<Node>, now: Instant, times: Times) {
     if times == Times::All {
         if let Some(reason) = reason_due(node, now) {

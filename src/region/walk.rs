@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! 1. A walk locks one node at a time, and holds a reference to the node that it stands on.
-//! 2. The effective parent is the nearest ancestor that was not left. Regions that were left are walked past once, and then
-//!    the parent is set past them (R19).
+//! 2. The effective parent is the nearest ancestor that was not left (invariant 3 of the room). Regions that were left are walked
+//!    past once, and then the parent is set past them (R19).
 //! 3. No region is inside itself: a region that is handed over is moved out of the way first.
 
 use super::flags::{LEFT, SHELTERED, SHIELD};
@@ -35,7 +35,7 @@ pub(super) fn step() {
 
 /// The nearest live ancestor: the effective parent (R1).
 ///
-/// Regions that were left are walked past once: the parent is set past them, so that a chain of them costs
+/// Regions that were left are walked past once: the parent is set past them (invariant 2), so that a chain of them costs
 /// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
 /// keeps a task that was left only for a clock.
 pub(super) fn live_parent(region: &Node) -> Option<Arc<Node>> {
@@ -87,7 +87,8 @@ pub(super) fn cancellable_from(region: &Arc<Node>) -> Option<Arc<Node>> {
 
 /// The regions to which `next` leads from `region`, nearest first.
 ///
-/// A region that is left meanwhile is passed: the next one is looked for only after the caller has seen the one before.
+/// A region that is left meanwhile is passed: the next one is looked for only after the caller has seen the one before, which is
+/// kept so long (invariant 1).
 #[inline]
 fn each(
     region: &Node,

@@ -37,8 +37,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The exit will be polled elsewhere, or not at all: its deadline stays, and its timer is made anew
-    /// there.
+    /// The exit will be polled elsewhere, or not at all: its deadline stays, and its timer is made anew there (invariant 3).
     pub(super) fn disarm(&mut self) {
         if let Some((_, timer)) = &mut self.bound {
             timer.disarm();

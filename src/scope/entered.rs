@@ -128,7 +128,7 @@ impl EnteredScope {
     pub fn exit(self) -> Result<Left, Rejected<EnteredScope>> {
         let checked = owner::check(&self.node, "exit", Location::caller());
         let scope = admitted(checked, self)?;
-        time::look_at_clock(&scope.node);
+        time::ask_clock(&scope.node);
         Ok(Left { reason: leave::close_entered(&scope.node) })
     }
 

@@ -1,6 +1,6 @@
 //! The registration of exits.
 
-use super::{Deferred, ExitOutput, ExitStack, Held, Loan, SendLater, held};
+use super::{Deferred, ExitOutput, ExitStack, Held, Loan, SendLater};
 use crate::reason::Leaving;
 use crate::region::Exit;
 use crate::region::owner;
@@ -186,22 +186,15 @@ impl ExitStack {
         let back = Arc::clone(&loan);
         // The value stays in the `Held`: the exit finds it in the loan when its turn comes.
         let registered = self.register("hold", at, give_back, |give_back| {
-            let number = self.exits.number();
-            Deferred::closure(move |why: &Leaving| {
-                let why = why.clone();
-                let give_back = move |value| call(give_back, value, why);
-                held::reclaim(&back, number, give_back, |give_back| {
-                    SendLater::new(move |value| {
-                        let work = Deferred::closure(move |_: &Leaving| Ok(give_back(value)));
-                        Exit::new(work, at)
-                    })
-                })
+            back.exit(self.exits.number(), (give_back, call), move |give_back, call, why| {
+                SendLater(Box::new(move |value| {
+                    let work =
+                        Deferred::closure(move |_: &Leaving| Ok(call(give_back, value, why)));
+                    Exit::new(work, at)
+                }))
             })
         });
-        match registered {
-            Ok(()) => Ok(Held::new(value, loan)),
-            Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
-        }
+        loan.held(value, registered)
     }
 
     pub(crate) fn admit(

@@ -1,11 +1,14 @@
 //! A value that is lent until its exit gives it back.
 
+use super::{Deferred, ExitOutput};
 use crate::opaque::opaque;
 use crate::reason::Leaving;
 use crate::region::inbox;
-use crate::region::{Exit, ExitError, Node, ambient};
+use crate::region::{Exit, ExitError, ExitWork, Node, ambient};
 use crate::sync::{Arc, Mutex};
+use crate::wrong_task::Rejected;
 use std::fmt;
+use std::future::Future;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
@@ -64,22 +67,10 @@ mod sealed {
 }
 
 /// For a value that may be sent to any thread.
-pub struct SendLater<T>(Box<dyn FnOnce(T) -> Exit + Send>);
+pub struct SendLater<T>(pub(crate) Box<dyn FnOnce(T) -> Exit + Send>);
 
 /// For a value that stays on its thread: [`local::Held`](crate::local::Held).
-pub struct LocalLater<T>(Box<dyn FnOnce(T) -> Exit>);
-
-impl<T> SendLater<T> {
-    pub(crate) fn new(make: impl FnOnce(T) -> Exit + Send + 'static) -> Self {
-        SendLater(Box::new(make))
-    }
-}
-
-impl<T> LocalLater<T> {
-    pub(crate) fn new(make: impl FnOnce(T) -> Exit + 'static) -> Self {
-        LocalLater(Box::new(make))
-    }
-}
+pub struct LocalLater<T>(pub(crate) Box<dyn FnOnce(T) -> Exit>);
 
 impl<T> Later<T> for SendLater<T> {}
 impl<T> Later<T> for LocalLater<T> {}
@@ -104,36 +95,50 @@ impl<T, M> Loan<T, M> {
     }
 }
 
-/// The exit's side: returns the exit's future; or `StillHeld`, and stores the function that `later`
-/// makes of `give_back` for a value that comes later. `number` is the stack's, by which its exits are sorted.
-pub(crate) fn reclaim<T, M, C, F>(
-    loan: &Loan<T, M>,
-    number: u64,
-    give_back: C,
-    later: impl FnOnce(C) -> M,
-) -> Result<F, ExitError>
-where
-    C: FnOnce(T) -> F,
-{
-    let mut state = loan.0.lock();
-    match mem::replace(&mut *state, State::Gone) {
-        State::Back(value) => {
-            drop(state);
-            Ok(give_back(value))
-        }
-        before => {
-            let home = ambient::current().map(|(node, _)| node);
-            *state = State::Awaited(Awaited { later: later(give_back), home, number });
-            drop(state);
-            drop(before);
-            Err(ExitError::StillHeld)
+impl<T, M: Later<T>> Loan<T, M> {
+    /// The `Held` of `value`, if the exit was registered.
+    pub(crate) fn held<C>(
+        self: Arc<Self>,
+        value: T,
+        registered: Result<(), Rejected<C>>,
+    ) -> Result<Held<T, M>, Rejected<(T, C)>> {
+        match registered {
+            Ok(()) => Ok(Held { value: Some(value), loan: self }),
+            Err(rejected) => Err(rejected.map(|give_back| (value, give_back))),
         }
     }
-}
 
-impl<T, M: Later<T>> Held<T, M> {
-    pub(crate) fn new(value: T, loan: Arc<Loan<T, M>>) -> Self {
-        Held { value: Some(value), loan }
+    /// The work of the exit: calls `give_back` by `call`, if the value is back when the exit's turn comes. Otherwise the exit has
+    /// failed, and the function that `later` makes of both waits here for the value. `number` is the stack's.
+    pub(crate) fn exit<C, K, F>(
+        self: Arc<Self>,
+        number: u64,
+        (give_back, call): (C, K),
+        later: impl FnOnce(C, K, Leaving) -> M,
+    ) -> impl ExitWork
+    where
+        K: FnOnce(C, T, Leaving) -> F,
+        F: Future,
+        F::Output: ExitOutput,
+    {
+        Deferred::closure(move |why: &Leaving| {
+            let why = why.clone();
+            let mut state = self.0.lock();
+            match mem::replace(&mut *state, State::Gone) {
+                State::Back(value) => {
+                    drop(state);
+                    Ok(call(give_back, value, why))
+                }
+                before => {
+                    let home = ambient::current().map(|(node, _)| node);
+                    let later = later(give_back, call, why);
+                    *state = State::Awaited(Awaited { later, home, number });
+                    drop(state);
+                    drop(before);
+                    Err(ExitError::StillHeld)
+                }
+            }
+        })
     }
 }
 

@@ -1,11 +1,11 @@
 //! Children on an executor: a group waits for them wherever they run, and their exits run even if the executor drops them (R16).
 
-use crate::support::{Executor, Full, Log, hand, yield_now};
+use crate::support::{Executor, Full, Gate, Log, boom, hand, panic_text, yield_now};
 use moored::rt::tokio::Tokio;
 use moored::{
     BoxTask, CancelScope, Cause, ChildError, ExitStack, ReasonKind, Refused, Spawn, TaskGroup, task,
 };
-use std::future::pending;
+use std::future::{Future, pending};
 use std::sync::Mutex;
 use std::task::{Context, Waker};
 
@@ -231,4 +231,70 @@ fn r08_exits_of_a_child_that_its_executor_drops_before_the_group_is_run_are_run_
     log.is(&[]);
     hand(group.run(async { Ok(()) })).drive().unwrap();
     log.is(&["exit"]);
+}
+
+// An option of a group that is set after an executor child was spawned.
+
+/// Spawns `child` on `executor`, and polls it there.
+fn polled_on<T: Send + 'static>(
+    executor: &Executor,
+    child: impl Future<Output = Result<T, &'static str>> + Send + 'static,
+) -> TaskGroup<'static, &'static str> {
+    let group = TaskGroup::new();
+    group.spawn_on(executor, child);
+    executor.run();
+    group
+}
+
+#[test]
+fn r17_an_executor_child_that_succeeds_before_first_success_is_set_cancels_nobody() {
+    let executor = Executor::new();
+    let group = polled_on(&executor, async { Ok(()) }).first_success();
+    let second = group.spawn_on(&executor, async { Ok(()) });
+    let third = group.spawn(pending::<Result<(), _>>());
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    assert!(!third.is_finished());
+    // The option holds for a child that ends from then on, wherever it was spawned.
+    executor.run();
+    run.drive().unwrap();
+    assert!(second.is_finished() && third.is_finished());
+}
+
+#[test]
+fn r17_an_executor_child_that_fails_before_keep_going_is_set_cancels_its_group() {
+    let executor = Executor::new();
+    let group = polled_on(&executor, async { Err::<(), _>("early") }).keep_going();
+    let other = group.spawn(pending::<Result<(), _>>());
+    let failure = hand(group.run(async { Ok(()) })).drive().unwrap_err();
+    assert_eq!(failure.causes().count(), 1);
+    let cancelled = hand(other.join()).ready().unwrap_err();
+    let ChildError::Cancelled(reason) = cancelled else { panic!("{cancelled}") };
+    assert_eq!(reason.kind(), ReasonKind::SiblingFailed);
+}
+
+#[test]
+fn r15_an_executor_child_that_panics_before_panics_are_isolated_ends_its_group() {
+    let executor = Executor::new();
+    let group = polled_on(&executor, async { Ok(boom("early")) }).isolate_panics();
+    let mut run = hand(group.run(async { Ok(()) }));
+    assert_eq!(panic_text(|| run.drive()), "early");
+}
+
+#[test]
+fn r16_an_executor_child_that_is_polled_before_a_limit_is_set_has_no_turn() {
+    let (executor, gate) = (Executor::new(), Gate::new());
+    let wait = gate.wait();
+    let group = polled_on(&executor, async { Ok(wait.await) }).limit(1);
+    let (second, third) = (group.spawn(pending::<Result<(), _>>()), group.spawn(async { Ok(()) }));
+    let mut run = hand(group.run(async { Ok(()) }));
+    // The second child has the only turn, beside the first, and the third waits for it.
+    run.idle();
+    assert!(!third.is_finished());
+    second.cancel();
+    run.idle();
+    assert!(third.is_finished());
+    gate.open();
+    executor.run();
+    run.drive().unwrap();
 }

@@ -233,7 +233,7 @@ fn rooms() -> Vec<Named<Room>> {
                     self.0.spawn(task)
                 }
                 fn keep(&self) -> Option<Arc<dyn Spawn + Send + Sync>> {
-                    Some(Arc::new(self.1.clone()))
+                    Some(Arc::new(self.1.weak()))
                 }
             }
             let gate = Gate::new();

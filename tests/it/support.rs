@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Counts wake-ups.
@@ -246,6 +246,25 @@ impl Spawn for Executor {
         // A number of wakes that no task has yet: it is polled once without being woken.
         self.0.lock().unwrap().push((hand(task), usize::MAX));
         Ok(())
+    }
+}
+
+/// The spawner of an executor, for the tasks in its queue: they would keep one another alive if they kept the executor.
+/// When the executor is gone, it refuses every task.
+pub(crate) struct WeakExecutor(Weak<Mutex<Vec<Spawned>>>);
+
+impl Executor {
+    pub(crate) fn weak(&self) -> WeakExecutor {
+        WeakExecutor(Arc::downgrade(&self.0))
+    }
+}
+
+impl Spawn for WeakExecutor {
+    fn spawn(&self, task: BoxTask) -> Result<(), Refused> {
+        match self.0.upgrade() {
+            Some(tasks) => Executor(tasks).spawn(task),
+            None => Err(Refused(task)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Questions to the ambient context: the current region, its owner, and the regions around it.
 
-use super::lights::{give_nodes, is_empty, look_at_lights};
+use super::lights::{give_nodes, is_empty, read_lights};
 use super::{IN_EXIT, IN_LIGHT_EXIT, MADE, base, here, is, task};
 use crate::region::node::Node;
 use crate::region::time::clock;
@@ -14,10 +14,10 @@ pub(crate) fn current() -> Option<(Arc<Node>, bool)> {
     if count == base {
         return Some((innermost_made()?, is(IN_EXIT)));
     }
-    let node = if is(MADE) { look_at_lights(|lights| lights.last()?.node.clone()) } else { None };
+    let node = if is(MADE) { read_lights(|lights| lights.last()?.node.clone()) } else { None };
     let node = node.or_else(|| give_nodes(count as usize - 1))?;
-    let in_exit = is(IN_LIGHT_EXIT)
-        && look_at_lights(|lights| Some(lights.last()?.light.in_exit)) == Some(true);
+    let in_exit =
+        is(IN_LIGHT_EXIT) && read_lights(|lights| Some(lights.last()?.light.in_exit)) == Some(true);
     Some((node, in_exit))
 }
 
@@ -30,8 +30,7 @@ pub(in crate::region) fn is_in(around: Option<&(Arc<Node>, bool)>) -> bool {
         // The node of a region that is polled without it.
         Some((node, in_exit)) => {
             let is_it = |made: &Arc<Node>| Arc::ptr_eq(made, node);
-            !in_exit
-                && look_at_lights(|lights| lights.last()?.node.as_ref().map(is_it)) == Some(true)
+            !in_exit && read_lights(|lights| lights.last()?.node.as_ref().map(is_it)) == Some(true)
         }
         None => is_empty() == Some(true),
     }
@@ -40,18 +39,18 @@ pub(in crate::region) fn is_in(around: Option<&(Arc<Node>, bool)>) -> bool {
 /// Whether `node` is the current region, and no region without a node is inside it.
 pub(in crate::region) fn is_innermost(node: &Arc<Node>) -> bool {
     here(|here| here.base.get() == here.count.get())
-        && look_at_made(|made| made.is_some_and(|made| Arc::ptr_eq(made, node)))
+        && read_made(|made| made.is_some_and(|made| Arc::ptr_eq(made, node)))
 }
 
 /// The innermost region with a node, if `is` holds for it: the region that was made current with its
 /// node, or a region that is polled without its node and has got one.
 fn innermost_if(is: impl Fn(&Node) -> bool) -> Option<Arc<Node>> {
     let if_it_is = |node: &Arc<Node>| is(node).then(|| Arc::clone(node));
-    let of_lights = look_at_lights(|lights| {
+    let of_lights = read_lights(|lights| {
         let made = lights[base()..].iter().rev().find_map(|polled| polled.node.as_ref());
         made.map(if_it_is)
     });
-    of_lights.unwrap_or_else(|| look_at_made(|made| made.and_then(if_it_is)))
+    of_lights.unwrap_or_else(|| read_made(|made| made.and_then(if_it_is)))
 }
 
 /// The innermost region with a node.
@@ -61,22 +60,22 @@ fn innermost() -> Option<Arc<Node>> {
 
 /// The content of `node`.
 pub(in crate::region) fn innermost_made() -> Option<Arc<Node>> {
-    look_at_made(|node| node.cloned())
+    read_made(|node| node.cloned())
 }
 
-/// `look_at` must not run user code, because `node` is empty meanwhile. The same holds for the
-/// closures that the functions below take.
-pub(in crate::region) fn look_at_made<R>(look_at: impl FnOnce(Option<&Arc<Node>>) -> R) -> R {
+/// Calls `read` with the content of `node`. It must not run user code, because `node` is empty meanwhile (invariant 3 of
+/// `ambient`).
+pub(in crate::region) fn read_made<R>(read: impl FnOnce(Option<&Arc<Node>>) -> R) -> R {
     let node = here(|here| here.node.take());
-    let looked = look_at(node.as_ref());
+    let result = read(node.as_ref());
     here(|here| here.node.set(node));
-    looked
+    result
 }
 
 /// The owner of the innermost region: the runtime's id that its root recorded, 0 if it has none, and the innermost
 /// node of the same task. `None` if no region is current.
 pub(crate) fn owner() -> Option<(u64, Option<Arc<Node>>)> {
-    let root = look_at_lights(|lights| {
+    let root = read_lights(|lights| {
         let light = lights[base()..].iter().rev().take_while(|polled| polled.node.is_none());
         light.filter_map(|polled| polled.light.root).next()
     });

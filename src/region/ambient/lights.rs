@@ -1,6 +1,6 @@
 //! Regions that are polled without a node, innermost last, and how they get their nodes.
 
-use super::ask::{innermost_made, look_at_made};
+use super::ask::{innermost_made, read_made};
 use super::{
     AskedOf, IN_EXIT, IN_LIGHT_EXIT, INSIDE, MADE, POSTED, SHIELD_UP, base, enter_node, here, is,
     next_base,
@@ -157,12 +157,12 @@ pub(crate) enum InChild {
     Asked,
 }
 
-/// Calls `look_at` with the innermost region that has a node, up to the next exit that runs, so that a question makes no new
+/// Calls `read` with the innermost region that has a node, up to the next exit that runs, so that a question makes no new
 /// node. No other thread can have cancelled the regions further in, because they have no node. If the outermost of those regions
-/// is a child, the requests to the children of its group count for it, and `look_at` gets an [`InChild`] that says so. `look_at`
+/// is a child, the requests to the children of its group count for it, and `read` gets an [`InChild`] that says so. `read`
 /// also gets the earliest deadline of the regions further in.
 pub(crate) fn ask_innermost<R>(
-    look_at: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, InChild) -> R,
+    read: impl FnOnce(Option<&Arc<Node>>, Option<Instant>, InChild) -> R,
 ) -> R {
     let (base, count) = here(|here| (here.base.get(), here.count.get()));
     if base != count && is(POSTED) {
@@ -174,7 +174,7 @@ pub(crate) fn ask_innermost<R>(
     let (node, deadline, in_child) = if base == count {
         (None, None, InChild::No)
     } else {
-        look_at_lights(|lights| {
+        read_lights(|lights| {
             let mut lights = &lights[base as usize..];
             if in_light_exit {
                 // Only the regions that were entered in the exit count.
@@ -206,15 +206,15 @@ pub(crate) fn ask_innermost<R>(
     };
     if let Some(node) = node {
         let asked = if in_child == InChild::Asked { in_child } else { InChild::No };
-        return look_at(Some(&node), deadline, asked);
+        return read(Some(&node), deadline, asked);
     }
     let in_exit = in_light_exit || is(IN_EXIT);
-    look_at_made(|node| look_at(node.filter(|_| !in_exit), deadline, in_child))
+    read_made(|node| read(node.filter(|_| !in_exit), deadline, in_child))
 }
 
 /// Whether the innermost region, which is polled without a node, has got one.
 pub(in crate::region) fn has_node() -> bool {
-    look_at_lights(|lights| lights.last().is_some_and(|polled| polled.node.is_some()))
+    read_lights(|lights| lights.last().is_some_and(|polled| polled.node.is_some()))
 }
 
 /// The number of regions that have their node.
@@ -226,7 +226,7 @@ fn made_of(lights: &[Polled]) -> usize {
 /// is none yet.
 pub(crate) fn node_of(id: usize) -> Option<Arc<Node>> {
     let position = |lights: &[Polled]| lights.iter().rposition(|polled| polled.light.id == id);
-    give_nodes(look_at_lights(position)?)
+    give_nodes(read_lights(position)?)
 }
 
 /// Gives a node to the region at index `at` of `LIGHTS` and to every region around it, outermost first, because a node knows
@@ -264,7 +264,7 @@ pub(in crate::region) fn give_nodes(at: usize) -> Option<Arc<Node>> {
     given.ok().flatten()
 }
 
-/// Making a node runs no user code, so no code finds `store` empty meanwhile.
+/// Making a node runs no user code, so no code finds `store` empty meanwhile (invariant 3 of `ambient`).
 fn make_and_store(group: &Arc<Node>, light: Light) -> Arc<Node> {
     let store = here(|here| here.store.take());
     let node = match &store {
@@ -275,8 +275,9 @@ fn make_and_store(group: &Arc<Node>, light: Light) -> Arc<Node> {
     node
 }
 
-pub(in crate::region) fn look_at_lights<R: Default>(look_at: impl FnOnce(&[Polled]) -> R) -> R {
-    LIGHTS.try_with(|lights| look_at(&lights.borrow())).unwrap_or_default()
+/// Calls `read` with the list, which is borrowed meanwhile: no user code must run (invariant 3 of `ambient`).
+pub(in crate::region) fn read_lights<R: Default>(read: impl FnOnce(&[Polled]) -> R) -> R {
+    LIGHTS.try_with(|lights| read(&lights.borrow())).unwrap_or_default()
 }
 
 /// Whether no region is current. `None` if no region can become current, because the thread is

@@ -89,7 +89,7 @@ fn give_node(
     waker: Option<&Waker>,
 ) -> Result<(), Box<Misuse>> {
     let node = match (inside, draft.made()) {
-        // The node was made from outside meanwhile, and is not entered yet.
+        // The node was made from outside meanwhile, and is not entered yet (invariant 3 of `draft`).
         (None, Some(outside)) => {
             frame.node = Some(Arc::clone(outside));
             return begin(frame, "run");

@@ -29,6 +29,7 @@ use std::task::{Context, Poll};
 /// Runs the exits that were abandoned inside, beside the other work of the region.
 #[inline]
 pub(crate) fn poll_adopted(frame: &mut Frame, cx: &mut Context<'_>) -> Poll<()> {
+    // Invariant 4 of `frame`.
     if frame.extras.is_none() && !frame.has(INBOX) {
         return Poll::Ready(());
     }
@@ -254,6 +255,7 @@ pub(crate) fn abandon_keeping(
         wave.add_running(exit);
     }
     if !exits.is_empty() {
+        // No batch is empty (invariant 2 of `wave`).
         wave.add_batch(Batch { number, why, home: Some(Arc::clone(&node)), exits });
     }
     inbox::hand_over(&node, wave);

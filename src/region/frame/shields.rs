@@ -1,9 +1,9 @@
 //! The wait of a cancelled region for the shields inside it (R12).
 //!
 //! `FuturesUnordered` and similar combinators poll only futures that were woken: most polls of such a body do not reach
-//! a shield inside, and the shield holds all the same. A shield that the body keeps without polling it looks the same
-//! in a poll, and must not hold. To distinguish the two, the region wakes the shields below. If none was polled within
-//! the patience after that, the body is dropped.
+//! a shield inside, and the shield holds all the same. A poll in which the body keeps
+//! a shield without polling it is not different, but such a shield must not hold. To distinguish the two, the region wakes the
+//! shields below. If none was polled within the patience after that, the body is dropped.
 //!
 //! The shields are woken only once in that time, because `FuturesUnordered` wakes itself after it has polled a future,
 //! and the poll that follows reaches no shield again. And they are not woken again before as much time has passed as they
@@ -20,7 +20,7 @@ use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct ShieldWait {
-    /// The timer for the next look.
+    /// The timer for the next check of whether a shield was polled.
     next: Option<Timer>,
     /// Whether the shields below were woken when it was armed.
     woken: bool,
@@ -49,16 +49,18 @@ pub(super) fn waits_for_shield(frame: &mut Frame, reached: bool, cx: &mut Contex
     let Some(later) = now.checked_add(patience) else { return true };
     let ShieldWait { next, woken, unseen, .. } = &mut frame.extras().shield_wait;
     let over = next.take_if(|next| next.at() <= now).is_some();
+    // This poll has reached a shield that was woken at `since`: the shields rest for as long as that took, which begins now.
     let since = if reached { unseen.take() } else { None };
     let rest = since.and_then(|since| now.checked_add(now.saturating_duration_since(since)));
     let rest = rest.filter(|rest| next.as_ref().is_none_or(|next| next.at() < *rest));
     *woken = *woken && (!over || rest.is_some());
+    // Woken before, and unseen since: the shields had their time, and do not hold.
     let wakes = !(reached || *woken);
     if wakes && unseen.replace(now).is_some() {
         return false;
     }
     *woken |= wakes;
-    // The body may keep the shield and poll it no more, so there is a second look, and no third.
+    // The body may keep the shield and poll it no more, so there is a second check, and no third.
     let again = (wakes || (next.is_none() && !over)).then_some(later);
     if let Some(at) = rest.or(again) {
         frame.extras().shield_wait.next = Some(clock::timer(frame.node(), at));

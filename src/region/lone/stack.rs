@@ -48,6 +48,7 @@ impl LoneRef<'_> {
     ) -> Quick {
         let mut tally = Tally::default();
         let exits = self.source.exits();
+        // The exits have no time (invariant 2).
         let ran = exit::run_light(&light, || exits?.pop_light(), &why, cx, &mut tally);
         if tally.is_empty() && matches!(ran, Some((None, None))) && self.close() {
             self.end();

@@ -136,6 +136,7 @@ pub(crate) fn found() -> Scan {
         }
         (scan, let_go(scanner.held))
     };
+    // After the scan (invariant 3 of `register`).
     unwind::drop_each(dead).into_iter().for_each(unwind::discard);
     scan.regions.sort_unstable_by_key(|region| region.number);
     scan

@@ -104,7 +104,8 @@ pub(super) fn deliver_request(
     wake_inside_out(own, wakers)
 }
 
-/// Tells the regions below, without those whose signal is left out; returns the wakers to be woken.
+/// Tells the regions below, without those whose signal is left out, in a loop (invariant 3 of `request`); returns the wakers to
+/// be woken.
 fn reach(mut below: Delivery, mut is_left_out: impl FnMut(&Signal) -> bool) -> Taken {
     let mut wakers = Taken::default();
     while let Some((node, signal)) = below.nodes.pop() {
@@ -181,8 +182,8 @@ fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
     })
 }
 
-/// Whether the regions below a region that hears `signal` get it as well. If the region has a mark, the regions below were told of
-/// a request to it. A shield without a grace keeps a cancellation out. The runs of a scope that was entered by a call are
+/// Whether the regions below a region that hears `signal` get it as well. If the region has a mark, the regions below were told
+/// of a request to it. A shield without a grace keeps a cancellation out. The runs of a scope that was entered by a call are
 /// inside the shield of that scope, so its runs are told.
 pub(super) fn passes(node: &Node, signal: &Signal) -> bool {
     let shield = SHIELD | ATTENDED;

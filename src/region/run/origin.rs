@@ -59,7 +59,7 @@ pub(crate) trait QuickOrigin: Origin {
     ) -> Quick;
 
     /// Polls the own timer of a region that has its node, in a poll in which the body does not end. Returns whether the frame
-    /// has to look at the region's times in this poll.
+    /// has to act on the region's times in this poll.
     #[inline(always)]
     fn poll_timer(self: Pin<&mut Self>, _: &mut Frame, _: &mut Context<'_>) -> bool {
         false

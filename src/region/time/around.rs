@@ -10,8 +10,8 @@
 //!    add a time around a region, or a region that has one, raises the number after it has happened. A change of a deadline
 //!    that is no news for the waits raises nothing: either no walk has read the deadline since the last change that was news, or
 //!    the deadline is put off, which is the case of invariant 2.
-//! 2. An event that only takes a time away, such as the end of a region or a cancellation, raises nothing. So the time that a walk
-//!    has left does not count if its region has another time by now: then the later walk goes on outwards.
+//! 2. An event that only takes a time away, such as the end of a region or a cancellation, raises nothing. So the time that a
+//!    walk has left does not count if its region has another time by now: then the later walk goes on outwards.
 //! 3. The regions up to the next one that was given a clock are one *stretch*, because times of two clocks cannot be compared.
 //! 4. A time is left only in a region with another one inside it, so that the move of that region raises the number.
 
@@ -71,6 +71,7 @@ fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
             found = known;
             break;
         }
+        // The stretch ends here (invariant 3).
         if node.is_clocked() && node.given_clock().is_some() {
             found.clocked = Some(Arc::clone(&node));
         } else if !node.has(SHELTERED | SHIELD) {
@@ -103,6 +104,7 @@ fn known(node: &Node, number: u64, times: Times) -> Option<Stretch> {
     let (first, clocked) = {
         let inner = node.inner.lock();
         let known = inner.rest_seen()?.shortcuts.as_ref()?.first.as_ref()?;
+        // Invariant 1.
         if known.number != number || known.times != times {
             return None;
         }
@@ -119,6 +121,7 @@ fn known(node: &Node, number: u64, times: Times) -> Option<Stretch> {
         None => None,
     };
     walk::step();
+    // Invariant 2.
     let as_it_was = first.as_ref().is_none_or(|(first, node)| due(node, times) == Some(*first));
     let counts = as_it_was && clocked.as_ref().is_none_or(|node| !node.has(LEFT));
     counts.then_some(Stretch { first, clocked })

@@ -34,11 +34,11 @@ pub(in crate::region) struct Limits {
     pub(in crate::region) shield_due: Option<(Reason, Instant)>,
     /// The time that the regions inside wait for a shield that they have woken.
     pub(in crate::region) patience: Option<Duration>,
-    /// `None` if the deadline has not changed since a wait has looked at it.
+    /// `None` if the deadline has not changed since a wait has read it.
     pub(super) unread: Option<Unread>,
 }
 
-/// The deadline has changed since a wait has looked at it.
+/// The deadline has changed since a wait has read it.
 pub(in crate::region) enum Unread {
     /// All waits were told of a change.
     Told,
@@ -48,8 +48,8 @@ pub(in crate::region) enum Unread {
 
 impl Limits {
     /// The deadline changes to `at`. Whether the waits, here and inside, have to be told: not if their timers ring before that,
-    /// because they look then, and not if they were told before and have not looked since. So n changes do not tell n waits
-    /// each (R19).
+    /// because they read the times then, and not if they were told before and have not read the times since. So n changes do not
+    /// tell n waits each (R19).
     pub(super) fn is_news(&mut self, before: Option<Instant>, at: Instant) -> bool {
         let known = match self.unread {
             Some(Unread::Told) => return false,
@@ -75,7 +75,7 @@ impl Limits {
 
     /// Begins `grace`, which ends at `due`; returns the earliest end of the graces that have begun.
     pub(super) fn begin_grace(&mut self, grace: Duration, due: Option<Instant>) -> Option<Instant> {
-        // A request with a shorter grace that came meanwhile stays, and begins with the next look.
+        // A request with a shorter grace that came meanwhile stays, and begins when the times are next read.
         self.asked_grace.take_if(|asked| *asked >= grace);
         if let Some(due) = due.filter(|due| self.stop_due.is_none_or(|before| *due < before)) {
             (self.stop_due, self.begun_grace) = (Some(due), grace);

@@ -11,7 +11,7 @@ use crate::unwind::{self, Payload};
 use crate::wakers::Taken;
 use std::time::{Duration, Instant};
 
-/// Sets the deadline. The run looks at it again, and so do the waits, here and inside, for which the change is news. A timeout
+/// Sets the deadline. The run reads it again, and so do the waits, here and inside, for which the change is news. A timeout
 /// that has not begun stays.
 pub(crate) fn set_deadline(node: &Node, at: Instant) {
     write_deadline(node, at, |_| {});
@@ -35,7 +35,7 @@ fn write_deadline(node: &Node, at: Instant, first: impl FnOnce(&mut Inner)) {
     unwind::discard(panic);
 }
 
-/// The region has got a time with a request: its run and the waits, here and inside, look at the times. A scope that was
+/// The region has got a time with a request: its run and the waits, here and inside, read the times. A scope that was
 /// entered by a call has no run, so its times are marked as unwatched.
 #[must_use = "a payload must not be dropped where its drop could panic"]
 pub(in crate::region) fn tell_times(node: &Node) -> Option<Payload> {
@@ -45,7 +45,7 @@ pub(in crate::region) fn tell_times(node: &Node) -> Option<Payload> {
     })
 }
 
-/// Changes the times of the region by `change`, which returns whether the waits that depend on them have to look at them again.
+/// Changes the times of the region by `change`, which returns whether the waits that depend on them have to read them again.
 /// Returns the first panic of a waker.
 #[must_use = "a payload must not be dropped where its drop could panic"]
 fn change_times(node: &Node, change: impl FnOnce(&mut Inner) -> bool) -> Option<Payload> {

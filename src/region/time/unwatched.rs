@@ -46,34 +46,34 @@ pub(in crate::region) fn begin_graces(node: &Arc<Node>) {
 
 /// For a question from outside: acts on the times that have come, here and around, and that no run watches.
 #[cold]
-fn look_at_clocks(node: &Arc<Node>) {
+fn ask_clocks(node: &Arc<Node>) {
     let has_come = |(due, node): (Instant, Arc<Node>)| due <= clock::now(&node);
     if around::earliest(node, Times::All).any(has_come) {
-        look_at_clock(node);
+        ask_clock(node);
         if !node.has(SHELTERED | SHIELD | LEFT) {
-            walk::around(node).for_each(|around| look_at_clock(&around));
+            walk::around(node).for_each(|around| ask_clock(&around));
         }
     }
 }
 
-/// As [`look_at_clocks`], for this region alone.
-pub(crate) fn look_at_clock(node: &Arc<Node>) {
+/// As [`ask_clocks`], for this region alone.
+pub(crate) fn ask_clock(node: &Arc<Node>) {
     if node.has(UNWATCHED) {
         act_on_clock(node);
     }
 }
 
 /// For a request to the child `node` alone: acts on the times of its group that have come. No other region is asked.
-pub(crate) fn look_at_clock_around_child(node: &Node) {
+pub(crate) fn ask_clock_around_child(node: &Node) {
     let group = if node.kind == Kind::Child { node.parent() } else { None };
     if let Some(group) = group {
-        look_at_clock_of_group(&group);
+        ask_clock_of_group(&group);
     }
 }
 
 /// For a request to a child of `group` alone: acts on the times of the group that have come, although the run of the group
 /// watches them. It may not have seen them yet, and the child was cancelled with its group first (R10, R11).
-pub(crate) fn look_at_clock_of_group(group: &Arc<Node>) {
+pub(crate) fn ask_clock_of_group(group: &Arc<Node>) {
     if group.flags() & (TIMED | ENTERED | CANCELLED) == TIMED | ENTERED {
         act_on_clock(group);
     }
@@ -98,21 +98,21 @@ pub(crate) fn is_cancelled_by_now(node: &Arc<Node>) -> bool {
 /// A region that is found quiet has no such times around it, so no clock is read.
 #[cold]
 fn is_cancelled_by_clock(node: &Arc<Node>) -> bool {
-    let ask_clocks = || {
-        look_at_clocks(node);
+    let by_clocks = || {
+        ask_clocks(node);
         look::is_cancelled(node)
     };
-    look::is_cancelled(node) || (!quiet::is_quiet(node) && ask_clocks())
+    look::is_cancelled(node) || (!quiet::is_quiet(node) && by_clocks())
 }
 
 /// As [`look::effective_reason`], for a question from outside. Of times that no run watches, those farther out are asked only
 /// if there is no cancellation yet.
 pub(crate) fn reason_by_now(node: &Arc<Node>) -> Option<Reason> {
-    look_at_clock(node);
+    ask_clock(node);
     let known = look::effective_reason(node);
     if known.is_some() || quiet::is_quiet(node) {
         return known;
     }
-    look_at_clocks(node);
+    ask_clocks(node);
     look::effective_reason(node)
 }

@@ -15,8 +15,8 @@ use std::task::{Context, Poll};
 /// which a timer is not.
 pub(in crate::region) type WaitTimers = Box<Mutex<Vec<(Timer, Arc<Node>)>>>;
 
-/// Polls the timers of a wait for the next times, here and around, even if a run watches those; returns whether a time
-/// has come that cancels this region.
+/// Polls the timers of a wait for the next times, here and around, even if a run watches those (invariant 2 of `time`); returns
+/// whether a time has come that cancels this region.
 pub(in crate::region) fn poll_times_around(
     region: &Arc<Node>,
     timers: &mut Option<WaitTimers>,
