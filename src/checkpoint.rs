@@ -98,7 +98,7 @@ pub fn is_stop_requested() -> bool {
 /// Dropping the future loses nothing.
 #[track_caller]
 pub fn cancelled() -> CurrentCancelled {
-    CurrentCancelled(Wait::new("cancelled"))
+    CurrentCancelled(CurrentWait::new("cancelled"))
 }
 
 /// Waits until the current region, or one around it, is asked to wind down with `stop` (R13). Shields do
@@ -140,7 +140,7 @@ pub fn cancelled() -> CurrentCancelled {
 /// ```
 #[track_caller]
 pub fn stop_requested() -> StopRequested {
-    StopRequested(Wait::new("stop_requested"))
+    StopRequested(CurrentWait::new("stop_requested"))
 }
 
 /// The instant at which the current region is cancelled at the latest: the earliest deadline of it and of the regions around
@@ -196,7 +196,7 @@ impl Future for Checkpoint {
 opaque!(Checkpoint);
 
 /// A wait for an event of the region in which it is first polled.
-struct Wait {
+struct CurrentWait {
     /// `None` before the first poll, and if no region is current then.
     waiting: Option<Waiting>,
     polled: bool,
@@ -204,10 +204,10 @@ struct Wait {
     call: Call,
 }
 
-impl Wait {
+impl CurrentWait {
     #[track_caller]
     fn new(_operation: &'static str) -> Self {
-        Wait {
+        CurrentWait {
             waiting: None,
             polled: false,
             #[cfg(debug_assertions)]
@@ -256,7 +256,7 @@ impl Call {
 
 /// The future of [`cancelled`].
 #[must_use = "futures do nothing unless polled"]
-pub struct CurrentCancelled(Wait);
+pub struct CurrentCancelled(CurrentWait);
 
 impl Future for CurrentCancelled {
     type Output = ();
@@ -272,7 +272,7 @@ opaque!(CurrentCancelled);
 
 /// The future of [`stop_requested`].
 #[must_use = "futures do nothing unless polled"]
-pub struct StopRequested(Wait);
+pub struct StopRequested(CurrentWait);
 
 impl Future for StopRequested {
     type Output = ();

@@ -11,7 +11,7 @@ use super::body::{Body, InPlace};
 use super::frame;
 use super::frame::{Ended, Frame, Progress, Quick};
 use super::node::Node;
-use super::run::{Source, completed, drop_inside, poll_run, polled};
+use super::run::{Parts, completed, drop_inside, poll_run, polled};
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -148,7 +148,7 @@ impl<F: Future> ChildRun<F> {
         let Some(framed) = this.framed else { return Poll::Pending };
         let Framed { frame, progress, value } = &mut **framed;
         let mut body = InPlace { body: this.body, value, why };
-        poll_run(frame, progress, Source::Node, &mut body, cx)
+        poll_run(frame, progress, Parts::Node, &mut body, cx)
     }
 
     /// The value of a body that has ended, once the region has been left.
@@ -163,7 +163,7 @@ impl<F: Future> ChildRun<F> {
             if framed.frame.is_inside() {
                 let Framed { frame, value, .. } = &mut **framed;
                 let mut body = InPlace { body: this.body, value, why: completed };
-                return drop_inside(frame, Source::Node, &mut body);
+                return drop_inside(frame, Parts::Node, &mut body);
             }
         }
         this.body.set(None);

@@ -13,7 +13,7 @@
 const NONE: u32 = u32::MAX;
 
 pub(super) struct Keyed<T> {
-    entries: Vec<Entry<T>>,
+    entries: Vec<KeyedEntry<T>>,
     len: u32,
     first: u32,
     last: u32,
@@ -21,7 +21,7 @@ pub(super) struct Keyed<T> {
     free: u32,
 }
 
-struct Entry<T> {
+struct KeyedEntry<T> {
     value: Option<T>,
     before: u32,
     next: u32,
@@ -51,7 +51,7 @@ impl<T> Keyed<T> {
 
     /// Returns the key of the value: that of an entry without one, if there is such an entry (invariant 1).
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        let entry = Entry { value: Some(value), before: self.last, next: NONE };
+        let entry = KeyedEntry { value: Some(value), before: self.last, next: NONE };
         let key = self.free;
         let key = match self.entries.get_mut(key as usize) {
             Some(free) => {

@@ -26,7 +26,7 @@ use super::flags::DEADLINE;
 use super::frame;
 use super::frame::{Frame, Progress, Quick};
 use super::node::Node;
-use super::run::{Origin, QuickOrigin, Source, drop_inside};
+use super::run::{NodeSource, Parts, QuickSource, drop_inside};
 use super::time;
 use super::time::Times;
 use super::time::clock;
@@ -46,13 +46,13 @@ pin_project! {
     pub(crate) struct Lone<D, T> {
         pub(crate) draft: D,
         // Since its first poll that was pending, until it has a node.
-        entered: Option<Entered>,
+        entered: Option<EnteredLight>,
         #[pin]
         timer: T,
     }
 }
 
-struct Entered {
+struct EnteredLight {
     light: Light,
     /// The region around it, and whether an exit of that region ran. `None` if no region was around.
     around: Option<(Arc<Node>, bool)>,
@@ -60,7 +60,7 @@ struct Entered {
 
 /// The draft of a lone region.
 pub(crate) trait Drafted {
-    fn source(&self) -> Source<'_>;
+    fn parts(&self) -> Parts<'_>;
 
     /// Enters the region without a node, if that is possible.
     fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>>;
@@ -69,8 +69,8 @@ pub(crate) trait Drafted {
 /// The draft of a task or a time limit.
 impl Drafted for Draft {
     #[inline]
-    fn source(&self) -> Source<'_> {
-        Source::Lone(self)
+    fn parts(&self) -> Parts<'_> {
+        Parts::Lone(self)
     }
 
     #[inline(always)]
@@ -90,15 +90,15 @@ impl<D: Drafted, T: LoneTimer> Lone<D, T> {
     #[inline(always)]
     fn each(self: Pin<&mut Self>) -> LoneRef<'_> {
         let this = self.project();
-        let source = this.draft.source();
-        LoneRef { source, entered: this.entered, timer: this.timer }
+        let parts = this.draft.parts();
+        LoneRef { parts, entered: this.entered, timer: this.timer }
     }
 }
 
-impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
+impl<D: Drafted, T: LoneTimer> NodeSource for Lone<D, T> {
     #[inline]
-    fn source(&self) -> Source<'_> {
-        self.draft.source()
+    fn parts(&self) -> Parts<'_> {
+        self.draft.parts()
     }
 
     fn drop_light(self: Pin<&mut Self>, frame: &mut Frame, body: &mut dyn Body) {
@@ -106,7 +106,7 @@ impl<D: Drafted, T: LoneTimer> Origin for Lone<D, T> {
     }
 }
 
-impl<D: Drafted, T: LoneTimer> QuickOrigin for Lone<D, T> {
+impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
     const HAS_TIMER: bool = true;
 
     #[inline(always)]
@@ -138,7 +138,7 @@ impl<D: Drafted, T: LoneTimer> QuickOrigin for Lone<D, T> {
         let waits = matches!(caught, Ok(Poll::Pending));
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => {
-                if self.draft.source().exits().is_some() {
+                if self.draft.parts().exits().is_some() {
                     return self.each().run_exits(frame, progress, light, body.why(), cx);
                 }
                 if self.entered.is_some() {
@@ -173,14 +173,14 @@ impl<D: Drafted, T: LoneTimer> QuickOrigin for Lone<D, T> {
 
 /// A lone region in a poll or in its drop, with a timer of any type.
 struct LoneRef<'a> {
-    source: Source<'a>,
-    entered: &'a mut Option<Entered>,
+    parts: Parts<'a>,
+    entered: &'a mut Option<EnteredLight>,
     timer: Pin<&'a mut dyn LoneTimer>,
 }
 
 /// The result of a poll of the timer.
 #[derive(PartialEq, Eq)]
-enum Time {
+enum TimerPoll {
     /// The timer is armed, or there is no deadline.
     Waits,
     HasCome(Instant),
@@ -193,7 +193,7 @@ impl LoneRef<'_> {
     /// in which it was entered (invariant 2).
     #[inline(always)]
     fn is_where_it_was_entered(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
-        let Some(Entered { light, around }) = &self.entered else { return true };
+        let Some(EnteredLight { light, around }) = &self.entered else { return true };
         ambient::is_in(around.as_ref()) || {
             let light = *light;
             self.give_node(frame, light, None);
@@ -206,23 +206,23 @@ impl LoneRef<'_> {
     #[inline(never)]
     fn poll_timer(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> bool {
         match self.poll_armed(cx) {
-            Time::Waits => return false,
-            Time::HasCome(at) => time::come_due(frame.node(), at, Times::All),
+            TimerPoll::Waits => return false,
+            TimerPoll::HasCome(at) => time::come_due(frame.node(), at, Times::All),
             // The frame acts on the times of the region in its next poll.
-            Time::Unknown => frame.node().lock_and_raise(DEADLINE),
+            TimerPoll::Unknown => frame.node().lock_and_raise(DEADLINE),
         }
         true
     }
 
-    fn poll_armed(&mut self, cx: &mut Context<'_>) -> Time {
+    fn poll_armed(&mut self, cx: &mut Context<'_>) -> TimerPoll {
         let time = match unwind::catch(|| self.timer.as_mut().poll(cx)) {
-            Ok(None | Some((_, Some(Poll::Pending)))) => return Time::Waits,
-            Ok(Some((at, Some(Poll::Ready(()))))) => Time::HasCome(at),
-            Ok(Some((_, None))) => Time::Unknown,
+            Ok(None | Some((_, Some(Poll::Pending)))) => return TimerPoll::Waits,
+            Ok(Some((at, Some(Poll::Ready(()))))) => TimerPoll::HasCome(at),
+            Ok(Some((_, None))) => TimerPoll::Unknown,
             Err(payload) => {
                 // The frame's timer panics in the same way, and the region ends with that panic.
                 unwind::discard(payload);
-                Time::Unknown
+                TimerPoll::Unknown
             }
         };
         self.disarm();
@@ -248,16 +248,16 @@ impl LoneRef<'_> {
     #[inline(never)]
     fn stays(&mut self, light: Light, cx: &mut Context<'_>) -> bool {
         if self.entered.is_some() {
-            return self.poll_armed(cx) == Time::Waits;
+            return self.poll_armed(cx) == TimerPoll::Waits;
         }
         let around = ambient::current();
-        if let (Some(exits), Some((around, _)), None) = (self.source.exits(), &around, light.root) {
+        if let (Some(exits), Some((around, _)), None) = (self.parts.exits(), &around, light.root) {
             // Until now the runtime's task was hidden from all code that could ask.
             exits.enter(Identity { task: light.task, runtime: around.owner.get().runtime });
         }
         let clocked = clock::flag_within(around.as_ref().map(|(node, _)| node)) != 0;
-        let stays = self.arm(light, clocked) && self.poll_armed(cx) == Time::Waits;
-        *self.entered = stays.then_some(Entered { light, around });
+        let stays = self.arm(light, clocked) && self.poll_armed(cx) == TimerPoll::Waits;
+        *self.entered = stays.then_some(EnteredLight { light, around });
         stays
     }
 
@@ -292,14 +292,14 @@ impl LoneRef<'_> {
         });
         #[cfg(feature = "testing")]
         node.live.take_up();
-        match self.source {
-            Source::Stack(draft, exits) => {
+        match self.parts {
+            Parts::Stack(draft, exits) => {
                 draft.give_up_live_entry();
                 exits.enter(node.owner.get());
                 draft.store_node(Arc::clone(&node));
             }
-            Source::Lone(draft) | Source::Shared(draft) => draft.give_up_live_entry(),
-            Source::Node => {}
+            Parts::Lone(draft) | Parts::Shared(draft) => draft.give_up_live_entry(),
+            Parts::Node => {}
         }
         frame::begin_in(frame, node);
         self.leave_time_to(frame);
@@ -316,7 +316,7 @@ impl LoneRef<'_> {
         match self.entered.as_ref().map(|entered| entered.light) {
             Some(light) => self.give_node(frame, light, None),
             None => {
-                if let Source::Stack(draft, _) = self.source {
+                if let Parts::Stack(draft, _) = self.parts {
                     draft.stamp.take_back();
                 }
             }
@@ -333,7 +333,7 @@ impl LoneRef<'_> {
     /// Drops the body of a run that is dropped while it is pending, with its region current.
     #[cold]
     fn drop_body(&mut self, frame: &mut Frame, body: &mut dyn Body) {
-        let Some(Entered { light, around }) = &self.entered else { return };
+        let Some(EnteredLight { light, around }) = &self.entered else { return };
         let (light, here) = (*light, ambient::is_in(around.as_ref()));
         let dropped = if here { ambient::within_light(&light, || body.drop_body()) } else { None };
         match dropped {
@@ -344,11 +344,11 @@ impl LoneRef<'_> {
             Some((caught, _, node)) => {
                 self.give_node(frame, light, node);
                 frame.keep_panic_of(caught);
-                frame::abandon(frame, self.source.exits(), None);
+                frame::abandon(frame, self.parts.exits(), None);
             }
             None => {
                 self.give_node(frame, light, None);
-                drop_inside(frame, self.source, body);
+                drop_inside(frame, self.parts, body);
             }
         }
     }

@@ -33,7 +33,7 @@ use crate::sync::Arc;
 use crate::unwind::quietly;
 use begun::Begun;
 #[cfg(feature = "tracing")]
-use begun::Entered;
+use begun::InSpan;
 use std::panic::Location;
 use std::time::Instant;
 
@@ -52,7 +52,7 @@ pub(super) struct Span {
 #[cfg(feature = "tracing")]
 impl Span {
     /// Enters the span, which is made at the first poll. A poll after a request adds the request's reason to it.
-    pub(super) fn enter(&mut self, node: &Node) -> Entered {
+    pub(super) fn enter(&mut self, node: &Node) -> InSpan {
         let mut entered = None;
         quietly(|| {
             let span = self.span.get_or_insert_with(|| span_of(node));
@@ -63,7 +63,7 @@ impl Span {
             }
             entered = Some(span.clone().entered());
         });
-        Entered(entered)
+        InSpan(entered)
     }
 }
 

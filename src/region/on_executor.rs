@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! 1. The wave is in one place: in `Shared` until the executor polls the task, then in the task, or given back to the
+//! 1. The wave is in one place: in `WaveState` until the executor polls the task, then in the task, or given back to the
 //!    caller.
 //! 2. `ended` is set after the failures were sent, so that a region which sees the end finds them in its record
 //!    (R15).
@@ -28,13 +28,13 @@ use std::task::{Context, Poll, Waker, ready};
 /// A wave that runs as a task of its own.
 struct WaveTask {
     node: Arc<Node>,
-    shared: Arc<Shared>,
+    shared: Arc<WaveState>,
     /// Taken from `shared` at the first poll.
     wave: Option<Wave>,
     tally: Tally,
 }
 
-struct Shared(Mutex<State>);
+struct WaveState(Mutex<State>);
 
 struct State {
     /// The wave, until the executor has polled the task.
@@ -65,7 +65,7 @@ pub(super) fn run_on(
         panic: None,
         waiting: None,
     };
-    let shared = Arc::new(Shared(Mutex::new(state)));
+    let shared = Arc::new(WaveState(Mutex::new(state)));
     let task = WaveTask {
         node: Arc::clone(region),
         shared: Arc::clone(&shared),
@@ -147,7 +147,7 @@ impl Drop for WaveTask {
 struct WaveWait {
     /// The region that abandoned the exits.
     node: Arc<Node>,
-    shared: Arc<Shared>,
+    shared: Arc<WaveState>,
 }
 
 impl ExitWork for WaveWait {

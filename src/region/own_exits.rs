@@ -20,20 +20,20 @@ use crate::sync::{Arc, AtomicU64, Mutex, Ordering, next_number};
 
 /// The cell in which a stack keeps its exits.
 pub(crate) struct OwnExits {
-    pub(super) list: Mutex<List>,
+    pub(super) list: Mutex<Unbegun>,
     /// The number by which the exits are sorted among those of other regions of the task; 0 before the stack is entered.
     number: AtomicU64,
     owner: SharedIdentity,
 }
 
 #[derive(Default)]
-pub(super) struct List {
+pub(super) struct Unbegun {
     exits: Exits,
     /// The stack was left.
     closed: bool,
 }
 
-impl List {
+impl Unbegun {
     pub(super) fn is_empty(&self) -> bool {
         self.exits.is_empty()
     }

@@ -1,10 +1,10 @@
 //! A body with its frame: the run of a task, a scope, a shield, a time limit or a stack. A child has a
 //! [`ChildRun`](super::ChildRun), and a group's run has a frame of its own.
 
-mod origin;
+mod source;
 mod steps;
 
-pub(crate) use origin::{Given, Origin, QuickOrigin, Source};
+pub(crate) use source::{Given, NodeSource, Parts, QuickSource};
 pub(super) use steps::{drop_inside, poll_run};
 
 use super::body::InPlace;
@@ -25,10 +25,10 @@ use steps::{poll_fresh, poll_scope};
 
 pin_project! {
     /// Enters a region at its first poll, polls the body, and leaves.
-    pub(crate) struct Run<F: Future, O: Origin = Given> {
+    pub(crate) struct Run<F: Future, O: NodeSource = Given> {
         frame: Frame,
         #[pin]
-        origin: O,
+        source: O,
         #[pin]
         body: Option<F>,
         // The value of the body, while the region is being left.
@@ -36,14 +36,14 @@ pin_project! {
         progress: Progress,
     }
 
-    impl<F: Future, O: Origin> PinnedDrop for Run<F, O> {
+    impl<F: Future, O: NodeSource> PinnedDrop for Run<F, O> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let mut body = InPlace { body: this.body, value: this.value, why: completed };
             if this.frame.is_inside() {
-                drop_inside(this.frame, this.origin.source(), &mut body);
+                drop_inside(this.frame, this.source.parts(), &mut body);
             } else if this.frame.is_new_draft() {
-                this.origin.drop_light(this.frame, &mut body);
+                this.source.drop_light(this.frame, &mut body);
             }
         }
     }
@@ -51,7 +51,7 @@ pin_project! {
 
 /// The end of a region that returns the body's own value: the value, or the reason why there is none. `None` if the run is
 /// polled again after a panic.
-pub(crate) type Left<T> = Option<Result<T, Reason>>;
+pub(crate) type BodyEnd<T> = Option<Result<T, Reason>>;
 
 /// The result of a poll, if a quick one is all of it.
 #[inline(always)]
@@ -76,29 +76,29 @@ impl<F: Future> Run<F> {
 impl<F: Future, T: LoneTimer> Run<F, Lone<Draft, T>> {
     /// The draft, for the settings of a run that was not polled yet.
     pub(crate) fn set_up(&self) -> &Draft {
-        &self.origin.draft
+        &self.source.draft
     }
 }
 
-impl<F: Future, O: Origin> Run<F, O> {
-    fn with(frame: Frame, origin: O, body: F) -> Self {
-        Run { frame, origin, body: Some(body), value: None, progress: Progress::Body }
+impl<F: Future, O: NodeSource> Run<F, O> {
+    fn with(frame: Frame, source: O, body: F) -> Self {
+        Run { frame, source, body: Some(body), value: None, progress: Progress::Body }
     }
 
     /// For a region that has no node until it is needed.
     #[inline]
-    pub(crate) fn draft(origin: O, body: F, at: &'static Location<'static>) -> Self {
-        Run::with(Frame::draft(at), origin, body)
+    pub(crate) fn draft(source: O, body: F, at: &'static Location<'static>) -> Self {
+        Run::with(Frame::draft(at), source, body)
     }
 
     /// For a stay in a scope, which was entered when it was made.
     pub(crate) fn entered(
         node: Arc<Node>,
-        origin: O,
+        source: O,
         body: F,
         at: &'static Location<'static>,
     ) -> Self {
-        Run::with(Frame::entered(node, at), origin, body)
+        Run::with(Frame::entered(node, at), source, body)
     }
 
     pub(crate) fn frame(self: Pin<&mut Self>) -> &mut Frame {
@@ -124,13 +124,13 @@ impl<F: Future, O: Origin> Run<F, O> {
         why: fn(&F::Output) -> Leaving,
     ) -> Poll<Result<Ended, Box<Misuse>>> {
         let this = self.project();
-        let source = this.origin.source();
+        let parts = this.source.parts();
         let mut body = InPlace { body: this.body, value: this.value, why };
-        poll_run(this.frame, this.progress, source, &mut body, cx)
+        poll_run(this.frame, this.progress, parts, &mut body, cx)
     }
 }
 
-impl<F: Future, O: QuickOrigin> Run<F, O> {
+impl<F: Future, O: QuickSource> Run<F, O> {
     /// The first part of every poll, and for most regions the whole poll. `None` if there is more to do, for
     /// [`poll_run`](Run::poll_run).
     #[inline(always)]
@@ -155,46 +155,46 @@ impl<F: Future, O: QuickOrigin> Run<F, O> {
         let value = &mut *this.value;
         let mut body = InPlace { body: this.body, value, why };
         let quick = if this.frame.is_inside() {
-            let exits = this.origin.source().exits();
+            let exits = this.source.parts().exits();
             let quick = frame::poll_calm(this.frame, this.progress, body, exits, cx);
             // After the body, because a body that ends needs no timer.
             if O::HAS_TIMER
                 && quick != Quick::Left
                 && matches!(this.progress, Progress::Body)
-                && this.origin.as_mut().poll_timer(this.frame, cx)
+                && this.source.as_mut().poll_timer(this.frame, cx)
             {
                 return None;
             }
             quick
         } else {
             if this.frame.is_new_draft() {
-                let light = this.origin.as_mut();
+                let light = this.source.as_mut();
                 let quick = light.poll_light(this.frame, this.progress, body.again(), cx);
                 if quick != Quick::GoOn || !this.frame.is_new_draft() {
                     return polled(quick, this.value);
                 }
             }
-            let source = this.origin.source();
-            poll_fresh(this.frame, this.progress, source, &mut body.again(), cx)
+            let parts = this.source.parts();
+            poll_fresh(this.frame, this.progress, parts, &mut body.again(), cx)
         };
         if quick == Quick::Left {
-            this.origin.has_left(this.frame);
+            this.source.has_left(this.frame);
         }
         polled(quick, this.value)
     }
 
-    /// As [`poll_run`](Run::poll_run), for a region that returns the body's own value; see [`Left`].
+    /// As [`poll_run`](Run::poll_run), for a region that returns the body's own value; see [`BodyEnd`].
     pub(crate) fn poll_scope(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Left<F::Output>, Box<Misuse>>> {
+    ) -> Poll<Result<BodyEnd<F::Output>, Box<Misuse>>> {
         let mut this = self.project();
         if matches!(this.progress, Progress::Ended(_)) {
-            this.origin.as_mut().body_has_ended();
+            this.source.as_mut().body_has_ended();
         }
-        let source = this.origin.source();
+        let parts = this.source.parts();
         let mut body = InPlace { body: this.body, value: this.value, why: completed };
-        let left = ready!(poll_scope(this.frame, this.progress, source, &mut body, cx));
+        let left = ready!(poll_scope(this.frame, this.progress, parts, &mut body, cx));
         Poll::Ready(left.map(|left| match left? {
             Ok(()) => this.value.take().map(Ok),
             Err(reason) => Some(Err(reason)),

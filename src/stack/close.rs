@@ -41,7 +41,7 @@ impl<S> Close<S> {
         frame::detach(&mut self.frame);
         match self.stack.take() {
             Some(stack) => {
-                Poll::Ready(Err(CloseError(Kind::Rejected(Rejected::new(misuse, stack)))))
+                Poll::Ready(Err(CloseError(CloseErrorKind::Rejected(Rejected::new(misuse, stack)))))
             }
             None => Poll::Pending,
         }
@@ -62,7 +62,7 @@ impl<S> Future for Close<S> {
         exits.enter(owner::of(this.frame.node()));
         ready!(frame::poll_leave(&mut this.frame, cx, Leaving::Completed, false, Some(exits)));
         this.stack = None;
-        let failed = |failure| CloseError(Kind::Failed(failure));
+        let failed = |failure| CloseError(CloseErrorKind::Failed(failure));
         this.frame.result(Some(()), Errors::new()).map_err(failed)
     }
 }
@@ -83,9 +83,9 @@ impl<S: fmt::Debug> fmt::Debug for Close<S> {
 }
 
 /// The reason why [`ExitStack::close`] did not leave cleanly.
-pub struct CloseError<S = ExitStack>(Kind<S>);
+pub struct CloseError<S = ExitStack>(CloseErrorKind<S>);
 
-enum Kind<S> {
+enum CloseErrorKind<S> {
     Rejected(Rejected<S>),
     Failed(Failure<Infallible>),
 }
@@ -94,16 +94,16 @@ impl<S> CloseError<S> {
     /// The refusal, if the stack was not left: its owner still can leave it.
     pub fn rejected(&self) -> Option<&Misuse> {
         match &self.0 {
-            Kind::Rejected(rejected) => Some(rejected.error()),
-            Kind::Failed(_) => None,
+            CloseErrorKind::Rejected(rejected) => Some(rejected.error()),
+            CloseErrorKind::Failed(_) => None,
         }
     }
 
     /// The failures, if the stack was left.
     pub fn failure(&self) -> Option<&Failure<Infallible>> {
         match &self.0 {
-            Kind::Rejected(_) => None,
-            Kind::Failed(failure) => Some(failure),
+            CloseErrorKind::Rejected(_) => None,
+            CloseErrorKind::Failed(failure) => Some(failure),
         }
     }
 
@@ -114,8 +114,8 @@ impl<S> CloseError<S> {
     /// The error itself, if the stack was left.
     pub fn into_inner(self) -> Result<S, CloseError<S>> {
         match self.0 {
-            Kind::Rejected(rejected) => Ok(rejected.into_inner()),
-            failed @ Kind::Failed(_) => Err(CloseError(failed)),
+            CloseErrorKind::Rejected(rejected) => Ok(rejected.into_inner()),
+            failed @ CloseErrorKind::Failed(_) => Err(CloseError(failed)),
         }
     }
 }
@@ -123,8 +123,8 @@ impl<S> CloseError<S> {
 impl<S> fmt::Display for CloseError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Rejected(rejected) => fmt::Display::fmt(rejected, f),
-            Kind::Failed(failure) => fmt::Display::fmt(failure, f),
+            CloseErrorKind::Rejected(rejected) => fmt::Display::fmt(rejected, f),
+            CloseErrorKind::Failed(failure) => fmt::Display::fmt(failure, f),
         }
     }
 }
@@ -132,8 +132,10 @@ impl<S> fmt::Display for CloseError<S> {
 impl<S> fmt::Debug for CloseError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Rejected(rejected) => f.debug_tuple("Rejected").field(rejected.error()).finish(),
-            Kind::Failed(failure) => fmt::Debug::fmt(failure, f),
+            CloseErrorKind::Rejected(rejected) => {
+                f.debug_tuple("Rejected").field(rejected.error()).finish()
+            }
+            CloseErrorKind::Failed(failure) => fmt::Debug::fmt(failure, f),
         }
     }
 }
@@ -141,8 +143,8 @@ impl<S> fmt::Debug for CloseError<S> {
 impl<S> Error for CloseError<S> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            Kind::Rejected(rejected) => rejected.source(),
-            Kind::Failed(failure) => failure.source(),
+            CloseErrorKind::Rejected(rejected) => rejected.source(),
+            CloseErrorKind::Failed(failure) => failure.source(),
         }
     }
 }

@@ -276,7 +276,11 @@ fn r17_an_executor_child_that_fails_before_keep_going_is_set_cancels_its_group()
 #[test]
 fn r15_an_executor_child_that_panics_before_panics_are_isolated_ends_its_group() {
     let executor = Executor::new();
-    let group = polled_on(&executor, async { Ok(boom("early")) }).isolate_panics();
+    let panics = async {
+        boom("early");
+        Ok(())
+    };
+    let group = polled_on(&executor, panics).isolate_panics();
     let mut run = hand(group.run(async { Ok(()) }));
     assert_eq!(panic_text(|| run.drive()), "early");
 }
@@ -285,7 +289,11 @@ fn r15_an_executor_child_that_panics_before_panics_are_isolated_ends_its_group()
 fn r16_an_executor_child_that_is_polled_before_a_limit_is_set_has_no_turn() {
     let (executor, gate) = (Executor::new(), Gate::new());
     let wait = gate.wait();
-    let group = polled_on(&executor, async { Ok(wait.await) }).limit(1);
+    let first = async {
+        wait.await;
+        Ok(())
+    };
+    let group = polled_on(&executor, first).limit(1);
     let (second, third) = (group.spawn(pending::<Result<(), _>>()), group.spawn(async { Ok(()) }));
     let mut run = hand(group.run(async { Ok(()) }));
     // The second child has the only turn, beside the first, and the third waits for it.

@@ -14,7 +14,7 @@ use crate::region::exit;
 use crate::region::frame;
 use crate::region::frame::{Ended, Frame, Progress, Quick};
 use crate::region::own_exits::OwnExits;
-use crate::region::run::Source;
+use crate::region::run::Parts;
 use crate::region::tally::Tally;
 use crate::sync::Arc;
 use crate::wrong_task::Misuse;
@@ -24,8 +24,8 @@ use std::task::Context;
 /// The draft of a stack, and its exits.
 impl Drafted for (&Draft<OfStack>, &OwnExits) {
     #[inline]
-    fn source(&self) -> Source<'_> {
-        Source::Stack(self.0, self.1)
+    fn parts(&self) -> Parts<'_> {
+        Parts::Stack(self.0, self.1)
     }
 
     #[inline(always)]
@@ -47,7 +47,7 @@ impl LoneRef<'_> {
         cx: &mut Context<'_>,
     ) -> Quick {
         let mut tally = Tally::default();
-        let exits = self.source.exits();
+        let exits = self.parts.exits();
         // The exits have no time (invariant 2).
         let ran = exit::run_light(&light, || exits?.pop_light(), &why, cx, &mut tally);
         if tally.is_empty() && matches!(ran, Some((None, None))) && self.close() {
@@ -65,8 +65,8 @@ impl LoneRef<'_> {
 
     /// Leaves the region, which has no node, unless it has exits.
     pub(super) fn close(&self) -> bool {
-        match self.source {
-            Source::Stack(draft, exits) => exits.close_light(|| draft.stamp.leave()),
+        match self.parts {
+            Parts::Stack(draft, exits) => exits.close_light(|| draft.stamp.leave()),
             _ => true,
         }
     }

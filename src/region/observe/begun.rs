@@ -18,24 +18,24 @@ pub(in crate::region) struct Begun {
 impl Begun {
     /// Enters the span, for a poll of the exit.
     #[cfg(feature = "tracing")]
-    pub(in crate::region) fn enter(&self) -> Entered {
+    pub(in crate::region) fn enter(&self) -> InSpan {
         let mut entered = None;
         quietly(|| entered = self.span.as_ref().map(|span| span.clone().entered()));
-        Entered(entered)
+        InSpan(entered)
     }
 
     #[cfg(not(feature = "tracing"))]
     #[inline]
-    pub(in crate::region) fn enter(&self) -> Entered {
-        Entered
+    pub(in crate::region) fn enter(&self) -> InSpan {
+        InSpan
     }
 }
 
 #[cfg(feature = "tracing")]
-pub(in crate::region) struct Entered(pub(super) Option<tracing::span::EnteredSpan>);
+pub(in crate::region) struct InSpan(pub(super) Option<tracing::span::EnteredSpan>);
 
 #[cfg(feature = "tracing")]
-impl Drop for Entered {
+impl Drop for InSpan {
     fn drop(&mut self) {
         let entered = self.0.take();
         quietly(|| drop(entered));
@@ -43,4 +43,4 @@ impl Drop for Entered {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(in crate::region) struct Entered;
+pub(in crate::region) struct InSpan;

@@ -4,7 +4,7 @@
 //! of a region's content is user code, so it comes after the scan (R18); so does every call of a clock.
 
 use super::scans::SCANS;
-use super::shown::{RUNNING, Running};
+use super::shown::{RUNNING, ShownExit};
 use super::{OPEN, exits_of, number_of};
 use crate::clock::Clock;
 use crate::identity::TaskId;
@@ -71,7 +71,7 @@ pub(crate) struct FoundExit {
     pub(crate) home: String,
     pub(crate) owner: Option<TaskId>,
     pub(crate) entered_at: Option<&'static Location<'static>>,
-    pub(crate) running: Running,
+    pub(crate) running: ShownExit,
     /// The number of exits that come after it.
     pub(crate) rest: usize,
     pub(crate) clock: usize,
@@ -181,7 +181,7 @@ impl Scanner {
         Some(found)
     }
 
-    fn exit(&mut self, running: Running) -> Option<FoundExit> {
+    fn exit(&mut self, running: ShownExit) -> Option<FoundExit> {
         let home = running.home.upgrade()?;
         let owner = self.task(&home).owner.clone();
         let runs = |node: &Arc<Node>| !node.has(LEFT) && node.is_open();

@@ -9,11 +9,11 @@ use crate::sync::{Arc, Register, Weak};
 use std::panic::Location;
 use std::time::Instant;
 
-pub(super) static RUNNING: Register<Running> = Register::new();
+pub(super) static RUNNING: Register<ShownExit> = Register::new();
 
 /// An exit that has begun and not ended.
 #[derive(Clone)]
-pub(crate) struct Running {
+pub(crate) struct ShownExit {
     /// The region in which it was registered.
     pub(in crate::region) home: Weak<Node>,
     pub(crate) registered_at: &'static Location<'static>,
@@ -41,7 +41,7 @@ pub(in crate::region) fn show_exit(
     why: &Leaving,
     number: usize,
 ) -> Listed {
-    let key = RUNNING.insert(Running {
+    let key = RUNNING.insert(ShownExit {
         home: Arc::downgrade(home),
         registered_at,
         since: Instant::now(),

@@ -1,7 +1,7 @@
 //! The steps of a run that are not quick. They take the body as a trait object, so that each is compiled once.
 
-use super::Left;
-use super::origin::Source;
+use super::BodyEnd;
+use super::source::Parts;
 use crate::reason::Leaving;
 use crate::region::body::Body;
 use crate::region::frame;
@@ -10,7 +10,7 @@ use crate::wrong_task::Misuse;
 use std::task::{Context, Poll, ready};
 
 /// For a run that is dropped before it has left: drops the body, and hands over the exits.
-pub(in crate::region) fn drop_inside(frame: &mut Frame, source: Source<'_>, body: &mut dyn Body) {
+pub(in crate::region) fn drop_inside(frame: &mut Frame, parts: Parts<'_>, body: &mut dyn Body) {
     frame::report_foreign_drop(frame);
     // Before the hand-over, so that exits which the body abandons go to this region, and on with its own (R7).
     frame.clear_dropped(body);
@@ -19,34 +19,34 @@ pub(in crate::region) fn drop_inside(frame: &mut Frame, source: Source<'_>, body
     }
     let dropped = frame.within(|| body.drop_value());
     frame.keep_panic_of(dropped);
-    frame::abandon(frame, source.exits(), None);
-    source.leave_draft(frame);
+    frame::abandon(frame, parts.exits(), None);
+    parts.leave_draft(frame);
 }
 
 /// Enters a region that has its node, or needs it, and polls it, if that is all of its first poll.
 pub(super) fn poll_fresh(
     frame: &mut Frame,
     progress: &mut Progress,
-    source: Source<'_>,
+    parts: Parts<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Quick {
     if frame.has_left() || !matches!(progress, Progress::Body) {
         return Quick::GoOn;
     }
-    if let Err(misuse) = begin(frame, source) {
+    if let Err(misuse) = begin(frame, parts) {
         *progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
-    frame::poll_fresh(frame, progress, body, source.exits(), cx)
+    frame::poll_fresh(frame, progress, body, parts.exits(), cx)
 }
 
-pub(super) fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Misuse>> {
-    match source {
-        Source::Shared(draft) => frame::begin_draft(frame, draft, true),
-        Source::Lone(draft) => frame::begin_draft(frame, draft, false),
-        Source::Node => frame::begin(frame, "run"),
-        Source::Stack(draft, exits) => {
+pub(super) fn begin(frame: &mut Frame, parts: Parts<'_>) -> Result<(), Box<Misuse>> {
+    match parts {
+        Parts::Shared(draft) => frame::begin_draft(frame, draft, true),
+        Parts::Lone(draft) => frame::begin_draft(frame, draft, false),
+        Parts::Node => frame::begin(frame, "run"),
+        Parts::Stack(draft, exits) => {
             frame::begin_draft(frame, draft, false)?;
             exits.enter(frame.node().owner.get());
             Ok(())
@@ -58,7 +58,7 @@ pub(super) fn begin(frame: &mut Frame, source: Source<'_>) -> Result<(), Box<Mis
 pub(in crate::region) fn poll_run(
     frame: &mut Frame,
     progress: &mut Progress,
-    source: Source<'_>,
+    parts: Parts<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Ended, Box<Misuse>>> {
@@ -74,14 +74,14 @@ pub(in crate::region) fn poll_run(
                 return Poll::Pending;
             }
             if !frame.is_inside() {
-                if let Err(misuse) = begin(frame, source) {
+                if let Err(misuse) = begin(frame, parts) {
                     frame::end(frame);
                     return Poll::Ready(Err(misuse));
                 }
             }
             let ended = ready!(frame::poll_body(frame, body, cx));
             if matches!(ended, Ended::Misplaced(_)) {
-                frame::abandon_keeping(frame, source.exits(), None);
+                frame::abandon_keeping(frame, parts.exits(), None);
             }
             *progress = Progress::Ended(ended);
         }
@@ -90,8 +90,8 @@ pub(in crate::region) fn poll_run(
                 // The body has ended, the exits have not: they go home, and its end is told all the same.
                 let panicked = matches!(ended, Ended::Panicked);
                 *progress = Progress::Body;
-                frame::abandon_keeping(frame, source.exits(), None);
-                source.leave_draft(frame);
+                frame::abandon_keeping(frame, parts.exits(), None);
+                parts.leave_draft(frame);
                 let ended = if panicked { Ended::Panicked } else { Ended::Misplaced(wrong) };
                 return Poll::Ready(Ok(ended));
             }
@@ -105,8 +105,8 @@ pub(in crate::region) fn poll_run(
         Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
         Ended::Misplaced(_) => Leaving::Abandoned,
     };
-    ready!(frame::poll_leave(frame, cx, why, catches, source.exits()));
-    source.leave_draft(frame);
+    ready!(frame::poll_leave(frame, cx, why, catches, parts.exits()));
+    parts.leave_draft(frame);
     match std::mem::take(progress) {
         Progress::Ended(ended) => Poll::Ready(Ok(ended)),
         _ => Poll::Pending,
@@ -117,11 +117,11 @@ pub(in crate::region) fn poll_run(
 pub(super) fn poll_scope(
     frame: &mut Frame,
     progress: &mut Progress,
-    source: Source<'_>,
+    parts: Parts<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
-) -> Poll<Result<Left<()>, Box<Misuse>>> {
-    let ended = match ready!(poll_run(frame, progress, source, body, cx)) {
+) -> Poll<Result<BodyEnd<()>, Box<Misuse>>> {
+    let ended = match ready!(poll_run(frame, progress, parts, body, cx)) {
         Ok(ended) => ended,
         Err(misuse) => match *misuse {
             Misuse::WrongTask(wrong) => Ended::Misplaced(wrong),

@@ -11,41 +11,41 @@ use std::task::Context;
 
 /// The parts of a run's region that are not in its node.
 #[derive(Clone, Copy)]
-pub(crate) enum Source<'a> {
+pub(crate) enum Parts<'a> {
     /// Nothing: the node was given.
     Node,
-    /// A draft that others can reach while the run goes on.
+    /// A draft that other code can reach while the run goes on.
     Shared(&'a Draft),
     /// A draft that only the run has.
     Lone(&'a Draft),
-    /// The draft of a stack that others can reach, and the stack's exits. While it has no node, only its run makes one.
+    /// The draft of a stack that other code can reach, and the stack's exits. While it has no node, only its run makes one.
     Stack(&'a Draft<OfStack>, &'a OwnExits),
 }
 
-impl<'a> Source<'a> {
+impl<'a> Parts<'a> {
     #[inline]
     pub(in crate::region) fn exits(self) -> Option<&'a OwnExits> {
-        if let Source::Stack(_, exits) = self { Some(exits) } else { None }
+        if let Parts::Stack(_, exits) = self { Some(exits) } else { None }
     }
 
     /// The region has been left.
     pub(super) fn leave_draft(self, frame: &Frame) {
-        if let Source::Shared(draft) = self {
+        if let Parts::Shared(draft) = self {
             frame::leave_draft(frame, draft);
         }
     }
 }
 
-/// The source of a run's node. Most steps take its [`Source`].
-pub(crate) trait Origin {
-    fn source(&self) -> Source<'_>;
+/// The source of a run's node. Most steps take its [`Parts`].
+pub(crate) trait NodeSource {
+    fn parts(&self) -> Parts<'_>;
 
     /// Drops the body of a region that was entered and has no node.
     fn drop_light(self: Pin<&mut Self>, _: &mut Frame, _: &mut dyn Body) {}
 }
 
-/// An origin of runs with a quick path, which is generic.
-pub(crate) trait QuickOrigin: Origin {
+/// A source for runs with a quick path, which is generic.
+pub(crate) trait QuickSource: NodeSource {
     /// Whether it may have a timer of its own. A constant, so that the poll of a region without one does not even compare.
     const HAS_TIMER: bool = false;
 
@@ -75,22 +75,22 @@ pub(crate) trait QuickOrigin: Origin {
 /// For a run that was given its node.
 pub(crate) struct Given;
 
-impl Origin for Given {
+impl NodeSource for Given {
     #[inline]
-    fn source(&self) -> Source<'_> {
-        Source::Node
+    fn parts(&self) -> Parts<'_> {
+        Parts::Node
     }
 }
 
 /// The draft of a scope, or `None` for a stay in an entered scope.
-impl Origin for Option<&Draft> {
+impl NodeSource for Option<&Draft> {
     #[inline]
-    fn source(&self) -> Source<'_> {
-        self.map_or(Source::Node, Source::Shared)
+    fn parts(&self) -> Parts<'_> {
+        self.map_or(Parts::Node, Parts::Shared)
     }
 }
 
-impl QuickOrigin for Option<&Draft> {
+impl QuickSource for Option<&Draft> {
     #[inline(always)]
     fn poll_light<F: Future>(
         self: Pin<&mut Self>,
