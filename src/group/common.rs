@@ -27,6 +27,8 @@ macro_rules! common {
             /// A panic is not such a failure: a child that panics cancels the other children and the body under every policy,
             /// and `run` resumes the panic when they have left (R15), unless the group
             /// [isolates panics](TaskGroup::isolate_panics).
+            ///
+            /// An executor child may end before this is set, if it is spawned before: its failure has cancelled the group then.
             pub fn keep_going(self) -> Self {
                 self.shared.ledger.set_policy(crate::group::Policy::KeepGoing);
                 self
@@ -53,7 +55,8 @@ macro_rules! common {
             /// # });
             /// ```
             ///
-            /// A panic cancels the group under every policy.
+            /// A panic cancels the group under every policy. An executor child may end before this is set, if it is spawned
+            /// before: its failure has cancelled the group then.
             pub fn stop_on_failure(self) -> Self {
                 self.shared.ledger.set_policy(crate::group::Policy::StopFirst);
                 self
@@ -67,6 +70,9 @@ macro_rules! common {
             /// or after the child ends, and for a child that was [started](TaskGroup::start), the text of the panic is in
             /// the group's failure; if the group has ended, in the next record outwards. A panic of the body is resumed by
             /// the group under every policy.
+            ///
+            /// In-task children are first polled by `run`, so this holds for all of them. An executor child may panic before this
+            /// is set, if it is spawned before: that panic has cancelled the group, and `run` resumes it.
             ///
             /// ```
             /// use moored::{ChildError, TaskGroup};
@@ -93,6 +99,10 @@ macro_rules! common {
             ///
             /// An error of the body cancels the children, and is reported whether a child succeeded or not. A child that panics
             /// cancels the other children and the body, and `run` resumes the panic, even if another child succeeded (R15).
+            ///
+            /// In-task children are first polled by `run`, so this holds for all of them. An executor child may succeed before
+            /// this is set, if it is spawned before: then it has cancelled nobody, and the next success counts as the first. If
+            /// it has failed before, it has cancelled the group.
             ///
             /// ```
             /// use moored::TaskGroup;
@@ -122,6 +132,9 @@ macro_rules! common {
             /// A child that is cancelled while it waits does not wait any more, and does not count: it runs to its first await
             /// at once, so that its own exits are in place (R16), beside the `n` that have their turn. In a cancelled group
             /// that is every waiting child. A limit bounds the work of a group, not its clean-up.
+            ///
+            /// In-task children are first polled by `run`, so the limit holds for all of them. An executor child may be polled
+            /// before the limit is set, if it is spawned before: then it has no turn, and does not count among the `n`.
             pub fn limit(self, n: usize) -> Self {
                 self.shared.ledger.gate.set_limit(n);
                 self
