@@ -51,28 +51,7 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
     warn_of_duplicates(&servers);
     gateway.keep(servers);
     let over_http = listener.is_some();
-    let serving = async {
-        match listener {
-            Some(listener) => {
-                if let Ok(address) = listener.local_addr() {
-                    announce(address, &args);
-                }
-                gateway
-                    .serve_http(listener)
-                    .await
-                    .map_err(|error| format!("cannot listen any more: {error}"))
-            }
-            None => {
-                tokio::select! {
-                    () = gateway.serve_pipe(tokio::io::stdin(), tokio::io::stdout()) => {}
-                    // The drop of the other branch cancels the requests of a client that gets no answer any more.
-                    () = unread::stdout() => {}
-                }
-                Ok(())
-            }
-        }
-    };
-    let mut serving = std::pin::pin!(serving);
+    let mut serving = std::pin::pin!(serve(&gateway, listener, &args));
     let served = tokio::select! {
         served = &mut serving => served.map(|()| None),
         caught = signals.next() => Ok(Some(caught)),
@@ -92,6 +71,27 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
         None if report.clean => ExitCode::SUCCESS,
         None => ExitCode::from(FAILED),
     }
+}
+
+/// Serves the listener, or the client at the standard streams, until that fails or the gateway closes.
+async fn serve(
+    gateway: &Gateway,
+    listener: Option<TcpListener>,
+    args: &ServeArgs,
+) -> Result<(), String> {
+    let Some(listener) = listener else {
+        tokio::select! {
+            () = gateway.serve_pipe(tokio::io::stdin(), tokio::io::stdout()) => {}
+            // The drop of the other branch cancels the requests of a client that gets no answer any more.
+            () = unread::stdout() => {}
+        }
+        return Ok(());
+    };
+    if let Ok(address) = listener.local_addr() {
+        announce(address, args);
+    }
+    let served = gateway.serve_http(listener).await;
+    served.map_err(|error| format!("cannot listen any more: {error}"))
 }
 
 /// The gateway leaves out a server with the name of an earlier one.

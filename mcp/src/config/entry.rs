@@ -50,35 +50,7 @@ pub(super) fn read(
     };
     let restart = fields.take("restart").map(|field| restart(field, values)).transpose()?;
     let restart = restart.unwrap_or_default();
-    let kind = fields.take("type").map(|field| Kind::read(field, values)).transpose()?;
-    let command = fields.take("command");
-    let url = fields.take("url");
-    let (transport, belongs_to) = match (command, url) {
-        (Some(command), Some(url)) => {
-            let why = format!("both {:?} and {:?}: a server has one of them", command.key, url.key);
-            return Err(ConfigError::value(why).at_line(url.node.line));
-        }
-        (None, None) => {
-            let why = "neither \"command\" nor \"url\": a server needs one of them";
-            return Err(ConfigError::value(why));
-        }
-        (Some(command), None) => {
-            kind.map_or(Ok(()), |kind| kind.expect(Wire::Stdio, "command"))?;
-            (Transport::Stdio(stdio(command, &mut fields, values)?), "url")
-        }
-        (None, Some(url)) => {
-            if let Some(kind) = kind {
-                if kind.wire == Wire::Sse {
-                    warn(format!(
-                        "{:?} is \"sse\": the SSE transport was removed from the protocol, streamable HTTP is used",
-                        kind.key
-                    ));
-                }
-                kind.expect(Wire::Http, &url.key)?;
-            }
-            (Transport::Http(http(url, &mut fields, values, warn)?), "command")
-        }
-    };
+    let (transport, belongs_to) = transport(&mut fields, values, warn)?;
     for key in fields.rest() {
         warn(format!("{key:?} goes with {belongs_to:?} and is ignored"));
     }
@@ -91,6 +63,43 @@ pub(super) fn read(
         restart,
         hidden: SecretTexts::default(),
     }))
+}
+
+/// The transport, and the key of the other transport, with which the fields that are left go.
+fn transport(
+    fields: &mut Fields,
+    values: Values<'_>,
+    warn: &mut dyn FnMut(String),
+) -> Result<(Transport, &'static str), ConfigError> {
+    let kind = fields.take("type").map(|field| Kind::read(field, values)).transpose()?;
+    let command = fields.take("command");
+    let url = fields.take("url");
+    match (command, url) {
+        (Some(command), Some(url)) => {
+            let why = format!("both {:?} and {:?}: a server has one of them", command.key, url.key);
+            Err(ConfigError::value(why).at_line(url.node.line))
+        }
+        (None, None) => {
+            let why = "neither \"command\" nor \"url\": a server needs one of them";
+            Err(ConfigError::value(why))
+        }
+        (Some(command), None) => {
+            kind.map_or(Ok(()), |kind| kind.expect(Wire::Stdio, "command"))?;
+            Ok((Transport::Stdio(stdio(command, fields, values)?), "url"))
+        }
+        (None, Some(url)) => {
+            if let Some(kind) = kind {
+                if kind.wire == Wire::Sse {
+                    warn(format!(
+                        "{:?} is \"sse\": the SSE transport was removed from the protocol, streamable HTTP is used",
+                        kind.key
+                    ));
+                }
+                kind.expect(Wire::Http, &url.key)?;
+            }
+            Ok((Transport::Http(http(url, fields, values, warn)?), "command"))
+        }
+    }
 }
 
 fn stdio(

@@ -38,10 +38,10 @@ const EXIT_AFTER_PIPE: Duration = Duration::from_millis(300);
 /// open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The place of an attempt: the session, the state shared by sessions, and the regions that its owner
+/// The context of one start of a server: the session, the state shared by sessions, and the regions that its owner
 /// has entered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Berth<'a> {
+pub(super) struct Context<'a> {
     pub(super) session: &'a Arc<Session>,
     pub(super) shared: &'a Arc<Shared>,
     pub(super) leaving: &'a Leaving,
@@ -72,7 +72,7 @@ pub(super) enum Ready {
     Adopted(Peer),
 }
 
-impl Berth<'_> {
+impl Context<'_> {
     /// Starts the server or prepares to reach it, with every exit in place. All waits come afterwards, in
     /// [`handshake`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use moored::CancelScope;
 use tokio::time::Instant;
 
-use super::attempt::{self, Berth, Held};
+use super::attempt::{self, Context, Held};
 use super::start::{Life, interrupted};
 use crate::component::ComponentKind;
 use crate::duration::show_duration;
@@ -18,27 +18,30 @@ use crate::wire::{Gone, Link, Offers};
 
 /// Connects in a scope of its own, which its deadline cancels. An order to leave drops it.
 pub(super) fn in_time<'a>(
-    berth: Berth<'a>,
+    context: Context<'a>,
     life: &'a mut Life,
 ) -> BoxFuture<'a, Result<(Held, Link, Offers), Fault>> {
-    attempt_in_time(berth, life).boxed()
+    attempt_in_time(context, life).boxed()
 }
 
-async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Link, Offers), Fault> {
-    let options = &berth.shared.options;
+async fn attempt_in_time(
+    context: Context<'_>,
+    life: &mut Life,
+) -> Result<(Held, Link, Offers), Fault> {
+    let options = &context.shared.options;
     let deadline = life.deadline.unwrap_or_else(Instant::now);
     let time_left = deadline.saturating_duration_since(Instant::now());
     let scope = CancelScope::new().named("connect").timeout(time_left);
-    let _attempt = berth.session.attempts.begin();
+    let _attempt = context.session.attempts.begin();
     let Life { held, again, failed_on_probe, .. } = &mut *life;
     let terms = Terms {
-        era: berth.session.params.era,
+        era: context.session.params.era,
         probe: failed_on_probe.is_none(),
         discover_timeout: options.discover_timeout,
         deadline,
     };
     let attempt = scope.run(async {
-        let (acquired, ready) = berth.acquire()?;
+        let (acquired, ready) = context.acquire()?;
         *held = Some(acquired.clone());
         let link = attempt::handshake(&acquired, ready, terms).await.inspect_err(|fault| {
             *again = acquired.failed_on_probe().then(|| fault.line());
@@ -62,7 +65,7 @@ async fn attempt_in_time(berth: Berth<'_>, life: &mut Life) -> Result<(Held, Lin
     let attempted = tokio::select! {
         biased;
         attempted = attempt => attempted,
-        () = berth.orders.asked_to_leave() => return Err(interrupted()),
+        () = context.orders.asked_to_leave() => return Err(interrupted()),
     };
     // Nothing but its deadline cancels the scope.
     attempted.unwrap_or_else(|_| Err(timed_out(life, options.connect_timeout)))

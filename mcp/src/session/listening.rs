@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
-use super::attempt::{Berth, Held};
+use super::attempt::{Context, Held};
 use crate::duration::show_duration;
 use crate::event::EventKind;
 use crate::wire::body::clipped;
@@ -29,39 +29,43 @@ const LONGEST: Duration = Duration::from_secs(30);
 const TAKE_BACK: Duration = Duration::from_secs(5);
 /// A stream that was open this long resets the number of tries.
 const HELD: Duration = Duration::from_secs(5);
+/// The pause before a stream of lists is opened again that the server has ended; it doubles up to half an hour while the streams
+/// are open for less time than that. Such a server is stopped behind a balancer, or limits the life of its streams.
+const ENDED: Duration = Duration::from_secs(30);
+const ENDED_LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// Keeps the streams open, for ever. `before` has the subscriptions of the last start of the server, which are renewed: those
 /// that users begin from now on come over `opened`.
 pub(super) async fn listen(
-    berth: Berth<'_>,
+    context: Context<'_>,
     held: &Held,
     caller: &Caller,
     mut opened: mpsc::UnboundedReceiver<HandedOver>,
     before: BTreeSet<String>,
 ) -> Infallible {
-    let ear = Ear { berth, held, caller };
+    let follower = Follower { context, held, caller };
     // Not children of a group, because each has a result that decides what comes next, and no exit.
     let mut streams = FuturesUnordered::new();
     if caller.tells_of_lists() {
-        streams.push(ear.follow(Topic::Lists, None).boxed());
+        streams.push(follower.follow(Topic::Lists, None).boxed());
     }
     if caller.is_modern() {
-        let follow = |uri| ear.follow(Topic::Resource(uri), None).boxed();
+        let follow = |uri| follower.follow(Topic::Resource(uri), None).boxed();
         streams.extend(before.into_iter().map(follow));
     } else if !before.is_empty() || caller.wants_log() {
-        streams.push(ear.begin_again(before).boxed());
+        streams.push(follower.begin_again(before).boxed());
     }
     loop {
         tokio::select! {
             Some(handed_over) = opened.recv() => match handed_over {
                 HandedOver::Stream(uri, listening) => {
-                    streams.push(ear.follow(Topic::Resource(uri), Some(*listening)).boxed());
+                    streams.push(follower.follow(Topic::Resource(uri), Some(*listening)).boxed());
                 }
-                HandedOver::Unwanted(uri, alone) => streams.push(ear.end(uri, alone).boxed()),
+                HandedOver::Unwanted(uri, alone) => streams.push(follower.end(uri, alone).boxed()),
             },
             () = held.side.pending.notices.a_renewal() => {
-                let before = berth.session.subscribed.borrow().clone();
-                streams.push(ear.begin_again(before).boxed());
+                let before = context.session.subscribed.borrow().clone();
+                streams.push(follower.begin_again(before).boxed());
             }
             Some(()) = streams.next() => {}
         }
@@ -70,25 +74,34 @@ pub(super) async fn listen(
 
 /// The context of following a topic.
 #[derive(Clone, Copy)]
-struct Ear<'a> {
-    berth: Berth<'a>,
+struct Follower<'a> {
+    context: Context<'a>,
     held: &'a Held,
     caller: &'a Caller,
 }
 
-impl Ear<'_> {
-    /// Keeps the stream of a topic open until its subscription or the server ends it.
+impl Follower<'_> {
+    /// Keeps the stream of a topic open: that of the lists as long as the server lets it be opened, and that of a resource until
+    /// its subscription or the server ends it.
     async fn follow(self, topic: Topic, stream: Option<Listening>) {
         match &topic {
             Topic::Lists => {
-                if let Some(why) = self.until_it_ends(&topic, stream).await {
-                    self.held
-                        .recorder
-                        .warn(format!("the server reports no more changes of {topic}: {why}"));
+                let mut pause = ENDED;
+                loop {
+                    let began = Instant::now();
+                    if let Some(why) = self.until_it_ends(&topic, None).await {
+                        let text = format!("the server reports no more changes of {topic}: {why}");
+                        return self.held.recorder.warn(text);
+                    }
+                    if began.elapsed() >= pause {
+                        pause = ENDED;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2).min(ENDED_LONGEST);
                 }
             }
             Topic::Resource(uri) => {
-                let mut subscribed = self.berth.session.subscribed.subscribe();
+                let mut subscribed = self.context.session.subscribed.subscribe();
                 let why = tokio::select! {
                     biased;
                     _ = subscribed.wait_for(|subscribed| !subscribed.contains(uri)) => return,
@@ -106,7 +119,7 @@ impl Ear<'_> {
 
     /// Waits for the end of a topic, and returns the reason if it is a failure. A stream that breaks off is opened again.
     async fn until_it_ends(self, topic: &Topic, mut stream: Option<Listening>) -> Option<String> {
-        let limit = self.berth.shared.options.connect_timeout;
+        let limit = self.context.shared.options.connect_timeout;
         let mut tries = 0;
         loop {
             let opened = match stream.take() {
@@ -166,7 +179,7 @@ impl Ear<'_> {
 
     /// Renews the log level and these subscriptions in another session.
     async fn begin_again(self, before: BTreeSet<String>) {
-        let limit = self.berth.shared.options.connect_timeout;
+        let limit = self.context.shared.options.connect_timeout;
         let leveled = tokio::time::timeout(limit, self.caller.send_log_level()).await;
         if !matches!(leveled, Ok(Ok(()) | Err(CallFailure::Gone))) {
             self.held.recorder.warn("the log level could not be set again".to_owned());
@@ -174,8 +187,8 @@ impl Ear<'_> {
         for uri in before {
             // Without the lock: the owner looks at the set; a user ends the subscription, and the server answers that; the
             // owner's question then begins it again, for nobody.
-            let _alone = self.berth.session.subscribing.lock().await;
-            if !self.berth.session.subscribed.borrow().contains(&uri) {
+            let _alone = self.context.session.subscribing.lock().await;
+            if !self.context.session.subscribed.borrow().contains(&uri) {
                 continue;
             }
             let question = Question::Subscribe { uri: uri.clone() };
@@ -212,7 +225,7 @@ impl Ear<'_> {
 
     /// A subscription has ended without a call of `unsubscribe`.
     fn given_up(self, uri: &str, message: String) {
-        let Berth { session, shared, .. } = self.berth;
+        let Context { session, shared, .. } = self.context;
         let was_wanted = session.subscribed.send_if_modified(|subscribed| subscribed.remove(uri));
         if was_wanted {
             session.tell(shared, || EventKind::SubscriptionEnded { uri: uri.to_owned(), message });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
-use super::attempt::{Berth, Held};
+use super::attempt::{Context, Held};
 use super::listing::Difference;
 use super::naming::{Claim, Conflict, Named};
 use super::{Listing, Stage};
@@ -34,7 +34,7 @@ type Broken = BTreeMap<ComponentKind, Fault>;
 /// Reads the lists that have changed, for ever. A list that could not be read is read again without a notice, unless the
 /// server has refused it: a refusal stands until the server, or a user, gives a reason to ask again.
 pub(super) async fn keep_lists(
-    berth: Berth<'_>,
+    context: Context<'_>,
     held: &Held,
     link: &Link,
     (claim, broken): (&mut Claim, &mut Broken),
@@ -55,10 +55,10 @@ pub(super) async fn keep_lists(
         }
         let mut kinds = notices.changed_lists();
         kinds.append(&mut failed.lists);
-        failed = match read(berth, held, link, &kinds).await {
+        failed = match read(context, held, link, &kinds).await {
             Some(offers) => {
                 let failed = Failed::of(&offers.broken);
-                relist(berth, held, (claim, broken), kinds, offers);
+                relist(context, held, (claim, broken), kinds, offers);
                 failed
             }
             None => Failed { lists: kinds, wait: Duration::ZERO },
@@ -91,12 +91,12 @@ fn pause(tries: u32) -> Duration {
 
 /// Reads these lists. `None` if they could not be read; the reason is among the warnings.
 async fn read(
-    berth: Berth<'_>,
+    context: Context<'_>,
     held: &Held,
     link: &Link,
     kinds: &BTreeSet<ComponentKind>,
 ) -> Option<Offers> {
-    let options = &berth.shared.options;
+    let options = &context.shared.options;
     let reading = link.offers(kinds, options.page_cap, &held.recorder);
     match tokio::time::timeout(options.connect_timeout, reading).await {
         Ok(Ok(offers)) => Some(offers),
@@ -112,13 +112,13 @@ async fn read(
 
 /// Replaces the lists that could be read. A component is left out if another server has its name.
 fn relist(
-    berth: Berth<'_>,
+    context: Context<'_>,
     held: &Held,
     (claim, broken): (&mut Claim, &mut Broken),
     mut kinds: BTreeSet<ComponentKind>,
     offers: Offers,
 ) {
-    let Berth { session, shared, .. } = berth;
+    let Context { session, shared, .. } = context;
     let Stage::Up(live) = session.stage() else { return };
     kinds.retain(|kind| !offers.broken.contains_key(kind));
     let named = Named::of(&shared.options.names, &session.name, offers.all);
@@ -165,8 +165,8 @@ fn merged(
 }
 
 /// Sends an event for each resource that has changed, for ever.
-pub(super) async fn pass_updates_on(berth: Berth<'_>, held: &Held) -> Infallible {
-    let Berth { session, shared, .. } = berth;
+pub(super) async fn pass_updates_on(context: Context<'_>, held: &Held) -> Infallible {
+    let Context { session, shared, .. } = context;
     loop {
         for uri in held.side.pending.notices.updates().await {
             session.tell(shared, || {

@@ -10,7 +10,7 @@ use moored::{Cause, ExitFailure, ExitStack, Failure, TaskGroup};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::attempt::{Berth, Held};
+use super::attempt::{Context, Held};
 use super::leaving::Leaving;
 use super::naming::{Claim, Conflict, Named};
 use super::pump::Pumps;
@@ -99,7 +99,7 @@ pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &m
     session.starts.fetch_add(1, Ordering::Relaxed);
     life.is_up = false;
     let left = pumps.run(async {
-        let berth = Berth {
+        let context = Context {
             session,
             shared,
             leaving: &leaving,
@@ -108,10 +108,10 @@ pub(super) async fn start(session: &Arc<Session>, shared: &Arc<Shared>, life: &m
             pumps: &pumps,
         };
         let left = stack.run(async {
-            let ended = live(berth, life).await;
+            let ended = live(context, life).await;
             leaving.begin();
             if life.again.is_none() {
-                begin_leaving(berth, life, ended.as_ref().err());
+                begin_leaving(context, life, ended.as_ref().err());
             }
             ended
         });
@@ -145,13 +145,13 @@ fn sorted(failure: Failure<Fault>) -> (Option<Fault>, Vec<String>) {
 ///
 /// Boxed, because it is large, and each region around it would move it; and by a function that is not async, because a
 /// future in a variable of an async function may keep its room in that function until the end.
-fn live<'a>(berth: Berth<'a>, life: &'a mut Life) -> BoxFuture<'a, Result<(), Fault>> {
-    come_up_and_serve(berth, life).boxed()
+fn live<'a>(context: Context<'a>, life: &'a mut Life) -> BoxFuture<'a, Result<(), Fault>> {
+    come_up_and_serve(context, life).boxed()
 }
 
-async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Fault> {
-    let Berth { session, shared, .. } = berth;
-    let attempted = connecting::in_time(berth, life).await;
+async fn come_up_and_serve(context: Context<'_>, life: &mut Life) -> Result<(), Fault> {
+    let Context { session, shared, .. } = context;
+    let attempted = connecting::in_time(context, life).await;
     if let (Some(how), Err(_)) = (&life.again, &attempted) {
         let message = how.clone();
         session.tell(shared, || EventKind::StartedAgain { message });
@@ -163,7 +163,7 @@ async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Faul
     let (held, link, offers) = attempted?;
     held.recorder.connected();
     life.broken_lists = offers.broken;
-    let listing = list(berth, life, &held, offers.all)?;
+    let listing = list(context, life, &held, offers.all)?;
     let (opened, arrivals) = mpsc::unbounded_channel();
     let (given_up, to_cancel) = mpsc::unbounded_channel();
     let caller = link.caller((opened, given_up), session.log_level.clone());
@@ -179,24 +179,24 @@ async fn come_up_and_serve(berth: Berth<'_>, life: &mut Life) -> Result<(), Faul
     let lists = (claim, broken_lists);
     tokio::select! {
         biased;
-        () = berth.orders.asked_to_leave() => Ok(()),
+        () = context.orders.asked_to_leave() => Ok(()),
         fault = held.lost() => Err(fault),
-        never = Box::pin(refreshing::keep_lists(berth, &held, &link, lists)) => match never {},
-        never = refreshing::pass_updates_on(berth, &held) => match never {},
+        never = Box::pin(refreshing::keep_lists(context, &held, &link, lists)) => match never {},
+        never = refreshing::pass_updates_on(context, &held) => match never {},
         never = Box::pin(link.cancel(to_cancel)) => match never {},
-        never = Box::pin(listening::listen(berth, &held, &caller, arrivals, before)) => match never {},
+        never = Box::pin(listening::listen(context, &held, &caller, arrivals, before)) => match never {},
     }
 }
 
 /// Gives the components their hooked names. A server comes up with all of its names or not at all. A server that is started
 /// again leaves those out that another server has taken meanwhile.
 fn list(
-    berth: Berth<'_>,
+    context: Context<'_>,
     life: &mut Life,
     held: &Held,
     offers: Vec<Offer>,
 ) -> Result<Listing, Fault> {
-    let Berth { session, shared, .. } = berth;
+    let Context { session, shared, .. } = context;
     let is_first = life.info.is_none();
     let named = Named::of(&shared.options.names, &session.name, offers);
     named.warnings.into_iter().for_each(|warning| held.recorder.warn(warning));
@@ -238,8 +238,8 @@ fn come_up(
 }
 
 /// From here on only exits run. A session that ended by itself has the whole budget; an order may shorten it.
-fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
-    let Berth { session, shared, .. } = berth;
+fn begin_leaving(context: Context<'_>, life: &mut Life, fault: Option<&Fault>) {
+    let Context { session, shared, .. } = context;
     let stage = session.stage();
     if let (Some(info), Stage::Up(live)) = (&mut life.info, &stage) {
         // The report has the numbers of the last listing.
@@ -248,7 +248,7 @@ fn begin_leaving(berth: Berth<'_>, life: &mut Life, fault: Option<&Fault>) {
             live.connection.ended_by.get_or_init(|| fault.clone());
         }
     }
-    berth.orders.end_start(shared.options.budget);
+    context.orders.end_start(shared.options.budget);
     let comes_back = fault.is_some_and(|fault| life.comes_back(session, shared, fault));
     // A session that is down stays so while its server is started again and again.
     if !(comes_back && matches!(stage, Stage::Down(_))) {

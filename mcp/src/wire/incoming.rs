@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use rmcp::model::{ErrorData, InitializeResult, RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{
+    ErrorData, InitializeResult, JsonRpcError, JsonRpcResponse, RequestId, ServerJsonRpcMessage,
+    ServerResult,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -144,65 +147,13 @@ fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incom
 fn admit(
     message: ServerJsonRpcMessage,
     text: &[u8],
-    mut mark: Option<String>,
+    mark: Option<String>,
     pending: &Pending,
     expected: Option<&RequestId>,
 ) -> Incoming {
     match message {
-        ServerJsonRpcMessage::Response(mut response) => {
-            let Some((id, kind)) = pending.named(&response.id) else {
-                return Incoming::Noise(format!("an answer {}", unasked(&response.id, pending)));
-            };
-            if kind.opens() {
-                let kept = raw::take_kept(&mut response.result);
-                let came = kept.unwrap_or_else(|| raw::result_of(text));
-                match introduction(&kind, &came, text) {
-                    Ok((typed, remark)) => {
-                        response.result = typed;
-                        mark = mark.or(remark);
-                    }
-                    Err(why) => return unreadable(id, &kind, &why, pending),
-                }
-                pending.introduced(&kind, came);
-            }
-            if let Some(result) = raw::result_in(&response.result)
-                && let Some(why) = answers::wrong(&kind, result)
-            {
-                return unreadable(id, &kind, &why, pending);
-            }
-            pending.answered(&id);
-            response.id = id;
-            Incoming::Message(ServerJsonRpcMessage::Response(response), mark)
-        }
-        ServerJsonRpcMessage::Error(mut error) => {
-            let waiting = match &error.id {
-                Some(id) => pending.named(id).map(|(id, _)| id),
-                None => match (expected, pending.only()) {
-                    (None, Some(id)) if pending.has_told() => {
-                        return Incoming::Unplaced(error.error, id);
-                    }
-                    (expected, only) => expected.cloned().or(only),
-                },
-            };
-            match (waiting, &error.id) {
-                (Some(id), _) => {
-                    pending.answered(&id);
-                    error.id = Some(id);
-                }
-                // The handshake knows the request for which it is.
-                (None, None) if pending.is_opening() => {}
-                (None, id) => {
-                    return Incoming::Noise(match id {
-                        Some(id) => {
-                            let what = rejection(&error.error);
-                            format!("an error {}: {what}", unasked(id, pending))
-                        }
-                        None => described(&error.error),
-                    });
-                }
-            }
-            Incoming::Message(ServerJsonRpcMessage::Error(error), mark)
-        }
+        ServerJsonRpcMessage::Response(response) => admit_answer(response, text, mark, pending),
+        ServerJsonRpcMessage::Error(error) => admit_error(error, mark, pending, expected),
         ServerJsonRpcMessage::Notification(notification) => {
             pending.notices.hear(&notification.notification);
             pending.told(&notification.notification, text, expected);
@@ -213,6 +164,70 @@ fn admit(
             Incoming::Message(ServerJsonRpcMessage::Request(request), mark)
         }
     }
+}
+
+/// Finds the request of an answer, and checks that the answer has the form that the request demands.
+fn admit_answer(
+    mut response: JsonRpcResponse<ServerResult>,
+    text: &[u8],
+    mut mark: Option<String>,
+    pending: &Pending,
+) -> Incoming {
+    let Some((id, kind)) = pending.named(&response.id) else {
+        return Incoming::Noise(format!("an answer {}", unasked(&response.id, pending)));
+    };
+    if kind.opens() {
+        let kept = raw::take_kept(&mut response.result);
+        let came = kept.unwrap_or_else(|| raw::result_of(text));
+        match introduction(&kind, &came, text) {
+            Ok((typed, remark)) => {
+                response.result = typed;
+                mark = mark.or(remark);
+            }
+            Err(why) => return unreadable(id, &kind, &why, pending),
+        }
+        pending.introduced(&kind, came);
+    }
+    if let Some(result) = raw::result_in(&response.result)
+        && let Some(why) = answers::wrong(&kind, result)
+    {
+        return unreadable(id, &kind, &why, pending);
+    }
+    pending.answered(&id);
+    response.id = id;
+    Incoming::Message(ServerJsonRpcMessage::Response(response), mark)
+}
+
+/// Finds the request of an error, which may have no id.
+fn admit_error(
+    mut error: JsonRpcError,
+    mark: Option<String>,
+    pending: &Pending,
+    expected: Option<&RequestId>,
+) -> Incoming {
+    let waiting = match &error.id {
+        Some(id) => pending.named(id).map(|(id, _)| id),
+        None => match (expected, pending.only()) {
+            (None, Some(id)) if pending.has_told() => {
+                return Incoming::Unplaced(error.error, id);
+            }
+            (expected, only) => expected.cloned().or(only),
+        },
+    };
+    match (waiting, &error.id) {
+        (Some(id), _) => {
+            pending.answered(&id);
+            error.id = Some(id);
+        }
+        // The handshake knows the request for which it is.
+        (None, None) if pending.is_opening() => {}
+        (None, None) => return Incoming::Noise(described(&error.error)),
+        (None, Some(id)) => {
+            let (asked, what) = (unasked(id, pending), rejection(&error.error));
+            return Incoming::Noise(format!("an error {asked}: {what}"));
+        }
+    }
+    Incoming::Message(ServerJsonRpcMessage::Error(error), mark)
 }
 
 /// The answer to a request that opens a connection, in rmcp's type, and a remark on it; the reason if it cannot be read.

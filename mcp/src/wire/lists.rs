@@ -213,28 +213,36 @@ where
             {
                 return Ok(read);
             }
-            Err(CallFailure::Rejected { code, message, .. }) => {
-                let text = format!("the server rejected it: {} (code {code})", clipped(&message));
-                // A cursor is refused if the list has changed since the page before.
-                let is_refusal = code == METHOD_NOT_FOUND || REFUSED.contains(&code);
-                Fault::new(Outcome::ProtocolError, text).refused(is_refusal && number == 1)
-            }
+            Err(CallFailure::Rejected { code, message, .. }) => rejected(number, code, &message),
             Err(CallFailure::Failed(fault)) => fault,
         };
-        let (wait, is_refusal) = (failed.wait, failed.is_refusal);
-        let outcome = match failed.outcome {
-            Outcome::ProtocolError => Outcome::ProtocolError,
-            _ => Outcome::UpstreamError,
-        };
-        let fault = Fault::caused(outcome, format!("{place} cannot be read"), failed)
-            .asking_to_wait(wait)
-            .refused(is_refusal);
+        let fault = broken(&place, failed);
         recorder.warn(fault.line());
         read.broken.insert(list.kind(), fault);
         return Ok(read);
     }
     recorder.warn(format!("{} has more than {cap} pages", list.method()));
     Ok(read)
+}
+
+/// The server has answered the request for a page with an error.
+fn rejected(number: usize, code: i64, message: &str) -> Fault {
+    let text = format!("the server rejected it: {} (code {code})", clipped(message));
+    // A cursor is refused if the list has changed since the page before.
+    let is_refusal = number == 1 && (code == METHOD_NOT_FOUND || REFUSED.contains(&code));
+    Fault::new(Outcome::ProtocolError, text).refused(is_refusal)
+}
+
+/// The failure of a list, because of that of a page.
+fn broken(place: &str, failed: Fault) -> Fault {
+    let (wait, is_refusal) = (failed.wait, failed.is_refusal);
+    let outcome = match failed.outcome {
+        Outcome::ProtocolError => Outcome::ProtocolError,
+        _ => Outcome::UpstreamError,
+    };
+    Fault::caused(outcome, format!("{place} cannot be read"), failed)
+        .asking_to_wait(wait)
+        .refused(is_refusal)
 }
 
 #[cfg(test)]

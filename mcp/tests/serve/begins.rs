@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-use crate::support::http::{Reply, Server, legacy};
+use crate::support::http::{Feed, Reply, Server, legacy};
 use crate::support::{Raw, Served, at, brisk, come_true, fleet_server, initialize, options};
 use crate::support::{until, within_limit};
 
@@ -136,6 +136,79 @@ async fn a_client_that_says_twice_that_it_is_ready_is_told_of_a_change_once() {
             assert!(!more.iter().any(is_changed), "{more:?}");
         }
         assert!(gateway.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_initializes_twice_hears_each_log_message_once() {
+    within_limit(async {
+        let feed = Feed::new();
+        let stream = feed.clone();
+        let logger = Server::start(move |request| match request.verb.as_str() {
+            "GET" => Reply::Fed(stream.clone()),
+            _ => legacy(request),
+        })
+        .await;
+        let served = Served::start(vec![at("logger", &logger.url)]).await;
+        served.gateway.settled().await;
+        let mut client = Line::to(&served.gateway, 64 * 1024);
+        for id in 0..2 {
+            let mut again = initialize();
+            again["id"] = json!(id);
+            client.send(&again).await;
+            client.until(|message| message["id"] == id).await;
+        }
+        let log = |text: &str| {
+            let params = json!({"level": "error", "data": text});
+            json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+        };
+        feed.push(&log("first"));
+        feed.push(&log("last"));
+        let told = client.until(|message| message["params"]["data"] == "last").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(served.gateway.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn numbers_beyond_those_of_the_machine_are_passed_on_or_refused_and_never_swallowed() {
+    within_limit(async {
+        let numbers = Server::start(|request| match request.rpc.as_str() {
+            "tools/call" => {
+                let number = request.params["arguments"]["n"].as_str().unwrap_or_default();
+                let text = format!(
+                    r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[],"structuredContent":{{"n":{number}}}}}}}"#,
+                    request.id
+                );
+                Reply::json(json!({})).saying(text)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let served = Served::start(vec![at("n", &numbers.url)]).await;
+        let call = |n: &str| {
+            Raw::modern("tools/call", json!({"name": "n__echo", "arguments": {"n": n}}))
+        };
+        for n in ["18446744073709551615", "-9223372036854775808", "0.1", "1e+300", "-0.0"] {
+            let answer = served.ask(call(n)).await;
+            assert!(answer.body.contains(&format!(r#""n":{n}"#)), "{n}: {answer:?}");
+        }
+        let rounded = served.ask(call("18446744073709551616")).await.message();
+        assert_eq!(rounded["result"]["structuredContent"]["n"], 18_446_744_073_709_551_616.0);
+        let beyond = served.ask(call("1e400")).await.message();
+        let told = beyond["result"]["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(told.contains("cannot be read"), "{beyond}");
+
+        for id in ["18446744073709551616", "9223372036854775808", "1.5"] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"}}"#);
+            let session = served.session().await;
+            let post = Raw::post(&json!({})).saying(text).with("Mcp-Session-Id", &session);
+            let refused = served.ask(post).await;
+            assert_eq!((refused.status, &refused.message()["error"]["code"]), (400, &json!(-32600)));
+        }
+        assert!(served.gateway.close().await.clean);
     })
     .await;
 }

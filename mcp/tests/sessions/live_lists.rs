@@ -1,13 +1,14 @@
 //! Lists that change while a server is up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moored_mcp::{CallError, ComponentKind, Event, EventKind, Names, Outcome, SessionGroup};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 
-use crate::support::http::{Feed, Reply, Request, Server, legacy, modern};
+use crate::support::http::{End, Feed, Reply, Request, Server, legacy, modern};
 use crate::support::{at, brisk, brisk_group, echo, event, shell_server_with, within_limit};
 
 type Tools = Arc<Mutex<Vec<&'static str>>>;
@@ -170,12 +171,10 @@ async fn a_modern_server_is_asked_to_tell_and_what_it_tells_is_read_past_any_cac
 }
 
 #[tokio::test]
-async fn a_stream_that_the_server_ends_gracefully_is_not_asked_for_again() {
-    within_limit(async {
-        let feed = Feed::new();
-        let script = feed.clone();
-        let tools = tools(&["echo"]);
-        let (inner, more) = (tools.clone(), tools);
+async fn a_stream_that_the_server_ends_gracefully_is_asked_for_again_after_a_pause() {
+    let tools = tools(&["echo"]);
+    let (server, group, mut events) = within_limit(async {
+        let (inner, more) = (tools.clone(), tools.clone());
         let server = Server::start(move |request| match request.rpc.as_str() {
             "server/discover" => result(
                 request,
@@ -189,20 +188,21 @@ async fn a_stream_that_the_server_ends_gracefully_is_not_asked_for_again() {
             ),
             "tools/list" => result(request, listed(&inner)),
             "subscriptions/listen" => {
-                more.lock().push("new");
+                let mut tools = more.lock();
+                let name = ["first", "second", "third"][(tools.len() - 1).min(2)];
+                tools.push(name);
                 let meta = json!({"io.modelcontextprotocol/subscriptionId": request.id});
-                script.push(&json!({
+                let acknowledged = json!({
                     "jsonrpc": "2.0",
                     "method": "notifications/subscriptions/acknowledged",
                     "params": {"notifications": {"toolsListChanged": true}, "_meta": meta},
-                }));
-                script.push(&changed());
-                script.push(&json!({
+                });
+                let ended = json!({
                     "jsonrpc": "2.0",
                     "id": request.id,
                     "result": {"resultType": "complete", "_meta": meta},
-                }));
-                Reply::Fed(script.clone())
+                });
+                Reply::events(format!("data: {acknowledged}\n\ndata: {ended}\n\n"), End::Whole)
             }
             _ => modern(request),
         })
@@ -210,14 +210,26 @@ async fn a_stream_that_the_server_ends_gracefully_is_not_asked_for_again() {
         let group = brisk_group();
         let mut events = group.events();
         group.connect(at("s", &server.url)).await.expect("up");
-        assert_eq!(change(&mut events).await.0, ["s__new"]);
-        let asked = || server.log().iter().filter(|line| line.ends_with("/listen")).count();
-        assert_eq!(asked(), 1);
-        let report = group.close().await;
-        assert!(report.all_well() && report.servers[0].warnings.is_empty(), "{report:?}");
-        assert_eq!(asked(), 1);
+        assert_eq!(change(&mut events).await.0, ["s__first"]);
+        (server, group, events)
     })
     .await;
+    let asked = || server.requested("subscriptions/listen").len();
+    let mut seconds = 0;
+    while asked() == 1 {
+        assert!(seconds < 3_600, "{:?}", server.log());
+        seconds += 5;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::resume();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(seconds >= 30, "after {seconds} s");
+    let second = within_limit(change(&mut events)).await;
+    assert_eq!(second.0, ["s__second"]);
+    let report = within_limit(group.close()).await;
+    assert!(report.all_well() && report.servers[0].warnings.is_empty(), "{report:?}");
+    assert_eq!(asked(), 2);
 }
 
 #[tokio::test]

@@ -64,26 +64,13 @@ impl SessionClient {
         }
         let asked = request_id(&message).cloned();
         let exchange = async {
-            if !kind.is_initialize() && !kind.is_setting() {
-                if !kind.is_lifecycle() && kind.expects_answer() {
-                    session.cancellations.room().await;
-                }
-                return self.exchange(&message, &kind, session_id, headers, max_event).await;
+            if kind.is_initialize() || kind.is_setting() {
+                return self.outliving(message, kind.clone(), session_id, headers, max_event).await;
             }
-            // The answer to `initialize` may carry the id of a new session, which has to be ended even if rmcp no longer waits
-            // for it. A setting takes effect at the server even then, and the next one must not overtake it.
-            let (client, kind) = (self.clone(), kind.clone());
-            let alone = if kind.is_setting() { ALONE } else { UNTIL_STOPPED };
-            if kind.is_setting() {
-                session.pending.queued(&message);
+            if !kind.is_lifecycle() && kind.expects_answer() {
+                session.cancellations.room().await;
             }
-            let asked = session.outliving.begin(alone, async move {
-                let turn = OptionFuture::from(kind.is_setting().then(|| client.in_turn(&message)));
-                let _in_turn = turn.await.transpose()?;
-                client.exchange(&message, &kind, session_id, headers, max_event).await
-            });
-            let given_up = || Err(Failure::NoAnswer { noise: None });
-            asked.await.unwrap_or_else(given_up)
+            self.exchange(&message, &kind, session_id, headers, max_event).await
         };
         let result = tokio::select! {
             biased;
@@ -107,6 +94,29 @@ impl SessionClient {
             }
             failure.error(fault)
         })
+    }
+
+    /// An exchange that goes on if rmcp no longer waits for it. The answer to `initialize` may carry the id of a new session,
+    /// which has to be ended. A setting takes effect at the server even then, and the next one must not overtake it.
+    async fn outliving(
+        &self,
+        message: ClientJsonRpcMessage,
+        kind: Kind,
+        session_id: Option<Arc<str>>,
+        headers: Headers,
+        max_event: usize,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        let (session, client) = (&*self.0, self.clone());
+        let alone = if kind.is_setting() { ALONE } else { UNTIL_STOPPED };
+        if kind.is_setting() {
+            session.pending.queued(&message);
+        }
+        let asked = session.outliving.begin(alone, async move {
+            let turn = OptionFuture::from(kind.is_setting().then(|| client.in_turn(&message)));
+            let _in_turn = turn.await.transpose()?;
+            client.exchange(&message, &kind, session_id, headers, max_event).await
+        });
+        asked.await.unwrap_or_else(|| Err(Failure::NoAnswer { noise: None }))
     }
 
     /// Waits until the settings before have taken effect. Fails if the request is withdrawn before that.
@@ -166,23 +176,7 @@ impl SessionClient {
             let way = Way { session_id, headers, max_event };
             let stream =
                 ResponseStream::of_request(self.clone(), kind.clone(), waits, way, response);
-            if kind.is_list() {
-                // A page is not written and read again on its way through rmcp.
-                return Ok(match stream.begin().await? {
-                    Begun::Answer(page) => StreamableHttpPostResponse::Json(*page, new_id),
-                    Begun::Other(stream) => {
-                        StreamableHttpPostResponse::Sse(stream.into_events(), new_id)
-                    }
-                });
-            }
-            if !kind.is_lifecycle() {
-                return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
-            }
-            // The answer of the handshake is read here, where its faults can be recorded and its time is
-            // bounded.
-            let answer = stream.answer().await?;
-            session.negotiated(&answer)?;
-            return Ok(StreamableHttpPostResponse::Json(answer, new_id));
+            return self.answered_by(stream, kind, new_id).await;
         }
         if headers::is(&response, JSON) {
             let bytes = body::bounded(response, body::JSON_LIMIT).await?;
@@ -191,6 +185,32 @@ impl SessionClient {
             return Ok(StreamableHttpPostResponse::Json(answer, new_id));
         }
         Err(Failure::Unexpected(other_content(&response)))
+    }
+
+    /// The answer to a request is in a stream, or will be.
+    async fn answered_by(
+        &self,
+        stream: ResponseStream,
+        kind: &Kind,
+        new_id: Option<String>,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        if kind.is_list() {
+            // A page is not written and read again on its way through rmcp.
+            return Ok(match stream.begin().await? {
+                Begun::Answer(page) => StreamableHttpPostResponse::Json(*page, new_id),
+                Begun::Other(stream) => {
+                    StreamableHttpPostResponse::Sse(stream.into_events(), new_id)
+                }
+            });
+        }
+        if !kind.is_lifecycle() {
+            return Ok(StreamableHttpPostResponse::Sse(stream.into_events(), new_id));
+        }
+        // The answer of the handshake is read here, where its faults can be recorded and its time is
+        // bounded.
+        let answer = stream.answer().await?;
+        self.0.negotiated(&answer)?;
+        Ok(StreamableHttpPostResponse::Json(answer, new_id))
     }
 
     /// A message that needs no answer was accepted. An error in the body all the same is a warning, because the status says
