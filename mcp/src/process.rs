@@ -23,18 +23,18 @@ use crate::params::StdioParams;
 use crate::policy::Descendants;
 use crate::report::ExitStatusReport;
 
-pub(crate) mod census;
 mod ended;
 pub(crate) mod guard;
 pub(crate) mod members;
 mod orphans;
+pub(crate) mod shared_table;
 mod statuses;
 pub(crate) mod teardown;
 pub(crate) mod unread;
 
-use self::census::{Awaited, Census};
 use self::ended::Ended;
 use self::guard::{Guard, Listed};
+use self::shared_table::{Announced, SharedTable};
 use self::unread::Unread;
 
 /// A child that leads a process group of its own.
@@ -162,16 +162,20 @@ impl ProcessGroup {
     }
 
     /// Whether the leader has ended and no other process of its group is alive. If the operating system does not
-    /// report processes, none is alive. Descendants that are to be left do not count. `awaited` is the announcement of this call
-    /// to the census.
-    pub(crate) async fn is_empty(&self, census: &Census, awaited: Option<Awaited<'_>>) -> bool {
+    /// report processes, none is alive. Descendants that are to be left do not count. `announced` is the announcement
+    /// of this call to `processes`.
+    pub(crate) async fn is_empty(
+        &self,
+        processes: &SharedTable,
+        announced: Option<Announced<'_>>,
+    ) -> bool {
         if self.status().is_none() {
             return false;
         }
         if self.state.lock().reaped || self.descendants == Descendants::Leave {
             return true;
         }
-        match census.taken(awaited).await {
+        match processes.read(announced).await {
             // A process in the table may be about to exit or may have left a child behind, so a look of its
             // own is needed.
             Some(table) if table.has_others(self.id()) => {

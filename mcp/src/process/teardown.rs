@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::ProcessGroup;
-use super::census::Census;
+use super::shared_table::SharedTable;
 use crate::order::{Order, OrderWatch, SOON};
 use crate::policy::Descendants;
 use crate::report::{ExitStatusReport, LeavePhase};
@@ -44,7 +44,7 @@ pub(crate) struct ChildLeft {
 /// Leaves the child. The caller has closed (or is closing) its standard input.
 pub(crate) async fn leave(
     group: &ProcessGroup,
-    census: &Census,
+    processes: &SharedTable,
     graces: Graces,
     orders: &OrderWatch,
     mut on_phase: impl FnMut(LeavePhase),
@@ -53,16 +53,16 @@ pub(crate) async fn leave(
     let mut left = ChildLeft::default();
 
     let mut empty =
-        wait_empty(group, census, orders, SETTLE, |order| plan.end_of_input(order)).await;
+        wait_empty(group, processes, orders, SETTLE, |order| plan.end_of_input(order)).await;
     if !empty && !orders.current().force && send(group, Signal::TERM, "SIGTERM", &mut left) {
         on_phase(LeavePhase::Terminate);
         plan.graces.eof = plan.start.elapsed();
-        empty =
-            wait_empty(group, census, orders, Duration::MAX, |order| plan.terminated(order)).await;
+        empty = wait_empty(group, processes, orders, Duration::MAX, |order| plan.terminated(order))
+            .await;
     }
     if !empty && send(group, Signal::KILL, "SIGKILL", &mut left) {
         on_phase(LeavePhase::Kill);
-        empty = wait_empty(group, census, orders, Duration::MAX, |order| plan.end(order)).await;
+        empty = wait_empty(group, processes, orders, Duration::MAX, |order| plan.end(order)).await;
     }
 
     left.status = group.status();
@@ -93,13 +93,13 @@ fn send(group: &ProcessGroup, signal: Signal, name: &'static str, left: &mut Chi
 /// group is empty. Once the leader is gone the others have `settle` to follow.
 async fn wait_empty(
     group: &ProcessGroup,
-    census: &Census,
+    processes: &SharedTable,
     orders: &OrderWatch,
     settle: Duration,
     until: impl Fn(Order) -> Instant,
 ) -> bool {
     // From here on, because the leaders of many groups may be about to end.
-    let mut awaited = Some(census.awaits());
+    let mut announced = Some(processes.announce());
     let soon = until(orders.current()).min(Instant::now() + SOON);
     let mut exited = tokio::time::timeout_at(soon, group.exited()).await.is_ok();
     while !exited {
@@ -118,7 +118,7 @@ async fn wait_empty(
         let order = orders.current();
         let end = settled.map_or(until(order), |settled| settled.min(until(order)));
         // One look is enough if no process is left, which is the usual case.
-        if group.is_empty(census, awaited.take()).await {
+        if group.is_empty(processes, announced.take()).await {
             return true;
         }
         if Instant::now() >= end {

@@ -115,7 +115,7 @@ pub(super) async fn leave_child(
     writer.end(share(&orders, 8).min(FLUSH)).await;
     let graces = Graces { eof: shared.options.eof_grace, term: shared.options.term_grace };
     let on_phase = |phase| begin_phase(&session, &shared, &leaving, phase);
-    let mut left = teardown::leave(&process, &shared.census, graces, &orders, on_phase).await;
+    let mut left = teardown::leave(&process, &shared.processes, graces, &orders, on_phase).await;
     leaving.end_phase();
     let fault = left.fault.take();
     leaving.child(left);

@@ -12,8 +12,8 @@ use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::params::GroupOptions;
 use crate::process::ProcessGroup;
-use crate::process::census::Census;
 use crate::process::guard::Guard;
+use crate::process::shared_table::SharedTable;
 use crate::wire::http::client::{Client, Kind as ClientKind};
 
 /// The state that the sessions of a group share.
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     /// The names, and the servers that hold them.
     pub(super) claims: Arc<Claims>,
     /// The living processes in the children's groups.
-    pub(super) census: Census,
+    pub(super) processes: SharedTable,
     /// The watchdog, once the first child has been started; the reason if it could not be started.
     guard: Mutex<Option<Result<Arc<Guard>, String>>>,
     /// The memory of sessions that were left while the group closes; `None` before. There is much of it, and the callers
@@ -58,7 +58,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             clients: Mutex::default(),
             claims: Arc::default(),
-            census: Census::default(),
+            processes: SharedTable::default(),
             guard: Mutex::default(),
             spent: Mutex::default(),
             events: OnceLock::new(),
