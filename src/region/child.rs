@@ -67,7 +67,7 @@ impl<F: Future> ChildRun<F> {
         self.framed.as_ref().map(|framed| framed.frame.node())
     }
 
-    /// Gives the child its node, which has been entered.
+    /// Gives the child its node, which has been entered (invariant 1).
     pub(crate) fn begin_in(&mut self, node: Arc<Node>) {
         self.framed = Some(Framed::new(node, self.at, None));
     }
@@ -138,7 +138,7 @@ impl<F: Future> ChildRun<F> {
         polled(quick, value)
     }
 
-    /// See [`Run::poll_run`](super::Run::poll_run). Pending for a child without a node.
+    /// See [`Run::poll_run`](super::Run::poll_run). Pending for a child without a node, which registers no waker (invariant 2).
     pub(crate) fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -226,6 +226,7 @@ pub(crate) fn take_over(node: &Arc<Node>, dropped: bool) -> bool {
     {
         let inner = node.inner.lock();
         node.owner.set(owner);
+        // Invariant 3 of `flags`.
         node.lower(&inner, SHELTERED | CLOCKED | TOP);
         node.raise(&inner, sheltered | inherited(node.kind, parent.as_ref()));
     }
@@ -261,12 +262,12 @@ fn move_into(node: &Arc<Node>, parent: Option<Arc<Node>>) {
     drop(former);
 }
 
-/// Prepares for this region to be moved inside `inner`. If this region is around `inner`, it would then be inside
-/// itself, and a walk outwards would not end (invariant 3). So the region directly inside this one, on the way to `inner`, is
-/// moved to the region around this one first.
-fn move_out_of_the_way_to(node: &Arc<Node>, inner: &Arc<Node>) {
-    let mut directly_inside = Arc::clone(inner);
-    for around in walk::outwards(inner) {
+/// Prepares for this region to be moved into `parent`. If this region is around `parent`, it would then be inside
+/// itself, and a walk outwards would not end (invariant 3, and invariant 3 of `walk`). So the region directly inside this one, on
+/// the way to `parent`, is moved to the region around this one first.
+fn move_out_of_the_way_to(node: &Arc<Node>, parent: &Arc<Node>) {
+    let mut directly_inside = Arc::clone(parent);
+    for around in walk::outwards(parent) {
         if Arc::ptr_eq(&around, node) {
             return move_into(&directly_inside, walk::live_parent(node));
         }

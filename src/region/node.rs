@@ -252,6 +252,7 @@ impl Node {
         if self.kind == Kind::Scope && self.has(STAY) { Kind::Stay } else { self.kind }
     }
 
+    /// The bits; without the lock, each may be read a bit late (invariant 2 of `flags`).
     #[inline]
     pub(super) fn flags(&self) -> u32 {
         self.flags.load(Ordering::Acquire)
@@ -273,6 +274,19 @@ impl Node {
 
     pub(crate) fn set_name(&self, name: impl Into<Arc<str>>) {
         self.inner.lock().rest().name = Some(name.into());
+    }
+
+    /// Gives its name and its grace to `other` as well.
+    pub(super) fn lend_settings(&self, other: &Node) {
+        let (name, grace) = {
+            let inner = self.inner.lock();
+            (inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
+        };
+        if name.is_some() || grace.is_some() {
+            let mut inner = other.inner.lock();
+            let rest = inner.rest();
+            (rest.name, rest.times.grace) = (name, grace);
+        }
     }
 
     pub(super) fn is_task(&self) -> bool {
@@ -298,7 +312,7 @@ impl Node {
         self.lower(&self.inner.lock(), bits);
     }
 
-    /// Under the lock no other thread changes a flag, so no read-modify-write is needed.
+    /// Under the lock no other thread changes a flag, so no read-modify-write is needed (invariant 1 of `flags`).
     pub(super) fn raise(&self, _locked: &Inner, bits: u32) {
         self.flags.store(self.flags.load(Ordering::Relaxed) | bits, Ordering::Release);
     }

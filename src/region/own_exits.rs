@@ -14,7 +14,6 @@ use super::exits::{Exit, Exits};
 use super::flags::INBOX;
 use super::node::Node;
 use super::observe;
-use super::owner;
 use crate::identity::{Identity, SharedIdentity};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, next_number};
 
@@ -142,7 +141,7 @@ impl OwnExits {
         // A stack without a node has neither a name nor a grace.
         if let Some(from) = from {
             observe::exits(from, 0);
-            owner::lend_settings(from, to);
+            from.lend_settings(to);
         }
     }
 

@@ -131,19 +131,6 @@ pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(&Arc<Node>)) ->
     Some(TaskId::moored(owner.task, name.flatten()))
 }
 
-/// Gives the name and the grace of `node` to `other` as well.
-pub(super) fn lend_settings(node: &Node, other: &Node) {
-    let (name, grace) = {
-        let inner = node.inner.lock();
-        (inner.name(), inner.rest_seen().and_then(|rest| rest.times.grace))
-    };
-    if name.is_some() || grace.is_some() {
-        let mut inner = other.inner.lock();
-        let rest = inner.rest();
-        (rest.name, rest.times.grace) = (name, grace);
-    }
-}
-
 pub(crate) fn describe(node: &Node) -> String {
     let name = node.inner.lock().name();
     describe_as(node, name)

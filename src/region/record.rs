@@ -72,6 +72,7 @@ pub(crate) fn put(node: &Node, failures: Failures) {
 fn take_in(node: &Node, failures: Failures) -> Result<(), Failures> {
     let (waker, over) = {
         let mut inner = node.inner.lock();
+        // Under the lock (invariant 2).
         if node.has(LEFT) || !node.is_open() {
             return Err(failures);
         }

@@ -18,7 +18,6 @@ use super::links;
 use super::look;
 use super::node::Node;
 use super::observe;
-use super::owner;
 use super::quiet;
 use super::request;
 use super::walk;
@@ -31,7 +30,7 @@ pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<No
     let around = Some(Arc::clone(parent));
     let node = enter::entered(Kind::Stay, parent.owner.get(), flags, around, at, None, None);
     // To the regions inside it a stay is the scope, and its run watches the scope's times (invariant 2).
-    owner::lend_settings(parent, &node);
+    parent.lend_settings(&node);
     observe::entered(&node);
     // Invariant 1.
     links::put_into(node, parent)
@@ -54,7 +53,7 @@ pub(super) fn stay_in(node: &Arc<Node>, scope: &Arc<Node>) {
         scope.owner.set(node.owner.get());
         scope.raise(&inner, ENTERED | (node.flags() & (ROOT | SHELTERED | CLOCKED | TOP)));
     }
-    owner::lend_settings(scope, node);
+    scope.lend_settings(node);
     {
         let inner = node.inner.lock();
         node.raise(&inner, STAY | DEADLINE | (scope.flags() & (SHIELD | TIMED)));

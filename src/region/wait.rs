@@ -147,7 +147,7 @@ fn register(node: &Arc<Node>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
     let (mark, waker) = (Mark::of(waker), waker.clone());
     (wait.mark, wait.for_stop) = (mark, for_stop);
     let mut inner = node.inner.lock();
-    // From here on a cancellation around the region reaches it. A region that is not inside another one yet links
+    // From here on a cancellation around the region reaches it (invariant 3). A region that is not inside another one yet links
     // itself when it is entered, because it is awaited.
     if node.has(ENTERED) && inner.parent.is_some() && !links::is_linked_up(node) {
         drop(inner);

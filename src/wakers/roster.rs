@@ -160,8 +160,8 @@ impl<T, B> Roster<T, B> {
         self.first != END
     }
 
-    /// The next woken row, which can be queued again from now on. It may have no member by now, or another one: then
-    /// the poll is idle.
+    /// The next woken row, which can be queued again from now on (invariant 1). It may have no member by now, or another one:
+    /// then the poll is idle.
     #[inline]
     pub(crate) fn next_woken(&mut self) -> Option<usize> {
         let row = self.first;

@@ -63,7 +63,7 @@ impl LoneRef<'_> {
         frame::go_on_with(frame, running, why, tally, cx)
     }
 
-    /// Leaves the region, which has no node, unless it has exits.
+    /// Leaves the region, which has no node, unless it has exits. From now on the stamp tells other tasks so (invariant 1).
     pub(super) fn close(&self) -> bool {
         match self.parts {
             Parts::Stack(draft, exits) => exits.close_light(|| draft.stamp.leave()),
