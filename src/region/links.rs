@@ -29,22 +29,22 @@ pub(super) struct Links {
 /// The regions that are linked in another one.
 struct Below {
     first: Option<Weak<Node>>,
-    rest: Option<Box<Keyed<Weak<Node>>>>,
+    further: Option<Box<Keyed<Weak<Node>>>>,
 }
 
 impl Below {
     fn take(inner: &mut Inner) -> Self {
-        let rest = inner.more.as_mut().and_then(|more| more.links.take());
-        Below { first: inner.first_link.take(), rest }
+        let further = inner.more.as_mut().and_then(|more| more.links.take());
+        Below { first: inner.first_link.take(), further }
     }
 
     fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_none()
+        self.first.is_none() && self.further.is_none()
     }
 
     fn into_nodes(self) -> impl Iterator<Item = Arc<Node>> {
-        let rest = self.rest.into_iter().flat_map(|rest| rest.into_values());
-        self.first.into_iter().chain(rest).filter_map(|child| child.upgrade())
+        let further = self.further.into_iter().flat_map(|further| further.into_values());
+        self.first.into_iter().chain(further).filter_map(|child| child.upgrade())
     }
 }
 

@@ -172,21 +172,21 @@ impl Inner {
 /// The links of the regions below, each at a key of its own. The first one needs no allocation.
 impl Inner {
     pub(super) fn links(&self) -> impl Iterator<Item = &Weak<Node>> {
-        let rest = self.more.iter().flat_map(|more| more.links.iter());
-        self.first_link.iter().chain(rest.flat_map(|rest| rest.iter()))
+        let further = self.more.iter().flat_map(|more| more.links.iter());
+        self.first_link.iter().chain(further.flat_map(|further| further.iter()))
     }
 
     #[inline]
     pub(super) fn link_count(&self) -> usize {
-        let rest = self.more.as_ref().and_then(|more| more.links.as_ref());
-        usize::from(self.first_link.is_some()) + rest.map_or(0, |rest| rest.len())
+        let further = self.more.as_ref().and_then(|more| more.links.as_ref());
+        usize::from(self.first_link.is_some()) + further.map_or(0, |further| further.len())
     }
 
     /// The link of a region that never had a second one.
     #[inline]
     pub(super) fn only_link(&self) -> Option<&Weak<Node>> {
-        let rest = self.more.as_ref().and_then(|more| more.links.as_ref());
-        if rest.is_none() { self.first_link.as_ref() } else { None }
+        let further = self.more.as_ref().and_then(|more| more.links.as_ref());
+        if further.is_none() { self.first_link.as_ref() } else { None }
     }
 
     pub(super) fn add_link(&mut self, node: Weak<Node>) -> u32 {
