@@ -26,8 +26,8 @@
 //! # Lock order
 //!
 //! A thread holds one node's lock at a time, and never a group's ledger together with it. A stack
-//! closes under the lock of its exits' cell and, inside it, that of its node. No user code
-//! runs under either: wakers are cloned before and woken and dropped after, exits are moved out before
+//! closes under the lock of its exits' cell and, inside it, that of its node; with `inspect`, its exits are counted so as well.
+//! No user code runs under either: wakers are cloned before and woken and dropped after, exits are moved out before
 //! they are polled or dropped (R18).
 //! The table of all locks and atomics is in docs/design.md, section 3.
 //!

@@ -55,7 +55,7 @@ pub(crate) fn enter(node: &Arc<Node>, at: &'static Location<'static>) {
     }
 }
 
-/// As [`enter`](enter); `None` if the region was entered before. `attended` is raised if the region is inside another region
+/// As [`enter`]; `None` if the region was entered before. `attended` is raised if the region is inside another region
 /// and belongs to that region's owner. Returns whether it was raised, and whether the region is awaited.
 fn enter_around(
     node: &Arc<Node>,

@@ -7,7 +7,7 @@ use crate::wrong_task::WrongTask;
 pub(crate) enum Ended {
     /// The body has a value.
     Value,
-    /// The frame has the panic; see [`take_panic`](Frame::take_panic).
+    /// The frame has the panic; see [`take_panic`](super::Frame::take_panic).
     Panicked,
     Cancelled(Reason),
     /// Polled by a task that does not own the region: the region is abandoned (R2). The body has a value if it had

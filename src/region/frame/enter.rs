@@ -111,7 +111,7 @@ fn give_node(
     Ok(())
 }
 
-/// Leaves the node that was made outside, if this frame attends another one; see [`give_node`](give_node).
+/// Leaves the node that was made outside, if this frame attends another one; see [`give_node`].
 pub(in crate::region) fn leave_draft(frame: &Frame, draft: &Draft) {
     if let (Some(outside), Some(node)) = (draft.made(), &frame.node) {
         if !Arc::ptr_eq(outside, node) {
@@ -136,7 +136,7 @@ fn begin_anew(frame: &mut Frame, operation: &'static str) -> Result<(), Box<Misu
     Ok(())
 }
 
-/// As [`begin`](begin), for leaving without a body: every poll has to come from the owner.
+/// As [`begin`], for leaving without a body: every poll has to come from the owner.
 pub(crate) fn begin_close(frame: &mut Frame) -> Result<(), Box<Misuse>> {
     match frame.stage {
         Stage::New => begin(frame, "close"),

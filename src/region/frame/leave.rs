@@ -220,7 +220,7 @@ pub(crate) fn abandon(frame: &mut Frame, own: Option<&OwnExits>, last: Option<(u
     }
 }
 
-/// As [`abandon`](abandon), for a run that returns all the same: its result has the failures so far.
+/// As [`abandon`], for a run that returns all the same: its result has the failures so far.
 pub(crate) fn abandon_keeping(
     frame: &mut Frame,
     own: Option<&OwnExits>,

@@ -40,7 +40,7 @@ pub(in crate::region) fn poll_calm<F: Future>(
     after_quick_poll(frame, progress, caught, shielded, &mut body.again(), cx)
 }
 
-/// As [`poll_calm`](poll_calm), for a region that has been entered in this poll: no waker is registered yet.
+/// As [`poll_calm`], for a region that has been entered in this poll: no waker is registered yet.
 pub(in crate::region) fn poll_fresh(
     frame: &mut Frame,
     progress: &mut Progress,
