@@ -219,10 +219,10 @@ fn r09_a_scope_that_nobody_asked_anything_before_it_was_left_cannot_be_cancelled
     hand(handle.cancelled()).pending();
 }
 
-// Regions that must not count as quiet.
+// Regions whose surroundings have changed.
 
 #[test]
-fn r04_a_scope_that_is_adopted_inside_a_cancelled_one_is_not_quiet() {
+fn r04_a_scope_that_is_adopted_inside_a_cancelled_one_counts_as_cancelled() {
     let outer = CancelScope::new();
     let entered = CancelScope::new().enter().unwrap();
     let handle = entered.handle();
