@@ -305,7 +305,8 @@ impl Gate {
         Ok(())
     }
 
-    fn close(&self, guards: Guards) -> bool {
+    /// Closes the group, unless a child is inside, or a guard that counts.
+    pub(super) fn close(&self, guards: Guards) -> bool {
         let close = |inside: u64| {
             let empty = inside < ONE || (guards == Guards::Ignored && children(inside) == 0);
             empty.then_some(inside | CLOSED)

@@ -112,11 +112,15 @@ impl<E, M: Kept<E>> Hub<E, M> {
     }
 
     /// The group itself is dropped. If it was never run, its children are dropped too.
-    pub(crate) fn drop_group(&self, at: &'static Location<'static>) {
+    pub(crate) fn drop_group(&mut self, at: &'static Location<'static>) {
+        let arrived = self.outside.get().is_some() || !self.own.arrivals.get_mut().is_empty();
         let node = &self.own.ledger.node;
         if node.is_entered() {
             // Its run has left, was dropped, or was leaked with everything in it.
-            return self.drop_arrivals();
+            if arrived {
+                self.drop_arrivals();
+            }
+            return;
         }
         // The exits that it abandons go to the region that is current here.
         enter::enter(node, at);

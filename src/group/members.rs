@@ -12,8 +12,8 @@ use crate::wakers::{Roster, Seat};
 use std::marker::PhantomData;
 use std::task::{Poll, Waker};
 
-pub(super) struct Members<E, M: Kept<E>> {
-    members: Roster<M, Gate>,
+pub(super) struct Members<'a, E, M: Kept<E>> {
+    members: Roster<M, Gate, &'a Arc<Core>>,
     /// The children that have arrived since the last poll.
     arrivals: List<M>,
     /// Whether all members are to be polled, and not only those that were woken.
@@ -23,10 +23,10 @@ pub(super) struct Members<E, M: Kept<E>> {
     errors: PhantomData<fn(E)>,
 }
 
-impl<E, M: Kept<E>> Members<E, M> {
-    pub(super) fn new(gate: &Arc<Core>) -> Self {
+impl<'a, E, M: Kept<E>> Members<'a, E, M> {
+    pub(super) fn new(gate: &'a Arc<Core>) -> Self {
         Members {
-            members: Roster::new(Arc::clone(gate)),
+            members: Roster::new(gate),
             arrivals: List::new(),
             all: false,
             shielded: Vec::new(),
@@ -48,15 +48,16 @@ impl<E, M: Kept<E>> Members<E, M> {
         self.members.is_empty()
     }
 
-    /// Takes over the members that were woken since the last call; `true` if there are any.
-    pub(super) fn take_woken(&mut self, run: &Waker) -> bool {
-        self.members.take_woken(run)
+    /// Takes over the members that were woken since the last call; `true` if there are any. Registers no waker, so the same poll
+    /// has to end the group or [take the news](Members::take_news).
+    pub(super) fn take_woken(&mut self) -> bool {
+        self.members.take_woken_early()
     }
 
     /// As [`take_woken`](Members::take_woken), with the children that have arrived.
     pub(super) fn take_news(&mut self, group: &Hub<E, M>, run: &Waker) -> bool {
         // Registers `run` before it takes the arrivals, so that a later arrival wakes it.
-        let woken = self.take_woken(run);
+        let woken = self.members.take_woken(run);
         let arrived = group.ledger.gate.take_arrived();
         if arrived {
             self.arrivals = group.take_arrivals();

@@ -68,7 +68,7 @@ struct Crew<'a, E, M: Kept<E>> {
     at: &'static Location<'static>,
     /// The number by which the exit of a dropped run is sorted among those of other regions; 0 before the entry.
     number: u64,
-    members: Members<E, M>,
+    members: Members<'a, E, M>,
     /// The requests to the children for which the members have been polled.
     requests_seen: u32,
     /// The reason for which the body was dropped, if it was.
@@ -134,11 +134,11 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
 
     /// Polls once each child that was woken, before the body, which then finds their results in the same poll. If the
     /// group has got a request, or waits for a time, which counts before the times inside (R9), the body comes first.
-    fn poll_woken(&mut self, cx: &mut Context<'_>) {
+    fn poll_woken(&mut self) {
         let Crew { shared, frame, members, requests_seen, .. } = self;
         let seen_all = || *requests_seen == request::requests_to_children(&shared.ledger.node);
         let calm = !members.is_empty() && !frame::is_timed(frame) && seen_all();
-        if calm && members.take_woken(cx.waker()) {
+        if calm && members.take_woken() {
             self.poll_taken();
         }
     }
@@ -156,6 +156,47 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
         if news {
             self.poll_taken();
         }
+    }
+
+    /// Polls the children, and what goes on beside them. Ready when the body and the last child have ended, and the group is
+    /// closed.
+    fn poll_children(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.body_ended {
+            self.frame.register(cx.waker());
+            if frame::is_timed(&mut self.frame) {
+                self.poll_times(cx);
+            }
+        }
+        self.poll_members(cx);
+        if self.members.are_shielded() {
+            ambient::hold_shield();
+        }
+        let node = self.shared.node();
+        let gate = &self.shared.ledger.gate;
+        if links::may_link_up(node) && gate.open() > 0 {
+            // A cancellation further out has to reach its children, although no poll may reach the group
+            // (R12).
+            links::link_up(node);
+        }
+        if !self.body_ended {
+            return Poll::Pending;
+        }
+        frame::poll_meanwhile(&mut self.frame, cx);
+        observe::phase(node, Phase::Children);
+        if gate.is_occupied() {
+            // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
+            self.poll_times(cx);
+        }
+        let mut closed = gate.poll_close(Guards::Awaited, cx).is_ready();
+        // The cancellation matters only where guards alone hold the group up.
+        if !closed && gate.open() == 0 && look::is_cancelled(node) {
+            closed = gate.poll_close(Guards::Ignored, cx).is_ready();
+        }
+        if closed {
+            return Poll::Ready(());
+        }
+        frame::hold_own_shield(&self.frame);
+        Poll::Pending
     }
 
     fn poll_taken(&mut self) {
@@ -187,7 +228,7 @@ where
             crew.number = next_number();
         }
         if crew.frame.check_poller().is_ok() {
-            crew.poll_woken(cx);
+            crew.poll_woken();
         }
         let mut body = InPlace { body: this.body, value: this.value, why: unasked };
         let gate = &crew.shared.ledger.gate;
@@ -236,39 +277,9 @@ where
         }
         let this = self.project();
         let crew = this.crew;
-        if crew.body_ended {
-            crew.frame.register(cx.waker());
-            if frame::is_timed(&mut crew.frame) {
-                crew.poll_times(cx);
-            }
-        }
-        crew.poll_members(cx);
-        if crew.members.are_shielded() {
-            ambient::hold_shield();
-        }
-        if links::may_link_up(crew.shared.node()) && crew.shared.ledger.gate.open() > 0 {
-            // A cancellation further out has to reach its children, although no poll may reach the group
-            // (R12).
-            links::link_up(crew.shared.node());
-        }
-        if !crew.body_ended {
-            return Poll::Pending;
-        }
-        frame::poll_meanwhile(&mut crew.frame, cx);
-        observe::phase(&crew.shared.ledger.node, Phase::Children);
-        if crew.shared.ledger.gate.is_occupied() {
-            // No timer is armed if the children end with the body (R11). A cancellation wakes this run.
-            crew.poll_times(cx);
-        }
-        let gate = &crew.shared.ledger.gate;
-        let mut closed = gate.poll_close(Guards::Awaited, cx).is_ready();
-        // The cancellation matters only where guards alone hold the group up.
-        if !closed && gate.open() == 0 && look::is_cancelled(crew.shared.node()) {
-            closed = gate.poll_close(Guards::Ignored, cx).is_ready();
-        }
-        if !closed {
-            frame::hold_own_shield(&crew.frame);
-            return Poll::Pending;
+        // Most groups end with their body. A child that comes later finds the group closed.
+        if !(crew.body_ended && crew.shared.ledger.gate.close(Guards::Awaited)) {
+            ready!(crew.poll_children(cx));
         }
         crew.frame.drop_timers();
         let catches = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();

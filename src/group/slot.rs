@@ -149,13 +149,14 @@ impl<T> Slot<T> {
     }
 
     /// Ready when the child has left, once.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Ending<T>> {
-        let waker = cx.waker().clone();
+    pub(super) fn poll(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Ending<T>> {
+        // A child that is gone has stored its ending under the lock before, so its handle needs no waker.
+        let waker = (Arc::strong_count(self) > 1).then(|| cx.waker().clone());
         let (ending, old) = {
             let mut inside = self.inside.lock();
             match inside.ending.take() {
-                None => (None, inside.waiting.replace(waker)),
-                ending => (ending, Some(waker)),
+                None => (None, std::mem::replace(&mut inside.waiting, waker)),
+                ending => (ending, waker),
             }
         };
         drop(old);

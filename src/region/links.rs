@@ -51,11 +51,11 @@ impl Below {
 /// Links the region outwards, so that every cancellation around it reaches it (invariant 5 of
 /// the room). For a region whose waiters look after this call; a group in a cancelled region is told to look.
 pub(crate) fn link_up(region: &Arc<Node>) {
-    let (outermost, finds) = link_each(region);
+    let (farther, finds) = link_each(region);
     // T1, a waiter on a region in between, sees `LINKED` there, registers and looks; T2 cancels a region farther out, and
     // does not find the link that this thread, T3, makes after that. So T3 looks from its outermost link down.
-    if let Some(node) = outermost.filter(|node| finds || !Arc::ptr_eq(node, region)) {
-        request::look_again_unless_quiet(&node);
+    if finds || farther.is_some() {
+        request::look_again_unless_quiet(farther.as_ref().unwrap_or(region));
     }
 }
 
@@ -65,33 +65,36 @@ pub(super) fn link_up_and_look(region: &Arc<Node>) {
     request::look_again_unless_quiet(link_each(region).0.as_ref().unwrap_or(region));
 }
 
-/// Returns the outermost region that was linked, and whether a region around may be cancelled.
+/// Returns the outermost region that was linked, unless that is `region`; and whether one was linked, and a region around may be
+/// cancelled.
 fn link_each(region: &Arc<Node>) -> (Option<Arc<Node>>, bool) {
-    let mut node = Arc::clone(region);
-    let (mut outermost, mut finds) = (None, false);
+    let mut at = None::<Arc<Node>>;
+    let (mut farther, mut linked, mut finds) = (None, false, false);
     loop {
+        let node = at.as_ref().unwrap_or(region);
         let flags = node.flags();
         if flags & (SHELTERED | TOP | LEFT) != 0 {
             break;
         }
-        if is_linked_up_by(&node, flags) {
+        if is_linked_up_by(node, flags) {
             finds = true;
             break;
         }
-        let Some(around) = walk::cancellable_around(&node) else { break };
+        let Some(around) = walk::cancellable_around(node) else { break };
         if flags & LINKED != 0 {
             // A stay is linked from the start, before there was a waiter for events above it.
-            node = around;
+            at = Some(around);
             continue;
         }
         // If that region was left meanwhile, the next one is tried.
-        if link(&around, &node) {
+        if link(&around, node) {
             // Read after the link: a later cancellation finds the link.
             finds |= around.has(CANCELLED);
-            outermost = Some(std::mem::replace(&mut node, around));
+            farther = at.replace(around);
+            linked = true;
         }
     }
-    (outermost, finds)
+    (farther, linked && finds)
 }
 
 /// Whether it need not be linked: nothing around it can be cancelled, or it is linked, and every region above it is linked too

@@ -106,21 +106,24 @@ impl OwnExits {
         Ok(())
     }
 
-    /// The exit that was registered last, unless there are exits in the inbox of `node`, which come first. A flag of the node is
-    /// read under the lock of the cell (invariant 2), and the next step to leave reads it under both locks.
-    pub(super) fn pop(&self, node: &Node) -> Option<Exit> {
-        let mut list = self.list.lock();
-        if node.has(INBOX) {
-            return None;
+    /// Takes one exit after the other, last one first, as long as none is in the inbox of `node`, because those come first.
+    /// After the exit that was the only one it takes none, and no lock: the close finds an exit that came later.
+    /// A flag of the node is read under the lock of the cell (invariant 2), and the next step to leave reads it under both locks.
+    #[inline(always)]
+    pub(super) fn take_each(&self, node: Option<&Node>) -> impl FnMut() -> Option<Exit> {
+        let mut others = true;
+        move || {
+            let mut list = if others { self.list.lock() } else { return None };
+            if node.is_some_and(|node| node.has(INBOX)) {
+                return None;
+            }
+            let exit = list.exits.pop();
+            others = !list.exits.is_empty();
+            if let Some(node) = node {
+                observe::exits(node, list.exits.len());
+            }
+            exit
         }
-        let exit = list.exits.pop();
-        observe::exits(node, list.exits.len());
-        exit
-    }
-
-    /// As [`pop`](OwnExits::pop), for a stack without a node.
-    pub(super) fn pop_light(&self) -> Option<Exit> {
-        self.list.lock().exits.pop()
     }
 
     /// Closes the cell of a stack without a node, if it is empty; `leave` marks the stack as left (invariant 1).

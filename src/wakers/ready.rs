@@ -87,13 +87,12 @@ impl<B> Ready<B> {
         self.rests.load(Ordering::Relaxed)
     }
 
-    /// Registers the run's waker, and empties the queue. Returns the row that was queued last, or `END`.
-    pub(super) fn take(&self, run: &Waker) -> usize {
-        let run = run.clone();
+    /// Registers the run's waker, if there is one, and empties the queue. Returns the row that was queued last, or `END`.
+    pub(super) fn take(&self, run: Option<Waker>) -> usize {
         let (last, old) = {
             let mut queue = self.queue.lock();
-            self.rests.store(true, Ordering::Relaxed);
-            (std::mem::replace(&mut queue.last, END), queue.run.replace(run))
+            self.rests.store(run.is_some(), Ordering::Relaxed);
+            (std::mem::replace(&mut queue.last, END), std::mem::replace(&mut queue.run, run))
         };
         drop(old);
         last

@@ -9,12 +9,13 @@ use super::Mark;
 use super::ready::{Asked, END, MemberWaker, Ready, RowState, RowWaker};
 use crate::sync::Arc;
 use crate::unwind;
+use std::borrow::Borrow;
 use std::ops::Range;
 use std::task::Waker;
 
 /// Members in rows with a waker each. A row and its waker are kept when its member leaves, for the next member there. The first
-/// row stands here, and its waker is the queue, so that a single member needs no allocation.
-pub(crate) struct Roster<T, B = ()> {
+/// row stands here, and its waker is the queue, so that a single member needs no allocation. `Q` is the queue, or a borrow of it.
+pub(crate) struct Roster<T, B = (), Q: Borrow<Arc<Ready<B>>> = Arc<Ready<B>>> {
     first_row: Content<T>,
     /// The waker of the first row, once it was needed.
     first_waker: Option<Waker>,
@@ -28,7 +29,7 @@ pub(crate) struct Roster<T, B = ()> {
     last: usize,
     /// The waker of the run that was registered last.
     run: Mark,
-    ready: Arc<Ready<B>>,
+    ready: Q,
 }
 
 struct Row<T, B> {
@@ -81,8 +82,8 @@ impl<T> Content<T> {
     }
 }
 
-impl<T, B> Roster<T, B> {
-    pub(crate) fn new(ready: Arc<Ready<B>>) -> Self {
+impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
+    pub(crate) fn new(ready: Q) -> Self {
         Roster {
             first_row: Content::Vacant(1),
             first_waker: None,
@@ -115,7 +116,7 @@ impl<T, B> Roster<T, B> {
     }
 
     /// All members. No row may be taken from the queue afterwards, because the rows are gone.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T, B> {
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T, B, Q> {
         let first = std::mem::replace(&mut self.first_row, Content::Vacant(1));
         let rows = std::mem::take(&mut self.rows);
         (self.vacant, self.len, self.first, self.last) = (0, 0, END, END);
@@ -125,7 +126,7 @@ impl<T, B> Roster<T, B> {
 
     #[inline(always)]
     fn state(&self, row: usize) -> &RowState {
-        row.checked_sub(1).map_or(self.ready.first(), |row| self.rows[row].state.state())
+        row.checked_sub(1).map_or(self.ready.borrow().first(), |row| self.rows[row].state.state())
     }
 
     #[inline(always)]
@@ -139,9 +140,23 @@ impl<T, B> Roster<T, B> {
     /// Registers the waker of the run, and then takes over the rows that were woken since the last call. Returns whether
     /// the run has such rows to poll. Takes no lock if the waker is registered already, and nothing has come since.
     pub(crate) fn take_woken(&mut self, run: &Waker) -> bool {
-        let (mark, ready) = (Mark::of(run), &self.ready);
-        let newest = if self.run == mark && ready.rests() { END } else { ready.take(run) };
+        let (mark, ready) = (Mark::of(run), self.ready.borrow());
+        let newest =
+            if self.run == mark && ready.rests() { END } else { ready.take(Some(run.clone())) };
         self.run = mark;
+        self.take_over(newest)
+    }
+
+    /// As [`take_woken`](Roster::take_woken), in a poll that registers the run's waker later. Until then a row that is woken is
+    /// queued, and wakes nothing.
+    pub(crate) fn take_woken_early(&mut self) -> bool {
+        let ready = self.ready.borrow();
+        let newest = if ready.rests() { END } else { ready.take(None) };
+        self.take_over(newest)
+    }
+
+    #[inline]
+    fn take_over(&mut self, newest: usize) -> bool {
         if newest != END {
             // The queue runs from the newest to the oldest, and is to be polled the other way round.
             let (mut row, mut after) = (newest, END);
@@ -186,7 +201,7 @@ impl<T, B> Roster<T, B> {
     pub(crate) fn at(&mut self, row: usize) -> Option<(&mut T, Seat<'_, B>)> {
         let Some(row) = row.checked_sub(1) else {
             let (member, waker) = (self.first_row.get_mut()?, self.first_waker.as_ref()?);
-            return Some((member, Seat { waker, state: Err(&self.ready) }));
+            return Some((member, Seat { waker, state: Err(self.ready.borrow()) }));
         };
         let Row { content, state, waker } = &mut self.rows[row];
         Some((content.get_mut()?, Seat { waker, state: Ok(state) }))
@@ -198,7 +213,7 @@ impl<T, B> Roster<T, B> {
     where
         B: Send + Sync + 'static,
     {
-        let (row, ready) = (self.vacant, &self.ready);
+        let (row, ready) = (self.vacant, self.ready.borrow());
         let Some(at) = row.checked_sub(1) else {
             let waker = self.first_waker.get_or_insert_with(|| Arc::clone(ready).into());
             return (row, Seat { waker, state: Err(ready) });
@@ -223,7 +238,7 @@ impl<T, B> Roster<T, B> {
 
     /// Drops the waker of the run, because the run's task may own the members.
     pub(crate) fn forget_run(&self) {
-        self.ready.clear();
+        self.ready.borrow().clear();
     }
 
     pub(crate) fn remove(&mut self, row: usize) -> Option<T> {
@@ -244,7 +259,7 @@ impl<T> Default for Roster<T> {
     }
 }
 
-impl<T, B> Drop for Roster<T, B> {
+impl<T, B, Q: Borrow<Arc<Ready<B>>>> Drop for Roster<T, B, Q> {
     /// Wakers of its rows may be kept by others, and must not keep the task that polled it.
     fn drop(&mut self) {
         unwind::quietly(|| self.forget_run());

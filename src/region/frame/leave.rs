@@ -158,8 +158,9 @@ fn run_exits(
     let next = loop {
         let running = own.and_then(|own| {
             let node = Arc::clone(frame.node());
+            let mut take = own.take_each(Some(&node));
             let next = || {
-                let exit = own.pop(&node)?;
+                let exit = take()?;
                 observe::phase(&node, Phase::Exit(exit.registered_at()));
                 Some(exit)
             };

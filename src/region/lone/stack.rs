@@ -47,9 +47,9 @@ impl LoneRef<'_> {
         cx: &mut Context<'_>,
     ) -> Quick {
         let mut tally = Tally::default();
-        let exits = self.parts.exits();
+        let mut take = self.parts.exits().map(|exits| exits.take_each(None));
         // The exits have no time (invariant 2).
-        let ran = exit::run_light(&light, || exits?.pop_light(), &why, cx, &mut tally);
+        let ran = exit::run_light(&light, || take.as_mut()?(), &why, cx, &mut tally);
         if tally.is_empty() && matches!(ran, Some((None, None))) && self.close() {
             self.end();
             frame::end(frame);
