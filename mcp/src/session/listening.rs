@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use super::attempt::{Context, Held};
 use crate::duration::show_duration;
 use crate::event::EventKind;
+use crate::fault::Fault;
+use crate::report::Outcome;
 use crate::wire::body::clipped;
 use crate::wire::notices::Notices;
 use crate::wire::{CallFailure, Caller, HandedOver, ListenEnd, Listening, Question, Topic};
@@ -29,10 +31,11 @@ const LONGEST: Duration = Duration::from_secs(30);
 const TAKE_BACK: Duration = Duration::from_secs(5);
 /// A stream that was open this long resets the number of tries.
 const HELD: Duration = Duration::from_secs(5);
-/// The pause before a stream of lists is opened again that the server has ended; it doubles up to half an hour while the streams
-/// are open for less time than that. Such a server is stopped behind a balancer, or limits the life of its streams.
-const ENDED: Duration = Duration::from_secs(30);
-const ENDED_LONGEST: Duration = Duration::from_secs(30 * 60);
+/// The pause before the stream of the lists is opened again that the server has ended, or that could not be opened; it doubles
+/// while the streams are open for less time than that. Such a server is stopped behind a balancer, limits the life of its
+/// streams, or is away for long.
+const AWAY: Duration = Duration::from_secs(30);
+const AWAY_LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// Keeps the streams open, for ever. `before` has the subscriptions of the last start of the server, which are renewed: those
 /// that users begin from now on come over `opened`.
@@ -80,35 +83,67 @@ struct Follower<'a> {
     caller: &'a Caller,
 }
 
+/// The end of following a topic.
+enum Ended {
+    /// The server has ended the stream.
+    InOrder,
+    /// The stream is lost, and cannot be opened at the moment.
+    Lost(Fault),
+    /// The server has not acknowledged it in time.
+    Late(Fault),
+    /// The server does not let it be opened.
+    Refused(Fault),
+}
+
+impl Ended {
+    /// The reason.
+    fn why(&self) -> String {
+        match self {
+            Self::InOrder => "the server has ended it".to_owned(),
+            Self::Lost(fault) | Self::Late(fault) | Self::Refused(fault) => fault.line(),
+        }
+    }
+}
+
 impl Follower<'_> {
     /// Keeps the stream of a topic open: that of the lists as long as the server lets it be opened, and that of a resource until
     /// its subscription or the server ends it.
     async fn follow(self, topic: Topic, stream: Option<Listening>) {
-        match &topic {
-            Topic::Lists => {
-                let mut pause = ENDED;
-                loop {
-                    let began = Instant::now();
-                    if let Some(why) = self.until_it_ends(&topic, None).await {
-                        let text = format!("the server reports no more changes of {topic}: {why}");
-                        return self.held.recorder.warn(text);
+        let Topic::Resource(uri) = &topic else { return self.follow_lists().await };
+        let mut subscribed = self.context.session.subscribed.subscribe();
+        let (ended, _) = tokio::select! {
+            biased;
+            _ = subscribed.wait_for(|subscribed| !subscribed.contains(uri)) => return,
+            ended = self.until_it_ends(&topic, stream) => ended,
+        };
+        self.given_up(uri, ended.why());
+    }
+
+    async fn follow_lists(self) {
+        let recorder = &self.held.recorder;
+        let mut pause = AWAY;
+        let mut is_away = false;
+        loop {
+            let (ended, open) = self.until_it_ends(&Topic::Lists, None).await;
+            if open >= pause {
+                (pause, is_away) = (AWAY, false);
+            }
+            let why = ended.why();
+            match ended {
+                Ended::InOrder => {}
+                Ended::Refused(_) => {
+                    let text = format!("the server reports no changes of its lists: {why}");
+                    return recorder.warn(text);
+                }
+                Ended::Lost(_) | Ended::Late(_) => {
+                    if !std::mem::replace(&mut is_away, true) {
+                        let what = "the server reports no changes of its lists for now";
+                        recorder.warn(format!("{what}: {why}"));
                     }
-                    if began.elapsed() >= pause {
-                        pause = ENDED;
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = pause.saturating_mul(2).min(ENDED_LONGEST);
                 }
             }
-            Topic::Resource(uri) => {
-                let mut subscribed = self.context.session.subscribed.subscribe();
-                let why = tokio::select! {
-                    biased;
-                    _ = subscribed.wait_for(|subscribed| !subscribed.contains(uri)) => return,
-                    why = self.until_it_ends(&topic, stream) => why,
-                };
-                self.given_up(uri, why.unwrap_or_else(|| "the server has ended it".to_owned()));
-            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(AWAY_LONGEST);
         }
     }
 
@@ -117,48 +152,65 @@ impl Follower<'_> {
         self.caller.is_adopted().then_some(&self.held.side.pending.notices)
     }
 
-    /// Waits for the end of a topic, and returns the reason if it is a failure. A stream that breaks off is opened again.
-    async fn until_it_ends(self, topic: &Topic, mut stream: Option<Listening>) -> Option<String> {
-        let limit = self.context.shared.options.connect_timeout;
+    /// Waits for the end of a topic; returns also the longest time for which a stream of it was open. A stream that breaks off
+    /// is opened again.
+    async fn until_it_ends(
+        self,
+        topic: &Topic,
+        mut stream: Option<Listening>,
+    ) -> (Ended, Duration) {
         let mut tries = 0;
+        let mut longest = Duration::ZERO;
         loop {
             let opened = match stream.take() {
                 Some(stream) => Ok(stream),
-                None => match tokio::time::timeout(limit, self.caller.listen(topic)).await {
-                    Ok(opened) => opened.inspect(|stream| self.missed(topic, stream)),
-                    Err(_) => {
-                        return Some(format!(
-                            "it was not acknowledged within {}",
-                            show_duration(limit)
-                        ));
-                    }
-                },
+                None => self.open(topic).await,
             };
             let began = Instant::now();
-            let why = match opened {
+            let ended = match opened {
                 Ok(stream) => match stream.ended(self.unheard()).await {
-                    ListenEnd::Graceful => return None,
-                    ListenEnd::Lost(fault) => fault.line(),
+                    ListenEnd::Graceful => Ended::InOrder,
+                    ListenEnd::Lost(fault) => Ended::Lost(fault),
                     ListenEnd::Gone => std::future::pending().await,
                 },
-                Err(CallFailure::Rejected { code, message, .. }) => {
-                    return Some(format!(
-                        "the server rejected it: {} (code {code})",
-                        clipped(&message)
-                    ));
-                }
-                Err(CallFailure::Failed(fault)) => fault.line(),
-                // The owner is about to see the end of the session.
-                Err(CallFailure::Gone) => std::future::pending().await,
+                Err(ended) => ended,
             };
-            if began.elapsed() >= HELD {
+            let open = began.elapsed();
+            longest = longest.max(open);
+            let Ended::Lost(fault) = ended else { return (ended, longest) };
+            if open >= HELD {
                 tries = 0;
             }
             if tries == TRIES {
-                return Some(format!("{why}; {TRIES} tries to open the stream again have failed"));
+                let remark = format!("{TRIES} tries to open the stream again have failed");
+                return (Ended::Lost(fault.remarked(&remark)), longest);
             }
-            tokio::time::sleep(FIRST.saturating_mul(1 << tries).min(LONGEST)).await;
+            let pause = FIRST.saturating_mul(1 << tries).min(LONGEST);
+            tokio::time::sleep(pause.max(fault.wait.unwrap_or_default())).await;
             tries += 1;
+        }
+    }
+
+    /// Opens the stream of a topic, or returns why it cannot be followed.
+    async fn open(self, topic: &Topic) -> Result<Listening, Ended> {
+        let limit = self.context.shared.options.connect_timeout;
+        match tokio::time::timeout(limit, self.caller.listen(topic)).await {
+            Ok(Ok(stream)) => {
+                self.missed(topic, &stream);
+                Ok(stream)
+            }
+            Ok(Err(CallFailure::Rejected { code, message, .. })) => {
+                let text = format!("the server rejected it: {} (code {code})", clipped(&message));
+                Err(Ended::Refused(Fault::new(Outcome::ProtocolError, text)))
+            }
+            Ok(Err(CallFailure::Failed(fault))) if fault.is_refusal => Err(Ended::Refused(fault)),
+            Ok(Err(CallFailure::Failed(fault))) => Err(Ended::Lost(fault)),
+            // The owner is about to see the end of the session.
+            Ok(Err(CallFailure::Gone)) => std::future::pending().await,
+            Err(_) => {
+                let text = format!("it was not acknowledged within {}", show_duration(limit));
+                Err(Ended::Late(Fault::new(Outcome::TimedOut, text)))
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod leave;
 mod lists;
 mod live_lists;
 mod names;
+mod outages;
 mod real_server;
 mod refused_lists;
 mod requests;

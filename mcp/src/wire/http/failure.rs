@@ -94,6 +94,17 @@ impl Failure {
         }
     }
 
+    /// Whether a stream that was lost may be available later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotResumed { last, .. } => match &**last {
+                Self::Told(fault) => !fault.is_refusal,
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether the server has refused the request, and would refuse it again.
     fn is_refusal(&self) -> bool {
         use StatusCode as Code;

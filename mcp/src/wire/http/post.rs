@@ -295,6 +295,10 @@ impl SessionClient {
             Err(Failure::Status { status: StatusCode::FORBIDDEN, .. }) => {
                 Err(HttpError::InsufficientScope(InsufficientScopeError::new(String::new(), None)))
             }
+            // rmcp would go on without the stream.
+            Err(failure) if !failure.is_final() => {
+                Ok(ResponseStream::of_session_later(self.clone(), way, &failure).into_events())
+            }
             Err(failure) => Err(failure.error(failure.fault(session, &Kind::Stream))),
         }
     }

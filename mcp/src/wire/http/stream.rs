@@ -20,7 +20,7 @@ use super::failure::Failure;
 use super::headers::Headers;
 use super::{HttpSession, SessionClient};
 use crate::component::ComponentKind;
-use crate::fault::Flattened;
+use crate::fault::{Fault, Flattened};
 use crate::wire::events::{self, Events};
 use crate::wire::incoming;
 use crate::wire::message::{Kind, early_answer};
@@ -65,6 +65,10 @@ const FOR_NOTHING_IN_PARTICULAR: Patience = Patience {
     over: Duration::from_secs(180),
 };
 
+/// The pause after such tries before more of them; it doubles from time to time. The session goes on meanwhile.
+const AWAY: Duration = Duration::from_secs(30);
+const AWAY_LONGEST: Duration = Duration::from_secs(30 * 60);
+
 /// The data for requesting a stream.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
@@ -100,6 +104,8 @@ pub(super) struct ResponseStream {
     noise: Option<String>,
     tries: u32,
     fruitless_since: Option<Instant>,
+    /// The number of times in a row that all tries were fruitless, for the stream of the session.
+    away: u32,
     /// Whether it was lost before.
     is_resumed: bool,
 }
@@ -113,12 +119,19 @@ impl ResponseStream {
         way: Way,
         response: Response,
     ) -> Self {
-        Self::new(client, kind, Some(waits), way, FOR_AN_ANSWER, response)
+        Self::new(client, kind, Some(waits), way, FOR_AN_ANSWER, Some(response))
     }
 
     /// The stream of the session.
     pub(super) fn of_session(client: SessionClient, way: Way, response: Response) -> Self {
-        Self::new(client, Kind::Stream, None, way, FOR_NOTHING_IN_PARTICULAR, response)
+        Self::new(client, Kind::Stream, None, way, FOR_NOTHING_IN_PARTICULAR, Some(response))
+    }
+
+    /// The stream of the session, which cannot be opened at the moment.
+    pub(super) fn of_session_later(client: SessionClient, way: Way, failed: &Failure) -> Self {
+        let asked = failed.wait();
+        let lost = Self::new(client, Kind::Stream, None, way, FOR_NOTHING_IN_PARTICULAR, None);
+        Self { asked, ..lost }
     }
 
     fn new(
@@ -127,14 +140,18 @@ impl ResponseStream {
         waits: Option<Waits>,
         way: Way,
         patience: Patience,
-        response: Response,
+        response: Option<Response>,
     ) -> Self {
+        let events = response.map_or_else(
+            || stream::empty().boxed(),
+            |response| events::events(response.bytes_stream(), way.max_event),
+        );
         Self {
             client,
             kind,
             waits,
             patience,
-            events: events::events(response.bytes_stream(), way.max_event),
+            events,
             messages: VecDeque::new(),
             way,
             opened: Instant::now(),
@@ -144,6 +161,7 @@ impl ResponseStream {
             noise: None,
             tries: 0,
             fruitless_since: None,
+            away: 0,
             is_resumed: false,
         }
     }
@@ -158,7 +176,7 @@ impl ResponseStream {
             // One chunk may bring thousands of events that are no messages.
             consume_budget().await;
             if let Some(message) = self.messages.pop_front() {
-                (self.tries, self.fruitless_since) = (0, None);
+                (self.tries, self.fruitless_since, self.away) = (0, None, 0);
                 return Ok(Some(message));
             }
             match self.events.next().await {
@@ -218,7 +236,7 @@ impl ResponseStream {
             return Err(loss);
         }
         if self.opened.elapsed() >= HELD {
-            (self.tries, self.fruitless_since) = (0, None);
+            (self.tries, self.fruitless_since, self.away) = (0, None, 0);
         }
         let since = *self.fruitless_since.get_or_insert_with(Instant::now);
         let mut last = loss;
@@ -246,13 +264,31 @@ impl ResponseStream {
                 Err(failed) => {
                     self.asked = failed.wait();
                     let is_final = failed.is_final();
-                    last = Failure::Told(failed.fault(self.session(), &Kind::Stream));
+                    let fault = failed.fault(self.session(), &Kind::Stream);
+                    last = Failure::Told(fault.refused(is_final));
                     if is_final {
                         return Err(self.not_resumed(since.elapsed(), wait, last));
                     }
                 }
             }
         }
+    }
+
+    /// The stream of the session is lost, and the session goes on without it. Ready when it is to be requested again; never if
+    /// that has no use.
+    async fn go_without(&mut self, failure: &Failure, fault: &Fault) {
+        if self.away == 0 {
+            self.session().recorder.warn(fault.line());
+        }
+        if !failure.may_pass() {
+            return std::future::pending().await;
+        }
+        let pause = AWAY.saturating_mul(1 << self.away.min(16)).min(AWAY_LONGEST);
+        self.away += 1;
+        tokio::time::sleep(pause).await;
+        // It has been lost since, so the time does not count as a time in which it was open.
+        (self.tries, self.fruitless_since, self.opened) = (0, None, Instant::now());
+        self.events = stream::empty().boxed();
     }
 
     fn not_resumed(&self, over: Duration, wait: Duration, last: Failure) -> Failure {
@@ -334,23 +370,20 @@ impl ResponseStream {
         let stop = self.session().stop.clone();
         let events = stream::unfold(Some(self), |state| async move {
             let mut stream = state?;
-            let failure = match stream.next().await {
-                Ok(Some(message)) => return Some((event(&message), Some(stream))),
-                Ok(None) => return None,
-                Err(failure) => failure,
-            };
-            let fault = failure.fault(stream.session(), &stream.kind);
-            match stream.waits.as_ref().and_then(Waits::id) {
-                Some(id) => {
+            loop {
+                let failure = match stream.next().await {
+                    Ok(Some(message)) => return Some((event(&message), Some(stream))),
+                    Ok(None) => return None,
+                    Err(failure) => failure,
+                };
+                let fault = failure.fault(stream.session(), &stream.kind);
+                if let Some(id) = stream.waits.as_ref().and_then(Waits::id) {
                     stream.session().recorder.fault(fault.clone());
                     stream.session().pending.over(id);
-                    Some((event(&undelivered::answer(id.clone(), &fault)), None))
+                    return Some((event(&undelivered::answer(id.clone(), &fault)), None));
                 }
-                None => {
-                    stream.session().recorder.warn(fault.line());
-                    // The session goes on without this stream.
-                    std::future::pending().await
-                }
+                // Boxed, because it is rare, and every stream of an answer would keep room for it.
+                Box::pin(stream.go_without(&failure, &fault)).await;
             }
         });
         events.take_until(async move { stop.requested().await }.boxed()).boxed()
