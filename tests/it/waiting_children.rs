@@ -551,3 +551,30 @@ fn r16_a_spawn_beside_the_body_in_the_same_task_wakes_the_run() {
     gate.open();
     assert!(both.drive().0.is_err());
 }
+
+#[test]
+fn r16_each_event_of_a_child_wakes_the_run_of_its_group() {
+    for body_waits in [true, false] {
+        let (events, mut next) = futures::channel::mpsc::unbounded();
+        let group = Group::new();
+        let mut run = hand(group.run(async {
+            let child = group.spawn(async move {
+                while next.next().await.is_some() {}
+                Ok(())
+            });
+            if body_waits {
+                child.join().await.unwrap();
+            }
+            Ok(())
+        }));
+        run.idle();
+        for _ in 0..3 {
+            let before = run.wakes.count();
+            events.unbounded_send(()).unwrap();
+            assert_eq!(run.wakes.count(), before + 1);
+            run.idle();
+        }
+        drop(events);
+        run.drive().unwrap();
+    }
+}
