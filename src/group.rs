@@ -19,6 +19,7 @@ mod slot;
 mod spawn;
 mod spawner;
 mod start;
+mod turns;
 mod values;
 
 pub use guard::GroupGuard;

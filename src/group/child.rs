@@ -1,9 +1,9 @@
 //! A child: its future, and the side of its handle.
 
-use super::gate::Turn;
 use super::ledger::Ledger;
 use super::results::Outcome;
 use super::side::{Ending, HandleSide};
+use super::turns::Turn;
 use crate::failure::Cause;
 use crate::identity::TaskId;
 use crate::reason::{Leaving, Reason, ReasonKind};
@@ -46,7 +46,7 @@ where
         name: Option<&Arc<str>>,
         on_executor: bool,
     ) -> Self {
-        let turn = ledger.gate.line_up(side.child_id().task());
+        let turn = ledger.gate.turns.line_up(side.child_id().task());
         let mut run = ChildRun::new(future, at);
         if let Some(name) = name {
             // It has its node from the start, because the node knows the name.
@@ -74,14 +74,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let mut this = self.project();
-        if !ledger.gate.lets_pass(this.turn) {
+        if !ledger.gate.turns.lets_pass(this.turn) {
             let task = this.side.child_id().task();
             begin(this.run.as_mut(), this.side, ledger, on_executor);
             let Some(frame) = this.run.as_mut().frame() else { return Poll::Pending };
             // A cancellation has to reach a child that waits for its turn.
             frame.register(cx.waker());
             let cancelled = look::is_cancelled_itself(frame.node());
-            ready!(ledger.gate.poll_turn(this.turn, task, cancelled, cx));
+            ready!(ledger.gate.turns.poll_turn(this.turn, task, cancelled, cx));
         }
         let polled = if this.run.node().is_none() {
             poll_light(this.run.as_mut(), this.side, on_executor, reach, stays, ledger, cx)
@@ -284,8 +284,8 @@ impl<P, E> End<'_, P, E> {
         self.sign_out(Ending::<T>::Panicked(isolated.map(Box::new)));
     }
 
-    /// Fills the handle's slot first, so that the result is there when the group's `run` returns. The child
-    /// is counted out even if the value's drop panics.
+    /// Fills the handle's slot first, so that the result is there when the group's `run` returns (invariant 2 of
+    /// `slot`, invariant 3 of `ledger`). The child is counted out even if the value's drop panics.
     #[inline(always)]
     fn sign_out<T>(&self, ending: Ending<T>)
     where

@@ -136,7 +136,7 @@ macro_rules! common {
             /// In-task children are first polled by `run`, so the limit holds for all of them. An executor child may be polled
             /// before the limit is set, if it is spawned before: then it has no turn, and does not count among the `n`.
             pub fn limit(self, n: usize) -> Self {
-                self.shared.ledger.gate.set_limit(n);
+                self.shared.ledger.gate.turns.set_limit(n);
                 self
             }
 

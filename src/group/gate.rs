@@ -1,6 +1,13 @@
-//! The gate of a group: counts the children inside, closes behind the last one, and limits how
-//! many run.
+//! The gate of a group: counts the children inside, and closes behind the last one.
+//!
+//! # Invariants
+//!
+//! 1. A spawn is either counted before the group checks whether it is empty, or finds the group closed: one word holds the
+//!    count and the flag, and each change of it is a read-modify-write, so a later change sees the earlier ones (R16).
+//! 2. The count goes down before the waker of the wait is taken, and the wait registers its waker before it reads the count.
+//!    So the last child that leaves wakes the wait, or the wait finds it gone.
 
+use super::turns::{Turn, Turns};
 use crate::reason::Leaving;
 use crate::region::observe;
 use crate::region::record;
@@ -9,27 +16,20 @@ use crate::region::{Caught, ExitError, ExitWork, Node};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
 use crate::unwind;
 use crate::wakers::{MemberWaker, Ready};
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-/// One word counts the children and closes the group: a spawn is either counted before the group checks whether it
-/// is empty, or finds the group closed (R16).
-///
 /// The gate does not name the types that children borrow or return, so that the wait for them can
 /// outlive the group.
 pub(crate) struct Gate {
     /// The group. Weak, because a waker of a child may keep the gate for longer than the group lives.
     group: Weak<Node>,
-    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with the flags below. Every change is
-    /// a read-modify-write of this one word, so changes are totally ordered, and a later one sees the earlier.
+    /// The number of children inside, in units of `ONE`, and of guards, in units of `GUARD`, with the flags below (invariant 1).
     inside: AtomicU64,
     /// Whether `run` polls the body, and takes the arrivals after that. Only code of the owner's task acts on it.
     in_poll: AtomicBool,
     waiting: Mutex<Waiting>,
-    /// Whether there is a limit.
-    limited: AtomicBool,
-    line: Mutex<Line>,
+    pub(crate) turns: Turns,
 }
 
 /// The wait for the last child to leave.
@@ -77,49 +77,6 @@ pub(super) enum Guards {
     Ignored,
 }
 
-/// The children that may run, in a group with a limit.
-#[derive(Default)]
-struct Line {
-    limit: Option<usize>,
-    running: usize,
-    /// The children that wait for a turn, by the number of their task: in the order of the spawns. A child that has not
-    /// been polled yet has its place without a waker, so that no later child goes before it.
-    waiting: BTreeMap<u64, Option<Waker>>,
-}
-
-/// A child's place in a group that limits how many run.
-#[derive(Clone, Copy)]
-pub(super) enum Turn {
-    /// Spawned before there was a limit, and not polled yet.
-    New,
-    /// Waits for its turn, in [`Line::waiting`].
-    InLine,
-    /// Has its turn, and counts in [`Line::running`].
-    Running,
-    /// Not counted: the group has no limit, or the child was cancelled before its turn.
-    Free,
-}
-
-impl Line {
-    /// The waker of the first child in line, if there is room for it.
-    fn call_first(&mut self) -> Option<Waker> {
-        let room = self.limit.is_none_or(|limit| self.running < limit);
-        let (_, first) = self.waiting.iter_mut().next().filter(|_| room)?;
-        first.take()
-    }
-
-    /// A child has left, in the line or in its turn; returns the wakers to be woken.
-    fn leave(&mut self, turn: Turn, task: u64) -> [Option<Waker>; 2] {
-        let own = if matches!(turn, Turn::Running) {
-            self.running -= 1;
-            None
-        } else {
-            self.waiting.remove(&task).flatten()
-        };
-        [own, self.call_first()]
-    }
-}
-
 impl Gate {
     pub(super) fn new(group: &Arc<Node>) -> Self {
         Gate {
@@ -127,8 +84,7 @@ impl Gate {
             inside: AtomicU64::new(0),
             in_poll: AtomicBool::new(false),
             waiting: Mutex::default(),
-            limited: AtomicBool::new(false),
-            line: Mutex::new(Line::default()),
+            turns: Turns::default(),
         }
     }
 
@@ -142,11 +98,6 @@ impl Gate {
 
     pub(crate) fn open(&self) -> usize {
         children(self.inside.load(Ordering::Acquire)) as usize
-    }
-
-    pub(crate) fn set_limit(&self, limit: usize) {
-        self.limited.store(true, Ordering::Relaxed);
-        self.line.lock().limit = Some(limit.max(1));
     }
 
     /// Counts one more child or guard, unless the group has closed.
@@ -168,9 +119,9 @@ impl Gate {
     /// Counts a child or a guard out, and returns the former value of `inside`.
     #[inline(always)]
     pub(super) fn count_out(&self, unit: u64) -> u64 {
-        // The count goes down before the waker is taken; `poll_close` registers its waker, and sets `AWAITED` as it reads the
-        // count. In the other order a wake-up is lost: this thread finds no waker; the waiter registers, reads the old count
-        // and sleeps; this thread counts down.
+        // Before the waker is taken (invariant 2); `poll_close` sets `AWAITED` as it reads the count. In the other order a
+        // wake-up is lost: this thread finds no waker; the waiter registers, reads the old count and sleeps; this thread counts
+        // down.
         let before = self.inside.fetch_sub(unit, Ordering::AcqRel);
         let last = if unit == GUARD { before / GUARD == 1 } else { children(before) == 1 };
         // Either `AWAITED` is in the word as this thread has changed it, or the wait reads the word later.
@@ -219,60 +170,9 @@ impl Gate {
         self.has(ABANDONED)
     }
 
-    /// The turn of a child that is spawned now.
-    pub(super) fn line_up(&self, task: u64) -> Turn {
-        if !self.limited.load(Ordering::Relaxed) {
-            return Turn::New;
-        }
-        self.line.lock().waiting.insert(task, None);
-        Turn::InLine
-    }
-
-    /// Whether a child need not wait for its turn, or has its turn already. Takes no lock.
-    pub(super) fn lets_pass(&self, turn: &mut Turn) -> bool {
-        if matches!(turn, Turn::New) && !self.limited.load(Ordering::Relaxed) {
-            *turn = Turn::Free;
-        }
-        matches!(turn, Turn::Running | Turn::Free)
-    }
-
-    /// Ready when it is the child's turn, or when the child need not wait for a turn. To be called if the gate
-    /// does not [let it pass](Gate::lets_pass).
-    pub(super) fn poll_turn(
-        &self,
-        turn: &mut Turn,
-        task: u64,
-        cancelled: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let waker = Some(cx.waker().clone());
-        let mut line = self.line.lock();
-        let first = line.waiting.first_key_value().is_none_or(|(first, _)| *first >= task);
-        let room = line.limit.is_none_or(|limit| line.running < limit);
-        let (polled, old) = if cancelled || line.limit.is_none() || (first && room) {
-            let counted = !cancelled && line.limit.is_some();
-            line.running += usize::from(counted);
-            *turn = if counted { Turn::Running } else { Turn::Free };
-            let left = line.waiting.remove(&task).flatten();
-            // The child that is first now may have room as well.
-            (Poll::Ready(line.call_first()), left)
-        } else {
-            *turn = Turn::InLine;
-            (Poll::Pending, line.waiting.insert(task, waker).flatten())
-        };
-        drop(line);
-        // The next child is woken before the old waker is dropped, because that drop may panic.
-        let polled = polled.map(crate::wakers::wake_all);
-        drop(old);
-        polled
-    }
-
     /// A child has left, before, in or without its turn; `true` if a stream of results is open.
     pub(super) fn left(&self, turn: Turn, task: u64) -> bool {
-        if matches!(turn, Turn::Running | Turn::InLine) {
-            let wakers = self.line.lock().leave(turn, task);
-            crate::wakers::wake_all(wakers.into_iter().flatten());
-        }
+        self.turns.leave(turn, task);
         self.count_out(ONE) & READ != 0
     }
 

@@ -9,9 +9,10 @@
 //! 3. An outcome is in each stream of results before the child is counted out, and the readers are woken after that.
 //! 4. No other lock is taken while the book is locked, and no error is dropped under it (R18).
 
-use super::gate::{ABANDONED, Core, FIRST_WINS, Gate, ISOLATES, ONE, READ, Turn};
+use super::gate::{ABANDONED, Core, FIRST_WINS, Gate, ISOLATES, ONE, READ};
 use super::results::{Channel, Outcome};
 use super::side::Unseen;
+use super::turns::Turn;
 use crate::failure::{Cause, Failures};
 use crate::identity::TaskId;
 use crate::reason::{Reason, ReasonKind};
@@ -115,9 +116,11 @@ impl<E> Ledger<E> {
             };
             (book.policy, over, book.settled)
         };
+        // After the lock (invariant 4).
         if let Err(payload) = unwind::catch(|| drop(over)) {
             self.panicked(payload, by.clone(), at);
         }
+        // After the error was stored (invariant 1).
         match policy {
             Policy::FailFast => self.cancel(by, at),
             Policy::FirstSuccess if from_body => self.cancel(by, at),
@@ -287,6 +290,7 @@ impl<E> Ledger<E> {
         turn: Turn,
         number: u64,
     ) {
+        // Before the count (invariant 3).
         if self.gate.has(READ) {
             let task = child();
             for channel in self.channels() {
@@ -295,7 +299,7 @@ impl<E> Ledger<E> {
         }
         if self.gate.left(turn, number) {
             // Woken after the count, because a reader that finds no outcome decides by the count whether to wait. The
-            // channels are read anew, because a reader may have come since the look above.
+            // channels are read anew, because a reader may have come since the first reading.
             self.channels().iter().for_each(|channel| channel.wake());
         }
     }

@@ -86,7 +86,7 @@ impl Stream for Results {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let waker = cx.waker().clone();
-        // Registered before the look at the gate: a child that leaves after it wakes the reader.
+        // Registered before the gate is asked: a child that leaves later wakes the reader.
         let (ended, old) = {
             let mut buffer = self.channel.0.lock();
             match buffer.ended.pop_front() {
@@ -101,7 +101,7 @@ impl Stream for Results {
         if self.gate.open() > 0 {
             return Poll::Pending;
         }
-        // Between the two looks the last child may have left its outcome. The waker is dropped, because the reader's
+        // Before the gate was asked the last child may have left its outcome. The waker is dropped, because the reader's
         // task may own this stream.
         let (ended, reader) = {
             let mut buffer = self.channel.0.lock();

@@ -144,7 +144,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     }
 
     /// Polls once each child that was woken or has arrived, and every child if the group has got a request. To be
-    /// called with the run's waker registered, because a request to the group after the look here has to wake the run.
+    /// called with the run's waker registered, because a request to the group that comes after this has to wake the run.
     fn poll_members(&mut self, cx: &mut Context<'_>) {
         let Crew { shared, members, requests_seen, .. } = self;
         let before =

@@ -65,6 +65,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
     where
         F: Future<Output = Result<T, E>>,
     {
+        // Before there is a child (invariant 1).
         if !self.ledger.admit() {
             return Err(self.closed(future, at));
         }
@@ -102,7 +103,7 @@ impl<E, M: Kept<E>> Shared<E, M> {
             first
         };
         if self.ledger.gate.is_abandoned() {
-            // No later poll of `run` will take it up.
+            // No later poll of `run` will take it up (invariant 2).
             self.drop_arrivals();
         }
         if first {

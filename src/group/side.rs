@@ -16,7 +16,7 @@ pub(crate) enum Ending<T> {
     /// The error goes to the group. The handle knows the id that its own error names.
     Failed,
     Cancelled(Reason),
-    /// With the panic if the group isolates panics: a handle that is dropped without a look at it leaves it to the group.
+    /// With the panic if the group isolates panics: a handle that is dropped before it has taken the panic leaves it to the group.
     Panicked(Option<Box<Unseen>>),
 }
 
