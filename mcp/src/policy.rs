@@ -82,8 +82,8 @@ pub enum Descendants {
     /// They are left with the child: each signal goes to the whole group, and the group is swept after its leader has exited.
     #[default]
     Kill,
-    /// They are left alone: signals go to the child only, those of a [`Watchdog`](crate::Watchdog) too. The processes that are still there are listed as
-    /// [`survivors`](crate::LeaveReport::survivors), and the leave is clean all the same.
+    /// They are left alone: signals go to the child only, those of a [`Watchdog`](crate::Watchdog) too. The processes that are
+    /// still there are listed as [`survivors`](crate::LeaveReport::survivors), and the leave is clean all the same.
     Leave,
 }
 

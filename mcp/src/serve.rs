@@ -57,8 +57,8 @@ use crate::report::CloseReport;
 ///   soon as it is connected.
 /// - Components and results are passed on as their servers sent them. Only the names of components are changed, and the fields
 ///   added that an era demands (`resultType`, `ttlMs`, `cacheScope`).
-/// - A client that cancels cancels its requests at the servers. So does one of the newer era that goes away; in the older one that is no
-///   cancellation over HTTP.
+/// - A client that cancels cancels its requests at the servers. So does one of the newer era that goes away; in the older one
+///   that is no cancellation over HTTP.
 /// - Where the gateway has a group of its own ([`open`](Self::open)), the requests and notifications of a server that works
 ///   on a call go to the client of that call.
 /// - Every request is a child of the gateway. A handler that panics fails only its own request.

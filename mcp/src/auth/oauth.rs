@@ -78,8 +78,8 @@ impl OAuth {
         Self::new(Grant::Secret { client_id: client_id.into(), secret: secret.into() })
     }
 
-    /// The program itself is the client, with a private key in PEM (client credentials, RFC 7523). `algorithm` is `RS256`, `RS384`,
-    /// `RS512`, `ES256` or `ES384`.
+    /// The program itself is the client, with a private key in PEM (client credentials, RFC 7523). `algorithm` is `RS256`,
+    /// `RS384`, `RS512`, `ES256` or `ES384`.
     pub fn client_key(
         client_id: impl Into<String>,
         pem: impl Into<Vec<u8>>,

@@ -74,7 +74,7 @@ pub(super) enum Ready {
 
 impl Context<'_> {
     /// Starts the server or prepares to reach it, with every exit in place. All waits come afterwards, in
-    /// [`handshake`].
+    /// [`handshake()`].
     pub(super) fn acquire(self) -> Result<(Held, Ready), Fault> {
         let exchanges = Exchanges::new().named(format!("exchanges of {}", self.session.name));
         let side = self.side(Stop::of(&exchanges))?;

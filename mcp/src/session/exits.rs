@@ -2,8 +2,9 @@
 //! case: the session was asked to leave, failed, timed out, or was abandoned by its caller.
 //!
 //! In the order in which they run: the link is stopped, so no message is sent any more; then the DELETE, or the child, or
-//! the transport that goes back to the program; then the rest of the child's pipes; then the end of the callbacks; last the end of rmcp's loop. The last two have had all
-//! that time to end. A failure goes into the record of the stack, beside the session's own failure and never in its place.
+//! the transport that goes back to the program; then the rest of the child's pipes; then the end of the callbacks; last the
+//! end of rmcp's loop. The last two have had all that time to end. A failure goes into the record of the stack, beside the
+//! session's own failure and never in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +40,8 @@ const LOOP_END: Duration = Duration::from_secs(1);
 #[error("{0}")]
 pub(super) struct Suppressed(String);
 
-/// Ends every operation that is under way, and with them rmcp's loop, and waits for the exchanges. From here on no message is sent, and a child is
-/// at the end of its input, so the later exits need not wait for the loop.
+/// Ends every operation that is under way, and with them rmcp's loop, and waits for the exchanges. From here on no message
+/// is sent, and a child is at the end of its input, so the later exits need not wait for the loop.
 pub(super) async fn stop_link(
     session: Arc<Session>,
     shared: Arc<Shared>,
@@ -122,8 +123,8 @@ pub(super) async fn leave_child(
     fault.map_or(Ok(()), |fault| Err(Suppressed(fault)))
 }
 
-/// Writes the messages that are still in the queue, and reads no more. The transport is neither shut down nor dropped: it goes back to the
-/// program with the end of its pumps.
+/// Writes the messages that are still in the queue, and reads no more. The transport is neither shut down nor dropped: it
+/// goes back to the program with the end of its pumps.
 pub(super) async fn give_back(writer: Pump, reader: Pump, orders: OrderWatch) {
     writer.end(share(&orders, 8).min(FLUSH)).await;
     reader.end(Duration::ZERO).await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use serde_json::Map;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::fault::Fault;
 use crate::report::Outcome;
 use crate::wire::body::clipped;
 use crate::wire::notices::Notices;
-use crate::wire::{CallFailure, Caller, HandedOver, ListenEnd, Listening, Question, Topic};
+use crate::wire::{Beside, CallFailure, Caller, HandedOver, ListenEnd, Listening, Question, Topic};
 
 /// The number of tries to open a lost stream again.
 const TRIES: u32 = 8;
@@ -58,6 +59,8 @@ pub(super) async fn listen(
     } else if !before.is_empty() || caller.wants_log() {
         streams.push(follower.begin_again(before).boxed());
     }
+    // A server that forgets each session at once is not given sessions without a pause.
+    let mut next_look = Instant::now();
     loop {
         tokio::select! {
             Some(handed_over) = opened.recv() => match handed_over {
@@ -69,6 +72,11 @@ pub(super) async fn listen(
             () = held.side.pending.notices.a_renewal() => {
                 let before = context.session.subscribed.borrow().clone();
                 streams.push(follower.begin_again(before).boxed());
+            }
+            () = held.side.pending.notices.an_expiry() => {
+                let at = next_look.max(Instant::now());
+                next_look = at + AWAY;
+                streams.push(follower.look(at).boxed());
             }
             Some(()) = streams.next() => {}
         }
@@ -227,6 +235,17 @@ impl Follower<'_> {
             Topic::Lists => notices.changed(stream.lists()),
             Topic::Resource(uri) => notices.updated(uri),
         }
+    }
+
+    /// Sends a request at this time, because the stream of the session was lost and the server has answered 404 to the
+    /// request for the rest of it: if the server has forgotten the session, the request begins another one, with a stream of
+    /// its own.
+    async fn look(self, at: Instant) {
+        tokio::time::sleep_until(at).await;
+        let ping = Question::Raw { method: "ping".to_owned(), params: Map::new() };
+        let asking = self.caller.ask(ping, Beside::default());
+        let _either =
+            tokio::time::timeout(self.context.shared.options.connect_timeout, asking).await;
     }
 
     /// Renews the log level and these subscriptions in another session.

@@ -72,8 +72,8 @@ pub(crate) enum Pace {
     InTurn,
 }
 
-/// Reads those of `kinds` that the server claims to have. `sieve` is that of our own transports. A list that fails does not affect the others; problems of a
-/// list go to the recorder as warnings.
+/// Reads those of `kinds` that the server claims to have. `sieve` is that of our own transports. A list that fails does not
+/// affect the others; problems of a list go to the recorder as warnings.
 pub(crate) async fn read(
     peer: &Peer<RoleClient>,
     sieve: Option<&Sieve>,

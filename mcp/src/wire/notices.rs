@@ -22,6 +22,7 @@ pub(crate) struct Notices {
     lists: Notify,
     updates: Notify,
     renewals: Notify,
+    expiries: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ struct Heard {
     updated: Vec<String>,
     known: HashSet<String>,
     renewed: bool,
+    expired: bool,
 }
 
 impl Notices {
@@ -81,6 +83,12 @@ impl Notices {
         self.changed(ComponentKind::ALL);
     }
 
+    /// The server seems to have forgotten our session, and no request is under way that would begin another one.
+    pub(crate) fn expired(&self) {
+        self.heard.lock().expired = true;
+        self.expiries.notify_one();
+    }
+
     /// Takes the lists that have changed since the last call.
     pub(crate) fn changed_lists(&self) -> BTreeSet<ComponentKind> {
         std::mem::take(&mut self.heard.lock().lists)
@@ -112,6 +120,17 @@ impl Notices {
                 }
             }
             self.updates.notified().await;
+        }
+    }
+
+    /// Ready when the server seems to have forgotten our session.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe, for one waiter.
+    pub(crate) async fn an_expiry(&self) {
+        while !std::mem::take(&mut self.heard.lock().expired) {
+            self.expiries.notified().await;
         }
     }
 

@@ -145,3 +145,86 @@ async fn a_stream_that_the_server_refuses_is_not_asked_for_again() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_session_that_its_server_has_forgotten_is_begun_anew_although_nothing_is_asked() {
+    within_limit(async {
+        let (first, second) = (Feed::new(), Feed::new());
+        let (old, new) = (first.clone(), second.clone());
+        let listed = AtomicUsize::new(0);
+        let (forgotten, is_forgotten) = tokio::sync::watch::channel(false);
+        let server = Server::start(move |request| {
+            let session = request.headers.get("mcp-session-id").map(String::as_str);
+            let is_forgotten = *is_forgotten.borrow();
+            match (request.verb.as_str(), request.rpc.as_str(), session) {
+                ("POST", "initialize", _) if is_forgotten => {
+                    let Reply::Answer { status, mut headers, body } = legacy(request) else {
+                        unreachable!("it answers")
+                    };
+                    headers.retain(|(name, _)| name != "mcp-session-id");
+                    Reply::Answer { status, headers, body }.with("mcp-session-id", "s-2")
+                }
+                (_, _, Some("s-1")) if is_forgotten => Reply::status(404),
+                ("GET", _, Some("s-2")) => Reply::Fed(new.clone()),
+                ("GET", ..) => Reply::Fed(old.clone()),
+                (_, "tools/list", _) => page(request, &listed),
+                _ => legacy(request),
+            }
+        })
+        .await;
+        let group = brisk_group();
+        let mut events = group.events();
+        group.connect(at("s", &server.url)).await.expect("up");
+        first.streams(1).await;
+        forgotten.send_replace(true);
+        first.end();
+        second.streams(1).await;
+        change(&mut events).await;
+        second.push(&changed());
+        change(&mut events).await;
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_each_session_at_once_is_not_given_sessions_without_a_pause() {
+    within_limit(async {
+        let (begun, listed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let streams = parking_lot::Mutex::new(std::collections::HashMap::new());
+        let server = Server::start(move |request| {
+            let session = request.headers.get("mcp-session-id").cloned().unwrap_or_default();
+            let mut streams = streams.lock();
+            let opened = streams.entry(session).or_insert(0);
+            match (request.verb.as_str(), request.rpc.as_str()) {
+                ("POST", "initialize") => {
+                    let Reply::Answer { status, mut headers, body } = legacy(request) else {
+                        unreachable!("it answers")
+                    };
+                    headers.retain(|(name, _)| name != "mcp-session-id");
+                    let id = format!("s-{}", begun.fetch_add(1, Ordering::Relaxed));
+                    Reply::Answer { status, headers, body }.with("mcp-session-id", &id)
+                }
+                ("GET", _) => {
+                    *opened += 1;
+                    match *opened {
+                        1 => Reply::events(": hello\n\n", crate::support::http::End::Whole),
+                        _ => Reply::status(404),
+                    }
+                }
+                ("POST", _) if *opened > 1 => Reply::status(404),
+                (_, "tools/list") => page(request, &listed),
+                _ => legacy(request),
+            }
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let begun = || server.requested("initialize").len();
+        crate::support::until(|| begun() == 2).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(begun(), 2, "{:?}", server.log());
+        assert!(group.close().await.clean);
+    })
+    .await;
+}

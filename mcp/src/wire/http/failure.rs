@@ -105,6 +105,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server does not know the session that the request named, or does not know the request.
+    pub(super) fn may_be_an_expiry(&self) -> bool {
+        matches!(self, Self::Status { status: StatusCode::NOT_FOUND | StatusCode::GONE, .. })
+    }
+
     /// Whether the server has refused the request, and would refuse it again.
     fn is_refusal(&self) -> bool {
         use StatusCode as Code;

@@ -42,7 +42,7 @@ impl StreamableHttpClient for SessionClient {
         self.post(message, session_id, headers, max_event).await
     }
 
-    /// Leaving sends the only DELETE (see [`delete`]).
+    /// Leaving sends the only DELETE (see [`delete`](super::delete)).
     async fn delete_session(
         &self,
         _uri: Arc<str>,

@@ -264,6 +264,9 @@ impl ResponseStream {
                 Err(failed) => {
                     self.asked = failed.wait();
                     let is_final = failed.is_final();
+                    if self.waits.is_none() && failed.may_be_an_expiry() {
+                        self.session().pending.notices.expired();
+                    }
                     let fault = failed.fault(self.session(), &Kind::Stream);
                     last = Failure::Told(fault.refused(is_final));
                     if is_final {

@@ -6,7 +6,7 @@
 //! know. A number in the page's `_meta` tells which findings belong to it.
 //!
 //! The answer to a call and to similar requests is not typed at all: it is passed on as it is (see
-//! [`answers`](super::super::answers)).
+//! [`answers`]).
 
 use std::collections::{HashMap, VecDeque};
 
