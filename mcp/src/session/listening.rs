@@ -60,7 +60,7 @@ pub(super) async fn listen(
         streams.push(follower.begin_again(before).boxed());
     }
     // A server that forgets each session at once is not given sessions without a pause.
-    let mut next_look = Instant::now();
+    let mut next_ping = Instant::now();
     loop {
         tokio::select! {
             Some(handed_over) = opened.recv() => match handed_over {
@@ -74,9 +74,9 @@ pub(super) async fn listen(
                 streams.push(follower.begin_again(before).boxed());
             }
             () = held.side.pending.notices.an_expiry() => {
-                let at = next_look.max(Instant::now());
-                next_look = at + AWAY;
-                streams.push(follower.look(at).boxed());
+                let at = next_ping.max(Instant::now());
+                next_ping = at + AWAY;
+                streams.push(follower.ping_at(at).boxed());
             }
             Some(()) = streams.next() => {}
         }
@@ -240,7 +240,7 @@ impl Follower<'_> {
     /// Sends a request at this time, because the stream of the session was lost and the server has answered 404 to the
     /// request for the rest of it: if the server has forgotten the session, the request begins another one, with a stream of
     /// its own.
-    async fn look(self, at: Instant) {
+    async fn ping_at(self, at: Instant) {
         tokio::time::sleep_until(at).await;
         let ping = Question::Raw { method: "ping".to_owned(), params: Map::new() };
         let asking = self.caller.ask(ping, Beside::default());

@@ -4,6 +4,8 @@
 //! nothing. So it gets a stream of messages only. The last of them is the answer: the server's, or the fault that
 //! replaces it.
 
+mod patience;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use sse_stream_of_rmcp::Sse;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
+use self::patience::{FOR_AN_ANSWER, FOR_NOTHING_IN_PARTICULAR, Patience, pause_away};
 use super::failure::Failure;
 use super::headers::Headers;
 use super::{HttpSession, SessionClient};
@@ -38,36 +41,6 @@ const END: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(50);
 /// The time that a message of ours on behalf of rmcp may take.
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
-
-/// The number of retries of a lost stream, and their duration, while they bring nothing.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    tries: u32,
-    /// The wait before the first try; it doubles from try to try.
-    first: Duration,
-    longest: Duration,
-    over: Duration,
-}
-
-/// A request waits for the answer.
-const FOR_AN_ANSWER: Patience = Patience {
-    tries: 5,
-    first: Duration::from_millis(250),
-    longest: Duration::from_secs(4),
-    over: Duration::from_secs(30),
-};
-
-/// No request waits: the stream is for messages that a server sends without a request.
-const FOR_NOTHING_IN_PARTICULAR: Patience = Patience {
-    tries: 8,
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(30),
-    over: Duration::from_secs(180),
-};
-
-/// The pause after such tries before more of them; it doubles from time to time. The session goes on meanwhile.
-const AWAY: Duration = Duration::from_secs(30);
-const AWAY_LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// The data for requesting a stream.
 #[derive(Debug, Clone)]
@@ -286,7 +259,7 @@ impl ResponseStream {
         if !failure.may_pass() {
             return std::future::pending().await;
         }
-        let pause = AWAY.saturating_mul(1 << self.away.min(16)).min(AWAY_LONGEST);
+        let pause = pause_away(self.away);
         self.away += 1;
         tokio::time::sleep(pause).await;
         // It has been lost since, so the time does not count as a time in which it was open.
