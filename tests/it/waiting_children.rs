@@ -278,6 +278,49 @@ fn r19_a_handle_that_is_kept_keeps_no_waker_once_its_child_was_dropped() {
     assert!(child.is_finished());
 }
 
+#[test]
+fn r19_a_run_that_is_kept_after_its_end_keeps_no_waker() {
+    let group = Group::new();
+    let mut run = Box::pin(group.run(async {
+        // It ends in the poll in which it arrives, after the run's waker was registered for it.
+        group.spawn(async { Ok(()) });
+        Ok(())
+    }));
+    let kept = Arc::new(Kept);
+    let waker = Arc::downgrade(&kept);
+    {
+        let waker = Waker::from(kept);
+        assert!(run.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+    assert!(waker.upgrade().is_none());
+    drop(run);
+}
+
+#[test]
+fn r19_a_run_that_is_kept_after_another_task_has_polled_it_keeps_no_waker() {
+    let group = Group::new();
+    let mut run = Box::pin(group.run(async {
+        group.spawn(for_ever());
+        for_ever().await
+    }));
+    let kept = Arc::new(Kept);
+    let waker = Arc::downgrade(&kept);
+    let kept = Waker::from(kept);
+    let mut polled_by = |waker: &Waker| {
+        let mut polled = None;
+        let run = &mut run;
+        hand(task(async { polled = Some(run.as_mut().poll(&mut Context::from_waker(waker))) }))
+            .ready();
+        polled.unwrap()
+    };
+    assert!(polled_by(&kept).is_pending());
+    drop(kept);
+    assert!(waker.upgrade().is_some());
+    assert!(matches!(polled_by(Waker::noop()), Poll::Ready(Err(_))));
+    assert!(waker.upgrade().is_none());
+    drop(run);
+}
+
 /// Cancels a sibling when it is dropped.
 struct Cancels(Arc<Mutex<Vec<TaskHandle<()>>>>);
 
