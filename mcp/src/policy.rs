@@ -79,11 +79,13 @@ impl Backoff {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Descendants {
-    /// They are left with the child: each signal goes to the whole group, and the group is swept after its leader has exited.
+    /// The descendants are left with the child: each signal goes to the whole group, and the group is swept after its leader has
+    /// exited.
     #[default]
     Kill,
-    /// They are left alone: signals go to the child only, those of a [`Watchdog`](crate::Watchdog) too. The processes that are
-    /// still there are listed as [`survivors`](crate::LeaveReport::survivors), and the leave is clean all the same.
+    /// The descendants are left alone: a signal, also one of a [`Watchdog`](crate::Watchdog), goes to the child only. The
+    /// processes that are still there are listed as [`survivors`](crate::LeaveReport::survivors), and the leave is clean all the
+    /// same.
     Leave,
 }
 
