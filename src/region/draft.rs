@@ -147,7 +147,9 @@ impl<T: Set> Draft<T> {
     #[cold]
     fn leave(&self, node: &Arc<Node>) {
         if let Some((entered_at, who)) = self.stamp.owner() {
-            if leave::mark_entered(node, entered_at, who) {
+            leave::mark_entered(node, entered_at, who);
+            // A thread that has marked it as entered may not have closed it yet. The caller must find it left.
+            if !node.has_left() {
                 drop(leave::close_now(node, None, None));
             }
         }

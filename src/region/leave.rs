@@ -88,24 +88,22 @@ pub(super) fn close_as(node: &Arc<Node>, stay: &Arc<Node>) {
     drop(close_now(node, dropped_for, None));
 }
 
-/// Marks a region as entered that was entered before it had a node; `false` if the node is marked already.
+/// Marks a region as entered that was entered before it had a node, unless the node is marked already.
 pub(super) fn mark_entered(
     node: &Arc<Node>,
     entered_at: &'static Location<'static>,
     owner: Identity,
-) -> bool {
+) {
     // The parent gives the owner's name, if that task is around. It is looked up before the lock, because the
     // look-up takes the locks of other nodes.
     let parent = ambient::node_of_task(owner.task);
     let mut inner = node.inner.lock();
-    let fresh = !node.has(ENTERED);
-    if fresh {
+    if !node.has(ENTERED) {
         inner.entered_at = Some(entered_at);
         inner.parent = parent;
         node.owner.set(owner);
         node.raise(&inner, ENTERED);
     }
-    fresh
 }
 
 /// Closes the region if it has no exits to run and no failures to pass on, as most regions after the end of their body;

@@ -111,7 +111,7 @@ impl<F: Future, O: NodeSource> Run<F, O> {
     }
 
     pub(crate) fn has_left(&self) -> bool {
-        self.frame.has_left() && !matches!(self.progress, Progress::Ended(_))
+        self.frame.has_left()
     }
 
     /// Ready when the region has been left, with the body's end; an error if it could not be entered.

@@ -1,6 +1,6 @@
 //! Tasks and time limits that nobody but their own run can reach, polled where they were entered and elsewhere (R1, R2, R7, R8).
 
-use crate::support::{Gate, Log, Reports, as_owner, hand, poll_once, yield_now};
+use crate::support::{Gate, Log, Reports, as_owner, hand, lose, poll_once, yield_now};
 use moored::{CancelScope, ExitStack, current_deadline, fail_after, move_on_after, task};
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -185,4 +185,35 @@ fn r19_nobody_keeps_the_waker_of_a_task_that_nobody_can_reach() {
     run.pending();
     run.pending();
     assert_eq!(std::sync::Arc::strong_count(&run.wakes), 1);
+}
+
+/// tokio's timer, because it wakes nobody when it was dropped. The timer thread may still do so.
+#[tokio::test(start_paused = true)]
+async fn r19_the_timer_of_a_time_limit_whose_body_has_ended_wakes_nobody() {
+    let gate = Gate::new();
+    let with_a_node = async {
+        let inside = CancelScope::new().enter().unwrap();
+        yield_now().await;
+        assert!(inside.exit().is_ok());
+    };
+    let with_an_exit = async {
+        yield_now().await;
+        let stack = ExitStack::new();
+        stack.defer(gate.wait());
+        lose(stack.run(pending::<Result<(), ()>>())).await;
+    };
+    let bodies: [Pin<Box<dyn Future<Output = ()> + '_>>; 3] =
+        [Box::pin(yield_now()), Box::pin(with_a_node), Box::pin(with_an_exit)];
+    for (number, body) in bodies.into_iter().enumerate() {
+        let mut limit = hand(move_on_after(HOUR, body));
+        limit.pending();
+        assert_eq!(limit.poll().is_pending(), number == 2, "body {number}: only its exit waits");
+        let before = limit.wakes.count();
+        tokio::time::advance(HOUR * 2).await;
+        assert_eq!(limit.wakes.count(), before, "body {number}");
+        if number == 2 {
+            gate.open();
+            assert!(limit.drive().is_some());
+        }
+    }
 }

@@ -158,6 +158,24 @@ fn r09_a_handle_taken_against_leaving() {
     });
 }
 
+/// The thread that has left a scope takes a handle, while another thread makes one: the scope stays left for the first
+/// thread, however far the other one is.
+#[test]
+fn r09_a_handle_taken_after_leaving_while_another_thread_takes_one() {
+    model(|| {
+        let scope = Arc::new(CancelScope::new());
+        let takes = thread::spawn({
+            let scope = Arc::clone(&scope);
+            move || drop(scope.handle())
+        });
+        assert!(poll_once(pin!(scope.run(async {}))).is_ready());
+        let handle = scope.handle();
+        handle.cancel();
+        assert!(!handle.is_cancelled(), "a region that was left is cancelled");
+        takes.join().unwrap();
+    });
+}
+
 /// Two tasks run one scope for the first time at once: one enters it, and the other gets an error with the owner and
 /// the place.
 #[test]
