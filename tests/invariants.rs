@@ -3,12 +3,14 @@
 //! A citation is "invariant 2" in the same file, "invariant 2 of `frame`" in any file, or "invariant 2 of the room" for
 //! src/region.rs.
 
-use std::path::{Path, PathBuf};
+mod sources;
+
+use sources::sources_in;
+use std::path::Path;
 
 #[test]
 fn each_invariant_is_cited() {
-    let mut paths = Vec::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
+    let paths = sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let files: Vec<_> = paths
         .iter()
         .map(|path| {
@@ -86,15 +88,4 @@ fn citations<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(usize, Option<Str
 fn number(text: &str) -> Option<(usize, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
 }

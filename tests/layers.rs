@@ -6,8 +6,11 @@
 //!
 //! The room of regions has floors of its own: the table at the top of src/region.rs.
 
+mod sources;
+
+use sources::sources_in;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The names that only `src/sync.rs` may use, so that loom or shuttle can take their place.
 const SHARED_MEMORY: [&str; 6] =
@@ -18,8 +21,7 @@ fn imports_go_down_and_shared_memory_has_one_door() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let design = std::fs::read_to_string(root.join("docs/design.md")).unwrap();
     let floors = floors(&design);
-    let mut files = Vec::new();
-    collect(&root.join("src"), &mut files);
+    let files = sources_in(&root.join("src"));
     assert!(files.len() > 20, "only {} files found: where is the crate?", files.len());
     let mut wrong = Vec::new();
     for file in files {
@@ -85,8 +87,7 @@ fn imports_inside_the_room_of_regions_go_down() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let plan = std::fs::read_to_string(src.join("region.rs")).unwrap();
     let floors = floors(&plan.replace("//!", ""));
-    let mut paths = Vec::new();
-    collect(&src.join("region"), &mut paths);
+    let paths = sources_in(&src.join("region"));
     let files: Vec<_> = paths
         .iter()
         .map(|path| {
@@ -106,8 +107,7 @@ const LINES: usize = 400;
 #[test]
 fn no_type_and_no_file_is_large() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = Vec::new();
-    collect(&root.join("src"), &mut paths);
+    let paths = sources_in(&root.join("src"));
     let mut large = Vec::new();
     let mut methods = BTreeMap::new();
     for path in paths {
@@ -338,17 +338,6 @@ fn floors(design: &str) -> BTreeMap<String, usize> {
     }
     assert!(!floors.is_empty(), "no table of floors in docs/design.md");
     floors
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
 }
 
 /// `mod loom {}` declares a module, such as a page of the guide, and names nothing of another crate.

@@ -110,7 +110,10 @@ pub(super) fn outwards(region: &Node) -> impl Iterator<Item = Arc<Node>> {
 
 /// As [`outwards`], also regions that were left.
 pub(super) fn past_all(region: &Node) -> impl Iterator<Item = Arc<Node>> {
-    each(region, Node::parent)
+    each(region, |node| {
+        step();
+        node.parent()
+    })
 }
 
 /// The live regions around this one, as far as the next shield, which is the last.

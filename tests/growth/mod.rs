@@ -2,9 +2,10 @@
 //! many steps (R19).
 
 mod requests;
+#[cfg(feature = "inspect")]
+mod snapshots;
 mod times;
 
-use super::{Hand, hand};
 use crate::checkpoint::cancelled;
 use crate::region::steps_of;
 use crate::scope::{CancelScope, EnteredScope, StopRequest};
@@ -12,6 +13,7 @@ use crate::shield::shield;
 use crate::stack::ExitStack;
 use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::task::task;
+use crate::testing::{Hand, hand};
 use crate::timeout::move_on_after;
 use futures::channel::oneshot::channel;
 use futures::future::{BoxFuture, FutureExt};
