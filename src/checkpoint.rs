@@ -13,7 +13,7 @@ use crate::region::{self, Node, Waiting};
 use crate::report::{Report, report};
 use crate::sync::Arc;
 #[cfg(debug_assertions)]
-use crate::sync::Switch;
+use crate::sync::Global;
 use std::future::Future;
 #[cfg(debug_assertions)]
 use std::panic::Location;
@@ -200,8 +200,9 @@ struct CurrentWait {
     /// `None` before the first poll, and if no region is current then.
     waiting: Option<Waiting>,
     polled: bool,
+    /// The function that was called, and the place of the call.
     #[cfg(debug_assertions)]
-    call: Call,
+    call: (&'static str, &'static Location<'static>),
 }
 
 impl CurrentWait {
@@ -211,7 +212,7 @@ impl CurrentWait {
             waiting: None,
             polled: false,
             #[cfg(debug_assertions)]
-            call: Call { operation: _operation, at: Location::caller() },
+            call: (_operation, Location::caller()),
         }
     }
 
@@ -221,7 +222,7 @@ impl CurrentWait {
             let current = ambient::current();
             #[cfg(debug_assertions)]
             if current.is_none() {
-                self.call.outside_every_region();
+                report_endless(self.call);
             }
             let current = current.filter(|(_, in_exit)| !in_exit).map(|(node, _)| node);
             self.waiting = current.map(Waiting::new);
@@ -234,23 +235,15 @@ impl CurrentWait {
     }
 }
 
-/// The function that was called, and the place of the call.
+/// Reports that a wait outside every region never ends. Only the first such wait in a process is reported, because a loop may
+/// make any number of them.
+#[cold]
 #[cfg(debug_assertions)]
-struct Call {
-    operation: &'static str,
-    at: &'static Location<'static>,
-}
-
-#[cfg(debug_assertions)]
-impl Call {
-    /// Reports that the wait never ends. Only the first such wait in a process is reported, because a loop may make any
-    /// number of them.
-    #[cold]
-    fn outside_every_region(&self) {
-        static TOLD: Switch = Switch::new();
-        if !TOLD.set(true) {
-            report(Report::NothingCurrent { operation: self.operation, asked_at: self.at });
-        }
+fn report_endless((operation, asked_at): (&'static str, &'static Location<'static>)) {
+    static TOLD: Global<bool> = Global::new(false);
+    let told = std::mem::replace(&mut *TOLD.write(), true);
+    if !told {
+        report(Report::NothingCurrent { operation, asked_at });
     }
 }
 

@@ -18,6 +18,11 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// A thing and its name, for texts: ``exit stack `session` ``.
+pub(crate) fn described(noun: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| noun.to_owned(), |name| format!("{noun} `{}`", Shown(name)))
+}
+
 /// Whether `char` is a control character, or a character of Unicode that breaks lines or changes the direction of
 /// writing.
 pub(crate) fn is_escaped(char: char) -> bool {

@@ -1,13 +1,20 @@
 //! Numbers for places in the source: small enough to share an atomic word with other data.
 
-use crate::sync::{Numbered, ambient};
+use crate::sync::{Global, ambient};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::Location;
 
 pub(crate) type Place = &'static Location<'static>;
 
-/// By address: two copies of one place have a number each, which does no harm.
-static PLACES: Numbered<Place> = Numbered::new();
+static PLACES: Global<Places> = Global::new(Places { numbers: BTreeMap::new(), all: Vec::new() });
+
+/// The places that have a number. The place with the number `n` is at `n - 1`.
+struct Places {
+    /// By address: two copies of one place have a number each, which does no harm.
+    numbers: BTreeMap<usize, u16>,
+    all: Vec<Place>,
+}
 
 /// The number of places that a thread caches.
 const REMEMBERED: usize = 32;
@@ -34,14 +41,27 @@ fn seen_at(address: usize) -> usize {
 
 #[cold]
 fn number_anew(address: usize, place: Place) -> u16 {
-    let number = PLACES.number(address, place).unwrap_or(0);
+    let number = PLACES.write().number(address, place).unwrap_or(0);
     let _ = SEEN.try_with(|seen| seen[seen_at(address)].set((address, number)));
     number
 }
 
+impl Places {
+    /// `None` if the number would be too large.
+    fn number(&mut self, address: usize, place: Place) -> Option<u16> {
+        if let Some(number) = self.numbers.get(&address) {
+            return Some(*number);
+        }
+        let number = u16::try_from(self.all.len() + 1).ok()?;
+        self.all.push(place);
+        self.numbers.insert(address, number);
+        Some(number)
+    }
+}
+
 /// The place that has this number.
 pub(crate) fn place(number: u16) -> Option<Place> {
-    PLACES.get(number)
+    PLACES.read().all.get(usize::from(number).checked_sub(1)?).copied()
 }
 
 #[cfg(test)]

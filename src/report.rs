@@ -82,8 +82,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Report::LostExits { region, registered_at, stacks } => {
-                let (exits, are) =
-                    (counted(registered_at.len(), "exit"), verb(registered_at.len()));
+                let exits = counted(registered_at.len(), "exit");
+                let are = if registered_at.len() == 1 { "is" } else { "are" };
                 write!(f, "{exits} of {region} {are} lost: no enclosing region lives")?;
                 let start = if registered_at.len() == 1 { "; " } else { "\n  " };
                 registered_at.iter().zip(stacks).take(LINES).try_for_each(|(place, stack)| {
@@ -116,20 +116,18 @@ impl fmt::Display for Report {
     }
 }
 
-fn verb(subjects: usize) -> &'static str {
-    if subjects == 1 { "is" } else { "are" }
-}
-
 type Hook = Arc<dyn Fn(&Report) + Send + Sync>;
 
-static HOOK: Global<Hook> = Global::unset();
+static HOOK: Global<Option<Hook>> = Global::new(None);
 
 /// Sets the hook that is called for every [`Report`]; it replaces the former hook. Without a hook, a
 /// report is a line on standard error.
 ///
 /// The hook runs where the report arises, also in drops: it must not block, and its panic is discarded.
 pub fn set_report_hook(hook: impl Fn(&Report) + Send + Sync + 'static) {
-    drop(HOOK.replace(Some(Arc::new(hook))));
+    let former = HOOK.write().replace(Arc::new(hook));
+    // After the lock, because its drop is user code (R18).
+    drop(former);
 }
 
 /// Passes `report` to the hook, and drops it. It may arise while unwinding, where a second panic would abort the
@@ -151,7 +149,8 @@ pub(crate) fn report_failure(region: String, failure: ExitFailure) -> ExitFailur
 fn tell(report: &Report) {
     #[cfg(feature = "tracing")]
     unwind::quietly(|| tracing::warn!(target: "moored", "{}", unwind::text(report)));
-    match HOOK.get() {
+    let hook = HOOK.read().clone();
+    match hook {
         // The hook itself is dropped in here too, if another hook has replaced it meanwhile.
         Some(hook) => unwind::quietly(move || hook(report)),
         // Not `eprintln!`, which panics if standard error cannot be written.

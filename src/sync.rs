@@ -5,9 +5,8 @@
 //! `std::sync`, `parking_lot`, loom or shuttle.
 //!
 //! Some types stay those of `std` even then: [`Arc`] and [`Weak`], because `std::task::Wake` asks for
-//! them; [`next_number`], because numbers only have to differ; [`Global`], which holds configuration,
-//! and [`Numbered`], which numbers places, because neither takes part in a protocol; and [`Once`],
-//! which has a flag beside it that the explorer sees.
+//! them; [`next_number`], because numbers only have to differ; [`Global`], because it takes part in no
+//! protocol; and [`Once`], which has a flag beside it that the explorer sees.
 
 use std::sync::PoisonError;
 pub(crate) use std::sync::{Arc, Weak};
@@ -173,114 +172,20 @@ pub(crate) fn next_number() -> u64 {
     NEXT.0.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A process-wide setting: replaced rarely, cloned out to be used, never held while user code runs.
-pub(crate) struct Global<T>(std::sync::RwLock<Option<T>>);
+/// State of the process that takes part in no protocol: a setting, a list, a number of places. No user code runs while it is
+/// read or changed (R18).
+pub(crate) struct Global<T>(std::sync::RwLock<T>);
 
-impl<T: Clone> Global<T> {
-    pub(crate) const fn unset() -> Self {
-        Global(std::sync::RwLock::new(None))
+impl<T> Global<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Global(std::sync::RwLock::new(value))
     }
 
-    pub(crate) fn get(&self) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Returns the old value, so that it is dropped outside the lock (R18).
-    pub(crate) fn replace(&self, value: Option<T>) -> Option<T> {
-        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), value)
-    }
-}
-
-/// A process-wide list that only grows, and numbers its entries. It takes part in no protocol.
-pub(crate) struct Numbered<T>(std::sync::RwLock<Numbers<T>>);
-
-struct Numbers<T> {
-    by_key: std::collections::BTreeMap<usize, u16>,
-    all: Vec<T>,
-}
-
-impl<T: Copy> Numbered<T> {
-    pub(crate) const fn new() -> Self {
-        Numbered(std::sync::RwLock::new(Numbers {
-            by_key: std::collections::BTreeMap::new(),
-            all: Vec::new(),
-        }))
-    }
-
-    /// The number of the entry `value` with this key, from 1 on. `None` if it would be too large.
-    #[cold]
-    pub(crate) fn number(&self, key: usize, value: T) -> Option<u16> {
-        let mut numbers = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Numbers { by_key, all } = &mut *numbers;
-        if let Some(number) = by_key.get(&key) {
-            return Some(*number);
-        }
-        let number = u16::try_from(all.len() + 1).ok()?;
-        all.push(value);
-        by_key.insert(key, number);
-        Some(number)
-    }
-
-    pub(crate) fn get(&self, number: u16) -> Option<T> {
-        let numbers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        numbers.all.get(usize::from(number).checked_sub(1)?).copied()
-    }
-}
-
-/// A process-wide list for `inspect`. It takes part in no protocol, and is never held while user code runs.
-#[cfg(feature = "inspect")]
-pub(crate) struct Register<T>(std::sync::RwLock<slab::Slab<T>>);
-
-#[cfg(feature = "inspect")]
-impl<T: Clone> Register<T> {
-    pub(crate) const fn new() -> Self {
-        Register(std::sync::RwLock::new(slab::Slab::new()))
-    }
-
-    fn lock(&self) -> std::sync::RwLockWriteGuard<'_, slab::Slab<T>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn insert(&self, value: T) -> usize {
-        self.lock().insert(value)
-    }
-
-    pub(crate) fn remove(&self, key: usize) -> Option<T> {
-        self.lock().try_remove(key)
-    }
-
-    /// Changes the entry under the lock, so `how` must not run user code.
-    pub(crate) fn change(&self, key: usize, how: impl FnOnce(&mut T)) {
-        if let Some(value) = self.lock().get_mut(key) {
-            how(value);
-        }
-    }
-
-    pub(crate) fn all(&self) -> Vec<T> {
-        self.lock().iter().map(|(_, value)| value.clone()).collect()
-    }
-
-    pub(crate) fn take(&self) -> Vec<T> {
-        std::mem::take(&mut *self.lock()).into_iter().map(|(_, value)| value).collect()
-    }
-}
-
-/// Scans that may run side by side, and can be kept out. No user code runs during either.
-#[cfg(feature = "inspect")]
-pub(crate) struct Scans(std::sync::RwLock<()>);
-
-#[cfg(feature = "inspect")]
-impl Scans {
-    pub(crate) const fn new() -> Self {
-        Scans(std::sync::RwLock::new(()))
-    }
-
-    pub(crate) fn join(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+    pub(crate) fn read(&self) -> std::sync::RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[cfg(feature = "testing")]
-    pub(crate) fn keep_out(&self) -> std::sync::RwLockWriteGuard<'_, ()> {
+    pub(crate) fn write(&self) -> std::sync::RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -288,24 +193,3 @@ impl Scans {
 /// For the thread of `inspect::watch`, which takes part in no protocol.
 #[cfg(feature = "inspect")]
 pub(crate) use std::sync::mpsc;
-
-/// A process-wide setting that is on or off. It takes part in no protocol.
-#[cfg(any(debug_assertions, feature = "inspect"))]
-pub(crate) struct Switch(std::sync::atomic::AtomicBool);
-
-#[cfg(any(debug_assertions, feature = "inspect"))]
-impl Switch {
-    pub(crate) const fn new() -> Self {
-        Switch(std::sync::atomic::AtomicBool::new(false))
-    }
-
-    /// Whether it was on before.
-    pub(crate) fn set(&self, on: bool) -> bool {
-        self.0.swap(on, std::sync::atomic::Ordering::Relaxed)
-    }
-
-    #[cfg(feature = "inspect")]
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}

@@ -2,7 +2,7 @@
 
 use crate::failure::counted;
 use crate::lasting::Lasting;
-use crate::names::Shown;
+use crate::names::described;
 use crate::reason::Reason;
 use crate::region::Phase;
 use crate::region::register::{Found, FoundExit};
@@ -140,12 +140,8 @@ impl Region {
     }
 
     /// Its kind and its name.
-    pub(super) fn write_name(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        f.write_str(self.kind)?;
-        match &self.name {
-            Some(name) => write!(f, " `{}`", Shown(name)),
-            None => Ok(()),
-        }
+    pub(super) fn described(&self) -> String {
+        described(self.kind, self.name.as_deref())
     }
 }
 
@@ -225,7 +221,7 @@ impl Exit {
 impl fmt::Display for Region {
     /// One line, without the regions inside and the exits that run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_name(f)?;
+        f.write_str(&self.described())?;
         if let Some(owner) = &self.owner {
             write!(f, " of {owner}")?;
         }

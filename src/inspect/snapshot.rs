@@ -223,13 +223,7 @@ fn line(path: &[(&Region, usize)], end: &dyn fmt::Display) -> String {
 }
 
 fn names(regions: &[(&Region, usize)]) -> String {
-    let mut names = String::new();
-    for (region, _) in regions {
-        // Writing into a `String` does not fail.
-        let _ = region.write_name(&mut names);
-        names += " > ";
-    }
-    names
+    regions.iter().map(|(region, _)| region.described() + " > ").collect()
 }
 
 impl fmt::Display for Snapshot {
@@ -259,73 +253,5 @@ fn left_out(f: &mut fmt::Formatter<'_>, width: usize, running: usize) -> fmt::Re
     match running.saturating_sub(LINES) {
         0 => Ok(()),
         more => writeln!(f, "{:width$}and {more} more exits", ""),
-    }
-}
-
-#[cfg(all(test, feature = "testing"))]
-mod tests {
-    use crate::region::register::found;
-    use crate::scope::{CancelScope, EnteredScope};
-    use crate::stack::ExitStack;
-    use crate::task::task;
-    use crate::testing::hand;
-    use futures::channel::oneshot::{Receiver, channel};
-    use futures::future::{FutureExt, Shared};
-    use std::future::pending;
-
-    /// Regions inside each other.
-    fn nested(depth: usize) -> Vec<EnteredScope> {
-        let mut chain = vec![CancelScope::new().enter().unwrap()];
-        for n in 1..depth {
-            let enter = async { CancelScope::new().enter().unwrap() };
-            let inner = hand(chain[n - 1].run(enter)).ready().unwrap();
-            chain.push(inner);
-        }
-        chain
-    }
-
-    /// As many exits as regions, of stacks in the innermost region, come out to the task around. They run until `ended`.
-    fn abandon_exits(chain: &[EnteredScope], ended: &Shared<Receiver<()>>) {
-        let mut run = hand(chain[chain.len() - 1].run(async {
-            for _ in 0..chain.len() {
-                let stack = ExitStack::new();
-                let mut leaving = hand(stack.run(async {
-                    stack.defer(ended.clone().map(drop));
-                    Ok::<_, ()>(())
-                }));
-                leaving.pending();
-            }
-            pending::<()>().await;
-        }));
-        run.pending();
-    }
-
-    #[test]
-    fn r14_a_look_comes_to_each_region_a_few_times_however_they_are_inside_each_other() {
-        // Ten times as many regions, and no more for each. Other tests have regions too, for a moment.
-        let passes_at_most = |most| {
-            (0..1_000).any(|_| {
-                std::thread::yield_now();
-                found().passed <= most
-            })
-        };
-        for n in [100, 1_000] {
-            let (end, ended) = channel::<()>();
-            let ended = ended.shared();
-            let mut all = hand(task(async {
-                let wide: Vec<_> = (0..n).map(|_| CancelScope::new().enter().unwrap()).collect();
-                assert!(passes_at_most(4 * n + 100));
-                wide.into_iter().rev().for_each(drop);
-
-                let chain = nested(n);
-                assert!(passes_at_most(6 * n + 100));
-                abandon_exits(&chain, &ended);
-                assert!(passes_at_most(12 * n + 100));
-                chain.into_iter().rev().for_each(drop);
-            }));
-            all.pending();
-            drop(end);
-            all.ready();
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The regions and exits of a period, with their times.
 
 use super::snapshot::escaped;
+use crate::names::described;
 use crate::region::register::{self, Interval};
 use serde_json::json;
 use std::collections::HashMap;
@@ -28,36 +29,24 @@ pub struct Recording {
 impl Recording {
     /// Ends it.
     pub fn finish(self) -> Timeline {
-        let mut bars: Vec<_> = register::record(false)
-            .into_iter()
-            .map(|interval| Bar { interval, open: false })
-            .collect();
+        let mut bars = register::record(false);
         let scan = register::found();
-        let now = Instant::now();
-        bars.extend(scan.regions.into_iter().map(|found| {
-            let name =
-                found.name.as_deref().map(|name| format!(" `{}`", crate::names::Shown(name)));
-            let interval = Interval {
-                label: found.kind.noun().to_owned() + &name.unwrap_or_default(),
-                owner: found.owner,
-                at: found.entered_at,
-                began: found.entered,
-                ended: now,
-            };
-            Bar { interval, open: true }
+        bars.extend(scan.regions.into_iter().map(|found| Interval {
+            label: described(found.kind.noun(), found.name.as_deref()),
+            owner: found.owner,
+            at: found.entered_at,
+            began: found.entered,
+            ended: None,
         }));
-        bars.extend(scan.exits.into_iter().map(|exit| {
-            let interval = Interval {
-                label: format!("exit of {}", exit.home),
-                owner: exit.owner,
-                at: Some(exit.running.registered_at),
-                began: exit.running.since,
-                ended: now,
-            };
-            Bar { interval, open: true }
+        bars.extend(scan.exits.into_iter().map(|exit| Interval {
+            label: format!("exit of {}", exit.home),
+            owner: exit.owner,
+            at: Some(exit.running.registered_at),
+            began: exit.running.since,
+            ended: None,
         }));
-        bars.sort_by_key(|bar| bar.interval.began);
-        Timeline { began: self.began, bars }
+        bars.sort_by_key(|bar| bar.began);
+        Timeline { began: self.began, finished: Instant::now(), bars }
     }
 }
 
@@ -65,13 +54,8 @@ impl Recording {
 /// pending in between.
 pub struct Timeline {
     began: Instant,
-    bars: Vec<Bar>,
-}
-
-struct Bar {
-    interval: Interval,
-    /// Whether it was open at the end of the recording.
-    open: bool,
+    finished: Instant,
+    bars: Vec<Interval>,
 }
 
 impl Timeline {
@@ -91,27 +75,24 @@ impl Timeline {
     pub fn to_trace_json(&self) -> String {
         let mut rows: HashMap<String, usize> = HashMap::new();
         let mut events = Vec::new();
-        for Bar { interval, open } in &self.bars {
-            let owner =
-                interval.owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
+        let since = |at: Instant| {
+            let micros = at.saturating_duration_since(self.began).as_micros();
+            u64::try_from(micros).unwrap_or(u64::MAX)
+        };
+        for Interval { label, owner, at, began, ended } in &self.bars {
+            let owner = owner.as_ref().map_or_else(|| "no task".into(), ToString::to_string);
             let next = rows.len() + 1;
             let row = *rows.entry(owner).or_insert(next);
-            let since = |at: Instant| {
-                let micros = at.saturating_duration_since(self.began).as_micros();
-                u64::try_from(micros).unwrap_or(u64::MAX)
-            };
-            let began = since(interval.began);
-            let at = interval.at.map(ToString::to_string);
-            let place =
-                if interval.label.starts_with("exit of ") { "registered_at" } else { "entered_at" };
+            let began = since(*began);
+            let place = if label.starts_with("exit of ") { "registered_at" } else { "entered_at" };
             events.push(json!({
-                "name": interval.label,
+                "name": label,
                 "ph": "X",
                 "pid": 1,
                 "tid": row,
                 "ts": began,
-                "dur": since(interval.ended).saturating_sub(began),
-                "args": { place: at, "open": open },
+                "dur": since(ended.unwrap_or(self.finished)).saturating_sub(began),
+                "args": { place: at.map(ToString::to_string), "open": ended.is_none() },
             }));
         }
         events.extend(rows.iter().map(|(name, row)| {

@@ -7,32 +7,23 @@ ambient! {
     static MINE: OnceCell<Arc<()>> = OnceCell::new();
 }
 
-/// One region's entry in the count of the thread that made it.
-struct Counted {
-    _entry: Option<Arc<()>>,
-}
-
-impl Counted {
-    fn new() -> Self {
-        let entry = MINE.try_with(|mine| Arc::clone(mine.get_or_init(Arc::default))).ok();
-        Counted { _entry: entry }
-    }
+/// An entry in the count of this thread; `None` if the thread is exiting.
+fn counted() -> Option<Arc<()>> {
+    MINE.try_with(|mine| Arc::clone(mine.get_or_init(Arc::default))).ok()
 }
 
 /// The entry of a region in the count: its draft's until it has a node, which brings its own.
-pub(crate) struct LiveEntry(crate::sync::Mutex<Option<Counted>>);
+pub(crate) struct LiveEntry(crate::sync::Mutex<Option<Arc<()>>>);
 
 impl LiveEntry {
     pub(crate) fn new() -> Self {
-        LiveEntry(crate::sync::Mutex::new(Some(Counted::new())))
+        LiveEntry(crate::sync::Mutex::new(counted()))
     }
 
     /// Counts a region that was counted through its draft until now.
     pub(crate) fn take_up(&self) {
         let mut entry = self.0.lock();
-        if entry.is_none() {
-            *entry = Some(Counted::new());
-        }
+        *entry = entry.take().or_else(counted);
     }
 
     pub(crate) fn give_up(&self) {
@@ -59,6 +50,6 @@ impl LiveEntry {
 /// ```
 pub fn live_regions() -> usize {
     #[cfg(feature = "inspect")]
-    let _no_scans = super::register::scans::without_scans();
+    let _no_scans = super::register::scans::SCANS.write();
     MINE.try_with(|mine| mine.get().map_or(0, |count| Arc::strong_count(count) - 1)).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use super::kind::Kind;
 use super::node::Node;
 use super::walk;
 use crate::identity::{Identity, TaskId};
-use crate::names::Shown;
+use crate::names::described;
 use crate::report::{Report, report};
 use crate::rt;
 use crate::sync::Arc;
@@ -133,7 +133,7 @@ pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(&Arc<Node>)) ->
 
 pub(crate) fn describe(node: &Node) -> String {
     let name = node.inner.lock().name();
-    describe_as(node, name)
+    described(node.kind().noun(), name.as_deref())
 }
 
 /// As [`describe`], with the task that owns it, by its number.
@@ -144,12 +144,9 @@ pub(super) fn describe_with_owner(node: &Node) -> String {
     }
 }
 
-fn describe_as(node: &Node, name: Option<Arc<str>>) -> String {
-    let noun = node.kind().noun();
-    match name {
-        Some(name) => format!("{noun} `{}`", Shown(&name)),
-        None => noun.to_owned(),
-    }
+/// As [`describe_with_owner`], for the stack of an exit, which may be gone.
+pub(super) fn describe_stack(stack: Option<&Node>) -> String {
+    stack.map_or_else(|| "an exit stack".into(), describe_with_owner)
 }
 
 /// As [`describe`], with the place where it was entered; `at` if it was not.
@@ -161,7 +158,7 @@ pub(crate) fn describe_with_place(
         let inner = node.inner.lock();
         (inner.name(), inner.entered_at)
     };
-    (describe_as(node, name), entered_at.unwrap_or(at))
+    (described(node.kind().noun(), name.as_deref()), entered_at.unwrap_or(at))
 }
 
 /// The error of an operation on a region that was left.

@@ -21,27 +21,28 @@ use super::node::Node;
 use super::owner;
 use super::phase::Phase;
 use crate::identity::TaskId;
-use crate::sync::{Arc, Register, Switch, Weak, next_number};
+use crate::sync::{Arc, Global, Weak, next_number};
 use listed::{Entry, Listed};
+use slab::Slab;
 use std::panic::Location;
 use std::time::Instant;
 
-static OPEN: Register<Weak<Node>> = Register::new();
-static ENDED: Register<Interval> = Register::new();
-static RECORDING: Switch = Switch::new();
+static OPEN: Global<Slab<Weak<Node>>> = Global::new(Slab::new());
+/// The regions and exits that have ended since the recording began; `None` if there is no recording.
+static ENDED: Global<Option<Vec<Interval>>> = Global::new(None);
 
-/// A region or an exit that has ended, for a timeline.
-#[derive(Clone)]
+/// A region or an exit, for a timeline.
 pub(crate) struct Interval {
     pub(crate) label: String,
     pub(crate) owner: Option<TaskId>,
     pub(crate) at: Option<&'static Location<'static>>,
     pub(crate) began: Instant,
-    pub(crate) ended: Instant,
+    /// `None` while it is open.
+    pub(crate) ended: Option<Instant>,
 }
 
 pub(super) fn enter(node: &Arc<Node>) {
-    let listed = Listed::new(OPEN.insert(Arc::downgrade(node)), forget);
+    let listed = Listed::new(OPEN.write().insert(Arc::downgrade(node)), forget);
     let group = node.parent().filter(|_| node.kind() == Kind::Child);
     let group = group.and_then(|group| number_of(&group));
     let now = Instant::now();
@@ -58,7 +59,8 @@ pub(super) fn enter(node: &Arc<Node>) {
 }
 
 fn forget(key: usize) {
-    drop(OPEN.remove(key));
+    let node = OPEN.write().remove(key);
+    drop(node);
 }
 
 /// The number of a region that is in the register.
@@ -99,13 +101,13 @@ pub(super) fn leave(node: &Node) {
 /// To be called outside the lock of the node (invariant 2).
 fn remove(node: &Node, entry: Entry) {
     drop(entry.listed);
-    if let (true, Some(began)) = (RECORDING.is_set(), entry.entered) {
-        ENDED.insert(Interval {
+    if let (true, Some(began)) = (is_recording(), entry.entered) {
+        keep_interval(Interval {
             label: owner::describe(node),
             owner: owner::id(node),
             at: node.entered_at(),
             began,
-            ended: Instant::now(),
+            ended: Some(Instant::now()),
         });
     }
 }
@@ -133,6 +135,16 @@ pub(super) fn let_go_of_group(node: &Node) {
 
 /// Starts to keep the regions and exits that end from now on; or stops, and returns those that were kept.
 pub(crate) fn record(on: bool) -> Vec<Interval> {
-    RECORDING.set(on);
-    ENDED.take()
+    let ended = std::mem::replace(&mut *ENDED.write(), on.then(Vec::new));
+    ended.unwrap_or_default()
+}
+
+fn is_recording() -> bool {
+    ENDED.read().is_some()
+}
+
+fn keep_interval(interval: Interval) {
+    if let Some(ended) = &mut *ENDED.write() {
+        ended.push(interval);
+    }
 }

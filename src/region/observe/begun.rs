@@ -17,22 +17,21 @@ pub(in crate::region) struct Begun {
 
 impl Begun {
     /// Enters the span, for a poll of the exit.
-    #[cfg(feature = "tracing")]
-    pub(in crate::region) fn enter(&self) -> InSpan {
-        let mut entered = None;
-        quietly(|| entered = self.span.as_ref().map(|span| span.clone().entered()));
-        InSpan(entered)
-    }
-
-    #[cfg(not(feature = "tracing"))]
     #[inline]
     pub(in crate::region) fn enter(&self) -> InSpan {
-        InSpan
+        #[allow(unused_mut, reason = "changed with the feature `tracing`")]
+        let mut in_span = InSpan::default();
+        #[cfg(feature = "tracing")]
+        quietly(|| in_span.0 = self.span.as_ref().map(|span| span.clone().entered()));
+        in_span
     }
 }
 
-#[cfg(feature = "tracing")]
-pub(in crate::region) struct InSpan(pub(super) Option<tracing::span::EnteredSpan>);
+/// Within the span, as long as it lives.
+#[derive(Default)]
+pub(in crate::region) struct InSpan(
+    #[cfg(feature = "tracing")] pub(super) Option<tracing::span::EnteredSpan>,
+);
 
 #[cfg(feature = "tracing")]
 impl Drop for InSpan {
@@ -41,6 +40,3 @@ impl Drop for InSpan {
         quietly(|| drop(entered));
     }
 }
-
-#[cfg(not(feature = "tracing"))]
-pub(in crate::region) struct InSpan;

@@ -16,7 +16,7 @@ use crate::region::owner;
 use crate::region::phase::Phase;
 use crate::region::walk;
 use crate::rt;
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 use crate::unwind;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -29,9 +29,6 @@ pub(crate) struct Scan {
     pub(crate) regions: Vec<Found>,
     pub(crate) exits: Vec<FoundExit>,
     pub(crate) clocks: Clocks,
-    /// How often the scan came to a region.
-    #[cfg(all(test, feature = "testing"))]
-    pub(crate) passed: usize,
 }
 
 /// An open region, as a scan finds it.
@@ -121,19 +118,16 @@ struct Scanner {
 /// The open regions and the running exits.
 pub(crate) fn found() -> Scan {
     let (mut scan, dead) = {
-        let _scan = SCANS.join();
-        let open: Vec<_> = OPEN.all().iter().filter_map(Weak::upgrade).collect();
+        let _scan = SCANS.read();
+        let open: Vec<_> = OPEN.read().iter().filter_map(|(_, node)| node.upgrade()).collect();
         let mut scanner = Scanner { clocks: Clocks(vec![None]), ..Scanner::default() };
         let mut scan = Scan::default();
         scan.regions.reserve(open.len());
         scan.regions.extend(open.iter().filter_map(|node| scanner.region(node)));
-        scan.exits.extend(RUNNING.all().into_iter().filter_map(|exit| scanner.exit(exit)));
+        let running: Vec<_> = RUNNING.read().iter().map(|(_, exit)| exit.clone()).collect();
+        scan.exits.extend(running.into_iter().filter_map(|exit| scanner.exit(exit)));
         scanner.held.extend(open);
         scan.clocks = scanner.clocks;
-        #[cfg(all(test, feature = "testing"))]
-        {
-            scan.passed = scanner.held.len();
-        }
         (scan, let_go(scanner.held))
     };
     // After the scan (invariant 3 of `register`).

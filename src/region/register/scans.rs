@@ -1,12 +1,6 @@
 //! The scans of the register that are under way.
 
-use crate::sync::Scans;
+use crate::sync::Global;
 
-pub(super) static SCANS: Scans = Scans::new();
-
-/// Waits until no scan is under way. While the guard is kept, no region is held by a snapshot alone.
-#[cfg(feature = "testing")]
-#[must_use = "scans go on when it is dropped"]
-pub(in crate::region) fn without_scans() -> impl Sized {
-    SCANS.keep_out()
-}
+/// Read by each scan. While it is locked for writing, no scan is under way, so no region is held by a snapshot alone.
+pub(in crate::region) static SCANS: Global<()> = Global::new(());

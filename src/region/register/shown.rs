@@ -1,15 +1,16 @@
 //! The register of running exits: an exit that is pending at its first poll is listed until it ends.
 
 use super::listed::Listed;
-use super::{ENDED, Interval, RECORDING};
+use super::{Interval, is_recording, keep_interval};
 use crate::reason::Leaving;
 use crate::region::node::Node;
 use crate::region::owner;
-use crate::sync::{Arc, Register, Weak};
+use crate::sync::{Arc, Global, Weak};
+use slab::Slab;
 use std::panic::Location;
 use std::time::Instant;
 
-pub(super) static RUNNING: Register<ShownExit> = Register::new();
+pub(super) static RUNNING: Global<Slab<ShownExit>> = Global::new(Slab::new());
 
 /// An exit that has begun and not ended.
 #[derive(Clone)]
@@ -41,7 +42,7 @@ pub(in crate::region) fn show_exit(
     why: &Leaving,
     number: usize,
 ) -> Listed {
-    let key = RUNNING.insert(ShownExit {
+    let shown = ShownExit {
         home: Arc::downgrade(home),
         registered_at,
         since: Instant::now(),
@@ -49,22 +50,25 @@ pub(in crate::region) fn show_exit(
         rest: 0,
         why: why.clone(),
         due: None,
-    });
-    Listed::new(key, end)
+    };
+    Listed::new(RUNNING.write().insert(shown), end)
 }
 
 pub(in crate::region) fn comes_before(exit: &Listed, exits: usize) {
-    RUNNING.change(exit.key(), |running| running.rest = exits);
+    RUNNING.write()[exit.key()].rest = exits;
 }
 
 pub(in crate::region) fn note_due(exit: &Listed, due: Instant) {
-    RUNNING.change(exit.key(), |running| running.due = Some(due));
+    RUNNING.write()[exit.key()].due = Some(due);
 }
 
 fn end(key: usize) {
-    let Some(exit) = RUNNING.remove(key).filter(|_| RECORDING.is_set()) else { return };
+    let exit = RUNNING.write().remove(key);
+    if !is_recording() {
+        return;
+    }
     let home = exit.home.upgrade();
-    ENDED.insert(Interval {
+    keep_interval(Interval {
         label: format!(
             "exit of {}",
             home.as_ref().map_or("a region".into(), |home| owner::describe(home))
@@ -72,6 +76,6 @@ fn end(key: usize) {
         owner: home.as_ref().and_then(|home| owner::id(home)),
         at: Some(exit.registered_at),
         began: exit.since,
-        ended: Instant::now(),
+        ended: Some(Instant::now()),
     });
 }
