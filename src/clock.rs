@@ -55,42 +55,24 @@ pub(crate) struct Timer(Pin<Box<Armed>>);
 pin_project! {
     struct Armed {
         at: Instant,
+        // The clock that was given, and the timer that it made; else the runtime's.
+        clock: Option<Arc<dyn Clock>>,
+        sleep: Option<Sleep>,
         #[pin]
-        source: Source,
-    }
-}
-
-pin_project! {
-    #[project = SourceRef]
-    enum Source {
-        Runtime { #[pin] delay: rt::Delay },
-        Given { clock: Arc<dyn Clock>, sleep: Option<Sleep> },
+        delay: rt::Delay,
     }
 }
 
 /// The end of the range of instants that no process reaches: timers round up and overflow there.
 const BEYOND: Duration = Duration::from_secs(86_400);
 
-fn is_beyond(at: Instant) -> bool {
+pub(crate) fn is_beyond(at: Instant) -> bool {
     at.checked_add(BEYOND).is_none()
-}
-
-/// Polls `delay` for `at`; `None` if there is no clock.
-pub(crate) fn poll_delay(
-    delay: Pin<&mut rt::Delay>,
-    at: Instant,
-    cx: &mut Context<'_>,
-) -> Option<Poll<()>> {
-    if is_beyond(at) { Some(Poll::Pending) } else { delay.poll(at, cx) }
 }
 
 impl Timer {
     pub(crate) fn new(at: Instant, clock: Option<Arc<dyn Clock>>) -> Self {
-        let source = match clock {
-            Some(clock) => Source::Given { clock, sleep: None },
-            None => Source::Runtime { delay: rt::Delay::default() },
-        };
-        Timer(Box::pin(Armed { at, source }))
+        Timer(Box::pin(Armed { at, clock, sleep: None, delay: rt::Delay::default() }))
     }
 
     pub(crate) fn at(&self) -> Instant {
@@ -113,20 +95,19 @@ impl Timer {
     /// As [`poll`](Timer::poll); `None` if there is no clock.
     pub(crate) fn try_poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
         let armed = self.0.as_mut().project();
-        match armed.source.project() {
-            SourceRef::Runtime { delay } => poll_delay(delay, *armed.at, cx),
-            SourceRef::Given { .. } if is_beyond(*armed.at) => Some(Poll::Pending),
-            SourceRef::Given { clock, sleep } => Some(poll_given(&**clock, *armed.at, sleep, cx)),
+        match armed.clock {
+            None => armed.delay.poll(*armed.at, cx),
+            Some(_) if is_beyond(*armed.at) => Some(Poll::Pending),
+            Some(clock) => Some(poll_given(&**clock, *armed.at, armed.sleep, cx)),
         }
     }
 
     /// Releases the clock's timer. The next poll makes it anew, so that a wait which is polled elsewhere from now on
     /// needs nothing of its former runtime.
     pub(crate) fn disarm(&mut self) {
-        match self.0.as_mut().project().source.project() {
-            SourceRef::Runtime { mut delay } => delay.set(rt::Delay::default()),
-            SourceRef::Given { sleep, .. } => unwind::drop_quietly(sleep.take()),
-        }
+        let mut armed = self.0.as_mut().project();
+        armed.delay.set(rt::Delay::default());
+        unwind::drop_quietly(armed.sleep.take());
     }
 }
 

@@ -50,17 +50,6 @@ impl Line {
         let (_, first) = self.waiting.iter_mut().next().filter(|_| room)?;
         first.take()
     }
-
-    /// A child has left, in the line or in its turn; returns the wakers to be woken.
-    fn leave(&mut self, turn: Turn, task: u64) -> [Option<Waker>; 2] {
-        let own = if matches!(turn, Turn::Running) {
-            self.running -= 1;
-            None
-        } else {
-            self.waiting.remove(&task).flatten()
-        };
-        [own, self.call_first()]
-    }
 }
 
 impl Turns {
@@ -119,9 +108,14 @@ impl Turns {
 
     /// A child has left, before, in or without its turn.
     pub(super) fn leave(&self, turn: Turn, task: u64) {
-        if matches!(turn, Turn::Running | Turn::InLine) {
-            let wakers = self.line.lock().leave(turn, task);
-            crate::wakers::wake_all(wakers.into_iter().flatten());
+        if !matches!(turn, Turn::Running | Turn::InLine) {
+            return;
         }
+        let wakers = {
+            let mut line = self.line.lock();
+            line.running -= usize::from(matches!(turn, Turn::Running));
+            [line.waiting.remove(&task).flatten(), line.call_first()]
+        };
+        crate::wakers::wake_all(wakers.into_iter().flatten());
     }
 }

@@ -15,7 +15,7 @@ use super::exit;
 use super::node::Node;
 use super::owner;
 use super::tally::Tally;
-use super::wave::{Batch, Running, Wave};
+use super::wave::{Batch, Wave};
 use crate::sync::Arc;
 use std::panic::Location;
 use std::task::{Context, Poll};
@@ -30,14 +30,12 @@ impl Wave {
     }
 
     fn list(&self, exits: &mut Vec<(&'static Location<'static>, String)>) {
-        let name = |home: Option<&Arc<Node>>| {
-            home.map_or_else(|| "an exit stack".into(), |home| owner::describe_with_owner(home))
-        };
+        let name = |home: &Option<Arc<Node>>| owner::describe_stack(home.as_deref());
         let running = self.running.iter().filter(|exit| exit.claim());
-        exits.extend(running.map(|exit| (exit.registered_at, name(exit.home.as_ref()))));
+        exits.extend(running.map(|exit| (exit.registered_at, name(&exit.home))));
         self.abreast.iter().for_each(|wave| wave.list(exits));
         for batch in self.waiting.iter().rev() {
-            let stack = name(batch.home.as_ref());
+            let stack = name(&batch.home);
             let unbegun = batch.exits.iter().filter(|exit| exit.claim());
             exits.extend(unbegun.map(|exit| (exit.registered_at(), stack.clone())));
         }
@@ -63,12 +61,6 @@ impl Abreast for Wave {
                 None => drop(self.waiting.pop()),
             }
         }
-    }
-}
-
-impl Abreast for Running {
-    fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        Running::poll(self, cx, tally)
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 /// A piece of work that runs beside others: an exit that has begun, or a wave.
 pub(super) trait Abreast {
-    /// Ready when it has ended; its outcome is in `tally` then.
+    /// Polls it once; ready when it has ended, well or not, and its outcome is in `tally`.
     fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()>;
 }
 

@@ -7,6 +7,7 @@
 //! 3. The time of an exit begins with its first poll that is pending, and no later region extends it (R14).
 
 use super::ambient::{self, Light};
+use super::crowd::Abreast;
 use super::exits::Exit;
 use super::node::Node;
 use super::observe::begun::Begun;
@@ -17,8 +18,6 @@ use super::wave::Running;
 use crate::reason::Leaving;
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
-use std::error::Error;
-use std::fmt;
 use std::panic::Location;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -32,27 +31,6 @@ impl Running {
     /// See [`ExitWork::claim`](super::ExitWork::claim).
     pub(super) fn claim(&self) -> bool {
         self.exit.as_ref().is_some_and(Exit::claim)
-    }
-
-    /// Polls it once; ready when it has ended, well or not, and its outcome is in `tally`.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
-        if self.exit.is_none() {
-            return Poll::Ready(());
-        }
-        let (exit, why) = (&mut self.exit, &self.why);
-        let poll = || {
-            let _in_span = self.begun.enter();
-            poll_once(exit, self.registered_at, why, cx, tally)
-        };
-        if ambient::within_caught(&mut self.home, true, poll).is_pending() {
-            ready!(self.check_bound(cx, tally));
-        }
-        if let Some(bound) = self.bound.take() {
-            if let Err(payload) = unwind::catch(|| drop(bound)) {
-                tally.exit_ended(self.registered_at, Ok(Err(clock_panicked(payload))));
-            }
-        }
-        Poll::Ready(())
     }
 
     /// Cuts the exit off if its time is over (invariant 3).
@@ -88,24 +66,33 @@ impl Running {
     }
 }
 
-fn clock_panicked(payload: Payload) -> ExitError {
-    ExitError::Failed(Box::new(ClockPanicked(unwind::into_message(payload))))
-}
-
-#[derive(Debug)]
-struct ClockPanicked(String);
-
-impl fmt::Display for ClockPanicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the clock of its stack's grace panicked: {}; give its task a clock that works where the exit runs",
-            self.0
-        )
+impl Abreast for Running {
+    fn poll(&mut self, cx: &mut Context<'_>, tally: &mut Tally) -> Poll<()> {
+        if self.exit.is_none() {
+            return Poll::Ready(());
+        }
+        let (exit, why) = (&mut self.exit, &self.why);
+        let poll = || {
+            let _in_span = self.begun.enter();
+            poll_once(exit, self.registered_at, why, cx, tally)
+        };
+        if ambient::within_caught(&mut self.home, true, poll).is_pending() {
+            ready!(self.check_bound(cx, tally));
+        }
+        if let Some(bound) = self.bound.take() {
+            if let Err(payload) = unwind::catch(|| drop(bound)) {
+                tally.exit_ended(self.registered_at, Ok(Err(clock_panicked(payload))));
+            }
+        }
+        Poll::Ready(())
     }
 }
 
-impl Error for ClockPanicked {}
+fn clock_panicked(payload: Payload) -> ExitError {
+    let text = unwind::into_message(payload);
+    let advice = "give its task a clock that works where the exit runs";
+    ExitError::Failed(format!("the clock of its stack's grace panicked: {text}; {advice}").into())
+}
 
 /// Runs the exits that `next` takes from the region in `home`, each under its own panic catch, as long as
 /// they end at once, as most do. Returns the exit that does not.

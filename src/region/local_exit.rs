@@ -150,22 +150,16 @@ impl Drop for Table {
         };
         let stored: Vec<_> = std::mem::take(&mut self.stored).into_iter().collect();
         let lost = stored.iter().rev().filter(|(key, _)| !told.contains(key));
-        let (registered_at, stacks): (Vec<_>, Vec<_>) =
-            lost.map(|(_, stored)| stored.place()).unzip();
+        let (registered_at, stacks): (Vec<_>, Vec<_>) = lost
+            .map(|(_, stored)| {
+                (stored.registered_at, owner::describe_stack(stored.stack.upgrade().as_deref()))
+            })
+            .unzip();
         if !registered_at.is_empty() {
             let region = "local exit stacks of a thread that has ended".to_owned();
             report(Report::LostExits { region, registered_at, stacks });
         }
         unwind::drop_each_quietly(stored);
-    }
-}
-
-impl Stored {
-    fn place(&self) -> (&'static Location<'static>, String) {
-        let stack = self.stack.upgrade();
-        let stack =
-            stack.map_or_else(|| "an exit stack".into(), |node| owner::describe_with_owner(&node));
-        (self.registered_at, stack)
     }
 }
 

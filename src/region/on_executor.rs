@@ -28,15 +28,14 @@ use std::task::{Context, Poll, Waker, ready};
 /// A wave that runs as a task of its own.
 struct WaveTask {
     node: Arc<Node>,
-    shared: Arc<WaveState>,
+    shared: Arc<Mutex<WaveState>>,
     /// Taken from `shared` at the first poll.
     wave: Option<Wave>,
     tally: Tally,
 }
 
-struct WaveState(Mutex<State>);
-
-struct State {
+/// The state that the task and the wait for it share.
+struct WaveState {
     /// The wave, until the executor has polled the task.
     wave: Option<Wave>,
     /// Whether the executor may still refuse the task: if it drops the task then, no exit is
@@ -57,7 +56,7 @@ pub(super) fn run_on(
     spawner: &(dyn Spawn + Send + Sync),
     wave: Wave,
 ) -> Result<Exit, Wave> {
-    let state = State {
+    let state = WaveState {
         wave: Some(wave),
         offered: true,
         ended: false,
@@ -65,7 +64,7 @@ pub(super) fn run_on(
         panic: None,
         waiting: None,
     };
-    let shared = Arc::new(WaveState(Mutex::new(state)));
+    let shared = Arc::new(Mutex::new(state));
     let task = WaveTask {
         node: Arc::clone(region),
         shared: Arc::clone(&shared),
@@ -80,7 +79,7 @@ pub(super) fn run_on(
         Err(payload) => unwind::discard(payload),
     }
     let refused = {
-        let mut state = shared.0.lock();
+        let mut state = shared.lock();
         state.offered = false;
         if state.ended { state.wave.take() } else { None }
     };
@@ -99,7 +98,7 @@ impl Future for WaveTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let unbegun = this.shared.0.lock().wave.take();
+        let unbegun = this.shared.lock().wave.take();
         if unbegun.is_some() {
             this.wave = unbegun;
         }
@@ -116,7 +115,7 @@ impl Future for WaveTask {
 impl Drop for WaveTask {
     fn drop(&mut self) {
         let unbegun = {
-            let mut state = self.shared.0.lock();
+            let mut state = self.shared.lock();
             if state.offered && state.wave.is_some() {
                 // The executor refuses: the wave goes back to `run_on` (invariant 1).
                 state.ended = true;
@@ -131,7 +130,7 @@ impl Drop for WaveTask {
         let mut panic = self.tally.take_panic(None);
         // Set last (invariant 2): a region that sees the end may be left at once, so its record has to have the failures by then.
         let waiting = {
-            let mut state = self.shared.0.lock();
+            let mut state = self.shared.lock();
             state.ended = true;
             if state.awaited {
                 state.panic = panic.take();
@@ -147,7 +146,7 @@ impl Drop for WaveTask {
 struct WaveWait {
     /// The region that abandoned the exits.
     node: Arc<Node>,
-    shared: Arc<WaveState>,
+    shared: Arc<Mutex<WaveState>>,
 }
 
 impl ExitWork for WaveWait {
@@ -158,7 +157,7 @@ impl ExitWork for WaveWait {
     ) -> Poll<Result<(), ExitError>> {
         let waker = cx.waker().clone();
         let (ended, panic, old) = {
-            let mut state = self.shared.0.lock();
+            let mut state = self.shared.lock();
             (state.ended, state.panic.take(), state.waiting.replace(waker))
         };
         unwind::drop_quietly(old);
@@ -179,7 +178,7 @@ impl Drop for WaveWait {
     /// The region that waited is gone, so no region resumes a panic: it becomes a failure.
     fn drop(&mut self) {
         let (panic, old) = {
-            let mut state = self.shared.0.lock();
+            let mut state = self.shared.lock();
             state.awaited = false;
             (state.panic.take(), state.waiting.take())
         };

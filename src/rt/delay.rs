@@ -2,7 +2,7 @@
 
 #[cfg(feature = "tokio")]
 use super::tokio::Native;
-use crate::clock::Sleep;
+use crate::clock::{Sleep, is_beyond};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -33,6 +33,9 @@ impl Delay {
         at: Instant,
         cx: &mut Context<'_>,
     ) -> Option<Poll<()>> {
+        if is_beyond(at) {
+            return Some(Poll::Pending);
+        }
         let this = self.project();
         #[cfg(feature = "tokio")]
         if let Some(polled) = this.native.poll(at, cx) {

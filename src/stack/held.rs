@@ -37,18 +37,11 @@ enum State<T, M> {
     Out,
     /// The value was given back for the exit.
     Back(T),
-    /// The exit's turn came before the value was back.
-    Awaited(Awaited<M>),
+    /// The exit's turn came before the value was back: the function that makes the exit for it, and the number of the stack, by
+    /// which its exits are sorted.
+    Awaited { later: M, home: Option<Arc<Node>>, number: u64 },
     /// The exit has taken the value; or the `Held` has taken the function of the exit.
     Gone,
-}
-
-struct Awaited<M> {
-    /// The function that makes the exit.
-    later: M,
-    home: Option<Arc<Node>>,
-    /// The number of the stack, by which its exits are sorted.
-    number: u64,
 }
 
 /// The function that makes an exit for a value that comes late: `Send`, or staying on its thread.
@@ -132,7 +125,7 @@ impl<T, M: Later<T>> Loan<T, M> {
                 before => {
                     let home = ambient::current().map(|(node, _)| node);
                     let later = later(give_back, call, why);
-                    *state = State::Awaited(Awaited { later, home, number });
+                    *state = State::Awaited { later, home, number };
                     drop(state);
                     drop(before);
                     Err(ExitError::StillHeld)
@@ -161,7 +154,7 @@ impl<T, M: Later<T>> Drop for Held<T, M> {
         let Some(value) = self.value.take() else { return };
         let mut state = self.loan.0.lock();
         match mem::replace(&mut *state, State::Gone) {
-            State::Awaited(Awaited { later, home, number }) => {
+            State::Awaited { later, home, number } => {
                 drop(state);
                 let exit = later.exit(value);
                 if let Some(home) = home {

@@ -3,6 +3,7 @@
 
 use super::{Extras, Frame, Quick, Stage};
 use crate::reason::Leaving;
+use crate::region::crowd::Abreast;
 use crate::region::exit;
 use crate::region::exits::Exit;
 use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};

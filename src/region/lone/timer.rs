@@ -1,6 +1,5 @@
 //! The timer of a lone region: it is part of the region's future, and is kept when the region gets a node.
 
-use crate::clock;
 use crate::rt::Delay;
 use crate::unwind;
 use pin_project_lite::pin_project;
@@ -60,7 +59,7 @@ impl LoneTimer for Deadline {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(Instant, Option<Poll<()>>)> {
         let this = self.project();
         let at = (*this.at)?;
-        Some((at, clock::poll_delay(this.delay, at, cx)))
+        Some((at, this.delay.poll(at, cx)))
     }
 
     fn disarm(self: Pin<&mut Self>) {

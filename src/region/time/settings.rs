@@ -14,25 +14,19 @@ use std::time::{Duration, Instant};
 /// Sets the deadline. The run reads it again, and so do the waits, here and inside, for which the change is news. A timeout
 /// that has not begun stays.
 pub(crate) fn set_deadline(node: &Node, at: Instant) {
-    write_deadline(node, at, |_| {});
-}
-
-/// As [`set_deadline`], in place of a timeout that has not begun as well: after the entry it could not be told from a deadline.
-pub(crate) fn change_deadline(node: &Node, at: Instant) {
-    write_deadline(node, at, |inner| {
-        if let Some(rest) = inner.rest_mut() {
-            rest.times.timeout = None;
-        }
-    });
-}
-
-fn write_deadline(node: &Node, at: Instant, first: impl FnOnce(&mut Inner)) {
     let panic = change_times(node, |inner| {
-        first(inner);
         let before = inner.deadline.replace(at);
         !inner.is_awaited() || inner.rest().times.is_news(before, at)
     });
     unwind::discard(panic);
+}
+
+/// As [`set_deadline`], in place of a timeout that has not begun as well: after the entry it could not be told from a deadline.
+pub(crate) fn change_deadline(node: &Node, at: Instant) {
+    if let Some(rest) = node.inner.lock().rest_mut() {
+        rest.times.timeout = None;
+    }
+    set_deadline(node, at);
 }
 
 /// The region has got a time with a request: its run and the waits, here and inside, read the times. A scope that was
