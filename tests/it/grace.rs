@@ -1,19 +1,15 @@
 //! Exits with a bound: one absolute deadline each, from the first poll on (R14).
 
-use crate::support::{Gate, Log, Reports, hand, lose, poll_once, yield_now};
+use crate::support::{Gate, Log, Reports, hand, lose, on, poll_once, yield_now};
 use moored::testing::MockClock;
 use moored::{
     CancelScope, Cause, Clock, ExitFailure, ExitStack, Failure, TaskGroup, current_deadline, task,
 };
-use std::future::{Future, pending, ready};
+use std::future::{pending, ready};
 use std::task::Poll;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn on<F: Future>(clock: &MockClock, body: F) -> F::Output {
-    moored::testing::hand(task(body).clock(clock.clone())).drive_with(clock)
-}
 
 fn timed_out<E>(failure: &Failure<E>) -> Vec<Duration> {
     let of = |cause: &Cause<E>| match cause {

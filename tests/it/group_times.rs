@@ -1,24 +1,18 @@
 //! A group is a cancel scope: its deadline, its grace, its shield, over the body and the children (R11, R12, R13).
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
-use crate::support::{Executor, Gate, Log, hand, panic_text, yield_now};
+use crate::support::{Executor, Gate, Log, hand, on, panic_text, yield_now};
 use moored::testing::MockClock;
 use moored::{
     CancelScope, Cause, ChildError, Clock, ExitStack, Failure, ReasonKind, Sleep, TaskGroup, local,
     stop_requested, task,
 };
-use std::future::{Future, pending};
+use std::future::pending;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn on<F: Future>(clock: &MockClock, body: F) -> F::Output {
-    let ended = moored::testing::hand(task(body).clock(clock.clone())).drive_with(clock);
-    assert_eq!(clock.sleepers(), 0, "a timer is left");
-    ended
-}
 
 fn cancelled_for<E: std::fmt::Debug>(failure: &Failure<E>) -> ReasonKind {
     match failure.cause() {
@@ -435,110 +429,6 @@ fn a_local_group_has_the_same_times() {
     assert!(held.unwrap().unwrap().is_ok());
     let group: local::TaskGroup<'_, ()> = local::TaskGroup::new().deadline(start);
     drop(group);
-}
-
-#[test]
-fn r11_children_see_the_deadline_of_their_group() {
-    let clock = MockClock::new();
-    let start = clock.now();
-    let seen = Arc::new(Mutex::new(None));
-    on(&clock, async {
-        let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(SECOND);
-        group.spawn(async {
-            *seen.lock().unwrap() = moored::current_deadline();
-            Ok(())
-        });
-        group.run(async { Ok(()) }).await.unwrap();
-    });
-    assert_eq!(*seen.lock().unwrap(), Some(start + SECOND));
-}
-
-// The end of a grace, as the code inside sees it.
-
-#[test]
-fn r13_the_current_deadline_is_the_end_of_a_grace_that_runs() {
-    let clock = MockClock::new();
-    let start = clock.now();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let see = || seen.lock().unwrap().push(moored::current_deadline());
-    on(&clock, async {
-        let scope = CancelScope::new().timeout(9 * SECOND).grace(SECOND);
-        let run = scope.run(async {
-            see();
-            scope.stop();
-            see();
-            // Regions inside see it, but a shield hides it.
-            CancelScope::new().run(async { see() }).await.unwrap();
-            moored::shield(async { see() }).await;
-        });
-        run.await.unwrap();
-    });
-    let (far, near) = (Some(start + 9 * SECOND), Some(start + SECOND));
-    assert_eq!(*seen.lock().unwrap(), [far, near, near, None]);
-}
-
-#[test]
-fn r13_children_see_when_the_grace_of_their_group_ends() {
-    let (clock, executor) = (MockClock::new(), Executor::new());
-    let start = clock.now();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let child = || {
-        let seen = Arc::clone(&seen);
-        async move {
-            stop_requested().await;
-            seen.lock().unwrap().push(moored::current_deadline());
-            Ok(())
-        }
-    };
-    let group: TaskGroup<'_, ()> = TaskGroup::new().grace(SECOND);
-    let mut run = hand(
-        task(group.run(async {
-            group.spawn(child());
-            group.spawn_on(&executor, child());
-            Ok(())
-        }))
-        .clock(clock.clone()),
-    );
-    run.pending();
-    executor.run();
-    group.stop();
-    run.pending();
-    clock.advance(SECOND / 2);
-    executor.run();
-    run.drive().unwrap();
-    assert_eq!(*seen.lock().unwrap(), [Some(start + SECOND); 2]);
-}
-
-#[test]
-fn r12_inside_a_shield_whose_grace_runs_the_current_deadline_is_its_end() {
-    let clock = MockClock::new();
-    let start = clock.now();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let see = || seen.lock().unwrap().push(moored::current_deadline());
-    on(&clock, async {
-        let scope = CancelScope::new();
-        let shield = CancelScope::new().shielded().grace(SECOND);
-        let run = scope.run(shield.run(async {
-            see();
-            scope.cancel();
-            see();
-        }));
-        run.await.unwrap().unwrap();
-    });
-    assert_eq!(*seen.lock().unwrap(), [None, Some(start + SECOND)]);
-}
-
-#[test]
-fn r11_the_deadline_of_a_shielded_entered_scope_is_seen_inside() {
-    let clock = MockClock::new();
-    let start = clock.now();
-    let seen = on(&clock, async {
-        let scope = CancelScope::new().shielded().timeout(SECOND).enter().unwrap();
-        let seen = scope.run(async { moored::current_deadline() }).await.unwrap();
-        scope.exit().unwrap();
-        seen
-    });
-    assert_eq!(seen, Some(start + SECOND));
 }
 
 #[test]

@@ -54,6 +54,8 @@ mod new_executor_children;
 mod observed;
 #[cfg(feature = "inspect")]
 mod observed_depths;
+#[cfg(feature = "inspect")]
+mod observed_exits;
 mod outermost;
 mod outermost_times;
 mod outside;
@@ -72,6 +74,7 @@ mod runtimes;
 mod scope;
 mod scope_times;
 mod second_panic;
+mod seen_deadlines;
 mod shapes;
 mod shield;
 mod shield_grace;
@@ -87,9 +90,11 @@ mod task;
 mod teach;
 mod thread_end;
 mod threads;
+mod time_limits;
 mod told;
 mod turns;
 mod unseen;
 mod unwinding;
 mod waiting_children;
 mod waits;
+mod woken_children;

@@ -1,21 +1,15 @@
 //! A stop with a grace of its own, and the deadline that others share (R10, R11, R13).
 
-use crate::support::{Log, hand};
+use crate::support::{Log, hand, on};
 use moored::testing::MockClock;
 use moored::{
     CancelHandle, CancelScope, Cancelled, Clock, ExitStack, ReasonKind, TaskGroup,
     is_stop_requested, local, shield, stop_requested, task,
 };
-use std::future::{Future, pending};
+use std::future::pending;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn on<F: Future>(clock: &MockClock, body: F) -> F::Output {
-    let ended = moored::testing::hand(task(body).clock(clock.clone())).drive_with(clock);
-    assert_eq!(clock.sleepers(), 0, "a timer is left");
-    ended
-}
 
 #[test]
 fn r13_a_stop_within_asks_at_once_and_cancels_when_its_grace_is_over() {

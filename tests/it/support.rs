@@ -1,5 +1,6 @@
 //! Helpers: polling by hand, counters, a log, an executor.
 
+use moored::testing::MockClock;
 use moored::{BoxTask, Misuse, Refused, Spawn, TaskId, WrongTask, task};
 use std::cell::Cell;
 use std::future::Future;
@@ -369,6 +370,13 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 pub(crate) async fn lose<F: Future>(loser: F) {
     let mut loser = Box::pin(loser);
     assert!(poll_once(&mut loser).await.is_pending(), "the loser won");
+}
+
+/// Runs `body` as a task with a clock of its own, which jumps when nothing else is left to do. No timer may be left at the end.
+pub(crate) fn on<F: Future>(clock: &MockClock, body: F) -> F::Output {
+    let ended = moored::testing::hand(task(body).clock(clock.clone())).drive_with(clock);
+    assert_eq!(clock.sleepers(), 0, "a timer is left");
+    ended
 }
 
 /// Runs `body` to its end as a task named `owner`.
