@@ -138,9 +138,15 @@ impl Named {
                 Entry::Vacant(free) => {
                     free.insert(name);
                 }
-                Entry::Occupied(first) if *first.get() == name => named.warnings.push(format!(
-                    "there is more than one {kind} {name:?}: the first one has the name"
-                )),
+                Entry::Occupied(first) if *first.get() == name => {
+                    named.warnings.push(format!(
+                        "there is more than one {kind} {name:?}: the first one has the name"
+                    ));
+                    // Another one of the name can never be asked for, and models refuse two tools with one name.
+                    if let ComponentKind::Tool | ComponentKind::Prompt = kind {
+                        continue;
+                    }
+                }
                 Entry::Occupied(first) => {
                     let first = first.get();
                     let what = format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use rmcp::model::{MetaObject, PaginatedRequestParams};
+use rmcp::model::{MetaObject, PaginatedRequestParams, ProtocolVersion};
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -83,8 +83,11 @@ pub(crate) async fn read(
     recorder: &Recorder,
 ) -> Result<Offers, Gone> {
     let wanted = |kind| kinds.contains(&kind);
-    let capabilities = peer.peer_info().map(|info| info.capabilities.clone()).unwrap_or_default();
-    let tools = pages(List::Tools, page_cap, recorder, |params| async move {
+    let info = peer.peer_info();
+    let capabilities = info.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
+    let is_modern = info.is_some_and(|it| it.protocol_version >= ProtocolVersion::V_2026_07_28);
+    let empty = if is_modern { Empty::IsCursor } else { Empty::Ends };
+    let tools = pages(List::Tools, page_cap, empty, recorder, |params| async move {
         let page = peer.list_tools(params).await?;
         let mut findings = found(sieve, page.meta.as_ref(), &page.tools);
         // In the newer era the protocol requires clients to drop a tool with a bad header, and rmcp
@@ -93,17 +96,17 @@ pub(crate) async fn read(
         findings.drop_all_but(&kept);
         Ok(Page { findings, next: page.next_cursor })
     });
-    let prompts = pages(List::Prompts, page_cap, recorder, |params| async move {
+    let prompts = pages(List::Prompts, page_cap, empty, recorder, |params| async move {
         let page = peer.list_prompts(params).await?;
         let findings = found(sieve, page.meta.as_ref(), &page.prompts);
         Ok(Page { findings, next: page.next_cursor })
     });
-    let resources = pages(List::Resources, page_cap, recorder, |params| async move {
+    let resources = pages(List::Resources, page_cap, empty, recorder, |params| async move {
         let page = peer.list_resources(params).await?;
         let findings = found(sieve, page.meta.as_ref(), &page.resources);
         Ok(Page { findings, next: page.next_cursor })
     });
-    let templates = pages(List::Templates, page_cap, recorder, |params| async move {
+    let templates = pages(List::Templates, page_cap, empty, recorder, |params| async move {
         let page = peer.list_resource_templates(params).await?;
         let findings = found(sieve, page.meta.as_ref(), &page.resource_templates);
         Ok(Page { findings, next: page.next_cursor })
@@ -168,10 +171,26 @@ struct Page {
     next: Option<String>,
 }
 
+/// The meaning of an empty cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    /// It is one like others, as the newer era requires.
+    IsCursor,
+    /// There is no further page: some servers of the older era, which says nothing of it, mark the last one so.
+    Ends,
+}
+
+/// Whether a page that was asked for with an empty cursor is the first one once more: its server has meant the end.
+fn is_again(before: &[Offer], page: &[Offer]) -> bool {
+    let known: HashSet<&str> = before.iter().map(|offer| &*offer.wire).collect();
+    !page.is_empty() && page.iter().all(|offer| known.contains(&*offer.wire))
+}
+
 /// All pages of one list. It ends early, with a warning, if a page cannot be read or the pages do not end.
 async fn pages<F>(
     list: List,
     cap: usize,
+    empty: Empty,
     recorder: &Recorder,
     page: impl Fn(Option<PaginatedRequestParams>) -> F,
 ) -> Result<Offers, Gone>
@@ -186,16 +205,25 @@ where
             1 => list.method().to_owned(),
             _ => format!("{}, page {number}", list.method()),
         };
+        let by_empty = cursor.as_deref() == Some("");
         let params = PaginatedRequestParams::default().with_cursor(cursor.take());
         let failed = match page(Some(params)).await.map_err(call_failure) {
             Ok(page) => {
+                let before = read.all.len();
                 read.all.extend(page.findings.items.into_iter().map(|item| list.offer(item)));
+                if by_empty && is_again(&read.all[..before], &read.all[before..]) {
+                    read.all.truncate(before);
+                    return Ok(read);
+                }
                 for warning in page.findings.warnings {
                     recorder.warn(format!("{place}: {warning}"));
                 }
                 match (page.findings.fault, page.next) {
                     (Some(why), _) => Fault::new(Outcome::ProtocolError, why),
                     (None, None) => return Ok(read),
+                    (None, Some(next)) if next.is_empty() && empty == Empty::Ends => {
+                        return Ok(read);
+                    }
                     (None, Some(next)) => {
                         if !seen.insert(next.clone()) {
                             recorder.warn(format!("{place}: the list repeats its cursor {next:?}"));
@@ -213,6 +241,8 @@ where
             {
                 return Ok(read);
             }
+            // So has a server that refuses it.
+            Err(CallFailure::Rejected { .. }) if by_empty => return Ok(read),
             Err(CallFailure::Rejected { code, message, .. }) => rejected(number, code, &message),
             Err(CallFailure::Failed(fault)) => fault,
         };

@@ -84,8 +84,68 @@ async fn a_repeating_cursor_ends_the_list_with_a_warning() {
         let group = brisk_group();
         let info = group.connect(at("s", &server.url)).await.expect("up");
         assert!(info.warnings.iter().any(|it| it.contains("repeats its cursor")), "{info:?}");
-        assert_eq!(info.tools, 2);
+        // Both pages have the same tool.
+        assert_eq!(info.tools, 1);
         group.close().await;
+    })
+    .await;
+}
+
+/// A page of tools, whose next one has an empty cursor.
+fn page_before_empty(request: &Request, name: &str) -> Reply {
+    result(
+        request,
+        json!({
+            "resultType": "complete", "ttlMs": 0, "cacheScope": "private", "nextCursor": "",
+            "tools": [{"name": name, "inputSchema": {"type": "object"}}],
+        }),
+    )
+}
+
+#[tokio::test]
+async fn an_empty_cursor_is_one_like_others_in_the_newer_era_and_the_end_in_the_older_one() {
+    within_limit(async {
+        let paged =
+            Server::start(|request| match (request.rpc.as_str(), &request.params["cursor"]) {
+                ("tools/list", Value::Null) => page_before_empty(request, "first"),
+                _ => modern(request),
+            })
+            .await;
+        let marked = Server::start(|request| match request.rpc.as_str() {
+            "tools/list" => page_before_empty(request, "first"),
+            _ => modern(request),
+        })
+        .await;
+        let refusing =
+            Server::start(|request| match (request.rpc.as_str(), &request.params["cursor"]) {
+                ("tools/list", Value::Null) => page_before_empty(request, "first"),
+                ("tools/list", _) => Reply::json(json!({"jsonrpc": "2.0", "id": request.id,
+                "error": {"code": -32602, "message": "no such cursor"}})),
+                _ => modern(request),
+            })
+            .await;
+        let older =
+            Server::start(|request| match (request.rpc.as_str(), &request.params["cursor"]) {
+                ("tools/list", Value::Null) => page_before_empty(request, "first"),
+                _ => legacy(request),
+            })
+            .await;
+        let group = brisk_group();
+        for (name, server, tools, requests) in [
+            ("paged", &paged, 2, 2),
+            ("marked", &marked, 1, 2),
+            ("refusing", &refusing, 1, 2),
+            ("older", &older, 1, 1),
+        ] {
+            let info = group.connect(at(name, &server.url)).await.expect("up");
+            assert_eq!(
+                (info.tools, server.requested("tools/list").len()),
+                (tools, requests),
+                "{name}"
+            );
+            assert!(info.warnings.is_empty(), "{name}: {info:?}");
+        }
+        assert!(group.close().await.all_well());
     })
     .await;
 }

@@ -149,6 +149,8 @@ async fn a_name_that_a_server_lists_twice_belongs_to_the_first_with_a_warning() 
             info.warnings,
             [r#"there is more than one tool "echo": the first one has the name"#]
         );
+        // A model refuses a list with two tools of one name.
+        assert_eq!((hooked(&group), info.tools), (vec!["s__echo".to_owned()], 1));
         assert!(call(&group, "s__echo").await);
         assert!(group.close().await.clean);
     })

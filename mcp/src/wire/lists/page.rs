@@ -81,9 +81,8 @@ pub(super) fn page(list: List, result: Value) -> (ServerResult, Findings) {
         }
     };
     match fields.get("nextCursor") {
-        // Some servers mark the last page with an empty cursor.
-        Some(Value::String(cursor)) if !cursor.is_empty() => {}
-        None | Some(Value::Null | Value::String(_)) => drop(fields.remove("nextCursor")),
+        None | Some(Value::String(_)) => {}
+        Some(Value::Null) => drop(fields.remove("nextCursor")),
         Some(other) => {
             let text =
                 format!("`nextCursor` is {}, not a string: what follows is lost", kind(other));
@@ -273,10 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_cursor_ends_the_list() {
-        let (page, _) = page(List::Prompts, json!({"prompts": [], "nextCursor": ""}));
-        let ServerResult::ListPromptsResult(page) = page else { panic!("{page:?}") };
-        assert_eq!(page.next_cursor, None);
+    fn a_cursor_that_is_null_ends_the_list_and_an_empty_one_is_kept() {
+        for (cursor, kept) in [(Value::Null, None), (json!(""), Some(""))] {
+            let (page, _) = page(List::Prompts, json!({"prompts": [], "nextCursor": cursor}));
+            let ServerResult::ListPromptsResult(page) = page else { panic!("{page:?}") };
+            assert_eq!(page.next_cursor.as_deref(), kept);
+        }
     }
 
     #[test]
