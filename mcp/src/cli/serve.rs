@@ -145,6 +145,7 @@ fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
     if !options.path.starts_with('/') {
         return Err(format!("--path is {:?}, and a path begins with a slash", args.path));
     }
+    unreachable(args)?;
     if args.drain >= args.limits.budget {
         let (drain, budget) = (show_duration(args.drain), show_duration(args.limits.budget));
         return Err(format!(
@@ -168,6 +169,45 @@ fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
         )),
         _ => Ok(options),
     }
+}
+
+/// Finds what no request could ever match.
+///
+/// # Errors
+///
+/// One sentence, which names the option.
+fn unreachable(args: &ServeArgs) -> Result<(), String> {
+    let path = &args.path;
+    if !path.parse::<http::Uri>().is_ok_and(|uri| uri.path() == path) {
+        return Err(format!("--path is {path:?}, which is no path as requests write it"));
+    }
+    if path.trim_end_matches('/') == "/health" {
+        return Err("--path is /health, where the gateway tells how the servers are doing".into());
+    }
+    if let Some(wrong) = args.allow_origin.iter().find(|it| !is_origin(it)) {
+        return Err(format!(
+            "--allow-origin is {wrong:?}, and an origin is a scheme and a name, such as https://app.example"
+        ));
+    }
+    if let Some(wrong) = args.allow_host.iter().find(|it| !is_name(it)) {
+        return Err(format!("--allow-host is {wrong:?}, and it takes a name without a port"));
+    }
+    Ok(())
+}
+
+/// Whether a page can have this origin. `null` is that of a page without an address.
+fn is_origin(text: &str) -> bool {
+    let rest = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
+    let is_host = |rest: &str| {
+        !rest.is_empty() && !rest.contains(['/', '?', '#', '@', '*']) && !rest.contains(' ')
+    };
+    text == "null" || rest.is_some_and(|(_, rest)| is_host(rest))
+}
+
+/// Whether `Host` can contain this name.
+fn is_name(text: &str) -> bool {
+    let host = text.parse::<http::uri::Authority>();
+    !text.contains('*') && host.is_ok_and(|host| host.host() == text)
 }
 
 /// Prints the address of the endpoint: on stdout, unless that is for one JSON object.

@@ -121,6 +121,20 @@ fn what_cannot_be_served_is_said_before_anything_is_started() {
             "NOT_SET_ANYWHERE",
         ),
         (&[&config, "--listen", "127.0.0.1:0", "--path", "mcp"], "slash"),
+        (&[&config, "--listen", "127.0.0.1:0", "--path", "/health"], "/health"),
+        (&[&config, "--listen", "127.0.0.1:0", "--path", "/a b"], "no path"),
+        (&[&config, "--listen", "127.0.0.1:0", "--path", "/a?b"], "no path"),
+        (
+            &[&config, "--listen", "127.0.0.1:0", "--allow-origin", "https://x/"],
+            "a scheme and a name",
+        ),
+        (
+            &[&config, "--listen", "127.0.0.1:0", "--allow-origin", "app.example"],
+            "a scheme and a name",
+        ),
+        (&[&config, "--listen", "127.0.0.1:0", "--allow-origin", "*"], "a scheme and a name"),
+        (&[&config, "--listen", "127.0.0.1:0", "--allow-host", "x:1"], "without a port"),
+        (&[&config, "--listen", "127.0.0.1:0", "--allow-host", "*"], "without a port"),
         (&[&config, "--drain", "5s"], "--budget"),
         (&[&config, "--stdio", "--listen", "127.0.0.1:0"], "cannot be used with"),
     ] {
