@@ -63,7 +63,7 @@ impl Service<RoleServer> for Front {
                 }
                 let params = serde_json::to_value(set.params).unwrap_or_default();
                 let level = serde_json::from_value(params["level"].clone());
-                let level = level.map_err(|_| unreadable("logging/setLevel"))?;
+                let level = level.map_err(|_| unreadable("logging/setLevel", modern))?;
                 self.client.set_log_level(level);
                 self.core.want_logs(level);
                 return Ok(ServerResult::empty(()));
@@ -77,7 +77,9 @@ impl Service<RoleServer> for Front {
                 drop(subscribed);
                 return Ok(ServerResult::empty(()));
             }
-            ClientRequest::CustomRequest(request) => return Err(unreadable(&request.method)),
+            ClientRequest::CustomRequest(request) => {
+                return Err(unreadable(&request.method, modern));
+            }
             other => {
                 return tokio::select! {
                     biased;
@@ -185,7 +187,7 @@ fn is_modern(
 }
 
 /// The error of a request that has the form of no request: its method is unknown, or its parameters cannot be read.
-fn unreadable(method: &str) -> ErrorData {
+fn unreadable(method: &str, modern: bool) -> ErrorData {
     const SPOKEN: [&str; 12] = [
         "completion/complete",
         "initialize",
@@ -200,7 +202,7 @@ fn unreadable(method: &str) -> ErrorData {
         "tools/call",
         "tools/list",
     ];
-    if SPOKEN.contains(&method) {
+    if SPOKEN.contains(&method) || (modern && method == "subscriptions/listen") {
         let why = format!("the parameters of {method} cannot be read");
         return ErrorData::invalid_params(why, None);
     }

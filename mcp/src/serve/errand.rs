@@ -9,7 +9,7 @@ use rmcp::model::{
     CustomNotification, CustomRequest, GetExtensions, RequestId, ServerNotification, ServerRequest,
 };
 use rmcp::service::{OriginatingRequestId, Peer, PeerRequestOptions, RoleServer, ServiceError};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -189,7 +189,8 @@ impl Drop for Unanswered<'_> {
 /// Passes a notification to a client, unchanged. A client that does not read delays the others for a bounded time only.
 pub(super) async fn tell(peer: &Peer<RoleServer>, method: &str, params: Value) {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-    let params = Some(params).filter(|params| !params.is_null());
+    // rmcp writes parameters that are not there as `null`, which is no message.
+    let params = Some(if params.is_null() { json!({}) } else { params });
     let told = ServerNotification::CustomNotification(CustomNotification::new(method, params));
     let _gone_or_slow = tokio::time::timeout(PATIENCE, peer.send_notification(told)).await;
 }

@@ -32,6 +32,23 @@ pub(super) fn of_call(error: CallError) -> ErrorData {
     }
 }
 
+/// The error that a server has answered with, for a client of an era.
+///
+/// The codes for a header and for a revision concern the gateway's own request: a client that got them would take its own
+/// headers for wrong, or the gateway for one that does not speak its revision. Two codes of the older era must not be sent in
+/// the newer one, which has -32602 for a resource that is not there, and no code for an address to visit.
+pub(super) fn fit(mut error: ErrorData, modern: bool) -> ErrorData {
+    error.code = match error.code {
+        ErrorCode::HEADER_MISMATCH | ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => {
+            ErrorCode::INTERNAL_ERROR
+        }
+        ErrorCode(-32002) if modern => ErrorCode::INVALID_PARAMS,
+        ErrorCode(-32042) if modern => ErrorCode::INTERNAL_ERROR,
+        code => code,
+    };
+    error
+}
+
 /// The error of a request for a component of a server that is not connected.
 pub(super) fn of_away(away: &Away) -> ErrorData {
     match &away.state {

@@ -150,7 +150,10 @@ impl Core {
         };
         let incoming = match message::read(&text) {
             Ok(incoming) => incoming,
-            Err(unreadable) => return body::json(StatusCode::BAD_REQUEST, &unreadable.answer()),
+            Err(unreadable) => {
+                self.fail_questions(headers, &unreadable).await;
+                return body::json(StatusCode::BAD_REQUEST, &unreadable.answer());
+            }
         };
         let named = text_of(headers, &VERSION);
         let disagree = incoming.version().is_some_and(|version| named != Some(version));
@@ -193,6 +196,10 @@ impl Core {
             }
             if !message::is_known(version) {
                 return Err(message::unknown_version(version));
+            }
+            if !incoming.has_capabilities() {
+                let why = format!("the request's _meta lacks {}", message::CAPABILITIES_KEY);
+                return Err(ErrorData::invalid_params(why, None));
             }
         }
         headers::check(headers, &incoming.raw, |tool| {

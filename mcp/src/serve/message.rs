@@ -3,7 +3,7 @@
 //! A client's answer to a question is passed on as plain JSON, so that no field of it is lost.
 
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientResult, CustomResult, ErrorCode, ErrorData,
+    ClientCapabilities, ClientJsonRpcMessage, ClientResult, CustomResult, ErrorCode, ErrorData,
     InitializeRequestParams, JsonRpcError, JsonRpcResponse, JsonRpcVersion2_0, ProtocolVersion,
     RequestId,
 };
@@ -15,6 +15,8 @@ use crate::wire::skeleton::Skeleton;
 
 /// The key in `_meta` under which a message of the newer era names its revision.
 pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+/// The key in `_meta` under which it names what its client can do.
+pub(super) const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// A message of a client.
 #[derive(Debug)]
@@ -23,17 +25,41 @@ pub(super) struct Incoming {
     pub(super) message: ClientJsonRpcMessage,
 }
 
-/// The reason why a text is no message, and its id if one can be read.
+/// The reason why a text is no message, and its id if it is a request and one can be read.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     pub(super) id: Option<RequestId>,
     pub(super) error: ErrorData,
+    /// The questions of the gateway that the text answers. Their ids are not those of requests of the client.
+    questions: Vec<RequestId>,
 }
 
 impl Unreadable {
+    pub(super) fn new(id: Option<RequestId>, error: ErrorData) -> Self {
+        Self { id, error, questions: Vec::new() }
+    }
+
+    /// With the outline of the text, which has the ids in it.
+    pub(super) fn with(outline: &Skeleton, error: ErrorData) -> Self {
+        let is_answer = outline.has_answer();
+        let answered = outline.answers().filter(|_| is_answer).cloned();
+        Self { id: outline.request().cloned(), error, questions: answered.collect() }
+    }
+
     /// The answer.
     pub(super) fn answer(self) -> JsonRpcError {
         JsonRpcError::new(self.id, self.error)
+    }
+
+    /// The failure of each question that the text answers: nobody else tells those who wait for the answer.
+    pub(super) fn failures(&self) -> impl Iterator<Item = ClientJsonRpcMessage> + use<> {
+        let error = ErrorData::internal_error(
+            format!("the client's answer cannot be read: {}", self.error.message),
+            None,
+        );
+        let failure =
+            move |id| ClientJsonRpcMessage::Error(JsonRpcError::new(Some(id), error.clone()));
+        self.questions.clone().into_iter().map(failure)
     }
 }
 
@@ -42,21 +68,26 @@ pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     let raw: Value = serde_json::from_slice(text).map_err(|error| {
         let error = ErrorData::parse_error(format!("the message is no JSON: {error}"), None);
-        Unreadable { id: Skeleton::of(text).request().cloned(), error }
+        Unreadable::with(&Skeleton::of(text), error)
     })?;
     let id = RequestId::deserialize(&raw["id"]).ok();
-    let wrong = |id: &Option<RequestId>, why: String| Unreadable {
-        id: id.clone(),
-        error: ErrorData::invalid_request(why, None),
+    let is_request = raw["method"].is_string();
+    let is_answer = !is_request && (raw.get("result").is_some() || raw.get("error").is_some());
+    let wrong = |id: &Option<RequestId>, why: String| {
+        let mut wrong = Unreadable::new(id.clone(), ErrorData::invalid_request(why, None));
+        if is_answer {
+            wrong.questions.extend(wrong.id.take());
+        }
+        wrong
     };
     if raw.is_array() {
         let why = "batches are not part of the protocol: send one message at a time";
-        return Err(wrong(&None, why.into()));
+        let error = ErrorData::invalid_request(why, None);
+        return Err(Unreadable { id: None, ..Unreadable::with(&Skeleton::of(text), error) });
     }
     if raw["jsonrpc"] != "2.0" {
         return Err(wrong(&id, r#"the message has no "jsonrpc": "2.0""#.into()));
     }
-    let is_request = raw["method"].is_string();
     if is_request && raw.get("id").is_some() && id.is_none() {
         return Err(wrong(&None, r#""id" has to be a string or an integer"#.into()));
     }
@@ -66,7 +97,7 @@ pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
         && let Err(error) = InitializeRequestParams::deserialize(&raw["params"])
     {
         let why = format!("the parameters of initialize cannot be read: {error}");
-        return Err(Unreadable { id, error: ErrorData::invalid_params(why, None) });
+        return Err(Unreadable::new(id, ErrorData::invalid_params(why, None)));
     }
     let message = match (&id, raw.get("result")) {
         (Some(id), Some(result)) if !is_request => {
@@ -96,6 +127,11 @@ impl Incoming {
             ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
             _ => None,
         }
+    }
+
+    /// Whether the message itself names the capabilities of its client, which the newer era requires of a request.
+    pub(super) fn has_capabilities(&self) -> bool {
+        ClientCapabilities::deserialize(&self.raw["params"]["_meta"][CAPABILITIES_KEY]).is_ok()
     }
 
     /// The revision that the message itself names.
@@ -149,6 +185,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":1}"#, "no request"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{}}"#, "no request"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "of initialize cannot be read"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#,
@@ -179,6 +216,30 @@ mod tests {
             let wrong = read(&text).expect_err("it is broken");
             let shown = String::from_utf8_lossy(&text);
             assert_eq!(wrong.id, id.map(RequestId::Number), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_broken_answer_is_the_failure_of_its_question_and_the_answer_of_no_request() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":7,"error":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":"no"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":"x","message":"m"}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":null,"error":{"code":1}}"#,
+            r#"{"id":7,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"x":1,}}"#,
+            r#"[{"jsonrpc":"2.0","id":7,"result":{}}]"#,
+        ] {
+            let wrong = read(text.as_bytes()).expect_err("it is broken");
+            assert_eq!(wrong.id, None, "{text}");
+            let failed: Vec<_> = wrong.failures().collect();
+            let [ClientJsonRpcMessage::Error(failed)] = &failed[..] else { panic!("{failed:?}") };
+            assert_eq!(failed.id, Some(RequestId::Number(7)), "{text}");
+            assert!(failed.error.message.contains("cannot be read"), "{text}: {failed:?}");
+        }
+        for text in [r#"{"jsonrpc":"2.0","id":7,"method":"ping","params":[]}"#, "[]", "hello"] {
+            let wrong = read(text.as_bytes()).expect_err("it is broken");
+            assert_eq!(wrong.failures().count(), 0, "{text}");
         }
     }
 

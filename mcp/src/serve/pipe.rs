@@ -116,19 +116,40 @@ async fn receive(
             Ok(Line::TooLong(outline)) => {
                 let why = format!("the line has more than {limit} bytes");
                 let error = ErrorData::invalid_request(why, None);
-                Err(Unreadable { id: outline.request().cloned(), error })
+                Err(Unreadable::with(&outline, error))
             }
             Ok(Line::End) | Err(_) => return,
         };
         let message = message.and_then(|incoming| ids.heard(incoming.message));
         let sent = match message {
             Ok(message) => read.send(message).await.is_ok(),
-            Err(unreadable) => errors.send(written(&unreadable.answer())).await.is_ok(),
+            Err(unreadable) => {
+                let mut failures = unreadable.failures().peekable();
+                if failures.peek().is_none() {
+                    errors.send(written(&unreadable.answer())).await.is_ok()
+                } else {
+                    // An answer has no answer.
+                    pass_on(failures, &read).await
+                }
+            }
         };
         if !sent {
             return;
         }
     }
+}
+
+/// Hands all messages over; `false` if nobody takes them any more.
+async fn pass_on(
+    messages: impl Iterator<Item = ClientJsonRpcMessage>,
+    read: &mpsc::Sender<ClientJsonRpcMessage>,
+) -> bool {
+    for message in messages {
+        if read.send(message).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The ids of the requests that have no answer.
@@ -155,7 +176,7 @@ impl Ids {
         if is_new {
             return Ok(message);
         }
-        Err(Unreadable { id: request_id(&message).cloned(), error: message::id_in_use() })
+        Err(Unreadable::new(request_id(&message).cloned(), message::id_in_use()))
     }
 
     /// The request is about to be answered.

@@ -280,7 +280,8 @@ impl Caller {
         method: String,
         params: Map<String, Value>,
     ) -> Result<(), CallFailure> {
-        let params = Some(params).filter(|params| !params.is_empty()).map(Value::Object);
+        // rmcp writes parameters that are not there as `null`, which is no message.
+        let params = Some(Value::Object(params));
         let told = ClientNotification::CustomNotification(CustomNotification::new(method, params));
         self.peer.send_notification(told).await.map_err(call_failure)
     }

@@ -12,14 +12,14 @@ use crate::support::{Raw, Served, at, brisk, come_true, fleet_server, initialize
 use crate::support::{until, within_limit};
 
 /// A client at a pipe that reads and writes lines by itself.
-struct Line {
+pub(crate) struct Line {
     read: BufReader<ReadHalf<DuplexStream>>,
     write: WriteHalf<DuplexStream>,
 }
 
 impl Line {
     /// `room` bytes are on their way to the client before the gateway has to wait.
-    fn to(gateway: &Gateway, room: usize) -> Self {
+    pub(crate) fn to(gateway: &Gateway, room: usize) -> Self {
         let (ours, theirs) = tokio::io::duplex(room);
         let gateway = gateway.clone();
         tokio::spawn(async move {
@@ -30,18 +30,23 @@ impl Line {
         Self { read: BufReader::new(read), write }
     }
 
-    async fn send(&mut self, message: &Value) {
-        self.write.write_all(format!("{message}\n").as_bytes()).await.expect("written");
+    pub(crate) async fn send(&mut self, message: &Value) {
+        self.say(&message.to_string()).await;
     }
 
-    async fn next(&mut self) -> Value {
+    /// Sends a line, which may be no message.
+    pub(crate) async fn say(&mut self, line: &str) {
+        self.write.write_all(format!("{line}\n").as_bytes()).await.expect("written");
+    }
+
+    pub(crate) async fn next(&mut self) -> Value {
         let mut line = String::new();
         self.read.read_line(&mut line).await.expect("a line");
         serde_json::from_str(&line).expect("a message")
     }
 
     /// Reads until a message for which `is_it` holds has come; returns those before.
-    async fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub(crate) async fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut before = Vec::new();
         loop {
             let message = self.next().await;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod begins;
+mod broken;
 mod changes;
 mod clients;
 mod command;

@@ -14,14 +14,14 @@ use crate::support::{
     Raw, Served, Serving, at, come_true, initialize, options, real, within_limit,
 };
 
-const ELICIT: &str = "elicitation/create";
+pub(crate) const ELICIT: &str = "elicitation/create";
 
-fn form(message: &str) -> Value {
+pub(crate) fn form(message: &str) -> Value {
     json!({"message": message, "requestedSchema": {"type": "object", "properties": {}}})
 }
 
 /// A server that asks, of the older era or of the newer one.
-async fn asker(name: &str, modern: bool) -> (ServerParams, Serving) {
+pub(crate) async fn asker(name: &str, modern: bool) -> (ServerParams, Serving) {
     let legacy = ProtocolVersion::known_up_to(&ProtocolVersion::LATEST_WITH_INITIALIZE);
     let versions = if modern { ProtocolVersion::KNOWN_VERSIONS } else { legacy };
     // The notifications that it gets are not needed.
@@ -31,7 +31,7 @@ async fn asker(name: &str, modern: bool) -> (ServerParams, Serving) {
 }
 
 /// The arguments that make such a server ask.
-fn asking(modern: bool, method: &str, params: Value) -> Value {
+pub(crate) fn asking(modern: bool, method: &str, params: Value) -> Value {
     if modern {
         json!({"wanted": {"k": {"method": method, "params": params}}})
     } else {

@@ -194,6 +194,30 @@ async fn an_idle_session_ends_with_its_calls_and_one_in_use_does_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_cancels_a_call_does_not_read_that_its_session_is_over() {
+    within_limit(async {
+        let (server, _gate) = gated().await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
+        let session = served.session().await;
+        let post = |message: Value| Raw::post(&message).with("Mcp-Session-Id", &session);
+        let cancel = async {
+            come_true(async || count(&server, "POST tools/call") == 1).await;
+            let params = json!({"requestId": 1});
+            let told =
+                json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+            assert_eq!(served.ask(post(told)).await.status, 202);
+        };
+        // It takes one object for an answer.
+        let (answer, ()) = tokio::join!(served.ask(post(call(1))), cancel);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.body.contains("was cancelled"), "{answer:?}");
+        let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+        assert_eq!(served.ask(post(ping)).await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_session_that_its_client_ends_cancels_its_calls() {
     within_limit(async {
         let (server, _gate) = gated().await;

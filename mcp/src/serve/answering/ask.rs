@@ -53,6 +53,7 @@ pub(super) async fn answer(
     let kept = if let Wanted::Read(_) = wanted { Kept::Cacheable } else { Kept::Once };
     let is_call = matches!(wanted, Wanted::Call(..));
     let token = context.meta.get_progress_token();
+    let log = if modern { log_level(&context)? } else { front.client.log_level() };
     let owner = &front.client.owner;
     let mut running = match again {
         Some((state, responses)) => {
@@ -60,7 +61,7 @@ pub(super) async fn answer(
             running.answered(responses);
             running
         }
-        None => begin(&front, wanted, &context, modern),
+        None => begin(&front, wanted, &context, modern, log),
     };
     loop {
         // A client that has answered only some questions is asked for the rest.
@@ -70,7 +71,7 @@ pub(super) async fn answer(
             return Ok(ServerResult::CustomResult(CustomResult(question.into())));
         }
         let result = match running.go_on(&context.peer, token.as_ref()).await {
-            Came::To(result) => result?,
+            Came::To(result) => result.map_err(|error| errors::fit(error, modern))?,
             Came::Late(limit) => failed(is_call, errors::late(&running.what, limit))?,
             Came::Asking => continue,
         };
@@ -112,6 +113,7 @@ fn begin(
     wanted: Wanted,
     context: &RequestContext<RoleServer>,
     modern: bool,
+    log: Option<LogLevel>,
 ) -> Running {
     let (asking, asks) = mpsc::channel(QUESTIONS);
     let (telling, steps) = mpsc::channel(PROGRESS);
@@ -121,7 +123,6 @@ fn begin(
         (_, false) if context.extensions.get() == Some(&Taste::Object) => Way::None,
         (_, false) => Way::Request,
     };
-    let log = if modern { log_level(context) } else { front.client.log_level() };
     if let Some(level) = log.filter(|_| modern) {
         front.core.want_logs(level);
     }
@@ -148,9 +149,11 @@ fn begin(
 }
 
 /// The lowest level of the log messages that a request of the newer era asks for.
-fn log_level(context: &RequestContext<RoleServer>) -> Option<LogLevel> {
-    let level = context.meta.0.0.get("io.modelcontextprotocol/logLevel")?;
-    serde_json::from_value(level.clone()).ok()
+fn log_level(context: &RequestContext<RoleServer>) -> Result<Option<LogLevel>, ErrorData> {
+    const KEY: &str = "io.modelcontextprotocol/logLevel";
+    let Some(level) = context.meta.0.0.get(KEY) else { return Ok(None) };
+    let unknown = |_| ErrorData::invalid_params(format!("{level} in {KEY} is no level"), None);
+    serde_json::from_value(level.clone()).map(Some).map_err(unknown)
 }
 
 /// The client's metadata outside the protocol, which is passed on to the server.

@@ -6,14 +6,16 @@ use futures_util::{FutureExt, Stream, StreamExt, future, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use moored::CancelScope;
 use rmcp::ErrorData;
-use rmcp::model::{ClientJsonRpcMessage, JsonRpcError, ProtocolVersion, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, JsonRpcError, ProtocolVersion, RequestId, ServerJsonRpcMessage,
+};
 use rmcp::service::serve_server_with_ct;
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::super::answering::Front;
 use super::super::client::{Client, served};
-use super::super::message::{self, Incoming};
+use super::super::message::{self, Incoming, Unreadable};
 use super::super::{Core, accept};
 use super::body::{self, Body};
 use super::sessions::{SessionId, Use};
@@ -59,20 +61,26 @@ impl Core {
             Err(NotAsked::IdInUse) => {
                 return error_answer(StatusCode::BAD_REQUEST, id, message::id_in_use());
             }
-            // The client does not wait for this answer.
-            Err(NotAsked::TakenBack) => {
-                let error = ErrorData::internal_error("the request was cancelled", None);
-                return error_answer(StatusCode::BAD_REQUEST, id, error);
-            }
+            Err(NotAsked::TakenBack) => return taken_back(id),
         };
+        let streams = used.streams.clone();
         let events = with(for_version(events, headers), used);
         match taste {
             Taste::Stream => body::events(events, &self.flushing),
             Taste::Object => match answer_of(events).await {
                 Some(answer) => body::json(StatusCode::OK, &*answer),
-                // The session has ended, or the request was cancelled, so no client waits for an answer.
-                None => gone(id),
+                None if streams.is_over() => gone(id),
+                // A client that reads of no session would begin another one.
+                None => taken_back(id),
             },
+        }
+    }
+
+    /// A message that cannot be read was the answer to a question of the gateway: nobody waits for a better one.
+    pub(super) async fn fail_questions(&self, headers: &HeaderMap, unreadable: &Unreadable) {
+        let Ok(used) = self.session(headers) else { return };
+        for failure in unreadable.failures() {
+            let _over = used.streams.tell(failure).await;
         }
     }
 
@@ -204,8 +212,14 @@ fn no_session() -> ErrorData {
 }
 
 /// The answer for a session that does not exist any more.
-fn gone(id: Option<rmcp::model::RequestId>) -> Response<Body> {
+fn gone(id: Option<RequestId>) -> Response<Body> {
     error_answer(StatusCode::NOT_FOUND, id, no_session())
+}
+
+/// The answer to a request that was cancelled. Its client does not wait for it.
+fn taken_back(id: Option<RequestId>) -> Response<Body> {
+    let error = ErrorData::internal_error("the request was cancelled", None);
+    error_answer(StatusCode::BAD_REQUEST, id, error)
 }
 
 /// Events in a form that clients of a revision can read: before 2025-11-25 some clients take every event for a message.

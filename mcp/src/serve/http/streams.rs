@@ -150,6 +150,11 @@ impl Streams {
         true
     }
 
+    /// Whether the session is over: no message is handled any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.table.lock().is_over
+    }
+
     /// The common stream, from the first message on that no connection has read.
     pub(super) fn common(&self) -> Reader {
         Reader::unread(self.table.lock().common.clone())
