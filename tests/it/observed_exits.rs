@@ -141,14 +141,14 @@ async fn loses_a_stack(gate: &Gate) {
 #[test]
 fn r08_a_region_that_runs_exits_of_two_tasks_shows_how_many() {
     let gate = Gate::new();
-    let scope = CancelScope::new().named("adopts-two");
+    let scope = CancelScope::new().named("two-adopted");
     let mut run = hand(scope.run(async {
         loses_a_stack(&gate).await;
         loses_a_stack(&gate).await;
     }));
     run.pending();
     let tree = inspect::snapshot().to_string();
-    let waits = line(&tree, "`adopts-two`");
+    let waits = line(&tree, "`two-adopted`");
     assert!(waits.contains("for 2 exits that it adopted"), "{tree}");
     gate.open();
     run.drive().unwrap();
