@@ -40,10 +40,6 @@ impl<T> Crowd<T> {
         self.few.push(one);
     }
 
-    pub(super) fn append(&mut self, others: &mut Self) {
-        self.add(others.take());
-    }
-
     /// Adds pieces. Most crowds are empty before, and keep the allocation of `others`.
     pub(super) fn add(&mut self, mut others: Vec<T>) {
         if self.few.is_empty() {

@@ -107,8 +107,8 @@ impl Wave {
             if other.task == self.task && self.is_empty() {
                 *self = other;
             } else if other.task == self.task {
-                self.running.append(&mut other.running);
-                self.abreast.append(&mut other.abreast);
+                self.running.add(other.running.take());
+                self.abreast.add(other.abreast.take());
                 self.waiting.append(&mut other.waiting);
             } else {
                 self.abreast.push(other);
