@@ -5,6 +5,7 @@ mod health;
 mod legacy;
 mod listen;
 mod modern;
+mod pages;
 pub(super) mod sessions;
 mod streams;
 
@@ -14,8 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, ORIGIN, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use rmcp::model::{ErrorData, JsonRpcError, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
@@ -66,10 +69,25 @@ impl Core {
         B::Error: std::fmt::Display,
     {
         let (parts, body) = request.into_parts();
-        let headers = &parts.headers;
-        if let Err(refused) = guard::admit(&self.options, &parts.uri, headers) {
+        if let Err(refused) = guard::admit(&self.options, &parts.uri, &parts.headers) {
             return turned_away(refused);
         }
+        let origin = parts.headers.get(ORIGIN).cloned();
+        let mut response = match pages::preflight(&parts.method, &parts.headers) {
+            Some(told) => told,
+            None => self.admitted(&parts, body).await,
+        };
+        pages::share(&mut response, origin);
+        response
+    }
+
+    /// Answers a request whose `Host` and `Origin` are allowed.
+    async fn admitted<B>(self: &Arc<Self>, parts: &Parts, body: B) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send,
+        B::Error: std::fmt::Display,
+    {
+        let headers = &parts.headers;
         let path = parts.uri.path();
         let authorized = guard::authorize(&self.options, headers);
         if path == health::PATH {

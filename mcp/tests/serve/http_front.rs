@@ -91,6 +91,55 @@ async fn host_origin_and_token_are_checked_before_anything_is_read() {
 }
 
 #[tokio::test]
+async fn a_page_of_an_admitted_origin_may_send_and_read_and_another_one_may_not() {
+    within_limit(async {
+        let options = options().allow_origin("https://app.example").token("t");
+        let served = Served::with(Vec::new(), options).await;
+        let ask = |origin: &str| {
+            Raw::new("OPTIONS", "/mcp")
+                .with("Origin", origin)
+                .with("Access-Control-Request-Method", "POST")
+                .with("Access-Control-Request-Headers", "authorization,content-type,mcp-param-x")
+        };
+        for origin in ["https://app.example", "http://localhost:6274"] {
+            let told = served.ask(ask(origin)).await;
+            assert_eq!(told.status, 204, "{told:?}");
+            assert_eq!(told.header("access-control-allow-origin"), Some(origin));
+            assert_eq!(told.header("access-control-allow-methods"), Some("GET, POST, DELETE"));
+            let sent = Some("authorization,content-type,mcp-param-x");
+            assert_eq!(told.header("access-control-allow-headers"), sent);
+            assert_eq!(told.header("access-control-allow-credentials"), None);
+            // The answer can be read, also that of a request without the token.
+            for (token, status) in [("Bearer t", 200), ("none", 401)] {
+                let post = Raw::post(&initialize()).with("Origin", origin);
+                let answer = served.ask(post.with("Authorization", token)).await;
+                assert_eq!(answer.status, status, "{answer:?}");
+                assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+                assert_eq!(answer.header("vary"), Some("Origin"));
+                let read = answer.header("access-control-expose-headers").unwrap_or_default();
+                assert!(read.contains("Mcp-Session-Id"), "{answer:?}");
+            }
+        }
+        let refused = served.ask(ask("https://evil.example")).await;
+        assert_eq!(
+            (refused.status, refused.header("access-control-allow-origin")),
+            (403, None),
+            "{refused:?}"
+        );
+        // A program is no page.
+        let answer = served.ask(Raw::post(&initialize()).with("Authorization", "Bearer t")).await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, None),
+            "{answer:?}"
+        );
+        let asked = served.ask(Raw::new("OPTIONS", "/mcp").with("Authorization", "Bearer t")).await;
+        assert_eq!(asked.status, 405, "{asked:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_revision_that_is_not_spoken_is_told_as_that_whatever_it_is_and_asks() {
     within_limit(async {
         let served = Served::start(Vec::new()).await;
