@@ -262,15 +262,17 @@ impl Registry {
             return None;
         }
         let listed = |live: &Live| live.listing.all(kind).any(|it| it.wire == name);
-        let fits = |live: &Live| {
+        let fits = |live: &Live, wide: bool| {
             live.listing
                 .all(ComponentKind::ResourceTemplate)
-                .any(|it| template::fits(&it.wire, name))
+                .any(|it| template::is_wide(&it.wire) == wide && template::fits(&it.wire, name))
         };
         let up = |offers: &dyn Fn(&Live) -> bool| {
             self.first(|_, live| live.filter(|live| offers(live)).map(|_| Some(name.to_owned())))
         };
-        up(&listed).or_else(|| up(&fits))
+        up(&listed)
+            .or_else(|| up(&|live| fits(live, false)))
+            .or_else(|| up(&|live| fits(live, true)))
     }
 
     /// The first session that is up and for which `wire` returns a wire name. Otherwise the error of the last session

@@ -159,6 +159,10 @@ pub(crate) type LogLevelCell = Arc<Mutex<Option<LogLevel>>>;
 
 /// The field of `_meta` by which a request of the newer era asks for log messages.
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// The field of `_meta` by which a request of the newer era names what its client can do.
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// The notification of changed roots.
+const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
 
 impl Caller {
     pub(super) fn new(
@@ -259,6 +263,10 @@ impl Caller {
         {
             meta.entry(LOG_LEVEL).or_insert_with(|| level.as_str().into());
         }
+        if !self.is_modern() {
+            // It has them from the handshake.
+            meta.remove(CAPABILITIES);
+        }
         let mut options = PeerRequestOptions::no_options();
         if !meta.is_empty() {
             options = options.with_meta(RequestMetaObject(MetaObject(meta)));
@@ -274,12 +282,15 @@ impl Caller {
         })
     }
 
-    /// Sends a notification.
+    /// Sends a notification. A server without a handshake asks for the roots anew each time, and is not told of a change.
     pub(crate) async fn notify(
         &self,
         method: String,
         params: Map<String, Value>,
     ) -> Result<(), CallFailure> {
+        if method == ROOTS_CHANGED && self.is_modern() {
+            return Ok(());
+        }
         // rmcp writes parameters that are not there as `null`, which is no message.
         let params = Some(Value::Object(params));
         let told = ClientNotification::CustomNotification(CustomNotification::new(method, params));

@@ -112,6 +112,9 @@ async fn a_notification_without_parameters_has_none_that_are_null() {
                 Reply::status(202)
             }
             "tools/call" => {
+                // A server of the older era has them from the handshake.
+                let meta = &request.params["_meta"];
+                assert!(meta.get("io.modelcontextprotocol/clientCapabilities").is_none(), "{meta}");
                 let told = json!({"jsonrpc": "2.0", "method": "notifications/vendor"});
                 let answer = json!({"jsonrpc": "2.0", "id": request.id, "result": {"content": []}});
                 let text = format!("data: {told}\n\ndata: {answer}\n\n");

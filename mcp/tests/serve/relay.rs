@@ -188,6 +188,37 @@ async fn a_client_that_answers_nothing_is_not_asked_and_the_server_is_told() {
 }
 
 #[tokio::test]
+async fn a_server_of_the_newer_era_reads_what_the_client_of_the_request_can_do() {
+    within_limit(async {
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let server = real(Asker { versions: ProtocolVersion::KNOWN_VERSIONS, heard }).await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
+        let call = Raw::modern("tools/call", json!({"name": "s__ask"}));
+        served.ask(call).await;
+        assert_eq!(hears.recv().await.expect("heard")["capabilities"], json!({}));
+        served.ask(able(json!({}))).await;
+        let told = hears.recv().await.expect("heard");
+        assert_eq!(told["capabilities"], json!({"elicitation": {}}));
+
+        // A client of the older era has said it at its beginning, and can be asked only on a stream.
+        let mut hello = initialize();
+        hello["params"]["capabilities"] = json!({"sampling": {}, "experimental": {"x": {}}});
+        let begun = served.ask(Raw::post(&hello)).await;
+        let session = begun.header("mcp-session-id").expect("a session").to_owned();
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "s__ask"}});
+        for (accept, can) in [
+            ("application/json, text/event-stream", json!({"sampling": {}})),
+            ("application/json", json!({})),
+        ] {
+            let call = Raw::post(&call).with("Mcp-Session-Id", &session).with("Accept", accept);
+            served.ask(call).await;
+            assert_eq!(hears.recv().await.expect("heard")["capabilities"], can, "{accept}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn log_messages_reach_the_client_with_the_name_of_their_server() {
     within_limit(async {
         let (server, _task) = asker("s", false).await;

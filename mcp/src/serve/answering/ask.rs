@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use rmcp::ErrorData;
 use rmcp::model::{
-    ClientRequest, CompleteRequestParams, CustomResult, InputResponses, Reference,
-    RequestMetaObject, ServerResult,
+    ClientCapabilities, ClientRequest, CompleteRequestParams, CustomResult, InputResponses,
+    Reference, RequestMetaObject, ServerResult,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::super::errand::{Errand, Questions, Way};
 use super::super::fleet::Fleet;
 use super::super::http::Taste;
+use super::super::message::CAPABILITIES_KEY;
 use super::super::results::{Kept, fit};
 use super::super::{Core, errors};
 use super::Front;
@@ -127,17 +128,20 @@ fn begin(
         front.core.want_logs(level);
     }
     let questions = Questions::default();
+    let can = context.client_capabilities().unwrap_or_default();
+    let mut meta = passed_on(&context.meta);
+    meta.insert(CAPABILITIES_KEY.into(), answered_here(&can, &way));
     let errand = Errand {
         peer: context.peer.clone(),
         id: context.id.clone(),
-        can: context.client_capabilities().unwrap_or_default(),
+        can,
         way,
         log,
         questions: questions.clone(),
     };
     let limit = front.core.fleet.limit(wanted.kind(), wanted.name());
     let mut options = CallOptions::default()
-        .meta(passed_on(&context.meta))
+        .meta(meta)
         .tag(Tag::new(Arc::new(errand)))
         // A step more than the client can take in is left out.
         .on_progress(move |step| drop(telling.try_send(step.clone())));
@@ -154,6 +158,18 @@ fn log_level(context: &RequestContext<RoleServer>) -> Result<Option<LogLevel>, E
     let Some(level) = context.meta.0.0.get(KEY) else { return Ok(None) };
     let unknown = |_| ErrorData::invalid_params(format!("{level} in {KEY} is no level"), None);
     serde_json::from_value(level.clone()).map(Some).map_err(unknown)
+}
+
+/// The questions that can be asked during a request, as the capabilities that a server of the newer era reads: it may do
+/// without, and would ask in vain otherwise.
+fn answered_here(can: &ClientCapabilities, way: &Way) -> Value {
+    let mut asked = ClientCapabilities::default();
+    if !matches!(way, Way::None) {
+        asked.elicitation.clone_from(&can.elicitation);
+        asked.sampling.clone_from(&can.sampling);
+        asked.roots.clone_from(&can.roots);
+    }
+    json!(asked)
 }
 
 /// The client's metadata outside the protocol, which is passed on to the server.
