@@ -21,6 +21,9 @@ use crate::sync::{Arc, Weak};
 use crate::wakers::{Taken, wake_all};
 use std::time::Duration;
 
+/// The links of each region that the first round of a search for a shield looks at.
+const FEW: usize = 8;
+
 /// The default of the time that a cancelled region waits for a shield that it has woken.
 const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -54,8 +57,12 @@ pub(super) fn hold(node: &Node) {
 }
 
 /// Whether there is a shield below that a poll of this region may reach.
+///
+/// The search looks at a few links of each region first, and at eight times as many in each further round: a region with 10,000
+/// scopes inside, each with a shield, looks into the first few of them in each poll (R19).
 pub(super) fn has_shield_below(node: &Node) -> bool {
-    search_below(node, is_polled, |_| ())
+    let mut rounds = std::iter::successors(Some(FEW), |most| Some(most.saturating_mul(8)));
+    rounds.find_map(|most| search_below(node, most, is_polled, |_| ())).unwrap_or(false)
 }
 
 /// Wakes the shields below, to find out which of them are polled.
@@ -67,7 +74,7 @@ pub(super) fn wake_shields_below(node: &Node) {
         node.raise(&inner, REWAKE);
         wakers.push(waker);
     };
-    search_below(node, |_| false, take_waker);
+    search_below(node, usize::MAX, |_| false, take_waker);
     wake_all(wakers);
 }
 
@@ -76,41 +83,51 @@ fn is_polled(node: &Node) -> bool {
     node.has(SHIELD) && node.has(ATTENDED)
 }
 
-/// Calls `visit` for the regions below until one is found for which `is_it` returns `true`. The region's own children
-/// and the regions inside an executor child are left out, because a poll of the body does not reach them.
+/// Calls `visit` for the regions below until one is found for which `is_it` returns `true`; returns whether one was found, or
+/// `None` if a region has more than `most` links. The region's own children and the regions inside an executor child are left
+/// out, because a poll of the body does not reach them.
 fn search_below(
     region: &Node,
+    most: usize,
     is_it: impl Fn(&Node) -> bool,
     mut visit: impl FnMut(&Node),
-) -> bool {
+) -> Option<bool> {
     let mut below = Vec::new();
-    if list_below(region, &mut below, |node| node.kind != Kind::Child && is_it(node)) {
-        return true;
-    }
+    let is_no_child = |node: &Node| node.kind != Kind::Child && is_it(node);
+    let mut found = list_below(region, most, &mut below, is_no_child);
     below.retain(|node| node.kind != Kind::Child);
-    while let Some(node) = below.pop() {
+    while let (Some(false) | None, Some(node)) = (found, below.pop()) {
         if node.has(ON_EXECUTOR) {
             continue;
         }
         visit(&node);
-        if list_below(&node, &mut below, |node| !node.has(ON_EXECUTOR) && is_it(node)) {
-            return true;
+        let is_reached = |node: &Node| !node.has(ON_EXECUTOR) && is_it(node);
+        match list_below(&node, most, &mut below, is_reached) {
+            Some(false) => {}
+            other => found = other,
         }
     }
-    false
+    found
 }
 
-/// Adds the regions that are linked directly below to `below`, as far as the first for which `is_it` returns `true`: a
-/// region with 10,000 shields inside looks at one of them in each poll (R19). `is_it` runs under the lock.
-fn list_below(region: &Node, below: &mut Vec<Arc<Node>>, is_it: impl Fn(&Node) -> bool) -> bool {
+/// Adds the first `most` regions that are linked directly below to `below`, as far as the first for which `is_it` returns
+/// `true`; returns whether there is one, or `None` if more regions are linked. `is_it` runs under the lock.
+fn list_below(
+    region: &Node,
+    most: usize,
+    below: &mut Vec<Arc<Node>>,
+    is_it: impl Fn(&Node) -> bool,
+) -> Option<bool> {
     let inner = region.inner.lock();
-    inner.links().filter_map(Weak::upgrade).any(|node| {
+    let mut links = inner.links();
+    let found = links.by_ref().take(most).filter_map(Weak::upgrade).any(|node| {
         walk::step();
         let found = is_it(&node);
         // Kept until the lock is released, because the reference may be the last one.
         below.push(node);
         found
-    })
+    });
+    if found || links.next().is_none() { Some(found) } else { None }
 }
 
 /// The reason of the nearest region around, up to a shield, that is cancelled and keeps its body for another

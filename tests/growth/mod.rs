@@ -18,7 +18,7 @@ use crate::timeout::move_on_after;
 use futures::channel::oneshot::channel;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use std::future::pending;
+use std::future::{Future, pending, ready};
 use std::time::Duration;
 
 /// Runs `work` for 100 and for 1,000 regions: one region may take `most` steps. A cancellation in another test ends the
@@ -213,30 +213,45 @@ fn r19_nested_runs_that_are_cancelled_from_outside() {
     });
 }
 
+/// Shields in a cancelled body that end one after the other; `shielded` makes each of them.
+fn shields_that_end<F>(
+    n: usize,
+    first_to_last: bool,
+    shielded: impl Fn(BoxFuture<'static, ()>) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    let (mut ends, waits): (Vec<_>, Vec<_>) = (0..n).map(|_| channel::<()>()).unzip();
+    let shields = waits.into_iter().map(|end| shielded(end.map(drop).boxed()));
+    let shields: FuturesUnordered<_> = shields.collect();
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(shields.for_each(|()| ready(()))));
+    run.pending();
+    scope.cancel();
+    if first_to_last {
+        ends.reverse();
+    }
+    while let Some(end) = ends.pop() {
+        if !ends.is_empty() {
+            run.pending();
+        }
+        end.send(()).unwrap();
+    }
+    assert!(run.drive().is_ok());
+}
+
 #[test]
 fn r19_a_cancelled_body_with_many_shields_that_ends_one_of_them_after_the_other() {
     for first_to_last in [false, true] {
-        steps_per_region(12, |n| {
-            let (mut ends, waits): (Vec<_>, Vec<_>) = (0..n).map(|_| channel::<()>()).unzip();
-            let scope = CancelScope::new();
-            let mut run = hand(scope.run(async move {
-                let shields = waits.into_iter().map(|end| shield(end.map(drop)));
-                let mut all: FuturesUnordered<_> = shields.collect();
-                while all.next().await.is_some() {}
-            }));
-            run.pending();
-            scope.cancel();
-            if first_to_last {
-                ends.reverse();
-            }
-            while let Some(end) = ends.pop() {
-                if !ends.is_empty() {
-                    run.pending();
-                }
-                end.send(()).unwrap();
-            }
-            assert!(run.drive().is_ok());
-        });
+        steps_per_region(12, |n| shields_that_end(n, first_to_last, shield));
+    }
+}
+
+#[test]
+fn r19_a_cancelled_body_with_many_scopes_that_ends_the_shield_in_one_of_them_after_the_other() {
+    for first_to_last in [false, true] {
+        let in_a_scope = |end| async { CancelScope::new().run(shield(end)).await.unwrap() };
+        steps_per_region(40, |n| shields_that_end(n, first_to_last, in_a_scope));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Shields that a poll of the cancelled region does not reach. Either a combinator in between polls only futures that
 //! were woken, or the body has stopped polling the shield (R12).
 
-use crate::support::{Executor, Gate, Hand, Log, hand, steps, yield_now};
+use crate::support::{Executor, Gate, Hand, Log, hand, poll_once, steps, yield_now};
 use futures::StreamExt;
 use futures::future::select;
 use futures::stream::FuturesUnordered;
@@ -54,6 +54,41 @@ fn r12_a_poll_that_does_not_reach_a_shield_in_a_futures_unordered_does_not_end_i
     gate.open();
     assert_eq!(run.drive().map_err(drop), Ok(()));
     log.is(&["first", "second"]);
+}
+
+#[test]
+fn r12_a_shield_holds_beyond_many_regions_without_one() {
+    // The region finds the shield below it by a search, because a poll does not reach it.
+    for before in [1, 8, 9, 100] {
+        let (log, gate) = (Log::new(), Gate::new());
+        let scope = CancelScope::new();
+        let mut run = hand(scope.run(async {
+            let mut all: FuturesUnordered<Boxed<'_>> = FuturesUnordered::new();
+            let mut handles = Vec::new();
+            for _ in 0..before {
+                let inside = CancelScope::new();
+                handles.push(inside.handle());
+                all.push(Box::pin(async move { inside.run(pending()).await.unwrap() }));
+            }
+            assert!(poll_once(&mut all.next()).await.is_pending());
+            // A wait links its scope, before the shield is linked.
+            let mut waits: Vec<_> =
+                handles.iter().map(|handle| Box::pin(handle.cancelled())).collect();
+            for wait in &mut waits {
+                assert!(poll_once(wait).await.is_pending());
+            }
+            all.push(Box::pin(shield(steps(&log, &gate))));
+            while all.next().await.is_some() {}
+        }));
+        run.pending();
+        scope.cancel();
+        run.pending();
+        // The shield was not woken, because the gate is still closed.
+        run.pending();
+        gate.open();
+        _ = run.drive();
+        log.is(&["first", "second"]);
+    }
 }
 
 #[test]
