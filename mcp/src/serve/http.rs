@@ -25,7 +25,7 @@ use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 
 use self::body::{Body, BodyError};
 use super::guard::Refused;
-use super::message::{self, Incoming};
+use super::message::{self, Incoming, Unreadable};
 use super::{Core, Gateway, accept, guard, headers};
 use crate::component::ComponentKind;
 
@@ -149,12 +149,14 @@ impl Core {
         let mut body = std::pin::pin!(body);
         let text = match body::read(body.as_mut(), limit).await {
             Ok(text) => text,
-            Err(BodyError::TooLarge) => {
+            Err(BodyError::TooLarge(mut outline)) => {
                 // A client that waits to be told to go on has sent nothing yet.
                 if !headers.contains_key(EXPECT) {
-                    body::drain(body).await;
+                    body::drain(body, &mut outline).await;
                 }
                 let text = format!("the body has more than {limit} bytes");
+                let error = ErrorData::invalid_request(text.clone(), None);
+                self.fail_questions(headers, &Unreadable::with(&outline, error)).await;
                 return body::refused(StatusCode::PAYLOAD_TOO_LARGE, -32600, &text);
             }
             Err(BodyError::Slow) => {

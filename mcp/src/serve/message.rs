@@ -99,6 +99,13 @@ pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
         let why = format!("the parameters of initialize cannot be read: {error}");
         return Err(Unreadable::new(id, ErrorData::invalid_params(why, None)));
     }
+    // rmcp takes it for a request without a cursor otherwise, and would answer with the first page.
+    let cursor = &raw["params"]["cursor"];
+    let is_list = raw["method"].as_str().is_some_and(|method| method.ends_with("/list"));
+    if is_list && !cursor.is_null() && !cursor.is_string() {
+        let why = format!("the cursor {cursor} is not from here: each list has one page");
+        return Err(Unreadable::new(id, ErrorData::invalid_params(why, None)));
+    }
     let message = match (&id, raw.get("result")) {
         (Some(id), Some(result)) if !is_request => {
             let result = ClientResult::CustomResult(CustomResult(result.clone()));
@@ -186,6 +193,8 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":1}"#, "no request"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{}}"#, "no request"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":5}}"#, "cursor 5"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null}}"#, ""),
             (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, "of initialize cannot be read"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#,

@@ -30,6 +30,7 @@ fn broken_answers(id: &Value) -> Vec<String> {
         json!([{"jsonrpc": "2.0", "id": id, "result": {}}]).to_string(),
         format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"x":1,}}}}"#),
         json!({"jsonrpc": "2.0", "id": id, "result": {"x": "x".repeat(2_000)}}).to_string(),
+        format!(r#"{{"result":{{"x":"{}"}},"id":{id}}}"#, "x".repeat(2_000)),
     ]
 }
 
@@ -76,28 +77,41 @@ async fn a_broken_answer_over_a_pipe_fails_its_question_and_no_request() {
 async fn a_broken_answer_over_http_fails_its_question_and_is_refused() {
     within_limit(async {
         let (server, _task) = asker("s", false).await;
-        let served = Served::start(vec![server]).await;
+        let mut limited = options();
+        limited.body_limit = 1_000;
+        let served = Served::with(vec![server], limited).await;
         let begun = served.ask(Raw::post(&able())).await;
         let session = begun.header("mcp-session-id").expect("a session").to_owned();
-        let call = Raw::post(&asks(100)).with("Accept", "application/json, text/event-stream");
-        let mut stream = served.send(&call.with("Mcp-Session-Id", &session)).await;
-        let mut text = String::new();
-        let question: Value = loop {
-            let data = text.split_once("data: {").and_then(|(_, it)| it.split_once("\n\n"));
-            if let Some((data, _)) = data {
-                let message = serde_json::from_str::<Value>(&format!("{{{data}"));
-                break message.expect("a message")["id"].clone();
-            }
-            let mut some = [0; 512];
-            let read = stream.read(&mut some).await.expect("open");
-            text.push_str(&String::from_utf8_lossy(&some[..read]));
-        };
-        let broken = Raw::post(&json!({"jsonrpc": "2.0", "id": question, "error": {"code": 1}}));
-        let refused = served.ask(broken.with("Mcp-Session-Id", &session)).await;
-        assert_eq!(refused.status, 400, "{refused:?}");
-        assert_eq!(refused.message()["id"], Value::Null, "{refused:?}");
-        stream.read_to_string(&mut text).await.expect("the stream ends");
-        assert!(text.contains("the client's answer cannot be read"), "{text}");
+        for kind in 0..broken_answers(&json!(0)).len() {
+            let call = Raw::post(&asks(100)).with("Accept", "application/json, text/event-stream");
+            let mut stream = served.send(&call.with("Mcp-Session-Id", &session)).await;
+            let mut text = String::new();
+            let question: Value = loop {
+                let data = text.split_once("data: {").and_then(|(_, it)| it.split_once("\n\n"));
+                if let Some((data, _)) = data {
+                    let message = serde_json::from_str::<Value>(&format!("{{{data}"));
+                    break message.expect("a message")["id"].clone();
+                }
+                let mut some = [0; 512];
+                let read = stream.read(&mut some).await.expect("open");
+                text.push_str(&String::from_utf8_lossy(&some[..read]));
+            };
+            let broken = broken_answers(&question).remove(kind);
+            let status = if broken.len() > 1_000 { 413 } else { 400 };
+            let answer = Raw::post(&json!(0)).saying(&broken).with("Mcp-Session-Id", &session);
+            // Not all of them tell their length beforehand.
+            let answer = match kind % 2 {
+                0 => answer,
+                _ => answer
+                    .with("Transfer-Encoding", "chunked")
+                    .saying(format!("{:x}\r\n{broken}\r\n0\r\n\r\n", broken.len())),
+            };
+            let refused = served.ask(answer).await;
+            assert_eq!(refused.status, status, "{broken}: {refused:?}");
+            assert_eq!(refused.message()["id"], Value::Null, "{refused:?}");
+            stream.read_to_string(&mut text).await.expect("the stream ends");
+            assert!(text.contains("the client's answer cannot be read"), "{broken}: {text}");
+        }
     })
     .await;
 }

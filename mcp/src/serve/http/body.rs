@@ -17,6 +17,8 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::wire::skeleton::Skeleton;
+
 /// The body of an answer of a [`Gateway`](crate::Gateway).
 pub type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
@@ -31,7 +33,8 @@ const DRAINED: Duration = Duration::from_secs(2);
 /// The reason why a body was not read.
 #[derive(Debug)]
 pub(super) enum BodyError {
-    TooLarge,
+    /// With the outline of the part that was read.
+    TooLarge(Box<Skeleton>),
     Slow,
     Broken(String),
 }
@@ -47,13 +50,19 @@ where
     read.unwrap_or(Err(BodyError::Slow))
 }
 
-/// Reads the rest of a body that is too large, for a short time. A client that still sends while its connection is closed
-/// gets a reset in the place of the answer.
-pub(super) async fn drain<B>(mut body: Pin<&mut B>)
+/// Reads the rest of a body that is too large, for a short time, into its outline. A client that still sends while its
+/// connection is closed gets a reset in the place of the answer.
+pub(super) async fn drain<B>(mut body: Pin<&mut B>, outline: &mut Skeleton)
 where
     B: hyper::body::Body<Data = Bytes>,
 {
-    let drained = async { while let Some(Ok(_)) = body.frame().await {} };
+    let drained = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Some(data) = frame.data_ref() {
+                outline.feed(data);
+            }
+        }
+    };
     let _drained_or_cut_off = tokio::time::timeout(DRAINED, drained).await;
 }
 
@@ -64,14 +73,16 @@ where
 {
     // Refused before it is read, if its length is known and too large.
     if body.size_hint().lower() > limit as u64 {
-        return Err(BodyError::TooLarge);
+        return Err(BodyError::TooLarge(Box::default()));
     }
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > limit {
-            return Err(BodyError::TooLarge);
+            let mut outline = Skeleton::of(&read);
+            outline.feed(&data);
+            return Err(BodyError::TooLarge(Box::new(outline)));
         }
         read.extend_from_slice(&data);
     }
