@@ -33,7 +33,7 @@ pub(crate) fn main() -> ExitCode {
     let status = command();
     match output::lost() {
         Some(why) => {
-            output::complain(&format!("the output is not complete: {why}"));
+            output::log(&format!("the output is not complete: {why}"));
             if status == ExitCode::SUCCESS { ExitCode::from(FAILED) } else { status }
         }
         None => status,

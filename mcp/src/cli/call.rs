@@ -52,8 +52,13 @@ pub(crate) async fn run(args: CallArgs) -> ExitCode {
     };
     let group = SessionGroup::start(args.limits.options());
     let work = call(&group, order);
-    let ended = run_and_close(&group, &mut signals, output::complain, work).await;
-    conclude(ended)
+    let ended = run_and_close(&group, &mut signals, output::log, work).await;
+    let caught = ended.caught;
+    let told = output::aside(move || conclude(ended));
+    match output::taken(&mut signals, caught, told).await {
+        Ok(status) => status.unwrap_or(ExitCode::from(FAILED)),
+        Err(signal) => signal.status(),
+    }
 }
 
 /// Reads the command line and the configuration, and starts no server.

@@ -13,7 +13,7 @@ use super::output::{self, Audience};
 use super::progress::Progress;
 use super::render::fold::fold;
 use super::run::run_and_close;
-use super::signals::Signals;
+use super::signals::{Caught, Signals};
 use super::timeline::Timeline;
 use super::{FAILED, WRONG_USE, render, source, unread};
 use crate::fleet::Fleet;
@@ -22,7 +22,10 @@ use crate::fleet::planted::Verdict;
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     let audience = Audience::find(args.json);
-    let configured = configured(&args);
+    let configured = match configured(&args) {
+        Ok(configured) => configured,
+        Err(why) => return wrong(&why),
+    };
     // Caught once the files have been read, because a file may be a pipe that nobody writes to, and before anything is
     // started.
     let mut signals = match Signals::catch() {
@@ -30,12 +33,11 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         Err(error) => return fail(&format!("cannot catch signals: {error}")),
     };
     let (servers, fleet) = match configured {
-        Ok(Some(servers)) => (servers, None),
-        Ok(None) => match Fleet::start().await {
+        Some(servers) => (servers, None),
+        None => match Fleet::start().await {
             Ok(fleet) => (fleet.servers().to_vec(), Some(fleet)),
             Err(error) => return fail(&format!("cannot start the embedded fleet: {error}")),
         },
-        Err(why) => return wrong(&why),
     };
     let timeline = match args.timeline.as_deref().map(|path| Timeline::create(path, &servers)) {
         Some(Ok(timeline)) => Some(timeline),
@@ -43,12 +45,9 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         None => None,
     };
 
-    if audience != Audience::Machine {
-        let line = headline(&servers, fleet.is_some());
-        output::print(&fold(&line, "", "", output::width()).join("\n"));
-    }
+    let headline = fold(&headline(&servers, fleet.is_some()), "", "", output::width()).join("\n");
     let group = SessionGroup::start(args.limits.options());
-    let progress = Progress::follow(&group, &servers, audience, args.watch, timeline);
+    let progress = Progress::follow(&group, &servers, headline, audience, args.watch, timeline);
     let none_left = none_left(group.events(), servers.len());
     let work = async {
         connect(&group, servers, args.policy()).await;
@@ -62,19 +61,33 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         }
     };
     let ended = run_and_close(&group, &mut signals, |text| progress.notice(text), work).await;
-    let shown = progress.finish().await;
-    report(&ended.report, audience);
+    let (caught, left) = (ended.caught, ended.report);
+    let told = async {
+        let shown = progress.finish().await;
+        output::aside(move || tell(&left, audience, shown, caught, fleet.is_some())).await
+    };
+    match output::taken(&mut signals, caught, told).await {
+        Ok(status) => status.unwrap_or(ExitCode::from(FAILED)),
+        Err(signal) => signal.status(),
+    }
+}
 
+/// Writes all that is left to say. Returns the exit status.
+fn tell(
+    left: &CloseReport,
+    audience: Audience,
+    shown: Result<(), String>,
+    caught: Option<Caught>,
+    is_fleet: bool,
+) -> ExitCode {
+    report(left, audience);
     if let Err(why) = shown {
         return fail(&why);
     }
-    if let Some(caught) = ended.caught {
+    if let Some(caught) = caught {
         return caught.status();
     }
-    let well = match fleet {
-        Some(_) => compare(&ended.report, audience),
-        None => ended.report.all_well(),
-    };
+    let well = if is_fleet { compare(left, audience) } else { left.all_well() };
     if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 

@@ -13,6 +13,7 @@ use moored_mcp::ServerReport;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::render::words;
+use super::signals::{Caught, Signals};
 
 /// The first failure to write to stdout.
 static LOST: OnceLock<String> = OnceLock::new();
@@ -44,11 +45,16 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// Writes a line of a log to stderr. It is left out if the reader of stderr takes nothing at the moment, because a
-/// program that runs for days must not wait for a log that nobody reads.
+/// program that runs for days, or has servers to leave, must not wait for a log that nobody reads.
 pub(crate) fn log(text: &str) {
-    if !is_full(std::io::stderr()) {
+    if stderr_is_read() {
         complain(text);
     }
+}
+
+/// Whether stderr takes a line at the moment.
+pub(crate) fn stderr_is_read() -> bool {
+    !is_full(std::io::stderr())
 }
 
 /// Whether a pipe or socket has no room for a line.
@@ -57,15 +63,56 @@ fn is_full(fd: impl AsFd) -> bool {
     poll(&mut looked_at, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
 }
 
+/// The time for which the last output of a program that was asked to end waits for its reader.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Writes the last output of a program, and waits for its reader for a short time only.
 pub(crate) fn last(write: impl FnOnce() + Send + 'static) {
-    const PATIENCE: Duration = Duration::from_secs(2);
     let (done, written) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         write();
         let _ended = done.send(());
     });
     let _written_or_unread = written.recv_timeout(PATIENCE);
+}
+
+/// Does work that writes, in a thread of its own: a reader that takes nothing, such as a pager or a stopped terminal, stops
+/// that thread only. `None` if the work panics.
+pub(crate) async fn aside<T: Send + 'static>(
+    write: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    // Not one of the runtime's, because a runtime waits for its threads before it ends.
+    let (done, written) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(write()));
+    written.await.ok()
+}
+
+/// Waits for the last output. If it is not taken, the next signal ends the wait, and so does a short time if a signal was
+/// caught before.
+///
+/// # Errors
+///
+/// The signal that has asked this program to end.
+pub(crate) async fn taken<T>(
+    signals: &mut Signals,
+    caught: Option<Caught>,
+    output: impl Future<Output = T>,
+) -> Result<T, Caught> {
+    let patience = async {
+        match caught {
+            Some(caught) => {
+                tokio::time::sleep(PATIENCE).await;
+                caught
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        output = output => Ok(output),
+        signal = signals.next() => Err(caught.unwrap_or(signal)),
+        caught = patience => Err(caught),
+    }
 }
 
 /// The text with this program's name before it, as all output on stderr. It may contain text of other

@@ -1,4 +1,7 @@
 //! Progress: a live tree on a terminal, plain lines in a pipe, nothing for a program.
+//!
+//! It is written by a thread of its own, because a reader that takes nothing for a while, such as a pager or a stopped
+//! terminal, must delay neither the servers nor the answer to a signal.
 
 mod live;
 pub(crate) mod log;
@@ -6,6 +9,7 @@ pub(crate) mod log;
 use indicatif::MultiProgress;
 use moored::{CancelHandle, CancelScope};
 use moored_mcp::{Event, ServerParams, SessionGroup};
+use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::JoinHandle;
@@ -28,20 +32,21 @@ pub(crate) trait View: Send {
     fn end(&mut self) -> Result<(), String>;
 }
 
-/// Views that follow a group in a task of their own.
+/// Views that follow a group in a thread of their own.
 #[derive(Debug)]
 pub(crate) struct Progress {
     following_on: CancelHandle,
-    following: JoinHandle<Result<(), String>>,
+    following: JoinHandle<Option<Result<(), String>>>,
     bars: Option<MultiProgress>,
 }
 
 impl Progress {
     /// Follows `group` from now on; call it before a server is connected. With `--json` no events are shown, except on
-    /// stderr if the doctor watches.
+    /// stderr if the doctor watches. Otherwise `headline` comes first.
     pub(crate) fn follow(
         group: &SessionGroup,
         servers: &[ServerParams],
+        headline: String,
         audience: Audience,
         watch: bool,
         timeline: Option<Timeline>,
@@ -51,26 +56,38 @@ impl Progress {
         if let Some(timeline) = timeline {
             views.push(Box::new(timeline));
         }
-        let mut bars = None;
-        match audience {
-            Audience::Machine if watch => {
-                views.push(Box::new(Log::new(servers, output::lines, true)))
-            }
-            Audience::Machine => {}
-            Audience::Terminal => {
-                let drawn = bars.insert(MultiProgress::new());
-                views.push(Box::new(Live::new(servers, drawn.clone())));
-            }
-            Audience::Pipe => views.push(Box::new(Log::new(servers, output::print, watch))),
-        }
+        let bars = (audience == Audience::Terminal).then(MultiProgress::new);
+        let drawn = bars.clone();
+        let servers = servers.to_vec();
         let on = CancelScope::new().named("progress");
         let following_on = on.handle();
-        let following = tokio::spawn(follow(views, group.events(), on));
+        let (events, runtime) = (group.events(), Handle::current());
+        let following = tokio::spawn(output::aside(move || {
+            if audience != Audience::Machine {
+                output::print(&headline);
+            }
+            match (audience, drawn) {
+                (Audience::Machine, _) if watch => {
+                    views.push(Box::new(Log::new(&servers, output::lines, true)))
+                }
+                (Audience::Machine, _) => {}
+                (Audience::Terminal, drawn) => {
+                    views.push(Box::new(Live::new(&servers, drawn.unwrap_or_default())))
+                }
+                (Audience::Pipe, _) => {
+                    views.push(Box::new(Log::new(&servers, output::print, watch)))
+                }
+            }
+            runtime.block_on(follow(views, events, on))
+        }));
         Self { following_on, following, bars }
     }
 
-    /// Prints a text on stderr without damage to the live view.
+    /// Prints a text on stderr without damage to the live view. It is left out if nobody reads stderr at the moment.
     pub(crate) fn notice(&self, text: &str) {
+        if !output::stderr_is_read() {
+            return;
+        }
         let above = self.bars.as_ref().map(|bars| bars.println(output::signed(text)));
         if !matches!(above, Some(Ok(()))) {
             output::complain(text);
@@ -84,7 +101,7 @@ impl Progress {
     /// The error of a view.
     pub(crate) async fn finish(self) -> Result<(), String> {
         self.following_on.cancel();
-        self.following.await.unwrap_or_else(|lost| Err(format!("events were lost: {lost}")))
+        self.following.await.ok().flatten().unwrap_or_else(|| Err("events were lost".to_owned()))
     }
 }
 

@@ -135,6 +135,45 @@ fn a_reader_that_goes_away_does_not_stop_the_leave() {
     assert_eq!(place.leftovers(), Vec::<String>::new());
 }
 
+/// A pager at the end of its page, or a stopped terminal.
+#[test]
+fn an_output_that_nobody_takes_delays_neither_the_servers_nor_the_end_after_a_signal() {
+    for (hangs_at, words) in [
+        (Some("tools/list"), "doctor CONFIG"),
+        (Some("tools/list"), "doctor CONFIG --watch"),
+        (None, "doctor CONFIG"),
+        (None, "doctor CONFIG --json"),
+        (None, "call CONFIG web/echo {}"),
+    ] {
+        let place = Place::new();
+        let stub = match hangs_at {
+            Some(method) => Stub::start(method, Answer::Hang),
+            None => Stub::healthy(),
+        };
+        let config = place.config(&[("web", at(stub.url()))]);
+        let pipe = place.file("unread").display().to_string();
+        let words = words.replace("CONFIG", &config);
+        // The program holds the other end of the pipe as well, and the pipe is full.
+        let script = format!(
+            "mkfifo {pipe}; exec 3<>{pipe}; head -c 65536 /dev/zero >&3; exec {BINARY} {words} >&3"
+        );
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]);
+        let running = place.start_program(shell, &[]);
+        if let Some(method) = hangs_at {
+            stub.wait_for(method);
+            running.signal(Signal::TERM);
+            stub.wait_for("DELETE");
+        } else {
+            stub.wait_for("DELETE");
+            running.signal(Signal::TERM);
+        }
+        let run = running.finish();
+        assert_eq!(run.status.code(), Some(143), "{words}: {run:?}");
+        assert_eq!(place.leftovers(), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn fail_fast_keeps_what_came_up_and_interrupts_the_rest() {
     let place = Place::new();
