@@ -22,7 +22,7 @@ pub(super) struct Inbox<'a> {
 pub(super) struct Over;
 
 impl Inbox<'_> {
-    /// Passes on the result of reading one text. Noise is noted; an error without an id may be held.
+    /// Passes on the result of reading one text. Noise is noted; an answer without an id may be held.
     pub(super) async fn pass_on(&mut self, read: Vec<Incoming>) -> Result<(), Over> {
         if let Some(what) = self.unplaced.refuted(self.pending) {
             self.note(&what);
@@ -30,13 +30,12 @@ impl Inbox<'_> {
         for incoming in read {
             match incoming {
                 Incoming::Noise(what) => self.note(&what),
-                Incoming::Unplaced(error, request) => {
-                    if let Some(what) = self.unplaced.hold(error, request) {
+                Incoming::Unplaced(answer) => {
+                    if let Some(what) = self.unplaced.hold(answer) {
                         self.note(&what);
                     }
                 }
-                Incoming::Message(mut message, mark) => {
-                    self.recorder.secrets().hide_in(&mut message);
+                Incoming::Message(message, mark) => {
                     if let Some(mark) = mark {
                         self.recorder.warn(mark);
                     }
@@ -47,7 +46,7 @@ impl Inbox<'_> {
         Ok(())
     }
 
-    /// Ready when the time of the held error is over; never if none is held.
+    /// Ready when the time of the held answer is over; never if none is held.
     ///
     /// # Cancel safety
     ///
@@ -56,7 +55,7 @@ impl Inbox<'_> {
         self.unplaced.due().await;
     }
 
-    /// Decides about the held error, if one is held.
+    /// Decides about the held answer, if one is held.
     pub(super) async fn release(&mut self) -> Result<(), Over> {
         let (recorder, transport) = (self.recorder, self.transport);
         let answer = self.unplaced.release(self.pending, |what| note(recorder, transport, what));
@@ -66,7 +65,8 @@ impl Inbox<'_> {
         }
     }
 
-    async fn send(&self, message: ServerJsonRpcMessage) -> Result<(), Over> {
+    async fn send(&self, mut message: ServerJsonRpcMessage) -> Result<(), Over> {
+        self.recorder.secrets().hide_in(&mut message);
         self.messages.send(Box::new(message)).await.map_err(|_| Over)
     }
 

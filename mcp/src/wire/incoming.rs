@@ -40,12 +40,23 @@ pub(crate) enum Incoming {
     Message(ServerJsonRpcMessage, Option<String>),
     /// A text that is for no request, described in one line.
     Noise(String),
-    /// An error without an id. It is for this request, or for a notification that was sent.
-    Unplaced(ErrorData, RequestId),
+    /// An answer without an id. It is for a request, or for a notification that was sent.
+    Unplaced(Doubtful),
+}
+
+/// An answer without an id.
+#[derive(Debug)]
+pub(crate) struct Doubtful {
+    /// The request for which it may be.
+    pub(super) request: RequestId,
+    /// What that request gets if it is for it: the error, or the reason why the answer cannot be read.
+    pub(super) error: ErrorData,
+    /// Its description if it is for a notification.
+    pub(super) what: String,
 }
 
 impl Incoming {
-    /// The message with its remark, or the description of noise, where a notification has an answer of its own: an error
+    /// The message with its remark, or the description of noise, where a notification has an answer of its own: an answer
     /// without an id is for the request there.
     pub(crate) fn placed(
         self,
@@ -54,9 +65,9 @@ impl Incoming {
         match self {
             Self::Message(message, mark) => Ok((message, mark)),
             Self::Noise(what) => Err(what),
-            Self::Unplaced(error, id) => {
-                pending.answered(&id);
-                Ok((ServerJsonRpcMessage::error(error, Some(id)), None))
+            Self::Unplaced(Doubtful { request, error, .. }) => {
+                pending.answered(&request);
+                Ok((ServerJsonRpcMessage::error(error, Some(request)), None))
             }
         }
     }
@@ -80,6 +91,11 @@ pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>)
 /// A text that is for no request.
 fn noise(text: &[u8]) -> Incoming {
     Incoming::Noise(format!("not a message: {}", preview(text).unwrap_or_default()))
+}
+
+/// The description of an answer that is for no request.
+fn to_nothing(why: &str) -> String {
+    format!("an answer to nothing: {why}")
 }
 
 /// The items of a batch, which the revision 2025-03-26 has. Not each of them need be a message.
@@ -109,9 +125,13 @@ fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec
             Broken::Of(id, kind, why) => {
                 vec![unreadable(id, &kind, &format!("{why}: {shown}"), pending)]
             }
-            Broken::OfNone(why) => {
-                vec![Incoming::Noise(format!("an answer to nothing: {why}: {shown}"))]
+            Broken::Unplaced(request, kind, why) => {
+                let why = format!("{why}: {shown}");
+                let fault = Fault::new(Outcome::ProtocolError, not_readable(&kind, &why));
+                let (error, what) = (undelivered::error(&fault), to_nothing(&why));
+                vec![Incoming::Unplaced(Doubtful { request, error, what })]
             }
+            Broken::OfNone(why) => vec![Incoming::Noise(to_nothing(&format!("{why}: {shown}")))],
             Broken::NoAnswer => Vec::new(),
         },
         Ok(_) => Vec::new(),
@@ -136,11 +156,16 @@ pub(crate) fn answered(skeleton: &Skeleton, why: &str, pending: &Pending) -> Vec
 /// The failure of the request `id` because of an answer that cannot be read.
 fn unreadable(id: RequestId, kind: &Kind, why: &str, pending: &Pending) -> Incoming {
     pending.answered(&id);
-    let text = format!("the answer to {} cannot be read: {why}", kind.subject());
+    let text = not_readable(kind, why);
     // The probe has no caller, and the session may come up without its answer.
     let mark = kind.is_probe().then(|| text.clone());
     let fault = Fault::new(Outcome::ProtocolError, text);
     Incoming::Message(undelivered::answer(id, &fault), mark)
+}
+
+/// The fault of an answer that cannot be read.
+fn not_readable(kind: &Kind, why: &str) -> String {
+    format!("the answer to {} cannot be read: {why}", kind.subject())
 }
 
 /// Checks a message that rmcp can read.
@@ -160,6 +185,9 @@ fn admit(
             Incoming::Message(ServerJsonRpcMessage::Notification(notification), mark)
         }
         ServerJsonRpcMessage::Request(mut request) => {
+            if let Some(kind) = pending.repeated(&request) {
+                return Incoming::Noise(format!("our own {}, which comes back", kind.subject()));
+            }
             request.request = raw::request(request.request, text);
             Incoming::Message(ServerJsonRpcMessage::Request(request), mark)
         }
@@ -209,7 +237,8 @@ fn admit_error(
         Some(id) => pending.named(id).map(|(id, _)| id),
         None => match (expected, pending.only()) {
             (None, Some(id)) if pending.has_told() => {
-                return Incoming::Unplaced(error.error, id);
+                let what = described(&error.error);
+                return Incoming::Unplaced(Doubtful { request: id, error: error.error, what });
             }
             (expected, only) => expected.cloned().or(only),
         },

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProgressNotificationParam,
-    ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
+    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, JsonRpcRequest,
+    ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
+    ServerRequest,
 };
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -176,6 +177,14 @@ impl Pending {
             RequestId::String(text) => found(&RequestId::Number(text.parse().ok()?)),
             RequestId::Number(_) => None,
         })
+    }
+
+    /// The request of ours that a request of the server repeats: a terminal between the two does that. A server sends none
+    /// of that method.
+    pub(super) fn repeated(&self, asked: &JsonRpcRequest<ServerRequest>) -> Option<Kind> {
+        let ServerRequest::CustomRequest(request) = &asked.request else { return None };
+        let (_, kind) = self.named(&asked.id)?;
+        (kind.subject() == request.method).then_some(kind)
     }
 
     /// Whether a request with this id was ever sent: both sides count their ids up.

@@ -147,7 +147,8 @@ impl Skeleton {
         let id = self.id.take();
         if self.has_method {
             self.requested = self.requested.take().or(id);
-        } else if self.found.len() < FOUND {
+        } else if self.has_outcome && self.found.len() < FOUND {
+            // A log has ids too.
             self.found.extend(id);
         }
         (self.has_method, self.has_outcome) = (false, false);
@@ -205,6 +206,7 @@ mod tests {
             ("\x1b[2K\x1b[32m{\"id\":7,\"result\":{}}", seven()),
             (r#"[info] 5" screen: {"id":7,"result":{}}"#, seven()),
             ("Listening on id:7, port 80", vec![]),
+            (r#"received {"id":7,"name":"x"}"#, vec![]),
             ("}]\"{", vec![]),
             ("", vec![]),
         ] {

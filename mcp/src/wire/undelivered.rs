@@ -26,11 +26,15 @@ struct Parcel {
 
 /// The answer that gives the request `id` its `fault`.
 pub(crate) fn answer(id: RequestId, fault: &Fault) -> ServerJsonRpcMessage {
+    ServerJsonRpcMessage::error(error(fault), Some(id))
+}
+
+/// The error that holds a fault.
+pub(crate) fn error(fault: &Fault) -> ErrorData {
     let causes = crate::fault::chain(fault).split_off(1);
     let parcel = Parcel { token: *TOKEN, outcome: fault.outcome, causes };
     let data = serde_json::to_value(parcel).ok();
-    let error = ErrorData::new(ErrorCode::INTERNAL_ERROR, fault.to_string(), data);
-    ServerJsonRpcMessage::error(error, Some(id))
+    ErrorData::new(ErrorCode::INTERNAL_ERROR, fault.to_string(), data)
 }
 
 /// The fault in an answer, if it is one of ours.

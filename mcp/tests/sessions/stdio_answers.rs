@@ -287,6 +287,54 @@ async fn content_of_an_unknown_type_is_delivered_as_it_came() {
     .await;
 }
 
+/// Some servers answer notifications too, with an empty result that has no id.
+#[tokio::test]
+async fn a_result_to_a_notification_is_not_the_answer_to_the_request_after_it() {
+    within_limit(async {
+        for id in [r#""id":null,"#, ""] {
+            let group = brisk_group();
+            let empty = format!(r#"printf '{{"jsonrpc":"2.0",{id}"result":{{}}}}\n'"#);
+            // The request comes while the notification is being answered.
+            let answers = format!(r#"*'"method":"notifications/'*) sleep 0.05; {empty} ;;"#);
+            let server = shell_server_with("s", &answers, r#"say '"result":{"content":[]}'"#);
+            let info = group.connect(server).await.expect("it comes up");
+            assert_eq!((info.tools, info.list_error), (1, None));
+            let told = |it: &String| it.starts_with("an answer to nothing");
+            assert!(info.warnings.iter().any(told), "{:?}", info.warnings);
+            echo(&group, "s").await.expect("an answer");
+            // A server that has no other answer.
+            let lists = format!(r#"*'"method":"tools/list"'*) {empty} ;;"#);
+            let server = shell_server_with("mute", &lists, ":");
+            let info = group.connect(server).await.expect("it comes up");
+            let error = info.list_error.expect("no list").chain.join(": ");
+            assert!(error.contains("the answer to tools/list cannot be read"), "{error}");
+            group.close().await;
+        }
+    })
+    .await;
+}
+
+/// A terminal between the two repeats what a server is sent.
+#[tokio::test]
+async fn a_server_behind_a_terminal_that_repeats_its_input_comes_up() {
+    within_limit(async {
+        let group = brisk_group();
+        let repeats = r#"
+    *'"method":"server/discover"'*) printf '%s\r\n' "$line"; say '"error":{"code":-32601,"message":"no"}' ;;
+    *'"method":"tools/list"'*)
+        printf '%s\r\n' "$line"; say '"result":{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]}' ;;
+"#;
+        let server = shell_server_with("s", repeats, r#"say '"result":{"content":[]}'"#);
+        let info = group.connect(server).await.expect("it comes up");
+        assert_eq!((info.tools, info.list_error), (1, None));
+        let told = |it: &String| it.contains("our own tools/list, which comes back");
+        assert!(info.warnings.iter().any(told), "{:?}", info.warnings);
+        echo(&group, "s").await.expect("an answer");
+        group.close().await;
+    })
+    .await;
+}
+
 /// Some servers refuse notifications too, with an error that has no id.
 #[tokio::test]
 async fn an_error_to_a_notification_is_not_the_answer_to_the_request_after_it() {

@@ -12,6 +12,8 @@ use crate::wire::skeleton::Skeleton;
 pub(super) enum Broken {
     /// It answers this request, and this is the reason why it is no message.
     Of(RequestId, Kind, String),
+    /// It is an answer without an id: to this request, or to a notification that was sent.
+    Unplaced(RequestId, Kind, String),
     /// It is an answer, and its id, of which this is said, could be for any request.
     OfNone(String),
     NoAnswer,
@@ -23,34 +25,38 @@ pub(super) fn broken(
     pending: &Pending,
     expected: Option<&RequestId>,
 ) -> Broken {
-    if object.contains_key("method") {
+    // Null is what a serialiser of all fields writes for the method of an answer.
+    if object.get("method").is_some_and(|method| !method.is_null()) {
         return Broken::NoAnswer;
     }
+    // A line of a log may have an "id" as well, or a "result".
+    let has_outcome = object.contains_key("result") || object.contains_key("error");
+    let has_version = object.contains_key("jsonrpc");
     let id = match object.get("id") {
         Some(Value::String(text)) => Some(RequestId::String(text.as_str().into())),
         Some(Value::Number(number)) => {
-            Skeleton::of(format!("{{\"id\":{number}}}").as_bytes()).answers().next().cloned()
+            Skeleton::of(format!("{{\"id\":{number},").as_bytes()).answers().next().cloned()
         }
         _ => None,
     };
     if let Some(id) = id {
-        return match pending.named(&id) {
+        return match pending.named(&id).filter(|_| has_version || has_outcome) {
             Some((id, kind)) => Broken::Of(id, kind, wrong_in(object)),
             None => Broken::NoAnswer,
         };
     }
-    // A line of a log may have a "result" as well.
-    let is_answer = object.contains_key("jsonrpc")
-        && (object.contains_key("result") || object.contains_key("error"));
-    if !is_answer {
+    if !(has_version && has_outcome) {
         return Broken::NoAnswer;
     }
     let why = match object.get("id") {
         None => r#"it has no "id""#.to_owned(),
         Some(id) => format!(r#"its "id" is {id}"#),
     };
+    // Some servers answer a notification as well, and have no id for that answer.
+    let is_doubtful = object.get("id").is_none_or(Value::is_null) && pending.has_told();
     let only = expected.cloned().or_else(|| pending.only());
     match only.and_then(|id| pending.named(&id)) {
+        Some((id, kind)) if expected.is_none() && is_doubtful => Broken::Unplaced(id, kind, why),
         Some((id, kind)) => Broken::Of(id, kind, why),
         None => Broken::OfNone(why),
     }

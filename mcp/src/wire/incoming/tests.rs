@@ -13,6 +13,11 @@ fn request(method: &str, id: i64) -> ClientJsonRpcMessage {
             "capabilities": {},
             "clientInfo": {"name": "test", "version": "1"},
         }),
+        "server/discover" => json!({"_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }}),
         _ => json!({"name": "echo"}),
     };
     let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
@@ -91,6 +96,7 @@ fn a_broken_answer_fails_its_request_and_says_why() {
         (r#"{"jsonrpc":"2.0","result":{"content":[]}}"#, r#"it has no "id""#),
         (r#"{"jsonrpc":"2.0","error":null}"#, r#"it has no "id""#),
         (r#"[{"jsonrpc":"2.0","id":3,"result":NaN}]"#, "expected value"),
+        (r#"{"jsonrpc":"2.0","id":3,"method":null,"error":null,"result":{}}"#, "beside"),
         (r#"[info] {"jsonrpc":"2.0","id":3,"result":{}}"#, "expected"),
         ("\x1b[2K{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{}}", "expected value"),
         (r#"{"jsonrpc":"2.0","method":"m"}{"jsonrpc":"2.0","id":3,"result":{}}"#, "trailing"),
@@ -108,6 +114,10 @@ fn what_is_no_answer_is_noise() {
         r#"{"level":"info","msg":"up"}"#,
         r#"{"id":4,"result":{}}"#,
         r#"{"level":"info","result":"up"}"#,
+        // The ids of a log are not ours.
+        r#"{"level":30,"id":3,"msg":"request"}"#,
+        r#"received {"id":3,"name":"x"}"#,
+        r#"> {"jsonrpc":"2.0","id":3,"method":"tools/call"}"#,
         r#"{"jsonrpc":"2.0","id":null}"#,
         r#"{"jsonrpc":"2.0","id":3,"method":7}"#,
         "[1,2]",
@@ -181,7 +191,8 @@ fn an_error_without_an_id_is_for_the_only_request() {
     let pending = waiting("tools/call", 3);
     let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     pending.sent(&serde_json::from_str(notification).expect("a notification"));
-    assert!(matches!(read_one(text, &pending, None), Incoming::Unplaced(_, RequestId::Number(3))));
+    let Incoming::Unplaced(doubtful) = read_one(text, &pending, None) else { panic!() };
+    assert_eq!(doubtful.request, RequestId::Number(3));
     assert!(pending.answered(&RequestId::Number(3)) && pending.has_told());
     pending.sent(&request("tools/call", 4));
     assert!(pending.answered(&RequestId::Number(4)) && !pending.has_told());
@@ -199,6 +210,57 @@ fn an_error_without_an_id_is_for_the_only_request() {
     let known = read_one(text, &pending, Some(&RequestId::Number(4)));
     assert!(matches!(known, Incoming::Message(..)));
     assert_eq!(pending.only(), Some(RequestId::Number(3)));
+}
+
+#[test]
+fn a_result_without_an_id_is_for_the_only_request_or_for_a_notification() {
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let notification = serde_json::from_str(notification).expect("a notification");
+    for (text, why) in [
+        (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, r#"its "id" is null"#),
+        (r#"{"jsonrpc":"2.0","id":null,"result":null}"#, r#"its "id" is null"#),
+        (r#"{"jsonrpc":"2.0","result":{}}"#, r#"it has no "id""#),
+        (r#"{"jsonrpc":"2.0","error":null,"result":{}}"#, r#"it has no "id""#),
+    ] {
+        assert!(told(text.as_bytes()).expect_err(text).contains(why), "{text}");
+        let pending = waiting("tools/call", 3);
+        pending.sent(&notification);
+        let Incoming::Unplaced(doubtful) = read_one(text.as_bytes(), &pending, None) else {
+            panic!("{text}")
+        };
+        assert_eq!(doubtful.request, RequestId::Number(3));
+        assert_eq!(doubtful.what, format!("an answer to nothing: {why}: {text}"));
+        let fault = undelivered::fault(&doubtful.error).expect("ours").to_string();
+        assert_eq!(fault, format!("the answer to tools/call cannot be read: {why}: {text}"));
+        assert_eq!(pending.only(), Some(RequestId::Number(3)), "it still waits");
+        // In the answer to a request there is no doubt.
+        let known = read_one(text.as_bytes(), &pending, Some(&RequestId::Number(3)));
+        assert!(matches!(known, Incoming::Message(..)), "{text}: {known:?}");
+    }
+    // An id that is there, though of no type of ids, is not that of an answer to a notification.
+    let pending = waiting("tools/call", 3);
+    pending.sent(&notification);
+    let text = br#"{"jsonrpc":"2.0","id":true,"result":{}}"#;
+    assert!(matches!(read_one(text, &pending, None), Incoming::Message(..)));
+}
+
+#[test]
+fn a_request_of_ours_that_comes_back_is_noise() {
+    for method in ["server/discover", "initialize", "tools/call"] {
+        let pending = waiting(method, 3);
+        let text = serde_json::to_vec(&request(method, 3)).expect("JSON");
+        let Incoming::Noise(what) = read_one(&text, &pending, None) else { panic!("{method}") };
+        assert_eq!(what, format!("our own {method}, which comes back"));
+        assert_eq!(pending.only(), Some(RequestId::Number(3)), "it still waits");
+        // Another id, or another method, and it is the server's own.
+        let pending = waiting(method, 4);
+        assert!(matches!(read_one(&text, &pending, None), Incoming::Message(..)));
+        let pending = waiting("resources/read", 3);
+        assert!(matches!(read_one(&text, &pending, None), Incoming::Message(..)));
+    }
+    // Either side sends that.
+    let ping = br#"{"jsonrpc":"2.0","id":3,"method":"ping"}"#;
+    assert!(matches!(read_one(ping, &waiting("ping", 3), None), Incoming::Message(..)));
 }
 
 #[test]
