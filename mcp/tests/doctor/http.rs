@@ -103,6 +103,17 @@ fn a_proxy_that_is_not_there_is_named_as_the_proxy() {
 }
 
 #[test]
+fn no_proxy_for_everything_is_none_for_an_address_either() {
+    for (name, list) in [("NO_PROXY", "*"), ("no_proxy", "example.org, *")] {
+        let (place, stub) = (Place::new(), Stub::healthy());
+        let config = place.config(&[("web", at(stub.url()))]);
+        // No server listens on port 1.
+        let variables = [("http_proxy", "http://127.0.0.1:1"), (name, list)];
+        place.start_with(&["doctor", &config], &variables).finish().expect(0);
+    }
+}
+
+#[test]
 fn headers_of_the_configuration_are_no_part_of_the_output() {
     let stub = Stub::start("initialize", Answer::Status(401));
     let entry = json!({"url": stub.url(), "headers": {"Authorization": "Bearer s3cr3t"}});

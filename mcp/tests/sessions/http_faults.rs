@@ -138,6 +138,27 @@ async fn an_answer_that_came_and_is_wrong_is_no_fault_of_the_connection() {
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_first_is_none_of_http() {
+    within_limit(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let url = format!("http://{}/mcp", listener.local_addr().expect("its address"));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+                let _ = stream.read(&mut [0; 4_096]).await;
+            }
+        });
+        for _ in 0..8 {
+            let error = brisk_group().connect(at("odd", &url).era(Era::Legacy)).await;
+            let error = error.expect_err("it is no server of MCP");
+            assert_eq!(error.outcome(), Outcome::ProtocolError, "{error}");
+            assert!(error.to_string().contains("is not HTTP"), "{error}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_status_counts_however_long_its_body_is_and_whether_or_not_it_ends() {
     within_limit(async {
         let long = format!(

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::proxy;
 use super::resend::Watched;
 use crate::fault::Fault;
 use crate::report::Outcome;
@@ -28,7 +29,8 @@ impl Kind {
     /// The kind of client that `url` needs.
     pub(crate) fn of(url: &str) -> Self {
         let plain = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http");
-        let proxied = || PROXIES.iter().any(|name| std::env::var_os(name).is_some());
+        let named = || PROXIES.iter().any(|name| std::env::var_os(name).is_some());
+        let proxied = || named() && !proxy::is_ruled_out();
         if plain && !proxied() { Self::Plain } else { Self::Tls }
     }
 }
@@ -86,6 +88,7 @@ fn builder(kind: Kind) -> reqwest::ClientBuilder {
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .connector_layer(Watched::layer())
         .redirect(as_it_is);
+    let builder = if proxy::is_ruled_out() { builder.no_proxy() } else { builder };
     with_tls(builder, kind)
 }
 

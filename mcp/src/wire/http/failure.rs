@@ -267,7 +267,7 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::ProtocolError, format!("the answer of {url} to {to} cannot be read"))
     } else if error.is_body() || error.is_decode() {
         (Outcome::Unreachable, format!("the answer of {url} to {to} broke off"))
-    } else if found::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+    } else if found::<hyper::Error>(error).is_some_and(is_no_http) {
         (Outcome::ProtocolError, format!("the answer of {url} to {to} is not HTTP"))
     } else if error.is_connect()
         && let Some(proxy) = proxy::on_the_way_to(&session.url)
@@ -282,6 +282,18 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::Unreachable, format!("cannot reach {url}"))
     };
     Fault::caused(outcome, text, Flattened::of(error))
+}
+
+/// Whether the connection works, and speaks something else than HTTP.
+fn is_no_http(error: &hyper::Error) -> bool {
+    // A server of mail or of a database speaks first. hyper has no name for that error; all others have one or a cause.
+    let speaks_first = std::error::Error::source(error).is_none()
+        && !error.is_incomplete_message()
+        && !error.is_canceled()
+        && !error.is_closed()
+        && !error.is_timeout()
+        && !error.is_user();
+    error.is_parse() || speaks_first
 }
 
 /// Whether a body came and cannot be decoded as its head says. The connection is not at fault then.

@@ -1,4 +1,4 @@
-//! The proxy on the way to a server, for the text of a failure.
+//! The proxy on the way to a server.
 
 use std::io::ErrorKind;
 
@@ -6,9 +6,19 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use super::headers::shown;
 
+/// Whether `NO_PROXY` rules out every proxy, for all servers. The HTTP client takes its `*` for all names, and not for
+/// addresses such as 127.0.0.1.
+pub(super) fn is_ruled_out() -> bool {
+    let list = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy"));
+    list.is_ok_and(|list| list.split(',').any(|entry| entry.trim() == "*"))
+}
+
 /// The proxy for requests to `url`, in a form that may be shown.
 pub(super) fn on_the_way_to(url: &str) -> Option<String> {
-    // The HTTP client reads the same environment in the same way.
+    if is_ruled_out() {
+        return None;
+    }
+    // Otherwise the HTTP client reads the same environment in the same way.
     let proxy = Matcher::from_system().intercept(&url.parse().ok()?)?;
     let shown = shown(&proxy.uri().to_string());
     Some(shown.trim_end_matches('/').to_owned())
