@@ -166,9 +166,12 @@ impl Context<'_> {
     ) -> Result<(PipeTransport, Unread), Fault> {
         held.recorder.step(ConnectPhase::Start, "starting the process");
         let shown = |text: &str| self.session.secrets.hide(text).into_owned();
+        let watchdog = self.shared.watchdog();
         let (process, pipes) = spawn(params).map_err(|fault| fault.reworded(shown))?;
-        if let Err(why) = self.shared.guard(&process) {
-            held.recorder.warn(why);
+        let listed = watchdog
+            .map_or(Ok(()), |guard| process.guard(&guard?).map_err(|error| error.to_string()));
+        if let Err(why) = listed {
+            held.recorder.warn(format!("no watchdog guards this server against SIGKILL: {why}"));
         }
         let process = Arc::new(process);
         let stderr = StderrTail::default();

@@ -11,7 +11,6 @@ use super::start::Life;
 use crate::event::{Event, EventKind};
 use crate::fault::Fault;
 use crate::params::GroupOptions;
-use crate::process::ProcessGroup;
 use crate::process::guard::Guard;
 use crate::process::shared_table::SharedTable;
 use crate::wire::http::client::{Client, Kind as ClientKind};
@@ -119,21 +118,20 @@ impl Shared {
         drop(spent);
     }
 
-    /// Puts a new child on the list of the watchdog, if there is one.
+    /// The watchdog, which is started if it does not run yet; `None` if there is to be none. A child is started after it,
+    /// because it has no guard until it is on the list.
     ///
     /// # Errors
     ///
-    /// A sentence that says why the child is not on it.
-    pub(super) fn guard(&self, child: &ProcessGroup) -> Result<(), String> {
-        let Some(watchdog) = &self.options.watchdog else { return Ok(()) };
+    /// The reason why it could not be started.
+    pub(super) fn watchdog(&self) -> Option<Result<Arc<Guard>, String>> {
+        let watchdog = self.options.watchdog.as_ref()?;
         let mut guard = self.guard.lock();
         let guard = guard.get_or_insert_with(|| {
             let started = Guard::start(watchdog).map(Arc::new);
             started.map_err(|error| format!("{}: {error}", watchdog.program().display()))
         });
-        let listed = guard.as_ref().map_err(String::clone);
-        let listed = listed.and_then(|guard| child.guard(guard).map_err(|error| error.to_string()));
-        listed.map_err(|why| format!("no watchdog guards this server against SIGKILL: {why}"))
+        Some(guard.clone())
     }
 
     /// Ends the watchdog. Its children have been left.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use moored_mcp::{Descendants, SessionGroup, Transport, Watchdog};
+use moored_mcp::{Descendants, ServerParams, SessionGroup, StdioParams, Transport, Watchdog};
 
 use crate::support::stubborn::is_running;
 use crate::support::{brisk, exists, fleet_server, pids, until, until_blocking, within_limit};
@@ -105,6 +105,20 @@ async fn a_watchdog_lives_from_the_first_child_to_the_end_of_the_group() {
         let report = group.close().await;
         assert!(report.all_well(), "{report:?}");
         assert!(!exists(pid), "ended and reaped");
+    })
+    .await;
+}
+
+/// A child that is started before its watchdog has none for as long as that takes.
+#[tokio::test]
+async fn a_watchdog_is_there_before_the_first_child_is_started() {
+    within_limit(async {
+        let place = tempfile::tempdir().expect("a directory");
+        let group = SessionGroup::start(brisk().watchdog(watchdog(place.path())));
+        let absent = StdioParams::new("/no/such/program");
+        group.connect(ServerParams::stdio("absent", absent)).await.expect_err("it is not there");
+        until(|| place.path().join("watchdog").metadata().is_ok_and(|it| it.len() > 0)).await;
+        assert!(group.close().await.clean);
     })
     .await;
 }
