@@ -45,7 +45,8 @@ async fn attempt_in_time(
         *held = Some(acquired.clone());
         let link = attempt::handshake(&acquired, ready, terms).await.inspect_err(|fault| {
             *again = acquired.failed_on_probe().then(|| fault.line());
-        })?;
+        });
+        let link = link.map_err(|fault| of_both(failed_on_probe.as_deref(), fault))?;
         if let Some(how) = failed_on_probe {
             acquired.recorder.warn(format!("{how}: it was started again"));
         }
@@ -69,6 +70,19 @@ async fn attempt_in_time(
     };
     // Nothing but its deadline cancels the scope.
     attempted.unwrap_or_else(|_| Err(timed_out(life, options.connect_timeout)))
+}
+
+/// The failure of a process that was not probed, after `first`, that of a process that was. If it is the same one, only
+/// the first process has a remark on the probe.
+fn of_both(first: Option<&str>, fault: Fault) -> Fault {
+    match first {
+        Some(first)
+            if first.strip_prefix(&fault.line()).is_some_and(|more| more.starts_with(" (")) =>
+        {
+            fault.reworded(|_| first.to_owned())
+        }
+        _ => fault,
+    }
 }
 
 fn timed_out(life: &Life, limit: std::time::Duration) -> Fault {

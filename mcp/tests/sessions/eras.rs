@@ -11,7 +11,7 @@ use crate::support::http::{Reply, Request, Server, legacy, modern};
 use crate::support::script::{
     DISCOVERED, INITIALIZED, NO_HANDSHAKE, NO_SUCH_METHOD, say, scripted,
 };
-use crate::support::{at, brisk, brisk_group, fleet_server, within_limit};
+use crate::support::{at, brisk, brisk_group, fleet_server, shell_server_with, within_limit};
 
 const LEGACY: Option<&str> = Some("2025-11-25");
 const MODERN: Option<&str> = Some("2026-07-28");
@@ -316,6 +316,25 @@ async fn where_initialize_fails_too_its_cause_is_the_outcome() {
             assert!(error.to_string().contains(&initialize.to_string()), "{error}");
             assert_eq!(server.log(), ["POST server/discover", "POST initialize"]);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_modern_server_whose_answer_to_the_probe_is_broken_is_told_so_by_its_error() {
+    within_limit(async {
+        let before = r#"
+    *'"method":"server/discover"'*) say '"result":{"resultType":"complete","supportedVersions":["2026-07-28"]}' ;;
+    *'"method":"initialize"'*) say '"error":{"code":-32601,"message":"no such method"}' ;;
+"#;
+        let group = brisk_group();
+        let error = group.connect(shell_server_with("s", before, ":")).await.expect_err("no");
+        assert_eq!(
+            error.report().message,
+            "the server rejected initialize: no such method (code -32601) (the answer to \
+             server/discover cannot be read: it has no \"capabilities\")"
+        );
+        group.close().await;
     })
     .await;
 }
