@@ -156,7 +156,9 @@ async fn list(
 /// Subscribes a client of the older era to a resource.
 async fn subscribe_to(front: Front, uri: String) -> Result<ServerResult, ErrorData> {
     let subscribed = front.core.subscribe(&uri).await.map_err(|error| match error {
-        CallError::Unknown { .. } => errors::of_unknown(&error, &front.core.fleet.all_away()),
+        CallError::Unknown { .. } => {
+            errors::of_unknown(&error, Some(&uri), &front.core.fleet.all_away())
+        }
         error => errors::of_call(error),
     })?;
     let before = front.client.subscribed.lock().insert(uri, subscribed);
@@ -188,21 +190,21 @@ fn is_modern(
 
 /// The error of a request that has the form of no request: its method is unknown, or its parameters cannot be read.
 fn unreadable(method: &str, modern: bool) -> ErrorData {
-    const SPOKEN: [&str; 12] = [
+    const SPOKEN: [&str; 8] = [
         "completion/complete",
-        "initialize",
-        "logging/setLevel",
         "prompts/get",
         "prompts/list",
         "resources/list",
         "resources/read",
-        "resources/subscribe",
         "resources/templates/list",
-        "resources/unsubscribe",
         "tools/call",
         "tools/list",
     ];
-    if SPOKEN.contains(&method) || (modern && method == "subscriptions/listen") {
+    const OLDER: [&str; 4] =
+        ["initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+    const NEWER: [&str; 1] = ["subscriptions/listen"];
+    let of_its_era = if modern { &NEWER[..] } else { &OLDER };
+    if SPOKEN.contains(&method) || of_its_era.contains(&method) {
         let why = format!("the parameters of {method} cannot be read");
         return ErrorData::invalid_params(why, None);
     }

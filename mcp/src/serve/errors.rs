@@ -62,14 +62,14 @@ pub(super) fn of_away(away: &Away) -> ErrorData {
 }
 
 /// The error of a request for a component that no connected server has. The text names the servers that are not
-/// connected, because one of them may have it.
-pub(super) fn of_unknown(error: &CallError, away: &[Away]) -> ErrorData {
+/// connected, because one of them may have it. The address of a resource is also there as data.
+pub(super) fn of_unknown(error: &CallError, uri: Option<&str>, away: &[Away]) -> ErrorData {
     let mut text = error.to_string();
     for away in away {
         text.push_str("; ");
         text.push_str(&away.line());
     }
-    ErrorData::invalid_params(text, None)
+    ErrorData::invalid_params(text, uri.map(|uri| json!({"uri": uri})))
 }
 
 /// The whole chain of causes, as text and as data.

@@ -212,6 +212,14 @@ async fn a_request_of_the_newer_era_with_bad_fields_is_told_which() {
                 -32602,
             ),
             ("no level", Raw::modern("tools/call", call()), 200, -32602),
+            (
+                "a method of the older era alone",
+                Raw::modern("logging/setLevel", json!({})),
+                404,
+                -32601,
+            ),
+            ("another one", Raw::modern("resources/unsubscribe", json!({})), 404, -32601),
+            ("a method of both eras", Raw::modern("tools/call", json!({})), 200, -32602),
             // Only three methods have a name in their headers.
             (
                 "a method of the older era",
@@ -224,6 +232,9 @@ async fn a_request_of_the_newer_era_with_bad_fields_is_told_which() {
             let error = &answer.message()["error"]["code"];
             assert_eq!((answer.status, error.as_i64()), (status, Some(code)), "{what}: {answer:?}");
         }
+        let read = Raw::modern("resources/read", json!({"uri": "file:///r"}));
+        let error = served.ask(read).await.message()["error"].take();
+        assert_eq!((&error["code"], &error["data"]["uri"]), (&json!(-32602), &json!("file:///r")));
     })
     .await;
 }

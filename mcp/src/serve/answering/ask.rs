@@ -215,6 +215,14 @@ impl Wanted {
         }
     }
 
+    /// The address of the resource that is to be read.
+    fn uri(&self) -> Option<&str> {
+        match self {
+            Self::Read(uri) => Some(uri),
+            _ => None,
+        }
+    }
+
     fn kind(&self) -> ComponentKind {
         match self {
             Self::Call(..) => ComponentKind::Tool,
@@ -261,7 +269,7 @@ impl Fleet {
                 Some(away),
             ) => errors::of_away(&away),
             (CallError::UnknownTool(_) | CallError::Unknown { .. }, None) => {
-                return Err(errors::of_unknown(&error, &self.all_away()));
+                return Err(errors::of_unknown(&error, wanted.uri(), &self.all_away()));
             }
             (CallError::Rejected { .. }, _) => return Err(errors::of_call(error)),
             _ => errors::of_call(error),
