@@ -43,10 +43,13 @@ async fn attempt_in_time(
     let attempt = scope.run(async {
         let (acquired, ready) = context.acquire()?;
         *held = Some(acquired.clone());
-        let link = attempt::handshake(&acquired, ready, terms).await.inspect_err(|fault| {
+        // A part of a result may be in the reason why the result is refused, such as the version that it names.
+        let shown = |text: &str| context.session.secrets.hide(text).into_owned();
+        let link = attempt::handshake(&acquired, ready, terms).await.map_err(|fault| {
+            let fault = fault.reworded(shown);
             *again = acquired.failed_on_probe().then(|| fault.line());
-        });
-        let link = link.map_err(|fault| of_both(failed_on_probe.as_deref(), fault))?;
+            of_both(failed_on_probe.as_deref(), fault)
+        })?;
         if let Some(how) = failed_on_probe {
             acquired.recorder.warn(format!("{how}: it was started again"));
         }

@@ -7,7 +7,7 @@ use rmcp::transport::IntoTransport;
 use rmcp::{ErrorData, RoleClient, RoleServer, ServerHandler, ServiceExt};
 use serde_json::{Map, json};
 
-use crate::support::{brisk_group, echo, shell, shell_server, within_limit};
+use crate::support::{brisk_group, echo, shell, shell_server, shell_server_with, within_limit};
 
 /// The same server with variables in its environment.
 fn with_env(
@@ -61,6 +61,39 @@ async fn values_of_env_are_hidden_in_errors_and_in_noise_and_a_result_is_unchang
         let answer = echo(&group, "s").await.expect("an answer");
         assert_eq!(answer["content"][0]["text"], "sk-123456");
         assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+/// An error without an id may be for the notification before it, and is held for a while.
+#[tokio::test]
+async fn a_secret_is_hidden_in_an_error_that_was_held() {
+    within_limit(async {
+        let list = r#"*'"method":"tools/list"'*)
+            printf '{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"bad %s"}}\n' "$API_KEY" ;;"#;
+        let group = brisk_group();
+        let server = shell_server_with("s", list, ":");
+        let info = group.connect(with_env(server, &[("API_KEY", "sk-123456")])).await.expect("up");
+        let error = info.list_error.expect("no list").chain.join(": ");
+        assert!(error.contains("bad (hidden)"), "{error}");
+        let report = format!("{:?}", group.close().await);
+        assert!(!report.contains("sk-123456"), "{report}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_is_hidden_in_the_reason_why_a_result_is_refused() {
+    within_limit(async {
+        let initialize = r#"*'"method":"initialize"'*)
+            say '"result":{"protocolVersion":"'"$API_KEY"'","capabilities":{},"serverInfo":{"name":"s","version":"1"}}' ;;"#;
+        let group = brisk_group();
+        let server = shell_server_with("s", initialize, ":");
+        let server = with_env(server, &[("API_KEY", "sk-123456")]);
+        let error = group.connect(server).await.expect_err("no version");
+        assert!(error.to_string().contains("version \"(hidden)\""), "{error}");
+        let report = format!("{:?}", group.close().await);
+        assert!(!report.contains("sk-123456"), "{report}");
     })
     .await;
 }
