@@ -5,7 +5,7 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// The error code for a header that contradicts its message.
 pub(super) const MISMATCH: i32 = -32020;
@@ -37,13 +37,28 @@ pub(super) fn check(
     let Some(schema) = schema(name) else { return Ok(()) };
     for (path, header) in annotated(&schema) {
         let found = path.iter().try_fold(&params["arguments"], |value, key| value.get(key));
-        same(headers, &format!("Mcp-Param-{header}"), found.and_then(text).as_deref())?;
+        let is_same = match found {
+            Some(Value::Number(_)) => is_same_number,
+            _ => |given: &str, wanted: &str| given == wanted,
+        };
+        let name = format!("Mcp-Param-{header}");
+        same_by(headers, &name, found.and_then(text).as_deref(), is_same)?;
     }
     Ok(())
 }
 
 /// Checks that a header has the same value as the message, or that both have none.
 fn same(headers: &HeaderMap, name: &str, wanted: Option<&str>) -> Result<(), String> {
+    same_by(headers, name, wanted, |given, wanted| given == wanted)
+}
+
+/// As [`same`], with another comparison of a header's value with that of the message.
+fn same_by(
+    headers: &HeaderMap,
+    name: &str,
+    wanted: Option<&str>,
+    is_same: fn(&str, &str) -> bool,
+) -> Result<(), String> {
     let mut values = headers.get_all(name).iter();
     let given = values.next();
     if values.next().is_some() {
@@ -58,12 +73,25 @@ fn same(headers: &HeaderMap, name: &str, wanted: Option<&str>) -> Result<(), Str
         (Some(given), Some(wanted)) => {
             let given = given.to_str().ok().and_then(decoded);
             let given = given.ok_or_else(|| format!("the header {name} cannot be read"))?;
-            if given == wanted {
+            if is_same(&given, wanted) {
                 return Ok(());
             }
             Err(format!("the header {name} says {given:?}, and the message {wanted:?}"))
         }
     }
+}
+
+/// Whether two texts in the form of JSON are one number: `42` and `42.0` are.
+fn is_same_number(given: &str, wanted: &str) -> bool {
+    let (Ok(given), Ok(wanted)) = (given.parse::<Number>(), wanted.parse::<Number>()) else {
+        return false;
+    };
+    if let (Some(given), Some(wanted)) = (given.as_i64(), wanted.as_i64()) {
+        return given == wanted;
+    }
+    // Beyond this, two numbers may have one value.
+    let is_exact = wanted.as_f64().is_some_and(|wanted| wanted.abs() < 9e15);
+    given == wanted || (is_exact && given.as_f64() == wanted.as_f64())
 }
 
 /// The value of a header. A value that a header cannot contain is encoded as `=?base64?..?=`.
@@ -130,6 +158,19 @@ mod tests {
             (&[method, name][..], call(json!({})), ""),
             (&[method, name, region], call(json!({"region": "eu"})), ""),
             (&[method, name, ("mcp-param-n", "7")], call(json!({"deep": {"n": 7}})), ""),
+            (&[method, name, ("mcp-param-n", "7.0")], call(json!({"deep": {"n": 7}})), ""),
+            (&[method, name, ("mcp-param-n", "7")], call(json!({"deep": {"n": 7.0}})), ""),
+            (&[method, name, ("mcp-param-n", "8")], call(json!({"deep": {"n": 7}})), "says \"8\""),
+            (
+                &[method, name, ("mcp-param-n", "07")],
+                call(json!({"deep": {"n": 7}})),
+                "says \"07\"",
+            ),
+            (
+                &[method, name, ("mcp-param-region", "7.0")],
+                call(json!({"region": "7"})),
+                "says \"7.0\"",
+            ),
             (&[method, ("mcp-name", "=?base64?dA==?=")], call(json!({})), ""),
             (&[("mcp-method", "ping")], json!({"method": "ping"}), ""),
             (&[], json!({"id": 1, "result": {}}), ""),
