@@ -179,6 +179,10 @@ impl Gate {
     /// Closes the group; ready when no child is inside, and no guard that counts.
     pub(super) fn poll_close(&self, guards: Guards, cx: &mut Context<'_>) -> Poll<()> {
         if self.close(guards) {
+            if guards == Guards::Ignored {
+                // An earlier wait, for the guards too, has left its waker.
+                self.forget_run();
+            }
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
@@ -250,12 +254,13 @@ impl ExitWork for WaitForChildren {
 impl Drop for WaitForChildren {
     /// The region that waited is gone, so no region resumes a panic: it becomes a failure.
     fn drop(&mut self) {
-        let panic = {
+        let (panic, waker) = {
             let mut waiting = self.gate.waiting.lock();
             waiting.adopted = false;
-            waiting.panic.take()
+            (waiting.panic.take(), waiting.waker.take())
         };
         observe::children_gone(&self.node);
         record::send_panic(&self.node, panic);
+        unwind::drop_quietly(waker);
     }
 }

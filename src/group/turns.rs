@@ -55,7 +55,13 @@ impl Line {
 impl Turns {
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limited.store(true, Ordering::Relaxed);
-        self.line.lock().limit = Some(limit.max(1));
+        let first = {
+            let mut line = self.line.lock();
+            line.limit = Some(limit.max(1));
+            // An executor child may wait by an earlier limit, which was lower (invariant 2).
+            line.call_first()
+        };
+        crate::wakers::wake_all(first);
     }
 
     /// The turn of a child that is spawned now.
@@ -100,7 +106,7 @@ impl Turns {
             (Poll::Pending, line.waiting.insert(task, waker).flatten())
         };
         drop(line);
-        // After the lock (invariant 3). The next child is woken before the old waker is dropped, because that drop may panic.
+        // After the lock (invariant 3).
         let polled = polled.map(crate::wakers::wake_all);
         drop(old);
         polled

@@ -559,3 +559,36 @@ fn r08_what_an_adopted_exit_abandons_goes_to_a_region_that_lives() {
     run.drive().unwrap();
     log.is(&["the body ends", "drops it", "of no region"]);
 }
+
+#[test]
+fn r07_a_group_that_is_polled_again_keeps_its_place_in_the_order_of_entry() {
+    let (log, gate, executor) = (Log::new(), Gate::new(), Executor::new());
+    let mut run = hand(task(async {
+        let group: TaskGroup<'_, ()> = TaskGroup::new();
+        let waits = gate.wait();
+        group.spawn_on(
+            &executor,
+            moored::shield(async move {
+                waits.await;
+                Ok(())
+            }),
+        );
+        executor.run();
+        let mut inside = Box::pin(group.run(async {
+            parked(&log, "stack").await;
+            Ok(())
+        }));
+        for _ in 0..2 {
+            assert!(poll_once(&mut inside).await.is_pending());
+        }
+        drop(inside);
+        yield_now().await;
+        log.add("body");
+    }));
+    run.pending();
+    run.pending();
+    log.is(&["stack last in", "stack first in", "body"]);
+    gate.open();
+    executor.run();
+    run.drive();
+}

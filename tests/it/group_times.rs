@@ -1,7 +1,9 @@
 //! A group is a cancel scope: its deadline, its grace, its shield, over the body and the children (R11, R12, R13).
 #![allow(clippy::unit_arg, reason = "a child of one call is read at a glance")]
 
-use crate::support::{Executor, Gate, Log, hand, on, panic_text, yield_now};
+use crate::support::{
+    Executor, Gate, Log, as_owner, as_thief, hand, lose, on, panic_text, poll_once, yield_now,
+};
 use moored::testing::MockClock;
 use moored::{
     CancelScope, Cause, ChildError, Clock, ExitStack, Failure, ReasonKind, Sleep, TaskGroup, local,
@@ -9,7 +11,7 @@ use moored::{
 };
 use std::future::pending;
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -494,4 +496,52 @@ fn r11_a_child_that_waits_before_its_group_is_entered_hears_of_the_groups_deadli
     let Cause::Cancelled(reason) = failure.cause() else { panic!("{failure:?}") };
     assert_eq!(reason.kind(), ReasonKind::Deadline);
     log.is(&["heard"]);
+}
+
+/// Tells whether it is dropped where a deadline counts.
+struct Timed(Arc<Mutex<Vec<bool>>>);
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(moored::current_deadline().is_some());
+    }
+}
+
+#[test]
+fn r07_the_value_of_a_body_is_dropped_inside_its_group_whoever_ends_the_run() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    as_owner(async {
+        for dropped in [true, false] {
+            let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(Duration::from_secs(3_600));
+            group.spawn(pending::<Result<(), ()>>());
+            let value = Timed(Arc::clone(&told));
+            let mut run = Box::pin(group.run(async { Ok(value) }));
+            assert!(poll_once(&mut run).await.is_pending());
+            if !dropped {
+                assert!(as_thief(poll_once(&mut run)).await.is_ready());
+            }
+        }
+    });
+    assert_eq!(*told.lock().unwrap(), [true, true]);
+}
+
+#[test]
+fn r19_the_timer_of_a_group_wakes_nobody_while_only_its_exits_run() {
+    let (clock, gate) = (MockClock::new(), Gate::new());
+    let group: TaskGroup<'_, ()> = TaskGroup::new().timeout(Duration::from_secs(1));
+    let body = async {
+        yield_now().await;
+        let stack = ExitStack::new();
+        stack.defer(gate.wait());
+        lose(stack.run(pending::<Result<(), ()>>())).await;
+        Ok(())
+    };
+    let mut run = hand(task(group.run(body)).clock(clock.clone()));
+    run.pending();
+    run.pending();
+    let before = run.wakes.count();
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(run.wakes.count(), before);
+    gate.open();
+    run.drive().unwrap();
 }

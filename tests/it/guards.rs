@@ -224,3 +224,17 @@ fn r09_a_group_that_waits_for_a_guard_leaves_in_the_last_poll_and_in_a_child_fal
         log.is(expected);
     }
 }
+
+#[test]
+fn r19_a_group_that_a_cancellation_ends_in_spite_of_a_guard_keeps_no_waker() {
+    let group = Group::new();
+    let guarded = guard(&group);
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    group.cancel();
+    run.drive().expect("the body had ended");
+    let wakes = run.wakes.count();
+    drop(guarded);
+    assert_eq!(run.wakes.count(), wakes, "woken after its end");
+    assert_eq!(std::sync::Arc::strong_count(&run.wakes), 1);
+}

@@ -527,3 +527,38 @@ fn r15_a_value_of_a_run_that_another_task_polls_may_panic_in_its_drop() {
     gate.open();
     assert_eq!(panic_text(|| around.drive()), "of the value");
 }
+
+#[test]
+fn r15_r19_a_wait_for_children_that_is_dropped_tells_of_each_panic_and_keeps_no_waker() {
+    let reports = Reports::watch();
+    for panics_before in [true, false] {
+        let (exec, gate) = (Executor::new(), Gate::new());
+        let mut run = hand(task(async {
+            let group: TaskGroup<'_, ()> = TaskGroup::new();
+            let gate = gate.clone();
+            group.spawn_on(
+                &exec,
+                moored::shield(async move {
+                    gate.wait().await;
+                    boom("that no wait resumes");
+                    Ok(())
+                }),
+            );
+            exec.run();
+            lose(group.run(pending::<Result<(), ()>>())).await;
+            pending::<()>().await;
+        }));
+        run.pending();
+        let wakes = Arc::clone(&run.wakes);
+        if panics_before {
+            gate.open();
+            exec.run();
+        }
+        drop(run);
+        assert_eq!(Arc::strong_count(&wakes), 1);
+        gate.open();
+        exec.run();
+        let told = reports.of("panicked: that no wait resumes").len();
+        assert_eq!(told, if panics_before { 1 } else { 2 });
+    }
+}

@@ -537,3 +537,54 @@ fn r15_an_error_that_a_dropped_start_of_a_local_group_has_not_taken_is_the_group
     let failure = run.drive().unwrap_err();
     assert!(matches!(failure.cause(), Cause::Child { error: "refused", .. }), "{failure:?}");
 }
+
+#[test]
+fn r16_children_in_line_are_called_when_their_group_lets_more_of_them_run() {
+    let (executor, gate, log) = (Executor::new(), Gate::new(), Log::new());
+    let group = Group::new().limit(1);
+    for name in ["first", "second", "third"] {
+        let (gate, log) = (gate.clone(), log.clone());
+        group.spawn_on(&executor, async move {
+            log.add(name);
+            gate.wait().await;
+            Ok(())
+        });
+    }
+    executor.run();
+    log.is(&["first"]);
+    let group = group.limit(2);
+    executor.run();
+    log.is(&["first", "second"]);
+    gate.open();
+    executor.run();
+    log.is(&["first", "second", "third"]);
+    hand(group.run(async { Ok(()) })).drive().unwrap();
+}
+
+#[test]
+fn r19_a_child_in_line_is_woken_by_no_other_that_gives_its_place_up() {
+    let (shelf, executor, wakes) = (Shelf::default(), Executor::new(), Wakes::new());
+    let group = Group::new().limit(1);
+    let mut run = hand(group.run(async { Ok(()) }));
+    group.spawn(pending::<Result<(), _>>());
+    run.idle();
+    group.spawn_on(&shelf, async { Ok(()) });
+    let mut second = shelf.0.lock().unwrap().take().unwrap();
+    assert!(poll_as(second.as_mut(), &wakes).is_pending());
+    group.spawn_on(&executor, async { Ok(()) });
+    executor.run();
+    executor.shut_down();
+    assert_eq!(wakes.count(), 0, "the first one has its turn");
+}
+
+#[test]
+fn r16_a_child_of_a_spawner_is_cancelled_with_the_group_whose_run_was_leaked() {
+    let group = Group::new();
+    let spawner = group.spawner();
+    let mut run = hand(group.run(pending::<Result<(), &'static str>>()));
+    run.pending();
+    std::mem::forget(run);
+    let child = spawner.spawn(async { Ok(7) }).unwrap();
+    drop(group);
+    assert!(matches!(hand(child.join()).ready(), Err(ChildError::Cancelled(_))));
+}
