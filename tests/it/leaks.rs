@@ -338,3 +338,26 @@ fn r19_a_region_is_counted_once_in_its_first_poll_and_after_it() {
     drop(run);
     assert_eq!(moored::testing::live_regions(), 0);
 }
+
+#[test]
+fn r19_a_stack_that_another_task_hands_back_keeps_no_waker_of_its_close() {
+    crate::support::as_owner(async {
+        let (wakes, open) = (Wakes::new(), Arc::new(Mutex::new(false)));
+        let stack = ExitStack::new();
+        let waits = Arc::clone(&open);
+        stack.defer(std::future::poll_fn(move |_| match *waits.lock().unwrap() {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }));
+        let mut close = Box::pin(stack.close());
+        {
+            let waker = Waker::from(Arc::clone(&wakes));
+            assert!(close.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        let error = crate::support::as_thief(async { (&mut close).await.unwrap_err() }).await;
+        assert_eq!(Arc::strong_count(&wakes), 1);
+        drop(close);
+        *open.lock().unwrap() = true;
+        error.into_inner().unwrap().close().await.unwrap();
+    });
+}

@@ -562,3 +562,17 @@ fn r15_r19_a_wait_for_children_that_is_dropped_tells_of_each_panic_and_keeps_no_
         assert_eq!(told, if panics_before { 1 } else { 2 });
     }
 }
+
+#[test]
+fn r15_errors_over_the_cap_of_a_group_whose_run_is_dropped_are_counted_in_the_record_around() {
+    let stack = ExitStack::new();
+    let failure = hand(stack.run(async {
+        let group: TaskGroup<'_, &str> = TaskGroup::new().keep_going().max_causes(1);
+        (0..3).for_each(|_| drop(group.spawn(async { Err::<(), _>("of a child") })));
+        lose(group.run(pending::<Result<(), &str>>())).await;
+        Ok::<_, ()>(())
+    }))
+    .drive()
+    .unwrap_err();
+    assert_eq!((failure.causes().count(), failure.omitted()), (1, 2));
+}

@@ -588,3 +588,59 @@ fn r16_a_child_of_a_spawner_is_cancelled_with_the_group_whose_run_was_leaked() {
     drop(group);
     assert!(matches!(hand(child.join()).ready(), Err(ChildError::Cancelled(_))));
 }
+
+#[test]
+fn r16_children_of_a_group_and_of_its_spawner_are_polled_in_the_order_in_which_they_came() {
+    let log = Log::new();
+    let group = Group::new();
+    let child = |name: &'static str| {
+        let entry = log.entry(name);
+        async move {
+            entry.await;
+            Ok(())
+        }
+    };
+    group.spawn(child("first"));
+    let spawner = group.spawner();
+    drop(spawner.spawn(child("second")).unwrap());
+    group.spawn(child("third"));
+    hand(group.run(async { Ok(()) })).drive().unwrap();
+    log.is(&["first", "second", "third"]);
+}
+
+#[test]
+fn r19_after_a_request_a_group_polls_those_children_only_that_are_woken() {
+    let (gate, polls) = (Gate::new(), Log::new());
+    let group = Group::new();
+    for _ in 0..3 {
+        let polls = polls.clone();
+        group.spawn(shield(std::future::poll_fn(move |_| {
+            polls.add("poll");
+            Poll::<Result<(), &'static str>>::Pending
+        })));
+    }
+    group.spawn(shield(gate.wait_ok()));
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.idle();
+    group.cancel();
+    run.idle();
+    let before = polls.lines().len();
+    assert!(before > 3, "no child was polled for the request");
+    gate.open();
+    run.idle();
+    assert_eq!(polls.lines().len(), before);
+}
+
+#[test]
+fn r06_a_group_that_another_waker_polls_is_woken_through_that_one() {
+    let (gate, wakes) = (Gate::new(), [Wakes::new(), Wakes::new()]);
+    let group = Group::new();
+    group.spawn(gate.wait_ok());
+    let mut run = Box::pin(group.run(async { Ok(()) }));
+    for wakes in &wakes {
+        assert!(poll_as(run.as_mut(), wakes).is_pending());
+    }
+    gate.open();
+    assert!(wakes[1].count() > 0, "its child is woken, and nobody polls it");
+    assert!(poll_as(run.as_mut(), &wakes[1]).is_ready());
+}
