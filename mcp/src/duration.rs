@@ -11,6 +11,14 @@ pub fn show_duration(duration: Duration) -> impl fmt::Display {
     Shown(duration)
 }
 
+/// A century: longer than any wait, and a point in time of the clock can be that far away.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A limit that can be added to a point in time and to other limits. One of a century or more is no limit.
+pub(crate) fn bounded(limit: Duration) -> Duration {
+    limit.min(FAR)
+}
+
 /// Whole milliseconds, cut off.
 pub(crate) fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)

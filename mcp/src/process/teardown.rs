@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::ProcessGroup;
 use super::shared_table::SharedTable;
+use crate::duration::bounded;
 use crate::order::{Order, OrderWatch, SOON};
 use crate::policy::Descendants;
 use crate::report::{ExitStatusReport, LeavePhase};
@@ -49,7 +50,7 @@ pub(crate) async fn leave(
     orders: &OrderWatch,
     mut on_phase: impl FnMut(LeavePhase),
 ) -> ChildLeft {
-    let mut plan = Plan { start: Instant::now(), graces };
+    let mut plan = Plan::of(graces);
     let mut left = ChildLeft::default();
 
     let mut empty =
@@ -140,6 +141,12 @@ struct Plan {
 }
 
 impl Plan {
+    /// The plan of a child that is left from now on.
+    fn of(Graces { eof, term }: Graces) -> Self {
+        let graces = Graces { eof: bounded(eof), term: bounded(term) };
+        Self { start: Instant::now(), graces }
+    }
+
     /// The end of every wait.
     fn end(&self, order: Order) -> Instant {
         order.end().unwrap_or_else(|| self.deadline(order)).max(self.start)
@@ -185,7 +192,7 @@ mod tests {
 
     fn plan() -> Plan {
         let two = Duration::from_secs(2);
-        Plan { start: Instant::now(), graces: Graces { eof: two, term: two } }
+        Plan::of(Graces { eof: two, term: two })
     }
 
     fn within(plan: Plan, budget: Duration) -> Order {
@@ -208,6 +215,15 @@ mod tests {
         assert_eq!(plan.end_of_input(order) - plan.start, Duration::from_secs(1));
         assert_eq!(plan.terminated(order) - plan.start, Duration::from_secs(2));
         assert_eq!(plan.kill(order) - plan.start, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn graces_beyond_the_end_of_time_are_those_of_the_order() {
+        let plan = Plan::of(Graces { eof: Duration::MAX, term: Duration::MAX });
+        let order = within(plan, Duration::from_millis(2_500));
+        assert_eq!(plan.end_of_input(order) - plan.start, Duration::from_secs(1));
+        assert_eq!(plan.terminated(order) - plan.start, Duration::from_secs(2));
+        assert!(plan.end(Order::default()) > plan.start);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::start::{Left, Life, interrupted, start};
 use super::{Down, Finished, Session, Shared, Stage, reporting};
+use crate::duration::bounded;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::order::Ordered;
@@ -85,7 +86,7 @@ async fn run(session: &Arc<Session>, shared: &Arc<Shared>, life: &mut Life) -> L
     session.clock.lock().began.get_or_insert(began);
     session.tell(shared, || EventKind::Connecting);
     life.began = Some(began);
-    life.deadline = Some(began + shared.options.connect_timeout);
+    life.deadline = Some(began + bounded(shared.options.connect_timeout));
     life.turn = Some(turn);
     let left = Box::pin(start(session, shared, life)).await;
     let Some(ended) = life.again.take() else { return left };

@@ -52,7 +52,9 @@ impl Shared {
     pub(crate) fn new(options: GroupOptions) -> Self {
         Self {
             start_turns: Arc::new(Semaphore::new(options.starts.clamp(1, Semaphore::MAX_PERMITS))),
-            delete_turns: Semaphore::new(options.delete_concurrency.max(1)),
+            delete_turns: Semaphore::new(
+                options.delete_concurrency.clamp(1, Semaphore::MAX_PERMITS),
+            ),
             options,
             draining: AtomicBool::new(false),
             clients: Mutex::default(),

@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use crate::real_server::LEGACY;
 use crate::support::http::{End, Reply, Request, Server, legacy};
 use crate::support::real::serve;
-use crate::support::{at, brisk_group, fleet_server, shell_server, within_limit};
+use crate::support::{at, brisk, brisk_group, fleet_server, shell_server, within_limit};
 
 #[derive(Debug, Clone, Copy)]
 struct Library {
@@ -409,6 +409,20 @@ async fn a_limit_beyond_the_end_of_time_is_none() {
         let endless = CallOptions::timeout(Duration::MAX);
         group.call_tool("s/echo", Map::new(), endless).await.expect("an answer");
         assert!(group.close().await.all_well());
+
+        let max = Duration::MAX;
+        let mut options =
+            brisk().connect_timeout(max).discover_timeout(max).call_timeout(Some(max));
+        options = options.eof_grace(max).term_grace(max).starts(usize::MAX);
+        (options.delete_concurrency, options.page_cap) = (usize::MAX, usize::MAX);
+        let server = Server::start(legacy).await;
+        for params in [stepping("0"), at("s", &server.url)] {
+            let group = SessionGroup::start(options.clone());
+            group.connect(params).await.expect("up");
+            group.call_tool("s/echo", Map::new(), CallOptions::default()).await.expect("an answer");
+            let report = group.close().await;
+            assert!(report.all_well(), "{report:?}");
+        }
     })
     .await;
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::options::GatewayOptions;
 use super::streams::Streams;
+use crate::duration::bounded;
 
 /// The name of a session, which only its client knows.
 pub(super) type SessionId = Arc<str>;
@@ -93,7 +94,7 @@ impl Sessions {
                 let open = self.open.lock();
                 let Some(session) = open.get(id) else { return };
                 let since = if session.uses > 0 { Instant::now() } else { session.used };
-                (since + self.idle).saturating_duration_since(Instant::now())
+                (since + bounded(self.idle)).saturating_duration_since(Instant::now())
             };
             if left.is_zero() {
                 return;
