@@ -66,9 +66,21 @@ impl Fault {
         self
     }
 
-    /// The same failure with its first line in other words.
-    pub(crate) fn reworded(mut self, word: impl FnOnce(&str) -> String) -> Self {
+    /// The same failure with another first line.
+    pub(crate) fn headed(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
+    /// The same failure in other words, those of its causes included. Causes that stay as they are keep their types.
+    pub(crate) fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
         self.message = word(&self.message);
+        if let Some(source) = &self.source {
+            let texts = chain(source.as_ref());
+            let words: Vec<_> = texts.iter().map(|text| word(text)).collect();
+            if words != texts {
+                self.source = Flattened::from_texts(words).map(|it| Arc::new(it) as _);
+            }
+        }
         self
     }
 
@@ -167,6 +179,23 @@ mod tests {
             fault.report(None).chain,
             ["cannot reach it", "Connection refused (os error 111)"]
         );
+    }
+
+    #[test]
+    fn other_words_are_those_of_the_whole_chain() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let told = Fault::caused(Outcome::Other, "bad t0ken-1", refused);
+        let fault = Fault::caused(Outcome::AuthRequired, "no t0ken-1", told);
+        let shown = fault.reworded(|text| text.replace("t0ken-1", "(hidden)"));
+        let chain = ["no (hidden)", "bad (hidden)", "Connection refused (os error 111)"];
+        assert_eq!(shown.report(None).chain, chain);
+        assert!(!format!("{shown:?}").contains("t0ken-1"), "{shown:?}");
+        // A cause in which nothing is reworded stays the value that it is.
+        let fault =
+            Fault::caused(Outcome::Other, "t0ken-1", std::io::Error::from_raw_os_error(111));
+        let source =
+            fault.reworded(|text| text.replace("t0ken-1", "x")).cause().expect("its cause");
+        assert!(source.is::<std::io::Error>());
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn of_both(first: Option<&str>, fault: Fault) -> Fault {
         Some(first)
             if first.strip_prefix(&fault.line()).is_some_and(|more| more.starts_with(" (")) =>
         {
-            fault.reworded(|_| first.to_owned())
+            fault.headed(first)
         }
         _ => fault,
     }

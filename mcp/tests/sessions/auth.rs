@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use moored_mcp::{
     CallError, CallOptions, HeadersWanted, HttpParams, Outcome, ServerParams, SessionGroup,
@@ -163,6 +163,28 @@ async fn a_provider_that_fails_or_panics_is_the_cause() {
             assert!(group.close().await.clean);
         }
         assert_eq!(server_.log(), [""; 0], "nothing was sent without them");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_a_provider_repeats_in_its_error_is_hidden() {
+    within_limit(async {
+        let server_ = Server::start(legacy).await;
+        let is_up = Arc::new(AtomicBool::new(false));
+        let fails = is_up.clone();
+        let params = HttpParams::new(&server_.url).headers_from(move |_| {
+            std::future::ready(match fails.load(Ordering::Relaxed) {
+                true => Err(std::io::Error::other(format!("cannot renew {SECRET}"))),
+                false => Ok(bearer(SECRET)),
+            })
+        });
+        let group = SessionGroup::start(brisk());
+        group.connect(server(params)).await.expect("up");
+        is_up.store(true, Ordering::Relaxed);
+        let error = echo(&group, "s").await.expect_err("no headers");
+        let text = format!("{error:?} {:?}", group.close().await);
+        assert!(text.contains("cannot renew (hidden)") && !text.contains(SECRET), "{text}");
     })
     .await;
 }
