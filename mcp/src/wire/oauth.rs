@@ -15,6 +15,7 @@ use tracing::subscriber::NoSubscriber;
 
 use crate::auth::{BoxError, Config, Grant, TokenStore, Tokens};
 use crate::fault::{Flattened, chain};
+use crate::wire::body::clipped;
 
 mod key;
 
@@ -195,8 +196,25 @@ async fn by_key(
     Ok(())
 }
 
+/// The refusal in the address that the user was sent back to (RFC 6749, section 4.1.2.1).
+fn refusal(back: &str) -> Option<String> {
+    let back = reqwest::Url::parse(back).ok()?;
+    let field = |name: &str| {
+        let found = back.query_pairs().find(|(field, _)| field == name);
+        found.map(|(_, value)| value.into_owned())
+    };
+    let mut text = format!("the authorization server refused the login: {}", field("error")?);
+    if let Some(words) = field("error_description") {
+        text.push_str(&format!(": {words}"));
+    }
+    Some(clipped(&text).into_owned())
+}
+
 /// Turns the address that the user was sent back to into a token.
 async fn exchange(manager: &AuthorizationManager, back: &str) -> Result<(), Failed> {
+    if let Some(refusal) = refusal(back) {
+        return Err(Failed::Own(refusal.into()));
+    }
     let back = AuthorizationCallback::from_redirect_url(back)?;
     let issuer = back.issuer.as_deref();
     manager.exchange_code_for_token_with_issuer(&back.code, &back.csrf_token, issuer).await?;

@@ -273,6 +273,27 @@ async fn a_login_that_fails_is_the_cause() {
     .await;
 }
 
+#[tokio::test]
+async fn a_login_that_the_authority_refuses_is_told_in_its_words() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let denied = OAuth::user("http://127.0.0.1/callback", async |_| {
+            let why = "error=access_denied&error_description=not+this+user&state=x";
+            Ok::<_, io::Error>(format!("http://127.0.0.1/callback?{why}"))
+        });
+        let group = SessionGroup::start(brisk());
+        let error = group.connect(server(HttpParams::new(&server_.url).oauth(denied))).await;
+        let error = error.expect_err("refused");
+        assert_eq!(error.outcome(), Outcome::AuthRequired);
+        let chain = error.report().chain.join(": ");
+        assert!(chain.ends_with("access_denied: not this user"), "{chain}");
+        assert_eq!(state.lock().grants, [""; 0]);
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
 /// Everything that is logged, at every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
