@@ -116,6 +116,7 @@ pub mod fuzzing;
 mod group;
 mod names;
 mod order;
+mod panics;
 mod params;
 mod policy;
 mod process;

@@ -80,7 +80,7 @@ impl Names {
             Rule::By(hook) => {
                 // The hook is not shared with state that it could leave half-done.
                 let call = std::panic::AssertUnwindSafe(|| hook(kind, server, name));
-                std::panic::catch_unwind(call).map_err(|payload| text(&*payload))
+                std::panic::catch_unwind(call).map_err(crate::panics::text)
             }
         }
     }
@@ -120,12 +120,6 @@ impl PartialEq for Names {
 }
 
 impl Eq for Names {}
-
-fn text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a value that is no text".into())
-}
 
 fn portable(server: &str, name: &str) -> String {
     // The first `__` has to be the separator: in the server's part an underscore is escaped if another one follows, or

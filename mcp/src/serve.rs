@@ -294,7 +294,8 @@ fn spawn(
     use futures_util::FutureExt;
     let work = std::panic::AssertUnwindSafe(work).catch_unwind();
     let child = async move {
-        if work.await.is_err() {
+        if let Err(panic) = work.await {
+            let _text = crate::panics::text(panic);
             tracing::error!("a part of the gateway has panicked");
         }
         Ok(())

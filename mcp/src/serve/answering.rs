@@ -250,7 +250,8 @@ impl Core {
         guard.disarm();
         match joined {
             Ok(Ok(Ok(result))) => result,
-            Ok(Ok(Err(_panic))) => {
+            Ok(Ok(Err(panic))) => {
+                let _text = crate::panics::text(panic);
                 Err(ErrorData::internal_error("the gateway failed: a handler panicked", None))
             }
             Ok(Err(_)) | Err(ChildError::Cancelled(_)) => Err(errors::closing()),

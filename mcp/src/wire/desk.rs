@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use super::ask;
 use super::recorder::Recorder;
 use crate::callbacks::{Callbacks, RequestError, ServerMessage, Tag};
+use crate::panics;
 
 /// The number of notifications that wait for a slow callback.
 const NOTICES: usize = 1024;
@@ -129,7 +130,7 @@ impl Desk {
             Ok::<_, Infallible>(match scope.run(answering).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(panic)) => {
-                    recorder.warn(panicked(&method, &*panic));
+                    recorder.warn(panicked(&method, panic));
                     Err(RequestError::internal(format!("the callback for {method} panicked")))
                 }
                 Err(_cancelled) => Err(no_answer("the request was cancelled")),
@@ -186,7 +187,7 @@ impl Desk {
             for hearing in self.callbacks.hearing(&told) {
                 let _listed = self.running.list(told.method.clone(), None);
                 if let Err(panic) = AssertUnwindSafe(hearing).catch_unwind().await {
-                    self.recorder.warn(panicked(&told.method, &*panic));
+                    self.recorder.warn(panicked(&told.method, panic));
                 }
             }
         }
@@ -257,10 +258,8 @@ fn no_answer(why: &str) -> RequestError {
 }
 
 /// The warning about a callback that panicked.
-fn panicked(method: &str, panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    format!("the callback for {method} panicked: {text}")
+fn panicked(method: &str, panic: Box<dyn Any + Send>) -> String {
+    format!("the callback for {method} panicked: {}", panics::text(panic))
 }
 
 impl Running {

@@ -140,6 +140,30 @@ async fn a_hook_that_panics_or_names_two_alike_costs_its_server_only() {
 }
 
 #[tokio::test]
+async fn a_hook_that_panics_with_a_value_whose_drop_panics_costs_its_server_only() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "the drop of a panic's value");
+        }
+    }
+    within_limit(async {
+        let server = with_tools(&["echo"]).await;
+        let names = Names::by(|_, server, name| match server {
+            "panics" => std::panic::panic_any(Bomb),
+            _ => format!("{server}.{name}"),
+        });
+        let group = SessionGroup::start(brisk().names(names));
+        let panics = group.connect(at("panics", &server.url)).await.expect_err("a panic");
+        assert!(panics.to_string().contains("the name hook panicked"), "{panics}");
+        group.connect(at("fine", &server.url)).await.expect("the group takes servers");
+        assert_eq!(server.deletes(), 1);
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_name_that_a_server_lists_twice_belongs_to_the_first_with_a_warning() {
     within_limit(async {
         let server = with_tools(&["echo", "echo", "echo"]).await;

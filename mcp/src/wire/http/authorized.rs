@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::{HttpSession, headers, resend};
 use crate::auth::{Authorize, HeaderMap as Given, HeadersWanted, Refused};
 use crate::fault::{Fault, Flattened};
+use crate::panics;
 use crate::report::Outcome;
 
 /// The number of times that a request is sent again after a 403, with more rights. After a 401 it is sent again once.
@@ -74,7 +75,9 @@ impl HttpSession {
             Ok(Err(error)) => {
                 Fault::caused(Outcome::AuthRequired, text, Flattened::of(error.as_ref()))
             }
-            Err(_panic) => {
+            Err(panic) => {
+                // Its text may be secret.
+                let _text = panics::text(panic);
                 Fault::new(Outcome::AuthRequired, format!("{text}: their provider panicked"))
             }
         };
