@@ -29,13 +29,13 @@ machine that ran little else. The table has the microseconds of processor time a
 The 59 µs have no single place: the polls of the exits take 10 µs, and no other function more than 4 µs. Of all samples with moored-mcp
 18 % are in `free` and 10 % in `malloc`, and 5 % wait for the lock of an allocator arena; with `rmcp` 15 % and 9 % are in the first two.
 
-The rows and the parts above were measured before the following changes. `valgrind` counted the instructions of leaving 20 HTTP sessions, of client
+The parts above were measured before the following changes, the rows after them. `valgrind` counted the instructions of leaving 20 HTTP sessions, of client
 and servers together, outside the kernel, on a runtime with one thread and without link-time optimisation.
 
 | sources | instructions a session | after the report | allocations |
 |---|--:|--:|--:|
 | `rmcp` | 283,000 | | 71 |
-| moored-mcp as in the rows above | 463,000 | | 181 |
+| moored-mcp as in the parts above | 463,000 | | 181 |
 | looks at the time of one region instead of two, and once for each wait; the address of the server parsed once; one copy of the handshake and of the report fewer; components freed after the report | 369,000 | 39,000 | 133 |
 | orders given once, by the first call of `close`; sets of cancellations made when there is one; a wait follows a tighter order from 50 ms on | 341,000 | 40,000 | |
 
