@@ -171,7 +171,7 @@ fn options(args: &ServeArgs) -> Result<GatewayOptions, String> {
     }
 }
 
-/// Finds what no request could ever match.
+/// Refuses options that no request could ever match.
 ///
 /// # Errors
 ///

@@ -49,7 +49,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Doubtful {
     /// The request for which it may be.
     pub(super) request: RequestId,
-    /// What that request gets if it is for it: the error, or the reason why the answer cannot be read.
+    /// The failure of that request, if this is its answer: the error, or the reason why the answer cannot be read.
     pub(super) error: ErrorData,
     /// Its description if it is for a notification.
     pub(super) what: String,
