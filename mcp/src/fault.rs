@@ -71,7 +71,7 @@ impl Fault {
         Self { message: message.into(), ..self }
     }
 
-    /// The same failure in other words, those of its causes included. Causes that stay as they are keep their types.
+    /// Returns the failure in other words, and its causes as well. If no text of a cause changes, the causes keep their types.
     pub(crate) fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
         self.message = word(&self.message);
         if let Some(source) = &self.source {
