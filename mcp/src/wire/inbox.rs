@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::incoming::Incoming;
 use super::pending::Pending;
 use super::recorder::Recorder;
-use super::unplaced::Unplaced;
+use super::unplaced::{Unplaced, decided};
 
 /// The session of a transport, as the pump that reads the transport sees it.
 pub(super) struct Inbox<'a> {
@@ -22,9 +22,9 @@ pub(super) struct Inbox<'a> {
 pub(super) struct Over;
 
 impl Inbox<'_> {
-    /// Passes on the result of reading one text. Noise is noted; an answer without an id may be held.
+    /// Passes on the result of reading one text. Noise is noted; a text that is perhaps an answer is held.
     pub(super) async fn pass_on(&mut self, read: Vec<Incoming>) -> Result<(), Over> {
-        if let Some(what) = self.unplaced.refuted(self.pending) {
+        for what in self.unplaced.refuted(self.pending) {
             self.note(&what);
         }
         for incoming in read {
@@ -46,7 +46,7 @@ impl Inbox<'_> {
         Ok(())
     }
 
-    /// Ready when the time of the held answer is over; never if none is held.
+    /// Ready when the time of a held answer is over; never if none is held.
     ///
     /// # Cancel safety
     ///
@@ -55,14 +55,15 @@ impl Inbox<'_> {
         self.unplaced.due().await;
     }
 
-    /// Decides about the held answer, if one is held.
-    pub(super) async fn release(&mut self) -> Result<(), Over> {
-        let (recorder, transport) = (self.recorder, self.transport);
-        let answer = self.unplaced.release(self.pending, |what| note(recorder, transport, what));
-        match answer {
-            Some(answer) => self.send(answer).await,
-            None => Ok(()),
+    /// Decides about the held answers whose time is over; about all of them if no further answer comes.
+    pub(super) async fn release(&mut self, is_end: bool) -> Result<(), Over> {
+        for answer in self.unplaced.release(is_end) {
+            match decided(answer, self.pending) {
+                Ok(answer) => self.send(answer).await?,
+                Err(what) => self.note(&what),
+            }
         }
+        Ok(())
     }
 
     async fn send(&self, mut message: ServerJsonRpcMessage) -> Result<(), Over> {
@@ -71,10 +72,6 @@ impl Inbox<'_> {
     }
 
     fn note(&self, what: &str) {
-        note(self.recorder, self.transport, what);
+        self.recorder.note(format!("{what}, on {}", self.transport));
     }
-}
-
-fn note(recorder: &Recorder, transport: &str, what: &str) {
-    recorder.note(format!("{what}, on {transport}"));
 }

@@ -1,7 +1,8 @@
 //! An incoming message, from bytes to the type that rmcp gets.
 //!
-//! A text that carries the id of a waiting request is the answer to that request, even if it is broken: the request
-//! fails at once with the reason. Any other text that is not a message is noise.
+//! A text that begins like a message and carries the id of a waiting request is the answer to that request, even if it is
+//! broken: the request fails at once with the reason. A line of a log may show an answer as well, behind other text: the
+//! request fails then only if no other answer comes. Any other text that is not a message is noise.
 
 use std::borrow::Cow;
 
@@ -40,24 +41,35 @@ pub(crate) enum Incoming {
     Message(ServerJsonRpcMessage, Option<String>),
     /// A text that is for no request, described in one line.
     Noise(String),
-    /// An answer without an id. It is for a request, or for a notification that was sent.
+    /// A text that is perhaps the answer to a request.
     Unplaced(Doubtful),
 }
 
-/// An answer without an id.
+/// A text that is perhaps the answer to a request.
 #[derive(Debug)]
 pub(crate) struct Doubtful {
+    pub(super) doubt: Doubt,
     /// The request for which it may be.
     pub(super) request: RequestId,
     /// The failure of that request, if this is its answer: the error, or the reason why the answer cannot be read.
     pub(super) error: ErrorData,
-    /// Its description if it is for a notification.
+    /// Its description if it is not.
     pub(super) what: String,
 }
 
+/// The reason why it is not certain that a text answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It has no id, so it is for the request or for a notification that was sent.
+    NoId,
+    /// Other text stands before it, so it is the answer behind a banner without a line break, or a line of a log that
+    /// shows the answer.
+    BehindText,
+}
+
 impl Incoming {
-    /// The message with its remark, or the description of noise, where a notification has an answer of its own: an answer
-    /// without an id is for the request there.
+    /// The message with its remark, or the description of noise, where a notification has an answer of its own and no log
+    /// is written: what is perhaps an answer is one there.
     pub(crate) fn placed(
         self,
         pending: &Pending,
@@ -90,7 +102,11 @@ pub(crate) fn read(text: &[u8], pending: &Pending, expected: Option<&RequestId>)
 
 /// A text that is for no request.
 fn noise(text: &[u8]) -> Incoming {
-    Incoming::Noise(format!("not a message: {}", preview(text).unwrap_or_default()))
+    Incoming::Noise(not_a_message(text))
+}
+
+fn not_a_message(text: &[u8]) -> String {
+    format!("not a message: {}", preview(text).unwrap_or_default())
 }
 
 /// The description of an answer that is for no request.
@@ -129,21 +145,51 @@ fn read_one(text: &[u8], pending: &Pending, expected: Option<&RequestId>) -> Vec
                 let why = format!("{why}: {shown}");
                 let fault = Fault::new(Outcome::ProtocolError, not_readable(&kind, &why));
                 let (error, what) = (undelivered::error(&fault), to_nothing(&why));
-                vec![Incoming::Unplaced(Doubtful { request, error, what })]
+                vec![Incoming::Unplaced(Doubtful { doubt: Doubt::NoId, request, error, what })]
             }
             Broken::OfNone(why) => vec![Incoming::Noise(to_nothing(&format!("{why}: {shown}")))],
             Broken::NoAnswer => Vec::new(),
         },
         Ok(_) => Vec::new(),
         Err(error) => {
-            let skeleton = Skeleton::of(mended.as_bytes());
-            answered(&skeleton, &format!("{error}: {shown}"), pending)
+            let (skeleton, why) = (Skeleton::of(mended.as_bytes()), format!("{error}: {shown}"));
+            if begins_like_a_message(&mended) {
+                answered(&skeleton, &why, pending)
+            } else {
+                perhaps_answered(&skeleton, &why, &mended, pending)
+            }
         }
     };
     if answered.is_empty() {
         return vec![noise(mended.as_bytes())];
     }
     answered
+}
+
+/// Whether a text begins with an object or a list of objects. Codes for a terminal before it do not count.
+fn begins_like_a_message(text: &str) -> bool {
+    let mut text = text.trim_start();
+    while let Some(code) = text.strip_prefix("\u{1b}[") {
+        let parameters = |it: char| !('@'..='~').contains(&it);
+        text = code.trim_start_matches(parameters).get(1..).unwrap_or_default().trim_start();
+    }
+    text.strip_prefix('[').map_or(text, str::trim_start).starts_with('{')
+}
+
+/// The answers to waiting requests in a text that begins with other text.
+fn perhaps_answered(
+    skeleton: &Skeleton,
+    why: &str,
+    text: &str,
+    pending: &Pending,
+) -> Vec<Incoming> {
+    let named = skeleton.answers().filter_map(|id| pending.named(id));
+    let doubtful = named.map(|(request, kind)| {
+        let fault = Fault::new(Outcome::ProtocolError, not_readable(&kind, why));
+        let (error, what) = (undelivered::error(&fault), not_a_message(text.as_bytes()));
+        Incoming::Unplaced(Doubtful { doubt: Doubt::BehindText, request, error, what })
+    });
+    doubtful.collect()
 }
 
 /// The failures of the waiting requests that a text answers of which only the outline is
@@ -238,7 +284,8 @@ fn admit_error(
         None => match (expected, pending.only()) {
             (None, Some(id)) if pending.has_told() => {
                 let what = described(&error.error);
-                return Incoming::Unplaced(Doubtful { request: id, error: error.error, what });
+                let (doubt, error) = (Doubt::NoId, error.error);
+                return Incoming::Unplaced(Doubtful { doubt, request: id, error, what });
             }
             (expected, only) => expected.cloned().or(only),
         },

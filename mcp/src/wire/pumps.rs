@@ -160,8 +160,9 @@ async fn read(
                     line = &mut next => Some(line),
                 };
                 // At the end of the pipe no other answer comes.
-                if matches!(line, None | Some(Ok(Line::End) | Err(_)))
-                    && let Err(Over) = inbox.release().await
+                let is_end = matches!(line, Some(Ok(Line::End) | Err(_)));
+                if (line.is_none() || is_end)
+                    && let Err(Over) = inbox.release(is_end).await
                 {
                     break 'messages;
                 }
@@ -239,7 +240,7 @@ pub(super) async fn carry<T: Transport<RoleClient>>(mut transport: Lent<T>, queu
                 Ok(())
             }
             () = stop.requested(), if sending.is_none() => return,
-            () = inbox.due() => inbox.release().await,
+            () = inbox.due() => inbox.release(false).await,
             message = transport.receive() => {
                 // At its end the queue is dropped, which ends the session.
                 let Some(message) = message else { return };

@@ -1,19 +1,21 @@
-//! Answers without an id that may be for a request or for a notification.
+//! Texts that are perhaps the answer to a request.
 //!
 //! Some servers answer a notification, such as `notifications/initialized`, with an error because they do not know it, or
-//! with an empty result. Such an answer has no id. If one request waits at that time, it may be the answer to that as well:
-//! so it is held until the answer with an id comes, and is the answer if none does.
+//! with an empty result. Such an answer has no id. If one request waits at that time, it may be the answer to that as well.
+//! Other servers write a log to their standard output, and a line of it may show an answer behind other text, though the
+//! answer itself may also stand behind a banner without a line break. Both are held until the answer comes that is
+//! certain, and are the answer if none does.
 
 use std::time::Duration;
 
-use rmcp::model::{ErrorData, ServerJsonRpcMessage};
+use rmcp::model::{ErrorData, RequestId, ServerJsonRpcMessage};
 use tokio::time::Instant;
 
-use super::incoming::Doubtful;
+use super::incoming::{Doubt, Doubtful};
 use super::message::rejection;
 use super::pending::Pending;
 
-/// The time for which the answer to the request is awaited.
+/// The time for which the certain answer is awaited.
 const HELD: Duration = Duration::from_secs(1);
 
 /// An answer that is held.
@@ -23,52 +25,71 @@ struct Held {
     until: Instant,
 }
 
-/// The answer of one connection that is held, if there is one.
+/// The answers of one connection that are held: one without an id at most, and one behind text for each request.
 #[derive(Debug, Default)]
-pub(super) struct Unplaced(Option<Held>);
+pub(super) struct Unplaced(Vec<Held>);
 
 impl Unplaced {
-    /// Holds an answer. A second one ends the doubt: the first one was for the notification, and its description is
-    /// returned.
+    /// Holds an answer. Returns the description of the answer that it puts out of doubt.
+    ///
+    /// A second one without an id says that the first one was for the notification. A second one behind text is another
+    /// line of the log.
     pub(super) fn hold(&mut self, answer: Doubtful) -> Option<String> {
         let now = Instant::now();
-        let until = if self.0.is_none() { now + HELD } else { now };
-        let first = self.0.replace(Held { answer, until })?;
-        Some(first.answer.what)
+        let held = self.0.iter_mut().find(|held| held.is_rival_of(answer.doubt, &answer.request));
+        match held {
+            None => {
+                self.0.push(Held { answer, until: now + HELD });
+                None
+            }
+            Some(_) if answer.doubt == Doubt::BehindText => Some(answer.what),
+            Some(held) => {
+                let first = std::mem::replace(held, Held { answer, until: now });
+                Some(first.answer.what)
+            }
+        }
     }
 
-    /// The description of the held answer once the request has another one.
-    pub(super) fn refuted(&mut self, pending: &Pending) -> Option<String> {
-        let held = self.0.take_if(|held| pending.named(&held.answer.request).is_none())?;
-        Some(held.answer.what)
+    /// The descriptions of the held answers whose requests have other ones now.
+    pub(super) fn refuted(&mut self, pending: &Pending) -> Vec<String> {
+        let refuted = |held: &mut Held| pending.named(&held.answer.request).is_none();
+        self.0.extract_if(.., refuted).map(|held| held.answer.what).collect()
     }
 
-    /// Ready when the time of the held answer is over; never if there is none.
+    /// Ready when the time of a held answer is over; never if there is none.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub(super) async fn due(&self) {
-        match &self.0 {
-            Some(held) => tokio::time::sleep_until(held.until).await,
+        match self.0.iter().map(|held| held.until).min() {
+            Some(until) => tokio::time::sleep_until(until).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Decides about the held answer: it is the answer to the request, which is returned, if that still waits. Otherwise
-    /// its description goes to `note`.
-    pub(super) fn release(
-        &mut self,
-        pending: &Pending,
-        note: impl Fn(&str),
-    ) -> Option<ServerJsonRpcMessage> {
-        let Doubtful { request, error, what } = self.0.take()?.answer;
-        if pending.answered(&request) {
-            return Some(ServerJsonRpcMessage::error(error, Some(request)));
-        }
-        note(&what);
-        None
+    /// Takes the held answers out whose time is over; all of them if no further answer comes.
+    pub(super) fn release(&mut self, is_end: bool) -> Vec<Doubtful> {
+        let now = Instant::now();
+        let over = |held: &mut Held| is_end || held.until <= now;
+        self.0.extract_if(.., over).map(|held| held.answer).collect()
     }
+}
+
+impl Held {
+    fn is_rival_of(&self, doubt: Doubt, request: &RequestId) -> bool {
+        let is_for_it = doubt == Doubt::NoId || self.answer.request == *request;
+        self.answer.doubt == doubt && is_for_it
+    }
+}
+
+/// The failure of the request, if that still waits; else the description of the text.
+pub(super) fn decided(answer: Doubtful, pending: &Pending) -> Result<ServerJsonRpcMessage, String> {
+    let Doubtful { request, error, what, .. } = answer;
+    if pending.answered(&request) {
+        return Ok(ServerJsonRpcMessage::error(error, Some(request)));
+    }
+    Err(what)
 }
 
 /// An error that is for no request.

@@ -335,6 +335,35 @@ async fn a_server_behind_a_terminal_that_repeats_its_input_comes_up() {
     .await;
 }
 
+/// Some servers write a log to their standard output, and it shows the messages.
+#[tokio::test]
+async fn a_line_of_a_log_that_shows_an_answer_is_not_the_answer() {
+    within_limit(async {
+        let answer = r#"{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}"#;
+        for (before, lines) in [("DEBUG sending ", 1), ("[debug] sending ", 2)] {
+            let log = format!(r#"printf '{before}{answer}\n' "$id"; "#).repeat(lines);
+            let group = brisk_group();
+            let on_call = format!(r#"{log} sleep 0.1; printf '{answer}\n' "$id""#);
+            group.connect(shell_server("s", &on_call)).await.expect("it comes up");
+            echo(&group, "s").await.expect("the answer behind the log");
+            let report = group.close().await;
+            let told = |it: &&String| it.starts_with(&format!("not a message: {before}"));
+            let told = report.servers[0].warnings.iter().filter(told).count();
+            assert_eq!(told, 1, "{:?}", report.servers[0].warnings);
+            // Nothing else comes: it was the answer, behind text without a line break.
+            let (report, took) = failure(&log).await;
+            let text = "the answer to tools/call cannot be read: expected";
+            assert!(report.message.starts_with(text), "{report:?}");
+            assert!(took < Duration::from_secs(3), "{took:?}");
+        }
+        // At the end of the pipe at once, and before the end itself is told.
+        let (report, took) = failure(&format!(r#"printf '> {answer}' "$id"; exit 0"#)).await;
+        assert!(report.message.contains("cannot be read: expected"), "{report:?}");
+        assert!(took < Duration::from_millis(900), "{took:?}");
+    })
+    .await;
+}
+
 /// Some servers refuse notifications too, with an error that has no id.
 #[tokio::test]
 async fn an_error_to_a_notification_is_not_the_answer_to_the_request_after_it() {

@@ -97,13 +97,33 @@ fn a_broken_answer_fails_its_request_and_says_why() {
         (r#"{"jsonrpc":"2.0","error":null}"#, r#"it has no "id""#),
         (r#"[{"jsonrpc":"2.0","id":3,"result":NaN}]"#, "expected value"),
         (r#"{"jsonrpc":"2.0","id":3,"method":null,"error":null,"result":{}}"#, "beside"),
-        (r#"[info] {"jsonrpc":"2.0","id":3,"result":{}}"#, "expected"),
         ("\x1b[2K{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{}}", "expected value"),
         (r#"{"jsonrpc":"2.0","method":"m"}{"jsonrpc":"2.0","id":3,"result":{}}"#, "trailing"),
     ] {
         let told = told(text.as_bytes()).expect_err(text);
         assert!(told.starts_with("the answer to tools/call cannot be read: "), "{text}: {told}");
         assert!(told.contains(why), "{text}: {told}");
+    }
+}
+
+/// A line of a log may show the answer that comes next; or a banner without a line break stands before the answer.
+#[test]
+fn an_answer_behind_other_text_is_doubtful() {
+    for before in
+        ["[info] ", "DEBUG sending ", "\x1b[32mINFO\x1b[0m sent: ", "Listening...", "[", "\x1b"]
+    {
+        let text = format!(r#"{before}{{"jsonrpc":"2.0","id":3,"result":{{}}}}"#);
+        let pending = waiting("tools/call", 3);
+        let Incoming::Unplaced(doubtful) = read_one(text.as_bytes(), &pending, None) else {
+            assert_eq!(before, "[", "a list that breaks off");
+            continue;
+        };
+        assert_eq!(doubtful.doubt, Doubt::BehindText, "{text}");
+        assert_eq!(doubtful.request, RequestId::Number(3));
+        assert!(doubtful.what.starts_with("not a message: "), "{}", doubtful.what);
+        let fault = undelivered::fault(&doubtful.error).expect("ours").to_string();
+        assert!(fault.starts_with("the answer to tools/call cannot be read: expected"), "{fault}");
+        assert_eq!(pending.only(), Some(RequestId::Number(3)), "it still waits");
     }
 }
 
