@@ -72,7 +72,10 @@ pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
     })?;
     let id = RequestId::deserialize(&raw["id"]).ok();
     let is_request = raw["method"].is_string();
-    let is_answer = !is_request && (raw.get("result").is_some() || raw.get("error").is_some());
+    let is_outcome = raw.get("result").is_some() || raw.get("error").is_some();
+    // Without a method, parameters and an outcome it is an answer that lacks its outcome: a request has a method.
+    let is_empty = raw["method"].is_null() && raw.get("params").is_none();
+    let is_answer = !is_request && (is_outcome || is_empty);
     let wrong = |id: &Option<RequestId>, why: String| {
         let mut wrong = Unreadable::new(id.clone(), ErrorData::invalid_request(why, None));
         if is_answer {
@@ -114,6 +117,12 @@ pub(super) fn read(text: &[u8]) -> Result<Incoming, Unreadable> {
                 id: id.clone(),
                 result,
             })
+        }
+        _ if is_answer && !is_outcome => {
+            return Err(wrong(
+                &id,
+                r#"the message has neither "method", "result" nor "error""#.into(),
+            ));
         }
         _ => ClientJsonRpcMessage::deserialize(&raw).map_err(|error| {
             wrong(&id, format!("the message is no request, notification or answer: {error}"))
@@ -191,7 +200,9 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "a string or an integer"),
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "a string or an integer"),
-            (r#"{"jsonrpc":"2.0","id":1}"#, "no request"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, r#"neither "method", "result" nor "error""#),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "no request"),
+            (r#"{"jsonrpc":"2.0","id":1,"params":{}}"#, "no request"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{}}"#, "no request"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":5}}"#, "cursor 5"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null}}"#, ""),
@@ -236,6 +247,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"error":{"code":"x","message":"m"}}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":null,"error":{"code":1}}"#,
             r#"{"id":7,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":null}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":{"x":1,}}"#,
             r#"[{"jsonrpc":"2.0","id":7,"result":{}}]"#,
         ] {
