@@ -22,13 +22,23 @@ pub(crate) struct Fault {
     pub(crate) wait: Option<Duration>,
     /// Whether the server has refused: a further attempt has no use before something changes there.
     pub(crate) is_refusal: bool,
+    /// Whether another request in the same attempt to connect would fail for the same reason.
+    pub(crate) is_of_the_attempt: bool,
 }
 
 impl Fault {
     /// A failure that is its own cause.
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { outcome, message, source: None, exit: None, wait: None, is_refusal: false }
+        Self {
+            outcome,
+            message,
+            source: None,
+            exit: None,
+            wait: None,
+            is_refusal: false,
+            is_of_the_attempt: false,
+        }
     }
 
     /// The cause of the failure.
@@ -58,6 +68,11 @@ impl Fault {
     /// The same failure, and whether it is a refusal.
     pub(crate) fn refused(self, is_refusal: bool) -> Self {
         Self { is_refusal, ..self }
+    }
+
+    /// The same failure, which every other request in the same attempt to connect would have.
+    pub(crate) fn of_the_attempt(self) -> Self {
+        Self { is_of_the_attempt: true, ..self }
     }
 
     /// The same failure with a remark in its first line.

@@ -20,7 +20,7 @@ use crate::wire::oauth::{Authority, is_insufficient_scope};
 /// sent again with that token.
 ///
 /// A token that has expired, or that the server refuses, is refreshed once. If that is impossible, a program authorises itself
-/// anew. A user is asked to log in only while the server is being connected; later the request fails as
+/// anew. A user is asked to log in only while the server is being connected, and once in an attempt; later the request fails as
 /// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A missing scope (403, `insufficient_scope`) is asked of the user at
 /// any time, three times at most for a request.
 ///
@@ -60,8 +60,9 @@ pub(crate) enum Grant {
 }
 
 impl OAuth {
-    /// A user logs in. `visit` gets the address to open, and returns the whole address to which the user was sent back,
-    /// which begins with `redirect_uri`.
+    /// A user logs in. `visit` gets the address to open, and returns the whole address to which the user was sent back. That
+    /// address must have the scheme, the host, the port and the path of `redirect_uri`; otherwise its code is not used, and the
+    /// login fails.
     pub fn user<F, V, E>(redirect_uri: impl Into<String>, visit: F) -> Self
     where
         F: Fn(String) -> V + Send + Sync + 'static,

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::HeaderValue;
 use moored::GroupSpawner;
@@ -64,6 +65,8 @@ pub(crate) struct HttpSession {
     headers: Headers,
     /// The provider of further headers.
     provider: Option<Authorize>,
+    /// Whether the provider has been asked because of a 401.
+    has_asked: AtomicBool,
     client: Client,
     recorder: Arc<Recorder>,
     stop: Stop,
@@ -92,6 +95,7 @@ impl HttpSession {
             shown_url,
             headers,
             provider,
+            has_asked: AtomicBool::new(false),
             client,
             recorder,
             outliving: Outliving::new(group, stop.clone()),

@@ -93,7 +93,7 @@ impl Authority {
             }
             let url = self.manager.request_scope_upgrade(&required).await?;
             let back = visit(url).await.map_err(Failed::Own)?;
-            exchange(&self.manager, &back).await
+            exchange(&self.manager, &self.config, &back).await
         };
         match upgraded.with_subscriber(NoSubscriber::default()).await {
             Ok(()) => self.token().await,
@@ -147,7 +147,7 @@ async fn begin(
             };
             let back = visit(session.get_authorization_url().to_owned()).await;
             let result = match back {
-                Ok(back) => exchange(&session.auth_manager, &back).await,
+                Ok(back) => exchange(&session.auth_manager, config, &back).await,
                 Err(error) => Err(Failed::Own(error)),
             };
             (session.auth_manager, result)
@@ -210,8 +210,40 @@ fn refusal(back: &str) -> Option<String> {
     Some(clipped(&text).into_owned())
 }
 
+/// Checks that the user was sent back to the address that was given to the authorisation server: a code that came elsewhere
+/// may be that of somebody else. The texts show no query, which holds the code.
+fn at_the_address(redirect_uri: &str, back: &str) -> Result<(), String> {
+    let wanted = reqwest::Url::parse(redirect_uri)
+        .map_err(|error| format!("the redirect address {redirect_uri:?} is none: {error}"))?;
+    let came = reqwest::Url::parse(back)
+        .map_err(|error| format!("the user was sent back to what is no address: {error}"))?;
+    let place = |it: &reqwest::Url| {
+        let port = it.port_or_known_default();
+        (it.scheme().to_owned(), it.host_str().map(str::to_owned), port, it.path().to_owned())
+    };
+    if place(&came) == place(&wanted) {
+        return Ok(());
+    }
+    let shown = |mut it: reqwest::Url| {
+        it.set_query(None);
+        it.set_fragment(None);
+        // An address without a host has neither.
+        let _ = it.set_username("").and_then(|()| it.set_password(None));
+        clipped(it.as_str()).into_owned()
+    };
+    let (came, wanted) = (shown(came), shown(wanted));
+    Err(format!("the user was sent back to {came}, which is not the redirect address {wanted}"))
+}
+
 /// Turns the address that the user was sent back to into a token.
-async fn exchange(manager: &AuthorizationManager, back: &str) -> Result<(), Failed> {
+async fn exchange(
+    manager: &AuthorizationManager,
+    config: &Config,
+    back: &str,
+) -> Result<(), Failed> {
+    if let Grant::Code { redirect_uri, .. } = &config.grant {
+        at_the_address(redirect_uri, back).map_err(|why| Failed::Own(why.into()))?;
+    }
     if let Some(refusal) = refusal(back) {
         return Err(Failed::Own(refusal.into()));
     }

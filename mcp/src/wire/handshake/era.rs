@@ -16,7 +16,7 @@ pub(super) enum Verdict {
     /// The server has a handshake, or does not know the request. The fault is the outcome only if there is no
     /// handshake to try.
     Legacy(Fault),
-    /// A modern server that refuses us.
+    /// A modern server that refuses us, or a failure that `initialize` would have as well.
     Refused(Fault),
     /// A modern server that refuses a revision which it claims to have. It is asked once more.
     Again(Fault),
@@ -25,6 +25,7 @@ pub(super) enum Verdict {
 impl Verdict {
     pub(super) fn of(said: Said) -> Self {
         match said {
+            Said::Failed(fault) if fault.is_of_the_attempt => Self::Refused(fault),
             Said::Failed(fault) => Self::Legacy(fault),
             Said::Error(error) => Self::of_error(&error),
             Said::Result(answer) => Self::of_result(answer),

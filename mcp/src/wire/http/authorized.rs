@@ -1,6 +1,7 @@
 //! Requests with the headers of a provider, sent once more with other headers if the server has refused the first.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -41,13 +42,16 @@ impl HttpSession {
             if before >= most {
                 return Ok(response);
             }
+            let is_first =
+                status != StatusCode::UNAUTHORIZED || !self.has_asked.swap(true, Relaxed);
             let refused = Refused {
                 status: status.as_u16(),
                 challenges: headers::challenges(&response),
                 headers: given.clone(),
                 before,
-                // The DELETE after a failed attempt is no part of connecting.
-                connecting: !self.recorder.is_connected() && !self.stop.is_requested(),
+                // The DELETE after a failed attempt is no part of connecting. A login that did not help is not repeated for
+                // the next request of the attempt.
+                connecting: is_first && !self.recorder.is_connected() && !self.stop.is_requested(),
             };
             let others = self.given(provider, Some(refused)).await?;
             if others == given {
@@ -81,7 +85,8 @@ impl HttpSession {
                 Fault::new(Outcome::AuthRequired, format!("{text}: their provider panicked"))
             }
         };
-        Err(Failure::Told(fault))
+        // A user is not asked again by the next request, which needs the same credentials.
+        Err(Failure::Told(fault.of_the_attempt()))
     }
 
     /// The headers as they are sent. The provider sets no header of the protocol.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -24,6 +25,8 @@ struct Authority {
     grants: Vec<String>,
     /// Whether refreshing is refused.
     no_refresh: bool,
+    /// Whether every token is refused.
+    refuses_all: bool,
     /// The scope that calls need.
     scope: Option<&'static str>,
     /// The scopes that were asked for.
@@ -82,7 +85,7 @@ async fn authority(state: Shared) -> Server {
             _ => return Reply::status(404),
         }
         let given = request.headers.get("authorization").cloned().unwrap_or_default();
-        if given != format!("Bearer {}", state.valid) {
+        if state.refuses_all || given != format!("Bearer {}", state.valid) {
             let metadata = format!("{base}/.well-known/oauth-protected-resource/mcp");
             return Reply::status(401)
                 .with("www-authenticate", &format!("Bearer resource_metadata=\"{metadata}\""))
@@ -255,12 +258,15 @@ async fn stored_tokens_serve_the_next_run_and_a_program_has_its_own() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_is_the_cause() {
+async fn a_login_that_fails_is_the_cause_and_nobody_is_asked_twice() {
     within_limit(async {
         let state = Shared::default();
         let server_ = authority(state.clone()).await;
-        let shut = OAuth::user("http://127.0.0.1/callback", async |_| {
-            Err::<String, _>(io::Error::other("the window was closed"))
+        let logins = Arc::new(AtomicU32::new(0));
+        let counted = logins.clone();
+        let shut = OAuth::user("http://127.0.0.1/callback", move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Err::<String, _>(io::Error::other("the window was closed")))
         });
         let group = SessionGroup::start(brisk());
         let error = group.connect(server(HttpParams::new(&server_.url).oauth(shut))).await;
@@ -268,7 +274,99 @@ async fn a_login_that_fails_is_the_cause() {
         assert_eq!(error.outcome(), Outcome::AuthRequired);
         let chain = error.report().chain.join(": ");
         assert!(chain.ends_with("the window was closed"), "{chain}");
+        assert_eq!(logins.load(Ordering::Relaxed), 1);
         assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+/// The probe is given up while the user still logs in, and `initialize` is sent beside it.
+#[tokio::test]
+async fn a_login_that_fails_late_is_the_cause_and_nobody_is_asked_twice() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let logins = Arc::new(AtomicU32::new(0));
+        let counted = logins.clone();
+        let shut = OAuth::user("http://127.0.0.1/callback", move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                Err::<String, _>(io::Error::other("the window was closed"))
+            }
+        });
+        let params = HttpParams::new(&server_.url).oauth(shut);
+        let group = SessionGroup::start(brisk().discover_timeout(Duration::from_millis(50)));
+        let error = group.connect(server(params)).await.expect_err("nobody logged in");
+        assert_eq!(error.outcome(), Outcome::AuthRequired);
+        let chain = error.report().chain.join(": ");
+        assert!(chain.ends_with("the window was closed"), "{chain}");
+        assert!(group.close().await.clean);
+        assert_eq!(logins.load(Ordering::Relaxed), 1);
+    })
+    .await;
+}
+
+/// A server that refuses the very token of the login.
+#[tokio::test]
+async fn a_login_whose_token_is_refused_is_not_repeated() {
+    within_limit(async {
+        let state = Shared::default();
+        state.lock().refuses_all = true;
+        state.lock().no_refresh = true;
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        let error = group.connect(server(params)).await.expect_err("refused");
+        assert_eq!(error.outcome(), Outcome::AuthRequired);
+        assert!(error.to_string().contains("HTTP 401"), "{error}");
+        assert_eq!(state.lock().asked.len(), 1, "one login");
+        assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_code_that_came_to_another_address_is_not_used() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        for (redirect, back, is_it) in [
+            ("http://127.0.0.1:8000/callback", "http://127.0.0.1:8000/callback?", true),
+            ("http://127.0.0.1:80/callback", "http://127.0.0.1/callback?", true),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000/?", true),
+            ("http://127.0.0.1:8000/callback", "http://127.0.0.1:8000/callback/x?", false),
+            ("http://127.0.0.1:8000/callback", "http://127.0.0.1:8001/callback?", false),
+            ("http://127.0.0.1:8000/callback", "http://localhost:8000/callback?", false),
+            ("http://127.0.0.1:8000/callback", "https://127.0.0.1:8000/callback?", false),
+            (
+                "http://127.0.0.1:8000/callback",
+                "http://me:c0de-secret@evil.example/callback?",
+                false,
+            ),
+            ("http://127.0.0.1:8000/callback", "/callback?", false),
+        ] {
+            state.lock().grants.clear();
+            let oauth = OAuth::user(redirect, move |url: String| {
+                let url = reqwest::Url::parse(&url).expect("an address");
+                let csrf = form(url.query().unwrap_or_default(), "state");
+                let back = format!("{back}code=c0de-secret&state={csrf}");
+                std::future::ready(Ok::<_, io::Error>(back))
+            });
+            let group = SessionGroup::start(brisk());
+            let result = group.connect(server(HttpParams::new(&server_.url).oauth(oauth))).await;
+            if is_it {
+                result.expect(back);
+            } else {
+                let error = result.expect_err(back);
+                assert_eq!(error.outcome(), Outcome::AuthRequired);
+                let chain = error.report().chain.join(": ");
+                assert!(chain.contains("the user was sent back to"), "{chain}");
+                assert!(!chain.contains("c0de-secret"), "{chain}");
+                assert_eq!(state.lock().grants, [""; 0], "{back}");
+            }
+            group.close().await;
+        }
     })
     .await;
 }
