@@ -41,6 +41,12 @@ type OnNotification = Arc<dyn Fn(ServerMessage) -> BoxFuture<'static, ()> + Send
 /// it is named among the suppressed faults of the report, and is left running. A callback that panics answers its
 /// request with -32603, and a warning of the session describes the panic.
 ///
+/// A callback must not wait for the end of its own session or group, because that waits for the callback: it may begin the
+/// end, and is cancelled as soon as it waits for it. Its request is answered with -32603, a warning of the session names
+/// both, and the session or the group is left, or drains, all the same. Let another task call
+/// [`close`](crate::SessionGroup::close), [`drain`](crate::SessionGroup::drain) or
+/// [`disconnect`](crate::SessionGroup::disconnect), and do not wait for that task.
+///
 /// Notifications are passed to their callbacks one by one, in the order in which the server sent them on one stream.
 ///
 /// A server of the newer era sends its requests inside an answer. The same callbacks answer them, and the call is sent

@@ -27,6 +27,7 @@ use crate::report::{CloseReport, Outcome, ServerReport, SessionInfo};
 use crate::session::{Listing, Session, Shared, Stage, owner};
 use crate::state::SessionState;
 use crate::wire::Adopted;
+use crate::wire::desk::at_work::EndOf;
 
 mod attempt;
 mod closing;
@@ -212,12 +213,17 @@ impl SessionGroup {
     /// Leaves one session and returns its report. `None` if no session has the name. Any task may call this, in any
     /// order, because sessions share no stack.
     ///
+    /// # In a callback
+    ///
+    /// A callback of this session would wait for itself, so it is cancelled: see [`Callbacks`](crate::Callbacks).
+    ///
     /// # Cancel safety
     ///
     /// The session is left even if the future is dropped.
     pub async fn disconnect(&self, name: &str) -> Option<ServerReport> {
         let session = self.0.state.registry.lock().named(name)?;
         session.orders.leave_within(self.0.state.shared.options.budget);
+        self.0.state.shared.at_work.about_to_wait(EndOf::Session(name));
         Some(session.left().await.report.clone())
     }
 
@@ -226,6 +232,10 @@ impl SessionGroup {
     ///
     /// The first call closes the group; every further call, at the same time or later, gets the
     /// same report.
+    ///
+    /// # In a callback
+    ///
+    /// The callback would wait for itself, so it is cancelled: see [`Callbacks`](crate::Callbacks).
     ///
     /// # Cancel safety
     ///
@@ -242,6 +252,10 @@ impl SessionGroup {
     /// again. A call that is still under way after `budget` ends as in `close`, so each call resolves exactly once. The
     /// first call sets the budget; every further one waits for the same report. A `close` ends the wait at once.
     ///
+    /// # In a callback
+    ///
+    /// The callback would wait for itself, so it is cancelled: see [`Callbacks`](crate::Callbacks).
+    ///
     /// # Cancel safety
     ///
     /// Draining and closing go on if the future is dropped; a further call waits for the same end.
@@ -252,6 +266,7 @@ impl SessionGroup {
 
     /// Waits for the report of the group, which is being closed or drained.
     async fn report(&self) -> CloseReport {
+        self.0.state.shared.at_work.about_to_wait(EndOf::Group);
         let mut end = self.0.end.clone();
         let closed = end.wait_for(Option::is_some).await.ok().and_then(|closed| *closed);
         let Closed { began, ended } = closed.unwrap_or_else(|| {

@@ -12,10 +12,15 @@ use crate::callbacks::Tag;
 /// The options of one request: a call, a prompt, a resource, a completion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallOptions {
-    /// The limit of this request; the server's if `None`, and the group's if the server has none.
+    /// The limit for the server to answer this request; the server's if `None`, and the group's if the server has none.
+    ///
+    /// A server of the newer era may answer that it needs input first. The time in which [callbacks](crate::Callbacks) give
+    /// that input does not count, because a person may be asked, and the limit begins anew when the request is sent again.
+    /// Only [`longest`](Self#structfield.longest) holds then. In the older era the server asks while the request is under way, and the
+    /// time of the callbacks counts.
     pub timeout: Option<Duration>,
     /// If it is set, every notification of progress starts the limit anew, and this is the limit of the whole
-    /// request.
+    /// request, with the time of the callbacks.
     pub longest: Option<Duration>,
     /// The request's metadata outside the protocol, its `_meta`. The token of its progress is added to it.
     pub meta: Map<String, Value>,
@@ -33,7 +38,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Limits the request.
+    /// Limits the time in which the server has to answer: see the field [`timeout`](Self#structfield.timeout).
     pub fn timeout(limit: Duration) -> Self {
         Self { timeout: Some(limit), ..Self::default() }
     }

@@ -126,7 +126,8 @@ impl Context<'_> {
         let client = Arc::new(client);
         let recorder = Recorder::new(self.session.warnings.clone(), self.session.attempts.clone());
         let recorder = Arc::new(recorder.hiding(self.session.secrets.clone()));
-        let desk = match Desk::open(&self.session.name, callbacks, &recorder) {
+        let desk = match Desk::open(&self.session.name, callbacks, &recorder, &self.shared.at_work)
+        {
             Some((desk, end)) => {
                 self.stack.defer(exits::end_callbacks(end, self.orders.clone()));
                 Some(desk)

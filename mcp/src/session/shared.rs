@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::params::GroupOptions;
 use crate::process::guard::Guard;
 use crate::process::shared_table::SharedTable;
+use crate::wire::desk::at_work::AtWork;
 use crate::wire::http::client::{Client, Kind as ClientKind};
 
 /// The state that the sessions of a group share.
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(super) claims: Arc<Claims>,
     /// The living processes in the children's groups.
     pub(super) processes: SharedTable,
+    /// The callbacks that are running.
+    pub(crate) at_work: Arc<AtWork>,
     /// The watchdog, once the first child has been started; the reason if it could not be started.
     guard: Mutex<Option<Result<Arc<Guard>, String>>>,
     /// The memory of sessions that were left while the group closes; `None` before. There is much of it, and the callers
@@ -60,6 +63,7 @@ impl Shared {
             clients: Mutex::default(),
             claims: Arc::default(),
             processes: SharedTable::default(),
+            at_work: Arc::default(),
             guard: Mutex::default(),
             spent: Mutex::default(),
             events: OnceLock::new(),

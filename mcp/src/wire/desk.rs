@@ -24,6 +24,10 @@ use super::recorder::Recorder;
 use crate::callbacks::{Callbacks, RequestError, ServerMessage, Tag};
 use crate::panics;
 
+pub(crate) mod at_work;
+
+use self::at_work::{AtWork, Work};
+
 /// The number of notifications that wait for a slow callback.
 const NOTICES: usize = 1024;
 /// The number of requests of one server that are answered at once.
@@ -41,6 +45,8 @@ pub(crate) struct Desk {
     group: CancelHandle,
     notices: mpsc::Sender<ServerMessage>,
     running: Arc<Running>,
+    /// The running callbacks of the whole group.
+    at_work: Arc<AtWork>,
     /// The peer that is notified when the roots change; set once the session is up. A watch, because it is a value that is
     /// awaited.
     peer: watch::Sender<Option<Peer<RoleClient>>>,
@@ -73,6 +79,7 @@ impl Desk {
         server: &Arc<str>,
         callbacks: &Callbacks,
         recorder: &Arc<Recorder>,
+        at_work: &Arc<AtWork>,
     ) -> Option<(Arc<Self>, DeskEnd)> {
         if callbacks.is_empty() {
             return None;
@@ -87,6 +94,7 @@ impl Desk {
             group: group.handle(),
             notices,
             running: Arc::default(),
+            at_work: at_work.clone(),
             peer: watch::channel(None).0,
         });
         let at_work = desk.clone();
@@ -124,8 +132,11 @@ impl Desk {
         };
         let asked = ServerMessage::new(self.server.clone(), method.clone(), params, tag);
         let recorder = self.recorder.clone();
+        let at_work = self.at_work.clone();
+        let work = self.work(&method, &handle);
         let child = async move {
             let _listed = listed;
+            let _at_work = at_work.begin(work);
             let answering = AssertUnwindSafe(async { answering(asked).await }).catch_unwind();
             Ok::<_, Infallible>(match scope.run(answering).await {
                 Ok(Ok(answer)) => answer,
@@ -133,13 +144,21 @@ impl Desk {
                     recorder.warn(panicked(&method, panic));
                     Err(RequestError::internal(format!("the callback for {method} panicked")))
                 }
-                Err(_cancelled) => Err(no_answer("the request was cancelled")),
+                Err(cancelled) => {
+                    let why = cancelled.reason().message();
+                    Err(no_answer(why.unwrap_or("the request was cancelled")))
+                }
             })
         };
         Some(match self.spawner.spawn_on(&Tokio::current(), child) {
             Ok(child) => Answer(Ok((child.join(), handle.drop_guard()))),
             Err(_closed) => Answer::none("the session is being left"),
         })
+    }
+
+    fn work(&self, method: &str, handle: &CancelHandle) -> Work {
+        let (server, recorder) = (self.server.clone(), self.recorder.clone());
+        Work { server, method: method.to_owned(), handle: handle.clone(), recorder }
     }
 
     /// Whether a callback receives notifications.
@@ -186,7 +205,10 @@ impl Desk {
             let Some(told) = told else { return };
             for hearing in self.callbacks.hearing(&told) {
                 let _listed = self.running.list(told.method.clone(), None);
-                if let Err(panic) = AssertUnwindSafe(hearing).catch_unwind().await {
+                let scope = CancelScope::new().named(told.method.clone());
+                let _at_work = self.at_work.begin(self.work(&told.method, &scope.handle()));
+                let heard = scope.run(AssertUnwindSafe(hearing).catch_unwind()).await;
+                if let Ok(Err(panic)) = heard {
                     self.recorder.warn(panicked(&told.method, panic));
                 }
             }

@@ -583,3 +583,100 @@ async fn a_result_that_comes_as_an_event_keeps_every_field() {
     })
     .await;
 }
+
+/// It would wait for itself: the group waits for the call, the call for the callback.
+#[tokio::test]
+async fn a_callback_that_waits_for_the_end_of_its_own_group_is_cancelled_and_told() {
+    use moored_mcp::CallError;
+    const LONG: Duration = Duration::from_secs(20);
+    within_limit(async {
+        for (modern, how) in [
+            (false, "drain"),
+            (true, "drain"),
+            (false, "close"),
+            (true, "close"),
+            (false, "disconnect"),
+            (true, "disconnect"),
+        ] {
+            let own = Arc::new(parking_lot::Mutex::new(None::<SessionGroup>));
+            let callbacks = Callbacks::new().on_request("roots/list", {
+                let own = own.clone();
+                move |_| {
+                    let group = own.lock().clone().expect("the group");
+                    async move {
+                        match how {
+                            "drain" => drop(group.drain(LONG).await),
+                            "close" => drop(group.close().await),
+                            _ => drop(group.disconnect("s").await),
+                        }
+                        panic!("it has waited for itself")
+                    }
+                }
+            });
+            let (server, _hears) =
+                asker(if modern { ProtocolVersion::KNOWN_VERSIONS } else { *LEGACY }).await;
+            let group = SessionGroup::start(brisk().callbacks(callbacks).budget(LONG));
+            *own.lock() = Some(group.clone());
+            group.connect(at("s", &server.url)).await.expect("up");
+            let began = std::time::Instant::now();
+            let call_ = match modern {
+                true => args(json!({"wanted": {"places": {"method": "roots/list"}}})),
+                false => args(json!({"method": "roots/list"})),
+            };
+            let answer = group.call_tool("s/ask", call_, CallOptions::default()).await;
+            let report = group.close().await;
+            assert!(began.elapsed() < LONG / 4, "{how}: {:?}", began.elapsed());
+            let waits = format!(
+                "the callback for roots/list of server \"s\" waits for the end of its own {}",
+                if how == "disconnect" { "session \"s\"" } else { "group" }
+            );
+            let warnings = &report.servers[0].warnings;
+            assert_eq!(
+                warnings.iter().filter(|it| it.starts_with(&waits)).count(),
+                1,
+                "{warnings:?}"
+            );
+            match answer {
+                Ok(answer) if !modern => {
+                    let error = answer["structuredContent"]["error"].as_str().expect("refused");
+                    assert!(error.contains(&waits), "{error}");
+                }
+                Err(CallError::Failed { report, .. }) if modern => {
+                    assert!(report.chain[1].contains(&waits), "{report:?}");
+                }
+                Err(CallError::Closing(_) | CallError::Left(_)) if how != "drain" => {}
+                other => panic!("{how}: {other:?}"),
+            }
+            *own.lock() = None;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_callback_for_a_notification_that_closes_its_own_group_delays_nothing() {
+    within_limit(async {
+        let own = Arc::new(parking_lot::Mutex::new(None::<SessionGroup>));
+        let callbacks = Callbacks::new().on_notification({
+            let own = own.clone();
+            move |_| {
+                let group = own.lock().clone().expect("the group");
+                async move { drop(group.close().await) }
+            }
+        });
+        let budget = Duration::from_secs(20);
+        let group = SessionGroup::start(brisk().callbacks(callbacks).budget(budget));
+        *own.lock() = Some(group.clone());
+        let told = r#"printf '{"jsonrpc":"2.0","method":"notifications/x"}\n'"#;
+        group.connect(shell_server_with("s", "", told)).await.expect("up");
+        let began = std::time::Instant::now();
+        let _closing = group.call_tool("s/echo", Map::new(), CallOptions::default()).await;
+        let report = group.close().await;
+        assert!(began.elapsed() < budget / 8, "{:?}", began.elapsed());
+        let told =
+            "the callback for notifications/x of server \"s\" waits for the end of its own group";
+        assert!(report.servers[0].warnings.iter().any(|it| it.starts_with(told)), "{report:?}");
+        *own.lock() = None;
+    })
+    .await;
+}

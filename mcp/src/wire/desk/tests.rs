@@ -11,7 +11,8 @@ use crate::wire::warnings::Warnings;
 fn open(callbacks: Callbacks) -> (Arc<Desk>, DeskEnd, Arc<Warnings>) {
     let warnings = Arc::<Warnings>::default();
     let recorder = Arc::new(Recorder::new(warnings.clone(), Arc::default()));
-    let (desk, end) = Desk::open(&"s".into(), &callbacks, &recorder).expect("there are callbacks");
+    let (desk, end) = Desk::open(&"s".into(), &callbacks, &recorder, &Arc::default())
+        .expect("there are callbacks");
     (desk, end, warnings)
 }
 
