@@ -17,6 +17,7 @@ mod sample;
 
 pub use self::elicit::{ElicitAnswer, Elicitation};
 pub use self::log::{LogLevel, LogMessage};
+pub(crate) use self::message::Why;
 pub use self::message::{RequestError, ServerMessage, Tag};
 pub use self::roots::{Root, Roots};
 pub use self::sample::{SampleAnswer, Sampling};

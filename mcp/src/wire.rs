@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
-use rmcp::model::{ClientConfig, ProtocolVersion, RequestId};
+use rmcp::model::{ClientConfig, ProtocolVersion};
 use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, RoleClient, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -47,6 +47,7 @@ pub(crate) mod lines;
 mod listen;
 mod lists;
 pub(crate) mod message;
+pub(crate) mod mirrored;
 pub(crate) mod notices;
 #[cfg(feature = "auth")]
 pub(crate) mod oauth;
@@ -70,7 +71,7 @@ pub(crate) type Peer = rmcp::service::Peer<RoleClient>;
 
 pub use self::adopted::Adopted;
 pub(crate) use self::ask::{
-    Beside, Caller, GivenUp, HandedOver, Input, LogLevelCell, Opened, Question,
+    Beside, Caller, Given, GivenUp, HandedOver, Input, LogLevelCell, Opened, Question,
 };
 use self::desk::Desk;
 use self::handshake::{Refusal, Terms};
@@ -245,10 +246,7 @@ impl Link {
     }
 
     /// Cancels the requests that their callers have given up.
-    pub(crate) async fn cancel(
-        &self,
-        mut given_up: mpsc::UnboundedReceiver<RequestId>,
-    ) -> Infallible {
+    pub(crate) async fn cancel(&self, mut given_up: mpsc::UnboundedReceiver<Given>) -> Infallible {
         // Our transports take a cancellation over as soon as rmcp has it, unless a child does not read. Requests that such a
         // child cannot have read need none, so these futures are few.
         let telling = async {
@@ -257,7 +255,7 @@ impl Link {
             let mut told = FuturesUnordered::from_iter([ask::cancel(&self.peer, first)]);
             loop {
                 tokio::select! {
-                    Some(id) = given_up.recv() => told.push(ask::cancel(&self.peer, id)),
+                    Some(given) = given_up.recv() => told.push(ask::cancel(&self.peer, given)),
                     Some(()) = told.next(), if !told.is_empty() => {}
                     else => std::future::pending().await,
                 }

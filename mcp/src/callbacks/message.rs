@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -50,17 +50,49 @@ impl ServerMessage {
 /// A value that a caller gives to a call, and that comes with the server's requests and notifications on behalf of that
 /// call.
 #[derive(Clone)]
-pub struct Tag(Arc<dyn Any + Send + Sync>);
+pub struct Tag {
+    value: Arc<dyn Any + Send + Sync>,
+    why: Option<Why>,
+}
+
+/// The place for the reason for which a request is given up, which the server is told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Why(Arc<OnceLock<String>>);
+
+impl Why {
+    /// Sets the reason; the first one counts.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only `serve` has reasons"))]
+    pub(crate) fn is(&self, reason: &str) {
+        // A failure is ignored, because there is a reason already.
+        let _told = self.0.set(reason.to_owned());
+    }
+
+    /// The reason, if there is one.
+    pub(crate) fn told(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
 
 impl Tag {
     /// Tags with `value`.
     pub fn new(value: impl Any + Send + Sync) -> Self {
-        Self(Arc::new(value))
+        Self { value: Arc::new(value), why: None }
+    }
+
+    /// The same tag with a place for the reason for which its request is given up.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only `serve` has reasons"))]
+    pub(crate) fn given_up_because(self, why: Why) -> Self {
+        Self { why: Some(why), ..self }
+    }
+
+    /// That place.
+    pub(crate) fn why(&self) -> Option<&Why> {
+        self.why.as_ref()
     }
 
     /// The value, if it is a `T`.
     pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0.downcast_ref()
+        self.value.downcast_ref()
     }
 }
 
@@ -73,7 +105,7 @@ impl fmt::Debug for Tag {
 /// Equal if they are the same tag, not if their values are equal.
 impl PartialEq for Tag {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.value, &other.value)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::CallError;
 use crate::event::EventKind;
 use crate::params::{CallOptions, CompleteArgs};
 use crate::session::{Live, Session, Stage};
-use crate::wire::Question;
+use crate::wire::{Question, mirrored};
 
 impl SessionGroup {
     /// Calls a tool by its hooked name, or as `server/tool`. The answer is the server's result as raw JSON, exactly as it
@@ -39,10 +39,15 @@ impl SessionGroup {
     pub async fn call_tool(
         &self,
         hooked: &str,
-        args: Map<String, Value>,
+        mut args: Map<String, Value>,
         options: CallOptions,
     ) -> Result<Value, CallError> {
         let (route, tool) = self.route(ComponentKind::Tool, hooked)?;
+        if route.live.is_modern()
+            && let Some(schema) = route.live.listing.input_schema(&tool)
+        {
+            mirrored::write_integers(&mut args, schema);
+        }
         self.ask(route, hooked, Question::Call { tool, args }, options).await
     }
 

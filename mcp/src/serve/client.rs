@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::changes::Changes;
 use super::errand;
 use super::fleet::Versions;
+use super::reasons::Reasons;
 use super::subscriptions::Subscribed;
 use crate::callbacks::LogLevel;
 use crate::component::ComponentKind;
@@ -32,6 +33,8 @@ pub(super) struct Client {
     /// The changes since then, until the client is ready for them.
     changes: Mutex<Option<Changes>>,
     log_level: Mutex<Option<LogLevel>>,
+    /// The reasons for which it takes requests back.
+    pub(super) reasons: Reasons,
     /// The changes that are in the lists that it has got.
     lists: Mutex<Versions>,
 }
@@ -46,6 +49,7 @@ impl Client {
             changes: Mutex::default(),
             // The default level, as in usual logs.
             log_level: Mutex::new(Some(LogLevel::Info)),
+            reasons: Reasons::default(),
             lists: Mutex::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    Implementation, InitializeRequestParams, InitializeResult, JsonObject,
+    DiscoverResult, Implementation, InitializeRequestParams, InitializeResult, JsonObject,
     ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
@@ -57,12 +57,23 @@ impl ServerHandler for Desk {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
-        let result = self.negotiate_initialize(&request)?;
         let Front { core, client } = &self.front;
+        core.fleet.introduced().await;
+        let mut result = self.negotiate_initialize(&request)?;
+        result.instructions = core.fleet.instructions();
         if client.met(context.peer, Changes::from_now_on(core)) {
             core.clients.add(client);
         }
         Ok(result)
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let fleet = &self.front.core.fleet;
+        fleet.introduced().await;
+        let mut info = self.get_info();
+        info.instructions = fleet.instructions();
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, info))
     }
 
     /// A client of an older revision is ready, and is notified of changes from now on, with those since `initialize`: it may

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::instructions;
 use super::options::GatewayOptions;
 use crate::callbacks::LogLevel;
 use crate::component::{ComponentInfo, ComponentKind};
@@ -18,7 +19,10 @@ use crate::group::SessionGroup;
 use crate::names::Names;
 use crate::params::ServerParams;
 use crate::report::{ErrorReport, Outcome, ServerReport};
+use crate::state::{SessionStage, SessionState};
 
+/// The longest wait of a client's first request for servers whose instructions belong in the answer.
+const INTRODUCED: Duration = Duration::from_secs(2);
 /// The time for which changes are collected before clients are notified.
 const COALESCED: Duration = Duration::from_millis(50);
 
@@ -250,6 +254,29 @@ impl Fleet {
         });
         // Only the time limit can fail here, because the sender is in `self`.
         let _ = tokio::time::timeout(self.settle, settled).await;
+    }
+
+    /// Waits like [`settled`](Self::settled) for all servers, and no longer than a moment: a client does not wait long for the
+    /// answer to its first request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn introduced(&self) {
+        // At the limit the clients get the instructions that are there.
+        let _ = tokio::time::timeout(INTRODUCED, self.settled(None)).await;
+    }
+
+    /// The instructions of the connected servers for language models, in the order of the servers.
+    pub(super) fn instructions(&self) -> Option<String> {
+        let sessions = self.group.sessions();
+        let states = self.states();
+        let each = states.iter().filter_map(|(server, _)| {
+            let is_its = |it: &&SessionState| it.name == *server && it.stage == SessionStage::Up;
+            let own = sessions.iter().rev().find(is_its)?.instructions.as_deref()?;
+            Some((server.as_str(), own))
+        });
+        instructions::composed(each)
     }
 
     /// Whether the first attempt of the server `only`, or of any server, is under way.

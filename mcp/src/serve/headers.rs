@@ -7,6 +7,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use http::HeaderMap;
 use serde_json::{Map, Number, Value};
 
+use crate::wire::mirrored::annotated;
+
 /// The error code for a header that contradicts its message.
 pub(super) const MISMATCH: i32 = -32020;
 
@@ -35,7 +37,7 @@ pub(super) fn check(
         return Ok(());
     }
     let Some(schema) = schema(name) else { return Ok(()) };
-    for (path, header) in annotated(&schema) {
+    for (path, header, _) in annotated(&schema) {
         let found = path.iter().try_fold(&params["arguments"], |value, key| value.get(key));
         let is_same = match found {
             Some(Value::Number(_)) => is_same_number,
@@ -110,23 +112,6 @@ fn text(value: &Value) -> Option<String> {
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         _ => None,
     }
-}
-
-/// The properties of a schema that are also sent as headers: the path to each, and the end of its header's name.
-fn annotated(schema: &Map<String, Value>) -> Vec<(Vec<&str>, &str)> {
-    let mut found = Vec::new();
-    let mut open = vec![(Vec::new(), schema.get("properties"))];
-    while let Some((path, properties)) = open.pop() {
-        for (name, schema) in properties.and_then(Value::as_object).into_iter().flatten() {
-            let mut path: Vec<&str> = path.clone();
-            path.push(name);
-            if let Some(header) = schema["x-mcp-header"].as_str().filter(|it| !it.is_empty()) {
-                found.push((path.clone(), header));
-            }
-            open.push((path, schema.get("properties")));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ impl Gateway {
             patience: core.options.settle,
         };
         let token = CancellationToken::new();
-        let service = serve_server_with_ct(front, Bounded::new(pipe), token.clone());
+        let pipe = front.client.reasons.read_from(Bounded::new(pipe));
+        let service = serve_server_with_ct(front, pipe, token.clone());
         let service = async {
             match service.await {
                 Ok(service) => drop(service.waiting().await),

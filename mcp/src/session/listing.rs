@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::component::{ComponentInfo, ComponentKind};
 
 /// The components of a server, sorted by kind, and within a kind in the order of the server's list.
@@ -43,6 +45,11 @@ impl Listing {
     /// The component that has a name.
     pub(crate) fn get(&self, kind: ComponentKind, hooked: &str) -> Option<&ComponentInfo> {
         self.components.get(self.places.of(kind, hooked)?)
+    }
+
+    /// The input schema of the tool with this wire name.
+    pub(crate) fn input_schema(&self, tool: &str) -> Option<&Map<String, Value>> {
+        self.all(ComponentKind::Tool).find(|it| it.wire == tool)?.input_schema()
     }
 
     /// All components of a kind, in the order of the server's list.

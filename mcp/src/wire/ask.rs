@@ -18,7 +18,7 @@ use super::desk::Desk;
 use super::listen::{self, Listening, Topic};
 use super::{CallFailure, call_failure, raw};
 use crate::answer::Progress;
-use crate::callbacks::{LogLevel, Tag};
+use crate::callbacks::{LogLevel, Tag, Why};
 use crate::component::ComponentKind;
 use crate::fault::Fault;
 use crate::params::CompleteArgs;
@@ -140,7 +140,15 @@ pub(crate) enum HandedOver {
 
 /// The way of a request that its caller has given up to the owner of the session, which cancels it at the server. rmcp's own
 /// queue is bounded, and a drop cannot wait for room.
-pub(crate) type GivenUp = mpsc::UnboundedSender<RequestId>;
+pub(crate) type GivenUp = mpsc::UnboundedSender<Given>;
+
+/// A request that its caller has given up.
+#[derive(Debug)]
+pub(crate) struct Given {
+    id: RequestId,
+    /// The reason, if the caller has one.
+    why: Option<String>,
+}
 
 /// Sends requests over an open connection; any task may.
 #[derive(Debug, Clone)]
@@ -255,6 +263,7 @@ impl Caller {
         if let Some(sender) = progress {
             request.extensions_mut().insert(ProgressSink(sender));
         }
+        let why = tag.as_ref().and_then(Tag::why).cloned();
         if let Some(tag) = tag {
             request.extensions_mut().insert(Tagged(tag));
         }
@@ -273,7 +282,8 @@ impl Caller {
         }
         let sent = self.peer.send_request_with_option(request, options).await;
         let handle = sent.map_err(call_failure)?;
-        let mut unanswered = Unanswered { given_up: &self.given_up, id: Some(handle.id.clone()) };
+        let id = Some(handle.id.clone());
+        let mut unanswered = Unanswered { given_up: &self.given_up, id, why };
         let answer = handle.await_response().await;
         unanswered.id = None;
         raw::take_result(answer.map_err(call_failure)?).map_err(|error| {
@@ -313,8 +323,9 @@ pub(super) fn is_modern(peer: &Peer<RoleClient>) -> bool {
 }
 
 /// Cancels a request that its caller has given up.
-pub(super) async fn cancel(peer: &Peer<RoleClient>, id: RequestId) {
-    let reason = Some("request abandoned by the caller".to_owned());
+pub(super) async fn cancel(peer: &Peer<RoleClient>, given: Given) {
+    let Given { id, why } = given;
+    let reason = Some(why.unwrap_or_else(|| "request abandoned by the caller".to_owned()));
     let told = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
     // A failure is ignored, because a server that is gone works on nothing.
     let _ = peer.send_notification(told.into()).await;
@@ -324,13 +335,15 @@ pub(super) async fn cancel(peer: &Peer<RoleClient>, id: RequestId) {
 struct Unanswered<'a> {
     given_up: &'a GivenUp,
     id: Option<RequestId>,
+    why: Option<Why>,
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
             // The owner is gone if the session has ended, and then nothing has to be cancelled.
-            let _ended = self.given_up.send(id);
+            let why = self.why.as_ref().and_then(Why::told);
+            let _ended = self.given_up.send(Given { id, why });
         }
     }
 }

@@ -16,6 +16,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 use self::cancelling::Cancellations;
 use self::client::Client;
+use self::cookies::Cookies;
 use self::failure::Failure;
 use self::headers::Headers;
 use self::open::Open;
@@ -33,6 +34,7 @@ use crate::fault::Fault;
 mod authorized;
 mod cancelling;
 pub(crate) mod client;
+mod cookies;
 pub(crate) mod delete;
 mod failure;
 pub(crate) mod headers;
@@ -67,6 +69,7 @@ pub(crate) struct HttpSession {
     provider: Option<Authorize>,
     /// Whether the provider has been asked because of a 401.
     has_asked: AtomicBool,
+    cookies: Cookies,
     client: Client,
     recorder: Arc<Recorder>,
     stop: Stop,
@@ -96,6 +99,7 @@ impl HttpSession {
             headers,
             provider,
             has_asked: AtomicBool::new(false),
+            cookies: Cookies::default(),
             client,
             recorder,
             outliving: Outliving::new(group, stop.clone()),

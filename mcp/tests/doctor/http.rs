@@ -102,6 +102,50 @@ fn a_proxy_that_is_not_there_is_named_as_the_proxy() {
     assert_eq!(cause(web), "Connection refused (os error 111)");
 }
 
+/// A proxy that answers every CONNECT with this status.
+fn proxy_with(status: &'static str) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("its address"));
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|it| it == 1) {
+                head.extend_from_slice(&byte);
+            }
+            let _gone = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    address
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_proxy_that_asks_for_authorization_is_named_with_its_status() {
+    for (status, outcome, said) in [
+        ("407 Proxy Authentication Required", "auth_required", "asks for authorization (HTTP 407)"),
+        (
+            "502 Bad Gateway",
+            "unreachable",
+            "cannot reach https://198.51.100.7/mcp through the proxy",
+        ),
+    ] {
+        let (place, proxy) = (Place::new(), proxy_with(status));
+        let config = place.config(&[("web", at("https://198.51.100.7/mcp"))]);
+        let variables = [("https_proxy", proxy.as_str()), ("no_proxy", "")];
+        let run = place.start_with(&["doctor", &config, "--json"], &variables).finish();
+        run.expect(1);
+        let report = run.report();
+        let web = server(&report, "web");
+        assert_eq!(web["outcome"], outcome, "{web}");
+        let message = web["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(said) && message.contains(&proxy), "{message}");
+    }
+}
+
 #[test]
 fn no_proxy_for_everything_is_none_for_an_address_either() {
     for (name, list) in [("NO_PROXY", "*"), ("no_proxy", "example.org, *")] {

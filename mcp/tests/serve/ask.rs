@@ -75,6 +75,75 @@ async fn prompts_resources_and_completions_are_asked_for_by_their_names() {
     .await;
 }
 
+/// A server of the older era that introduces itself with these instructions.
+async fn instructing(text: &'static str) -> Server {
+    Server::start(move |request| match request.rpc.as_str() {
+        "initialize" => {
+            let result = json!({
+                "protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                "serverInfo": {"name": "s", "version": "1"}, "instructions": text,
+            });
+            Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": result}))
+        }
+        _ => legacy(request),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_instructions_of_the_connected_servers_reach_the_client() {
+    within_limit(async {
+        let (kind, mute) = (instructing("Be kind.").await, Server::start(legacy).await);
+        let slow = Server::start(|request| match request.verb.as_str() {
+            "POST" => Reply::Hang,
+            _ => legacy(request),
+        })
+        .await;
+        let brief = instructing(" Be brief. ").await;
+        let servers = [at("b", &kind.url), at("mute", &mute.url), at("a", &brief.url)];
+        let wanted = "Instructions of the server \"b\":\n\nBe kind.\n\nInstructions of the server \"a\":\n\nBe brief.";
+        for down in [None, Some(at("slow", &slow.url)), Some(shell("dead", "exit 7"))] {
+            let served = Served::start(servers.iter().cloned().chain(down).collect()).await;
+            let began = std::time::Instant::now();
+            let older = served.ask(Raw::post(&crate::support::initialize())).await.message();
+            assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+            assert_eq!(older["result"]["instructions"], wanted, "{older}");
+            let newer = result(&served, "server/discover", json!({})).await;
+            assert_eq!(newer["instructions"], wanted, "{newer}");
+            served.gateway.close().await;
+        }
+        let served = Served::start(vec![at("mute", &mute.url)]).await;
+        let none = served.ask(Raw::post(&crate::support::initialize())).await.message();
+        assert_eq!(none["result"].get("instructions"), None, "{none}");
+    })
+    .await;
+}
+
+/// 404 is for a method that the endpoint does not have. The error of a server behind it is in the answer.
+#[tokio::test]
+async fn a_method_that_only_a_server_does_not_know_is_no_404() {
+    within_limit(async {
+        let server = Server::start(|request| match request.rpc.as_str() {
+            "tools/call" => {
+                let error = json!({"code": -32601, "message": "no such tool here"});
+                Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "error": error}))
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
+        for accept in ["application/json", "application/json, text/event-stream"] {
+            let call = Raw::modern("tools/call", json!({"name": "s__echo"}));
+            let answer = served.ask(call.with("Accept", accept)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(answer.message()["error"]["code"], -32601, "{answer:?}");
+            let other = Raw::modern("no/such", json!({})).with("Accept", accept);
+            assert_eq!(served.ask(other).await.status, 404);
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_call_of_a_dead_server_is_answered_with_the_true_cause() {
     within_limit(async {

@@ -251,6 +251,43 @@ async fn a_client_that_cancels_cancels_at_the_server() {
     .await;
 }
 
+/// The reason that a client gives for a cancellation is the reason that the server gets.
+#[tokio::test]
+async fn the_reason_of_a_cancellation_reaches_the_server() {
+    within_limit(async {
+        let reasons = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let heard = reasons.clone();
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "tools/call" => Reply::Hang,
+            "notifications/cancelled" => {
+                heard.lock().push(request.params["reason"].clone());
+                legacy(request)
+            }
+            _ => legacy(request),
+        })
+        .await;
+        let served = Served::start(vec![at("s", &server.url)]).await;
+        for (what, client, _) in all(&served).await {
+            for given in [Some("the user has had enough"), None] {
+                let calls = server.requested("tools/call").len();
+                let call = CallToolRequest::new(CallToolRequestParams::new("s__echo"));
+                let request = ClientRequest::CallToolRequest(call);
+                let options = PeerRequestOptions::no_options();
+                let handle = client.send_cancellable_request(request, options).await;
+                come_true(async || server.requested("tools/call").len() > calls).await;
+                handle.expect("sent").cancel(given.map(str::to_owned)).await.expect("told");
+                come_true(async || !reasons.lock().is_empty()).await;
+                let told = reasons.lock().remove(0);
+                // Over HTTP a client of the newer era closes the stream, which gives no reason.
+                let wanted = given.filter(|_| what != "modern, HTTP");
+                let wanted = wanted.unwrap_or("request abandoned by the caller");
+                assert_eq!(told, wanted, "{what}");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_raw_result_of_a_call_reaches_a_client_that_takes_it() {
     within_limit(async {

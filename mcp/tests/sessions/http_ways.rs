@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use moored_mcp::{CallError, Delete, HttpParams, Outcome, ServerParams};
+use moored_mcp::{CallError, CallOptions, Delete, HttpParams, Outcome, ServerParams};
+use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::support::http::{End, Reply, Request, Server, legacy};
+use crate::support::http::{End, Reply, Request, Server, legacy, modern};
 use crate::support::{at, brisk_group, echo, within_limit};
 
 #[tokio::test]
@@ -276,6 +277,101 @@ async fn a_header_of_the_protocol_in_the_configuration_is_dropped_with_a_warning
         let group = brisk_group();
         let info = group.connect(ServerParams::http("s", params)).await.expect("it comes up");
         assert!(info.warnings.iter().any(|it| it.contains("\"Accept\"")), "{info:?}");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+/// A load balancer binds a session to one of its servers by a cookie.
+#[tokio::test]
+async fn a_cookie_comes_back_in_its_own_session_and_in_no_other() {
+    within_limit(async {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seeing = seen.clone();
+        let server = Server::start(move |request| {
+            let cookie = request.headers.get("cookie").cloned().unwrap_or_default();
+            seeing.lock().push((request.verb.clone(), request.rpc.clone(), cookie));
+            let begun = seeing.lock().iter().filter(|it| it.1 == "initialize").count();
+            match request.rpc.as_str() {
+                "initialize" => legacy(request)
+                    .with("set-cookie", &format!("LB=node-{begun}; Path=/; HttpOnly")),
+                _ => legacy(request),
+            }
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("one", &server.url)).await.expect("up");
+        let mut own = HttpParams::new(&server.url);
+        own.headers.insert("Cookie".into(), "mine=1".into());
+        group.connect(at("two", &server.url)).await.expect("up");
+        group.connect(ServerParams::http("own", own)).await.expect("up");
+        seen.lock().clear();
+        for (name, cookie) in [("one", "LB=node-1"), ("two", "LB=node-2"), ("own", "mine=1")] {
+            echo(&group, name).await.expect("an answer");
+            group.disconnect(name).await.expect("left");
+            let seen = std::mem::take(&mut *seen.lock());
+            assert!(seen.iter().any(|it| it.0 == "DELETE"), "{seen:?}");
+            assert!(seen.iter().all(|it| it.2 == cookie), "{name}: {seen:?}");
+        }
+        group.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_with_many_headers_is_read_and_one_with_too_many_is_told_so() {
+    within_limit(async {
+        for (count, is_read) in [(99, true), (200, true), (300, false)] {
+            let server = Server::start(move |request| {
+                (0..count).fold(legacy(request), |reply, at| reply.with(&format!("x-{at}"), "1"))
+            })
+            .await;
+            let group = brisk_group();
+            let result = group.connect(at("s", &server.url)).await;
+            if is_read {
+                result.expect("it comes up");
+            } else {
+                let error = result.expect_err("too many");
+                assert_eq!(error.outcome(), Outcome::ProtocolError);
+                let text = error.to_string();
+                assert!(
+                    text.contains("is too large: it has more than 256 header fields"),
+                    "{text}"
+                );
+            }
+            group.close().await;
+        }
+    })
+    .await;
+}
+
+/// `7.0` is an integer of JSON, and its header is `7`.
+#[tokio::test]
+async fn an_integer_that_is_mirrored_to_a_header_is_written_as_one() {
+    within_limit(async {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seeing = seen.clone();
+        let server = Server::start(move |request| match request.rpc.as_str() {
+            "tools/list" => {
+                let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "x-mcp-header": "N"}}});
+                let tools = json!([{"name": "echo", "inputSchema": schema}]);
+                let result = json!({"resultType": "complete", "tools": tools, "ttlMs": 0, "cacheScope": "private"});
+                Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": result}))
+            }
+            "tools/call" => {
+                let header = request.headers.get("mcp-param-n").cloned();
+                seeing.lock().push((header, request.params["arguments"]["n"].to_string()));
+                let result = json!({"resultType": "complete", "content": []});
+                Reply::json(json!({"jsonrpc": "2.0", "id": request.id, "result": result}))
+            }
+            _ => modern(request),
+        })
+        .await;
+        let group = brisk_group();
+        group.connect(at("s", &server.url)).await.expect("up");
+        let args = json!({"n": 7.0}).as_object().cloned().expect("an object");
+        group.call_tool("s/echo", args, CallOptions::default()).await.expect("an answer");
+        assert_eq!(*seen.lock(), [(Some("7".to_owned()), "7".to_owned())]);
         assert!(group.close().await.all_well());
     })
     .await;

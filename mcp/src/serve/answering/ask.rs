@@ -21,7 +21,7 @@ use super::super::results::{Kept, fit};
 use super::super::{Core, errors};
 use super::Front;
 use super::running::{Came, Running};
-use crate::callbacks::{LogLevel, Tag};
+use crate::callbacks::{LogLevel, Tag, Why};
 use crate::component::ComponentKind;
 use crate::error::CallError;
 use crate::params::{CallOptions, CompleteArgs};
@@ -64,6 +64,8 @@ pub(super) async fn answer(
         }
         None => begin(&front, wanted, &context, modern, log),
     };
+    // Until the answer, which may come to another request than the one that began it.
+    let _listed = front.client.reasons.listed(&context.id, &running.why);
     loop {
         // A client that has answered only some questions is asked for the rest.
         if running.is_asking() {
@@ -127,7 +129,7 @@ fn begin(
     if let Some(level) = log.filter(|_| modern) {
         front.core.want_logs(level);
     }
-    let questions = Questions::default();
+    let (questions, why) = (Questions::default(), Why::default());
     let can = context.client_capabilities().unwrap_or_default();
     let mut meta = passed_on(&context.meta);
     meta.insert(CAPABILITIES_KEY.into(), answered_here(&can, &way));
@@ -142,14 +144,14 @@ fn begin(
     let limit = front.core.fleet.limit(wanted.kind(), wanted.name());
     let mut options = CallOptions::default()
         .meta(meta)
-        .tag(Tag::new(Arc::new(errand)))
+        .tag(Tag::new(Arc::new(errand)).given_up_because(why.clone()))
         // A step more than the client can take in is left out.
         .on_progress(move |step| drop(telling.try_send(step.clone())));
     // The server's limit is measured here, because only here is it known whether the server waits for its client.
     options.timeout = Some(front.core.options.longest);
     let (fleet, what) = (front.core.fleet.clone(), wanted.what());
     let call = async move { fleet.ask(&wanted, options).await }.boxed();
-    Running { what, call, asks, steps, limit, questions, open: BTreeMap::new(), asked: 0 }
+    Running { what, call, asks, steps, limit, questions, why, open: BTreeMap::new(), asked: 0 }
 }
 
 /// The lowest level of the log messages that a request of the newer era asks for.

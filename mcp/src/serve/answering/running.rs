@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::super::errand::{Ask, Questions};
 use crate::answer::Progress;
+use crate::callbacks::Why;
 
 /// A request under way. Dropping it cancels it at the server.
 pub(in super::super) struct Running {
@@ -26,6 +27,8 @@ pub(in super::super) struct Running {
     /// The limit between two signs of life of the server.
     pub(super) limit: Option<Duration>,
     pub(super) questions: Questions,
+    /// The place for the reason for which its client gives it up.
+    pub(super) why: Why,
     /// The questions without an answer, in the newer era.
     pub(super) open: BTreeMap<String, (Value, oneshot::Sender<Value>)>,
     pub(super) asked: u64,

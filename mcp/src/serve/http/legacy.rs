@@ -101,6 +101,7 @@ impl Core {
         let core = self.clone();
         self.rest(async move {
             let token = CancellationToken::new();
+            let wire = front.client.reasons.read_from(wire);
             let service = serve_server_with_ct(front, wire, token.clone());
             let service = async {
                 if let Ok(service) = service.await {

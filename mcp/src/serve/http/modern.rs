@@ -9,8 +9,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Response, StatusCode};
 use moored::CancelScope;
 use rmcp::model::{
-    ClientCapabilities, ClientJsonRpcMessage, ErrorCode, Implementation, InitializeRequestParams,
-    ProtocolVersion, ServerJsonRpcMessage,
+    ClientCapabilities, ClientJsonRpcMessage, ClientRequest, ErrorCode, Implementation,
+    InitializeRequestParams, ProtocolVersion, ServerJsonRpcMessage,
 };
 use rmcp::service::serve_directly_with_ct;
 use rmcp::transport::OneshotTransport;
@@ -49,6 +49,7 @@ impl Core {
                 return body::refused(StatusCode::BAD_REQUEST, -32600, text);
             }
         };
+        let is_relayed = is_relayed(&request);
         let (transport, mut messages) = OneshotTransport::new(request);
         let (scope, token) =
             (CancelScope::new().named("request of a client"), CancellationToken::new());
@@ -67,14 +68,16 @@ impl Core {
                 let events = events(None, messages);
                 let answer = answer_of(events).await;
                 return match answer {
-                    Some(answer) => body::json(status(&answer), &*answer),
+                    Some(answer) => body::json(status(&answer, is_relayed), &*answer),
                     None => super::closing(),
                 };
             }
             Taste::Stream => tokio::time::timeout(FIRST, messages.recv()).await,
         };
         match first {
-            Ok(Some(answer)) if is_answer(&answer) => body::json(status(&answer), &answer),
+            Ok(Some(answer)) if is_answer(&answer) => {
+                body::json(status(&answer, is_relayed), &answer)
+            }
             Ok(Some(message)) => {
                 body::events(with(events(Some(message), messages), guard), &self.flushing)
             }
@@ -96,14 +99,27 @@ fn events(
     stream::iter(first).chain(rest).map(ServerSseMessage::from_message)
 }
 
-/// The status that goes with an answer.
-fn status(answer: &ServerJsonRpcMessage) -> StatusCode {
+/// Whether a server behind the gateway answers the request.
+fn is_relayed(request: &ClientJsonRpcMessage) -> bool {
+    let ClientJsonRpcMessage::Request(request) = request else { return false };
+    matches!(
+        request.request,
+        ClientRequest::CallToolRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::CompleteRequest(_)
+    )
+}
+
+/// The status that goes with an answer. 404 is for a method that this endpoint does not have, and not for the error of a server
+/// behind it.
+fn status(answer: &ServerJsonRpcMessage, is_relayed: bool) -> StatusCode {
     let ServerJsonRpcMessage::Error(error) = answer else { return StatusCode::OK };
     match error.error.code {
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
         | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY
         | ErrorCode::HEADER_MISMATCH => StatusCode::BAD_REQUEST,
-        ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        ErrorCode::METHOD_NOT_FOUND if !is_relayed => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     }
 }

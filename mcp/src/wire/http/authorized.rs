@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::FutureExt;
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::{RequestBuilder, Response};
 
@@ -24,15 +25,17 @@ impl HttpSession {
         repeatable: bool,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Failure> {
+        let has_own = self.headers.contains_key(&COOKIE);
         let Some(provider) = &self.provider else {
-            return Ok(resend::send(&self.client, repeatable, request).await?);
+            return self.send_with_cookies(repeatable, has_own, request).await;
         };
         let mut given = self.given(provider, None).await?;
         let mut before = 0;
         loop {
             let own = self.headers_of(&given)?;
             let authorized = |client: &reqwest::Client| request(client).headers(own.clone());
-            let response = resend::send(&self.client, repeatable, authorized).await?;
+            let has_own = has_own || own.contains_key(COOKIE);
+            let response = self.send_with_cookies(repeatable, has_own, authorized).await?;
             let status = response.status();
             let most = match status {
                 StatusCode::UNAUTHORIZED => 1,
@@ -60,6 +63,22 @@ impl HttpSession {
             given = others;
             before += 1;
         }
+    }
+
+    /// Sends a request with the cookies of the session, unless it `has_own` ones.
+    async fn send_with_cookies(
+        &self,
+        repeatable: bool,
+        has_own: bool,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let with_cookies = |client: &reqwest::Client| match has_own {
+            true => request(client),
+            false => self.cookies.on(request(client), &self.target),
+        };
+        let response = resend::send(&self.client, repeatable, with_cookies).await?;
+        self.cookies.learn(&response);
+        Ok(response)
     }
 
     /// Asks the provider.

@@ -7,6 +7,8 @@ use super::resend::Watched;
 use crate::fault::Fault;
 use crate::report::Outcome;
 
+/// The most header fields of an answer. The default of the HTTP client, 100, is fewer than some gateways send.
+pub(super) const MAX_HEADERS: usize = 256;
 /// The most redirects that are followed.
 const REDIRECTS: usize = 5;
 
@@ -87,6 +89,7 @@ fn builder(kind: Kind) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .connector_layer(Watched::layer())
+        .http1_max_headers(MAX_HEADERS)
         .redirect(as_it_is);
     let builder = if proxy::is_ruled_out() { builder.no_proxy() } else { builder };
     with_tls(builder, kind)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use super::client::MAX_HEADERS;
 use super::{HttpError, HttpSession, headers, proxy};
 use crate::duration::show_duration;
 use crate::fault::{Fault, Flattened};
@@ -267,11 +268,20 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::ProtocolError, format!("the answer of {url} to {to} cannot be read"))
     } else if error.is_body() || error.is_decode() {
         (Outcome::Unreachable, format!("the answer of {url} to {to} broke off"))
+    } else if found::<hyper::Error>(error).is_some_and(is_too_large) {
+        let text = format!(
+            "the head of the answer of {url} to {to} is too large: it has more than {MAX_HEADERS} header fields, or more than 400 KiB"
+        );
+        (Outcome::ProtocolError, text)
     } else if found::<hyper::Error>(error).is_some_and(is_no_http) {
         (Outcome::ProtocolError, format!("the answer of {url} to {to} is not HTTP"))
     } else if error.is_connect()
         && let Some(proxy) = proxy::on_the_way_to(&session.url)
     {
+        if proxy::wants_authorization(error) {
+            let text = format!("the proxy {proxy} asks for authorization (HTTP 407)");
+            return Fault::caused(Outcome::AuthRequired, text, Flattened::of(error));
+        }
         let text = if proxy::is_of_the_network(error) {
             format!("cannot reach the proxy {proxy} on the way to {url}")
         } else {
@@ -282,6 +292,12 @@ fn sending(session: &HttpSession, to: &str, error: &reqwest::Error) -> Fault {
         (Outcome::Unreachable, format!("cannot reach {url}"))
     };
     Fault::caused(outcome, text, Flattened::of(error))
+}
+
+/// Whether the head of an answer is beyond a limit of the HTTP client.
+fn is_too_large(error: &hyper::Error) -> bool {
+    // hyper has a question for that only for servers.
+    error.is_parse() && error.to_string() == "message head is too large"
 }
 
 /// Whether the connection works, and speaks something else than HTTP.

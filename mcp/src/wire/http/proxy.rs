@@ -24,6 +24,18 @@ pub(super) fn on_the_way_to(url: &str) -> Option<String> {
     Some(shown.trim_end_matches('/').to_owned())
 }
 
+/// Whether a proxy has refused to open a tunnel with 407. The error has a type that is not exported.
+pub(super) fn wants_authorization(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.to_string() == "tunnel error: proxy authorization required" {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 /// Whether an error belongs to the network up to the next machine, which is the proxy if there is one. Errors of TLS,
 /// which the server behind the proxy speaks, have the same type and differ in their kind.
 pub(super) fn is_of_the_network(error: &(dyn std::error::Error + 'static)) -> bool {
