@@ -57,7 +57,7 @@ use std::time::Instant;
 /// # });
 /// ```
 pub fn checkpoint() -> Checkpoint {
-    Checkpoint { yielded: false }
+    Checkpoint { state: Step::New, held_up: None }
 }
 
 /// Whether the current region, or one around it up to a shield, is cancelled. `false` if no region of
@@ -173,25 +173,53 @@ pub fn current_deadline() -> Option<Instant> {
 /// The future of [`checkpoint`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Checkpoint {
-    yielded: bool,
+    state: Step,
+    /// The wait in a cancelled region. Most checkpoints are polled in no such region.
+    held_up: Option<Box<Waiting>>,
+}
+
+/// The progress of a checkpoint.
+#[derive(PartialEq, Eq)]
+enum Step {
+    New,
+    Yielded,
+    Done,
+}
+
+impl Checkpoint {
+    /// Waits in a cancelled region until that region is left, or the cancelled region around it: `false` if the region is not
+    /// cancelled any more.
+    ///
+    /// The cancelled region drops its pending body. But a checkpoint in a collection that was only lent to that body lives on
+    /// (R7), and the collection polls it again only if it is woken.
+    #[cold]
+    fn is_held_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((node, _)) = ambient::current() else { return false };
+        let held_up = self.held_up.take().filter(|waiting| waiting.is_at(&node));
+        let held_up = held_up.unwrap_or_else(|| Box::new(Waiting::new(node)));
+        self.held_up.insert(held_up).wait_for_end(cx)
+    }
 }
 
 impl Future for Checkpoint {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if is_cancelled() {
-            // No waker is registered, because the cancelled region drops the pending body.
+        if self.state == Step::Done || (is_cancelled() && self.is_held_up(cx)) {
             return Poll::Pending;
         }
-        if self.yielded {
+        self.held_up = None;
+        if self.state == Step::Yielded {
+            self.state = Step::Done;
             return Poll::Ready(());
         }
-        self.yielded = true;
+        self.state = Step::Yielded;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
+
+fused!(Checkpoint: |checkpoint| checkpoint.state == Step::Done);
 
 opaque!(Checkpoint);
 

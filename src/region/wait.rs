@@ -58,6 +58,19 @@ impl Waiting {
         Poll::Ready(())
     }
 
+    /// Waits in a region that is cancelled until it is left, or the cancelled region around it; returns whether it is still
+    /// cancelled after the waker was registered (invariant 1).
+    pub(crate) fn wait_for_end(&mut self, cx: &mut Context<'_>) -> bool {
+        if !waits(&self.node, &self.wait, cx.waker()) {
+            register(&self.node, &mut self.wait, cx.waker(), false);
+        }
+        look::is_cancelled(&self.node)
+    }
+
+    pub(crate) fn is_at(&self, node: &Arc<Node>) -> bool {
+        Arc::ptr_eq(&self.node, node)
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }

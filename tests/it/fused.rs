@@ -3,7 +3,8 @@
 use crate::support::{hand, poll_once};
 use futures::future::{FusedFuture, pending};
 use moored::{
-    CancelScope, ExitStack, Resource, TaskGroup, fail_after, move_on_after, shield, task,
+    CancelScope, ExitStack, Resource, TaskGroup, checkpoint, fail_after, move_on_after, shield,
+    task,
 };
 use std::pin::pin;
 use std::time::Duration;
@@ -28,7 +29,9 @@ fn ends<F: FusedFuture>(future: F) {
 }
 
 #[test]
-fn a_task_a_shield_and_a_timeout_are_pending_after_their_end() {
+fn a_checkpoint_a_task_a_shield_and_a_timeout_are_pending_after_their_end() {
+    ends(checkpoint());
+    ends(task(checkpoint()));
     ends(task(async {}));
     ends(task(crate::support::yield_now()));
     ends(shield(async {}));

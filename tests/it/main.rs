@@ -45,6 +45,7 @@ mod in_flight;
 mod kept_shields;
 mod late_requests;
 mod leaks;
+mod lent_checkpoints;
 mod limits;
 mod local;
 mod moved;
